@@ -1,0 +1,143 @@
+"""Between Y'CbCr samples and RGB, with the matrix and the range that the video itself states.
+
+The pair of conversions is chosen so that pixels which nobody edits survive the way there and back: chroma is
+repeated on the way to RGB and averaged over the same 2x2 pixels on the way back. Neither does any tone mapping,
+so wide-gamut and high-dynamic-range video keeps its own primaries and transfer (ITU-T H.273 names them all).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+UNSPECIFIED = 2
+"""What H.273 writes for a matrix, primaries or transfer that nobody stated."""
+RANGE_LIMITED = 1
+RANGE_FULL = 2
+MATRIX_BT709 = 1
+MATRIX_BT601 = 6
+
+_BAND = 64
+"""Rows converted at a time, so that the steps in between stay in the processor's cache; even."""
+_LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
+    MATRIX_BT709: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    MATRIX_BT601: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+"""Weights of red and blue in luma by H.273 MatrixCoefficients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """What a video states about its colours, in the numbers of ITU-T H.273, and how we read what it leaves out."""
+
+    matrix: int = UNSPECIFIED
+    range: int = 0
+    """0 not stated (read as limited), 1 limited (16 to 235), 2 full (0 to 255)."""
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    working_matrix: int = MATRIX_BT601
+    """The matrix that conversions use: ``matrix``, or the guess for a video that does not state one."""
+
+
+BT709 = Colour(MATRIX_BT709, RANGE_LIMITED, MATRIX_BT709, MATRIX_BT709, MATRIX_BT709)
+"""What we write for photos and for video stored as RGB."""
+
+
+def guess_matrix(width: int, height: int) -> int:
+    """The matrix of a video that does not state one, by the size it is stored in.
+
+    The rule of the player mpv: high definition (width at least 1280 or height above 576) is BT.709, the rest BT.601.
+    """
+    return MATRIX_BT709 if width >= 1280 or height > 576 else MATRIX_BT601
+
+
+def is_yuv(frame: av.VideoFrame) -> bool:
+    """False for RGB, grey and palette pixel formats, which have no matrix of their own."""
+    return not frame.format.is_rgb and not frame.format.has_palette and len(frame.format.components) >= 3
+
+
+def colour_of(frame: av.VideoFrame) -> Colour:
+    """The colours of a decoded, not yet rotated frame; RGB, grey and palette frames will become BT.709."""
+    if not is_yuv(frame):
+        return BT709
+    matrix = int(frame.colorspace)
+    full = int(frame.color_range) == RANGE_FULL or frame.format.name.startswith("yuvj")
+    known = matrix in _LUMA_WEIGHTS
+    return Colour(
+        matrix=matrix,
+        range=RANGE_FULL if full else int(frame.color_range),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        working_matrix=matrix if known else guess_matrix(frame.width, frame.height),
+    )
+
+
+@lru_cache(maxsize=32)
+def yuv_to_rgb_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
+    """float64 [3, 4] that takes (Y, Cb, Cr, 1) in 0..255 to R, G, B in 0..255 (H.273 section 8.3)."""
+    red, blue = _LUMA_WEIGHTS.get(matrix, _LUMA_WEIGHTS[MATRIX_BT709])
+    green = 1.0 - red - blue
+    luma_scale = 1.0 if full else 255.0 / 219.0
+    chroma_scale = 1.0 if full else 255.0 / 224.0
+    unscaled: NDArray[np.float64] = np.array(
+        [
+            [1.0, 0.0, 2 * (1 - red)],
+            [1.0, -2 * blue * (1 - blue) / green, -2 * red * (1 - red) / green],
+            [1.0, 2 * (1 - blue), 0.0],
+        ]
+    )
+    linear = unscaled * np.array([luma_scale, chroma_scale, chroma_scale])
+    offset: NDArray[np.float64] = linear @ np.array([[0.0 if full else 16.0], [128.0], [128.0]])
+    return np.hstack([linear, np.negative(offset)])
+
+
+@lru_cache(maxsize=32)
+def rgb_to_yuv_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
+    """float64 [3, 4], the exact inverse of ``yuv_to_rgb_matrix``."""
+    forward = yuv_to_rgb_matrix(matrix, full)
+    linear: NDArray[np.float64] = np.asarray(np.linalg.inv(forward[:, :3]), dtype=np.float64)
+    offset: NDArray[np.float64] = linear @ forward[:, 3:]
+    return np.hstack([linear, np.negative(offset)])
+
+
+def yuv_to_rgb(
+    luma: NDArray[np.uint8], blue: NDArray[np.uint8], red: NDArray[np.uint8], matrix: int, full: bool
+) -> NDArray[np.uint8]:
+    """Planes of a 4:2:0 picture, uint8 [h, w] and twice [ceil(h/2), ceil(w/2)], to RGB uint8 [h, w, 3]."""
+    height, width = luma.shape
+    weights = yuv_to_rgb_matrix(matrix, full)
+    image = np.empty((height, width, 3), dtype=np.uint8)
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        half = slice(top // 2, (bottom + 1) // 2)
+        planes = [luma[top:bottom]]
+        for chroma in (blue[half], red[half]):
+            doubled = (chroma.shape[1] * 2, chroma.shape[0] * 2)
+            large = cv2.resize(chroma, doubled, interpolation=cv2.INTER_NEAREST)
+            planes.append(np.asarray(large, dtype=np.uint8)[: bottom - top, :width])
+        cv2.transform(cv2.merge(planes), weights, dst=image[top:bottom])
+    return image
+
+
+def rgb_to_yuv(
+    image: NDArray[np.uint8], matrix: int, full: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """RGB uint8 [h, w, 3] to 4:2:0 planes: uint8 [h, w] and twice [ceil(h/2), ceil(w/2)]."""
+    weights = rgb_to_yuv_matrix(matrix, full)
+    luma = np.asarray(cv2.transform(image, weights[:1]), dtype=np.uint8).reshape(image.shape[:2])
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.asarray(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), dtype=np.uint8)
+    half = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    chroma = np.asarray(cv2.transform(half, weights[1:]), dtype=np.uint8)
+    return luma, chroma[..., 0], chroma[..., 1]

@@ -1,0 +1,129 @@
+"""A still photo as a source of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.errors import InputError
+from retalkit.media.colour import BT709, Colour
+from retalkit.media.planes import frame_from_rgb, orientation_of
+from retalkit.media.probing import check_file, is_picture_container, open_media, picture_stream
+from retalkit.media.scanning import decoded
+from retalkit.stages import SourceInfo
+
+PHOTO_RATE = 25
+"""Frames a second of a video made from a photo."""
+
+
+class PhotoSource:
+    """One upright frame (EXIF orientation applied); implements ``retalkit.stages.Source``.
+
+    Written as BT.709 limited range, transparent parts as they are stored.
+    """
+
+    def __init__(self, path: Path, image: NDArray[np.uint8] | None = None) -> None:
+        """Raises InputError where the picture cannot be read. ``image``: RGB uint8 [H, W, 3] if it is decoded yet."""
+        self.path = path
+        self.warnings: list[str] = []
+        self._image = _read_photo(path) if image is None else image
+        self._frame: av.VideoFrame | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "image": self._image}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], state["image"])
+
+    @property
+    def info(self) -> SourceInfo:
+        width, height = self.size
+        return SourceInfo(width=width, height=height, frame_count=1, duration=1 / PHOTO_RATE, is_photo=True)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Upright width and height in pixels."""
+        return self._image.shape[1], self._image.shape[0]
+
+    @property
+    def colour(self) -> Colour:
+        return BT709
+
+    @property
+    def photo_fps(self) -> int:
+        return PHOTO_RATE
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second of the output."""
+        return Fraction(PHOTO_RATE)
+
+    @property
+    def time_base(self) -> Fraction:
+        return Fraction(1, PHOTO_RATE)
+
+    @property
+    def sample_aspect(self) -> Fraction:
+        return Fraction(1)
+
+    @property
+    def start_time(self) -> float:
+        return 0.0
+
+    def times(self, start: int, stop: int) -> NDArray[np.float64]:
+        """float64, [0.0] or a part of it."""
+        return np.zeros(1, dtype=np.float64)[start:stop]
+
+    def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yields (0, RGB uint8 [H, W, 3]), a fresh copy for each index asked."""
+        for index in indexes:
+            _check(index)
+            yield index, self._image.copy()
+
+    def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yields (0, ``yuv420p`` frame), the same frame each time: do not write to it."""
+        for index in indexes:
+            _check(index)
+            if self._frame is None:
+                self._frame = frame_from_rgb(self._image)
+            yield index, self._frame
+
+    def close(self) -> None:
+        self._frame = None
+
+
+def _check(index: int) -> None:
+    if index != 0:
+        raise IndexError(f"frame {index} of a photo: it has frame 0 only")
+
+
+def _read_photo(path: Path) -> NDArray[np.uint8]:
+    check_file(path)
+    try:
+        stored = np.fromfile(path, dtype=np.uint8)
+        image: Any = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise InputError(f"{path} is a picture that cannot be read: save it again as png or jpeg") from error
+    if image is None:
+        raise InputError(f"{path} is a picture that cannot be read: save it again as png or jpeg")
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def photo_from_container(path: Path) -> PhotoSource | None:
+    """A picture in a format that only ffmpeg reads; None where the file is a video of one frame."""
+    with open_media(path) as container:
+        if not is_picture_container(container):
+            return None
+        stream = picture_stream(container, path)
+        frame = next(decoded(container, stream), None)
+        if frame is None:
+            return None
+        image = np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        return PhotoSource(path, np.ascontiguousarray(orientation_of(frame).upright(image)))

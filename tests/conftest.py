@@ -1,0 +1,66 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _shared_folder(name: str) -> Path:
+    """``RETALKIT_SHARED``, or the folder ``shared`` beside the checkout.
+
+    Without it a test is skipped, or fails where ``RETALKIT_REQUIRE_MEDIA`` is set.
+    """
+    base = Path(os.environ.get("RETALKIT_SHARED", REPOSITORY.parent / "shared"))
+    folder = base / name
+    if not folder.is_dir():
+        text = f"no real {name} at {folder}: set RETALKIT_SHARED to the folder that holds it"
+        if os.environ.get("RETALKIT_REQUIRE_MEDIA"):
+            pytest.fail(text)
+        pytest.skip(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_media() -> Path:
+    """Folder with real clips; the test is skipped with a reason where they are not at hand."""
+    return _shared_folder("media")
+
+
+@pytest.fixture(scope="session")
+def shared_parity() -> Path:
+    """Folder with reference numbers of the published implementation; skipped likewise."""
+    return _shared_folder("parity")
+
+
+@pytest.fixture(scope="session")
+def moving_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seconds of a gently moving head at 25 frames/s, made from scikit-image's public-domain portrait."""
+    from examples.demo import make_clip
+
+    path = tmp_path_factory.mktemp("clips") / "moving_head.mp4"
+    make_clip(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of the example's synthetic speech, 16 kHz mono."""
+    from retalkit.media.sound import open_sound
+
+    found = sorted((REPOSITORY / "examples").glob("speech.*"))
+    sound = next(path for path in found if path.suffix in (".wav", ".flac", ".ogg", ".opus"))
+    samples = np.concatenate(list(open_sound(sound).chunks(16000)))[: 2 * 16000]
+    path = tmp_path_factory.mktemp("speech") / "short.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
