@@ -1,0 +1,1 @@
+"""Landmark schemes, head pose, smoothing and tracks. Numpy and scipy only."""

@@ -1,0 +1,89 @@
+"""The coefficient space ``mesh``: head pose and mouth measures, float32 [T, 13] (NaN rows: no face).
+
+| columns | meaning | unit |
+|---|---|---|
+| 0 | scale | pixels for each IOD (distance between the outer eye corners) |
+| 1:4 | rotation | axis times angle, radians |
+| 4:7 | translation | pixels |
+| 7 | opening: gap between the inner lips in the middle | IOD |
+| 8 | width: between the inner mouth corners | IOD |
+| 9 | protrusion: lips in front of the mouth corners | IOD |
+| 10 | jaw: chin below the nose base | IOD |
+| 11 | corner lift: corners above the middle of the lips | IOD |
+| 12 | face height: forehead (10) to chin (152) | IOD |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from retalkit.geometry import mesh478
+from retalkit.geometry.pose import HeadPose, to_head_frame
+
+Float = NDArray[np.float32]
+
+COUNT: Final = 13
+OPENING: Final = 7
+WIDTH: Final = 8
+PROTRUSION: Final = 9
+JAW: Final = 10
+CORNER_LIFT: Final = 11
+FACE_HEIGHT: Final = 12
+
+
+def opening(head: Float) -> Float:
+    """Gap of the inner lips [T] in IOD of head-frame landmarks [T, 478, 3]; never negative."""
+    upper, lower = mesh478.INNER_LIP_PAIRS[0]
+    return np.linalg.norm(head[:, lower] - head[:, upper], axis=-1).astype(np.float32)
+
+
+def width(head: Float) -> Float:
+    """Distance of the inner mouth corners [T] in IOD, in the frontal plane."""
+    gap = head[:, mesh478.INNER_RIGHT_CORNER, :2] - head[:, mesh478.INNER_LEFT_CORNER, :2]
+    return np.linalg.norm(gap, axis=-1).astype(np.float32)
+
+
+def face_height(head: Float) -> Float:
+    """Forehead to chin [T] in IOD."""
+    return np.linalg.norm(head[:, mesh478.CHIN] - head[:, mesh478.FOREHEAD], axis=-1).astype(np.float32)
+
+
+def measures(head: Float) -> Float:
+    """Columns 7 to 12, float32 [T, 6], of head-frame landmarks [T, 478, 3]."""
+    middle = head[:, [0, 13, 14, 17]].mean(1)
+    corners = head[:, [mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(1)
+    protrusion = corners[:, 2] - middle[:, 2]
+    jaw = head[:, mesh478.CHIN, 1] - head[:, mesh478.NOSE_BASE, 1]
+    lift = head[:, [13, 14], 1].mean(1) - corners[:, 1]
+    columns = [opening(head), width(head), protrusion, jaw, lift, face_height(head)]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def pack(pose: HeadPose, mouth: Float) -> Float:
+    """Pose and measures [T, 6] -> coefficients [T, 13]."""
+    out = np.full((len(pose), COUNT), np.nan, np.float32)
+    good = np.isfinite(pose.scale)
+    out[good, 0] = pose.scale[good]
+    if good.any():
+        out[good, 1:4] = Rotation.from_matrix(pose.rotation[good].astype(np.float64)).as_rotvec()
+    out[good, 4:7] = pose.translation[good]
+    out[good, 7:] = mouth[good]
+    return out
+
+
+def unpack_pose(coefficients: Float) -> HeadPose:
+    """Coefficients [T, 13] -> head pose, NaN rows kept."""
+    rotation = np.full((len(coefficients), 3, 3), np.nan, np.float32)
+    good = np.isfinite(coefficients[:, 0])
+    if good.any():
+        rotation[good] = Rotation.from_rotvec(coefficients[good, 1:4].astype(np.float64)).as_matrix()
+    return HeadPose(coefficients[:, 0].copy(), rotation, coefficients[:, 4:7].copy())
+
+
+def head_landmarks(landmarks: Float, coefficients: Float) -> Float:
+    """Mesh landmarks [T, 478, 3] in pixels -> head frame [T, 478, 3] in IOD, by the pose in coefficients [T, 13]."""
+    return to_head_frame(landmarks, unpack_pose(coefficients))

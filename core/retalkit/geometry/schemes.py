@@ -1,0 +1,80 @@
+"""Landmark schemes by name, the ports they stand for, and conversions between them.
+
+``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: the 68 points of the 300-W challenge (Sagonas et al., "300
+faces in-the-wild challenge", ICCVW 2013), in their order, seen from the viewer's left to right. ``points5``: eye
+centres, nose tip and mouth corners (left eye, right eye, nose, left corner, right corner; left is the viewer's).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.errors import PlanError
+
+Float = NDArray[np.float32]
+
+MESH478: Final = "mesh478"
+IBUG68: Final = "ibug68"
+POINTS5: Final = "points5"
+
+COUNTS: Final = {MESH478: 478, IBUG68: 68, POINTS5: 5}
+"""Points of each scheme that the core knows; plugins may name others, which nothing converts."""
+
+PREFIX: Final = "landmarks:"
+
+MESH_TO_IBUG: Final = (
+    127, 234, 93, 132, 172, 136, 149, 176, 152, 400, 378, 365, 397, 361, 323, 454, 356,  # jaw line
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
+    168, 197, 195, 4, 98, 97, 2, 326, 327,  # nose bridge, nostrils
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
+    78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
+)  # fmt: skip
+"""Mesh index of each of the 68 points. The mesh's jaw line is the face's border in 3D, not its visible contour."""
+
+IBUG_LEFT_EYE: Final = slice(36, 42)
+IBUG_RIGHT_EYE: Final = slice(42, 48)
+IBUG_NOSE_TIP: Final = 30
+IBUG_CORNERS: Final = (48, 54)
+
+
+def landmark_port(scheme: str) -> str:
+    """``mesh478`` -> ``landmarks:mesh478``, the port name that stages need and give."""
+    return PREFIX + scheme
+
+
+def scheme_of(port: str) -> str | None:
+    """``landmarks:mesh478`` -> ``mesh478``; None if the port carries no landmarks."""
+    return port[len(PREFIX) :] if port.startswith(PREFIX) else None
+
+
+def convertible(source: str) -> frozenset[str]:
+    """Names of the schemes that landmarks of ``source`` can be turned into, itself among them."""
+    known = {MESH478: (IBUG68, POINTS5), IBUG68: (POINTS5,)}
+    return frozenset((source, *known.get(source, ())))
+
+
+def convert(landmarks: Float, source: str, target: str) -> Float:
+    """Landmarks [..., N, D] of scheme ``source`` -> float32 [..., M, D] of scheme ``target``; NaN stays NaN.
+
+    Raises PlanError for a conversion that does not exist.
+    """
+    if target not in convertible(source):
+        offered = " or ".join(sorted(convertible(source)))
+        raise PlanError(f"landmarks {source} cannot be turned into {target}: use a stage that takes {offered}")
+    if source == target:
+        return np.asarray(landmarks, np.float32)
+    if source == MESH478:
+        landmarks = landmarks[..., list(MESH_TO_IBUG), :]
+    if target == POINTS5:
+        landmarks = _points5(landmarks)
+    return np.asarray(landmarks, np.float32)
+
+
+def _points5(ibug: Float) -> Float:
+    eyes = [ibug[..., eye, :].mean(-2) for eye in (IBUG_LEFT_EYE, IBUG_RIGHT_EYE)]
+    rest = [ibug[..., index, :] for index in (IBUG_NOSE_TIP, *IBUG_CORNERS)]
+    return np.stack([*eyes, *rest], -2)

@@ -1,0 +1,1 @@
+"""Face detectors that ship with Retalkit."""

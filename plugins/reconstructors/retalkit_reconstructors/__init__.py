@@ -1,0 +1,1 @@
+"""Reconstructors that ship with Retalkit."""

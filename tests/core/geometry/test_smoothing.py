@@ -1,0 +1,74 @@
+"""Smoothing inside tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from retalkit.geometry.smoothing import TrackSmoother, smooth_tracks
+from scipy.signal import savgol_filter
+
+Float = NDArray[np.float32]
+
+SHOTS = np.array([0] * 12 + [-1] * 2 + [1] * 4 + [2] * 5 + [-1] + [3] * 6 + [4] * 9, np.int32)
+
+
+@pytest.fixture
+def landmarks() -> Float:
+    values = np.random.default_rng(1).normal(200, 40, (len(SHOTS), 6, 3)).astype(np.float32)
+    values[SHOTS < 0] = np.nan
+    return values
+
+
+def by_track(landmarks: Float) -> Float:
+    out = landmarks.copy()
+    for shot in range(5):
+        rows = shot == SHOTS
+        if rows.sum() >= 5:
+            out[rows] = savgol_filter(landmarks[rows].astype(np.float64), 5, 2, axis=0, mode="interp")
+    return out
+
+
+def test_it_is_the_filter_of_scipy_inside_each_track(landmarks: Float) -> None:
+    assert np.allclose(smooth_tracks(landmarks, SHOTS), by_track(landmarks), atol=1e-3, equal_nan=True)
+
+
+def test_short_tracks_and_faceless_frames_stay_as_they_are(landmarks: Float) -> None:
+    smoothed = smooth_tracks(landmarks, SHOTS)
+    untouched = (SHOTS == 1) | (SHOTS < 0)
+    assert np.array_equal(smoothed[untouched], landmarks[untouched], equal_nan=True)
+
+
+def test_nothing_leaks_over_a_cut(landmarks: Float) -> None:
+    moved = landmarks.copy()
+    moved[SHOTS == 4] += 1000
+    before, after = smooth_tracks(landmarks, SHOTS), smooth_tracks(moved, SHOTS)
+    assert np.array_equal(before[SHOTS == 3], after[SHOTS == 3])
+    assert np.abs(after[SHOTS == 4] - before[SHOTS == 4] - 1000).max() < 1e-2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 39])
+def test_pieces_give_the_same_bits(landmarks: Float, size: int) -> None:
+    smoother = TrackSmoother()
+    parts = [smoother.push(landmarks[k : k + size], SHOTS[k : k + size]) for k in range(0, len(SHOTS), size)]
+    rest = smoother.finish()
+    streamed = np.concatenate([*parts, rest]) if len(rest) else np.concatenate(parts)
+    assert np.array_equal(streamed, smooth_tracks(landmarks, SHOTS), equal_nan=True)
+
+
+def test_at_most_four_frames_are_held_back(landmarks: Float) -> None:
+    smoother, given = TrackSmoother(), 0
+    for index in range(len(SHOTS)):
+        given += len(smoother.push(landmarks[index : index + 1], SHOTS[index : index + 1]))
+        assert index + 1 - given <= 4
+
+
+def test_a_lost_frame_that_still_has_a_number_is_a_gap(landmarks: Float) -> None:
+    landmarks[5] = np.nan
+    smoothed = smooth_tracks(landmarks, SHOTS)
+    assert np.isnan(smoothed[5]).all()
+    assert np.isfinite(smoothed[[4, 6]]).all()
+
+
+def test_an_empty_batch_is_taken() -> None:
+    assert smooth_tracks(np.empty((0, 478, 3), np.float32), np.empty(0, np.int32)).shape == (0, 478, 3)
