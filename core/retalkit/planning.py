@@ -1,0 +1,218 @@
+"""Chooses the stages of a run and checks, before any work starts, that they fit together and can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retalkit.config import RunConfig, StageChoice, read_options
+from retalkit.errors import PlanError
+from retalkit.plugins import FoundStage, Registry, StageConfig, availability, nearest
+from retalkit.stages import StageKind
+
+INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
+"""What the runner itself offers to every stage."""
+
+_MUST_GIVE = {
+    StageKind.DETECTOR: "landmarks:",
+    StageKind.RECONSTRUCTOR: "coefficients:",
+    StageKind.EXPRESSION_EDITOR: "reference:",
+    StageKind.LIP_SYNCER: "face:edit",
+}
+"""Port, or beginning of it, that a stage of the kind cannot do without."""
+
+_ALWAYS_GIVEN = ("landmarks:", "coefficients:", "face:edit")
+"""Ports that are the whole purpose of their stage: who wants them does not change what it computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A chosen stage with its options read."""
+
+    found: FoundStage
+    config: StageConfig
+    place: str
+    """Where the configuration names it, such as ``lip_syncer`` or ``enhancers.0``."""
+    wanted: frozenset[str] = frozenset()
+    """Ports of this stage that later stages need."""
+
+    @property
+    def kind(self) -> StageKind:
+        return self.found.spec.kind
+
+    @property
+    def label(self) -> str:
+        return self.found.label
+
+    @property
+    def landmark_scheme(self) -> str:
+        """Scheme of the landmarks that it gives, such as ``mesh478``; empty if it gives none."""
+        return _suffix(self.found.spec.gives, "landmarks:")
+
+    @property
+    def coefficient_space(self) -> str:
+        """Space of the coefficients that it gives, such as ``mesh``; empty if it gives none."""
+        return _suffix(self.found.spec.gives, "coefficients:")
+
+    @property
+    def reads_frames(self) -> bool:
+        """False: it works on what analysis stored, so that the frames need not be decoded for it."""
+        return "frames" in self.found.spec.needs
+
+    def make(self) -> Any:
+        """Imports and builds the stage."""
+        return self.found.spec.make(self.config)
+
+    def identity(self) -> dict[str, Any]:
+        """Plain data that changes whenever the stage may give another result: part of cache keys."""
+        return {
+            "kind": self.kind.value,
+            "package": self.found.package,
+            "package_version": self.found.package_version,
+            "name": self.found.spec.name,
+            "version": self.found.spec.version,
+            "config": self.config.model_dump(mode="json"),
+            "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages of a run in the order in which their results are used."""
+
+    config: RunConfig
+    stages: tuple[PlannedStage, ...]
+
+    def one(self, kind: StageKind) -> PlannedStage:
+        """The stage of a kind of which there is exactly one."""
+        return next(stage for stage in self.stages if stage.kind == kind)
+
+    def all(self, kind: StageKind) -> list[PlannedStage]:
+        return [stage for stage in self.stages if stage.kind == kind]
+
+    def wanted(self, stage: PlannedStage) -> frozenset[str]:
+        """Ports of ``stage`` that later stages need."""
+        return stage.wanted
+
+    def package_versions(self) -> dict[str, str]:
+        """Package or plugin file -> version, for every stage of the plan."""
+        return {stage.found.package: stage.found.package_version for stage in self.stages}
+
+
+def plan(config: RunConfig, registry: Registry) -> Plan:
+    """Raises PlanError where a stage is not installed, cannot run here, or needs what none before it gives; ConfigError
+    for a wrong option; PluginError where two packages offer one name."""
+    _check_installed(config, registry)
+    stages = [_planned(*choice, registry) for choice in config.choices]
+    for stage in stages:
+        if (reason := availability(stage.found)) is not None:
+            raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
+        _check_gives(stage)
+    wanted: list[set[str]] = [set() for _ in stages]
+    for position, stage in enumerate(stages):
+        for need in sorted(stage.found.spec.needs):
+            provider = _provider(need, stages[:position])
+            if provider is not None:
+                wanted[provider[0]].add(provider[1])
+            elif need not in INITIAL_PORTS:
+                raise PlanError(_mismatch(need, stage, stages[:position], registry))
+    return Plan(config, tuple(replace(stage, wanted=frozenset(w)) for stage, w in zip(stages, wanted, strict=True)))
+
+
+def _planned(kind: StageKind, place: str, choice: StageChoice, registry: Registry) -> PlannedStage:
+    found = registry.find(kind, choice.use)
+    return PlannedStage(found, read_options(found, choice), place)
+
+
+def _check_installed(config: RunConfig, registry: Registry) -> None:
+    missing = [(kind, choice.use) for kind, _, choice in config.choices if not registry.offers(kind, choice.use)]
+    if not missing:
+        return
+    names = list(dict.fromkeys(f"{kind.value} '{use}'" for kind, use in missing))
+    hint = nearest(missing[0][1], registry.names(missing[0][0])) if len(names) == 1 else ""
+    verb = "is" if len(names) == 1 else "are"
+    raise PlanError(
+        f"{', '.join(names)} {verb} not installed{hint or '; `retalkit plugins` lists the stages that are'}"
+    )
+
+
+def _check_gives(stage: PlannedStage) -> None:
+    start = _MUST_GIVE.get(stage.kind)
+    if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
+        port = f"{start}NAME" if start.endswith(":") else start
+        raise PlanError(
+            f"{stage.label} of {stage.found.package} does not say that it gives {port}, as every {stage.kind.value} "
+            "must: choose another one and tell its author"
+        )
+
+
+def _provider(need: str, before: list[PlannedStage]) -> tuple[int, str] | None:
+    """(position, port) of the last stage that gives ``need``, else of the last that gives something convertible."""
+    offered = [
+        (position, port)
+        for position in range(len(before) - 1, -1, -1)
+        for port in sorted(before[position].found.spec.gives)
+    ]
+    exact = next((offer for offer in offered if offer[1] == need), None)
+    return exact or next((offer for offer in offered if _fits(offer[1], need)), None)
+
+
+def _fits(port: str, need: str) -> bool:
+    """Whether ``port`` is ``need``, or landmarks that can be made into it."""
+    if port == need:
+        return True
+    if not (port.startswith("landmarks:") and need.startswith("landmarks:")):
+        return False
+    # Imported here because it takes numpy, which listing and checking otherwise do without.
+    from retalkit.geometry.schemes import convertible
+
+    return need.removeprefix("landmarks:") in convertible(port.removeprefix("landmarks:"))
+
+
+def _mismatch(need: str, stage: PlannedStage, before: list[PlannedStage], registry: Registry) -> str:
+    """One sentence that names both stages and the fix."""
+    if not before:
+        return (
+            f"{stage.label} is the first stage and needs {need}, which only later stages give{_others(stage, registry)}"
+        )
+    kinds = {earlier.kind for earlier in before}
+    helpers = [
+        found
+        for found in registry.stages
+        if found.spec.kind in kinds
+        and found.spec.kind != stage.kind
+        and any(_fits(port, need) for port in found.spec.gives)
+        and availability(found) is None
+    ]
+    partner = _partner(need, before, helpers)
+    gives = ", ".join(sorted(partner.found.spec.gives)) or "nothing"
+    text = f"{stage.label} needs {need}, but {partner.label} gives {gives}"
+    if helpers:
+        kind = partner.kind.value
+        names = " or ".join(dict.fromkeys(f"{kind}.use={f.spec.name}" for f in helpers if f.spec.kind == partner.kind))
+        return f"{text}: set {names}"
+    return f"{text} and no installed stage before it can give it{_others(stage, registry)}"
+
+
+def _partner(need: str, before: list[PlannedStage], helpers: list[FoundStage]) -> PlannedStage:
+    """The earlier stage that stands where ``need`` should come from."""
+    kinds = {found.spec.kind for found in helpers}
+    family = need.partition(":")[0] + ":"
+    for stage in reversed(before):
+        if stage.kind in kinds or (not kinds and any(port.startswith(family) for port in stage.found.spec.gives)):
+            return stage
+    return before[-1]
+
+
+def _others(stage: PlannedStage, registry: Registry) -> str:
+    names = [
+        found.spec.name
+        for found in registry.of_kind(stage.kind)
+        if found is not stage.found and availability(found) is None
+    ]
+    return f"; set {stage.place}.use to another {stage.kind.value}, such as {names[0]}" if names else ""
+
+
+def _suffix(ports: Iterable[str], start: str) -> str:
+    return next((port.removeprefix(start) for port in sorted(ports) if port.startswith(start)), "")

@@ -1,0 +1,39 @@
+"""Specs of the enhancers. Light: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from retalkit.plugins import StageSpec, hookimpl
+from retalkit.stages import StageKind
+
+from retalkit_enhancers.config import DetailConfig, NoneConfig
+
+FACE_EDIT = frozenset({"face:edit"})
+
+
+@hookimpl
+def retalkit_stages() -> Iterable[StageSpec]:
+    """The enhancers ``detail`` and ``none``."""
+    return [
+        StageSpec(
+            kind=StageKind.ENHANCER,
+            name="detail",
+            summary="Keeps the sharpness and grain of the original in the edited face; no network.",
+            build="retalkit_enhancers.detail:DetailEnhancer",
+            licence="Apache-2.0",
+            config=DetailConfig,
+            needs=FACE_EDIT,
+            gives=FACE_EDIT,
+        ),
+        StageSpec(
+            kind=StageKind.ENHANCER,
+            name="none",
+            summary="Leaves the edited face as it is.",
+            build="retalkit_enhancers.none:NoneEnhancer",
+            licence="Apache-2.0",
+            config=NoneConfig,
+            needs=FACE_EDIT,
+            gives=FACE_EDIT,
+        ),
+    ]

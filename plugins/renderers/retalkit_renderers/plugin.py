@@ -1,0 +1,49 @@
+"""What this package offers. Light: read whenever stages are listed."""
+
+from __future__ import annotations
+
+from retalkit.plugins import StageSpec, hookimpl
+from retalkit.stages import StageKind
+
+from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
+from retalkit_renderers.exemplar.config import ExemplarConfig
+
+_MESH = frozenset({"landmarks:mesh478", "coefficients:mesh"})
+_REFERENCES = frozenset({"reference:landmarks", "reference:image"})
+
+
+@hookimpl
+def retalkit_stages() -> list[StageSpec]:
+    """Two expression editors and the lip syncer ``exemplar``."""
+    return [
+        StageSpec(
+            kind=StageKind.EXPRESSION_EDITOR,
+            name="first_frame",
+            summary="the first face of the clip as reference (shortcut of the VideoReTalking reproduction)",
+            build="retalkit_renderers.editors.first_frame:FirstFrameEditor",
+            licence="Apache-2.0",
+            config=FirstFrameConfig,
+            needs=frozenset({"landmarks:mesh478"}),
+            gives=_REFERENCES,
+        ),
+        StageSpec(
+            kind=StageKind.EXPRESSION_EDITOR,
+            name="neutral_warp",
+            summary="the person's own closed mouth, warped into every frame",
+            build="retalkit_renderers.editors.neutral_warp:NeutralWarpEditor",
+            licence="Apache-2.0",
+            config=NeutralWarpConfig,
+            needs=_MESH,
+            gives=_REFERENCES,
+        ),
+        StageSpec(
+            kind=StageKind.LIP_SYNCER,
+            name="exemplar",
+            summary="the person's own mouth pictures, chosen by shape and warped onto each frame; no network",
+            build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
+            licence="Apache-2.0",
+            config=ExemplarConfig,
+            needs=_MESH | {"reference:landmarks", "speech:activity"},
+            gives=frozenset({"face:edit"}),
+        ),
+    ]

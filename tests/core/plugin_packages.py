@@ -1,0 +1,45 @@
+"""Makes plugin packages in a temporary folder, as an installer would leave them."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+GOOD = """
+from retalkit.plugins import StageConfig, StageSpec, hookimpl
+from retalkit.stages import StageKind
+
+
+class Options(StageConfig):
+    strength: float = 1.0
+
+
+@hookimpl
+def retalkit_stages():
+    return [
+        StageSpec(
+            kind=StageKind.ENHANCER,
+            name="{name}",
+            summary="for a test",
+            build=lambda config: config,
+            licence="MIT",
+            config=Options,
+            {extra}
+        )
+    ]
+"""
+
+
+def good_source(name: str = "polish", extra: str = "") -> str:
+    """A plugin module that offers one enhancer."""
+    return GOOD.format(name=name, extra=extra)
+
+
+def install(folder: Path, package: str, source: str, version: str = "2.0") -> None:
+    """Puts a package with one plugin module and its metadata into ``folder``, which must be on ``sys.path``."""
+    module = package.replace("-", "_")
+    (folder / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[retalkit]\nstages = {module}\n", encoding="utf-8")

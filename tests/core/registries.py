@@ -1,0 +1,78 @@
+"""A registry made by hand, so that tests of configuration and planning do not depend on which stages ship."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from retalkit.plugins import FoundStage, Registry, StageConfig, StageSpec
+from retalkit.stages import StageKind
+
+
+class Curve(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    points: int = 5
+
+
+class DetailOptions(StageConfig):
+    on: Literal["mouth", "face", "reference"] = "mouth"
+    strength: float = Field(default=1.0, ge=0, le=1)
+    curve: Curve = Curve()
+
+
+class WarpOptions(StageConfig):
+    template: str = "neutral"
+
+
+def stage(
+    kind: StageKind,
+    name: str,
+    needs: tuple[str, ...] = (),
+    gives: tuple[str, ...] = (),
+    config: type[StageConfig] = StageConfig,
+    package: str = "retalkit",
+    requires: tuple[str, ...] = (),
+) -> FoundStage:
+    spec = StageSpec(
+        kind=kind,
+        name=name,
+        summary=f"the {name}",
+        build=lambda config: config,
+        licence="MIT",
+        config=config,
+        needs=frozenset(needs),
+        gives=frozenset(gives),
+        requires=requires,
+    )
+    return FoundStage(spec, package, "1.0", "stages")
+
+
+def usual_stages() -> list[FoundStage]:
+    """What the preset ``embedded`` needs, and ``first_frame`` and ``none`` beside it."""
+    return [
+        stage(StageKind.DETECTOR, "mediapipe", gives=("landmarks:mesh478",)),
+        stage(StageKind.RECONSTRUCTOR, "shallow", needs=("landmarks:mesh478",), gives=("coefficients:mesh",)),
+        stage(StageKind.EXPRESSION_EDITOR, "first_frame", gives=("reference:landmarks",)),
+        stage(
+            StageKind.EXPRESSION_EDITOR,
+            "neutral_warp",
+            needs=("coefficients:mesh", "frames"),
+            gives=("reference:landmarks", "reference:image"),
+            config=WarpOptions,
+        ),
+        stage(StageKind.DENOISER, "none"),
+        stage(StageKind.DENOISER, "rnnoise"),
+        stage(
+            StageKind.LIP_SYNCER,
+            "exemplar",
+            needs=("landmarks:mesh478", "reference:landmarks", "speech:mel"),
+            gives=("face:edit",),
+        ),
+        stage(StageKind.ENHANCER, "detail", needs=("face:edit",), gives=("face:edit",), config=DetailOptions),
+        stage(StageKind.ENHANCER, "none", needs=("face:edit",), gives=("face:edit",)),
+    ]
+
+
+def usual_registry(*more: FoundStage) -> Registry:
+    return Registry([*usual_stages(), *more])

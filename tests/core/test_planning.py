@@ -1,0 +1,130 @@
+"""The planner refuses, before any work, a pipeline whose ends do not meet or that cannot run here."""
+
+from __future__ import annotations
+
+import pytest
+from registries import stage, usual_registry
+from retalkit.config import load
+from retalkit.errors import PlanError
+from retalkit.planning import plan
+from retalkit.plugins import FoundStage, discover
+from retalkit.stages import StageKind
+
+
+def plan_error(*stages: FoundStage, overrides: tuple[str, ...] = (), preset: str = "embedded") -> str:
+    registry = usual_registry(*stages)
+    with pytest.raises(PlanError) as error:
+        plan(load(registry, preset=preset, overrides=overrides), registry)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_embedded_preset_is_a_plan_of_what_is_installed() -> None:
+    registry = discover()
+    chosen = plan(load(registry), registry)
+    assert [planned.kind for planned in chosen.stages] == list(StageKind)
+    assert chosen.one(StageKind.DETECTOR).landmark_scheme == "mesh478"
+    assert chosen.one(StageKind.RECONSTRUCTOR).coefficient_space == "mesh"
+    assert set(chosen.package_versions()) == {"retalkit"}
+
+
+def test_stages_are_built_with_their_options() -> None:
+    registry = usual_registry()
+    chosen = plan(load(registry, overrides=["enhancers=[{use: detail, strength: 0.5}, none]"]), registry)
+    first, second = chosen.all(StageKind.ENHANCER)
+    assert (first.place, first.make().strength) == ("enhancers.0", 0.5)
+    assert second.found.spec.name == "none"
+    assert chosen.one(StageKind.EXPRESSION_EDITOR).reads_frames
+    assert not chosen.one(StageKind.RECONSTRUCTOR).reads_frames
+
+
+def test_stages_that_a_preset_names_and_nobody_installed_are_listed_at_once() -> None:
+    text = plan_error(preset="paper")
+    assert text.startswith(
+        "detector 'face_alignment', reconstructor 'deep3d', expression_editor 'dnet', lip_syncer 'lnet'"
+    )
+    assert "enhancer 'gpen'" in text
+    assert "are not installed" in text
+    assert text.count("gpen") == 1
+
+
+def test_a_need_that_another_installed_stage_would_meet_names_both_stages_and_the_fix() -> None:
+    text = plan_error(
+        stage(StageKind.LIP_SYNCER, "lnet", needs=("reference:image",), gives=("face:edit",)),
+        overrides=("lip_syncer.use=lnet", "expression_editor.use=first_frame"),
+    )
+    assert text == (
+        "lip_syncer 'lnet' needs reference:image, but expression_editor 'first_frame' gives reference:landmarks: "
+        "set expression_editor.use=neutral_warp"
+    )
+
+
+def test_a_need_that_nothing_installed_meets_suggests_another_stage() -> None:
+    text = plan_error(
+        stage(StageKind.RECONSTRUCTOR, "deep3d", needs=("landmarks:dense9000",), gives=("coefficients:bfm257",)),
+        overrides=("reconstructor.use=deep3d",),
+    )
+    assert text == (
+        "reconstructor 'deep3d' needs landmarks:dense9000, but detector 'mediapipe' gives landmarks:mesh478 and no "
+        "installed stage before it can give it; set reconstructor.use to another reconstructor, such as shallow"
+    )
+
+
+def test_landmarks_that_can_be_converted_meet_a_need() -> None:
+    registry = usual_registry(
+        stage(StageKind.RECONSTRUCTOR, "deep3d", needs=("landmarks:ibug68",), gives=("coefficients:mesh",))
+    )
+    chosen = plan(load(registry, overrides=["reconstructor.use=deep3d"]), registry)
+    assert "landmarks:mesh478" in chosen.one(StageKind.DETECTOR).wanted
+
+
+def test_only_earlier_stages_count() -> None:
+    text = plan_error(
+        stage(StageKind.DETECTOR, "odd", needs=("coefficients:mesh",), gives=("landmarks:mesh478",)),
+        overrides=("detector.use=odd",),
+    )
+    assert text.startswith("detector 'odd' is the first stage and needs coefficients:mesh")
+
+
+def test_wanted_says_what_later_stages_need() -> None:
+    plain = usual_registry()
+    editor = plan(load(plain), plain).one(StageKind.EXPRESSION_EDITOR)
+    assert editor.wanted == {"reference:landmarks"}
+    registry = usual_registry(
+        stage(StageKind.ENHANCER, "identity", needs=("reference:image", "face:edit"), gives=("face:edit",))
+    )
+    chosen = plan(load(registry, overrides=["enhancers=[identity]"]), registry)
+    wanting = chosen.one(StageKind.EXPRESSION_EDITOR)
+    assert chosen.wanted(wanting) == {"reference:landmarks", "reference:image"}
+    assert wanting.identity() != editor.identity()
+
+
+def test_an_enhancer_does_not_change_the_identity_of_the_lip_syncer() -> None:
+    registry = usual_registry()
+    chosen = [plan(load(registry, overrides=[text]), registry) for text in ("enhancers=[]", "enhancers=[none, detail]")]
+    first, second = (each.one(StageKind.LIP_SYNCER).identity() for each in chosen)
+    assert first == second
+
+
+def test_an_option_changes_the_identity() -> None:
+    registry = usual_registry()
+    identities = [
+        str(plan(load(registry, overrides=[f"enhancers.0.strength={value}"]), registry).stages[-1].identity())
+        for value in (0.5, 0.6)
+    ]
+    assert identities[0] != identities[1]
+
+
+def test_a_stage_that_cannot_run_here_is_refused_with_the_reason_and_an_alternative() -> None:
+    text = plan_error(
+        stage(StageKind.DENOISER, "deep", requires=("not_there_at_all",)), overrides=("denoiser.use=deep",)
+    )
+    assert text == (
+        "denoiser 'deep' cannot run here: it needs the Python package not_there_at_all; "
+        "set denoiser.use to another denoiser, such as none"
+    )
+
+
+def test_a_stage_that_gives_too_little_is_refused() -> None:
+    text = plan_error(stage(StageKind.LIP_SYNCER, "mute"), overrides=("lip_syncer.use=mute",))
+    assert "lip_syncer 'mute' of retalkit does not say that it gives face:edit" in text
