@@ -1,0 +1,153 @@
+"""Putting an edit into a frame, and the two tools that hide its border: colour match and multi-band blend.
+
+Everything works on the crop that an edit covers and never on the whole frame.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.stages import FaceEdit
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Rectangle = tuple[int, int, int, int]
+"""left, top, width, height in pixels; width and height are 0 where there is nothing."""
+
+NOTHING: Rectangle = (0, 0, 0, 0)
+_EXACT = 1e-6
+_OPAQUE = 1 - 1e-6
+
+
+def composite(frame: Image, edit: FaceEdit) -> Rectangle:
+    """Pastes an edit into ``frame`` (RGB uint8 [H, W, 3]) in place and returns the rectangle that may have changed.
+
+    ``frame * (1 - mask) + image * mask``, rounded. Pixels whose mask is 0 keep their bits. An edit whose matrix is an
+    integer translation is not resampled; any other matrix is applied backwards, bilinear. Parts of the edit outside
+    the frame are dropped. Raises ValueError when the mask and the image differ in size or the matrix cannot be
+    inverted.
+    """
+    if edit.mask.shape != edit.image.shape[:2]:
+        raise ValueError(f"mask {edit.mask.shape} and image {edit.image.shape[:2]} differ in size")
+    shift = integer_shift(edit.matrix)
+    if shift is not None:
+        return _paste(frame, edit.image, edit.mask, *shift)
+    image, mask, left, top = _resample(frame.shape[1], frame.shape[0], edit)
+    return _paste(frame, image, mask, left, top)
+
+
+def integer_shift(matrix: Float) -> tuple[int, int] | None:
+    """(left, top) of the edit in the frame when ``matrix`` [2, 3] is a pure integer translation, else None."""
+    offset = -np.asarray(matrix[:, 2], np.float64)
+    whole = np.round(offset)
+    if np.abs(matrix[:, :2] - np.eye(2)).max() > _EXACT or np.abs(offset - whole).max() > 1e-3:
+        return None
+    return int(whole[0]), int(whole[1])
+
+
+def shift_matrix(left: int, top: int) -> Float:
+    """float32 [2, 3], the matrix of an edit whose first pixel lies at (left, top) of the frame."""
+    return np.array([[1, 0, -left], [0, 1, -top]], np.float32)
+
+
+def _paste(frame: Image, image: Image, mask: Float, left: int, top: int) -> Rectangle:
+    height, width = frame.shape[:2]
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + image.shape[1], width), min(top + image.shape[0], height)
+    if x1 <= x0 or y1 <= y0:
+        return NOTHING
+    inside = mask[y0 - top : y1 - top, x0 - left : x1 - left]
+    box = _bounds(inside)
+    if box is None:
+        return NOTHING
+    bx, by, bw, bh = box
+    inside = inside[by : by + bh, bx : bx + bw]
+    x0, y0 = x0 + bx, y0 + by
+    new = image[y0 - top : y0 - top + bh, x0 - left : x0 - left + bw]
+    target = frame[y0 : y0 + bh, x0 : x0 + bw]
+    solid = inside >= _OPAQUE
+    soft = (inside > 0) & ~solid
+    cv2.copyTo(new, solid.astype(np.uint8), target)
+    if soft.any():
+        weight = inside[soft][:, None]
+        old = target[soft].astype(np.float32)
+        mixed = old + (new[soft].astype(np.float32) - old) * weight
+        target[soft] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return x0, y0, bw, bh
+
+
+def _bounds(mask: Float) -> Rectangle | None:
+    """Bounding box of the pixels above 0, or None."""
+    left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    return (left, top, width, height) if width and height else None
+
+
+def _resample(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, int, int]:
+    """Brings an edit to the frame's pixel grid: image, mask, left, top."""
+    matrix = np.asarray(edit.matrix, np.float64)
+    if abs(float(np.linalg.det(matrix[:, :2]))) < 1e-9:
+        raise ValueError("the edit's matrix cannot be inverted")
+    back = np.asarray(cv2.invertAffineTransform(matrix), np.float64)
+    rows, columns = edit.image.shape[:2]
+    corners = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64) @ back.T
+    low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
+    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, [width, height])
+    if (high <= low).any():
+        return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), 0, 0
+    # warpAffine with WARP_INVERSE_MAP wants crop pixel -> edit pixel.
+    local = matrix.copy()
+    local[:, 2] += matrix[:, :2] @ low
+    size = (int(high[0] - low[0]), int(high[1] - low[1]))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    image = cv2.warpAffine(edit.image, local, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(edit.mask, local, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    return image.astype(np.uint8), mask.astype(np.float32), int(low[0]), int(low[1])
+
+
+def low_frequency_offset(
+    target: Float, moved: Float, weight: Float, sigma: float, limit: float = 60.0, reduce: int = 4
+) -> Float:
+    """Smooth colour difference that makes ``moved`` look lit like ``target``; add it to ``moved``.
+
+    Normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian, so that pixels of
+    weight 0 (lips, hands) do not speak but still get an offset from those around them.
+
+    ``target`` and ``moved`` are float32 [H, W, 3]; ``weight`` float32 [H, W], at least 0; ``sigma`` in pixels;
+    ``limit`` in grey levels. Computed at 1/``reduce`` of the size. Returns float32 [H, W, 3].
+    """
+    height, width = weight.shape
+    small = (max(1, width // reduce), max(1, height // reduce))
+    spread = max(sigma / reduce, 0.3)
+    difference = cv2.resize((target - moved) * weight[..., None], small, interpolation=cv2.INTER_AREA)
+    share = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
+    difference = cv2.GaussianBlur(difference, (0, 0), spread)
+    share = cv2.GaussianBlur(share, (0, 0), spread)
+    offset = np.clip(difference / (share[..., None] + 1e-3), -limit, limit).astype(np.float32)
+    return np.asarray(cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def multi_band_blend(base: Float, top: Float, mask: Float, levels: int = 5) -> Float:
+    """Laplacian-pyramid blend of ``top`` over ``base`` by ``mask``.
+
+    Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG 1983. Images are float32
+    [H, W, 3], the mask float32 [H, W] in [0, 1]. Levels that would be smaller than 4 pixels are left out. Where the
+    mask is 0 the result is near ``base`` but not equal to it within the reach of the coarsest level; whoever pastes
+    it limits the support. Returns float32 [H, W, 3], not clipped.
+    """
+    levels = min(levels, max(0, int(np.log2(max(1, min(mask.shape))) - 2)))
+    # The blend is linear: base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
+    differences, masks = [np.asarray(top - base, np.float32)], [mask]
+    for _ in range(levels):
+        differences.append(np.asarray(cv2.pyrDown(differences[-1]), np.float32))
+        masks.append(np.asarray(cv2.pyrDown(masks[-1]), np.float32))
+    result = differences[-1] * masks[-1][..., None]
+    for level in range(levels - 1, -1, -1):
+        detail = differences[level] - _enlarged(differences[level + 1], masks[level])
+        result = _enlarged(result, masks[level]) + detail * masks[level][..., None]
+    return np.asarray(base + result, np.float32)
+
+
+def _enlarged(image: Float, like: Float) -> Float:
+    return np.asarray(cv2.pyrUp(image, dstsize=(like.shape[1], like.shape[0])), np.float32)

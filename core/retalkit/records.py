@@ -1,0 +1,52 @@
+"""The run record: what was done with which configuration, and what it cost. One JSON beside each output."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What a run leaves beside its output."""
+
+    output: Path
+    record: Path
+    """Where this record lies: the output's name with ``.json`` behind."""
+    frames_edited: int = 0
+    frames_passed: dict[str, int] = field(default_factory=dict[str, int])
+    """Reason -> frames that came through as they were."""
+    frames_faded: dict[str, int] = field(default_factory=dict[str, int])
+    """Reason -> frames that were edited with less than full confidence."""
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """Step -> wall-clock seconds."""
+    cached_steps: list[str] = field(default_factory=list[str])
+    wall_seconds: float = 0.0
+    output_seconds: float = 0.0
+    realtime_factor: float = 0.0
+    """Seconds of video made in a second of wall-clock time."""
+    peak_memory_bytes: int = 0
+    notes: list[str] = field(default_factory=list[str])
+    artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
+    inputs: dict[str, str] = field(default_factory=dict[str, str])
+    """``video`` and ``speech`` -> path and SHA-256 of the content."""
+    configuration: dict[str, Any] = field(default_factory=dict[str, Any])
+    versions: dict[str, str] = field(default_factory=dict[str, str])
+    """Package -> version, for retalkit, the plugins used and the libraries that decide the result."""
+    weights: dict[str, str] = field(default_factory=dict[str, str])
+    """Checkpoint -> SHA-256."""
+    seed: int = 0
+
+    def save(self) -> None:
+        """Writes the record atomically."""
+        data = asdict(self)
+        temporary = self.record.with_name(f".{self.record.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        try:
+            temporary.write_text(json.dumps(data, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.replace(self.record)
+        finally:
+            temporary.unlink(missing_ok=True)

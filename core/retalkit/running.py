@@ -1,0 +1,372 @@
+"""A run from files to file: listen, look, plan, render, join. The steps of the design, each kept in the cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retalkit import __version__, analysing, listening
+from retalkit.analysis import LimitedSource, StoredAnalysis
+from retalkit.cache import Cache, Folder, content_hash, default_folder, make_key
+from retalkit.config import RunConfig
+from retalkit.errors import InputError
+from retalkit.media.concatenating import SoundTrack, assemble, check_output
+from retalkit.media.encoding import SegmentWriter, output_time_base
+from retalkit.media.frames import MediaSource, open_source
+from retalkit.media.sound import SoundSource, open_sound
+from retalkit.media.timeline import OutputTimeline, build_timeline
+from retalkit.observing import Observer, SilentObserver
+from retalkit.planning import Plan, PlannedStage, plan
+from retalkit.plugins import Registry, discover
+from retalkit.records import RunRecord
+from retalkit.rendering import FaceStages, render
+from retalkit.speech.track import SpeechTrack
+from retalkit.stages import Session, StageContext, StageKind
+
+_ROWS = 65536
+_WATCHED_LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+
+
+def dub(
+    video: Path | str,
+    speech: Path | str,
+    output: Path | str,
+    *,
+    config: RunConfig | None = None,
+    registry: Registry | None = None,
+    observer: Observer | None = None,
+    cache: Path | None = None,
+    force: bool = False,
+) -> RunRecord:
+    """Makes ``output``: the video (or photo) with its lips following the speech, and the speech as its sound.
+
+    Everything is checked before work starts; the output appears whole or not at all, with a run record (JSON) beside
+    it. A killed run called again with the same inputs goes on where it stopped.
+
+    Raises ConfigError, PluginError, PlanError, InputError or OutputError, each with one line that says what to do.
+    """
+    registry = registry if registry is not None else discover()
+    config = config if config is not None else RunConfig.from_preset("embedded", registry=registry)
+    run = _Run(Path(video), Path(speech), Path(output), config, registry, observer or SilentObserver(), cache, force)
+    with ExitStack() as stack:
+        return run.execute(stack)
+
+
+class _RecordingObserver:
+    """Passes everything on and keeps what belongs into the record."""
+
+    def __init__(self, outer: Observer, record: RunRecord) -> None:
+        self._outer = outer
+        self._record = record
+
+    def started(self, step: str, total: int | None) -> None:
+        self._outer.started(step, total)
+
+    def advanced(self, step: str, done: int) -> None:
+        self._outer.advanced(step, done)
+
+    def finished(self, step: str, seconds: float, cached: bool) -> None:
+        self._outer.finished(step, seconds, cached)
+
+    def note(self, text: str) -> None:
+        if text not in self._record.notes:
+            self._record.notes.append(text)
+            self._outer.note(text)
+
+    def artefact(self, name: str, path: Path) -> None:
+        self._record.artefacts[name] = path
+        self._outer.artefact(name, path)
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The chain of cache keys; each is made of what its step read."""
+
+    speech: str = ""
+    faces: str = ""
+    coefficients: str = ""
+    references: str = ""
+    lips: str = ""
+    pixels: str = ""
+
+    def all(self) -> set[str]:
+        return {self.speech, self.faces, self.coefficients, self.references, self.lips, self.pixels}
+
+
+class _Run:
+    def __init__(
+        self,
+        video: Path,
+        speech: Path,
+        output: Path,
+        config: RunConfig,
+        registry: Registry,
+        observer: Observer,
+        cache: Path | None,
+        force: bool,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.video, self.speech, self.output = video, speech, output
+        self.config = config
+        self.registry = registry
+        self.force = force
+        self.record = RunRecord(output=output, record=output.with_name(output.name + ".json"), seed=config.seed)
+        self.observer: Observer = _RecordingObserver(observer, self.record)
+        self.cache_folder = cache if cache is not None else default_folder()
+        self.keys = _Keys()
+
+    # ------------------------------------------------------------------ the whole road
+
+    def execute(self, stack: ExitStack) -> RunRecord:
+        chosen = plan(self.config, self.registry)
+        check_output(self.output, force=self.force, inputs=(self.video, self.speech))
+        source = open_source(self.video)
+        sound = open_sound(self.speech)
+        cache = Cache(self.cache_folder)
+        for warning in (*source.warnings, *sound.warnings):
+            self.observer.note(warning)
+        timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
+        if timeline.note:
+            self.observer.note(timeline.note)
+        hashes = {"video": content_hash(self.video), "speech": content_hash(self.speech)}
+        self.make_keys(chosen, source, timeline, hashes)
+
+        limited = self.limited(source, timeline)
+        # Sound and picture do not need each other before the lips are planned; both work outside Python mostly.
+        stopped = threading.Event()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as pool:
+            listening_ahead = pool.submit(self.listen, chosen, sound, cache, stopped)
+            try:
+                analysis = self.look(chosen, limited, cache)
+                analysis = self.reconstruct(chosen, analysis, limited, cache)
+                speech = listening_ahead.result()
+            finally:
+                stopped.set()
+
+        editor_stage = chosen.one(StageKind.EXPRESSION_EDITOR)
+        with self.step("references", None):
+            editor: Any = editor_stage.make().open(
+                analysis, self.context(editor_stage, cache.entry(self.keys.references))
+            )
+            stack.callback(_close, editor)
+        lips_stage = chosen.one(StageKind.LIP_SYNCER)
+        with self.step("lips", None):
+            lips: Any = lips_stage.make().open(
+                analysis, editor, timeline, speech, self.context(lips_stage, cache.entry(self.keys.lips))
+            )
+            stack.callback(_close, lips)
+        enhancers: list[Any] = []
+        pixels = cache.entry(self.keys.pixels)
+        for stage in chosen.all(StageKind.ENHANCER):
+            enhancers.append(stage.make().open(analysis, self.context(stage, pixels)))
+            stack.callback(_close, enhancers[-1])
+
+        time_base = output_time_base(timeline.time_base)
+
+        def open_writer(path: Path) -> SegmentWriter:
+            options = self.config.output
+            return SegmentWriter(
+                path,
+                source.size,
+                source.colour,
+                source.rate,
+                time_base,
+                options.crf,
+                options.preset,
+                sample_aspect=source.sample_aspect,
+            )
+
+        with self.step("render", timeline.count) as mark:
+            segments, counts, all_there = render(
+                source, analysis, timeline, FaceStages(editor, lips, enhancers), open_writer, pixels, self.observer
+            )
+            mark(cached=all_there)
+        with self.step("join", None):
+            track = SoundTrack(sound, timeline.duration)
+            assemble(
+                segments,
+                track,
+                self.output,
+                duration=timeline.duration,
+                time_base=time_base,
+                frames=timeline.count,
+            )
+        for warning in source.warnings:
+            self.observer.note(warning)
+
+        self.record.frames_edited = counts.edited
+        self.record.frames_faded = dict(counts.faded)
+        self.record.frames_passed = dict(counts.passed)
+        self.finish_record(chosen, timeline, hashes)
+        cache.prune(self.config.cache_limit_bytes, keep=self.keys.all())
+        return self.record
+
+    # ------------------------------------------------------------------ steps
+
+    def listen(self, chosen: Plan, sound: SoundSource, cache: Cache, stopped: threading.Event) -> SpeechTrack:
+        stage = chosen.one(StageKind.DENOISER)
+        folder = cache.entry(self.keys.speech)
+        with self.step("speech", int(sound.duration)) as mark:
+            if listening.is_complete(folder):
+                mark(cached=True)
+            else:
+                session: Any = stage.make().open(self.context(stage, folder))
+                try:
+                    listening.listen(sound, session, folder, self.observer, stopped)
+                finally:
+                    _close(session)
+        speech, somebody_speaks = listening.open_stored(folder)
+        if not somebody_speaks and not sound.warnings:
+            self.observer.note(f"no speech was found in {self.speech.name}: the mouth stays at rest")
+        return speech
+
+    def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
+        """The source as far as the output shows it, and some more to find mouth shapes in."""
+        count = source.info.frame_count
+        shown = max(int(timeline.sources(start, start + _ROWS).max()) + 1 for start in range(0, timeline.count, _ROWS))
+        times = source.times(0, count)
+        enough = int(np.searchsorted(times, times[0] + self.config.analysis_seconds, side="right"))
+        return LimitedSource(source, min(count, max(shown, enough)))
+
+    def look(self, chosen: Plan, source: LimitedSource, cache: Cache) -> StoredAnalysis:
+        stage = chosen.one(StageKind.DETECTOR)
+        folder = cache.entry(self.keys.faces)
+        with self.step("faces", source.info.frame_count) as mark:
+            if analysing.is_complete(folder):
+                mark(cached=True)
+            else:
+                session: Any = stage.make().open(source.info, self.context(stage, folder))
+                try:
+                    analysing.find_faces(
+                        source, session, stage.landmark_scheme, self.config.face, folder, self.observer
+                    )
+                finally:
+                    _close(session)
+        analysis = StoredAnalysis(source, folder.folder)
+        if analysing.faces_found(folder) == 0:
+            raise InputError(
+                f"no face was found in {self.video}: give a clip where a face is seen from the front, "
+                "at least about 80 pixels wide"
+            )
+        return analysis
+
+    def reconstruct(
+        self, chosen: Plan, analysis: StoredAnalysis, source: LimitedSource, cache: Cache
+    ) -> StoredAnalysis:
+        stage = chosen.one(StageKind.RECONSTRUCTOR)
+        faces = cache.entry(self.keys.faces).folder
+        folder = cache.entry(self.keys.coefficients)
+        with self.step("coefficients", source.info.frame_count) as mark:
+            if analysing.is_complete(folder):
+                mark(cached=True)
+            else:
+                session: Any = stage.make().open(analysis, self.context(stage, folder))
+                try:
+                    analysing.reconstruct(
+                        analysis, session, stage.reads_frames, stage.coefficient_space, folder, self.observer
+                    )
+                finally:
+                    _close(session)
+        return StoredAnalysis(source, faces, folder.folder, stage.coefficient_space)
+
+    # ------------------------------------------------------------------ what belongs to every step
+
+    def make_keys(self, chosen: Plan, source: MediaSource, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
+        keys, config = self.keys, self.config
+        common = {"device": config.device, "precision": config.precision, "seed": config.seed}
+
+        def identity(stage: PlannedStage) -> dict[str, Any]:
+            return {**stage.identity(), **common}
+
+        limited = self.limited(source, timeline)
+        keys.speech = make_key("speech", listening.VERSION, hashes["speech"], identity(chosen.one(StageKind.DENOISER)))
+        keys.faces = make_key(
+            "faces",
+            analysing.VERSION,
+            hashes["video"],
+            limited.info.frame_count,
+            config.face,
+            identity(chosen.one(StageKind.DETECTOR)),
+        )
+        keys.coefficients = make_key("coefficients", keys.faces, identity(chosen.one(StageKind.RECONSTRUCTOR)))
+        keys.references = make_key("references", keys.coefficients, identity(chosen.one(StageKind.EXPRESSION_EDITOR)))
+        shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
+        keys.lips = make_key("lips", keys.references, keys.speech, shown, identity(chosen.one(StageKind.LIP_SYNCER)))
+        enhancers = [identity(stage) for stage in chosen.all(StageKind.ENHANCER)]
+        keys.pixels = make_key("pixels", keys.lips, enhancers, config.output.model_dump())
+
+    def context(self, stage: PlannedStage, folder: Folder) -> StageContext:
+        return StageContext(
+            cache=folder,
+            observer=self.observer,
+            seed=self.config.seed,
+            device=self.config.device,
+            precision=self.config.precision,
+            weights={},
+            wanted=stage.wanted,
+        )
+
+    @contextmanager
+    def step(self, name: str, total: int | None) -> Generator[Callable[..., None]]:
+        """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed."""
+        was_cached = False
+
+        def mark(*, cached: bool) -> None:
+            nonlocal was_cached
+            was_cached = cached
+
+        self.observer.started(name, total)
+        start = time.perf_counter()
+        yield mark
+        seconds = time.perf_counter() - start
+        # Only the runner's own steps are recorded: a stage may report parts of one, which would count twice.
+        self.record.seconds[name] = round(seconds, 4)
+        if was_cached:
+            self.record.cached_steps.append(name)
+        self.observer.finished(name, seconds, was_cached)
+
+    def finish_record(self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
+        record = self.record
+        record.wall_seconds = round(time.perf_counter() - self.started, 3)
+        record.output_seconds = round(timeline.duration, 6)
+        record.realtime_factor = round(record.output_seconds / max(record.wall_seconds, 1e-9), 3)
+        record.peak_memory_bytes = peak_memory_bytes()
+        record.inputs = {
+            "video": str(self.video),
+            "video_sha256": hashes["video"],
+            "speech": str(self.speech),
+            "speech_sha256": hashes["speech"],
+        }
+        record.configuration = json.loads(self.config.model_dump_json())
+        record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **chosen.package_versions()}
+        for library in _WATCHED_LIBRARIES:
+            try:
+                record.versions[library] = metadata.version(library)
+            except metadata.PackageNotFoundError:
+                continue
+        record.save()
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def _close(session: Session) -> None:
+    session.close()
