@@ -1,0 +1,1 @@
+"""The command line. Nothing else of Retalkit knows it."""

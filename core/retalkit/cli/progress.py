@@ -1,0 +1,157 @@
+"""Progress on the terminal: a bar for each step, or now and then a line where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from retalkit.observing import Observer, SilentObserver
+
+LINE_SECONDS = 10.0
+"""At least so long between two lines about one step where the output is no terminal."""
+
+_UNITS = {"speech": "s of sound"}
+"""Unit of a step's counts; every other step counts frames."""
+
+
+@contextmanager
+def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
+    """An observer that reports on ``stream`` (stderr), as fits it."""
+    target = stream or sys.stderr
+    if quiet:
+        yield SilentObserver()
+    elif not target.isatty():
+        yield LineProgress(target)
+    else:
+        bars = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=28),
+            _Amount(),
+            TimeRemainingColumn(),
+            console=Console(file=target, highlight=False),
+        )
+        with bars:
+            yield BarProgress(bars)
+
+
+def unit(step: str) -> str:
+    """What a step counts, such as ``frames``."""
+    return _UNITS.get(step, "frames")
+
+
+def rate_text(step: str, rate: float) -> str:
+    """``85.0 frames/s``; seconds of sound in a second are a speed."""
+    return f"{rate:.1f} x real time" if step in _UNITS else f"{rate:.1f} frames/s"
+
+
+class BarProgress:
+    """A bar for each step, with its rate and the time left."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def started(self, step: str, total: int | None) -> None:
+        self._tasks[step] = self._bars.add_task(step, total=total)
+
+    def advanced(self, step: str, done: int) -> None:
+        if step in self._tasks:
+            self._bars.update(self._tasks[step], completed=done)
+
+    def finished(self, step: str, seconds: float, cached: bool) -> None:
+        if step not in self._tasks:
+            return
+        task = self._tasks[step]
+        total = next(known.total for known in self._bars.tasks if known.id == task)
+        whole = 1.0 if total is None else total
+        self._bars.update(task, total=whole, completed=whole, spent=seconds, cached=cached)
+
+    def note(self, text: str) -> None:
+        self._bars.console.print(f"note: {text}", markup=False)
+
+    def artefact(self, name: str, path: Path) -> None: ...
+
+
+@dataclass(slots=True)
+class _Step:
+    total: int | None
+    began: float
+    told: float
+
+
+class LineProgress:
+    """A line when a step ends, and every ten seconds while it lasts."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._steps: dict[str, _Step] = {}
+
+    def started(self, step: str, total: int | None) -> None:
+        now = time.monotonic()
+        self._steps[step] = _Step(total, now, now)
+
+    def advanced(self, step: str, done: int) -> None:
+        state = self._steps.get(step)
+        now = time.monotonic()
+        if state is None or now - state.told < LINE_SECONDS:
+            return
+        state.told = now
+        rate = done / (now - state.began)
+        text = f"{done} {unit(step)}"
+        if state.total:
+            left = (state.total - done) / rate if rate > 0 else float("inf")
+            text = f"{done} of {state.total} {unit(step)}, {_duration(left)} left"
+        self._say(f"{step}: {text}, {rate_text(step, rate)}")
+
+    def finished(self, step: str, seconds: float, cached: bool) -> None:
+        state = self._steps.pop(step, None)
+        if cached:
+            self._say(f"{step}: from the cache")
+        elif state is not None and state.total and seconds > 0:
+            rate = state.total / seconds
+            self._say(f"{step}: {state.total} {unit(step)} in {seconds:.1f} s, {rate_text(step, rate)}")
+        else:
+            self._say(f"{step}: done in {seconds:.1f} s")
+
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
+    def artefact(self, name: str, path: Path) -> None: ...
+
+    def _say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+class _Amount(ProgressColumn):
+    """``120/300 frames, 85.0 frames/s``."""
+
+    def render(self, task: Task) -> Text:
+        step = task.description
+        if task.fields.get("cached"):
+            return Text("from the cache")
+        if task.finished and "spent" in task.fields:
+            spent = float(task.fields["spent"])
+            if task.total is not None and task.total > 1 and spent > 0:
+                return Text(f"{task.total:.0f} {unit(step)} in {spent:.1f} s, {rate_text(step, task.total / spent)}")
+            return Text(f"{spent:.1f} s")
+        if task.total is None:
+            return Text("")
+        rate = f", {rate_text(step, task.speed)}" if task.speed else ""
+        return Text(f"{task.completed:.0f}/{task.total:.0f} {unit(step)}{rate}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

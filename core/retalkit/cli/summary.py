@@ -1,0 +1,35 @@
+"""What the command line says at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from retalkit.records import RunRecord
+
+
+def summary(record: RunRecord) -> str:
+    """Where the result is, what was done to the frames, and what it cost: a few lines of text."""
+    passed = sum(record.frames_passed.values())
+    frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
+    if record.frames_faded:
+        frames += f"; of the edited ones faded{_reasons(record.frames_faded)}"
+    seconds = ", ".join(
+        f"{step} cached" if step in record.cached_steps else f"{step} {spent:.1f}"
+        for step, spent in record.seconds.items()
+    )
+    lines = [
+        f"output   {record.output} ({record.output_seconds:.2f} s)",
+        f"record   {record.record}",
+        f"frames   {frames}",
+        f"seconds  {seconds}",
+        f"speed    {record.realtime_factor:.2f} x real time ({record.wall_seconds:.1f} s in all), "
+        f"peak memory {record.peak_memory_bytes / 2**20:.0f} MiB",
+    ]
+    return "\n".join(lines)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return " (" + ", ".join(f"{reason}: {count}" for reason, count in ordered) + ")"

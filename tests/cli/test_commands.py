@@ -1,0 +1,121 @@
+"""The commands around a run, and how errors leave the program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from commands import call
+from retalkit import __version__, plain_yaml
+from retalkit.stages import StageKind
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "--version").out == f"retalkit {__version__}\n"
+    assert "dub" in call(capsys).out
+    assert "--extend" in call(capsys, "dub", "--help").out
+
+
+def test_python_minus_m_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "retalkit", "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "retalkit: error: No such command 'nothing'. (see `retalkit --help`)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["dub"], "Missing argument"),
+        (["dub", "a.mp4", "b.wav"], "Missing option"),
+        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--bogus"], "--bogus"),
+        (["plugins", "--kind", "enhancr"], "did you mean 'enhancer'?"),
+        (["plugins", "--plugin", "absent.py"], "absent.py: there is no such plugin file"),
+        (["config", "show", "--preset", "papr"], "did you mean 'paper'?"),
+        (["config", "show", "--set", "extend=lop"], "--set extend=lop: extend: must be"),
+        (["config", "validate", "absent.yaml"], "absent.yaml: cannot be read"),
+        (
+            ["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--face", "nearest"],
+            "--face: face: must be 'largest' or the number",
+        ),
+        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--length", "film"], "--length: length: must be 'speech' or 'video'"),
+        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--preset", "paper"], "are not installed"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    done = call(capsys, *arguments)
+    assert done.code == 2
+    assert done.error.startswith("retalkit: error: ")
+    assert text in done.error
+
+
+def test_a_fault_of_the_program_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("retalkit.running.dub", fail)
+    done = call(capsys, "dub", "a", "b", "-o", "c")
+    assert (done.code, "--traceback" in done.error) == (1, True)
+    assert "Traceback" not in done.err
+    assert "Traceback" in call(capsys, "dub", "a", "b", "-o", "c", "--traceback").err
+
+
+def test_ctrl_c_says_that_the_run_can_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retalkit.running.dub", stop)
+    done = call(capsys, "dub", "a", "b", "-o", "c")
+    assert done.code == 130
+    assert done.error == "retalkit: stopped: the same command goes on where it stopped"
+
+
+def test_plugins_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    text = call(capsys, "plugins").out
+    assert all(name in text for name in ("mediapipe", "shallow", "exemplar", "rnnoise", "detail", "Apache-2.0"))
+    listed = json.loads(call(capsys, "plugins", "--json").out)
+    assert {stage["kind"] for stage in listed["stages"]} == {kind.value for kind in StageKind}
+    assert listed["problems"] == []
+    only = json.loads(call(capsys, "plugins", "--json", "--kind", "denoiser").out)
+    assert {stage["name"] for stage in only["stages"]} >= {"none", "rnnoise", "spectral_gate"}
+    assert {stage["kind"] for stage in only["stages"]} == {"denoiser"}
+
+
+def test_plugins_says_why_a_stage_cannot_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from retalkit.plugins import StageSpec, hookimpl\n"
+        "from retalkit.stages import StageKind\n\n\n"
+        "@hookimpl\ndef retalkit_stages():\n"
+        "    return [StageSpec(StageKind.DENOISER, 'mine', 'for a test', print, 'MIT', requires=('not_there',))]\n",
+        encoding="utf-8",
+    )
+    text = call(capsys, "plugins", "--plugin", file).out
+    assert "cannot run here: needs the Python package not_there" in text
+
+
+def test_config_show_is_a_run_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shown = call(capsys, "config", "show", "--set", "enhancers.0.strength=0.5").out
+    file = tmp_path / "run.yaml"
+    file.write_text(shown, encoding="utf-8")
+    assert call(capsys, "config", "show", "--config", file).out == shown
+    assert "is fine" in call(capsys, "config", "validate", file).out
+    schema = json.loads(call(capsys, "config", "schema").out)
+    jsonschema.validate(plain_yaml.read_file(file)[0], schema)
+
+
+def test_config_validate_plans_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("preset: paper\n", encoding="utf-8")
+    done = call(capsys, "config", "validate", file)
+    assert done.code == 2
+    assert "are not installed" in done.error

@@ -1,0 +1,104 @@
+"""What a run says while it lasts and when it is done."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from retalkit.cli import progress as progress_module
+from retalkit.cli.progress import progress
+from retalkit.cli.summary import summary
+from retalkit.observing import Observer, SilentObserver
+from retalkit.records import RunRecord
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(observer: Observer) -> None:
+    observer.started("speech", 5)
+    observer.finished("speech", 0.1, cached=True)
+    observer.started("speech", 5)
+    observer.finished("speech", 0.5, cached=False)
+    observer.started("render", 100)
+    observer.advanced("render", 40)
+    observer.note("the video is shorter")
+    observer.finished("render", 2.0, cached=False)
+    observer.started("join", None)
+    observer.advanced("join", 1)
+    observer.finished("join", 0.5, cached=False)
+    observer.finished("never started", 0.0, cached=False)
+
+
+def test_lines_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with progress(stream=stream) as observer:
+        run(observer)
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    assert "speech: from the cache\n" in text
+    assert "speech: 5 s of sound in 0.5 s, 10.0 x real time\n" in text
+    assert "render: 40 of 100 frames, " in text
+    assert "frames/s" in text
+    assert "render: 100 frames in 2.0 s, 50.0 frames/s\n" in text
+    assert "note: the video is shorter\n" in text
+    assert "join: done in 0.5 s\n" in text
+
+
+def test_lines_do_not_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with progress(stream=stream) as observer:
+        observer.started("render", 1000)
+        for done in range(1000):
+            observer.advanced("render", done)
+    assert stream.getvalue() == ""
+
+
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    with progress(stream=stream) as observer:
+        run(observer)
+    text = stream.getvalue()
+    assert "render" in text
+    assert "100 frames in 2.0 s, 50.0 frames/s" in text
+    assert "from the cache" in text
+    assert "note: the video is shorter" in text
+
+
+def test_quiet_says_nothing() -> None:
+    stream = io.StringIO()
+    with progress(quiet=True, stream=stream) as observer:
+        assert isinstance(observer, SilentObserver)
+        run(observer)
+    assert stream.getvalue() == ""
+
+
+def test_the_summary_says_where_how_many_why_and_at_what_cost() -> None:
+    record = RunRecord(
+        output=Path("out.mp4"),
+        record=Path("out.mp4.json"),
+        frames_edited=90,
+        frames_passed={"no face": 3, "large yaw": 7},
+        frames_faded={"occluded": 2},
+        seconds={"speech": 0.5, "render": 3.0},
+        cached_steps=["speech"],
+        wall_seconds=4.0,
+        output_seconds=5.0,
+        realtime_factor=1.25,
+        peak_memory_bytes=300 * 2**20,
+    )
+    text = summary(record)
+    for part in (
+        "out.mp4 (5.00 s)",
+        "out.mp4.json",
+        "90 edited, 10 passed through (large yaw: 7, no face: 3); of the edited ones faded (occluded: 2)",
+        "speech cached, render 3.0",
+        "1.25 x real time (4.0 s in all), peak memory 300 MiB",
+    ):
+        assert part in text
