@@ -90,6 +90,10 @@ class RunConfig(BaseModel):
         "float32"
     )
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of everything random.")] = 0
+    quietest_speech: Annotated[
+        float,
+        Field(ge=-90, le=-10, description="dBFS: sound that is not louder counts as background and moves no mouth."),
+    ] = -37.0
     analysis_seconds: Annotated[
         float,
         Field(

@@ -13,7 +13,7 @@ from retalkit.arrays import RowReader, RowWriter
 from retalkit.cache import Folder
 from retalkit.media.sound import SoundSource
 from retalkit.observing import Observer
-from retalkit.speech.activity import analyse_speech
+from retalkit.speech.activity import ActivityConfig, AgreedActivity
 from retalkit.speech.track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, DenoiserSession
 
@@ -23,6 +23,9 @@ VERSION: Final = 1
 WAVEFORM: Final = "speech.f32"
 ACTIVITY: Final = "activity.f32"
 DESCRIPTION: Final = "speech.json"
+
+_QUIET_SHARE = 0.1
+_NOBODY = 0.1
 
 
 class StoredSamples:
@@ -48,45 +51,69 @@ class StoppedError(Exception):
     """Another part of the run failed: this one need not go on."""
 
 
-def _check(stopped: threading.Event) -> None:
-    if stopped.is_set():
-        raise StoppedError
-
-
 def is_complete(folder: Folder) -> bool:
     """Whether the step of this folder was finished: its description is written last."""
     return folder.path(DESCRIPTION) is not None
 
 
 def listen(
-    sound: SoundSource, denoiser: DenoiserSession, folder: Folder, observer: Observer, stopped: threading.Event
+    sound: SoundSource,
+    denoiser: DenoiserSession,
+    quietest_speech: float,
+    folder: Folder,
+    observer: Observer,
+    stopped: threading.Event,
 ) -> None:
     """Resamples to 16 kHz mono, denoises, finds voice activity; stores both as raw float32.
 
-    Runs in a thread of its own: setting ``stopped`` ends it early with ``StoppedError`` and nothing stored.
+    ``quietest_speech`` in dBFS: what is not louder counts as background. Runs in a thread of its own: setting
+    ``stopped`` ends it early with ``StoppedError`` and nothing stored.
     """
-    with folder.write(WAVEFORM) as path, RowWriter(path, np.float32) as file:
-        done = 0
+    # Asked of the sound before and after denoising: denoised music can pass for speech, and noise fills pauses.
+    activity = AgreedActivity(ActivityConfig(level=quietest_speech))
+    done = 0
+    loudest = 0.0
+    with (
+        folder.write(WAVEFORM) as waveform_path,
+        folder.write(ACTIVITY) as activity_path,
+        RowWriter(waveform_path, np.float32) as waveform_file,
+        RowWriter(activity_path, np.float32) as activity_file,
+    ):
+
+        def store(original: NDArray[np.float32], cleaned: NDArray[np.float32]) -> None:
+            nonlocal loudest
+            waveform_file.append(cleaned)
+            values = activity.push(original, cleaned)
+            loudest = max(loudest, float(values.max(initial=0.0)))
+            activity_file.append(values)
+
         for chunk in sound.chunks(SPEECH_RATE):
-            _check(stopped)
-            file.append(denoiser.denoise(chunk))
+            if stopped.is_set():
+                raise StoppedError
+            store(chunk, denoiser.denoise(chunk))
             done += len(chunk)
             observer.advanced("speech", done // SPEECH_RATE)
-        file.append(denoiser.finish())
-    reader = StoredSamples(RowReader(folder.folder / WAVEFORM, np.float32, ()))
-    loudest = 0.0
-    with folder.write(ACTIVITY) as path, RowWriter(path, np.float32) as file:
-        for piece in analyse_speech(reader):
-            _check(stopped)
-            file.append(piece)
-            loudest = max(loudest, float(piece.max(initial=0.0)))
+        rest = denoiser.finish()
+        store(rest[:0], rest)
+        values = activity.finish()
+        loudest = max(loudest, float(values.max(initial=0.0)))
+        activity_file.append(values)
+    heard = {"highest_activity": loudest, "quiet_seconds": activity.quiet_seconds, "seconds": done / SPEECH_RATE}
     with folder.write(DESCRIPTION) as path:
-        path.write_text(json.dumps({"samples": reader.sample_count, "highest_activity": loudest}), encoding="utf-8")
+        path.write_text(json.dumps(heard), encoding="utf-8")
 
 
-def open_stored(folder: Folder) -> tuple[SpeechTrack, bool]:
-    """The stored speech, and whether anybody speaks in it at all."""
+def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
+    """The stored speech, and one sentence for the user where little or nothing of it moves the mouth, else empty."""
     waveform = StoredSamples(RowReader(folder.folder / WAVEFORM, np.float32, ()))
     activity = StoredSamples(RowReader(folder.folder / ACTIVITY, np.float32, ()))
-    highest = float(json.loads((folder.folder / DESCRIPTION).read_text(encoding="utf-8"))["highest_activity"])
-    return SpeechTrack(waveform, activity), highest > 0.1
+    heard = json.loads((folder.folder / DESCRIPTION).read_text(encoding="utf-8"))
+    note = ""
+    if heard["quiet_seconds"] > _QUIET_SHARE * heard["seconds"]:
+        note = (
+            f"{heard['quiet_seconds']:.1f} s of the speech are so quiet that they count as background and leave the "
+            "mouth at rest: make the sound louder, or lower quietest_speech"
+        )
+    elif heard["highest_activity"] <= _NOBODY:
+        note = "no speech was found in the sound: the mouth stays at rest"
+    return SpeechTrack(waveform, activity), note

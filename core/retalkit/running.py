@@ -223,12 +223,12 @@ class _Run:
             else:
                 session: Any = stage.make().open(self.context(stage, folder))
                 try:
-                    listening.listen(sound, session, folder, self.observer, stopped)
+                    listening.listen(sound, session, self.config.quietest_speech, folder, self.observer, stopped)
                 finally:
                     _close(session)
-        speech, somebody_speaks = listening.open_stored(folder)
-        if not somebody_speaks and not sound.warnings:
-            self.observer.note(f"no speech was found in {self.speech.name}: the mouth stays at rest")
+        speech, note = listening.open_stored(folder)
+        if note and not sound.warnings:
+            self.observer.note(note)
         return speech
 
     def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
@@ -290,7 +290,13 @@ class _Run:
             return {**stage.identity(), **common}
 
         limited = self.limited(source, timeline)
-        keys.speech = make_key("speech", listening.VERSION, hashes["speech"], identity(chosen.one(StageKind.DENOISER)))
+        keys.speech = make_key(
+            "speech",
+            listening.VERSION,
+            hashes["speech"],
+            config.quietest_speech,
+            identity(chosen.one(StageKind.DENOISER)),
+        )
         keys.faces = make_key(
             "faces",
             analysing.VERSION,

@@ -1,0 +1,1 @@
+"""Denoisers for the speech that drives the mouth."""

@@ -1,0 +1,29 @@
+"""The denoiser that does nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.plugins import StageConfig
+from retalkit.stages import StageContext
+
+
+class NoDenoiser:
+    """Gives back what it gets."""
+
+    def __init__(self, config: StageConfig) -> None:
+        del config
+
+    def open(self, context: StageContext) -> NoDenoiserSession:
+        del context
+        return NoDenoiserSession()
+
+
+class NoDenoiserSession:
+    def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        return waveform
+
+    def finish(self) -> NDArray[np.float32]:
+        return np.zeros(0, dtype=np.float32)
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Drivers: what the mouth does while something is said."""

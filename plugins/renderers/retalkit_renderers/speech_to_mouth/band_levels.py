@@ -1,0 +1,65 @@
+"""Levels of the few frequency bands that tell mouth shapes apart, and the small filters that are run over them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from retalkit.stages import SPEECH_RATE
+
+GRID_RATE = 100
+"""Grid values a second; value ``i`` belongs to the time ``i / 100``."""
+
+_HOP = SPEECH_RATE // GRID_RATE
+_WINDOW = 400
+_TRANSFORM = 512
+_FLOOR = 1e-11
+
+BANDS: dict[str, tuple[float, float]] = {
+    "first_low": (200.0, 450.0),
+    "sonorant": (300.0, 1000.0),
+    "first_high": (550.0, 1000.0),
+    "body": (500.0, 2500.0),
+    "second_low": (600.0, 1400.0),
+    "second_high": (1800.0, 3000.0),
+    "hush": (2200.0, 4000.0),
+    "hiss": (4500.0, 7800.0),
+}
+"""Hertz. ``first`` and ``second`` are the ranges in which the first two formants move."""
+
+
+def sample_range(start: int, stop: int) -> tuple[float, float]:
+    """Seconds of sound that ``band_levels`` needs for the grid values [start, stop)."""
+    half = _WINDOW // 2
+    return (start * _HOP - half) / SPEECH_RATE, ((stop - 1) * _HOP + half) / SPEECH_RATE
+
+
+def band_levels(waveform: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """Each band's level in dBFS, float64 [V], of the sound in ``sample_range``; -110 in digital silence."""
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)
+    frames = sliding_window_view(waveform.astype(np.float64), _WINDOW)[::_HOP]
+    powers = np.abs(np.fft.rfft(frames * window, _TRANSFORM, axis=1)) ** 2
+    powers *= 2.0 / (_TRANSFORM * np.sum(window**2))
+    frequencies = np.arange(_TRANSFORM // 2 + 1) * SPEECH_RATE / _TRANSFORM
+    levels: dict[str, NDArray[np.float64]] = {}
+    for name, (lowest, highest) in BANDS.items():
+        inside = (frequencies >= lowest) & (frequencies < highest)
+        levels[name] = 10.0 * np.log10(powers[:, inside].sum(axis=1) + _FLOOR)
+    return levels
+
+
+def smoothed(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """Hann-weighted mean over ``reach`` values on both sides."""
+    weights = 0.5 + 0.5 * np.cos(np.pi * np.arange(-reach, reach + 1) / (reach + 1))
+    return neighbours(values, reach, reach) @ (weights / weights.sum())
+
+
+def neighbours(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
+    """[V, before + 1 + after]: each value with its neighbours; the ends are repeated."""
+    padded = np.pad(values, (before, after), mode="edge")
+    return sliding_window_view(padded, before + 1 + after)
+
+
+def between(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """0 at ``low`` and below, 1 at ``high`` and above, a straight line between."""
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
