@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ from retalkit.stages import (
 from retalkit.threads import read_ahead
 
 SEGMENT_FRAMES = 240
-_BATCH_BYTES = 24 << 20
+_BATCH_BYTES = 16 << 20
 _SURE = 0.999
 
 
@@ -82,8 +83,8 @@ class FaceStages:
     lip_syncer: LipSyncerSession
     enhancers: Sequence[EnhancerSession]
 
-    def run(self, analysis: StoredAnalysis, timeline: OutputTimeline, batch: _Batch) -> list[FrameResult]:
-        """Results for output positions in a row that all have a face."""
+    def sync(self, analysis: StoredAnalysis, timeline: OutputTimeline, batch: _Batch) -> _Synced:
+        """Lip-synced faces for output positions in a row that all have a face."""
         faces = analysis.faces(batch.images, batch.source_times, batch.sources)
         first = int(batch.positions[0])
         job = SyncBatch(
@@ -92,10 +93,30 @@ class FaceStages:
             faces=faces,
             references=self.editor.edit(faces),
         )
-        results = self.lip_syncer.sync(job)
+        return _Synced(job, self.lip_syncer.sync(job))
+
+    def enhance(self, part: _Edited) -> list[FrameResult]:
+        """Results for every position of the part, after all enhancers."""
+        if part.synced is None:
+            return [PassedThrough("no face")] * len(part.batch.positions)
+        results = part.synced.results
         for enhancer in self.enhancers:
-            results = enhancer.enhance(job, results)
-        return list(results)
+            results = enhancer.enhance(part.synced.job, results)
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Synced:
+    job: SyncBatch
+    results: list[FrameResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edited:
+    segment: int
+    batch: _Batch
+    synced: _Synced | None
+    """None: no frame of the batch has a face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,23 +166,21 @@ def render(
         else:
             missing.append(number)
 
-    # One reader runs through everything that is missing, so that no segment has to seek to its start.
-    wanted = (int(index) for number in missing for index in timeline.sources(*segments[number]))
-    frames = read_ahead(source.read_video_frames(wanted), depth=8)
+    def edited() -> Iterator[_Edited]:
+        for number, batch, has_face in _batches(source, analysis, timeline, [(n, *segments[n]) for n in missing]):
+            yield _Edited(number, batch, stages.sync(analysis, timeline, batch) if has_face else None)
+
+    # Three threads besides the encoder's: decoding, lips, and everything after; each session stays in one of them.
+    work = read_ahead(edited(), depth=2)
     try:
-        for number in missing:
-            start, stop = segments[number]
+        for number, parts in groupby(work, key=lambda part: part.segment):
             here = FrameCounts()
             with folder.write(segment_name(number)) as path:
                 writer = open_writer(path)
                 try:
-                    for batch, has_face in _batches(frames, analysis, timeline, start, stop):
-                        results: list[FrameResult] = (
-                            stages.run(analysis, timeline, batch)
-                            if has_face
-                            else [PassedThrough("no face")] * len(batch.positions)
-                        )
-                        _write(writer, timeline, batch, results, has_face)
+                    for part in parts:
+                        results = stages.enhance(part)
+                        _write(writer, timeline, part.batch, results)
                         for result in results:
                             here.add(result)
                         done += len(results)
@@ -174,19 +193,17 @@ def render(
                 path.write_text(json.dumps(here.as_dict()), encoding="utf-8")
             counts.merge(here.as_dict())
     finally:
-        frames.close()
+        work.close()
     files = [folder.folder / segment_name(number) for number in range(len(segments))]
     return files, counts, not missing
 
 
-def _write(
-    writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[FrameResult], has_face: bool
-) -> None:
+def _write(writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[FrameResult]) -> None:
     first = int(batch.positions[0])
     times = timeline.times(first, first + len(results))
     durations = timeline.durations(first, first + len(results))
     for row, (frame, result) in enumerate(zip(batch.decoded, results, strict=True)):
-        if has_face and not isinstance(result, PassedThrough):
+        if not isinstance(result, PassedThrough):
             # The batch's images are ours: stages are done with them.
             image = batch.images[row]
             left, top, width, height = composite(image, result)
@@ -196,49 +213,61 @@ def _write(
 
 
 def _batches(
-    frames: Iterator[tuple[int, av.VideoFrame]],
+    source: MediaSource,
     analysis: StoredAnalysis,
     timeline: OutputTimeline,
-    start: int,
-    stop: int,
-) -> Iterator[tuple[_Batch, bool]]:
-    """Cuts a segment into runs of frames that all have a face, or all have none, bounded in bytes."""
+    segments: Sequence[tuple[int, int, int]],
+) -> Iterator[tuple[int, _Batch, bool]]:
+    """Cuts segments (number, start, stop) into runs of frames that all have a face, or all have none, bounded in bytes.
+
+    One reader runs through all of them, so that no segment has to seek to its start.
+    """
+    wanted = (int(index) for _, start, stop in segments for index in timeline.sources(start, stop))
     info = analysis.source.info
     size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
-    sources = timeline.sources(start, stop)
-    position = start
-    pending: tuple[av.VideoFrame, bool] | None = None
+    frames = read_ahead(_decoded(source, analysis, wanted), depth=size)
+    try:
+        for number, start, stop in segments:
+            position = start
+            pending: _Decoded | None = None
+            while position < stop:
+                run = [pending if pending is not None else next(frames)]
+                pending = None
+                while len(run) < size and position + len(run) < stop:
+                    following = next(frames)
+                    if (following.image is None) != (run[0].image is None):
+                        pending = following
+                        break
+                    run.append(following)
+                yield number, _joined(run, position, analysis), run[0].image is not None
+                position += len(run)
+    finally:
+        frames.close()
 
-    def take() -> tuple[av.VideoFrame, bool]:
-        index, frame = next(frames)
-        shot = int(analysis.shots(index, index + 1)[0])
-        return frame, shot >= 0
 
-    while position < stop:
-        frame, has_face = pending if pending is not None else take()
-        pending = None
-        decoded = [frame]
-        while len(decoded) < size and position + len(decoded) < stop:
-            frame, next_has_face = take()
-            if next_has_face != has_face:
-                pending = (frame, next_has_face)
-                break
-            decoded.append(frame)
-        rows = sources[position - start : position - start + len(decoded)]
-        first, last = int(rows.min()), int(rows.max()) + 1
-        images = (
-            np.stack([to_rgb(frame) for frame in decoded])
-            if has_face
-            else np.zeros((0, info.height, info.width, 3), np.uint8)
-        )
-        yield (
-            _Batch(
-                positions=np.arange(position, position + len(decoded), dtype=np.int64),
-                sources=rows,
-                source_times=analysis.source.times(first, last)[rows - first],
-                images=images,
-                decoded=decoded,
-            ),
-            has_face,
-        )
-        position += len(decoded)
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    index: int
+    frame: av.VideoFrame
+    image: NDArray[np.uint8] | None
+    """RGB, only where there is a face to edit."""
+
+
+def _decoded(source: MediaSource, analysis: StoredAnalysis, wanted: Iterator[int]) -> Iterator[_Decoded]:
+    for index, frame in source.read_video_frames(wanted):
+        has_face = int(analysis.shots(index, index + 1)[0]) >= 0
+        yield _Decoded(index, frame, to_rgb(frame) if has_face else None)
+
+
+def _joined(run: Sequence[_Decoded], position: int, analysis: StoredAnalysis) -> _Batch:
+    info = analysis.source.info
+    sources = np.array([decoded.index for decoded in run], np.int64)
+    first, last = int(sources.min()), int(sources.max()) + 1
+    images = [decoded.image for decoded in run if decoded.image is not None]
+    return _Batch(
+        positions=np.arange(position, position + len(run), dtype=np.int64),
+        sources=sources,
+        source_times=analysis.source.times(first, last)[sources - first],
+        images=np.stack(images) if images else np.zeros((0, info.height, info.width, 3), np.uint8),
+        decoded=[decoded.frame for decoded in run],
+    )

@@ -1,0 +1,69 @@
+"""Contact sheets: chosen frames of two versions of a clip, the face above and the mouth below, as one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+CELL = 220
+FACE_REACH = 0.72
+MOUTH_REACH = 0.30
+"""Half the side of a cell's view, in face heights."""
+
+
+def chosen_frames(opening: Float, count: int = 9) -> list[int]:
+    """Frames worth looking at, ascending: evenly spread ones, the widest, and the start and middle of closures.
+
+    ``opening`` float32 [T] in any unit, NaN where there is no face.
+    """
+    seen = np.flatnonzero(np.isfinite(opening))
+    if not len(seen):
+        return []
+    chosen = {int(seen[0]), int(seen[np.nanargmax(opening[seen])])}
+    shut = opening < 0.1 * float(np.nanpercentile(opening, 95)) + 1e-6
+    starts = np.flatnonzero(shut[1:] & ~shut[:-1]) + 1
+    chosen.update(int(start) for start in starts[:: max(1, len(starts) // 2)][:2])
+    for frame in seen[np.linspace(0, len(seen) - 1, 3 * count).round().astype(int)][1::3]:
+        if len(chosen) >= count:
+            break
+        if min(abs(int(frame) - other) for other in chosen) > 1:
+            chosen.add(int(frame))
+    return sorted(chosen)
+
+
+@dataclass(slots=True)
+class ContactSheet:
+    """Collects cells; only the small cells are held."""
+
+    columns: list[Image] = field(default_factory=list)
+
+    def add(self, label: str, original: Image, output: Image, landmarks: Float) -> None:
+        """One column: face and mouth of original and output, RGB uint8 [H, W, 3], landmarks [478, 3] pixels."""
+        points = landmarks[:, :2]
+        height = float(np.linalg.norm(points[mesh478.CHIN] - points[mesh478.FOREHEAD]))
+        cells: list[Image] = []
+        for centre, reach in ((points[mesh478.NOSE_TIP], FACE_REACH), (points[[13, 14, 17]].mean(0), MOUTH_REACH)):
+            scale = CELL / (2 * reach * height)
+            shift = CELL / 2 - centre * scale
+            matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+            flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+            for name, image in (("source", original), ("output", output)):
+                cell = cv2.warpAffine(image, matrix, (CELL, CELL), flags=flags)
+                cv2.putText(cell, f"{label} {name}", (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 255, 0), 1)
+                cells.append(cell)
+        self.columns.append(np.vstack(cells))
+
+    def write(self, path: Path) -> None:
+        """Writes a PNG; nothing when there is no column."""
+        if self.columns:
+            ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(self.columns), cv2.COLOR_RGB2BGR))
+            if ok:
+                path.write_bytes(encoded.tobytes())

@@ -1,0 +1,1 @@
+"""Enhancers that come with Retalkit."""

@@ -1,0 +1,1 @@
+"""Expression editors: the face in one canonical expression."""

@@ -1,0 +1,40 @@
+"""A real face with real landmarks, without a clip: scikit-image's public-domain portrait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from retalkit.cache import Folder
+from retalkit.observing import SilentObserver
+from retalkit.plugins import discover
+from retalkit.stages import FrameBatch, SourceInfo, StageContext, StageKind
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One picture and the face in it; read-only."""
+
+    image: NDArray[np.uint8]
+    """RGB uint8 [H, W, 3]."""
+    landmarks: NDArray[np.float32]
+    """float32 [478, 3], pixels."""
+
+
+@pytest.fixture(scope="session")
+def portrait(tmp_path_factory: pytest.TempPathFactory) -> Portrait:
+    """The face is about 180 pixels high; the mouth shows teeth."""
+    data: Any = pytest.importorskip("skimage.data")
+    image = np.ascontiguousarray(data.astronaut()[:320, 60:400])
+    spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
+    context = StageContext(Folder(tmp_path_factory.mktemp("detector")), SilentObserver())
+    session = spec.make(spec.config()).open(SourceInfo(image.shape[1], image.shape[0], 1, 0.04), context)
+    try:
+        faces = session.detect(FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64)))[0]
+    finally:
+        session.close()
+    image.setflags(write=False)
+    return Portrait(image, faces[0].landmarks)
