@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ def application() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
+    _one_thread_for_small_matrices()
     given = list(sys.argv[1:] if arguments is None else arguments)
     ends = given.index("--") if "--" in given else len(given)
     with_traceback = _TRACEBACK in given[:ends]
@@ -63,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = ": the same command goes on where it stopped" if given[:1] == ["dub"] else ""
         _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_thread_for_small_matrices() -> None:
+    """Must run before numpy is imported. All matrices here are small: threads of BLAS wait for each other more than
+    they compute (a singular value decomposition took seconds on a busy machine), and take the cores from our own."""
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def _fail(text: str, code: int, with_traceback: bool, begin: str = "retalkit: error: ") -> NoReturn:

@@ -1,0 +1,120 @@
+"""Samples the skin around a mouth on a coarse grid that moves with the face mesh: jaw and cheeks keep their cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478
+from scipy.spatial import Delaunay
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+COLUMNS, ROWS = 64, 48
+HALF_WIDTH = 0.62
+ABOVE, BELOW = 0.42, 0.52
+"""Reach of the grid from the middle of the mouth, IOD."""
+INSET = 0.93
+"""The grid ends inside the face oval by this factor: hair and background are no skin."""
+FACING = 0.45
+"""Cosine to the camera below which skin is seen too flat to be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceGrid:
+    """Where each cell lies on a person's mesh."""
+
+    corners: NDArray[np.int64]
+    """int64 [ROWS * COLUMNS, 3], mesh points around each cell; zeros where the cell is not on the face."""
+    shares: Float
+    """float32 [ROWS * COLUMNS, 3], barycentric."""
+    on_face: NDArray[np.bool_]
+    """bool [ROWS, COLUMNS]."""
+    lips: NDArray[np.bool_]
+    """bool [ROWS, COLUMNS]: lips and mouth with a small margin, whose look changes with speech."""
+    normals: Float
+    """float32 [ROWS, COLUMNS, 3] in the head frame, towards the outside of the face."""
+
+    @classmethod
+    def of(cls, shape: Float) -> FaceGrid:
+        """``shape`` float32 [478, 3]: the person in the head frame, mouth nearly closed."""
+        centre = shape[[13, 14], :2].mean(0)
+        x = centre[0] + np.linspace(-HALF_WIDTH, HALF_WIDTH, COLUMNS, dtype=np.float32)
+        y = centre[1] + np.linspace(-ABOVE, BELOW, ROWS, dtype=np.float32)
+        points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+        mesh = Delaunay(shape[: mesh478.MESH_COUNT, :2].astype(np.float64))
+        number = mesh.find_simplex(points)
+        corners = mesh.simplices[np.maximum(number, 0)].astype(np.int64)
+        shares = _barycentric(points, shape[corners, :2].astype(np.float64))
+        oval = shape[list(mesh478.FACE_OVAL), :2]
+        oval = oval.mean(0) + INSET * (oval - oval.mean(0))
+        on_face = (number >= 0).reshape(ROWS, COLUMNS) & _filled(oval, x, y)
+        margin = np.ones((5, 5), np.uint8)
+        lips = cv2.dilate(_filled(shape[list(mesh478.OUTER_LIPS), :2], x, y).astype(np.uint8), margin) > 0
+        depth = (shape[corners, 2] * shares).sum(1).reshape(ROWS, COLUMNS).astype(np.float32)
+        depth = cv2.GaussianBlur(depth, (0, 0), 2.0)
+        down, across = np.gradient(depth, y, x)
+        normals = np.stack([across, down, -np.ones_like(depth)], -1)
+        normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+        return cls(corners, shares, on_face, lips, normals.astype(np.float32))
+
+    def pixels(self, landmarks: Float) -> Float:
+        """Pixel position of each cell, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
+        return (landmarks[self.corners, :2] * self.shares[..., None]).sum(1).reshape(ROWS, COLUMNS, 2)
+
+    def visible(self, rotation: Float) -> NDArray[np.bool_]:
+        """bool [ROWS, COLUMNS]: cells on the face that look towards the camera, for a head rotation [3, 3]."""
+        return self.on_face & (-(self.normals @ rotation[2]) > FACING)
+
+    def sample(self, image: Image, landmarks: Float) -> Float:
+        """Colours of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1], averaged over a cell's area."""
+        places = self.pixels(landmarks)
+        inside = places[self.on_face]
+        low = np.maximum(np.floor(inside.min(0)).astype(int) - 2, 0)
+        high = np.minimum(np.ceil(inside.max(0)).astype(int) + 3, [image.shape[1], image.shape[0]])
+        if (high - low < 2).any():
+            return np.zeros((ROWS, COLUMNS, 3), np.float32)
+        crop = image[low[1] : high[1], low[0] : high[0]]
+        step = float(np.linalg.norm(places[ROWS // 2, -1] - places[ROWS // 2, 0])) / COLUMNS
+        shrink = 1 / max(1.0, step)
+        size = (max(1, round(crop.shape[1] * shrink)), max(1, round(crop.shape[0] * shrink)))
+        small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA) if shrink < 1 else crop
+        scale = np.array([size[0] / crop.shape[1], size[1] / crop.shape[0]]) if shrink < 1 else np.ones(2)
+        position = ((places - low + 0.5) * scale - 0.5).astype(np.float32)
+        return (
+            cv2.remap(small, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32) / 255
+        )
+
+    def to_rectangle(self, cells: Float, landmarks: Float, rectangle: tuple[int, int, int, int]) -> Float:
+        """A soft picture of the cells [ROWS, COLUMNS] in a rectangle (left, top, width, height) of the frame.
+
+        By the affine map that fits the cells best: enough for soft masks, and it cannot fold.
+        """
+        left, top, width, height = rectangle
+        places = self.pixels(landmarks)[self.on_face] - [left, top]
+        row, column = np.nonzero(self.on_face)
+        basis = np.column_stack([column, row, np.ones(len(row))])
+        matrix, *_ = np.linalg.lstsq(basis, places, rcond=None)
+        return cv2.warpAffine(cells, matrix.T, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
+    """Grid cells inside a closed outline [K, 2] in the head frame."""
+    cells = np.stack([(outline[:, 0] - x[0]) / (x[1] - x[0]), (outline[:, 1] - y[0]) / (y[1] - y[0])], 1)
+    filled = np.zeros((ROWS, COLUMNS), np.uint8)
+    cv2.fillPoly(filled, [np.round(cells).astype(np.int32)], 1)
+    return filled > 0
+
+
+def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> Float:
+    """Shares float32 [K, 3] of each point [K, 2] in its triangle [K, 3, 2], by areas."""
+
+    def area(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    parts = np.stack([area(points, b, c), area(a, points, c), area(a, b, points)], 1)
+    return (parts / parts.sum(1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,98 @@
+"""Where the inside of the mouth comes from: teeth do not stretch with the lips.
+
+Three bands, from top to bottom: the upper teeth keep still with the head, the lower teeth move with the jaw, and what
+lies between them takes up the difference. Near the lips the map joins theirs, so that nothing tears.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478
+from retalkit.geometry.pose import HeadPose
+
+from retalkit_renderers.mesh_warp import COLUMNS, INNER_COUNT, ROWS
+
+Float = NDArray[np.float32]
+
+_TEETH_DEPTH = 0.04
+"""Teeth lie this far behind the inner lips, in IOD."""
+_UPPER_BAND = (0.0, 0.16, 0.46, 0.66)
+"""Shares of the opening, from the upper lip down: joins the lip, rigid from, rigid to, gone."""
+_LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
+"""The same from the lower lip up."""
+_LEAST_SLOPE = 0.2
+_JAW_SHARE = 0.9
+_JAW = [152, 148, 377, 175, 199]
+_UPPER = list(mesh478.UPPER_INNER_EDGE[1:-1])
+_LOWER = list(mesh478.LOWER_INNER_EDGE[1:-1])
+
+
+class HeadPlane:
+    """The plane of the teeth in one frame: pixels <-> head frame."""
+
+    def __init__(self, pose: HeadPose, depth: float) -> None:
+        """``pose`` of length 1; ``depth`` z in the head frame."""
+        scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
+        self._matrix = scale * rotation[:2, :2]
+        self._offset = scale * rotation[:2, 2] * depth + pose.translation[0, :2].astype(np.float64)
+        self._inverse = np.linalg.inv(self._matrix)
+
+    def to_head(self, pixels: Float) -> NDArray[np.float64]:
+        return (pixels - self._offset) @ self._inverse.T
+
+    def to_pixels(self, points: NDArray[np.float64]) -> Float:
+        return (points @ self._matrix.T + self._offset).astype(np.float32)
+
+
+def teeth_depth(rest: Float) -> float:
+    """z of the teeth in the head frame of a rest shape [478, 3]."""
+    return float(rest[[13, 14], 2].mean()) + _TEETH_DEPTH
+
+
+def _band(share: NDArray[np.float64], corners: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    start, full, until, end = corners
+    rise = np.clip((share - start) / (full - start), 0, 1)
+    fall = np.clip((end - share) / (end - until), 0, 1)
+    band = np.minimum(rise, fall)
+    return band * band * (3 - 2 * band)
+
+
+def inside_points(
+    target: Float,
+    target_plane: HeadPlane,
+    target_head: Float,
+    source: Float,
+    source_plane: HeadPlane,
+    source_head: Float,
+) -> Float:
+    """Where the grid points inside the mouth lie in an exemplar: float32 [INNER_COUNT, 2] pixels of its frame.
+
+    ``target`` and ``source`` are lips in pixels [>= 468, 2 or 3]; ``*_head`` the same in the head frame [478, 3].
+    """
+    upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
+    from_upper, from_lower = source_plane.to_head(source[_UPPER, :2]), source_plane.to_head(source[_LOWER, :2])
+    jaw = _JAW_SHARE * (source_head[_JAW, :2] - target_head[_JAW, :2]).mean(0)
+    share = np.array([0.0, *ROWS, 1.0])
+    here = upper[:, None] * (1 - share)[:, None] + lower[:, None] * share[:, None]
+    lips = from_upper[:, None] * (1 - share)[:, None] + from_lower[:, None] * share[:, None]
+    with_head = _band(share, _UPPER_BAND)[None, :, None]
+    with_jaw = _band(1 - share, _LOWER_BAND)[None, :, None]
+    there = lips + with_head * (here - lips) + with_jaw * (here + jaw - lips)
+    there[..., 1] = _in_order(there[..., 1], from_upper[:, 1], from_lower[:, 1])
+    return source_plane.to_pixels(there[:, 1:-1].reshape(INNER_COUNT, 2))
+
+
+def _in_order(rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Makes each column [COLUMNS, R] run from ``top`` to ``bottom`` downwards without folding or standing still."""
+    share = np.array([0.0, *ROWS, 1.0])
+    even = np.diff(share)[None] * np.maximum(bottom - top, 1e-4)[:, None]
+    steps = np.maximum(np.diff(rows, axis=1), _LEAST_SLOPE * even)
+    # Steps beyond the least one share what is left to give.
+    spare = steps - _LEAST_SLOPE * even
+    room = (1 - _LEAST_SLOPE) * even.sum(1, keepdims=True)
+    steps = _LEAST_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)
+    out = np.empty((COLUMNS, len(share)))
+    out[:, 0] = top
+    out[:, 1:] = top[:, None] + np.cumsum(steps, axis=1)
+    return out

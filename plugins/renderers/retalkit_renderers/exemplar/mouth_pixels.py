@@ -1,0 +1,144 @@
+"""What the pixels of a mouth say: how open it really is, how sharp it is, what it looks like.
+
+The landmark tracker calls mouths closed while teeth show, so closedness is measured in pixels: the thickness of what
+is not lip between the lips. Lip and not-lip colours are told apart for each clip by a linear discriminant (Fisher,
+"The use of multiple measurements in taxonomic problems", 1936), because lips are not red on everybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478
+from retalkit.geometry.pose import HeadPose, to_pixels
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+PATCH = (48, 32)
+"""Width and height of the grey patch that jumps are judged by."""
+_PATCH_EXTENT = (0.75, 0.5)
+STRIP = (16, 60)
+"""Width and height of the colour strip through the middle of the lips."""
+STRIP_EXTENT = (0.16, 0.34)
+"""What the strip shows, in IOD."""
+_FEWEST_SAMPLES = 200
+_NOT_LIP_REDNESS = 0.62
+_NOT_LIP_LIGHT = 0.45
+
+
+def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: Float, extent: tuple[float, float],
+                 size: tuple[int, int]) -> Image:  # fmt: skip
+    """Samples a frontal rectangle of the head frame; ``image`` begins at ``offset`` of the frame."""
+    width, height = extent
+    left, top = centre[0] - width / 2, centre[1] - height / 2
+    corners = np.array(
+        [[left, top, centre[2]], [left + width, top, centre[2]], [left, top + height, centre[2]]], np.float32
+    )
+    pixels = to_pixels(corners, pose)[0, :, :2] - np.array(offset, np.float32)
+    matrix = cv2.getAffineTransform(
+        np.array([[0, 0], [size[0], 0], [0, size[1]]], np.float32), pixels.astype(np.float32)
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+
+
+def mouth_patch(image: Image, offset: tuple[int, int], pose: HeadPose, rest: Float) -> Float:
+    """Grey float32 [32, 48] in [0, 255] of the mouth, fixed to the head (``pose`` of length 1)."""
+    centre = rest[[13, 14, mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(0)
+    # Some blur first: the patch is smaller than what it shows.
+    soft = cv2.GaussianBlur(image, (0, 0), max(0.3, float(pose.scale[0]) * _PATCH_EXTENT[0] / PATCH[0] / 2.5))
+    patch = _plane_patch(soft.astype(np.uint8), offset, pose, centre, _PATCH_EXTENT, PATCH)
+    return cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def lip_strip(image: Image, offset: tuple[int, int], pose: HeadPose, head: Float) -> Image:
+    """RGB uint8 [60, 16, 3]: a strip down through the middle of the mouth of head-frame landmarks [478, 3]."""
+    return _plane_patch(image, offset, pose, head[[13, 14]].mean(0), STRIP_EXTENT, STRIP)
+
+
+def skin_look(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[float, Float]:
+    """Fine detail (standard deviation of the Laplacian, grey levels) and median colour (RGB, float32 [3]) of the skin
+    around the lips of landmarks [478, 3]; zeros where none is in the picture."""
+    mask = np.zeros(image.shape[:2], np.uint8)
+    around = landmarks[list(mesh478.AROUND_MOUTH), :2] - offset
+    lips = landmarks[list(mesh478.OUTER_LIPS), :2] - offset
+    cv2.fillPoly(mask, [np.round(around).astype(np.int32)], (1.0,))
+    cv2.fillPoly(mask, [np.round(lips).astype(np.int32)], (0.0,))
+    skin = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
+    if int(skin.sum()) <= 20:
+        return 0.0, np.zeros(3, np.float32)
+    detail = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F, ksize=3)[skin]
+    return float(detail.std()), np.median(image[skin], axis=0).astype(np.float32)
+
+
+def to_lab(colours: Float) -> Float:
+    """RGB float32 [K, 3] in [0, 255] -> CIE Lab float32 [K, 3]."""
+    return cv2.cvtColor(colours[None] / np.float32(255), cv2.COLOR_RGB2LAB)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LipColour:
+    """Tells lip pixels from others by a linear score in Lab; a score above 0 is lip."""
+
+    weights: NDArray[np.float64]
+    """float64 [3]."""
+    bias: float
+    learned: bool
+    """False: too few open frames; the rule of redness is used."""
+
+
+def _bands(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Rows of the strip that show lip, what lies between the lips, and that with a margin."""
+    middle = (head[13, 1] + head[14, 1]) / 2
+    rows = (np.arange(STRIP[1]) + 0.5) / STRIP[1] * STRIP_EXTENT[1] - STRIP_EXTENT[1] / 2 + middle
+    lip = ((rows > head[0, 1] + 0.008) & (rows < head[13, 1] - 0.012)) | (
+        (rows > head[14, 1] + 0.012) & (rows < head[17, 1] - 0.008)
+    )
+    between = (rows > head[13, 1] + 0.012) & (rows < head[14, 1] - 0.012)
+    around = (rows > head[13, 1] - 0.03) & (rows < head[14, 1] + 0.03)
+    return lip, between, around
+
+
+def _lab(strip: Image) -> Float:
+    return cv2.cvtColor(strip.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def learn_lip_colour(strips: list[Image], heads: Float) -> LipColour:
+    """Learns from the strips of a clip and their head-frame landmarks [K, 478, 3]."""
+    lip_samples: list[Float] = []
+    other_samples: list[Float] = []
+    for strip, head in zip(strips, heads, strict=True):
+        lip, between, _ = _bands(head)
+        lab = _lab(strip)
+        lip_samples.append(lab[lip].reshape(-1, 3)[::3])
+        other_samples.append(lab[between].reshape(-1, 3))
+    lips = np.concatenate(lip_samples) if lip_samples else np.zeros((0, 3), np.float32)
+    others = np.concatenate(other_samples) if other_samples else np.zeros((0, 3), np.float32)
+    if min(len(lips), len(others)) < _FEWEST_SAMPLES:
+        return LipColour(np.zeros(3), 0.0, False)
+    # Teeth and dark cavity lie on both sides of the lips in lightness: redness and yellowness decide.
+    lips, others = lips[:, 1:].astype(np.float64), others[:, 1:].astype(np.float64)
+    scatter = np.cov(lips.T) + np.cov(others.T) + np.eye(2)
+    weights = np.linalg.solve(scatter, lips.mean(0) - others.mean(0))
+    return LipColour(np.array([0.0, *weights]), -float((lips.mean(0) + others.mean(0)) / 2 @ weights), True)
+
+
+def pixel_gap(strip: Image, head: Float, colour: LipColour) -> float:
+    """Thickness in IOD of what is not lip between the lips; about 0 for a closed mouth."""
+    lip, _, around = _bands(head)
+    lab = _lab(strip)
+    known = lab[lip]
+    if not lip.any() or not around.any():
+        return 0.0
+    redness = float(np.median(known[..., 1]))
+    light = float(np.percentile(known[..., 0], 10))
+    inside = lab[around]
+    dark = inside[..., 0] < _NOT_LIP_LIGHT * light
+    other = inside[..., 1] < _NOT_LIP_REDNESS * redness
+    if colour.learned:
+        other = (inside @ colour.weights + colour.bias) < 0
+    return float((other | dark).sum(0).mean()) * STRIP_EXTENT[1] / STRIP[1]

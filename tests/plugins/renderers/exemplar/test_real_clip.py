@@ -1,0 +1,77 @@
+"""The lip syncer ``exemplar`` on footage: the mouth that a tracker finds in the output is the one that was asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exemplar_clips import TalkingClip, motion_file, open_exemplar
+from retalkit.cache import Folder
+from retalkit.compositing import composite
+from retalkit.evaluation.mouth_following import mouth_following, shown_measures
+from retalkit.evaluation.picture_quality import PictureQualityMeter
+from retalkit.geometry import mesh_space
+from retalkit.geometry.pose import person_template
+from retalkit.media.frames import open_source
+from retalkit.observing import SilentObserver
+from retalkit.plugins import discover
+from retalkit.stages import FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
+
+FRAMES = 60
+
+
+def track(images: list[np.ndarray], folder: Path) -> np.ndarray:
+    spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
+    info = SourceInfo(images[0].shape[1], images[0].shape[0], len(images), len(images) / 25)
+    session = spec.make(spec.config()).open(info, StageContext(Folder(folder), SilentObserver()))
+    found = [
+        session.detect(FrameBatch(image[None], np.zeros(1), np.array([index])))[0][0].landmarks
+        for index, image in enumerate(images)
+    ]
+    session.close()
+    return np.stack(found)
+
+
+@pytest.fixture(scope="module")
+def man(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> TalkingClip:
+    images = [image for _, image in open_source(shared_media / "talk_man_700p22.mp4").read(range(FRAMES))]
+    points = track(images, tmp_path_factory.mktemp("source"))
+    return TalkingClip(images, points, person_template(points), np.zeros(FRAMES, np.int32))
+
+
+def rendered(clip: TalkingClip, motion: Path, folder: Path) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    opened = open_exemplar(clip, folder / "cache", motion)
+    frames = []
+    for image, edit in zip(clip.images, opened.results(clip), strict=True):
+        assert isinstance(edit, FaceEdit)
+        frame = image.copy()
+        composite(frame, edit)
+        frames.append(frame)
+    return frames, opened.plan
+
+
+def test_the_mouth_follows_and_the_skin_stays(man: TalkingClip, tmp_path: Path) -> None:
+    wave = 0.5 - 0.5 * np.cos(np.arange(FRAMES) * 0.4)
+    frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, opening=wave), tmp_path)
+    found = track(frames, tmp_path)
+    shown = shown_measures(found, man.template)
+    height = float(plan["face_height"].mean())
+    scores = mouth_following(plan["opening"], plan["width"], shown[:, 0], shown[:, 1], height)
+    assert scores.opening_correlation > 0.93
+    assert scores.opening_error < 1.2
+    meter = PictureQualityMeter(man.template)
+    pose = mesh_space.unpack_pose(man.rows)
+    for index, frame in enumerate(frames):
+        meter.add(man.images[index], frame, man.points[index], pose[index : index + 1], found[index])
+    quality = meter.result()
+    assert quality.skin_sharpness > 0.85
+    assert quality.seam_energy < 1.1
+    assert quality.ring_flicker < 1.2
+
+
+def test_silence_closes_a_talking_mouth(man: TalkingClip, tmp_path: Path) -> None:
+    frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, speech=0.0), tmp_path)
+    shown = shown_measures(track(frames, tmp_path), man.template)
+    assert np.percentile(man.opening(), 98) / plan["face_height"].mean() > 0.05
+    assert np.percentile(shown[:, 0], 98) / plan["face_height"].mean() < 0.012

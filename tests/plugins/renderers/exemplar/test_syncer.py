@@ -1,0 +1,180 @@
+"""The lip syncer ``exemplar`` against its contract, on a portrait that talks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exemplar_clips import STABLE, TalkingClip, motion_file, open_exemplar
+from retalkit.compositing import composite
+from retalkit.errors import ConfigError
+from retalkit.geometry import mesh478
+from retalkit.geometry.pose import rigid_fit, to_head_frame, to_pixels
+from retalkit.plugins import discover
+from retalkit.stages import FaceEdit, PassedThrough, StageKind
+from scipy.spatial.transform import Rotation
+
+
+def waves(count: int) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(np.arange(count) * 0.55 + 1)
+
+
+def same(first: list[Any], second: list[Any]) -> bool:
+    return len(first) == len(second) and all(
+        type(one) is type(two)
+        and (
+            one == two
+            if isinstance(one, PassedThrough)
+            else (one.image == two.image).all() and (one.mask == two.mask).all() and (one.matrix == two.matrix).all()
+        )
+        for one, two in zip(first, second, strict=True)
+    )
+
+
+def test_it_is_offered_and_light() -> None:
+    spec = discover().find(StageKind.LIP_SYNCER, "exemplar").spec
+    assert spec.gives == {"face:edit"}
+    assert {"landmarks:mesh478", "coefficients:mesh", "reference:landmarks", "speech:activity"} <= spec.needs
+
+
+def test_any_batches_and_a_resumed_run_give_the_same_pixels(talking: TalkingClip, tmp_path: Path) -> None:
+    motion = motion_file(tmp_path / "motion.npz", 48, opening=waves(48))
+    first = open_exemplar(talking, tmp_path / "cache", motion)
+    whole = first.results(talking, 48)
+    assert same(whole, first.results(talking, 1))
+    talking.reads.clear()
+    resumed = open_exemplar(talking, tmp_path / "cache", motion)
+    assert talking.reads == []  # plan and bank come from the cache
+    assert same(whole[20:30], resumed.session.sync(talking.batch(20, 30)))
+    again = open_exemplar(talking, tmp_path / "elsewhere", motion)
+    assert same(whole, again.results(talking, 7))
+
+
+def test_pixels_outside_the_mask_and_the_upper_face_stay(talking: TalkingClip, tmp_path: Path) -> None:
+    opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=1.0))
+    for index, edit in enumerate(opened.results(talking)):
+        assert isinstance(edit, FaceEdit)
+        assert edit.image.dtype == np.uint8 and edit.mask.dtype == np.float32
+        assert edit.mask.min() >= 0 and edit.mask.max() <= 1
+        frame = talking.images[index].copy()
+        composite(frame, edit)
+        whole = np.zeros(frame.shape[:2], np.float32)
+        left, top = (-edit.matrix[:, 2]).astype(int)
+        whole[top : top + edit.mask.shape[0], left : left + edit.mask.shape[1]] = edit.mask
+        changed = (frame != talking.images[index]).any(-1)
+        assert not changed[whole == 0].any()
+        nose = int(talking.points[index, mesh478.NOSE_TIP, 1])
+        assert not changed[:nose].any()
+        assert changed.any()
+
+
+def test_frames_without_a_face_come_through(talking: TalkingClip, tmp_path: Path) -> None:
+    points, numbers = talking.points.copy(), talking.numbers.copy()
+    points[10:14], numbers[10:14], numbers[14:] = np.nan, -1, 1
+    clip = replace(talking, points=points, numbers=numbers)
+    opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=waves(48)))
+    results = opened.results(clip)
+    assert [index for index, one in enumerate(results) if isinstance(one, PassedThrough)] == [10, 11, 12, 13]
+    assert results[11] == PassedThrough("no face")
+    assert np.isnan(opened.plan["opening"][10:14]).all() and np.isfinite(opened.plan["opening"][14:]).all()
+
+
+def test_a_clip_without_any_face_comes_through(talking: TalkingClip, tmp_path: Path) -> None:
+    clip = replace(talking, points=np.full_like(talking.points, np.nan), numbers=np.full(48, -1, np.int32))
+    opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48))
+    assert set(opened.results(clip)) == {PassedThrough("no face")}
+
+
+def test_a_turned_head_fades_and_then_comes_through(talking: TalkingClip, tmp_path: Path) -> None:
+    pose = rigid_fit(talking.points[:, STABLE], talking.template[STABLE])
+    heads = to_head_frame(talking.points, pose)
+    turn = np.zeros(48)
+    turn[20:24], turn[24:28] = 40, 60
+    rotation = Rotation.from_euler("y", turn[:, None], degrees=True).as_matrix().astype(np.float32)
+    turned = replace(pose, rotation=np.einsum("tij,tjk->tik", pose.rotation, rotation))
+    clip = replace(talking, points=np.where(turn[:, None, None] > 0, to_pixels(heads, turned), talking.points))
+    opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=waves(48)))
+    results = opened.results(clip)
+    assert all(one == PassedThrough("large yaw") for one in results[24:28])
+    confidence = opened.plan["confidence"]
+    assert (confidence[20:24] > 0.05).all() and (confidence[20:24] < 0.95).all()
+    assert isinstance(results[0], FaceEdit) and results[0].confidence == 1
+
+
+def test_silence_asks_for_closed_lips_and_shows_them(talking: TalkingClip, tmp_path: Path) -> None:
+    motion = motion_file(tmp_path / "motion.npz", 48, opening=1.0, width=1.0, speech=0.0)
+    opened = open_exemplar(talking, tmp_path / "cache", motion)
+    plan = opened.plan
+    assert plan["opening"].max() < 1e-4
+    # The portrait shows teeth: where lips are to be closed, exemplars must be taken from closed frames.
+    assert talking.opening()[plan["index"]].max() < 0.02
+
+
+def test_a_closure_shuts_the_lips_to_the_frame(talking: TalkingClip, tmp_path: Path) -> None:
+    closure = np.zeros(48)
+    closure[[12, 30]] = 1
+    opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=1.0, closure=closure))
+    opening = opened.plan["opening"]
+    assert opening[[12, 30]].max() < 1e-4
+    assert np.delete(opening, [12, 30]).min() > 0.08
+
+
+def test_opening_never_exceeds_what_the_person_shows(talking: TalkingClip, tmp_path: Path) -> None:
+    opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=1.5), strength=1.5)
+    most = float(np.percentile(talking.opening(), 98))
+    assert opened.plan["opening"].max() <= most + 0.004
+    assert opened.plan["opening"].min() > 0.85 * most
+
+
+def test_the_plan_tells_what_was_asked(talking: TalkingClip, tmp_path: Path) -> None:
+    opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=waves(48)))
+    assert opened.listener.artefacts["mouth_plan"] == tmp_path / "plan.npz"
+    plan = opened.plan
+    assert len(plan["times"]) == 48
+    assert np.corrcoef(plan["opening"], waves(48))[0, 1] > 0.97
+    assert 1.5 < plan["face_height"].mean() < 2.5
+
+
+def test_the_mouth_in_the_picture_opens_with_the_plan(talking: TalkingClip, tmp_path: Path) -> None:
+    """Pixels, not numbers: what is brighter than lips (this portrait's teeth) shows where the mouth is open."""
+    opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=(np.arange(48) // 8) % 2))
+    seen = []
+    for index, edit in enumerate(opened.results(talking)):
+        assert isinstance(edit, FaceEdit)
+        frame = talking.images[index].copy()
+        composite(frame, edit)
+        x, y = talking.points[index, [13, 14], :2].mean(0).round().astype(int)
+        column = frame[y - 12 : y + 22, x - 6 : x + 7].astype(float)
+        redness = column[..., 0] / column.sum(-1)
+        seen.append((redness < 0.37).mean())
+    asked = opened.plan["opening"]
+    assert np.corrcoef(seen, asked)[0, 1] > 0.8
+
+
+def test_a_mouth_that_never_opens_is_drawn_and_said_so(still: TalkingClip, tmp_path: Path) -> None:
+    opened = open_exemplar(still, tmp_path, motion_file(tmp_path / "m.npz", 20, opening=1.0))
+    assert any("never opens" in note for note in opened.listener.notes)
+    assert 0.08 < opened.plan["opening"].max() <= 0.7 * 0.2 + 1e-4
+    edit = opened.results(still)[5]
+    assert isinstance(edit, FaceEdit)
+    left, top = (-edit.matrix[:, 2]).astype(int)
+    x, y = still.points[5, 13, :2].astype(int)
+    lips = still.images[5][y + 6 : y + 9, x - 4 : x + 5].mean()
+    inside = edit.image[y - top + 1 : y - top + 16, x - left - 4 : x - left + 5].min(axis=(0, 1)).mean()
+    assert inside < 0.55 * lips
+
+
+def test_a_bad_motion_file_is_one_clear_line(talking: TalkingClip, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.npz"
+    wrong.write_text("not an archive")
+    with pytest.raises(ConfigError, match="wrong.npz"):
+        open_exemplar(talking, tmp_path / "a", wrong)
+    np.savez(wrong, times=[0.0, 1.0], opening=[0.0, 1.0])
+    with pytest.raises(ConfigError, match="lacks width"):
+        open_exemplar(talking, tmp_path / "b", wrong)
+    motion_file(wrong, 3, opening=[0, np.nan, 1])
+    with pytest.raises(ConfigError, match="finite"):
+        open_exemplar(talking, tmp_path / "c", wrong)
