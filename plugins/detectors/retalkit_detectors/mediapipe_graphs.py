@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import mediapipe
 import numpy as np
-from mediapipe.calculators.util.thresholding_calculator_pb2 import ThresholdingCalculatorOptions
-from mediapipe.framework import calculator_pb2
-from mediapipe.framework.formats import rect_pb2
-from mediapipe.python._framework_bindings import resource_util, validated_graph_config
-from mediapipe.python.solutions.face_detection import FaceDetection
 from numpy.typing import NDArray
 
+from retalkit_detectors.late_drawing import late_matplotlib
 from retalkit_detectors.quiet import without_chatter
+
+with late_matplotlib():
+    import mediapipe
+    from mediapipe.calculators.util.thresholding_calculator_pb2 import ThresholdingCalculatorOptions
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.framework.formats import rect_pb2
+    from mediapipe.python._framework_bindings import resource_util, validated_graph_config
+    from mediapipe.python.solutions.face_detection import FaceDetection
 
 MESH_GRAPH: Final = Path("mediapipe/modules/face_landmark/face_landmark_front_cpu.binarypb")
 MESH_NODES: Final = "facelandmarkcpu__"
