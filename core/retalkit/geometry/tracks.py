@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retalkit.stages import Face
 
@@ -40,7 +41,7 @@ class TrackedFace:
 @dataclass(slots=True)
 class _Person:
     number: int
-    box: np.ndarray
+    box: NDArray[np.float32]
     seen: int
     """Position of the last frame that shows the person."""
 
@@ -180,12 +181,12 @@ class FaceTracker:
         return best
 
 
-def area(box: np.ndarray) -> float:
+def area(box: NDArray[np.float32]) -> float:
     """Area of a box (left, top, right, bottom) in square pixels."""
     return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
-def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:
+def intersection_over_union(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Overlap of two boxes (left, top, right, bottom) in [0, 1]."""
     left, top = np.maximum(one[:2], other[:2])
     right, bottom = np.minimum(one[2:], other[2:])
