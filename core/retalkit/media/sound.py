@@ -47,7 +47,7 @@ class SoundSource:
         """Length at ``rate``, counted by decoding."""
         self.warnings: list[str] = []
         if silent:
-            self.warnings.append(f"{path.name} is silent from start to end: the mouth will stay at rest")
+            self.warnings.append(f"{path.name} is silent from start to end: the mouth stays at rest")
 
     @property
     def duration(self) -> float:
