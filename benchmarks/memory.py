@@ -20,13 +20,13 @@ def looped_video(clip: Path, seconds: float, out: Path) -> None:
     """The clip again and again, re-encoded, as long as asked."""
     with av.open(str(out), "w") as target:
         with av.open(str(clip)) as first:
-            rate = first.streams.video[0].average_rate or Fraction(25)
-        stream = target.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "20"})
+            picture = first.streams.video[0]
+            rate = picture.average_rate or Fraction(25)
+            stream = target.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "20"})
+            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
         done = 0
         while done / rate < seconds:
             with av.open(str(clip)) as source:
-                stream.width, stream.height = source.streams.video[0].width, source.streams.video[0].height
-                stream.pix_fmt = "yuv420p"
                 for frame in source.decode(video=0):
                     frame = frame.reformat(format="yuv420p")
                     frame.pts, frame.time_base = done, 1 / rate

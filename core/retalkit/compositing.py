@@ -18,7 +18,7 @@ Rectangle = tuple[int, int, int, int]
 
 NOTHING: Rectangle = (0, 0, 0, 0)
 _EXACT = 1e-6
-_OPAQUE = 1 - 1e-6
+_WEIGHTS = 65536.0
 
 
 def composite(frame: Image, edit: FaceEdit) -> Rectangle:
@@ -67,14 +67,9 @@ def _paste(frame: Image, image: Image, mask: Float, left: int, top: int) -> Rect
     x0, y0 = x0 + bx, y0 + by
     new = image[y0 - top : y0 - top + bh, x0 - left : x0 - left + bw]
     target = frame[y0 : y0 + bh, x0 : x0 + bw]
-    solid = inside >= _OPAQUE
-    soft = (inside > 0) & ~solid
-    cv2.copyTo(new, solid.astype(np.uint8), target)
-    if soft.any():
-        weight = inside[soft][:, None]
-        old = target[soft].astype(np.float32)
-        mixed = old + (new[soft].astype(np.float32) - old) * weight
-        target[soft] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    # cv2.blendLinear divides by the sum of the weights plus 1e-5, which is nothing beside _WEIGHTS.
+    weight = np.multiply(inside, np.float32(_WEIGHTS), dtype=np.float32)
+    target[...] = cv2.blendLinear(new, target, weight, np.float32(_WEIGHTS) - weight)
     return x0, y0, bw, bh
 
 
@@ -118,14 +113,19 @@ def low_frequency_offset(
     ``limit`` in grey levels. Computed at 1/``reduce`` of the size. Returns float32 [H, W, 3].
     """
     height, width = weight.shape
-    small = (max(1, width // reduce), max(1, height // reduce))
     spread = max(sigma / reduce, 0.3)
-    difference = cv2.resize((target - moved) * weight[..., None], small, interpolation=cv2.INTER_AREA)
-    share = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-    difference = cv2.GaussianBlur(difference, (0, 0), spread)
-    share = cv2.GaussianBlur(share, (0, 0), spread)
-    offset = np.clip(difference / (share[..., None] + 1e-3), -limit, limit).astype(np.float32)
-    return np.asarray(cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    both = cv2.merge([cv2.multiply(cv2.subtract(target, moved), cv2.merge([weight] * 3)), weight])
+    # Filled up to whole cells with weight 0: then the reduction is a plain mean.
+    fill = (-height % reduce, -width % reduce)
+    both = cv2.copyMakeBorder(both, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0))
+    small = ((width + fill[1]) // reduce, (height + fill[0]) // reduce)
+    *difference, share = cv2.split(
+        cv2.GaussianBlur(cv2.resize(both, small, interpolation=cv2.INTER_AREA), (0, 0), spread)
+    )
+    share = share + np.float32(1e-3)
+    offset = cv2.merge([np.clip(channel / share, -limit, limit) for channel in difference])
+    full = cv2.resize(offset, (small[0] * reduce, small[1] * reduce), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full[:height, :width], np.float32)
 
 
 def multi_band_blend(base: Float, top: Float, mask: Float, levels: int = 5) -> Float:
@@ -138,15 +138,17 @@ def multi_band_blend(base: Float, top: Float, mask: Float, levels: int = 5) -> F
     """
     levels = min(levels, max(0, int(np.log2(max(1, min(mask.shape))) - 2)))
     # The blend is linear: base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
-    differences, masks = [np.asarray(top - base, np.float32)], [mask]
+    difference = cv2.subtract(top, base)
+    differences, masks = [np.asarray(difference, np.float32)], [mask]
     for _ in range(levels):
         differences.append(np.asarray(cv2.pyrDown(differences[-1]), np.float32))
         masks.append(np.asarray(cv2.pyrDown(masks[-1]), np.float32))
-    result = differences[-1] * masks[-1][..., None]
+    result = cv2.multiply(differences[-1], cv2.merge([masks[-1]] * 3))
     for level in range(levels - 1, -1, -1):
-        detail = differences[level] - _enlarged(differences[level + 1], masks[level])
-        result = _enlarged(result, masks[level]) + detail * masks[level][..., None]
-    return np.asarray(base + result, np.float32)
+        detail = cv2.subtract(differences[level], _enlarged(differences[level + 1], masks[level]))
+        detail = cv2.multiply(detail, cv2.merge([masks[level]] * 3))
+        result = cv2.add(_enlarged(result, masks[level]), detail)
+    return np.asarray(cv2.add(base, result), np.float32)
 
 
 def _enlarged(image: Float, like: Float) -> Float:

@@ -9,6 +9,7 @@ bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.stages import Analysis, FaceEdit, FrameResult, StageContext, SyncBatch
 
-from retalkit_enhancers.bands import LocalMean, enlarge, fine_bands, laplacian_energy, plan_lift, probe, usual_limit
+from retalkit_enhancers.bands import LocalMean, Support, enlarge, fine_bands, limited, plan_lift, probe
 from retalkit_enhancers.config import DetailConfig
 
 Float = NDArray[np.float32]
@@ -31,6 +32,8 @@ START = 1.05
 """Amplitude ratio from which texture counts as softened."""
 MATCHED = 10.0
 """Grey levels by which edit and original may differ, smoothed, and still show the same skin."""
+NOISE_SIZE = 256
+"""Drawn grain repeats after so many pixels, from another place in every frame."""
 IBUG68_LIPS = tuple(range(48, 60))
 MIN_SKIN = 200
 """Fewer matched pixels of skin say nothing about grain."""
@@ -48,11 +51,12 @@ def original_under(image: Image, edit: FaceEdit) -> Image:
 
 
 class DetailSession:
-    """Works frame by frame and keeps nothing between them."""
+    """Works frame by frame and keeps nothing of them."""
 
     def __init__(self, config: DetailConfig, seed: int) -> None:
         self._config = config
         self._seed = seed
+        self._noise: list[Float] | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
         """Edits of the same size, mask and place, with grain; PassedThrough stays."""
@@ -70,16 +74,15 @@ class DetailSession:
         if self._config.strength <= 0 or not np.isfinite(landmarks).all() or min(edit.image.shape[:2]) < 8:
             return edit
         points = landmarks[:, :2] @ edit.matrix[:, :2].T + edit.matrix[:, 2]
-        area = edit.mask * self._around_mouth(points, edit.mask.shape) if self._config.on == "mouth" else edit.mask
-        rows, columns = np.any(area > 0, 1), np.any(area > 0, 0)
-        if not rows.any():
+        area, left, top = self._around_mouth(points, edit.mask) if self._config.on == "mouth" else (edit.mask, 0, 0)
+        x, y, width, height = cv2.boundingRect((area > 0).view(np.uint8))
+        if not width or not height:
             return edit
-        box = (
-            slice(int(rows.argmax()), len(rows) - int(rows[::-1].argmax())),
-            slice(int(columns.argmax()), len(columns) - int(columns[::-1].argmax())),
-        )
+        area = area[y : y + height, x : x + width]
+        left, top = left + x, top + y
+        box = (slice(top, top + height), slice(left, left + width))
         original = original_under(frame, edit)[box]
-        delta = self._missing_detail(edit.image[box], original, area[box], points - [box[1].start, box[0].start], index)
+        delta = self._missing_detail(edit.image[box], original, area, points - [left, top], index)
         if delta is None:
             return edit
         image = edit.image.copy()
@@ -91,60 +94,64 @@ class DetailSession:
         now = cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY).astype(np.float32)
         before = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY).astype(np.float32)
         reach = self._reach(points)
-        skin = self._skin(now, before, area, points, reach)
-        support = skin > 0
-        if int(support.sum()) < MIN_SKIN:
+        support = Support(self._skin(now, before, area, points, reach))
+        if support.count < MIN_SKIN:
             return None
-        edge = usual_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F)), support)
-        if laplacian_energy(now, support, edge) * START**2 >= laplacian_energy(before, support, edge):
+        edge = support.usual_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F)))
+        energy = (support.laplacian_energy(now, edge), support.laplacian_energy(before, edge))
+        if energy[0] * START**2 >= energy[1]:
             return None
+        skin = support.pixels.astype(np.float32)
         mean = LocalMean(skin, reach)
         delta: Float | None = None
         for level, (band, source) in enumerate(zip(fine_bands(now), fine_bands(before), strict=True)):
             have, want = probe(now, band, level), probe(before, source, level)
-            cap = usual_limit(want, support)
-            lift = plan_lift(
-                mean, np.clip(have, -cap, cap), np.clip(want, -cap, cap), self._config.strength, MAX_GAIN, START
-            )
+            cap = support.usual_limit(want)
+            lift = plan_lift(mean, limited(have, cap), limited(want, cap), self._config.strength, MAX_GAIN, START)
             if not lift.needed:
                 continue
-            limit = usual_limit(source, support)
-            texture = np.clip(source, -limit, limit)
+            limit = support.usual_limit(source)
+            texture = limited(source, limit)
             gain, grain = enlarge(lift.gain, now.shape), enlarge(lift.grain, now.shape)
-            if not support.all() and float(lift.grain.max()) > 0:
+            if support.count < skin.size and float(lift.grain.max()) > 0:
                 # Original lips must not shine through: there the grain is drawn, as strong as that around them.
-                usual = enlarge(np.sqrt(mean.of(texture * texture)), now.shape)
-                texture = np.where(support, texture, self._drawn(now.shape, index, level) * usual)
-            added = (gain - 1) * np.clip(band, -limit, limit) + grain * texture
-            added *= _texture_only(band, source * support, 2 * limit)
+                square = texture * skin
+                usual = enlarge(np.sqrt(mean.of(square * square)[0]), now.shape)
+                texture = np.where(support.pixels, texture, self._drawn(now.shape, index, level) * usual)
+            added = (gain - 1) * limited(band, limit) + grain * texture
+            added *= _texture_only(band, source * skin, 2 * limit)
             delta = added if delta is None else delta + added
-        return None if delta is None else self._rounded(delta * np.clip(area * 4, 0, 1), now, before, support, edge)
+        return None if delta is None else self._rounded(delta * np.minimum(area * 4, 1), now, support, edge, energy)
 
     def _rounded(
-        self, delta: Float, now: Float, before: Float, support: NDArray[np.bool_], edge: float
+        self, delta: Float, now: Float, support: Support, edge: float, energy: tuple[float, float]
     ) -> Float | None:
-        """``delta`` in whole grey levels, with the energy that was asked for.
+        """``delta`` in whole grey levels, with the energy that was asked for; ``energy`` is there and in the original.
 
         Skin in compressed video has less than one grey level of texture, which rounding would swallow: so a common
         factor is searched that brings the rounded result to the target.
         """
-        have, want = laplacian_energy(now, support, edge), laplacian_energy(before, support, edge)
+        have, want = energy
         target = have + (want - have) * self._config.strength
         low, high = 0.0, MAX_FACTOR
         for _ in range(SEARCH_STEPS):
             factor = (low + high) / 2
-            if laplacian_energy(now + np.rint(delta * factor), support, edge) <= target:
+            if support.laplacian_energy(now + np.rint(delta * np.float32(factor)), edge) <= target:
                 low = factor
             else:
                 high = factor
-        whole = np.rint(delta * low)
-        return whole if whole.any() else None
+        whole = np.rint(delta * np.float32(low))
+        return whole if cv2.countNonZero(whole) else None
 
     def _drawn(self, shape: tuple[int, ...], index: int, level: int) -> Float:
         """One band of white noise, standard deviation 1, the same for the same source frame."""
-        noise = np.random.default_rng([self._seed, index, level]).standard_normal(shape, np.float32)
-        band = fine_bands(noise)[level]
-        return band / max(float(band.std()), 1e-6)
+        if self._noise is None:
+            self._noise = _noise_bands(self._seed)
+        band = self._noise[level]
+        down, across = np.random.default_rng([self._seed, index, level]).integers(0, NOISE_SIZE, 2)
+        times = tuple(-(-(size + NOISE_SIZE) // len(band)) for size in shape)
+        wide = band if times <= (1, 1) else np.tile(band, times)
+        return wide[down : down + shape[0], across : across + shape[1]]
 
     @staticmethod
     def _lips(points: Float) -> Float:
@@ -156,32 +163,52 @@ class DetailSession:
         lips = self._lips(points)
         return max(4.0, float(np.linalg.norm(lips.max(0) - lips.min(0))) / 4)
 
-    def _around_mouth(self, points: Float, shape: tuple[int, ...]) -> Float:
-        """A soft ellipse about the mouth and the chin's skin, float32 [h, w] in [0, 1]."""
+    def _around_mouth(self, points: Float, mask: Float) -> tuple[Float, int, int]:
+        """``mask`` inside a soft ellipse about the mouth and the chin's skin, 0 outside: the part around the ellipse,
+        float32 [h, w] in [0, 1], its left and its top."""
         lips = self._lips(points)
         centre, half = (lips.max(0) + lips.min(0)) / 2, float(np.ptp(lips[:, 0])) / 2 + 1
-        x = (np.arange(shape[1], dtype=np.float32) - centre[0]) / (2.2 * half)
-        y = (np.arange(shape[0], dtype=np.float32) - centre[1] - 0.2 * half) / (1.9 * half)
-        distance = np.sqrt(x[None] ** 2 + y[:, None] ** 2)
-        return np.clip((1 - distance) / 0.15, 0, 1).astype(np.float32)
+        middle, reach = (float(centre[0]), float(centre[1]) + 0.2 * half), (2.2 * half, 1.9 * half)
+        (left, right), (top, bottom) = (
+            (max(0, math.floor(middle[axis] - reach[axis])), min(size, math.ceil(middle[axis] + reach[axis]) + 1))
+            for axis, size in enumerate(mask.shape[::-1])
+        )
+        if right <= left or bottom <= top:
+            return np.zeros((1, 1), np.float32), 0, 0
+        x = ((np.arange(left, right) - middle[0]) / reach[0]).astype(np.float32)
+        y = ((np.arange(top, bottom) - middle[1]) / reach[1]).astype(np.float32)
+        distance = np.sqrt((x * x)[None] + (y * y)[:, None])
+        soft = np.clip((1 - distance) * np.float32(1 / 0.15), 0, 1)
+        return mask[top:bottom, left:right] * soft, left, top
 
-    def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Float:
-        """1 where edit and original both show the same skin inside the mask, else 0: float32 [h, w]."""
+    def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Image:
+        """1 where edit and original both show the same skin inside the mask, else 0: uint8 [h, w]."""
         lips = np.zeros(now.shape, np.uint8)
         outline = cv2.convexHull(np.round(self._lips(points)).astype(np.int32))
         cv2.fillPoly(lips, [outline], 1)
         margin = max(1, int(reach / 4))
         lips = cv2.dilate(lips, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-        apart = np.abs(cv2.GaussianBlur(now - before, (0, 0), 2.0))
-        return ((area > 0.5) & (lips == 0) & (apart < MATCHED)).astype(np.float32)
+        # Two boxes of 5 pixels have the variance of a Gaussian of sigma 2.
+        apart = np.abs(cv2.blur(cv2.blur(cv2.subtract(now, before), (5, 5)), (5, 5)))
+        return ((area > 0.5) & (lips == 0) & (apart < MATCHED)).view(np.uint8)
+
+
+def _noise_bands(seed: int) -> list[Float]:
+    """The fine bands of white noise, float32, standard deviation 1, that continue seamlessly when repeated; given
+    twice in both directions."""
+    margin = 8
+    noise = np.random.default_rng(seed).standard_normal((NOISE_SIZE, NOISE_SIZE), np.float32)
+    bands = (band[margin:-margin, margin:-margin] for band in fine_bands(np.pad(noise, margin, mode="wrap")))
+    return [np.tile(band / max(float(band.std()), 1e-6), (2, 2)) for band in bands]
 
 
 def _texture_only(now: Float, before: Float, limit: float) -> Float:
     """0 on and beside what is an edge in either band, else 1, softly: edges are not lifted, against halos."""
-    edges = ((np.abs(now) > limit) | (np.abs(before) > limit)).astype(np.float32)
-    # A lone strong pixel is grain.
-    edges = (cv2.blur(edges, (3, 3)) > 0.15).astype(np.float32)
-    return 1 - cv2.blur(cv2.dilate(edges, np.ones((5, 5), np.uint8)), (3, 3))
+    edges = (cv2.max(np.abs(now), np.abs(before)) > limit).view(np.uint8)
+    # A lone strong pixel is grain: two of nine are an edge.
+    edges = (cv2.boxFilter(edges, -1, (3, 3), normalize=False) > 1).view(np.uint8)
+    near = cv2.boxFilter(cv2.dilate(edges, np.ones((5, 5), np.uint8)), -1, (3, 3), normalize=False)
+    return 1 - near * np.float32(1 / 9)
 
 
 class DetailEnhancer:

@@ -19,6 +19,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
         StageSpec(
             kind=StageKind.ENHANCER,
             name="detail",
+            version="2",
             summary="Keeps the sharpness and grain of the original in the edited face; no network.",
             build="retalkit_enhancers.detail:DetailEnhancer",
             licence="Apache-2.0",

@@ -2,14 +2,16 @@
 
 A ``MeshTopology`` is made once for a person: which points form triangles. ``TriangleRaster`` says which triangle each
 pixel of an output rectangle lies in; it is made once for a frame and serves every layer of it. ``dense_map`` then
-gives the maps for ``cv2.remap`` that fetch each output pixel from a source shape.
+gives the maps for ``cv2.remap`` that fetch each output pixel from a source shape; ``fetch`` does that.
 
 Everything runs at half resolution and is enlarged afterwards: the maps are piecewise linear, so that nothing is lost
-but the kinks at the edges of triangles.
+but the kinks at the edges of triangles. Points and displacements are complex numbers here (x + iy): half as many
+steps.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +21,8 @@ from retalkit.geometry import mesh478
 from scipy.spatial import Delaunay
 
 Float = NDArray[np.float32]
+Complex = NDArray[np.complex64]
+Image = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]
 
 RING_SCALE = 1.4
@@ -35,6 +39,12 @@ POINT_COUNT = INNER_START + INNER_COUNT
 
 _STEP = 2
 _SHIFT = 4
+_LEAST_AREA = 0.3
+"""Twice the area in pixels below which a triangle is not drawn."""
+_FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
+_UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
+_LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
+_SHARE = np.array(ROWS, np.float32)[None, :, None]
 _OPENED = 0.25
 
 
@@ -121,7 +131,7 @@ def _inner_triangles() -> NDArray[np.int32]:
 
 def _ring(flat: NDArray[np.floating]) -> NDArray[np.floating]:
     centre = flat[mesh478.NOSE_TIP]
-    return centre + RING_SCALE * (flat[list(mesh478.FACE_OVAL)] - centre)
+    return centre + RING_SCALE * (flat[_FACE_OVAL] - centre)
 
 
 def complete_points(mesh: Float, ring_from: Float | None = None, inside: Float | None = None) -> Float:
@@ -132,67 +142,99 @@ def complete_points(mesh: Float, ring_from: Float | None = None, inside: Float |
     """
     base = mesh if ring_from is None else ring_from
     inner = between_lips(mesh) if inside is None else inside
-    return np.vstack([mesh[: mesh478.MESH_COUNT, :2], _ring(base[: mesh478.MESH_COUNT, :2]), inner]).astype(np.float32)
+    points = np.empty((POINT_COUNT, 2), np.float32)
+    points[:RING_START] = mesh[:RING_START, :2]
+    points[RING_START:INNER_START] = _ring(base[:, :2])
+    points[INNER_START:] = inner[:, :2]
+    return points
 
 
 def between_lips(mesh: Float) -> Float:
     """float32 [INNER_COUNT, 2 or 3]: grid points between the inner lip edges at the shares ``ROWS``."""
-    upper = mesh[list(mesh478.UPPER_INNER_EDGE[1:-1])]
-    lower = mesh[list(mesh478.LOWER_INNER_EDGE[1:-1])]
-    share = np.array(ROWS, np.float32)[None, :, None]
-    grid = upper[:, None] * (1 - share) + lower[:, None] * share
+    upper, lower = mesh[_UPPER], mesh[_LOWER]
+    grid = upper[:, None] * (1 - _SHARE) + lower[:, None] * _SHARE
     return grid.reshape(INNER_COUNT, -1).astype(np.float32)
 
 
 class TriangleRaster:
     """Which triangle each pixel of a rectangle lies in, for one output shape, at half resolution."""
 
-    def __init__(self, topology: MeshTopology, points: Float, rectangle: Rectangle) -> None:
-        """``points`` float32 [POINT_COUNT, 2] in pixels of the frame; ``rectangle`` left, top, width, height."""
+    def __init__(
+        self, topology: MeshTopology, points: Float, rectangle: Rectangle, wanted: NDArray[np.bool_] | None = None
+    ) -> None:
+        """``points`` float32 [POINT_COUNT, 2] in pixels of the frame; ``rectangle`` left, top, width, height;
+        ``wanted`` bool [M]: triangles that are not left out. What no triangle covers stays in its place."""
         left, top, width, height = rectangle
         self.rectangle = rectangle
         # One small pixel more on each side, because cv2.resize cannot extrapolate.
         self._size = ((width + 1) // _STEP + 2, (height + 1) // _STEP + 2)
-        left, top = left - _STEP, top - _STEP
         # A full pixel x sits at (x + 0.5) / step - 0.5 of the small image, as cv2.resize has it.
-        centre = (_STEP - 1) / 2
-        self._columns = (left + centre + _STEP * np.arange(self._size[0], dtype=np.float32)).astype(np.float32)
-        self._rows = (top + centre + _STEP * np.arange(self._size[1], dtype=np.float32)).astype(np.float32)
-        corners = points[topology.triangles].astype(np.float64)
-        first = corners[:, 1] - corners[:, 0]
-        second = corners[:, 2] - corners[:, 0]
-        self._area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
-        self._corners = corners
-        self._topology = topology
-        self._ids = np.full(self._size[::-1], len(corners), np.int32)
-        small = (corners - [left + centre, top + centre]) / _STEP
-        fixed = np.round(small * (1 << _SHIFT)).astype(np.int32)
-        drawn = np.abs(self._area) > 0.3
-        low, high = fixed.min(1) >> _SHIFT, fixed.max(1) >> _SHIFT
-        drawn &= (high >= 0).all(1) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
-        ids, fill = self._ids, cv2.fillConvexPoly
-        # A triangle that shows its back (profile) is hidden behind those that show their front: it is drawn first.
-        inner = np.arange(len(corners)) < topology.inner_count
-        front = inner | (self._area * np.sign(np.median(self._area)) > 0)
-        for number in (*np.flatnonzero(drawn & ~front), *np.flatnonzero(drawn & front)):
-            fill(ids, fixed[number], int(number), cv2.LINE_4, _SHIFT)
+        self._origin = complex(left - _STEP + (_STEP - 1) / 2, top - _STEP + (_STEP - 1) / 2)
+        self._columns = _STEP * np.arange(self._size[0], dtype=np.float32)
+        self._rows = _STEP * np.arange(self._size[1], dtype=np.float32)[:, None]
+        self._triangles = topology.triangles.T
+        self._target = (_complex(points) - self._origin)[self._triangles]
+        first, second = self._target[1] - self._target[0], self._target[2] - self._target[0]
+        self._area = (first.conj() * second).imag
+        self._flat = np.abs(self._area) < _LEAST_AREA
+        area = np.where(self._flat, np.inf, self._area)
+        self._inverse = (second.imag / area, -second.real / area, -first.imag / area, first.real / area)
+        self._ids = self._drawn(topology.inner_count, wanted)
 
-    def affines(self, source: Float) -> Float:
-        """float32 [M + 1, 6]: for each triangle the affine map from output to ``source`` pixels; last: identity."""
-        target = self._corners
-        origin = source[self._topology.triangles].astype(np.float64)
-        flat = np.abs(self._area) < 0.3
-        area = np.where(flat, 1.0, self._area)
-        first, second = target[:, 1] - target[:, 0], target[:, 2] - target[:, 0]
-        to_first, to_second = origin[:, 1] - origin[:, 0], origin[:, 2] - origin[:, 0]
-        inverse = np.stack([second[:, 1], -second[:, 0], -first[:, 1], first[:, 0]], 1) / area[:, None]
-        inverse[flat] = 0
-        linear_x = to_first[:, :1] * inverse[:, :2] + to_second[:, :1] * inverse[:, 2:]
-        linear_y = to_first[:, 1:] * inverse[:, :2] + to_second[:, 1:] * inverse[:, 2:]
-        shift_x = origin[:, 0, 0] - (linear_x * target[:, 0]).sum(1)
-        shift_y = origin[:, 0, 1] - (linear_y * target[:, 0]).sum(1)
-        maps = np.column_stack([linear_x, shift_x, linear_y, shift_y])
-        return np.vstack([maps, [1, 0, 0, 0, 1, 0]]).astype(np.float32)
+    def _drawn(self, inner_count: int, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+        """Number of the triangle under each small pixel, [h, w]; the count of triangles where there is none."""
+        count = len(self._area)
+        fixed = np.empty((count, 3, 2), np.int32)
+        scaled = self._target.T * ((1 << _SHIFT) / _STEP)
+        np.rint(scaled.real, out=fixed[..., 0], casting="unsafe")
+        np.rint(scaled.imag, out=fixed[..., 1], casting="unsafe")
+        low = np.minimum(np.minimum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
+        high = np.maximum(np.maximum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
+        drawn = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
+        drawn &= ~self._flat if wanted is None else wanted & ~self._flat
+        # A triangle that shows its back (profile) is hidden behind those that show their front: it is drawn first.
+        front = self._area * np.sign(np.median(self._area)) > 0
+        front[:inner_count] = True
+        order = np.concatenate([np.flatnonzero(drawn & ~front), np.flatnonzero(drawn & front)])
+        ids, fill = np.full(self._size[::-1], count, np.int32), cv2.fillConvexPoly
+        for number, corners in zip(order.tolist(), fixed[order], strict=True):
+            fill(ids, corners, number, cv2.LINE_4, _SHIFT)
+        return ids.astype(np.intp)
+
+    def _affines(self, source: Float) -> tuple[Complex, Complex, Complex]:
+        """For each triangle the displacement to ``source`` as ``a * x + b * y + c``; complex64 [M + 1] each, last: 0.
+
+        x and y count from the first small pixel.
+        """
+        origin = (_complex(source) - self._origin)[self._triangles]
+        to_first, to_second = origin[1] - origin[0], origin[2] - origin[0]
+        inverse = self._inverse
+        across = to_first * inverse[0] + to_second * inverse[2]
+        down = to_first * inverse[1] + to_second * inverse[3]
+        start = self._target[0]
+        shift = origin[0] - across * start.real - down * start.imag
+        out = np.zeros((3, len(across) + 1), np.complex64)
+        out[0, :-1], out[1, :-1], out[2, :-1] = across - 1, down - 1j, shift
+        return out[0], out[1], out[2]
+
+    def displacement(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> Float:
+        """How far each small pixel is fetched from its own place: float32 [h, w, 2], x and y in full pixels.
+
+        At half resolution, with one small pixel more on each side of ``rectangle`` (see ``dense_map``).
+        """
+        left, top, width, height = self.rectangle if rectangle is None else rectangle
+        x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
+        x1, y1 = x0 + (width + 1) // _STEP + 2, y0 + (height + 1) // _STEP + 2
+        across, down, shift = self._affines(source)
+        ids = self._ids[y0:y1, x0:x1]
+        moved = across.take(ids) * self._columns[x0:x1]
+        moved += down.take(ids) * self._rows[y0:y1]
+        moved += shift.take(ids)
+        # Rounds off the kinks at triangle edges; the displacement, not the map, so that borders stay put.
+        small = cv2.blur(moved.view(np.float32).reshape(*moved.shape, 2), (3, 3))
+        if smooth > 0:
+            small = cv2.GaussianBlur(small, (0, 0), smooth / _STEP)
+        return np.asarray(small, np.float32)
 
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
         """Maps float32 [h, w] (x and y in pixels of the source's frame) for each pixel of ``rectangle`` (default: all).
@@ -201,32 +243,65 @@ class TriangleRaster:
         raster's corner and lie inside it. ``smooth``: sigma in pixels of a blur of the displacement, against folds at
         the outline of a turned face.
         """
-        left, top, width, height = self.rectangle if rectangle is None else rectangle
-        x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
-        x1, y1 = x0 + (width + 1) // _STEP + 2, y0 + (height + 1) // _STEP + 2
-        ids = self._ids[y0:y1, x0:x1]
-        columns, rows = self._columns[None, x0:x1], self._rows[y0:y1, None]
-        affine = self.affines(source)
-        pulled = affine[ids]
-        map_x = pulled[..., 0] * columns + pulled[..., 1] * rows + pulled[..., 2]
-        map_y = pulled[..., 3] * columns + pulled[..., 4] * rows + pulled[..., 5]
-        # Rounds off the kinks at triangle edges; the displacement, not the map, so that borders stay put.
-        map_x = columns + cv2.blur(map_x - columns, (3, 3))
-        map_y = rows + cv2.blur(map_y - rows, (3, 3))
-        if smooth > 0:
-            map_x = columns + cv2.GaussianBlur(map_x - columns, (0, 0), smooth / _STEP)
-            map_y = rows + cv2.GaussianBlur(map_y - rows, (0, 0), smooth / _STEP)
-        size = ((x1 - x0) * _STEP, (y1 - y0) * _STEP)
-        inside = (slice(_STEP, _STEP + height), slice(_STEP, _STEP + width))
-        full_x = np.asarray(cv2.resize(map_x, size, interpolation=cv2.INTER_LINEAR), np.float32)[inside]
-        full_y = np.asarray(cv2.resize(map_y, size, interpolation=cv2.INTER_LINEAR), np.float32)[inside]
-        return np.ascontiguousarray(full_x), np.ascontiguousarray(full_y)
+        inside = self.rectangle if rectangle is None else rectangle
+        return enlarged_map(self.displacement(source, inside, smooth), inside)
+
+
+def _complex(points: Float) -> NDArray[np.complex128]:
+    return points[:, 0].astype(np.float64) + 1j * points[:, 1]
+
+
+def enlarged(small: Float, rectangle: Rectangle) -> Float:
+    """Values on the small grid of a ``displacement``, [h, w] or [h, w, 2], for each pixel of ``rectangle``.
+
+    The corner of ``small`` belongs to ``rectangle``; it may be larger than needed.
+    """
+    _, _, width, height = rectangle
+    small = small[: (height + 1) // _STEP + 2, : (width + 1) // _STEP + 2]
+    size = (small.shape[1] * _STEP, small.shape[0] * _STEP)
+    full = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full[_STEP : _STEP + height, _STEP : _STEP + width], np.float32)
+
+
+def enlarged_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
+    """The maps for ``cv2.remap`` of a ``displacement`` whose corner belongs to ``rectangle``, float32 [h, w] each."""
+    left, top, width, height = rectangle
+    across, down = (enlarged(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
+    map_x = across + np.arange(left, left + width, dtype=np.float32)
+    map_y = down + np.arange(top, top + height, dtype=np.float32)[:, None]
+    return map_x, map_y
+
+
+def moved_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
+    """The part of a raster's ``rectangle`` that covers ``least`` and all that is set in ``moved`` (bool, the small
+    grid of a ``displacement``). Begins an even number of pixels from the raster's corner where ``least`` does."""
+    left, top, width, height = rectangle
+    x, y, w, h = cv2.boundingRect(moved.view(np.uint8))
+    x0, y0, x1, y1 = least[0], least[1], least[0] + least[2], least[1] + least[3]
+    if w and h:
+        # Enlarging mixes neighbours, so a set value reaches one small pixel further.
+        x0, x1 = min(x0, left + _STEP * (x - 2)), max(x1, left + _STEP * (x + w))
+        y0, y1 = min(y0, top + _STEP * (y - 2)), max(y1, top + _STEP * (y + h))
+    x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, left + width), min(y1, top + height)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def fetch(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
+    """``cv2.remap`` of RGB uint8 [H, W, 3], bicubic; outside the part ``sharp`` of the maps bilinear, which is cheaper."""
+    if sharp is None:
+        return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    out = np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    x, y, width, height = sharp
+    here = (slice(y, y + height), slice(x, x + width))
+    out[here] = cv2.remap(image, map_x[here], map_y[here], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return out
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:
     """Bounding box of ``points`` [K, 2] with a margin in pixels, inside a frame, at even corner coordinates."""
-    low = np.floor(points.min(0) - margin).astype(int)
-    high = np.ceil(points.max(0) + margin).astype(int) + 1
-    left, top = (max(0, int(value)) // 2 * 2 for value in low)
-    right, bottom = min(int(high[0]), width), min(int(high[1]), height)
+    across, down = points[:, 0], points[:, 1]
+    left = max(0, math.floor(across.min() - margin)) // 2 * 2
+    top = max(0, math.floor(down.min() - margin)) // 2 * 2
+    right = min(math.ceil(across.max() + margin) + 1, width)
+    bottom = min(math.ceil(down.max() + margin) + 1, height)
     return left, top, max(0, right - left), max(0, bottom - top)

@@ -29,6 +29,7 @@ def retalkit_stages() -> list[StageSpec]:
         StageSpec(
             kind=StageKind.EXPRESSION_EDITOR,
             name="neutral_warp",
+            version="2",
             summary="the person's own closed mouth, warped into every frame",
             build="retalkit_renderers.editors.neutral_warp:NeutralWarpEditor",
             licence="Apache-2.0",
@@ -39,6 +40,7 @@ def retalkit_stages() -> list[StageSpec]:
         StageSpec(
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
+            version="2",
             summary="the person's own mouth pictures, chosen by shape and warped onto each frame; no network",
             build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
             licence="Apache-2.0",

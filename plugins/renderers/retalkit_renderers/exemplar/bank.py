@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
 from retalkit.stages import Analysis, StageContext
+from retalkit.threads import read_ahead
 
 from retalkit_renderers.exemplar.mouth_pixels import (
     learn_lip_colour,
@@ -173,8 +175,9 @@ class BankBuilder:
         skin: list[Float] = []
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
-        frames = self._analysis.source.read([int(index) for index in self.indexes])
-        with self._context.cache.write(PIXELS) as path, path.open("wb") as file:
+        # Frames are decoded in a thread of their own while the ones before are measured.
+        reading = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
+        with closing(reading) as frames, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
             def readings(rows: list[int]) -> Iterator[Reading]:
                 centre = np.median(self._heads[rows], axis=0)

@@ -68,7 +68,7 @@ def morph(first: Float, second: Float, share: float) -> Float:
     height, width = first.shape[:2]
     if min(height, width) < 16:
         return first * (1 - share) + second * share
-    grey = [cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for image in (first, second)]
+    grey = [cv2.cvtColor(cv2.convertScaleAbs(cv2.max(image, 0.0)), cv2.COLOR_RGB2GRAY) for image in (first, second)]
     # The search takes its coarsest scale from the width alone; in a flat picture no patch fits there and it crashes.
     extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
     grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]
@@ -76,11 +76,12 @@ def morph(first: Float, second: Float, share: float) -> Float:
     flow = finder.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))[:height]
     # Flow between unlike pictures is a guess: small moves only.
     most = 0.08 * width
-    flow = np.clip(cv2.GaussianBlur(flow, (0, 0), 2.0), -most, most)
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    across, down = cv2.split(np.clip(cv2.GaussianBlur(flow, (0, 0), 2.0), -most, most))
+    columns = np.arange(width, dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, None]
     moved = [
-        cv2.remap(image, columns - part * flow[..., 0], rows - part * flow[..., 1], cv2.INTER_LINEAR,
+        cv2.remap(image, columns - np.float32(part) * across, rows - np.float32(part) * down, cv2.INTER_LINEAR,
                   borderMode=cv2.BORDER_REPLICATE)
         for image, part in ((first, share), (second, share - 1))
     ]  # fmt: skip
-    return (moved[0] * (1 - share) + moved[1] * share).astype(np.float32)
+    return np.asarray(cv2.addWeighted(moved[0], 1 - share, moved[1], share, 0), np.float32)

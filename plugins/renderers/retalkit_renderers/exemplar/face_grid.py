@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -63,7 +64,10 @@ class FaceGrid:
 
     def pixels(self, landmarks: Float) -> Float:
         """Pixel position of each cell, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
-        return (landmarks[self.corners, :2] * self.shares[..., None]).sum(1).reshape(ROWS, COLUMNS, 2)
+        places = np.ascontiguousarray(landmarks[:, :2], np.float32).view(np.complex64)[:, 0].take(self.corners)
+        places *= self.shares
+        place = places[:, 0] + places[:, 1] + places[:, 2]
+        return place.view(np.float32).reshape(ROWS, COLUMNS, 2)
 
     def visible(self, rotation: Float) -> NDArray[np.bool_]:
         """bool [ROWS, COLUMNS]: cells on the face that look towards the camera, for a head rotation [3, 3]."""
@@ -72,21 +76,22 @@ class FaceGrid:
     def sample(self, image: Image, landmarks: Float) -> Float:
         """Colours of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1], averaged over a cell's area."""
         places = self.pixels(landmarks)
-        inside = places[self.on_face]
-        low = np.maximum(np.floor(inside.min(0)).astype(int) - 2, 0)
-        high = np.minimum(np.ceil(inside.max(0)).astype(int) + 3, [image.shape[1], image.shape[0]])
-        if (high - low < 2).any():
+        across, down = cv2.split(places)
+        on_face = self.on_face.view(np.uint8)
+        (left, right, *_), (top, bottom, *_) = cv2.minMaxLoc(across, on_face), cv2.minMaxLoc(down, on_face)
+        x0, x1 = max(math.floor(left) - 2, 0), min(math.ceil(right) + 3, image.shape[1])
+        y0, y1 = max(math.floor(top) - 2, 0), min(math.ceil(bottom) + 3, image.shape[0])
+        if x1 - x0 < 2 or y1 - y0 < 2:
             return np.zeros((ROWS, COLUMNS, 3), np.float32)
-        crop = image[low[1] : high[1], low[0] : high[0]]
+        crop = image[y0:y1, x0:x1]
         step = float(np.linalg.norm(places[ROWS // 2, -1] - places[ROWS // 2, 0])) / COLUMNS
         shrink = 1 / max(1.0, step)
         size = (max(1, round(crop.shape[1] * shrink)), max(1, round(crop.shape[0] * shrink)))
         small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA) if shrink < 1 else crop
-        scale = np.array([size[0] / crop.shape[1], size[1] / crop.shape[0]]) if shrink < 1 else np.ones(2)
-        position = ((places - low + 0.5) * scale - 0.5).astype(np.float32)
-        return (
-            cv2.remap(small, position, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32) / 255
-        )
+        across = (across - np.float32(x0 - 0.5)) * np.float32(small.shape[1] / crop.shape[1]) - np.float32(0.5)
+        down = (down - np.float32(y0 - 0.5)) * np.float32(small.shape[0] / crop.shape[0]) - np.float32(0.5)
+        cells = cv2.remap(small, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cells.astype(np.float32) * np.float32(1 / 255)
 
     def to_rectangle(self, cells: Float, landmarks: Float, rectangle: tuple[int, int, int, int]) -> Float:
         """A soft picture of the cells [ROWS, COLUMNS] in a rectangle (left, top, width, height) of the frame.

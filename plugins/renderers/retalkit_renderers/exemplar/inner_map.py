@@ -23,9 +23,11 @@ _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
 """The same from the lower lip up."""
 _LEAST_SLOPE = 0.2
 _JAW_SHARE = 0.9
-_JAW = [152, 148, 377, 175, 199]
-_UPPER = list(mesh478.UPPER_INNER_EDGE[1:-1])
-_LOWER = list(mesh478.LOWER_INNER_EDGE[1:-1])
+_JAW = np.array([152, 148, 377, 175, 199], np.intp)
+_UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
+_LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
+_SHARE = np.array([0.0, *ROWS, 1.0])
+_STEPS = np.diff(_SHARE)[None]
 
 
 class HeadPlane:
@@ -36,7 +38,8 @@ class HeadPlane:
         scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
         self._matrix = scale * rotation[:2, :2]
         self._offset = scale * rotation[:2, 2] * depth + pose.translation[0, :2].astype(np.float64)
-        self._inverse = np.linalg.inv(self._matrix)
+        (a, b), (c, d) = self._matrix.tolist()
+        self._inverse = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
     def to_head(self, pixels: Float) -> NDArray[np.float64]:
         return (pixels - self._offset) @ self._inverse.T
@@ -73,11 +76,11 @@ def inside_points(
     upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
     from_upper, from_lower = source_plane.to_head(source[_UPPER, :2]), source_plane.to_head(source[_LOWER, :2])
     jaw = _JAW_SHARE * (source_head[_JAW, :2] - target_head[_JAW, :2]).mean(0)
-    share = np.array([0.0, *ROWS, 1.0])
-    here = upper[:, None] * (1 - share)[:, None] + lower[:, None] * share[:, None]
-    lips = from_upper[:, None] * (1 - share)[:, None] + from_lower[:, None] * share[:, None]
-    with_head = _band(share, _UPPER_BAND)[None, :, None]
-    with_jaw = _band(1 - share, _LOWER_BAND)[None, :, None]
+    share = _SHARE[:, None]
+    here = upper[:, None] + (lower - upper)[:, None] * share
+    lips = from_upper[:, None] + (from_lower - from_upper)[:, None] * share
+    with_head = _band(share, _UPPER_BAND)
+    with_jaw = _band(1 - share, _LOWER_BAND)
     there = lips + with_head * (here - lips) + with_jaw * (here + jaw - lips)
     there[..., 1] = _in_order(there[..., 1], from_upper[:, 1], from_lower[:, 1])
     return source_plane.to_pixels(there[:, 1:-1].reshape(INNER_COUNT, 2))
@@ -85,14 +88,12 @@ def inside_points(
 
 def _in_order(rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
     """Makes each column [COLUMNS, R] run from ``top`` to ``bottom`` downwards without folding or standing still."""
-    share = np.array([0.0, *ROWS, 1.0])
-    even = np.diff(share)[None] * np.maximum(bottom - top, 1e-4)[:, None]
-    steps = np.maximum(np.diff(rows, axis=1), _LEAST_SLOPE * even)
+    even = _STEPS * np.maximum(bottom - top, 1e-4)[:, None]
     # Steps beyond the least one share what is left to give.
-    spare = steps - _LEAST_SLOPE * even
+    spare = np.maximum(rows[:, 1:] - rows[:, :-1] - _LEAST_SLOPE * even, 0)
     room = (1 - _LEAST_SLOPE) * even.sum(1, keepdims=True)
     steps = _LEAST_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)
-    out = np.empty((COLUMNS, len(share)))
+    out = np.empty((COLUMNS, len(_SHARE)))
     out[:, 0] = top
     out[:, 1:] = top[:, None] + np.cumsum(steps, axis=1)
     return out

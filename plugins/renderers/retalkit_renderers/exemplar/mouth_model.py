@@ -49,8 +49,7 @@ class MouthModel:
 def close_lips(shapes: Float, gap: Float) -> Float:
     """Scales the gap of each pair of inner lip points by ``gap`` [T] in [0, 1]; crossed pairs are made to touch."""
     out = shapes.copy()
-    upper = [pair[0] for pair in mesh478.INNER_LIP_PAIRS]
-    lower = [pair[1] for pair in mesh478.INNER_LIP_PAIRS]
+    upper, lower = np.array(mesh478.INNER_LIP_PAIRS, np.intp).T
     middle = (out[:, upper] + out[:, lower]) / 2
     half = (out[:, lower] - out[:, upper]) / 2
     half = half * np.where(half[..., 1:2] < 0, 0, gap[:, None, None])

@@ -68,11 +68,23 @@ def skin_look(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[
     lips = landmarks[list(mesh478.OUTER_LIPS), :2] - offset
     cv2.fillPoly(mask, [np.round(around).astype(np.int32)], (1.0,))
     cv2.fillPoly(mask, [np.round(lips).astype(np.int32)], (0.0,))
-    skin = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
-    if int(skin.sum()) <= 20:
+    left, top, width, height = cv2.boundingRect(mask)
+    part = (slice(top, top + height), slice(left, left + width))
+    skin = cv2.erode(mask, np.ones((3, 3), np.uint8))[part]
+    if cv2.countNonZero(skin) <= 20:
         return 0.0, np.zeros(3, np.float32)
-    detail = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F, ksize=3)[skin]
-    return float(detail.std()), np.median(image[skin], axis=0).astype(np.float32)
+    detail = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[part], cv2.CV_32F, ksize=3)
+    _, spread = cv2.meanStdDev(detail, mask=skin)
+    inside = skin > 0
+    colour = [_median(np.ascontiguousarray(channel)[inside]) for channel in cv2.split(image[part])]
+    return float(spread[0, 0]), np.array(colour, np.float32)
+
+
+def _median(values: NDArray[np.uint8]) -> float:
+    """Exact, by counting."""
+    below = np.cumsum(np.bincount(values, minlength=256))
+    low, high = np.searchsorted(below, [(len(values) - 1) // 2, len(values) // 2], side="right")
+    return float(low + high) / 2
 
 
 def to_lab(colours: Float) -> Float:

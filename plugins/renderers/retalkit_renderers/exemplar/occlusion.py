@@ -41,16 +41,17 @@ MIN_BLOB = 0.02
 
 def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
     """Brightness relative to the upper cells, two chromaticities and the gradient: float32 [ROWS, COLUMNS, 4]."""
-    smooth = cv2.GaussianBlur(colours, (0, 0), 0.8)
-    light = smooth.mean(-1)
+    red, green, blue = cv2.split(cv2.GaussianBlur(colours, (0, 0), 0.8))
+    total = red + green + blue
+    light = total * np.float32(1 / 3)
     anchor = cells.copy()
     anchor[ANCHOR_ROWS:] = False
     level = float(np.median(light[anchor])) if anchor.any() else float(np.median(light))
     level = max(level, 0.05)
-    total = smooth.sum(-1) + 0.3 * level
+    total += np.float32(0.3 * level)
     across, down = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25), cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.25)
-    gradient = np.hypot(across, down) / level
-    return np.stack([light / level, smooth[..., 0] / total, smooth[..., 2] / total, gradient], -1).astype(np.float32)
+    scale = np.float32(1 / level)
+    return np.asarray(cv2.merge([light * scale, red / total, blue / total, cv2.magnitude(across, down) * scale]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +105,20 @@ class OcclusionGuard:
             return cls(None, nothing, nothing)
         return cls(grid, *_usual(colours, views, grid))
 
-    def protect(self, image: Image, landmarks: Float, pose: HeadPose, rectangle: Rectangle) -> tuple[Float, float]:
+    def protect(
+        self, image: Image, landmarks: Float, pose: HeadPose, rectangle: Rectangle, least: float = 0.0
+    ) -> tuple[Float, float]:
         """(mask float32 [height, width] in [0, 1], share of the visible skin around the mouth that is covered).
 
         ``rectangle`` is left, top, width, height in pixels of the frame; ``pose`` has length 1. Where the mask is 1
-        the original frame should stay. A share above about 0.25 means: leave this frame alone.
+        the original frame should stay; it is 0 when the share is not above ``least``. A share above about 0.25 means:
+        leave this frame alone.
         """
         left, top, width, height = rectangle
         if self.grid is None or not np.isfinite(landmarks).all():
             return np.zeros((height, width), np.float32), 0.0
         cells, fraction = self.covered(image, landmarks, pose)
-        if fraction == 0.0:
+        if fraction <= least:
             return np.zeros((height, width), np.float32), 0.0
         grown = cv2.dilate(cells, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
         soft = np.clip(cv2.GaussianBlur(grown, (0, 0), 1.2) * 1.1 - 0.05, 0, 1)
@@ -128,12 +132,14 @@ class OcclusionGuard:
         if int(skin.sum()) < 50:
             return np.zeros((ROWS, COLUMNS), np.float32), 0.0
         now = _features(self.grid.sample(image, landmarks), visible)
-        apart = now - self.usual
         # More edges than usual are evidence, fewer are not.
-        apart[..., 3] = np.maximum(apart[..., 3], 0)
-        evidence = (np.abs(apart) / self.limit).max(-1)
-        evidence = cv2.GaussianBlur(np.where(visible, evidence, 0).astype(np.float32), (0, 0), 0.8)
-        found = (evidence > 1).astype(np.uint8)
+        np.maximum(now[..., 3], self.usual[..., 3], out=now[..., 3])
+        light, red, blue, edge = cv2.split(cv2.absdiff(now, self.usual) / self.limit)
+        evidence = cv2.max(cv2.max(light, red), cv2.max(blue, edge))
+        evidence = cv2.GaussianBlur(evidence * visible, (0, 0), 0.8)
+        if cv2.minMaxLoc(evidence, skin.view(np.uint8))[1] <= PEAK:
+            return np.zeros((ROWS, COLUMNS), np.float32), 0.0
+        found = (evidence > 1).view(np.uint8)
         found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels = cv2.connectedComponents(found, connectivity=8)
         cells = np.zeros((ROWS, COLUMNS), np.float32)

@@ -29,6 +29,8 @@ PLAN = "plan.npz"
 _EXTRA_SMOOTHING = 1.2
 """Frames; how smoothly the exemplars' own lip shapes go into the target."""
 _WIDTH_SHARE = 0.5
+_WIDTH_REACH = 1.2
+"""Measured: the width re-tracked in the picture changes by this factor less than that of the target landmarks."""
 _FAR = (0.16, 0.3)
 """Lip distance in IOD at which confidence begins to fall and at which it is gone."""
 
@@ -50,7 +52,8 @@ class Plan:
     opening: Float
     """float32 [T], opening of the target shape in IOD; NaN without a face."""
     width: Float
-    """float32 [T], width of the target shape in IOD; NaN without a face."""
+    """float32 [T], width in IOD that the picture is to show; the landmarks go further (``_WIDTH_REACH``); NaN without a
+    face."""
     face_height: Float
     """float32 [T], of the source face in IOD; NaN without a face. ``opening / face_height`` is in face heights."""
     confidence: Float
@@ -211,6 +214,8 @@ class _Decider:
             shapes = person.model.shape(plan.coefficients[part], plan.gap[part])
             plan.opening[part] = mesh_space.opening(shapes)
             plan.width[part] = mesh_space.width(shapes)
+        # The skin beside the corners gives way less than the corners: what is asked is reached by asking for more.
+        plan.coefficients[here, 1] *= _WIDTH_REACH
 
 
 def _towards_exemplars(coefficients: Float, shown: Float) -> Float:

@@ -22,19 +22,25 @@ from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import Shown, morph
 from retalkit_renderers.exemplar.inner_map import HeadPlane, inside_points, teeth_depth
 from retalkit_renderers.exemplar.inner_mouth import MouthColours, draw_inner_mouth
-from retalkit_renderers.exemplar.texture import match_blur, restore_grain
+from retalkit_renderers.exemplar.texture import detail_level, match_blur, restore_grain
 from retalkit_renderers.mesh_warp import (
     MeshTopology,
     Rectangle,
     TriangleRaster,
     complete_points,
+    enlarged,
+    enlarged_map,
     even_rectangle,
+    fetch,
     make_topology,
+    moved_rectangle,
 )
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
+_AROUND_MOUTH = np.array(mesh478.AROUND_MOUTH, np.intp)
+_OUTER_LIPS = np.array(mesh478.OUTER_LIPS, np.intp)
 FEATHER = 0.009
 """Of the mask, in face heights."""
 _SHRINK = 0.012
@@ -42,6 +48,8 @@ _COLOUR_SIGMA = 0.07
 _LIP_MARGIN = 0.02
 _MOVED = (0.03, 0.25)
 """Pixels of displacement at which a background pixel begins to count as edited and at which it fully does."""
+_STILL = 0.01
+"""Pixels of displacement that nobody sees."""
 _ADDED_REACH = 0.02
 _EXEMPLAR_SMOOTHING = 0.008
 """Of an exemplar's displacement, in face heights: the edges of triangles must not show on the border of the lips."""
@@ -118,13 +126,10 @@ class FrameRenderer:
         mouth = self._mouth_rectangle(shape, box)
         if box[2] < 8 or box[3] < 8 or mouth[2] < 8 or mouth[3] < 8:
             return None
-        raster = TriangleRaster(self.topology, goal, box)
-        left, top, width, height = box
-        crop = image[top : top + height, left : left + width]
-        base, support = self._background(image, raster, now, _BACKGROUND_SMOOTHING * shape.height)
+        raster = TriangleRaster(self.topology, goal, box, self._wanted(now, goal, mouth))
+        base, support, (left, top, _, _) = self._background(image, raster, now, mouth, shape.height)
         inner = (slice(mouth[1] - top, mouth[1] - top + mouth[3]), slice(mouth[0] - left, mouth[0] - left + mouth[2]))
         under = base[inner].astype(np.float32)
-        original = crop[inner].astype(np.float32)
         mask, lips, skin = self._masks(shape, mouth)
         if self._silent:
             # The mouth never opens, so the frame's own lips are as good as any and do not jump.
@@ -134,86 +139,105 @@ class FrameRenderer:
         over = self._foreground(raster, mouth, shape, sources, shown.share, under, lips, skin)
         mixed = multi_band_blend(under, over, mask, self._config.blend_levels)
         if self._config.grain:
-            mixed = restore_grain(mixed, original, skin, mask)
+            original = image[mouth[1] : mouth[1] + mouth[3], mouth[0] : mouth[0] + mouth[2]]
+            mixed = restore_grain(mixed, original.astype(np.float32), skin, mask)
         # The blend's coarse levels reach a little beyond the mask: fade them out.
-        reach = np.clip(mask / _ADDED_REACH, 0, 1)[..., None]
-        mixed = under + (mixed - under) * reach
-        base[inner] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-        support[inner] = np.maximum(support[inner], reach[..., 0])
+        reach = np.minimum(mask * np.float32(1 / _ADDED_REACH), np.float32(1))
+        added = cv2.multiply(cv2.subtract(mixed, under), cv2.merge([reach] * 3))
+        base[inner] = cv2.add(under, added, dtype=cv2.CV_8U)
+        support[inner] = cv2.max(support[inner], reach)
         if self._silent:
             base = self._drawn_inside(base, shape, left, top)
         return FaceEdit(base, support, shift_matrix(left, top))
 
-    def _background(self, image: Image, raster: TriangleRaster, now: Float, smooth: float) -> tuple[Image, Float]:
-        """The current frame with lips and jaw moved to the target, and how much of it counts as edited."""
-        left, top, width, height = raster.rectangle
-        map_x, map_y = raster.dense_map(now, smooth=smooth)
-        columns = np.arange(left, left + width, dtype=np.float32)[None]
-        rows = np.arange(top, top + height, dtype=np.float32)[:, None]
-        moved = np.maximum(np.abs(map_x - columns), np.abs(map_y - rows))
-        support = np.clip((moved - _MOVED[0]) / (_MOVED[1] - _MOVED[0]), 0, 1)
-        base = cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return base.astype(np.uint8, copy=False), support.astype(np.float32)
+    def _wanted(self, now: Float, goal: Float, mouth: Rectangle) -> NDArray[np.bool_]:
+        """bool [M]: triangles that move, or lie in the rectangle ``mouth``."""
+        left, top, width, height = mouth
+        still = np.abs(now - goal).max(1) < _STILL
+        x, y = goal[:, 0], goal[:, 1]
+        # A triangle lies outside when all its corners lie beyond the same side.
+        sides = np.stack([still, x < left - 4, x > left + width + 4, y < top - 4, y > top + height + 4])
+        still, *outside = sides[:, self.topology.triangles].all(2)
+        return ~(still & np.logical_or.reduce(outside))
+
+    def _background(
+        self, image: Image, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
+    ) -> tuple[Image, Float, Rectangle]:
+        """The current frame with lips and jaw moved to the target, how much of it counts as edited, and where it lies:
+        around ``mouth`` and everything that moves."""
+        small = raster.displacement(now, smooth=_BACKGROUND_SMOOTHING * height)
+        across, down = cv2.split(cv2.absdiff(small, np.zeros_like(small)))
+        moved = cv2.max(across, down)
+        box = moved_rectangle(moved > _MOVED[0], raster.rectangle, mouth)
+        left, top = (box[0] - raster.rectangle[0]) // 2, (box[1] - raster.rectangle[1]) // 2
+        support = (enlarged(moved[top:, left:], box) - np.float32(_MOVED[0])) * np.float32(1 / (_MOVED[1] - _MOVED[0]))
+        support = np.clip(support, 0, 1)
+        return fetch(image, *enlarged_map(small[top:, left:], box)), support, box
 
     def _mouth_rectangle(self, shape: FrameShape, box: Rectangle) -> Rectangle:
         left, top, width, height = box
         margin = 4 * FEATHER * shape.height + 8
-        inside = shape.target[list(mesh478.AROUND_MOUTH)] - np.array([left, top], np.float32)
+        inside = shape.target[_AROUND_MOUTH] - np.array([left, top], np.float32)
         x, y, w, h = even_rectangle(inside, margin, width, height)
         return left + x, top + y, w, h
 
-    def _masks(self, shape: FrameShape, mouth: Rectangle) -> tuple[Float, Float, Float]:
-        """Float32 [h, w]: the feathered mouth region, the lips with what is between them, and the skin around them."""
+    def _masks(self, shape: FrameShape, mouth: Rectangle) -> tuple[Float, Float, Image]:
+        """Float32 [h, w]: the feathered mouth region and the lips with what is between them; uint8 [h, w]: 1 on the
+        skin around them."""
         left, top, width, height = mouth
         corner = np.array([left, top], np.float32)
-        hull = cv2.convexHull(shape.target[list(mesh478.AROUND_MOUTH)] - corner)[:, 0]
+        hull = cv2.convexHull(shape.target[_AROUND_MOUTH] - corner)[:, 0]
         region = _polygon(hull, width, height)
         shrink = max(1, int(_SHRINK * shape.height))
         region = cv2.erode(region, np.ones((2 * shrink + 1, 2 * shrink + 1), np.uint8))
-        feathered = cv2.GaussianBlur(region.astype(np.float32) / 255, (0, 0), FEATHER * shape.height + 0.1)
-        mask = np.clip(feathered * 1.04 - 0.02, 0, 1).astype(np.float32)
-        lips = _polygon(shape.target[list(mesh478.OUTER_LIPS)] - corner, width, height)
+        feathered = cv2.GaussianBlur(region.astype(np.float32), (0, 0), FEATHER * shape.height + 0.1)
+        mask = np.clip(feathered * np.float32(1.04 / 255) - np.float32(0.02), 0, 1)
+        lips = _polygon(shape.target[_OUTER_LIPS] - corner, width, height)
         grown = 2 * max(1, int(_LIP_MARGIN * shape.height)) + 1
         around = cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)))
         # Where the current lips were is skin now, but says nothing about the skin's own grain and colour.
-        before = _polygon(shape.landmarks[list(mesh478.OUTER_LIPS), :2] - corner, width, height)
-        covered = np.maximum(around, cv2.dilate(before, np.ones((5, 5), np.uint8)))
-        skin = ((mask > 0.02) & (covered < 128)).astype(np.float32)
-        soft = cv2.GaussianBlur(lips.astype(np.float32) / 255, (0, 0), 0.004 * shape.height + 0.1)
-        return mask, soft.astype(np.float32), skin
+        before = _polygon(shape.landmarks[_OUTER_LIPS, :2] - corner, width, height)
+        covered = cv2.max(around, cv2.dilate(before, np.ones((5, 5), np.uint8)))
+        skin = ((mask > 0.02) & (covered < 128)).view(np.uint8)
+        soft = cv2.GaussianBlur(lips.astype(np.float32), (0, 0), 0.004 * shape.height + 0.1)
+        return mask, soft * np.float32(1 / 255), skin
 
     def _foreground(
         self, raster: TriangleRaster, mouth: Rectangle, shape: FrameShape, sources: list[Picture], share: float,
-        under: Float, lips: Float, skin: Float,
+        under: Float, lips: Float, skin: Image,
     ) -> Float:  # fmt: skip
-        over = self._matched(raster, mouth, shape, sources[0], under, skin)
-        x, y, w, h = cv2.boundingRect((lips > 0.01).astype(np.uint8))
-        if len(sources) < 2 or not w or not h:
-            return over
-        second = self._matched(raster, mouth, shape, sources[1], under, skin)
-        part = (slice(y, y + h), slice(x, x + w))
-        mixed = morph(np.ascontiguousarray(over[part]), np.ascontiguousarray(second[part]), share)
-        out = over.copy()
-        out[part] += (mixed - over[part]) * lips[part][..., None]
-        return out
+        here = HeadPlane(shape.pose, self._depth)
+        weight, sharpness = skin.astype(np.float32), detail_level(under, skin)
 
-    def _matched(
-        self, raster: TriangleRaster, mouth: Rectangle, shape: FrameShape, source: Picture, under: Float, skin: Float
-    ) -> Float:
-        """A picture on the target's lips in the current light, float32 [h, w, 3]."""
-        over = match_blur(self._warped(raster, mouth, shape, source), under, skin)
-        return over + low_frequency_offset(under, over, skin, _COLOUR_SIGMA * shape.height)
+        def matched(source: Picture, part: Rectangle | None = None) -> Float:
+            over = self._warped(raster, mouth, shape, here, source, part).astype(np.float32)
+            over = match_blur(over, sharpness, skin)
+            return cv2.add(over, low_frequency_offset(under, over, weight, _COLOUR_SIGMA * shape.height))
 
-    def _warped(self, raster: TriangleRaster, mouth: Rectangle, shape: FrameShape, source: Picture) -> Float:
+        over = matched(sources[0])
+        x, y, w, h = cv2.boundingRect((lips > 0.01).view(np.uint8))
+        if len(sources) > 1 and w and h:
+            part = (slice(y, y + h), slice(x, x + w))
+            first, second = (
+                np.ascontiguousarray(over[part]),
+                np.ascontiguousarray(matched(sources[1], (x, y, w, h))[part]),
+            )
+            change = cv2.subtract(morph(first, second, share), first)
+            over[part] += cv2.multiply(change, cv2.merge([lips[part]] * 3))
+        return over
+
+    def _warped(
+        self, raster: TriangleRaster, mouth: Rectangle, shape: FrameShape, here: HeadPlane, source: Picture,
+        part: Rectangle | None,
+    ) -> Image:  # fmt: skip
+        """A picture on the target's lips, sharp in a ``part`` of the rectangle ``mouth`` or everywhere."""
         inside = None
         if not self._silent:
-            here, there = HeadPlane(shape.pose, self._depth), HeadPlane(source.pose, self._depth)
+            there = HeadPlane(source.pose, self._depth)
             inside = inside_points(shape.target, here, shape.target_head, source.landmarks, there, source.head)
         points = complete_points(source.landmarks[:, :2], inside=inside)
         map_x, map_y = raster.dense_map(points, mouth, _EXEMPLAR_SMOOTHING * shape.height)
-        left, top = source.corner
-        moved = cv2.remap(source.image, map_x - left, map_y - top, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return moved.astype(np.float32)
+        return fetch(source.image, map_x - np.float32(source.corner[0]), map_y - np.float32(source.corner[1]), part)
 
     def _exemplar(self, number: int) -> Picture:
         exemplars = self._bank.exemplars

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
+from retalkit.geometry.pose import HeadPose
 from retalkit.stages import (
     Analysis,
     ExpressionEditorSession,
@@ -123,13 +124,13 @@ class ExemplarSession:
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         """One edit for each position; frames without a face, far turned or hopeless ones pass through."""
-        return [self._one(batch, row) for row in range(len(batch.positions))]
+        pose = mesh_space.unpack_pose(batch.faces.coefficients)
+        return [self._one(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
 
-    def _one(self, batch: SyncBatch, row: int) -> FrameResult:
+    def _one(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
         position, plan = int(batch.positions[row]), self._plan
         landmarks = batch.faces.landmarks[row]
-        coefficients = batch.faces.coefficients[row : row + 1]
-        if not np.isfinite(landmarks).all() or not np.isfinite(coefficients).all():
+        if not np.isfinite(landmarks).all() or not np.isfinite(batch.faces.coefficients[row]).all():
             return NO_FACE
         number = int(plan.member[position])
         if number < 0 or plan.index[position] < 0:
@@ -139,7 +140,7 @@ class ExemplarSession:
         if confidence < _LEAST_CONFIDENCE:
             return PassedThrough(reason)
         member, renderer = self._cast[number], self._renderers[number]
-        image, pose = batch.faces.frames.images[row], mesh_space.unpack_pose(coefficients)
+        image = batch.faces.frames.images[row]
         target = member.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
         shape = frame_shape(landmarks, pose, target, renderer.topology.follow)
         edit = renderer.render(image, shape, shown_exemplars(plan.index, self._sources, position))
@@ -149,15 +150,15 @@ class ExemplarSession:
         if member.guard is not None and member.guard.grid is not None:
             left, top = (int(-value) for value in edit.matrix[:, 2])
             box = (left, top, mask.shape[1], mask.shape[0])
-            hidden, share = member.guard.protect(image, landmarks, pose, box)
-            hidden = hidden * np.float32(np.clip((share - _BELIEVED[0]) / (_BELIEVED[1] - _BELIEVED[0]), 0, 1))
+            hidden, share = member.guard.protect(image, landmarks, pose, box, _BELIEVED[0])
             if share > _BELIEVED[0]:
                 left_over = 1 - float(np.clip((share - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0]), 0, 1))
                 if left_over * confidence < _LEAST_CONFIDENCE:
                     return PassedThrough(OCCLUDED)
                 reason = OCCLUDED if left_over < _SURE else reason
                 confidence *= left_over
-                mask = mask * (1 - hidden)
+                believed = min((share - _BELIEVED[0]) / (_BELIEVED[1] - _BELIEVED[0]), 1.0)
+                mask = mask * (1 - hidden * np.float32(believed))
         if confidence < _SURE:
             mask = mask * np.float32(confidence)
         return replace(edit, mask=mask, confidence=confidence, reason=reason)

@@ -23,7 +23,7 @@ from retalkit_renderers.exemplar.inner_map import HeadPlane, inside_points, teet
 from retalkit_renderers.exemplar.mouth_model import closed_rest, extra_coefficients, fit_mouth_model
 from retalkit_renderers.exemplar.person import SILENT_GAIN, measure_person, own_rest, soft_limit
 from retalkit_renderers.exemplar.selection import select_frames
-from retalkit_renderers.exemplar.texture import match_blur, restore_grain
+from retalkit_renderers.exemplar.texture import detail_level, match_blur, restore_grain
 from retalkit_renderers.mesh_warp import COLUMNS, ROWS, TriangleRaster, complete_points, make_topology
 
 FLAT = HeadPose(np.array([100.0], np.float32), np.eye(3, dtype=np.float32)[None], np.zeros((1, 3), np.float32))
@@ -240,15 +240,15 @@ def test_grain_comes_back_and_blur_is_matched() -> None:
     rng = np.random.default_rng(2)
     original = (120 + rng.normal(0, 6, (90, 120, 1)).repeat(3, 2)).astype(np.float32)
     soft = cv2.GaussianBlur(original, (0, 0), 0.6)
-    skin = np.ones((90, 120), np.float32)
+    skin, everywhere = np.ones((90, 120), np.uint8), np.ones((90, 120), np.float32)
 
     def detail(image: np.ndarray) -> float:
         return float(cv2.Laplacian(image[..., 0], cv2.CV_32F, ksize=3).var())
 
-    lifted = restore_grain(soft, original, skin, skin)
+    lifted = restore_grain(soft, original, skin, everywhere)
     assert detail(soft) < 0.6 * detail(original)
     assert detail(soft) * 1.5 < detail(lifted) <= 1.02 * detail(original)
-    assert restore_grain(original, soft, skin, skin) is original
-    blurred = match_blur(original, cv2.GaussianBlur(original, (0, 0), 2.0), skin)
+    assert restore_grain(original, soft, skin, everywhere) is original
+    blurred = match_blur(original, detail_level(cv2.GaussianBlur(original, (0, 0), 2.0), skin), skin)
     assert detail(blurred) < 0.5 * detail(original)
-    assert match_blur(original, original, skin) is original
+    assert match_blur(original, detail_level(original, skin), skin) is original
