@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from retalkit.cache import content_hash
 from retalkit.config import RunConfig, StageChoice, read_options
 from retalkit.errors import PlanError
 from retalkit.plugins import FoundStage, Registry, StageConfig, availability, nearest
@@ -72,9 +74,21 @@ class PlannedStage:
             "package_version": self.found.package_version,
             "name": self.found.spec.name,
             "version": self.found.spec.version,
-            "config": self.config.model_dump(mode="json"),
+            "config": self._config_identity(),
             "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
         }
+
+    def _config_identity(self) -> dict[str, Any]:
+        """The options; a file stands there by its content, so that a changed file is computed anew."""
+        data = self.config.model_dump(mode="json")
+        for name, path in self.files():
+            data[name] = f"sha256:{content_hash(path)}"
+        return data
+
+    def files(self) -> list[tuple[str, Path]]:
+        """(option, path) of the options that name a file."""
+        values = ((name, getattr(self.config, name)) for name in type(self.config).model_fields)
+        return [(name, value) for name, value in values if isinstance(value, Path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,9 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     for stage in stages:
         if (reason := availability(stage.found)) is not None:
             raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
+        for name, path in stage.files():
+            if not path.is_file():
+                raise PlanError(f"{stage.place}.{name}: there is no file {path}")
         _check_gives(stage)
     wanted: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from registries import stage, usual_registry
-from retalkit.config import load
+from retalkit.config import RunConfig, load
 from retalkit.errors import PlanError
-from retalkit.planning import plan
-from retalkit.plugins import FoundStage, discover
+from retalkit.planning import PlannedStage, plan
+from retalkit.plugins import FoundStage, StageConfig, StageSpec, discover
 from retalkit.stages import StageKind
 
 
@@ -128,3 +130,24 @@ def test_a_stage_that_cannot_run_here_is_refused_with_the_reason_and_an_alternat
 def test_a_stage_that_gives_too_little_is_refused() -> None:
     text = plan_error(stage(StageKind.LIP_SYNCER, "mute"), overrides=("lip_syncer.use=mute",))
     assert "lip_syncer 'mute' of retalkit does not say that it gives face:edit" in text
+
+
+class _FileConfig(StageConfig):
+    table: Path | None = None
+
+
+def test_an_option_that_names_a_file_is_checked_and_known_by_its_content(tmp_path: Path) -> None:
+    spec = StageSpec(
+        kind=StageKind.DENOISER, name="tabled", summary="", build=object, licence="MIT", config=_FileConfig
+    )
+    stage = PlannedStage(FoundStage(spec, "somebody", "1", "x"), _FileConfig(table=tmp_path / "a.txt"), "denoiser")
+    (tmp_path / "a.txt").write_text("one")
+    before = stage.identity()
+    (tmp_path / "a.txt").write_text("two")
+    assert stage.identity() != before
+    registry = discover()
+    config = RunConfig.from_preset(
+        "embedded", registry=registry, overrides=[f"lip_syncer.motion={tmp_path / 'missing.npz'}"]
+    )
+    with pytest.raises(PlanError, match=r"lip_syncer\.motion: there is no file .*missing\.npz"):
+        plan(config, registry)

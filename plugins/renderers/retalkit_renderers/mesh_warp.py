@@ -287,7 +287,7 @@ def moved_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Recta
 
 
 def fetch(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
-    """``cv2.remap`` of RGB uint8 [H, W, 3], bicubic; outside the part ``sharp`` of the maps bilinear, which is cheaper."""
+    """``cv2.remap`` of RGB uint8 [H, W, 3], bicubic; outside the part ``sharp`` of the maps bilinear (cheaper)."""
     if sharp is None:
         return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     out = np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
