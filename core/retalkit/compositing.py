@@ -143,11 +143,11 @@ def multi_band_blend(base: Float, top: Float, mask: Float, levels: int = 5) -> F
     for _ in range(levels):
         differences.append(np.asarray(cv2.pyrDown(differences[-1]), np.float32))
         masks.append(np.asarray(cv2.pyrDown(masks[-1]), np.float32))
-    result = cv2.multiply(differences[-1], cv2.merge([masks[-1]] * 3))
+    result = np.asarray(cv2.multiply(differences[-1], cv2.merge([masks[-1]] * 3)), np.float32)
     for level in range(levels - 1, -1, -1):
         detail = cv2.subtract(differences[level], _enlarged(differences[level + 1], masks[level]))
         detail = cv2.multiply(detail, cv2.merge([masks[level]] * 3))
-        result = cv2.add(_enlarged(result, masks[level]), detail)
+        result = np.asarray(cv2.add(_enlarged(result, masks[level]), detail), np.float32)
     return np.asarray(cv2.add(base, result), np.float32)
 
 
