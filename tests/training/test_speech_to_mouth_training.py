@@ -1,0 +1,314 @@
+"""Speech-to-mouth training: targets, labels, augmentation, and the whole recipe very small."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
+pytest.importorskip("espeakng_loader", reason="training needs the extra: pip install 'retalkit[train]'")
+pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
+
+from retalkit_renderers.speech_to_mouth.features import log_mel, network_input  # noqa: E402
+
+from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative  # noqa: E402
+from training.speech_to_mouth.corpus import Corpus  # noqa: E402
+from training.speech_to_mouth.negatives import BABBLE, KINDS, NegativePool  # noqa: E402
+from training.speech_to_mouth.network import SpeechToMouthNetwork  # noqa: E402
+from training.speech_to_mouth.recipe import Recipe, make_corpus, make_network, score_and_export, tiny  # noqa: E402
+from training.speech_to_mouth.synthesis import Shard, at_16_khz, synthesise  # noqa: E402
+from training.speech_to_mouth.targets import Phone, mouth_targets  # noqa: E402
+from training.speech_to_mouth.texts import LOCALES, sentence, words  # noqa: E402
+from training.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa  # noqa: E402
+from training.speech_to_mouth.voices import ESPEAK_LANGUAGES, Espeak, Flite, flite_program  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny corpus, made once."""
+    folder = tmp_path_factory.mktemp("training")
+    make_corpus(_recipe(), folder)
+    return folder
+
+
+def _recipe() -> Recipe:
+    return replace(tiny(), hours=0.015)
+
+
+def _timed(letters: str, seconds: float = 0.1, lead: float = 0.4) -> list[Phone]:
+    """The letters in a row after ``lead`` seconds of silence, followed by as much silence."""
+    phones = [Phone(0.0, lead, "_")]
+    for letter in letters:
+        phones.append(Phone(phones[-1].stop, phones[-1].stop + seconds, letter))
+    return [*phones, Phone(phones[-1].stop, phones[-1].stop + lead, "_")]
+
+
+def _at(letters: str, index: int, measure: int, seconds: float = 0.1) -> float:
+    """A measure in the middle of the letter at ``index``."""
+    phones = _timed(letters, seconds)
+    time = 0.4 + (index + 0.5) * seconds
+    count = round(phones[-1].stop * 50)
+    return float(mouth_targets(phones, count).measures[round(time * 50 - 0.5), measure])
+
+
+@pytest.mark.parametrize("letter", ["p", "b", "m"])
+@pytest.mark.parametrize("seconds", [0.03, 0.06, 0.12])
+def test_lips_close_fully_for_bilabials(letter: str, seconds: float) -> None:
+    phones = [Phone(0.0, 0.5, "a"), Phone(0.5, 0.5 + seconds, letter), Phone(0.5 + seconds, 1.2, "a")]
+    opening = mouth_targets(phones, 60).measures[:, 0]
+    inside = opening[25 : 25 + max(1, int(seconds * 50)) + 1]
+    assert inside.min() == 0.0
+    assert opening[20] > 0.5
+    assert opening[36] > 0.5
+
+
+def test_labiodentals_leave_a_slit_only() -> None:
+    phones = [Phone(0.0, 0.5, "a"), Phone(0.5, 0.6, "f"), Phone(0.6, 1.2, "a")]
+    assert mouth_targets(phones, 60).measures[26:28, 0].min() < 0.08
+
+
+def test_gaps_of_the_inner_lips_are_ordered_as_measured_on_people() -> None:
+    open_vowel = _at("tat", 1, 0, 0.15)
+    for rounded in "oɔruw":
+        assert _at(f"t{rounded}t", 1, 0, 0.15) < 0.6 * open_vowel
+    for parted in "szikɡ":
+        assert 0.25 < _at(f"a{parted}a", 1, 0) < 0.8 * open_vowel
+
+
+def test_width_tells_rounded_from_spread() -> None:
+    assert _at("tut", 1, 1, 0.15) < -0.5
+    assert _at("tit", 1, 1, 0.15) > 0.4
+    assert _at("tut", 1, 2, 0.15) > 0.5
+    assert _at("tit", 1, 2, 0.15) < 0.2
+
+
+def test_rounding_is_taken_up_before_the_vowel() -> None:
+    assert _at("asu", 1, 1) < _at("asi", 1, 1) - 0.2
+
+
+def test_silence_is_closed_and_not_speech() -> None:
+    phones = _timed("tata", lead=0.6)
+    targets = mouth_targets(phones, round(phones[-1].stop * 50))
+    assert targets.measures[:15, 0].max() < 0.03
+    assert targets.speech[:28].max() == 0.0
+    assert targets.speech[32:48].min() == 1.0
+    assert targets.classes[0] == SILENCE
+
+
+def test_every_class_is_used_and_closures_have_theirs() -> None:
+    assert {viseme.kind for viseme in TABLE.values()} == set(range(len(CLASSES)))
+    assert {letter for letter, viseme in TABLE.items() if viseme.kind == BILABIAL} >= set("pbm")
+    assert letters_of_ipa("tʃ") == ["t", "ʃ"]
+    assert letters_of_ipa("aː") == ["a"]
+
+
+def test_sentences_are_repeatable_and_every_language_has_words() -> None:
+    assert set(ESPEAK_LANGUAGES.values()) <= set(LOCALES)
+    assert all(len(words(language)) >= 100 for language in LOCALES)
+    assert sentence(random.Random(3), "de") == sentence(random.Random(3), "de")
+
+
+def _envelope(sound: np.ndarray) -> np.ndarray:
+    """Level in dB every 5 ms."""
+    frames = sound[: len(sound) // 80 * 80].reshape(-1, 80)
+    return 10.0 * np.log10(np.convolve((frames**2).mean(1), np.ones(2) / 2, "same") + 1e-9)
+
+
+def _edge_errors(synthesiser: Espeak | Flite, sentences: int) -> np.ndarray:
+    """Seconds between where labels say that sound starts or stops beside silence, and where it does."""
+    generator = random.Random(5)
+    errors: list[float] = []
+    for _ in range(sentences):
+        utterance = synthesiser.speak(generator)
+        if utterance is None:
+            continue
+        sound, phones = at_16_khz(utterance)
+        level = _envelope(sound)
+        loud = level > np.percentile(level, 95) - 35.0
+        for left, right in zip(phones, phones[1:], strict=False):
+            # Vowels beside silence: with a stop the label starts in its silent part.
+            if (left.letter == "_") == (right.letter == "_"):
+                continue
+            vowel, pause = (right, left) if left.letter == "_" else (left, right)
+            if vowel.letter not in "aeiouɑɛæɔɪʊ" or pause.stop - pause.start < 0.06:
+                continue
+            at = round(left.stop * 200)
+            changes = [n for n in range(max(1, at - 20), min(len(loud), at + 20)) if loud[n] != loud[n - 1]]
+            if changes:
+                errors.append(min((n / 200.0 - left.stop for n in changes), key=abs))
+    return np.array(errors)
+
+
+def test_labels_of_espeak_sit_on_the_sound() -> None:
+    errors = _edge_errors(Espeak(), 60)
+    assert len(errors) >= 15
+    assert abs(np.median(errors)) <= 0.015
+
+
+@pytest.mark.skipif(flite_program() is None, reason="flite is not installed: apt-get install flite")
+def test_labels_of_flite_sit_on_the_sound() -> None:
+    errors = _edge_errors(Flite(), 12)
+    assert len(errors) >= 4
+    assert abs(np.median(errors)) <= 0.03
+
+
+def test_stops_are_quieter_than_the_vowels_around_them() -> None:
+    generator, synthesiser = random.Random(2), Espeak()
+    drops: list[float] = []
+    for _ in range(30):
+        utterance = synthesiser.speak(generator)
+        if utterance is None:
+            continue
+        sound, phones = at_16_khz(utterance)
+        level = _envelope(sound)
+        for before, stop, after in zip(phones, phones[1:], phones[2:], strict=False):
+            if stop.letter in "ptk" and before.letter in "aeiou" and after.letter in "aeiou":
+                inside = level[round(stop.start * 200) + 2 : round(stop.stop * 200) - 2]
+                vowel = level[round(before.start * 200) : round(before.stop * 200)]
+                if len(inside) and len(vowel):
+                    drops.append(vowel.max() - inside.min())
+    assert len(drops) >= 10
+    assert np.median(drops) > 15.0
+
+
+def test_augmentation_keeps_length_and_timing(work: Path) -> None:
+    corpus = Corpus([shard for shard in _recipe().shards(work) if not shard.held_out])
+    pool = NegativePool(work / "corpus")
+    for seed in range(8):
+        sound = np.zeros(32000, np.float32)
+        sound[16000:16032] = 0.9
+        click, _ = augmented(np.random.default_rng(seed), sound, np.zeros((100, 6), np.float32), pool)
+        assert click.shape == sound.shape
+        assert click.dtype == np.float32
+        assert (
+            abs(int(np.argmax(np.abs(click))) - 16016) <= 80 or np.abs(click[:15000]).max() > 0.3 * np.abs(click).max()
+        )
+        piece, targets = corpus.piece(np.random.default_rng(seed), 100)
+        heard, known = augmented(np.random.default_rng(seed), piece, targets, pool)
+        assert heard.shape == piece.shape
+        assert known.shape == targets.shape
+        np.testing.assert_array_equal(known[:, 4:], targets[:, 4:])
+        np.testing.assert_array_equal(known[:, 0] == 0.0, targets[:, 0] == 0.0)
+        assert np.abs(heard).max() <= 1.0
+
+
+def test_louder_speech_opens_the_mouth_wider() -> None:
+    sound, targets = np.full(64000, 0.1, np.float32), np.full((200, 6), 0.5, np.float32)
+    louder, known = louder_and_softer(np.random.default_rng(0), sound, targets)
+    levels = np.abs(louder).reshape(200, 320).mean(1)
+    assert np.corrcoef(levels, known[:, 0])[0, 1] > 0.95
+    np.testing.assert_array_equal(known[:, 1], targets[:, 1])
+
+
+def test_babble_among_the_negatives_stays_faint(work: Path) -> None:
+    pool = NegativePool(work / "corpus")
+    assert set(pool.kinds.tolist()) == set(range(len(KINDS)))
+    babble, kind = pool.pick(np.random.default_rng(0), 32000, BABBLE)
+    assert kind == BABBLE
+    assert babble.any()
+    only_babble = NegativePool.__new__(NegativePool)
+    only_babble.kinds = pool.kinds[pool.kinds == BABBLE]
+    only_babble._clips = pool._clips[pool.kinds == BABBLE]
+    for seed in range(10):
+        sound = negative(np.random.default_rng(seed), only_babble, 32000)
+        assert 20.0 * np.log10(np.sqrt(np.mean(sound**2)) + 1e-12) < -37.5
+
+
+def test_an_interrupted_corpus_goes_on_and_gives_the_same(work: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    recipe = _recipe()
+    first = recipe.shards(work)[0]
+    other = replace(recipe, hours=recipe.hours).shards(again)[0]
+    (again / "corpus").mkdir(parents=True)
+    (again / "corpus" / f"{other.folder.name}.1.part").mkdir()
+    make_corpus(recipe, again)
+    for name in ("waveform.npy", "targets.npy"):
+        np.testing.assert_array_equal(np.load(first.folder / name), np.load(other.folder / name))
+    np.testing.assert_array_equal(
+        np.load(work / "corpus" / "negatives.npy"), np.load(again / "corpus" / "negatives.npy")
+    )
+
+
+def test_a_shard_is_the_same_every_time(tmp_path: Path) -> None:
+    # This seed's 90 s hold a voice with breath noise, which espeak-ng would seed by the clock.
+    seed = Recipe().shards(tmp_path)[3].seed
+    shards = [Shard(tmp_path / name, "espeak", seed, 90.0, False) for name in ("one", "two")]
+    for shard in shards:
+        synthesise([shard], 1)
+    waveforms = [np.load(shard.folder / "waveform.npy") for shard in shards]
+    np.testing.assert_array_equal(*waveforms)
+
+
+def test_a_resumed_training_ends_with_the_same_weights_and_exports(work: Path) -> None:
+    recipe = _recipe()
+    whole, cut = work / "whole", work / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        (folder / "corpus").symlink_to(work / "corpus")
+    undisturbed = make_network(recipe, whole)
+    make_network(recipe, cut, stop_after=6)
+    assert torch.load(cut / "training" / "checkpoint.pt", weights_only=True)["step"] == 4
+    resumed = make_network(recipe, cut)
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+    path = work / "weights.safetensors"
+    score_and_export(recipe, work, resumed, path)
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        metadata = file.metadata()
+        assert file.get_tensor("stem.weight").shape == (16, 160, 6)
+        assert "blocks.5.norm.running_var" in file.keys()  # noqa: SIM118 (no mapping)
+    assert metadata["format"] == "1"
+    assert json.loads(metadata["dilations"]) == [1, 2, 4, 8, 1, 2]
+    assert json.loads(metadata["scales"])["opening"] > 0.3
+
+
+def test_another_configuration_does_not_go_on_from_a_checkpoint(work: Path) -> None:
+    folder = work / "other"
+    folder.mkdir()
+    (folder / "corpus").symlink_to(work / "corpus")
+    recipe = _recipe()
+    make_network(recipe, folder, stop_after=4)
+    with pytest.raises(ValueError, match="another configuration"):
+        make_network(replace(recipe, training=replace(recipe.training, learning_rate=1.0)), folder)
+
+
+@pytest.mark.parametrize("lookahead", [0.2, 0.08])
+def test_a_bounded_look_ahead_is_kept(lookahead: float) -> None:
+    torch.manual_seed(0)
+    network = SpeechToMouthNetwork(16, lookahead_seconds=lookahead).eval()
+    sound = np.random.default_rng(0).standard_normal(4 * 16000).astype(np.float32) * 0.1
+    changed = sound.copy()
+    cut = 2 * 16000
+    changed[cut:] = 0.0
+    rows = []
+    for heard in (sound, changed):
+        features = torch.from_numpy(network_input(log_mel(heard), ahead=0).T[None].copy())
+        with torch.inference_mode():
+            rows.append(network(features)[0].numpy())
+    differs = np.flatnonzero(np.abs(rows[0] - rows[1]).max(axis=0) > 0)
+    first_time = (2 * differs[0] + 1) / 100.0
+    assert 2.0 - lookahead <= first_time
+    assert first_time < 2.0
+
+
+def test_the_package_runs_the_same_network() -> None:
+    from retalkit_renderers.speech_to_mouth.network import make_network as numpy_network
+
+    torch.manual_seed(0)
+    network = SpeechToMouthNetwork(16).eval()
+    features = np.random.default_rng(0).standard_normal((200, 160)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(features.T[None].copy()))[0].numpy().T
+    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    same = numpy_network(tensors, {"dilations": "[1, 2, 4, 8, 1, 2]", "after": json.dumps(list(network.after))})
+    low, high = same.feature_rows(0, 100)
+    padded = np.pad(features, ((-low, high - 200), (0, 0)))
+    np.testing.assert_allclose(same.forward(padded, 0, 100), expected, atol=2e-4)

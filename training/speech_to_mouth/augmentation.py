@@ -1,0 +1,150 @@
+"""From a clean piece of speech to what microphones, rooms and other people make of it.
+
+Nothing here moves the sound in time, so the targets stay where they are. Only the loudness contour changes a target:
+who speaks louder opens the mouth wider (Schulman, "Articulatory dynamics of loud and normal speech", JASA 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
+
+from training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
+from training.speech_to_mouth.negatives import BABBLE, POOL_LEVEL, NegativePool
+from training.speech_to_mouth.synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, STORED_LEVEL
+
+LOWEST_SPEECH, HIGHEST_SPEECH = -38.0, -8.0
+"""dBFS between which speech opens the mouth."""
+HIGHEST_BABBLE = -38.0
+"""dBFS up to which many voices at once, with nobody in front, leave the mouth closed."""
+_REST_JAW = 0.05
+_WARPS = np.round(np.linspace(0.86, 1.18, 17), 3)
+
+_Sound = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example."""
+
+    features: NDArray[np.float32]
+    """float32 [2 count, 160]."""
+    targets: NDArray[np.float32]
+    """float32 [count, 6]."""
+
+
+def training_example(
+    generator: np.random.Generator,
+    corpus: Corpus,
+    pool: NegativePool,
+    count: int,
+    negative_share: float,
+    ahead: int,
+) -> Example:
+    """``count`` targets with the features that belong to them; negatives come with the given share."""
+    if generator.random() < negative_share:
+        sound = negative(generator, pool, count * SAMPLES_PER_TARGET)
+        targets = np.zeros((count, TARGET_COLUMNS), np.float32)
+        targets[:, 3] = _REST_JAW
+    else:
+        sound, targets = corpus.piece(generator, count)
+        sound, targets = augmented(generator, sound, targets, pool)
+    warp = float(generator.choice(_WARPS)) if generator.random() < 0.6 else 1.0
+    return Example(network_input(log_mel(sound, warp), ahead), targets)
+
+
+def augmented(
+    generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32], pool: NegativePool
+) -> tuple[_Sound, NDArray[np.float32]]:
+    """The same length of sound and targets, as heard somewhere else."""
+    if generator.random() < 0.6:
+        sound, targets = louder_and_softer(generator, sound, targets)
+    sound = room_and_colour(generator, sound)
+    if generator.random() < 0.75:
+        noise, kind = pool.pick(generator, len(sound))
+        least = 6.0 if kind == BABBLE else 0.0
+        sound = sound + noise * _gain(STORED_LEVEL - POOL_LEVEL - generator.uniform(least, 30.0))
+    level = generator.triangular(LOWEST_SPEECH, -22.0, HIGHEST_SPEECH)
+    sound = sound * _gain(level - STORED_LEVEL)
+    if generator.random() < 0.12:
+        peak = float(np.abs(sound).max()) * generator.uniform(0.3, 0.8) + 1e-9
+        sound = np.clip(sound, -peak, peak)
+    floor = _gain(generator.uniform(-105.0, -62.0))
+    sound = sound + floor * generator.standard_normal(len(sound)).astype(np.float32)
+    return np.clip(sound, -1.0, 1.0).astype(np.float32), targets
+
+
+def negative(generator: np.random.Generator, pool: NegativePool, samples: int) -> _Sound:
+    """Sound at which the mouth stays closed, from below hearing to as loud as speech; babble stays faint."""
+    choice = generator.random()
+    if choice < 0.1:
+        return (_gain(generator.uniform(-110.0, -55.0)) * generator.standard_normal(samples)).astype(np.float32)
+    kind = BABBLE if choice < 0.4 else None
+    sound, found = pool.pick(generator, samples, kind)
+    if generator.random() < 0.5:
+        sound = room_and_colour(generator, sound)
+    if generator.random() < 0.3:
+        other, second = pool.pick(generator, samples)
+        sound = sound + other * _gain(generator.uniform(-20.0, 0.0))
+        found = BABBLE if BABBLE in (found, second) else found
+    sound = sound * (_gain(POOL_LEVEL) / (float(np.sqrt(np.mean(sound**2))) + 1e-9))
+    highest = HIGHEST_BABBLE if found == BABBLE else -6.0
+    return np.clip(sound * _gain(generator.uniform(-62.0, highest) - POOL_LEVEL), -1.0, 1.0).astype(np.float32)
+
+
+def louder_and_softer(
+    generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32]
+) -> tuple[_Sound, NDArray[np.float32]]:
+    """A slow loudness contour of -8 to 5 dB, and openings that go with it (3% for each dB)."""
+    points = int(generator.integers(3, 12))
+    decibels = generator.uniform(-8.0, 5.0, points)
+    places = np.linspace(0.0, len(sound), points)
+    curve = np.interp(np.arange(len(sound)), places, decibels)
+    changed = targets.copy()
+    at_targets = curve[SAMPLES_PER_TARGET // 2 :: SAMPLES_PER_TARGET]
+    changed[:, [0, 3]] *= np.clip(1.0 + 0.03 * at_targets, 0.6, 1.3)[:, None]
+    return (sound * 10.0 ** (curve / 20.0)).astype(np.float32), changed
+
+
+def room_and_colour(generator: np.random.Generator, sound: _Sound) -> _Sound:
+    """Echoes that die away exponentially after the direct sound, and the filter of some microphone or telephone."""
+    samples = len(sound)
+    size = 1 << int(np.ceil(np.log2(samples + 0.5 * SAMPLE_RATE)))
+    frequencies = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
+    response = _colour(generator, frequencies).astype(np.complex64)
+    if generator.random() < 0.5:
+        length = int(generator.uniform(0.1, 0.5) * SAMPLE_RATE)
+        echo = generator.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
+        echo[: int(0.002 * SAMPLE_RATE)] = 0.0
+        echo *= _gain(-generator.uniform(2.0, 15.0)) / (np.sqrt(np.sum(echo**2)) + 1e-9)
+        echo[0] = 1.0
+        response = response * np.fft.rfft(echo, size)
+    # Zero-phase colour and an echo that starts at the direct sound keep the timing.
+    return np.fft.irfft(np.fft.rfft(sound, size) * response, size)[:samples].astype(np.float32)
+
+
+def _colour(generator: np.random.Generator, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    decibels = np.zeros_like(frequencies)
+    if generator.random() < 0.7:
+        decibels += generator.uniform(-4.0, 4.0) * np.log2((frequencies + 100.0) / 1000.0)
+    if generator.random() < 0.5:
+        points = int(generator.integers(4, 10))
+        decibels += np.interp(frequencies, np.linspace(0.0, 8000.0, points), generator.uniform(-7.0, 7.0, points))
+    low, high = 0.0, 0.0
+    choice = generator.random()
+    if choice < 0.12:
+        low, high = generator.uniform(200.0, 400.0), generator.uniform(3000.0, 3600.0)
+    elif choice < 0.5:
+        low, high = generator.uniform(0.0, 250.0), generator.uniform(3800.0, 8000.0)
+    if high:
+        decibels -= np.clip((frequencies - high) / 10.0, 0.0, 60.0)
+        decibels -= np.clip((low - frequencies) / 5.0, 0.0, 30.0)
+    decibels -= np.average(decibels, weights=1.0 / (frequencies + 200.0))
+    return 10.0 ** (decibels / 20.0)
+
+
+def _gain(decibels: float) -> float:
+    return float(10.0 ** (decibels / 20.0))

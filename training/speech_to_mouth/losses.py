@@ -1,0 +1,62 @@
+"""What the network is trained to do, in one number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.speech_to_mouth.visemes import BILABIAL, CLASSES, LABIODENTAL
+
+MEASURE_WEIGHTS = (10.0, 4.0, 3.0, 3.0)
+_SILENT_WEIGHT = 0.3
+_CORRELATION_WEIGHTS = (0.6, 0.5, 0.2, 0.2)
+_SPEECH_WEIGHT = 0.5
+_CLASS_WEIGHT = 0.35
+_LEAST_DEVIATION = 0.03
+
+
+def class_weights() -> Tensor:
+    """Closures are rare and short, and nothing is seen as clearly as a missed one."""
+    weights = torch.ones(len(CLASSES))
+    weights[BILABIAL] = 2.5
+    weights[LABIODENTAL] = 2.0
+    return weights
+
+
+def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Loss of outputs [B, 20, J] against targets [B, J, 6], and its parts for the log.
+
+    Squared errors and cross-entropies, and for each sequence whose target moves 1 - Pearson's r of each measure:
+    later every person's range is fitted to the clip, so what counts is the course, not the size.
+    """
+    known = targets.transpose(1, 2)
+    measures, aims = outputs[:, :4].float(), known[:, :4]
+    speech = known[:, 4]
+    weight = _SILENT_WEIGHT + (1.0 - _SILENT_WEIGHT) * speech
+    squares = ((measures - aims) ** 2 * weight[:, None]).mean(dim=(0, 2))
+    regression = (squares * squares.new_tensor(MEASURE_WEIGHTS)).sum()
+    correlation, means = _decorrelation(measures, aims)
+    voice = functional.binary_cross_entropy_with_logits(outputs[:, 4].float(), speech)
+    classes = functional.cross_entropy(outputs[:, 5:].float(), known[:, 5].long(), weight=class_weights())
+    total = regression + correlation + _SPEECH_WEIGHT * voice + _CLASS_WEIGHT * classes
+    parts = {
+        "loss": total,
+        "opening": squares[0],
+        "width": squares[1],
+        "r_opening": 1.0 - means[0],
+        "r_width": 1.0 - means[1],
+        "speech": voice,
+        "classes": classes,
+    }
+    return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def _decorrelation(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
+    ours = measures - measures.mean(2, keepdim=True)
+    theirs = aims - aims.mean(2, keepdim=True)
+    products = (ours * theirs).mean(2)
+    deviations = ((ours**2).mean(2) + 1e-4).sqrt() * ((theirs**2).mean(2) + 1e-6).sqrt()
+    moving = ((theirs**2).mean(2).sqrt() > _LEAST_DEVIATION).float()
+    means = ((1.0 - products / deviations) * moving).sum(0) / moving.sum(0).clamp(min=1.0)
+    return (means * means.new_tensor(_CORRELATION_WEIGHTS)).sum(), means

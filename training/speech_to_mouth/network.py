@@ -1,0 +1,89 @@
+"""The network as it is trained; the package runs the same one in numpy.
+
+Temporal convolutions (Bai, Kolter and Koltun 2018) in residual blocks with pre-activation (He et al. 2016): batch norm,
+ReLU, dilated convolution, ReLU, dropout, 1x1 convolution.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.speech_to_mouth.visemes import CLASSES
+
+INPUTS = 160
+OUTPUTS = 4 + 1 + len(CLASSES)
+"""opening, width, protrusion, jaw; speech logit; viseme-class logits."""
+DILATIONS = (1, 2, 4, 8, 1, 2)
+_TAPS = 5
+_ROW_SECONDS = 0.02
+_STEM_AHEAD_SECONDS = 0.0375
+
+
+class Block(nn.Module):
+    """One residual block; ``after`` rows of 0.02 s are looked ahead, the rest of the reach looks back."""
+
+    def __init__(self, channels: int, dilation: int, after: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+        self.conv = nn.Conv1d(channels, channels, _TAPS, dilation=dilation)
+        self.point = nn.Conv1d(channels, channels, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.padding = (dilation * (_TAPS - 1) - after, after)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        heard = nn.functional.pad(torch.relu(self.norm(rows)), self.padding)
+        return rows + self.point(self.dropout(torch.relu(self.conv(heard))))
+
+
+class SpeechToMouthNetwork(nn.Module):
+    """Features [B, 160, T] at 100 Hz -> outputs [B, 20, T // 2] at 50 Hz; output j is of the time (2 j + 1) / 100.
+
+    With ``lookahead_seconds`` (at least 0.0375, the stem's own) no output depends on later sound than that.
+    """
+
+    def __init__(
+        self,
+        channels: int = 160,
+        dilations: tuple[int, ...] = DILATIONS,
+        lookahead_seconds: float | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.dilations = dilations
+        self.lookahead_seconds = lookahead_seconds
+        self.after = rows_after(dilations, lookahead_seconds)
+        self.stem = nn.Conv1d(INPUTS, channels, 6, stride=2, padding=2)
+        self.blocks = nn.ModuleList(
+            Block(channels, dilation, after, dropout) for dilation, after in zip(dilations, self.after, strict=True)
+        )
+        self.norm = nn.BatchNorm1d(channels)
+        self.head = nn.Conv1d(channels, OUTPUTS, 1)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """Last hidden layer [B, C, T // 2], at least 0."""
+        rows = self.stem(features)
+        for block in self.blocks:
+            rows = block(rows)
+        return torch.relu(self.norm(rows))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(self.hidden(features))
+
+
+def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:
+    """Rows of look-ahead of each block: half its reach, or what is left of the look-ahead that is allowed."""
+    halves = tuple(dilation * (_TAPS - 1) // 2 for dilation in dilations)
+    if lookahead_seconds is None:
+        return halves
+    if lookahead_seconds < _STEM_AHEAD_SECONDS:
+        raise ValueError(
+            f"a look-ahead of {lookahead_seconds} s is under the {_STEM_AHEAD_SECONDS} s of the first layer"
+        )
+    left = int((lookahead_seconds - _STEM_AHEAD_SECONDS) / _ROW_SECONDS + 1e-9)
+    afters: list[int] = []
+    for half in halves:
+        afters.append(min(half, left))
+        left -= afters[-1]
+    return tuple(afters)

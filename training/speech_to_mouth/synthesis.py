@@ -1,0 +1,134 @@
+"""The corpus on disk: shards of speech with mouth targets, each made by a process of its own.
+
+A shard depends on its number, the seed and the program versions only, so an interrupted synthesis goes on where it was
+and gives the same corpus. It is a folder with ``waveform.npy`` (int16 [N] at 16 kHz, all utterances in a row, speech
+at -24 dBFS), ``targets.npy`` (float16 [N / 320, 6]: opening, width, protrusion, jaw, speech, class) and
+``utterances.json`` ([first sample, sample count, voice] of each).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from training.speech_to_mouth.targets import Phone, joined, mouth_targets
+from training.speech_to_mouth.voices import Espeak, Flite, Utterance
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE = 16000
+SAMPLES_PER_TARGET = 320
+STORED_LEVEL = -24.0
+"""dBFS of the speaking parts."""
+_TRIES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What one process makes."""
+
+    folder: Path
+    synthesiser: str
+    """``espeak`` or ``flite``."""
+    seed: int
+    seconds: float
+    held_out: bool
+
+
+def plan(folder: Path, hours: float, seed: int, flite_share: float, shard_minutes: float) -> list[Shard]:
+    """The shards of a corpus: training voices for ``hours``, and held-out voices for a thirtieth of it."""
+    shards: list[Shard] = []
+    for held_out, total in ((False, hours), (True, hours / 30.0)):
+        for number, (synthesiser, share) in enumerate((("espeak", 1.0 - flite_share), ("flite", flite_share))):
+            minutes = 60.0 * total * share
+            count = int(np.ceil(minutes / shard_minutes - 1e-9))
+            for index in range(count):
+                name = f"{'held_out' if held_out else 'training'}-{synthesiser}-{index:03d}"
+                own_seed = seed * 1_000_003 + index * 101 + number * 17 + held_out * 7
+                shards.append(Shard(folder / name, synthesiser, own_seed, 60.0 * minutes / count, held_out))
+    return shards
+
+
+def synthesise(shards: list[Shard], processes: int) -> None:
+    """Makes the shards that are not there yet."""
+    missing = [shard for shard in shards if not shard.folder.is_dir()]
+    logger.info("synthesis: %d of %d shards to make", len(missing), len(shards))
+    if not missing:
+        return
+    # A fresh process for each shard: espeak-ng carries its random state from one sentence to the next.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(processes, len(missing)), maxtasksperchild=1) as pool:
+        for number, name in enumerate(pool.imap_unordered(_make, missing, chunksize=1), 1):
+            logger.info("synthesis: %s (%d of %d)", name, number, len(missing))
+
+
+def at_16_khz(utterance: Utterance, speed: float = 1.0) -> tuple[NDArray[np.float32], list[Phone]]:
+    """The sound at 16 kHz, played ``speed`` times faster (pitch and formants move along), and its phones."""
+    ratio = Fraction(SAMPLE_RATE / (utterance.rate * speed)).limit_denominator(200)
+    waveform = resample_poly(utterance.waveform, ratio.numerator, ratio.denominator).astype(np.float32)
+    stretch = float(ratio) * utterance.rate / SAMPLE_RATE
+    phones = [Phone(phone.start * stretch, phone.stop * stretch, phone.letter) for phone in utterance.phones]
+    return waveform, phones
+
+
+def _make(shard: Shard) -> str:
+    generator = random.Random(shard.seed)
+    synthesiser = Espeak(shard.seed % 2**31) if shard.synthesiser == "espeak" else Flite()
+    waveforms: list[NDArray[np.int16]] = []
+    targets: list[NDArray[np.float16]] = []
+    utterances: list[tuple[int, int, str]] = []
+    samples = failures = 0
+    while samples < shard.seconds * SAMPLE_RATE:
+        utterance = synthesiser.speak(generator, shard.held_out)
+        made = None if utterance is None else _prepare(utterance, generator)
+        if utterance is None or made is None:
+            failures += 1
+            if failures > _TRIES:
+                raise RuntimeError(f"{shard.synthesiser} gave no usable speech {_TRIES} times for {shard.folder.name}")
+            continue
+        waveforms.append(made[0])
+        targets.append(made[1])
+        utterances.append((samples, len(made[0]), utterance.voice))
+        samples += len(made[0])
+    temporary = shard.folder.with_name(f"{shard.folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    np.save(temporary / "waveform.npy", np.concatenate(waveforms))
+    np.save(temporary / "targets.npy", np.concatenate(targets))
+    (temporary / "utterances.json").write_text(json.dumps(utterances), encoding="utf-8")
+    temporary.rename(shard.folder)
+    return shard.folder.name
+
+
+def _prepare(utterance: Utterance, generator: random.Random) -> tuple[NDArray[np.int16], NDArray[np.float16]] | None:
+    speed = float(np.exp(generator.uniform(-0.16, 0.16)))
+    sound, phones = at_16_khz(utterance, speed)
+    if len(phones) < 5 or len(sound) < SAMPLE_RATE // 2:
+        return None
+    lead, tail = generator.uniform(0.1, 0.7), generator.uniform(0.1, 0.8)
+    head = round(lead * SAMPLE_RATE)
+    count = (head + len(sound) + round(tail * SAMPLE_RATE)) // SAMPLES_PER_TARGET
+    waveform = np.zeros(count * SAMPLES_PER_TARGET, np.float32)
+    placed = sound[: len(waveform) - head]
+    waveform[head : head + len(placed)] = placed
+    shifted = [Phone(p.start + head / SAMPLE_RATE, p.stop + head / SAMPLE_RATE, p.letter) for p in phones]
+    known = mouth_targets(joined(shifted), count)
+    speaking = np.repeat(known.speech > 0.5, SAMPLES_PER_TARGET)
+    power = float(np.mean(waveform[speaking] ** 2)) if speaking.any() else 0.0
+    if power < 1e-8:
+        return None
+    waveform *= 10.0 ** (STORED_LEVEL / 20.0) / np.sqrt(power)
+    stored = np.clip(np.round(waveform * 32767.0), -32768, 32767).astype(np.int16)
+    columns = np.concatenate([known.measures, known.speech[:, None], known.classes[:, None]], axis=1)
+    return stored, columns.astype(np.float16)

@@ -1,0 +1,218 @@
+"""The training loop: batches from processes of their own, checkpoints, and the same result after an interruption.
+
+Everything random in a batch comes from the seed and the number of its step alone; the state of the network's dropout is
+in the checkpoint. So a resumed run ends with the same weights as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.queues import Queue
+from pathlib import Path
+from queue import Empty
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
+from torch import nn
+
+from training.speech_to_mouth.augmentation import training_example
+from training.speech_to_mouth.corpus import Corpus
+from training.speech_to_mouth.losses import training_loss
+from training.speech_to_mouth.negatives import NegativePool
+from training.speech_to_mouth.network import DILATIONS, SpeechToMouthNetwork
+from training.speech_to_mouth.synthesis import Shard
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[NDArray[np.float16], NDArray[np.float16]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides the weights, apart from the corpus."""
+
+    steps: int = 3400
+    batch_size: int = 12
+    seconds: float = 5.0
+    """Length of each example."""
+    channels: int = 160
+    dilations: tuple[int, ...] = DILATIONS
+    lookahead_seconds: float | None = None
+    dropout: float = 0.1
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warm_up_steps: int = 50
+    negative_share: float = 0.17
+    checkpoint_every: int = 100
+    seed: int = 1
+    producers: int = 1
+    """Processes that make batches; does not change the result."""
+    threads: int = 1
+    """Threads of torch; another number may round differently."""
+    bfloat16: bool = True
+    """Convolutions in bfloat16: nearly twice as fast where the processor has it, slower where it has not."""
+
+    def ahead(self) -> int:
+        """Frames of look-ahead of the features' running mean."""
+        return INPUT_CONTEXT if self.lookahead_seconds is None else 0
+
+
+def make_batch(config: TrainingConfig, corpus: Corpus, pool: NegativePool, step: int) -> Batch:
+    """Features [B, 160, 2 J] and targets [B, J, 6] of one step, as float16."""
+    count = round(config.seconds * 50)
+    features: list[NDArray[np.float32]] = []
+    targets: list[NDArray[np.float32]] = []
+    for item in range(config.batch_size):
+        generator = np.random.default_rng([config.seed, step, item])
+        example = training_example(generator, corpus, pool, count, config.negative_share, config.ahead())
+        features.append(example.features.T)
+        targets.append(example.targets)
+    return np.stack(features).astype(np.float16), np.stack(targets).astype(np.float16)
+
+
+def train(
+    config: TrainingConfig, shards: list[Shard], pool_folder: Path, folder: Path, stop_after: int | None = None
+) -> SpeechToMouthNetwork:
+    """Trains, or goes on from ``folder/checkpoint.pt``. ``stop_after`` ends early after that step, as a cut would."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    network = SpeechToMouthNetwork(config.channels, config.dilations, config.lookahead_seconds, config.dropout)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(config, step))
+    first = _resume(config, folder, network, optimiser, schedule)
+    last = config.steps if stop_after is None else min(stop_after, config.steps)
+    network.train()
+    started = time.monotonic()
+    sums: dict[str, float] = {}
+    with _batches(config, shards, pool_folder, first, last) as batches:
+        for step, (features, targets) in zip(range(first, last), batches, strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+                outputs = network(torch.from_numpy(features).float())
+            loss, parts = training_loss(outputs, torch.from_numpy(targets).float())
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+            optimiser.step()
+            schedule.step()
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value
+            done = step + 1
+            if done % 50 == 0 or done == last:
+                _report(done, config.steps, done - first, time.monotonic() - started, sums)
+                sums = {}
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                _save(config, folder, done, network, optimiser, schedule)
+    return network.eval()
+
+
+def _rate(config: TrainingConfig, step: int) -> float:
+    warm = min(1.0, (step + 1) / max(1, config.warm_up_steps))
+    return warm * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / config.steps)))))
+
+
+def _report(done: int, steps: int, here: int, seconds: float, sums: dict[str, float]) -> None:
+    count = (done - 1) % 50 + 1
+    text = " ".join(f"{name} {value / min(count, here):.3f}" for name, value in sums.items())
+    logger.info("step %d of %d, %.2f s a step: %s", done, steps, seconds / here, text)
+
+
+def _save(
+    config: TrainingConfig,
+    folder: Path,
+    step: int,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+) -> None:
+    state = {
+        "step": step,
+        "config": _comparable(config),
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+        "random": torch.get_rng_state(),
+    }
+    temporary = folder / f"checkpoint.{os.getpid()}.part"
+    torch.save(state, temporary)
+    temporary.replace(folder / "checkpoint.pt")
+
+
+def _resume(
+    config: TrainingConfig,
+    folder: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+) -> int:
+    path = folder / "checkpoint.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["config"] != _comparable(config):
+        raise ValueError(f"{path} was made with another configuration: take another folder, or delete the file")
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    torch.set_rng_state(state["random"])
+    logger.info("training goes on after step %d", state["step"])
+    return int(state["step"])
+
+
+def _comparable(config: TrainingConfig) -> dict[str, object]:
+    """What a checkpoint must agree in: all but how the work is spread and how often it is saved."""
+    values = asdict(config)
+    for name in ("producers", "threads", "checkpoint_every"):
+        del values[name]
+    return {**values, "dilations": list(config.dilations)}
+
+
+@contextmanager
+def _batches(
+    config: TrainingConfig, shards: list[Shard], pool_folder: Path, first: int, last: int
+) -> Iterator[Iterator[Batch]]:
+    """The batches of the steps [first, last), in order, made ahead of time by ``config.producers`` processes."""
+    context = multiprocessing.get_context("spawn")
+    queues: list[Queue[Batch]] = [context.Queue(6) for _ in range(config.producers)]
+    processes = [
+        context.Process(
+            target=_produce,
+            args=(config, shards, pool_folder, range(first + number, last, config.producers), queue),
+            daemon=True,
+        )
+        for number, queue in enumerate(queues)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield (_next(queues[index % config.producers], processes) for index in range(last - first))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _next(queue: Queue[Batch], processes: list[multiprocessing.process.BaseProcess]) -> Batch:
+    while True:
+        try:
+            return queue.get(timeout=5.0)
+        except Empty:
+            if any(process.exitcode not in (None, 0) for process in processes):
+                raise RuntimeError("a process that makes batches has died; its error is above") from None
+
+
+def _produce(config: TrainingConfig, shards: list[Shard], pool_folder: Path, steps: range, queue: Queue[Batch]) -> None:
+    corpus, pool = Corpus(shards), NegativePool(pool_folder)
+    for step in steps:
+        queue.put(make_batch(config, corpus, pool, step))
+    # Without this the process could end before the last batch is through.
+    queue.close()
+    queue.join_thread()
