@@ -40,7 +40,8 @@ def offenders(folder: Path, forbidden: tuple[str, ...], *, leave: str = "") -> l
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["plugins"], ["dub", "--help"], ["config", "show"], ["config", "schema"]]
+    "arguments",
+    [["--help"], ["--version"], ["plugins"], ["dub", "--help"], ["config", "show"], ["config", "schema"], ["evaluate"]],
 )
 def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     script = (

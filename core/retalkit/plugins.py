@@ -19,7 +19,7 @@ import pluggy
 from pydantic import BaseModel, ConfigDict
 
 from retalkit.errors import ConfigError, PluginError
-from retalkit.stages import API_VERSION, StageKind
+from retalkit.stages import API_VERSION, SpeechToMouth, StageKind
 
 GROUP = "retalkit"
 """Entry-point group under which a package names its plugin modules."""
@@ -65,11 +65,24 @@ class StageSpec:
 
     def make(self, config: StageConfig) -> Any:
         """Imports and builds the stage."""
-        build = self.build
-        if isinstance(build, str):
-            module, _, attribute = build.partition(":")
-            build = getattr(import_module(module), attribute)
-        return build(config)
+        return _built(self.build)(config)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpec:
+    """A model that says what the mouth does while something is said. A lip syncer may use it; ``retalkit evaluate
+    speech-to-mouth`` measures it."""
+
+    name: str
+    """What ``--driver`` names; lower case with underscores."""
+    summary: str
+    """One line."""
+    build: str | Callable[[], SpeechToMouth]
+    """``package.module:Class`` (imported when the driver is built) or a callable; called without arguments."""
+
+    def make(self) -> SpeechToMouth:
+        """Imports and builds the driver."""
+        return _built(self.build)()
 
 
 class Hooks:
@@ -78,6 +91,10 @@ class Hooks:
     @hookspec
     def retalkit_stages(self) -> Iterable[StageSpec]:  # pyright: ignore[reportReturnType]
         """The stages that the plugin offers. Must be light: no torch, no cv2."""
+
+    @hookspec
+    def retalkit_drivers(self) -> Iterable[DriverSpec]:  # pyright: ignore[reportReturnType]
+        """The speech-to-mouth drivers that the plugin offers. Must be light, too."""
 
 
 # --------------------------------------------------------------------------- discovery
@@ -114,6 +131,16 @@ class Registry:
 
     stages: list[FoundStage] = field(default_factory=list[FoundStage])
     problems: list[PluginProblem] = field(default_factory=list[PluginProblem])
+    drivers: list[DriverSpec] = field(default_factory=list[DriverSpec])
+    """In the order in which they were found; every name once."""
+
+    def driver(self, name: str) -> DriverSpec:
+        """The driver of that name. Raises ConfigError if there is none."""
+        names = [spec.name for spec in self.drivers]
+        if name not in names:
+            there = f"; there are: {', '.join(names)}" if names else "; none is installed"
+            raise ConfigError(f"no driver is named '{name}'{nearest(name, names) or there}")
+        return self.drivers[names.index(name)]
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
         """Every stage of one kind, also those that cannot run here."""
@@ -235,8 +262,8 @@ def _register(
 
     try:
         manager.register(plugin, name=owner.label)
-        caller = manager.subset_hook_caller("retalkit_stages", [p for p in manager.get_plugins() if p is not plugin])
-        offered = [spec for result in caller() for spec in cast("Iterable[object]", result)]
+        offered = _asked(manager, plugin, "retalkit_stages")
+        drivers = _asked(manager, plugin, "retalkit_drivers")
     except (Exception, SystemExit) as error:
         report(f"could not say what it offers: {_one_line(error)}")
         return
@@ -255,6 +282,26 @@ def _register(
             report(f"offers {found.label} twice; only the first is listed")
         else:
             registry.stages.append(found)
+    for driver in drivers:
+        if not isinstance(driver, DriverSpec):
+            report(f"offers {type(driver).__name__} where a DriverSpec is expected")
+        elif any(driver.name == known_driver.name for known_driver in registry.drivers):
+            report(f"offers the driver '{driver.name}', which another plugin offers; only the first is used")
+        else:
+            registry.drivers.append(driver)
+
+
+def _asked(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[object]:
+    """What one plugin answers to one hook."""
+    caller = manager.subset_hook_caller(hook, [other for other in manager.get_plugins() if other is not plugin])
+    return [spec for result in caller() for spec in cast("Iterable[object]", result)]
+
+
+def _built(build: str | Callable[..., Any]) -> Callable[..., Any]:
+    if isinstance(build, str):
+        module, _, attribute = build.partition(":")
+        return getattr(import_module(module), attribute)
+    return build
 
 
 def _fault(spec: object) -> str | None:

@@ -6,9 +6,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,23 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from retalkit import __version__, analysing, listening
-from retalkit.analysis import LimitedSource, StoredAnalysis
-from retalkit.cache import Cache, Folder, content_hash, default_folder, make_key
+from retalkit import __version__
+from retalkit.analysis import LimitedSource
+from retalkit.cache import Cache, content_hash, default_folder, make_key
 from retalkit.config import RunConfig
-from retalkit.errors import InputError
 from retalkit.media.concatenating import SoundTrack, assemble, check_output
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.frames import MediaSource, open_source
-from retalkit.media.sound import SoundSource, open_sound
+from retalkit.media.sound import open_sound
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observing import Observer, SilentObserver
-from retalkit.planning import Plan, PlannedStage, plan
+from retalkit.planning import Plan, plan
 from retalkit.plugins import Registry, discover
+from retalkit.preparing import Preparation, close
 from retalkit.records import RunRecord
 from retalkit.rendering import FaceStages, render
-from retalkit.speech.track import SpeechTrack
-from retalkit.stages import Session, StageContext, StageKind
+from retalkit.stages import StageKind
 
 _ROWS = 65536
 _WATCHED_LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
@@ -140,37 +138,38 @@ class _Run:
         if timeline.note:
             self.observer.note(timeline.note)
         hashes = {"video": content_hash(self.video), "speech": content_hash(self.speech)}
-        self.make_keys(chosen, source, timeline, hashes)
-
         limited = self.limited(source, timeline)
+        preparation = Preparation(chosen, cache, self.observer)
+        self.record.seconds, self.record.cached_steps = preparation.seconds, preparation.cached_steps
+        self.make_keys(preparation, limited, timeline, hashes)
+        keys, step, context = self.keys, preparation.step, preparation.context
+
         # Sound and picture do not need each other before the lips are planned; both work outside Python mostly.
         stopped = threading.Event()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as pool:
-            listening_ahead = pool.submit(self.listen, chosen, sound, cache, stopped)
+            listening_ahead = pool.submit(preparation.listen, sound, keys.speech, stopped)
             try:
-                analysis = self.look(chosen, limited, cache)
-                analysis = self.reconstruct(chosen, analysis, limited, cache)
+                analysis = preparation.look(limited, keys.faces, self.video)
+                analysis = preparation.reconstruct(analysis, limited, keys.faces, keys.coefficients)
                 speech = listening_ahead.result()
             finally:
                 stopped.set()
 
         editor_stage = chosen.one(StageKind.EXPRESSION_EDITOR)
-        with self.step("references", None):
-            editor: Any = editor_stage.make().open(
-                analysis, self.context(editor_stage, cache.entry(self.keys.references))
-            )
-            stack.callback(_close, editor)
+        with step("references", None):
+            editor: Any = editor_stage.make().open(analysis, context(editor_stage, cache.entry(keys.references)))
+            stack.callback(close, editor)
         lips_stage = chosen.one(StageKind.LIP_SYNCER)
-        with self.step("lips", None):
+        with step("lips", None):
             lips: Any = lips_stage.make().open(
-                analysis, editor, timeline, speech, self.context(lips_stage, cache.entry(self.keys.lips))
+                analysis, editor, timeline, speech, context(lips_stage, cache.entry(keys.lips))
             )
-            stack.callback(_close, lips)
+            stack.callback(close, lips)
         enhancers: list[Any] = []
-        pixels = cache.entry(self.keys.pixels)
+        pixels = cache.entry(keys.pixels)
         for stage in chosen.all(StageKind.ENHANCER):
-            enhancers.append(stage.make().open(analysis, self.context(stage, pixels)))
-            stack.callback(_close, enhancers[-1])
+            enhancers.append(stage.make().open(analysis, context(stage, pixels)))
+            stack.callback(close, enhancers[-1])
 
         time_base = output_time_base(timeline.time_base)
 
@@ -187,12 +186,12 @@ class _Run:
                 sample_aspect=source.sample_aspect,
             )
 
-        with self.step("render", timeline.count) as mark:
+        with step("render", timeline.count) as mark:
             segments, counts, all_there = render(
                 source, analysis, timeline, FaceStages(editor, lips, enhancers), open_writer, pixels, self.observer
             )
             mark(cached=all_there)
-        with self.step("join", None):
+        with step("join", None):
             track = SoundTrack(sound, timeline.duration)
             assemble(
                 segments,
@@ -209,27 +208,10 @@ class _Run:
         self.record.frames_faded = dict(counts.faded)
         self.record.frames_passed = dict(counts.passed)
         self.finish_record(chosen, timeline, hashes)
-        cache.prune(self.config.cache_limit_bytes, keep=self.keys.all())
+        cache.prune(self.config.cache_limit_bytes, keep=keys.all())
         return self.record
 
-    # ------------------------------------------------------------------ steps
-
-    def listen(self, chosen: Plan, sound: SoundSource, cache: Cache, stopped: threading.Event) -> SpeechTrack:
-        stage = chosen.one(StageKind.DENOISER)
-        folder = cache.entry(self.keys.speech)
-        with self.step("speech", int(sound.duration)) as mark:
-            if listening.is_complete(folder):
-                mark(cached=True)
-            else:
-                session: Any = stage.make().open(self.context(stage, folder))
-                try:
-                    listening.listen(sound, session, self.config.quietest_speech, folder, self.observer, stopped)
-                finally:
-                    _close(session)
-        speech, note = listening.open_stored(folder)
-        if note and not sound.warnings:
-            self.observer.note(note)
-        return speech
+    # ------------------------------------------------------------------ what the steps need
 
     def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
         """The source as far as the output shows it, and some more to find mouth shapes in."""
@@ -239,108 +221,19 @@ class _Run:
         enough = int(np.searchsorted(times, times[0] + self.config.analysis_seconds, side="right"))
         return LimitedSource(source, min(count, max(shown, enough)))
 
-    def look(self, chosen: Plan, source: LimitedSource, cache: Cache) -> StoredAnalysis:
-        stage = chosen.one(StageKind.DETECTOR)
-        folder = cache.entry(self.keys.faces)
-        with self.step("faces", source.info.frame_count) as mark:
-            if analysing.is_complete(folder):
-                mark(cached=True)
-            else:
-                session: Any = stage.make().open(source.info, self.context(stage, folder))
-                try:
-                    analysing.find_faces(
-                        source, session, stage.landmark_scheme, self.config.face, folder, self.observer
-                    )
-                finally:
-                    _close(session)
-        analysis = StoredAnalysis(source, folder.folder)
-        if analysing.faces_found(folder) == 0:
-            raise InputError(
-                f"no face was found in {self.video}: give a clip where a face is seen from the front, "
-                "at least about 80 pixels wide"
-            )
-        return analysis
-
-    def reconstruct(
-        self, chosen: Plan, analysis: StoredAnalysis, source: LimitedSource, cache: Cache
-    ) -> StoredAnalysis:
-        stage = chosen.one(StageKind.RECONSTRUCTOR)
-        faces = cache.entry(self.keys.faces).folder
-        folder = cache.entry(self.keys.coefficients)
-        with self.step("coefficients", source.info.frame_count) as mark:
-            if analysing.is_complete(folder):
-                mark(cached=True)
-            else:
-                session: Any = stage.make().open(analysis, self.context(stage, folder))
-                try:
-                    analysing.reconstruct(
-                        analysis, session, stage.reads_frames, stage.coefficient_space, folder, self.observer
-                    )
-                finally:
-                    _close(session)
-        return StoredAnalysis(source, faces, folder.folder, stage.coefficient_space)
-
-    # ------------------------------------------------------------------ what belongs to every step
-
-    def make_keys(self, chosen: Plan, source: MediaSource, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
+    def make_keys(
+        self, preparation: Preparation, limited: LimitedSource, timeline: OutputTimeline, hashes: dict[str, str]
+    ) -> None:
         keys, config = self.keys, self.config
-        common = {"device": config.device, "precision": config.precision, "seed": config.seed}
-
-        def identity(stage: PlannedStage) -> dict[str, Any]:
-            return {**stage.identity(), **common}
-
-        limited = self.limited(source, timeline)
-        keys.speech = make_key(
-            "speech",
-            listening.VERSION,
-            hashes["speech"],
-            config.quietest_speech,
-            identity(chosen.one(StageKind.DENOISER)),
-        )
-        keys.faces = make_key(
-            "faces",
-            analysing.VERSION,
-            hashes["video"],
-            limited.info.frame_count,
-            config.face,
-            identity(chosen.one(StageKind.DETECTOR)),
-        )
-        keys.coefficients = make_key("coefficients", keys.faces, identity(chosen.one(StageKind.RECONSTRUCTOR)))
+        chosen, identity = preparation.chosen, preparation.identity
+        keys.speech = preparation.speech_key(hashes["speech"])
+        keys.faces = preparation.faces_key(hashes["video"], limited.info.frame_count)
+        keys.coefficients = preparation.coefficients_key(keys.faces)
         keys.references = make_key("references", keys.coefficients, identity(chosen.one(StageKind.EXPRESSION_EDITOR)))
         shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
         keys.lips = make_key("lips", keys.references, keys.speech, shown, identity(chosen.one(StageKind.LIP_SYNCER)))
         enhancers = [identity(stage) for stage in chosen.all(StageKind.ENHANCER)]
         keys.pixels = make_key("pixels", keys.lips, enhancers, config.output.model_dump())
-
-    def context(self, stage: PlannedStage, folder: Folder) -> StageContext:
-        return StageContext(
-            cache=folder,
-            observer=self.observer,
-            seed=self.config.seed,
-            device=self.config.device,
-            precision=self.config.precision,
-            weights={},
-            wanted=stage.wanted,
-        )
-
-    @contextmanager
-    def step(self, name: str, total: int | None) -> Generator[Callable[..., None]]:
-        """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed."""
-        was_cached = False
-
-        def mark(*, cached: bool) -> None:
-            nonlocal was_cached
-            was_cached = cached
-
-        self.observer.started(name, total)
-        start = time.perf_counter()
-        yield mark
-        seconds = time.perf_counter() - start
-        # Only the runner's own steps are recorded: a stage may report parts of one, which would count twice.
-        self.record.seconds[name] = round(seconds, 4)
-        if was_cached:
-            self.record.cached_steps.append(name)
-        self.observer.finished(name, seconds, was_cached)
 
     def finish_record(self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
         record = self.record
@@ -372,7 +265,3 @@ def peak_memory_bytes() -> int:
         return 0
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
-
-
-def _close(session: Session) -> None:
-    session.close()

@@ -153,6 +153,18 @@ class MouthMotion:
     """Probability in [0, 1] that somebody speaks; 0 means: mouth at rest."""
 
 
+class SpeechToMouth(Protocol):
+    """Says what the mouth does at any time of a speech; a lip syncer may be driven by one."""
+
+    def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
+        """The mouth at float64 [T] seconds, in any order, in the units of ``MouthMotion``.
+
+        A time's values do not depend on which other times are asked with it. Where ``speech.activity`` is 0 the
+        mouth rests. Retargeting to a person is the lip syncer's work.
+        """
+        ...
+
+
 # --------------------------------------------------------------------------- what a session may read
 
 

@@ -153,3 +153,31 @@ def test_a_plugin_file_that_cannot_be_used_is_an_error(tmp_path: Path, source: s
         file.write_text(source, encoding="utf-8")
     with pytest.raises(PluginError, match=reason):
         discover([file])
+
+
+DRIVERS = """
+from retalkit.plugins import DriverSpec, hookimpl
+
+@hookimpl
+def retalkit_drivers():
+    return [DriverSpec(name="{name}", summary="A driver.", build=lambda: "built"), {more}]
+"""
+
+
+def test_drivers_come_in_through_their_own_hook(site: Path) -> None:
+    install(site, "other-mouths", DRIVERS.format(name="other", more=""))
+    registry = discover()
+    assert registry.problems == []
+    assert [spec.name for spec in registry.drivers] == ["other", "model", "bands"]
+    assert registry.driver("other").make() == "built"
+    with pytest.raises(ConfigError, match="no driver is named 'bnds'; did you mean 'bands'"):
+        registry.driver("bnds")
+
+
+def test_a_driver_that_cannot_be_used_is_reported(site: Path) -> None:
+    install(site, "other-mouths", DRIVERS.format(name="bands", more="'a string'"))
+    registry = discover()
+    reasons = [problem.reason for problem in registry.problems]
+    assert any("offers str where a DriverSpec is expected" in reason for reason in reasons)
+    assert any("offers the driver 'bands', which another plugin offers" in reason for reason in reasons)
+    assert [spec.name for spec in registry.drivers].count("bands") == 1

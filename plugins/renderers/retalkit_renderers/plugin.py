@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from retalkit.plugins import StageSpec, hookimpl
+from retalkit.plugins import DriverSpec, StageSpec, hookimpl
 from retalkit.stages import StageKind
 
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
 from retalkit_renderers.exemplar.config import ExemplarConfig
+from retalkit_renderers.speech_to_mouth.interface import DRIVERS
 
 _MESH = frozenset({"landmarks:mesh478", "coefficients:mesh"})
 _REFERENCES = frozenset({"reference:landmarks", "reference:image"})
@@ -40,8 +41,8 @@ def retalkit_stages() -> list[StageSpec]:
         StageSpec(
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
-            version="2",
-            summary="the person's own mouth pictures, chosen by shape and warped onto each frame; no network",
+            version="3",
+            summary="the person's own mouth pictures, chosen by shape and warped onto each frame",
             build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
             licence="Apache-2.0",
             config=ExemplarConfig,
@@ -49,3 +50,9 @@ def retalkit_stages() -> list[StageSpec]:
             gives=frozenset({"face:edit"}),
         ),
     ]
+
+
+@hookimpl
+def retalkit_drivers() -> list[DriverSpec]:
+    """The drivers ``model`` and ``bands``."""
+    return list(DRIVERS)

@@ -1,4 +1,4 @@
-"""The plain driver: what vowels, consonants and real speech make of the mouth, and what leaves it at rest."""
+"""The plain driver: what vowels, consonants and real speech make of the mouth."""
 
 from __future__ import annotations
 
@@ -6,43 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
-from retalkit.speech.activity import activity_count, analyse_speech
-from retalkit.speech.reader import ArrayReader
 from retalkit.speech.track import SpeechTrack
 from retalkit.stages import MouthMotion
-from retalkit_renderers.speech_to_mouth.interface import DriverConfig, open_driver
 
-from tests.core.speech.sounds import at_level, load, vowel, without_speech
+from tests.core.speech.sounds import at_level, load, vowel
+from tests.plugins.renderers.speeches import FIELDS, NAMES, analysed, taken_for_speech
+from tests.plugins.renderers.speeches import motion as motion_of
 
-FIELDS = ("opening", "width", "protrusion", "closure", "speech")
 VOWELS = {"a": (750.0, 1200.0, 2500.0), "i": (280.0, 2300.0, 3000.0), "u": (300.0, 750.0, 2300.0)}
 
 
-def analysed(sound: np.ndarray) -> SpeechTrack:
-    values = np.concatenate(list(analyse_speech(ArrayReader(sound))))
-    return SpeechTrack(ArrayReader(sound), ArrayReader(values))
-
-
-def taken_for_speech(sound: np.ndarray) -> SpeechTrack:
-    """A track whose activity is 1 all along, to look at the rule alone."""
-    return SpeechTrack(ArrayReader(sound), ArrayReader(np.ones(activity_count(len(sound)), np.float32)))
-
-
 def motion(speech: SpeechTrack, times: np.ndarray | None = None) -> MouthMotion:
-    asked = np.arange(0.0, speech.duration, 0.04) if times is None else times
-    return open_driver(DriverConfig()).motion(speech, asked)
+    return motion_of("bands", speech, times)
 
 
 @pytest.fixture(scope="module")
 def voices(shared_media: Path) -> list[np.ndarray]:
-    names = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", "talk_woman_590p25.mp4")
-    return [load(shared_media / name) for name in names]
-
-
-def test_unknown_drivers_are_refused():
-    with pytest.raises(ValidationError):
-        DriverConfig(use="telepathy")  # type: ignore[arg-type]
+    return [load(shared_media / name) for name in NAMES]
 
 
 def test_vowels_have_their_shapes():
@@ -65,48 +45,6 @@ def test_a_short_gap_between_back_vowels_is_a_likely_closure_and_a_hiss_is_not()
     assert closed.opening[0] < 0.6
 
 
-def test_nothing_but_speech_opens_the_mouth(voices):
-    share = {
-        name: float((motion(analysed(sound)).opening <= 0.05).mean())
-        for name, sound in without_speech(6.0, voices).items()
-    }
-    assert {name: value for name, value in share.items() if value < 0.98} == {}
-
-
-def test_speech_moves_the_mouth_like_a_mouth(voices):
-    for voice in voices:
-        speech = analysed(voice)
-        shapes = motion(speech, np.arange(0.0, speech.duration, 0.01))
-        speaking = shapes.speech > 0.5
-        assert 0.25 < shapes.opening[speaking].mean() < 0.6
-        assert 0.65 < np.percentile(shapes.opening[speaking], 95) < 1.35
-        spectrum = np.abs(np.fft.rfft(shapes.opening - shapes.opening.mean())) ** 2
-        fast = np.fft.rfftfreq(len(shapes.opening), 0.01) > 8.0
-        assert spectrum[fast].sum() < 0.02 * spectrum.sum()
-
-
-def test_ranges_and_types_hold(voices):
-    shapes = motion(analysed(voices[0]), np.array([-5.0, -0.01, 0.0, 0.5, 3.0, 9.5999, 9.7, 1e5]))
-    lowest = {"opening": 0.0, "width": -1.0, "protrusion": 0.0, "closure": 0.0, "speech": 0.0}
-    for name in FIELDS:
-        values = getattr(shapes, name)
-        assert values.dtype == np.float32 and values.shape == (8,)
-        assert values.min() >= lowest[name] and values.max() <= (1.5 if name == "opening" else 1.0)
-        assert values[0] == values[-1] == 0.0
-    assert motion(analysed(voices[0]), np.zeros(0)).opening.shape == (0,)
-
-
-def test_a_time_has_one_value_however_it_is_asked(voices):
-    speech = analysed(voices[0])
-    times = np.arange(0.0, speech.duration, 0.0333667)
-    whole = motion(speech, times)
-    driver = open_driver(DriverConfig())
-    for rows in (slice(0, 1), slice(5, 12), slice(40, 43), slice(200, None), slice(None, None, -1)):
-        part = driver.motion(speech, times[rows])
-        for name in FIELDS:
-            assert np.array_equal(getattr(part, name), getattr(whole, name)[rows])
-
-
 def test_the_driver_looks_ahead_no_further_than_a_fifth_of_a_second(voices):
     sound = voices[0][:64000].copy()
     before = motion(taken_for_speech(sound))
@@ -116,15 +54,6 @@ def test_the_driver_looks_ahead_no_further_than_a_fifth_of_a_second(voices):
     for name in FIELDS:
         changed = times[getattr(before, name) != getattr(after, name)]
         assert changed.size == 0 or changed.min() >= 2.5 - 0.2
-
-
-def test_two_speeches_are_not_mixed_up(voices):
-    driver = open_driver(DriverConfig())
-    first, second = analysed(voices[0]), analysed(voices[1])
-    times = np.array([1.5, 2.0, 2.5])
-    alone = open_driver(DriverConfig()).motion(second, times)
-    driver.motion(first, times)
-    assert np.array_equal(driver.motion(second, times).opening, alone.opening)
 
 
 def test_the_opening_follows_a_real_mouth(shared_media):

@@ -1,0 +1,150 @@
+"""The trained driver: a small temporal convolutional network on log-mel features, run in numpy.
+
+The network (see ``network``) was trained on synthetic speech of many languages whose phone times are known; its model
+card says how. It gives opening, width and protrusion, a speech probability and the probabilities of 15 viseme classes,
+50 times a second.
+
+* **Opening, width, protrusion** are the regressed values in units of ``MouthMotion``.
+* **Closure** comes from the classes p, b, m and f, v, because the regressed opening is too smooth to close the lips:
+  from a threshold on, which was chosen on held-out voices, the lips are taken to touch.
+* **Speech** is the voice activity. It multiplies everything, so that without it the mouth rests.
+
+A value depends on up to 2.4 s of the sound after it: 0.9 s are seen by the network's layers and by closures nearby,
+1.5 s more go into the mean level that frees the features of the microphone's colour. Weights that were trained for a
+bounded look-ahead keep to theirs and 0.1 s more. Voice activity looks ahead besides.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from retalkit.errors import PluginError
+from retalkit.stages import MouthMotion, Speech
+
+from retalkit_renderers.speech_to_mouth.network import Network, load_network
+from retalkit_renderers.speech_to_mouth.stretches import ROW_RATE, NetworkReader
+
+Float = NDArray[np.float32]
+
+WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensors"
+
+_OPENING, _WIDTH, _PROTRUSION, _SPEECH, _CLASSES = 0, 1, 2, 4, 5
+_DEFAULT_SCALES = {"opening": 1.0, "spread": 1.0, "rounding": 1.0, "protrusion": 1.0}
+_DEFAULT_CALIBRATION = {"closure_threshold": 0.45}
+_MOST_OPEN = 1.5
+_OPENING_GAIN = 1.16
+"""Regression draws towards the mean: on held-out voices openings came to 1 / 1.16 of their range."""
+_APPROACH = np.array([0.15, 0.5, 0.85, 1.0, 0.85, 0.5, 0.15], np.float32)
+"""How far the mouth is closed in the rows around a closure: lips take about 0.06 s to meet and to part."""
+_MARGIN = 5
+"""Rows before and after a row that its value depends on, besides what the network sees."""
+_HEARD = (0.02, 0.2)
+"""Speech probability of the network at which the mouth begins to move and at which it moves fully."""
+
+
+class ModelDriver:
+    """Implements ``SpeechToMouth`` with the network that the package ships."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        """Reads the weights, those of the package by default. Raises PluginError where they are missing or others."""
+        self.weights = WEIGHTS if weights is None else weights
+        self._network = _load(self.weights)
+        metadata = self._network.metadata
+        self.scales: dict[str, float] = _DEFAULT_SCALES | json.loads(metadata.get("scales", "{}"))
+        calibration = _DEFAULT_CALIBRATION | json.loads(metadata.get("calibration", "{}"))
+        self.contact = float(calibration["closure_threshold"])
+        """Posterior of p, b, m or f, v from which the lips are taken to touch."""
+        self._reader: NetworkReader | None = None
+        self._speech: Speech | None = None
+
+    def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
+        """See ``SpeechToMouth``."""
+        asked = np.asarray(times, dtype=np.float64)
+        if self._reader is None or speech is not self._speech:
+            self._reader, self._speech = NetworkReader(self._network, speech), speech
+        values = np.zeros((len(asked), 4), np.float32)
+        activity = speech.activity(asked)
+        heard = np.flatnonzero(activity > 0)
+        if len(heard):
+            values[heard] = self._shapes(self._reader, asked[heard])
+        opening, width, protrusion, closure = values.T
+        return MouthMotion(
+            opening=np.clip(opening, 0, _MOST_OPEN) * activity,
+            width=np.clip(width, -1, 1) * activity,
+            protrusion=np.clip(protrusion, 0, 1) * activity,
+            closure=closure * activity,
+            speech=activity,
+        )
+
+    def _shapes(self, reader: NetworkReader, times: NDArray[np.float64]) -> Float:
+        """Opening, width, protrusion and closure float32 [T, 4], interpolated between the rows around each time."""
+        positions = times * ROW_RATE - 0.5
+        lower = np.floor(positions).astype(np.int64)
+        share = (positions - lower)[:, None].astype(np.float32)
+        values = np.zeros((len(times), 4), np.float32)
+        # Times of a batch lie close together as a rule; far ones must not make all rows between them be computed.
+        parts = np.split(np.argsort(lower, kind="stable"), np.flatnonzero(np.diff(np.sort(lower)) > ROW_RATE) + 1)
+        for part in parts:
+            first, last = int(lower[part].min()), int(lower[part].max())
+            rows = self._decoded(reader, first, last + 2)
+            here = lower[part] - first
+            values[part] = rows[here] * (1 - share[part]) + rows[here + 1] * share[part]
+        return values
+
+    def _decoded(self, reader: NetworkReader, start: int, stop: int) -> Float:
+        """The rows [start, stop) as float32 [R, 4] in units of ``MouthMotion``."""
+        raw = reader.read(start - _MARGIN, stop + _MARGIN)
+        # Outside the speech: silence, as the network would have it.
+        raw = np.where(np.isfinite(raw), raw, np.where(np.arange(raw.shape[1]) == _CLASSES, 0.0, -20.0))
+        raw = raw.astype(np.float32)
+        closure = held(labial_posterior(raw), self.contact)
+        near = sliding_window_view(closure, len(_APPROACH)) * _APPROACH
+        reach = len(_APPROACH) // 2
+        kept = slice(_MARGIN, len(raw) - _MARGIN)
+        raw, closure, approach = raw[kept], closure[kept], near.max(axis=1)[_MARGIN - reach :][: stop - start]
+        lively = _ramp(1.0 / (1.0 + np.exp(-raw[:, _SPEECH])), *_HEARD)
+        scales = self.scales
+        width = raw[:, _WIDTH]
+        width = np.where(width > 0, width / scales["spread"], width / scales["rounding"])
+        opening = raw[:, _OPENING] * (_OPENING_GAIN / scales["opening"]) * (1 - approach)
+        shapes = [opening, width, raw[:, _PROTRUSION] / scales["protrusion"]]
+        return np.stack([*(shape * lively for shape in shapes), closure], axis=1).astype(np.float32)
+
+
+def labial_posterior(raw: Float) -> Float:
+    """Probability of p, b, m or f, v, float32 [R], of raw outputs [R, 20]."""
+    logits = raw[:, _CLASSES:] - raw[:, _CLASSES:].max(axis=1, keepdims=True)
+    shares = np.exp(logits)
+    return (shares[:, 1] + shares[:, 2]) / shares.sum(axis=1)
+
+
+def held(posterior: Float, contact: float) -> Float:
+    """Closure float32 [R] out of the posterior: 0.5 at ``contact``, 0 at half of it, 1 at one and a half.
+
+    Peaks are held for a row before and after, because a video frame may fall between two rows and must not miss them.
+    """
+    closure = _ramp(posterior, 0.5 * contact, 1.5 * contact)
+    padded = np.pad(posterior, 1)
+    peak = np.where((posterior >= padded[:-2]) & (posterior > padded[2:]), closure, 0)
+    padded = np.pad(peak, 1)
+    return np.maximum(closure, np.maximum(padded[:-2], padded[2:])).astype(np.float32)
+
+
+def _ramp(value: Float, low: float, high: float) -> Float:
+    unit = np.clip((value - low) / (high - low), 0, 1)
+    return unit * unit * (3 - 2 * unit)
+
+
+def _load(weights: Path) -> Network:
+    try:
+        return load_network(weights)
+    except (OSError, ValueError) as error:
+        raise PluginError(
+            f"the weights of the driver 'model' cannot be read ({weights}: {error}): install Retalkit again, or set "
+            "lip_syncer.driver.use=bands"
+        ) from error

@@ -1,0 +1,99 @@
+"""Runs the network over a speech of any length, in stretches that are fixed by their position."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.stages import SPEECH_RATE, Speech
+
+from retalkit_renderers.speech_to_mouth.features import (
+    BAND_COUNT,
+    FRAME_RATE,
+    HOP,
+    INPUT_CONTEXT,
+    LOG_MEL_CONTEXT,
+    MEAN_FRAMES,
+    log_mel,
+    network_input,
+)
+from retalkit_renderers.speech_to_mouth.network import STEM_STRIDE, Network
+
+Float = NDArray[np.float32]
+
+ROW_RATE = 50
+"""Output rows a second; row ``j`` belongs to the time ``(2 j + 1) / 100``."""
+STRETCH = 256
+"""Rows that are computed at once."""
+_KEPT = 6
+
+
+class NetworkReader:
+    """Outputs of the network for any rows of one speech. A row has the same bits however it is asked for."""
+
+    def __init__(self, network: Network, speech: Speech) -> None:
+        self._network = network
+        self._speech = speech
+        self._frames = round(speech.duration * SPEECH_RATE) // HOP
+        # A network that was trained to answer early was given means of the past alone.
+        self._ahead = 0 if network.metadata.get("lookahead") else INPUT_CONTEXT
+        self._kept: OrderedDict[int, Float] = OrderedDict()
+
+    @property
+    def ahead(self) -> float:
+        """Seconds of sound after a row that it may depend on."""
+        stem_and_window = 0.0375
+        return self._network.after / ROW_RATE + stem_and_window + self._ahead / FRAME_RATE
+
+    @property
+    def count(self) -> int:
+        """Rows of the whole speech."""
+        return self._frames // STEM_STRIDE
+
+    def read(self, start: int, stop: int) -> Float:
+        """Raw outputs float32 [stop - start, outputs]; rows outside the speech are NaN."""
+        out = np.full((max(stop - start, 0), self._network.outputs), np.nan, np.float32)
+        for number in range(max(start, 0) // STRETCH, -(-min(stop, self.count) // STRETCH)):
+            rows = self._stretch(number)
+            first = number * STRETCH
+            low, high = max(start, first), min(stop, first + len(rows))
+            out[low - start : high - start] = rows[low - first : high - first]
+        return out
+
+    def _stretch(self, number: int) -> Float:
+        rows = self._kept.get(number)
+        if rows is None:
+            rows = self._compute(number * STRETCH)
+            self._kept[number] = rows
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(number)
+        return rows
+
+    def _compute(self, start: int) -> Float:
+        # Always the same shapes: matrix products of other shapes may round differently.
+        first, last = self._network.feature_rows(start, start + STRETCH)
+        features = speech_features(self._speech, self._frames, first, last, self._ahead)
+        return self._network.forward(features, start, self.count)[: self.count - start]
+
+
+def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:
+    """Rows [first, last) of ``network_input`` of a speech of that many frames; zeros outside it.
+
+    The running mean is made as if the outermost frames went on for ever, as in training.
+    """
+    behind = MEAN_FRAMES - 1 - ahead
+    low, high = first - behind, last + ahead
+    inside_low, inside_high = max(low, 0), min(high, frames)
+    if inside_high <= inside_low:
+        return np.zeros((last - first, 2 * BAND_COUNT), np.float32)
+    margin = LOG_MEL_CONTEXT
+    sound = speech.waveform((inside_low - margin) * HOP / SPEECH_RATE, (inside_high + margin) * HOP / SPEECH_RATE)
+    levels = log_mel(sound)[margin : margin + inside_high - inside_low]
+    levels = np.pad(levels, ((inside_low - low, high - inside_high), (0, 0)), mode="edge")
+    rows = network_input(levels, ahead)[behind : behind + last - first]
+    numbers = np.arange(first, last)
+    rows[(numbers < 0) | (numbers >= frames)] = 0.0
+    return rows

@@ -1,0 +1,29 @@
+"""Speech tracks for the tests of the drivers."""
+
+from __future__ import annotations
+
+import numpy as np
+from retalkit.speech.activity import activity_count, analyse_speech
+from retalkit.speech.reader import ArrayReader
+from retalkit.speech.track import SpeechTrack
+from retalkit.stages import MouthMotion
+from retalkit_renderers.speech_to_mouth.interface import DriverConfig, open_driver
+
+FIELDS = ("opening", "width", "protrusion", "closure", "speech")
+NAMES = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", "talk_woman_590p25.mp4")
+
+
+def analysed(sound: np.ndarray) -> SpeechTrack:
+    """A track with the activity that is found in the sound."""
+    values = np.concatenate(list(analyse_speech(ArrayReader(sound))))
+    return SpeechTrack(ArrayReader(sound), ArrayReader(values))
+
+
+def taken_for_speech(sound: np.ndarray) -> SpeechTrack:
+    """A track whose activity is 1 all along, to look at the driver alone."""
+    return SpeechTrack(ArrayReader(sound), ArrayReader(np.ones(activity_count(len(sound)), np.float32)))
+
+
+def motion(use: str, speech: SpeechTrack, times: np.ndarray | None = None) -> MouthMotion:
+    asked = np.arange(0.0, speech.duration, 0.04) if times is None else times
+    return open_driver(DriverConfig(use=use)).motion(speech, asked)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""What every driver must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from retalkit_renderers.speech_to_mouth.interface import DRIVERS, DriverConfig, open_driver
+
+from tests.core.speech.sounds import load, without_speech
+from tests.plugins.renderers.speeches import FIELDS, NAMES, analysed, motion
+
+USES = tuple(spec.name for spec in DRIVERS)
+each_driver = pytest.mark.parametrize("use", USES)
+
+
+@pytest.fixture(scope="module")
+def voices(shared_media: Path) -> list[np.ndarray]:
+    return [load(shared_media / name) for name in NAMES]
+
+
+def test_unknown_drivers_are_refused() -> None:
+    assert USES == ("model", "bands")
+    with pytest.raises(ValidationError):
+        DriverConfig(use="telepathy")  # type: ignore[arg-type]
+
+
+def test_nothing_but_speech_opens_the_mouth(voices: list[np.ndarray]) -> None:
+    opened: dict[tuple[str, str], float] = {}
+    for name, sound in without_speech(6.0, voices).items():
+        speech = analysed(sound)
+        for use in USES:
+            share = float((motion(use, speech).opening <= 0.05).mean())
+            if share < 0.98:
+                opened[use, name] = share
+    assert opened == {}
+
+
+@each_driver
+def test_speech_moves_the_mouth_like_a_mouth(use: str, voices: list[np.ndarray]) -> None:
+    for voice in voices:
+        speech = analysed(voice)
+        shapes = motion(use, speech, np.arange(0.0, speech.duration, 0.01))
+        speaking = shapes.speech > 0.5
+        assert 0.25 < shapes.opening[speaking].mean() < 0.6
+        assert 0.6 < np.percentile(shapes.opening[speaking], 95) < 1.35
+        spectrum = np.abs(np.fft.rfft(shapes.opening - shapes.opening.mean())) ** 2
+        fast = np.fft.rfftfreq(len(shapes.opening), 0.01) > 8.0
+        assert spectrum[fast].sum() < 0.1 * spectrum.sum()
+
+
+@each_driver
+def test_ranges_and_types_hold(use: str, voices: list[np.ndarray]) -> None:
+    shapes = motion(use, analysed(voices[0]), np.array([-5.0, -0.01, 0.0, 0.5, 3.0, 9.5999, 9.7, 1e5]))
+    lowest = {"opening": 0.0, "width": -1.0, "protrusion": 0.0, "closure": 0.0, "speech": 0.0}
+    for name in FIELDS:
+        values = getattr(shapes, name)
+        assert values.dtype == np.float32 and values.shape == (8,)
+        assert values.min() >= lowest[name] and values.max() <= (1.5 if name == "opening" else 1.0)
+        assert values[0] == values[-1] == 0.0
+    assert motion(use, analysed(voices[0]), np.zeros(0)).opening.shape == (0,)
+
+
+@each_driver
+def test_a_time_has_one_value_however_it_is_asked(use: str, voices: list[np.ndarray]) -> None:
+    speech = analysed(voices[0])
+    times = np.arange(0.0, speech.duration, 0.0333667)
+    whole = motion(use, speech, times)
+    driver = open_driver(DriverConfig(use=use))  # type: ignore[arg-type]
+    for rows in (slice(0, 1), slice(5, 12), slice(40, 43), slice(200, None), slice(None, None, -1), slice(3, None, 90)):
+        part = driver.motion(speech, times[rows])
+        for name in FIELDS:
+            assert np.array_equal(getattr(part, name), getattr(whole, name)[rows])
+
+
+@each_driver
+def test_two_speeches_are_not_mixed_up(use: str, voices: list[np.ndarray]) -> None:
+    driver = open_driver(DriverConfig(use=use))  # type: ignore[arg-type]
+    first, second = analysed(voices[0]), analysed(voices[1])
+    times = np.array([1.5, 2.0, 2.5])
+    alone = motion(use, second, times)
+    driver.motion(first, times)
+    assert np.array_equal(driver.motion(second, times).opening, alone.opening)
