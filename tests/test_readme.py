@@ -14,7 +14,14 @@ from retalkit.planning import plan
 from retalkit.plugins import availability, discover
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/contracts.md", "docs/run-file.md", "docs/limits.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/contracts.md",
+    "docs/run-file.md",
+    "docs/limits.md",
+    "docs/speech-to-mouth.md",
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -76,9 +83,12 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [sorted(options) for options in calls] == [[], ["config", "registry"]]
     assert len(values["clean"]) == len(values["noisy"])
     plugin = tmp_path / "louder.py"
-    plugin.write_text(blocks("python")[-1], encoding="utf-8")
+    plugin.write_text(next(block for block in blocks("python") if "Louder" in block), encoding="utf-8")
     registry = discover([plugin])
     plan(RunConfig.from_preset("embedded", registry=registry, overrides=["denoiser.use=louder"]), registry)
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(next(block for block in blocks("python") if "retalkit_drivers" in block), encoding="utf-8")
+    assert discover([plugin]).driver("mine").summary == "my own model"
 
 
 def test_the_preset_table_is_true() -> None:

@@ -14,14 +14,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit import __version__
-from retalkit.cli import config_commands, dub_command, plugins_command
+from retalkit.cli import config_commands, dub_command, evaluate_command, plugins_command
 from retalkit.errors import RetalkitError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "plugins", "config")
+_COMMANDS = ("dub", "plugins", "config", "evaluate")
 
 
 def application() -> typer.Typer:
@@ -36,6 +36,7 @@ def application() -> typer.Typer:
     app.command("dub")(dub_command.dub)
     app.command("plugins")(plugins_command.plugins)
     app.add_typer(config_commands.application(), name="config")
+    app.add_typer(evaluate_command.application(), name="evaluate")
     return app
 
 

@@ -1,0 +1,78 @@
+"""Sounds that must leave a mouth at rest: silence, white noise, hum, music, and many voices far away.
+
+Mono float32 at 16 kHz, made by computation, the same at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.stages import SPEECH_RATE
+
+Sound = NDArray[np.float32]
+
+LEVEL = -40.0
+"""dBFS (RMS) of every sound but silence."""
+SECONDS = 12.0
+_VOICES = 6
+
+
+def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float = LEVEL) -> dict[str, Sound]:
+    """Name -> sound. ``voices`` are speech at 16 kHz; babble is made of them and left out where there are none."""
+    sounds = {
+        "silence": np.zeros(round(seconds * SPEECH_RATE), np.float32),
+        "white": at_level(np.random.default_rng(0).standard_normal(round(seconds * SPEECH_RATE)), level),
+        "hum": at_level(_hum(seconds), level),
+        "music": at_level(_music(seconds), level),
+    }
+    loud = [voice for voice in voices if len(voice) and np.abs(voice).max() > 0]
+    if loud:
+        sounds["babble"] = at_level(_babble(seconds, loud), level)
+    return sounds
+
+
+def at_level(sound: NDArray[Any], level: float) -> Sound:
+    """The sound at an RMS of ``level`` dBFS; digital silence stays."""
+    power = float(np.mean(np.square(sound, dtype=np.float64)))
+    return (sound * (10.0 ** (level / 20.0) / np.sqrt(power)) if power > 0 else sound).astype(np.float32)
+
+
+def _times(seconds: float) -> NDArray[np.float64]:
+    return np.arange(round(seconds * SPEECH_RATE)) / SPEECH_RATE
+
+
+def _hum(seconds: float) -> NDArray[np.float64]:
+    """Mains at 50 Hz with its overtones."""
+    times = _times(seconds)
+    return np.sum([np.sin(2 * np.pi * 50.0 * order * times + order) / order for order in range(1, 13)], axis=0)
+
+
+def _music(seconds: float) -> NDArray[np.float64]:
+    """Four chords in turn, struck every half second, each note with decaying overtones, over a bass."""
+    times = _times(seconds)
+    track = np.zeros(len(times))
+    step = SPEECH_RATE // 2
+    chords = ((0, 4, 7, 12), (9, 12, 16, 21), (5, 9, 12, 17), (7, 11, 14, 19))
+    for number, start in enumerate(range(0, len(times), step)):
+        local = times[: min(step, len(times) - start)]
+        for semitone in (*chords[number // 2 % 4], chords[number // 2 % 4][0] - 12):
+            pitch = 220.0 * 2.0 ** (semitone / 12.0)
+            for order in range(1, 7):
+                strength = np.exp(-local * (2.0 + order)) / order
+                track[start : start + len(local)] += strength * np.sin(2 * np.pi * pitch * order * local)
+    return track
+
+
+def _babble(seconds: float, voices: Sequence[Sound]) -> NDArray[np.float64]:
+    """Six voices at once, equally loud, from places spread over the recordings."""
+    count = round(seconds * SPEECH_RATE)
+    mixed = np.zeros(count)
+    for number in range(_VOICES):
+        voice = at_level(voices[number % len(voices)], -20.0)
+        start = number * len(voice) // _VOICES
+        mixed += np.resize(np.roll(voice, -start), count)
+    return mixed

@@ -1,0 +1,51 @@
+"""Intervals for correlations by resampling: clips are drawn, and stretches of one second inside each (Künsch, "The
+jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989; nested for clips)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+DRAWS = 2000
+BLOCK = 25
+"""Values drawn together, because neighbours resemble each other."""
+
+
+def correlation_draws(
+    first: Values, second: Values, generator: np.random.Generator, draws: int = DRAWS, block: int = BLOCK
+) -> Values:
+    """float64 [draws]: Pearson r of resampled blocks of two series [N]; values that are not finite are left out."""
+    known = np.isfinite(first) & np.isfinite(second)
+    starts = np.arange(0, len(first), block)
+    a, b = np.where(known, first, 0.0), np.where(known, second, 0.0)
+    columns = [known.astype(np.float64), a, b, a * a, b * b, a * b]
+    sums = np.stack([np.add.reduceat(column, starts) for column in columns], axis=1)
+    drawn = sums[generator.integers(0, len(starts), (draws, len(starts)))].sum(axis=1)
+    count, sum_a, sum_b, aa, bb, ab = drawn.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        covariance = ab - sum_a * sum_b / count
+        spread = np.sqrt((aa - sum_a**2 / count) * (bb - sum_b**2 / count))
+        return np.where(spread > 1e-12, covariance / spread, np.nan)
+
+
+def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
+    """The middle ``level`` of the draws; NaN where none is defined."""
+    good = draws[np.isfinite(draws)]
+    if not len(good):
+        return float("nan"), float("nan")
+    edge = 50.0 * (1.0 - level)
+    return float(np.percentile(good, edge)), float(np.percentile(good, 100.0 - edge))
+
+
+def mean_interval(clips: Sequence[Values], generator: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean over clips, from each clip's draws [draws]: clips are drawn, too."""
+    table = np.stack(list(clips))
+    chosen = generator.integers(0, len(table), (table.shape[1], len(table)))
+    drawn = table[chosen, np.arange(table.shape[1])[:, None]]
+    known = np.isfinite(drawn)
+    with np.errstate(invalid="ignore"):
+        return interval(np.where(known, drawn, 0.0).sum(axis=1) / known.sum(axis=1), level)
