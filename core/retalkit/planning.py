@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from retalkit.cache import content_hash
@@ -74,21 +73,14 @@ class PlannedStage:
             "package_version": self.found.package_version,
             "name": self.found.spec.name,
             "version": self.found.spec.version,
-            "config": self._config_identity(),
+            "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
+            "files": self.file_hashes(),
             "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
         }
 
-    def _config_identity(self) -> dict[str, Any]:
-        """The options; a file stands there by its content, so that a changed file is computed anew."""
-        data = self.config.model_dump(mode="json")
-        for name, path in self.files():
-            data[name] = f"sha256:{content_hash(path)}"
-        return data
-
-    def files(self) -> list[tuple[str, Path]]:
-        """(option, path) of the options that name a file."""
-        values = ((name, getattr(self.config, name)) for name in type(self.config).model_fields)
-        return [(name, value) for name, value in values if isinstance(value, Path)]
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of the content of each of ``StageConfig.files``."""
+        return {name: content_hash(path) for name, path in self.config.files().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +114,7 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     for stage in stages:
         if (reason := availability(stage.found)) is not None:
             raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
-        for name, path in stage.files():
+        for name, path in stage.config.files().items():
             if not path.is_file():
                 raise PlanError(f"{stage.place}.{name}: there is no file {path}")
         _check_gives(stage)

@@ -36,6 +36,12 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def files(self) -> dict[str, Path]:
+        """What the stage reads besides its input: name -> file. They must exist before work starts, and their content
+        is part of the cache key. Here: the options that name a file; a stage with weights of its own adds them."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: value for name, value in values if isinstance(value, Path)}
+
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:

@@ -38,7 +38,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict[str, str])
     """Package -> version, for retalkit, the plugins used and the libraries that decide the result."""
     weights: dict[str, str] = field(default_factory=dict[str, str])
-    """Checkpoint -> SHA-256."""
+    """Stage and name of each file that it read (weights, a motion file) -> SHA-256."""
     seed: int = 0
 
     def save(self) -> None:

@@ -248,6 +248,9 @@ class _Run:
             "speech_sha256": hashes["speech"],
         }
         record.configuration = json.loads(self.config.model_dump_json())
+        record.weights = {
+            f"{stage.place}.{name}": digest for stage in chosen.stages for name, digest in stage.file_hashes().items()
+        }
         record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **chosen.package_versions()}
         for library in _WATCHED_LIBRARIES:
             try:

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from retalkit.observing import Observer
 
@@ -388,4 +388,3 @@ class Enhancer(Protocol):
 
 
 Stage = Detector | Reconstructor | ExpressionEditor | Denoiser | LipSyncer | Enhancer
-StageBuilder = type[Any]

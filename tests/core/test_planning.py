@@ -151,3 +151,11 @@ def test_an_option_that_names_a_file_is_checked_and_known_by_its_content(tmp_pat
     )
     with pytest.raises(PlanError, match=r"lip_syncer\.motion: there is no file .*missing\.npz"):
         plan(config, registry)
+
+
+def test_the_weights_of_the_driver_are_part_of_what_the_lip_syncer_is() -> None:
+    registry = discover()
+    with_model = plan(load(registry), registry).one(StageKind.LIP_SYNCER)
+    with_rule = plan(load(registry, overrides=["lip_syncer.driver.use=bands"]), registry).one(StageKind.LIP_SYNCER)
+    assert len(with_model.identity()["files"]["weights"]) == 64
+    assert with_rule.identity()["files"] == {}

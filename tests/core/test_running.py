@@ -98,6 +98,7 @@ def test_the_record_tells_what_was_done(dubbed: RunRecord) -> None:
     assert {"speech", "faces", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
     assert stored["configuration"]["lip_syncer"]["use"] == "exemplar"
     assert stored["versions"]["mediapipe"] == "0.10.21"
+    assert len(stored["weights"]["lip_syncer.weights"]) == 64
     assert len(stored["inputs"]["video_sha256"]) == 64
     assert stored["peak_memory_bytes"] > 50e6
 

@@ -28,3 +28,7 @@ class ExemplarConfig(StageConfig):
     """Levels of the Laplacian blend; 0 blends plainly."""
     grain: bool = True
     """Put back the grain that warping takes away."""
+
+    def files(self) -> dict[str, Path]:
+        """The motion file, or what the driver reads."""
+        return super().files() or self.driver.files()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from retalkit.plugins import DriverSpec, StageConfig
 from retalkit.stages import SpeechToMouth
+
+WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensors"
 
 
 class DriverConfig(StageConfig):
@@ -14,6 +17,10 @@ class DriverConfig(StageConfig):
     use: Literal["model", "bands"] = "model"
     """``model``: a small network trained on synthetic speech of many languages. ``bands``: a rule on band energies,
     without training."""
+
+    def files(self) -> dict[str, Path]:
+        """The weights, if the driver has any."""
+        return {"weights": WEIGHTS} if self.use == "model" else {}
 
 
 DRIVERS = (

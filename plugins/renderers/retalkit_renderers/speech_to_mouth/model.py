@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,12 +25,11 @@ from numpy.typing import NDArray
 from retalkit.errors import PluginError
 from retalkit.stages import MouthMotion, Speech
 
+from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
 from retalkit_renderers.speech_to_mouth.network import Network, load_network
 from retalkit_renderers.speech_to_mouth.stretches import ROW_RATE, NetworkReader
 
 Float = NDArray[np.float32]
-
-WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensors"
 
 _OPENING, _WIDTH, _PROTRUSION, _SPEECH, _CLASSES = 0, 1, 2, 4, 5
 _DEFAULT_SCALES = {"opening": 1.0, "spread": 1.0, "rounding": 1.0, "protrusion": 1.0}
