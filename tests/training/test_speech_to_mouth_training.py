@@ -16,7 +16,7 @@ pytest.importorskip("faker", reason="training needs the extra: pip install 'reta
 
 from retalkit_renderers.speech_to_mouth.features import log_mel, network_input  # noqa: E402
 
-from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative  # noqa: E402
+from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative, without_some_bands  # noqa: E402
 from training.speech_to_mouth.corpus import Corpus  # noqa: E402
 from training.speech_to_mouth.negatives import BABBLE, KINDS, NegativePool  # noqa: E402
 from training.speech_to_mouth.network import SpeechToMouthNetwork  # noqa: E402
@@ -205,6 +205,15 @@ def test_louder_speech_opens_the_mouth_wider() -> None:
     np.testing.assert_array_equal(known[:, 1], targets[:, 1])
 
 
+def test_silenced_bands_are_few_and_whole() -> None:
+    levels = np.random.default_rng(0).uniform(-10.0, 5.0, (50, 80)).astype(np.float32)
+    for seed in range(20):
+        changed = without_some_bands(np.random.default_rng(seed), levels)
+        silent = (changed == levels.min()).all(axis=0)
+        assert 3 <= silent.sum() <= 28
+        np.testing.assert_array_equal(changed[:, ~silent], levels[:, ~silent])
+
+
 def test_babble_among_the_negatives_stays_faint(work: Path) -> None:
     pool = NegativePool(work / "corpus")
     assert set(pool.kinds.tolist()) == set(range(len(KINDS)))
@@ -268,6 +277,17 @@ def test_a_resumed_training_ends_with_the_same_weights_and_exports(work: Path) -
     assert metadata["format"] == "1"
     assert json.loads(metadata["dilations"]) == [1, 2, 4, 8, 1, 2]
     assert json.loads(metadata["scales"])["opening"] > 0.3
+
+
+def test_what_is_scored_is_the_running_average_of_the_weights(work: Path) -> None:
+    folder = work / "average"
+    folder.mkdir()
+    (folder / "corpus").symlink_to(work / "corpus")
+    averaged = make_network(_recipe(), folder).state_dict()
+    state = torch.load(folder / "training" / "checkpoint.pt", weights_only=True)
+    name = "head.weight"
+    assert torch.equal(averaged[name], state["average"][f"module.{name}"])
+    assert not torch.equal(averaged[name], state["network"][name])
 
 
 def test_another_configuration_does_not_go_on_from_a_checkpoint(work: Path) -> None:

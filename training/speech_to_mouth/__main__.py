@@ -15,11 +15,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the steps that are asked for."""
     parser = argparse.ArgumentParser(prog="training.speech_to_mouth", description=__doc__)
     parser.add_argument("step", choices=("corpus", "train", "all"), help="train includes scores and export")
-    parser.add_argument("--work", type=Path, required=True, help="folder for corpus and checkpoints, about 1.5 GB")
+    parser.add_argument("--work", type=Path, required=True, help="folder for corpus and checkpoints, about 2 GB")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file (default: the package's)")
     parser.add_argument("--tiny", action="store_true", help="everything very small; writes WORK/tiny.safetensors")
     parser.add_argument("--without-flite", action="store_true", help="train on espeak-ng alone")
-    parser.add_argument("--hours", type=float, help="hours of speech (default 6)")
+    parser.add_argument("--hours", type=float, help="hours of speech (default 10)")
     parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--lookahead", type=float, help="bound on the look-ahead in seconds, for streaming")
     chosen = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
+from retalkit_renderers.speech_to_mouth.features import BAND_COUNT, log_mel, network_input
 
 from training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
 from training.speech_to_mouth.negatives import BABBLE, POOL_LEVEL, NegativePool
@@ -53,7 +53,10 @@ def training_example(
         sound, targets = corpus.piece(generator, count)
         sound, targets = augmented(generator, sound, targets, pool)
     warp = float(generator.choice(_WARPS)) if generator.random() < 0.6 else 1.0
-    return Example(network_input(log_mel(sound, warp), ahead), targets)
+    levels = log_mel(sound, warp)
+    if generator.random() < 0.5:
+        levels = without_some_bands(generator, levels)
+    return Example(network_input(levels, ahead), targets)
 
 
 def augmented(
@@ -75,6 +78,19 @@ def augmented(
     floor = _gain(generator.uniform(-105.0, -62.0))
     sound = sound + floor * generator.standard_normal(len(sound)).astype(np.float32)
     return np.clip(sound, -1.0, 1.0).astype(np.float32), targets
+
+
+def without_some_bands(generator: np.random.Generator, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-mel levels [T, 80] with one or two ranges of up to 14 bands silenced (Park et al., "SpecAugment", 2019).
+
+    A network that leans on the few bands in which the synthesisers are alike knows little of people.
+    """
+    changed = levels.copy()
+    for _ in range(int(generator.integers(1, 3))):
+        width = int(generator.integers(3, 15))
+        first = int(generator.integers(0, BAND_COUNT - width))
+        changed[:, first : first + width] = levels.min()
+    return changed
 
 
 def negative(generator: np.random.Generator, pool: NegativePool, samples: int) -> _Sound:

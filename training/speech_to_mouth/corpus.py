@@ -73,6 +73,11 @@ class Corpus:
         joined = np.concatenate(rows)
         return joined[joined[:, 4] > 0.5, :4]
 
+    def widths_and_classes(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Width and viseme class, [n] each, of every fifth target."""
+        joined = np.concatenate([np.asarray(targets[::5], np.float32) for targets in self._targets])
+        return joined[:, 1], joined[:, 5].astype(np.int64)
+
 
 def corpus_hash(shards: list[Shard]) -> str:
     """SHA-256 over the files of the shards."""

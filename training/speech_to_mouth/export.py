@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,16 +34,24 @@ def output_scales(corpus: Corpus) -> dict[str, float]:
     return {name: round(value, 4) for name, value in percentile.items()}
 
 
+def class_widths(corpus: Corpus) -> list[float]:
+    """Mean width of the targets of each viseme class, in the order of ``CLASSES``."""
+    widths, classes = corpus.widths_and_classes()
+    known = [widths[classes == number] for number in range(len(CLASSES))]
+    return [round(float(of_class.mean()), 4) if len(of_class) else 0.0 for of_class in known]
+
+
 def export(
     network: SpeechToMouthNetwork,
     path: Path,
     scales: dict[str, float],
-    closure_threshold: float,
+    calibration: dict[str, Any],
     facts: dict[str, str],
 ) -> None:
     """Writes the weights as float16 with everything that a reader needs in the metadata; replaces an older file.
 
-    ``calibration`` names the posterior of p, b, m or f, v from which the lips are taken to touch.
+    ``calibration``: ``closure_threshold`` is the posterior of p, b, m or f, v from which the lips are taken to touch;
+    ``class_widths`` and ``gains`` are what ``class_widths`` and ``validation.range_gains`` give.
     """
     tensors = {
         name: tensor.detach().to(torch.float16).contiguous()
@@ -58,7 +67,7 @@ def export(
         "classes": json.dumps(CLASSES),
         "measures": json.dumps(MEASURES),
         "scales": json.dumps(scales),
-        "calibration": json.dumps({"closure_threshold": closure_threshold}),
+        "calibration": json.dumps(calibration),
         **facts,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from training.speech_to_mouth.corpus import Corpus, corpus_hash
-from training.speech_to_mouth.export import export, output_scales
+from training.speech_to_mouth.export import class_widths, export, output_scales
 from training.speech_to_mouth.negatives import NegativePool, make_pool
 from training.speech_to_mouth.network import SpeechToMouthNetwork
 from training.speech_to_mouth.synthesis import Shard, plan, synthesise
 from training.speech_to_mouth.training import TrainingConfig, train
-from training.speech_to_mouth.validation import closure_threshold, validate
+from training.speech_to_mouth.validation import closure_threshold, range_gains, validate
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ WEIGHTS = (
 class Recipe:
     """Corpus and training together."""
 
-    hours: float = 6.0
+    hours: float = 10.0
     flite_share: float = 0.45
     shard_minutes: float = 10.0
     negative_clips: int = 240
@@ -96,5 +96,11 @@ def score_and_export(recipe: Recipe, work: Path, network: SpeechToMouthNetwork, 
         "scores": json.dumps(scores),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    export(network, path, scales, threshold, facts)
+    widths = class_widths(heard)
+    calibration = {
+        "closure_threshold": threshold,
+        "class_widths": widths,
+        "gains": range_gains(network, unheard, recipe.validation_pieces, widths),
+    }
+    export(network, path, scales, calibration, facts)
     logger.info("exported %s (%.2f MB)", path, path.stat().st_size / 1e6)

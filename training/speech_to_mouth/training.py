@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.speech_to_mouth.augmentation import training_example
 from training.speech_to_mouth.corpus import Corpus
@@ -46,11 +47,13 @@ class TrainingConfig:
     channels: int = 160
     dilations: tuple[int, ...] = DILATIONS
     lookahead_seconds: float | None = None
-    dropout: float = 0.1
+    dropout: float = 0.15
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warm_up_steps: int = 50
     negative_share: float = 0.17
+    averaging: float = 0.997
+    """What the running average of the weights keeps in each step; the average is what is scored and exported."""
     checkpoint_every: int = 100
     seed: int = 1
     producers: int = 1
@@ -81,13 +84,18 @@ def make_batch(config: TrainingConfig, corpus: Corpus, pool: NegativePool, step:
 def train(
     config: TrainingConfig, shards: list[Shard], pool_folder: Path, folder: Path, stop_after: int | None = None
 ) -> SpeechToMouthNetwork:
-    """Trains, or goes on from ``folder/checkpoint.pt``. ``stop_after`` ends early after that step, as a cut would."""
+    """Trains, or goes on from ``folder/checkpoint.pt``. ``stop_after`` ends early after that step, as a cut would.
+
+    What it returns is the running average of the weights (Polyak and Juditsky, "Acceleration of stochastic
+    approximation by averaging", 1992), which the last batches shake less than the weights themselves.
+    """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = SpeechToMouthNetwork(config.channels, config.dilations, config.lookahead_seconds, config.dropout)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(config, step))
-    first = _resume(config, folder, network, optimiser, schedule)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
+    first = _resume(config, folder, network, average, optimiser, schedule)
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     network.train()
     started = time.monotonic()
@@ -102,6 +110,7 @@ def train(
             nn.utils.clip_grad_norm_(network.parameters(), 2.0)
             optimiser.step()
             schedule.step()
+            average.update_parameters(network)
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             done = step + 1
@@ -109,8 +118,10 @@ def train(
                 _report(done, config.steps, done - first, time.monotonic() - started, sums)
                 sums = {}
             if done % config.checkpoint_every == 0 or done == config.steps:
-                _save(config, folder, done, network, optimiser, schedule)
-    return network.eval()
+                _save(config, folder, done, network, average, optimiser, schedule)
+    averaged = average.module
+    assert isinstance(averaged, SpeechToMouthNetwork)
+    return averaged.eval()
 
 
 def _rate(config: TrainingConfig, step: int) -> float:
@@ -129,6 +140,7 @@ def _save(
     folder: Path,
     step: int,
     network: nn.Module,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
 ) -> None:
@@ -136,6 +148,7 @@ def _save(
         "step": step,
         "config": _comparable(config),
         "network": network.state_dict(),
+        "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
         "schedule": schedule.state_dict(),
         "random": torch.get_rng_state(),
@@ -149,6 +162,7 @@ def _resume(
     config: TrainingConfig,
     folder: Path,
     network: nn.Module,
+    average: AveragedModel,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
 ) -> int:
@@ -160,6 +174,7 @@ def _resume(
     if state["config"] != _comparable(config):
         raise ValueError(f"{path} was made with another configuration: take another folder, or delete the file")
     network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"])

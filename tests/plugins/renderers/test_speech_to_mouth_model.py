@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.errors import PluginError
-from retalkit_renderers.speech_to_mouth.model import ModelDriver, held, labial_posterior
+from retalkit_renderers.speech_to_mouth.model import ModelDriver, held, labial_posterior, mouth_width
 from retalkit_renderers.speech_to_mouth.network import load_network
 from retalkit_renderers.speech_to_mouth.stretches import NetworkReader
 
@@ -66,9 +66,28 @@ def test_lips_meet_and_part_gradually(said: Said) -> None:
 
 def test_width_is_scaled_on_both_sides(said: Said, tmp_path: Path) -> None:
     said.raw[:50, 1], said.raw[50:, 1] = 0.2, -0.2
-    scales = ModelDriver().scales
+    driver = ModelDriver()
+    expected = driver.class_widths[9]
+    wide, narrow = (0.2 + expected) / 2, (-0.2 + expected) / 2
     shapes = motion("model", taken_for_speech(SILENCE), np.array([0.4, 1.6]))
-    assert shapes.width == pytest.approx([0.2 / scales["spread"], -0.2 / scales["rounding"]], abs=1e-6)
+    sides = [driver.gains[side] / driver.scales[side] for side in ("spread", "rounding")]
+    assert shapes.width == pytest.approx([wide * sides[0], narrow * sides[1]], abs=1e-3)
+
+
+def test_width_follows_the_viseme_class_where_the_regression_says_nothing(said: Said) -> None:
+    said.raw[50:, 5 + 9] = 0.0
+    said.raw[50:, 5 + 11] = 10.0
+    width = motion("model", taken_for_speech(SILENCE), np.array([0.4, 1.6])).width
+    assert abs(width[0]) < 0.1 and width[1] < -0.5
+
+
+def test_width_moves_no_faster_than_mouth_corners() -> None:
+    raw = np.zeros((60, 20), np.float32)
+    raw[30:, 1] = 1.0
+    width = mouth_width(raw, np.zeros(15, np.float32))
+    assert len(width) == 48
+    assert width[0] == pytest.approx(0.0) and width[-1] == pytest.approx(0.5)
+    assert 0 < np.diff(width).max() < 0.08
 
 
 def test_where_the_network_hears_nobody_the_mouth_rests(said: Said) -> None:
@@ -83,7 +102,8 @@ def test_peaks_of_the_posterior_are_held_and_low_ones_are_not() -> None:
     closure = held(posterior, 0.5)
     assert closure[4:7] == pytest.approx(1.0) and closure[[3, 7]] == pytest.approx(0.0)
     assert not closure[10:].any()
-    assert held(np.full(3, 0.5, np.float32), 0.5)[1] == pytest.approx(0.5)
+    assert held(np.full(3, 0.5, np.float32), 0.5)[1] == pytest.approx(1.0)
+    assert held(np.full(3, 0.375, np.float32), 0.5)[1] == pytest.approx(0.5)
 
 
 def test_the_posterior_is_that_of_lip_consonants() -> None:

@@ -33,13 +33,14 @@ Float = NDArray[np.float32]
 
 _OPENING, _WIDTH, _PROTRUSION, _SPEECH, _CLASSES = 0, 1, 2, 4, 5
 _DEFAULT_SCALES = {"opening": 1.0, "spread": 1.0, "rounding": 1.0, "protrusion": 1.0}
-_DEFAULT_CALIBRATION = {"closure_threshold": 0.45}
+_DEFAULT_GAINS = {"opening": 1.0, "spread": 1.0, "rounding": 1.0}
+_DEFAULT_CONTACT = 0.45
 _MOST_OPEN = 1.5
-_OPENING_GAIN = 1.16
-"""Regression draws towards the mean: on held-out voices openings came to 1 / 1.16 of their range."""
 _APPROACH = np.array([0.15, 0.5, 0.85, 1.0, 0.85, 0.5, 0.15], np.float32)
 """How far the mouth is closed in the rows around a closure: lips take about 0.06 s to meet and to part."""
-_MARGIN = 5
+_WIDTH_WEIGHTS = np.exp(-0.5 * (np.arange(-6, 7) / 3.0) ** 2).astype(np.float32)
+"""Gaussian of 0.06 s: mouth corners move slower than the phones."""
+_MARGIN = 6
 """Rows before and after a row that its value depends on, besides what the network sees."""
 _HEARD = (0.02, 0.2)
 """Speech probability of the network at which the mouth begins to move and at which it moves fully."""
@@ -54,8 +55,12 @@ class ModelDriver:
         self._network = _load(self.weights)
         metadata = self._network.metadata
         self.scales: dict[str, float] = _DEFAULT_SCALES | json.loads(metadata.get("scales", "{}"))
-        calibration = _DEFAULT_CALIBRATION | json.loads(metadata.get("calibration", "{}"))
-        self.contact = float(calibration["closure_threshold"])
+        calibration = json.loads(metadata.get("calibration", "{}"))
+        self.gains: dict[str, float] = _DEFAULT_GAINS | calibration.get("gains", {})
+        """Regression draws towards the mean: by these factors outputs for held-out voices fell short of their range."""
+        widths = calibration.get("class_widths", [0.0] * (self._network.outputs - _CLASSES))
+        self.class_widths = np.array(widths, np.float32)
+        self.contact = float(calibration.get("closure_threshold", _DEFAULT_CONTACT))
         """Posterior of p, b, m or f, v from which the lips are taken to touch."""
         self._reader: NetworkReader | None = None
         self._speech: Speech | None = None
@@ -104,29 +109,44 @@ class ModelDriver:
         near = sliding_window_view(closure, len(_APPROACH)) * _APPROACH
         reach = len(_APPROACH) // 2
         kept = slice(_MARGIN, len(raw) - _MARGIN)
+        width = mouth_width(raw, self.class_widths)
         raw, closure, approach = raw[kept], closure[kept], near.max(axis=1)[_MARGIN - reach :][: stop - start]
         lively = _ramp(1.0 / (1.0 + np.exp(-raw[:, _SPEECH])), *_HEARD)
-        scales = self.scales
-        width = raw[:, _WIDTH]
-        width = np.where(width > 0, width / scales["spread"], width / scales["rounding"])
-        opening = raw[:, _OPENING] * (_OPENING_GAIN / scales["opening"]) * (1 - approach)
+        scales, gains = self.scales, self.gains
+        sides = [gains[side] / scales[side] for side in ("spread", "rounding")]
+        width = np.where(width > 0, width * sides[0], width * sides[1])
+        opening = raw[:, _OPENING] * (gains["opening"] / scales["opening"]) * (1 - approach)
         shapes = [opening, width, raw[:, _PROTRUSION] / scales["protrusion"]]
         return np.stack([*(shape * lively for shape in shapes), closure], axis=1).astype(np.float32)
 
 
 def labial_posterior(raw: Float) -> Float:
     """Probability of p, b, m or f, v, float32 [R], of raw outputs [R, 20]."""
-    logits = raw[:, _CLASSES:] - raw[:, _CLASSES:].max(axis=1, keepdims=True)
-    shares = np.exp(logits)
-    return (shares[:, 1] + shares[:, 2]) / shares.sum(axis=1)
+    shares = _class_shares(raw)
+    return shares[:, 1] + shares[:, 2]
+
+
+def mouth_width(raw: Float, class_widths: Float) -> Float:
+    """Width in the targets' units, float32 [R - 12], of raw outputs [R, 20]; 6 rows are lost at each end.
+
+    The mean of two estimates that err differently, the regressed width and the width to be expected of the viseme
+    classes (``class_widths`` [15]), smoothed over time.
+    """
+    estimate = 0.5 * (raw[:, _WIDTH] + _class_shares(raw) @ class_widths)
+    return np.convolve(estimate, _WIDTH_WEIGHTS / _WIDTH_WEIGHTS.sum(), mode="valid").astype(np.float32)
+
+
+def _class_shares(raw: Float) -> Float:
+    shares = np.exp(raw[:, _CLASSES:] - raw[:, _CLASSES:].max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def held(posterior: Float, contact: float) -> Float:
-    """Closure float32 [R] out of the posterior: 0.5 at ``contact``, 0 at half of it, 1 at one and a half.
+    """Closure float32 [R] out of the posterior: 1 from ``contact`` on, 0 up to half of it.
 
     Peaks are held for a row before and after, because a video frame may fall between two rows and must not miss them.
     """
-    closure = _ramp(posterior, 0.5 * contact, 1.5 * contact)
+    closure = _ramp(posterior, 0.5 * contact, contact)
     padded = np.pad(posterior, 1)
     peak = np.where((posterior >= padded[:-2]) & (posterior > padded[2:]), closure, 0)
     padded = np.pad(peak, 1)
