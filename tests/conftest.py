@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,23 @@ def shared_media() -> Path:
 def shared_parity() -> Path:
     """Folder with reference numbers of the published implementation; skipped likewise."""
     return _shared_folder("parity")
+
+
+@pytest.fixture(scope="session")
+def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Network of the parity folder -> safetensors file with its pseudo-random weights; each is made once."""
+    pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+    from tests.pseudo_weights import fill
+
+    folder = tmp_path_factory.mktemp("pseudo_weights")
+
+    def path(network: str) -> Path:
+        file = folder / f"{network}.safetensors"
+        if not file.exists():
+            fill(shared_parity, network, file)
+        return file
+
+    return path
 
 
 @pytest.fixture(scope="session")

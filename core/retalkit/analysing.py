@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.analysis import COEFFICIENTS, FACES, LANDMARKS, SHOTS, StoredAnalysis
+from retalkit.analysis import BOXES, COEFFICIENTS, FACES, LANDMARKS, SHOTS, StoredAnalysis
 from retalkit.arrays import RowWriter
 from retalkit.cache import Folder
 from retalkit.geometry.cuts import CutDetector
@@ -19,7 +19,7 @@ from retalkit.observing import Observer
 from retalkit.stages import DetectorSession, FrameBatch, ReconstructorSession, Source
 from retalkit.threads import read_ahead
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Part of the cache keys: raise it when tracking, cut detection or smoothing change their result."""
 
 _BATCH_BYTES: Final = 24 << 20
@@ -64,23 +64,28 @@ def find_faces(
 ) -> None:
     """Detects in every frame, follows one face, smooths its landmarks inside each shot and stores them.
 
-    Files: landmarks float32 [T, N, 3] in pixels (NaN rows without a face), shots int32 [T], a description.
+    Files: landmarks float32 [T, N, 3] in pixels (NaN rows without a face), boxes float32 [T, 4], shots int32 [T], a
+    description.
     """
-    tracker, cuts, smoother = FaceTracker(choice), CutDetector(), TrackSmoother()
+    tracker, cuts, smoother, box_smoother = FaceTracker(choice), CutDetector(), TrackSmoother(), TrackSmoother(order=0)
     row_shape: tuple[int, ...] | None = None
     waiting = 0  # faceless frames before the first face: the row shape is not known yet
     found = 0
     with (
         folder.write(LANDMARKS) as landmarks_path,
         folder.write(SHOTS) as shots_path,
+        folder.write(BOXES) as boxes_path,
         RowWriter(landmarks_path, np.float32) as landmarks_file,
         RowWriter(shots_path, np.int32) as shots_file,
+        RowWriter(boxes_path, np.float32) as boxes_file,
     ):
 
         def store(tracked: list[TrackedFace]) -> None:
             nonlocal row_shape, waiting, found
             for row in tracked:
                 shots_file.append(np.array([row.shot], np.int32))
+                box = np.full(4, np.nan, np.float32) if row.face is None else np.asarray(row.face.box, np.float32)
+                boxes_file.append(box_smoother.push(box[None], np.array([row.shot], np.int32)))
                 if row.face is not None:
                     row_shape = row.face.landmarks.shape
                     found += 1
@@ -101,6 +106,7 @@ def find_faces(
             observer.advanced("faces", int(batch.indexes[-1]) + 1)
         store(tracker.finish())
         landmarks_file.append(smoother.finish())
+        boxes_file.append(box_smoother.finish())
     with folder.write(FACES) as path:
         path.write_text(json.dumps({"scheme": scheme, "landmarks_shape": row_shape or (0, 3), "faces": found}))
 

@@ -16,6 +16,7 @@ from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo
 
 LANDMARKS = "landmarks.f32"
 SHOTS = "shots.i32"
+BOXES = "boxes.f32"
 FACES = "faces.json"
 COEFFICIENTS = "coefficients.f32"
 
@@ -48,6 +49,7 @@ class StoredAnalysis:
         self._scheme = str(meta["scheme"])
         self._landmarks = RowReader(faces / LANDMARKS, np.float32, tuple(meta["landmarks_shape"]))
         self._shots = RowReader(faces / SHOTS, np.int32, ())
+        self._boxes = RowReader(faces / BOXES, np.float32, (4,))
         self._space = space
         self._coefficients: RowReader | None = None
         if reconstruction is not None:
@@ -74,6 +76,9 @@ class StoredAnalysis:
             return np.zeros((stop - start, 0), np.float32)
         return self._coefficients.read(start, stop)
 
+    def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self._boxes.read(start, stop)
+
     def shots(self, start: int, stop: int) -> NDArray[np.int32]:
         return self._shots.read(start, stop)
 
@@ -82,7 +87,8 @@ class StoredAnalysis:
         frames = FrameBatch(images, times, indexes)
         if not len(indexes):
             empty = self._landmarks.read(0, 0)
-            return FaceBatch(frames, empty, self.coefficients(0, 0))
+            return FaceBatch(frames, empty, self.coefficients(0, 0), self.boxes(0, 0))
         first, last = int(indexes.min()), int(indexes.max()) + 1
         rows = indexes - first
-        return FaceBatch(frames, self.landmarks(first, last)[rows], self.coefficients(first, last)[rows])
+        landmarks, coefficients = self.landmarks(first, last)[rows], self.coefficients(first, last)[rows]
+        return FaceBatch(frames, landmarks, coefficients, self.boxes(first, last)[rows])

@@ -23,3 +23,7 @@ class InputError(RetalkitError):
 
 class OutputError(RetalkitError):
     """The result cannot be written where the user asked for it."""
+
+
+class WeightsError(RetalkitError):
+    """A checkpoint is missing, is another one, or cannot be read."""

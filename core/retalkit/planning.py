@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from retalkit.cache import content_hash
@@ -11,6 +12,7 @@ from retalkit.config import RunConfig, StageChoice, read_options
 from retalkit.errors import PlanError
 from retalkit.plugins import FoundStage, Registry, StageConfig, availability, nearest
 from retalkit.stages import StageKind
+from retalkit.weights.store import WeightStore, how_to_get
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
 """What the runner itself offers to every stage."""
@@ -37,6 +39,10 @@ class PlannedStage:
     """Where the configuration names it, such as ``lip_syncer`` or ``enhancers.0``."""
     wanted: frozenset[str] = frozenset()
     """Ports of this stage that later stages need."""
+    weights: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Checkpoint name -> file in the store."""
+    weight_hashes: dict[str, str] = field(default_factory=dict[str, str])
+    """Checkpoint name -> SHA-256 of that file, as noted when it came into the store."""
 
     @property
     def kind(self) -> StageKind:
@@ -75,6 +81,7 @@ class PlannedStage:
             "version": self.found.spec.version,
             "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
             "files": self.file_hashes(),
+            "weights": self.weight_hashes,
             "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
         }
 
@@ -110,7 +117,11 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     """Raises PlanError where a stage is not installed, cannot run here, or needs what none before it gives; ConfigError
     for a wrong option; PluginError where two packages offer one name."""
     _check_installed(config, registry)
+    store = WeightStore()
     stages = [_planned(*choice, registry) for choice in config.choices]
+    _check_weights(stages, registry, store)
+    _check_device(config, stages)
+    stages = [_with_weights(stage, store) for stage in stages]
     for stage in stages:
         if (reason := availability(stage.found)) is not None:
             raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
@@ -127,6 +138,40 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
             elif need not in INITIAL_PORTS:
                 raise PlanError(_mismatch(need, stage, stages[:position], registry))
     return Plan(config, tuple(replace(stage, wanted=frozenset(w)) for stage, w in zip(stages, wanted, strict=True)))
+
+
+def _check_weights(stages: list[PlannedStage], registry: Registry, store: WeightStore) -> None:
+    """Raises PlanError that says of every missing checkpoint which file it is, how large, and how to get it."""
+    missing = {name: stage.label for stage in stages for name in _checkpoints(stage) if store.path(name) is None}
+    if not missing:
+        return
+    labels = ", ".join(dict.fromkeys(missing.values()))
+    known = {checkpoint.name for checkpoint in registry.checkpoints}
+    told = "; ".join(how_to_get(registry.checkpoint(name)) if name in known else f"'{name}'" for name in missing)
+    raise PlanError(f"{labels} cannot run here without weights that are not in {store.folder}: {told}")
+
+
+def _with_weights(stage: PlannedStage, store: WeightStore) -> PlannedStage:
+    names = _checkpoints(stage)
+    files = {name: store.file(name) for name in names}
+    return replace(stage, weights=files, weight_hashes={name: store.stored(name).sha256 for name in names})
+
+
+def _checkpoints(stage: PlannedStage) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints())))
+
+
+def _check_device(config: RunConfig, stages: list[PlannedStage]) -> None:
+    """Raises PlanError where the run asks for a device that torch does not find."""
+    users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
+    if config.device == "cpu" or not users or any(availability(stage.found) is not None for stage in stages):
+        return
+    import torch
+
+    there = torch.cuda.is_available() if config.device.startswith("cuda") else torch.backends.mps.is_available()
+    number = int(config.device.partition(":")[2] or 0)
+    if not there or (config.device.startswith("cuda") and number >= torch.cuda.device_count()):
+        raise PlanError(f"device: torch finds no {config.device} here, which {users[0]} would run on: set device=cpu")
 
 
 def _planned(kind: StageKind, place: str, choice: StageChoice, registry: Registry) -> PlannedStage:

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict
 
 from retalkit.errors import ConfigError, PluginError
 from retalkit.stages import API_VERSION, SpeechToMouth, StageKind
+from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.store import WeightStore
 
 GROUP = "retalkit"
 """Entry-point group under which a package names its plugin modules."""
@@ -41,6 +43,10 @@ class StageConfig(BaseModel):
         is part of the cache key. Here: the options that name a file; a stage with weights of its own adds them."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: value for name, value in values if isinstance(value, Path)}
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names of the checkpoints that the stage loads with these options, besides those that its spec names."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class StageSpec:
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the stage to run here, such as ``torch``."""
     checkpoints: tuple[str, ...] = ()
-    """Names of the checkpoints it loads."""
+    """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
+    optional_checkpoints: tuple[str, ...] = ()
+    """Names that ``StageConfig.checkpoints`` may add, for ``retalkit weights list``."""
     api: int = API_VERSION
 
     def make(self, config: StageConfig) -> Any:
@@ -101,6 +109,10 @@ class Hooks:
     @hookspec
     def retalkit_drivers(self) -> Iterable[DriverSpec]:  # pyright: ignore[reportReturnType]
         """The speech-to-mouth drivers that the plugin offers. Must be light, too."""
+
+    @hookspec
+    def retalkit_checkpoints(self) -> Iterable[Checkpoint]:  # pyright: ignore[reportReturnType]
+        """The checkpoints that the plugin's stages load. Must be light, too."""
 
 
 # --------------------------------------------------------------------------- discovery
@@ -139,6 +151,16 @@ class Registry:
     problems: list[PluginProblem] = field(default_factory=list[PluginProblem])
     drivers: list[DriverSpec] = field(default_factory=list[DriverSpec])
     """In the order in which they were found; every name once."""
+    checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    """In the order of their names; every name once."""
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of that name. Raises PluginError if no plugin declares it."""
+        names = [checkpoint.name for checkpoint in self.checkpoints]
+        if name not in names:
+            there = f"; there are: {', '.join(names)}" if names else "; no plugin declares any"
+            raise PluginError(f"no checkpoint is named '{name}'{nearest(name, names) or there}")
+        return self.checkpoints[names.index(name)]
 
     def driver(self, name: str) -> DriverSpec:
         """The driver of that name. Raises ConfigError if there is none."""
@@ -220,6 +242,7 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
         if len(registry.problems) > before:
             raise PluginError(f"{path}: {registry.problems[-1].reason}")
     order = list(StageKind)
+    registry.checkpoints.sort(key=lambda checkpoint: checkpoint.name)
     registry.stages.sort(key=lambda found: (order.index(found.spec.kind), found.spec.name, found.package))
     return registry
 
@@ -231,8 +254,10 @@ def availability(found: FoundStage) -> str | None:
     missing = [name for name in found.spec.requires if not _importable(name)]
     if missing:
         return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-    if found.spec.checkpoints:
-        return f"needs the weights {', '.join(found.spec.checkpoints)}, which this version cannot fetch"
+    store = WeightStore()
+    absent = [name for name in found.spec.checkpoints if store.path(name) is None]
+    if absent:
+        return f"needs the weights {', '.join(absent)}: see `retalkit weights list`"
     return None
 
 
@@ -270,6 +295,7 @@ def _register(
         manager.register(plugin, name=owner.label)
         offered = _asked(manager, plugin, "retalkit_stages")
         drivers = _asked(manager, plugin, "retalkit_drivers")
+        checkpoints = _asked(manager, plugin, "retalkit_checkpoints")
     except (Exception, SystemExit) as error:
         report(f"could not say what it offers: {_one_line(error)}")
         return
@@ -295,6 +321,15 @@ def _register(
             report(f"offers the driver '{driver.name}', which another plugin offers; only the first is used")
         else:
             registry.drivers.append(driver)
+    for checkpoint in checkpoints:
+        if not isinstance(checkpoint, Checkpoint):
+            report(f"offers {type(checkpoint).__name__} where a Checkpoint is expected")
+        elif any(checkpoint.name == known_one.name for known_one in registry.checkpoints):
+            report(
+                f"declares the checkpoint '{checkpoint.name}', which another plugin declares; only the first is used"
+            )
+        else:
+            registry.checkpoints.append(checkpoint)
 
 
 def _asked(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[object]:

@@ -129,7 +129,7 @@ class Preparation:
             seed=config.seed,
             device=config.device,
             precision=config.precision,
-            weights={},
+            weights=stage.weights,
             wanted=stage.wanted,
         )
 

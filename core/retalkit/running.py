@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,13 @@ class _Keys:
     coefficients: str = ""
     references: str = ""
     lips: str = ""
+    enhancers: list[str] = field(default_factory=list[str])
+    """One for each enhancer: what it read is everything before it."""
     pixels: str = ""
 
     def all(self) -> set[str]:
-        return {self.speech, self.faces, self.coefficients, self.references, self.lips, self.pixels}
+        single = {self.speech, self.faces, self.coefficients, self.references, self.lips, self.pixels}
+        return single | set(self.enhancers)
 
 
 class _Run:
@@ -167,8 +170,8 @@ class _Run:
             stack.callback(close, lips)
         enhancers: list[Any] = []
         pixels = cache.entry(keys.pixels)
-        for stage in chosen.all(StageKind.ENHANCER):
-            enhancers.append(stage.make().open(analysis, context(stage, pixels)))
+        for stage, key in zip(chosen.all(StageKind.ENHANCER), keys.enhancers, strict=True):
+            enhancers.append(stage.make().open(analysis, context(stage, cache.entry(key))))
             stack.callback(close, enhancers[-1])
 
         time_base = output_time_base(timeline.time_base)
@@ -232,8 +235,11 @@ class _Run:
         keys.references = make_key("references", keys.coefficients, identity(chosen.one(StageKind.EXPRESSION_EDITOR)))
         shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
         keys.lips = make_key("lips", keys.references, keys.speech, shown, identity(chosen.one(StageKind.LIP_SYNCER)))
-        enhancers = [identity(stage) for stage in chosen.all(StageKind.ENHANCER)]
-        keys.pixels = make_key("pixels", keys.lips, enhancers, config.output.model_dump())
+        last = keys.lips
+        for stage in chosen.all(StageKind.ENHANCER):
+            last = make_key("enhancer", last, identity(stage))
+            keys.enhancers.append(last)
+        keys.pixels = make_key("pixels", last, config.output.model_dump())
 
     def finish_record(self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
         record = self.record
@@ -249,7 +255,9 @@ class _Run:
         }
         record.configuration = json.loads(self.config.model_dump_json())
         record.weights = {
-            f"{stage.place}.{name}": digest for stage in chosen.stages for name, digest in stage.file_hashes().items()
+            f"{stage.place}.{name}": digest
+            for stage in chosen.stages
+            for name, digest in (*stage.file_hashes().items(), *stage.weight_hashes.items())
         }
         record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **chosen.package_versions()}
         for library in _WATCHED_LIBRARIES:

@@ -94,6 +94,9 @@ class FaceBatch:
     """float32 [T, N, 3] in pixels, smoothed inside each shot; a row of NaN: no face in that frame."""
     coefficients: NDArray[np.float32]
     """float32 [T, C] in the space that the reconstructor names; NaN rows as above."""
+    boxes: NDArray[np.float32]
+    """float32 [T, 4]: the detector's box of the face (left, top, right, bottom in pixels, may reach outside the frame),
+    mean of five frames of the shot; NaN rows as above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,9 @@ class FaceEdit:
     """In [0, 1]; the stage has already faded ``mask`` accordingly. Reported, not applied again."""
     reason: str = ""
     """Why confidence is low, as a short phrase such as ``large yaw`` or ``occluded``."""
+    exact: NDArray[np.float32] | None = None
+    """float32 [h, w, 3], RGB in [0, 1]: ``image`` before it was rounded, from a stage that computes in such numbers and
+    for one that goes on with them (E-Net with L-Net's face); else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +213,10 @@ class Analysis(Protocol):
         """float32 [T, C] of source frames [start, stop), NaN rows where there is no face."""
         ...
 
+    def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
+        """float32 [T, 4] of source frames [start, stop), see ``FaceBatch.boxes``."""
+        ...
+
     def shots(self, start: int, stop: int) -> NDArray[np.int32]:
         """int32 [T]: number of the track each frame belongs to; a cut or a gap starts a new one; -1: no face."""
         ...
@@ -275,7 +285,7 @@ class StageContext:
     """``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
     precision: str = "float32"
     weights: dict[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> file, for the checkpoints that the stage's spec names."""
+    """Checkpoint name -> safetensors file with the network's own names, for what spec and options name."""
     wanted: frozenset[str] = frozenset()
     """Ports that later stages need of this one, for instance ``reference:image``; others need not be computed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,58 @@ def test_the_weights_of_the_driver_are_part_of_what_the_lip_syncer_is() -> None:
     with_rule = plan(load(registry, overrides=["lip_syncer.driver.use=bands"]), registry).one(StageKind.LIP_SYNCER)
     assert len(with_model.identity()["files"]["weights"]) == 64
     assert with_rule.identity()["files"] == {}
+
+
+class _WeightyConfig(StageConfig):
+    more: bool = False
+
+    def checkpoints(self) -> tuple[str, ...]:
+        return ("extra",) if self.more else ()
+
+
+def test_weights_are_found_before_work_and_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALKIT_HOME", str(tmp_path))
+    spec = StageSpec(
+        kind=StageKind.DENOISER,
+        name="weighty",
+        summary="",
+        build=object,
+        licence="MIT",
+        config=_WeightyConfig,
+        checkpoints=("first",),
+    )
+    registry = discover()
+    registry.stages.append(FoundStage(spec, "somebody", "1", "x"))
+    config = load(registry, overrides=["denoiser.use=weighty"])
+    with pytest.raises(PlanError, match=r"denoiser 'weighty' cannot run here without weights .* 'first'"):
+        plan(config, registry)
+
+    def put(name: str, digest: str) -> None:
+        folder = tmp_path / "weights"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.safetensors").write_bytes(b"")
+        note = {"file": "x", "file_sha256": "0", "sha256": digest, "imported": "now"}
+        (folder / f"{name}.json").write_text(json.dumps(note), encoding="utf-8")
+
+    put("first", "a" * 64)
+    before = plan(config, registry).one(StageKind.DENOISER)
+    assert before.weights == {"first": tmp_path / "weights" / "first.safetensors"}
+    put("first", "b" * 64)
+    assert plan(config, registry).one(StageKind.DENOISER).identity() != before.identity()
+    with pytest.raises(PlanError, match="'extra'"):
+        plan(load(registry, overrides=["denoiser.use=weighty", "denoiser.more=true"]), registry)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has what the test takes for missing")
+    registry = discover()
+    found = stage(StageKind.ENHANCER, "network", requires=("torch",))
+    registry.stages.append(found)
+    config = load(registry, overrides=["enhancers=[network]", "device=cuda"])
+    with pytest.raises(PlanError, match="torch finds no cuda here, which enhancer 'network' would run on"):
+        plan(config, registry)
+    assert plan(load(registry, overrides=["device=cuda"]), registry)

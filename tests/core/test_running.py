@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import retalkit
+from retalkit.analysis import StoredAnalysis
 from retalkit.config import RunConfig
 from retalkit.errors import InputError
 from retalkit.geometry import mesh_space
@@ -185,6 +186,12 @@ def test_cuts_and_faceless_frames_come_through(shared_media: Path, short_speech:
     record = retalkit.dub(clip, short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache", config=config)
     source, result = open_source(clip), open_source(record.output)
     count = source.info.frame_count
+    faces = next((tmp_path / "cache").glob("faces-*"))
+    analysis = StoredAnalysis(source, faces)
+    boxes, shots = analysis.boxes(0, count), analysis.shots(0, count)
+    np.testing.assert_array_equal(np.isfinite(boxes).all(axis=1), shots >= 0)
+    middle = analysis.landmarks(0, count)[shots >= 0][:, :, :2].mean(axis=1)
+    assert ((boxes[shots >= 0, :2] < middle) & (middle < boxes[shots >= 0, 2:])).all()
     assert result.info.frame_count == count == record.frames_edited + sum(record.frames_passed.values())
     np.testing.assert_allclose(result.times(0, count), source.times(0, count), atol=2e-4)
     assert record.frames_passed["no face"] > 100

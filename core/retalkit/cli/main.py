@@ -14,14 +14,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit import __version__
-from retalkit.cli import config_commands, dub_command, evaluate_command, plugins_command
+from retalkit.cli import config_commands, dub_command, evaluate_command, plugins_command, weights_command
 from retalkit.errors import RetalkitError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "plugins", "config", "evaluate")
+_COMMANDS = ("dub", "plugins", "config", "evaluate", "weights")
 
 
 def application() -> typer.Typer:
@@ -37,6 +37,7 @@ def application() -> typer.Typer:
     app.command("plugins")(plugins_command.plugins)
     app.add_typer(config_commands.application(), name="config")
     app.add_typer(evaluate_command.application(), name="evaluate")
+    app.add_typer(weights_command.application(), name="weights")
     return app
 
 

@@ -19,9 +19,9 @@ ORDER: Final = 2
 HALF: Final = WINDOW // 2
 
 
-def _weights() -> NDArray[np.float64]:
-    """[5, 5]: row r gives the fitted parabola's value at position r of a window from its five samples."""
-    powers = np.vander(np.arange(WINDOW) - HALF, ORDER + 1).astype(np.float64)
+def _weights(order: int) -> NDArray[np.float64]:
+    """[5, 5]: row r gives the fitted polynomial's value at position r of a window from its five samples."""
+    powers = np.vander(np.arange(WINDOW) - HALF, order + 1).astype(np.float64)
     return powers @ np.linalg.pinv(powers)
 
 
@@ -29,11 +29,12 @@ class TrackSmoother:
     """Smooths a stream of landmarks; how it is cut into pieces does not change a bit of the result.
 
     A track is a run of frames with the same shot number >= 0. Tracks shorter than five frames and frames without a face
-    come back as they are. At most four frames are held back.
+    come back as they are. At most four frames are held back. ``order`` 0 takes the mean of five frames in place of a
+    parabola: steadier, and behind in fast movements.
     """
 
-    def __init__(self) -> None:
-        self._weights = _weights()
+    def __init__(self, order: int = ORDER) -> None:
+        self._weights = _weights(order)
         self._window: list[Float] = []
         self._shot = -1
         self._held = 0

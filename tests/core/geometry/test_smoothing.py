@@ -33,6 +33,18 @@ def test_it_is_the_filter_of_scipy_inside_each_track(landmarks: Float) -> None:
     assert np.allclose(smooth_tracks(landmarks, SHOTS), by_track(landmarks), atol=1e-3, equal_nan=True)
 
 
+def test_order_zero_is_the_mean_of_five_inside_each_track() -> None:
+    boxes = np.random.default_rng(0).uniform(0, 100, (16, 4)).astype(np.float32)
+    boxes[3] = np.nan
+    shots = np.array([0, 0, 0, -1, *[1] * 6, *[2] * 6], np.int32)
+    smoother = TrackSmoother(order=0)
+    found = np.concatenate([smoother.push(boxes, shots), smoother.finish()])
+    np.testing.assert_array_equal(found[:4], boxes[:4])
+    np.testing.assert_allclose(found[6], boxes[4:9].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found[9], boxes[5:10].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found[10], boxes[10:15].mean(0), rtol=1e-5)
+
+
 def test_short_tracks_and_faceless_frames_stay_as_they_are(landmarks: Float) -> None:
     smoothed = smooth_tracks(landmarks, SHOTS)
     untouched = (SHOTS == 1) | (SHOTS < 0)

@@ -26,6 +26,8 @@ from retalkit_enhancers.config import DetailConfig, NoneConfig
 from retalkit_enhancers.detail import DetailEnhancer
 from retalkit_enhancers.none import NoneEnhancer
 
+from tests.plugins.boxes import box_of
+
 SIZE = 200
 LEFT, TOP = 40, 40
 
@@ -50,7 +52,9 @@ def batch_of(images: list[np.ndarray], indexes: list[int]) -> SyncBatch:
     count = len(images)
     rows = np.array(indexes, np.int64)
     landmarks = np.repeat(face()[None], count, 0)
-    faces = FaceBatch(FrameBatch(np.stack(images), rows / 25, rows), landmarks, np.zeros((count, 13), np.float32))
+    faces = FaceBatch(
+        FrameBatch(np.stack(images), rows / 25, rows), landmarks, np.zeros((count, 13), np.float32), box_of(landmarks)
+    )
     return SyncBatch(np.arange(count), rows / 25, faces, ReferenceBatch(landmarks))
 
 

@@ -23,6 +23,8 @@ from retalkit_reconstructors.shallow import STORED, ShallowReconstructor, Shallo
 from retalkit_reconstructors.templates import ShotSampler
 from scipy.spatial.transform import Rotation
 
+from tests.plugins.boxes import box_of
+
 Float = NDArray[np.float32]
 
 
@@ -57,6 +59,9 @@ class Clip:
         self.longest_read = max(self.longest_read, stop - start)
         return self.points[start:stop]
 
+    def boxes(self, start: int, stop: int) -> Float:
+        return box_of(self.points[start:stop])
+
     def coefficients(self, start: int, stop: int) -> Float:
         return np.zeros((stop - start, 0), np.float32)
 
@@ -65,7 +70,9 @@ class Clip:
 
     def batch(self, indexes: NDArray[np.int64]) -> FaceBatch:
         frames = FrameBatch(np.zeros((len(indexes), 0, 0, 3), np.uint8), indexes / 25.0, indexes)
-        return FaceBatch(frames, self.points[indexes], np.zeros((len(indexes), 0), np.float32))
+        return FaceBatch(
+            frames, self.points[indexes], np.zeros((len(indexes), 0), np.float32), box_of(self.points[indexes])
+        )
 
 
 def made_face(seed: int) -> Float:

@@ -22,6 +22,8 @@ from retalkit_renderers.editors.neutral_warp import NeutralWarpEditor
 from retalkit_renderers.editors.shape import closed_mouth, smiling
 from scipy.spatial.transform import Rotation
 
+from tests.plugins.boxes import box_of
+
 Float = NDArray[np.float32]
 
 
@@ -58,6 +60,9 @@ class Clip:
         self.longest_read = max(self.longest_read, stop - start)
         return self.points[start:stop]
 
+    def boxes(self, start: int, stop: int) -> Float:
+        return box_of(self.points[start:stop])
+
     def coefficients(self, start: int, stop: int) -> Float:
         self.longest_read = max(self.longest_read, stop - start)
         head = to_head_frame(self.points[start:stop], self.pose[start:stop])
@@ -70,7 +75,9 @@ class Clip:
         rows = np.array(indexes, np.int64)
         images = np.repeat(self.image[None], len(rows), 0)
         coefficients = np.concatenate([self.coefficients(row, row + 1) for row in indexes])
-        return FaceBatch(FrameBatch(images, rows / 25.0, rows), self.points[rows], coefficients)
+        return FaceBatch(
+            FrameBatch(images, rows / 25.0, rows), self.points[rows], coefficients, box_of(self.points[rows])
+        )
 
 
 def opened(head: Float, gap: float) -> Float:

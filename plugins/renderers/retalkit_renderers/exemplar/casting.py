@@ -92,7 +92,8 @@ class _Watcher:
         start, stop = reading.index, reading.index + 1
         frames = FrameBatch(reading.image[None], self._analysis.source.times(start, stop), np.array([start], np.int64))
         coefficients = self._analysis.coefficients(start, stop)
-        given = self._editor.edit(FaceBatch(frames, self._analysis.landmarks(start, stop), coefficients))
+        landmarks, boxes = self._analysis.landmarks(start, stop), self._analysis.boxes(start, stop)
+        given = self._editor.edit(FaceBatch(frames, landmarks, coefficients, boxes))
         head = to_head_frame(given.landmarks, mesh_space.unpack_pose(coefficients))
         if np.isfinite(head).all():
             self._shapes.setdefault(shot, []).append(head[0])

@@ -29,6 +29,8 @@ from retalkit_renderers.exemplar.mouth_model import closed_rest, generic_basis
 from retalkit_renderers.exemplar.syncer import ExemplarLipSyncer
 from retalkit_renderers.mesh_warp import TriangleRaster, complete_points, make_topology
 
+from tests.plugins.boxes import box_of
+
 Float = NDArray[np.float32]
 STABLE = list(mesh478.STABLE)
 
@@ -80,6 +82,9 @@ class TalkingClip:
     def landmarks(self, start: int, stop: int) -> Float:
         return self.points[start:stop]
 
+    def boxes(self, start: int, stop: int) -> Float:
+        return box_of(self.points[start:stop])
+
     def coefficients(self, start: int, stop: int) -> Float:
         return self.rows[start:stop]
 
@@ -93,7 +98,7 @@ class TalkingClip:
         """Output frames [start, stop); their source frames are the same ones."""
         positions = np.arange(start, stop)
         frames = FrameBatch(np.stack(self.images[start:stop]), self.times(start, stop), positions)
-        faces = FaceBatch(frames, self.points[start:stop], self.rows[start:stop])
+        faces = FaceBatch(frames, self.points[start:stop], self.rows[start:stop], box_of(self.points[start:stop]))
         return SyncBatch(positions, self.times(start, stop), faces, ReferenceBatch(self.points[start:stop]))
 
 

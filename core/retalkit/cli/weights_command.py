@@ -1,0 +1,146 @@
+"""``retalkit weights``: which checkpoints the stages need, which are there, and how to bring one in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from retalkit.cli.options import PluginFiles
+
+if TYPE_CHECKING:
+    from retalkit.plugins import Registry
+    from retalkit.weights.declarations import Checkpoint
+
+
+def application() -> typer.Typer:
+    """The command group ``weights``."""
+    app = typer.Typer(help="Keep the checkpoints of networks.", rich_markup_mode=None)
+    app.callback(invoke_without_command=True)(_group)
+    app.command("list")(list_weights)
+    app.command("import")(import_weights)
+    app.command("verify")(verify_weights)
+    app.command("where")(where)
+    return app
+
+
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def list_weights(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: PluginFiles = None
+) -> None:
+    """List every checkpoint that a stage may need, its licence, and whether it is there."""
+    from retalkit.plugins import discover
+    from retalkit.weights.store import WeightStore, readable_size
+
+    registry, store = discover(plugin or []), WeightStore()
+    rows: list[dict[str, Any]] = [
+        {
+            "name": checkpoint.name,
+            "file": checkpoint.file,
+            "summary": checkpoint.summary,
+            "urls": list(checkpoint.urls),
+            "size": checkpoint.size,
+            "sha256": checkpoint.sha256,
+            "licence": checkpoint.licence,
+            "commercial_use": checkpoint.commercial_use,
+            "used_by": _users(registry, checkpoint.name),
+            "path": str(path) if (path := store.path(checkpoint.name)) is not None else None,
+        }
+        for checkpoint in registry.checkpoints
+    ]
+    if as_json:
+        typer.echo(json.dumps({"folder": str(store.folder), "weights": rows}, indent=2))
+        return
+    for row in rows:
+        state = "there" if row["path"] else "not there"
+        commercial = {True: "allowed", False: "not allowed", None: "not stated"}[row["commercial_use"]]
+        typer.echo(f"  {typer.style(row['name'], bold=True)}: {row['summary']}; {state}")
+        typer.echo(f"      {row['file']}, {readable_size(row['size'])}, for {', '.join(row['used_by']) or 'no stage'}")
+        typer.echo(f"      licence: {row['licence']}; commercial use: {commercial}")
+        typer.echo(f"      {row['urls'][0] if row['urls'] else 'no address is known'}")
+    typer.echo(f"kept in {store.folder} (RETALKIT_HOME chooses another folder)")
+
+
+def import_weights(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Published files.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Which checkpoint it is, where its name does not tell.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """Check published files and keep them; the files themselves stay where they are."""
+    from retalkit.errors import ConfigError, WeightsError
+    from retalkit.plugins import discover
+    from retalkit.weights.store import WeightStore
+
+    if name is not None and len(files) > 1:
+        raise ConfigError("--as names one checkpoint: give one FILE")
+    registry, store = discover(plugin or []), WeightStore()
+    chosen = [(file, registry.checkpoint(name) if name else _by_file_name(registry, file)) for file in files]
+    for file, checkpoint in chosen:
+        if store.path(checkpoint.name) is not None and not force:
+            raise WeightsError(f"{store.file(checkpoint.name)} is there already: --force replaces it by {file}")
+    for file, checkpoint in chosen:
+        typer.echo(f"{checkpoint.name}: {store.add(checkpoint, file)}")
+
+
+def verify_weights(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all that are there.")] = None,
+    plugin: PluginFiles = None,
+) -> None:
+    """Check that what is kept is what was put in, and fits the networks."""
+    from retalkit.errors import WeightsError
+    from retalkit.plugins import discover
+    from retalkit.weights.store import WeightStore
+
+    registry, store = discover(plugin or []), WeightStore()
+    if names:
+        asked = [registry.checkpoint(name) for name in names]
+    else:
+        asked = [checkpoint for checkpoint in registry.checkpoints if store.path(checkpoint.name) is not None]
+    faults = {checkpoint.name: fault for checkpoint in asked if (fault := store.verify(checkpoint)) is not None}
+    for checkpoint in asked:
+        typer.echo(f"{checkpoint.name}: {'bad' if checkpoint.name in faults else 'good'}")
+    if faults:
+        raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
+    if not asked:
+        typer.echo(f"there are no weights in {store.folder}")
+
+
+def where(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A checkpoint; default: the folder.")] = None,
+    plugin: PluginFiles = None,
+) -> None:
+    """Print where checkpoints lie."""
+    from retalkit.plugins import discover
+    from retalkit.weights.store import WeightStore
+
+    store = WeightStore()
+    typer.echo(store.folder if name is None else store.file(discover(plugin or []).checkpoint(name).name))
+
+
+def _by_file_name(registry: Registry, file: Path) -> Checkpoint:
+    from retalkit.errors import WeightsError
+
+    known = [
+        checkpoint
+        for checkpoint in registry.checkpoints
+        if file.name.lower() == checkpoint.file.lower() or file.stem == checkpoint.name
+    ]
+    if len(known) != 1:
+        raise WeightsError(f"{file}: its name is that of no published checkpoint: say which one it is with --as NAME")
+    return known[0]
+
+
+def _users(registry: Registry, name: str) -> list[str]:
+    users = [found.label for found in registry.stages if name in found.spec.checkpoints]
+    return users or [
+        f"an option of {found.label}" for found in registry.stages if name in found.spec.optional_checkpoints
+    ]

@@ -1,0 +1,58 @@
+"""What every stage with a network does alike: load its weights, compute on the chosen device, draw its own noise.
+
+Needs torch (``pip install 'retalkit[torch]'``); nothing else of the core imports this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from retalkit.errors import WeightsError
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT:
+    """The network with the weights of a safetensors file (float32), in evaluation mode, on the device.
+
+    Raises WeightsError where a name or a shape is missing, left over or another one.
+    """
+    tensors = load_file(path)
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not fit the network: {' '.join(str(error).split())[:300]}") from error
+    return network.eval().requires_grad_(False).to(device)
+
+
+@contextmanager
+def computing(device: str, precision: str) -> Generator[None]:
+    """Inference without gradients; convolutions and products in ``precision`` where it is not float32.
+
+    On a processor float16 and bfloat16 are slower than float32 unless it has instructions for them.
+    """
+    kind = torch.device(device).type
+    with torch.inference_mode(), torch.autocast(kind, _TYPES[precision], enabled=precision != "float32"):
+        yield
+
+
+def noise_generator(seed: int, index: int) -> torch.Generator:
+    """A generator of its own for one frame, on the processor: the same noise for any batch, order or device."""
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Parts of at most ``size`` of ``count`` things, in order."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

@@ -1,0 +1,46 @@
+"""Checkpoints without training: every value follows from its name and shape, by the rule of the parity folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+
+def load_module(path: Path) -> ModuleType:
+    """A Python file that lies outside any package."""
+    spec = importlib.util.spec_from_file_location(f"parity_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def manifest(parity: Path, network: str) -> dict[str, Any]:
+    """What is known of one network."""
+    return json.loads((parity / f"{network}.manifest.json").read_text(encoding="utf-8"))
+
+
+def fill(parity: Path, network: str, file: Path) -> None:
+    """Writes the pseudo-random checkpoint of a network; of ``enet`` without the L-Net inside."""
+    rule = load_module(parity / "fill.py")
+    known = manifest(parity, network)
+    entries: dict[str, Any] = {k: v for k, v in known["state_dict"].items() if not k.startswith("low_res.")}
+    shapes = {name: tuple(shape) for name, (shape, _) in entries.items()}
+    floats = {name: "float" in kind for name, (_, kind) in entries.items()}
+    arrays: dict[str, np.ndarray] = rule.fill_arrays(shapes, known["profile"], floats)
+    for name, shape in shapes.items():
+        if name in arrays:
+            continue
+        if name.endswith("kernel"):
+            # GPEN's low-pass filters, which the published constructor makes: [1, 3, 3, 1] in both directions.
+            taps = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]) / 64.0
+            arrays[name] = (taps * 4.0).astype(np.float32)
+        else:
+            arrays[name] = np.zeros(shape, np.int64)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
