@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
 from retalkit.stages import StageKind
+from retalkit.weights.declarations import Checkpoint
+
+import retalkit_reconstructors.deep3d.interface as deep3d
 
 
 class ShallowConfig(StageConfig):
@@ -33,5 +36,11 @@ def retalkit_stages() -> Iterable[StageSpec]:
             needs=frozenset({"landmarks:mesh478"}),
             gives=frozenset({"coefficients:mesh"}),
             requires=("scipy",),
-        )
+        ),
+        *deep3d.STAGES,
     ]
+
+@hookimpl
+def retalkit_checkpoints() -> Iterable[Checkpoint]:
+    """What the published networks load."""
+    return deep3d.CHECKPOINTS

@@ -1,0 +1,1 @@
+"""The reconstructor ``deep3d``: coefficients of the Basel face model by a residual network."""

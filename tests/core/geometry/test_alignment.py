@@ -1,0 +1,115 @@
+"""Alignment of faces and the picture it cuts, against the published implementation and Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from retalkit.geometry.alignment import align_face, five_points, weak_perspective
+from retalkit.geometry.bicubic import resized_part
+
+from tests.pseudo_weights import load_module
+
+Published = dict[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="module")
+def published(shared_parity: Path) -> Published:
+    with np.load(shared_parity / "pure_geometry.npz") as stored:
+        return dict(stored)
+
+
+@pytest.fixture(scope="module")
+def picture(shared_parity: Path) -> NDArray[np.uint8]:
+    """The picture [256, 256, 3] that the published numbers were made with."""
+    inputs = load_module(shared_parity / "inputs.py")
+    values = inputs.img(np.random.default_rng(0), 1, 3, 256, 256)[0]
+    return np.round(values * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def upwards(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return points * (1, -1) + (0, 255)
+
+
+@pytest.mark.parametrize("case", ["a", "b", "c"])
+def test_it_is_the_published_alignment(published: Published, picture: NDArray[np.uint8], case: str) -> None:
+    landmarks = published[f"lm68_img_{case}"]
+    aligned = align_face(picture, landmarks, published["lm3d_synthetic"])
+    assert aligned is not None
+    assert np.array_equal(aligned.image, published[f"al_img_{case}"])
+    assert np.abs(aligned.parameters - published[f"tp_{case}"]).max() <= 1e-5
+    assert np.abs(aligned.landmarks - published[f"al_lm_{case}"]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("case", ["a", "b", "c"])
+def test_its_parts_are_the_published_ones(published: Published, case: str) -> None:
+    five = five_points(upwards(published[f"lm68_img_{case}"]))
+    assert np.abs(five - published[f"lm5_{case}"]).max() <= 1e-9
+    place, scale = weak_perspective(five, published["lm3d_synthetic"])
+    assert np.abs(place - published[f"pos_t_{case}"][:, 0]).max() <= 1e-5
+    assert abs(scale - published[f"pos_s_{case}"]) <= 1e-5
+
+
+def test_five_points_without_a_face_are_taken_as_published(published: Published, picture: NDArray[np.uint8]) -> None:
+    """The published pipeline puts the standard face into a frame without one; here such a frame stays without."""
+    standard = published["lm3d_synthetic"]
+    aligned = align_face(picture, upwards((standard[:, :2] + 1) / 2 * 256), standard)
+    assert aligned is not None
+    assert np.abs(aligned.parameters - published["tp_noface"]).max() <= 1e-5
+    assert np.abs(aligned.landmarks - published["al_lm_noface"]).max() <= 1e-5
+
+
+def test_a_face_lies_where_the_standard_face_does(shared_parity: Path) -> None:
+    from scipy.io import loadmat
+
+    standard = loadmat(shared_parity / "similarity_Lm3D_all.mat")["lm"]
+    turn = np.array([[0.9, 0.1, 0.2], [-0.1, 0.95, 0.1]])
+    points = upwards(standard @ turn.T * 60 + (140, 120))
+    frame = np.zeros((256, 256, 3), np.uint8)
+    aligned = align_face(frame, points.astype(np.float32), standard)
+    same = align_face(frame, five_points(points), five_points(standard))
+    assert aligned is not None and same is not None
+    lengths = np.linalg.norm(turn, axis=1).mean()
+    assert np.allclose(aligned.landmarks, standard @ turn.T * 102 / lengths + 112, atol=1.5)
+    assert np.allclose(aligned.parameters, [256, 256, 102 / 60 / lengths, 140, 120], rtol=1e-5)
+    assert np.allclose(aligned.parameters, same.parameters, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["lost", "one spot", "larger than the world"])
+def test_points_that_make_no_face_give_none(published: Published, picture: NDArray[np.uint8], fault: str) -> None:
+    points = published["lm68_img_a"].copy()
+    if fault == "lost":
+        points[3] = np.nan
+    elif fault == "one spot":
+        points[:] = (100.1, 99.7)
+    else:
+        points = points * 1000
+    assert align_face(picture, points, published["lm3d_synthetic"]) is None
+
+
+# ------------------------------------------------------------------------------ resizing
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_part_is_what_pillow_gives(seed: int) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(seed)
+    side, resized, extent = (int(rng.integers(1, high)) for high in (90, 260, 120))
+    x, y = (int(value) for value in rng.integers(-50, 150, 2))
+    # Extremes overshoot, and so try the limits of the levels.
+    image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+    image = np.where(image > 127, 255, 0).astype(np.uint8) if seed % 2 else image
+    whole = pillow.fromarray(image).resize((resized, resized), pillow.BICUBIC)
+    wanted = np.asarray(whole.crop((x, y, x + extent, y + extent)))
+    assert np.array_equal(resized_part(image, (resized, resized), (x, y), extent), wanted)
+
+
+def test_the_same_size_changes_nothing_and_outside_is_black() -> None:
+    image = np.random.default_rng(0).integers(1, 256, (20, 30, 3)).astype(np.uint8)
+    part = resized_part(image, (30, 20), (-5, -3), 40)
+    assert np.array_equal(part[3:23, 5:35], image)
+    assert part.sum() == image.sum()
+    assert not resized_part(image, (30, 20), (31, 0), 8).any()
