@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
 from retalkit.stages import StageKind
+from retalkit.weights.declarations import Checkpoint
+
+import retalkit_detectors.face_alignment.interface as face_alignment
 
 
 class MediaPipeConfig(StageConfig):
@@ -34,5 +37,11 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=MediaPipeConfig,
             gives=frozenset({"landmarks:mesh478"}),
             requires=("mediapipe", "cv2"),
-        )
+        ),
+        *face_alignment.STAGES,
     ]
+
+@hookimpl
+def retalkit_checkpoints() -> Iterable[Checkpoint]:
+    """What the published networks load."""
+    return face_alignment.CHECKPOINTS
