@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from retalkit.plugins import DriverSpec, StageSpec, hookimpl
 from retalkit.stages import StageKind
+from retalkit.weights.declarations import Checkpoint
 
+import retalkit_renderers.dnet.interface as dnet
+import retalkit_renderers.lnet.interface as lnet
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.speech_to_mouth.interface import DRIVERS
@@ -15,7 +18,7 @@ _REFERENCES = frozenset({"reference:landmarks", "reference:image"})
 
 @hookimpl
 def retalkit_stages() -> list[StageSpec]:
-    """Two expression editors and the lip syncer ``exemplar``."""
+    """The expression editors and lip syncers."""
     return [
         StageSpec(
             kind=StageKind.EXPRESSION_EDITOR,
@@ -49,6 +52,8 @@ def retalkit_stages() -> list[StageSpec]:
             needs=_MESH | {"reference:landmarks", "speech:activity"},
             gives=frozenset({"face:edit"}),
         ),
+        *dnet.STAGES,
+        *lnet.STAGES,
     ]
 
 
@@ -56,3 +61,9 @@ def retalkit_stages() -> list[StageSpec]:
 def retalkit_drivers() -> list[DriverSpec]:
     """The drivers ``model`` and ``bands``."""
     return list(DRIVERS)
+
+
+@hookimpl
+def retalkit_checkpoints() -> list[Checkpoint]:
+    """What the published networks load."""
+    return [*dnet.CHECKPOINTS, *lnet.CHECKPOINTS]

@@ -1,0 +1,217 @@
+"""D-Net: a portrait with another expression, driven by 3DMM coefficients of neighbouring frames.
+
+The network of PIRenderer (Ren et al., ICCV 2021) as VideoReTalking (Cheng et al., SIGGRAPH Asia 2022) trained it.
+Parameter names and shapes are those of the published ``DNet.pt``; numbers agree with the published implementation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from retalkit_renderers.dnet.blocks import (
+    AdaptiveDoubling,
+    AdaptiveHalving,
+    AdaptiveResiduals,
+    Doubling,
+    Halving,
+    NormalisedConvolution,
+    ToPicture,
+    same_size,
+)
+from retalkit_renderers.dnet.convolutions import NarrowConvolution
+from retalkit_renderers.dnet.norms import LEAK, WholeNorm
+
+COEFFICIENTS = 73
+DESCRIPTOR = 256
+
+
+class DNetOutput(NamedTuple):
+    """What D-Net computes of one batch."""
+
+    image: Tensor
+    """[B, 3, 256, 256], RGB in (-1, 1): the edited portrait."""
+    warped: Tensor
+    """[B, 3, 256, 256]: the source moved along the flow."""
+    flow: Tensor
+    """[B, 2, 64, 64], x and y in pixels of a 64 x 64 picture: where each pixel is taken from, relative to its place."""
+
+
+def parameter_shapes() -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every parameter of the published network."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in DNet().state_dict().items()}
+
+
+class DNet(nn.Module):
+    """Mapping, warping and editing network. ``warpping_net`` is spelled as in the checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mapping_net = MappingNet()
+        self.warpping_net = WarpingNet()
+        self.editing_net = EditingNet()
+        # Pixels with their channels side by side, in weights and features: nothing is rearranged between convolutions.
+        # torch's own annotations lack this form of the call.
+        self.to(memory_format=torch.channels_last)  # pyright: ignore
+
+    def forward(self, image: Tensor, coefficients: Tensor) -> DNetOutput:
+        """``image`` [B, 3, 256, 256], RGB in [-1, 1]; ``coefficients`` [B, 73, 26] as ``driving_window`` makes them."""
+        image = image.contiguous(memory_format=torch.channels_last)
+        descriptor = self.mapping_net(coefficients).flatten(1)
+        flow = self.warpping_net(image, descriptor)
+        warped = warp(image, flow)
+        return DNetOutput(self.editing_net(image, warped, descriptor), warped, flow)
+
+
+class MappingNet(nn.Module):
+    """Coefficients of 26 frames [B, 73, 26] to one descriptor [B, 256, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv1d(COEFFICIENTS, DESCRIPTOR, 7))
+        self.encoder0 = self._layer()
+        self.encoder1 = self._layer()
+        self.encoder2 = self._layer()
+
+    @staticmethod
+    def _layer() -> nn.Sequential:
+        return nn.Sequential(nn.LeakyReLU(LEAK), nn.Conv1d(DESCRIPTOR, DESCRIPTOR, 3, dilation=3))
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        x = self.first(coefficients)
+        for layer in (self.encoder0, self.encoder1, self.encoder2):
+            x = layer(x) + x[:, :, 3:-3]
+        return x.mean(2, keepdim=True)
+
+
+class WarpingNet(nn.Module):
+    """Where each pixel of the edited portrait comes from: flow [B, 2, 64, 64]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hourglass = Hourglass()
+        self.flow_out = nn.Sequential(WholeNorm(256), nn.LeakyReLU(LEAK, inplace=True), NarrowConvolution(256, 2, 7))
+
+    def forward(self, image: Tensor, descriptor: Tensor) -> Tensor:
+        return self.flow_out(self.hourglass(image, descriptor))
+
+
+class Hourglass(nn.Module):
+    """Five halvings and three doublings with connections across: [B, 256, 64, 64]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = HourglassEncoder()
+        self.decoder = HourglassDecoder()
+
+    def forward(self, image: Tensor, descriptor: Tensor) -> Tensor:
+        return self.decoder(self.encoder(image, descriptor), descriptor)
+
+
+class HourglassEncoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_layer = same_size(7, 3, 32)
+        self.encoder0 = AdaptiveHalving(32, 64, DESCRIPTOR)
+        self.encoder1 = AdaptiveHalving(64, 128, DESCRIPTOR)
+        self.encoder2 = AdaptiveHalving(128, 256, DESCRIPTOR)
+        self.encoder3 = AdaptiveHalving(256, 256, DESCRIPTOR)
+        self.encoder4 = AdaptiveHalving(256, 256, DESCRIPTOR)
+
+    def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
+        """Features after each of the last four halvings, sides 64, 32, 16, 8."""
+        x = self.encoder0(self.input_layer(image), descriptor)
+        features: list[Tensor] = []
+        for halving in (self.encoder1, self.encoder2, self.encoder3, self.encoder4):
+            x = halving(x, descriptor)
+            features.append(x)
+        return features
+
+
+class HourglassDecoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder4 = AdaptiveDoubling(256, 256, DESCRIPTOR)
+        self.decoder3 = AdaptiveDoubling(512, 256, DESCRIPTOR)
+        self.decoder2 = AdaptiveDoubling(512, 128, DESCRIPTOR)
+
+    def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
+        *across, x = features
+        for doubling, feature in zip((self.decoder4, self.decoder3, self.decoder2), reversed(across), strict=True):
+            x = torch.cat([doubling(x, descriptor), feature], dim=1)
+        return x
+
+
+class EditingNet(nn.Module):
+    """Repairs the warped portrait: [B, 3, 256, 256] in (-1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = EditingEncoder()
+        self.decoder = EditingDecoder()
+
+    def forward(self, image: Tensor, warped: Tensor, descriptor: Tensor) -> Tensor:
+        both = torch.cat([image, warped], dim=1).contiguous(memory_format=torch.channels_last)
+        return self.decoder(self.encoder(both), descriptor)
+
+
+class EditingEncoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = NormalisedConvolution(6, 64, 7)
+        self.down0 = Halving(64, 128)
+        self.down1 = Halving(128, 256)
+        self.down2 = Halving(256, 256)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features with sides 256, 128, 64, 32."""
+        features = [self.first(x)]
+        for halving in (self.down0, self.down1, self.down2):
+            features.append(halving(features[-1]))
+        return features
+
+
+class EditingDecoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up2, self.res2, self.jump2 = self._level(256, 256)
+        self.up1, self.res1, self.jump1 = self._level(256, 128)
+        self.up0, self.res0, self.jump0 = self._level(128, 64)
+        self.final = ToPicture(64)
+
+    @staticmethod
+    def _level(inputs: int, outputs: int) -> tuple[Doubling, AdaptiveResiduals, NormalisedConvolution]:
+        residuals = AdaptiveResiduals(inputs, DESCRIPTOR)
+        return Doubling(inputs, outputs), residuals, NormalisedConvolution(outputs, outputs)
+
+    def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
+        *across, x = features
+        levels = (
+            (self.up2, self.res2, self.jump2),
+            (self.up1, self.res1, self.jump1),
+            (self.up0, self.res0, self.jump0),
+        )
+        for (doubling, residuals, jump), feature in zip(levels, reversed(across), strict=True):
+            x = doubling(residuals(x, descriptor)).add_(jump(feature))
+        return self.final(x)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """``image`` [B, 3, H, W] sampled at the places that ``flow`` [B, 2, h, w] (pixels of its own size) names.
+
+    As published, the grid counts -1 and 1 as the centres of the border pixels and the sampling counts them as the
+    borders themselves. Even a flow of zero therefore makes the picture smaller, by two of its 256 pixels at each
+    border; the weights were trained with it.
+    """
+    height, width = flow.shape[2:]
+    last = torch.tensor([width - 1, height - 1], dtype=flow.dtype, device=flow.device)
+    right = torch.arange(width, dtype=flow.dtype, device=flow.device)
+    down = torch.arange(height, dtype=flow.dtype, device=flow.device)
+    still = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
+    places = (2 * (still / last) - 1) + 2 * (flow.permute(0, 2, 3, 1) / last)
+    places = functional.interpolate(places.permute(0, 3, 1, 2), image.shape[2:], mode="bilinear", align_corners=False)
+    return functional.grid_sample(image, places.permute(0, 2, 3, 1), align_corners=False)

@@ -1,0 +1,109 @@
+"""The expression of a face in a picture: what the reconstructor of the run reads off it.
+
+The stages are looked up by name, as a run file does; no other package is imported.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.errors import InputError
+from retalkit.geometry.schemes import scheme_of
+from retalkit.media.photos import PhotoSource
+from retalkit.plugins import FoundStage, Registry, discover
+from retalkit.stages import Face, FaceBatch, FrameBatch, StageCache, StageContext, StageKind
+
+from retalkit_renderers.dnet.coefficients import EXPRESSION
+
+Float = NDArray[np.float32]
+
+DETECTOR: Final = "mediapipe"
+RECONSTRUCTOR: Final = "deep3d"
+
+
+def expression_of_picture(path: Path, context: StageContext, registry: Registry | None = None) -> Float:
+    """float32 [64]: the expression of the largest face, cropped and fitted as the frames of a video are.
+
+    ``context`` must hold the weights of the reconstructor. Raises InputError where the picture cannot be read or shows
+    no face, ConfigError where the stages are not installed.
+    """
+    registry = discover() if registry is None else registry
+    detector = registry.find(StageKind.DETECTOR, DETECTOR)
+    reconstructor = registry.find(StageKind.RECONSTRUCTOR, RECONSTRUCTOR)
+    source = PhotoSource(path)
+    inner = replace(context, cache=_Part(context.cache, "template-"), wanted=reconstructor.spec.gives)
+    face = _largest_face(detector, source, inner)
+    if face is None:
+        raise InputError(f"{path}: shows no face whose expression could be taken: name a picture with a larger face")
+    photo = _OneFace(source, face, _scheme(detector))
+    session = reconstructor.spec.make(reconstructor.spec.config()).open(photo, inner)
+    try:
+        row: Float = session.reconstruct(photo.batch())[0]
+    finally:
+        session.close()
+    if not np.isfinite(row).all():
+        raise InputError(f"{path}: its face is too small to read an expression off: name a picture with a larger face")
+    return row[EXPRESSION]
+
+
+def _largest_face(detector: FoundStage, source: PhotoSource, context: StageContext) -> Face | None:
+    session = detector.spec.make(detector.spec.config()).open(source.info, context)
+    try:
+        faces: list[Face] = session.detect(_frame(source))[0]
+    finally:
+        session.close()
+    return max(faces, key=lambda face: float(np.prod(face.box[2:] - face.box[:2])), default=None)
+
+
+def _frame(source: PhotoSource) -> FrameBatch:
+    (_, image), *_ = source.read([0])
+    return FrameBatch(image[None], source.times(0, 1), np.zeros(1, np.int64))
+
+
+def _scheme(detector: FoundStage) -> str:
+    return next(scheme for port in detector.spec.gives if (scheme := scheme_of(port)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The names with one beginning in a cache."""
+
+    cache: StageCache
+    prefix: str
+
+    def path(self, name: str) -> Path | None:
+        return self.cache.path(self.prefix + name)
+
+    def write(self, name: str) -> AbstractContextManager[Path]:
+        return self.cache.write(self.prefix + name)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneFace:
+    """What is known of a picture with one face; implements ``Analysis``."""
+
+    source: PhotoSource
+    face: Face
+    landmark_scheme: str
+    coefficient_space: str = ""
+
+    def landmarks(self, start: int, stop: int) -> Float:
+        return np.asarray(self.face.landmarks, np.float32)[None][start:stop]
+
+    def coefficients(self, start: int, stop: int) -> Float:
+        return np.zeros((1, 0), np.float32)[start:stop]
+
+    def boxes(self, start: int, stop: int) -> Float:
+        return np.asarray(self.face.box, np.float32)[None][start:stop]
+
+    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+        return np.zeros(1, np.int32)[start:stop]
+
+    def batch(self) -> FaceBatch:
+        """The picture as the reconstructor is given it."""
+        return FaceBatch(_frame(self.source), self.landmarks(0, 1), self.coefficients(0, 1), self.boxes(0, 1))

@@ -1,0 +1,50 @@
+"""Which frames of a shot D-Net looks at. The published script takes the whole video for one shot."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.stages import Analysis
+
+from retalkit_renderers.dnet.coefficients import AFTER, BEFORE, window
+
+Float = NDArray[np.float32]
+
+_CHUNK = 1024
+"""Frames that are looked at in one go on the way to the beginning of a shot."""
+
+
+def window_rows(analysis: Analysis, index: int) -> Float | None:
+    """Coefficients float32 [26, 262] of the frames around ``index``, repeated at the ends of its shot.
+
+    A frame of the shot that was not fitted stands back behind the nearest one that was, of two equally near the
+    earlier. None where the frame itself has no face or no fit.
+    """
+    count = analysis.source.info.frame_count
+    start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
+    here = index - start
+    shots, rows = analysis.shots(start, stop), analysis.coefficients(start, stop)
+    fitted = np.isfinite(rows).all(axis=1)
+    if shots[here] < 0 or not fitted[here]:
+        return None
+    # A shot ends at the first other frame on either side, should its number ever come back.
+    others = np.flatnonzero(shots != shots[here])
+    first = int(others[others < here].max(initial=-1)) + 1
+    last = int(others[others > here].min(initial=len(shots))) - 1
+    usable = np.flatnonzero(fitted[first : last + 1]) + first
+    places = window(here, first, last)
+    nearest = usable[np.abs(usable[None] - places[:, None]).argmin(axis=1)]
+    return rows[nearest]
+
+
+def first_of_shot(analysis: Analysis, index: int) -> int:
+    """The first frame of the shot that ``index`` belongs to."""
+    shot = analysis.shots(index, index + 1)[0]
+    first = index
+    while first > 0:
+        start = max(0, first - _CHUNK)
+        others = np.flatnonzero(analysis.shots(start, first) != shot)
+        if len(others):
+            return start + int(others[-1]) + 1
+        first = start
+    return first

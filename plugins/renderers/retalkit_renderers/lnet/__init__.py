@@ -1,0 +1,1 @@
+"""The lip syncer ``lnet``: the lower half of a face, drawn from speech and a reference face by a network."""

@@ -1,0 +1,95 @@
+"""Cross attention: each place of the masked face gathers features of the reference face, with the published names.
+
+Vaswani et al., "Attention is all you need", NeurIPS 2017. Both queries and keys come from the masked face and only the
+values from the reference.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """[B, N, dimension] twice -> [B, N, dimension]."""
+
+    def __init__(self, dimension: int, heads: int, head_dimension: int) -> None:
+        super().__init__()
+        inner = heads * head_dimension
+        self.heads = heads
+        self.to_q = nn.Linear(dimension, inner, bias=False)
+        self.to_k = nn.Linear(dimension, inner, bias=False)
+        self.to_v = nn.Linear(dimension, inner, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(inner, dimension))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        query, key, value = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.to_q(x), self.to_k(x), self.to_v(y))
+        )
+        gathered = functional.scaled_dot_product_attention(query, key, value)
+        return self.to_out(gathered.transpose(1, 2).flatten(2))
+
+
+class NormedAttention(nn.Module):
+    """Attention over layer-normed features."""
+
+    def __init__(self, dimension: int, heads: int, head_dimension: int) -> None:
+        super().__init__()
+        self.normx = nn.LayerNorm(dimension)
+        self.normy = nn.LayerNorm(dimension)
+        self.fn = Attention(dimension, heads, head_dimension)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.fn(self.normx(x), self.normy(y))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers; the places 2 and 4 of the published sequence are dropouts, which do nothing here."""
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(dimension, hidden), nn.GELU(approximate="tanh"), nn.Identity(), nn.Linear(hidden, dimension)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class NormedFeedForward(nn.Module):
+    """Feed-forward layers over layer-normed features."""
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dimension)
+        self.fn = FeedForward(dimension, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(self.norm(x))
+
+
+class CrossAttention(nn.Module):
+    """Masked face and reference face, both [B, C, H, W] -> the masked face's features [B, C, H, W]."""
+
+    def __init__(self, dimension: int, depth: int, heads: int, head_dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList([NormedAttention(dimension, heads, head_dimension), NormedFeedForward(dimension, hidden)])
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        places, others = (part.flatten(2).transpose(1, 2) for part in (x, y))  # [B, H * W, C]
+        for layer in self.layers:
+            attention, forward = layer.children()
+            places = places + attention(places, others)
+            places = places + forward(places)
+        return places.transpose(1, 2).unflatten(2, (height, width))
+
+
+class NoAttention(nn.Module):
+    """Stands where pictures are too large for attention; the masked face passes."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x

@@ -1,0 +1,144 @@
+"""Residual blocks that see the whole face at once, conditioned on the speech.
+
+Chi, Jiang and Mu, "Fast Fourier convolution", NeurIPS 2020: three quarters of the channels are global and pass through
+a spectrum. Their norms take scale and offset from the speech: Huang and Belongie, "Arbitrary style transfer in
+real-time with adaptive instance normalization", ICCV 2017. The published constructor shifts its arguments by one place,
+so that these blocks have a leaky rectifier of slope 0.01 and no spectral norm, unlike the rest of the network.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLOPE: Final = 0.01
+LOCAL_SHARE: Final = 4
+"""One channel of four is local."""
+
+_HIDDEN: Final = 128
+_EPSILON: Final = 1e-5
+
+
+class AdaptiveNorm(nn.Module):
+    """Zero mean and unit variance of each channel, then scale and offset that the speech asks for; ``x`` is used up."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.mlp_shared = nn.Sequential(nn.Linear(features, _HIDDEN), nn.ReLU())
+        self.mlp_gamma = nn.Linear(_HIDDEN, channels)
+        self.mlp_beta = nn.Linear(_HIDDEN, channels)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        hidden = self.mlp_shared(z)
+        scale, offset = self.mlp_gamma(hidden) + 1, self.mlp_beta(hidden)
+        factor = centre_channels_(x) * scale[..., None, None]
+        return torch.addcmul(offset[..., None, None], x, factor)
+
+
+class Spectrum(nn.Module):
+    """Mixes the channels of each frequency: [B, inside, H, W] -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_layer = nn.Conv2d(2 * channels, 2 * channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(2 * channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        spectrum = torch.fft.rfft2(x, norm="ortho")
+        # Real and imaginary part of a channel are neighbours: [B, 2 C, H, W / 2 + 1].
+        parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).reshape(batch, 2 * channels, height, -1)
+        parts = functional.relu_(self.bn(self.conv_layer(parts)))
+        parts = parts.reshape(batch, channels, 2, height, -1).permute(0, 1, 3, 4, 2).contiguous()
+        return torch.fft.irfft2(torch.view_as_complex(parts), s=(height, width), norm="ortho")
+
+
+class SpectralTransform(nn.Module):
+    """From global channels to global channels: [B, channels, H, W] -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True)
+        )
+        self.fu = Spectrum(half)
+        self.conv2 = nn.Conv2d(half, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.conv1(x)
+        return self.conv2(inner + self.fu(inner))
+
+
+class FourierConvolution(nn.Module):
+    """Local channels come first: [B, C, H, W] -> (local [B, C / 4, H, W], global [B, 3 C / 4, H, W])."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.local = channels // LOCAL_SHARE
+        rest = channels - self.local
+        self.convl2l = _mirrored(self.local, self.local)
+        self.convl2g = _mirrored(self.local, rest)
+        self.convg2l = _mirrored(rest, self.local)
+        self.convg2g = SpectralTransform(rest)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        near, far = x[:, : self.local], x[:, self.local :]
+        return self.convl2l(near) + self.convg2l(far), self.convl2g(near) + self.convg2g(far)
+
+
+class FourierLayer(nn.Module):
+    """Fourier convolution, adaptive norms, leaky rectifier: [B, C, H, W] and speech [B, F] -> [B, C, H, W]."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.ffc = FourierConvolution(channels)
+        self.bn_l = AdaptiveNorm(self.ffc.local, features)
+        self.bn_g = AdaptiveNorm(channels - self.ffc.local, features)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        near, far = self.ffc(x)
+        return functional.leaky_relu_(torch.cat([self.bn_l(near, z), self.bn_g(far, z)], dim=1), SLOPE)
+
+
+class FourierBlock(nn.Module):
+    """Two layers, added to what came in."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.conv1: nn.Module = FourierLayer(channels, features)
+        self.conv2: nn.Module = FourierLayer(channels, features)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return x + self.conv2(self.conv1(x, z), z)
+
+
+class FourierBlocks(nn.Module):
+    """``count`` blocks in a row, named ``res0``, ``res1`` and so on."""
+
+    def __init__(self, count: int, channels: int, features: int) -> None:
+        super().__init__()
+        for number in range(count):
+            self.add_module(f"res{number}", FourierBlock(channels, features))
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        for block in self.children():
+            x = block(x, z)
+        return x
+
+
+def centre_channels_(x: Tensor) -> Tensor:
+    """Takes the mean of each channel of each picture [B, C, H, W] away, in place, and gives one by its deviation,
+    [B, C, 1, 1].
+
+    torch's own instance norm loses two digits where channels lie last in memory.
+    """
+    x -= x.mean((2, 3), keepdim=True)
+    return torch.rsqrt(x.square().mean((2, 3), keepdim=True) + _EPSILON)
+
+
+def _mirrored(inside: int, outside: int) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, 3, padding=1, bias=False, padding_mode="reflect")

@@ -1,0 +1,121 @@
+"""L-Net of VideoReTalking (Cheng et al., SIGGRAPH Asia 2022), with the names of the published checkpoint.
+
+A face whose lower half is masked, a reference face and a fifth of a second of speech make a face that speaks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from retalkit_renderers.lnet.attention import CrossAttention, NoAttention
+from retalkit_renderers.lnet.convolutions import (
+    AudioConvolution,
+    DoubledConvolution,
+    FinalConvolution,
+    NormedConvolution,
+)
+from retalkit_renderers.lnet.fourier import FourierBlocks
+
+SIDE: Final = 96
+"""Pixels of a face that the network takes and makes."""
+
+_CHANNELS: Final = (64, 128, 256, 512)
+"""At 96, 48, 24 and 12 pixels."""
+_LEVELS: Final = 3
+_SPEECH: Final = 512
+_BLOCKS: Final = 9
+
+
+class VisualEncoder(nn.Module):
+    """Masked and reference face, both [B, 3, 96, 96] -> features of the masked face at 96, 48, 24 and 12 pixels; the
+    last with those of the reference behind, [B, 1024, 12, 12]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_inp = NormedConvolution(3, _CHANNELS[0], 7)
+        self.first_ref = NormedConvolution(3, _CHANNELS[0], 7)
+        for level in range(_LEVELS):
+            inside, outside = _CHANNELS[level], _CHANNELS[level + 1]
+            last = level == _LEVELS - 1
+            attention = CrossAttention(outside, 2, 4, _CHANNELS[0], 4 * _CHANNELS[0]) if last else NoAttention()
+            self.add_module(f"ca{level}", attention)
+            self.add_module(f"ref_down{level}", NormedConvolution(inside, outside, halved=True))
+            self.add_module(f"inp_down{level}", NormedConvolution(inside, outside, halved=True))
+
+    def forward(self, masked: Tensor, reference: Tensor) -> list[Tensor]:
+        masked, reference = self.first_inp(masked), self.first_ref(reference)
+        features = [masked]
+        for level in range(_LEVELS):
+            masked = self.get_submodule(f"inp_down{level}")(masked)
+            reference = self.get_submodule(f"ref_down{level}")(reference)
+            masked = self.get_submodule(f"ca{level}")(masked, reference)
+            features.append(masked)
+        features[-1] = torch.cat([masked, reference], dim=1)
+        return features
+
+
+class Decoder(nn.Module):
+    """Features of ``VisualEncoder`` and speech [B, 512] -> a face [B, 3, 96, 96] in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for level in reversed(range(_LEVELS)):
+            # The coarsest features are those of both faces.
+            inside = _CHANNELS[level + 1] if level < _LEVELS - 1 else 2 * _CHANNELS[-1]
+            self.add_module(f"up{level}", DoubledConvolution(inside, _CHANNELS[level]))
+            self.add_module(f"res{level}", FourierBlocks(_BLOCKS, inside, _SPEECH))
+            self.add_module(f"jump{level}", NormedConvolution(_CHANNELS[level], _CHANNELS[level]))
+        self.final: nn.Module = FinalConvolution(_CHANNELS[0], 3)
+
+    def forward(self, features: list[Tensor], speech: Tensor) -> Tensor:
+        out = features[-1]
+        for level in reversed(range(_LEVELS)):
+            out = self.get_submodule(f"res{level}")(out, speech)
+            out = self.get_submodule(f"up{level}")(out)
+            out = self.get_submodule(f"jump{level}")(features[level]) + out
+        return self.final(out)
+
+
+class LNet(nn.Module):
+    """127.7 million parameters, most of them at 12 x 12 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = VisualEncoder()
+        self.decoder = Decoder()
+        self.audio_encoder = nn.Sequential(
+            AudioConvolution(1, 32),  # 32 x 80 x 16
+            AudioConvolution(32, 32, residual=True),
+            AudioConvolution(32, 32, residual=True),
+            AudioConvolution(32, 64, stride=(3, 1)),  # 64 x 27 x 16
+            AudioConvolution(64, 64, residual=True),
+            AudioConvolution(64, 64, residual=True),
+            AudioConvolution(64, 128, stride=3),  # 128 x 9 x 6
+            AudioConvolution(128, 128, residual=True),
+            AudioConvolution(128, 128, residual=True),
+            AudioConvolution(128, 256, stride=(3, 2)),  # 256 x 3 x 3
+            AudioConvolution(256, 256, residual=True),
+            AudioConvolution(256, _SPEECH, padding=0),  # 512 x 1 x 1
+            AudioConvolution(_SPEECH, _SPEECH, 1, padding=0),
+        )
+
+    def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
+        """float32 [B, 3, 96, 96] in [0, 1], blue first.
+
+        ``audio_sequences``: float32 [B, 1, 80, 16], mel in [-4, 4]. ``face_sequences``: float32 [B, 6, 96, 96] in
+        [0, 1], blue first: the masked face, then the reference.
+        """
+        faces = face_sequences.to(memory_format=torch.channels_last)
+        masked, reference = faces.split(3, dim=1)
+        speech = self.audio_encoder(audio_sequences).flatten(1)
+        return self.decoder(self.encoder(masked, reference), speech)
+
+
+def parameter_shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what the checkpoint must hold."""
+    with torch.device("meta"):
+        network = LNet()
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}

@@ -1,0 +1,111 @@
+"""Which part of a frame L-Net sees, and what it hears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from retalkit.media.sound import open_sound
+from retalkit.speech.mel import SILENT_LEVEL
+
+from tests.plugins.renderers.speeches import analysed, taken_for_speech
+
+torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+from retalkit_renderers.lnet.hearing import heard  # noqa: E402
+from retalkit_renderers.lnet.interface import LNetConfig  # noqa: E402
+from retalkit_renderers.lnet.places import face_box, lower_half, network_faces  # noqa: E402
+from retalkit_renderers.lnet.published_boxes import padded_boxes, smoothed_boxes  # noqa: E402
+
+
+def test_boxes_are_padded_and_smoothed_as_published(shared_parity: Path) -> None:
+    with np.load(shared_parity / "pure_geometry.npz") as known:
+        boxes = known["boxes_in"]
+        np.testing.assert_array_equal(smoothed_boxes(boxes), known["boxes_smooth"])
+        np.testing.assert_array_equal(smoothed_boxes(boxes[:3]), known["boxes3_smooth"])
+        # The published function gives top, bottom, left, right.
+        order = [1, 3, 0, 2]
+        padded = padded_boxes(boxes, 360, 480)
+        np.testing.assert_array_equal(padded[:, order], known["facedetect_nosmooth"])
+        np.testing.assert_array_equal(smoothed_boxes(padded)[:, order], known["facedetect_y1y2x1x2"])
+
+
+def test_the_chin_gets_twenty_pixels_of_a_face_of_250() -> None:
+    box = face_box(np.array([100.2, 49.8, 300.4, 299.8], np.float32), LNetConfig().chin, 1280, 720)
+    np.testing.assert_array_equal(box, [100, 50, 300, 320])
+    small = face_box(np.array([100, 50, 180, 150], np.float32), LNetConfig().chin, 1280, 720)
+    np.testing.assert_array_equal(small, [100, 50, 180, 158])
+
+
+def test_a_box_ends_at_the_frame_and_is_none_beside_it() -> None:
+    np.testing.assert_array_equal(face_box(np.array([-20, -10, 60, 90], np.float32), 0.5, 64, 80), [0, 0, 60, 80])
+    for outside in ([-50, 0, -1, 40], [64, 0, 90, 40], [0, 90, 30, 120]):
+        assert face_box(np.array(outside, np.float32), 0.08, 64, 80) is None
+    assert face_box(np.full(4, np.nan, np.float32), 0.08, 64, 80) is None
+
+
+def test_faces_are_those_of_the_published_script() -> None:
+    generator = np.random.default_rng(0)
+    frame, reference = generator.integers(0, 256, (2, 200, 240, 3), np.uint8)
+    left, top, right, bottom = 31, 17, 160, 180
+    found = network_faces(frame, reference, np.array([left, top, right, bottom], np.float32))
+    crops = [cv2.resize(image[top:bottom, left:right, ::-1], (384, 384)) for image in (frame, reference)]
+    crops[0][192:] = 0
+    planes = torch.from_numpy(np.concatenate(crops, axis=2) / 255.0).float().permute(2, 0, 1)[None]
+    expected = torch.nn.functional.interpolate(planes, size=(96, 96), mode="bilinear")[0]
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-6)
+    assert not found[:3, 48:].any()
+    assert found[3:, 48:].any()
+
+
+def test_the_mask_has_the_lower_half_and_no_edge() -> None:
+    mask = lower_half()
+    assert mask.shape == (96, 96)
+    assert mask.dtype == np.float32
+    assert mask[48:88, 8:88].min() == 1
+    assert mask[:37].max() == 0
+    for border in (mask[-1], mask[:, 0], mask[:, -1]):
+        assert border.max() < 0.05
+    assert np.abs(np.diff(mask, axis=0)).max() < 0.3
+    assert np.abs(np.diff(mask, axis=1)).max() < 0.3
+
+
+def test_silence_is_heard_where_nobody_speaks(shared_media: Path) -> None:
+    words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[16000 : 3 * 16000]
+    hiss = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.004
+    sound = hiss.copy()
+    sound[16000:] += words
+    speech = analysed(sound)
+    times = np.arange(0.0, speech.duration, 0.04)
+    gated, open_ears = heard(speech, times, gate=True), heard(speech, times, gate=False)
+    np.testing.assert_array_equal(open_ears, speech.mel_windows(times))
+    early = times < 0.4
+    assert (gated[early] == SILENT_LEVEL).all()
+    assert open_ears[early].mean() > SILENT_LEVEL + 0.5
+    quiet = (gated == SILENT_LEVEL).all(axis=1)
+    # What is not silenced keeps its bits, step by step; a window into which a word reaches hears its beginning.
+    np.testing.assert_array_equal(gated.transpose(0, 2, 1)[~quiet], open_ears.transpose(0, 2, 1)[~quiet])
+    assert (quiet.any(axis=1) & ~quiet.all(axis=1)).any()
+    assert (~quiet).all(axis=1).any()
+    np.testing.assert_array_equal(heard(taken_for_speech(sound), times, gate=True), open_ears)
+
+
+def test_the_end_of_a_speech_is_not_taken_for_silence() -> None:
+    """Windows there are moved back, and so must be the times at which the gate looks."""
+    sound = (np.random.default_rng(0).standard_normal(16000) * 0.1).astype(np.float32)
+    speech = taken_for_speech(sound)
+    times = np.array([0.9, 0.96, 0.99])
+    np.testing.assert_array_equal(heard(speech, times, gate=True), heard(speech, times, gate=False))
+
+
+def test_steps_do_not_depend_on_which_times_are_asked(shared_media: Path) -> None:
+    words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[: 2 * 16000]
+    speech = analysed(words)
+    times = np.array([-0.5, 0.0, 0.31, 1.2, 1.99, 2.5])
+    together = heard(speech, times, gate=True)
+    for row, time in enumerate(times):
+        np.testing.assert_array_equal(heard(speech, np.array([time]), gate=True)[0], together[row])
+    assert (together[[0, -1]] == SILENT_LEVEL).all()
+    assert heard(speech, times[:0], gate=True).shape == (0, 80, 16)

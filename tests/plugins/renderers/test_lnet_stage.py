@@ -1,0 +1,189 @@
+"""The lip syncer ``lnet`` on frames of a real clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from retalkit.cache import Folder
+from retalkit.compositing import composite
+from retalkit.media.sound import open_sound
+from retalkit.observing import SilentObserver
+from retalkit.plugins import discover
+from retalkit.speech.mel import SILENT_LEVEL
+from retalkit.stages import FaceEdit, PassedThrough, ReferenceBatch, StageContext, StageKind, SyncBatch
+
+from tests.plugins.renderers.dnet_clips import RealClip, real_clip
+from tests.plugins.renderers.speeches import taken_for_speech
+
+torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+from retalkit.speech.track import SpeechTrack  # noqa: E402
+from retalkit_renderers.lnet import syncer  # noqa: E402
+from retalkit_renderers.lnet.interface import LNetConfig  # noqa: E402
+
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def clip(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> RealClip:
+    return real_clip(shared_media / "talk_woman_590p25.mp4", FRAMES, tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture(scope="module")
+def speech(shared_media: Path) -> SpeechTrack:
+    words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))
+    return taken_for_speech(words[2 * 16000 : 3 * 16000])
+
+
+def sync_batch(clip: RealClip, *rows: int) -> SyncBatch:
+    faces = clip.batch(*rows)
+    positions = np.array(rows, np.int64)
+    images = faces.frames.images[:, ::-1].copy()  # a reference that is not the frame itself
+    return SyncBatch(positions, positions / 25.0, faces, ReferenceBatch(faces.landmarks, images))
+
+
+def opened(
+    clip: RealClip, speech: SpeechTrack, folder: Path, weights: Path = Path(), config: LNetConfig | None = None
+) -> syncer.LNetSession:
+    context = StageContext(Folder(folder), SilentObserver(), weights={"lnet": weights})
+    nothing: Any = None
+    return syncer.LNetLipSyncer(config or LNetConfig()).open(clip, nothing, nothing, speech, context)
+
+
+class FakeDrawing:
+    """Gives back the reference face, upright or not, and keeps what it was asked."""
+
+    made = 0
+    mel: NDArray[np.float32]
+    faces: NDArray[np.float32]
+    asked: list[int]
+
+    def __init__(self, weights: Path, device: str, precision: str, batch: int) -> None:
+        type(self).made += 1
+        type(self).asked = []
+
+    def __call__(self, mel: NDArray[np.float32], faces: NDArray[np.float32]) -> NDArray[np.float32]:
+        type(self).mel, type(self).faces = mel, faces
+        type(self).asked.append(len(faces))
+        return np.ascontiguousarray(faces[:, 5:2:-1].transpose(0, 2, 3, 1))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDrawing]:
+    FakeDrawing.made = 0
+    monkeypatch.setattr(syncer, "FaceDrawing", FakeDrawing)
+    return FakeDrawing
+
+
+def test_real_faces_are_drawn_into_their_boxes(
+    clip: RealClip, speech: SpeechTrack, pseudo_weights: Callable[[str], Path], tmp_path: Path
+) -> None:
+    batch = sync_batch(clip, 0, 1)
+    session = opened(clip, speech, tmp_path, pseudo_weights("lnet"))
+    results = session.sync(batch)
+    for row, edit in enumerate(results):
+        assert isinstance(edit, FaceEdit)
+        assert edit.image.shape == (96, 96, 3) and edit.image.dtype == np.uint8
+        assert edit.exact is not None and edit.exact.dtype == np.float32
+        np.testing.assert_array_equal(edit.image, (edit.exact * np.float32(255)).astype(np.uint8))
+        assert edit.exact.min() >= 0 and edit.exact.max() <= 1 and edit.exact.std() > 0.05
+        left, top, right, bottom = batch.faces.boxes[row]
+        chin = LNetConfig().chin * (bottom - top)
+        corners = np.array([[left, top, 1], [right - 1, bottom + chin - 1, 1]], np.float64)
+        at = corners @ edit.matrix.T.astype(np.float64)
+        # Centres of the first and last pixel, of the frame and of the face, lie within one pixel of the frame.
+        scale = 96 / (right - left)
+        assert np.abs(at - [[scale / 2 - 0.5] * 2, [95.5 - scale / 2] * 2]).max() < 1.0
+        frame = batch.faces.frames.images[row].copy()
+        composite(frame, edit)
+        changed = np.argwhere((frame != batch.faces.frames.images[row]).any(-1))
+        assert changed[:, 0].min() > top + 0.3 * (bottom - top)
+        assert changed[:, 0].max() <= bottom + chin + 1
+        assert changed[:, 1].min() >= left - 1 and changed[:, 1].max() <= right + 1
+    session.close()
+    alone = opened(clip, speech, tmp_path / "alone", pseudo_weights("lnet"))
+    edit, drawn = alone.sync(sync_batch(clip, 1))[0], results[1]
+    assert isinstance(edit, FaceEdit) and isinstance(drawn, FaceEdit)
+    np.testing.assert_array_equal(edit.exact, drawn.exact)  # type: ignore[arg-type]
+
+
+def test_the_network_sees_the_masked_frame_and_the_reference(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+) -> None:
+    batch = sync_batch(clip, 2)
+    edit = opened(clip, speech, tmp_path).sync(batch)[0]
+    assert isinstance(edit, FaceEdit) and batch.references.images is not None
+    assert not fake.faces[0, :3, 48:].any() and fake.faces[0, :3, :48].any()
+    # The fake gives back the reference: where the mask is whole, the frame then shows it, colours in their order.
+    frame = batch.faces.frames.images[0].copy()
+    composite(frame, edit)
+    left, top, right, bottom = (int(edge) for edge in batch.faces.boxes[0])
+    middle = (slice((2 * top + 3 * bottom) // 5, (top + 9 * bottom) // 10), slice(left + 30, right - 30))
+    apart = np.abs(frame[middle].astype(int) - batch.references.images[0][middle])
+    assert apart.mean() < 6
+    assert np.abs(frame[middle].astype(int) - batch.faces.frames.images[0][middle]).mean() > 12
+
+
+def test_frames_without_a_face_pass(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+) -> None:
+    batch = sync_batch(clip, 0, 1, 2)
+    boxes = batch.faces.boxes.copy()
+    boxes[0] = np.nan
+    boxes[2] += 5000
+    lost = replace(batch, faces=replace(batch.faces, boxes=boxes))
+    results = opened(clip, speech, tmp_path).sync(lost)
+    assert results[0] == PassedThrough("no face")
+    assert isinstance(results[1], FaceEdit)
+    assert results[2] == PassedThrough("face out of frame")
+    assert fake.asked == [1]
+
+
+def test_what_was_drawn_is_not_drawn_again(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+) -> None:
+    first = opened(clip, speech, tmp_path, config=LNetConfig(batch=2))
+    cut = first.sync(sync_batch(clip, 0, 1, 2))
+    assert fake.asked == [2, 1]
+    first.close()
+    again = opened(clip, speech, tmp_path, config=LNetConfig(batch=2))
+    results = again.sync(sync_batch(clip, 0, 1, 2, 3))
+    assert fake.asked == [1], "only the fourth frame was missing"
+    for one, other in zip(cut, results, strict=False):
+        assert isinstance(one, FaceEdit) and isinstance(other, FaceEdit)
+        np.testing.assert_array_equal(one.exact, other.exact)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.matrix, other.matrix)
+    again.close()
+    fake.made = 0
+    opened(clip, speech, tmp_path).sync(sync_batch(clip, 0, 1, 2, 3))
+    assert fake.made == 0, "the network was loaded though nothing was missing"
+
+
+def test_the_gate_is_an_option(clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]) -> None:
+    class Silent:
+        duration = speech.duration
+        mel_windows = staticmethod(speech.mel_windows)
+
+        @staticmethod
+        def activity(times: NDArray[np.float64]) -> NDArray[np.float32]:
+            return np.zeros(len(times), np.float32)
+
+    nobody: Any = Silent()
+    opened(clip, nobody, tmp_path / "gated").sync(sync_batch(clip, 0, 1))
+    assert (fake.mel == SILENT_LEVEL).all()
+    opened(clip, nobody, tmp_path / "open", config=LNetConfig(gate=False)).sync(sync_batch(clip, 0, 1))
+    np.testing.assert_array_equal(fake.mel, speech.mel_windows(np.array([0.0, 0.04])))
+
+
+def test_the_spec_tells_what_it_needs() -> None:
+    found = discover().find(StageKind.LIP_SYNCER, "lnet")
+    assert found.spec.needs == {"frames", "reference:image", "speech:mel", "speech:activity"}
+    assert found.spec.checkpoints == ("lnet",)
+    assert discover().checkpoint("lnet").file == "LNet.pth"
