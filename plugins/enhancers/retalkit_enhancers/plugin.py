@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 from retalkit.plugins import StageSpec, hookimpl
 from retalkit.stages import StageKind
+from retalkit.weights.declarations import Checkpoint
 
+import retalkit_enhancers.enet.interface as enet
+import retalkit_enhancers.ganimation.interface as ganimation
 from retalkit_enhancers.config import DetailConfig, NoneConfig
 
 FACE_EDIT = frozenset({"face:edit"})
@@ -14,7 +17,7 @@ FACE_EDIT = frozenset({"face:edit"})
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """The enhancers ``detail`` and ``none``."""
+    """The enhancers ``detail``, ``none`` and ``enet``."""
     return [
         StageSpec(
             kind=StageKind.ENHANCER,
@@ -37,4 +40,10 @@ def retalkit_stages() -> Iterable[StageSpec]:
             needs=FACE_EDIT,
             gives=FACE_EDIT,
         ),
+        *enet.STAGES,
     ]
+
+@hookimpl
+def retalkit_checkpoints() -> Iterable[Checkpoint]:
+    """What the published networks load."""
+    return [*enet.CHECKPOINTS, *ganimation.CHECKPOINTS]

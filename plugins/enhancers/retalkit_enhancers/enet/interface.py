@@ -1,0 +1,69 @@
+"""The enhancer ``enet`` and its checkpoint. Light: read when stages are listed."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+from retalkit.plugins import StageConfig, StageSpec
+from retalkit.stages import StageKind
+from retalkit.weights.declarations import Checkpoint
+
+NETWORK: Final = "enet"
+EMOTION_NETWORK: Final = "ganimation"
+
+
+class EnetConfig(StageConfig):
+    """Options of ``enet``."""
+
+    on: Literal["face"] = "face"
+    """Where it works: it draws the whole face anew."""
+    upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
+    """``original`` keeps the expression of brows and eyes; another one changes the upper half of the face with
+    GANimation."""
+    keep_upper: bool = False
+    """The upper half of the face comes from the original frame, not from the network."""
+    batch: int = Field(default=1, ge=1, le=64)
+    """Frames with the same reference that go through the network together. Each takes about 0.4 GB; more than 1 gains
+    nothing on a processor."""
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """GANimation's, where the expression is changed."""
+        return () if self.upper_face == "original" else (EMOTION_NETWORK,)
+
+
+STAGES: Final = (
+    StageSpec(
+        kind=StageKind.ENHANCER,
+        name="enet",
+        summary="E-Net of VideoReTalking: draws the face at 384 x 384 around the lip syncer's mouth",
+        build="retalkit_enhancers.enet.enhancer:EnetEnhancer",
+        licence="Apache-2.0",
+        config=EnetConfig,
+        needs=frozenset({"frames", "reference:image", "face:edit"}),
+        gives=frozenset({"face:edit"}),
+        requires=("torch",),
+        install="retalkit[paper]",
+        checkpoints=(NETWORK,),
+        optional_checkpoints=(EMOTION_NETWORK,),
+    ),
+)
+
+CHECKPOINTS: Final = (
+    Checkpoint(
+        name=NETWORK,
+        summary="E-Net of VideoReTalking, from a mouth of 96 x 96 to a face of 384 x 384",
+        file="ENet.pth",
+        urls=(
+            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/ENet.pth",
+            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/ENet.pth",
+        ),
+        licence="Apache-2.0",
+        commercial_use=None,
+        shapes="retalkit_enhancers.enet.network:parameter_shapes",
+        entries=("state_dict",),
+        removed="module.",
+        # The L-Net that it was trained with; the published loader takes L-Net from its own file, too.
+        dropped=("low_res",),
+    ),
+)

@@ -1,0 +1,24 @@
+"""Emotions as strengths of facial action units (Ekman and Friesen, "Facial Action Coding System", 1978)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+"""Numbers of the action units in the order in which the network takes them (that of OpenFace)."""
+_RAISED: Final[Mapping[str, Mapping[int, float]]] = MappingProxyType(
+    {
+        "sad": {},
+        "angry": {4: 0.3},  # brow lowerer
+        "surprise": {5: 0.2},  # upper lid raiser
+    }
+)
+EMOTIONS: Final = tuple(_RAISED)
+
+
+def units_of(emotion: str) -> tuple[float, ...]:
+    """Strength of each of ``UNITS`` in [0, 1], as VideoReTalking sets them. Every one is 0 in its ``sad``."""
+    raised = _RAISED[emotion]
+    return tuple(raised.get(unit, 0.0) for unit in UNITS)

@@ -1,0 +1,25 @@
+"""The checkpoint of GANimation, which ``enet`` uses for the upper face. Light: read when checkpoints are listed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from retalkit.weights.declarations import Checkpoint
+
+CHECKPOINTS: Final = (
+    Checkpoint(
+        name="ganimation",
+        summary="GANimation generator, moves single muscles of a face of 128 x 128",
+        file="30_net_gen.pth",
+        urls=(
+            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/30_net_gen.pth",
+            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/30_net_gen.pth",
+        ),
+        licence="MIT by its repository (ganimation_replicate)",
+        commercial_use=None,
+        shapes="retalkit_enhancers.ganimation.generator:parameter_shapes",
+        # Instance norms kept running statistics when PyTorch was 0.4; they are not used, and the published loader drops
+        # every name that the network does not have.
+        dropped=(r"\.running_mean$", r"\.running_var$", r"\.num_batches_tracked$"),
+    ),
+)

@@ -1,0 +1,70 @@
+"""Convolutions with fewer products give what plain ones give."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+from retalkit_enhancers.enet import winograd  # noqa: E402
+from retalkit_enhancers.enet.convolution import Convolution, convolve, ready  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("chunk", [1, 1 << 16, 1 << 30])
+def test_tiles_give_the_plain_convolution(padding: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From one row of tiles at a time over a number that does not divide their count to all at once.
+    monkeypatch.setattr(winograd, "_CHUNK_BYTES", chunk)
+    values = numbers(2, 6, 46 - 2 * padding, 38 - 2 * padding).contiguous(memory_format=torch.channels_last)
+    weight, bias = numbers(5, 6, 3, 3, seed=1), numbers(5, seed=2)
+    result = winograd.convolve(values, winograd.transformed(weight), bias, padding)
+    assert result.shape == (2, 5, 44, 36)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(result, functional.conv2d(values, weight, bias, padding=padding), rtol=0, atol=1e-11)
+
+
+def test_float32_loses_no_more_than_a_plain_convolution() -> None:
+    values = numbers(1, 128, 64, 64).float().contiguous(memory_format=torch.channels_last)
+    weight = (numbers(64, 128, 3, 3, seed=1) / (128 * 9) ** 0.5).float()
+    exact = functional.conv2d(values.double(), weight.double(), padding=1)
+    result = winograd.convolve(values, winograd.transformed(weight), None, 1)
+    assert float((result - exact).abs().max()) < 2e-5
+
+
+def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[int, ...]] = []
+    plain = winograd.convolve
+
+    def noted(values: torch.Tensor, *arguments: object) -> torch.Tensor:
+        used.append(tuple(values.shape[2:]))
+        return plain(values, *arguments)
+
+    monkeypatch.setattr(winograd, "convolve", noted)
+    weight, bias = numbers(4, 4, 3, 3).float(), numbers(4).float()
+    for size, padding in ((32, 1), (34, 0), (28, 1), (35, 1)):
+        values = numbers(1, 4, size, size, seed=3).float()
+        expected = functional.conv2d(values, weight, bias, padding=padding)
+        torch.testing.assert_close(convolve(values, ready(weight), bias, padding), expected, rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            convolve(values, ready(weight, large=False), bias, padding), expected, rtol=0, atol=1e-4
+        )
+    assert used == [(32, 32), (34, 34)]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert convolve(numbers(1, 4, 32, 32).float(), ready(weight), bias, 1).dtype == torch.bfloat16
+
+
+def test_a_layer_is_the_same_before_and_after_its_weights_are_ready() -> None:
+    torch.manual_seed(1)
+    layer = Convolution(4, 6, large=True)
+    values = numbers(1, 4, 48, 36).float().contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        before = layer(values)
+        names = set(layer.state_dict())
+        layer.arrange()
+        assert set(layer.state_dict()) == names == {"weight", "bias"}
+        torch.testing.assert_close(layer(values), before, rtol=0, atol=1e-5)
