@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,14 @@ def _shared_folder(name: str) -> Path:
             pytest.fail(text)
         pytest.skip(text)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see a store of checkpoints without any, whatever the user of this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETALKIT_HOME", str(tmp_path_factory.mktemp("empty_home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -43,4 +43,5 @@ def fill(parity: Path, network: str, file: Path) -> None:
             arrays[name] = (taps * 4.0).astype(np.float32)
         else:
             arrays[name] = np.zeros(shape, np.int64)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+    # ascontiguousarray would make a vector out of a single number.
+    save_file({name: array.copy(order="C") for name, array in arrays.items()}, file)

@@ -41,7 +41,16 @@ def offenders(folder: Path, forbidden: tuple[str, ...], *, leave: str = "") -> l
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["plugins"], ["dub", "--help"], ["config", "show"], ["config", "schema"], ["evaluate"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["plugins"],
+        ["dub", "--help"],
+        ["config", "show"],
+        ["config", "schema"],
+        ["evaluate"],
+        ["weights", "list"],
+    ],
 )
 def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     script = (
@@ -57,7 +66,11 @@ def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
 def test_the_core_imports_no_plugin_and_no_network_library() -> None:
     packages = tuple(folder.name for folder in PLUGINS.glob("*/retalkit_*"))
     assert len(packages) == 5
-    assert offenders(CORE, (*packages, "mediapipe", "torch", "pyrnnoise", "noisereduce")) == []
+    assert offenders(CORE, (*packages, "mediapipe", "pyrnnoise", "noisereduce")) == []
+    # Reading checkpoints and running networks is torch's work; nothing else knows it, and no quick command loads it.
+    users = {text.split()[0] for text in offenders(CORE, ("torch", "safetensors"))}
+    places = ("inference.py", "planning.py", "weights/reading.py", "weights/store.py")
+    assert users == {f"core/retalkit/{place}" for place in places}
 
 
 def test_only_the_command_line_knows_the_command_line() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from retalkit.cache import content_hash
 from retalkit.config import RunConfig, StageChoice, read_options
 from retalkit.errors import PlanError
-from retalkit.plugins import FoundStage, Registry, StageConfig, availability, nearest
+from retalkit.plugins import FoundStage, Registry, StageConfig, availability, foreign_api, missing_packages, nearest
 from retalkit.stages import StageKind
 from retalkit.weights.store import WeightStore, how_to_get
 
@@ -119,16 +119,16 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     _check_installed(config, registry)
     store = WeightStore()
     stages = [_planned(*choice, registry) for choice in config.choices]
-    _check_weights(stages, registry, store)
-    _check_device(config, stages)
-    stages = [_with_weights(stage, store) for stage in stages]
     for stage in stages:
-        if (reason := availability(stage.found)) is not None:
+        if (reason := foreign_api(stage.found) or missing_packages(stage.found)) is not None:
             raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
         for name, path in stage.config.files().items():
             if not path.is_file():
                 raise PlanError(f"{stage.place}.{name}: there is no file {path}")
         _check_gives(stage)
+    _check_weights(stages, registry, store)
+    _check_device(config, stages)
+    stages = [_with_weights(stage, store) for stage in stages]
     wanted: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):
         for need in sorted(stage.found.spec.needs):
@@ -164,7 +164,7 @@ def _checkpoints(stage: PlannedStage) -> tuple[str, ...]:
 def _check_device(config: RunConfig, stages: list[PlannedStage]) -> None:
     """Raises PlanError where the run asks for a device that torch does not find."""
     users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
-    if config.device == "cpu" or not users or any(availability(stage.found) is not None for stage in stages):
+    if config.device == "cpu" or not users:
         return
     import torch
 

@@ -71,6 +71,8 @@ class StageSpec:
     """Raise it whenever the result changes: it is part of the cache key."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the stage to run here, such as ``torch``."""
+    install: str = ""
+    """What pip installs to have them, such as ``retalkit[paper]``."""
     checkpoints: tuple[str, ...] = ()
     """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
     optional_checkpoints: tuple[str, ...] = ()
@@ -249,16 +251,22 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
 
 def availability(found: FoundStage) -> str | None:
     """Why the stage cannot run on this machine, in one phrase, or None. Imports nothing."""
-    if (reason := foreign_api(found)) is not None:
+    if (reason := foreign_api(found) or missing_packages(found)) is not None:
         return reason
-    missing = [name for name in found.spec.requires if not _importable(name)]
-    if missing:
-        return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
     store = WeightStore()
     absent = [name for name in found.spec.checkpoints if store.path(name) is None]
     if absent:
         return f"needs the weights {', '.join(absent)}: see `retalkit weights list`"
     return None
+
+
+def missing_packages(found: FoundStage) -> str | None:
+    """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
+    missing = [name for name in found.spec.requires if not _importable(name)]
+    if not missing:
+        return None
+    how = f" (pip install '{found.spec.install}')" if found.spec.install else ""
+    return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}{how}"
 
 
 def foreign_api(found: FoundStage) -> str | None:

@@ -42,7 +42,7 @@ def test_python_minus_m_is_the_same_command() -> None:
             "--face: face: must be 'largest' or the number",
         ),
         (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--length", "film"], "--length: length: must be 'speech' or 'video'"),
-        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--preset", "paper"], "are not installed"),
+        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--preset", "paper"], "retalkit weights import DNet.pt --as dnet"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
@@ -118,4 +118,4 @@ def test_config_validate_plans_the_run(capsys: pytest.CaptureFixture[str], tmp_p
     file.write_text("preset: paper\n", encoding="utf-8")
     done = call(capsys, "config", "validate", file)
     assert done.code == 2
-    assert "are not installed" in done.error
+    assert "cannot run here without weights" in done.error

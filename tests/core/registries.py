@@ -33,6 +33,7 @@ def stage(
     config: type[StageConfig] = StageConfig,
     package: str = "retalkit",
     requires: tuple[str, ...] = (),
+    install: str = "",
 ) -> FoundStage:
     spec = StageSpec(
         kind=kind,
@@ -44,6 +45,7 @@ def stage(
         needs=frozenset(needs),
         gives=frozenset(gives),
         requires=requires,
+        install=install,
     )
     return FoundStage(spec, package, "1.0", "stages")
 

@@ -34,6 +34,7 @@ def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         tensors = _read_safetensors(path)
     else:
         tensors = unwrapped(_unpickled(path), checkpoint, path)
+    _count_batches(tensors, checkpoint)
     check_names(tensors, checkpoint, path)
     return tensors
 
@@ -59,6 +60,15 @@ def unwrapped(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any
             continue
         result[name.replace(checkpoint.removed, "") if checkpoint.removed else name] = value
     return result
+
+
+def _count_batches(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Batch norms have counted their batches since PyTorch 0.4.1. Older files lack the counts, which nothing reads."""
+    import torch
+
+    for name, shape in checkpoint.expected_shapes().items():
+        if name.endswith(".num_batches_tracked") and name not in tensors and shape == ():
+            tensors[name] = torch.zeros((), dtype=torch.int64)
 
 
 def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) -> None:

@@ -98,6 +98,12 @@ def test_a_network_takes_its_own_weights_only(change: Any, said: str, store: Wei
     assert nothing_left(store)
 
 
+def test_old_files_without_counts_of_batches_fit(store: WeightStore, file: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    kept = store.add(replace(TINY, shapes="tests.core.weights.tiny_network:normed_shapes"), file)
+    assert load_file(kept)["norm.num_batches_tracked"].item() == 0
+
+
 class Attack:
     """What a hostile checkpoint holds: unpickling it would run a command."""
 

@@ -1,0 +1,181 @@
+"""The presets ``paper`` and ``fast`` end to end, with pseudo-random weights: the mouth is noise, the road is real."""
+
+from __future__ import annotations
+
+import json
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import retalkit
+from retalkit.config import RunConfig
+from retalkit.media.frames import open_source
+from retalkit.plugins import Registry, discover
+from retalkit.records import RunRecord
+from retalkit.weights.store import WeightStore
+
+pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+FRAMES = 6
+NETWORKS = ("dnet", "lnet", "enet", "face3d", "ganimation")
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+@pytest.fixture(scope="module")
+def weights(
+    registry: Registry,
+    pseudo_weights: Callable[[str], Path],
+    shared_parity: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Path]:
+    """A home whose store holds every checkpoint that the two presets need behind ``mediapipe``."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RETALKIT_HOME", str(home))
+        store = WeightStore()
+        for name in NETWORKS:
+            store.add(registry.checkpoint(name), pseudo_weights(name))
+        store.add(registry.checkpoint("bfm_landmarks"), shared_parity / "similarity_Lm3D_all.mat")
+        store.add(registry.checkpoint("expression_templates"), shared_parity / "expression.mat")
+        yield home
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory, shared_media: Path) -> Path:
+    """So much speech as the output has frames at 25 a second."""
+    from retalkit.media.sound import open_sound
+
+    samples = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))
+    path = tmp_path_factory.mktemp("words") / "words.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        start = 2 * 16000
+        part = samples[start : start + FRAMES * 640]
+        file.writeframes((part * 32767).astype("<i2").tobytes())
+    return path
+
+
+def run(
+    preset: str, registry: Registry, clip: Path, words: Path, folder: Path, *overrides: str, name: str = "out.mp4"
+) -> RunRecord:
+    given = ["detector.use=mediapipe", "analysis_seconds=0.2", *overrides]
+    config = RunConfig.from_preset(preset, registry=registry, overrides=given)
+    return retalkit.dub(
+        clip, words, folder / name, config=config, registry=registry, cache=folder / "cache", force=True
+    )
+
+
+def frames(path: Path, count: int) -> np.ndarray:
+    return np.stack([image for _, image in open_source(path).read(range(count))]).astype(int)
+
+
+@pytest.fixture(scope="module")
+def published(
+    weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunRecord, Path]:
+    folder = tmp_path_factory.mktemp("paper")
+    return run("paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder), folder
+
+
+def test_the_published_networks_edit_every_frame(published: tuple[RunRecord, Path], shared_media: Path) -> None:
+    record, _ = published
+    assert record.frames_edited == FRAMES and not record.frames_passed
+    source = frames(shared_media / "talk_woman_590p25.mp4", FRAMES)
+    result = frames(record.output, FRAMES)
+    changed = np.abs(source - result).mean(axis=(0, 3))
+    height, width = changed.shape
+    # Pseudo-random networks draw noise into the face; the corners of the picture are what they were, but for the codec.
+    assert changed[height // 2 : 3 * height // 4, width // 3 : 2 * width // 3].mean() > 15
+    for rows in (slice(0, 60), slice(-60, None)):
+        for columns in (slice(0, 60), slice(-60, None)):
+            assert changed[rows, columns].mean() < 3
+
+
+def test_the_record_names_every_weight(published: tuple[RunRecord, Path]) -> None:
+    record, _ = published
+    stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
+    for name in ("expression_editor.dnet", "lip_syncer.lnet", "enhancers.0.enet", "reconstructor.face3d"):
+        assert len(stored[name]) == 64
+
+
+def test_another_enhancer_runs_no_network_before_it_again(
+    published: tuple[RunRecord, Path],
+    registry: Registry,
+    shared_media: Path,
+    words: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, folder = published
+
+    def must_not_run(*_: object) -> None:
+        raise AssertionError("a network ran whose result was stored")
+
+    # Every network's result goes into a store: deep3d's, D-Net's and L-Net's are there.
+    monkeypatch.setattr("retalkit.framestore.FrameStore.put", must_not_run)
+    record = run(
+        "paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, "enhancers=[none]", name="lips.mp4"
+    )
+    assert record.frames_edited == FRAMES
+
+
+def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
+    published: tuple[RunRecord, Path],
+    registry: Registry,
+    shared_media: Path,
+    words: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record, _ = published
+    from retalkit.framestore import FrameStore
+
+    clip = shared_media / "talk_woman_590p25.mp4"
+    put, done = FrameStore.put, []
+
+    def count(self: FrameStore, index: int, **arrays: np.ndarray) -> None:
+        put(self, index, **arrays)
+        done.append(index)
+        if len(done) == 9:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameStore, "put", count)
+        with pytest.raises(KeyboardInterrupt):
+            run("paper", registry, clip, words, tmp_path)
+    assert not (tmp_path / "out.mp4").exists()
+    before = len(done)
+    done.clear()
+
+    def count_only(self: FrameStore, index: int, **arrays: np.ndarray) -> None:
+        put(self, index, **arrays)
+        done.append(index)
+
+    monkeypatch.setattr(FrameStore, "put", count_only)
+    again = run("paper", registry, clip, words, tmp_path)
+    # Four networks store what they make of a frame: nothing that was stored is computed again.
+    assert before + len(done) == 4 * FRAMES
+    assert again.output.read_bytes() == record.output.read_bytes()
+
+
+def test_the_shortcuts_run_without_dnet_and_without_the_3dmm(
+    weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path: Path
+) -> None:
+    for name in ("dnet", "face3d", "bfm_landmarks", "expression_templates"):
+        (weights / "weights" / f"{name}.json").rename(weights / "weights" / f"{name}.hidden")
+    try:
+        clip = shared_media / "talk_man_700p22.mp4"
+        record = run("fast", registry, clip, words, tmp_path, "enhancers.0.upper_face=surprise")
+    finally:
+        for name in ("dnet", "face3d", "bfm_landmarks", "expression_templates"):
+            (weights / "weights" / f"{name}.hidden").rename(weights / "weights" / f"{name}.json")
+    assert record.frames_edited > 0 and not record.frames_passed
+    stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
+    assert "enhancers.0.ganimation" in stored and "expression_editor.dnet" not in stored
