@@ -41,6 +41,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
         *face_alignment.STAGES,
     ]
 
+
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """What the published networks load."""

@@ -43,6 +43,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
         *enet.STAGES,
     ]
 
+
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """What the published networks load."""

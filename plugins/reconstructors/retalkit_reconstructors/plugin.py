@@ -40,6 +40,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
         *deep3d.STAGES,
     ]
 
+
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """What the published networks load."""
