@@ -31,10 +31,11 @@ class FaceDrawing:
         """float32 [T, 96, 96, 3], RGB in [0, 1].
 
         ``mel``: float32 [T, 80, 16] in [-4, 4]. ``faces``: float32 [T, 6, 96, 96] in [0, 1], blue first: masked face,
-        then reference. A face has the same bits whichever are asked with it.
+        then reference. On a processor in float32 a face has the same bits whichever are asked with it; elsewhere
+        its place in a batch may change the last digits.
         """
         count = len(faces)
-        # Batches are always full, since another number of faces would give other last digits.
+        # Batches are always full: another number of faces would be computed in another way.
         rows = np.minimum(np.arange(-(-count // self._batch) * self._batch), count - 1)
         drawn: list[torch.Tensor] = []
         with computing(self._device, self._precision):
