@@ -104,6 +104,14 @@ class Plan:
     def all(self, kind: StageKind) -> list[PlannedStage]:
         return [stage for stage in self.stages if stage.kind == kind]
 
+    def reference_enhancers(self) -> list[PlannedStage]:
+        """Enhancers that work before the lip syncer, in the order of the run file."""
+        return [stage for stage in self.all(StageKind.ENHANCER) if stage.config.on_reference()]
+
+    def result_enhancers(self) -> list[PlannedStage]:
+        """Enhancers that work after the lip syncer, in the order of the run file."""
+        return [stage for stage in self.all(StageKind.ENHANCER) if not stage.config.on_reference()]
+
     def wanted(self, stage: PlannedStage) -> frozenset[str]:
         """Ports of ``stage`` that later stages need."""
         return stage.wanted
@@ -131,13 +139,20 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     stages = [_with_weights(stage, store) for stage in stages]
     wanted: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):
-        for need in sorted(stage.found.spec.needs):
+        for need in sorted(stage.found.spec.needs | stage.config.needs()):
             provider = _provider(need, stages[:position])
             if provider is not None:
                 wanted[provider[0]].add(provider[1])
             elif need not in INITIAL_PORTS:
                 raise PlanError(_mismatch(need, stage, stages[:position], registry))
     return Plan(config, tuple(replace(stage, wanted=frozenset(w)) for stage, w in zip(stages, wanted, strict=True)))
+
+
+def needed_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
+    """Names of the checkpoints that the stages of a run load, whatever is in the store. Raises PlanError where a stage
+    is not installed, ConfigError for a wrong option."""
+    _check_installed(config, registry)
+    return list(dict.fromkeys(n for choice in config.choices for n in _checkpoints(_planned(*choice, registry))))
 
 
 def _check_weights(stages: list[PlannedStage], registry: Registry, store: WeightStore) -> None:

@@ -44,6 +44,14 @@ class StageConfig(BaseModel):
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: value for name, value in values if isinstance(value, Path)}
 
+    def needs(self) -> frozenset[str]:
+        """Ports that the stage reads with these options, besides those that its spec names."""
+        return frozenset()
+
+    def on_reference(self) -> bool:
+        """Whether an enhancer with these options sharpens the reference before the lip syncer, not its result."""
+        return getattr(self, "on", None) == "reference"
+
     def checkpoints(self) -> tuple[str, ...]:
         """Names of the checkpoints that the stage loads with these options, besides those that its spec names."""
         return ()

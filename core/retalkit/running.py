@@ -29,6 +29,7 @@ from retalkit.planning import Plan, plan
 from retalkit.plugins import Registry, discover
 from retalkit.preparing import Preparation, close
 from retalkit.records import RunRecord
+from retalkit.references import SharperReferences
 from retalkit.rendering import FaceStages, render
 from retalkit.stages import StageKind
 
@@ -95,6 +96,8 @@ class _Keys:
     faces: str = ""
     coefficients: str = ""
     references: str = ""
+    sharper: list[str] = field(default_factory=list[str])
+    """One for each enhancer of references."""
     lips: str = ""
     enhancers: list[str] = field(default_factory=list[str])
     """One for each enhancer: what it read is everything before it."""
@@ -102,7 +105,7 @@ class _Keys:
 
     def all(self) -> set[str]:
         single = {self.speech, self.faces, self.coefficients, self.references, self.lips, self.pixels}
-        return single | set(self.enhancers)
+        return single | set(self.sharper) | set(self.enhancers)
 
 
 class _Run:
@@ -162,15 +165,20 @@ class _Run:
         with step("references", None):
             editor: Any = editor_stage.make().open(analysis, context(editor_stage, cache.entry(keys.references)))
             stack.callback(close, editor)
+            sharper: list[Any] = []
+            for stage, key in zip(chosen.reference_enhancers(), keys.sharper, strict=True):
+                sharper.append(stage.make().open(analysis, context(stage, cache.entry(key))))
+                stack.callback(close, sharper[-1])
+            references = SharperReferences(editor, sharper)
         lips_stage = chosen.one(StageKind.LIP_SYNCER)
         with step("lips", None):
             lips: Any = lips_stage.make().open(
-                analysis, editor, timeline, speech, context(lips_stage, cache.entry(keys.lips))
+                analysis, references, timeline, speech, context(lips_stage, cache.entry(keys.lips))
             )
             stack.callback(close, lips)
         enhancers: list[Any] = []
         pixels = cache.entry(keys.pixels)
-        for stage, key in zip(chosen.all(StageKind.ENHANCER), keys.enhancers, strict=True):
+        for stage, key in zip(chosen.result_enhancers(), keys.enhancers, strict=True):
             enhancers.append(stage.make().open(analysis, context(stage, cache.entry(key))))
             stack.callback(close, enhancers[-1])
 
@@ -191,7 +199,7 @@ class _Run:
 
         with step("render", timeline.count) as mark:
             segments, counts, all_there = render(
-                source, analysis, timeline, FaceStages(editor, lips, enhancers), open_writer, pixels, self.observer
+                source, analysis, timeline, FaceStages(references, lips, enhancers), open_writer, pixels, self.observer
             )
             mark(cached=all_there)
         with step("join", None):
@@ -234,9 +242,13 @@ class _Run:
         keys.coefficients = preparation.coefficients_key(keys.faces)
         keys.references = make_key("references", keys.coefficients, identity(chosen.one(StageKind.EXPRESSION_EDITOR)))
         shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
-        keys.lips = make_key("lips", keys.references, keys.speech, shown, identity(chosen.one(StageKind.LIP_SYNCER)))
+        seen = keys.references
+        for stage in chosen.reference_enhancers():
+            seen = make_key("sharper", seen, identity(stage))
+            keys.sharper.append(seen)
+        keys.lips = make_key("lips", seen, keys.speech, shown, identity(chosen.one(StageKind.LIP_SYNCER)))
         last = keys.lips
-        for stage in chosen.all(StageKind.ENHANCER):
+        for stage in chosen.result_enhancers():
             last = make_key("enhancer", last, identity(stage))
             keys.enhancers.append(last)
         keys.pixels = make_key("pixels", last, config.output.model_dump())

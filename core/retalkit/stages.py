@@ -391,6 +391,14 @@ class EnhancerSession(Session, Protocol):
         ...
 
 
+class ReferenceEnhancerSession(EnhancerSession, Protocol):
+    """What an enhancer's session can do besides, when its options say ``on: reference``."""
+
+    def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
+        """Sharper ``references.images``, for the lip syncer; ``enhance`` is not called then."""
+        ...
+
+
 class Enhancer(Protocol):
     """Restores sharpness and detail of an edited face."""
 
