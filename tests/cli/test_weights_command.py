@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import call
+from tests.core.weights import file_server as web
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
@@ -89,8 +91,122 @@ def test_a_run_without_its_weights_says_which_how_large_and_how_to_get_them(
     run.write_text("enhancers:\n  - {use: weighty}\n", encoding="utf-8")
     done = call(capsys, "dub", moving_head, short_speech, "-o", output, "-c", run, "--plugin", plugin)
     assert done.code == 2
-    for part in ("enhancer 'weighty'", "Tiny.pth", "2 MB", "MIT", "retalkit weights import Tiny.pth --as tiny"):
+    for part in ("enhancer 'weighty'", "Tiny.pth", "2 MB", "MIT", "retalkit weights pull tiny"):
+        assert part in done.error
+    for part in ("retalkit weights import Tiny.pth --as tiny", "https://example.org/Tiny.pth"):
         assert part in done.error
     assert not output.exists()
     listed = call(capsys, "plugins", "--kind", "enhancer", "--plugin", plugin).out
     assert "needs the weights tiny: see `retalkit weights list`" in listed
+
+
+# ---------------------------------------------------------------------- pull
+
+
+@pytest.fixture
+def server(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[web.FileServer]:
+    """A web server that has the file, where the plugin says that it is."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "RETALKIT_MIRRORS", "RETALKIT_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    content = published(tmp_path).read_bytes()
+    with web.serving(content) as files:
+        text = PLUGIN.replace("https://example.org", files.address).replace("2_000_000", str(len(content)))
+        plugin.write_text(text, encoding="utf-8")
+        yield files
+
+
+def test_pull_says_the_licence_first_and_brings_the_file_in(
+    server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = call(capsys, "weights", "pull", "tiny", "--plugin", plugin)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] == "tiny: Tiny.pth, 1 kB, licence: MIT; commercial use: not stated"
+    assert lines[1] == f"tiny: {tmp_path / 'home' / 'weights' / 'tiny.safetensors'}"
+    assert "its publisher gave no whole SHA-256" in lines[2] and "lock.json" in lines[2]
+    assert "download tiny: 1 MB in" in done.err and f"{server.address}/Tiny.pth" in done.err
+    assert "tiny: good" in call(capsys, "weights", "verify", "--plugin", plugin).out
+
+    assert "tiny: is there already" in call(capsys, "weights", "pull", "tiny", "--plugin", plugin).out
+    assert len(server.paths) == 1
+
+
+def test_pull_wants_to_know_what(server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = call(capsys, "weights", "pull", "--plugin", plugin)
+    assert done.code == 2
+    for part in ("tiny", "s3fd", "--preset NAME", "--all"):
+        assert part in done.error
+    assert "did you mean 'tiny'" in call(capsys, "weights", "pull", "tinny", "--plugin", plugin).error
+    assert "did you mean 'paper'" in call(capsys, "weights", "pull", "--preset", "papr", "--plugin", plugin).error
+    assert server.paths == []
+
+
+def test_pull_of_a_preset_gets_what_its_stages_need(
+    server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retalkit.config import RunConfig
+
+    enhancers = [{"use": "weighty"}]
+    monkeypatch.setattr(
+        RunConfig,
+        "from_preset",
+        lambda name, registry: RunConfig.model_validate(
+            {
+                "detector": "mediapipe",
+                "reconstructor": "shallow",
+                "expression_editor": "first_frame",
+                "denoiser": "none",
+                "lip_syncer": "exemplar",
+                "enhancers": enhancers,
+            }
+        ),
+    )
+    done = call(capsys, "weights", "pull", "--preset", "embedded", "--plugin", plugin)
+    assert done.code == 0 and "tiny.safetensors" in done.out
+    assert server.paths == ["/Tiny.pth"]
+
+
+def test_another_file_than_the_first_is_refused_until_forced(
+    server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "weights", "pull", "tiny", "-q", "--plugin", plugin).code == 0
+    torch.save({"layer.weight": torch.zeros(2, 3), "layer.bias": torch.zeros(2)}, tmp_path / "Tiny.pth")
+    (tmp_path / "home" / "weights" / "tiny.safetensors").unlink()
+    server.content = (tmp_path / "Tiny.pth").read_bytes()
+    for command in (["pull", "tiny"], ["import", tmp_path / "Tiny.pth"]):
+        done = call(capsys, "weights", *command, "--plugin", plugin)
+        assert done.code == 2 and "--force accepts the new one" in done.error
+        assert "tiny: two numbers; not there" in call(capsys, "weights", "list", "--plugin", plugin).out
+    done = call(capsys, "weights", "pull", "tiny", "--force", "--plugin", plugin)
+    assert done.code == 0 and "lock.json now has" in done.out
+
+
+def test_what_fails_is_one_line_and_the_others_come(
+    server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [web.fails(404)]
+    text = plugin.read_text(encoding="utf-8")
+    second = text[text.index("[Checkpoint(") + 1 : text.rindex("]")].replace('name="tiny"', 'name="second"')
+    plugin.write_text(text[: text.rindex("]")] + f", {second}]\n", encoding="utf-8")
+    done = call(capsys, "weights", "pull", "tiny", "second", "--plugin", plugin)
+    assert done.code == 2
+    assert "tiny was not downloaded" in done.error and "answers 404 Not Found" in done.error
+    assert "second.safetensors" in done.out
+
+    monkeypatch.setenv("RETALKIT_OFFLINE", "1")
+    done = call(capsys, "weights", "pull", "tiny", "--plugin", plugin)
+    assert done.code == 2 and "RETALKIT_OFFLINE is set" in done.error
+    assert len(server.paths) == 2
+
+
+def test_a_zip_as_published_is_imported_for_its_member(
+    server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import zipfile
+
+    text = plugin.read_text(encoding="utf-8").replace('/Tiny.pth"', '/All.zip#Tiny.pth"')
+    plugin.write_text(text, encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "All.zip", "w") as archive:
+        archive.write(tmp_path / "Tiny.pth", "folder/Tiny.pth")
+    done = call(capsys, "weights", "import", tmp_path / "All.zip", "--as", "tiny", "--plugin", plugin)
+    assert done.code == 0 and "tiny.safetensors" in done.out

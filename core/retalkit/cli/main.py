@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer makes Ctrl-C inside a command an exit code of its own.
     if code == INTERRUPTED:
-        hint = ": the same command goes on where it stopped" if given[:1] == ["dub"] else ""
+        goes_on = given[:1] == ["dub"] or given[:2] == ["weights", "pull"]
+        hint = ": the same command goes on where it stopped" if goes_on else ""
         _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
     sys.exit(code if isinstance(code, int) else 0)
 

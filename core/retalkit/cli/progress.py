@@ -20,7 +20,9 @@ LINE_SECONDS = 10.0
 """At least so long between two lines about one step where the output is no terminal."""
 
 _UNITS = {"speech": "s of sound"}
-"""Unit of a step's counts; every other step counts frames."""
+"""Unit of a step's counts; every other step counts frames, but for downloads."""
+_DOWNLOAD = "download "
+"""Beginning of the steps that count megabytes."""
 
 
 @contextmanager
@@ -45,12 +47,12 @@ def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[
 
 def unit(step: str) -> str:
     """What a step counts, such as ``frames``."""
-    return _UNITS.get(step, "frames")
+    return "MB" if step.startswith(_DOWNLOAD) else _UNITS.get(step, "frames")
 
 
 def rate_text(step: str, rate: float) -> str:
     """``85.0 frames/s``; seconds of sound in a second are a speed."""
-    return f"{rate:.1f} x real time" if step in _UNITS else f"{rate:.1f} frames/s"
+    return f"{rate:.1f} x real time" if step in _UNITS else f"{rate:.1f} {unit(step)}/s"
 
 
 class BarProgress:

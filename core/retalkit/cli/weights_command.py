@@ -1,18 +1,20 @@
-"""``retalkit weights``: which checkpoints the stages need, which are there, and how to bring one in."""
+"""``retalkit weights``: which checkpoints the stages need, which are there, and how they come in."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retalkit.cli.options import PluginFiles
+from retalkit.cli.options import PluginFiles, Preset
 
 if TYPE_CHECKING:
     from retalkit.plugins import Registry
     from retalkit.weights.declarations import Checkpoint
+    from retalkit.weights.store import WeightStore
 
 
 def application() -> typer.Typer:
@@ -20,6 +22,7 @@ def application() -> typer.Typer:
     app = typer.Typer(help="Keep the checkpoints of networks.", rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_group)
     app.command("list")(list_weights)
+    app.command("pull")(pull_weights)
     app.command("import")(import_weights)
     app.command("verify")(verify_weights)
     app.command("where")(where)
@@ -36,7 +39,7 @@ def list_weights(
 ) -> None:
     """List every checkpoint that a stage may need, its licence, and whether it is there."""
     from retalkit.plugins import discover
-    from retalkit.weights.store import WeightStore, readable_size
+    from retalkit.weights.store import WeightStore, commercial_use, readable_size
 
     registry, store = discover(plugin or []), WeightStore()
     rows: list[dict[str, Any]] = [
@@ -50,7 +53,7 @@ def list_weights(
             "licence": checkpoint.licence,
             "commercial_use": checkpoint.commercial_use,
             "used_by": _users(registry, checkpoint.name),
-            "path": str(path) if (path := store.path(checkpoint.name)) is not None else None,
+            "path": str(store.place(checkpoint)) if store.has(checkpoint) else None,
         }
         for checkpoint in registry.checkpoints
     ]
@@ -59,12 +62,57 @@ def list_weights(
         return
     for row in rows:
         state = "there" if row["path"] else "not there"
-        commercial = {True: "allowed", False: "not allowed", None: "not stated"}[row["commercial_use"]]
+        commercial = commercial_use(row["commercial_use"])
         typer.echo(f"  {typer.style(row['name'], bold=True)}: {row['summary']}; {state}")
         typer.echo(f"      {row['file']}, {readable_size(row['size'])}, for {', '.join(row['used_by']) or 'no stage'}")
         typer.echo(f"      licence: {row['licence']}; commercial use: {commercial}")
         typer.echo(f"      {row['urls'][0] if row['urls'] else 'no address is known'}")
     typer.echo(f"kept in {store.folder} (RETALKIT_HOME chooses another folder)")
+
+
+def pull_weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Checkpoints; see `retalkit weights list`.")
+    ] = None,
+    preset: Preset = None,
+    every: Annotated[bool, typer.Option("--all", help="Every checkpoint that is declared.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Get again what is there, and accept another file than the first one.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """Download published files, check them and keep them. No other command downloads anything."""
+    from retalkit.cli.progress import progress
+    from retalkit.errors import WeightsError
+    from retalkit.plugins import discover
+    from retalkit.weights.pulling import check_online, pull
+    from retalkit.weights.store import FolderError, WeightStore, facts, needs_pin
+
+    registry, store = discover(plugin or []), WeightStore()
+    faults: list[str] = []
+    for checkpoint in _chosen(registry, names or [], preset, every):
+        if store.has(checkpoint) and not force:
+            typer.echo(f"{checkpoint.name}: is there already")
+            continue
+        check_online(checkpoint)
+        typer.echo(f"{checkpoint.name}: {facts(checkpoint)}")
+        try:
+            with progress(quiet=quiet) as observer:
+                kept = pull(checkpoint, store, observer, accept=force)
+        except FolderError:
+            raise
+        except WeightsError as error:
+            faults.append(str(error))
+            continue
+        typer.echo(f"{checkpoint.name}: {kept}")
+        if needs_pin(checkpoint):
+            typer.echo(
+                f"{checkpoint.name}: its publisher gave no whole SHA-256; {store.lock_file} now has "
+                f"{store.pinned(checkpoint.name)}, and another file is refused from now on"
+            )
+    if faults:
+        raise WeightsError("; ".join(faults))
 
 
 def import_weights(
@@ -78,17 +126,19 @@ def import_weights(
     """Check published files and keep them; the files themselves stay where they are."""
     from retalkit.errors import ConfigError, WeightsError
     from retalkit.plugins import discover
-    from retalkit.weights.store import WeightStore
+    from retalkit.weights.store import WeightStore, needs_pin
 
     if name is not None and len(files) > 1:
         raise ConfigError("--as names one checkpoint: give one FILE")
     registry, store = discover(plugin or []), WeightStore()
     chosen = [(file, registry.checkpoint(name) if name else _by_file_name(registry, file)) for file in files]
     for file, checkpoint in chosen:
-        if store.path(checkpoint.name) is not None and not force:
-            raise WeightsError(f"{store.file(checkpoint.name)} is there already: --force replaces it by {file}")
+        if store.has(checkpoint) and not force:
+            raise WeightsError(f"{store.place(checkpoint)} is there already: --force replaces it by {file}")
     for file, checkpoint in chosen:
-        typer.echo(f"{checkpoint.name}: {store.add(checkpoint, file)}")
+        typer.echo(f"{checkpoint.name}: {_imported(store, checkpoint, file, force)}")
+        if needs_pin(checkpoint) and (pinned := store.pinned(checkpoint.name)) is not None:
+            typer.echo(f"{checkpoint.name}: {store.lock_file} has {pinned}; another published file is refused")
 
 
 def verify_weights(
@@ -104,7 +154,7 @@ def verify_weights(
     if names:
         asked = [registry.checkpoint(name) for name in names]
     else:
-        asked = [checkpoint for checkpoint in registry.checkpoints if store.path(checkpoint.name) is not None]
+        asked = [checkpoint for checkpoint in registry.checkpoints if store.has(checkpoint)]
     faults = {checkpoint.name: fault for checkpoint in asked if (fault := store.verify(checkpoint)) is not None}
     for checkpoint in asked:
         typer.echo(f"{checkpoint.name}: {'bad' if checkpoint.name in faults else 'good'}")
@@ -123,7 +173,35 @@ def where(
     from retalkit.weights.store import WeightStore
 
     store = WeightStore()
-    typer.echo(store.folder if name is None else store.file(discover(plugin or []).checkpoint(name).name))
+    typer.echo(store.folder if name is None else store.place(discover(plugin or []).checkpoint(name)))
+
+
+def _chosen(registry: Registry, names: list[str], preset: str | None, every: bool) -> list[Checkpoint]:
+    """The checkpoints that a command line names in one of three ways. Raises ConfigError where it names none."""
+    from retalkit.config import RunConfig
+    from retalkit.errors import ConfigError
+    from retalkit.planning import needed_checkpoints
+
+    if every:
+        return list(registry.checkpoints)
+    wanted = list(names)
+    if preset is not None:
+        wanted += needed_checkpoints(RunConfig.from_preset(preset, registry=registry), registry)
+    elif not wanted:
+        known = ", ".join(checkpoint.name for checkpoint in registry.checkpoints) or "none"
+        raise ConfigError(f"name the weights (there are: {known}), or a preset with --preset NAME, or --all")
+    return [registry.checkpoint(name) for name in dict.fromkeys(wanted)]
+
+
+def _imported(store: WeightStore, checkpoint: Checkpoint, file: Path, force: bool) -> Path:
+    """Keeps a file, or the one inside the zip in which it was published."""
+    from retalkit.weights.addresses import member_of, taken_out
+
+    member = member_of(checkpoint, file)
+    if not member:
+        return store.add(checkpoint, file, accept=force)
+    with TemporaryDirectory() as folder, taken_out(file, member, checkpoint, Path(folder)) as inner:
+        return store.add(checkpoint, inner, accept=force)
 
 
 def _by_file_name(registry: Registry, file: Path) -> Checkpoint:

@@ -18,16 +18,16 @@ class Checkpoint:
     file: str
     """Name under which it was published, such as ``DNet.pt``."""
     urls: tuple[str, ...]
-    """Where it was published, best first."""
+    """Where it was published, best first. ``ADDRESS#MEMBER``: the file is that member of a published zip."""
     licence: str
     """SPDX expression, or in words what its publisher says."""
     commercial_use: bool | None
     """Whether its publisher allows it; None where nothing is said."""
     shapes: str
     """``package.module:function`` that returns the parameter names and shapes of the network (dict[str, tuple]); it
-    may import torch."""
+    may import torch. Empty: a file that no network of ours loads; it is kept as it was published, and never read."""
     size: int | None = None
-    """Bytes of the published file, where known."""
+    """Bytes of the published file, where known exactly."""
     sha256: str | None = None
     """SHA-256 of the published file, or the beginning of it where only that was published."""
     entries: tuple[str, ...] = ()

@@ -116,7 +116,8 @@ def _unpickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL |Unsupported global: GLOBAL |unsupported GLOBAL )([\w.]+)", str(error))
         if found is None:
-            raise WeightsError(f"{path}: is no file of weights ({_first_line(error)})") from error
+            # torch's own text advises to switch the safe reading off.
+            raise WeightsError(f"{path}: is no file of weights: get it from its publisher again") from error
         raise WeightsError(
             f"{path}: refused, because it holds more than weights ('{found[1]}' could run code): get the file from its "
             "publisher again"
@@ -151,4 +152,5 @@ def _some(names: list[str]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.partition(". ")[0][:160]

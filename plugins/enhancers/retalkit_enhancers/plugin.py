@@ -10,6 +10,7 @@ from retalkit.weights.declarations import Checkpoint
 
 import retalkit_enhancers.enet.interface as enet
 import retalkit_enhancers.ganimation.interface as ganimation
+import retalkit_enhancers.published_files as published_files
 from retalkit_enhancers.config import DetailConfig, NoneConfig
 
 FACE_EDIT = frozenset({"face:edit"})
@@ -47,4 +48,4 @@ def retalkit_stages() -> Iterable[StageSpec]:
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """What the published networks load."""
-    return [*enet.CHECKPOINTS, *ganimation.CHECKPOINTS]
+    return [*enet.CHECKPOINTS, *ganimation.CHECKPOINTS, *published_files.CHECKPOINTS]

@@ -180,5 +180,13 @@ def test_a_changed_file_in_the_store_is_found(store: WeightStore, file: Path) ->
 
 def test_what_is_missing_is_said_with_the_way_to_get_it() -> None:
     text = how_to_get(TINY)
-    for part in ("Tiny.pth", "123 MB", "Apache-2.0", "retalkit weights import", "https://example.org"):
+    for part in (
+        "Tiny.pth",
+        "123 MB",
+        "Apache-2.0",
+        "commercial use: allowed",
+        "retalkit weights pull tiny",
+        "weights import",
+        "https://example.org",
+    ):
         assert part in text

@@ -24,7 +24,7 @@ class EnetConfig(StageConfig):
     keep_upper: bool = False
     """The upper half of the face comes from the original frame, not from the network."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames with the same reference that go through the network together. Each takes about 0.4 GB; more than 1 gains
+    """Frames with the same reference that go through the network together. Each takes about 0.2 GB; more than 1 gains
     nothing on a processor."""
 
     def checkpoints(self) -> tuple[str, ...]:
@@ -61,6 +61,8 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",
+        # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
+        sha256="967ee3ed857619cedd92b6407dc8a124cbfe763cc11cad58316fe21271a8928f",
         entries=("state_dict",),
         removed="module.",
         # The L-Net that it was trained with; the published loader takes L-Net from its own file, too.

@@ -38,6 +38,10 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0 by its repository; the Basel Face Model that it describes has a licence of its own",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
+        # Its publishers give no hash. This one is that of the copies at Hugging Face (under this name, and as
+        # epoch_20.pth of Deep3DFaceRecon_pytorch, also from an author of the paper).
+        size=288_860_037,
+        sha256="6d17a6b23457b521801baae583cb6a58f7238fe6721fc3d65d76407460e9149b",
         # Beside this entry a file of the training has the states of its optimisers (opt_00) and schedules (sched_00).
         entries=("net_recon",),
     ),
@@ -47,7 +51,7 @@ CHECKPOINTS: Final = (
         file="similarity_Lm3D_all.mat",
         urls=(
             "https://github.com/microsoft/Deep3DFaceReconstruction/raw/master/BFM/similarity_Lm3D_all.mat",
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/BFM.zip",
+            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/BFM.zip#similarity_Lm3D_all.mat",
         ),
         licence="MIT",
         commercial_use=True,

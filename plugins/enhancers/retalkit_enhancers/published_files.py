@@ -1,0 +1,50 @@
+"""Files of the published release that no stage loads: listed, pulled and verified by hash, never read. Light.
+
+The release gives no hashes. Those here are of the same files at Hugging Face: RetinaFace-R50.pth as an author of the
+paper published it there (vinthony/videoretalking), BFM.zip as a copy of the release, the predictor as many publish it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from retalkit.weights.declarations import Checkpoint
+
+_RELEASES: Final = (
+    "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/",
+    "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/",
+)
+
+CHECKPOINTS: Final = (
+    Checkpoint(
+        name="retinaface",
+        summary="RetinaFace with ResNet-50, the face detector of the published enhancer",
+        file="RetinaFace-R50.pth",
+        urls=tuple(f"{address}RetinaFace-R50.pth" for address in _RELEASES),
+        licence="MIT by the repository of its network (biubug6/Pytorch_Retinaface), whose Resnet50_Final.pth it is",
+        commercial_use=None,
+        shapes="",
+        size=109_497_761,
+        sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
+    ),
+    Checkpoint(
+        name="dlib_landmarks",
+        summary="The 68-point predictor of dlib",
+        file="shape_predictor_68_face_landmarks.dat",
+        urls=tuple(f"{address}shape_predictor_68_face_landmarks.dat" for address in _RELEASES),
+        licence="CC0-1.0 by davisking/dlib-models, which adds that its training images (iBUG 300-W) exclude commerce",
+        commercial_use=False,
+        shapes="",
+        size=99_693_937,
+        sha256="fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+    ),
+    Checkpoint(
+        name="bfm",
+        summary="Files of the Basel Face Model that the published loader asks for; deep3d needs bfm_landmarks only",
+        file="BFM.zip",
+        urls=tuple(f"{address}BFM.zip" for address in _RELEASES),
+        licence="the University of Basel's, for non-commercial research; signed on its web site",
+        commercial_use=False,
+        shapes="",
+    ),
+)
