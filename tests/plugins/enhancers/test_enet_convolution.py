@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_enhancers.enet import winograd  # noqa: E402
+from retalkit_enhancers.enet import convolution, winograd  # noqa: E402
 from retalkit_enhancers.enet.convolution import Convolution, convolve, ready  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -33,7 +33,7 @@ def test_float32_loses_no_more_than_a_plain_convolution() -> None:
     weight = (numbers(64, 128, 3, 3, seed=1) / (128 * 9) ** 0.5).float()
     exact = functional.conv2d(values.double(), weight.double(), padding=1)
     result = winograd.convolve(values, winograd.transformed(weight), None, 1)
-    assert float((result - exact).abs().max()) < 2e-5
+    assert float((result - exact).abs().max()) < 3e-5
 
 
 def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +45,9 @@ def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         return plain(values, *arguments)
 
     monkeypatch.setattr(winograd, "convolve", noted)
+    narrow = numbers(4, 8, 3, 3).float()
+    assert ready(narrow).matrices is None
+    monkeypatch.setattr(convolution, "_LEAST_CHANNELS", 4)
     weight, bias = numbers(4, 4, 3, 3).float(), numbers(4).float()
     for size, padding in ((32, 1), (34, 0), (28, 1), (35, 1)):
         values = numbers(1, 4, size, size, seed=3).float()
@@ -58,7 +61,8 @@ def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert convolve(numbers(1, 4, 32, 32).float(), ready(weight), bias, 1).dtype == torch.bfloat16
 
 
-def test_a_layer_is_the_same_before_and_after_its_weights_are_ready() -> None:
+def test_a_layer_is_the_same_before_and_after_its_weights_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_LEAST_CHANNELS", 4)
     torch.manual_seed(1)
     layer = Convolution(4, 6, large=True)
     values = numbers(1, 4, 48, 36).float().contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,8 @@ from torch.nn import functional
 from retalkit_enhancers.enet import winograd
 
 _LEAST: Final = 32
-"""Pixels of height and width from which fewer products make up for more additions."""
+_LEAST_CHANNELS: Final = 256
+"""Pixels of height and width, and channels that come in, from which fewer products make up for moving more numbers."""
 
 
 def laid_out(values: Tensor) -> Tensor:
@@ -32,8 +33,9 @@ class Kernel:
 
 def ready(weight: Tensor, *, large: bool = True) -> Kernel:
     """The kernel of [outputs, inputs, 3, 3]; ``large``: pictures are large enough for fewer products to pay."""
-    plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return Kernel(laid_out(weight), winograd.transformed(weight) if large and plain else None)
+    pays = large and weight.device.type == "cpu" and weight.shape[1] >= _LEAST_CHANNELS
+    exact = weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return Kernel(laid_out(weight), winograd.transformed(weight) if pays and exact else None)
 
 
 def convolve(values: Tensor, kernel: Kernel, bias: Tensor, padding: int = 0) -> Tensor:

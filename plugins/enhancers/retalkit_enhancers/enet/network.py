@@ -106,8 +106,8 @@ class ENet(nn.Module):
     def fold(self, code: Tensor) -> Identity:
         """The decoder's weights for one identity code [512]."""
         return Identity(
-            # The first has three inputs, the third another way (``upsampled_convolution``).
-            tuple(ready(layer.fold(code), large=index in (1, 3)) for index, layer in enumerate(self._styled)),
+            # The third goes another way (``upsampled_convolution``).
+            tuple(ready(layer.fold(code), large=index != 2) for index, layer in enumerate(self._styled)),
             tuple(layer.fold(code) for layer in self._colours),
         )
 
