@@ -38,9 +38,10 @@ def fill(parity: Path, network: str, file: Path) -> None:
         if name in arrays:
             continue
         if name.endswith("kernel"):
-            # GPEN's low-pass filters, which the published constructor makes: [1, 3, 3, 1] in both directions.
+            # GPEN's low-pass filters, which the published constructor makes: [1, 3, 3, 1] in both directions, and four
+            # times as much where the picture grows.
             taps = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]) / 64.0
-            arrays[name] = (taps * 4.0).astype(np.float32)
+            arrays[name] = (taps * (1.0 if name.startswith("ecd") else 4.0)).astype(np.float32)
         else:
             arrays[name] = np.zeros(shape, np.int64)
     # ascontiguousarray would make a vector out of a single number.

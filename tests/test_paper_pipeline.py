@@ -19,7 +19,9 @@ from retalkit.weights.store import WeightStore
 pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
 FRAMES = 6
-NETWORKS = ("dnet", "lnet", "enet", "face3d", "ganimation")
+UNRESTORED = "enhancers=[enet]"
+"""Without the restoration networks, which take most of the time."""
+NETWORKS = ("dnet", "lnet", "enet", "face3d", "ganimation", "gpen", "gfpgan", "parsenet")
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +51,19 @@ def weights(
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory, shared_media: Path) -> Path:
     """So much speech as the output has frames at 25 a second."""
+    return speech_of(FRAMES, shared_media, tmp_path_factory.mktemp("words") / "words.wav")
+
+
+def speech_of(frames: int, shared_media: Path, path: Path) -> Path:
     from retalkit.media.sound import open_sound
 
     samples = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))
-    path = tmp_path_factory.mktemp("words") / "words.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16000)
         start = 2 * 16000
-        part = samples[start : start + FRAMES * 640]
+        part = samples[start : start + frames * 640]
         file.writeframes((part * 32767).astype("<i2").tobytes())
     return path
 
@@ -66,7 +71,7 @@ def words(tmp_path_factory: pytest.TempPathFactory, shared_media: Path) -> Path:
 def run(
     preset: str, registry: Registry, clip: Path, words: Path, folder: Path, *overrides: str, name: str = "out.mp4"
 ) -> RunRecord:
-    given = ["detector.use=mediapipe", "analysis_seconds=0.2", *overrides]
+    given = ["detector.use=mediapipe", "analysis_seconds=0.02", *overrides]
     config = RunConfig.from_preset(preset, registry=registry, overrides=given)
     return retalkit.dub(
         clip, words, folder / name, config=config, registry=registry, cache=folder / "cache", force=True
@@ -82,7 +87,7 @@ def published(
     weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunRecord, Path]:
     folder = tmp_path_factory.mktemp("paper")
-    return run("paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder), folder
+    return run("paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, UNRESTORED), folder
 
 
 def test_the_published_networks_edit_every_frame(published: tuple[RunRecord, Path], shared_media: Path) -> None:
@@ -149,7 +154,7 @@ def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
     with monkeypatch.context() as patch:
         patch.setattr(FrameStore, "put", count)
         with pytest.raises(KeyboardInterrupt):
-            run("paper", registry, clip, words, tmp_path)
+            run("paper", registry, clip, words, tmp_path, UNRESTORED)
     assert not (tmp_path / "out.mp4").exists()
     before = len(done)
     done.clear()
@@ -159,7 +164,7 @@ def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
         done.append(index)
 
     monkeypatch.setattr(FrameStore, "put", count_only)
-    again = run("paper", registry, clip, words, tmp_path)
+    again = run("paper", registry, clip, words, tmp_path, UNRESTORED)
     # Four networks store what they make of a frame: nothing that was stored is computed again.
     assert before + len(done) == 4 * FRAMES
     assert again.output.read_bytes() == record.output.read_bytes()
@@ -172,10 +177,25 @@ def test_the_shortcuts_run_without_dnet_and_without_the_3dmm(
         (weights / "weights" / f"{name}.json").rename(weights / "weights" / f"{name}.hidden")
     try:
         clip = shared_media / "talk_man_700p22.mp4"
-        record = run("fast", registry, clip, words, tmp_path, "enhancers.0.upper_face=surprise")
+        record = run("fast", registry, clip, words, tmp_path, "enhancers=[{use: enet, upper_face: surprise}]")
     finally:
         for name in ("dnet", "face3d", "bfm_landmarks", "expression_templates"):
             (weights / "weights" / f"{name}.hidden").rename(weights / "weights" / f"{name}.json")
     assert record.frames_edited > 0 and not record.frames_passed
     stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
     assert "enhancers.0.ganimation" in stored and "expression_editor.dnet" not in stored
+
+
+def test_the_whole_published_chain_restores_reference_mouth_and_face(
+    weights: Path, registry: Registry, shared_media: Path, tmp_path: Path
+) -> None:
+    words = speech_of(1, shared_media, tmp_path / "word.wav")
+    clip = shared_media / "talk_woman_590p25.mp4"
+    record = run("paper", registry, clip, words, tmp_path)
+    assert record.frames_edited == 1
+    stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
+    for name in ("enhancers.0.gpen", "enhancers.1.enet", "enhancers.2.gfpgan", "enhancers.2.parsenet"):
+        assert len(stored[name]) == 64
+    caches = {folder.name.partition("-")[0] for folder in (tmp_path / "cache").iterdir()}
+    assert {"sharper", "enhancer"} <= caches
+    assert sum(folder.name.startswith("enhancer-") for folder in (tmp_path / "cache").iterdir()) == 3

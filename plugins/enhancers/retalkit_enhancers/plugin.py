@@ -10,6 +10,9 @@ from retalkit.weights.declarations import Checkpoint
 
 import retalkit_enhancers.enet.interface as enet
 import retalkit_enhancers.ganimation.interface as ganimation
+import retalkit_enhancers.gfpgan.interface as gfpgan
+import retalkit_enhancers.gpen.interface as gpen
+import retalkit_enhancers.parsing.interface as parsing
 import retalkit_enhancers.published_files as published_files
 from retalkit_enhancers.config import DetailConfig, NoneConfig
 
@@ -18,7 +21,7 @@ FACE_EDIT = frozenset({"face:edit"})
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """The enhancers ``detail``, ``none`` and ``enet``."""
+    """The enhancers ``detail``, ``none``, ``enet``, ``gpen`` and ``gfpgan``."""
     return [
         StageSpec(
             kind=StageKind.ENHANCER,
@@ -42,10 +45,13 @@ def retalkit_stages() -> Iterable[StageSpec]:
             gives=FACE_EDIT,
         ),
         *enet.STAGES,
+        *gpen.STAGES,
+        *gfpgan.STAGES,
     ]
 
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """What the published networks load."""
-    return [*enet.CHECKPOINTS, *ganimation.CHECKPOINTS, *published_files.CHECKPOINTS]
+    parts = (enet, ganimation, gpen, gfpgan, parsing, published_files)
+    return [checkpoint for part in parts for checkpoint in part.CHECKPOINTS]

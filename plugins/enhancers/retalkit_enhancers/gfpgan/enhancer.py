@@ -1,0 +1,20 @@
+"""Enhancer ``gfpgan``: GFPGAN restores the edited face, its mouth or the reference images."""
+
+from __future__ import annotations
+
+from retalkit.stages import StageContext
+
+from retalkit_enhancers.gfpgan.restorer import GfpganRestorer
+from retalkit_enhancers.restoration.config import RestorationConfig
+from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
+from retalkit_enhancers.restoration.template import FFHQ
+
+
+class GfpganEnhancer(RestorationEnhancer):
+    """The restoration enhancer with GFPGAN and the place where GFPGAN wants the face."""
+
+    def __init__(self, config: RestorationConfig) -> None:
+        def load(context: StageContext) -> GfpganRestorer:
+            return GfpganRestorer(context, config.batch)
+
+        super().__init__(config, load, FFHQ)

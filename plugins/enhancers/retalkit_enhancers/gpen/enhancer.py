@@ -1,0 +1,20 @@
+"""Enhancer ``gpen``: GPEN restores the edited face, its mouth or the reference images."""
+
+from __future__ import annotations
+
+from retalkit.stages import StageContext
+
+from retalkit_enhancers.gpen.restorer import GpenRestorer
+from retalkit_enhancers.restoration.config import RestorationConfig
+from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
+from retalkit_enhancers.restoration.template import GPEN
+
+
+class GpenEnhancer(RestorationEnhancer):
+    """The restoration enhancer with GPEN and the place where GPEN wants the face."""
+
+    def __init__(self, config: RestorationConfig) -> None:
+        def load(context: StageContext) -> GpenRestorer:
+            return GpenRestorer(context, config.batch)
+
+        super().__init__(config, load, GPEN)

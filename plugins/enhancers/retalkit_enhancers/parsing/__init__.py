@@ -1,0 +1,1 @@
+"""Face parsing: which pixel of an aligned face is skin, lip, hair."""

@@ -1,0 +1,26 @@
+"""The checkpoint of face parsing. Light: read when checkpoints are listed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from retalkit.weights.declarations import Checkpoint
+
+NETWORK: Final = "parsenet"
+
+CHECKPOINTS: Final = (
+    Checkpoint(
+        name=NETWORK,
+        summary="ParseNet, finds skin, eyes, lips and 16 more classes in an aligned face of 512 x 512",
+        file="ParseNet-latest.pth",
+        urls=(
+            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/ParseNet-latest.pth",
+            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/ParseNet-latest.pth",
+            "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/ParseNet-latest.pth",
+        ),
+        # The repository that the file comes from says so of all that it holds.
+        licence="academic and non-commercial use only (GPEN, Alibaba, 2021)",
+        commercial_use=False,
+        shapes="retalkit_enhancers.parsing.network:parameter_shapes",
+    ),
+)

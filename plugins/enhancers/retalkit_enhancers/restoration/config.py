@@ -1,0 +1,42 @@
+"""Options that all restoration enhancers share. Light: read when stages are listed."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+from retalkit.plugins import StageConfig
+
+PARSING_NETWORK: Final = "parsenet"
+
+
+class RestorationConfig(StageConfig):
+    """Options of every enhancer that restores faces with a network."""
+
+    on: Literal["face", "mouth", "reference"] = "face"
+    """Where it works: on the whole edited face, on the mouth alone (found by face parsing and blended in over a
+    Laplacian pyramid), or on the reference images before the lip syncer sees them."""
+    strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    """1 shows the restored pixels, 0 changes nothing, between them a mixture."""
+    steadiness: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of the restored face's coarse colours and shading that is taken back from the unrestored face. A network
+    that sees single frames gives each another tint and light, which flickers; 1 keeps its fine detail alone, 0 is as
+    published."""
+    mask: Literal["template", "parsing"] = "template"
+    """How a restored face is let into the frame: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose
+    and mouth that face parsing finds. ``on: mouth`` always parses."""
+    batch: int = Field(default=1, ge=1, le=64)
+    """Faces that go through the network together; more than 1 gains nothing on a processor."""
+
+    def needs(self) -> frozenset[str]:
+        """The reference's images, where those are sharpened."""
+        return frozenset({"reference:image"}) if self.on == "reference" else frozenset()
+
+    @property
+    def parses(self) -> bool:
+        """Whether the face-parsing network is needed."""
+        return self.strength > 0 and (self.on == "mouth" or self.mask == "parsing")
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """The face-parsing network's, where it is needed."""
+        return (PARSING_NETWORK,) if self.parses else ()

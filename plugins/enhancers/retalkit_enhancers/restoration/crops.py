@@ -1,0 +1,78 @@
+"""The part of a frame that a restoration works on: the edit put in, cut around the face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.compositing import composite, shift_matrix
+from retalkit.stages import FaceEdit
+
+from retalkit_enhancers.restoration.restorer import SIZE
+from retalkit_enhancers.restoration.template import Matrix, inverse
+
+Float = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels, whole numbers, right and bottom just outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A rectangle of a frame at the frame's own resolution."""
+
+    image: Image
+    """RGB uint8 [h, w, 3], a copy, with the edit in it."""
+    shown: NDArray[np.bool_]
+    """bool [h, w]: where the edit shows."""
+    left: int
+    top: int
+
+    def local(self, matrix: Matrix) -> Matrix:
+        """float64 [2, 3]: for pixels of the crop what ``matrix`` is for those of the frame."""
+        moved = np.array(matrix, np.float64)
+        moved[:, 2] += moved[:, :2] @ (self.left, self.top)
+        return moved
+
+    def place(self) -> Float:
+        """float32 [2, 3], of an edit that covers the crop."""
+        return shift_matrix(self.left, self.top)
+
+
+def face_crop(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
+    """What of ``frame`` (RGB uint8 [H, W, 3]) the template sees through ``matrix``, and all of the edit.
+
+    None where no pixel of the template lies in the frame.
+    """
+    height, width = frame.shape[:2]
+    face = _seen(matrix, SIZE, SIZE, width, height)
+    if face is None:
+        return None
+    box = face
+    if (
+        edit is not None
+        and (covered := _seen(edit.matrix, edit.image.shape[1], edit.image.shape[0], width, height)) is not None
+    ):
+        (left, top, right, bottom), other = box, covered
+        box = min(left, other[0]), min(top, other[1]), max(right, other[2]), max(bottom, other[3])
+    left, top, right, bottom = box
+    before = frame[top:bottom, left:right]
+    crop = Crop(before.copy(), np.zeros(before.shape[:2], np.bool_), left, top)
+    if edit is None:
+        return crop
+    inside = replace(edit, matrix=crop.local(np.asarray(edit.matrix, np.float64)).astype(np.float32))
+    composite(crop.image, inside)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    mask = cv2.warpAffine(edit.mask, inside.matrix, (right - left, bottom - top), flags=flags)
+    return replace(crop, shown=(mask > 0) | (crop.image != before).any(2))
+
+
+def _seen(matrix: Matrix | Float, columns: int, rows: int, width: int, height: int) -> Box | None:
+    """Bounds in a ``width`` x ``height`` frame of ``columns`` x ``rows`` pixels that ``matrix`` takes from it."""
+    ends = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
+    corners = ends @ inverse(np.asarray(matrix, np.float64)).T
+    low = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1, 0, (width, height)).astype(int)
+    return None if (high <= low).any() else (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
