@@ -26,7 +26,7 @@ from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
 from retalkit.media.timeline import build_timeline
-from retalkit.plugins import discover
+from retalkit.discovery import discover
 from retalkit.observing import SilentObserver
 from retalkit.stages import FrameBatch, StageContext, StageKind
 from retalkit.cache import Folder

@@ -31,13 +31,13 @@ from retalkit import analysing
 from retalkit.analysis import StoredAnalysis
 from retalkit.cache import Folder
 from retalkit.compositing import composite
+from retalkit.discovery import discover
 from retalkit.evaluation.mouth_following import MouthFollowing, mouth_following, pearson, shown_measures
 from retalkit.evaluation.picture_quality import PictureQuality, PictureQualityMeter
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
 from retalkit.media.frames import open_source
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.stages import FaceEdit, PassedThrough, StageContext, StageKind, SyncBatch
 
 Float = NDArray[np.float32]

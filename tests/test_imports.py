@@ -63,6 +63,20 @@ def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
+def test_the_command_line_leaves_all_cores_to_networks() -> None:
+    pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+    def threads(before: str) -> str:
+        script = f"{before}\nimport torch\nprint(torch.get_num_threads())"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1]
+
+    inside = (
+        "import sys\nfrom retalkit.cli.main import main\ntry:\n    main(['--version'])\nexcept SystemExit:\n    pass"
+    )
+    assert threads(inside) == threads("")
+
+
 def test_the_core_imports_no_plugin_and_no_network_library() -> None:
     packages = tuple(folder.name for folder in PLUGINS.glob("*/retalkit_*"))
     assert len(packages) == 5
@@ -80,7 +94,7 @@ def test_only_the_command_line_knows_the_command_line() -> None:
 
 
 def test_arrows_run_one_way() -> None:
-    order = ["stages", "plugins", "config", "planning", "running"]
+    order = ["stages", "plugins", "discovery", "config", "planning", "running"]
     for position, name in enumerate(order):
         above = tuple(f"retalkit.{upper}" for upper in order[position + 1 :])
         found = [module for module in imports(CORE / f"{name}.py") if module in above]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import retalkit
 from retalkit.config import RunConfig
+from retalkit.discovery import Registry, discover
 from retalkit.media.frames import open_source
-from retalkit.plugins import Registry, discover
 from retalkit.records import RunRecord
 from retalkit.weights.store import WeightStore
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from retalkit.cli.main import main
 from retalkit.config import RunConfig, load, preset_names
+from retalkit.discovery import availability, discover
 from retalkit.planning import plan
-from retalkit.plugins import availability, discover
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = (

@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from retalkit.config import RunConfig
+    from retalkit.discovery import discover
     from retalkit.errors import RetalkitError
-    from retalkit.plugins import discover
     from retalkit.records import RunRecord
     from retalkit.running import dub
 
@@ -25,7 +25,7 @@ _HOMES = {
     "RetalkitError": "retalkit.errors",
     "RunConfig": "retalkit.config",
     "RunRecord": "retalkit.records",
-    "discover": "retalkit.plugins",
+    "discover": "retalkit.discovery",
     "dub": "retalkit.running",
 }
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retalkit.config_errors import describe
 from retalkit.config_layers import Layers
+from retalkit.discovery import FoundStage, Registry, nearest
 from retalkit.errors import ConfigError, PluginError
-from retalkit.plugins import FoundStage, Registry, nearest
 from retalkit.stages import StageKind
 
 DEFAULT_PRESET = "embedded"

@@ -8,8 +8,8 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from retalkit.discovery import nearest
 from retalkit.plain_yaml import dotted
-from retalkit.plugins import nearest
 
 
 def describe(

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from retalkit.config import SINGLE_KINDS, RunConfig, preset_names
-from retalkit.plugins import FoundStage, Registry, foreign_api
+from retalkit.discovery import FoundStage, Registry, foreign_api
 from retalkit.stages import StageKind
 
 

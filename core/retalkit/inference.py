@@ -1,6 +1,6 @@
 """What every stage with a network does alike: load its weights, compute on the chosen device, draw its own noise.
 
-Needs torch (``pip install 'retalkit[torch]'``); nothing else of the core imports this module.
+Needs torch (``pip install 'retalkit[paper]'``); nothing else of the core imports this module.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -25,9 +26,15 @@ _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT:
     """The network with the weights of a safetensors file (float32), in evaluation mode, on the device.
 
-    Raises WeightsError where a name or a shape is missing, left over or another one.
+    Raises WeightsError where the file cannot be read, or a name or a shape is missing, left over or another one.
     """
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise WeightsError(
+            f"{path}: cannot be read ({text}): pull or import '{path.stem}' again with --force"
+        ) from error
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

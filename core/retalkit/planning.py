@@ -9,8 +9,9 @@ from typing import Any
 
 from retalkit.cache import content_hash
 from retalkit.config import RunConfig, StageChoice, read_options
+from retalkit.discovery import FoundStage, Registry, availability, foreign_api, missing_packages, nearest
 from retalkit.errors import PlanError
-from retalkit.plugins import FoundStage, Registry, StageConfig, availability, foreign_api, missing_packages, nearest
+from retalkit.plugins import StageConfig
 from retalkit.stages import StageKind
 from retalkit.weights.store import WeightStore, how_to_get
 

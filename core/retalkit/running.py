@@ -19,6 +19,7 @@ from retalkit import __version__
 from retalkit.analysis import LimitedSource
 from retalkit.cache import Cache, content_hash, default_folder, make_key
 from retalkit.config import RunConfig
+from retalkit.discovery import Registry, discover
 from retalkit.media.concatenating import SoundTrack, assemble, check_output
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.frames import MediaSource, open_source
@@ -26,7 +27,6 @@ from retalkit.media.sound import open_sound
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observing import Observer, SilentObserver
 from retalkit.planning import Plan, plan
-from retalkit.plugins import Registry, discover
 from retalkit.preparing import Preparation, close
 from retalkit.records import RunRecord
 from retalkit.references import SharperReferences

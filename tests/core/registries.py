@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from retalkit.plugins import FoundStage, Registry, StageConfig, StageSpec
+from retalkit.discovery import FoundStage, Registry
+from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 
 

@@ -11,8 +11,8 @@ from registries import stage, usual_registry
 from retalkit import plain_yaml
 from retalkit.config import RunConfig, StageChoice, effective, load, preset_names
 from retalkit.config_schema import json_schema
+from retalkit.discovery import discover
 from retalkit.errors import ConfigError, PluginError
-from retalkit.plugins import discover
 from retalkit.stages import StageKind
 
 REGISTRY = usual_registry()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from registries import stage, usual_registry
 from retalkit.config import RunConfig, load
+from retalkit.discovery import FoundStage, discover
 from retalkit.errors import PlanError
 from retalkit.planning import PlannedStage, plan
-from retalkit.plugins import FoundStage, StageConfig, StageSpec, discover
+from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 
 

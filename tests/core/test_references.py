@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import retalkit
 from retalkit.config import RunConfig
+from retalkit.discovery import discover
 from retalkit.media.frames import open_source
-from retalkit.plugins import discover
 
 PLUGIN = '''
 from typing import Literal

@@ -13,11 +13,12 @@ import pytest
 import retalkit
 from retalkit.analysis import StoredAnalysis
 from retalkit.config import RunConfig
+from retalkit.discovery import discover
 from retalkit.errors import InputError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
 from retalkit.media.frames import open_source
-from retalkit.plugins import StageConfig, discover
+from retalkit.plugins import StageConfig
 from retalkit.records import RunRecord
 from retalkit.stages import FrameBatch, StageContext, StageKind
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.cache import Folder
+from retalkit.discovery import discover
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.stages import FrameBatch, SourceInfo, StageContext, StageKind
 
 

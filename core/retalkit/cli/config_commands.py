@@ -31,8 +31,8 @@ def show(
 ) -> None:
     """Print the whole configuration that a run would use, as a run file."""
     from retalkit.config import effective, load
+    from retalkit.discovery import discover
     from retalkit.plain_yaml import write
-    from retalkit.plugins import discover
 
     registry = discover(plugin or [])
     read = load(registry, file=config, preset=preset, overrides=overrides or [])
@@ -42,7 +42,7 @@ def show(
 def schema(plugin: PluginFiles = None) -> None:
     """Print the JSON Schema of run files, with the options of every installed stage."""
     from retalkit.config_schema import json_schema
-    from retalkit.plugins import discover
+    from retalkit.discovery import discover
 
     typer.echo(json.dumps(json_schema(discover(plugin or [])), indent=2))
 
@@ -53,8 +53,8 @@ def validate(
 ) -> None:
     """Check a run file: its keys and values, and whether its stages fit together and can run here."""
     from retalkit.config import load
+    from retalkit.discovery import discover
     from retalkit.planning import plan
-    from retalkit.plugins import discover
 
     registry = discover(plugin or [])
     chosen = plan(load(registry, file=file), registry)

@@ -42,7 +42,7 @@ def dub(
     from retalkit.cli.progress import progress
     from retalkit.cli.summary import summary
     from retalkit.config import load
-    from retalkit.plugins import discover
+    from retalkit.discovery import discover
 
     registry = discover(plugin or [])
     direct: list[tuple[str, Any, str]] = [

@@ -48,7 +48,7 @@ def speech_to_mouth(
     """Compare the mouth that a driver makes of each CLIP's own sound with the lips that the clip shows."""
     from retalkit.cli.progress import progress
     from retalkit.config import load
-    from retalkit.plugins import discover
+    from retalkit.discovery import discover
 
     registry = discover(plugin or [])
     spec = registry.driver(driver)

@@ -72,9 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _one_thread_for_small_matrices() -> None:
     """Must run before numpy is imported. All matrices here are small: threads of BLAS wait for each other more than
-    they compute (a singular value decomposition took seconds on a busy machine), and take the cores from our own."""
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    they compute (a singular value decomposition took seconds on a busy machine), and take the cores from our own.
+
+    Only numpy's library is meant. Where MKL is told so, torch runs its networks on one core, too."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _fail(text: str, code: int, with_traceback: bool, begin: str = "retalkit: error: ") -> NoReturn:

@@ -18,8 +18,8 @@ def plugins(
     plugin: PluginFiles = None,
 ) -> None:
     """List every stage found, where it comes from, and whether it can run here."""
+    from retalkit.discovery import availability, discover, nearest
     from retalkit.errors import ConfigError
-    from retalkit.plugins import availability, discover, nearest
     from retalkit.stages import StageKind
 
     kinds = [entry.value for entry in StageKind]

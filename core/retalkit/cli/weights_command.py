@@ -12,7 +12,7 @@ import typer
 from retalkit.cli.options import PluginFiles, Preset
 
 if TYPE_CHECKING:
-    from retalkit.plugins import Registry
+    from retalkit.discovery import Registry
     from retalkit.weights.declarations import Checkpoint
     from retalkit.weights.store import WeightStore
 
@@ -38,7 +38,7 @@ def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: PluginFiles = None
 ) -> None:
     """List every checkpoint that a stage may need, its licence, and whether it is there."""
-    from retalkit.plugins import discover
+    from retalkit.discovery import discover
     from retalkit.weights.store import WeightStore, commercial_use, readable_size
 
     registry, store = discover(plugin or []), WeightStore()
@@ -84,8 +84,8 @@ def pull_weights(
 ) -> None:
     """Download published files, check them and keep them. No other command downloads anything."""
     from retalkit.cli.progress import progress
+    from retalkit.discovery import discover
     from retalkit.errors import WeightsError
-    from retalkit.plugins import discover
     from retalkit.weights.pulling import check_online, pull
     from retalkit.weights.store import FolderError, WeightStore, facts, needs_pin
 
@@ -124,8 +124,8 @@ def import_weights(
     plugin: PluginFiles = None,
 ) -> None:
     """Check published files and keep them; the files themselves stay where they are."""
+    from retalkit.discovery import discover
     from retalkit.errors import ConfigError, WeightsError
-    from retalkit.plugins import discover
     from retalkit.weights.store import WeightStore, needs_pin
 
     if name is not None and len(files) > 1:
@@ -146,8 +146,8 @@ def verify_weights(
     plugin: PluginFiles = None,
 ) -> None:
     """Check that what is kept is what was put in, and fits the networks."""
+    from retalkit.discovery import discover
     from retalkit.errors import WeightsError
-    from retalkit.plugins import discover
     from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
@@ -169,7 +169,7 @@ def where(
     plugin: PluginFiles = None,
 ) -> None:
     """Print where checkpoints lie."""
-    from retalkit.plugins import discover
+    from retalkit.discovery import discover
     from retalkit.weights.store import WeightStore
 
     store = WeightStore()

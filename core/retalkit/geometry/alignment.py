@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from retalkit.geometry.bicubic import resized_part
 from retalkit.geometry.schemes import IBUG_CORNERS, IBUG_NOSE_TIP
 
 Points = NDArray[np.float32] | NDArray[np.float64]
@@ -22,8 +22,9 @@ ALIGNED_SIZE: Final = 224
 
 _STANDARD_SCALE: Final = 102.0
 """Pixels of the aligned picture for a unit of the standard landmarks."""
-_SMALLEST: Final = 1.0
-"""Pixels for a unit of the standard landmarks, about the distance from the eyes to the chin, that a face needs."""
+_SMALLEST: Final = 4.0
+"""Pixels for a unit of the standard landmarks, about the distance from the eyes to the chin, that a face needs. A face
+that is smaller would be read off a few pixels, and the picture would have to grow by more than 25."""
 _EYE_CORNERS: Final = ((36, 39), (42, 45))
 
 
@@ -82,7 +83,10 @@ def align_face(image: NDArray[np.uint8], landmarks: Points, standard: Points) ->
     left, top = (int(edge) for edge in middle + shift)
     aligned = (points - place + (width / 2, height / 2)) * scale - middle
     parameters = np.array([width, height, scale, *place], np.float32)
-    return AlignedFace(resized_part(image, size, (left, top), ALIGNED_SIZE), aligned, parameters)
+    # By Pillow, as published: another library's bicubic reduction gives other numbers.
+    resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+    cut = np.asarray(resized.crop((left, top, left + ALIGNED_SIZE, top + ALIGNED_SIZE)))
+    return AlignedFace(cut, aligned, parameters)
 
 
 def _five(points: Points) -> Points:

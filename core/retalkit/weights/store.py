@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from retalkit.errors import WeightsError
 from retalkit.weights.declarations import Checkpoint
 
 _PIECE = 1 << 20
+LOCK = "lock"
+"""Name of the file of pins, which no checkpoint may have."""
+NAME_RULE = "its name may hold lower-case letters, digits and underscores only"
 _WHOLE_HASH = 64
 """Hexadecimal digits of a SHA-256."""
 
@@ -144,7 +148,7 @@ class WeightStore:
     @property
     def lock_file(self) -> Path:
         """Name -> SHA-256 of every file that was pinned on its first use."""
-        return self.folder / "lock.json"
+        return self.folder / f"{LOCK}.json"
 
     def _pins(self) -> dict[str, str]:
         if not self.lock_file.exists():
@@ -175,6 +179,11 @@ class WeightStore:
                 f"{source}: is another {checkpoint.file} than the one that came first: its SHA-256 is {digest}, "
                 f"{self.lock_file} has {pinned}: --force accepts the new one"
             )
+
+
+def usable_name(name: str) -> bool:
+    """Whether files in the store can be called so: nothing outside it, and not the file of pins."""
+    return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name != LOCK
 
 
 def file_hash(path: Path) -> str:

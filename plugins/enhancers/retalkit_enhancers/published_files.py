@@ -1,7 +1,7 @@
 """Files of the published release that no stage loads: listed, pulled and verified by hash, never read. Light.
 
 The release gives no hashes. Those here are of the same files at Hugging Face: RetinaFace-R50.pth as an author of the
-paper published it there (vinthony/videoretalking), BFM.zip as a copy of the release, the predictor as many publish it.
+paper published it there (vinthony/videoretalking), the predictor as many publish it. BFM.zip has none: it is pinned.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ from typing import Final
 
 from retalkit.weights.declarations import Checkpoint
 
-_RELEASES: Final = (
-    "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/",
-    "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/",
-)
+from retalkit_enhancers.releases import released
 
 CHECKPOINTS: Final = (
     Checkpoint(
         name="retinaface",
         summary="RetinaFace with ResNet-50, the face detector of the published enhancer",
         file="RetinaFace-R50.pth",
-        urls=tuple(f"{address}RetinaFace-R50.pth" for address in _RELEASES),
+        urls=released("RetinaFace-R50.pth"),
         licence="MIT by the repository of its network (biubug6/Pytorch_Retinaface), whose Resnet50_Final.pth it is",
         commercial_use=None,
         shapes="",
@@ -31,7 +28,7 @@ CHECKPOINTS: Final = (
         name="dlib_landmarks",
         summary="The 68-point predictor of dlib",
         file="shape_predictor_68_face_landmarks.dat",
-        urls=tuple(f"{address}shape_predictor_68_face_landmarks.dat" for address in _RELEASES),
+        urls=released("shape_predictor_68_face_landmarks.dat"),
         licence="CC0-1.0 by davisking/dlib-models, which adds that its training images (iBUG 300-W) exclude commerce",
         commercial_use=False,
         shapes="",
@@ -42,7 +39,7 @@ CHECKPOINTS: Final = (
         name="bfm",
         summary="Files of the Basel Face Model that the published loader asks for; deep3d needs bfm_landmarks only",
         file="BFM.zip",
-        urls=tuple(f"{address}BFM.zip" for address in _RELEASES),
+        urls=released("BFM.zip"),
         licence="the University of Basel's, for non-commercial research; signed on its web site",
         commercial_use=False,
         shapes="",

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.geometry.alignment import align_face, five_points, weak_perspective
-from retalkit.geometry.bicubic import resized_part
 
 from tests.pseudo_weights import load_module
 
@@ -78,38 +77,24 @@ def test_a_face_lies_where_the_standard_face_does(shared_parity: Path) -> None:
     assert np.allclose(aligned.parameters, same.parameters, rtol=1e-5)
 
 
-@pytest.mark.parametrize("fault", ["lost", "one spot", "larger than the world"])
+@pytest.mark.parametrize("fault", ["lost", "one spot", "a few pixels", "larger than the world"])
 def test_points_that_make_no_face_give_none(published: Published, picture: NDArray[np.uint8], fault: str) -> None:
     points = published["lm68_img_a"].copy()
     if fault == "lost":
         points[3] = np.nan
     elif fault == "one spot":
         points[:] = (100.1, 99.7)
+    elif fault == "a few pixels":
+        points = points * 0.03 + 100
     else:
         points = points * 1000
     assert align_face(picture, points, published["lm3d_synthetic"]) is None
 
 
-# ------------------------------------------------------------------------------ resizing
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_a_part_is_what_pillow_gives(seed: int) -> None:
-    pillow = pytest.importorskip("PIL.Image")
-    rng = np.random.default_rng(seed)
-    side, resized, extent = (int(rng.integers(1, high)) for high in (90, 260, 120))
-    x, y = (int(value) for value in rng.integers(-50, 150, 2))
-    # Extremes overshoot, and so try the limits of the levels.
-    image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
-    image = np.where(image > 127, 255, 0).astype(np.uint8) if seed % 2 else image
-    whole = pillow.fromarray(image).resize((resized, resized), pillow.BICUBIC)
-    wanted = np.asarray(whole.crop((x, y, x + extent, y + extent)))
-    assert np.array_equal(resized_part(image, (resized, resized), (x, y), extent), wanted)
-
-
-def test_the_same_size_changes_nothing_and_outside_is_black() -> None:
-    image = np.random.default_rng(0).integers(1, 256, (20, 30, 3)).astype(np.uint8)
-    part = resized_part(image, (30, 20), (-5, -3), 40)
-    assert np.array_equal(part[3:23, 5:35], image)
-    assert part.sum() == image.sum()
-    assert not resized_part(image, (30, 20), (31, 0), 8).any()
+def test_outside_the_picture_is_black(picture: NDArray[np.uint8], published: Published) -> None:
+    points = published["lm68_img_a"] - (0, 90)
+    bright = np.maximum(picture, 1)
+    face = align_face(bright, points, published["lm3d_synthetic"])
+    assert face is not None
+    empty = (face.image == 0).all(axis=(1, 2))
+    assert empty[:20].all() and not empty[100:].any()

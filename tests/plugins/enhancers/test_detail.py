@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from retalkit.cache import Folder
+from retalkit.discovery import discover
 from retalkit.geometry import mesh478
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.stages import (
     FaceBatch,
     FaceEdit,

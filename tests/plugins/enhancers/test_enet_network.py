@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="the published networks need the ext
 from retalkit.errors import WeightsError  # noqa: E402
 from retalkit.inference import load_weights  # noqa: E402
 from retalkit.weights.reading import read_checkpoint  # noqa: E402
+from retalkit_enhancers.convolutions.doubling import upsampled_convolution  # noqa: E402
 from retalkit_enhancers.enet.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.enet.modulation import upsampled_convolution  # noqa: E402
 from retalkit_enhancers.enet.network import NOISE_SIZES, ENet, parameter_shapes  # noqa: E402
 from torch.nn import functional  # noqa: E402
 

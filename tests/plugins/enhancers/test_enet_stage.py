@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch", reason="the published networks need the ext
 
 from retalkit.cache import Folder  # noqa: E402
 from retalkit.compositing import composite  # noqa: E402
+from retalkit.discovery import discover  # noqa: E402
 from retalkit.geometry.face_crop import crop_matrix, cut_face  # noqa: E402
 from retalkit.inference import load_weights, noise_generator  # noqa: E402
 from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.plugins import discover  # noqa: E402
 from retalkit.stages import (  # noqa: E402
     FaceBatch,
     FaceEdit,

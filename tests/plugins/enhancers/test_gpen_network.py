@@ -16,8 +16,8 @@ from retalkit.inference import load_weights  # noqa: E402
 from retalkit.observing import SilentObserver  # noqa: E402
 from retalkit.stages import StageContext  # noqa: E402
 from retalkit.weights.reading import read_checkpoint  # noqa: E402
+from retalkit_enhancers.convolutions.doubling import doubled_convolution  # noqa: E402
 from retalkit_enhancers.gpen.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.gpen.modulation import doubled_convolution  # noqa: E402
 from retalkit_enhancers.gpen.network import Gpen, empty_network, parameter_shapes  # noqa: E402
 from retalkit_enhancers.gpen.restorer import GpenRestorer  # noqa: E402
 from safetensors.numpy import load_file, save_file  # noqa: E402

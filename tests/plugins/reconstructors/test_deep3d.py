@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.cache import Folder
+from retalkit.discovery import discover
 from retalkit.errors import WeightsError
 from retalkit.geometry.alignment import five_points
 from retalkit.geometry.face_crop import crop_boxes
 from retalkit.geometry.schemes import convert
 from retalkit.media.frames import open_source
 from retalkit.observing import SilentObserver
-from retalkit.plugins import StageConfig, discover
+from retalkit.plugins import StageConfig
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind
 from retalkit.weights.reading import read_checkpoint
 from retalkit.weights.store import WeightStore

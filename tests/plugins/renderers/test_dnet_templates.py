@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from retalkit.cache import Folder
+from retalkit.discovery import FoundStage, Registry, discover
 from retalkit.errors import InputError, WeightsError
 from retalkit.observing import SilentObserver
-from retalkit.plugins import FoundStage, Registry, StageConfig, StageSpec, discover
+from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import Face, FaceBatch, FrameBatch, StageContext, StageKind
 from retalkit.weights.reading import read_checkpoint
 from retalkit.weights.store import WeightStore

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from retalkit.discovery import discover
 from retalkit.errors import WeightsError
-from retalkit.plugins import discover
 from retalkit.weights.reading import check_names, unwrapped
 
 from tests.pseudo_weights import load_module, manifest

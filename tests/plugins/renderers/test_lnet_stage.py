@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from retalkit.cache import Folder
 from retalkit.compositing import composite
+from retalkit.discovery import discover
 from retalkit.media.sound import open_sound
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.speech.mel import SILENT_LEVEL
 from retalkit.stages import FaceEdit, PassedThrough, ReferenceBatch, StageContext, StageKind, SyncBatch
 

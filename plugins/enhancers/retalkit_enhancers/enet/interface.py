@@ -9,6 +9,8 @@ from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 from retalkit.weights.declarations import Checkpoint
 
+from retalkit_enhancers.releases import released
+
 NETWORK: Final = "enet"
 EMOTION_NETWORK: Final = "ganimation"
 
@@ -54,10 +56,7 @@ CHECKPOINTS: Final = (
         name=NETWORK,
         summary="E-Net of VideoReTalking, from a mouth of 96 x 96 to a face of 384 x 384",
         file="ENet.pth",
-        urls=(
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/ENet.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/ENet.pth",
-        ),
+        urls=released("ENet.pth"),
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",

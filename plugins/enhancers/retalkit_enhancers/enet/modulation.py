@@ -66,18 +66,3 @@ class ToColours(nn.Module):
     def fold(self, code: Tensor) -> Tensor:
         """[3, inputs, 1, 1]: the weights for one identity code [512]."""
         return self.modulated_conv.fold(code)
-
-
-def upsampled_convolution(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3 x 3 convolution of the bilinear double of ``values``, at a quarter of its products.
-
-    Bilinear doubling is: put zeros between the pixels, then convolve with (1, 3, 3, 1)/4 in both directions. Both
-    convolutions may change places, and the 3 x 3 one then skips the zeros (a transposed convolution).
-
-    ``values`` [T, inputs, h, w], ``weight`` [outputs, inputs, 3, 3], ``bias`` [outputs]. Returns [T, outputs, 2h-6,
-    2w-6]: only what does not depend on a border. Its first row and column are row and column 3 of the doubled picture.
-    """
-    sparse = functional.conv_transpose2d(values, weight.flip((2, 3)).transpose(0, 1), stride=2, padding=2)
-    smooth = torch.tensor([1.0, 3.0, 3.0, 1.0], device=values.device, dtype=values.dtype) / 4
-    kernel = (smooth[:, None] * smooth).expand(len(weight), 1, 4, 4)
-    return functional.conv2d(sparse, kernel, bias, groups=len(weight))

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet.convolution import Convolution, Kernel, convolve, laid_out, ready
+from retalkit_enhancers.convolutions.doubling import upsampled_convolution
+from retalkit_enhancers.convolutions.fast import Convolution, Kernel, convolve, laid_out, ready
 from retalkit_enhancers.enet.modulation import (
     CODE_SIZE,
     SLOPE,
     StyledConvolution,
     ToColours,
-    upsampled_convolution,
 )
 
 LOW_SIZE = 96

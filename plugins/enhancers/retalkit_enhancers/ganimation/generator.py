@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet.convolution import Convolution
+from retalkit_enhancers.convolutions.fast import Convolution
 from retalkit_enhancers.ganimation.emotions import UNITS
 
 SIZE = 128

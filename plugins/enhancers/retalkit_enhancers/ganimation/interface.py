@@ -6,15 +6,14 @@ from typing import Final
 
 from retalkit.weights.declarations import Checkpoint
 
+from retalkit_enhancers.releases import released
+
 CHECKPOINTS: Final = (
     Checkpoint(
         name="ganimation",
         summary="GANimation generator, moves single muscles of a face of 128 x 128",
         file="30_net_gen.pth",
-        urls=(
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/30_net_gen.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/30_net_gen.pth",
-        ),
+        urls=released("30_net_gen.pth"),
         licence="MIT by its repository (ganimation_replicate)",
         commercial_use=None,
         shapes="retalkit_enhancers.ganimation.generator:parameter_shapes",

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.gpen.modulation import SLOPE, ModulatedConvolution, doubled
+from retalkit_enhancers.convolutions.doubling import doubled
+from retalkit_enhancers.restoration.modulation import SLOPE, ModulatedConvolution
 
 CODE_SIZE = 512
 CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)

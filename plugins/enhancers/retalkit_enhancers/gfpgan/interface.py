@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from retalkit.plugins import StageSpec
-from retalkit.stages import StageKind
 from retalkit.weights.declarations import Checkpoint
 
-from retalkit_enhancers.restoration.config import PARSING_NETWORK, RestorationConfig
+from retalkit_enhancers.releases import released
+from retalkit_enhancers.restoration.config import restoration_spec
 
 NETWORK: Final = "gfpgan"
 
 STAGES: Final = (
-    StageSpec(
-        kind=StageKind.ENHANCER,
-        name="gfpgan",
-        summary="GFPGAN: restores the edited face, its mouth or the reference images at 512 x 512",
-        build="retalkit_enhancers.gfpgan.enhancer:GfpganEnhancer",
-        licence="Apache-2.0",
-        config=RestorationConfig,
-        needs=frozenset({"frames", "face:edit"}),
-        gives=frozenset({"face:edit"}),
-        requires=("torch",),
-        install="retalkit[paper]",
-        checkpoints=(NETWORK,),
-        optional_checkpoints=(PARSING_NETWORK,),
-    ),
+    restoration_spec(NETWORK, "GFPGAN", "retalkit_enhancers.gfpgan.enhancer:GfpganEnhancer", "Apache-2.0"),
 )
 
 CHECKPOINTS: Final = (
@@ -36,8 +22,7 @@ CHECKPOINTS: Final = (
         file="GFPGANv1.3.pth",
         urls=(
             "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.3.pth",
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/GFPGANv1.3.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/GFPGANv1.3.pth",
+            *released("GFPGANv1.3.pth"),
         ),
         licence="Apache-2.0",
         commercial_use=None,

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet.convolution import Convolution, laid_out
+from retalkit_enhancers.convolutions.doubling import doubled, doubled_convolution
+from retalkit_enhancers.convolutions.fast import Convolution, laid_out
 from retalkit_enhancers.enet.network import DownBlock
 from retalkit_enhancers.gfpgan.generator import CHANNELS, CODE_SIZE, LEVELS, Generator, StyleConvolution
-from retalkit_enhancers.gpen.modulation import SLOPE, doubled, doubled_convolution
+from retalkit_enhancers.restoration.modulation import SLOPE
 
 SIZE = 512
 _CODES = 2 * LEVELS

@@ -14,7 +14,7 @@ from torch import Tensor
 from retalkit_enhancers.gfpgan.generator import NOISE_SIZES
 from retalkit_enhancers.gfpgan.interface import NETWORK
 from retalkit_enhancers.gfpgan.network import Gfpgan, empty_network
-from retalkit_enhancers.gpen.pixels import from_network, to_network
+from retalkit_enhancers.restoration.pixels import from_network, to_network
 
 
 class GfpganRestorer:

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from retalkit.plugins import StageSpec
-from retalkit.stages import StageKind
 from retalkit.weights.declarations import Checkpoint
 
-from retalkit_enhancers.restoration.config import PARSING_NETWORK, RestorationConfig
+from retalkit_enhancers.releases import released
+from retalkit_enhancers.restoration.config import restoration_spec
 
 NETWORK: Final = "gpen"
 
 STAGES: Final = (
-    StageSpec(
-        kind=StageKind.ENHANCER,
-        name="gpen",
-        summary="GPEN: restores the edited face, its mouth or the reference images at 512 x 512",
-        build="retalkit_enhancers.gpen.enhancer:GpenEnhancer",
-        licence="academic and non-commercial use only (weights)",
-        config=RestorationConfig,
-        needs=frozenset({"frames", "face:edit"}),
-        gives=frozenset({"face:edit"}),
-        requires=("torch",),
-        install="retalkit[paper]",
-        checkpoints=(NETWORK,),
-        optional_checkpoints=(PARSING_NETWORK,),
+    restoration_spec(
+        NETWORK,
+        "GPEN",
+        "retalkit_enhancers.gpen.enhancer:GpenEnhancer",
+        "Apache-2.0; weights for academic and non-commercial use only",
     ),
 )
 
@@ -35,8 +26,7 @@ CHECKPOINTS: Final = (
         summary="GPEN-BFR-512, restores a damaged face of 512 x 512",
         file="GPEN-BFR-512.pth",
         urls=(
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/GPEN-BFR-512.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/GPEN-BFR-512.pth",
+            *released("GPEN-BFR-512.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/GPEN-BFR-512.pth",
         ),
         # From the readme of the publisher's repository, yangxy/GPEN.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.gpen.modulation import SLOPE
+from retalkit_enhancers.restoration.modulation import SLOPE
 
 CODE_SIZE = 512
 GAIN = 2**0.5
@@ -49,7 +49,7 @@ class LowPass(nn.Module):
         """[B, channels, h, w] to [B, channels, h + 2 padding - 3, w + 2 padding - 3], with zeros around."""
         return functional.conv2d(values, self._of(values).flip(2, 3), padding=padding, groups=values.shape[1])
 
-    def double(self, values: Tensor) -> Tensor:
+    def enlarged(self, values: Tensor) -> Tensor:
         """[B, channels, h, w] to [B, channels, 2h, 2w]: zeros between the pixels, then the filter."""
         return functional.conv_transpose2d(values, self._of(values), stride=2, padding=1, groups=values.shape[1])
 

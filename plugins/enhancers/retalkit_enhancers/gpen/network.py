@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet.convolution import laid_out
+from retalkit_enhancers.convolutions.fast import laid_out
 from retalkit_enhancers.gpen.layers import CODE_SIZE, GAIN, Bias, EncoderLayer, EqualLinear, LowPass
-from retalkit_enhancers.gpen.modulation import SLOPE, ModulatedConvolution
+from retalkit_enhancers.restoration.modulation import SLOPE, ModulatedConvolution
 
 SIZE = 512
 _CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
@@ -95,7 +95,7 @@ class ToColours(nn.Module):
     def forward(self, values: Tensor, code: Tensor, colours: Tensor | None) -> Tensor:
         """[B, inputs, h, w], codes [B, 512], colours [B, 3, h/2, w/2] to [B, 3, h, w]."""
         result = self.conv.mixed(values, self.conv.scales(code)) + self.bias
-        return result if colours is None else result + self.upsample.double(colours)
+        return result if colours is None else result + self.upsample.enlarged(colours)
 
 
 class Start(nn.Module):

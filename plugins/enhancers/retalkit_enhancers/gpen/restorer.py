@@ -9,7 +9,7 @@ from retalkit.stages import StageContext
 
 from retalkit_enhancers.gpen.interface import NETWORK
 from retalkit_enhancers.gpen.network import Gpen, empty_network
-from retalkit_enhancers.gpen.pixels import from_network, to_network
+from retalkit_enhancers.restoration.pixels import from_network, to_network
 
 
 class GpenRestorer:

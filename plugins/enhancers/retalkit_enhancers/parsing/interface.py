@@ -6,6 +6,8 @@ from typing import Final
 
 from retalkit.weights.declarations import Checkpoint
 
+from retalkit_enhancers.releases import released
+
 NETWORK: Final = "parsenet"
 
 CHECKPOINTS: Final = (
@@ -14,8 +16,7 @@ CHECKPOINTS: Final = (
         summary="ParseNet, finds skin, eyes, lips and 16 more classes in an aligned face of 512 x 512",
         file="ParseNet-latest.pth",
         urls=(
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/ParseNet-latest.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/ParseNet-latest.pth",
+            *released("ParseNet-latest.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/ParseNet-latest.pth",
         ),
         # The repository that the file comes from says so of all that it holds.

@@ -1,11 +1,12 @@
-"""Options that all restoration enhancers share. Light: read when stages are listed."""
+"""What all restoration enhancers share in their specs: options, needs, packages. Light: read when stages are listed."""
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
 from pydantic import Field
-from retalkit.plugins import StageConfig
+from retalkit.plugins import StageConfig, StageSpec
+from retalkit.stages import StageKind
 
 PARSING_NETWORK: Final = "parsenet"
 
@@ -40,3 +41,21 @@ class RestorationConfig(StageConfig):
     def checkpoints(self) -> tuple[str, ...]:
         """The face-parsing network's, where it is needed."""
         return (PARSING_NETWORK,) if self.parses else ()
+
+
+def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSpec:
+    """The spec of an enhancer that is a ``RestorationEnhancer`` and loads the checkpoint of its own name."""
+    return StageSpec(
+        kind=StageKind.ENHANCER,
+        name=name,
+        summary=f"{title}: restores the edited face, its mouth or the reference images at 512 x 512",
+        build=build,
+        licence=licence,
+        config=RestorationConfig,
+        needs=frozenset({"frames", "face:edit"}),
+        gives=frozenset({"face:edit"}),
+        requires=("torch",),
+        install="retalkit[paper]",
+        checkpoints=(name,),
+        optional_checkpoints=(PARSING_NETWORK,),
+    )

@@ -10,6 +10,8 @@ from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 from retalkit.weights.declarations import Checkpoint
 
+from retalkit_renderers.releases import released
+
 NETWORK: Final = "dnet"
 TEMPLATES: Final = "expression_templates"
 FIT: Final = ("face3d", "bfm_landmarks")
@@ -17,11 +19,6 @@ FIT: Final = ("face3d", "bfm_landmarks")
 
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FILES: Final = (".npy", ".npz", ".safetensors", ".mat")
-
-_RELEASES: Final = (
-    "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/",
-    "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/",
-)
 
 
 class DNetConfig(StageConfig):
@@ -72,7 +69,7 @@ CHECKPOINTS: Final = (
         name=NETWORK,
         summary="D-Net of VideoReTalking, a face with another expression at 256 x 256",
         file="DNet.pt",
-        urls=tuple(f"{address}DNet.pt" for address in _RELEASES),
+        urls=released("DNet.pt"),
         licence="Apache-2.0",
         # Apache-2.0 by the repository; PIRenderer, whose network it is, was published without a licence.
         commercial_use=None,
@@ -86,7 +83,7 @@ CHECKPOINTS: Final = (
         name=TEMPLATES,
         summary="Coefficients of a neutral and of a smiling face",
         file="expression.mat",
-        urls=tuple(f"{address}expression.mat" for address in _RELEASES),
+        urls=released("expression.mat"),
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_renderers.dnet.templates:published_shapes",

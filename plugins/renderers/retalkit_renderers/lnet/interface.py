@@ -9,6 +9,8 @@ from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 from retalkit.weights.declarations import Checkpoint
 
+from retalkit_renderers.releases import released
+
 NETWORK: Final = "lnet"
 
 
@@ -46,10 +48,7 @@ CHECKPOINTS: Final = (
         name=NETWORK,
         summary="L-Net of VideoReTalking, from speech and a face to its mouth at 96 x 96",
         file="LNet.pth",
-        urls=(
-            "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/LNet.pth",
-            "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/LNet.pth",
-        ),
+        urls=released("LNet.pth"),
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from retalkit.cache import Folder
+from retalkit.discovery import discover
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, person_template, rigid_fit
 from retalkit.media.frames import open_source
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.stages import FrameBatch, StageContext, StageKind
 from retalkit_renderers.exemplar.occlusion import OcclusionGuard
 

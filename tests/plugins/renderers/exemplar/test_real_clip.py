@@ -9,13 +9,13 @@ import pytest
 from exemplar_clips import TalkingClip, motion_file, open_exemplar
 from retalkit.cache import Folder
 from retalkit.compositing import composite
+from retalkit.discovery import discover
 from retalkit.evaluation.mouth_following import mouth_following, shown_measures
 from retalkit.evaluation.picture_quality import PictureQualityMeter
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
 from retalkit.media.frames import open_source
 from retalkit.observing import SilentObserver
-from retalkit.plugins import discover
 from retalkit.stages import FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
 
 FRAMES = 60

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_enhancers.enet import convolution, winograd  # noqa: E402
-from retalkit_enhancers.enet.convolution import Convolution, convolve, ready  # noqa: E402
+from retalkit_enhancers.convolutions import fast, winograd  # noqa: E402
+from retalkit_enhancers.convolutions.fast import Convolution, convolve, ready  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 
@@ -47,7 +47,7 @@ def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "convolve", noted)
     narrow = numbers(4, 8, 3, 3).float()
     assert ready(narrow).matrices is None
-    monkeypatch.setattr(convolution, "_LEAST_CHANNELS", 4)
+    monkeypatch.setattr(fast, "_LEAST_CHANNELS", 4)
     weight, bias = numbers(4, 4, 3, 3).float(), numbers(4).float()
     for size, padding in ((32, 1), (34, 0), (28, 1), (35, 1)):
         values = numbers(1, 4, size, size, seed=3).float()
@@ -62,7 +62,7 @@ def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_layer_is_the_same_before_and_after_its_weights_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "_LEAST_CHANNELS", 4)
+    monkeypatch.setattr(fast, "_LEAST_CHANNELS", 4)
     torch.manual_seed(1)
     layer = Convolution(4, 6, large=True)
     values = numbers(1, 4, 48, 36).float().contiguous(memory_format=torch.channels_last)

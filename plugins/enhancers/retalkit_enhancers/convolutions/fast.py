@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet import winograd
+from retalkit_enhancers.convolutions import winograd
 
 _LEAST: Final = 32
 _LEAST_CHANNELS: Final = 256

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.enet.convolution import Kernel, convolve, ready
-from retalkit_enhancers.enet.modulation import upsampled_convolution
+from retalkit_enhancers.convolutions.doubling import doubled_convolution
+from retalkit_enhancers.convolutions.fast import Kernel, convolve, ready
 
 SLOPE = 0.2
 """Of the leaky ReLU everywhere in both networks."""
 _EPSILON = 1e-8
-_LEAST = 32
-"""Height and width from which fewer products make up for the work at the border."""
 
 
 class ModulatedConvolution(nn.Module):
@@ -63,30 +61,3 @@ class ModulatedConvolution(nn.Module):
         weights = self.weight[0, :, :, 0, 0] * scales[:, None]  # [B, outputs, inputs]
         faces = zip(values.split(1), weights, strict=True)
         return torch.cat([functional.conv2d(face, weight[..., None, None]) for face, weight in faces])
-
-
-def doubled_convolution(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 3 x 3 convolution, with zeros around the picture, of the bilinear double of ``values``.
-
-    ``values`` [B, inputs, h, w], ``weight`` [outputs, inputs, 3, 3], ``bias`` [outputs]. Returns [B, outputs, 2h, 2w].
-    """
-    if min(values.shape[2:]) < _LEAST:
-        return functional.conv2d(doubled(values), weight, bias, padding=1)
-    # Doubling repeats the outermost pixels, and so does this border: all but one row and column around is exact.
-    around = functional.pad(values, (1, 1, 1, 1), "replicate")
-    added = values.new_zeros(len(weight)) if bias is None else bias
-    inner = upsampled_convolution(around, weight, added)
-    result = functional.pad(inner, (1, 1, 1, 1))
-    # That one row or column sees the zeros. It needs two rows of the double, which two of ``values`` give.
-    for axis in (2, 3):
-        size = values.shape[axis]
-        for place, start, kept in ((0, 0, slice(0, 2)), (2 * size - 1, size - 2, slice(2, 4))):
-            strip = doubled(values.narrow(axis, start, 2)).narrow(axis, kept.start, 2)
-            line = functional.conv2d(strip, weight, added, padding=1)
-            result.select(axis, place).copy_(line.select(axis, 0 if place == 0 else 1))
-    return result
-
-
-def doubled(values: Tensor) -> Tensor:
-    """[B, channels, 2h, 2w]: the bilinear double of [B, channels, h, w]."""
-    return functional.interpolate(values, scale_factor=2, mode="bilinear", align_corners=False)

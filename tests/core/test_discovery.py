@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from plugin_packages import good_source, install
+from retalkit.discovery import Registry, availability, discover
 from retalkit.errors import ConfigError, PluginError
-from retalkit.plugins import Registry, availability, discover
 from retalkit.stages import API_VERSION, StageKind
 
 
@@ -181,3 +181,28 @@ def test_a_driver_that_cannot_be_used_is_reported(site: Path) -> None:
     assert any("offers str where a DriverSpec is expected" in reason for reason in reasons)
     assert any("offers the driver 'bands', which another plugin offers" in reason for reason in reasons)
     assert [spec.name for spec in registry.drivers].count("bands") == 1
+
+
+CHECKPOINTS = """
+from retalkit.plugins import hookimpl
+from retalkit.weights.declarations import Checkpoint
+
+
+@hookimpl
+def retalkit_checkpoints():
+    names = ["good", "../outside", "lock", "good"]
+    return [
+        Checkpoint(name=name, summary="", file="x.pth", urls=(), licence="MIT", commercial_use=None, shapes="a:b")
+        for name in names
+    ]
+"""
+
+
+def test_a_checkpoint_whose_name_leaves_the_store_is_reported(site: Path) -> None:
+    install(site, "weighty-plugin", CHECKPOINTS)
+    registry = discover()
+    assert registry.checkpoint("good").file == "x.pth"
+    assert not {"../outside", "lock"} & {checkpoint.name for checkpoint in registry.checkpoints}
+    reasons = [problem.reason for problem in registry.problems]
+    assert any("'../outside'" in reason for reason in reasons) and any("'lock'" in reason for reason in reasons)
+    assert any("another plugin declares" in reason for reason in reasons)

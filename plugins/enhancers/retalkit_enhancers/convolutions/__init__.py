@@ -1,0 +1,1 @@
+"""Convolutions that the networks of several enhancers are built of."""
