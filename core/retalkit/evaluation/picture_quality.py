@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from retalkit.evaluation.patches import Mean, Patch, ratio
 from retalkit.geometry import mesh478
-from retalkit.geometry.pose import HeadPose, to_pixels
+from retalkit.geometry.pose import HeadPose
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -66,24 +67,6 @@ def mouth_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
     return np.clip(soft * 1.04 - 0.02, 0, 1)
 
 
-@dataclass(slots=True)
-class _Mean:
-    total: float = 0.0
-    count: float = 0.0
-
-    def add(self, value: float, weight: float = 1.0) -> None:
-        self.total += value * weight
-        self.count += weight
-
-    @property
-    def value(self) -> float:
-        return self.total / self.count if self.count else float("nan")
-
-
-def _ratio(output: _Mean, original: _Mean) -> float:
-    return output.value / original.value if original.count and original.value > 0 else float("nan")
-
-
 def _grey(image: Image) -> Float:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
@@ -110,11 +93,11 @@ class PictureQualityMeter:
 
     template: Float
     """float32 [478, 3], the person in the head frame: says where in the head the mouth is."""
-    _skin: tuple[_Mean, _Mean] = field(default_factory=lambda: (_Mean(), _Mean()))
-    _flicker: tuple[_Mean, _Mean] = field(default_factory=lambda: (_Mean(), _Mean()))
-    _seam: tuple[_Mean, _Mean] = field(default_factory=lambda: (_Mean(), _Mean()))
-    _change: _Mean = field(default_factory=_Mean)
-    _identical: _Mean = field(default_factory=_Mean)
+    _skin: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
+    _flicker: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
+    _seam: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
+    _change: Mean = field(default_factory=Mean)
+    _identical: Mean = field(default_factory=Mean)
     _last: tuple[Float, Float, NDArray[np.bool_]] | None = None
     _frames: int = 0
 
@@ -181,9 +164,9 @@ class PictureQualityMeter:
         if not np.isfinite(pose.scale).all():
             self.cut()
             return
-        matrix = self._patch_matrix(pose)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        patches = [cv2.warpAffine(each, matrix, PATCH_SIZE, flags=flags) for each in (original, output, soft)]
+        patch = self._patch()
+        matrix = patch.matrix(pose)
+        patches = [patch.cut(each, matrix) for each in (original, output, soft)]
         before, after = patches[0].astype(np.float32), patches[1].astype(np.float32)
         ring = (patches[2] > RING[0]) & (patches[2] < RING[1])
         if self._last is not None:
@@ -194,22 +177,18 @@ class PictureQualityMeter:
                 self._flicker[1].add(float(np.abs(before - self._last[0])[both].mean()), weight)
         self._last = (before, after, ring)
 
-    def _patch_matrix(self, pose: HeadPose) -> Float:
-        """Maps patch pixels to frame pixels: a plane fixed to the head at the depth of the mouth."""
+    def _patch(self) -> Patch:
+        """A plane at the depth of the mouth."""
         centre = self.template[[13, 14]].mean(0)
         left, top = centre[0] - PATCH_EXTENT[0] / 2, centre[1] - PATCH_EXTENT[1] * 0.38
-        right, bottom = left + PATCH_EXTENT[0], top + PATCH_EXTENT[1]
-        corners = np.array([[left, top, centre[2]], [right, top, centre[2]], [left, bottom, centre[2]]], np.float32)
-        pixels = np.ascontiguousarray(to_pixels(corners, pose)[0, :, :2])
-        wide, high = PATCH_SIZE
-        return cv2.getAffineTransform(np.array([[0, 0], [wide, 0], [0, high]], np.float32), pixels).astype(np.float32)
+        return Patch.upright(left, top, left + PATCH_EXTENT[0], top + PATCH_EXTENT[1], centre[2], PATCH_SIZE)
 
     def result(self) -> PictureQuality:
         """Scores of all frames so far."""
         return PictureQuality(
-            skin_sharpness=_ratio(*self._skin),
-            ring_flicker=_ratio(*self._flicker),
-            seam_energy=_ratio(*self._seam),
+            skin_sharpness=ratio(*self._skin),
+            ring_flicker=ratio(*self._flicker),
+            seam_energy=ratio(*self._seam),
             outside_change=self._change.value,
             outside_identical=self._identical.value,
             frames=self._frames,
