@@ -22,6 +22,10 @@ from retalkit.inference import computing, load_weights
 from retalkit_detectors.face_alignment import networks as face_alignment
 from retalkit_enhancers.enet.network import ENet
 from retalkit_enhancers.ganimation.generator import Generator
+from retalkit_enhancers.gfpgan.network import Gfpgan
+from retalkit_enhancers.gpen.network import Gpen
+from retalkit_enhancers.parsing.network import ParseNet
+from retalkit_enhancers.parsing.quick import QuickParseNet
 from retalkit_reconstructors.deep3d.network import CoefficientNetwork, fold_normalisations
 from retalkit_renderers.dnet.network import DNet
 from retalkit_renderers.lnet.folding import fold
@@ -39,6 +43,9 @@ PUBLISHED = {
     "enet": "2380 to 2580",
     "face3d": "94 to 117",
     "ganimation": "186",
+    "gpen": "4860",
+    "gfpgan": "3610 to 3840",
+    "parsenet": "4310",
     "s3fd": "4650",
     "fan": "420",
 }
@@ -101,6 +108,25 @@ def ganimation(weights: Weights) -> Call:
     return lambda: network(face, units)
 
 
+def gpen(weights: Weights) -> Call:
+    network = load_weights(Gpen(), weights(Gpen())).arrange()
+    face = torch.rand(1, 3, 512, 512) * 2 - 1
+    return lambda: network(face)
+
+
+def gfpgan(weights: Weights) -> Call:
+    """Without noise, which costs little."""
+    network = load_weights(Gfpgan(), weights(Gfpgan())).arrange()
+    face = torch.rand(1, 3, 512, 512) * 2 - 1
+    return lambda: network(face)
+
+
+def parsenet(weights: Weights) -> Call:
+    network = QuickParseNet(load_weights(ParseNet(), weights(ParseNet())))
+    face = torch.rand(1, 3, 512, 512) * 2 - 1
+    return lambda: network(face)
+
+
 def s3fd(height: int, width: int) -> Callable[[Weights], Call]:
     def make(weights: Weights) -> Call:
         network = detector(weights).s3fd
@@ -132,6 +158,9 @@ def cases() -> list[Case]:
         Case("enet", "384", enet, PUBLISHED["enet"]),
         Case("enet, known face", "384", enet_again),
         Case("ganimation", "128", ganimation, PUBLISHED["ganimation"]),
+        Case("gpen", "512", gpen, PUBLISHED["gpen"]),
+        Case("gfpgan", "512", gfpgan, PUBLISHED["gfpgan"]),
+        Case("parsenet", "512", parsenet, PUBLISHED["parsenet"]),
     ]
 
 

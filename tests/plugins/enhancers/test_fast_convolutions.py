@@ -6,8 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_enhancers.convolutions import fast, winograd  # noqa: E402
+from retalkit_enhancers.convolutions import fast, nearest, winograd  # noqa: E402
 from retalkit_enhancers.convolutions.fast import Convolution, convolve, ready  # noqa: E402
+from retalkit_enhancers.convolutions.scratch import Scratch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 
@@ -34,6 +35,46 @@ def test_float32_loses_no_more_than_a_plain_convolution() -> None:
     exact = functional.conv2d(values.double(), weight.double(), padding=1)
     result = winograd.convolve(values, winograd.transformed(weight), None, 1)
     assert float((result - exact).abs().max()) < 3e-5
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 15, 1 << 30])
+def test_tiles_with_mirrored_borders_give_the_plain_convolution(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "_CHUNK_BYTES", chunk)
+    picture, weight, bias = numbers(44, 36, 6), numbers(5, 6, 3, 3, seed=1), numbers(5, seed=2)
+    matrices, scratch = winograd.transformed(weight), Scratch()
+    padded = functional.pad(picture.permute(2, 0, 1)[None], (1, 1, 1, 1), "reflect")
+    expected = functional.conv2d(padded, weight, bias)[0].permute(1, 2, 0)
+    # A part of a larger picture, in two bands, with a ReLU.
+    target = numbers(45, 37, 5)[1:, 1:]
+    for first, last in ((0, 16), (16, 44)):
+        winograd.draw(picture, matrices, bias, target[first:last], scratch, first, 0.2)
+    torch.testing.assert_close(target, functional.leaky_relu(expected, 0.2), rtol=0, atol=1e-11)
+    target = numbers(44, 36, 5, seed=3)
+    before = target.clone()
+    winograd.draw_upon(picture, matrices, target, scratch)
+    torch.testing.assert_close(target, before + expected - bias, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 15, 1 << 30])
+@pytest.mark.parametrize("height", [1, 2, 11])
+def test_doubled_pixels_give_the_plain_convolution(chunk: int, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_CHUNK_BYTES", chunk)
+    picture, weight, bias = numbers(height, 7, 6), numbers(5, 6, 3, 3, seed=1), numbers(5, seed=2)
+    target = numbers(2 * height, 14, 5)
+    nearest.draw(picture, nearest.ready(weight), bias, target, Scratch())
+    doubled = functional.interpolate(picture.permute(2, 0, 1)[None], scale_factor=2, mode="nearest")
+    expected = functional.conv2d(functional.pad(doubled, (1, 1, 1, 1), "reflect"), weight, bias)
+    torch.testing.assert_close(target, expected[0].permute(1, 2, 0), rtol=0, atol=1e-11)
+
+
+def test_scratch_gives_separate_memory_of_the_wanted_type() -> None:
+    scratch = Scratch()
+    for dtype in (torch.float32, torch.float64):
+        first, second = scratch.take(torch.zeros(1, dtype=dtype), (3, 5), (2, 2))
+        first.fill_(1)
+        second.fill_(2)
+        assert (first.dtype, float(first.sum()), float(second.sum())) == (dtype, 15, 8)
+    assert scratch.take(first, (2,))[0].data_ptr() == first.data_ptr()
 
 
 def test_it_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,9 +77,13 @@ class StyledLayer(nn.Module):
         drawn = self.conv.spread(values) if self._doubling else self.conv.plain(values)
         # The factor behind the leaky ReLU may stand before it.
         first, second = (self.activate.bias * GAIN)[:, None, None].chunk(2)
-        drawn = torch.addcmul(first, drawn, self.conv.demodulation(scales) * GAIN)
-        beside = torch.addcmul(second, features, (self.noise.weight * GAIN)[:, None, None])
-        return functional.leaky_relu_(torch.cat((drawn, beside), 1), SLOPE)
+        # Both write into the result: parts that are joined afterwards would be moved once more.
+        batch, channels, height, width = drawn.shape
+        result = drawn.new_empty(batch, height, width, 2 * channels).permute(0, 3, 1, 2)
+        left, right = result.split(channels, 1)
+        torch.addcmul(first, drawn, self.conv.demodulation(scales) * GAIN, out=left)
+        torch.addcmul(second, features, (self.noise.weight * GAIN)[:, None, None], out=right)
+        return functional.leaky_relu_(result, SLOPE)
 
 
 class ToColours(nn.Module):

@@ -21,7 +21,7 @@ CLASSES: Final = 19
 _WIDTHS: Final = (64, 128, 256, 256, 256)
 """Channels at 512, 256, 128, 64 and 32 pixels a side."""
 _BODY: Final = 10
-_SLOPE: Final = 0.2
+SLOPE: Final = 0.2
 
 Change = Literal["none", "down", "up"]
 
@@ -35,7 +35,7 @@ class _Norm(nn.Module):
         return self.norm(x)
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
     """3 x 3 with mirrored borders; doubles the size before ("up", nearest) or halves it ("down", stride)."""
 
     def __init__(self, channels: int, out: int, change: Change = "none", *, norm: bool = False) -> None:
@@ -44,25 +44,30 @@ class _Convolution(nn.Module):
         self.conv2d = nn.Conv2d(channels, out, 3, stride=2 if change == "down" else 1, bias=not norm)
         self.norm = _Norm(out) if norm else nn.Identity()
 
+    @property
+    def batch_norm(self) -> nn.BatchNorm2d | None:
+        """What follows the convolution, if anything."""
+        return self.norm.norm if isinstance(self.norm, _Norm) else None
+
     def forward(self, x: Tensor) -> Tensor:
         if self._up:
             x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.norm(self.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect")))
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """Two convolutions beside a shortcut. The size grows in the first and shrinks in the second."""
 
     def __init__(self, channels: int, out: int, change: Change = "none") -> None:
         super().__init__()
         # A shortcut without parameters keeps size and channels.
         plain = change == "none" and channels == out
-        self.shortcut_func = nn.Identity() if plain else _Convolution(channels, out, change)
-        self.conv1 = _Convolution(channels, out, "up" if change == "up" else "none", norm=True)
-        self.conv2 = _Convolution(out, out, "down" if change == "down" else "none", norm=True)
+        self.shortcut_func = nn.Identity() if plain else Convolution(channels, out, change)
+        self.conv1 = Convolution(channels, out, "up" if change == "up" else "none", norm=True)
+        self.conv2 = Convolution(out, out, "down" if change == "down" else "none", norm=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.leaky_relu(self.conv1(x), _SLOPE)
+        inner = functional.leaky_relu(self.conv1(x), SLOPE)
         return self.shortcut_func(x) + self.conv2(inner)
 
 
@@ -72,12 +77,12 @@ class ParseNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         down = list(zip(_WIDTHS[:-1], _WIDTHS[1:], strict=True))
-        first = _Convolution(3, _WIDTHS[0])
-        self.encoder = nn.Sequential(first, *(_Residual(wide, out, "down") for wide, out in down))
-        self.body = nn.Sequential(*(_Residual(_WIDTHS[-1], _WIDTHS[-1]) for _ in range(_BODY)))
-        self.decoder = nn.Sequential(*(_Residual(wide, out, "up") for out, wide in reversed(down)))
-        self.out_img_conv = _Convolution(_WIDTHS[0], 3)
-        self.out_mask_conv = _Convolution(_WIDTHS[0], CLASSES)
+        first = Convolution(3, _WIDTHS[0])
+        self.encoder = nn.Sequential(first, *(Residual(wide, out, "down") for wide, out in down))
+        self.body = nn.Sequential(*(Residual(_WIDTHS[-1], _WIDTHS[-1]) for _ in range(_BODY)))
+        self.decoder = nn.Sequential(*(Residual(wide, out, "up") for out, wide in reversed(down)))
+        self.out_img_conv = Convolution(_WIDTHS[0], 3)
+        self.out_mask_conv = Convolution(_WIDTHS[0], CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         coded = self.encoder(x)

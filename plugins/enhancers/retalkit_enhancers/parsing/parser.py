@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from retalkit.inference import computing, load_weights
 
-from retalkit_enhancers.parsing.network import empty_network
+from retalkit_enhancers.parsing.network import ParseNet, empty_network
+from retalkit_enhancers.parsing.quick import QuickParseNet
 
 
 class FaceParser:
@@ -18,7 +19,9 @@ class FaceParser:
     def __init__(self, weights: Path, device: str = "cpu", precision: str = "float32") -> None:
         """``weights``: safetensors file. Raises WeightsError where it does not fit."""
         self._device, self._precision = device, precision
-        self._network = load_weights(empty_network(), weights, device)
+        network = load_weights(empty_network(), weights, device)
+        quick = device == "cpu" and precision == "float32"
+        self._network: ParseNet | QuickParseNet = QuickParseNet(network) if quick else network
 
     def classes(self, face: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB uint8 [512, 512, 3], aligned -> uint8 [512, 512]: the class of each pixel, 0 to 18 (see ``masks``)."""
