@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,17 @@ class PlannedStage:
             "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
             "files": self.file_hashes(),
             "weights": self.weight_hashes,
+            "libraries": self.libraries(),
             "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
         }
+
+    def libraries(self) -> dict[str, str]:
+        """Version of each package that the stage names in ``requires``: another one may compute other numbers."""
+        versions: dict[str, str] = {}
+        for name in self.found.spec.requires:
+            with suppress(metadata.PackageNotFoundError):
+                versions[name] = metadata.version(name.partition(".")[0])
+        return versions
 
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of the content of each of ``StageConfig.files``."""

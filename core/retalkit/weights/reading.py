@@ -39,6 +39,16 @@ def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     return tensors
 
 
+def read_file(path: Path) -> object:
+    """What a safetensors file or a file of torch holds, whatever network it belongs to; torch tensors on the processor.
+
+    Raises WeightsError for a file that is not there, cannot be read, or would run code.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such file")
+    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _unpickled(path)
+
+
 def unwrapped(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
     """The network's own parameters of what a file holds, with its own names. Raises WeightsError if there are none."""
     import torch

@@ -11,9 +11,11 @@ from retalkit.weights.declarations import Checkpoint
 import retalkit_enhancers.enet.interface as enet
 import retalkit_enhancers.ganimation.interface as ganimation
 import retalkit_enhancers.gfpgan.interface as gfpgan
+import retalkit_enhancers.gfpgan_package.interface as gfpgan_package
 import retalkit_enhancers.gpen.interface as gpen
 import retalkit_enhancers.parsing.interface as parsing
 import retalkit_enhancers.published_files as published_files
+import retalkit_enhancers.spandrel_enhancer.interface as spandrel_enhancer
 from retalkit_enhancers.config import DetailConfig, NoneConfig
 
 FACE_EDIT = frozenset({"face:edit"})
@@ -21,7 +23,7 @@ FACE_EDIT = frozenset({"face:edit"})
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """The enhancers ``detail``, ``none``, ``enet``, ``gpen`` and ``gfpgan``."""
+    """The enhancers ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and ``spandrel``."""
     return [
         StageSpec(
             kind=StageKind.ENHANCER,
@@ -47,6 +49,8 @@ def retalkit_stages() -> Iterable[StageSpec]:
         *enet.STAGES,
         *gpen.STAGES,
         *gfpgan.STAGES,
+        *gfpgan_package.STAGES,
+        *spandrel_enhancer.STAGES,
     ]
 
 

@@ -1,0 +1,1 @@
+"""The published package ``gfpgan``, run as a stage."""

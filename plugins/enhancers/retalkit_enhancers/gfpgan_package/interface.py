@@ -1,0 +1,26 @@
+"""The enhancer ``gfpgan_package``. Light: read when stages are listed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from retalkit_enhancers.gfpgan.interface import NETWORK as CHECKPOINT
+from retalkit_enhancers.restoration.config import restoration_spec
+
+NAME: Final = "gfpgan_package"
+INSTALL: Final = "retalkit[gfpgan]"
+
+STAGES: Final = (
+    replace(
+        restoration_spec(
+            NAME,
+            "GFPGAN as the package gfpgan computes it",
+            "retalkit_enhancers.gfpgan_package.enhancer:GfpganPackageEnhancer",
+            "Apache-2.0",
+        ),
+        requires=("torch", "torchvision", "gfpgan"),
+        install=INSTALL,
+        checkpoints=(CHECKPOINT,),
+    ),
+)

@@ -1,0 +1,83 @@
+"""What the tests of stages that run other packages share: nothing is fetched, nothing is left behind."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from retalkit.discovery import availability, discover
+from retalkit.stages import StageKind
+
+
+def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why an enhancer cannot run on a machine that lacks some packages."""
+    monkeypatch.setattr("retalkit.discovery.find_spec", lambda package: None if package in hidden else find_spec("sys"))
+    return availability(discover().find(StageKind.ENHANCER, name)) or ""
+
+
+def aligned_face() -> np.ndarray:
+    """RGB uint8 [1, 512, 512, 3]: about what a network sees."""
+    data: Any = pytest.importorskip("skimage.data")
+    return cv2.resize(data.astronaut()[:256, 96:352], (512, 512)).astype(np.uint8)[None]
+
+
+@contextmanager
+def alone(folder: Path, monkeypatch: pytest.MonkeyPatch, *packages: str) -> Iterator[None]:
+    """Works in an empty ``folder`` without a network; fails where a file appears there or in one of the packages."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("something asked the network")
+
+    folder.mkdir()
+    before = _files(*packages)
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(socket.socket, "connect", refused)
+        patch.setattr(socket, "getaddrinfo", refused)
+        yield
+        assert Path.cwd() == folder
+    assert list(folder.iterdir()) == []
+    assert _files(*packages) == before
+
+
+def _files(*packages: str) -> set[Path]:
+    folders = [Path(place) for package in packages for place in find_spec(package).submodule_search_locations]  # type: ignore[union-attr]
+    return {path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+@contextmanager
+def made_up(folder: Path, *names: str, **sources: str) -> Iterator[None]:
+    """Python sees the packages ``names`` as ``folder`` has them, whatever is installed. A source is that of
+    ``a.b.c`` for ``a__b__c``; afterwards all is as before."""
+    for name, source in sources.items():
+        file = folder.joinpath(*name.split("__")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source, encoding="utf-8")
+
+    def theirs() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in names]
+
+    kept = {name: sys.modules.pop(name) for name in theirs()}
+    for name in names:
+        for place in (folder / name, *(path for path in (folder / name).rglob("*") if path.is_dir())):
+            place.mkdir(exist_ok=True)
+            (place / "__init__.py").touch()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in theirs():
+            del sys.modules[name]
+        sys.modules.update(kept)
+        importlib.invalidate_caches()
