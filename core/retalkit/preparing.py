@@ -12,6 +12,7 @@ from typing import Any
 from retalkit import analysing, listening
 from retalkit.analysis import LimitedSource, StoredAnalysis
 from retalkit.cache import Cache, Folder, make_key
+from retalkit.costs import kept_cost
 from retalkit.errors import InputError
 from retalkit.media.sound import SoundSource
 from retalkit.observing import Observer
@@ -30,6 +31,8 @@ class Preparation:
         self.seconds: dict[str, float] = {}
         """Step -> wall-clock seconds."""
         self.cached_steps: list[str] = []
+        self.cost: dict[str, float] = {}
+        """Step -> seconds that computing it takes, measured now or when it was computed."""
 
     # ------------------------------------------------------------------ keys
 
@@ -65,7 +68,7 @@ class Preparation:
         stage = self.chosen.one(StageKind.DENOISER)
         folder = self.cache.entry(key)
         quietest = self.chosen.config.quietest_speech
-        with self.step("speech", int(sound.duration)) as mark:
+        with self.step("speech", int(sound.duration), folder) as mark:
             if listening.is_complete(folder):
                 mark(cached=True)
             else:
@@ -83,7 +86,7 @@ class Preparation:
         """The followed face of every frame. Raises InputError where there is none."""
         stage = self.chosen.one(StageKind.DETECTOR)
         folder = self.cache.entry(key)
-        with self.step("faces", source.info.frame_count) as mark:
+        with self.step("faces", source.info.frame_count, folder) as mark:
             if analysing.is_complete(folder):
                 mark(cached=True)
             else:
@@ -106,7 +109,7 @@ class Preparation:
         stage = self.chosen.one(StageKind.RECONSTRUCTOR)
         faces = self.cache.entry(faces_key).folder
         folder = self.cache.entry(key)
-        with self.step("coefficients", source.info.frame_count) as mark:
+        with self.step("coefficients", source.info.frame_count, folder) as mark:
             if analysing.is_complete(folder):
                 mark(cached=True)
             else:
@@ -134,8 +137,10 @@ class Preparation:
         )
 
     @contextmanager
-    def step(self, name: str, total: int | None) -> Generator[Callable[..., None]]:
-        """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed."""
+    def step(self, name: str, total: int | None, folder: Folder | None = None) -> Generator[Callable[..., None]]:
+        """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed.
+
+        What the step costs is kept in ``folder``, where its result lies."""
         was_cached = False
 
         def mark(*, cached: bool) -> None:
@@ -150,6 +155,9 @@ class Preparation:
         self.seconds[name] = round(seconds, 4)
         if was_cached:
             self.cached_steps.append(name)
+        cost = seconds if folder is None else kept_cost(folder, "open", seconds, int(not was_cached), 1)
+        if cost is not None:
+            self.cost[name] = round(cost, 4)
         self.observer.finished(name, seconds, was_cached)
 
 

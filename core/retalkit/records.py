@@ -25,6 +25,11 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Step -> wall-clock seconds."""
     cached_steps: list[str] = field(default_factory=list[str])
+    cost: dict[str, float] = field(default_factory=dict[str, float])
+    """Step -> seconds that computing it takes, measured in this run or, where it was cached, when it was computed."""
+    stage_cost: dict[str, float] = field(default_factory=dict[str, float])
+    """Place of a stage that makes pixels, such as ``enhancers.0`` -> seconds of its own; ``cost`` of ``references``,
+    ``lips`` and ``render`` holds them, too."""
     wall_seconds: float = 0.0
     output_seconds: float = 0.0
     realtime_factor: float = 0.0
@@ -39,6 +44,8 @@ class RunRecord:
     """Package -> version, for retalkit, the plugins used and the libraries that decide the result."""
     weights: dict[str, str] = field(default_factory=dict[str, str])
     """Stage and name of each file that it read (weights, a motion file) -> SHA-256."""
+    weight_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    """The same files -> size."""
     seed: int = 0
 
     def save(self) -> None:

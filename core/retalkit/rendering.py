@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from retalkit.analysis import StoredAnalysis
 from retalkit.cache import Folder
 from retalkit.compositing import composite
+from retalkit.costs import Stopwatch
 from retalkit.media.editing import apply_edits, to_rgb
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frames import MediaSource
@@ -38,6 +39,8 @@ from retalkit.stages import (
 from retalkit.threads import read_ahead
 
 SEGMENT_FRAMES = 240
+RENDERED = "rendered"
+"""In the units of ``FaceStages.watch``: frames of the output that were not in the cache."""
 _BATCH_BYTES = 16 << 20
 _SURE = 0.999
 
@@ -82,26 +85,28 @@ class FaceStages:
     editor: ExpressionEditorSession
     lip_syncer: LipSyncerSession
     enhancers: Sequence[EnhancerSession]
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    """Seconds of each, by ``editor``, ``lip_syncer`` and the number of an enhancer; units are frames."""
 
     def sync(self, analysis: StoredAnalysis, timeline: OutputTimeline, batch: _Batch) -> _Synced:
         """Lip-synced faces for output positions in a row that all have a face."""
         faces = analysis.faces(batch.images, batch.source_times, batch.sources)
         first = int(batch.positions[0])
-        job = SyncBatch(
-            positions=batch.positions,
-            times=timeline.times(first, first + len(batch.positions)),
-            faces=faces,
-            references=self.editor.edit(faces),
-        )
-        return _Synced(job, self.lip_syncer.sync(job))
+        with self.watch.timing("editor", len(batch.positions)):
+            references = self.editor.edit(faces)
+        times = timeline.times(first, first + len(batch.positions))
+        job = SyncBatch(positions=batch.positions, times=times, faces=faces, references=references)
+        with self.watch.timing("lip_syncer", len(batch.positions)):
+            return _Synced(job, self.lip_syncer.sync(job))
 
     def enhance(self, part: _Edited) -> list[FrameResult]:
         """Results for every position of the part, after all enhancers."""
         if part.synced is None:
             return [PassedThrough("no face")] * len(part.batch.positions)
         results = part.synced.results
-        for enhancer in self.enhancers:
-            results = enhancer.enhance(part.synced.job, results)
+        for number, enhancer in enumerate(self.enhancers):
+            with self.watch.timing(str(number), len(results)):
+                results = enhancer.enhance(part.synced.job, results)
         return results
 
 
@@ -165,6 +170,7 @@ def render(
             done += stop - start
         else:
             missing.append(number)
+    stages.watch.units[RENDERED] = timeline.count - done
 
     def edited() -> Iterator[_Edited]:
         for number, batch, has_face in _batches(source, analysis, timeline, [(n, *segments[n]) for n in missing]):

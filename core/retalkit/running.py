@@ -19,6 +19,7 @@ from retalkit import __version__
 from retalkit.analysis import LimitedSource
 from retalkit.cache import Cache, content_hash, default_folder, make_key
 from retalkit.config import RunConfig
+from retalkit.costs import Stopwatch, kept_cost
 from retalkit.discovery import Registry, discover
 from retalkit.media.concatenating import SoundTrack, assemble, check_output
 from retalkit.media.encoding import SegmentWriter, output_time_base
@@ -30,10 +31,11 @@ from retalkit.planning import Plan, plan
 from retalkit.preparing import Preparation, close
 from retalkit.records import RunRecord
 from retalkit.references import SharperReferences
-from retalkit.rendering import FaceStages, render
+from retalkit.rendering import RENDERED, FaceStages, render
 from retalkit.stages import StageKind
 
 _ROWS = 65536
+_PICTURE_STAGES = frozenset({StageKind.EXPRESSION_EDITOR, StageKind.LIP_SYNCER, StageKind.ENHANCER})
 _WATCHED_LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
 
 
@@ -135,6 +137,9 @@ class _Run:
     def execute(self, stack: ExitStack) -> RunRecord:
         chosen = plan(self.config, self.registry)
         check_output(self.output, force=self.force, inputs=(self.video, self.speech))
+        # Built before any work: a stage may find its own files wrong. The analysis is often in the cache, and its
+        # stages are built when they are needed.
+        made = {stage.place: stage.make() for stage in chosen.stages if stage.kind in _PICTURE_STAGES}
         source = open_source(self.video)
         sound = open_sound(self.speech)
         cache = Cache(self.cache_folder)
@@ -147,6 +152,7 @@ class _Run:
         limited = self.limited(source, timeline)
         preparation = Preparation(chosen, cache, self.observer)
         self.record.seconds, self.record.cached_steps = preparation.seconds, preparation.cached_steps
+        self.record.cost = preparation.cost
         self.make_keys(preparation, limited, timeline, hashes)
         keys, step, context = self.keys, preparation.step, preparation.context
 
@@ -162,24 +168,24 @@ class _Run:
                 stopped.set()
 
         editor_stage = chosen.one(StageKind.EXPRESSION_EDITOR)
-        with step("references", None):
-            editor: Any = editor_stage.make().open(analysis, context(editor_stage, cache.entry(keys.references)))
+        with step("references", None, cache.entry(keys.references)):
+            editor: Any = made[editor_stage.place].open(analysis, context(editor_stage, cache.entry(keys.references)))
             stack.callback(close, editor)
             sharper: list[Any] = []
             for stage, key in zip(chosen.reference_enhancers(), keys.sharper, strict=True):
-                sharper.append(stage.make().open(analysis, context(stage, cache.entry(key))))
+                sharper.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
                 stack.callback(close, sharper[-1])
             references = SharperReferences(editor, sharper)
         lips_stage = chosen.one(StageKind.LIP_SYNCER)
-        with step("lips", None):
-            lips: Any = lips_stage.make().open(
+        with step("lips", None, cache.entry(keys.lips)):
+            lips: Any = made[lips_stage.place].open(
                 analysis, references, timeline, speech, context(lips_stage, cache.entry(keys.lips))
             )
             stack.callback(close, lips)
         enhancers: list[Any] = []
         pixels = cache.entry(keys.pixels)
         for stage, key in zip(chosen.result_enhancers(), keys.enhancers, strict=True):
-            enhancers.append(stage.make().open(analysis, context(stage, cache.entry(key))))
+            enhancers.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
             stack.callback(close, enhancers[-1])
 
         time_base = output_time_base(timeline.time_base)
@@ -197,11 +203,11 @@ class _Run:
                 sample_aspect=source.sample_aspect,
             )
 
+        stages = FaceStages(references, lips, enhancers)
         with step("render", timeline.count) as mark:
-            segments, counts, all_there = render(
-                source, analysis, timeline, FaceStages(references, lips, enhancers), open_writer, pixels, self.observer
-            )
+            segments, counts, all_there = render(source, analysis, timeline, stages, open_writer, pixels, self.observer)
             mark(cached=all_there)
+        self.note_cost(chosen, cache, stages.watch, timeline.count)
         with step("join", None):
             track = SoundTrack(sound, timeline.duration)
             assemble(
@@ -253,6 +259,29 @@ class _Run:
             keys.enhancers.append(last)
         keys.pixels = make_key("pixels", last, config.output.model_dump())
 
+    def note_cost(self, chosen: Plan, cache: Cache, watch: Stopwatch, total: int) -> None:
+        """Puts into the record what each stage and the rendering cost, with what earlier runs paid."""
+        rendered, cost = watch.units[RENDERED], self.record.cost
+        watched = [("editor", StageKind.EXPRESSION_EDITOR.value, self.keys.references)]
+        watched += [("lip_syncer", StageKind.LIP_SYNCER.value, self.keys.lips)]
+        places = [stage.place for stage in chosen.result_enhancers()]
+        watched += [(str(n), *pair) for n, pair in enumerate(zip(places, self.keys.enhancers, strict=True))]
+        opened = {StageKind.EXPRESSION_EDITOR.value: "references", StageKind.LIP_SYNCER.value: "lips"}
+        saved = 0.0
+        for name, place, key in watched:
+            known = kept_cost(cache.entry(key), "frames", watch.seconds[name], rendered, total)
+            if known is not None:
+                # A stage that kept its frames from an earlier run takes far less than it costs; what takes a little
+                # less had the machine to itself.
+                now = watch.seconds[name] * total / max(rendered, 1)
+                saved += known - now if rendered and now < known / 2 else 0.0
+                self.record.stage_cost[place] = round(known + cost.get(opened.get(place, ""), 0.0), 4)
+        seconds = self.record.seconds["render"] + saved * rendered / total
+        known = kept_cost(cache.entry(self.keys.pixels), "render", seconds, rendered, total)
+        cost.pop("render", None)
+        if known is not None:
+            cost["render"] = round(known, 4)
+
     def finish_record(self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
         record = self.record
         record.wall_seconds = round(time.perf_counter() - self.started, 3)
@@ -271,6 +300,12 @@ class _Run:
             for stage in chosen.stages
             for name, digest in (*stage.file_hashes().items(), *stage.weight_hashes.items())
         }
+        files = {
+            f"{stage.place}.{name}": path
+            for stage in chosen.stages
+            for name, path in (*stage.config.files().items(), *stage.weights.items())
+        }
+        record.weight_bytes = {name: path.stat().st_size for name, path in files.items()}
         record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **chosen.package_versions()}
         for library in _WATCHED_LIBRARIES:
             try:
