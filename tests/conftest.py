@@ -90,3 +90,13 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.setframerate(16000)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def talking_head(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of somebody who says the example's words, with sound: ``moving_head`` dubbed."""
+    import retalkit
+
+    folder = tmp_path_factory.mktemp("talking")
+    retalkit.dub(moving_head, short_speech, folder / "talking.mp4", cache=folder / "cache")
+    return folder / "talking.mp4"

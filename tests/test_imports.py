@@ -79,7 +79,7 @@ def test_the_command_line_leaves_all_cores_to_networks() -> None:
 
 def test_the_core_imports_no_plugin_and_no_network_library() -> None:
     packages = tuple(folder.name for folder in PLUGINS.glob("*/retalkit_*"))
-    assert len(packages) == 5
+    assert len(packages) == 6
     assert offenders(CORE, (*packages, "mediapipe", "pyrnnoise", "noisereduce")) == []
     # Reading checkpoints and running networks is torch's work; nothing else knows it, and no quick command loads it.
     users = {text.split()[0] for text in offenders(CORE, ("torch", "safetensors"))}

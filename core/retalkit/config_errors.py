@@ -26,12 +26,14 @@ def describe(
     and ``stage`` names the stage whose options they are.
     """
     details = error.errors(include_url=False)
-    first = details[0]
+    # A key that nobody knows explains the one that is missing.
+    first = next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
     known = _known_place(first, data)
     place = (*prefix, *known)
     owner = origin(place) if origin is not None else ""
     text = f"{owner}: " if owner else ""
-    text += f"{dotted(place)}: {_reason(first, model, known, stage)}"
+    text += f"{dotted(place)}: " if place else ""
+    text += _reason(first, model, known, stage)
     others = len({_known_place(detail, data) for detail in details}) - 1
     return text + (f" (and {others} more)" if others > 0 else "")
 

@@ -18,6 +18,7 @@ from typing import cast
 import pluggy
 
 from retalkit.errors import ConfigError, PluginError
+from retalkit.metrics import PORTS, MetricSpec
 from retalkit.plugins import GROUP, DriverSpec, Hooks, StageConfig, StageSpec
 from retalkit.stages import API_VERSION, StageKind
 from retalkit.weights.declarations import Checkpoint
@@ -42,6 +43,15 @@ class FoundStage:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundMetric:
+    """A metric that a plugin offers, and who offers it."""
+
+    spec: MetricSpec
+    package: str
+    package_version: str
+
+
+@dataclass(frozen=True, slots=True)
 class PluginProblem:
     """Something of a plugin that cannot be used, with the reason in one line."""
 
@@ -59,6 +69,8 @@ class Registry:
     """In the order in which they were found; every name once."""
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
     """In the order of their names; every name once."""
+    metrics: list[FoundMetric] = field(default_factory=list[FoundMetric])
+    """In the order in which they were found; every name, and every measure's name, once."""
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name. Raises PluginError if no plugin declares it."""
@@ -75,6 +87,14 @@ class Registry:
             there = f"; there are: {', '.join(names)}" if names else "; none is installed"
             raise ConfigError(f"no driver is named '{name}'{nearest(name, names) or there}")
         return self.drivers[names.index(name)]
+
+    def metric(self, name: str) -> FoundMetric:
+        """The metric of that name. Raises ConfigError if there is none."""
+        names = [found.spec.name for found in self.metrics]
+        if name not in names:
+            there = f"; there are: {', '.join(names)}" if names else "; none is installed"
+            raise ConfigError(f"no metric is named '{name}'{nearest(name, names) or there}")
+        return self.metrics[names.index(name)]
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
         """Every stage of one kind, also those that cannot run here."""
@@ -166,18 +186,26 @@ def availability(found: FoundStage) -> str | None:
 
 def missing_packages(found: FoundStage) -> str | None:
     """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
-    missing = [name for name in found.spec.requires if not _importable(name)]
-    if not missing:
-        return None
-    how = f" (pip install '{found.spec.install}')" if found.spec.install else ""
-    return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}{how}"
+    return _lacks_packages(found.spec.requires, found.spec.install)
 
 
 def foreign_api(found: FoundStage) -> str | None:
     """Why the stage does not fit this version's contracts, or None."""
     if found.spec.api == API_VERSION:
         return None
-    return f"made for version {found.spec.api} of the stage contracts, this Retalkit has version {API_VERSION}"
+    return _foreign(found.spec.api)
+
+
+def missing_of_metric(found: FoundMetric) -> str | None:
+    """Why the metric cannot be measured on this machine, in one phrase, or None. Imports nothing."""
+    spec = found.spec
+    if (reason := _lacks_packages(spec.requires, spec.install)) is not None:
+        return reason
+    store = WeightStore()
+    absent = [name for name in spec.checkpoints if store.path(name) is None]
+    if absent:
+        return f"needs the weights {', '.join(absent)}: `retalkit weights pull {' '.join(absent)}` gets them"
+    return None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -208,6 +236,7 @@ def _register(
         offered = _asked(manager, plugin, "retalkit_stages")
         drivers = _asked(manager, plugin, "retalkit_drivers")
         checkpoints = _asked(manager, plugin, "retalkit_checkpoints")
+        metrics = _asked(manager, plugin, "retalkit_metrics")
     except (Exception, SystemExit) as error:
         report(f"could not say what it offers: {_one_line(error)}")
         return
@@ -244,6 +273,23 @@ def _register(
             )
         else:
             registry.checkpoints.append(checkpoint)
+    for metric in metrics:
+        if (reason := _metric_fault(metric, registry)) is not None:
+            report(reason)
+        else:
+            registry.metrics.append(FoundMetric(cast(MetricSpec, metric), owner.package, owner.version))
+
+
+def _foreign(api: int) -> str:
+    return f"made for version {api} of the stage contracts, this Retalkit has version {API_VERSION}"
+
+
+def _lacks_packages(requires: Sequence[str], install: str) -> str | None:
+    missing = [name for name in requires if not _importable(name)]
+    if not missing:
+        return None
+    how = f" (pip install '{install}')" if install else ""
+    return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}{how}"
 
 
 def _asked(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[object]:
@@ -265,6 +311,29 @@ def _fault(spec: object) -> str | None:
         return f"'{spec.name}' has options that are no StageConfig"
     if "use" in config.model_fields:
         return f"'{spec.name}' has an option named 'use', which names the stage itself"
+    return None
+
+
+def _metric_fault(spec: object, registry: Registry) -> str | None:
+    """What makes a metric useless, or None."""
+    if not isinstance(spec, MetricSpec):
+        return f"offers {type(spec).__name__} where a MetricSpec is expected"
+    names = (spec.name, *(measure.name for measure in spec.measures))
+    for name in names:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
+            return f"offers the metric name {name!r}: only lower-case letters, digits and underscores make one"
+    if spec.api != API_VERSION:
+        return f"offers the metric '{spec.name}', {_foreign(spec.api)}"
+    if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
+        return f"offers the metric '{spec.name}', which needs '{unknown[0]}'{nearest(unknown[0], PORTS)}"
+    if not spec.measures or any(m.direction == "nearer" and m.ideal is None for m in spec.measures):
+        return f"offers the metric '{spec.name}' without measures, or one that is best near nothing"
+    taken = {m.name: known.spec.name for known in registry.metrics for m in known.spec.measures}
+    if any(spec.name == known.spec.name for known in registry.metrics):
+        return f"offers the metric '{spec.name}', which another plugin offers; only the first is used"
+    if doubled := next((m.name for m in spec.measures if m.name in taken or names[1:].count(m.name) > 1), None):
+        owner = taken.get(doubled, spec.name)
+        return f"offers the metric '{spec.name}', whose measure '{doubled}' is one of '{owner}', too"
     return None
 
 

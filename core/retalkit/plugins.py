@@ -1,4 +1,4 @@
-"""What a plugin says of itself: specs of its stages and drivers, their options, and the hooks that ask for them."""
+"""What a plugin says of itself: specs of its stages, drivers and metrics, their options, and the hooks that ask."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
+from retalkit.metrics import MetricSpec
 from retalkit.stages import API_VERSION, SpeechToMouth, StageKind
 from retalkit.weights.declarations import Checkpoint
 
@@ -113,7 +114,11 @@ class Hooks:
 
     @hookspec
     def retalkit_checkpoints(self) -> Iterable[Checkpoint]:  # pyright: ignore[reportReturnType]
-        """The checkpoints that the plugin's stages load. Must be light, too."""
+        """The checkpoints that the plugin's stages and metrics load. Must be light, too."""
+
+    @hookspec
+    def retalkit_metrics(self) -> Iterable[MetricSpec]:  # pyright: ignore[reportReturnType]
+        """The metrics that the plugin offers to ``retalkit compare`` and ``retalkit evaluate``. Must be light, too."""
 
 
 def _built(build: str | Callable[..., Any]) -> Callable[..., Any]:

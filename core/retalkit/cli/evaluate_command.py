@@ -1,24 +1,40 @@
-"""``retalkit evaluate speech-to-mouth``."""
+"""``retalkit evaluate VIDEO`` and ``retalkit evaluate speech-to-mouth CLIP...``."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from retalkit.cli import evaluate_video
 from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
 
 if TYPE_CHECKING:
     from retalkit.evaluation.report import Report
 
 
+_VIDEO = "video"
+
+
+class _VideoUnlessNamed(TyperGroup):
+    """``evaluate talk.mp4`` means ``evaluate video talk.mp4``: a first word that is no command is a video."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [_VIDEO, *args]
+        return super().parse_args(ctx, args)
+
+
 def application() -> typer.Typer:
     """The command group ``evaluate``."""
-    app = typer.Typer(help="Measure how good a part is.", rich_markup_mode=None)
+    text = "Measure a finished video (`retalkit evaluate VIDEO`), or a part of the pipeline."
+    app = typer.Typer(help=text, rich_markup_mode=None, cls=_VideoUnlessNamed)
     app.callback(invoke_without_command=True)(_group)
+    app.command(_VIDEO)(evaluate_video.video)
     app.command("speech-to-mouth")(speech_to_mouth)
     return app
 

@@ -1,4 +1,4 @@
-"""``retalkit plugins``: every stage that was found, and what is wrong with those that were not."""
+"""``retalkit plugins``: every stage and metric that was found, and what is wrong with those that were not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List every stage found, where it comes from, and whether it can run here."""
-    from retalkit.discovery import availability, discover, nearest
+    """List every stage and metric found, where it comes from, and whether it can run here."""
+    from retalkit.discovery import availability, discover, missing_of_metric, nearest
     from retalkit.errors import ConfigError
     from retalkit.stages import StageKind
 
@@ -45,9 +45,26 @@ def plugins(
         for use, found in zip(registry.names(stage_kind), registry.of_kind(stage_kind), strict=True)
         if kind in (None, stage_kind.value)
     ]
+    metrics: list[dict[str, Any]] = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "measures": [measure.name for measure in found.spec.measures],
+            "source": found.spec.source,
+            "package": found.package,
+            "package_version": found.package_version,
+            "version": found.spec.version,
+            "licence": found.spec.licence,
+            "needs": sorted(found.spec.needs),
+            "runs_here": missing_of_metric(found) is None,
+            "reason": missing_of_metric(found),
+        }
+        for found in registry.metrics
+        if kind is None
+    ]
     problems = [{"owner": problem.owner, "reason": problem.reason} for problem in registry.problems]
     if as_json:
-        typer.echo(json.dumps({"stages": stages, "problems": problems}, indent=2))
+        typer.echo(json.dumps({"stages": stages, "metrics": metrics, "problems": problems}, indent=2))
         return
     for shown in kinds:
         of_kind = [stage for stage in stages if stage["kind"] == shown]
@@ -55,6 +72,10 @@ def plugins(
             typer.echo(typer.style(shown, bold=True))
         for stage in of_kind:
             _show(stage)
+    if metrics:
+        typer.echo(typer.style("metric", bold=True))
+    for metric in metrics:
+        _show_metric(metric)
     if problems:
         typer.echo(typer.style("problems", bold=True))
     for problem in problems:
@@ -67,3 +88,10 @@ def _show(stage: dict[str, Any]) -> None:
     typer.echo(f"  {typer.style(stage['use'], bold=True)}: {stage['summary']}")
     typer.echo(f"      {stage['package']} {stage['package_version']}, {stage['licence']}; {runs}")
     typer.echo(f"      needs {needs}; gives {gives}")
+
+
+def _show_metric(metric: dict[str, Any]) -> None:
+    runs = "runs here" if metric["runs_here"] else f"cannot run here: {metric['reason']}"
+    typer.echo(f"  {typer.style(metric['name'], bold=True)}: {metric['summary']}")
+    typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {runs}")
+    typer.echo(f"      gives {', '.join(metric['measures'])}")

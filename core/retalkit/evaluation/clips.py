@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.analysis import LimitedSource
+from retalkit.analysis import LimitedSource, StoredAnalysis
 from retalkit.cache import content_hash
 from retalkit.errors import InputError, PlanError
 from retalkit.evaluation.speech_to_mouth import GRID_RATE, Lips
@@ -58,24 +58,35 @@ def prepare_clip(video: Path, preparation: Preparation) -> PreparedClip:
     Raises InputError where the clip has no sound, no face or too little of either, and PlanError for a reconstructor
     that does not give ``coefficients:mesh``.
     """
-    stage = preparation.chosen.one(StageKind.RECONSTRUCTOR)
-    if stage.coefficient_space != "mesh":
-        raise PlanError(f"{stage.label} does not give coefficients:mesh, which lips are measured in: use shallow")
-    source = open_source(video)
-    if source.info.is_photo:
+    _check_measures_lips(preparation)
+    if open_source(video).info.is_photo:
         raise InputError(f"{video} is a photo: give a video of somebody who speaks")
-    sound = open_sound(video)
-    content = content_hash(video)
-    limited = LimitedSource(source, source.info.frame_count)
-    faces_key = preparation.faces_key(content, limited.info.frame_count)
-    speech = preparation.listen(sound, preparation.speech_key(content))
-    analysis = preparation.look(limited, faces_key, video)
-    analysis = preparation.reconstruct(analysis, limited, faces_key, preparation.coefficients_key(faces_key))
-    lips = lips_of(analysis)
+    speech = preparation.listen(open_sound(video), preparation.speech_key(content_hash(video)))
+    lips = lips_of(track(video, preparation))
     seen = np.isfinite(lips.opening).sum() / GRID_RATE
     if seen < SHORTEST:
         raise InputError(f"{video} shows a face for {seen:.1f} s only: give a clip of at least {SHORTEST:.0f} s")
     return PreparedClip(video.name, lips, speech)
+
+
+def track(video: Path, preparation: Preparation) -> StoredAnalysis:
+    """The face in every frame of a video with its coefficients:mesh.
+
+    Raises InputError where the video cannot be read or shows no face, and PlanError for a reconstructor that does not
+    give ``coefficients:mesh``.
+    """
+    _check_measures_lips(preparation)
+    source = open_source(video)
+    limited = LimitedSource(source, source.info.frame_count)
+    faces_key = preparation.faces_key(content_hash(video), limited.info.frame_count)
+    analysis = preparation.look(limited, faces_key, video)
+    return preparation.reconstruct(analysis, limited, faces_key, preparation.coefficients_key(faces_key))
+
+
+def _check_measures_lips(preparation: Preparation) -> None:
+    stage = preparation.chosen.one(StageKind.RECONSTRUCTOR)
+    if stage.coefficient_space != "mesh":
+        raise PlanError(f"{stage.label} does not give coefficients:mesh, which lips are measured in: use shallow")
 
 
 def lips_of(analysis: Analysis) -> Lips:

@@ -1,0 +1,118 @@
+"""Scores one finished video of any origin."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.cache import Cache, Folder
+from retalkit.discovery import FoundMetric, Registry
+from retalkit.errors import InputError
+from retalkit.evaluation.opening import SceneOpener, shown_sources
+from retalkit.evaluation.scoring import MetricScore, score
+from retalkit.media.frames import open_source
+from retalkit.media.sound import open_sound
+from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, QUIET, RECORD, SPEECH, TRUTH
+from retalkit.observing import Observer
+from retalkit.stages import SPEECH_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class VideoScores:
+    """What the metrics gave."""
+
+    video: Path
+    metrics: tuple[FoundMetric, ...]
+    given: Mapping[str, MetricScore]
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data for JSON; what is not defined is None."""
+        measured = {
+            name: {key: round(value, 6) if math.isfinite(value) else None for key, value in each.scores.items()}
+            for name, each in self.given.items()
+            if not each.absent and not each.error
+        }
+        left_out = {name: each.absent or each.error for name, each in self.given.items() if each.absent or each.error}
+        return {"video": str(self.video), "scores": measured, "not_measured": left_out}
+
+
+def evaluate_video(
+    video: Path,
+    registry: Registry,
+    cache: Cache,
+    observer: Observer,
+    *,
+    metrics: Sequence[FoundMetric] | None = None,
+    reference: Path | None = None,
+    original: Path | None = None,
+    speech: Path | None = None,
+    silent: bool = False,
+) -> VideoScores:
+    """Scores ``video`` with every metric that has what it needs.
+
+    ``original`` is the unedited clip; where it is not given, the one that the record beside a video of ours names, if
+    it is still there. Its frames are the truth where ``reference`` is the same file. ``silent``: nobody speaks in the
+    sound. Raises InputError for files that cannot be read.
+    """
+    if open_source(video).info.is_photo:
+        raise InputError(f"{video} is a photo: give a finished video")
+    record = video.with_name(video.name + ".json")
+    known = _read(record)
+    if original is None and known is not None:
+        named = Path(str(known.get("inputs", {}).get("video", "")))
+        original = named if named.is_file() else None
+    heard = _sound(speech if speech is not None else video, must=speech is not None)
+    ports = {FRAMES, LANDMARKS, ORIGINAL}
+    ports |= {QUIET} if silent else {LIPS, SPEECH}
+    ports |= {RECORD} if known is not None else set[str]()
+    if reference is not None and original is not None and reference.resolve() == original.resolve():
+        ports.add(TRUTH)
+    sources = None
+    if known is not None and original is not None:
+        options = known["configuration"]
+        sources = shown_sources(original, float(known["output_seconds"]), options["length"], options["extend"])
+        sources = sources if len(sources) == open_source(video).info.frame_count else None
+    with TemporaryDirectory(prefix="retalkit-evaluate-") as folder:
+        scene = SceneOpener(registry, cache, observer).scene(
+            video,
+            frozenset(ports),
+            original=original,
+            sources=sources,
+            sound=heard,
+            reference=reference,
+            record=record,
+            folder=Folder(Path(folder)),
+        )
+        chosen = tuple(registry.metrics if metrics is None else metrics)
+        observer.started("metrics", scene.source.info.frame_count)
+        given = score(scene, chosen, observer)
+        observer.finished("metrics", 0.0, False)
+    return VideoScores(video, chosen, given)
+
+
+def _read(record: Path) -> dict[str, Any] | None:
+    """A run record, or None where there is none or the file is somebody else's."""
+    try:
+        data = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) and {"inputs", "configuration", "output_seconds"} <= set(data) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def _sound(path: Path, must: bool) -> NDArray[np.float32] | None:
+    """float32 [N] at 16 kHz; None where a video has none."""
+    try:
+        chunks = list(open_sound(path).chunks(SPEECH_RATE))
+    except InputError:
+        if must:
+            raise
+        return None
+    return np.concatenate(chunks) if chunks else None

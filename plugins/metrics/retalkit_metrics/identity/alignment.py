@@ -1,0 +1,52 @@
+"""A face brought to the place at which face recognisers are trained."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry.schemes import MESH478, POINTS5, convert
+
+TEMPLATE: Final = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+"""Eyes, nose tip and mouth corners in pixels of a picture of 112 x 112 (the points of Liu et al., "SphereFace: deep
+hypersphere embedding for face recognition", CVPR 2017, moved by 8 pixels for the square)."""
+SIZE: Final = 112
+SMALLEST: Final = 0.25
+"""Scale of the template below which a face is too small to be recognised: eyes 9 pixels apart."""
+
+
+def similarity(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale, turn and shift (float64 [2, 3]) that bring points [N, 2] nearest to target [N, 2], by least squares.
+
+    In the plane this is linear in complex numbers: target = a * point + b.
+    """
+    source, aim = points @ (1, 1j), target @ (1, 1j)
+    centred = source - source.mean()
+    a = np.vdot(centred, aim - aim.mean()) / np.vdot(centred, centred).real
+    b = aim.mean() - a * source.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Cuts a face out of RGB uint8 [H, W, 3] by its landmarks [478, 3] (pixels): uint8 [112, 112, 3], black outside.
+    None where there are no landmarks, or where the face is too small."""
+    points = convert(landmarks, MESH478, POINTS5)[:, :2].astype(np.float64)
+    if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
+        return None
+    matrix = similarity(points, np.array(TEMPLATE))
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale * SMALLEST > 1:
+        return None
+    if scale < 0.5:
+        # The warp takes four pixels for each: a large face is made smaller first, or it would be aliased.
+        image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        matrix = similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
+    return cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

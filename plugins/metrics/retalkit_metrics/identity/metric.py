@@ -1,0 +1,55 @@
+"""The cosine between the embeddings of the output's face and the original's, frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from retalkit.evaluation.scenes import Scene, ScoredFrame
+from retalkit.inference import computing, load_weights
+from retalkit.metrics import Scores
+
+from retalkit_metrics.frame_sampling import FrameSampler
+from retalkit_metrics.identity.alignment import aligned_face
+from retalkit_metrics.identity.interface import NETWORK
+from retalkit_metrics.identity.network import empty_network
+
+
+class IdentityMetric:
+    """Opens ``IdentitySession``."""
+
+    def open(self, scene: Scene) -> IdentitySession:
+        """Raises WeightsError where the file of weights does not fit."""
+        return IdentitySession(scene)
+
+
+class IdentitySession:
+    """Median over the sampled frames in which both faces were found; NaN where there is none. Each face is aligned by
+    its own landmarks, as a recogniser would."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._network = load_weights(empty_network(), scene.weights[NETWORK], scene.device)
+        self._device = scene.device
+        self._sampler = FrameSampler()
+        self._cosines: list[float] = []
+
+    def add(self, frame: ScoredFrame) -> None:
+        """Takes the next frame."""
+        if not self._sampler.wants(frame.time) or frame.original is None:
+            return
+        output = aligned_face(frame.image, frame.landmarks)
+        original = aligned_face(frame.original, frame.original_landmarks)
+        if output is None or original is None:
+            return
+        with computing(self._device, "float32"):
+            one, other = self._network(self._tensor(np.stack([output, original])))
+            self._cosines.append(float((one * other).sum()))
+
+    def result(self) -> Scores:
+        """Measure -> value."""
+        return {"identity": float(np.median(self._cosines)) if self._cosines else float("nan")}
+
+    def _tensor(self, faces: NDArray[np.uint8]) -> torch.Tensor:
+        # Blue first: the published training set was written through OpenCV without turning the channels round.
+        tensor = torch.from_numpy(np.ascontiguousarray(faces[..., ::-1].transpose(0, 3, 1, 2)))
+        return tensor.to(self._device).float() / 127.5 - 1

@@ -1,0 +1,129 @@
+"""The metric ``lips``: how the lips in the video move, against those of somebody who really says the words.
+
+Both are tracked by the same tracker and stand on a grid of 25 values a second. The video's own lag is estimated as in
+``retalkit.evaluation.speech_to_mouth`` (within 6 frames: where the correlations of opening and width add up to most)
+and taken out before anything else is measured. A correlation does not feel another person's scale, and closures are
+contacts of the lips, so the reference may be anybody; a difference of openings does feel it, and is only given where
+the scene says that the clip shows the same words (``truth``): then the reference is the same person.
+
+A closure is a hit if the other lips come within 1.5 times the gap of a sure contact at that time, because the limit is
+as small as the tracker's jitter.
+
+A mouth that stands still while the reference's moves has the correlation 0, not none: else the worst result of all
+would drop out of the means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.evaluation.clips import lips_of
+from retalkit.evaluation.mouth_following import pearson
+from retalkit.evaluation.scenes import MetricSession, Scene
+from retalkit.evaluation.speech_to_mouth import (
+    CONTACT_GAP,
+    GRID_RATE,
+    LAGS,
+    MOST_OFFSET,
+    TOLERANCE,
+    Lips,
+    Motion,
+    closure_events,
+    estimated_offset,
+)
+from retalkit.metrics import TRUTH, Scores
+
+from retalkit_metrics.quiet_mouth import face_height
+from retalkit_metrics.sessions import WithoutFrames
+
+Values = NDArray[np.float64]
+
+SHORTEST = 25
+"""Values that both must have in common; below, nothing is measured."""
+STILL = 0.003
+"""Standard deviation, in distances between the outer eye corners, up to which a mouth stands still: the tracker's
+jitter on one picture shown again and again is up to 0.002, a mouth that talks has about 0.05."""
+NEARLY = 1.5
+"""Times the gap of a sure contact up to which lips may have touched."""
+MEASURES = ("opening_r", "width_r", "lip_lag", "opening_error", "closure_hits", "closure_precision")
+
+
+class LipsMetric:
+    """Reads the tracked lips; looks at no frame."""
+
+    def open(self, scene: Scene) -> MetricSession:
+        return WithoutFrames(lambda: _scores(scene))
+
+
+def _scores(scene: Scene) -> Scores:
+    if scene.output is None or scene.lips is None:
+        return dict.fromkeys(MEASURES, float("nan"))
+    height = face_height(scene.output) if TRUTH in scene.ports else float("nan")
+    return lip_scores(lips_of(scene.output), scene.lips, height)
+
+
+def lip_scores(shown: Lips, reference: Lips, height: float = float("nan")) -> Scores:
+    """The measures of ``lips``. ``height`` is the face height in the lips' unit, NaN where the reference is another
+    person. NaN for what is not defined: less than a second in common, or a reference that stands still."""
+    motion = _as_asked(reference, shown)
+    lag = estimated_offset(shown, motion)
+    opening, width = motion.delayed(motion.opening, lag), motion.delayed(motion.width, lag)
+    known = np.isfinite(shown.opening) & np.isfinite(opening)
+    if int(known.sum()) < SHORTEST:
+        return dict.fromkeys(MEASURES, float("nan"))
+    opening_r, width_r = _correlation(shown.opening, opening), _correlation(shown.width, width)
+    moves = any(np.std(each[known]) > STILL for each in (shown.opening, shown.width))
+    real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, shown.opening))
+    return {
+        "opening_r": opening_r,
+        "width_r": width_r,
+        "lip_lag": float(lag) if moves and np.isfinite([opening_r, width_r]).any() else float("nan"),
+        "opening_error": float(np.abs(shown.opening - opening)[known].mean()) * 100.0 / height,
+        "closure_hits": _share_near(real.sure, made.possible),
+        "closure_precision": _share_near(made.sure, real.possible),
+    }
+
+
+def _as_asked(reference: Lips, shown: Lips) -> Motion:
+    """The reference on the grid of the video's lips, with the margin in which a lag is looked for; NaN before it begins
+    and after it ends."""
+    margin = MOST_OFFSET + LAGS
+    times = shown.start + (np.arange(len(shown.opening) + 2 * margin) - margin) / GRID_RATE
+    # In frames of the reference; rounded, so that its last value is not lost by 1e-16.
+    places = np.round((times - reference.start) * GRID_RATE, 6)
+    there = np.arange(len(reference.opening))
+    opening, width = (
+        np.interp(places, there, series, left=np.nan, right=np.nan) for series in (reference.opening, reference.width)
+    )
+    return Motion(opening, width, opening, margin)
+
+
+def _correlation(shown: Values, reference: Values) -> float:
+    known = np.isfinite(shown) & np.isfinite(reference)
+    if not known.any() or np.std(reference[known]) <= STILL:
+        return float("nan")
+    return pearson(shown[known], reference[known]) if np.std(shown[known]) > STILL else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Closures:
+    """Frames at which lips close."""
+
+    sure: list[int]
+    possible: list[int]
+    """The sure ones, and those that come near: tracked in an encoded copy, the same lips end a little above or below
+    the limit."""
+
+    @classmethod
+    def of(cls, gap: Values) -> _Closures:
+        sure = closure_events(gap, CONTACT_GAP)
+        return cls(sure, [*sure, *closure_events(gap, NEARLY * CONTACT_GAP)])
+
+
+def _share_near(events: list[int], others: list[int]) -> float:
+    """Share of ``events`` that have one of ``others`` within two frames; NaN without any."""
+    if not events:
+        return float("nan")
+    return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events) / len(events)

@@ -1,0 +1,65 @@
+"""The metric ``lpips`` and its checkpoints. Light: read when metrics are listed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from retalkit.metrics import FRAMES, LANDMARKS, ORIGINAL, TRUTH, Measure, MetricSpec
+from retalkit.weights.declarations import Checkpoint
+
+FEATURES: Final = "lpips_alexnet"
+LINEAR: Final = "lpips_linear"
+
+METRICS: Final = (
+    MetricSpec(
+        name="lpips",
+        summary="How different the face looks from that of a clip that shows the same words (LPIPS, AlexNet).",
+        measures=(
+            Measure(
+                name="lpips",
+                title="LPIPS",
+                direction="lower",
+                ideal=0.0,
+                low=0.0,
+                digits=4,
+                summary="Learned perceptual distance of the face crop, mean over five frames a second; 0 is the same "
+                "picture. Depends on the face's size in pixels: compare within a clip.",
+            ),
+        ),
+        build="retalkit_metrics.lpips.metric:LpipsMetric",
+        source="Zhang et al., The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018; v0.1",
+        licence="Apache-2.0; weights BSD-2-Clause and torchvision's AlexNet",
+        needs=frozenset({FRAMES, LANDMARKS, ORIGINAL, TRUTH}),
+        requires=("torch",),
+        install="retalkit[paper]",
+        checkpoints=(FEATURES, LINEAR),
+    ),
+)
+
+CHECKPOINTS: Final = (
+    Checkpoint(
+        name=FEATURES,
+        summary="AlexNet of torchvision, trained on ImageNet; its convolutions are what LPIPS compares",
+        file="alexnet-owt-7be5be79.pth",
+        urls=("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
+        # Torchvision's code is BSD-3-Clause; of its weights it says that they may have terms of their own, derived
+        # from the data that they were trained on.
+        licence="not stated for the weights (torchvision, BSD-3-Clause code; trained on ImageNet)",
+        commercial_use=None,
+        shapes="retalkit_metrics.lpips.network:feature_shapes",
+        # The published name carries the beginning of the hash, by torch.hub's rule.
+        sha256="7be5be79",
+        dropped=(r"^classifier\.",),
+    ),
+    Checkpoint(
+        name=LINEAR,
+        summary="LPIPS v0.1 for AlexNet: the weight of each feature in the distance",
+        file="alex.pth",
+        urls=("https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/alex.pth",),
+        licence="BSD-2-Clause (Zhang et al., 2018)",
+        commercial_use=True,
+        shapes="retalkit_metrics.lpips.network:linear_shapes",
+        size=6_009,
+        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    ),
+)

@@ -1,0 +1,74 @@
+"""The metric ``steadiness``: flicker, a seam, and changes outside the face that the unedited clip has not.
+
+The face for "outside" is the hull of the mesh in the unedited frame and in the video's, a quarter larger, so that a jaw
+that moves, a beard and the border of a pasted face belong to it. Where neither shows a face, the whole frame counts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from retalkit.evaluation.flicker import FlickerMeter
+from retalkit.evaluation.patches import Mean
+from retalkit.evaluation.picture_quality import PictureQualityMeter
+from retalkit.evaluation.scenes import MetricSession, Scene, ScoredFrame
+from retalkit.metrics import Scores
+
+from retalkit_metrics.compared_faces import FacePairs
+from retalkit_metrics.face_regions import outside_face
+from retalkit_metrics.sessions import frame_pair
+
+ENLARGED: Final = 1.25
+"""How much larger than the mesh's hull the region is that an edit may change."""
+_NAN = float("nan")
+
+
+class SteadinessMetric:
+    """Looks at every frame."""
+
+    def open(self, scene: Scene) -> MetricSession:
+        return _Session(scene)
+
+
+class _Session:
+    def __init__(self, scene: Scene) -> None:
+        self._faces = FacePairs(scene)
+        template = self._faces.template
+        self._quality = None if template is None else PictureQualityMeter(template)
+        # Lips that say something else are no flicker; left out in every scene, so that scenes compare.
+        self._flicker = None if template is None else FlickerMeter(template, mouth=False)
+        self._outside = Mean()
+
+    def add(self, frame: ScoredFrame) -> None:
+        self._add_outside(frame)
+        pair = self._faces.pair(frame)
+        cut = self._faces.starts_anew(frame) or pair is None
+        if self._quality is None or self._flicker is None:
+            return
+        if cut:
+            self._quality.cut()
+            self._flicker.cut()
+        if pair is not None:
+            self._quality.add(pair.original, pair.output, pair.landmarks, pair.pose, pair.output_landmarks)
+            self._flicker.add(pair.original, pair.output, pair.pose)
+
+    def _add_outside(self, frame: ScoredFrame) -> None:
+        original, image = frame_pair(frame)
+        mask = outside_face([frame.original_landmarks, frame.landmarks], image.shape, ENLARGED)
+        pixels = int(np.count_nonzero(mask))
+        if pixels:
+            apart = cv2.mean(cv2.absdiff(original, image), mask)[:3]
+            self._outside.add(float(np.mean(apart)), float(pixels))
+
+    def result(self) -> Scores:
+        quality = None if self._quality is None else self._quality.result()
+        flicker = None if self._flicker is None else self._flicker.result()
+        return {
+            "ring_flicker": _NAN if quality is None else quality.ring_flicker,
+            "seam_energy": _NAN if quality is None else quality.seam_energy,
+            "flicker_coarse": _NAN if flicker is None else flicker.added_coarse,
+            "flicker_fine": _NAN if flicker is None else flicker.added_fine,
+            "outside_change": self._outside.value,
+        }

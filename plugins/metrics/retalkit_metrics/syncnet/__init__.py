@@ -1,0 +1,1 @@
+"""SyncNet: do lips and sound belong together?"""

@@ -1,0 +1,40 @@
+"""Weights without training for the metrics' networks, repeatable, on a scale that keeps signals alive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+
+def made_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Values for everything in the network's state: each follows from its name and shape. Those of norms and biases
+    stay near what a fresh network has."""
+    return {name: _made(name, tuple(value.shape)) for name, value in network.state_dict().items()}
+
+
+def save(network: torch.nn.Module, file: Path, **changes: Any) -> Path:
+    """Writes ``made_state`` of a network, with some of it replaced."""
+    save_file({**made_state(network), **changes}, file)
+    return file
+
+
+def made_input(*shape: int) -> torch.Tensor:
+    """Values in [0, 1) that follow from the shape."""
+    return torch.from_numpy(np.random.default_rng(shape).random(shape, np.float32))
+
+
+def _made(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    if name.endswith("num_batches_tracked"):
+        return torch.zeros((), dtype=torch.int64)
+    generator = np.random.default_rng(crc32(name.encode()))
+    if name.endswith("running_var"):
+        return torch.from_numpy(1 + 0.2 * generator.random(shape, np.float32))
+    values = torch.from_numpy(generator.standard_normal(shape, np.float32))
+    if len(shape) == 1:
+        return (0.0 if name.endswith(("bias", "running_mean")) else 1.0) + 0.1 * values
+    return values * (2 / np.prod(shape[1:])) ** 0.5

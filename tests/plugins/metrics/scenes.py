@@ -1,0 +1,147 @@
+"""Builds scenes for metrics: from a real clip, from changed frames of one, and without any file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.analysis import LimitedSource
+from retalkit.cache import Cache
+from retalkit.config import RunConfig
+from retalkit.discovery import discover
+from retalkit.evaluation.clips import lips_of
+from retalkit.evaluation.scenes import Scene, scored_frames
+from retalkit.geometry import mesh478
+from retalkit.geometry.mesh_space import COUNT, FACE_HEIGHT, OPENING, WIDTH
+from retalkit.media.frames import open_source
+from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, TRUTH
+from retalkit.observing import SilentObserver
+from retalkit.planning import plan
+from retalkit.preparing import Preparation
+from retalkit.stages import Analysis, Source, SourceInfo
+
+Image = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+
+class Frames:
+    """A source in memory."""
+
+    def __init__(self, images: list[Image], rate: float = 25.0) -> None:
+        self.images = images
+        self.rate = rate
+
+    @property
+    def info(self) -> SourceInfo:
+        height, width = self.images[0].shape[:2]
+        return SourceInfo(width, height, len(self.images), len(self.images) / self.rate)
+
+    def times(self, start: int, stop: int) -> NDArray[np.float64]:
+        return np.arange(start, stop) / self.rate
+
+    def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, Image]]:
+        for index in indexes:
+            yield index, self.images[index]
+
+
+@dataclass
+class MadeAnalysis:
+    """An analysis of numbers that a test gives; frames need not be there."""
+
+    opening: NDArray[Any]
+    """Distances between the outer eye corners."""
+    rate: float = 25.0
+    height: float = 2.0
+    """Face height in the same unit."""
+    shot: NDArray[Any] | None = None
+
+    @property
+    def source(self) -> Frames:
+        return Frames([np.zeros((4, 4, 3), np.uint8)] * len(self.opening), self.rate)
+
+    landmark_scheme = "mesh478"
+    coefficient_space = "mesh"
+
+    def landmarks(self, start: int, stop: int) -> Float:
+        return np.zeros((stop - start, mesh478.COUNT, 3), np.float32)
+
+    def coefficients(self, start: int, stop: int) -> Float:
+        rows = np.zeros((len(self.opening), COUNT), np.float32)
+        rows[:, OPENING] = self.opening
+        rows[:, WIDTH] = 0.5
+        rows[:, FACE_HEIGHT] = self.height
+        return rows[start:stop]
+
+    def boxes(self, start: int, stop: int) -> Float:
+        return np.zeros((stop - start, 4), np.float32)
+
+    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+        shot = np.zeros(len(self.opening)) if self.shot is None else self.shot
+        return np.asarray(shot[start:stop], np.int32)
+
+
+class Tracker:
+    """Looks for the face as a run does; what it finds lies below ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        registry = discover()
+        chosen = plan(RunConfig.from_preset("embedded", registry=registry), registry)
+        self._preparation = Preparation(chosen, Cache(folder), SilentObserver())
+        self._count = 0
+
+    def track(self, source: Source) -> Analysis:
+        """Landmarks, shots and coefficients:mesh of every frame."""
+        self._count += 1
+        limited = LimitedSource(source, source.info.frame_count)
+        key = self._preparation.faces_key(f"clip {self._count}", limited.info.frame_count)
+        found = self._preparation.look(limited, key, Path("clip.mp4"))
+        return self._preparation.reconstruct(found, limited, key, self._preparation.coefficients_key(key))
+
+    def unedited(self, video: Path, first: int = 0, count: int | None = None) -> Scene:
+        """Frames of a clip against themselves, with the clip's own lips."""
+        source = open_source(video)
+        stop = source.info.frame_count if count is None else first + count
+        rate = source.info.frame_count / source.info.duration
+        frames = Frames([image for _, image in source.read(range(first, stop))], rate)
+        analysis = self.track(frames)
+        return Scene(
+            video=video,
+            source=frames,
+            output=analysis,
+            original=frames,
+            original_analysis=analysis,
+            lips=lips_of(analysis),
+            ports=frozenset({FRAMES, LANDMARKS, ORIGINAL, TRUTH, LIPS}),
+        )
+
+    def rearranged(self, scene: Scene, order: Iterable[int]) -> Scene:
+        """The clip's frames in another order, tracked again, against the clip's lips."""
+        assert isinstance(scene.source, Frames)
+        frames = Frames([scene.source.images[index] for index in order], scene.source.rate)
+        return replace(scene, source=frames, output=self.track(frames))
+
+
+def edited(scene: Scene, change: Callable[[Image, Float, int], Image]) -> Scene:
+    """``change(image, landmarks, index)`` on every frame; the face counts as found where it was."""
+    assert isinstance(scene.source, Frames)
+    changed = [change(frame.image, frame.landmarks, frame.index) for frame in scored_frames(scene)]
+    return replace(scene, source=Frames(changed, scene.source.rate))
+
+
+def score(metric: str, scene: Scene) -> Mapping[str, float]:
+    """All measures of one installed metric, measured as a comparison does it."""
+    spec = discover().metric(metric).spec
+    session = spec.make().open(scene)
+    if FRAMES in spec.needs:
+        for frame in scored_frames(scene):
+            session.add(frame)
+    scores = session.result()
+    assert set(scores) == {measure.name for measure in spec.measures}
+    for measure in spec.measures:
+        value = scores[measure.name]
+        assert np.isnan(value) or measure.low - 1e-6 <= value <= measure.high + 1e-6, (measure.name, value)
+    return scores

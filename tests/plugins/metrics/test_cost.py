@@ -1,0 +1,61 @@
+"""The metric ``cost``: records made by hand."""
+
+import math
+from typing import Any
+
+import pytest
+from retalkit_metrics.cost import cost_scores
+
+RECORD: dict[str, Any] = {
+    "output_seconds": 4.0,
+    "seconds": {
+        "speech": 0.01,
+        "faces": 0.01,
+        "coefficients": 0.01,
+        "references": 1,
+        "lips": 2,
+        "render": 8,
+        "join": 1,
+    },
+    "cached_steps": ["speech", "faces", "coefficients"],
+    "peak_memory_bytes": 512 * 2**20,
+    "weight_bytes": {"dnet": 2**20, "lnet": 3 * 2**20},
+}
+COST = {"speech": 2.0, "faces": 4.0, "coefficients": 2.0, "references": 1.0, "lips": 2.0, "render": 8.0, "join": 1.0}
+
+
+def test_a_step_costs_what_computing_it_takes_even_where_it_was_cached() -> None:
+    scores = cost_scores(RECORD | {"cost": COST})
+    assert scores["cost_faces"] == 1.0
+    assert scores["cost_render"] == 2.0
+    assert scores["realtime_factor"] == pytest.approx(4.0 / 20.0)
+    assert scores["peak_memory"] == 512
+    assert scores["weights_size"] == 4
+
+
+def test_a_cached_step_of_unknown_cost_is_not_free() -> None:
+    scores = cost_scores(RECORD)
+    assert math.isnan(scores["cost_faces"])
+    assert scores["cost_render"] == 2.0
+    assert math.isnan(scores["realtime_factor"])
+
+
+def test_an_older_record_with_nothing_cached_tells_all_but_the_weights() -> None:
+    record = {"output_seconds": 4.0, "seconds": COST, "cached_steps": [], "peak_memory_bytes": 0}
+    scores = cost_scores(record)
+    assert scores["realtime_factor"] == pytest.approx(0.2)
+    assert math.isnan(scores["weights_size"]) and math.isnan(scores["peak_memory"])
+
+
+def test_twice_the_work_is_half_as_fast() -> None:
+    slower = {step: 2 * value for step, value in COST.items()}
+    fast, slow = (cost_scores(RECORD | {"cost": cost})["realtime_factor"] for cost in (COST, slower))
+    assert slow == pytest.approx(fast / 2)
+
+
+def test_no_weights_are_none_at_all() -> None:
+    assert cost_scores(RECORD | {"weight_bytes": {}})["weights_size"] == 0
+
+
+def test_an_empty_record_says_nothing() -> None:
+    assert all(math.isnan(value) for value in cost_scores({}).values())

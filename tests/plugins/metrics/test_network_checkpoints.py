@@ -1,0 +1,169 @@
+"""The checkpoints of the metrics' networks: what is in them, by the published files, and how they are read."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="these metrics need the extra: pip install 'retalkit[paper]'")
+
+from retalkit.discovery import discover, missing_of_metric  # noqa: E402
+from retalkit.errors import WeightsError  # noqa: E402
+from retalkit.inference import load_weights  # noqa: E402
+from retalkit.metrics import MetricSpec  # noqa: E402
+from retalkit.weights.declarations import Checkpoint  # noqa: E402
+from retalkit.weights.reading import read_checkpoint  # noqa: E402
+from retalkit_metrics.fid.network import empty_network as empty_inception  # noqa: E402
+from retalkit_metrics.identity.network import empty_network as empty_recogniser  # noqa: E402
+from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers  # noqa: E402
+from retalkit_metrics.syncnet.network import SyncNet  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from tests.conftest import REPOSITORY  # noqa: E402
+from tests.plugins.metrics.network_weights import made_state  # noqa: E402
+
+METRICS = {"syncnet", "lpips", "fid", "identity"}
+
+# Checkpoint -> entries, numbers in all of them, and some entries: facts of the published files, all but the two of
+# LPIPS read off the publishers' classes.
+KNOWN = {
+    "syncnet": (
+        102,
+        13_640_270,
+        {
+            "netcnnaud.0.weight": (64, 1, 3, 3),
+            "netcnnaud.18.weight": (512, 256, 5, 4),
+            "netcnnaud.19.running_mean": (512,),
+            "netfcaud.3.weight": (1024, 512),
+            "netcnnlip.0.weight": (96, 3, 5, 7, 7),
+            "netcnnlip.18.weight": (512, 256, 1, 6, 6),
+            "netcnnlip.19.bias": (512,),
+            "netfclip.1.num_batches_tracked": (),
+            "netfclip.3.bias": (1024,),
+        },
+    ),
+    "lpips_alexnet": (
+        10,
+        2_469_696,
+        {"features.0.weight": (64, 3, 11, 11), "features.8.bias": (256,), "features.10.weight": (256, 256, 3, 3)},
+    ),
+    "lpips_linear": (5, 1_152, {"lin0.model.1.weight": (1, 64, 1, 1), "lin4.model.1.weight": (1, 256, 1, 1)}),
+    "fid_inception": (
+        566,
+        23_885_486,
+        {
+            "Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3),
+            "Mixed_5d.branch5x5_2.bn.running_var": (64,),
+            "Mixed_6c.branch7x7dbl_2.conv.weight": (160, 160, 7, 1),
+            "Mixed_7a.branch7x7x3_4.conv.weight": (192, 192, 3, 3),
+            "Mixed_7c.branch3x3dbl_3b.conv.weight": (384, 384, 3, 1),
+            "fc.weight": (1008, 2048),
+        },
+    ),
+    "arcface_ir_se50": (
+        397,
+        43_824_118,
+        {
+            "input_layer.2.weight": (64,),
+            "body.3.shortcut_layer.0.weight": (128, 64, 1, 1),
+            "body.23.res_layer.5.fc1.weight": (32, 512, 1, 1),
+            "output_layer.3.weight": (512, 25088),
+            "output_layer.4.running_var": (512,),
+        },
+    ),
+}
+
+
+def checkpoint(name: str) -> Checkpoint:
+    return discover().checkpoint(name)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_names_and_shapes_are_those_of_the_published_file(name: str) -> None:
+    shapes = checkpoint(name).expected_shapes()
+    entries, numbers, some = KNOWN[name]
+    assert len(shapes) == entries
+    assert sum(prod(shape) for shape in shapes.values()) == numbers
+    assert {key: shapes[key] for key in some} == some
+
+
+@pytest.mark.parametrize("name", ["syncnet", "fid_inception"])
+def test_the_published_size_has_room_for_just_these_numbers(name: str) -> None:
+    size = checkpoint(name).size
+    assert size is not None
+    assert 0 < size - 4 * KNOWN[name][1] < 150_000
+
+
+def test_metrics_without_their_weights_say_how_to_get_them() -> None:
+    found = {metric.spec.name: metric for metric in discover().metrics if metric.spec.name in METRICS}
+    assert set(found) == METRICS
+    for name, metric in found.items():
+        reason = missing_of_metric(metric)
+        assert reason is not None and f"`retalkit weights pull {metric.spec.checkpoints[0]}" in reason, name
+
+
+def test_what_is_said_of_licences_is_never_nothing() -> None:
+    specs: list[MetricSpec] = [found.spec for found in discover().metrics if found.spec.name in METRICS]
+    declared = {each.name: each for each in discover().checkpoints}
+    for spec in specs:
+        for name in spec.checkpoints:
+            assert declared[name].licence and declared[name].urls and declared[name].sha256
+    # Nobody says of these what may be done with the weights, and code's licences do not either.
+    assert [name for name in KNOWN if declared[name].commercial_use is None] == [
+        "syncnet",
+        "lpips_alexnet",
+        "arcface_ir_se50",
+    ]
+
+
+def test_every_measure_is_in_the_documentation() -> None:
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    specs = [found.spec for found in discover().metrics if found.spec.name in METRICS]
+    assert [measure.name for spec in specs for measure in spec.measures if f"`{measure.name}`" not in text] == []
+    assert [name for spec in specs for name in spec.checkpoints if f"`{name}`" not in text] == []
+
+
+def test_an_old_pickle_of_syncnet_is_read(tmp_path: Path) -> None:
+    # Before PyTorch 1.6 files were no zip archives, and before 0.4.1 norms did not count their batches.
+    state = {name: value for name, value in made_state(SyncNet()).items() if not name.endswith("batches_tracked")}
+    file = tmp_path / "syncnet_v2.model"
+    torch.save(state, file, _use_new_zipfile_serialization=False)
+    arrays = read_checkpoint(file, checkpoint("syncnet"))
+    assert set(arrays) == set(checkpoint("syncnet").expected_shapes())
+    assert torch.equal(arrays["netcnnlip.0.weight"], state["netcnnlip.0.weight"])
+
+
+def test_a_whole_pickled_syncnet_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "syncnet_v2.model"
+    torch.save(SyncNet(), file)
+    with pytest.raises(WeightsError, match="refused, because it holds more than weights"):
+        read_checkpoint(file, checkpoint("syncnet"))
+
+
+def test_alexnets_classifier_is_left_out(tmp_path: Path) -> None:
+    state = made_state(AlexNetFeatures())
+    file = tmp_path / "alexnet-owt-7be5be79.pth"
+    torch.save({**state, "classifier.1.weight": torch.zeros(4, 4), "classifier.6.bias": torch.zeros(4)}, file)
+    assert set(read_checkpoint(file, checkpoint("lpips_alexnet"))) == set(state)
+
+
+def test_lpips_of_another_trunk_is_refused(tmp_path: Path) -> None:
+    state = made_state(LinearLayers())
+    state["lin4.model.1.weight"] = torch.zeros(1, 512, 1, 1)
+    file = tmp_path / "vgg.safetensors"
+    save_file(state, file)
+    with pytest.raises(WeightsError, match="other shapes: lin4.model.1.weight"):
+        read_checkpoint(file, checkpoint("lpips_linear"))
+
+
+@pytest.mark.parametrize("empty", [empty_inception, empty_recogniser])
+def test_a_file_that_lacks_one_entry_is_refused(empty, tmp_path: Path) -> None:
+    state = made_state(empty())
+    lacking = next(name for name in state if name.endswith("running_mean"))
+    del state[lacking]
+    file = tmp_path / "short.safetensors"
+    save_file(state, file)
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_weights(empty(), file)

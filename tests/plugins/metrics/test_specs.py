@@ -1,0 +1,68 @@
+"""What the metrics say of themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from retalkit.discovery import discover, missing_of_metric
+from retalkit.evaluation.scenes import Scene, scored_frames
+from retalkit.metrics import LANDMARKS
+from retalkit_metrics.cost import cost_scores
+from retalkit_metrics.interface import METRICS
+
+from tests.conftest import REPOSITORY
+from tests.plugins.metrics.scenes import Frames
+
+NAMES = {"lips", "quiet_mouth", "pixels", "sharpness", "steadiness", "cost"}
+
+
+def test_they_come_in_through_the_hook_and_run_here() -> None:
+    registry = discover()
+    assert [problem.reason for problem in registry.problems if "metric" in problem.owner] == []
+    found = {metric.spec.name: metric for metric in registry.metrics}
+    assert set(found) >= NAMES
+    assert all(missing_of_metric(found[name]) is None for name in NAMES)
+
+
+@pytest.mark.parametrize("spec", METRICS, ids=lambda spec: spec.name)
+def test_every_measure_says_what_it_is(spec) -> None:
+    assert spec.source and spec.summary.endswith(".")
+    assert spec.needs
+    for measure in spec.measures:
+        assert measure.summary.endswith("."), measure.name
+        assert measure.low < measure.high
+        assert measure.ideal is None or measure.low <= measure.ideal <= measure.high
+
+
+def test_a_metric_that_reads_the_tracked_face_says_so() -> None:
+    assert all(LANDMARKS in spec.needs for spec in METRICS if spec.name in ("lips", "quiet_mouth", "sharpness"))
+
+
+def test_the_record_gives_every_measure_of_cost() -> None:
+    spec = next(spec for spec in METRICS if spec.name == "cost")
+    assert set(cost_scores({})) == {measure.name for measure in spec.measures}
+
+
+def test_every_measure_is_in_the_documentation() -> None:
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    missing = [measure.name for spec in METRICS for measure in spec.measures if f"`{measure.name}`" not in text]
+    assert missing == []
+
+
+def test_the_metric_in_the_documentation_works(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
+    block = re.search(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert block is not None
+    plugin = tmp_path / "brightness.py"
+    plugin.write_text(block.group(1), encoding="utf-8")
+    spec: Any = discover([plugin]).metric("brightness").spec
+    frames = Frames([np.full((8, 8, 3), level, np.uint8) for level in (100, 140)])
+    scene = Scene(video=Path("made.mp4"), source=frames)
+    session = spec.make().open(scene)
+    for frame in scored_frames(scene):
+        session.add(frame)
+    assert session.result() == {"brightness": 120}
