@@ -14,14 +14,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit import __version__
-from retalkit.cli import config_commands, dub_command, evaluate_command, plugins_command, weights_command
+from retalkit.cli import (
+    compare_command,
+    config_commands,
+    dub_command,
+    evaluate_command,
+    plugins_command,
+    weights_command,
+)
 from retalkit.errors import RetalkitError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "plugins", "config", "evaluate", "weights")
+_COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights")
 
 
 def application() -> typer.Typer:
@@ -34,6 +41,7 @@ def application() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     app.command("dub")(dub_command.dub)
+    app.command("compare")(compare_command.compare)
     app.command("plugins")(plugins_command.plugins)
     app.add_typer(config_commands.application(), name="config")
     app.add_typer(evaluate_command.application(), name="evaluate")
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer makes Ctrl-C inside a command an exit code of its own.
     if code == INTERRUPTED:
-        goes_on = given[:1] == ["dub"] or given[:2] == ["weights", "pull"]
+        goes_on = given[:1] in (["dub"], ["compare"]) or given[:2] == ["weights", "pull"]
         hint = ": the same command goes on where it stopped" if goes_on else ""
         _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
     sys.exit(code if isinstance(code, int) else 0)

@@ -19,8 +19,9 @@ from retalkit.observing import Observer, SilentObserver
 LINE_SECONDS = 10.0
 """At least so long between two lines about one step where the output is no terminal."""
 
-_UNITS = {"speech": "s of sound"}
+_UNITS = {"speech": "s of sound", "videos": "videos"}
 """Unit of a step's counts; every other step counts frames, but for downloads."""
+_HEARD = "speech"
 _DOWNLOAD = "download "
 """Beginning of the steps that count megabytes."""
 
@@ -52,7 +53,7 @@ def unit(step: str) -> str:
 
 def rate_text(step: str, rate: float) -> str:
     """``85.0 frames/s``; seconds of sound in a second are a speed."""
-    return f"{rate:.1f} x real time" if step in _UNITS else f"{rate:.1f} {unit(step)}/s"
+    return f"{rate:.1f} x real time" if step == _HEARD else f"{rate:.1f} {unit(step)}/s"
 
 
 class BarProgress:

@@ -1,6 +1,7 @@
 """The metric ``cost``: what the run record says of time, memory and weights.
 
-``cost`` of a record holds what computing each step takes on this machine, also where this run read a stored result. A
+``cost`` of a record holds what computing each step takes on this machine, also where this run read a stored result, and
+``stage_cost`` what each of the stages that make pixels takes of it. A
 record without it (of an older version) has only the seconds of this run; then a step that was read from the cache has
 no cost, and there is no real-time factor, since what is missing would make it look fast.
 """
@@ -13,11 +14,13 @@ from typing import Any, cast
 from retalkit.evaluation.scenes import MetricSession, Scene
 from retalkit.metrics import Scores
 
-from retalkit_metrics.interface import STEPS
+from retalkit_metrics.interface import STAGES
 from retalkit_metrics.sessions import WithoutFrames
 
 _MEBIBYTE = 2**20
 _NAN = float("nan")
+_STEP_STAGES = {"faces": "detector", "coefficients": "reconstructor", "speech": "denoiser", "render": "render"}
+"""Step of a run that is the work of one stage -> the stage."""
 
 
 class CostMetric:
@@ -34,12 +37,23 @@ def cost_scores(record: Mapping[str, Any]) -> Scores:
     total = sum(seconds.values())
     weights = cast("Mapping[str, int] | None", record.get("weight_bytes"))
     memory = int(record.get("peak_memory_bytes") or 0)
+    spent = _of_stages(record, seconds)
     return {
         "realtime_factor": length / total if complete and total > 0 and length > 0 else _NAN,
-        **{f"cost_{step}": seconds[step] / length if step in seconds and length > 0 else _NAN for step in STEPS},
+        **{f"cost_{stage}": spent[stage] / length if stage in spent and length > 0 else _NAN for stage in STAGES},
         "peak_memory": memory / _MEBIBYTE if memory else _NAN,
         "weights_size": sum(weights.values()) / _MEBIBYTE if weights is not None else _NAN,
     }
+
+
+def _of_stages(record: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Stage -> its own seconds. Those that make pixels work at the same time: together they may exceed ``render``."""
+    found = {_STEP_STAGES[step]: value for step, value in seconds.items() if step in _STEP_STAGES}
+    own = cast("Mapping[str, float]", record.get("stage_cost") or {})
+    found |= {place: float(value) for place, value in own.items() if place in STAGES}
+    if own:
+        found["enhancers"] = sum(float(value) for place, value in own.items() if place.startswith("enhancers."))
+    return found
 
 
 def _seconds(record: Mapping[str, Any]) -> tuple[bool, dict[str, float]]:

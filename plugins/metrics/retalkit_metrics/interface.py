@@ -253,20 +253,21 @@ _STEADINESS = MetricSpec(
     needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
 )
 
-STEPS: Final = {
-    "faces": "finding and tracking the face",
-    "coefficients": "fitting the face model",
-    "speech": "cleaning the speech",
-    "references": "making the reference faces ready",
-    "lips": "opening the lip syncer",
-    "render": "making, pasting and encoding the frames",
-    "join": "joining picture and sound",
+STAGES: Final = {
+    "detector": "finding and tracking the face",
+    "reconstructor": "fitting the face model",
+    "denoiser": "cleaning the speech and finding where somebody speaks",
+    "expression_editor": "making reference faces",
+    "lip_syncer": "making lips, with what it does for the whole clip",
+    "enhancers": "all enhancers",
+    "render": "the whole second pass: decoding, lips and enhancers at the same time, pasting, encoding",
 }
-"""Step of a run -> what it does."""
+"""Stage, or ``render`` -> what its seconds were spent on."""
 
 _COST = MetricSpec(
     name="cost",
-    summary="What the run took: seconds of each step, memory, weights.",
+    version="2",
+    summary="What the run took: seconds of each stage, memory, weights.",
     measures=(
         Measure(
             "realtime_factor",
@@ -279,14 +280,14 @@ _COST = MetricSpec(
         ),
         *(
             Measure(
-                f"cost_{step}",
-                step,
+                f"cost_{stage}",
+                stage.replace("_", " "),
                 "lower",
                 low=0.0,
                 unit="s for each second",
-                summary=f"Seconds of {work}, for each second of video; also where a stored result was used.",
+                summary=f"Seconds of its own for each second of video, also where a stored result was used: {work}.",
             )
-            for step, work in STEPS.items()
+            for stage, work in STAGES.items()
         ),
         Measure(
             "peak_memory",

@@ -26,7 +26,7 @@ COST = {"speech": 2.0, "faces": 4.0, "coefficients": 2.0, "references": 1.0, "li
 
 def test_a_step_costs_what_computing_it_takes_even_where_it_was_cached() -> None:
     scores = cost_scores(RECORD | {"cost": COST})
-    assert scores["cost_faces"] == 1.0
+    assert scores["cost_detector"] == 1.0
     assert scores["cost_render"] == 2.0
     assert scores["realtime_factor"] == pytest.approx(4.0 / 20.0)
     assert scores["peak_memory"] == 512
@@ -35,7 +35,7 @@ def test_a_step_costs_what_computing_it_takes_even_where_it_was_cached() -> None
 
 def test_a_cached_step_of_unknown_cost_is_not_free() -> None:
     scores = cost_scores(RECORD)
-    assert math.isnan(scores["cost_faces"])
+    assert math.isnan(scores["cost_detector"])
     assert scores["cost_render"] == 2.0
     assert math.isnan(scores["realtime_factor"])
 
@@ -59,3 +59,14 @@ def test_no_weights_are_none_at_all() -> None:
 
 def test_an_empty_record_says_nothing() -> None:
     assert all(math.isnan(value) for value in cost_scores({}).values())
+
+
+def test_each_stage_has_seconds_of_its_own() -> None:
+    own = {"expression_editor": 0.4, "lip_syncer": 6.0, "enhancers.0": 1.0, "enhancers.1": 3.0}
+    scores = cost_scores(RECORD | {"cost": COST, "stage_cost": own})
+    assert scores["cost_lip_syncer"] == 1.5
+    assert scores["cost_enhancers"] == 1.0
+    assert scores["cost_denoiser"] == 0.5
+    without = cost_scores(RECORD | {"cost": COST, "stage_cost": {"lip_syncer": 6.0}})
+    assert without["cost_enhancers"] == 0, "a run without enhancers spends nothing on them"
+    assert math.isnan(cost_scores(RECORD | {"cost": COST})["cost_lip_syncer"])

@@ -1,0 +1,1 @@
+"""Compares stage variants: which cells there are, computing them, what the numbers say, and the report."""

@@ -1,0 +1,90 @@
+"""One task in a process of its own: makes the video if it is not there, then scores its cells.
+
+A process of its own has its own peak of memory, and one that is killed takes nothing else with it. Started as
+``python -m retalkit.comparing.task_process TASK.json``; exit code 2 and one line for what a user can mend.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from retalkit.cache import Cache
+from retalkit.comparing.arms import pcm
+from retalkit.comparing.cell_store import CellStore
+from retalkit.comparing.tasks import not_asked
+from retalkit.comparing.unedited import encode_unedited
+from retalkit.config import RunConfig
+from retalkit.discovery import Registry, discover
+from retalkit.errors import RetalkitError
+from retalkit.evaluation.opening import SceneOpener, shown_sources
+from retalkit.evaluation.scoring import score
+from retalkit.media.sound import open_sound
+from retalkit.observing import SilentObserver
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code: 0 done, 2 something that the user can mend, with one line on stderr."""
+    task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    try:
+        run(task)
+    except RetalkitError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 2
+    return 0
+
+
+def run(task: dict[str, Any]) -> None:
+    """Raises RetalkitError for what a user can mend."""
+    registry = discover([Path(path) for path in task["plugins"]])
+    store = CellStore(Path(task["out"]))
+    config = RunConfig.model_validate(task["configuration"])
+    clip, speech = Path(task["clip"]), Path(task["speech"])
+    video = store.video(task["key"])
+    if not video.is_file():
+        video.parent.mkdir(parents=True, exist_ok=True)
+        _make(task, registry, config, clip, speech, video)
+    sources = shown_sources(clip, open_sound(speech).duration, config.length, config.extend)
+    opener = SceneOpener(registry, Cache(Path(task["cache"])), SilentObserver())
+    metrics = [registry.metric(name) for name in task["metrics"]]
+    for cell in task["cells"]:
+        asked = [found for found in metrics if not not_asked(found, cell["arm"])]
+        wanted = [found for found in asked if store.score(cell["key"], found) is None]
+        if not wanted:
+            continue
+        scene = opener.scene(
+            video,
+            frozenset(cell["ports"]),
+            original=clip,
+            sources=sources,
+            sound=None if cell["sound"] is None else pcm(Path(cell["sound"])),
+            reference=None if cell["reference"] is None else Path(cell["reference"]),
+            record=None if task["unedited"] else video.with_name(video.name + ".json"),
+            folder=store.cell(cell["key"]),
+            device=config.device,
+        )
+        for name, given in score(scene, wanted, SilentObserver()).items():
+            store.put_score(cell["key"], registry.metric(name), given)
+
+
+def _make(task: dict[str, Any], registry: Registry, config: RunConfig, clip: Path, speech: Path, video: Path) -> None:
+    if task["unedited"]:
+        encode_unedited(clip, speech, video, config)
+        return
+    # Imported here: scoring alone needs none of it.
+    from retalkit.running import dub
+
+    cache = Path(task["cache"])
+    if task["rerun"]:
+        # From nothing: a cache of its own, which nobody needs afterwards.
+        cache = video.parent / "cache"
+    dub(clip, speech, video, config=config, registry=registry, cache=cache, force=True)
+    if task["rerun"]:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,359 @@
+"""The parts of the report: previews, contact sheets, plots, words, and what they do with what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from retalkit.comparing.report import PreviewSettings, ReportSettings, write_report
+from retalkit.comparing.report.charts import Point, paired_differences, speed_against_quality
+from retalkit.comparing.report.formatting import interval, number, probability, size, span
+from retalkit.comparing.report.groups import file_name, groups, within_budget
+from retalkit.comparing.report.previews import crop_around, make_preview, nearest_frames
+from retalkit.comparing.report.sheets import make_sheet
+from retalkit.comparing.report.views import arms_of, positions_of
+from retalkit.comparing.report.wording import findings, standing, totals
+from retalkit.comparing.results import ANCHOR, OWN, REAL, CellName, CellResult, Results
+from retalkit.comparing.statistics import analyse
+from retalkit.comparing.votes import WinRate
+from retalkit.errors import InputError, OutputError
+from retalkit.media.frames import open_source
+from retalkit.metrics import Measure
+
+from tests.core.comparing.report_fixture import LAG, OPENING, SPEED, Made, make_results, make_video
+
+EIGHT = ("anna", "boris", "c3", "d4", "e5", "f6", "g7", "h8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Eight clips, so that differences can be shown; two of them have videos."""
+    return make_results(tmp_path_factory.mktemp("parts"), clips=EIGHT)
+
+
+@pytest.fixture(scope="module")
+def page(made: Made) -> str:
+    rates = [WinRate("warp", "", 6, 1, 1, 0.8125, 0.46, 0.96, 1, 2)]
+    return write_report(made.results, analyse(made.results), made.folder, rates).read_text(encoding="utf-8")
+
+
+def test_a_preview_keeps_every_frame_its_time_and_its_sound(tmp_path: Path) -> None:
+    make_video(tmp_path / "long.mp4", (90, 60, 30), 0)
+    preview = make_preview(tmp_path / "long.mp4", tmp_path / "out" / "p.mp4", PreviewSettings(height=60))
+    assert (preview.width, preview.height) == (80, 60)
+    assert preview.times == pytest.approx([index / 25 for index in range(50)], abs=1e-3)
+    assert preview.end == pytest.approx(2.0, abs=1e-3)
+    assert preview.has_sound
+    assert not preview.cut
+    data = preview.path.read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat"), "the index must come first"
+    # The bar moves on by three pixels of 160 a frame.
+    source = open_source(preview.path)
+    for at, frame in source.read([0, 20, 40]):
+        bright = np.flatnonzero(frame[30].min(axis=1) > 170)
+        assert bright.mean() == pytest.approx((3 * at + 5.5) / 2, abs=1.5)
+    source.close()
+    assert [path.name for path in preview.path.parent.iterdir()] == ["p.mp4"]
+
+
+def test_a_preview_is_made_again_only_where_it_must_look_different(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", (90, 60, 30), 0)
+    out = tmp_path / "p.mp4"
+    first = make_preview(tmp_path / "v.mp4", out, PreviewSettings())
+    stamp = out.stat().st_mtime_ns
+    assert make_preview(tmp_path / "v.mp4", out, PreviewSettings()) == first
+    assert out.stat().st_mtime_ns == stamp
+    shorter = make_preview(tmp_path / "v.mp4", out, PreviewSettings(seconds=1.0))
+    assert (len(shorter.times), shorter.cut) == (25, True)
+    assert make_preview(tmp_path / "v.mp4", out, PreviewSettings(seconds=1.0)) == shorter
+    face = make_preview(tmp_path / "v.mp4", out, PreviewSettings(), (60, 40, 100, 80))
+    assert (face.width, face.height) == (68, 68)
+    out.write_bytes(b"torn")
+    assert make_preview(tmp_path / "v.mp4", out, PreviewSettings()) == first
+
+
+def test_a_video_that_cannot_be_read_leaves_no_preview(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"broken\.mp4") as caught:
+        make_preview(tmp_path / "broken.mp4", tmp_path / "out" / "p.mp4", PreviewSettings())
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_a_crop_stays_inside_the_frame() -> None:
+    assert crop_around((60, 40, 100, 80), 160, 120) == (46, 26, 68, 68)
+    assert crop_around((-20, -20, 40, 30), 160, 120) == (0, 0, 60, 50)
+    assert crop_around((158, 118, 159, 119), 160, 120) == (0, 0, 160, 120)
+
+
+def test_moments_lie_evenly_in_time_not_in_frames() -> None:
+    assert nearest_frames([index / 10 for index in range(10)], 5) == [1, 3, 5, 7, 9]
+    # Twenty frames in the first second, two in the second one.
+    assert nearest_frames([*(index / 20 for index in range(20)), 1.0, 1.5], 4) == [3, 11, 19, 20]
+    assert nearest_frames([0.0], 4) == [0]
+    assert nearest_frames([], 4) == []
+
+
+def test_sets_of_videos_go_into_a_page_whole_or_not_at_all() -> None:
+    sizes = {"a": 30, "b": 30, "c": 30, "d": 3}
+    assert within_budget(sizes, [["a", "b"], ["b", "c"], ["d"]], 120) == {"a", "b", "c"}
+    assert within_budget(sizes, [["a", "b"], ["b", "c"], ["d"]], 119) == {"a", "b", "d"}
+    assert within_budget(sizes, [["a"]], 0) == set()
+
+
+def test_no_key_leaves_the_folder() -> None:
+    assert file_name("own-1a2b.3") == "own-1a2b.3"
+    names = {file_name(key) for key in ("../up", "a/b", "a_b", "..", ".hidden", "ä")}
+    assert len(names) == 6
+    assert not [name for name in names if "/" in name or name.startswith(".")]
+
+
+def test_groups_hold_what_can_be_played_in_step(made: Made) -> None:
+    found = {(group.clip, group.arm): [cell.name.variant for cell in group.cells] for group in groups(made.results)}
+    assert found["anna", "own"] == [ANCHOR, "base", "warp", "warp+detail"]
+    assert found["anna", "noisy_10"] == [ANCHOR, "base", "warp", "warp+detail"]
+    assert found["anna", "speech"] == ["base", "warp", "warp+detail"]
+    assert found["boris", "silence"] == ["base", "warp"], "the third one failed"
+    assert {clip for clip, _ in found} == {"anna", "boris"}
+    assert not [arm for _, arm in found if arm in ("mismatched", "real")]
+
+
+def test_a_contact_sheet_shows_the_moments_of_every_variant(made: Made) -> None:
+    group = next(group for group in groups(made.results) if (group.clip, group.arm) == ("anna", "own"))
+    sheet = make_sheet(group, made.folder)
+    assert sheet is not None
+    assert sheet.times == pytest.approx([0.12, 0.36, 0.6, 0.84, 1.12, 1.36, 1.6, 1.84], abs=0.05)
+    with Image.open(sheet.path) as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    columns, rows = 8, 4
+    assert pixels.shape[1] > columns * 200
+    # The four rows have the colours of the four videos: grey, blue, red, green.
+    wide = pixels.shape[1] // columns
+    at = [int((row + 0.85) * pixels.shape[0] / rows) for row in range(rows)]
+    tints = [pixels[y, wide + 150] for y in at]
+    assert [int(np.argmax(tint)) for tint in tints[1:]] == [2, 0, 1]
+    assert np.ptp(tints[0]) < 12
+    stamp = sheet.path.stat().st_mtime_ns
+    assert make_sheet(group, made.folder) == sheet
+    assert sheet.path.stat().st_mtime_ns == stamp
+
+
+def test_numbers_read_well() -> None:
+    assert number(-0.12345, 2) == "\u22120.12"
+    assert number(-0.0001, 2) == "0.00"
+    assert number(0.5, 1, signed=True) == "+0.5"
+    assert number(12345.6, 0) == "12\u202f346"
+    assert number(float("nan")) == number(None) == "–"
+    assert interval(-1, 2, 1) == "[\u22121.0, 2.0]"
+    assert interval(float("nan"), 2) == ""
+    assert (probability(0.0004), probability(0.0312), probability(0.25)) == ("< 0.001", "0.031", "0.25")
+    assert (size(12), size(412_000), size(3 * 2**30)) == ("12 bytes", "402 KiB", "3.0 GiB")
+    assert span(LAG) == "\u2212∞ to ∞"
+
+
+def test_only_what_was_shown_is_called_a_difference(made: Made) -> None:
+    analysis = analyse(made.results)
+    warp, detail = findings(made.results, analysis)
+    assert warp.variant == "warp"
+    better = next(line for line in warp.lines if line.verdict == "better")
+    assert better.places[0][0] == "own sound"
+    assert re.fullmatch(r"opening r \+0\.(19|20|21)\d \[\+0\.\d+, \+0\.\d+\]", better.places[0][1][0])
+    assert not [line for line in detail.lines if line.verdict == "better"]
+    no_difference = next(line for line in detail.lines if line.verdict == "no difference shown")
+    assert "opening r" in dict(no_difference.places)["own sound"]
+    assert dict(totals(analysis.contrasts))["better"] == 3
+    titles, rows = standing(analysis, {measure.name: measure for measure in made.results.measures()})
+    assert titles == ["opening r"], "nothing else tells the real video from chance"
+    assert [name for name, _ in rows] == ["base", "warp", "warp+detail"]
+    assert [int(row[0].removesuffix(" %")) for _, row in rows] == pytest.approx([43, 64, 45], abs=3)
+
+
+def test_with_two_clips_nothing_can_be_shown(tmp_path: Path) -> None:
+    results = make_results(tmp_path).results
+    for finding in findings(results, analyse(results)):
+        assert finding.lead.startswith("a difference cannot be shown with 2 clips")
+        assert {line.verdict for line in finding.lines} <= {"cannot be shown", "identical"}
+        assert any("needed" in reason for reason in finding.reasons)
+
+
+def test_tables_hold_variants_between_the_real_video_and_chance(made: Made) -> None:
+    views = {view.arm: view for view in arms_of(made.results, analyse(made.results))}
+    table = views[OWN].tables[0]
+    assert [row.name for row in table.rows] == [
+        "real video",
+        "base",
+        "warp",
+        "warp+detail",
+        "chance: base, mismatched",
+    ]
+    column = [measure.name for measure in table.columns].index("opening_r")
+    means = [float(row.cells[column].mean) for row in table.rows]
+    assert means == pytest.approx([1.0, 0.45, 0.65, 0.46, 0.03], abs=0.02)
+    assert [row.cells[column].verdict for row in table.rows] == [None, None, "better", "no difference shown", None]
+    assert table.rows[2].cells[column].failed == 1
+    assert all(row.cells[column].around for row in table.rows)
+    assert (views["silence"].failed, views["silence"].cells) == (1, 24)
+    assert [row.name for row in views[REAL].tables[0].rows] == ["real video"]
+    assert "opening r" in {row.measure for row in positions_of(made.results, analyse(made.results))}
+
+
+def test_a_plot_has_a_title_ids_of_its_own_and_the_colours_of_the_page(made: Made) -> None:
+    contrasts = [
+        (position, each)
+        for position, name in enumerate(made.names)
+        for each in analyse(made.results).contrasts
+        if (each.variant, each.arm, each.measure) == (name, OWN, "opening_r")
+    ]
+    contrasts[0] = (contrasts[0][0], replace(contrasts[0][1], variant="$a$ <b>"))
+    point = Point(0.5, 0.4, 0.6)
+    plots = [
+        paired_differences("one", OPENING, contrasts),
+        paired_differences("two", OPENING, contrasts),
+        speed_against_quality("three", SPEED, OPENING, [(1, "$a$ <b>", point, point)], 0.9),
+        speed_against_quality("four", SPEED, OPENING, [(1, "x", point, Point(0.5, float("nan"), float("nan")))]),
+    ]
+    ids = [name for plot in plots for name in re.findall(r'\bid="([^"]+)"', plot)]
+    assert len(ids) == len(set(ids))
+    used = [name for plot in plots for name in re.findall(r'(?:href="#|url\(#)([^")]+)', plot)]
+    assert set(used) <= set(ids)
+    for plot in plots:
+        assert plot.startswith("<svg ")
+        assert "<title" in plot
+        assert "var(--ink)" in plot
+        assert "var(--v1)" in plot
+        assert not re.search(r"#0[1-5]0[1-5]0", plot), "a stand-in for a colour was left"
+        assert not re.search(r"#(000000|ffffff)", plot), "black or white would vanish in one of the two schemes"
+    assert "$a$ &lt;b&gt;</text>" in plots[0]
+    assert "$a$ &lt;b&gt;</text>" in plots[2]
+
+
+class Addresses(HTMLParser):
+    """Everything that a page would load, and what its scripts hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "poster", "srcset", "action")]
+
+
+@pytest.mark.parametrize("name", ["report.html", "blind.html"])
+def test_the_pages_hold_all_they_need(made: Made, page: str, name: str) -> None:
+    assert page
+    text = (made.folder / name).read_text(encoding="utf-8")
+    parser = Addresses()
+    parser.feed(text)
+    outside = [each for each in parser.found if not each.startswith(("data:", "#"))]
+    assert [each for each in outside if ":" in each] == []
+    assert [each for each in outside if not (made.folder / each).is_file()] == []
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_the_report_names_what_was_run(made: Made, page: str) -> None:
+    for text in (
+        "Linux 6.1",
+        "numpy: 1.26.4",
+        "neutral_warp",
+        "Apache-2.0, MIT",
+        "exemplar (402 KiB",
+        "news: news.wav",
+    ):
+        assert text in page
+    assert "cells were computed at once" in page
+    assert "ArcFace, CVPR 2019" in page
+    assert "81 %" in page, "the win rate"
+
+
+def test_what_users_wrote_is_never_code(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    made = make_results(tmp_path, ("base", evil, "x"))
+    made.results.title = evil
+    made.results.cells[3].notes.append(evil)
+    next(cell for cell in made.results.cells if cell.state == "failed").failure = evil
+    made.results.comparison["title"] = evil
+    path = write_report(made.results, analyse(made.results), tmp_path)
+    for page in (path, tmp_path / "blind.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script>alert" not in text
+        data = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+        assert data is not None
+        assert json.loads(data[1])
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in path.read_text(encoding="utf-8")
+
+
+def test_a_video_that_is_gone_costs_its_own_place_only(tmp_path: Path) -> None:
+    made = make_results(tmp_path)
+    cell = next(cell for cell in made.results.cells if cell.name == CellName("anna", "speech", "news", "warp"))
+    (tmp_path / cell.video).write_bytes(b"no video")
+    text = write_report(made.results, analyse(made.results), tmp_path).read_text(encoding="utf-8")
+    assert "Videos that cannot be shown" in text
+    assert "anna / speech / news / warp" in text
+    data = re.search(r'id="player-data">(.*?)</script>', text, re.DOTALL)
+    assert data is not None
+    group = next(
+        group
+        for group in json.loads(data[1])["groups"]
+        if (group["clip"], group["label"]) == ("anna", "other speech: news")
+    )
+    assert ["problem" in tile for tile in group["tiles"]] == [False, True, False]
+
+
+def test_an_empty_comparison_still_gives_pages(tmp_path: Path) -> None:
+    results = Results("", "2026-11-23T00:00:00Z", {}, [], [], [], {}, {})
+    text = write_report(results, analyse(results), tmp_path).read_text(encoding="utf-8")
+    assert "No cell left a video" in text
+    assert "There is no pair of videos" in (tmp_path / "blind.html").read_text(encoding="utf-8")
+
+
+def test_all_cells_failed_is_a_report(tmp_path: Path) -> None:
+    results = make_results(tmp_path).results
+    results.cells = [
+        CellResult(cell.name, cell.key, "failed", "no face in any frame: choose another clip") for cell in results.cells
+    ]
+    text = write_report(results, analyse(results), tmp_path).read_text(encoding="utf-8")
+    assert f"{len(results.cells)} cells failed" in text
+    assert text.count("no face in any frame") > len(results.cells)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(
+            replace(made.results, cells=[]), analyse(made.results), tmp_path / "file", settings=ReportSettings()
+        )
+
+
+def test_a_page_is_there_whole_or_as_it_was(made: Made, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object, **__: object) -> int:
+        self.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    blind = (made.folder / "blind.html").read_text(encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match="No space left"):
+            write_report(made.results, analyse(made.results), made.folder)
+    assert (made.folder / "report.html").read_text(encoding="utf-8") == page
+    assert (made.folder / "blind.html").read_text(encoding="utf-8") == blind
+    assert [path.name for path in made.folder.iterdir() if "partial" in path.name] == []
+
+
+def test_measures_of_one_metric_stay_together(made: Made) -> None:
+    many = tuple(Measure(f"m{index}", f"m{index}", "higher") for index in range(7))
+    metrics = [made.results.metrics[0], replace(made.results.metrics[1], name="many", measures=many)]
+    cells = [
+        replace(cell, scores=cell.scores | {each.name: 0.5 for each in many}) if cell.scores else cell
+        for cell in made.results.cells
+    ]
+    results = replace(made.results, metrics=metrics, cells=cells)
+    view = next(view for view in arms_of(results, analyse(results)) if view.arm == OWN)
+    assert [table.metrics for table in view.tables] == [[("mouth", 3)], [("many", 7)]]
