@@ -51,7 +51,7 @@ def _mapping(use: str, found: FoundStage, definitions: dict[str, Any]) -> dict[s
     for name, definition in options.pop("$defs", {}).items():
         definitions[f"{prefix}.{name}"] = definition
     properties: dict[str, Any] = options.get("properties", {})
-    for name, text in _descriptions(found.spec.config).items():
+    for name, text in option_descriptions(found.spec.config).items():
         if name in properties:
             properties[name].setdefault("description", text)
     names = [use] if use.endswith(f":{found.spec.name}") else [use, f"{found.package}:{use}"]
@@ -65,9 +65,16 @@ def _mapping(use: str, found: FoundStage, definitions: dict[str, Any]) -> dict[s
     }
 
 
-def _descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """The strings that stand below the fields of a model. Read from the source here, since pydantic would do it
-    whenever stages are listed."""
+def option_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """The strings that stand below the fields of a model and of those it is made of. Read from the source here, since
+    pydantic would do it whenever stages are listed."""
+    parents = [
+        parent for parent in reversed(model.__mro__) if issubclass(parent, BaseModel) and parent is not BaseModel
+    ]
+    return {name: text for parent in parents for name, text in _own_descriptions(parent).items()}
+
+
+def _own_descriptions(model: type[BaseModel]) -> dict[str, str]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     except (OSError, TypeError, SyntaxError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -187,6 +189,36 @@ def availability(found: FoundStage) -> str | None:
 def missing_packages(found: FoundStage) -> str | None:
     """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
+
+
+def editable_sources(found: FoundStage | FoundMetric) -> str:
+    """Hash of the Python files of a stage's or metric's package where it is installed editable (``pip install -e``).
+    Else empty.
+
+    Who works on a plugin changes its code and not its version: what the code gave before must not be taken for what it
+    gives now.
+    """
+    build = found.spec.build
+    module = build.partition(":")[0] if isinstance(build, str) else build.__module__
+    return _sources_hash(found.package, module.partition(".")[0])
+
+
+@cache
+def _sources_hash(package: str, module: str) -> str:
+    try:
+        origin = metadata.distribution(package).read_text("direct_url.json")
+        spec = find_spec(module)
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""
+    if origin is None or spec is None or not json.loads(origin).get("dir_info", {}).get("editable"):
+        return ""
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(spec.origin or "")]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def foreign_api(found: FoundStage) -> str | None:

@@ -11,7 +11,15 @@ from typing import Any
 
 from retalkit.cache import content_hash
 from retalkit.config import RunConfig, StageChoice, read_options
-from retalkit.discovery import FoundStage, Registry, availability, foreign_api, missing_packages, nearest
+from retalkit.discovery import (
+    FoundStage,
+    Registry,
+    availability,
+    editable_sources,
+    foreign_api,
+    missing_packages,
+    nearest,
+)
 from retalkit.errors import PlanError
 from retalkit.plugins import StageConfig
 from retalkit.stages import StageKind
@@ -20,7 +28,7 @@ from retalkit.weights.store import WeightStore, how_to_get
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
 """What the runner itself offers to every stage."""
 
-_MUST_GIVE = {
+MUST_GIVE = {
     StageKind.DETECTOR: "landmarks:",
     StageKind.RECONSTRUCTOR: "coefficients:",
     StageKind.EXPRESSION_EDITOR: "reference:",
@@ -86,6 +94,7 @@ class PlannedStage:
             "files": self.file_hashes(),
             "weights": self.weight_hashes,
             "libraries": self.libraries(),
+            "sources": editable_sources(self.found),
             "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
         }
 
@@ -219,7 +228,7 @@ def _check_installed(config: RunConfig, registry: Registry) -> None:
 
 
 def _check_gives(stage: PlannedStage) -> None:
-    start = _MUST_GIVE.get(stage.kind)
+    start = MUST_GIVE.get(stage.kind)
     if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
         port = f"{start}NAME" if start.endswith(":") else start
         raise PlanError(

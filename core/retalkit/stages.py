@@ -8,7 +8,9 @@ for a clip and returns a session; the session then serves batches in ascending o
 A per-clip stage does its work in ``open`` (it may read everything that the analysis pass stored) and
 keeps results in ``context.cache``, so that a killed run finds them again. A per-batch stage, such as a
 network, does its work in the session's method. A session must not depend on how the frames were cut
-into batches: N frames at once give what N batches of one give.
+into batches: N frames at once give what N batches of one give. What a session is given it leaves as it is, and
+its results depend on ``StageContext.seed`` alone, never on the random generators of the process, which it
+leaves as they are.
 """
 
 from __future__ import annotations
@@ -297,7 +299,7 @@ class Session(Protocol):
     """Something opened for one clip."""
 
     def close(self) -> None:
-        """Frees what ``open`` took. Called once, also after an error."""
+        """Frees what ``open`` took. Called at the end, also after an error; a second call does nothing."""
         ...
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from plugin_packages import good_source, install
 from registries import stage, usual_registry
 from retalkit.config import RunConfig, load
 from retalkit.discovery import FoundStage, discover
@@ -216,3 +217,24 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(PlanError, match="torch finds no cuda here, which enhancer 'network' would run on"):
         plan(config, registry)
     assert plan(load(registry, overrides=["device=cuda"]), registry)
+
+
+def test_the_code_of_an_editable_package_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retalkit import discovery
+
+    install(tmp_path, "in-work", good_source("polish"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = next(stage for stage in discover().stages if stage.package == "in-work")
+
+    def digest() -> str:
+        discovery._sources_hash.cache_clear()  # as another process would
+        return discovery.editable_sources(found)
+
+    assert digest() == "", "an installed version is what its number says"
+    origin = tmp_path / "in_work-2.0.dist-info" / "direct_url.json"
+    origin.write_text('{"url": "file:///in-work", "dir_info": {"editable": true}}', encoding="utf-8")
+    before = digest()
+    assert len(before) == 16 and digest() == before
+    module = tmp_path / "in_work.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    assert digest() not in ("", before)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from retalkit.discovery import FoundMetric, missing_of_metric
+from retalkit.discovery import FoundMetric, editable_sources, missing_of_metric
 from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.metrics import FRAMES, PORTS
 from retalkit.observing import Observer
@@ -37,7 +37,7 @@ def fingerprint(found: FoundMetric) -> list[Any]:
     """Plain data that changes whenever the metric may give other numbers."""
     store = WeightStore()
     hashes = [store.stored(name).sha256 for name in found.spec.checkpoints if store.path(name) is not None]
-    return [found.spec.version, found.package, found.package_version, hashes]
+    return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:

@@ -69,6 +69,7 @@ class MediaPipeSession:
 
     def __init__(self, config: MediaPipeConfig) -> None:
         self._config = config
+        self._closed = False
         self._near = BoxGraph(full_range=False, min_confidence=config.min_confidence)
         self._far = BoxGraph(full_range=True, min_confidence=config.min_confidence)
         self._mesh = MeshGraph()
@@ -84,6 +85,10 @@ class MediaPipeSession:
         return [self._detect(image) for image in frames.images]
 
     def close(self) -> None:
+        """Frees the networks; once, since the library takes a second time for an error."""
+        if self._closed:
+            return
+        self._closed = True
         for graph in (self._near, self._far, self._mesh):
             graph.close()
 

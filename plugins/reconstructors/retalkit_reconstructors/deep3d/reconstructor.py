@@ -52,7 +52,7 @@ class Deep3DSession:
         self._standard = standard_landmarks.load(context.weights[LANDMARKS])
         network = load_weights(CoefficientNetwork(), context.weights[NETWORK], context.device)
         # torch's own annotations lack this form of the call.
-        self._network = fold_normalisations(network).to(memory_format=torch.channels_last)  # pyright: ignore
+        self._network: CoefficientNetwork | None = fold_normalisations(network).to(memory_format=torch.channels_last)  # pyright: ignore
         self._store = FrameStore(context.cache, "coefficients")
 
     def reconstruct(self, faces: FaceBatch) -> Float:
@@ -80,10 +80,12 @@ class Deep3DSession:
 
     def close(self) -> None:
         """Frees the network."""
-        del self._network
+        self._network = None
 
     def _read(self, images: list[NDArray[np.uint8]]) -> Float:
         """Coefficients [B, 257] of aligned faces."""
+        if self._network is None:
+            raise RuntimeError("the session is closed")
         # Channels stay last in memory, as the convolutions like them.
         pictures = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255.0
         with computing(self._device, self._precision):

@@ -1,0 +1,98 @@
+"""Checks of the new pixels that lip syncers and enhancers give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.compositing import composite
+from retalkit.stages import FaceEdit, FrameResult, PassedThrough
+from retalkit.testing.examination import Examination, StopCheckError, one_line
+from retalkit.testing.values import Row, misfit, out_of_range
+
+_IMAGE = "FaceEdit.image is RGB uint8 [h, w, 3]."
+_MASK = "FaceEdit.mask is float32 [h, w] in [0, 1], as large as the image."
+_MATRIX = "FaceEdit.matrix is float32 [2, 3]: pixels of the frame to pixels of the image."
+_CONFIDENCE = "FaceEdit.confidence is in [0, 1], and FaceEdit.reason says in a short phrase why it is low."
+_EXACT = "FaceEdit.exact is float32 [h, w, 3] in [0, 1]: the image before it was rounded; or None."
+_REASON = "PassedThrough.reason is a short phrase that the run record counts."
+_SURE = 0.999
+
+
+def looked_at(
+    exam: Examination, check: str, call: str, given: object, numbers: Sequence[int], images: NDArray[np.uint8]
+) -> list[FrameResult]:
+    """The results, one for each number; notes what is wrong. Raises StopCheckError where they are of no use."""
+    contract = f"{call} gives a list with one FaceEdit or PassedThrough for each frame."
+    if not isinstance(given, list):
+        exam.problem(check, f"{call} gave {type(given).__name__}", contract)
+        raise StopCheckError
+    results = cast("list[object]", given)
+    if len(results) != len(numbers):
+        exam.problem(check, f"{call} gave {len(results)} results for {len(numbers)} frames", contract)
+        raise StopCheckError
+    for result, number, image in zip(results, numbers, images, strict=True):
+        if isinstance(result, FaceEdit):
+            _look_at_edit(exam, check, result, number, image)
+        elif not isinstance(result, PassedThrough):
+            exam.problem(check, f"{call} gave {type(result).__name__} for frame {number}", contract)
+            raise StopCheckError
+        elif not str(result.reason).strip():
+            exam.problem(check, f"frame {number} passed through without a reason", _REASON)
+    return cast("list[FrameResult]", results)
+
+
+def as_row(result: FrameResult) -> Row:
+    """The result as plain values that can be compared."""
+    if isinstance(result, PassedThrough):
+        return {"result": f"passed through: {result.reason}"}
+    names = ("image", "mask", "matrix", "exact", "confidence", "reason")
+    return {"result": "edit", **{name: getattr(result, name) for name in names}}
+
+
+def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> None:
+    of_frame = f"of frame {number}"
+    image: object = edit.image
+    if wrong := misfit(image, np.uint8, (None, None, 3), "[h, w, 3]") or _empty(image):
+        exam.problem(check, f"image {of_frame} {wrong}", _IMAGE)
+        return
+    size = edit.image.shape[:2]
+    sound = True
+    for name, value, shape, axes, contract in (
+        ("mask", edit.mask, size, "[h, w]", _MASK),
+        ("matrix", edit.matrix, (2, 3), "[2, 3]", _MATRIX),
+    ):
+        wrong = misfit(value, np.float32, shape, axes)
+        if not wrong:
+            wrong = out_of_range(value, 0.0, 1.0) if name == "mask" else _useless(value)
+        if wrong:
+            exam.problem(check, f"{name} {of_frame} {wrong}", contract)
+            sound = False
+    if edit.exact is not None:
+        wrong = misfit(edit.exact, np.float32, (*size, 3), "[h, w, 3]") or out_of_range(edit.exact, 0.0, 1.0)
+        if not wrong and (apart := float(np.abs(edit.exact * 255 - edit.image).max())) > 1.01:
+            wrong = f"is up to {apart:.1f} grey levels away from the image"
+        if wrong:
+            exam.problem(check, f"exact {of_frame} {wrong}", _EXACT)
+    if wrong := out_of_range(np.asarray(edit.confidence, np.float64), 0.0, 1.0):
+        exam.problem(check, f"confidence {of_frame} {wrong}", _CONFIDENCE)
+    elif edit.confidence < _SURE and not edit.reason:
+        exam.problem(check, f"confidence {of_frame} is {edit.confidence:.2f}, without a reason", _CONFIDENCE)
+    if sound:
+        try:
+            composite(frame.copy(), edit)
+        except Exception as error:  # whatever it is, the run would end with it
+            exam.problem(check, f"the edit {of_frame} cannot be pasted: {one_line(error)}", _MATRIX)
+
+
+def _useless(matrix: NDArray[Any]) -> str:
+    if wrong := out_of_range(matrix, -1e9, 1e9):
+        return wrong
+    return "" if abs(float(np.linalg.det(matrix[:, :2]))) > 1e-12 else "cannot be inverted"
+
+
+def _empty(image: object) -> str:
+    return "has no pixels" if not cast("NDArray[Any]", image).size else ""

@@ -1,0 +1,164 @@
+"""Checks of a metric."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from retalkit.discovery import FoundMetric, missing_of_metric
+from retalkit.evaluation.scenes import Scene, scored_frames
+from retalkit.evaluation.speech_to_mouth import Lips
+from retalkit.geometry.mesh_space import OPENING, WIDTH
+from retalkit.metrics import FRAMES, LANDMARKS, LIPS, PORTS, MetricSpec
+from retalkit.stages import API_VERSION
+from retalkit.testing import material, upstream
+from retalkit.testing.clips import Clip
+from retalkit.testing.examination import Examination, StopCheckError
+from retalkit.testing.report import Report
+from retalkit.testing.sandbox import seed_generators
+from retalkit.testing.spec_checks import heavy_imports, look_at_build, look_at_ports, look_at_words
+from retalkit.weights.store import WeightStore
+
+_RESULT = "result() gives a number for each measure of the spec, within its range; NaN where one is not defined."
+_SAME = "The same scene gives the same numbers."
+_ADD = "add() takes every frame of any scene that has what the spec needs."
+_OPEN = "open() works for every scene that has what the spec needs."
+
+
+def check_metric(spec: MetricSpec | FoundMetric, *, folder: Path | None = None) -> Report:
+    """Checks a metric against its contract. ``folder`` as in ``check_stage``."""
+    found = spec if isinstance(spec, FoundMetric) else FoundMetric(spec, "", "")
+    if folder is not None:
+        return _checked(found, folder)
+    with tempfile.TemporaryDirectory(prefix="retalkit-testing-", ignore_cleanup_errors=True) as made:
+        return _checked(found, Path(made))
+
+
+def _checked(found: FoundMetric, folder: Path) -> Report:
+    spec = found.spec
+    exam = Examination(f"metric '{spec.name}'", folder, {})
+    with exam.check("spec"):
+        _look_at_spec(found, exam)
+    if (reason := missing_of_metric(found)) is not None:
+        return exam.report(unavailable=reason)
+    store = WeightStore()
+    weights = {name: store.file(name) for name in spec.checkpoints}
+    scenes = {name: replace(scene, weights=weights) for name, scene in _scenes(spec).items()}
+    contract = "MetricSpec.build makes a metric without arguments, and does no work of a scene."
+    with exam.check("build"):
+        exam.call("build", "building it", contract, spec.make)
+        with exam.watched(change_folder=True):
+            metric = exam.call("build", "building it", contract, spec.make)
+            for name, scene in scenes.items():
+                with exam.check(name):
+                    _look(exam, spec, metric, name, scene)
+    return exam.report()
+
+
+def _look_at_spec(found: FoundMetric, exam: Examination) -> None:
+    spec = found.spec
+    note = partial(exam.problem, "spec")
+    look_at_words(spec.name, spec.summary, spec.licence, spec.version, note)
+    if not spec.source.strip():
+        note("the source is empty", "MetricSpec.source names the paper, equation or definition that it follows.")
+    if spec.api != API_VERSION:
+        note(f"api is {spec.api}", f"This Retalkit has version {API_VERSION} of the contracts.")
+    if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
+        note(f"needs '{unknown[0]}'", "MetricSpec.needs and .uses are constants of retalkit.metrics.")
+    look_at_ports(spec.needs | spec.uses, PORTS, note)
+    look_at_build(spec.build, note)
+    if not spec.measures:
+        note("has no measures", "A metric gives at least one number.")
+    for measure in spec.measures:
+        if measure.direction == "nearer" and measure.ideal is None:
+            note(f"measure '{measure.name}' is best near nothing", "Measure.ideal must be given for `nearer`.")
+        if not measure.low < measure.high:
+            note(f"measure '{measure.name}' has no range", "Measure.low is below Measure.high.")
+        if not measure.summary.strip():
+            note(f"measure '{measure.name}' has no summary", "One sentence says what it tells, and what it does not.")
+    if heavy := heavy_imports(found.package, ""):
+        note(f"listing the metric imports {', '.join(heavy)}", "A module that lists metrics is light.")
+
+
+def _look(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Scene) -> None:
+    seed_generators(1)
+    first = exam.timed(name, 1, lambda: _measured(exam, spec, metric, name, scene))
+    seed_generators(2)
+    again = _measured(exam, spec, metric, name, scene)
+    for measure in spec.measures:
+        one, two = first.get(measure.name, math.nan), again.get(measure.name, math.nan)
+        if one != two and not (math.isnan(one) and math.isnan(two)):
+            exam.problem(name, f"{measure.name} is {one:g} once and {two:g} the other time", _SAME)
+
+
+def _measured(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Scene) -> dict[str, float]:
+    scene = replace(scene, cache=exam.context(name).cache)
+    session = exam.call(name, "open()", _OPEN, metric.open, scene)
+    if FRAMES in spec.needs:
+        for frame in scored_frames(scene):
+            exam.call(name, "add()", _ADD, session.add, frame)
+    given: object = exam.call(name, "result()", _RESULT, session.result)
+    if not isinstance(given, Mapping):
+        exam.problem(name, f"result() gave {type(given).__name__}", _RESULT)
+        raise StopCheckError
+    scores = cast("Mapping[str, Any]", given)
+    names = [measure.name for measure in spec.measures]
+    for unknown in sorted(set(scores) - set(names)):
+        exam.problem(name, f"result() gave '{unknown}', which is no measure of the spec", _RESULT)
+    for measure in spec.measures:
+        value = scores.get(measure.name)
+        if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
+            exam.problem(name, f"{measure.name} is {type(value).__name__}", _RESULT)
+        elif not math.isnan(value) and not measure.low <= value <= measure.high:
+            words = f"{measure.name} is {value:g}, not within [{measure.low:g}, {measure.high:g}]"
+            exam.problem(name, words, _RESULT)
+    return {n: float(value) for n, value in scores.items() if isinstance(value, int | float | np.number)}
+
+
+def _scenes(spec: MetricSpec) -> dict[str, Scene]:
+    """The kit's clip with all that a metric may read, the same with nothing but what it needs, and a single frame."""
+    whole = _scene(upstream.clip())
+    bare = _without(whole, spec.needs)
+    return {"scene": whole, "needed_alone": bare, "one_frame": _without(_scene(upstream.one_frame_clip()), spec.needs)}
+
+
+def _scene(clip: Clip) -> Scene:
+    rows = clip.analysis.all_coefficients.astype(np.float64)
+    moments = np.arange(0, clip.source.info.duration, 0.04)
+    times = clip.source.times(0, clip.count)
+    opening, width = (np.interp(moments, times, np.nan_to_num(rows[:, column])) for column in (OPENING, WIDTH))
+    seconds = clip.source.info.duration
+    return Scene(
+        video=Path("kit.mp4"),
+        source=clip.source,
+        output=clip.analysis,
+        original=clip.source,
+        original_analysis=clip.analysis,
+        sources=np.arange(clip.count, dtype=np.int64),
+        sound=material.speech(seconds),
+        lips=Lips(opening, width),
+        record={"output_seconds": seconds, "seconds": {"faces": 1.0, "render": 2.0}, "cost": {"faces": 1.0}},
+        ports=frozenset(PORTS),
+    )
+
+
+def _without(scene: Scene, needs: frozenset[str]) -> Scene:
+    gone: dict[str, Any] = {}
+    if LANDMARKS not in needs:
+        gone |= {"output": None, "original_analysis": None}
+    if LIPS not in needs:
+        gone["lips"] = None
+    if not needs & {"original", "truth"}:
+        gone |= {"original": None, "original_analysis": None, "sources": None}
+    if not needs & {"speech", "quiet"}:
+        gone["sound"] = None
+    if "record" not in needs:
+        gone["record"] = None
+    return replace(scene, **gone, ports=needs)

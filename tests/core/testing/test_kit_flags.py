@@ -1,0 +1,433 @@
+"""The kit finds what is broken, and says it in words; it leaves alone what is not."""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from pydantic import Field
+from retalkit import testing
+from retalkit.discovery import FoundStage
+from retalkit.plugins import StageConfig
+from retalkit.stages import API_VERSION, FaceEdit, PassedThrough, StageKind
+
+from tests.core.testing.toys import (
+    GOOD,
+    Denoises,
+    Detects,
+    Edits,
+    Enhances,
+    Reconstructs,
+    Syncs,
+    ToySession,
+    spec_of,
+)
+
+KIND = {session: kind for kind, session in GOOD.items()}
+
+
+def broken(base: type[ToySession], **members: Any) -> type[ToySession]:
+    """The good toy with other members."""
+    return type(f"Broken{base.__name__}", (base,), members)
+
+
+def words(report: testing.Report, check: str) -> str:
+    return " | ".join(problem.broken for problem in report.problems if problem.check == check)
+
+
+@pytest.mark.parametrize("kind", list(StageKind))
+def test_a_good_stage_of_every_kind_passes(kind: StageKind, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(kind, GOOD[kind]), folder=tmp_path)
+    assert report.ok, str(report)
+    assert {"spec", "result", "close", "memory", "writes", "network"} <= set(report.passed)
+    assert report.seconds
+    report.raise_if_broken()
+
+
+# ------------------------------------------------------------------ every kind: manners
+
+
+def then(function: Any) -> Any:
+    """``sync`` that does something besides."""
+
+    def sync(self: Syncs, batch: Any) -> Any:
+        function(self)
+        return Syncs.sync(self, batch)
+
+    return sync
+
+
+OUTSIDE = Path(tempfile.gettempdir()) / "retalkit_kit_outside.txt"
+
+
+def fail_when_closed_again(self: Any) -> None:
+    if getattr(self, "closed", False):
+        raise RuntimeError("closed twice")
+    self.closed = True
+
+
+KEPT: list[Any] = []
+
+
+@pytest.mark.parametrize(
+    ("members", "check", "expected"),
+    [
+        ({"sync": then(lambda self: sys.stdout.write("hello"))}, "output", "printed: hello"),
+        ({"sync": then(lambda self: OUTSIDE.write_text("x"))}, "writes", str(OUTSIDE)),
+        ({"sync": then(lambda self: Path("here.txt").write_text("x"))}, "writes", "here.txt"),
+        ({"sync": then(lambda self: sys.argv[1:])}, "command_line", "read the command line"),
+        ({"sync": then(lambda self: np.random.rand())}, "generators", "global generator of numpy.random"),
+        ({"sync": then(lambda self: random.random())}, "generators", "global generator of random"),
+        ({"close": fail_when_closed_again}, "close", "a second time raised RuntimeError: closed twice"),
+        ({"sync": then(lambda self: KEPT.append(np.zeros((4, 288, 336, 3), np.uint8)))}, "memory", "for each further"),
+        ({"sync": then(lambda self: self.context.cache.folder)}, "result", "has no attribute 'folder'"),
+    ],
+)
+def test_bad_manners_are_found(members: dict[str, Any], check: str, expected: str, tmp_path: Path) -> None:
+    KEPT.clear()
+    report = testing.check_lip_syncer(spec_of(StageKind.LIP_SYNCER, broken(Syncs, **members)), folder=tmp_path)
+    OUTSIDE.unlink(missing_ok=True)
+    KEPT.clear()
+    assert expected in words(report, check), str(report)
+    with pytest.raises(AssertionError, match="lip_syncer 'toy'"):
+        report.raise_if_broken()
+
+
+def test_a_call_of_the_network_is_stopped_and_found(tmp_path: Path) -> None:
+    def sync(self: Syncs, batch: Any) -> Any:
+        with suppress(OSError):
+            socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+        return Syncs.sync(self, batch)
+
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, sync=sync)), folder=tmp_path)
+    assert "192.0.2.1" in words(report, "network")
+
+
+# ------------------------------------------------------------------ every kind: the same result
+
+
+def noisy(source: Any) -> Any:
+    """A lip syncer whose pixels come from a source of random numbers."""
+
+    def one(self: Syncs, batch: Any, row: int) -> Any:
+        edit = Syncs.one(self, batch, row)
+        return replace(edit, image=edit.image + np.uint8(source())) if isinstance(edit, FaceEdit) else edit
+
+    return one
+
+
+def with_the_batch(self: Syncs, batch: Any, row: int) -> Any:
+    edit = Syncs.one(self, batch, row)
+    more = np.uint8(len(batch.positions))
+    return replace(edit, image=edit.image + more) if isinstance(edit, FaceEdit) else edit
+
+
+def counting_up(self: Syncs, batch: Any, row: int) -> Any:
+    self.served = getattr(self, "served", 0) + 1
+    edit = Syncs.one(self, batch, row)
+    return replace(edit, image=edit.image + np.uint8(self.served)) if isinstance(edit, FaceEdit) else edit
+
+
+def from_the_cache(self: Syncs, batch: Any, row: int) -> Any:
+    edit = Syncs.one(self, batch, row)
+    if not hasattr(self, "known"):
+        self.known = self.context.cache.path("mark") is not None
+        with self.context.cache.write("mark") as path:
+            path.write_text("x")
+    return replace(edit, image=edit.image + np.uint8(self.known)) if isinstance(edit, FaceEdit) else edit
+
+
+@pytest.mark.parametrize(
+    ("one", "check", "expected"),
+    [
+        (noisy(lambda: np.random.default_rng().integers(200)), "repeatable", "two sessions with the same input differ"),
+        (noisy(lambda: np.random.get_state()[1][5] % 250), "seed", "another state of the global random generators"),
+        (with_the_batch, "batches", "frames one by one and the same frames together differ: image of frame 0"),
+        (counting_up, "start", "a session that begins with frame 4 differs"),
+        (from_the_cache, "resume", "a second session with the same cache differs"),
+    ],
+)
+def test_results_that_are_not_the_same_are_found(one: Any, check: str, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, one=one)), folder=tmp_path)
+    assert expected in words(report, check), str(report)
+
+
+def test_an_input_that_was_changed_is_found(tmp_path: Path) -> None:
+    def sync(self: Syncs, batch: Any) -> Any:
+        batch.faces.frames.images[:1, :1] = 7
+        return Syncs.sync(self, batch)
+
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, sync=sync)), folder=tmp_path)
+    assert "sync() changed faces.frames.images of its input" in words(report, "inputs")
+
+
+# ------------------------------------------------------------------ each kind: its result
+
+
+def changed(name: str, value: Any) -> Any:
+    """A lip syncer whose edits have one other field."""
+
+    def one(self: Syncs, batch: Any, row: int) -> Any:
+        edit = Syncs.one(self, batch, row)
+        return replace(edit, **{name: value(edit)}) if isinstance(edit, FaceEdit) else edit
+
+    return one
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (changed("image", lambda e: e.image.astype(np.float32)), "image of frame 0 is float32 [20, 30, 3]"),
+        (changed("mask", lambda e: e.mask * 3), "mask of frame 0 goes from 1.5 to 1.5, not within [0, 1]"),
+        (changed("mask", lambda e: e.mask[1:]), "mask of frame 0 is float32 [19, 30]"),
+        (changed("matrix", lambda e: e.matrix * 0), "matrix of frame 0 cannot be inverted"),
+        (changed("exact", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels away from the image"),
+        (changed("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, without a reason"),
+        (changed("confidence", lambda e: 1.5), "confidence of frame 0 goes from 1.5"),
+        (lambda self, batch, row: PassedThrough(""), "frame 0 passed through without a reason"),
+        (lambda self, batch, row: None, "gave NoneType for frame 0"),
+    ],
+)
+def test_wrong_edits_are_found(one: Any, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, one=one)), folder=tmp_path)
+    assert expected in words(report, "result"), str(report)
+
+
+def edit_nobody(self: Syncs, batch: Any, row: int) -> Any:
+    image = np.zeros((4, 4, 3), np.uint8)
+    return FaceEdit(image, np.ones((4, 4), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
+
+
+def face_with(name: str, value: Any) -> Any:
+    def faces(self: Detects, image: Any) -> Any:
+        return [replace(face, **{name: value(face)}) for face in Detects.faces(self, image)]
+
+    return faces
+
+
+def half_nan(self: Reconstructs, faces: Any) -> Any:
+    rows = Reconstructs.reconstruct(self, faces)
+    rows[:, 0] = np.nan
+    return rows
+
+
+CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
+    (Syncs, {"one": edit_nobody}, "no_face", "frame 0 has no face, but it was edited"),
+    (Syncs, {"sync": lambda self, batch: Syncs.sync(self, batch)[:1]}, "result", "gave 1 results for 2 frames"),
+    (Syncs, {"sync": lambda self, b: Syncs.sync(self, b) if len(b.positions) else 1 / 0}, "empty", "ZeroDivisionError"),
+    (
+        Syncs,
+        {"sync": lambda self, b: np.stack([b.faces.frames.images[:, 200]]) is None or Syncs.sync(self, b)},
+        "odd_size",
+        "raised IndexError",
+    ),
+    (
+        Syncs,
+        {"sync": lambda self, b: b.faces.frames.images[:, 1] is None or Syncs.sync(self, b)},
+        "one_pixel",
+        "raised IndexError",
+    ),
+    (
+        Syncs,
+        {"__init__": lambda self, given: (ToySession.__init__(self, given), given[0].landmarks(0, 2))[0]},
+        "one_frame",
+        "landmarks 0 to 2 of 1 were asked for",
+    ),
+    (Detects, {"faces": face_with("box", lambda f: f.box / 1000)}, "result", "is it in fractions of the frame?"),
+    (Detects, {"faces": face_with("box", lambda f: f.box[::-1].copy())}, "result", "is it left, top, width, height?"),
+    (Detects, {"faces": face_with("score", lambda f: 7.0)}, "result", "score goes from 7 to 7, not within [0, 1]"),
+    (Detects, {"faces": face_with("score", lambda f: "1")}, "result", "score is str"),
+    (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks[:, :2])}, "result", "landmarks (points5) is"),
+    (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks * np.nan)}, "result", "NaN or infinite"),
+    (Detects, {"detect": lambda self, frames: [[]]}, "result", "gave 1 results for 2 frames"),
+    (Detects, {"detect": lambda self, frames: None}, "result", "gave no list of lists"),
+    (
+        Reconstructs,
+        {"reconstruct": lambda self, f: np.nan_to_num(Reconstructs.reconstruct(self, f))},
+        "result",
+        "frame 3 has no face, but its row is not NaN",
+    ),
+    (Reconstructs, {"reconstruct": half_nan}, "result", "the row of frame 0 is NaN in a part"),
+    (
+        Reconstructs,
+        {"reconstruct": lambda self, f: Reconstructs.reconstruct(self, f).astype(np.float64)},
+        "result",
+        "is float64 [2, 12], not float32 [T, C]",
+    ),
+    (
+        Edits,
+        {"edit": lambda self, f: replace(Edits.edit(self, f), images=None)},
+        "result",
+        "gave no images, though reference:image is wanted",
+    ),
+    (
+        Edits,
+        {"edit": lambda self, f: replace(Edits.edit(self, f), landmarks=f.landmarks[..., :2])},
+        "result",
+        "landmarks is float32 [2, 478, 2], not float32 [T, N, 3]",
+    ),
+    (
+        Edits,
+        {"edit": lambda self, f: replace(Edits.edit(self, f), landmarks=np.nan_to_num(f.landmarks))},
+        "result",
+        "frame 3 has no face, but its landmarks are not NaN",
+    ),
+    (Edits, {"edit": lambda self, f: f}, "result", "edit() gave FaceBatch"),
+    (
+        Edits,
+        {"edit": lambda self, f: Edits.edit(self, f) if (np.diff(f.frames.indexes) >= 0).all() else 1 / 0},
+        "order",
+        "raised ZeroDivisionError",
+    ),
+    (
+        Enhances,
+        {"enhance": lambda self, b, edits: [e for e in edits if isinstance(e, FaceEdit)]},
+        "result",
+        "results for 6 frames",
+    ),
+    (Enhances, {"better": lambda self, e: PassedThrough("tired")}, "result", "the edit of frame 0 is gone"),
+    (
+        Enhances,
+        {"enhance": lambda self, b, edits: [edit_nobody(self, b, 0) for _ in edits]},
+        "result",
+        "frame 3 had passed through and does not any more",
+    ),
+    (Denoises, {"denoise": lambda self, w: w[:-1]}, "length", "samples went in"),
+    (Denoises, {"denoise": lambda self, w: w.astype(np.float64)}, "result", "denoise() is float64"),
+    (Denoises, {"denoise": lambda self, w: w * np.float32(9)}, "result", "not within [-1, 1]"),
+    (Denoises, {"denoise": lambda self, w: w + np.float32(0.01)}, "silence", "silence comes out"),
+    (
+        Denoises,
+        {"denoise": lambda self, w: w / max(float(np.abs(w).max(initial=0)), 1e-3)},
+        "chunks",
+        "other chunks of the same sound give another result",
+    ),
+    (Denoises, {"finish": lambda self: np.zeros(4, np.float32)}, "length", "came out after finish()"),
+    (Denoises, {"denoise": lambda self, w: np.roll(w, 160)}, "length", "the sound comes 10 ms late"),
+    (
+        Denoises,
+        {"denoise": lambda self, w: KEPT.append(w.copy()) or w * np.float32(0.5)},
+        "memory",
+        "for each further second",
+    ),
+    (
+        Denoises,
+        {"denoise": lambda self, w: w * np.float32(np.random.default_rng().random())},
+        "repeatable",
+        "two sessions with the same input differ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("base", "members", "check", "expected"), CASES)
+def test_a_wrong_result_is_found(
+    base: type[ToySession], members: dict[str, Any], check: str, expected: str, tmp_path: Path
+) -> None:
+    KEPT.clear()
+    report = testing.check_stage(spec_of(KIND[base], broken(base, **members)), folder=tmp_path)
+    KEPT.clear()
+    assert expected in words(report, check), str(report)
+
+
+class OnConfig(StageConfig):
+    on: Literal["mouth", "reference"] = "mouth"
+    """Where it works."""
+
+
+def test_an_enhancer_of_references_is_tried_there_too(tmp_path: Path) -> None:
+    good = testing.check_enhancer(spec_of(StageKind.ENHANCER, Enhances, config=OnConfig), folder=tmp_path / "good")
+    assert good.ok and "reference_result" in good.passed, str(good)
+    bad = broken(Enhances, enhance_references=lambda self, faces, references: replace(references, images=None))
+    report = testing.check_stage(spec_of(StageKind.ENHANCER, bad, config=OnConfig), folder=tmp_path / "bad")
+    assert "images is NoneType" in words(report, "reference_result"), str(report)
+
+
+# ------------------------------------------------------------------ specs
+
+
+class Undescribed(StageConfig):
+    strength: float = 1.0
+
+
+class Described(StageConfig):
+    strength: float = Field(default=1.0, description="How much.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"name": "My Stage"}, "the name is 'My Stage'"),
+        ({"summary": ""}, "the summary is empty"),
+        ({"licence": " "}, "the licence is empty"),
+        ({"version": 2}, "the version is 2"),
+        ({"api": API_VERSION + 1}, "made for version"),
+        ({"gives": frozenset[str]()}, "gives no face:edit"),
+        ({"needs": frozenset({"speech:activty"})}, "did you mean 'speech:activity'?"),
+        ({"config": Undescribed}, "the option 'strength' has no description"),
+        ({"build": "module.Class"}, "build is 'module.Class'"),
+    ],
+)
+def test_what_a_spec_says_wrong_is_found(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, **changes), folder=tmp_path)
+    assert expected in words(report, "spec"), str(report)
+
+
+def test_descriptions_may_stand_in_the_field_or_in_a_parent(tmp_path: Path) -> None:
+    class Child(OnConfig, Described):
+        pass
+
+    report = testing.check_stage(spec_of(StageKind.DENOISER, Denoises, config=Child), folder=tmp_path)
+    assert report.ok, str(report)
+
+
+def test_a_heavy_plugin_file_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import cv2\nfrom retalkit.plugins import hookimpl\n\n@hookimpl\ndef retalkit_stages():\n    return []\n"
+    )
+    found = FoundStage(spec_of(StageKind.DENOISER, Denoises), str(file), "1", "mine")
+    report = testing.check_stage(found, folder=tmp_path / "kit")
+    assert "listing the stage imports cv2" in words(report, "spec")
+
+
+# ------------------------------------------------------------------ what cannot run
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"requires": ("no_such_package",)}, "needs the Python package no_such_package"),
+        ({"checkpoints": ("no_such_weights",)}, "needs the weights no_such_weights"),
+        ({"needs": frozenset({"landmarks:mine99"})}, "landmarks:mine99, which the kit cannot make"),
+        ({"needs": frozenset({"coefficients:mine"})}, "coefficients:mine, which the kit cannot make"),
+    ],
+)
+def test_what_cannot_run_is_never_ok(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, **changes), folder=tmp_path)
+    assert expected in report.unavailable and not report.ok and not report.problems
+    assert "not checked" in str(report)
+    report.raise_if_broken()
+
+
+def test_options_are_read_and_wrong_ones_told(tmp_path: Path) -> None:
+    spec = spec_of(StageKind.DENOISER, Denoises, config=Described)
+    assert "strength" in testing.check_stage(spec, options={"strength": "much"}, folder=tmp_path).unavailable
+
+
+def test_a_lip_syncer_that_edits_nothing_is_said_to(tmp_path: Path) -> None:
+    idle = broken(Syncs, one=lambda self, batch, row: PassedThrough("shy"))
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, idle), folder=tmp_path)
+    assert report.ok and any("shy" in skipped.reason for skipped in report.skipped), str(report)
+
+
+def test_the_kind_must_be_the_one_that_was_asked() -> None:
+    with pytest.raises(ValueError, match="a detector is expected, this is a denoiser"):
+        testing.check_detector(spec_of(StageKind.DENOISER, Denoises))

@@ -1,0 +1,131 @@
+"""Small stages that keep their contracts; a test breaks one of them in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.plugins import StageConfig, StageSpec
+from retalkit.stages import (
+    Face,
+    FaceBatch,
+    FaceEdit,
+    FrameBatch,
+    FrameResult,
+    PassedThrough,
+    ReferenceBatch,
+    StageKind,
+    SyncBatch,
+)
+
+
+class ToyStage:
+    """Opens sessions of one class; ``open`` of any kind ends with the context."""
+
+    def __init__(self, session: type[ToySession]) -> None:
+        self._session = session
+
+    def open(self, *given: Any) -> ToySession:
+        return self._session(given)
+
+
+class ToySession:
+    def __init__(self, given: tuple[Any, ...]) -> None:
+        self.given = given
+        self.context = given[-1]
+
+    def close(self) -> None: ...
+
+
+class Detects(ToySession):
+    def detect(self, frames: FrameBatch) -> list[list[Face]]:
+        return [self.faces(image) for image in frames.images]
+
+    def faces(self, image: NDArray[np.uint8]) -> list[Face]:
+        height, width = image.shape[:2]
+        if min(height, width) < 8:
+            return []
+        box = np.array([width / 4, height / 4, width / 2, height / 2], np.float32)
+        points = np.array([[0.3, 0.3], [0.4, 0.3], [0.35, 0.35], [0.3, 0.4], [0.4, 0.4]]) * [width, height]
+        landmarks = np.concatenate([points, np.zeros((5, 1))], axis=1).astype(np.float32)
+        return [Face(box, landmarks, float(image.mean() / 255))]
+
+
+class Reconstructs(ToySession):
+    def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
+        return faces.landmarks[:, :4].reshape(-1, 12).copy()
+
+
+class Edits(ToySession):
+    def edit(self, faces: FaceBatch) -> ReferenceBatch:
+        wanted = "reference:image" in self.context.wanted
+        return ReferenceBatch(faces.landmarks.copy(), faces.frames.images.copy() if wanted else None)
+
+
+class Syncs(ToySession):
+    def sync(self, batch: SyncBatch) -> list[FrameResult]:
+        return [self.one(batch, row) for row in range(len(batch.positions))]
+
+    def one(self, batch: SyncBatch, row: int) -> FrameResult:
+        box = batch.faces.boxes[row]
+        if not np.isfinite(box).all():
+            return PassedThrough("no face")
+        image = np.full((20, 30, 3), int(batch.positions[row]) % 256, np.uint8)
+        matrix = np.array([[1, 0, -int(box[0])], [0, 1, -int(box[1])]], np.float32)
+        return FaceEdit(image, np.full((20, 30), 0.5, np.float32), matrix)
+
+
+class Enhances(ToySession):
+    def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
+        return [self.better(edit) if isinstance(edit, FaceEdit) else edit for edit in edits]
+
+    def better(self, edit: FaceEdit) -> FrameResult:
+        return replace(edit, image=np.minimum(edit.image, 250), exact=None)
+
+    def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
+        assert references.images is not None
+        return replace(references, images=np.minimum(references.images, 250))
+
+
+class Denoises(ToySession):
+    def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        return waveform * np.float32(0.5)
+
+    def finish(self) -> NDArray[np.float32]:
+        return np.zeros(0, np.float32)
+
+
+GIVES = {
+    StageKind.DETECTOR: "landmarks:points5",
+    StageKind.RECONSTRUCTOR: "coefficients:mine",
+    StageKind.EXPRESSION_EDITOR: "reference:image",
+    StageKind.DENOISER: "speech:waveform",
+    StageKind.LIP_SYNCER: "face:edit",
+    StageKind.ENHANCER: "face:edit",
+}
+GOOD: dict[StageKind, type[ToySession]] = {
+    StageKind.DETECTOR: Detects,
+    StageKind.RECONSTRUCTOR: Reconstructs,
+    StageKind.EXPRESSION_EDITOR: Edits,
+    StageKind.DENOISER: Denoises,
+    StageKind.LIP_SYNCER: Syncs,
+    StageKind.ENHANCER: Enhances,
+}
+
+
+def spec_of(kind: StageKind, session: type[ToySession], **changes: Any) -> StageSpec:
+    """The spec of a toy stage."""
+    build: Callable[[StageConfig], ToyStage] = lambda config: ToyStage(session)  # noqa: E731
+    spec = StageSpec(
+        kind=kind,
+        name="toy",
+        summary="A toy for a test.",
+        build=build,
+        licence="MIT",
+        needs=frozenset({"frames"}),
+        gives=frozenset({GIVES[kind]}),
+    )
+    return replace(spec, **changes)
