@@ -19,6 +19,7 @@ from retalkit.cli import (
     config_commands,
     dub_command,
     evaluate_command,
+    new_plugin_command,
     plugins_command,
     weights_command,
 )
@@ -28,7 +29,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights")
+_COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
 
 
 def application() -> typer.Typer:
@@ -43,6 +44,7 @@ def application() -> typer.Typer:
     app.command("dub")(dub_command.dub)
     app.command("compare")(compare_command.compare)
     app.command("plugins")(plugins_command.plugins)
+    app.command("new-plugin")(new_plugin_command.new_plugin)
     app.add_typer(config_commands.application(), name="config")
     app.add_typer(evaluate_command.application(), name="evaluate")
     app.add_typer(weights_command.application(), name="weights")

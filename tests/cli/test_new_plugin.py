@@ -1,0 +1,284 @@
+"""``retalkit new-plugin``: what it makes installs, is found, passes its own tests and runs, for every kind."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+import wave
+import zipfile
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from new_plugins import Packages, make_packages
+from numpy.typing import NDArray
+from retalkit.comparing.comparison_file import read_comparison
+from retalkit.discovery import discover
+from retalkit.metrics import MetricSpec
+from retalkit.plugins import StageSpec
+from retalkit.scaffolding.kinds import KIND_NAMES, METRIC
+from retalkit.stages import API_VERSION
+from retalkit.weights.declarations import Checkpoint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STAGES = tuple(kind for kind in KIND_NAMES if kind != METRIC)
+QUIET = 0.4
+"""Seconds of silence before the words of the test's speech."""
+
+Frames = NDArray[np.int16]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    return make_packages(tmp_path_factory.mktemp("new_plugins"))
+
+
+@pytest.fixture(scope="module")
+def second(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with one second of a moving head, clip.mp4, and of silence and words, speech.wav."""
+    folder = tmp_path_factory.mktemp("second")
+    with av.open(moving_head) as source, av.open(folder / "clip.mp4", "w") as clip:
+        stream = clip.add_stream("libx264", rate=25, options={"crf": "16", "preset": "veryfast"})
+        stream.width = stream.height = 384
+        stream.pix_fmt = "yuv420p"
+        for frame in islice(source.decode(video=0), 25):
+            picture = frame.reformat(width=384, height=384).to_ndarray(format="rgb24")
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        clip.mux(stream.encode())
+    with wave.open(str(REPOSITORY / "examples" / "speech.wav"), "rb") as file:
+        rate = file.getframerate()
+        spoken = np.frombuffer(file.readframes(rate), "<i2")
+    loud = int(np.argmax(np.abs(spoken) > 2000))
+    samples = np.concatenate([np.zeros(int(QUIET * rate), "<i2"), spoken[loud:]])[:rate]
+    with wave.open(str(folder / "speech.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return folder
+
+
+RUNS: dict[str, list[str]] = {
+    "none": [],
+    "no_denoiser": ["denoiser=none"],
+    "detector": ["detector={name}"],
+    # On a calm clip of one person it agrees with `shallow`, unless a single frame has to do for the mean face.
+    "reconstructor": ["reconstructor={name}", "reconstructor.samples=1"],
+    "expression_editor": ["expression_editor={name}", "expression_editor.openness=1.0"],
+    # At 0 dBFS all counts as noise: the words that drive the mouth are gone.
+    "denoiser": ["denoiser={name}", "denoiser.threshold=0"],
+    "lip_syncer": ["lip_syncer={name}", "enhancers=[]"],
+    "enhancer": ["enhancers.1={name}"],
+}
+
+
+@pytest.fixture(scope="module")
+def dubbed(packages: Packages, second: Path) -> Path:
+    """Folder with KIND.mp4, dubbed with the new stage of that kind, and with those of Retalkit alone none.mp4."""
+    commands = [
+        ["dub", str(second / "clip.mp4"), str(second / "speech.wav"), "-o", str(second / f"{kind}.mp4"), "--quiet"]
+        + ["--cache", str(second / "cache")]
+        + [
+            word
+            for change in changes
+            for word in ("--set", change.format(name=packages.name(kind) if kind in STAGES else ""))
+        ]
+        for kind, changes in RUNS.items()
+    ]
+    # One process for all: most of the time of so short a run is imports.
+    script = (
+        "import sys, json\nfrom retalkit.cli.main import main\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    try:\n        main(command)\n"
+        "    except SystemExit as end:\n        assert not end.code, command\n"
+    )
+    done = packages.python("-c", script, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    return second
+
+
+def frames_of(path: Path) -> Frames:
+    """int16 [T, H, W, 3], RGB."""
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.int16)
+
+
+def changed(one: Frames, other: Frames) -> NDArray[np.float64]:
+    """float64 [T]: share of pixels in per mille that differ visibly in each frame."""
+    return (np.abs(one - other).max(axis=-1) > 12).mean(axis=(1, 2)) * 1000
+
+
+# --------------------------------------------------------------------------- what is made works at once
+
+
+def test_all_are_listed_and_run_here(packages: Packages) -> None:
+    done = packages.python("-m", "retalkit", "plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)
+    assert listed["problems"] == []
+    for kind, made in packages.of.items():
+        entries = listed["metrics"] if kind == METRIC else [s for s in listed["stages"] if s["kind"] == kind]
+        (entry,) = (entry for entry in entries if entry["name"] == made.names.stage)
+        assert (entry["runs_here"], entry["package"], entry["licence"]) == (True, made.names.distribution, "Apache-2.0")
+
+
+def test_listing_them_imports_nothing_heavy(packages: Packages) -> None:
+    modules = [f"{made.names.module}.plugin" for made in packages.of.values()]
+    script = (
+        f"import sys, {', '.join(modules)}\nprint(sorted({{'numpy', 'cv2', 'torch', 'mediapipe'}} & {{*sys.modules}}))"
+    )
+    done = packages.python("-c", script)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_their_own_tests_pass(packages: Packages) -> None:
+    folders = [made.folder for made in packages.of.values()]
+    done = packages.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *folders)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{2 * len(folders)} passed" in done.stdout
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_run_takes_it_and_the_picture_changes(kind: str, dubbed: Path, packages: Packages) -> None:
+    record = json.loads((dubbed / f"{kind}.mp4.json").read_text(encoding="utf-8"))
+    assert packages.of[kind].names.distribution in json.dumps(record)
+    without = dubbed / ("no_denoiser.mp4" if kind == "denoiser" else "none.mp4")
+    share = changed(frames_of(dubbed / f"{kind}.mp4"), frames_of(without))
+    assert share.max() > 0, share
+
+
+def test_the_new_lip_syncer_moves_the_mouth_in_time_with_the_sound(dubbed: Path) -> None:
+    share = changed(frames_of(dubbed / "lip_syncer.mp4"), frames_of(dubbed / "clip.mp4"))
+    times = np.arange(len(share)) / 25
+    # Encoding alone changes less than one pixel in a thousand visibly.
+    assert share[times < QUIET - 0.1].max() < 1.5
+    assert share[times > QUIET + 0.1].max() > 5
+    record = json.loads((dubbed / "lip_syncer.mp4.json").read_text(encoding="utf-8"))
+    assert "mouth at rest" in json.dumps(record)
+
+
+def test_the_new_enhancer_sharpens_and_the_new_metric_sees_it(dubbed: Path, packages: Packages) -> None:
+    name = packages.name(METRIC)
+
+    def measured(video: str) -> float:
+        arguments = ["evaluate", dubbed / video, "--metric", name, "--json", "--quiet", "--cache", dubbed / "cache"]
+        done = packages.python("-m", "retalkit", *arguments)
+        assert done.returncode == 0, done.stderr
+        (value,) = re.findall(rf'"{name}": ([0-9.]+)', done.stdout)
+        return float(value)
+
+    assert measured("enhancer.mp4") > 1.005 * measured("none.mp4") > 0
+
+
+def test_the_code_is_clean(packages: Packages) -> None:
+    for made in packages.of.values():
+        rules = "E,F,I,UP,B,SIM,PTH,T20,N,C4,RET"
+        for words in (["check", "--select", rules], ["format", "--check"]):
+            done = packages.python("-m", "ruff", *words, "--no-cache", ".", cwd=made.folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_spec_option_and_checkpoint_are_there(kind: str, packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = packages.of[kind]
+    monkeypatch.syspath_prepend(made.folder / "src")
+    plugin = __import__(f"{made.names.module}.plugin", fromlist=["plugin"])
+    hook: Callable[[], list[Any]] = plugin.retalkit_metrics if kind == METRIC else plugin.retalkit_stages
+    (spec,) = hook()
+    assert spec.api == API_VERSION
+    assert isinstance(spec, MetricSpec if kind == METRIC else StageSpec)
+    if isinstance(spec, StageSpec):
+        assert list(spec.config.model_fields) == [made.kind.option]
+        text = (made.folder / "src" / made.names.module / "plugin.py").read_text(encoding="utf-8")
+        (config,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+        assert isinstance(config.body[-1], ast.Expr)
+        assert isinstance(config.body[-2], ast.AnnAssign)
+    assert tuple(plugin.retalkit_checkpoints()) == ()
+    # What stands there as a comment is a whole declaration.
+    lines = Path(plugin.__file__).read_text(encoding="utf-8").splitlines()
+    begin = lines.index("    # Checkpoint(")
+    end = lines.index("    # ),", begin)
+    example = eval("\n".join(line[6:] for line in lines[begin : end + 1]), {"Checkpoint": Checkpoint})
+    assert isinstance(example[0], Checkpoint)
+    assert example[0].name == made.names.stage
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_its_comparison_file_and_its_commands_are_good(
+    kind: str, packages: Packages, second: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = packages.of[kind]
+    for path in ("site", *(f"{other.folder.name}/src" for other in packages.of.values())):
+        monkeypatch.syspath_prepend(packages.folder / path)
+    registry = discover()
+    (second / "speaker.mp4").write_bytes((second / "clip.mp4").read_bytes())
+    file = second / f"{kind}.yaml"
+    text = (made.folder / "comparison.yaml").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    comparison = read_comparison(file, registry)
+    assert made.names.stage in str(comparison)
+    from retalkit.config import RunConfig
+    from retalkit.planning import plan
+
+    readme = (made.folder / "README.md").read_text(encoding="utf-8")
+    dubs = [line for line in readme.splitlines() if line.startswith("retalkit dub ")]
+    assert len(dubs) == (0 if kind == METRIC else 2)
+    for line in dubs:
+        changes = re.findall(r"--set (\S+)", line)
+        planned = plan(RunConfig.from_preset(registry=registry, overrides=changes), registry)
+        assert made.names.stage in [stage.found.spec.name for stage in planned.stages]
+
+
+# --------------------------------------------------------------------------- installing for real
+
+
+@pytest.mark.slow
+def test_pip_installs_it_in_a_new_environment_without_a_network(tmp_path: Path, dubbed: Path) -> None:
+    pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / "bin" / "python"
+    (site,) = (environment / "lib").glob("python*/site-packages")
+    # What is installed here is seen there, editable packages too; what is installed there does not come here.
+    here = sysconfig.get_paths()["purelib"]
+    (site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
+
+    def run(*arguments: object) -> str:
+        command = [str(word) for word in (python, "-m", *arguments)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    said = run("retalkit", "new-plugin", "glow", "--kind", "enhancer")
+    next_commands = [line.strip() for line in said.split("next:\n")[1].splitlines()]
+    assert next_commands[0] == "python -m pip install -e 'glow[dev]'"
+    run("pip", "install", "--no-index", "--no-build-isolation", "-q", "-e", "glow[dev]")
+    listed = json.loads(run("retalkit", "plugins", "--json", "--kind", "enhancer"))
+    assert [f"{s['package']} {s['package_version']}" for s in listed["stages"] if s["name"] == "glow"] == ["glow 0.1.0"]
+    assert next_commands[1] == "python -m pytest glow"
+    run("pytest", "glow", "-p", "no:cacheprovider")
+    words = (
+        next_commands[2].replace("talk.mp4", str(dubbed / "clip.mp4")).replace("speech.wav", str(dubbed / "speech.wav"))
+    )
+    run(*words.split(), "--quiet", "--cache", dubbed / "cache")
+    assert changed(frames_of(tmp_path / "dubbed.mp4"), frames_of(dubbed / "none.mp4")).max() > 0
+
+
+def test_the_wheel_has_the_templates(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
+    script = f"from hatchling.build import build_wheel\nbuild_wheel({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    folder = REPOSITORY / "core" / "retalkit" / "scaffolding" / "templates"
+    expected = {f"retalkit/scaffolding/templates/{p.relative_to(folder).as_posix()}" for p in folder.rglob("*.j2")}
+    assert len(expected) > 20
+    with zipfile.ZipFile(wheel) as archive:
+        assert expected <= set(archive.namelist())
