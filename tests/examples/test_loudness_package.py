@@ -1,0 +1,223 @@
+"""The example package of a third party: installed into a clean environment it is found, runs and is compared there."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+from retalkit.cache import Cache
+from retalkit.config import RunConfig
+from retalkit.discovery import discover
+from retalkit.evaluation.clips import lips_of, track
+from retalkit.evaluation.speech_to_mouth import GRID_RATE, smoothed
+from retalkit.media.sound import open_sound
+from retalkit.observing import SilentObserver
+from retalkit.planning import plan
+from retalkit.preparing import Preparation
+
+pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLE = REPOSITORY / "examples" / "loudness_lip_syncer"
+PACKAGE = "retalkit-loudness"
+RATE = 16000
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment in which Retalkit and the example are installed, not linked."""
+
+    folder: Path
+    package: Path
+    """The example's folder, a copy."""
+
+    def run(self, *words: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a program of the environment; its exit code must be ``code``."""
+        hidden = ("PYTHON", "PIP_", "RETALKIT_", "PYTEST", "VIRTUAL_ENV")
+        done = subprocess.run(
+            [str(self.folder / "bin" / str(words[0])), *map(str, words[1:])],
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith(hidden)},
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONNOUSERSITE": "1",
+                "RETALKIT_CACHE": str(self.folder.parent / "cache"),
+                "RETALKIT_HOME": str(self.folder.parent / "home"),
+            },
+            cwd=cwd or self.folder.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def install(self, folder: Path) -> None:
+        """Installs a package without a network."""
+        quiet = ("-q", "--no-deps", "--no-build-isolation", "--no-index", "--ignore-installed")
+        self.run("python", "-m", "pip", "install", *quiet, folder)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("stranger")
+    package = folder / "package"
+    shutil.copytree(EXAMPLE, package, ignore=shutil.ignore_patterns(".*_cache", "__pycache__", "dist", "compared"))
+    made = Environment(folder / "environment", package)
+    # The environment of the tests has pip.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made.folder], check=True)
+    (site,) = (made.folder / "lib").glob("python*/site-packages")
+    # A plain path: the .pth files there, such as that of an editable Retalkit, do not count in the new environment.
+    paths = dict.fromkeys((sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]))
+    (site / "dependencies.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+    made.install(REPOSITORY)
+    made.install(package)
+    return made
+
+
+@pytest.fixture(scope="module")
+def dubbed(environment: Environment, moving_head: Path, short_speech: Path) -> Path:
+    """The moving head with the words of ``short_speech``, its mouth opened by their loudness."""
+    video = environment.folder.parent / "dubbed.mp4"
+    environment.run(
+        "retalkit", "dub", moving_head, short_speech, "-o", video, "--set", "lip_syncer=loudness", "--quiet"
+    )
+    return video
+
+
+def test_it_is_really_installed_there(environment: Environment) -> None:
+    script = "import retalkit, retalkit_loudness; print(retalkit.__file__); print(retalkit_loudness.__file__)"
+    for path in environment.run("python", "-c", script).stdout.splitlines():
+        assert Path(path).is_relative_to(environment.folder)
+
+
+def test_it_is_listed_with_its_package_and_runs_here(environment: Environment) -> None:
+    listed = json.loads(environment.run("retalkit", "plugins", "--json").stdout)
+    assert listed["problems"] == []
+    (entry,) = (stage for stage in listed["stages"] if stage["name"] == "loudness")
+    found = tuple(entry[key] for key in ("kind", "package", "package_version", "runs_here", "licence"))
+    assert found == ("lip_syncer", PACKAGE, "0.1.0", True, "Apache-2.0")
+    # The table for people says so, too.
+    table = environment.run("retalkit", "plugins", "--kind", "lip_syncer").stdout
+    assert re.search(rf"  loudness: .*\n +{PACKAGE} 0.1.0, Apache-2.0; runs here\n", table), table
+
+
+def heard(sound: Path, times: Values) -> Values:
+    """Loudness at float64 [T] seconds, root mean square of 80 ms: measured without the package."""
+    samples = np.concatenate(list(open_sound(sound).chunks(RATE))).astype(np.float64)
+    samples = np.concatenate([samples, np.zeros(RATE)])
+    middles = np.rint(times * RATE).astype(int)
+    half = RATE // 25
+    return np.array([np.sqrt(np.square(samples[max(at - half, 0) : at + half]).mean()) for at in middles])
+
+
+def frames_of(path: Path, count: int) -> NDArray[np.int16]:
+    """int16 [count, H, W, 3], RGB."""
+    with av.open(path) as container:
+        frames = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+        return np.stack([frame for frame, _ in zip(frames, range(count), strict=False)]).astype(np.int16)
+
+
+def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
+    dubbed: Path, moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    record = json.loads(dubbed.with_name("dubbed.mp4.json").read_text(encoding="utf-8"))
+    assert PACKAGE in json.dumps(record)
+    registry = discover()
+    chosen = plan(RunConfig.from_preset(registry=registry), registry)
+    preparation = Preparation(chosen, Cache(tmp_path), SilentObserver())
+    lips = lips_of(track(dubbed, preparation))
+    loudness = smoothed(heard(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
+    seen = np.isfinite(lips.opening)
+    assert seen.mean() > 0.9
+    # Her own mouth stands still in that clip.
+    assert np.corrcoef(lips.opening[seen], np.sqrt(np.maximum(loudness[seen], 0)))[0, 1] > 0.5
+    assert np.ptp(lips.opening[seen]) > 0.08
+    analysis = track(moving_head, preparation)
+    ours, theirs = (frames_of(path, 30) for path in (dubbed, moving_head))
+    changes = np.abs(ours - theirs).mean(axis=3)
+    for frame, points in zip(changes, analysis.landmarks(0, 30), strict=True):
+        eyes = int(points[[33, 263], 1].max()) + 10
+        assert frame[:eyes].max() < 40
+        assert frame[:eyes].mean() < 3
+    assert changes.max(axis=(1, 2)).max() > 80
+
+
+def test_its_own_tests_pass(environment: Environment) -> None:
+    done = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-rA", cwd=environment.package)
+    assert "PASSED tests/test_loudness.py::test_contract" in done.stdout
+    assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_it_is_compared_with_ours(environment: Environment, dubbed: Path) -> None:
+    file = environment.package / "comparison.yaml"
+    comparison = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert comparison["variants"] == {"loudness": {"lip_syncer": "loudness"}}
+    # One clip and no other speaker: a second of what was dubbed above.
+    shortened = {
+        "clips": {"head": str(dubbed)},
+        "speeches": [],
+        "arms": ["own"],
+        "seconds": 1,
+        "metrics": ["lips", "cost"],
+    }
+    copy = environment.folder.parent / "comparison.yaml"
+    copy.write_text(yaml.safe_dump({**comparison, **shortened}), encoding="utf-8")
+    folder = environment.folder.parent / "compared"
+    environment.run("retalkit", "compare", copy, "--output", folder, "--quiet")
+    with (folder / "cells.csv").open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert {row["variant"] for row in rows} == {"base", "loudness"}, rows
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    for text in ("loudness", "exemplar", comparison["title"]):
+        assert text in report
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert "opening_r" in json.dumps(results)
+
+
+@pytest.fixture
+def uninstalled(environment: Environment) -> Iterator[Environment]:
+    """The environment without the example, which comes back afterwards."""
+    environment.run("python", "-m", "pip", "uninstall", "-y", "-q", PACKAGE)
+    yield environment
+    environment.install(environment.package)
+
+
+def test_uninstalled_it_is_gone_and_a_run_file_that_names_it_says_so(uninstalled: Environment) -> None:
+    listed = json.loads(uninstalled.run("retalkit", "plugins", "--json").stdout)
+    assert "loudness" not in json.dumps(listed)
+    run_file = uninstalled.folder.parent / "run.yaml"
+    run_file.write_text("lip_syncer: {use: loudness}\n", encoding="utf-8")
+    said = uninstalled.run("retalkit", "config", "validate", run_file, code=2)
+    (line,) = said.stderr.splitlines()
+    assert re.match(r"retalkit: error: .*lip_syncer.*'loudness'", line), line
+
+
+def test_it_imports_only_what_a_stranger_may() -> None:
+    allowed = {"retalkit", "retalkit_loudness", "numpy", "cv2", "pydantic", "pytest"} | set(sys.stdlib_module_names)
+    files = [*(EXAMPLE / "src").rglob("*.py"), *(EXAMPLE / "tests").rglob("*.py")]
+    assert len(files) > 5
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                parts = name.split(".")
+                assert parts[0] in allowed, f"{file.name} imports {name}"
+                assert not any(part.startswith("_") and part != "__future__" for part in parts), f"{file.name}: {name}"
