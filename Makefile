@@ -9,10 +9,11 @@ VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
 
-.PHONY: help setup demo test lint types unit clean
+.PHONY: help setup demo docs test lint types unit chromium clean
 
 help:
 	@echo "make demo   set up, then dub an example into $(OUT); VIDEO=... SPEECH=... takes your own footage"
+	@echo "make docs   set up, then build the documentation into site/"
 	@echo "make test   set up, then run the linter, the type checker and the tests"
 	@echo "make clean  remove .venv, out and what tools left behind"
 
@@ -29,6 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --output "$(OUT)" $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
 
+# The theme's notice about its own future is not ours; docs/generate writes what follows from the code.
+docs: $(STAMP)
+	$(BIN)/python docs/generate/commands.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 test: lint types unit
 
 lint: $(STAMP)
@@ -38,8 +44,16 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: $(STAMP)
+unit: $(STAMP) chromium
 	$(BIN)/python -m pytest
 
+# The pages of `retalkit compare` are tested in a real browser: the distribution's, which nothing else here needs.
+chromium:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium \
+			|| echo "Chromium could not be installed: the page tests will say so"; \
+	else echo "no Chromium: the page tests are skipped; install it with: sudo apt-get install chromium"; fi
+
 clean:
-	rm -rf $(VENV) out .pytest_cache .ruff_cache
+	rm -rf $(VENV) out site .pytest_cache .ruff_cache

@@ -1,0 +1,125 @@
+"""The documentation site builds without a warning, asks no other host for anything, and agrees with the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from retalkit.config import RunConfig, load, preset_names
+from retalkit.discovery import availability, discover
+from retalkit.stages import StageKind
+
+from docs.generate.commands import page as commands_page
+from tests.docs.pages import REPOSITORY, text_of
+
+LARGEST_PICTURE = 60_000
+LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+"""What a browser fetches by itself."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site. Links, anchors and pages outside the navigation are warnings, and a warning ends the build."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class _Loaded(HTMLParser):
+    """Collects what a page makes the browser fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "link" and values.get("rel") in ("canonical", "next", "prev"):
+            return
+        if (address := values.get(LOADED.get(tag, ""))) is not None:
+            self.addresses.append(address)
+
+
+def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(path.relative_to(site) for path in site.rglob("*.html"))
+    written = [
+        path.relative_to(REPOSITORY / "docs").with_suffix(".html") for path in (REPOSITORY / "docs").rglob("*.md")
+    ]
+    assert set(written) <= set(pages)
+    for page in pages:
+        reader = _Loaded()
+        reader.feed((site / page).read_text(encoding="utf-8"))
+        assert reader.addresses
+        assert not [address for address in reader.addresses if urlsplit(address).netloc], page
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet
+
+
+def test_the_contracts_are_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "stages.html").read_text(encoding="utf-8")
+    for name in ("LipSyncer.open", "LipSyncerSession.sync", "FaceEdit.mask", "StageContext", "API_VERSION"):
+        assert f'id="retalkit.stages.{name}"' in page, name
+    assert "0 means: pixel stays bit-identical" in page
+    assert 'id="retalkit.plugins.StageSpec.api"' in (site / "reference" / "plugins.html").read_text(encoding="utf-8")
+
+
+def test_the_page_of_commands_is_that_of_the_code() -> None:
+    assert text_of("docs/commands.md") == commands_page(), "run `make docs`, which writes docs/commands.md"
+
+
+def test_every_stage_that_ships_is_explained_with_its_licence() -> None:
+    sections = re.split(r"^### ", text_of("docs/stages.md"), flags=re.M)
+    registry = discover()
+    ours = [found for found in registry.stages if found.package == "retalkit"]
+    assert {found.spec.kind for found in ours} == set(StageKind)
+    for found in ours:
+        name, kind = found.spec.name, found.spec.kind.value
+        heads = (f"`{name}`\n", f"`{name}` ({kind})\n")
+        section = next((text for text in sections if text.startswith(heads)), None)
+        assert section is not None, found.label
+        assert f"Licence: {found.spec.licence}.\n" in section, found.label
+        assert ("Offline." in section) == (not found.spec.checkpoints and not found.spec.install), found.label
+
+
+def test_pictures_are_small_and_shown() -> None:
+    pictures = sorted((REPOSITORY / "docs" / "pictures").iterdir())
+    shown = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").rglob("*.md"))
+    for picture in pictures:
+        assert picture.stat().st_size <= LARGEST_PICTURE, picture.name
+        assert f"pictures/{picture.name})" in shown, picture.name
+
+
+def test_the_preset_table_is_true() -> None:
+    registry = discover()
+    for name in preset_names():
+        runs = all(
+            registry.offers(kind, choice.use) and availability(registry.find(kind, choice.use)) is None
+            for kind, _, choice in load(registry, preset=name).choices
+        )
+        row = re.search(rf"^\| `{name}`.*\| (yes|no)[^|]*\|$", text_of("README.md"), re.M)
+        assert row is not None
+        assert (row.group(1) == "yes") == runs, name
+
+
+def test_the_run_file_page_names_every_key_with_its_default() -> None:
+    page = text_of("docs/run-file.md")
+    for name, field in RunConfig.model_fields.items():
+        assert f"`{name}" in page
+        if isinstance(field.default, str | int | float):
+            row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+            assert yaml.safe_load(row.split("|")[3].strip().strip("`")) == field.default
