@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Literal
 
-from retalkit.stages import API_VERSION
-
 FRAMES: Final = "frames"
 """The metric wants to see every frame: its session's ``add`` is called."""
 LANDMARKS: Final = "landmarks"
@@ -107,7 +105,8 @@ class MetricSpec:
     """Whether it is measured where a comparison file names no metrics."""
     version: str = "1"
     """Raise it whenever a number changes: stored scores are looked up by it."""
-    api: int = API_VERSION
+    api: int = 1
+    """Version of the contracts that it was made for (``retalkit.stages.API_VERSION``)."""
 
     def make(self) -> Any:
         """Imports and builds the metric."""

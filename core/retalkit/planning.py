@@ -23,7 +23,7 @@ from retalkit.discovery import (
 from retalkit.errors import PlanError
 from retalkit.plugins import StageConfig
 from retalkit.stages import StageKind
-from retalkit.weights.store import WeightStore, how_to_get
+from retalkit.weights.store import WeightStore, how_to_get_all
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
 """What the runner itself offers to every stage."""
@@ -183,7 +183,8 @@ def _check_weights(stages: list[PlannedStage], registry: Registry, store: Weight
         return
     labels = ", ".join(dict.fromkeys(missing.values()))
     known = {checkpoint.name for checkpoint in registry.checkpoints}
-    told = "; ".join(how_to_get(registry.checkpoint(name)) if name in known else f"'{name}'" for name in missing)
+    told = how_to_get_all([registry.checkpoint(name) for name in missing if name in known])
+    told = "; ".join([*([told] if told else []), *(f"'{name}'" for name in missing if name not in known)])
     raise PlanError(f"{labels} cannot run here without weights that are not in {store.folder}: {told}")
 
 

@@ -12,7 +12,7 @@ import pluggy
 from pydantic import BaseModel, ConfigDict
 
 from retalkit.metrics import MetricSpec
-from retalkit.stages import API_VERSION, SpeechToMouth, StageKind
+from retalkit.stages import SpeechToMouth, StageKind
 from retalkit.weights.declarations import Checkpoint
 
 GROUP = "retalkit"
@@ -77,7 +77,8 @@ class StageSpec:
     """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
     optional_checkpoints: tuple[str, ...] = ()
     """Names that ``StageConfig.checkpoints`` may add, for ``retalkit weights list``."""
-    api: int = API_VERSION
+    api: int = 1
+    """Version of the contracts that it was made for (``retalkit.stages.API_VERSION``)."""
 
     def make(self, config: StageConfig) -> Any:
         """Imports and builds the stage."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+_EXAMPLES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -65,11 +67,24 @@ class Report:
             verdict = f"not checked: {self.unavailable}"
         else:
             verdict = f"ok, {len(self.passed)} checks"
-        lines = [f"{self.label}: {verdict}", *(f"  {problem}" for problem in self.problems)]
+        lines = [f"{self.label}: {verdict}", *self._problem_lines()]
         lines += [f"  skipped {skipped}" for skipped in self.skipped]
         if self.seconds:
             lines.append("  speed: " + ", ".join(f"{name} {_time(value)}" for name, value in self.seconds.items()))
         return "\n".join(lines)
+
+    def _problem_lines(self) -> list[str]:
+        """Every kind of problem once with its first examples: a fault that is in every frame is one fault."""
+        kinds: dict[tuple[str, str], list[Problem]] = {}
+        for problem in self.problems:
+            kinds.setdefault((problem.check, problem.contract), []).append(problem)
+        lines: list[str] = []
+        for (check, contract), alike in kinds.items():
+            lines += [f"  {check}: {problem.broken}" for problem in alike[:_EXAMPLES]]
+            if len(alike) > _EXAMPLES:
+                lines.append(f"  {check}: and {len(alike) - _EXAMPLES} more like it")
+            lines.append(f"      contract: {contract}")
+        return lines
 
 
 def _time(seconds: float) -> str:

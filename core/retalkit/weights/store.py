@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,6 +230,18 @@ def how_to_get(checkpoint: Checkpoint) -> str:
     return (
         f"'{checkpoint.name}' ({facts(checkpoint)}; `retalkit weights pull {checkpoint.name}` gets it; without a "
         f"network: bring it from {address} and run {offline})"
+    )
+
+
+def how_to_get_all(checkpoints: Sequence[Checkpoint]) -> str:
+    """The same of several at once: each with its facts, and one command for all."""
+    if len(checkpoints) == 1:
+        return how_to_get(checkpoints[0])
+    told = ", ".join(f"'{checkpoint.name}' ({facts(checkpoint)})" for checkpoint in checkpoints)
+    names = " ".join(checkpoint.name for checkpoint in checkpoints)
+    return (
+        f"{told}; `retalkit weights pull {names}` gets them; without a network: bring the files (`retalkit weights "
+        "list` has their addresses) and run `retalkit weights import FILE` for each"
     )
 
 
