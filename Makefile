@@ -12,6 +12,7 @@ OUT ?= out/demo.mp4
 .PHONY: help setup demo docs test lint types unit chromium clean
 
 help:
+	@echo "make setup  make the virtual environment .venv; then: . $(BIN)/activate"
 	@echo "make demo   set up, then dub an example into $(OUT); VIDEO=... SPEECH=... takes your own footage"
 	@echo "make docs   set up, then build the documentation into site/"
 	@echo "make test   set up, then run the linter, the type checker and the tests"

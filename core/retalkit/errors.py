@@ -27,3 +27,7 @@ class OutputError(RetalkitError):
 
 class WeightsError(RetalkitError):
     """A checkpoint is missing, is another one, or cannot be read."""
+
+
+class StageError(Exception):
+    """A stage raised, or gave what its contract forbids: a fault of its author, not of the user."""

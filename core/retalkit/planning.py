@@ -69,6 +69,11 @@ class PlannedStage:
         return _suffix(self.found.spec.gives, "landmarks:")
 
     @property
+    def owner(self) -> str:
+        """The label with the package, or plugin file, that offers it."""
+        return f"{self.label} of {self.found.package}"
+
+    @property
     def coefficient_space(self) -> str:
         """Space of the coefficients that it gives, such as ``mesh``; empty if it gives none."""
         return _suffix(self.found.spec.gives, "coefficients:")

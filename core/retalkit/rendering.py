@@ -28,6 +28,7 @@ from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frames import MediaSource
 from retalkit.media.timeline import OutputTimeline
 from retalkit.observing import Observer
+from retalkit.stage_faults import blamed, checked
 from retalkit.stages import (
     EnhancerSession,
     ExpressionEditorSession,
@@ -85,6 +86,8 @@ class FaceStages:
     editor: ExpressionEditorSession
     lip_syncer: LipSyncerSession
     enhancers: Sequence[EnhancerSession]
+    labels: Sequence[str] = ()
+    """What messages call them: editor, lip syncer, enhancers."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     """Seconds of each, by ``editor``, ``lip_syncer`` and the number of an enhancer; units are frames."""
 
@@ -92,12 +95,14 @@ class FaceStages:
         """Lip-synced faces for output positions in a row that all have a face."""
         faces = analysis.faces(batch.images, batch.source_times, batch.sources)
         first = int(batch.positions[0])
-        with self.watch.timing("editor", len(batch.positions)):
+        count = len(batch.positions)
+        with self.watch.timing("editor", count), blamed(self._label(0, "the expression editor"), self.editor):
             references = self.editor.edit(faces)
         times = timeline.times(first, first + len(batch.positions))
         job = SyncBatch(positions=batch.positions, times=times, faces=faces, references=references)
-        with self.watch.timing("lip_syncer", len(batch.positions)):
-            return _Synced(job, self.lip_syncer.sync(job))
+        label = self._label(1, "the lip syncer")
+        with self.watch.timing("lip_syncer", count), blamed(label, self.lip_syncer):
+            return _Synced(job, checked(self.lip_syncer.sync(job), count, label))
 
     def enhance(self, part: _Edited) -> list[FrameResult]:
         """Results for every position of the part, after all enhancers."""
@@ -105,9 +110,13 @@ class FaceStages:
             return [PassedThrough("no face")] * len(part.batch.positions)
         results = part.synced.results
         for number, enhancer in enumerate(self.enhancers):
-            with self.watch.timing(str(number), len(results)):
-                results = enhancer.enhance(part.synced.job, results)
+            count, label = len(results), self._label(2 + number, "an enhancer")
+            with self.watch.timing(str(number), count), blamed(label, enhancer):
+                results = checked(enhancer.enhance(part.synced.job, results), count, label)
         return results
+
+    def _label(self, position: int, otherwise: str) -> str:
+        return self.labels[position] if position < len(self.labels) else otherwise
 
 
 @dataclass(frozen=True, slots=True)

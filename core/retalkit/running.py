@@ -32,6 +32,7 @@ from retalkit.preparing import Preparation, close
 from retalkit.records import RunRecord
 from retalkit.references import SharperReferences
 from retalkit.rendering import RENDERED, FaceStages, render
+from retalkit.stage_faults import blamed
 from retalkit.stages import StageKind
 
 _ROWS = 65536
@@ -169,23 +170,29 @@ class _Run:
 
         editor_stage = chosen.one(StageKind.EXPRESSION_EDITOR)
         with step("references", None, cache.entry(keys.references)):
-            editor: Any = made[editor_stage.place].open(analysis, context(editor_stage, cache.entry(keys.references)))
+            with blamed(editor_stage.owner, made[editor_stage.place]):
+                editor: Any = made[editor_stage.place].open(
+                    analysis, context(editor_stage, cache.entry(keys.references))
+                )
             stack.callback(close, editor)
             sharper: list[Any] = []
             for stage, key in zip(chosen.reference_enhancers(), keys.sharper, strict=True):
-                sharper.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
+                with blamed(stage.owner, made[stage.place]):
+                    sharper.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
                 stack.callback(close, sharper[-1])
             references = SharperReferences(editor, sharper)
         lips_stage = chosen.one(StageKind.LIP_SYNCER)
         with step("lips", None, cache.entry(keys.lips)):
-            lips: Any = made[lips_stage.place].open(
-                analysis, references, timeline, speech, context(lips_stage, cache.entry(keys.lips))
-            )
+            with blamed(lips_stage.owner, made[lips_stage.place]):
+                lips: Any = made[lips_stage.place].open(
+                    analysis, references, timeline, speech, context(lips_stage, cache.entry(keys.lips))
+                )
             stack.callback(close, lips)
         enhancers: list[Any] = []
         pixels = cache.entry(keys.pixels)
         for stage, key in zip(chosen.result_enhancers(), keys.enhancers, strict=True):
-            enhancers.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
+            with blamed(stage.owner, made[stage.place]):
+                enhancers.append(made[stage.place].open(analysis, context(stage, cache.entry(key))))
             stack.callback(close, enhancers[-1])
 
         time_base = output_time_base(timeline.time_base)
@@ -203,7 +210,8 @@ class _Run:
                 sample_aspect=source.sample_aspect,
             )
 
-        stages = FaceStages(references, lips, enhancers)
+        labels = [editor_stage.owner, lips_stage.owner, *(stage.owner for stage in chosen.result_enhancers())]
+        stages = FaceStages(references, lips, enhancers, labels)
         with step("render", timeline.count) as mark:
             segments, counts, all_there = render(source, analysis, timeline, stages, open_writer, pixels, self.observer)
             mark(cached=all_there)

@@ -85,7 +85,7 @@ def _own_package(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Cap
 def _its_tests(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The package has tests that pytest finds (the template's own tests run them)."""
     done = subprocess.run(
-        [sys.executable, *command.words[1:], "--collect-only", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", *command.words, "--collect-only", "-q", "-p", "no:cacheprovider"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -185,8 +185,8 @@ UNRUNNABLE: dict[str, Stand] = {
     'pip install -e ".[gfpgan,spandrel]"': _INSTALLS,
     'pip install -e "loud-lips[dev]"': _OWN,
     "python -m pip install -e 'my-sharpener[dev]'": _OWN,
-    "python -m pytest loud-lips": _PACKAGE,
-    "python -m pytest my-sharpener": _PACKAGE,
+    "pytest loud-lips": _PACKAGE,
+    "pytest my-sharpener": _PACKAGE,
     "pytest --retalkit-stages=exemplar,detail": Stand("tests/core/testing checks every stage", _checks),
     "sudo apt-get install flite": Stand("needs root and a network", _flite),
     "python -m training.speech_to_mouth all --work rehearsal --tiny": Stand(

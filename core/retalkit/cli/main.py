@@ -23,7 +23,7 @@ from retalkit.cli import (
     plugins_command,
     weights_command,
 )
-from retalkit.errors import RetalkitError
+from retalkit.errors import RetalkitError, StageError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = application()(args=given, prog_name="retalkit", standalone_mode=False)
     except RetalkitError as error:
         _fail(str(error), USAGE_ERROR, with_traceback)
+    except StageError as error:
+        _fail(f"{error}" + ("" if with_traceback else f" ({_TRACEBACK} shows all)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:

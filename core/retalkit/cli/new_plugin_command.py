@@ -42,5 +42,6 @@ def new_plugin(
         use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.place}={made.names.stage}"
     typer.echo("next:")
     typer.echo(f"  python -m pip install -e {shlex.quote(f'{made.folder}[dev]')}")
-    typer.echo(f"  python -m pytest {shlex.quote(str(made.folder))}")
+    # Not `python -m pytest`: it puts the working folder first, where a file of the same name would hide the package.
+    typer.echo(f"  pytest {shlex.quote(str(made.folder))}")
     typer.echo(f"  {use}")

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,6 +109,7 @@ def _run(
     outcome: Outcome,
 ) -> None:
     done = len(tasks) - len(pending)
+    began = time.monotonic()
     observer.started("videos", len(tasks))
     observer.advanced("videos", done)
     names = [each.spec.name for each in able]
@@ -127,7 +129,7 @@ def _run(
         observer.advanced("videos", done)
 
     run_tasks(pending, text, store, jobs, ended)
-    observer.finished("videos", 0.0, not pending)
+    observer.finished("videos", time.monotonic() - began, not pending)
 
 
 def _is_done(task: Task, metrics: Sequence[FoundMetric], store: CellStore) -> bool:

@@ -93,7 +93,7 @@ def tasks_of(comparison: Comparison, plans: dict[str, Plan], sounds: ArmSounds) 
         open_source(clip)
         other_name = names[(number + 1) % len(names)]
         for arm in file.wanted_arms:
-            for speech_name in file.speeches if arm == SPEECH else ("",):
+            for speech_name in _other_speeches(comparison, clip) if arm == SPEECH else ("",):
                 speech, sound, reference = _sounds(comparison, arm, clip, speech_name, other_name, sounds)
                 said = speech_name if arm == SPEECH else other_name if arm == MISMATCHED else ""
                 for variant, seed, rerun in _runs(comparison, arm, plans):
@@ -107,6 +107,12 @@ def tasks_of(comparison: Comparison, plans: dict[str, Plan], sounds: ArmSounds) 
                     )
                     task.cells.append(_cell(name, key, sound, reference))
     return list(tasks.values())
+
+
+def _other_speeches(comparison: Comparison, clip: Path) -> list[str]:
+    """Names of the speeches that are not the clip itself: with its own words it stands in the arm ``own``."""
+    own = content_hash(clip)
+    return [name for name, choice in comparison.file.speeches.items() if content_hash(choice.path) != own]
 
 
 def plans_of(comparison: Comparison, registry: Registry) -> dict[str, Plan]:

@@ -1,0 +1,69 @@
+"""Faults of stages: which stage it was, whose, and where in its code; and what of its results would do harm later."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from retalkit.errors import RetalkitError, StageError
+from retalkit.stages import FaceEdit, FrameResult
+
+_HINT: Final = "a fault of that stage: retalkit.testing.check_stage tells more"
+
+
+@contextmanager
+def blamed(label: str, stage: object) -> Generator[None]:
+    """Turns an error inside into StageError, one line with ``label`` and the line of the stage's own code.
+
+    Errors that a user can mend, and those of disk and memory, pass as they are. ``stage``: the stage or its session.
+    """
+    try:
+        yield
+    except (RetalkitError, StageError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        raise StageError(f"{label} failed: {type(error).__name__}: {text}{_place(error, stage)}; {_HINT}") from error
+
+
+def checked(results: Sequence[FrameResult], count: int, label: str) -> list[FrameResult]:
+    """The results as a list. Raises StageError where they are not one for each of ``count`` frames, or an edit has
+    another type, shape or range than its contract says."""
+    found = list(results)
+    if len(found) != count:
+        raise StageError(f"{label} gave {len(found)} results for {count} frames; {_HINT}")
+    for result in found:
+        if isinstance(result, FaceEdit) and (fault := _fault(result)):
+            raise StageError(f"{label} gave an edit whose {fault}; {_HINT}")
+    return found
+
+
+def _fault(edit: FaceEdit) -> str:
+    image: Any = edit.image
+    mask: Any = edit.mask
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        return f"image is {image.dtype} {list(image.shape)}, not uint8 [h, w, 3]"
+    if mask.dtype != np.float32 or mask.shape != image.shape[:2]:
+        return f"mask is {mask.dtype} {list(mask.shape)}, not float32 {list(image.shape[:2])}"
+    if mask.size and not (mask.min() >= 0 and mask.max() <= 1):
+        return f"mask goes from {mask.min():.9g} to {mask.max():.9g}, not within [0, 1]"
+    if np.shape(edit.matrix) != (2, 3):
+        return f"matrix has the shape {list(np.shape(edit.matrix))}, not [2, 3]"
+    return ""
+
+
+def _place(error: Exception, stage: object) -> str:
+    """`` (file, line n)``: the innermost line of the stage's own package that the error came through."""
+    module = sys.modules.get(type(stage).__module__)
+    file = getattr(module, "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    if file is not None:
+        home = str(Path(file).parent)
+        frames = [frame for frame in frames if frame.filename == file or frame.filename.startswith(home)] or frames
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
