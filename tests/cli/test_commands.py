@@ -42,7 +42,7 @@ def test_python_minus_m_is_the_same_command() -> None:
             "--face: face: must be 'largest' or the number",
         ),
         (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--length", "film"], "--length: length: must be 'speech' or 'video'"),
-        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--preset", "paper"], "`retalkit weights pull dnet` gets it"),
+        (["dub", "a.mp4", "b.wav", "-o", "c.mp4", "--preset", "paper"], "`retalkit weights pull s3fd fan face3d"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(

@@ -55,7 +55,7 @@ def test_every_measure_is_in_the_documentation() -> None:
 
 def test_the_metric_in_the_documentation_works(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
-    block = re.search(r"^```python\n(.*?)^```", text, re.M | re.S)
+    block = re.search(r"^```python[^\n]*\n(.*?)^```", text, re.M | re.S)
     assert block is not None
     plugin = tmp_path / "brightness.py"
     plugin.write_text(block.group(1), encoding="utf-8")
