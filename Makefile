@@ -52,7 +52,7 @@ unit: $(STAMP) chromium
 chromium:
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core \
 			|| echo "Chromium could not be installed: the page tests will say so"; \
 	else echo "no Chromium: the page tests are skipped; install it with: sudo apt-get install chromium"; fi
 
