@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from retalkit.availability import foreign_api
 from retalkit.config import SINGLE_KINDS, RunConfig, preset_names
-from retalkit.discovery import FoundStage, Registry, foreign_api
+from retalkit.discovery import FoundStage, Registry
 from retalkit.stages import StageKind
 
 

@@ -1,30 +1,29 @@
-"""Which plugins are installed, what they offer, and what keeps a stage from running here."""
+"""Which plugins are installed, and what they offer."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import pluggy
 
+from retalkit.availability import foreign, foreign_api
 from retalkit.errors import ConfigError, PluginError
 from retalkit.metrics import PORTS, MetricSpec
 from retalkit.plugins import GROUP, DriverSpec, Hooks, StageConfig, StageSpec
 from retalkit.stages import API_VERSION, StageKind
 from retalkit.weights.declarations import Checkpoint
-from retalkit.weights.store import LOCK, NAME_RULE, WeightStore, usable_name
+from retalkit.weights.store import LOCK, NAME_RULE, usable_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,71 +174,6 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
     return registry
 
 
-def availability(found: FoundStage) -> str | None:
-    """Why the stage cannot run on this machine, in one phrase, or None. Imports nothing."""
-    if (reason := foreign_api(found) or missing_packages(found)) is not None:
-        return reason
-    store = WeightStore()
-    absent = [name for name in found.spec.checkpoints if store.path(name) is None]
-    if absent:
-        return f"needs the weights {', '.join(absent)}: see `retalkit weights list`"
-    return None
-
-
-def missing_packages(found: FoundStage) -> str | None:
-    """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
-    return _lacks_packages(found.spec.requires, found.spec.install)
-
-
-def editable_sources(found: FoundStage | FoundMetric) -> str:
-    """Hash of the Python files of a stage's or metric's package where it is installed editable (``pip install -e``).
-    Else empty.
-
-    Who works on a plugin changes its code and not its version: what the code gave before must not be taken for what it
-    gives now.
-    """
-    build = found.spec.build
-    module = build.partition(":")[0] if isinstance(build, str) else build.__module__
-    return _sources_hash(found.package, module.partition(".")[0])
-
-
-@cache
-def _sources_hash(package: str, module: str) -> str:
-    try:
-        origin = metadata.distribution(package).read_text("direct_url.json")
-        spec = find_spec(module)
-    except (metadata.PackageNotFoundError, ValueError):
-        return ""
-    if origin is None or spec is None or not json.loads(origin).get("dir_info", {}).get("editable"):
-        return ""
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(spec.origin or "")]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def foreign_api(found: FoundStage) -> str | None:
-    """Why the stage does not fit this version's contracts, or None."""
-    if found.spec.api == API_VERSION:
-        return None
-    return _foreign(found.spec.api)
-
-
-def missing_of_metric(found: FoundMetric) -> str | None:
-    """Why the metric cannot be measured on this machine, in one phrase, or None. Imports nothing."""
-    spec = found.spec
-    if (reason := _lacks_packages(spec.requires, spec.install)) is not None:
-        return reason
-    store = WeightStore()
-    absent = [name for name in spec.checkpoints if store.path(name) is None]
-    if absent:
-        return f"needs the weights {', '.join(absent)}: `retalkit weights pull {' '.join(absent)}` gets them"
-    return None
-
-
 def nearest(name: str, names: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the name that looks most like ``name``, or an empty text."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
@@ -312,18 +246,6 @@ def _register(
             registry.metrics.append(FoundMetric(cast(MetricSpec, metric), owner.package, owner.version))
 
 
-def _foreign(api: int) -> str:
-    return f"made for version {api} of the stage contracts, this Retalkit has version {API_VERSION}"
-
-
-def _lacks_packages(requires: Sequence[str], install: str) -> str | None:
-    missing = [name for name in requires if not _importable(name)]
-    if not missing:
-        return None
-    how = f" (pip install '{install}')" if install else ""
-    return f"needs the Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)}{how}"
-
-
 def _asked(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[object]:
     """What one plugin answers to one hook."""
     caller = manager.subset_hook_caller(hook, [other for other in manager.get_plugins() if other is not plugin])
@@ -355,7 +277,7 @@ def _metric_fault(spec: object, registry: Registry) -> str | None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
             return f"offers the metric name {name!r}: only lower-case letters, digits and underscores make one"
     if spec.api != API_VERSION:
-        return f"offers the metric '{spec.name}', {_foreign(spec.api)}"
+        return f"offers the metric '{spec.name}', {foreign(spec.api)}"
     if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
         return f"offers the metric '{spec.name}', which needs '{unknown[0]}'{nearest(unknown[0], PORTS)}"
     if not spec.measures or any(m.direction == "nearer" and m.ideal is None for m in spec.measures):
@@ -408,14 +330,6 @@ def _version(entry_point: metadata.EntryPoint) -> str:
 def _same_package(one: str, other: str) -> bool:
     """Distribution names are equal when they differ in case, dots, dashes and underscores only (PEP 503)."""
     return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
-
-
-def _importable(name: str) -> bool:
-    # Only the top package is looked up: to look further Python would have to import it.
-    try:
-        return find_spec(name.partition(".")[0]) is not None
-    except ValueError:
-        return False
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,17 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from retalkit.availability import availability, editable_sources, foreign_api, missing_packages
 from retalkit.cache import content_hash
 from retalkit.config import RunConfig, StageChoice, read_options
-from retalkit.discovery import (
-    FoundStage,
-    Registry,
-    availability,
-    editable_sources,
-    foreign_api,
-    missing_packages,
-    nearest,
-)
+from retalkit.discovery import FoundStage, Registry, nearest
 from retalkit.errors import PlanError
 from retalkit.plugins import StageConfig
 from retalkit.stages import StageKind

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from plugin_packages import good_source, install
-from retalkit.discovery import Registry, availability, discover
+from retalkit.availability import availability
+from retalkit.discovery import Registry, discover
 from retalkit.errors import ConfigError, PluginError
 from retalkit.stages import API_VERSION, StageKind
 

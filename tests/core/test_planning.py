@@ -220,15 +220,15 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_the_code_of_an_editable_package_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from retalkit import discovery
+    from retalkit import availability
 
     install(tmp_path, "in-work", good_source("polish"))
     monkeypatch.syspath_prepend(str(tmp_path))
     found = next(stage for stage in discover().stages if stage.package == "in-work")
 
     def digest() -> str:
-        discovery._sources_hash.cache_clear()  # as another process would
-        return discovery.editable_sources(found)
+        availability._sources_hash.cache_clear()  # as another process would
+        return availability.editable_sources(found)
 
     assert digest() == "", "an installed version is what its number says"
     origin = tmp_path / "in_work-2.0.dist-info" / "direct_url.json"

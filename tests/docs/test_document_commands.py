@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from retalkit.availability import availability
 from retalkit.comparing.comparison_file import read_comparison
 from retalkit.config import load
-from retalkit.discovery import availability, discover
+from retalkit.discovery import discover
 from retalkit.planning import plan
 
 from tests.cli.commands import call

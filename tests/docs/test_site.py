@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from retalkit.availability import availability
 from retalkit.config import RunConfig, load, preset_names
-from retalkit.discovery import availability, discover
+from retalkit.discovery import discover
 from retalkit.stages import StageKind
 
 from docs.generate.commands import page as commands_page

@@ -18,7 +18,8 @@ def plugins(
     plugin: PluginFiles = None,
 ) -> None:
     """List every stage and metric found, where it comes from, and whether it can run here."""
-    from retalkit.discovery import availability, discover, missing_of_metric, nearest
+    from retalkit.availability import availability, missing_of_metric
+    from retalkit.discovery import discover, nearest
     from retalkit.errors import ConfigError
     from retalkit.stages import StageKind
 

@@ -18,7 +18,7 @@ from retalkit.cache import Folder, content_hash, make_key
 from retalkit.comparing.results import NOISE, NOISY, SILENCE
 from retalkit.errors import InputError
 from retalkit.evaluation.background import backgrounds
-from retalkit.media.sound import SoundSource, open_sound
+from retalkit.media.sound import SoundSource, open_sound, pcm
 from retalkit.stages import SPEECH_RATE
 
 Sound = NDArray[np.float32]
@@ -59,12 +59,6 @@ class ArmSounds:
         with self._folder.write(name) as target:
             _write(target, _made(arm, own, self._noise, clip), SPEECH_RATE)
         return self._folder.folder / name
-
-
-def pcm(path: Path) -> Sound:
-    """float32 [N], mono at 16 kHz, of any file with sound. Raises InputError."""
-    chunks = list(open_sound(path).chunks(SPEECH_RATE))
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 
 def level(sound: Sound) -> float:

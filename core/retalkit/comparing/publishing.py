@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from retalkit.comparing.report import write_report
+from retalkit.comparing.report.previews import Box
 from retalkit.comparing.results import Results
 from retalkit.comparing.statistics import analyse
 from retalkit.comparing.tables import write_csv, write_json
@@ -13,7 +14,6 @@ from retalkit.comparing.votes import read_votes, win_rates
 from retalkit.errors import InputError
 from retalkit.observing import Observer
 
-Box = tuple[float, float, float, float]
 VOTES = "votes"
 """Folder below the comparison's where what the voting page saves is put."""
 

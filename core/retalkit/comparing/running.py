@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 
 from retalkit import __version__
+from retalkit.availability import missing_of_metric
 from retalkit.cache import Cache, Folder, default_folder
 from retalkit.comparing.arms import ArmSounds
 from retalkit.comparing.cell_store import CellStore
 from retalkit.comparing.comparison_file import Comparison, Variant, read_comparison
+from retalkit.comparing.report.previews import Box
 from retalkit.comparing.results import CellResult, MetricInfo, Results, VariantInfo
 from retalkit.comparing.scheduling import run_tasks
 from retalkit.comparing.tasks import CellPlan, Task, not_asked, plans_of, task_file, tasks_of
 from retalkit.config import effective
-from retalkit.discovery import FoundMetric, Registry, missing_of_metric
+from retalkit.discovery import FoundMetric, Registry
 from retalkit.errors import InputError, OutputError
 from retalkit.evaluation.opening import SceneOpener
 from retalkit.evaluation.scoring import unmet
@@ -47,9 +49,7 @@ class Outcome:
     """Videos and scores that were computed in this call, counted by task."""
     failed: list[str] = field(default_factory=list[str])
     """Label and reason of every cell that failed, now or before."""
-    faces: dict[str, tuple[float, float, float, float]] = field(
-        default_factory=dict[str, tuple[float, float, float, float]]
-    )
+    faces: dict[str, Box] = field(default_factory=dict[str, Box])
     """Clip -> left, top, right, bottom in pixels of what its face covers in all frames; clips without one are left
     out."""
 
@@ -164,10 +164,10 @@ def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store
     return result
 
 
-def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, tuple[float, float, float, float]]:
+def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
     """Where the pictures of the report look. The clips were tracked when they were scored."""
     opener = SceneOpener(registry, cache, SilentObserver())
-    boxes: dict[str, tuple[float, float, float, float]] = {}
+    boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
         try:
             analysis = opener.tracked(clip)

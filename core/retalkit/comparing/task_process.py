@@ -7,13 +7,15 @@ A process of its own has its own peak of memory, and one that is killed takes no
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from retalkit.cache import Cache
-from retalkit.comparing.arms import pcm
 from retalkit.comparing.cell_store import CellStore
 from retalkit.comparing.tasks import not_asked
 from retalkit.comparing.unedited import encode_unedited
@@ -22,12 +24,16 @@ from retalkit.discovery import Registry, discover
 from retalkit.errors import RetalkitError
 from retalkit.evaluation.opening import SceneOpener, shown_sources
 from retalkit.evaluation.scoring import score
-from retalkit.media.sound import open_sound
+from retalkit.media.sound import open_sound, pcm
 from retalkit.observing import SilentObserver
+
+_WATCH_SECONDS: Final = 0.5
+_ORPHANED: Final = 3
 
 
 def main(arguments: list[str]) -> int:
     """Exit code: 0 done, 2 something that the user can mend, with one line on stderr."""
+    _end_with_parent()
     task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
         run(task)
@@ -35,6 +41,19 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return 2
     return 0
+
+
+def _end_with_parent() -> None:
+    """A comparison that was killed is started again, and must not find somebody at the same video. What this process
+    leaves is whole or not there."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
+        os._exit(_ORPHANED)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def run(task: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from retalkit.discovery import FoundMetric, editable_sources, missing_of_metric
+from retalkit.availability import editable_sources, missing_of_metric
+from retalkit.discovery import FoundMetric
 from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.metrics import FRAMES, PORTS
 from retalkit.observing import Observer

@@ -19,10 +19,9 @@ from retalkit.errors import InputError
 from retalkit.evaluation.opening import SceneOpener, shown_sources
 from retalkit.evaluation.scoring import MetricScore, score
 from retalkit.media.frames import open_source
-from retalkit.media.sound import open_sound
+from retalkit.media.sound import pcm
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, QUIET, RECORD, SPEECH, TRUTH
 from retalkit.observing import Observer
-from retalkit.stages import SPEECH_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +109,8 @@ def _read(record: Path) -> dict[str, Any] | None:
 def _sound(path: Path, must: bool) -> NDArray[np.float32] | None:
     """float32 [N] at 16 kHz; None where a video has none."""
     try:
-        chunks = list(open_sound(path).chunks(SPEECH_RATE))
+        return pcm(path)
     except InputError:
         if must:
             raise
         return None
-    return np.concatenate(chunks) if chunks else None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.probing import open_media, reason
+from retalkit.stages import SPEECH_RATE
 
 _GAP = 0.02
 """Seconds by which a timestamp must run ahead of the samples before silence is put in."""
@@ -98,6 +99,12 @@ def open_sound(path: Path) -> SoundSource:
     if not samples:
         raise InputError(f"{path} has sound of length 0 or sound that does not decode: record it again")
     return SoundSource(path, rate, channels, samples, silent)
+
+
+def pcm(path: Path) -> NDArray[np.float32]:
+    """float32 [N], mono at 16 kHz, of any file with sound: all of it at once, for measuring. Raises InputError."""
+    chunks = list(open_sound(path).chunks(SPEECH_RATE))
+    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 
 def _sound_stream(container: InputContainer, path: Path) -> AudioStream:

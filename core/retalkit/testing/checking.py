@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retalkit.discovery import FoundStage, missing_packages
+from retalkit.availability import missing_packages
+from retalkit.discovery import FoundStage
 from retalkit.geometry.schemes import COUNTS, IBUG68, MESH478
 from retalkit.planning import INITIAL_PORTS
 from retalkit.plugins import StageConfig, StageSpec

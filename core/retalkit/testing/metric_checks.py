@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from retalkit.discovery import FoundMetric, missing_of_metric
+from retalkit.availability import missing_of_metric
+from retalkit.discovery import FoundMetric
 from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.evaluation.speech_to_mouth import Lips
 from retalkit.geometry.mesh_space import OPENING, WIDTH

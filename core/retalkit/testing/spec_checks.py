@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from retalkit.availability import foreign_api
 from retalkit.config_schema import option_descriptions
-from retalkit.discovery import FoundStage, foreign_api
+from retalkit.discovery import FoundStage
 from retalkit.geometry.schemes import COUNTS
 from retalkit.planning import INITIAL_PORTS, MUST_GIVE
 from retalkit.plugins import GROUP, StageConfig

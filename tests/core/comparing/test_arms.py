@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.cache import Folder
-from retalkit.comparing.arms import ArmSounds, level, pcm
+from retalkit.comparing.arms import ArmSounds, level
 from retalkit.errors import InputError
+from retalkit.media.sound import pcm
 
 
 def sounds(tmp_path: Path, seconds: float | None = None, noise: str = "white") -> ArmSounds:

@@ -218,6 +218,49 @@ def test_a_comparison_that_is_killed_goes_on(comparison: Path, plugin: Path, tmp
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
+CHILD = """
+import sys, time
+from retalkit.comparing import task_process
+
+def run(task):
+    print("at work", flush=True)
+    time.sleep(600)
+
+task_process.run = run
+task_process.main(sys.argv[1:])
+"""
+PARENT = """
+import subprocess, sys, time
+process = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
+process.stdout.readline()
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_task_ends_with_the_comparison_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text("{}")
+    command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path / "task.json")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    os.kill(child, 0)
+    parent.kill()
+    parent.wait()
+    limit = time.monotonic() + 60  # it would sleep ten times as long
+    while time.monotonic() < limit and is_there(child):
+        time.sleep(0.05)
+    assert not is_there(child)
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_the_first_task_of_a_clip_runs_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from retalkit.comparing import scheduling
     from retalkit.comparing.cell_store import CellStore

@@ -14,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from retalkit.discovery import availability, discover
+from retalkit.availability import availability
+from retalkit.discovery import discover
 from retalkit.stages import StageKind
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retalkit.discovery import discover, missing_of_metric
+from retalkit.availability import missing_of_metric
+from retalkit.discovery import discover
 from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.metrics import LANDMARKS
 from retalkit_metrics.cost import cost_scores
