@@ -21,7 +21,7 @@ from retalkit.stages import StageKind
 
 def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> str:
     """Why an enhancer cannot run on a machine that lacks some packages."""
-    monkeypatch.setattr("retalkit.discovery.find_spec", lambda package: None if package in hidden else find_spec("sys"))
+    monkeypatch.setattr("retalkit.availability.find_spec", lambda package: None if package in hidden else find_spec("sys"))
     return availability(discover().find(StageKind.ENHANCER, name)) or ""
 
 
