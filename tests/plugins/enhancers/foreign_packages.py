@@ -21,7 +21,11 @@ from retalkit.stages import StageKind
 
 def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> str:
     """Why an enhancer cannot run on a machine that lacks some packages."""
-    monkeypatch.setattr("retalkit.availability.find_spec", lambda package: None if package in hidden else find_spec("sys"))
+
+    def found(package: str) -> object:
+        return None if package in hidden else find_spec("sys")
+
+    monkeypatch.setattr("retalkit.availability.find_spec", found)
     return availability(discover().find(StageKind.ENHANCER, name)) or ""
 
 
