@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="these metrics need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.discovery import discover, missing_of_metric  # noqa: E402
+from retalkit.availability import missing_of_metric  # noqa: E402
+from retalkit.discovery import discover  # noqa: E402
 from retalkit.errors import WeightsError  # noqa: E402
 from retalkit.inference import load_weights  # noqa: E402
 from retalkit.metrics import MetricSpec  # noqa: E402
