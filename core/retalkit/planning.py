@@ -16,7 +16,8 @@ from retalkit.discovery import FoundStage, Registry, nearest
 from retalkit.errors import PlanError
 from retalkit.plugins import StageConfig
 from retalkit.stages import StageKind
-from retalkit.weights.store import WeightStore, how_to_get_all
+from retalkit.weights.facts import how_to_get_all
+from retalkit.weights.store import WeightStore
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
 """What the runner itself offers to every stage."""
@@ -189,7 +190,7 @@ def _check_weights(stages: list[PlannedStage], registry: Registry, store: Weight
 def _with_weights(stage: PlannedStage, store: WeightStore) -> PlannedStage:
     names = _checkpoints(stage)
     files = {name: store.file(name) for name in names}
-    return replace(stage, weights=files, weight_hashes={name: store.stored(name).sha256 for name in names})
+    return replace(stage, weights=files, weight_hashes={name: store.content(name) for name in names})
 
 
 def _checkpoints(stage: PlannedStage) -> tuple[str, ...]:

@@ -166,7 +166,7 @@ def test_pull_of_a_preset_gets_what_its_stages_need(
     assert server.paths == ["/Tiny.pth"]
 
 
-def test_another_file_than_the_first_is_refused_until_forced(
+def test_another_file_than_the_first_is_refused_until_it_is_accepted(
     server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "weights", "pull", "tiny", "-q", "--plugin", plugin).code == 0
@@ -175,10 +175,12 @@ def test_another_file_than_the_first_is_refused_until_forced(
     server.content = (tmp_path / "Tiny.pth").read_bytes()
     for command in (["pull", "tiny"], ["import", tmp_path / "Tiny.pth"]):
         done = call(capsys, "weights", *command, "--plugin", plugin)
-        assert done.code == 2 and "--force accepts the new one" in done.error
+        assert done.code == 2 and "--accept-new takes it in its place" in done.error
         assert "tiny: two numbers; not there" in call(capsys, "weights", "list", "--plugin", plugin).out
-    done = call(capsys, "weights", "pull", "tiny", "--force", "--plugin", plugin)
-    assert done.code == 0 and "lock.json now has" in done.out
+    # To get it again, as after damage, is no reason to take another file.
+    assert call(capsys, "weights", "pull", "tiny", "--force", "--plugin", plugin).code == 2
+    done = call(capsys, "weights", "pull", "tiny", "--accept-new", "--plugin", plugin)
+    assert done.code == 0 and "lock.json had" in done.out and "and now has" in done.out
 
 
 def test_what_fails_is_one_line_and_the_others_come(

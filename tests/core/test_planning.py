@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from plugin_packages import good_source, install
 from registries import stage, usual_registry
 from retalkit.config import RunConfig, load
 from retalkit.discovery import FoundStage, discover
-from retalkit.errors import PlanError
+from retalkit.errors import PlanError, WeightsError
 from retalkit.planning import PlannedStage, plan
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
@@ -190,18 +191,26 @@ def test_weights_are_found_before_work_and_known_by_their_content(
     with pytest.raises(PlanError, match=r"denoiser 'weighty' cannot run here without weights .* 'first'"):
         plan(config, registry)
 
-    def put(name: str, digest: str) -> None:
-        folder = tmp_path / "weights"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.safetensors").write_bytes(b"")
+    def put(file: str, content: bytes) -> None:
+        path = tmp_path / "weights" / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
         note = {"file": "x", "file_sha256": "0", "sha256": digest, "imported": "now"}
-        (folder / f"{name}.json").write_text(json.dumps(note), encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps(note), encoding="utf-8")
 
-    put("first", "a" * 64)
+    # One that no network loads is kept under its own ending, and its stage may be anybody's.
+    put("first.dat", b"kept")
+    assert plan(config, registry).one(StageKind.DENOISER).weights == {"first": tmp_path / "weights" / "first.dat"}
+    put("first.safetensors", b"one")
     before = plan(config, registry).one(StageKind.DENOISER)
     assert before.weights == {"first": tmp_path / "weights" / "first.safetensors"}
-    put("first", "b" * 64)
+    put("first.safetensors", b"other")
     assert plan(config, registry).one(StageKind.DENOISER).identity() != before.identity()
+    (tmp_path / "weights" / "first.safetensors").write_bytes(b"changed")
+    with pytest.raises(WeightsError, match="is not what was put in"):
+        plan(config, registry)
+    put("first.safetensors", b"one")
     with pytest.raises(PlanError, match="'extra'"):
         plan(load(registry, overrides=["denoiser.use=weighty", "denoiser.more=true"]), registry)
 

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from retalkit.weights.store import WeightStore
 
 
+AcceptNew = Annotated[
+    bool,
+    typer.Option(
+        "--accept-new", help="Take another file than the one that came first, where its publisher gave no hash."
+    ),
+]
+
+
 def application() -> typer.Typer:
     """The command group ``weights``."""
     app = typer.Typer(help="Keep the checkpoints of networks.", rich_markup_mode=None)
@@ -39,7 +47,8 @@ def list_weights(
 ) -> None:
     """List every checkpoint that a stage may need, its licence, and whether it is there."""
     from retalkit.discovery import discover
-    from retalkit.weights.store import WeightStore, commercial_use, readable_size
+    from retalkit.weights.facts import commercial_use, told_size
+    from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
     rows: list[dict[str, Any]] = [
@@ -49,6 +58,7 @@ def list_weights(
             "summary": checkpoint.summary,
             "urls": list(checkpoint.urls),
             "size": checkpoint.size,
+            "least_size": checkpoint.least_size,
             "sha256": checkpoint.sha256,
             "licence": checkpoint.licence,
             "commercial_use": checkpoint.commercial_use,
@@ -60,11 +70,11 @@ def list_weights(
     if as_json:
         typer.echo(json.dumps({"folder": str(store.folder), "weights": rows}, indent=2))
         return
-    for row in rows:
+    for row, checkpoint in zip(rows, registry.checkpoints, strict=True):
         state = "there" if row["path"] else "not there"
         commercial = commercial_use(row["commercial_use"])
         typer.echo(f"  {typer.style(row['name'], bold=True)}: {row['summary']}; {state}")
-        typer.echo(f"      {row['file']}, {readable_size(row['size'])}, for {', '.join(row['used_by']) or 'no stage'}")
+        typer.echo(f"      {row['file']}, {told_size(checkpoint)}, for {', '.join(row['used_by']) or 'no stage'}")
         typer.echo(f"      licence: {row['licence']}; commercial use: {commercial}")
         typer.echo(f"      {row['urls'][0] if row['urls'] else 'no address is known'}")
     typer.echo(f"kept in {store.folder} (RETALKIT_HOME chooses another folder)")
@@ -76,9 +86,8 @@ def pull_weights(
     ] = None,
     preset: Preset = None,
     every: Annotated[bool, typer.Option("--all", help="Every checkpoint that is declared.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Get again what is there, and accept another file than the first one.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Get again what is there.")] = False,
+    accept_new: AcceptNew = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
@@ -86,31 +95,30 @@ def pull_weights(
     from retalkit.cli.progress import progress
     from retalkit.discovery import discover
     from retalkit.errors import WeightsError
+    from retalkit.weights.facts import facts
+    from retalkit.weights.locking import FolderError
     from retalkit.weights.pulling import check_online, pull
-    from retalkit.weights.store import FolderError, WeightStore, facts, needs_pin
+    from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
     faults: list[str] = []
     for checkpoint in _chosen(registry, names or [], preset, every):
-        if store.has(checkpoint) and not force:
+        if store.has(checkpoint) and not (force or accept_new):
             typer.echo(f"{checkpoint.name}: is there already")
             continue
         check_online(checkpoint)
         typer.echo(f"{checkpoint.name}: {facts(checkpoint)}")
+        before = store.pinned(checkpoint.name)
         try:
             with progress(quiet=quiet) as observer:
-                kept = pull(checkpoint, store, observer, accept=force)
+                kept = pull(checkpoint, store, observer, accept=accept_new)
         except FolderError:
             raise
         except WeightsError as error:
             faults.append(str(error))
             continue
         typer.echo(f"{checkpoint.name}: {kept}")
-        if needs_pin(checkpoint):
-            typer.echo(
-                f"{checkpoint.name}: its publisher gave no whole SHA-256; {store.lock_file} now has "
-                f"{store.pinned(checkpoint.name)}, and another file is refused from now on"
-            )
+        _tell_pin(store, checkpoint, before)
     if faults:
         raise WeightsError("; ".join(faults))
 
@@ -121,24 +129,25 @@ def import_weights(
         str | None, typer.Option("--as", metavar="NAME", help="Which checkpoint it is, where its name does not tell.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,
+    accept_new: AcceptNew = False,
     plugin: PluginFiles = None,
 ) -> None:
     """Check published files and keep them; the files themselves stay where they are."""
     from retalkit.discovery import discover
     from retalkit.errors import ConfigError, WeightsError
-    from retalkit.weights.store import WeightStore, needs_pin
+    from retalkit.weights.store import WeightStore
 
     if name is not None and len(files) > 1:
         raise ConfigError("--as names one checkpoint: give one FILE")
     registry, store = discover(plugin or []), WeightStore()
     chosen = [(file, registry.checkpoint(name) if name else _by_file_name(registry, file)) for file in files]
     for file, checkpoint in chosen:
-        if store.has(checkpoint) and not force:
+        if store.has(checkpoint) and not (force or accept_new):
             raise WeightsError(f"{store.place(checkpoint)} is there already: --force replaces it by {file}")
     for file, checkpoint in chosen:
-        typer.echo(f"{checkpoint.name}: {_imported(store, checkpoint, file, force)}")
-        if needs_pin(checkpoint) and (pinned := store.pinned(checkpoint.name)) is not None:
-            typer.echo(f"{checkpoint.name}: {store.lock_file} has {pinned}; another published file is refused")
+        before = store.pinned(checkpoint.name)
+        typer.echo(f"{checkpoint.name}: {_imported(store, checkpoint, file, accept_new)}")
+        _tell_pin(store, checkpoint, before)
 
 
 def verify_weights(
@@ -157,7 +166,12 @@ def verify_weights(
         asked = [checkpoint for checkpoint in registry.checkpoints if store.has(checkpoint)]
     faults = {checkpoint.name: fault for checkpoint in asked if (fault := store.verify(checkpoint)) is not None}
     for checkpoint in asked:
-        typer.echo(f"{checkpoint.name}: {'bad' if checkpoint.name in faults else 'good'}")
+        if checkpoint.name in faults:
+            typer.echo(f"{checkpoint.name}: bad")
+        elif store.is_of_published(checkpoint):
+            typer.echo(f"{checkpoint.name}: good")
+        else:
+            typer.echo(f"{checkpoint.name}: as it came in, which was no published file: its hash compares with nothing")
     if faults:
         raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
     if not asked:
@@ -193,15 +207,33 @@ def _chosen(registry: Registry, names: list[str], preset: str | None, every: boo
     return [registry.checkpoint(name) for name in dict.fromkeys(wanted)]
 
 
-def _imported(store: WeightStore, checkpoint: Checkpoint, file: Path, force: bool) -> Path:
+def _tell_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) -> None:
+    """What is known of the file's hash, where its publisher gave none."""
+    from retalkit.weights.store import needs_pin
+
+    pinned = store.pinned(checkpoint.name)
+    if not needs_pin(checkpoint):
+        return
+    if not store.is_of_published(checkpoint):
+        typer.echo(f"{checkpoint.name}: was no published file; its hash compares with nothing")
+    elif before not in (None, pinned):
+        typer.echo(f"{checkpoint.name}: {store.lock_file} had {before} and now has {pinned}")
+    else:
+        typer.echo(
+            f"{checkpoint.name}: its publisher gave no whole SHA-256; {store.lock_file} has {pinned}, and another file "
+            "is refused from now on"
+        )
+
+
+def _imported(store: WeightStore, checkpoint: Checkpoint, file: Path, accept: bool) -> Path:
     """Keeps a file, or the one inside the zip in which it was published."""
     from retalkit.weights.addresses import member_of, taken_out
 
     member = member_of(checkpoint, file)
     if not member:
-        return store.add(checkpoint, file, accept=force)
+        return store.add(checkpoint, file, accept=accept)
     with TemporaryDirectory() as folder, taken_out(file, member, checkpoint, Path(folder)) as inner:
-        return store.add(checkpoint, inner, accept=force)
+        return store.add(checkpoint, inner, accept=accept)
 
 
 def _by_file_name(registry: Registry, file: Path) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import zipfile
@@ -15,7 +16,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from retalkit.errors import WeightsError
 from retalkit.weights.declarations import Checkpoint
-from retalkit.weights.store import FolderError, home
+from retalkit.weights.locking import FolderError
+from retalkit.weights.store import home
 
 MIRRORS_FILE = "mirrors.txt"
 
@@ -62,10 +64,18 @@ def mirrors() -> list[str]:
         base = text.strip().rstrip("/")
         if not base:
             continue
-        if urlsplit(base).scheme not in ("http", "https"):
+        if not _is_http(base):
             raise WeightsError(f"{origin}: '{base}' is no address of a mirror: it must begin with https:// or http://")
         bases.append(base)
     return list(dict.fromkeys(bases))
+
+
+def _is_http(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https")
+    except ValueError:
+        # Such as half of the brackets of an IPv6 address.
+        return False
 
 
 def addresses(checkpoint: Checkpoint) -> list[Address]:
@@ -103,7 +113,7 @@ def taken_out(archive: Path, member: str, checkpoint: Checkpoint, folder: Path) 
                     )
                 with content.open(info) as source:
                     _write(source, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
             raise WeightsError(f"{archive}: is no zip file, or a damaged one ({error})") from error
         except OSError as error:
             raise WeightsError(f"{archive}: cannot be read ({error.strerror or error})") from error

@@ -28,6 +28,8 @@ class Checkpoint:
     may import torch. Empty: a file that no network of ours loads; it is kept as it was published, and never read."""
     size: int | None = None
     """Bytes of the published file, where known exactly."""
+    least_size: int | None = None
+    """Else: bytes of the parameters that the file holds, so that people know what is coming; a file may hold more."""
     sha256: str | None = None
     """SHA-256 of the published file, or the beginning of it where only that was published."""
     entries: tuple[str, ...] = ()

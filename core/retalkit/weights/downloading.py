@@ -26,12 +26,15 @@ from urllib.parse import urlsplit
 
 from retalkit import __version__
 from retalkit.errors import WeightsError
-from retalkit.weights.store import FolderError, readable_size
+from retalkit.weights.facts import readable_size
+from retalkit.weights.locking import FolderError
 
 _PIECE = 1 << 18
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that another attempt may change."""
 _LONGEST_WAIT = 60.0
+_LARGEST = 20_000_000_000
+"""Bytes that no checkpoint has. Where no size was published a server must not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,12 @@ class _Note:
 class Download:
     """A file that comes from one address into ``part``, which stays when it is cut: the next call goes on with it."""
 
-    def __init__(self, url: str, part: Path, hearing: Hearing, patience: Patience | None = None) -> None:
+    def __init__(
+        self, url: str, part: Path, hearing: Hearing, patience: Patience | None = None, *, hash_known: bool = True
+    ) -> None:
+        """``hash_known``: the whole file is compared with its SHA-256 afterwards. Where it is not, a part is
+        gone on with only if the server says that it still has the same file: equal lengths are no proof."""
+        self._hash_known = hash_known
         self.url = url
         self.part = part
         self.note_file = part.with_name(f"{part.name}.json")
@@ -136,7 +144,7 @@ class Download:
             start, total = self._placed(response, have, note)
             if size is not None and total is not None and total != size:
                 raise AddressError(f"{self.url}: has {total} bytes, the published file {size}: it is another one")
-            self._check_space(start, total)
+            self._check_space(start, total, size is not None)
             limit = size if total is None else total
             with self._opened(start, _Note(self.url, _validator(response), total)) as file:
                 self._hearing.begin(start, limit)
@@ -194,6 +202,9 @@ class Download:
             if limit is not None and there > limit:
                 self.discard()
                 raise AddressError(f"{self.url}: sends more than the {limit} bytes of the file: it is another one")
+            if there > _LARGEST:
+                self.discard()
+                raise AddressError(f"{self.url}: sends more than {readable_size(_LARGEST)}: that is no file of weights")
             try:
                 rest = memoryview(block)
                 while rest:
@@ -207,7 +218,9 @@ class Download:
     def _usable(self) -> int:
         """Bytes of the part that can be gone on with; a part of another address or of unknown origin counts as none."""
         note, have = self._read_note(), self._size()
-        if note is None or note.url != self.url or (note.total is None and not note.validator):
+        if note is None or note.url != self.url:
+            return 0
+        if not note.validator and (note.total is None or not self._hash_known):
             return 0
         return have if note.total is None or have <= note.total else 0
 
@@ -224,12 +237,17 @@ class Download:
             return None
 
     def _opened(self, start: int, note: _Note) -> FileIO:
+        file: FileIO | None = None
         try:
+            # The file first: a note must never stand beside bytes that it does not speak of. Unbuffered: a full disk
+            # shows where it is written, not once more where the file is closed.
+            file = self.part.open("ab" if start else "wb", buffering=0)
             self.note_file.write_text(json.dumps(asdict(note)) + "\n", encoding="utf-8")
-            # Unbuffered: a full disk shows where it is written, not once more where the file is closed.
-            return self.part.open("ab" if start else "wb", buffering=0)
         except OSError as error:
+            if file is not None:
+                file.close()
             raise self._unwritable(error) from error
+        return file
 
     def _make_folder(self) -> None:
         try:
@@ -237,15 +255,22 @@ class Download:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _check_space(self, start: int, total: int | None) -> None:
-        """The part, and the copy of it that the store makes afterwards."""
+    def _check_space(self, start: int, total: int | None, believed: bool) -> None:
+        """The part, and the copy of it that the store makes afterwards.
+
+        ``believed``: the length is the published one. Where only the server says it, the server may be wrong.
+        """
         free = shutil.disk_usage(self.part.parent).free
-        if total is not None and 2 * total - start > free:
-            needed = readable_size(2 * total - start)
-            raise FolderError(
-                f"{self.part.parent}: has {readable_size(free)} free, and {needed} are needed (the file, and what is "
-                "kept of it): make room, or set RETALKIT_HOME to another folder"
-            )
+        if total is None or 2 * total - start <= free:
+            return
+        needed = readable_size(2 * total - start)
+        reason = (
+            f"{self.part.parent}: has {readable_size(free)} free, and {needed} are needed (the file, and what is kept "
+            "of it): make room, or set RETALKIT_HOME to another folder"
+        )
+        if not believed:
+            raise AddressError(f"{self.url}: says that the file has {readable_size(total)}; {reason}")
+        raise FolderError(reason)
 
     def _unwritable(self, error: OSError) -> FolderError:
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)

@@ -12,7 +12,9 @@ from retalkit.observing import Observer
 from retalkit.weights.addresses import Address, addresses, offline, taken_out
 from retalkit.weights.declarations import Checkpoint
 from retalkit.weights.downloading import Download, Hearing, Patience
-from retalkit.weights.store import FolderError, WeightStore, home, readable_size
+from retalkit.weights.facts import readable_size
+from retalkit.weights.locking import BusyError, FolderError, alone
+from retalkit.weights.store import WeightStore, check_readable, home, needs_pin
 
 _MEGABYTE = 1_000_000
 
@@ -29,9 +31,10 @@ def pull(
 
     ``accept``: see ``WeightStore.add``. What was downloaded goes when it is in the store or is not the file; a download
     that was cut stays in ``RETALKIT_HOME/downloads``, and the next call goes on with it. Raises WeightsError,
-    FolderError where the disk is at fault.
+    FolderError where the disk is at fault, BusyError where another call downloads the same file.
     """
     check_online(checkpoint)
+    check_readable(checkpoint)
     places = addresses(checkpoint)
     if not places:
         raise WeightsError(
@@ -41,8 +44,10 @@ def pull(
     reasons: list[str] = []
     for place in places:
         try:
-            return _pull_from(place, checkpoint, store, observer, accept, patience)
-        except FolderError:
+            busy = f"{place.file} is being downloaded by another process: give the command again when it has ended"
+            with alone(home(), place.file, busy):
+                return _pull_from(place, checkpoint, store, observer, accept, patience)
+        except (FolderError, BusyError):
             raise
         except WeightsError as error:
             reasons.append(str(error))
@@ -76,7 +81,8 @@ def _pull_from(
     part = whole.with_name(f"{whole.name}.part")
     observer.note(f"{checkpoint.name}: {place.url}")
     with _told(observer, checkpoint.name) as hearing:
-        download = Download(place.url, part, hearing, patience)
+        hash_known = not needs_pin(checkpoint) or store.pinned(checkpoint.name) is not None
+        download = Download(place.url, part, hearing, patience, hash_known=hash_known)
         if whole.is_file() and not part.exists():
             # Killed between the download and the store.
             _rename(whole, part)
@@ -91,7 +97,7 @@ def _pull_from(
     _rename(part, whole)
     try:
         kept = _keep(whole, place, checkpoint, store, accept)
-    except FolderError:
+    except (FolderError, BusyError):
         # The file is good: with room on the disk the next call takes it.
         _rename(whole, part)
         raise
@@ -99,6 +105,10 @@ def _pull_from(
         _remove(whole, download)
         reason = str(error).replace(f"{whole.parent}/", "").removeprefix(f"{checkpoint.file}: ")
         raise WeightsError(f"{place.url}: {reason}; what came was deleted") from error
+    except Exception:
+        # Whatever it is that cannot be read: the next call must not meet it again.
+        _remove(whole, download)
+        raise
     _remove(whole, download)
     return kept
 

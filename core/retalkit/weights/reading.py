@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,22 @@ def unwrapped(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any
     for name, value in named.items():
         if any(re.search(pattern, name) for pattern in checkpoint.dropped):
             continue
-        result[name.replace(checkpoint.removed, "") if checkpoint.removed else name] = value
+        own = name.replace(checkpoint.removed, "") if checkpoint.removed else name
+        if own in result:
+            raise WeightsError(f"{path}: has {own} twice, once as {name}: it is no {checkpoint.file}")
+        if not _is_plain(value):
+            raise WeightsError(f"{path}: {name} is no plain array of numbers: it is no {checkpoint.file}")
+        result[own] = value
     return result
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers that lie in memory, each for itself."""
+    import torch
+
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return False
+    return value.device.type == "cpu" and not value.is_complex() and not value.is_quantized
 
 
 def _count_batches(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
@@ -119,6 +134,8 @@ def _unpickled(path: Path) -> object:
     import torch
 
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         with warnings.catch_warnings():
             # About old pickle protocols: what cannot be read is said below.
             warnings.simplefilter("ignore", UserWarning)
@@ -132,8 +149,16 @@ def _unpickled(path: Path) -> object:
             f"{path}: refused, because it holds more than weights ('{found[1]}' could run code): get the file from its "
             "publisher again"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
+    except Exception as error:
+        # A damaged file may stop its reader anywhere.
         raise WeightsError(f"{path}: cannot be read, it may be cut off ({_first_line(error)})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Raises BadZipFile where a part of the file is not what was written: torch does not look."""
+    with zipfile.ZipFile(path) as content:
+        if (damaged := content.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

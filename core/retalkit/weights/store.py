@@ -8,15 +8,18 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from retalkit.errors import WeightsError
 from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.locking import FolderError, alone
 
 _PIECE = 1 << 20
 LOCK = "lock"
@@ -24,10 +27,8 @@ LOCK = "lock"
 NAME_RULE = "its name may hold lower-case letters, digits and underscores only"
 _WHOLE_HASH = 64
 """Hexadecimal digits of a SHA-256."""
-
-
-class FolderError(WeightsError):
-    """A folder cannot be written to, or is full: another source of the file would not help."""
+_WAIT = 300.0
+"""Seconds for which one process waits while another one writes into the store."""
 
 
 def home() -> Path:
@@ -50,6 +51,11 @@ class Stored:
     """Of the file in the store."""
     imported: str
     """When, ISO 8601."""
+    size: int = -1
+    """Bytes of the file in the store."""
+    modified: int = -1
+    """When that file was last written, nanoseconds since 1970. Another time or size, and its content is read again
+    before it is believed."""
 
 
 class WeightStore:
@@ -60,20 +66,24 @@ class WeightStore:
 
     def file(self, name: str) -> Path:
         """Where the checkpoint of that name lies, or would lie."""
-        return self.folder / f"{name}.safetensors"
+        made = self.folder / f"{name}.safetensors"
+        # What no network of ours loads is kept as it was published, under its own ending.
+        kept = (path for path in sorted(self.folder.glob(f"{name}.*")) if path != self._note(name))
+        return made if made.is_file() else next(kept, made)
 
     def place(self, checkpoint: Checkpoint) -> Path:
-        """The same for any checkpoint, also one that is kept as it was published."""
+        """The same by its declaration."""
         if checkpoint.shapes:
-            return self.file(checkpoint.name)
-        return self.folder / f"{checkpoint.name}{Path(checkpoint.file).suffix}"
+            return self.folder / f"{checkpoint.name}.safetensors"
+        suffix = Path(checkpoint.file).suffix
+        return self.folder / f"{checkpoint.name}{'.data' if suffix == '.json' else ''}{suffix}"
 
     def has(self, checkpoint: Checkpoint) -> bool:
         """Whether it is in the store."""
         return self.place(checkpoint).is_file() and self._note(checkpoint.name).is_file()
 
     def path(self, name: str) -> Path | None:
-        """The checkpoint's safetensors file, or None where it is not in the store."""
+        """The checkpoint's file, or None where it is not in the store."""
         file = self.file(name)
         return file if file.is_file() and self._note(name).is_file() else None
 
@@ -84,14 +94,32 @@ class WeightStore:
             data: Any = json.loads(note.read_text(encoding="utf-8"))
             return Stored(**data)
         except (OSError, ValueError, TypeError) as error:
-            raise WeightsError(f"{note}: cannot be read ({error}): import the weights '{name}' again") from error
+            raise WeightsError(
+                f"{note}: cannot be read ({error}): pull or import the weights '{name}' again with --force"
+            ) from error
+
+    def content(self, name: str) -> str:
+        """SHA-256 of the checkpoint's file, for cache keys and records. Raises WeightsError where it is not what was
+        put in; it is read for that only where its size or time is another one."""
+        stored, file = self.stored(name), self.file(name)
+        state = file.stat()
+        if (state.st_size, state.st_mtime_ns) != (stored.size, stored.modified) and file_hash(file) != stored.sha256:
+            raise WeightsError(_changed(file))
+        return stored.sha256
 
     def add(self, checkpoint: Checkpoint, source: Path, *, accept: bool = False) -> Path:
         """Reads a published file, checks it and keeps it; the store changes only when everything was right.
 
         Where no whole SHA-256 was published, the first file that came in counts from then on (``pinned``); ``accept``
-        takes another one in its place. Raises WeightsError, FolderError where the store cannot be written.
+        takes another one in its place. Raises WeightsError, FolderError where the store cannot be written, BusyError
+        where another process writes into it for minutes.
         """
+        check_readable(checkpoint)
+        busy = f"{self.folder}: another process writes there: give the command again when it has ended"
+        with alone(self.folder.parent, self.folder.name, busy, _WAIT):
+            return self._add(checkpoint, source, accept)
+
+    def _add(self, checkpoint: Checkpoint, source: Path, accept: bool) -> Path:
         digest = file_hash(source)
         published = _is_published(checkpoint, source)
         if published:
@@ -99,18 +127,25 @@ class WeightStore:
         # Reading and writing arrays takes torch; looking into the store does not.
         write = _array_writer(checkpoint, source) if checkpoint.shapes else _copier(source)
         target, note = self.place(checkpoint), self._note(checkpoint.name)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        temporary, noted = _beside(target), _beside(note)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for abandoned in (*self.folder.glob(f".{target.name}.*"), *self.folder.glob(f".{note.name}.*")):
+                abandoned.unlink(missing_ok=True)
             write(temporary)
-            made = file_hash(temporary)
+            made, state = file_hash(temporary), temporary.stat()
             now = datetime.now(UTC).isoformat(timespec="seconds")
+            told = Stored(source.name, digest, made, now, state.st_size, state.st_mtime_ns)
+            noted.write_text(json.dumps(asdict(told), indent=2) + "\n", encoding="utf-8")
+            # safetensors makes files that only their owner may read.
+            temporary.chmod(stat.S_IMODE(noted.stat().st_mode))
             if published and needs_pin(checkpoint):
                 self._pin(checkpoint.name, digest)
-            # Without its note a file does not count as there.
+            # From here on names change and nothing is written, so that a full disk stops before. Without its note a
+            # file does not count as there.
             note.unlink(missing_ok=True)
             temporary.replace(target)
-            _write(note, json.dumps(asdict(Stored(source.name, digest, made, now)), indent=2) + "\n")
+            noted.replace(note)
         except OSError as error:
             raise FolderError(
                 f"{self.folder}: cannot be written ({error.strerror or error}): set RETALKIT_HOME to another folder"
@@ -119,6 +154,7 @@ class WeightStore:
             # Where even the folder is wrong there is nothing to take away.
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+                noted.unlink(missing_ok=True)
         return target
 
     def pinned(self, name: str) -> str | None:
@@ -126,21 +162,29 @@ class WeightStore:
         return self._pins().get(name)
 
     def verify(self, checkpoint: Checkpoint) -> str | None:
-        """What is wrong with a checkpoint in the store, or None."""
+        """What is wrong with a checkpoint in the store, or None: its content, its names and shapes, and the published
+        file that it was made of."""
         if not self.has(checkpoint):
             return "is not there"
         file = self.place(checkpoint)
-        if file_hash(file) != self.stored(checkpoint.name).sha256:
-            return f"{file} is not what was put in: pull or import it again with --force"
-        if not checkpoint.shapes:
-            return None
-        from retalkit.weights.reading import check_names, safetensors_shapes
-
         try:
-            check_names(safetensors_shapes(file), checkpoint, file)
+            stored = self.stored(checkpoint.name)
+            if file_hash(file) != stored.sha256:
+                return _changed(file)
+            if self.is_of_published(checkpoint):
+                self._check_hash(checkpoint, file, stored.file_sha256, False)
+            if checkpoint.shapes:
+                from retalkit.weights.reading import check_names, safetensors_shapes
+
+                check_names(safetensors_shapes(file), checkpoint, file)
         except WeightsError as error:
             return str(error)
         return None
+
+    def is_of_published(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint in the store was made of the file as it was published, not of one that somebody had
+        already turned into safetensors, for which there is no hash to compare."""
+        return _is_published(checkpoint, Path(self.stored(checkpoint.name).file))
 
     def _note(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -177,7 +221,7 @@ class WeightStore:
         if pinned not in (None, digest) and not accept:
             raise WeightsError(
                 f"{source}: is another {checkpoint.file} than the one that came first: its SHA-256 is {digest}, "
-                f"{self.lock_file} has {pinned}: --force accepts the new one"
+                f"{self.lock_file} has {pinned}: --accept-new takes it in its place"
             )
 
 
@@ -198,51 +242,21 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def readable_size(size: int | None) -> str:
-    """``89 MB``; ``size unknown`` for None."""
-    return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, size // 1000)} kB"
-
-
 def needs_pin(checkpoint: Checkpoint) -> bool:
     """Whether its publisher gave no SHA-256, or only the beginning of one."""
     return len(checkpoint.sha256 or "") < _WHOLE_HASH
 
 
-def commercial_use(allowed: bool | None) -> str:
-    """In words."""
-    return {True: "allowed", False: "not allowed", None: "not stated"}[allowed]
+def check_readable(checkpoint: Checkpoint) -> None:
+    """Raises WeightsError where the package that reads published files is missing."""
+    if checkpoint.shapes and find_spec("torch") is None:
+        raise WeightsError(
+            f"{checkpoint.file} is read by torch, which is not installed: pip install 'retalkit[paper]' first"
+        )
 
 
-def facts(checkpoint: Checkpoint) -> str:
-    """The published file, its size, its licence, and whether commercial use is allowed."""
-    return (
-        f"{checkpoint.file}, {readable_size(checkpoint.size)}, licence: {checkpoint.licence}; "
-        f"commercial use: {commercial_use(checkpoint.commercial_use)}"
-    )
-
-
-def how_to_get(checkpoint: Checkpoint) -> str:
-    """Which file, how large, under which licence, and the commands that put it into the store."""
-    offline = f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`"
-    if not checkpoint.urls:
-        return f"'{checkpoint.name}' ({facts(checkpoint)}; get it from its publisher, then run {offline})"
-    address = checkpoint.urls[0]
-    return (
-        f"'{checkpoint.name}' ({facts(checkpoint)}; `retalkit weights pull {checkpoint.name}` gets it; without a "
-        f"network: bring it from {address} and run {offline})"
-    )
-
-
-def how_to_get_all(checkpoints: Sequence[Checkpoint]) -> str:
-    """The same of several at once: each with its facts, and one command for all."""
-    if len(checkpoints) == 1:
-        return how_to_get(checkpoints[0])
-    told = ", ".join(f"'{checkpoint.name}' ({facts(checkpoint)})" for checkpoint in checkpoints)
-    names = " ".join(checkpoint.name for checkpoint in checkpoints)
-    return (
-        f"{told}; `retalkit weights pull {names}` gets them; without a network: bring the files (`retalkit weights "
-        "list` has their addresses) and run `retalkit weights import FILE` for each"
-    )
+def _changed(file: Path) -> str:
+    return f"{file} is not what was put in: pull or import it again with --force"
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:
@@ -277,8 +291,12 @@ def _copier(source: Path) -> Callable[[Path], None]:
     return write
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = _beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

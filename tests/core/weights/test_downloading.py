@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
+import re
+import threading
+import time
 import urllib.request
 from dataclasses import replace
 from typing import Any
@@ -12,10 +16,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
+from retalkit.errors import WeightsError  # noqa: E402
 from retalkit.weights import downloading  # noqa: E402
 from retalkit.weights.downloading import AddressError  # noqa: E402
+from retalkit.weights.locking import FolderError  # noqa: E402
 from retalkit.weights.pulling import pull  # noqa: E402
-from retalkit.weights.store import FolderError  # noqa: E402
 
 from tests.core.weights import file_server as web  # noqa: E402
 from tests.core.weights.web_place import (  # noqa: E402
@@ -26,6 +31,7 @@ from tests.core.weights.web_place import (  # noqa: E402
     KEPT,
     OTHER,
     SHA256,
+    Listener,
     Place,
 )
 
@@ -64,18 +70,29 @@ def test_many_cuts_are_no_reason_to_give_up_while_something_comes(place: Place) 
     assert len(place.server.ranges) == 11
 
 
-def test_a_server_without_tags_is_gone_on_with_by_length(place: Place) -> None:
+def test_a_server_without_tags_is_gone_on_with_by_length_where_the_hash_is_known(place: Place) -> None:
     place.server.tag = None
     place.server.answers = [web.cut(HALF)]
     place.pull()
     assert place.server.ranges == [None, f"bytes={HALF}-"]
 
 
+def test_two_files_of_one_length_are_not_joined_where_no_hash_is_known(place: Place) -> None:
+    place.server.tag = None
+    place.server.answers = [web.cut(HALF), web.fails(404)]
+    place.refused(sha256=None)
+    place.server.content = OTHER
+    place.server.ranges.clear()
+    place.pull(sha256=None)
+    assert place.server.ranges == [None]
+    assert place.store.pinned("tiny") == hashlib.sha256(OTHER).hexdigest()
+
+
 @pytest.mark.parametrize("tag", ['"second"', None], ids=["other tag", "no tag, other length"])
 def test_a_file_that_changed_meanwhile_starts_anew(place: Place, tag: str | None) -> None:
     place.server.tag = tag and '"first"'
     place.server.answers = [web.cut(HALF), web.fails(404)]
-    place.refused(sha256=None, size=None)
+    place.refused(size=None)
     other = OTHER if tag else OTHER + b"\0" * 7
     place.server.content, place.server.tag = other, tag
     place.server.ranges.clear()
@@ -204,8 +221,6 @@ def test_an_answer_without_a_length_is_held_to_the_published_one(place: Place) -
     ids=["wrong hash", "a page", "fits"],
 )
 def test_wrong_bytes_leave_nothing(place: Place, content: bytes, changes: dict[str, Any], said: str) -> None:
-    import re
-
     place.server.always = web.sends(content)
     if not said:
         # The control: a file of another network's shapes that fits comes in.
@@ -231,6 +246,83 @@ def test_code_in_a_file_does_not_run(place: Place) -> None:
     assert "could run code" in said or "no file of weights" in said
     assert not (place.home.parent / "it_ran").exists()
     assert place.left() == set()
+
+
+def odd(kind: str) -> object:
+    """Something that torch saves and no network of ours can take."""
+    plain = {"layer.weight": torch.zeros(2, 3), "layer.bias": torch.zeros(2)}
+    if kind == "quantised":
+        return {**plain, "layer.bias": torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)}
+    weight: object = {
+        "list": [1.0, 2.0],
+        "sparse": torch.zeros(2, 3).to_sparse(),
+        "complex": torch.zeros(2, 3, dtype=torch.complex64),
+        "no memory": torch.zeros(2, 3, device="meta"),
+    }[kind]
+    return {**plain, "layer.weight": weight}
+
+
+@pytest.mark.parametrize("kind", ["list", "sparse", "complex", "no memory", "quantised"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_what_is_no_array_of_numbers_leaves_nothing_and_the_next_call_comes_through(place: Place, kind: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(odd(kind), buffer)
+    place.server.answers = [web.sends(buffer.getvalue())]
+    assert re.search("is no plain array of numbers|holds more than weights", place.refused(size=None, sha256=None))
+    assert place.left() == set()
+    place.pull()
+    assert place.left() == KEPT
+
+
+@pytest.mark.parametrize("new_format", [True, False], ids=["zip", "legacy"])
+@pytest.mark.filterwarnings("ignore")
+def test_no_damage_is_a_fault_of_the_program_or_stays(place: Place, new_format: bool) -> None:
+    buffer = io.BytesIO()
+    content = {"layer.weight": torch.zeros(2, 3), "layer.bias": torch.zeros(2)}
+    torch.save(content, buffer, _use_new_zipfile_serialization=new_format)
+    generator = random.Random(0)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(buffer.getvalue())
+        start = generator.randrange(len(damaged))
+        damaged[start : start + generator.randrange(1, 9)] = generator.randbytes(4)
+        place.server.answers = [web.sends(bytes(damaged))]
+        try:
+            place.pull(size=None, sha256=None, accept=True)
+        except WeightsError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        assert not {name for name in place.left() if name.startswith("downloads")}
+    assert refused > 20
+
+
+def test_a_zip_with_damaged_numbers_is_refused_where_no_hash_tells(place: Place) -> None:
+    numbers = torch.arange(6.0).numpy().tobytes()
+    damaged = CONTENT.replace(numbers, numbers[:8] + bytes(8) + numbers[16:])
+    assert damaged != CONTENT and len(damaged) == len(CONTENT)
+    place.server.always = web.sends(damaged)
+    assert "is damaged" in place.refused(sha256=None)
+    assert place.left() == set()
+    assert place.store.pinned("tiny") is None
+
+
+def test_two_calls_for_one_file_do_not_mix_what_they_write(place: Place) -> None:
+    place.server.answers = [web.stall(HALF)]
+    patient = replace(HURRIED, stall_seconds=5.0)
+    first = threading.Thread(target=pull, args=(place.tiny, place.store, Listener()), kwargs={"patience": patient})
+    first.start()
+    while not (place.home / "downloads" / "Tiny.pth.part").exists():
+        time.sleep(0.01)
+    assert "Tiny.pth is being downloaded by another process" in place.refused()
+    place.server.stalled.set()
+    first.join()
+    assert place.left() == KEPT and place.store.verify(place.tiny) is None
+
+
+def test_without_the_reader_nothing_is_downloaded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retalkit.weights.store.find_spec", lambda name: None)
+    assert "pip install 'retalkit[paper]' first" in place.refused()
+    assert place.server.ranges == []
 
 
 def test_the_beginning_of_a_hash_is_enough(place: Place) -> None:
@@ -283,6 +375,20 @@ def test_too_little_room_is_said_before_the_download(place: Place, monkeypatch: 
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(FolderError, match="free, and .* are needed"):
         place.pull()
+    assert place.left() == set()
+
+
+def test_a_length_that_only_the_server_says_is_no_reason_to_give_up(place: Place) -> None:
+    place.server.answers = [web.says_length(10**15)]
+    place.pull(size=None, urls=(*place.tiny.urls, *(f"{url}?again" for url in place.tiny.urls)))
+    assert any("says that the file has 1000000000 MB" in note for note in place.listener.notes)
+    assert place.left() == KEPT
+
+
+def test_a_server_that_never_ends_does_not_fill_the_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "_LARGEST", 1000)
+    place.server.always = web.without_length(CONTENT)
+    assert "that is no file of weights" in place.refused(size=None)
     assert place.left() == set()
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
+from retalkit.discovery import discover  # noqa: E402
 from retalkit.errors import WeightsError  # noqa: E402
 from retalkit.weights.declarations import Checkpoint  # noqa: E402
+from retalkit.weights.facts import how_to_get  # noqa: E402
+from retalkit.weights.locking import FolderError  # noqa: E402
 from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit.weights.store import WeightStore, file_hash, how_to_get  # noqa: E402
+from retalkit.weights.store import WeightStore, file_hash  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 TINY = Checkpoint(
@@ -190,3 +197,96 @@ def test_what_is_missing_is_said_with_the_way_to_get_it() -> None:
         "https://example.org",
     ):
         assert part in text
+
+
+def test_what_is_kept_is_held_to_the_hashes_that_are_known(store: WeightStore, file: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    store.add(TINY, file)
+    assert store.verify(TINY) is None
+    assert "not the published Tiny.pth" in (store.verify(replace(TINY, sha256="0" * 64)) or "")
+    store.lock_file.write_text(json.dumps({"tiny": "0" * 64}), encoding="utf-8")
+    assert "another Tiny.pth than the one that came first" in (store.verify(TINY) or "")
+
+
+def test_a_damaged_note_makes_its_own_weights_bad_and_can_be_mended(store: WeightStore, file: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    store.add(TINY, file)
+    (store.folder / "tiny.json").write_text("{", encoding="utf-8")
+    assert "pull or import the weights 'tiny' again with --force" in (store.verify(TINY) or "")
+    store.add(TINY, file)
+    assert store.verify(TINY) is None
+
+
+def test_a_run_is_not_told_the_old_hash_of_a_changed_file(store: WeightStore, file: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    kept = store.add(TINY, file)
+    assert store.content("tiny") == file_hash(kept)
+    kept.touch()
+    assert store.content("tiny") == file_hash(kept)
+    save_file({**parameters(), "layer.bias": torch.zeros(2)}, kept)
+    with pytest.raises(WeightsError, match="is not what was put in"):
+        store.content("tiny")
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(
+    store: WeightStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"params": parameters()}, file)
+    store.add(TINY, file)
+    before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    torch.save({"params": {**parameters(), "layer.bias": torch.zeros(2)}}, file)
+    real = Path.write_text
+
+    def full(path: Path, *args: Any, **options: Any) -> int:
+        if path.name.startswith(".tiny.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(FolderError, match="No space left"):
+        store.add(TINY, file, accept=True)
+    assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
+
+
+def test_what_a_killed_call_left_goes_with_the_next_one(store: WeightStore, file: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    store.add(TINY, file)
+    (store.folder / ".tiny.safetensors.0123abcd").write_bytes(bytes(9))
+    store.add(TINY, file)
+    assert not list(store.folder.glob(".tiny*"))
+
+
+def test_others_may_read_what_is_kept(store: WeightStore, file: Path, tmp_path: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert store.add(TINY, file).stat().st_mode == plain.stat().st_mode
+
+
+def test_names_that_become_one_are_refused(store: WeightStore, file: Path) -> None:
+    torch.save({"params": {**parameters(), "module.layer.bias": torch.zeros(2)}}, file)
+    with pytest.raises(WeightsError, match=r"has layer\.bias twice"):
+        store.add(TINY, file)
+
+
+def test_pins_of_two_processes_are_all_kept(store: WeightStore, file: Path, tmp_path: Path) -> None:
+    torch.save({"params": parameters()}, file)
+    names = [f"tiny{number}" for number in range(12)]
+
+    def add(name: str) -> None:
+        WeightStore(store.folder).add(replace(TINY, name=name), file)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(add, names))
+    assert [store.pinned(name) for name in names] == [file_hash(file)] * len(names)
+
+
+def test_every_published_file_has_a_size_that_can_be_told() -> None:
+    """Exactly, or by the parameters that are known to be in it."""
+    for checkpoint in discover().checkpoints:
+        if not checkpoint.shapes:
+            continue
+        parameters = sum(4 * prod(shape) for shape in checkpoint.expected_shapes().values())
+        assert (checkpoint.size is None) != (checkpoint.least_size is None), checkpoint.name
+        # Files that hold a second network, or a classifier, beside ours are larger than what we read of them.
+        assert (checkpoint.size or checkpoint.least_size or 0) >= parameters, checkpoint.name

@@ -14,6 +14,7 @@ from retalkit.errors import WeightsError
 from retalkit.observing import SilentObserver
 from retalkit.weights.declarations import Checkpoint
 from retalkit.weights.downloading import Patience
+from retalkit.weights.locking import LOCKS
 from retalkit.weights.pulling import pull
 from retalkit.weights.store import WeightStore
 
@@ -69,8 +70,9 @@ class Place:
         return str(error.value)
 
     def left(self) -> set[str]:
-        """Every file below the home."""
-        return {str(path.relative_to(self.home)) for path in self.home.rglob("*") if path.is_file()}
+        """Every file below the home but the empty ones that keep processes apart."""
+        files = {path.relative_to(self.home) for path in self.home.rglob("*") if path.is_file()}
+        return {str(path) for path in files if path.parts[0] != LOCKS}
 
     def cut_once(self) -> None:
         """Leaves half of the file on disk, as a user's Ctrl-C would."""
