@@ -1,6 +1,7 @@
 # Needs Python 3.11, git and make; everything else is installed into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+PACKAGES := .venv-packages
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OPENCV := 4.11.0.86
@@ -9,13 +10,14 @@ VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
 
-.PHONY: help setup demo docs test lint types unit chromium clean
+.PHONY: help setup demo docs test test-packages lint types unit chromium clean
 
 help:
 	@echo "make setup  make the virtual environment .venv; then: . $(BIN)/activate"
 	@echo "make demo   set up, then dub an example into $(OUT); VIDEO=... SPEECH=... takes your own footage"
 	@echo "make docs   set up, then build the documentation into site/"
 	@echo "make test   set up, then run the linter, the type checker and the tests"
+	@echo "make test-packages  test the stages that run the packages gfpgan and spandrel, in .venv-packages (6 GB)"
 	@echo "make clean  remove .venv, out and what tools left behind"
 
 setup: $(STAMP)
@@ -56,5 +58,14 @@ chromium:
 			|| echo "Chromium could not be installed: the page tests will say so"; \
 	else echo "no Chromium: the page tests are skipped; install it with: sudo apt-get install chromium"; fi
 
+# What docs/paper.md tells of restoration networks of other packages, in an environment of its own: another torch.
+test-packages:
+	$(PYTHON) -m venv $(PACKAGES)
+	$(PACKAGES)/bin/python -m pip install torch==2.14.1 torchvision==0.29.1 "numpy<2" cython setuptools wheel
+	$(PACKAGES)/bin/python -m pip install --no-build-isolation basicsr==1.4.2 filterpy "numpy<2" opencv-python==$(OPENCV)
+	$(PACKAGES)/bin/python -m pip install -e ".[gfpgan,spandrel]" pytest
+	$(PACKAGES)/bin/python -m pip install --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
+	$(PACKAGES)/bin/python -m pytest tests/plugins/enhancers/test_gfpgan_package.py tests/plugins/enhancers/test_spandrel_enhancer.py
+
 clean:
-	rm -rf $(VENV) out site .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PACKAGES) out site .pytest_cache .ruff_cache

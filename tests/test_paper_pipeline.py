@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import retalkit
+from retalkit.compositing import composite
 from retalkit.config import RunConfig
 from retalkit.discovery import Registry, discover
 from retalkit.media.frames import open_source
 from retalkit.records import RunRecord
+from retalkit.stages import FaceBatch, FaceEdit, FrameResult, ReferenceBatch, SyncBatch
 from retalkit.weights.store import WeightStore
 
 pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+
+from retalkit_enhancers.enet.enhancer import EnetSession
+from retalkit_enhancers.restoration.enhancer import RestorationSession
+from safetensors.numpy import load_file, save_file
 
 FRAMES = 6
 UNRESTORED = "enhancers=[enet]"
@@ -42,10 +49,19 @@ def weights(
         patch.setenv("RETALKIT_HOME", str(home))
         store = WeightStore()
         for name in NETWORKS:
-            store.add(registry.checkpoint(name), pseudo_weights(name))
+            file = pseudo_weights(name)
+            store.add(registry.checkpoint(name), file if name != "parsenet" else all_mouth(file, home / file.name))
         store.add(registry.checkpoint("bfm_landmarks"), shared_parity / "similarity_Lm3D_all.mat")
         store.add(registry.checkpoint("expression_templates"), shared_parity / "expression.mat")
         yield home
+
+
+def all_mouth(parsenet: Path, path: Path) -> Path:
+    """Made-up weights that find a mouth everywhere: by themselves they find none, and nothing would be restored."""
+    arrays = load_file(parsenet)
+    arrays["out_mask_conv.conv2d.bias"][10] = 1e3
+    save_file(arrays, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +203,35 @@ def test_the_shortcuts_run_without_dnet_and_without_the_3dmm(
 
 
 def test_the_whole_published_chain_restores_reference_mouth_and_face(
-    weights: Path, registry: Registry, shared_media: Path, tmp_path: Path
+    weights: Path, registry: Registry, shared_media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen: list[tuple[str, float]] = []
+    restore, draw, sharpen = RestorationSession.enhance, EnetSession.enhance, RestorationSession.enhance_references
+
+    def shown(batch: SyncBatch, edits: Sequence[FrameResult]) -> np.ndarray:
+        images = batch.faces.frames.images.copy()
+        for image, edit in zip(images, edits, strict=True):
+            assert isinstance(edit, FaceEdit)
+            composite(image, edit)
+        return images.astype(float)
+
+    def watched(name: str, enhance: Any) -> Any:
+        def enhanced(session: Any, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
+            results = enhance(session, batch, edits)
+            seen.append((name, float(np.abs(shown(batch, results) - shown(batch, edits)).mean())))
+            return results
+
+        return enhanced
+
+    def sharpened(session: Any, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
+        results = sharpen(session, faces, references)
+        assert references.images is not None and results.images is not None
+        seen.append(("reference", float(np.abs(results.images.astype(float) - references.images).mean())))
+        return results
+
+    monkeypatch.setattr(RestorationSession, "enhance", watched("restored", restore))
+    monkeypatch.setattr(EnetSession, "enhance", watched("enet", draw))
+    monkeypatch.setattr(RestorationSession, "enhance_references", sharpened)
     words = speech_of(1, shared_media, tmp_path / "word.wav")
     clip = shared_media / "talk_woman_590p25.mp4"
     record = run("paper", registry, clip, words, tmp_path)
@@ -199,3 +242,6 @@ def test_the_whole_published_chain_restores_reference_mouth_and_face(
     caches = {folder.name.partition("-")[0] for folder in (tmp_path / "cache").iterdir()}
     assert {"sharper", "enhancer"} <= caches
     assert sum(folder.name.startswith("enhancer-") for folder in (tmp_path / "cache").iterdir()) == 3
+    # Each of the four changed the picture that it was given, in the published order.
+    assert [name for name, _ in seen] == ["reference", "enet", "restored", "restored"]
+    assert all(change > 1 for _, change in seen), seen

@@ -32,7 +32,8 @@ class FrameStore:
     def put(self, index: int, **arrays: NDArray[Any]) -> None:
         """Stores the arrays of a frame; they appear whole or not at all."""
         with self._cache.write(self._file(index)) as path, path.open("wb") as file:
-            np.savez(file, **arrays)
+            # A twentieth of a second for a face: little beside a network, and half of its place on the disk.
+            np.savez_compressed(file, **arrays)
 
     def _file(self, index: int) -> str:
         return f"{self._name}-{index:07d}.npz"

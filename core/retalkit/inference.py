@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -57,6 +59,18 @@ def noise_generator(seed: int, index: int) -> torch.Generator:
     """A generator of its own for one frame, on the processor: the same noise for any batch, order or device."""
     digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def full_batches(count: int, size: int, device: str) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """For each call of a network that takes ``size`` of ``count`` rows at once: int64 [size] rows, and how many count.
+
+    A call is always full, the last row repeated: another number of rows is computed in another way, and gives other
+    last digits. On a processor a call is one row, so that no result depends on ``size`` either; more at once are no
+    faster there.
+    """
+    size = 1 if torch.device(device).type == "cpu" else size
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1), min(size, count - start)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:

@@ -30,7 +30,7 @@ def test_a_result_that_was_being_written_does_not_count(tmp_path: Path, monkeypa
         file.write(b"half")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez", cut)
+    monkeypatch.setattr(np, "savez_compressed", cut)
     with pytest.raises(KeyboardInterrupt):
         store.put(0, face=np.zeros(3))
     assert store.get(0) is None

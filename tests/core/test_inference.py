@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="networks need the extra: pip install 'retalkit[paper]'")
 
 from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights, noise_generator, slices  # noqa: E402
+from retalkit.inference import full_batches, load_weights, noise_generator, slices  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 
@@ -46,3 +46,10 @@ def test_noise_belongs_to_seed_and_frame() -> None:
 def test_slices_cover_everything_once() -> None:
     assert [list(range(7))[part] for part in slices(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(slices(0, 3)) == []
+
+
+def test_calls_are_always_full_and_a_processor_takes_one_row() -> None:
+    on_card = [(rows.tolist(), wanted) for rows, wanted in full_batches(5, 2, "cuda:1")]
+    assert on_card == [([0, 1], 2), ([2, 3], 2), ([4, 4], 1)]
+    assert [(rows.tolist(), wanted) for rows, wanted in full_batches(3, 2, "cpu")] == [([0], 1), ([1], 1), ([2], 1)]
+    assert list(full_batches(0, 2, "cuda")) == []

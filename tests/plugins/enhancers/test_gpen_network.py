@@ -101,6 +101,9 @@ def test_restoring_takes_and_gives_red_first(weights: Path, face: Any, published
     expected = np.clip(published["image"][0].transpose(1, 2, 0) * 0.5 + 0.5, 0, 1)
     np.testing.assert_allclose(restored[0, ::4, ::4], expected, rtol=0, atol=TOLERANCE)
     assert restorer.restore(picture[:0], np.zeros(0, np.int64)).shape == (0, 512, 512, 3)
+    # Bit for bit, whatever is asked with it.
+    together = restorer.restore(np.concatenate([picture[:, ::-1], picture]), np.arange(2))
+    np.testing.assert_array_equal(together[1:], restored)
 
 
 @pytest.mark.parametrize("size", [(40, 33), (5, 7)])

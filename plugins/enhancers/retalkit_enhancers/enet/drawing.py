@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.inference import computing, load_weights, noise_generator
+from retalkit.inference import computing, full_batches, load_weights, noise_generator
 from retalkit.stages import StageContext
 from torch import Tensor
 
@@ -26,6 +26,7 @@ class FaceDrawing:
     def __init__(self, config: EnetConfig, context: StageContext) -> None:
         """Raises WeightsError where a file does not fit."""
         self._keep_upper = config.keep_upper
+        self._batch = config.batch
         self._seed, self._device, self._precision = context.seed, context.device, context.precision
         with computing(self._device, self._precision):
             self._network: ENet = load_weights(empty_network(), context.weights[NETWORK], self._device).arrange()
@@ -49,15 +50,19 @@ class FaceDrawing:
         ``originals`` RGB uint8 [T, 384, 384, 3], the faces of the source frames; ``positions`` of the frames in the
         output, which choose their noise.
         """
+        drawn = np.empty((len(low), SIZE, SIZE, 3), np.float32)
         with computing(self._device, self._precision):
             identity = self._identities.of(reference, key)
-            faces = self._network.decode(self._tensor(low), identity, self._noise(positions)).float().clamp(0, 1)
-            if self._emotion is not None:
-                emotional = self._emotion(self._tensor(originals).float() / 255)
-                faces[:, :, :_HALF] = emotional[:, :, :_HALF].clamp(0, 1)
-            elif self._keep_upper:
-                faces[:, :, :_HALF] = self._tensor(originals)[:, :, :_HALF].float() / 255
-            return faces.permute(0, 2, 3, 1).flip(3).cpu().numpy()
+            for rows, wanted in full_batches(len(low), self._batch, self._device):
+                noise = self._noise([positions[row] for row in rows])
+                faces = self._network.decode(self._tensor(low[rows]), identity, noise).float().clamp(0, 1)
+                if self._emotion is not None:
+                    emotional = self._emotion(self._tensor(originals[rows]).float() / 255)
+                    faces[:, :, :_HALF] = emotional[:, :, :_HALF].clamp(0, 1)
+                elif self._keep_upper:
+                    faces[:, :, :_HALF] = self._tensor(originals[rows])[:, :, :_HALF].float() / 255
+                drawn[rows[:wanted]] = faces[:wanted].permute(0, 2, 3, 1).flip(3).cpu().numpy()
+        return drawn
 
     def _tensor(self, images: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(blue_first(images)).to(self._device)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.inference import computing, load_weights, noise_generator, slices
+from retalkit.inference import computing, full_batches, load_weights, noise_generator
 from retalkit.stages import StageContext
 from torch import Tensor
 
@@ -35,9 +35,10 @@ class GfpganRestorer:
         """
         restored = np.empty(faces.shape, np.float32)
         with computing(self._device, self._precision):
-            for part in slices(len(faces), self._batch):
-                noise = self._noise(indexes[part].tolist()) if self._noisy else None
-                restored[part] = from_network(self._network(to_network(faces[part], self._device), noise))
+            for rows, wanted in full_batches(len(faces), self._batch, self._device):
+                noise = self._noise(indexes[rows].tolist()) if self._noisy else None
+                drawn = from_network(self._network(to_network(faces[rows], self._device), noise))
+                restored[rows[:wanted]] = drawn[:wanted]
         return restored
 
     def _noise(self, indexes: Sequence[int]) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.inference import computing, load_weights, slices
+from retalkit.inference import computing, full_batches, load_weights
 from retalkit.stages import StageContext
 
 from retalkit_enhancers.gpen.interface import NETWORK
@@ -28,6 +28,7 @@ class GpenRestorer:
         """
         restored = np.empty(faces.shape, np.float32)
         with computing(self._device, self._precision):
-            for part in slices(len(faces), self._batch):
-                restored[part] = from_network(self._network(to_network(faces[part], self._device)))
+            for rows, wanted in full_batches(len(faces), self._batch, self._device):
+                drawn = from_network(self._network(to_network(faces[rows], self._device)))
+                restored[rows[:wanted]] = drawn[:wanted]
         return restored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 import torch
@@ -39,11 +40,15 @@ class ForeignRestorer:
         return restored
 
 
+_RANDOM = Lock()
+"""torch's own generators are the process's, and stages of one run work in several threads."""
+
+
 @contextmanager
 def _noise_of(seed: int, index: int, device: str) -> Generator[None]:
     """torch's own generators, which such a network draws from, start at the frame's number and are put back after."""
     place = torch.device(device)
     devices = [place.index or 0] if place.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _RANDOM, torch.random.fork_rng(devices=devices):
         torch.manual_seed(noise_generator(seed, index).initial_seed())
         yield

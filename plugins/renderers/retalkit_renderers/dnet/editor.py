@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retalkit.framestore import FrameStore
 from retalkit.geometry.face_crop import crop_boxes, crop_boxes_at, cut_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
-from retalkit.inference import computing, load_weights, slices
+from retalkit.inference import computing, full_batches, load_weights, slices
 from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
 
 from retalkit_renderers.dnet.coefficients import driving_window, wearing
@@ -117,15 +117,16 @@ class DNetSession:
         return self._shot_source[1]
 
     def _draw(self, work: Sequence[tuple[Image, Float]]) -> list[Image]:
-        """Drawn faces of sources and driving windows [73, 26], at most ``batch`` of them."""
+        """Drawn faces of sources and driving windows [73, 26]."""
         if self._network is None:
             self._network = load_weights(DNet(), self._context.weights[NETWORK], self._context.device)
-        # A batch is always full, since another number of frames would give other last digits.
-        filled = [*work, *[work[-1]] * (self._config.batch - len(work))]
-        sources = np.stack([network_picture(source) for source, _ in filled])
-        windows = np.stack([window for _, window in filled])
+        sources = np.stack([network_picture(source) for source, _ in work])
+        windows = np.stack([window for _, window in work])
         device = self._context.device
+        pictures: list[Image] = []
         with computing(device, self._context.precision):
-            found = self._network(torch.from_numpy(sources).to(device), torch.from_numpy(windows).to(device)).image
-            pictures = found[: len(work)].float().cpu().numpy()
-        return [byte_picture(picture) for picture in pictures]
+            for rows, wanted in full_batches(len(work), self._config.batch, device):
+                seen, driven = torch.from_numpy(sources[rows]).to(device), torch.from_numpy(windows[rows]).to(device)
+                found = self._network(seen, driven).image[:wanted].float().cpu().numpy()
+                pictures += [byte_picture(picture) for picture in found]
+        return pictures

@@ -31,7 +31,8 @@ class DNetConfig(StageConfig):
     """Every frame is drawn from the first one of its shot instead of from itself: a steadier mouth, less sharp where
     the head moves away from there."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames that go through the network together, about 0.1 GB each; more than 1 gains nothing on a processor."""
+    """Frames that go through the network together on a graphics card, about 0.1 GB each. A processor takes them one by
+    one, which is no slower."""
 
     @field_validator("template")
     @classmethod
@@ -52,6 +53,7 @@ STAGES: Final = (
         kind=StageKind.EXPRESSION_EDITOR,
         name=NETWORK,
         summary="D-Net of VideoReTalking: every frame's face, drawn anew with one expression",
+        version="2",
         build="retalkit_renderers.dnet.editor:DNetEditor",
         licence="Apache-2.0",
         config=DNetConfig,
@@ -74,6 +76,7 @@ CHECKPOINTS: Final = (
         # Apache-2.0 by the repository; PIRenderer, whose network it is, was published without a licence.
         commercial_use=None,
         shapes="retalkit_renderers.dnet.network:parameter_shapes",
+        least_size=90_076_436,
         # The mean of the weights over the training. Nothing lies beside its 304 names: the training made it as a plain
         # copy of the network, without a wrapper and without buffers. Other entries of the file (net_G, opt_G, sch_G,
         # current_epoch, current_iteration) are not read.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.inference import computing, load_weights
+from retalkit.inference import computing, full_batches, load_weights
 
 from retalkit_renderers.lnet.folding import fold
 from retalkit_renderers.lnet.network import LNet
@@ -22,31 +22,25 @@ class FaceDrawing:
         """Raises WeightsError where the file does not fit. ``batch``: faces drawn together, where that is faster."""
         self._device = device
         self._precision = precision
+        self._batch = batch
+        # There its weights lie ready for one face after the other.
         processor = torch.device(device).type == "cpu" and precision == "float32"
-        # There its weights lie ready, and each layer has the whole processor for one face: more at once are no faster.
-        self._batch = 1 if processor else batch
         self._network = fold(load_weights(empty_network(), weights, device), processor=processor)
 
     def __call__(self, mel: Float, faces: Float) -> Float:
         """float32 [T, 96, 96, 3], RGB in [0, 1].
 
         ``mel``: float32 [T, 80, 16] in [-4, 4]. ``faces``: float32 [T, 6, 96, 96] in [0, 1], blue first: masked face,
-        then reference. On a processor in float32 a face has the same bits whichever are asked with it; elsewhere
-        its place in a batch may change the last digits.
+        then reference. On a processor a face has the same bits whichever are asked with it; elsewhere its place in
+        a batch may change the last digits.
         """
-        count = len(faces)
-        # Batches are always full: another number of faces would be computed in another way.
-        rows = np.minimum(np.arange(-(-count // self._batch) * self._batch), count - 1)
-        drawn: list[torch.Tensor] = []
+        drawn = np.empty((len(faces), *faces.shape[2:], 3), np.float32)
         with computing(self._device, self._precision):
-            for start in range(0, len(rows), self._batch):
-                part = rows[start : start + self._batch]
-                heard, seen = torch.from_numpy(mel[part, None]), torch.from_numpy(faces[part])
-                drawn.append(self._network(heard.to(self._device), seen.to(self._device)).float().cpu())
-            if not drawn:
-                return np.zeros((0, *faces.shape[2:], 3), np.float32)
-            blue_first = torch.cat(drawn)[:count]
-            return blue_first.flip(1).permute(0, 2, 3, 1).clamp(0, 1).contiguous().numpy()
+            for rows, wanted in full_batches(len(faces), self._batch, self._device):
+                heard, seen = torch.from_numpy(mel[rows, None]), torch.from_numpy(faces[rows])
+                blue_first = self._network(heard.to(self._device), seen.to(self._device)).float()[:wanted]
+                drawn[rows[:wanted]] = blue_first.flip(1).permute(0, 2, 3, 1).clamp(0, 1).cpu().numpy()
+        return drawn
 
 
 def empty_network() -> LNet:

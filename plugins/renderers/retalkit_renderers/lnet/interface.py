@@ -23,8 +23,8 @@ class LNetConfig(StageConfig):
     chin: float = Field(default=0.08, ge=0.0, le=0.5)
     """How far the face's box is lengthened below, in heights of the box: 20 pixels, as published, for a box of 250."""
     batch: int = Field(default=4, ge=1, le=64)
-    """Frames that go through the network together, about 0.1 GB each. A processor in float32 draws them one by one,
-    which is no slower."""
+    """Frames that go through the network together on a graphics card, about 0.1 GB each. A processor takes them one by
+    one, which is no slower."""
 
 
 STAGES: Final = (
@@ -52,6 +52,7 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",
+        least_size=511_304_340,
         # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
         sha256="7ae06fef0454c421b828cc53e8d4b9c92d990867a858ea7bb9661ab6cf6ab774",
         entries=("state_dict",),
