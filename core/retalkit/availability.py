@@ -44,11 +44,12 @@ def editable_sources(found: FoundStage | FoundMetric) -> str:
     """
     build = found.spec.build
     module = build.partition(":")[0] if isinstance(build, str) else build.__module__
-    return _sources_hash(found.package, module.partition(".")[0])
+    return sources_hash(found.package, module.partition(".")[0])
 
 
 @cache
-def _sources_hash(package: str, module: str) -> str:
+def sources_hash(package: str, module: str) -> str:
+    """Hash of the Python files of a module, where its package is installed editable. Else empty."""
     try:
         origin = metadata.distribution(package).read_text("direct_url.json")
         spec = find_spec(module)

@@ -12,7 +12,7 @@ from typing import Any
 from retalkit import analysing, listening
 from retalkit.analysis import LimitedSource, StoredAnalysis
 from retalkit.cache import Cache, Folder, make_key
-from retalkit.costs import kept_cost
+from retalkit.costs import kept_cost, kept_peak
 from retalkit.errors import InputError
 from retalkit.media.sound import SoundSource
 from retalkit.observing import Observer
@@ -33,6 +33,8 @@ class Preparation:
         self.cached_steps: list[str] = []
         self.cost: dict[str, float] = {}
         """Step -> seconds that computing it takes, measured now or when it was computed."""
+        self.peaks: dict[str, int | None] = {}
+        """Step -> bytes that the process held at most until it was computed, now or then; None where nobody knows."""
 
     # ------------------------------------------------------------------ keys
 
@@ -137,10 +139,13 @@ class Preparation:
         )
 
     @contextmanager
-    def step(self, name: str, total: int | None, folder: Folder | None = None) -> Generator[Callable[..., None]]:
+    def step(
+        self, name: str, total: int | None, folder: Folder | None = None, *, priced: bool = True
+    ) -> Generator[Callable[..., None]]:
         """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed.
 
-        What the step costs is kept in ``folder``, where its result lies."""
+        What the step costs is kept in ``folder``, where its result lies; its seconds are not where it is not
+        ``priced``, because whoever asks knows them better."""
         was_cached = False
 
         def mark(*, cached: bool) -> None:
@@ -155,7 +160,10 @@ class Preparation:
         self.seconds[name] = round(seconds, 4)
         if was_cached:
             self.cached_steps.append(name)
-        cost = seconds if folder is None else kept_cost(folder, "open", seconds, int(not was_cached), 1)
+        if folder is not None:
+            self.peaks[name] = kept_peak(folder, not was_cached)
+        kept = folder if priced else None
+        cost = seconds if kept is None else kept_cost(kept, "open", seconds, int(not was_cached), 1)
         if cost is not None:
             self.cost[name] = round(cost, 4)
         self.observer.finished(name, seconds, was_cached)

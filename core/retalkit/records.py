@@ -35,6 +35,10 @@ class RunRecord:
     realtime_factor: float = 0.0
     """Seconds of video made in a second of wall-clock time."""
     peak_memory_bytes: int = 0
+    """Largest resident memory of the process that made this run."""
+    peak_memory_cost: int = 0
+    """The same of a run that computes every step: those that were cached count with what they took when they were
+    computed. 0 where that is not known."""
     notes: list[str] = field(default_factory=list[str])
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
     inputs: dict[str, str] = field(default_factory=dict[str, str])

@@ -19,7 +19,7 @@ from retalkit import __version__
 from retalkit.analysis import LimitedSource
 from retalkit.cache import Cache, content_hash, default_folder, make_key
 from retalkit.config import RunConfig
-from retalkit.costs import Stopwatch, kept_cost
+from retalkit.costs import Stopwatch, kept_cost, peak_memory_bytes
 from retalkit.discovery import Registry, discover
 from retalkit.media.concatenating import SoundTrack, assemble, check_output
 from retalkit.media.encoding import SegmentWriter, output_time_base
@@ -212,7 +212,7 @@ class _Run:
 
         labels = [editor_stage.owner, lips_stage.owner, *(stage.owner for stage in chosen.result_enhancers())]
         stages = FaceStages(references, lips, enhancers, labels)
-        with step("render", timeline.count) as mark:
+        with step("render", timeline.count, pixels, priced=False) as mark:
             segments, counts, all_there = render(source, analysis, timeline, stages, open_writer, pixels, self.observer)
             mark(cached=all_there)
         self.note_cost(chosen, cache, stages.watch, timeline.count)
@@ -232,7 +232,7 @@ class _Run:
         self.record.frames_edited = counts.edited
         self.record.frames_faded = dict(counts.faded)
         self.record.frames_passed = dict(counts.passed)
-        self.finish_record(chosen, timeline, hashes)
+        self.finish_record(chosen, timeline, hashes, preparation.peaks)
         cache.prune(self.config.cache_limit_bytes, keep=keys.all())
         return self.record
 
@@ -290,12 +290,17 @@ class _Run:
         if known is not None:
             cost["render"] = round(known, 4)
 
-    def finish_record(self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str]) -> None:
+    def finish_record(
+        self, chosen: Plan, timeline: OutputTimeline, hashes: dict[str, str], peaks: dict[str, int | None]
+    ) -> None:
         record = self.record
         record.wall_seconds = round(time.perf_counter() - self.started, 3)
         record.output_seconds = round(timeline.duration, 6)
         record.realtime_factor = round(record.output_seconds / max(record.wall_seconds, 1e-9), 3)
         record.peak_memory_bytes = peak_memory_bytes()
+        # A step whose memory nobody knows would make the run look small.
+        known = [peak for peak in peaks.values() if peak is not None]
+        record.peak_memory_cost = max([record.peak_memory_bytes, *known]) if len(known) == len(peaks) else 0
         record.inputs = {
             "video": str(self.video),
             "video_sha256": hashes["video"],
@@ -321,13 +326,3 @@ class _Run:
             except metadata.PackageNotFoundError:
                 continue
         record.save()
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import retalkit
+from retalkit import costs
 from retalkit.cache import Folder
 from retalkit.config import RunConfig
-from retalkit.costs import Stopwatch, kept_cost
+from retalkit.costs import Stopwatch, kept_cost, kept_peak
 from retalkit.discovery import discover
 
 
@@ -25,6 +26,16 @@ def test_a_part_stands_for_the_whole_and_a_small_part_is_not_kept(tmp_path: Path
     assert kept_cost(folder, "frames", 2.0, 10, 100) == pytest.approx(20.0)
     assert kept_cost(folder, "frames", 9.0, 60, 100) == pytest.approx(15.0)
     assert kept_cost(folder, "frames", 0.0, 0, 200) == pytest.approx(30.0)
+
+
+def test_the_memory_of_a_step_is_that_of_the_process_which_computed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "peak_memory_bytes", lambda: 500)
+    assert kept_peak(Folder(tmp_path / "old"), fresh=False) is None, "nobody has computed it yet"
+    assert kept_peak(Folder(tmp_path / "step"), fresh=True) == 500
+    monkeypatch.setattr(costs, "peak_memory_bytes", lambda: 90)
+    assert kept_peak(Folder(tmp_path / "step"), fresh=False) == 500
 
 
 def test_a_stopwatch_adds_up() -> None:
@@ -51,6 +62,9 @@ def test_a_cached_run_tells_what_it_would_have_cost(moving_head: Path, short_spe
     assert {step: again.cost[step] for step in steps} == {step: first.cost[step] for step in steps}
     assert set(first.stage_cost) == {"expression_editor", "lip_syncer", "enhancers.0"}
     assert again.stage_cost == first.stage_cost
+    # A process that has little to do holds less, but the run costs what it cost.
+    assert first.peak_memory_cost >= first.peak_memory_bytes > 0
+    assert again.peak_memory_cost >= first.peak_memory_cost
     other = run("other.mp4", "enhancers=[]")
     assert other.cost["faces"] == first.cost["faces"]
     assert set(other.stage_cost) == {"expression_editor", "lip_syncer"}

@@ -102,11 +102,20 @@ class ComparisonFile(BaseModel):
                     raise ValueError(f"'{arm}' is no arm; there are: {', '.join(ARMS)}")
         return value
 
-    @field_validator("seeds")
+    @field_validator("clips", "speeches", "variants")
     @classmethod
-    def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("names a seed twice")
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if any(not name.strip() for name in value):
+            raise ValueError("has an empty name")
+        return value
+
+    @field_validator("seeds", "arms", "metrics")
+    @classmethod
+    def _once(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if value is not None and not value:
+            raise ValueError("is empty: leave it out, or name at least one")
+        if doubled := next((each for each in value or () if (value or ()).count(each) > 1), None):
+            raise ValueError(f"names '{doubled}' twice")
         return value
 
     @property
@@ -207,6 +216,8 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
             registry.metric(name)
         except ConfigError as error:
             raise ConfigError(f"{origin(('metrics', position))}: metrics: {error}") from error
+    for place in _seeds_of_pipelines(file):
+        raise ConfigError(f"{origin(place)}: {'.'.join(place)}: write `seeds:`, with which every variant runs")
     if file.variants and file.grid:
         raise ConfigError(f"{origin(('grid',))}: grid: a file has either variants or a grid")
     if not file.variants and not file.grid:
@@ -221,6 +232,15 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
         raise ConfigError(f"{origin(('arms',))}: arms: '{SPEECH}' needs `speeches:`")
     if MISMATCHED in arms and len(file.clips) < 2:
         raise ConfigError(f"{origin(('arms',))}: arms: '{MISMATCHED}' takes another clip's words: name two clips")
+
+
+def _seeds_of_pipelines(file: ComparisonFile) -> list[tuple[str, ...]]:
+    """Where a pipeline names a seed of its own. The comparison's would silently take its place."""
+    groups: list[tuple[tuple[str, ...], dict[str, Any]]] = [(("grid",), dict(file.grid))]
+    groups += [(("variants", name), changes) for name, changes in file.variants.items()]
+    if isinstance(file.base, dict):
+        groups.append((("base",), file.base))
+    return [(*place, "seed") for place, values in groups if "seed" in values]
 
 
 def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int], path: Path) -> tuple[Variant, ...]:
@@ -240,6 +260,8 @@ def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int],
     for name, changes, place in wishes:
         overrides = [(key, value, _where(lines, path, (*place, key))) for key, value in changes.items()]
         config = _load(file.base, overrides, registry, lines, path)
+        if config.seed != RunConfig.model_fields["seed"].default:
+            raise ConfigError(f"{file.base}: seed: write `seeds:` in {path}, with which every variant runs")
         if file.grid:
             differences = {key: _short(value) for key, value in changes.items()} if found else {}
             if found:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.analysis import StoredAnalysis
-from retalkit.cache import Cache, Folder
+from retalkit.availability import sources_hash
+from retalkit.cache import Cache, Folder, make_key
 from retalkit.config import load
 from retalkit.discovery import Registry
 from retalkit.errors import InputError
@@ -24,10 +25,19 @@ from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, RECORD, SPEECH, 
 from retalkit.observing import Observer
 from retalkit.planning import plan
 from retalkit.preparing import Preparation
-from retalkit.stages import SPEECH_RATE
+from retalkit.stages import SPEECH_RATE, StageKind
 
 TRACKING_PRESET = "embedded"
 """Everything is tracked with the stages of this preset, whatever stages made it: so that all are measured alike."""
+
+
+def measured_by(registry: Registry) -> str:
+    """Key of all that every metric rests on: the stages that track, and in an editable installation the code around
+    them. Raises PlanError where those stages cannot run here."""
+    chosen = plan(load(registry, preset=TRACKING_PRESET), registry)
+    trackers = [chosen.one(kind).identity() for kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR)]
+    code = [sources_hash("retalkit", f"retalkit.{part}") for part in ("evaluation", "geometry")]
+    return make_key("measured", trackers, code)
 
 
 class SceneOpener:

@@ -89,6 +89,20 @@ class Metric(Protocol):
     def open(self, scene: Scene) -> MetricSession: ...
 
 
+def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """bool [T] each, for the frames of the video: whether the unedited frame shows a face, and whether the video shows
+    it, too. Without an unedited clip the first is False everywhere."""
+    count = scene.source.info.frame_count
+    at = np.arange(count) if scene.sources is None else scene.sources[:count]
+    before, after = _has_face(scene.original_analysis), _has_face(scene.output)
+    there = np.zeros(count, np.bool_)
+    inside = at < len(before)
+    there[: len(at)][inside] = before[at[inside]]
+    kept = np.zeros(count, np.bool_)
+    kept[: len(after)] = after[:count]
+    return there, kept & there
+
+
 def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
     """Every frame of the scene, decoded once, in order."""
     count = scene.source.info.frame_count
@@ -120,6 +134,12 @@ def _originals(scene: Scene, count: int) -> Any:
         return None
     wanted = range(count) if scene.sources is None else [int(index) for index in scene.sources]
     return read_ahead(scene.original.read(wanted), depth=4)
+
+
+def _has_face(analysis: Analysis | None) -> NDArray[np.bool_]:
+    if analysis is None:
+        return np.zeros(0, np.bool_)
+    return analysis.shots(0, analysis.source.info.frame_count) >= 0
 
 
 def _row(analysis: Analysis | None, index: int, nothing: Float) -> Float:

@@ -11,9 +11,12 @@ from typing import Any
 from retalkit.availability import editable_sources, missing_of_metric
 from retalkit.discovery import FoundMetric
 from retalkit.evaluation.scenes import Scene, scored_frames
-from retalkit.metrics import FRAMES, PORTS
+from retalkit.metrics import FRAMES, LANDMARKS, PORTS
 from retalkit.observing import Observer
 from retalkit.weights.store import WeightStore
+
+FACE_GONE = "no face is found in the video, and the unedited clip shows one"
+"""What a metric that needs a face ends with where the video has lost it."""
 
 
 @dataclass(slots=True)
@@ -49,7 +52,10 @@ def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> d
     for found in metrics:
         name = found.spec.name
         results[name] = MetricScore(absent=unmet(found, scene.ports) or missing_of_metric(found) or "")
-        if results[name].absent:
+        if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
+            # Not something that the scene happens to lack: the edit took it away.
+            results[name] = MetricScore(error=FACE_GONE)
+        if results[name].absent or results[name].error:
             continue
         weights = {checkpoint: store.file(checkpoint) for checkpoint in found.spec.checkpoints}
         try:

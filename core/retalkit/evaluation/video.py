@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.cache import Cache, Folder
+from retalkit.cache import Cache, Folder, content_hash
 from retalkit.discovery import FoundMetric, Registry
 from retalkit.errors import InputError
 from retalkit.evaluation.opening import SceneOpener, shown_sources
@@ -57,17 +57,20 @@ def evaluate_video(
 ) -> VideoScores:
     """Scores ``video`` with every metric that has what it needs.
 
-    ``original`` is the unedited clip; where it is not given, the one that the record beside a video of ours names, if
-    it is still there. Its frames are the truth where ``reference`` is the same file. ``silent``: nobody speaks in the
-    sound. Raises InputError for files that cannot be read.
+    ``original`` is the unedited clip, and ``speech`` the sound before it was encoded; where they are not given, those
+    that the record beside a video of ours names, if they are still there and the same. The original's frames are the
+    truth where ``reference`` is the same file. ``silent``: nobody speaks in the sound. Raises InputError for files that
+    cannot be read.
     """
     if open_source(video).info.is_photo:
         raise InputError(f"{video} is a photo: give a finished video")
     record = video.with_name(video.name + ".json")
     known = _read(record)
     if original is None and known is not None:
-        named = Path(str(known.get("inputs", {}).get("video", "")))
-        original = named if named.is_file() else None
+        original = _input_of(known, "video")
+    if speech is None and known is not None:
+        # The sound in the video went through AAC, which shifts what hears it.
+        speech = _input_of(known, "speech")
     heard = _sound(speech if speech is not None else video, must=speech is not None)
     ports = {FRAMES, LANDMARKS, ORIGINAL}
     ports |= {QUIET} if silent else {LIPS, SPEECH}
@@ -95,6 +98,13 @@ def evaluate_video(
         given = score(scene, chosen, observer)
         observer.finished("metrics", 0.0, False)
     return VideoScores(video, chosen, given)
+
+
+def _input_of(record: Mapping[str, Any], name: str) -> Path | None:
+    """A file that a run read, where it is still there with the same content."""
+    inputs = record["inputs"]
+    path = Path(str(inputs.get(name, "")))
+    return path if path.is_file() and content_hash(path) == inputs.get(f"{name}_sha256") else None
 
 
 def _read(record: Path) -> dict[str, Any] | None:

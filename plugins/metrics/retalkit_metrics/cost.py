@@ -3,7 +3,8 @@
 ``cost`` of a record holds what computing each step takes on this machine, also where this run read a stored result, and
 ``stage_cost`` what each of the stages that make pixels takes of it. A
 record without it (of an older version) has only the seconds of this run; then a step that was read from the cache has
-no cost, and there is no real-time factor, since what is missing would make it look fast.
+no cost, and there is no real-time factor, since what is missing would make it look fast. ``peak_memory_cost`` is
+likewise the memory of a run that computes every step.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def cost_scores(record: Mapping[str, Any]) -> Scores:
     complete, seconds = _seconds(record)
     total = sum(seconds.values())
     weights = cast("Mapping[str, int] | None", record.get("weight_bytes"))
-    memory = int(record.get("peak_memory_bytes") or 0)
+    memory = int(record.get("peak_memory_cost", record.get("peak_memory_bytes")) or 0)
     spent = _of_stages(record, seconds)
     return {
         "realtime_factor": length / total if complete and total > 0 and length > 0 else _NAN,

@@ -10,6 +10,7 @@ FACE_HEIGHT: Final = "% of face height"
 
 _LIPS = MetricSpec(
     name="lips",
+    version="2",
     summary="The lips of the video against those of somebody who really says it, at 25 values a second.",
     measures=(
         Measure(
@@ -19,7 +20,8 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="Correlation of the mouth's opening after the lag is taken out; 0 for a mouth that stands still. "
+            summary="Correlation of the mouth's opening after the lag is taken out; 0 for a mouth that stands still, "
+            "and a face that is lost counts as one. "
             "The lag is searched for, so chance is above 0: the mismatched arm shows it.",
         ),
         Measure(
@@ -79,6 +81,26 @@ _LIPS = MetricSpec(
     "defines them",
     needs=frozenset({LANDMARKS, LIPS}),
     uses=frozenset({TRUTH}),
+)
+
+_FACE = MetricSpec(
+    name="face",
+    summary="Whether the face is still found wherever the unedited clip shows it.",
+    measures=(
+        Measure(
+            "face_kept",
+            "face kept",
+            "higher",
+            ideal=1.0,
+            low=0.0,
+            high=1.0,
+            summary="Share of the frames with a face in the unedited clip in which the video has one, too. Below 1 the "
+            "other numbers of the face are those of the frames that are left.",
+        ),
+    ),
+    build="retalkit_metrics.face_kept:FaceKeptMetric",
+    source="definition in retalkit_metrics.face_kept",
+    needs=frozenset({ORIGINAL}),
 )
 
 _QUIET_MOUTH = MetricSpec(
@@ -266,7 +288,7 @@ STAGES: Final = {
 
 _COST = MetricSpec(
     name="cost",
-    version="2",
+    version="3",
     summary="What the run took: seconds of each stage, memory, weights.",
     measures=(
         Measure(
@@ -296,7 +318,7 @@ _COST = MetricSpec(
             low=0.0,
             unit="MiB",
             digits=0,
-            summary="Largest resident memory of the process that ran it, with all that it did before.",
+            summary="Largest resident memory of the process that ran it, also where a stored result was used.",
         ),
         Measure(
             "weights_size",
@@ -313,4 +335,4 @@ _COST = MetricSpec(
     needs=frozenset({RECORD}),
 )
 
-METRICS: Final = (_LIPS, _QUIET_MOUTH, _PIXELS, _SHARPNESS, _STEADINESS, _COST)
+METRICS: Final = (_FACE, _LIPS, _QUIET_MOUTH, _PIXELS, _SHARPNESS, _STEADINESS, _COST)

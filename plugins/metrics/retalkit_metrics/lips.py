@@ -9,6 +9,9 @@ the scene says that the clip shows the same words (``truth``): then the referenc
 A closure is a hit if the other lips come within 1.5 times the gap of a sure contact at that time, because the limit is
 as small as the tracker's jitter.
 
+Where the video has lost a face that the unedited clip shows, the mouth counts as one that stands still, half open, and
+closes for nothing: else a method that destroys the face in the hard frames would be scored on the easy ones.
+
 A mouth that stands still while the reference's moves has the correlation 0, not none: else the worst result of all
 would drop out of the means.
 """
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.evaluation.clips import lips_of
 from retalkit.evaluation.mouth_following import pearson
-from retalkit.evaluation.scenes import MetricSession, Scene
+from retalkit.evaluation.scenes import MetricSession, Scene, faces_kept
 from retalkit.evaluation.speech_to_mouth import (
     CONTACT_GAP,
     GRID_RATE,
@@ -61,12 +64,31 @@ def _scores(scene: Scene) -> Scores:
     if scene.output is None or scene.lips is None:
         return dict.fromkeys(MEASURES, float("nan"))
     height = face_height(scene.output) if TRUTH in scene.ports else float("nan")
-    return lip_scores(lips_of(scene.output), scene.lips, height)
+    shown = lips_of(scene.output)
+    return lip_scores(shown, scene.lips, height, _lost(scene, shown))
 
 
-def lip_scores(shown: Lips, reference: Lips, height: float = float("nan")) -> Scores:
+def _lost(scene: Scene, shown: Lips) -> NDArray[np.bool_]:
+    """bool, on the grid of ``shown``: the unedited clip shows a face and the video has none."""
+    there, kept = faces_kept(scene)
+    times = scene.source.times(0, len(there))
+    grid = shown.start + np.arange(len(shown.opening)) / GRID_RATE
+    at = np.clip(np.searchsorted(times, grid + 1e-6, side="right") - 1, 0, len(times) - 1)
+    return (there & ~kept)[at]
+
+
+def lip_scores(
+    shown: Lips, reference: Lips, height: float = float("nan"), lost: NDArray[np.bool_] | None = None
+) -> Scores:
     """The measures of ``lips``. ``height`` is the face height in the lips' unit, NaN where the reference is another
-    person. NaN for what is not defined: less than a second in common, or a reference that stands still."""
+    person; ``lost`` bool [N] says where the video lost the face. NaN for what is not defined: less than a second in
+    common, or a reference that stands still."""
+    contacts = shown.opening
+    if lost is not None and lost.any() and np.isfinite(contacts).any():
+        opening, width = (
+            np.where(lost & ~np.isfinite(each), np.nanmean(each), each) for each in (shown.opening, shown.width)
+        )
+        shown = Lips(opening, width, shown.start)
     motion = _as_asked(reference, shown)
     lag = estimated_offset(shown, motion)
     opening, width = motion.delayed(motion.opening, lag), motion.delayed(motion.width, lag)
@@ -75,7 +97,7 @@ def lip_scores(shown: Lips, reference: Lips, height: float = float("nan")) -> Sc
         return dict.fromkeys(MEASURES, float("nan"))
     opening_r, width_r = _correlation(shown.opening, opening), _correlation(shown.width, width)
     moves = any(np.std(each[known]) > STILL for each in (shown.opening, shown.width))
-    real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, shown.opening))
+    real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, contacts))
     return {
         "opening_r": opening_r,
         "width_r": width_r,

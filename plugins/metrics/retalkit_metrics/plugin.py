@@ -19,7 +19,7 @@ _NETWORKS = (syncnet, lpips, fid, identity)
 
 @hookimpl
 def retalkit_metrics() -> Iterable[MetricSpec]:
-    """The metrics that need no network (``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness``,
+    """The metrics that need no network (``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness``,
     ``cost``), and those that need one (``syncnet``, ``lpips``, ``fid``, ``identity``)."""
     return [*measured.METRICS, *(spec for part in _NETWORKS for spec in part.METRICS)]
 

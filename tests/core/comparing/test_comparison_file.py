@@ -19,6 +19,7 @@ def registry() -> Registry:
 def folder(tmp_path: Path) -> Path:
     for name in ("a.mp4", "b.mp4", "words.wav"):
         (tmp_path / name).write_bytes(b"not looked into")
+    (tmp_path / "seeded.yaml").write_text("seed: 3\n", encoding="utf-8")
     return tmp_path
 
 
@@ -35,7 +36,7 @@ def test_variants_differ_from_the_base_in_what_they_say(folder: Path, registry: 
         "base: {preset: embedded, denoiser: spectral_gate}\n"
         "variants:\n"
         "  raw: {denoiser: none}\n"
-        "  soft: {enhancers.0.strength: 0.5, seed: 3}\n",
+        "  soft: {enhancers.0.strength: 0.5, extend: loop}\n",
         registry,
     )
     assert [variant.name for variant in comparison.variants] == [BASE, "raw", "soft"]
@@ -43,8 +44,8 @@ def test_variants_differ_from_the_base_in_what_they_say(folder: Path, registry: 
     assert [variant.is_base for variant in comparison.variants] == [True, False, False]
     assert (base.denoiser.use, raw.denoiser.use, soft.denoiser.use) == ("spectral_gate", "none", "spectral_gate")
     assert soft.enhancers[0].options["strength"] == 0.5
-    assert soft.seed == 3
-    assert comparison.variants[2].differences == {"enhancers.0.strength": "0.5", "seed": "3"}
+    assert soft.extend == "loop"
+    assert comparison.variants[2].differences == {"enhancers.0.strength": "0.5", "extend": "loop"}
     assert comparison.file.clips == {"a": folder / "a.mp4", "b": folder / "b.mp4"}
 
 
@@ -104,7 +105,15 @@ VARIANTS = "variants: {x: {denoiser: none}}\n"
         ("clips: [a.mp4, ./a.mp4]\n" + VARIANTS, "two files called 'a'"),
         ("clip: [a.mp4]\n" + VARIANTS, "did you mean 'clips'"),
         ("clips: [a.mp4]\nseconds: -1\n" + VARIANTS, "line 2: seconds"),
-        ("clips: [a.mp4]\nseeds: [1, 1]\n" + VARIANTS, "names a seed twice"),
+        ("clips: [a.mp4]\nseeds: [1, 1]\n" + VARIANTS, "names '1' twice"),
+        ("clips: [a.mp4]\nmetrics: [pixels, pixels]\n" + VARIANTS, "names 'pixels' twice"),
+        ("clips: [a.mp4]\nmetrics: []\n" + VARIANTS, "line 2: metrics: is empty"),
+        ("clips: [a.mp4]\narms: []\n" + VARIANTS, "line 2: arms: is empty"),
+        ('clips: {"": a.mp4}\n' + VARIANTS, "has an empty name"),
+        ("clips: [a.mp4]\nvariants:\n  x: {seed: 7}\n", "line 3: variants.x.seed: write `seeds:`"),
+        ("clips: [a.mp4]\nbase: {seed: 7}\n" + VARIANTS, "line 2: base.seed: write `seeds:`"),
+        ("clips: [a.mp4]\ngrid: {seed: [0, 1]}\n", "line 2: grid.seed: write `seeds:`"),
+        ("clips: [a.mp4]\nbase: seeded.yaml\n" + VARIANTS, "seed: write `seeds:` in"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(folder: Path, registry: Registry, text: str, told: str) -> None:

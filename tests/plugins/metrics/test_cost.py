@@ -30,6 +30,9 @@ def test_a_step_costs_what_computing_it_takes_even_where_it_was_cached() -> None
     assert scores["cost_render"] == 2.0
     assert scores["realtime_factor"] == pytest.approx(4.0 / 20.0)
     assert scores["peak_memory"] == 512
+    # What a run that found its steps in the cache would have taken.
+    assert cost_scores({**RECORD, "peak_memory_cost": 700 * 2**20})["peak_memory"] == 700
+    assert math.isnan(cost_scores({**RECORD, "peak_memory_cost": 0})["peak_memory"])
     assert scores["weights_size"] == 4
 
 

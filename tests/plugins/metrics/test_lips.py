@@ -11,7 +11,7 @@ from retalkit.evaluation.speech_to_mouth import Lips
 from retalkit.metrics import TRUTH
 from retalkit_metrics.lips import lip_scores
 
-from tests.plugins.metrics.scenes import MadeAnalysis, Tracker, score
+from tests.plugins.metrics.scenes import Frames, MadeAnalysis, Tracker, score
 
 
 def test_a_clip_agrees_with_itself(talking: Scene) -> None:
@@ -52,6 +52,18 @@ def test_a_frozen_mouth_has_no_correlation_and_still_counts(talking: Scene, trac
     assert scores["opening_r"] == 0
     assert scores["closure_hits"] == 0
     assert math.isnan(scores["lip_lag"])
+
+
+def test_a_face_that_is_lost_in_half_of_the_frames_is_no_better_than_one_that_stands_still(
+    talking: Scene, tracker: Tracker
+) -> None:
+    assert isinstance(talking.source, Frames)
+    images = [image if index % 40 < 20 else np.zeros_like(image) for index, image in enumerate(talking.source.images)]
+    frames = Frames(images, talking.source.rate)
+    scores = score("lips", replace(talking, source=frames, output=tracker.track(frames)))
+    assert scores["opening_r"] < 0.9
+    assert scores["opening_error"] > 0.5
+    assert scores["closure_hits"] < 1
 
 
 # ------------------------------------------------------------------ made by hand
@@ -121,3 +133,14 @@ def test_a_reference_that_stands_still_says_nothing() -> None:
     still = Lips(np.full(200, 0.01), np.full(200, 0.5))
     scores = lip_scores(talk(), still)
     assert math.isnan(scores["opening_r"]) and math.isnan(scores["lip_lag"])
+
+
+def test_closures_in_frames_without_the_face_are_missed() -> None:
+    reference = talk()
+    lost = np.zeros(200, bool)
+    lost[100:] = True
+    seen = Lips(np.where(lost, np.nan, reference.opening), np.where(lost, np.nan, reference.width))
+    # The clip itself shows no face there: nothing can be asked.
+    assert lip_scores(seen, reference)["closure_hits"] == 1
+    assert lip_scores(seen, reference, lost=lost)["closure_hits"] == pytest.approx(0.5, abs=0.12)
+    assert lip_scores(seen, reference, lost=lost)["opening_r"] < 0.8

@@ -18,7 +18,7 @@ from retalkit_metrics.interface import METRICS
 from tests.conftest import REPOSITORY
 from tests.plugins.metrics.scenes import Frames
 
-NAMES = {"lips", "quiet_mouth", "pixels", "sharpness", "steadiness", "cost"}
+NAMES = {"face", "lips", "quiet_mouth", "pixels", "sharpness", "steadiness", "cost"}
 
 
 def test_they_come_in_through_the_hook_and_run_here() -> None:
