@@ -65,7 +65,7 @@ def _summary(outcome: Outcome, report: Path) -> str:
         f"cells    {len(cells) - failed} done, {failed} failed; {what}",
         f"report   {report}",
         f"votes    {report.with_name('blind.html')} (put what it saves into {outcome.folder / 'votes'})",
-        f"tables   {outcome.folder / 'cells.csv'}, summary.csv, contrasts.csv, results.json",
+        f"tables   {outcome.folder / 'cells.csv'}, summary.csv, contrasts.csv, votes.csv, results.json",
     ]
     lines += [f"failed   {line}" for line in outcome.failed[:_SHOWN_FAILURES]]
     if failed > _SHOWN_FAILURES:

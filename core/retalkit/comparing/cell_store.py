@@ -21,8 +21,11 @@ _FAILURE = "failure.json"
 class CellStore:
     """The folder of one comparison."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, measured_by: str = "") -> None:
+        """``measured_by``: see ``retalkit.evaluation.opening``; scores that were measured by something else do not
+        count."""
         self.folder = folder
+        self.measured_by = measured_by
 
     def video(self, key: str) -> Path:
         """Where the video of a task lies, or will lie."""
@@ -43,9 +46,10 @@ class CellStore:
     # ------------------------------------------------------------------ scores
 
     def put_score(self, key: str, found: FoundMetric, given: MetricScore) -> None:
-        """Stores what a metric gave for a cell; a former failure of the cell is taken back."""
+        """Stores what a metric gave for a cell."""
         data = {
             "fingerprint": fingerprint(found),
+            "measured_by": self.measured_by,
             "scores": {name: value if math.isfinite(value) else str(value) for name, value in given.scores.items()},
             "absent": given.absent,
             "error": given.error,
@@ -59,7 +63,7 @@ class CellStore:
         if path is None:
             return None
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["fingerprint"] != fingerprint(found):
+        if data["fingerprint"] != fingerprint(found) or data.get("measured_by") != self.measured_by:
             return None
         return MetricScore(
             {name: float(value) for name, value in data["scores"].items()}, data["absent"], data["error"]

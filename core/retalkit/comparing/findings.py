@@ -29,6 +29,8 @@ class Summary:
     """``BCa``, ``percentile``, or empty where there is no interval."""
     note: str
     """Why there is no interval; else empty."""
+    distance: float
+    """Mean distance to the ideal of a measure that should be near one; NaN for others."""
     values: tuple[tuple[str, float], ...]
     """Clip and its value."""
     cells: int

@@ -11,8 +11,7 @@ from retalkit.comparing.results import Results
 from retalkit.comparing.statistics import analyse
 from retalkit.comparing.tables import write_csv, write_json
 from retalkit.comparing.votes import read_votes, win_rates
-from retalkit.errors import InputError
-from retalkit.observing import Observer
+from retalkit.observing import Observer, SilentObserver
 
 VOTES = "votes"
 """Folder below the comparison's where what the voting page saves is put."""
@@ -23,16 +22,15 @@ def publish(
 ) -> Path:
     """Writes CSV, JSON, ``report.html`` and ``blind.html`` into the comparison's folder; gives the report's path.
 
-    ``faces``: clip -> left, top, right, bottom in pixels of what its face covers; pictures look there.
-    Raises InputError for a file of votes that cannot be used, after a report without votes was written.
+    ``faces``: clip -> left, top, right, bottom in pixels of what its face covers; pictures look there. Votes that
+    cannot be counted are told to the observer and in the report. Raises OutputError.
     """
+    observer = observer or SilentObserver()
+    ballot = read_votes(folder / VOTES, results)
+    for line in ballot.left_out:
+        observer.note(line)
+    rates = win_rates(ballot.votes)
     analysis = analyse(results)
-    write_csv(results, analysis, folder)
-    write_json(results, analysis, folder)
-    try:
-        votes = read_votes(folder / VOTES, results)
-    except InputError:
-        # What was computed must not wait for a mended file of votes.
-        write_report(results, analysis, folder, faces=faces, observer=observer)
-        raise
-    return write_report(results, analysis, folder, win_rates(votes), faces=faces, observer=observer)
+    write_csv(results, analysis, folder, rates)
+    write_json(results, analysis, folder, rates)
+    return write_report(results, analysis, folder, rates, left_out=ballot.left_out, faces=faces, observer=observer)

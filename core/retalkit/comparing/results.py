@@ -90,8 +90,6 @@ class VariantInfo:
     """``name``, ``bytes``, ``licence``, ``commercial_use`` of each checkpoint that it loads."""
     licences: tuple[str, ...]
     """Of its stages, each once."""
-    unavailable: str = ""
-    """Why none of it can run here; its cells count as failures."""
 
 
 @dataclass(frozen=True, slots=True)

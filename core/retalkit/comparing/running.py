@@ -23,14 +23,15 @@ from retalkit.cache import Cache, Folder, default_folder
 from retalkit.comparing.arms import ArmSounds
 from retalkit.comparing.cell_store import CellStore
 from retalkit.comparing.comparison_file import Comparison, Variant, read_comparison
+from retalkit.comparing.report import REPORT_FILE
 from retalkit.comparing.report.previews import Box
 from retalkit.comparing.results import CellResult, MetricInfo, Results, VariantInfo
 from retalkit.comparing.scheduling import run_tasks
-from retalkit.comparing.tasks import CellPlan, Task, not_asked, plans_of, task_file, tasks_of
+from retalkit.comparing.tasks import CellPlan, Task, check_readable, not_asked, plans_of, task_file, tasks_of
 from retalkit.config import effective
 from retalkit.discovery import FoundMetric, Registry
 from retalkit.errors import InputError, OutputError
-from retalkit.evaluation.opening import SceneOpener
+from retalkit.evaluation.opening import SceneOpener, measured_by
 from retalkit.evaluation.scoring import unmet
 from retalkit.observing import Observer, SilentObserver
 from retalkit.planning import Plan
@@ -75,13 +76,14 @@ def compare(
     comparison = read_comparison(path, registry)
     plans = plans_of(comparison, registry)
     _check_folder(out, comparison, force)
+    check_readable(comparison)
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
-    store = CellStore(out)
-    out.mkdir(parents=True, exist_ok=True)
+    store = CellStore(out, measured_by(registry))
+    # Marked before anything lies in it: a call that is stopped must find the folder its own.
+    _mark(out, comparison)
     sounds = ArmSounds(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = tasks_of(comparison, plans, sounds)
-    _mark(out, comparison)
     found = _metrics(comparison, registry)
     able = [each for each in found if missing_of_metric(each) is None]
     if retry:
@@ -115,7 +117,7 @@ def _run(
     names = [each.spec.name for each in able]
 
     def text(task: Task) -> str:
-        return task_file(task, store.folder, cache, list(plugins), names)
+        return task_file(task, store.folder, cache, list(plugins), names, store.measured_by)
 
     def ended(task: Task, failure: str) -> None:
         nonlocal done
@@ -193,7 +195,9 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
         if any(out.iterdir()):
             raise OutputError(f"{out} holds other files and no comparison: name a new folder with --output")
         return
-    if not force and json.loads(marker.read_text(encoding="utf-8")) != _identity(comparison):
+    # Videos and scores lie under keys of their content: only a report can be lost.
+    known = json.loads(marker.read_text(encoding="utf-8"))
+    if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
             f"{out} holds the report of another comparison, or of this file before it was changed: name a new folder, "
             "or replace the report with --force (videos and scores that still fit are used)"
@@ -201,8 +205,13 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
 
 
 def _mark(out: Path, comparison: Comparison) -> None:
-    with Folder(out).write(_MARKER) as path:
-        path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with Folder(out).write(_MARKER) as path:
+            path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{out}: cannot be written ({reason}): name another folder with --output") from error
 
 
 def _identity(comparison: Comparison) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def analyse(results: Results) -> Analysis:
 def _summary(cells: Cells, variant: str, arm: str, metered: Metered) -> Summary:
     values = _clip_means(cells.blocks(variant, arm, metered))
     table = np.array(list(values.values()), float)
+    quantity = quantity_of(metered.measure)
+    distances = _clip_means(cells.blocks(variant, arm, metered, quantity)) if quantity == "distance" else {}
     low, high, method = mean_interval(table)
     states = Counter(metered.state(cell) for cell in cells.of[variant, arm])
     clips = "1 clip" if len(table) == 1 else f"{len(table)} clips"
@@ -67,6 +69,7 @@ def _summary(cells: Cells, variant: str, arm: str, metered: Metered) -> Summary:
         high=high,
         method=method,
         note="" if method else f"no interval from {clips}: {INTERVAL_CLIPS} are needed",
+        distance=float(np.mean(list(distances.values()))) if distances else math.nan,
         values=tuple(values.items()),
         cells=states.total(),
         failed=states["failed"],

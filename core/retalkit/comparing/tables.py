@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from retalkit.cache import Folder
 from retalkit.comparing.findings import Analysis, Contrast, Summary
 from retalkit.comparing.results import CellResult, Results
+from retalkit.comparing.votes import WinRate
 from retalkit.errors import InputError, OutputError
 
 RESULTS_FILE: Final = "results.json"
@@ -44,13 +45,18 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def write_json(results: Results, analysis: Analysis, folder: Path) -> Path:
-    """Writes ``results.json`` with all results and their analysis; gives its path.
+def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> Path:
+    """Writes ``results.json`` with all results, their analysis and the win rates of the votes; gives its path.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    data = {"format": FORMAT, "results": plain(results), "analysis": plain(analysis)}
+    data = {
+        "format": FORMAT,
+        "results": plain(results),
+        "analysis": plain(analysis),
+        "win_rates": [{**plain(rate), "votes": rate.votes} for rate in rates],
+    }
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     return _write(folder, RESULTS_FILE, text + "\n")
 
@@ -97,8 +103,9 @@ def _without_nulls(results: Any) -> Any:
     return results
 
 
-def write_csv(results: Results, analysis: Analysis, folder: Path) -> list[Path]:
-    """Writes ``cells.csv``, ``summary.csv`` and ``contrasts.csv`` (UTF-8, comma, a header); gives their paths.
+def write_csv(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> list[Path]:
+    """Writes ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv`` (UTF-8, comma, a header); gives their
+    paths.
 
     An empty field is a number that there is none of. Numbers have all their digits. A text that a spreadsheet would
     take for a formula gets an apostrophe in front.
@@ -110,11 +117,13 @@ def write_csv(results: Results, analysis: Analysis, folder: Path) -> list[Path]:
         _table(folder, "cells.csv", *_cells(results)),
         _table(folder, "summary.csv", _SUMMARY, (_row(_SUMMARY, one) for one in analysis.summaries)),
         _table(folder, "contrasts.csv", _CONTRAST, (_row(_CONTRAST, one) for one in analysis.contrasts)),
+        _table(folder, "votes.csv", _RATE, (_row(_RATE, one) for one in rates)),
     ]
 
 
 _SUMMARY: Final = tuple(field.name for field in fields(Summary) if field.name != "values")
 _CONTRAST: Final = tuple(field.name for field in fields(Contrast) if field.name != "differences")
+_RATE: Final = (*(field.name for field in fields(WinRate)), "votes")
 _NAME: Final = ("clip", "arm", "speech", "variant", "seed", "rerun")
 
 

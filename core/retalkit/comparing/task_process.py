@@ -59,11 +59,13 @@ def _end_with_parent() -> None:
 def run(task: dict[str, Any]) -> None:
     """Raises RetalkitError for what a user can mend."""
     registry = discover([Path(path) for path in task["plugins"]])
-    store = CellStore(Path(task["out"]))
+    store = CellStore(Path(task["out"]), task["measured_by"])
     config = RunConfig.model_validate(task["configuration"])
     clip, speech = Path(task["clip"]), Path(task["speech"])
     video = store.video(task["key"])
-    if not video.is_file():
+    # The record comes last: a run that was killed between the two is made again, for what it costs.
+    finished = video.is_file() and (task["unedited"] or video.with_name(video.name + ".json").is_file())
+    if not finished:
         video.parent.mkdir(parents=True, exist_ok=True)
         _make(task, registry, config, clip, speech, video)
     sources = shown_sources(clip, open_sound(speech).duration, config.length, config.extend)
@@ -96,13 +98,16 @@ def _make(task: dict[str, Any], registry: Registry, config: RunConfig, clip: Pat
     # Imported here: scoring alone needs none of it.
     from retalkit.running import dub
 
-    cache = Path(task["cache"])
-    if task["rerun"]:
-        # From nothing: a cache of its own, which nobody needs afterwards.
-        cache = video.parent / "cache"
-    dub(clip, speech, video, config=config, registry=registry, cache=cache, force=True)
-    if task["rerun"]:
-        shutil.rmtree(cache, ignore_errors=True)
+    if not task["rerun"]:
+        dub(clip, speech, video, config=config, registry=registry, cache=Path(task["cache"]), force=True)
+        return
+    # From nothing: a cache of its own, empty also where an earlier call was killed, and which nobody needs afterwards.
+    own = video.parent / "cache"
+    shutil.rmtree(own, ignore_errors=True)
+    try:
+        dub(clip, speech, video, config=config, registry=registry, cache=own, force=True)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from retalkit.comparing.comparison_file import Comparison, Variant
 from retalkit.comparing.results import ANCHOR, MISMATCHED, NOISE, NOISY, OWN, REAL, SILENCE, SPEECH, CellName
 from retalkit.config import RunConfig
 from retalkit.discovery import FoundMetric, Registry
+from retalkit.errors import PlanError
 from retalkit.media.frames import open_source
+from retalkit.media.sound import open_sound
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, QUIET, RECORD, TRUTH
 from retalkit.metrics import SPEECH as SPEECH_PORT
 from retalkit.planning import Plan, plan
@@ -116,8 +118,28 @@ def _other_speeches(comparison: Comparison, clip: Path) -> list[str]:
 
 
 def plans_of(comparison: Comparison, registry: Registry) -> dict[str, Plan]:
-    """The plan of every variant. Raises PlanError for the first that cannot run here."""
-    return {variant.name: plan(variant.config, registry) for variant in comparison.variants}
+    """The plan of every variant. Raises PlanError for the first that cannot run here, with its name."""
+    plans: dict[str, Plan] = {}
+    for variant in comparison.variants:
+        try:
+            plans[variant.name] = plan(variant.config, registry)
+        except PlanError as error:
+            raise PlanError(f"{comparison.path}: variant '{variant.name}': {error}") from error
+    return plans
+
+
+def check_readable(comparison: Comparison) -> None:
+    """Raises InputError for a clip or speech that cannot be read, or that has no sound where an arm takes it."""
+    file = comparison.file
+    own_sound = any(arm != SPEECH for arm in file.wanted_arms)
+    for clip in file.clips.values():
+        open_source(clip)
+        if own_sound:
+            open_sound(clip)
+    for speech in file.speeches.values():
+        open_sound(speech.path)
+        if speech.reference is not None:
+            open_source(speech.reference)
 
 
 def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tuple[Variant, int, int]]:
@@ -176,7 +198,9 @@ def _cell(name: CellName, video_key: str, sound: Path | None, reference: Path | 
     return CellPlan(name, key, ports, sound, reference)
 
 
-def task_file(task: Task, out: Path, cache: Path, plugins: list[Path], metrics: list[str]) -> str:
+def task_file(
+    task: Task, out: Path, cache: Path, plugins: list[Path], metrics: list[str], measured_by: str = ""
+) -> str:
     """JSON that ``retalkit.comparing.task_process`` reads."""
     data = {
         "key": task.key,
@@ -189,6 +213,7 @@ def task_file(task: Task, out: Path, cache: Path, plugins: list[Path], metrics: 
         "rerun": task.rerun,
         "plugins": [str(path) for path in plugins],
         "metrics": metrics,
+        "measured_by": measured_by,
         "cells": [
             {
                 "key": cell.key,

@@ -63,6 +63,15 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
+class Ballot:
+    """All votes of a comparison."""
+
+    votes: list[Vote]
+    left_out: list[str]
+    """What could not be counted and why, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
 class WinRate:
     """How often a variant was preferred."""
 
@@ -131,32 +140,46 @@ def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
     return found
 
 
-def read_votes(folder: Path, results: Results) -> list[Vote]:
+def read_votes(folder: Path, results: Results) -> Ballot:
     """The votes in every ``*.json`` of a folder, files by name; of one voter and one pair the latest counts.
 
     Latest is by the time that the vote carries, and by its place among the files where it carries none. A folder that
-    is not there holds no votes.
-
-    Raises:
-        InputError: a file is no vote file, or of another comparison, or of videos that this comparison does not have.
+    is not there holds no votes. A file that is no vote file or of another comparison, and a vote on videos that this
+    comparison does not have, are left out and told; they take nothing else with them.
     """
     identity = comparison_id(results)
     known = {pair.id: pair for pair in pairs(results)}
     latest: dict[tuple[str, str], Vote] = {}
+    left_out: list[str] = []
     for path in sorted(folder.glob("*.json")):
-        file = _read(path)
+        try:
+            file = _read(path)
+        except InputError as error:
+            left_out.append(str(error))
+            continue
         if file.comparison != identity:
-            raise InputError(
-                f"votes {path}: it belongs to comparison {file.comparison!r}, this one is {identity}; "
-                "move the file out of the folder"
-            )
+            left_out.append(f"votes {path}: it belongs to another comparison; move the file out of the folder")
+            continue
+        gone = 0
         for line in file.votes:
-            vote = _vote(path, file, line, known)
+            if line.pair not in known:
+                gone += 1
+                continue
+            try:
+                vote = _vote(path, file, line, known[line.pair])
+            except InputError as error:
+                left_out.append(str(error))
+                continue
             place = (vote.voter, vote.pair)
             before = latest.get(place)
             if before is None or not (before.time and vote.time) or vote.time >= before.time:
                 latest[place] = vote
-    return list(latest.values())
+        if gone:
+            left_out.append(
+                f"votes {path}: {gone} of {len(file.votes)} are on videos that were made again since, or that are no "
+                "part of this comparison: vote on the new page"
+            )
+    return Ballot(list(latest.values()), left_out)
 
 
 def _read(path: Path) -> _VoteFile:
@@ -174,13 +197,7 @@ def _read(path: Path) -> _VoteFile:
         raise InputError(f"votes {path}: not a vote file: {reason}; save the votes of the page again") from error
 
 
-def _vote(path: Path, file: _VoteFile, line: _VoteLine, known: dict[str, Pair]) -> Vote:
-    pair = known.get(line.pair)
-    if pair is None:
-        raise InputError(
-            f"votes {path}: pair {line.pair!r} is not among the videos of this comparison; "
-            "they were made again since: vote on the new page"
-        )
+def _vote(path: Path, file: _VoteFile, line: _VoteLine, pair: Pair) -> Vote:
     if {line.left, line.right} != set(pair.variants) or line.left == line.right:
         raise InputError(
             f"votes {path}: pair {line.pair!r} shows {pair.variants[0]!r} and {pair.variants[1]!r}, "

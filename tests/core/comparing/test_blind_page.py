@@ -116,7 +116,7 @@ def test_votes_outlive_a_reload_and_are_read_by_the_comparison(made: Made, blind
     waiting.value.save_as(saved)
     assert saved.suffix == ".json"
     assert json.loads(saved.read_text(encoding="utf-8"))["comparison"] == comparison_id(made.results)
-    votes = read_votes(folder, made.results)
+    votes = read_votes(folder, made.results).votes
     assert len(votes) == PAIRS
     assert {vote.voter for vote in votes} == {"Ada Lovelace"}
     rates = {(rate.variant, rate.against): rate for rate in win_rates(votes)}
@@ -196,3 +196,30 @@ def test_pairs_of_the_same_video_are_left_out(made: Made, blind: Watched, tmp_pa
     text = blind.page.inner_text("#start")
     assert "8 pairs of videos" in text
     assert "4 more pairs are left out" in text
+
+
+def test_another_comparison_of_the_same_name_takes_no_votes_away(made: Made, blind: Watched, tmp_path: Path) -> None:
+    start(blind)
+    for key in "120":
+        blind.page.keyboard.press(key)
+    other = make_results(tmp_path / "other", NAMES)
+    other.results.title = made.results.title
+    for cell in other.results.cells:
+        cell.key = f"{cell.key}-other"
+    write_report(other.results, analyse(other.results), other.folder)
+    blind.page.goto((other.folder / "blind.html").as_uri())
+    # Nobody has voted here: it begins with the name.
+    assert blind.page.is_visible("#start")
+    start(blind)
+    assert f"Pair 1 of {PAIRS}" in blind.page.inner_text("#progress")
+    blind.page.keyboard.press("1")
+    blind.page.goto((made.folder / "blind.html").as_uri())
+    assert f"Pair 4 of {PAIRS}" in blind.page.inner_text("#progress")
+
+
+def test_voters_see_more_than_the_previews_of_the_report(made: Made) -> None:
+    fine = sorted((made.folder / "previews").glob("*-fine.mp4"))
+    assert fine
+    for path in fine:
+        coarse = path.with_name(path.name.replace("-fine", ""))
+        assert path.stat().st_size > coarse.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+from retalkit.comparing.cell_store import CellStore
+from retalkit.comparing.publishing import publish
 from retalkit.comparing.results import CellResult
 from retalkit.comparing.running import Outcome, compare
 from retalkit.comparing.scheduling import run_tasks
 from retalkit.comparing.tasks import Task
 from retalkit.discovery import discover
-from retalkit.errors import OutputError, PlanError
+from retalkit.errors import InputError, OutputError, PlanError
+from retalkit.evaluation.opening import measured_by
 from retalkit.observing import SilentObserver
 
 # A metric that counts frames and looks into what it is given, an enhancer that breaks off, one that is killed.
@@ -51,6 +55,20 @@ class Enhancer:
     def close(self):
         pass
 
+class Blackening:
+    def __init__(self, config):
+        pass
+    def open(self, analysis, context):
+        return self
+    def enhance(self, batch, edits):
+        from retalkit.stages import FaceEdit
+        import numpy as np
+        whole = np.eye(2, 3, dtype=np.float32)
+        return [FaceEdit(np.zeros_like(image), np.ones(image.shape[:2], np.float32), whole)
+                for image in batch.faces.frames.images]
+    def close(self):
+        pass
+
 class Options(StageConfig):
     killed: bool = False
 
@@ -66,6 +84,8 @@ def retalkit_metrics():
 def retalkit_stages():
     yield StageSpec(StageKind.ENHANCER, "broken", "breaks", Enhancer, "MIT", Options,
                     frozenset({"face:edit"}), frozenset({"face:edit"}))
+    yield StageSpec(StageKind.ENHANCER, "blackening", "paints over", Blackening, "MIT",
+                    needs=frozenset({"face:edit"}), gives=frozenset({"face:edit"}))
 """
 
 FILE = """
@@ -184,6 +204,7 @@ def test_another_comparison_does_not_take_the_folder_over(
 ) -> None:
     changed = tmp_path / "changed.yaml"
     changed.write_text(comparison.read_text().replace("killed: {", "other: {"), encoding="utf-8")
+    (finished.folder / "report.html").write_text("what people read", encoding="utf-8")
     with pytest.raises(OutputError, match="--force"):
         run(changed, finished.folder, plugin)
     (tmp_path / "mine").mkdir()
@@ -192,10 +213,66 @@ def test_another_comparison_does_not_take_the_folder_over(
         run(comparison, tmp_path / "mine", plugin)
 
 
+def test_a_mended_file_takes_its_folder_again_after_an_error(
+    comparison: Path, plugin: Path, talking_head: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    path = tmp_path / "two.yaml"
+    text = comparison.read_text(encoding="utf-8").replace("silence]", "silence]\nreruns: 0")
+    path.write_text(text.replace("clips: {", f"clips: {{broken: {broken}, "), encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken\.mp4"):
+        run(path, tmp_path / "out", plugin)
+    assert not list((tmp_path / "out").rglob("*.wav"))
+    # What was begun and never became a report is nobody's loss.
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "comparison.json").write_text('{"another": "file"}', encoding="utf-8")
+    path.write_text(text.replace("variants:", "variants:\n  raw: {denoiser: none}").replace("own, ", ""), "utf-8")
+    assert run(path, tmp_path / "out", plugin).results.cells
+
+
+def test_an_output_that_cannot_be_made_is_one_line(comparison: Path, plugin: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(comparison, tmp_path / "file" / "out", plugin)
+
+
+def test_a_video_without_its_record_is_made_again(finished: Outcome, comparison: Path, plugin: Path) -> None:
+    own = cells(finished, "own", "plain")
+    record = (finished.folder / own.video).with_name("video.mp4.json")
+    record.unlink()
+    shutil.rmtree(finished.folder / "cells" / own.key)
+    again = run(comparison, finished.folder, plugin)
+    assert again.computed == 1 and record.is_file()
+    assert cells(again, "own", "plain").scores["peak_memory"] is not None
+
+
+def test_scores_of_another_tracker_do_not_count(finished: Outcome) -> None:
+    own, lips = cells(finished, "own", "base"), discover().metric("lips")
+    assert CellStore(finished.folder, measured_by(discover())).score(own.key, lips) is not None
+    assert CellStore(finished.folder, "another tracker").score(own.key, lips) is None
+
+
+def test_a_face_that_is_gone_is_counted_as_a_failure(talking_head: Path, plugin: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gone.yaml"
+    path.write_text(
+        f"clips: {{head: {talking_head}}}\narms: [own]\nreruns: 0\nseconds: 1.0\nmetrics: [face, lips, sharpness]\n"
+        "variants: {gone: {enhancers.0: blackening}}\n",
+        encoding="utf-8",
+    )
+    outcome = run(path, tmp_path / "out", plugin)
+    gone = cells(outcome, "own", "gone")
+    assert gone.scores["face_kept"] == 0
+    assert set(gone.failed_metrics) == {"lips", "sharpness"}
+    assert cells(outcome, "own", "base").scores["face_kept"] == 1
+    report = publish(outcome.results, outcome.folder, outcome.faces).read_text(encoding="utf-8")
+    assert "Lips and sharpness failed in 1 cell: no face is found in the video" in report
+
+
 def test_a_variant_that_cannot_run_is_told_before_any_work(talking_head: Path, tmp_path: Path, plugin: Path) -> None:
     path = tmp_path / "paper.yaml"
     path.write_text(f"clips: [{talking_head}]\nvariants: {{paper: {{lip_syncer: lnet}}}}\n", encoding="utf-8")
-    with pytest.raises(PlanError):
+    with pytest.raises(PlanError, match="variant 'paper': "):
         run(path, tmp_path / "out", plugin)
     assert not (tmp_path / "out").exists()
 

@@ -11,6 +11,7 @@ import pytest
 from retalkit.comparing.results import OWN
 from retalkit.comparing.statistics import analyse
 from retalkit.comparing.tables import plain, read_results, write_csv, write_json
+from retalkit.comparing.votes import Vote, wilson, win_rates
 from retalkit.errors import InputError, OutputError
 
 from tests.core.comparing.made_results import LOSS, OFFSET, SCORE, cell, failed, real, results, row
@@ -107,7 +108,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_each_cell_has_a_row_with_all_measures(tmp_path: Path) -> None:
     first = made()
-    cells, _, _ = write_csv(first, analyse(first), tmp_path)
+    cells, _, _, _ = write_csv(first, analyse(first), tmp_path)
     table = rows(cells)
     assert len(table) == len(first.cells)
     by_name = {(line["variant"], line["clip"]): line for line in table}
@@ -121,7 +122,7 @@ def test_each_cell_has_a_row_with_all_measures(tmp_path: Path) -> None:
 
 def test_summaries_and_contrasts_are_tables(tmp_path: Path) -> None:
     first = made()
-    _, summaries, contrasts = write_csv(first, analyse(first), tmp_path)
+    _, summaries, contrasts, _ = write_csv(first, analyse(first), tmp_path)
     [base] = [
         line for line in rows(summaries) if (line["variant"], line["arm"], line["measure"]) == ("base", OWN, "score")
     ]
@@ -152,7 +153,8 @@ def test_files_are_replaced_and_never_written_over(tmp_path: Path) -> None:
     # Who reads a file meanwhile goes on with the old one, whole.
     readers = [path.open() for path in paths]
     second = results(row("base", [0.5]))
-    write_csv(second, analyse(second), tmp_path)
+    rates = win_rates([Vote("x", "p", "c0", "own", "base", "new", "right", "ann")])
+    write_csv(second, analyse(second), tmp_path, rates)
     write_json(second, analyse(second), tmp_path)
     for path, reader, text in zip(paths, readers, before, strict=True):
         with reader:
@@ -174,3 +176,23 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     first = made()
     with pytest.raises(OutputError, match=r"results\.json cannot be written"):
         write_json(first, analyse(first), tmp_path / "file")
+
+
+def test_votes_stand_beside_the_other_numbers(tmp_path: Path) -> None:
+    first = made()
+    votes = [Vote("x", f"p{clip}", clip, "own", "base", "new", "right", "ann") for clip in ("c0", "c1")]
+    rates = win_rates(votes)
+    table = rows(write_csv(first, analyse(first), tmp_path, rates)[-1])
+    [new] = [line for line in table if (line["variant"], line["against"]) == ("new", "base")]
+    assert (new["wins"], new["losses"], new["votes"], new["clips"]) == ("2", "0", "2", "2")
+    assert float(new["low"]) == pytest.approx(wilson(1.0, 2)[0])
+    data = json.loads(write_json(first, analyse(first), tmp_path, rates).read_text())
+    assert {(rate["variant"], rate["against"]): rate["wins"] for rate in data["win_rates"]}["new", "base"] == 2
+    assert read_results(tmp_path).title == first.title
+
+
+def test_distances_to_an_ideal_do_not_cancel(tmp_path: Path) -> None:
+    moved = [cell("base", clip, {"offset": by, "score": 1.0}) for clip, by in (("c0", 3.0), ("c1", -3.0))]
+    summaries = {one.measure: one for one in analyse(results(moved, [SCORE, OFFSET])).summaries}
+    assert summaries["offset"].mean == 0.0 and summaries["offset"].distance == 3.0
+    assert math.isnan(summaries["score"].distance)

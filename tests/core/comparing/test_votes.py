@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from retalkit.comparing.results import SILENCE, Results
-from retalkit.comparing.votes import Vote, comparison_id, pairs, read_votes, wilson, win_rates
-from retalkit.errors import InputError
+from retalkit.comparing.votes import Ballot, Vote, comparison_id, pairs, read_votes, wilson, win_rates
 from scipy import stats
 
 from tests.core.comparing.made_results import cell, failed, real, results
@@ -80,21 +79,21 @@ def test_variants_that_share_a_video_make_pairs_of_their_own() -> None:
 def test_votes_stay_good_when_a_variant_is_added(tmp_path: Path) -> None:
     found = made()
     save(tmp_path, found, [line(found, "left")])
-    before = read_votes(tmp_path, found)
+    before = read_votes(tmp_path, found).votes
     larger = made()
     larger.cells.insert(0, cell("another", "c0", {}))
     larger.variants.insert(0, replace(larger.variants[0], name="another", is_base=False))
     larger.comparison["clips"] = ["c0", "c1", "c2", "c3"]
-    assert read_votes(tmp_path, larger) == before
+    assert read_votes(tmp_path, larger).votes == before
     larger.title = "something else"
-    with pytest.raises(InputError, match="belongs to comparison"):
-        read_votes(tmp_path, larger)
+    other = read_votes(tmp_path, larger)
+    assert other.votes == [] and "belongs to another comparison" in other.left_out[0]
 
 
 def test_votes_are_read_with_what_they_were_shown(tmp_path: Path) -> None:
     found = made()
     save(tmp_path, found, [line(found, "left", "new", "base", time="2026-01-02T10:00:00+02:00")], page=3)
-    assert read_votes(tmp_path, found) == [
+    assert read_votes(tmp_path, found).votes == [
         Vote(
             comparison_id(found),
             pair(found, "c0", "base", "new"),
@@ -113,7 +112,7 @@ def test_the_last_vote_of_a_voter_on_a_pair_counts(tmp_path: Path) -> None:
     found = made()
     save(tmp_path, found, [line(found, "left"), line(found, "tie"), line(found, "right", clip="c1")])
     save(tmp_path, found, [line(found, "left")], voter="bob", name="b.json")
-    votes = read_votes(tmp_path, found)
+    votes = read_votes(tmp_path, found).votes
     assert [(one.voter, one.clip, one.choice) for one in votes] == [
         ("ann", "c0", "tie"),
         ("ann", "c1", "right"),
@@ -126,56 +125,74 @@ def test_the_last_is_told_by_time_where_there_is_one(tmp_path: Path) -> None:
     # Ten o'clock in Moscow is before eight in Greenwich, whatever the digits say.
     save(tmp_path, found, [line(found, "left", time="2026-01-02T08:00:00Z")], name="a.json")
     save(tmp_path, found, [line(found, "right", time="2026-01-02T10:00:00+03:00")], name="b.json")
-    assert [one.choice for one in read_votes(tmp_path, found)] == ["left"]
+    assert [one.choice for one in read_votes(tmp_path, found).votes] == ["left"]
     save(tmp_path, found, [line(found, "tie")], name="0.json", time="2026-01-03T08:00:00Z")
-    assert [one.choice for one in read_votes(tmp_path, found)] == ["tie"]
+    assert [one.choice for one in read_votes(tmp_path, found).votes] == ["tie"]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"comparison": "comparison-other"}, "belongs to comparison 'comparison-other'"),
+        ({"comparison": "comparison-other"}, "belongs to another comparison"),
         ({"voter": ""}, "voter"),
         ({"voter": "  "}, "voter"),
         ({"votes": 3}, "votes"),
         ({"votes": [{"pair": "x"}]}, "left"),
-        ({"votes": [{"pair": "x", "left": "base", "right": "new", "choice": "left"}]}, "pair 'x' is not among"),
+        (
+            {"votes": [{"pair": "x", "left": "base", "right": "new", "choice": "left"}]},
+            "1 of 1 are on videos that were made again since",
+        ),
         ({"votes": [{"pair": "x", "left": "base", "right": "new", "choice": "both"}]}, "choice"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_a_wrong_file_is_left_out_in_one_line_and_takes_no_other_with_it(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     found = made()
+    save(tmp_path, found, [line(found, "left")], voter="bob", name="right.json")
     data = {"comparison": comparison_id(found), "voter": "ann", "votes": [], **change}
     (tmp_path / "wrong.json").write_text(json.dumps(data))
-    with pytest.raises(InputError) as caught:
-        read_votes(tmp_path, found)
-    text = str(caught.value)
+    ballot = read_votes(tmp_path, found)
+    assert [vote.voter for vote in ballot.votes] == ["bob"]
+    (text,) = ballot.left_out
     assert said in text
     assert "wrong.json" in text
     assert "\n" not in text
 
 
+def test_one_vote_on_a_video_that_is_gone_takes_no_other_with_it(tmp_path: Path) -> None:
+    found = made()
+    save(tmp_path, found, [line(found, "left"), {**line(found, "right"), "pair": "gone"}])
+    ballot = read_votes(tmp_path, found)
+    assert [vote.choice for vote in ballot.votes] == ["left"]
+    assert "1 of 2 are on videos that were made again since" in ballot.left_out[0]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\udcff", "null"])
-def test_broken_json_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+def test_broken_json_is_left_out_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "wrong.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError) as caught:
-        read_votes(tmp_path, made())
-    assert "wrong.json" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    ballot = read_votes(tmp_path, made())
+    assert ballot.votes == []
+    assert "wrong.json" in ballot.left_out[0] and "\n" not in ballot.left_out[0]
+
+
+def test_a_folder_that_is_called_like_a_file_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    assert "folder.json" in read_votes(tmp_path, made()).left_out[0]
 
 
 def test_a_vote_for_variants_that_the_pair_does_not_show_is_refused(tmp_path: Path) -> None:
     found = made()
     wrong = {**line(found, "left"), "right": "third"}
     save(tmp_path, found, [wrong])
-    with pytest.raises(InputError, match="shows 'base' and 'new', not 'base' and 'third'"):
-        read_votes(tmp_path, found)
+    ballot = read_votes(tmp_path, found)
+    assert ballot.votes == [] and "shows 'base' and 'new', not 'base' and 'third'" in ballot.left_out[0]
 
 
 def test_there_are_no_votes_where_none_were_saved(tmp_path: Path) -> None:
-    assert read_votes(tmp_path / "nowhere", made()) == []
+    assert read_votes(tmp_path / "nowhere", made()) == Ballot([], [])
     (tmp_path / "notes.txt").write_text("not votes")
-    assert read_votes(tmp_path, made()) == []
+    assert read_votes(tmp_path, made()) == Ballot([], [])
 
 
 def test_wilson_of_published_numbers() -> None:

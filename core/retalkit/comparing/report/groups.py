@@ -96,15 +96,22 @@ class Previews:
 
 
 def make_previews(
-    listed: Sequence[Group], folder: Path, settings: PreviewSettings, faces: Mapping[str, Box], observer: Observer
+    listed: Sequence[Group],
+    folder: Path,
+    settings: PreviewSettings,
+    faces: Mapping[str, Box],
+    observer: Observer,
+    kind: str = "",
 ) -> Previews:
-    """Makes what is missing in ``folder/previews``. A video that cannot be read costs its own preview only."""
+    """Makes what is missing in ``folder/previews``. A video that cannot be read costs its own preview only.
+
+    ``kind`` tells apart previews of one video that are made with other settings."""
     made = Previews(folder / "previews", {}, {})
     wanted = {cell.key: (cell, group.clip) for group in listed for cell in group.cells}
     started = time.monotonic()
     observer.started("previews", len(wanted))
     for position, (key, (cell, clip)) in enumerate(wanted.items()):
-        out = made.folder / f"{file_name(key)}.mp4"
+        out = made.folder / f"{file_name(key)}{kind}.mp4"
         try:
             made.found[key] = make_preview(folder / cell.video, out, settings, faces.get(clip))
         except RetalkitError as error:

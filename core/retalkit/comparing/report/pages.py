@@ -31,7 +31,7 @@ from retalkit.comparing.report.previews import Box, PreviewSettings
 from retalkit.comparing.report.rendering import page
 from retalkit.comparing.report.sheets import Sheet, make_sheet, small_copy
 from retalkit.comparing.results import OWN, SPEECH, Results
-from retalkit.comparing.votes import WinRate
+from retalkit.comparing.votes import VOTED_ARMS, WinRate
 from retalkit.errors import OutputError
 from retalkit.observing import Observer, SilentObserver
 
@@ -60,6 +60,8 @@ class ReportSettings:
     budget: int = 60_000_000
     """Bytes of videos and pictures inside each page; what is beyond lies beside it."""
     preview: PreviewSettings = field(default_factory=PreviewSettings)
+    fine: PreviewSettings = field(default_factory=lambda: PreviewSettings(height=720, crf=16))
+    """For the page of blind votes: what an enhancer does must be seen."""
     quality: tuple[str, ...] = ()
     """Measures that are plotted against speed; empty: the first one of each metric."""
     speed_plots: int = 4
@@ -72,6 +74,7 @@ def write_report(
     folder: Path,
     win_rates: Sequence[WinRate] = (),
     *,
+    left_out: Sequence[str] = (),
     faces: Mapping[str, Box] | None = None,
     settings: ReportSettings | None = None,
     observer: Observer | None = None,
@@ -86,6 +89,7 @@ def write_report(
         analysis: what its numbers say.
         folder: where the paths of the cells' videos start.
         win_rates: of the votes so far (``retalkit.comparing.votes.win_rates``).
+        left_out: votes that could not be counted and why, one line each.
         faces: clip -> the part of its frames (left, top, right, bottom in pixels) that holds the face in all of them;
             previews and sheets show that part. Clips without one are shown whole.
         settings: sizes.
@@ -98,9 +102,12 @@ def write_report(
     faces = faces or {}
     try:
         shown = groups(results)
-        previews, sheets = _pictures(shown, folder, settings, faces, observer or SilentObserver())
-        report = _report(results, analysis, folder, win_rates, shown, previews, sheets, settings)
-        blind = _blind(results, previews, settings)
+        observer = observer or SilentObserver()
+        previews, sheets = _pictures(shown, folder, settings, faces, observer)
+        report = _report(results, analysis, folder, win_rates, left_out, shown, previews, sheets, settings)
+        voted = [each for each in shown if each.arm in VOTED_ARMS]
+        fine = make_previews(voted, folder, settings.fine, faces, observer, kind="-fine")
+        blind = _blind(results, fine, settings)
         for name, text in ((BLIND_FILE, blind), (REPORT_FILE, report)):
             with Folder(folder).write(name) as path:
                 path.write_text(text, encoding="utf-8")
@@ -122,6 +129,7 @@ def _report(
     analysis: Analysis,
     folder: Path,
     win_rates: Sequence[WinRate],
+    left_out: Sequence[str],
     shown: Sequence[Group],
     previews: Previews,
     sheets: Sequence[Sheet],
@@ -165,6 +173,7 @@ def _report(
         sheets_linked=sum(path not in held for path in pictures),
         sheets=_sheets(sheets, pictures, held, folder),
         win_rates=win_rates,
+        votes_left_out=left_out,
         failures=gaps_of(results, previews.failed),
     )
 
@@ -176,6 +185,7 @@ def _blind(results: Results, previews: Previews, settings: ReportSettings) -> st
         styles=("base.css", "blind.css"),
         scripts=("sync.js", "blind.js"),
         count=votes.count,
+        height=settings.fine.height,
         identical=votes.identical,
         shown=votes.shown,
         hidden=votes.hidden,

@@ -60,6 +60,8 @@ class Cell:
     mean: str = formatting.NOTHING
     around: str = ""
     """The interval."""
+    distance: str = ""
+    """Mean distance to the ideal, where there is one to be near."""
     note: str = ""
     """What is missing, such as ``1 undefined``."""
     failed: int = 0
@@ -188,6 +190,7 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
     return Cell(
         mean=formatting.number(summary.mean, measure.digits),
         around=formatting.interval(summary.low, summary.high, measure.digits),
+        distance=formatting.number(summary.distance, measure.digits) if math.isfinite(summary.distance) else "",
         note=_gaps(summary),
         failed=summary.failed,
         verdict=None if contrast is None else contrast.verdict,

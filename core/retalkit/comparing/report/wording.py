@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from retalkit.comparing.findings import Analysis, Contrast, Verdict
-from retalkit.comparing.report.formatting import counted, interval, number, share
+from retalkit.comparing.findings import Analysis, Contrast, Failures, Verdict
+from retalkit.comparing.report.formatting import counted, interval, listed, number, share
 from retalkit.comparing.report.groups import arm_title
 from retalkit.comparing.results import Results
 from retalkit.metrics import Measure
@@ -42,7 +42,8 @@ class Finding:
     """In words."""
     counts: dict[Verdict, int]
     lines: list[Line]
-    unavailable: str = ""
+    warnings: list[str]
+    """What failed, and so is in none of the numbers."""
 
     @property
     def open_lines(self) -> list[Line]:
@@ -75,10 +76,20 @@ def findings(results: Results, analysis: Analysis) -> list[Finding]:
         if variant.is_base:
             continue
         mine = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
-        found.append(
-            Finding(variant.name, _lead(mine), dict(totals(mine)), _lines(mine, measures), variant.unavailable)
-        )
+        warnings = [line for each in analysis.failures if each.variant == variant.name for line in _failed(each)]
+        found.append(Finding(variant.name, _lead(mine), dict(totals(mine)), _lines(mine, measures), warnings))
     return found
+
+
+def _failed(failures: Failures) -> list[str]:
+    lines = [f"{failures.failed} of {counted(failures.cells, 'cell')} failed"] if failures.failed else []
+    errors: dict[str, list[tuple[str, int]]] = {}
+    for metric, error, count in failures.metrics:
+        errors.setdefault(error, []).append((metric, count))
+    for error, metrics in errors.items():
+        cells = max(count for _, count in metrics)
+        lines.append(f"{listed([name for name, _ in metrics])} failed in {counted(cells, 'cell')}: {error}")
+    return lines
 
 
 def size_of(contrast: Contrast, measure: Measure) -> str:

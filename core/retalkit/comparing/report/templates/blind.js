@@ -10,6 +10,7 @@
   const memory = new Map();
   let voter = "";
   let state = null;
+  let elsewhere = { order: [], votes: [] };
 
   function reveal(text, key) {
     const mixed = atob(text.trim());
@@ -67,19 +68,28 @@
   function begin(name) {
     voter = name;
     const known = new Set(hidden.pairs.map((pair) => pair.id));
-    state = read("voter " + voter) || { order: [], votes: [], finished: false };
-    /* Pairs that were made again since are new ones. */
-    state.order = state.order.filter((each) => known.has(each.pair));
+    const stored = read("voter " + voter) || { order: [], votes: [], finished: false };
+    /* Pairs that were made again since are new ones. Votes on pairs of another page are kept for that page. */
+    const here = (each) => known.has(each.pair);
+    state = { order: stored.order.filter(here), votes: stored.votes.filter(here), finished: stored.finished };
+    elsewhere = {
+      order: stored.order.filter((each) => !here(each)),
+      votes: stored.votes.filter((vote) => !here(vote)),
+    };
     const listed = new Set(state.order.map((each) => each.pair));
     state.order.push(...newOrder(voter).filter((each) => !listed.has(each.pair)));
-    state.votes = state.votes.filter((vote) => known.has(vote.pair));
     if (!state.votes.length) state.finished = false;
     write("current", voter);
     keep();
     next();
   }
 
-  const keep = () => write("voter " + voter, state);
+  const keep = () =>
+    write("voter " + voter, {
+      order: [...state.order, ...elsewhere.order],
+      votes: [...state.votes, ...elsewhere.votes],
+      finished: state.finished,
+    });
   const votedOn = () => new Set(state.votes.map((vote) => vote.pair));
 
   function current() {
@@ -246,5 +256,7 @@
     event.preventDefault();
   });
   const before = read("current");
-  if (before) begin(before);
+  const ours = new Set(hidden.pairs.map((pair) => pair.id));
+  const began = before && (read("voter " + before)?.votes ?? []).some((vote) => ours.has(vote.pair));
+  if (began) begin(before);
 })();
