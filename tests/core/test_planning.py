@@ -236,7 +236,7 @@ def test_the_code_of_an_editable_package_is_part_of_the_key(tmp_path: Path, monk
     found = next(stage for stage in discover().stages if stage.package == "in-work")
 
     def digest() -> str:
-        availability._sources_hash.cache_clear()  # as another process would
+        availability.sources_hash.cache_clear()  # as another process would
         return availability.editable_sources(found)
 
     assert digest() == "", "an installed version is what its number says"
