@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,3 +101,16 @@ def talking_head(moving_head: Path, short_speech: Path, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("talking")
     retalkit.dub(moving_head, short_speech, folder / "talking.mp4", cache=folder / "cache")
     return folder / "talking.mp4"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of packages at the end of ``sys.path``; modules imported from it are forgotten afterwards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

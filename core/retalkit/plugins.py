@@ -96,6 +96,8 @@ class DriverSpec:
     """One line."""
     build: str | Callable[[], SpeechToMouth]
     """``package.module:Class`` (imported when the driver is built) or a callable; called without arguments."""
+    api: int = 1
+    """Version of the contracts that it was made for (``retalkit.stages.API_VERSION``)."""
 
     def make(self) -> SpeechToMouth:
         """Imports and builds the driver."""

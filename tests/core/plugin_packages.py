@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from retalkit.discovery import Registry
+
 GOOD = """
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
 from retalkit.stages import StageKind
@@ -43,3 +45,8 @@ def install(folder: Path, package: str, source: str, version: str = "2.0") -> No
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(f"[retalkit]\nstages = {module}\n", encoding="utf-8")
+
+
+def problem_of(registry: Registry, package: str) -> str:
+    """The first problem of one package."""
+    return next(problem.reason for problem in registry.problems if problem.owner.startswith(package))

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_packages import good_source, install
+from plugin_packages import good_source, install, problem_of
 from retalkit.availability import availability
-from retalkit.discovery import Registry, discover
+from retalkit.discovery import discover
 from retalkit.errors import ConfigError, PluginError
 from retalkit.stages import API_VERSION, StageKind
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of packages at the end of ``sys.path``; modules imported from it are forgotten afterwards."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-
-
-def problem_of(registry: Registry, package: str) -> str:
-    return next(problem.reason for problem in registry.problems if problem.owner.startswith(package))
 
 
 def test_our_own_stages_come_in_through_the_hook() -> None:
@@ -169,8 +150,8 @@ def test_drivers_come_in_through_their_own_hook(site: Path) -> None:
     install(site, "other-mouths", DRIVERS.format(name="other", more=""))
     registry = discover()
     assert registry.problems == []
-    assert [spec.name for spec in registry.drivers] == ["other", "model", "bands"]
-    assert registry.driver("other").make() == "built"
+    assert [found.spec.name for found in registry.drivers] == ["other", "model", "bands"]
+    assert registry.driver("other").spec.make() == "built"
     with pytest.raises(ConfigError, match="no driver is named 'bnds'; did you mean 'bands'"):
         registry.driver("bnds")
 
@@ -181,7 +162,7 @@ def test_a_driver_that_cannot_be_used_is_reported(site: Path) -> None:
     reasons = [problem.reason for problem in registry.problems]
     assert any("offers str where a DriverSpec is expected" in reason for reason in reasons)
     assert any("offers the driver 'bands', which another plugin offers" in reason for reason in reasons)
-    assert [spec.name for spec in registry.drivers].count("bands") == 1
+    assert [found.spec.name for found in registry.drivers].count("bands") == 1
 
 
 CHECKPOINTS = """

@@ -67,7 +67,7 @@ def speech_to_mouth(
     from retalkit.discovery import discover
 
     registry = discover(plugin or [])
-    spec = registry.driver(driver)
+    spec = registry.driver(driver).spec
     read = load(registry, file=config, preset=preset, overrides=overrides or [])
 
     from retalkit.cache import Cache, default_folder

@@ -1,4 +1,4 @@
-"""``retalkit plugins``: every stage and metric that was found, and what is wrong with those that were not."""
+"""``retalkit plugins``: everything that was found, and what is wrong with what cannot be used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import typer
 
 from retalkit.cli.options import PluginFiles
 
+SLOW = 1.0
+"""Seconds of importing from which on a plugin is named."""
+
 
 def plugins(
     kind: Annotated[
@@ -17,7 +20,7 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List every stage and metric found, where it comes from, and whether it can run here."""
+    """List every stage, metric and driver found, where it comes from, and whether it can run here."""
     from retalkit.availability import availability, missing_of_metric
     from retalkit.discovery import discover, nearest
     from retalkit.errors import ConfigError
@@ -63,24 +66,49 @@ def plugins(
         for found in registry.metrics
         if kind is None
     ]
+    drivers: list[dict[str, Any]] = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "package": found.package,
+            "package_version": found.package_version,
+        }
+        for found in registry.drivers
+        if kind is None
+    ]
     problems = [{"owner": problem.owner, "reason": problem.reason} for problem in registry.problems]
+    slow = [
+        {"owner": owner, "seconds": round(seconds, 1)}
+        for owner, seconds in registry.import_seconds.items()
+        if seconds > SLOW
+    ]
     if as_json:
-        typer.echo(json.dumps({"stages": stages, "metrics": metrics, "problems": problems}, indent=2))
+        found = {"stages": stages, "metrics": metrics, "drivers": drivers, "problems": problems, "slow": slow}
+        typer.echo(json.dumps(found, indent=2))
         return
     for shown in kinds:
         of_kind = [stage for stage in stages if stage["kind"] == shown]
-        if of_kind:
-            typer.echo(typer.style(shown, bold=True))
+        _head(shown, of_kind)
         for stage in of_kind:
             _show(stage)
-    if metrics:
-        typer.echo(typer.style("metric", bold=True))
+    _head("metric", metrics)
     for metric in metrics:
         _show_metric(metric)
-    if problems:
-        typer.echo(typer.style("problems", bold=True))
+    _head("driver", drivers)
+    for driver in drivers:
+        typer.echo(f"  {typer.style(driver['name'], bold=True)}: {driver['summary']}")
+        typer.echo(f"      {driver['package']} {driver['package_version']}")
+    _head("problems", problems)
     for problem in problems:
         typer.echo(f"  {problem['owner']}: {problem['reason']}")
+    _head("slow", slow)
+    for late in slow:
+        typer.echo(f"  {late['owner']}: took {late['seconds']} s to import, and every command waits for it")
+
+
+def _head(text: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        typer.echo(typer.style(text, bold=True))
 
 
 def _show(stage: dict[str, Any]) -> None:

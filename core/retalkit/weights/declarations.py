@@ -42,6 +42,8 @@ class Checkpoint:
     reader: str = ""
     """``package.module:function`` from the file's path to its arrays (dict[str, array]), for a file that torch did not
     write."""
+    api: int = 1
+    """Version of the contracts that it was made for (``retalkit.stages.API_VERSION``)."""
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter names and shapes of the network."""

@@ -1,0 +1,61 @@
+"""``retalkit plugins``: everything that is installed, for people and for programs, whatever a plugin does meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import call
+from retalkit import plain_yaml
+from retalkit.cli import plugins_command
+
+from tests.core.plugin_packages import good_source, install
+
+
+def test_drivers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(call(capsys, "plugins", "--json").out)
+    assert {driver["name"]: driver["package"] for driver in listed["drivers"]} == {
+        "model": "retalkit",
+        "bands": "retalkit",
+    }
+    assert all(driver["summary"] for driver in listed["drivers"])
+    assert "\ndriver\n  model: " in call(capsys, "plugins").out
+    assert "driver" not in call(capsys, "plugins", "--kind", "enhancer").out
+
+
+def test_a_slow_plugin_is_named(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "sleepy-faces", f"import time\ntime.sleep(0.3)\n{good_source()}")
+    monkeypatch.setattr(plugins_command, "SLOW", 0.25)
+    listed = json.loads(call(capsys, "plugins", "--json").out)
+    seconds = {entry["owner"]: entry["seconds"] for entry in listed["slow"]}
+    assert seconds["sleepy-faces (stages)"] >= 0.3
+    del sys.modules["sleepy_faces"]
+    assert "\n  sleepy-faces (stages): took 0." in call(capsys, "plugins").out.partition("\nslow\n")[2].join("\n\n")
+
+
+def test_what_plugins_print_stays_out_of_what_programs_read(site: Path) -> None:
+    noise = "import warnings\nprint('hello')\nwarnings.warn('careful')\n"
+    install(site, "loud-faces", f"{noise}\n{good_source()}")
+
+    def out(*arguments: str) -> str:
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [sys.executable, "-m", "retalkit", *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    (problem,) = json.loads(out("plugins", "--json"))["problems"]
+    assert problem["owner"] == "loud-faces (stages)"
+    assert "prints while it is imported" in problem["reason"]
+    assert "detector" in plain_yaml.read_value(out("config", "show"), "what was shown")
