@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from retalkit.errors import ConfigError
+from retalkit.naming import NAME, NO_TEXT
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
 """As the packaging standards have it, and with a letter in front, since Python names begin with one."""
 _PREFIXES = ("retalkit_plugin_", "retalkit_")
 """What says to a package index what the package is for and is idle in a run file."""
 _LONGEST = 40
+_GENERIC = (
+    "build common config conftest core demo dist doc docs example examples helper helpers lib main model models "
+    "package plugin plugins script scripts setup src stage stages test tests tool tools util utils"
+)
+"""What other folders and modules are called as well: the package would hide them, or be hidden by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,16 @@ def names_from(name: str) -> PackageNames:
     for prefix in _PREFIXES:
         if len(stage) > len(prefix):
             stage = stage.removeprefix(prefix)
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", stage):
+    if not NAME.fullmatch(stage):
         stage = module
     if distribution == "retalkit":
         raise ConfigError("'retalkit' is this program itself: choose another name")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise ConfigError(f"'{name}' would hide Python's own '{module}': choose another name")
+    if module in _GENERIC.split():
+        raise ConfigError(f"'{name}' is what many other folders and modules are called: choose another name")
+    if stage in NO_TEXT:
+        raise ConfigError(f"'{name}' would be the stage '{stage}', which YAML takes for no text: choose another name")
     return PackageNames(distribution, module, stage)
 
 
