@@ -241,7 +241,11 @@ def test_its_comparison_file_and_its_commands_are_good(
 
 
 @pytest.mark.slow
-def test_pip_installs_it_in_a_new_environment_without_a_network(tmp_path: Path, dubbed: Path) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("glow", "enhancer"), ("loud-lips", "lip_syncer")])
+def test_pip_installs_it_in_a_new_environment_without_a_network(
+    name: str, kind: str, tmp_path: Path, dubbed: Path
+) -> None:
+    """The two that the documents make, with the commands that they give."""
     pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
@@ -257,14 +261,17 @@ def test_pip_installs_it_in_a_new_environment_without_a_network(tmp_path: Path, 
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    said = run("retalkit", "new-plugin", "glow", "--kind", "enhancer")
+    said = run("retalkit", "new-plugin", name, "--kind", kind)
     next_commands = [line.strip() for line in said.split("next:\n")[1].splitlines()]
-    assert next_commands[0] == "python -m pip install -e 'glow[dev]'"
-    run("pip", "install", "--no-index", "--no-build-isolation", "-q", "-e", "glow[dev]")
-    listed = json.loads(run("retalkit", "plugins", "--json", "--kind", "enhancer"))
-    assert [f"{s['package']} {s['package_version']}" for s in listed["stages"] if s["name"] == "glow"] == ["glow 0.1.0"]
-    assert next_commands[1] == "pytest glow"
-    run("pytest", "glow", "-p", "no:cacheprovider")
+    assert next_commands[0] == f"python -m pip install -e '{name}[dev]'"
+    run("pip", "install", "--no-index", "--no-build-isolation", "-q", "-e", f"{name}[dev]")
+    listed = json.loads(run("retalkit", "plugins", "--json", "--kind", kind))
+    packages = [
+        f"{s['package']} {s['package_version']}" for s in listed["stages"] if s["name"] == name.replace("-", "_")
+    ]
+    assert packages == [f"{name} 0.1.0"]
+    assert next_commands[1] == f"pytest {name}"
+    run("pytest", name, "-p", "no:cacheprovider")
     words = (
         next_commands[2].replace("talk.mp4", str(dubbed / "clip.mp4")).replace("speech.wav", str(dubbed / "speech.wav"))
     )

@@ -1,4 +1,4 @@
-"""What the documents hold: their code blocks, and the commands in those."""
+"""What the documents hold: their code blocks, and the commands in those and in the text between them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-PAGES = tuple(
-    str(path.relative_to(REPOSITORY))
-    for path in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
-)
+EXAMPLE_PAGE = "examples/loudness_lip_syncer/README.md"
+_OTHERS = ("README.md", "CONTRIBUTING.md", EXAMPLE_PAGE, "training/speech_to_mouth/README.md")
+PAGES = (*_OTHERS, *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md"))))
+PROGRAMS = ("make", "mkdocs", "pip", "pytest", "python", "retalkit", "ruff", "sudo", "twine")
+"""What commands in the text begin with."""
 
 _BLOCK = re.compile(r"^```([a-z]+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.M | re.S)
+_INLINE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
 _EXIT_CODE = re.compile(r"# exit code (\d+)")
 
 
@@ -29,7 +31,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a bash block."""
+    """One command of a bash block, or of the text."""
 
     page: str
     text: str
@@ -40,6 +42,12 @@ class Command:
     """The exit code that the page announces (``# exit code 2``); else 0."""
     into: str = ""
     """File that its output goes to (``> FILE``)."""
+
+    def is_begun_by(self, other: Command) -> bool:
+        """Whether ``other`` is this command or its beginning; words in capitals (``FILE``) stand for any."""
+        return len(other.words) <= len(self.words) and all(
+            word == own or word.isupper() for word, own in zip(other.words, self.words, strict=False)
+        )
 
 
 def text_of(page: str) -> str:
@@ -74,7 +82,13 @@ def _command(page: str, line: str) -> Command:
     return Command(page, re.sub(r"\s+", " ", text), tuple(words), int(announced.group(1)) if announced else 0, into)
 
 
+def prose_commands(page: str) -> list[Command]:
+    """What the text between the blocks names as a command with arguments: code that begins with one of ``PROGRAMS``."""
+    found = [" ".join(text.split()) for _, text in _INLINE.findall(_BLOCK.sub("", text_of(page)))]
+    return [_command(page, text) for text in dict.fromkeys(found) if text.split(" ")[0] in PROGRAMS and " " in text]
+
+
 def all_commands() -> list[Command]:
-    """Of every page."""
+    """Of the blocks of every page."""
     found = [block for page in PAGES for block in blocks(page) if block.language == "bash"]
     return [command for block in found for command in commands(block)]

@@ -1,35 +1,57 @@
-"""Every command of the documents is run, page by page, in a folder with the files that the page names.
+"""Every command of the documents is run, page by page, in a folder with the files that the page names: those in blocks,
+and those in the text that no block shows.
 
 What cannot be run stands in ``unrunnable.py``, with the reason and a check in its place.
 """
 
 from __future__ import annotations
 
+import inspect
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from retalkit.availability import availability
+from retalkit.cache import Cache, default_folder
 from retalkit.comparing.comparison_file import read_comparison
-from retalkit.config import load
+from retalkit.config import RunConfig, load
 from retalkit.discovery import discover
+from retalkit.evaluation.clips import track
+from retalkit.observing import SilentObserver
 from retalkit.planning import plan
+from retalkit.preparing import Preparation
 
 from tests.cli.commands import call
 from tests.docs import material
-from tests.docs.pages import PAGES, REPOSITORY, Block, Command, all_commands, blocks, commands
+from tests.docs.pages import (
+    EXAMPLE_PAGE,
+    PAGES,
+    REPOSITORY,
+    Block,
+    Command,
+    all_commands,
+    blocks,
+    commands,
+    prose_commands,
+)
 from tests.docs.unrunnable import UNRUNNABLE
 
 GIVEN = {"docs/compare.md": ("dubbed.mp4",)}
 """Results that a page takes from another one."""
 PACKAGES = {"docs/testing-kit.md": ("my_package", "README.md", "louder.py")}
 """A package of the reader's that a page speaks of, made of a file that another page shows."""
+INSIDE = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
+"""A folder in which the reader of a page is."""
 OUTPUTS = ("-o", "--output")
 
 
@@ -55,11 +77,13 @@ def reader(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) or prose_commands(page)])
 def test_what_the_page_shows_works(page: str, reader: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = blocks(page)
     for name in GIVEN.get(page, ()):
         shutil.copy("talk.mp4", name)
+    if page in INSIDE:
+        shutil.copytree(INSIDE[page], Path.cwd(), dirs_exist_ok=True)
     for block in found:
         if block.title:
             Path(block.title).write_text(block.text, encoding="utf-8")
@@ -82,6 +106,10 @@ def test_what_the_page_shows_works(page: str, reader: pytest.MonkeyPatch, capsys
             tomllib.loads(block.text)
         else:
             assert block.language == "text", f"{page}: no test knows what to do with ```{block.language}"
+    shown = all_commands()
+    for command in prose_commands(page):
+        if not any(other.is_begun_by(command) for other in shown):
+            run(command, reader, capsys)
 
 
 def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,13 +118,24 @@ def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         UNRUNNABLE[command.text].check(command, patch, capsys)
         return
     program = Path(command.words[0]).name
-    assert program in ("retalkit", "python"), f"{command.page}: `{command.text}` must run, or stand in UNRUNNABLE"
+    assert program in ("retalkit", "python", "pytest"), (
+        f"{command.page}: `{command.text}` must run, or stand in UNRUNNABLE"
+    )
     if program == "retalkit":
         done = call(capsys, *command.words[1:])
         code, out, err = done.code, done.out, done.err
     else:
-        process = subprocess.run([sys.executable, *command.words[1:]], capture_output=True, text=True, check=False)
+        # Not the installed `pytest`: it must be that of these tests.
+        before = ["-m", "pytest", "-p", "no:cacheprovider"] if program == "pytest" else []
+        process = subprocess.run(
+            [sys.executable, *before, *command.words[1:]],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         code, out, err = process.returncode, process.stdout, process.stderr
+        assert program != "pytest" or code or re.search(r"\b[1-9]\d* passed\b", out), f"{command.text}: {out}"
     assert code == command.code, f"{command.page}: `{command.text}` ended with {code}: {err}"
     if command.into:
         Path(command.into).write_text(out, encoding="utf-8")
@@ -106,19 +145,48 @@ def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def run_python(block: Block, values: dict[str, Any]) -> None:
-    """A script is run, and the tests in it; a plugin is found, and what it offers can be built."""
+    """A script is run, and the tests and functions in it; a plugin is found, and what it offers can be built."""
     before = set(values)
+    is_plugin = "@hookimpl" in block.text
     exec(compile(block.text, block.page, "exec"), values)
     for name in set(values) - before:
         if name.startswith("test_"):
             values[name]()
-    if "@hookimpl" in block.text:
+        elif inspect.isfunction(values[name]) and values[name].__module__ == values["__name__"] and not is_plugin:
+            assert name in CALLS, f"{block.page}: no test calls {name}()"
+            CALLS[name](values[name])
+    if is_plugin:
         file = Path(block.title or "a_plugin.py")
         file.write_text(block.text, encoding="utf-8")
         registry = discover([file])
         offered = [*registry.stages, *registry.metrics]
         for found in [one for one in offered if one.package == str(file)]:
             found.spec.make(found.spec.config()) if hasattr(found.spec, "config") else found.spec.make()
+
+
+def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:
+    """On a clip that talks, and on one without a face."""
+    registry = discover()
+    preparation = Preparation(
+        plan(RunConfig.from_preset(registry=registry), registry), Cache(default_folder()), SilentObserver()
+    )
+    analysis = track(Path("talk.mp4"), preparation)
+    found = widest_open(analysis)
+    assert found is not None
+    frame, index = found
+    openings = analysis.landmarks(0, analysis.source.info.frame_count)[:, [13, 14], :2]
+    assert index == np.linalg.norm(openings[:, 0] - openings[:, 1], axis=1).argmax()
+    assert (frame.shape[2], frame.dtype) == (3, np.uint8)
+    faceless = SimpleNamespace(
+        source=SimpleNamespace(info=SimpleNamespace(frame_count=4)),
+        landmark_scheme="mesh478",
+        landmarks=lambda start, stop: np.full((stop - start, 478, 3), np.nan, np.float32),
+    )
+    assert widest_open(faceless) is None
+
+
+CALLS = {"widest_open": call_widest_open}
+"""Function that a page shows outside a plugin -> what calls it."""
 
 
 def read_yaml(block: Block) -> None:
@@ -135,6 +203,6 @@ def read_yaml(block: Block) -> None:
 
 
 def test_every_exception_is_still_needed() -> None:
-    typed = {command.text for command in all_commands()}
+    typed = {command.text for command in (*all_commands(), *(one for page in PAGES for one in prose_commands(page)))}
     assert set(UNRUNNABLE) <= typed, f"no document says any more: {sorted(set(UNRUNNABLE) - typed)}"
     assert all(stand.reason for stand in UNRUNNABLE.values())
