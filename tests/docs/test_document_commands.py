@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 import yaml
 from retalkit.availability import availability
-from retalkit.cache import Cache, default_folder
+from retalkit.cache import Cache, Folder, default_folder
 from retalkit.comparing.comparison_file import read_comparison
 from retalkit.config import RunConfig, load
 from retalkit.discovery import discover
@@ -30,6 +31,7 @@ from retalkit.evaluation.clips import track
 from retalkit.observing import SilentObserver
 from retalkit.planning import plan
 from retalkit.preparing import Preparation
+from retalkit.stages import Analysis, StageContext
 
 from tests.cli.commands import call
 from tests.docs import material
@@ -164,13 +166,17 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
             found.spec.make(found.spec.config()) if hasattr(found.spec, "config") else found.spec.make()
 
 
-def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:
-    """On a clip that talks, and on one without a face."""
+def analysed(video: str) -> Analysis:
     registry = discover()
     preparation = Preparation(
         plan(RunConfig.from_preset(registry=registry), registry), Cache(default_folder()), SilentObserver()
     )
-    analysis = track(Path("talk.mp4"), preparation)
+    return track(Path(video), preparation)
+
+
+def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:
+    """On a clip that talks, and on one without a face."""
+    analysis = analysed("talk.mp4")
     found = widest_open(analysis)
     assert found is not None
     frame, index = found
@@ -185,7 +191,15 @@ def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> No
     assert widest_open(faceless) is None
 
 
-CALLS = {"widest_open": call_widest_open}
+def call_look_at_every_frame(look_at_every_frame: Callable[[Any, StageContext], int]) -> None:
+    """It tells all that it says it tells."""
+    observer = create_autospec(SilentObserver, instance=True)
+    context = StageContext(cache=Folder(Path("scratch")), observer=observer)
+    count = look_at_every_frame(analysed("talk.mp4"), context)
+    assert [name for name, _, _ in observer.method_calls] == ["started", *["advanced"] * count, "finished", "note"]
+
+
+CALLS = {"look_at_every_frame": call_look_at_every_frame, "widest_open": call_widest_open}
 """Function that a page shows outside a plugin -> what calls it."""
 
 

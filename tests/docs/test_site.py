@@ -79,6 +79,23 @@ def test_the_contracts_are_in_the_reference(site: Path) -> None:
     assert 'id="retalkit.plugins.StageSpec.api"' in (site / "reference" / "plugins.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("python", "retalkit.running.dub"),
+        ("python", "retalkit.discovery.discover"),
+        ("python", "retalkit.registry.Registry.find"),
+        ("python", "retalkit.errors.PluginError"),
+        ("authors", "retalkit.observing.Observer.started"),
+        ("authors", "retalkit.geometry.pose.rigid_fit"),
+        ("testing", "retalkit.testing.kit_material.Material.clip"),
+        ("testing", "retalkit.testing.clips.Clip.sync_batch"),
+    ],
+)
+def test_what_authors_use_besides_is_in_the_reference(site: Path, page: str, name: str) -> None:
+    assert f'id="{name}"' in (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
+
+
 def test_the_page_of_commands_is_that_of_the_code() -> None:
     assert text_of("docs/commands.md") == commands_page(), "run `make docs`, which writes docs/commands.md"
 
