@@ -229,6 +229,7 @@ def test_its_comparison_file_and_its_commands_are_good(
     from retalkit.planning import plan
 
     readme = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert readme.index("Retalkit is not on PyPI yet") < readme.index("pip install")
     dubs = [line for line in readme.splitlines() if line.startswith("retalkit dub ")]
     assert len(dubs) == (0 if kind == METRIC else 2)
     for line in dubs:

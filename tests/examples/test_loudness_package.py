@@ -5,14 +5,10 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -30,6 +26,8 @@ from retalkit.observing import SilentObserver
 from retalkit.planning import plan
 from retalkit.preparing import Preparation
 
+from tests.examples.clean_environment import Environment, make_environment
+
 pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,54 +38,15 @@ RATE = 16000
 Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A virtual environment in which Retalkit and the example are installed, not linked."""
-
-    folder: Path
-    package: Path
-    """The example's folder, a copy."""
-
-    def run(self, *words: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a program of the environment; its exit code must be ``code``."""
-        hidden = ("PYTHON", "PIP_", "RETALKIT_", "PYTEST", "VIRTUAL_ENV")
-        done = subprocess.run(
-            [str(self.folder / "bin" / str(words[0])), *map(str, words[1:])],
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith(hidden)},
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONNOUSERSITE": "1",
-                "RETALKIT_CACHE": str(self.folder.parent / "cache"),
-                "RETALKIT_HOME": str(self.folder.parent / "home"),
-            },
-            cwd=cwd or self.folder.parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def install(self, folder: Path) -> None:
-        """Installs a package without a network."""
-        quiet = ("-q", "--no-deps", "--no-build-isolation", "--no-index", "--ignore-installed")
-        self.run("python", "-m", "pip", "install", *quiet, folder)
-
-
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp("stranger")
     package = folder / "package"
     shutil.copytree(EXAMPLE, package, ignore=shutil.ignore_patterns(".*_cache", "__pycache__", "dist", "compared"))
     made = Environment(folder / "environment", package)
-    # The environment of the tests has pip.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made.folder], check=True)
-    (site,) = (made.folder / "lib").glob("python*/site-packages")
-    # A plain path: the .pth files there, such as that of an editable Retalkit, do not count in the new environment.
-    paths = dict.fromkeys((sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]))
-    (site / "dependencies.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
+    make_environment(made.folder, [REPOSITORY, package], extra="dev")
     made.install(REPOSITORY)
-    made.install(package)
+    made.install(f"{package}[dev]")
     return made
 
 
@@ -105,6 +64,15 @@ def test_it_is_really_installed_there(environment: Environment) -> None:
     script = "import retalkit, retalkit_loudness; print(retalkit.__file__); print(retalkit_loudness.__file__)"
     for path in environment.run("python", "-c", script).stdout.splitlines():
         assert Path(path).is_relative_to(environment.folder)
+
+
+def test_only_what_is_declared_is_there(environment: Environment) -> None:
+    """So that a dependency which the example or Retalkit does not declare is found missing."""
+    script = (
+        "from importlib.util import find_spec; print(*map(bool, map(find_spec, ('numpy', 'pytest', 'torch', 'ruff'))))"
+    )
+    assert environment.run("python", "-c", script).stdout == "True True False False\n"
+    environment.run("python", "-m", "pip", "check")
 
 
 def test_it_is_listed_with_its_package_and_runs_here(environment: Environment) -> None:
