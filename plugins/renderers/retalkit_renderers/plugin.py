@@ -27,7 +27,7 @@ def retalkit_stages() -> list[StageSpec]:
             build="retalkit_renderers.editors.first_frame:FirstFrameEditor",
             licence="Apache-2.0",
             config=FirstFrameConfig,
-            needs=frozenset({"landmarks:mesh478"}),
+            needs=_MESH,
             gives=_REFERENCES,
         ),
         StageSpec(
