@@ -58,6 +58,27 @@ def test_a_broken_stage_fails_with_the_words_of_the_report(tmp_path: Path) -> No
     assert "Traceback" not in done.stdout
 
 
+def broken_plugin(folder: Path) -> None:
+    (folder / "broken_plugin.py").write_text("import no_such_module\n", encoding="utf-8")
+    info = folder / "broken_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[retalkit]\nstages = broken_plugin\n", encoding="utf-8")
+
+
+def test_a_plugin_that_cannot_be_used_fails_with_the_reason(tmp_path: Path) -> None:
+    broken_plugin(tmp_path)
+    done = run(tmp_path, "--retalkit-stages", "-k", "plugin-broken")
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout + done.stderr
+    assert "could not be imported: ModuleNotFoundError" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_a_name_that_a_broken_plugin_would_offer_is_told_with_the_reason(tmp_path: Path) -> None:
+    broken_plugin(tmp_path)
+    done = run(tmp_path, "--retalkit-stages=mute")
+    assert done.returncode == 4 and "no_such_module" in done.stderr, done.stdout + done.stderr
+
+
 def test_without_the_option_nothing_is_added_and_nothing_heavy_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "test_light.py").write_text(
         f"import sys\ndef test_light():\n    assert not set({HEAVY!r}) & set(sys.modules)\n", encoding="utf-8"
