@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Generator, Sequence
@@ -29,7 +30,9 @@ def blamed(label: str, stage: object) -> Generator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        raise StageError(f"{label} failed: {type(error).__name__}: {text}{_place(error, stage)}; {_HINT}") from error
+        raise StageError(
+            f"{label} failed: {type(error).__name__}: {text}{place(error, type(stage).__module__)}; {_HINT}"
+        ) from error
 
 
 def checked(results: Sequence[FrameResult], count: int, label: str) -> list[FrameResult]:
@@ -58,12 +61,15 @@ def _fault(edit: FaceEdit) -> str:
     return ""
 
 
-def _place(error: Exception, stage: object) -> str:
-    """`` (file, line n)``: the innermost line of the stage's own package that the error came through."""
-    module = sys.modules.get(type(stage).__module__)
-    file = getattr(module, "__file__", None)
+def place(error: BaseException, module: str, *, only_own: bool = False) -> str:
+    """`` (file, line n)``: the innermost line of the package of ``module`` that the error came through; without one
+    the innermost of all, or with ``only_own`` nothing."""
+    file = getattr(sys.modules.get(module), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)
     if file is not None:
-        home = str(Path(file).parent)
-        frames = [frame for frame in frames if frame.filename == file or frame.filename.startswith(home)] or frames
+        # A module without a package lies among strangers.
+        packed = "." in module or Path(file).name == "__init__.py"
+        home = f"{Path(file).parent}{os.sep}" if packed else file
+        own = [frame for frame in frames if frame.filename.startswith(home)]
+        frames = own if own or only_own else frames
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

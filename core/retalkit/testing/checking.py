@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from retalkit.availability import missing_packages
+from retalkit.availability import foreign_api, missing_packages
 from retalkit.discovery import FoundStage
 from retalkit.geometry.schemes import COUNTS, IBUG68, MESH478
 from retalkit.planning import INITIAL_PORTS
@@ -20,17 +21,21 @@ from retalkit.testing import upstream
 from retalkit.testing.denoisers import examine_denoiser
 from retalkit.testing.detectors import DetectorSubject
 from retalkit.testing.enhancers import EnhancerSubject, ReferenceEnhancerSubject
-from retalkit.testing.examination import Examination, one_line
+from retalkit.testing.examination import CallError, Examination, StopCheckError, one_line
 from retalkit.testing.expression_editors import EditorSubject
-from retalkit.testing.frames import Clips, FrameSubject, examine_frames
+from retalkit.testing.frames import examine_frames
 from retalkit.testing.lip_syncers import LipSyncerSubject
 from retalkit.testing.reconstructors import ReconstructorSubject
 from retalkit.testing.report import Report
-from retalkit.testing.spec_checks import look_at_spec
+from retalkit.testing.spec_checks import look_at_spec, look_at_types
+from retalkit.testing.subject import Clips, FrameSubject
 from retalkit.weights.store import WeightStore
 
 Spec = StageSpec | FoundStage
 Options = Mapping[str, Any]
+
+_BUILD = "StageSpec.build makes a stage of its options, and does no work of a clip."
+_CONFIG = "What a StageConfig answers follows from its options, and raises nothing."
 
 
 def check_stage(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
@@ -90,27 +95,57 @@ class _UnavailableError(Exception):
 
 
 def _checked(found: FoundStage, options: Options, folder: Path) -> Report:
-    exam = Examination(found.label, folder, {})
+    exam = Examination(f"{found.spec.kind} '{found.spec.name}'", folder, {})
     with exam.check("spec"):
+        look_at_types(found.spec, partial(exam.problem, "spec"))
+        if exam.broken("spec"):
+            exam.skip("all other checks", "the spec cannot be read: mend it first")
+            return exam.report()
         look_at_spec(found, partial(exam.problem, "spec"))
-    if exam.broken("spec") and found.spec.kind not in set(StageKind):
-        return exam.report()
     try:
-        if (reason := missing_packages(found)) is not None:
+        if (reason := foreign_api(found) or missing_packages(found)) is not None:
             raise _UnavailableError(reason)
         config = _config(found, options)
-        exam.weights = _weights(found, config)
-        look = _looks(found, config, options, exam)
+        with exam.check("build"):
+            exam.weights = _answered(exam, _weights, found, config)
+            look = _answered(exam, _looks, found, config, options, exam)
+            relative = any(not path.is_absolute() for path in config.files().values())
+            built_module(exam, found.spec.build, _BUILD)
+            with exam.watched(change_folder=not relative):
+                look(built(exam, found.spec, config))
     except _UnavailableError as unavailable:
         return exam.report(unavailable=str(unavailable))
-    contract = "StageSpec.build makes a stage of its options, and does no work of a clip."
-    with exam.check("build"):
-        # Built once unwatched: what it imports may do what it likes.
-        exam.call("build", "building it", contract, found.spec.make, config)
-        relative = any(not path.is_absolute() for path in config.files().values())
-        with exam.watched(change_folder=not relative):
-            look(exam.call("build", "building it", contract, found.spec.make, config))
     return exam.report()
+
+
+def _answered(exam: Examination, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What follows from what the stage's options answer."""
+    try:
+        return exam.tried("reading the options", function, *arguments)
+    except CallError as failed:
+        if isinstance(failed.__cause__, _UnavailableError):
+            raise failed.__cause__ from None
+        exam.raised("build", "reading the options", failed, "", _CONFIG)
+        raise StopCheckError from failed
+
+
+def built_module(exam: Examination, build: Any, contract: str) -> None:
+    """Imports what ``build`` names. Unwatched, so that what a package does when it is imported is not the stage's."""
+    exam.module = build.partition(":")[0] if isinstance(build, str) else getattr(build, "__module__", "")
+    if isinstance(build, str):
+        try:
+            import_module(exam.module)
+        except (Exception, SystemExit) as error:
+            exam.problem("build", f"importing {exam.module} raised {one_line(error, exam.module)}", contract)
+            raise StopCheckError from error
+
+
+def built(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
+    """The stage."""
+    stage = exam.call("build", "building it", _BUILD, spec.make, config)
+    exam.module = type(stage).__module__
+    exam.has("build", "what was built", stage, ("open",), f"A {spec.kind} has open(), see retalkit.stages.")
+    return stage
 
 
 def _config(found: FoundStage, options: Options) -> StageConfig:
@@ -132,42 +167,56 @@ def _weights(found: FoundStage, config: StageConfig) -> dict[str, Path]:
 def _looks(found: FoundStage, config: StageConfig, options: Options, exam: Examination) -> Callable[[Any], None]:
     """What is to be done with the built stage."""
     spec = found.spec
-    needs = spec.needs | config.needs()
     if spec.kind == StageKind.DENOISER:
         return lambda stage: examine_denoiser(exam, stage)
+    needs = spec.needs | config.needs()
     clips = _clips(spec.kind, needs)
+    # An enhancer that can work on the reference, too, may need something else there.
+    other = None if "on" in options or config.on_reference() else _on_reference(spec, options)
+    others = None if other is None else _clips(spec.kind, spec.needs | other.needs())
 
     def look(stage: Any) -> None:
-        slow = False
-        for subject in _subjects(spec, config, options, exam, stage, needs):
-            slow = examine_frames(subject, clips, briefly=slow)
+        subject = _subject(spec, config, exam, stage, needs)
+        subject.lacks = _lacks(spec.kind, needs)
+        slow = examine_frames(subject, clips)
+        if other is not None and others is not None:
+            part = exam.part("reference_")
+            with part.check("build"):
+                examine_frames(ReferenceEnhancerSubject(part, built(part, spec, other)), others, briefly=slow)
 
     return look
 
 
-def _subjects(
-    spec: StageSpec, config: StageConfig, options: Options, exam: Examination, stage: Any, needs: frozenset[str]
-) -> list[FrameSubject]:
+def _subject(
+    spec: StageSpec, config: StageConfig, exam: Examination, stage: Any, needs: frozenset[str]
+) -> FrameSubject:
     images = "reference:image" in needs
     if spec.kind == StageKind.DETECTOR:
-        return [DetectorSubject(exam, stage, _suffix(spec.gives, "landmarks:"))]
+        return DetectorSubject(exam, stage, _suffix(spec.gives, "landmarks:"))
     if spec.kind == StageKind.RECONSTRUCTOR:
-        return [ReconstructorSubject(exam, stage, _suffix(spec.gives, "coefficients:"), "frames" in needs)]
+        return ReconstructorSubject(exam, stage, _suffix(spec.gives, "coefficients:"), "frames" in needs)
     if spec.kind == StageKind.EXPRESSION_EDITOR:
-        return [EditorSubject(exam, stage, spec.gives)]
+        return EditorSubject(exam, stage, spec.gives)
     if spec.kind == StageKind.LIP_SYNCER:
-        return [LipSyncerSubject(exam, stage, images)]
-    if config.on_reference():
-        return [ReferenceEnhancerSubject(exam, stage)]
-    subjects: list[FrameSubject] = [EnhancerSubject(exam, stage, images)]
-    if "on" not in options and (on_reference := _on_reference(spec, options)) is not None:
-        subjects.append(ReferenceEnhancerSubject(exam.part("reference_"), spec.make(on_reference)))
-    return subjects
+        return LipSyncerSubject(exam, stage, images)
+    return ReferenceEnhancerSubject(exam, stage) if config.on_reference() else EnhancerSubject(exam, stage, images)
+
+
+def _lacks(kind: StageKind, needs: frozenset[str]) -> str:
+    """What the kit does not give to a stage that names no need of it, in a sentence."""
+    if kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR):
+        return ""
+    absent = {"coefficients:": "coefficients are [T, 0]"}
+    if kind != StageKind.EXPRESSION_EDITOR:
+        absent["reference:image"] = "reference images are None"
+    unnamed = [port for port in absent if not any(need.startswith(port) for need in needs)]
+    said = [f"{absent[port]} (its needs name no `{port}`)" for port in unnamed]
+    return f"Here {' and '.join(said)}." if said else ""
 
 
 def _on_reference(spec: StageSpec, options: Options) -> StageConfig | None:
     """The options with ``on: reference``, where the enhancer can work there."""
-    if "on" not in spec.config.model_fields:
+    if spec.kind != StageKind.ENHANCER or "on" not in spec.config.model_fields:
         return None
     try:
         config = spec.config.model_validate({**options, "on": "reference"})
@@ -179,15 +228,17 @@ def _on_reference(spec: StageSpec, options: Options) -> StageConfig | None:
 def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
     """The kit's clips, in landmarks and coefficients that the stage takes."""
     scheme = _suffix(needs, "landmarks:") or MESH478
-    space = _suffix(needs, "coefficients:") or "mesh"
+    # Who needs none gets none.
+    space = _suffix(needs, "coefficients:")
     if scheme not in COUNTS:
         raise _UnavailableError(f"needs landmarks:{scheme}, which the kit cannot make")
-    if space not in upstream.SPACES:
+    if space and space not in upstream.SPACES:
         raise _UnavailableError(f"needs coefficients:{space}, which the kit cannot make")
     given = {*INITIAL_PORTS, "face:edit", "reference:landmarks", "reference:image"}
     families = ("landmarks:", "coefficients:")
     if unknown := sorted(port for port in needs - given if not port.startswith(families)):
         raise _UnavailableError(f"needs {', '.join(unknown)}, which the kit cannot make")
+    chosen = kind == StageKind.DETECTOR or any(port.startswith("landmarks:") for port in needs)
     try:
         # Behind a detector of the face mesh a stage converts by itself; the odd clip brings its own scheme.
         usual = MESH478 if scheme == IBUG68 else scheme
@@ -197,6 +248,10 @@ def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
             one_pixel=upstream.one_pixel_clip(usual, space),
             one_frame=upstream.one_frame_clip(usual, space),
             faceless=upstream.faceless_clip(usual, space),
+            silent=upstream.silent_clip(usual, space),
+            short_speech=upstream.short_speech_clip(usual, space),
+            long=partial(upstream.long_clip, scheme=usual, space=space),
+            undeclared=None if chosen else upstream.clip(IBUG68, space),
         )
     except Exception as error:
         raise _UnavailableError(f"the kit could not make its material: {one_line(error)}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.stages import SPEECH_RATE
-from retalkit.testing.examination import Examination, StopCheckError
+from retalkit.testing.examination import CallError, Examination, StopCheckError, same_values
 from retalkit.testing.sandbox import seed_generators
 from retalkit.testing.upstream import sound
 from retalkit.testing.values import difference, misfit, out_of_range
@@ -36,6 +36,9 @@ _REPEATABLE = "The same input, options and seed give the same result, bit for bi
 _GLOBAL = (
     "A result must not depend on the process's random generators: use one of your own, seeded by StageContext.seed."
 )
+_CHUNK = "A chunk may have any length, also none; then nothing is ready, or what was held back."
+_KEPT = "What a denoiser has given stays as it is: every chunk is an array of its own, not one buffer for all."
+_SEED: Final = 20_000_003
 _SILENCE = "A denoiser adds nothing: silence stays silent."
 _MEMORY = "Peak memory does not depend on the length of the sound."
 
@@ -44,45 +47,60 @@ def examine_denoiser(exam: Examination, stage: Any) -> None:
     """All checks; what they find is noted."""
     waveform = sound(_SECONDS)
     seed_generators(1)
+    results: list[Float] = []
+    seconds = 0.0
     with exam.check("result"):
         start = time.perf_counter()
-        whole = _denoised(exam, stage, "result", waveform, (SPEECH_RATE,))
+        results.append(_denoised(exam, stage, "result", waveform, (SPEECH_RATE,)))
         seconds = (time.perf_counter() - start) / _SECONDS
         exam.note_seconds("second of sound", seconds)
-        _look_at_place(exam, waveform, whole)
-        _repeated(exam, stage, waveform, whole)
-        with exam.check("short"):
-            for length in (0, 1, 7):
-                _denoised(exam, stage, "short", waveform[:length], (SPEECH_RATE,))
-        with exam.check("silence"):
-            _silence(exam, stage)
-        if seconds > _SLOW:
-            exam.skip("memory", f"it takes {seconds:.1f} s for a second of sound, and this takes many")
-        else:
-            with exam.check("memory"):
-                _memory(exam, stage)
+    if not results:
+        exam.skip("repeatable, chunks, seed, short, silence and memory", "there is no result: mend what is told first")
+        return
+    _look_at_place(exam, waveform, results[0])
+    _repeated(exam, stage, waveform, results[0])
+    with exam.check("seed"):
+        one, other = (_denoised(exam, stage, "seed", waveform[:SPEECH_RATE], (5000,), _SEED) for _ in range(2))
+        if found := _apart(one, other):
+            exam.problem("seed", f"two sessions with StageContext.seed = {_SEED} differ: {found}", _REPEATABLE)
+    with exam.check("short"):
+        for length in (0, 1, 7):
+            _denoised(exam, stage, "short", waveform[:length], (SPEECH_RATE,))
+    with exam.check("silence"):
+        _silence(exam, stage)
+    if seconds > _SLOW:
+        exam.skip("memory", f"it takes {seconds:.1f} s for a second of sound, and this takes many")
+    else:
+        with exam.check("memory"):
+            _memory(exam, stage)
 
 
-def _denoised(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int]) -> Float:
+def _denoised(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int], seed: int = 0) -> Float:
     """The whole result of a new session that is given chunks of these sizes, over and over, 0 among them or not."""
-    session = exam.timed("open", 1, lambda: exam.call(check, "open()", _GIVES, stage.open, exam.context(check)))
+    context = exam.context(check, seed=seed)
+    session = exam.timed("open", 1, lambda: exam.call(check, "open()", _GIVES, stage.open, context))
+    exam.has(check, "what open() gave", session, ("denoise", "finish", "close"), _GIVES)
     parts: list[Float] = []
+    kept: list[Float] = []
     at, turn = 0, 0
     while at < len(waveform) or turn < len(sizes):
         chunk = waveform[at : at + sizes[turn % len(sizes)]].copy()
         at, turn = at + len(chunk), turn + 1
         parts.append(_part(exam, check, "denoise()", session.denoise, chunk))
+        kept.append(parts[-1].copy())
         if at >= len(waveform) and turn >= len(sizes):
             break
     given = sum(map(len, parts))
     if given > at:
         exam.problem(check, f"denoise() gave {given} samples when it had been given {at}", _LENGTH)
-    parts.append(_part(exam, check, "finish()", session.finish))
+    kept.append(_part(exam, check, "finish()", session.finish).copy())
+    if not all(same_values(part, copy) for part, copy in zip(parts, kept, strict=False)):
+        exam.problem("chunks", "a later call of denoise() changed what an earlier one had given", _KEPT)
     if check == "result":
         exam.check_close(session)
     else:
         exam.close(check, session)
-    result = np.concatenate(parts)
+    result = np.concatenate(kept)
     if len(result) != len(waveform):
         exam.problem("length", f"{len(waveform)} samples went in, {len(result)} came out after finish()", _LENGTH)
         raise StopCheckError
@@ -92,7 +110,12 @@ def _denoised(exam: Examination, stage: Any, check: str, waveform: Float, sizes:
 
 
 def _part(exam: Examination, check: str, what: str, function: Any, *arguments: Float) -> Float:
-    given = exam.call(check, what, _GIVES, function, *arguments)
+    try:
+        given = exam.tried(what, function, *arguments)
+    except CallError as failed:
+        where = f" for a chunk of {len(arguments[0])} samples" if arguments else ""
+        exam.raised(check, what, failed, where, _CHUNK if arguments and len(arguments[0]) < 8 else _GIVES)
+        raise StopCheckError from failed
     if wrong := misfit(given, np.float32, (None,), "[N]"):
         exam.problem(check, f"{what} {wrong}", _GIVES)
         raise StopCheckError

@@ -12,8 +12,8 @@ from retalkit.geometry.schemes import COUNTS
 from retalkit.stages import Face
 from retalkit.testing.clips import Clip
 from retalkit.testing.examination import Examination, StopCheckError
-from retalkit.testing.frames import FrameSubject, Indexes
-from retalkit.testing.values import Row, misfit, out_of_range
+from retalkit.testing.subject import FrameSubject, Indexes
+from retalkit.testing.values import Row, misfit, out_of_range, taken
 
 _BOX = "Face.box is float32 [4]: left, top, right, bottom in pixels."
 _LANDMARKS = "Face.landmarks is float32 [N, 3] in pixels, in the scheme that the spec's `gives` names."
@@ -25,7 +25,7 @@ class DetectorSubject(FrameSubject):
     """``detect()`` of one detector."""
 
     serial = True
-    call = "detect()"
+    method = "detect"
     contract = "detect() gives a list of faces for each frame, empty where there is none."
 
     def __init__(self, exam: Examination, stage: Any, scheme: str) -> None:
@@ -34,11 +34,11 @@ class DetectorSubject(FrameSubject):
         self._faces = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.source.info, self.exam.context(cache))
+        return self.stage.open(clip.source.info, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         frames = clip.frames(numbers)
-        given: object = self.exam.call(check, self.call, self.contract, session.detect, frames)
+        given = self.asked(check, clip, numbers, session, frames)
         if not isinstance(given, list) or not all(isinstance(faces, list) for faces in cast("list[object]", given)):
             self.exam.problem(check, f"{self.call} gave no list of lists", self.contract)
             raise StopCheckError
@@ -65,7 +65,7 @@ class DetectorSubject(FrameSubject):
             self._faces += 1
             self._look(check, face, clip)
             row |= {f"{name} {number}": getattr(face, name) for name in ("box", "landmarks", "score")}
-        return row
+        return taken(row)
 
     def _look(self, check: str, face: Face, clip: Clip) -> None:
         box: object = face.box

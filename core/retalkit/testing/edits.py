@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retalkit.compositing import composite
 from retalkit.stages import FaceEdit, FrameResult, PassedThrough
 from retalkit.testing.examination import Examination, StopCheckError, one_line
-from retalkit.testing.values import Row, misfit, out_of_range
+from retalkit.testing.values import Row, misfit, out_of_range, taken
 
 _IMAGE = "FaceEdit.image is RGB uint8 [h, w, 3]."
 _MASK = "FaceEdit.mask is float32 [h, w] in [0, 1], as large as the image."
@@ -46,11 +46,11 @@ def looked_at(
 
 
 def as_row(result: FrameResult) -> Row:
-    """The result as plain values that can be compared."""
+    """The result as plain values of its own that can be compared."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
     names = ("image", "mask", "matrix", "exact", "confidence", "reason")
-    return {"result": "edit", **{name: getattr(result, name) for name in names}}
+    return taken({"result": "edit", **{name: getattr(result, name) for name in names}})
 
 
 def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> None:
@@ -85,7 +85,7 @@ def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, fr
         try:
             composite(frame.copy(), edit)
         except Exception as error:  # whatever it is, the run would end with it
-            exam.problem(check, f"the edit {of_frame} cannot be pasted: {one_line(error)}", _MATRIX)
+            exam.problem(check, f"the edit {of_frame} cannot be pasted: {one_line(error, exam.module)}", _MATRIX)
 
 
 def _useless(matrix: NDArray[Any]) -> str:

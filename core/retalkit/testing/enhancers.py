@@ -11,8 +11,8 @@ from retalkit.stages import FaceEdit, FrameResult, PassedThrough, ReferenceBatch
 from retalkit.testing.clips import Clip, Indexes, plain_references
 from retalkit.testing.edits import as_row, looked_at
 from retalkit.testing.examination import Examination, StopCheckError
-from retalkit.testing.frames import FrameSubject
-from retalkit.testing.values import Row, misfit
+from retalkit.testing.subject import FrameSubject
+from retalkit.testing.values import Row, misfit, taken
 
 _KEPT = "enhance() keeps order and number, and a frame that passed through stays so."
 _SIDE = 96
@@ -21,7 +21,8 @@ _SIDE = 96
 class EnhancerSubject(FrameSubject):
     """``enhance()`` of one enhancer."""
 
-    call = "enhance()"
+    positions = True
+    method = "enhance"
     contract = _KEPT
 
     def __init__(self, exam: Examination, stage: Any, images: bool) -> None:
@@ -29,12 +30,16 @@ class EnhancerSubject(FrameSubject):
         self._images = images
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.exam.context(cache))
+        return self.stage.open(clip.analysis, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
         edits = [_edit(batch, row, check) for row in range(len(numbers))]
-        given = self.exam.call(check, self.call, self.contract, session.enhance, batch, list(edits))
+        inputs = {
+            "": batch,
+            **{f"the edit of frame {number}": edit for number, edit in zip(numbers, edits, strict=True)},
+        }
+        given = self.asked(check, clip, numbers, session, batch, list(edits), inputs=inputs)
         results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces.frames.images)
         for number, before, after in zip(numbers, edits, results, strict=True):
             if isinstance(before, PassedThrough) and before != after:
@@ -48,19 +53,17 @@ class ReferenceEnhancerSubject(FrameSubject):
     """``enhance_references()`` of an enhancer whose options say ``on: reference``."""
 
     any_order = True
-    call = "enhance_references()"
+    method = "enhance_references"
     contract = "enhance_references() gives a ReferenceBatch with sharper images, RGB uint8 [T, H, W, 3] as before."
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.exam.context(cache))
+        return self.stage.open(clip.analysis, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers)
         references = plain_references(faces, images=True)
-        if not hasattr(session, "enhance_references"):
-            self.exam.problem(check, "the session has no enhance_references()", self.contract)
-            raise StopCheckError
-        given: object = self.exam.call(check, self.call, self.contract, session.enhance_references, faces, references)
+        inputs = {"": faces, "the references": references}
+        given = self.asked(check, clip, numbers, session, faces, references, inputs=inputs)
         if not isinstance(given, ReferenceBatch):
             self.exam.problem(check, f"{self.call} gave {type(given).__name__}", self.contract)
             raise StopCheckError
@@ -71,7 +74,7 @@ class ReferenceEnhancerSubject(FrameSubject):
         assert given.images is not None
         if not np.array_equal(given.landmarks, faces.landmarks, equal_nan=True):
             self.exam.problem(check, f"{self.call} changed the landmarks", "Only the images of references get sharper.")
-        return [{"image": image} for image in given.images]
+        return [taken({"image": image}) for image in given.images]
 
 
 def _edit(batch: SyncBatch, row: int, check: str) -> FrameResult:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from retalkit.cache import Folder
 from retalkit.observing import SilentObserver
+from retalkit.stage_faults import place
 from retalkit.stages import StageContext
 from retalkit.testing.report import Problem, Report, SkippedCheck
 from retalkit.testing.sandbox import Sandbox, generators
@@ -31,8 +32,16 @@ _GENERATORS = (
 )
 
 
+_PROCESS = "The process belongs to whoever runs the stage: its working folder and its environment stay as they were."
+_MANNERS = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
+
+
 class StopCheckError(Exception):
     """The rest of a check makes no sense; what is broken has been noted."""
+
+
+class CallError(Exception):
+    """Something that was called raised, and nothing has been noted of it. The text is the error's, with its place."""
 
 
 class OnlyStageCache:
@@ -57,6 +66,9 @@ class Examination:
         self.label = label
         self.folder = folder
         self.weights = dict(weights)
+        self.module = ""
+        """Where the code that is checked lives, for the places of its errors."""
+        self._caches: list[Path] = []
         self._problems: list[Problem] = []
         self._skipped: list[SkippedCheck] = []
         self._passed: list[str] = []
@@ -71,10 +83,10 @@ class Examination:
 
     # ------------------------------------------------------------------ notes
 
-    def problem(self, check: str, broken: str, contract: str) -> None:
-        """Notes what is broken; the same words only once."""
+    def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
+        """Notes what is broken; the same words only once. ``fault`` as in ``Problem``."""
         check = self._prefix + check
-        found = Problem(check, broken, contract)
+        found = Problem(check, broken, contract, fault)
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
             self._problems.append(found)
 
@@ -108,24 +120,35 @@ class Examination:
 
     # ------------------------------------------------------------------ calls
 
-    def context(self, name: str, wanted: frozenset[str] = frozenset()) -> StageContext:
-        """A context with the cache of that name."""
-        cache = OnlyStageCache(Folder(self.folder / "caches" / (self._prefix + name)))
-        return StageContext(cache, SilentObserver(), weights=dict(self.weights), wanted=wanted)
+    def context(self, name: str, wanted: frozenset[str] = frozenset(), seed: int = 0) -> StageContext:
+        """A context with the cache of that name, which may be written to from now on."""
+        folder = self.folder / "caches" / (self._prefix + name)
+        if folder not in self._caches:
+            self._caches.append(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        cache = OnlyStageCache(Folder(folder))
+        return StageContext(cache, SilentObserver(), seed=seed, weights=dict(self.weights), wanted=wanted)
 
     @contextmanager
     def watched(self, *, change_folder: bool) -> Generator[None]:
         """Everything inside is watched; what was seen is noted at the end."""
-        sandbox = Sandbox(self.folder / "caches", self.folder / "elsewhere", change_folder=change_folder)
-        with sandbox.entered(), warnings.catch_warnings():
-            # Warnings are for the developer of a library, and each is shown once: no matter of the contract.
-            warnings.simplefilter("ignore")
-            yield
+        (self.folder / "caches").mkdir(parents=True, exist_ok=True)
+        sandbox = Sandbox(self._caches, self.folder / "elsewhere", change_folder=change_folder)
+        try:
+            with sandbox.entered(), warnings.catch_warnings():
+                # Warnings are for the developer of a library, and each is shown once: no matter of the contract.
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            self._note(sandbox)
+
+    def _note(self, sandbox: Sandbox) -> None:
         for path in sandbox.writes:
             self.problem(
                 "writes",
                 f"wrote outside of its cache: {path}",
                 "Stages write nowhere but into the cache that they are given (StageContext.cache).",
+                f"writes into {Path(path).parent}",
             )
         for address in dict.fromkeys(sandbox.calls):
             self.problem(
@@ -145,21 +168,38 @@ class Examination:
                 "read the command line (sys.argv)",
                 "Stages never read the command line; their options are in their configuration.",
             )
-        for name in ("writes", "network", "output", "command_line", "generators", "inputs"):
+        for name in _MANNERS:
             with self.check(name):
                 if self.broken(name):
                     raise StopCheckError
 
     def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's result; notes an exception and raises StopCheckError, notes inputs that were changed."""
-        before = arrays_of(arguments)
+        """The function's result; notes an exception and raises StopCheckError."""
+        try:
+            return self.tried(what, function, *arguments)
+        except CallError as failed:
+            self.raised(check, what, failed, "", contract)
+            raise StopCheckError from failed
+
+    def raised(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
+        """Notes an exception. ``where``: with what it came, in words that begin with `` for``, or nothing."""
+        self.problem(check, f"{what} raised {failed}{where}", contract, f"{what} raised {failed}")
+
+    def tried(
+        self, what: str, function: Callable[..., Any], *arguments: Any, inputs: Mapping[str, object] | None = None
+    ) -> Any:
+        """The function's result; notes inputs and other things that were changed. Raises CallError for an exception.
+
+        ``inputs``: what to call things that must stay as they are; without it the arguments.
+        """
+        before = named_arrays(inputs) if inputs is not None else arrays_of(arguments)
         kept = {name: array.copy() for name, array in before.items()}
         states = generators()
+        folder, variables = Path.cwd(), dict(os.environ)
         try:
             result = function(*arguments)
         except (Exception, SystemExit) as error:
-            self.problem(check, f"{what} raised {one_line(error)}", contract)
-            raise StopCheckError from error
+            raise CallError(one_line(error, self.module)) from error
         finally:
             for name, state in generators().items():
                 if name in states and states[name] != state:
@@ -169,7 +209,22 @@ class Examination:
             for name, array in before.items():
                 if not same_values(array, kept[name]):
                     self.problem("inputs", f"{what} changed {name} of its input", _INPUTS)
+            self._look_at_process(what, folder, variables)
         return result
+
+    def _look_at_process(self, what: str, folder: Path, variables: dict[str, str]) -> None:
+        if (now := Path.cwd()) != folder:
+            self.problem("process", f"{what} changed the working folder to {now}", _PROCESS)
+            os.chdir(folder)
+        for name in sorted({name for name, _ in {*os.environ.items()} ^ {*variables.items()}}):
+            self.problem("process", f"{what} changed the environment variable {name}", _PROCESS)
+
+    def has(self, check: str, owner: str, value: object, methods: tuple[str, ...], contract: str) -> None:
+        """Notes the first method that is not there, and raises StopCheckError then."""
+        for name in methods:
+            if not callable(getattr(value, name, None)):
+                self.problem(check, f"{owner} ({type(value).__name__}) has no {name}()", contract)
+                raise StopCheckError
 
     def close(self, check: str, session: Any) -> None:
         """Closes a session."""
@@ -208,6 +263,15 @@ def arrays_of(value: object, name: str = "") -> Arrays:
     return found
 
 
+def named_arrays(values: Mapping[str, object]) -> Arrays:
+    """``arrays_of`` each value, by such names as ``the image of the edit``; a value without a name by its own names."""
+    found: Arrays = {}
+    for name, value in values.items():
+        inside = arrays_of(value)
+        found |= {f"the {part} of {name}": array for part, array in inside.items()} if name else inside
+    return found
+
+
 def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Bit for bit, NaN equal to NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
@@ -215,12 +279,10 @@ def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
 
 
-def one_line(error: BaseException) -> str:
-    """Type, text and place of an exception."""
+def one_line(error: BaseException, module: str = "") -> str:
+    """Type, text and place of an exception: the line of the code of ``module`` that it came through."""
     text = " ".join(str(error).split())[:300]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place(error, module, only_own=True)}"
 
 
 def _shortened(text: str) -> str:

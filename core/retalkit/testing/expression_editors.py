@@ -9,8 +9,8 @@ import numpy as np
 from retalkit.stages import ReferenceBatch
 from retalkit.testing.clips import Clip, Indexes
 from retalkit.testing.examination import Examination, StopCheckError
-from retalkit.testing.frames import FrameSubject
-from retalkit.testing.values import Row, misfit
+from retalkit.testing.subject import FrameSubject
+from retalkit.testing.values import Row, misfit, taken
 
 IMAGES = "reference:image"
 
@@ -19,7 +19,7 @@ class EditorSubject(FrameSubject):
     """``edit()`` of one expression editor."""
 
     any_order = True
-    call = "edit()"
+    method = "edit"
     contract = (
         "edit() gives a ReferenceBatch whose landmarks are float32 [T, N, 3] like the input's, NaN without a face."
     )
@@ -30,7 +30,7 @@ class EditorSubject(FrameSubject):
         self._seen = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.exam.context(cache, self._wanted(cache)))
+        return self.stage.open(clip.analysis, self.context(cache, self._wanted(cache)))
 
     def _wanted(self, cache: str) -> frozenset[str]:
         # One of the checks asks for no images, as most runs do.
@@ -39,7 +39,7 @@ class EditorSubject(FrameSubject):
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers)
-        given: object = self.exam.call(check, self.call, self.contract, session.edit, faces)
+        given = self.asked(check, clip, numbers, session, faces)
         if not isinstance(given, ReferenceBatch):
             self.exam.problem(check, f"{self.call} gave {type(given).__name__}", self.contract)
             raise StopCheckError
@@ -68,7 +68,9 @@ class EditorSubject(FrameSubject):
                 f"A spec that gives {IMAGES} makes whole frames when StageContext.wanted names it.",
             )
         pictures = [None] * len(numbers) if given.images is None else list(given.images)
-        return [{"landmarks": row, "image": picture} for row, picture in zip(given.landmarks, pictures, strict=True)]
+        return [
+            taken({"landmarks": row, "image": picture}) for row, picture in zip(given.landmarks, pictures, strict=True)
+        ]
 
     def finished(self) -> None:
         if not self._seen:

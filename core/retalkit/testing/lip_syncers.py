@@ -10,7 +10,7 @@ from retalkit.stages import FaceEdit
 from retalkit.testing.clips import Clip, Indexes, PlainReferences
 from retalkit.testing.edits import as_row, looked_at
 from retalkit.testing.examination import Examination
-from retalkit.testing.frames import FrameSubject
+from retalkit.testing.subject import FrameSubject
 from retalkit.testing.values import Row
 
 _NO_FACE = "A row of NaN says that there is no face in a frame: PassedThrough."
@@ -19,7 +19,9 @@ _NO_FACE = "A row of NaN says that there is no face in a frame: PassedThrough."
 class LipSyncerSubject(FrameSubject):
     """``sync()`` of one lip syncer."""
 
-    call = "sync()"
+    positions = True
+    hears = True
+    method = "sync"
     contract = "sync() gives one FaceEdit or PassedThrough for each position."
 
     def __init__(self, exam: Examination, stage: Any, images: bool) -> None:
@@ -30,11 +32,11 @@ class LipSyncerSubject(FrameSubject):
 
     def opened(self, clip: Clip, cache: str) -> Any:
         references = PlainReferences(self._images)
-        return self.stage.open(clip.analysis, references, clip.timeline, clip.speech, self.exam.context(cache))
+        return self.stage.open(clip.analysis, references, clip.timeline, clip.speech, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
-        given = self.exam.call(check, self.call, self.contract, session.sync, batch)
+        given = self.asked(check, clip, numbers, session, batch)
         results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces.frames.images)
         for result, number, points in zip(results, numbers, batch.faces.landmarks, strict=True):
             if not isinstance(result, FaceEdit):

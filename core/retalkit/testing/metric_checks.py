@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import tempfile
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
-from retalkit.availability import missing_of_metric
+from retalkit.availability import foreign, missing_of_metric
 from retalkit.discovery import FoundMetric
 from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.evaluation.speech_to_mouth import Lips
@@ -20,17 +22,32 @@ from retalkit.geometry.mesh_space import OPENING, WIDTH
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, PORTS, MetricSpec
 from retalkit.stages import API_VERSION
 from retalkit.testing import material, upstream
+from retalkit.testing.checking import built_module
 from retalkit.testing.clips import Clip
-from retalkit.testing.examination import Examination, StopCheckError
+from retalkit.testing.examination import CallError, Examination, StopCheckError
 from retalkit.testing.report import Report
 from retalkit.testing.sandbox import seed_generators
-from retalkit.testing.spec_checks import heavy_imports, look_at_build, look_at_ports, look_at_words
+from retalkit.testing.spec_checks import heavy_imports, look_at_build, look_at_ports, look_at_types, look_at_words
 from retalkit.weights.store import WeightStore
 
+_BUILD = "MetricSpec.build makes a metric without arguments, and does no work of a scene."
 _RESULT = "result() gives a number for each measure of the spec, within its range; NaN where one is not defined."
 _SAME = "The same scene gives the same numbers."
 _ADD = "add() takes every frame of any scene that has what the spec needs."
 _OPEN = "open() works for every scene that has what the spec needs."
+_SITUATIONS: Final = {
+    "needed_alone": "a scene with nothing but what the spec needs",
+    "one_frame": "a video of a single frame",
+    "odd_size": "frames of 167 x 121 pixels, with half of the face outside",
+    "one_pixel": "frames of 1 x 1 pixel",
+    "no_face": "a video in which no frame has a face",
+}
+_STOPS: Final = (32, 128, 512)
+"""Frames after which memory is looked at."""
+_SHARE: Final = 0.25
+_SLACK: Final = 1 << 20
+_SLOW: Final = 0.05
+"""Seconds a frame from which on memory is not looked at."""
 
 
 def check_metric(spec: MetricSpec | FoundMetric, *, folder: Path | None = None) -> Report:
@@ -46,20 +63,31 @@ def _checked(found: FoundMetric, folder: Path) -> Report:
     spec = found.spec
     exam = Examination(f"metric '{spec.name}'", folder, {})
     with exam.check("spec"):
+        look_at_types(spec, partial(exam.problem, "spec"))
+        if exam.broken("spec"):
+            exam.skip("all other checks", "the spec cannot be read: mend it first")
+            return exam.report()
         _look_at_spec(found, exam)
-    if (reason := missing_of_metric(found)) is not None:
+    reason = foreign(spec.api) if spec.api != API_VERSION else missing_of_metric(found)
+    if reason is not None:
         return exam.report(unavailable=reason)
     store = WeightStore()
     weights = {name: store.file(name) for name in spec.checkpoints}
     scenes = {name: replace(scene, weights=weights) for name, scene in _scenes(spec).items()}
-    contract = "MetricSpec.build makes a metric without arguments, and does no work of a scene."
     with exam.check("build"):
-        exam.call("build", "building it", contract, spec.make)
+        built_module(exam, spec.build, _BUILD)
         with exam.watched(change_folder=True):
-            metric = exam.call("build", "building it", contract, spec.make)
+            metric = exam.call("build", "building it", _BUILD, spec.make)
+            exam.module = type(metric).__module__
+            exam.has(
+                "build", "what was built", metric, ("open",), "A metric has open(), see retalkit.evaluation.scenes."
+            )
             for name, scene in scenes.items():
                 with exam.check(name):
                     _look(exam, spec, metric, name, scene)
+            if FRAMES in spec.needs:
+                with exam.check("memory"):
+                    _memory(exam, spec, metric, weights)
     return exam.report()
 
 
@@ -99,13 +127,24 @@ def _look(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Sc
             exam.problem(name, f"{measure.name} is {one:g} once and {two:g} the other time", _SAME)
 
 
+def _asked(exam: Examination, name: str, what: str, contract: str, function: Any, *arguments: Any, of: str = "") -> Any:
+    try:
+        return exam.tried(what, function, *arguments)
+    except CallError as failed:
+        said = [text for text in (of, _SITUATIONS.get(name, "")) if text]
+        exam.raised(name, what, failed, f" for {', in '.join(said)}" if said else "", contract)
+        raise StopCheckError from failed
+
+
 def _measured(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Scene) -> dict[str, float]:
     scene = replace(scene, cache=exam.context(name).cache)
-    session = exam.call(name, "open()", _OPEN, metric.open, scene)
+    session = _asked(exam, name, "open()", _OPEN, metric.open, scene)
     if FRAMES in spec.needs:
+        exam.has(name, "what open() gave", session, ("add",), _ADD)
         for frame in scored_frames(scene):
-            exam.call(name, "add()", _ADD, session.add, frame)
-    given: object = exam.call(name, "result()", _RESULT, session.result)
+            _asked(exam, name, "add()", _ADD, session.add, frame, of=f"frame {frame.index}")
+    exam.has(name, "what open() gave", session, ("result",), _RESULT)
+    given: object = _asked(exam, name, "result()", _RESULT, session.result)
     if not isinstance(given, Mapping):
         exam.problem(name, f"result() gave {type(given).__name__}", _RESULT)
         raise StopCheckError
@@ -123,11 +162,56 @@ def _measured(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene
     return {n: float(value) for n, value in scores.items() if isinstance(value, int | float | np.number)}
 
 
+def _memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str, Path]) -> None:
+    """What stays allocated after ever more small frames is held against what they take."""
+    if (seconds := exam.seconds.get("scene", 0.0) / upstream.FRAMES) > _SLOW:
+        exam.skip("memory", f"it takes {seconds:.2f} s a frame, and this takes many")
+        return
+    long = _scene(upstream.long_clip(_STOPS[-1]))
+    scene = replace(_without(long, spec.needs), weights=weights, cache=exam.context("memory").cache)
+    info = scene.source.info
+    frame = info.width * info.height * 3
+    held: list[int] = []
+    tracemalloc.start()
+    try:
+        session = exam.call("memory", "open()", _OPEN, metric.open, scene)
+        for number, shown in enumerate(scored_frames(scene), 1):
+            exam.call("memory", "add()", _ADD, session.add, shown)
+            if number in _STOPS:
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    # A sample of a fixed size fills up once: only what goes on growing is a fault.
+    grown = [
+        (after - before) / (stop - start)
+        for before, after, start, stop in zip(held, held[1:], _STOPS, _STOPS[1:], strict=False)
+        if after - before > _SHARE * frame * (stop - start) + _SLACK
+    ]
+    if len(grown) == len(_STOPS) - 1:
+        words = f"keeps {grown[-1] / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
+        exam.problem("memory", words, "A metric keeps numbers, not frames: a video may have any length.")
+
+
 def _scenes(spec: MetricSpec) -> dict[str, Scene]:
-    """The kit's clip with all that a metric may read, the same with nothing but what it needs, and a single frame."""
+    """The kit's clip with all that a metric may read, with nothing but what it needs, and the odd ones that it can be
+    given: without a face only where it needs none."""
     whole = _scene(upstream.clip())
-    bare = _without(whole, spec.needs)
-    return {"scene": whole, "needed_alone": bare, "one_frame": _without(_scene(upstream.one_frame_clip()), spec.needs)}
+    scenes = {
+        "scene": whole,
+        "needed_alone": _without(whole, spec.needs),
+        "one_frame": _without(_scene(upstream.one_frame_clip()), spec.needs),
+        "odd_size": _without(_scene(upstream.odd_clip()), spec.needs),
+    }
+    if LANDMARKS not in spec.needs:
+        scenes["no_face"] = _faceless(_scene(upstream.faceless_clip()), spec.needs)
+        scenes["one_pixel"] = _faceless(_scene(upstream.one_pixel_clip()), spec.needs)
+    return scenes
+
+
+def _faceless(scene: Scene, needs: frozenset[str]) -> Scene:
+    """As a video in which no face was found is opened."""
+    return replace(_without(scene, needs), output=None, original_analysis=None)
 
 
 def _scene(clip: Clip) -> Scene:

@@ -8,9 +8,9 @@ import numpy as np
 
 from retalkit.testing.clips import Clip, Float
 from retalkit.testing.examination import Examination, StopCheckError
-from retalkit.testing.frames import FrameSubject, Indexes
+from retalkit.testing.subject import FrameSubject, Indexes
 from retalkit.testing.upstream import SPACES
-from retalkit.testing.values import Row, misfit
+from retalkit.testing.values import Row, misfit, taken
 
 _NO_FACE = "A row of NaN, and only that, says that there is no face."
 
@@ -19,7 +19,7 @@ class ReconstructorSubject(FrameSubject):
     """``reconstruct()`` of one reconstructor."""
 
     serial = True
-    call = "reconstruct()"
+    method = "reconstruct"
     contract = "reconstruct() gives float32 [T, C] in the space that the spec's `gives` names."
 
     def __init__(self, exam: Examination, stage: Any, space: str, reads_frames: bool) -> None:
@@ -30,11 +30,11 @@ class ReconstructorSubject(FrameSubject):
         self._fitted = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.without_coefficients().analysis, self.exam.context(cache))
+        return self.stage.open(clip.without_coefficients().analysis, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers, images=self._reads_frames, coefficients=False)
-        given: object = self.exam.call(check, self.call, self.contract, session.reconstruct, faces)
+        given = self.asked(check, clip, numbers, session, faces)
         space = f" (space {self._space})" if self._width is not None and self._space in SPACES else ""
         if wrong := misfit(given, np.float32, (len(numbers), self._width), "[T, C]"):
             self.exam.problem(check, f"the result{space} {wrong}", self.contract)
@@ -51,7 +51,7 @@ class ReconstructorSubject(FrameSubject):
             elif np.isinf(row).any():
                 self.exam.problem(check, f"the row of frame {number} has infinite values", self.contract)
             self._fitted += int(np.isfinite(row).all())
-        return [{"row": row} for row in rows]
+        return [taken({"row": row}) for row in rows]
 
     def finished(self) -> None:
         if not self._fitted:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
-_EXAMPLES = 2
+_NUMBER: Final = re.compile(r"-?\d+(?:[\d.]*\d)?(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,13 @@ class Problem:
     """What is wrong, with the place and the numbers."""
     contract: str
     """What the contract says instead."""
+    fault: str = ""
+    """What other problems of the same fault have alike; empty: the words of ``broken`` without their numbers."""
+
+    @property
+    def kind(self) -> str:
+        """Equal for problems that are one fault, in other frames or found by other checks."""
+        return self.fault or f"{_NUMBER.sub('#', self.broken)} {self.contract}"
 
     def __str__(self) -> str:
         return f"{self.check}: {self.broken}\n    contract: {self.contract}"
@@ -60,31 +69,32 @@ class Report:
 
     def __str__(self) -> str:
         """Several lines: the verdict, each problem with its contract, what was skipped and why, the speed."""
-        if self.problems:
-            count = len(self.problems)
-            verdict = f"{count} {'problem' if count == 1 else 'problems'}"
-        elif self.unavailable:
-            verdict = f"not checked: {self.unavailable}"
-        else:
-            verdict = f"ok, {len(self.passed)} checks"
-        lines = [f"{self.label}: {verdict}", *self._problem_lines()]
+        kinds: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            kinds.setdefault(problem.kind, []).append(problem)
+        lines = [f"{self.label}: {self._verdict(len(kinds))}"]
+        for alike in kinds.values():
+            lines += [f"  {alike[0].check}: {alike[0].broken}{_others(alike)}", f"      contract: {alike[0].contract}"]
+        if self.problems and self.unavailable:
+            lines.append(f"  not run: {self.unavailable}")
         lines += [f"  skipped {skipped}" for skipped in self.skipped]
         if self.seconds:
             lines.append("  speed: " + ", ".join(f"{name} {_time(value)}" for name, value in self.seconds.items()))
         return "\n".join(lines)
 
-    def _problem_lines(self) -> list[str]:
-        """Every kind of problem once with its first examples: a fault that is in every frame is one fault."""
-        kinds: dict[tuple[str, str], list[Problem]] = {}
-        for problem in self.problems:
-            kinds.setdefault((problem.check, problem.contract), []).append(problem)
-        lines: list[str] = []
-        for (check, contract), alike in kinds.items():
-            lines += [f"  {check}: {problem.broken}" for problem in alike[:_EXAMPLES]]
-            if len(alike) > _EXAMPLES:
-                lines.append(f"  {check}: and {len(alike) - _EXAMPLES} more like it")
-            lines.append(f"      contract: {contract}")
-        return lines
+    def _verdict(self, faults: int) -> str:
+        if faults:
+            return f"{faults} {'problem' if faults == 1 else 'problems'}"
+        return f"not checked: {self.unavailable}" if self.unavailable else f"ok, {len(self.passed)} checks"
+
+
+def _others(alike: list[Problem]) -> str:
+    """What is to be said of a fault that is in many frames, and that many checks find."""
+    first = alike[0].check
+    more = sum(problem.check == first for problem in alike) - 1
+    also = [check for check in dict.fromkeys(problem.check for problem in alike) if check != first]
+    said = [f"{more} more like it"] * bool(more) + [f"also in: {', '.join(also)}"] * bool(also)
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _time(seconds: float) -> str:

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from functools import lru_cache
 from io import StringIO
@@ -38,14 +38,14 @@ _watching: list[Sandbox] = []
 class Sandbox:
     """While it is entered the process has an empty working folder, no network, and its output is caught."""
 
-    def __init__(self, allowed: Path, elsewhere: Path, *, change_folder: bool = True) -> None:
-        """``allowed``: folder that may be written to; ``elsewhere``: an empty folder for temporary files and for the
-        working folder, where ``change_folder`` is set."""
-        self._allowed = allowed.resolve()
+    def __init__(self, allowed: Sequence[Path], elsewhere: Path, *, change_folder: bool = True) -> None:
+        """``allowed``: folders that may be written to, which may become more; ``elsewhere``: an empty folder for
+        temporary files and for the working folder, where ``change_folder`` is set."""
+        self._allowed = allowed
         self._elsewhere = elsewhere.resolve()
         self._change_folder = change_folder
         self.writes: list[str] = []
-        """Paths outside of ``allowed`` that were written, made or removed."""
+        """Paths outside of the allowed folders that were written, made or removed."""
         self.calls: list[str] = []
         """Addresses that were called."""
         self.printed = ""
@@ -110,7 +110,8 @@ class Sandbox:
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
             return  # a file without a name, as tempfile.TemporaryFile makes it: nobody ever finds it
-        if not Path(whole).is_relative_to(self._allowed) and whole not in self.writes:
+        inside = any(Path(whole).is_relative_to(os.path.realpath(folder)) for folder in self._allowed)
+        if not inside and whole not in self.writes:
             self.writes.append(whole)
 
 
@@ -128,6 +129,10 @@ class _WatchedArguments(list[str]):
     def __getitem__(self, index: SupportsIndex | slice) -> str | list[str]:
         self.was_read = True
         return super().__getitem__(index)
+
+    def __len__(self) -> int:
+        self.was_read = True
+        return super().__len__()
 
     def __iter__(self) -> Iterator[str]:
         self.was_read = True

@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from retalkit.availability import foreign_api
 from retalkit.config_schema import option_descriptions
 from retalkit.discovery import FoundStage
 from retalkit.geometry.schemes import COUNTS
+from retalkit.metrics import Measure, MetricSpec
 from retalkit.planning import INITIAL_PORTS, MUST_GIVE
-from retalkit.plugins import GROUP, StageConfig
+from retalkit.plugins import GROUP, StageConfig, StageSpec
 from retalkit.stages import StageKind
 from retalkit.testing.upstream import SPACES
 
@@ -43,6 +44,47 @@ _PORTS: Final = "docs/contracts.md lists the ports; a plugin may add its own."
 _LIGHT: Final = (
     "A module that lists stages is light; what is heavy is imported by the module that StageSpec.build names."
 )
+
+
+_TEXT: Final = "a text"
+_SET: Final = "a frozenset of texts"
+_TUPLE: Final = "a tuple of texts"
+_NUMBER: Final = "a whole number"
+_MEASURES: Final = "a tuple of Measure"
+_CONFIG: Final = "a class made of StageConfig"
+_BUILD: Final = "`package.module:Class` or something that can be called"
+_TYPES: Final = {
+    **dict.fromkeys(("kind", "name", "summary", "licence", "install", "source"), _TEXT),
+    **dict.fromkeys(("needs", "gives", "uses"), _SET),
+    **dict.fromkeys(("requires", "checkpoints", "optional_checkpoints"), _TUPLE),
+    "measures": _MEASURES,
+    "config": _CONFIG,
+    "build": _BUILD,
+    "api": _NUMBER,
+}
+"""Field of a spec -> what it is; the rest of the kit reads them all."""
+
+
+def look_at_types(spec: StageSpec | MetricSpec, note: Note) -> None:
+    """Notes what of a spec is of a wrong type, so that it cannot be read at all."""
+    home = type(spec).__name__
+    for name, wanted in _TYPES.items():
+        value: object = getattr(spec, name, None)
+        if hasattr(spec, name) and not _fits(wanted, value):
+            note(f"{name} is {repr(value)[:80]} ({type(value).__name__})", f"{home}.{name} is {wanted}.")
+
+
+def _fits(wanted: str, value: object) -> bool:
+    if wanted == _TEXT:
+        return isinstance(value, str)
+    if wanted in (_SET, _TUPLE):
+        holder = (frozenset, set) if wanted == _SET else (tuple, list)
+        return isinstance(value, holder) and all(isinstance(each, str) for each in cast("Iterable[object]", value))
+    if wanted == _MEASURES:
+        return isinstance(value, tuple) and all(isinstance(each, Measure) for each in cast("Iterable[object]", value))
+    if wanted == _CONFIG:
+        return isinstance(value, type) and issubclass(value, StageConfig)
+    return isinstance(value, int) if wanted == _NUMBER else isinstance(value, str) or callable(value)
 
 
 def look_at_spec(found: FoundStage, note: Note) -> None:
@@ -91,7 +133,7 @@ def look_at_ports(ports: Iterable[str], known: Iterable[str], note: Note) -> Non
 def look_at_build(build: object, note: Note) -> None:
     """The place that makes it."""
     if isinstance(build, str) and not re.fullmatch(r"[\w.]+:\w+", build):
-        note(f"build is {build!r}", "StageSpec.build is `package.module:Class` or something that can be called.")
+        note(f"build is {build!r}", f"StageSpec.build is {_BUILD}.")
 
 
 def _look_at_options(config: type[StageConfig], note: Note) -> None:
@@ -127,7 +169,8 @@ def heavy_imports(package: str, entry_point: str) -> tuple[str, ...]:
             "        list(getattr(module, hook, list)())"
         )
         before = frozenset[str]()
-    return tuple(name for name in HEAVY if name in _loaded(load) - before)
+    loaded = _loaded(load) - before
+    return tuple(name for name in HEAVY if name in loaded)
 
 
 def _loaded(code: str) -> frozenset[str]:

@@ -38,6 +38,7 @@ SPACES: Final = {"mesh": 13, "bfm257": 262}
 """Numbers of a frame in each coefficient space that the kit can make."""
 
 _ZOOM: Final = 288 / 640
+_SMALLER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,55 @@ def one_frame_clip(scheme: str = MESH478, space: str = "mesh") -> Clip:
 def faceless_clip(scheme: str = MESH478, space: str = "mesh") -> Clip:
     """Four frames, none with a face."""
     return _faceless(_cut(WHOLE, 4, 4, scheme, space))
+
+
+def silent_clip(scheme: str = MESH478, space: str = "mesh") -> Clip:
+    """The kit's clip with a speech of zeros, in which nobody speaks."""
+    nothing = np.zeros(round(OUTPUT * LAST_FRAME * SPEECH_RATE), np.float32)
+    return replace(clip(scheme, space), speech=speech_track(nothing, np.zeros_like))
+
+
+def short_speech_clip(scheme: str = MESH478, space: str = "mesh") -> Clip:
+    """The kit's clip with a speech that ends after one second of the output's 3.2."""
+    return replace(clip(scheme, space), speech=speech_track(material.speech(1.0), _first_second))
+
+
+def _first_second(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(times < 1.0, material.loudness(times), 0.0)
+
+
+def long_clip(count: int, scheme: str = MESH478, space: str = "mesh") -> Clip:
+    """The kit's clip at a third of its size, over and over to ``count`` frames; output and speech are as long."""
+    again = np.arange(count) % FRAMES
+    whole = clip(scheme, space).analysis
+    pictures = _small_pictures()
+    height, width = pictures[0].shape[:2]
+
+    def draw(index: int) -> Image:
+        return pictures[index % FRAMES].copy()
+
+    turn = np.arange(count) // FRAMES
+    times = _times()[again] + (_times()[-1] + LAST_FRAME) * turn
+    # Three tracks a turn, since two frames without a face lie between them.
+    shots = np.where(whole.all_shots[again] < 0, -1, whole.all_shots[again] + 3 * turn).astype(np.int32)
+    landmarks = whole.all_landmarks[again]
+    # Depth is at the scale of x.
+    landmarks *= np.float32(1 / _SMALLER)
+    analysis = replace(
+        whole,
+        clip_source=ClipSource(draw, times, width, height),
+        all_landmarks=landmarks,
+        all_coefficients=whole.all_coefficients[again],
+        all_boxes=whole.all_boxes[again] / np.float32(_SMALLER),
+        all_shots=shots,
+    )
+    heard = np.resize(material.speech(8.0), round(count * LAST_FRAME * SPEECH_RATE))
+    return Clip(analysis, draw, speech_track(heard, material.loudness), count)
+
+
+@lru_cache(maxsize=1)
+def _small_pictures() -> tuple[Image, ...]:
+    return tuple(np.ascontiguousarray(still_picture(index)[::_SMALLER, ::_SMALLER]) for index in range(FRAMES))
 
 
 def still_picture(index: int, window: _Window = WHOLE) -> Image:
@@ -159,6 +209,7 @@ def _shots(seen: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.where(seen, np.cumsum(begins) - 1, -1).astype(np.int32)
 
 
+@lru_cache(maxsize=32)
 def _cut(window: _Window, count: int, output: int, scheme: str, space: str) -> Clip:
     known = _known()
     shift = np.array([window.left, window.top], np.float32)

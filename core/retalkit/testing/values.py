@@ -14,6 +14,11 @@ Row = Mapping[str, Any]
 """What a stage gave for one frame: arrays, numbers and words by name."""
 
 
+def taken(row: Row) -> Row:
+    """The row with arrays of its own, so that it stays what it was: a stage may write into its arrays again."""
+    return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
+
+
 def misfit(value: object, dtype: DTypeLike, shape: Sequence[int | None], axes: str) -> str:
     """Why ``value`` is no array of this dtype and shape (None: any length), else empty. ``axes`` names the shape."""
     wanted = f"{np.dtype(dtype).name} {axes}"

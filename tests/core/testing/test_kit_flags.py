@@ -21,6 +21,7 @@ from retalkit.stages import API_VERSION, FaceEdit, PassedThrough, StageKind
 
 from tests.core.testing.toys import (
     GOOD,
+    KIND,
     Denoises,
     Detects,
     Edits,
@@ -28,19 +29,10 @@ from tests.core.testing.toys import (
     Reconstructs,
     Syncs,
     ToySession,
+    broken,
     spec_of,
+    words,
 )
-
-KIND = {session: kind for kind, session in GOOD.items()}
-
-
-def broken(base: type[ToySession], **members: Any) -> type[ToySession]:
-    """The good toy with other members."""
-    return type(f"Broken{base.__name__}", (base,), members)
-
-
-def words(report: testing.Report, check: str) -> str:
-    return " | ".join(problem.broken for problem in report.problems if problem.check == check)
 
 
 @pytest.mark.parametrize("kind", list(StageKind))

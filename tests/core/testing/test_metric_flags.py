@@ -11,6 +11,8 @@ import pytest
 from retalkit.metrics import FRAMES, Measure, MetricSpec
 from retalkit.testing import check_metric
 
+KEPT: list[Any] = []
+
 
 class Brightness:
     """Mean grey level, as a fraction."""
@@ -41,7 +43,8 @@ def broken(**members: Any) -> type[Brightness]:
 
 def test_a_good_metric_passes(tmp_path: Path) -> None:
     report = check_metric(spec(), folder=tmp_path)
-    assert report.ok and {"scene", "needed_alone", "one_frame"} <= set(report.passed), str(report)
+    odd = {"one_frame", "odd_size", "one_pixel", "no_face", "memory"}
+    assert report.ok and {"scene", "needed_alone", *odd} <= set(report.passed), str(report)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +58,15 @@ def test_a_good_metric_passes(tmp_path: Path) -> None:
         ({"add": lambda self, frame: frame.image.fill(0)}, "inputs", "add() changed image of its input"),
         ({"open": lambda self, scene: [self, scene.lips.opening][0]}, "needed_alone", "AttributeError"),
         ({"open": lambda self, scene: [self, 1 / (scene.source.info.frame_count - 1)][0]}, "one_frame", "ZeroDivision"),
+        ({"add": lambda self, frame: frame.image[:, 200].mean()}, "odd_size", "frame 0, in frames of 167 x 121"),
+        ({"add": lambda self, frame: frame.image[1].mean()}, "one_pixel", "in frames of 1 x 1 pixel"),
+        ({"add": lambda self, frame: KEPT.append(frame.image.copy())}, "memory", "kB more for each further frame"),
+        ({"result": None}, "scene", "has no result()"),
     ],
 )
 def test_a_broken_metric_is_found(members: dict[str, Any], check: str, expected: str, tmp_path: Path) -> None:
     report = check_metric(spec(broken(**members)), folder=tmp_path)
+    KEPT.clear()
     found = " | ".join(problem.broken for problem in report.problems if problem.check == check)
     assert expected in found, str(report)
 
@@ -75,6 +83,15 @@ def test_a_broken_metric_is_found(members: dict[str, Any], check: str, expected:
 def test_a_wrong_spec_is_found(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     report = check_metric(spec(**changes), folder=tmp_path)
     assert expected in str(report)
+
+
+def test_a_metric_of_another_version_is_not_built(tmp_path: Path) -> None:
+    report = check_metric(spec(build=lambda: 1 / 0, api=7), folder=tmp_path)
+    assert "made for version 7" in report.unavailable and "ZeroDivision" not in str(report)
+
+
+def test_a_spec_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
+    assert "needs is ['frames'] (list)" in str(check_metric(spec(needs=["frames"]), folder=tmp_path))
 
 
 def test_a_metric_that_cannot_run_is_never_ok(tmp_path: Path) -> None:

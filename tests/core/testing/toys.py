@@ -20,6 +20,7 @@ from retalkit.stages import (
     StageKind,
     SyncBatch,
 )
+from retalkit.testing import Report
 
 
 class ToyStage:
@@ -114,6 +115,17 @@ GOOD: dict[StageKind, type[ToySession]] = {
     StageKind.LIP_SYNCER: Syncs,
     StageKind.ENHANCER: Enhances,
 }
+KIND = {session: kind for kind, session in GOOD.items()}
+
+
+def broken(base: type[ToySession], **members: Any) -> type[ToySession]:
+    """The good toy with other members."""
+    return type(f"Broken{base.__name__}", (base,), members)
+
+
+def words(report: Report, check: str) -> str:
+    """What a check found broken."""
+    return " | ".join(problem.broken for problem in report.problems if problem.check == check)
 
 
 def spec_of(kind: StageKind, session: type[ToySession], **changes: Any) -> StageSpec:

@@ -1,0 +1,323 @@
+"""The kit finds what only shows in a pipeline: shared buffers, long clips, silence, the end, unnamed ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from retalkit import testing
+from retalkit.stages import FaceEdit, StageKind
+
+from tests.core.testing.toys import (
+    KIND,
+    Denoises,
+    Detects,
+    Edits,
+    Enhances,
+    Reconstructs,
+    Syncs,
+    ToySession,
+    ToyStage,
+    broken,
+    spec_of,
+    words,
+)
+
+
+def check(base: type[ToySession], folder: Path, **members: Any) -> testing.Report:
+    return testing.check_stage(spec_of(KIND[base], broken(base, **members)), folder=folder)
+
+
+# ------------------------------------------------------------------ one buffer for all
+
+
+def lent(self: Any, array: Any) -> Any:
+    """The array in the first rows of a buffer of the session that is used again and again."""
+    buffers = self.__dict__.setdefault("buffers", {})
+    room = 20001 if array.ndim == 1 else 1000
+    buffer = buffers.setdefault(array.shape[1:], np.empty((room, *array.shape[1:]), array.dtype))
+    buffer[: len(array)] = array
+    return buffer[: len(array)]
+
+
+def lent_edit(self: Any, edit: Any) -> Any:
+    return replace(edit, image=lent(self, edit.image)) if isinstance(edit, FaceEdit) else edit
+
+
+def lent_faces(self: Detects, image: Any) -> Any:
+    moved = np.float32(image.mean() / 255)
+    return [replace(face, landmarks=lent(self, face.landmarks + moved)) for face in Detects.faces(self, image)]
+
+
+LENDERS: dict[type[ToySession], dict[str, Any]] = {
+    Syncs: {"one": lambda self, batch, row: lent_edit(self, Syncs.one(self, batch, row))},
+    Enhances: {"better": lambda self, edit: lent_edit(self, replace(edit, image=255 - edit.image, exact=None))},
+    Detects: {"faces": lent_faces},
+    Reconstructs: {"reconstruct": lambda self, faces: lent(self, Reconstructs.reconstruct(self, faces))},
+    Edits: {"edit": lambda self, faces: replace(Edits.edit(self, faces), landmarks=lent(self, faces.landmarks))},
+    Denoises: {"denoise": lambda self, waveform: lent(self, Denoises.denoise(self, waveform))},
+}
+
+
+@pytest.mark.parametrize("base", LENDERS, ids=lambda base: base.__name__)
+def test_results_that_lie_in_one_buffer_are_found(base: type[ToySession], tmp_path: Path) -> None:
+    report = check(base, tmp_path, **LENDERS[base])
+    assert "changed what" in words(report, "chunks" if base is Denoises else "batches"), str(report)
+
+
+# ------------------------------------------------------------------ memory and the clip's length
+
+
+def opening(function: Callable[[Any, Any], Any]) -> Any:
+    """``__init__`` of a session that does something with the analysis."""
+
+    def init(self: Any, given: tuple[Any, ...]) -> None:
+        ToySession.__init__(self, given)
+        function(self, given[0])
+
+    return init
+
+
+def all_frames(analysis: Any) -> list[Any]:
+    return [image for _, image in analysis.source.read(range(analysis.source.info.frame_count))]
+
+
+def keep_all(self: Any, analysis: Any) -> None:
+    self.kept = all_frames(analysis)
+
+
+def look_at_all(self: Any, analysis: Any) -> None:
+    np.stack(all_frames(analysis)).mean()
+
+
+def sync_with_all(self: Syncs, batch: Any) -> Any:
+    all_frames(self.given[0])
+    return Syncs.sync(self, batch)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"__init__": opening(keep_all)}, "open() keeps"),
+        ({"__init__": opening(look_at_all)}, "open() takes up to"),
+        ({"sync": sync_with_all}, "sync() takes up to"),
+    ],
+)
+def test_memory_that_grows_with_the_clip_is_found(members: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    report = check(Syncs, tmp_path, **members)
+    assert expected in words(report, "long_clip"), str(report)
+
+
+# ------------------------------------------------------------------ building
+
+
+def build_of(before: Callable[[], Any]) -> Callable[[Any], ToyStage]:
+    """A stage that does something when it is built for the first time."""
+    done: list[bool] = []
+
+    def build(config: Any) -> ToyStage:
+        if not done:
+            done.append(True)
+            before()
+        return ToyStage(Syncs)
+
+    return build
+
+
+def call() -> None:
+    with suppress(OSError):
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "expected"),
+    [
+        (call, "network", "192.0.2.1"),
+        (lambda: sys.stdout.write("downloading"), "output", "printed: downloading"),
+        (lambda: Path("weights.bin").write_text("x"), "writes", "weights.bin"),
+        (lambda: os.chdir("/"), "process", "building it changed the working folder to /"),
+    ],
+)
+def test_the_first_build_is_watched(before: Any, name: str, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, build=build_of(before)), folder=tmp_path)
+    assert expected in words(report, name), str(report)
+
+
+def test_what_was_seen_is_told_even_where_it_ends_in_an_error(tmp_path: Path) -> None:
+    build = build_of(lambda: socket.create_connection(("192.0.2.1", 80), timeout=0.1))
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, build=build), folder=tmp_path)
+    assert "192.0.2.1" in words(report, "network") and words(report, "build"), str(report)
+
+
+# ------------------------------------------------------------------ speech and positions
+
+
+def hearing(function: Callable[[Any, Any, Any], Any]) -> Any:
+    """``__init__`` of a lip syncer that does something with the timeline and the speech."""
+
+    def init(self: Any, given: tuple[Any, ...]) -> None:
+        ToySession.__init__(self, given)
+        function(self, given[2], given[3])
+
+    return init
+
+
+def divide_by_the_loudest(self: Any, timeline: Any, speech: Any) -> None:
+    loudest = np.abs(speech.waveform(0, 0.5)).max()
+    assert 1 / float(loudest) > 0
+
+
+def divide_by_the_active(self: Any, timeline: Any, speech: Any) -> None:
+    active = speech.activity(timeline.times(0, timeline.count))
+    active[active > 0.5].max()
+
+
+def read_as_far_as_the_output(self: Any, timeline: Any, speech: Any) -> None:
+    if speech.duration < timeline.duration - 0.1:
+        raise IndexError("behind the end")
+
+
+def mouth_of_the_source_frame(self: Syncs, batch: Any, row: int) -> Any:
+    edit = Syncs.one(self, batch, row)
+    at = 0.04 * float(batch.faces.frames.indexes[row])
+    loud = self.given[3].waveform(at - 0.02, at + 0.02)
+    image = np.full((20, 30, 3), np.abs(loud).max() * 200, np.uint8)
+    return replace(edit, image=image) if isinstance(edit, FaceEdit) else edit
+
+
+def fail_after_the_source(self: Syncs, batch: Any, row: int) -> Any:
+    assert self.given[0].landmarks(int(batch.positions[row]), int(batch.positions[row]) + 1) is not None
+    return Syncs.one(self, batch, row)
+
+
+@pytest.mark.parametrize(
+    ("members", "name", "expected"),
+    [
+        ({"__init__": hearing(divide_by_the_loudest)}, "silence", "for a speech that is silent"),
+        ({"__init__": hearing(divide_by_the_active)}, "silence", "zero-size array"),
+        ({"__init__": hearing(read_as_far_as_the_output)}, "short_speech", "for a speech of one second"),
+        ({"one": mouth_of_the_source_frame}, "short_speech", "both show the same source frame"),
+        ({"one": fail_after_the_source}, "end", "landmarks 48 to 49 of 48 were asked for"),
+    ],
+)
+def test_other_speeches_and_the_end_are_tried(
+    members: dict[str, Any], name: str, expected: str, tmp_path: Path
+) -> None:
+    report = check(Syncs, tmp_path, **members)
+    assert expected in words(report, name), str(report)
+
+
+# ------------------------------------------------------------------ ports that are not named
+
+
+def test_landmarks_that_nobody_asked_for_may_be_of_any_scheme(tmp_path: Path) -> None:
+    members = {"sync": lambda self, batch: batch.faces.landmarks[:, 470] is None or Syncs.sync(self, batch)}
+    assert "landmarks of the scheme ibug68" in words(check(Syncs, tmp_path / "bad", **members), "undeclared")
+    needs = frozenset({"frames", "landmarks:mesh478"})
+    named = testing.check_stage(
+        spec_of(StageKind.LIP_SYNCER, broken(Syncs, **members), needs=needs), folder=tmp_path / "good"
+    )
+    assert named.ok, str(named)
+
+
+def test_coefficients_that_nobody_asked_for_are_not_there(tmp_path: Path) -> None:
+    report = check(Enhances, tmp_path, enhance=lambda self, batch, edits: batch.faces.coefficients[:, 0])
+    (problem,) = (problem for problem in report.problems if problem.check == "result")
+    assert "its needs name no `coefficients:`" in problem.contract, str(report)
+
+
+def test_a_stage_of_another_version_is_not_built(tmp_path: Path) -> None:
+    def build(config: Any) -> Any:
+        raise AssertionError("built")
+
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, build=build, api=7), folder=tmp_path)
+    assert "made for version 7" in report.unavailable and not report.ok
+    assert not words(report, "build"), str(report)
+
+
+# ------------------------------------------------------------------ seeds and the process
+
+
+def refuse_a_seed(self: Any, analysis: Any) -> None:
+    assert self.context.seed == 0
+
+
+def write_beside_the_cache(self: Any, analysis: Any) -> None:
+    with self.context.cache.write("x") as path:
+        path.write_text("x")
+        (path.parent.parent / "beside").write_text("x")
+
+
+def set_a_variable(self: Any, analysis: Any) -> None:
+    os.environ["RETALKIT_KIT_TEST"] = "1"
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "expected"),
+    [
+        (refuse_a_seed, "seed", "for another StageContext.seed than 0"),
+        (lambda self, analysis: os.chdir("/"), "process", "open() changed the working folder to /"),
+        (set_a_variable, "process", "open() changed the environment variable RETALKIT_KIT_TEST"),
+        (lambda self, analysis: len(sys.argv), "command_line", "read the command line"),
+        (write_beside_the_cache, "writes", "beside"),
+    ],
+)
+def test_seeds_and_the_process_are_looked_at(function: Any, name: str, expected: str, tmp_path: Path) -> None:
+    before = Path.cwd()
+    report = check(Syncs, tmp_path, __init__=opening(function))
+    assert expected in words(report, name), str(report)
+    assert Path.cwd() == before and "RETALKIT_KIT_TEST" not in os.environ
+
+
+def test_noise_of_a_seed_must_not_follow_the_batches(tmp_path: Path) -> None:
+    def sync(self: Syncs, batch: Any) -> Any:
+        noise = np.random.default_rng(self.context.seed).integers(200, size=len(batch.positions))
+        results = Syncs.sync(self, batch)
+        if not self.context.seed:
+            return results
+        return [replace(e, image=e.image + np.uint8(n)) for e, n in zip(results, noise, strict=True)]
+
+    assert "differ" in words(check(Syncs, tmp_path, sync=sync), "seed")
+
+
+# ------------------------------------------------------------------ specs of wrong types
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"summary": None}, "summary is None (NoneType)"),
+        ({"needs": ["frames"]}, "needs is ['frames'] (list)"),
+        ({"gives": frozenset({7})}, "gives is frozenset({7})"),
+        ({"requires": "torch"}, "requires is 'torch' (str)"),
+        ({"kind": 3}, "kind is 3 (int)"),
+        ({"config": dict}, "config is <class 'dict'>"),
+        ({"build": None}, "build is None"),
+        ({"api": "1"}, "api is '1' (str)"),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_told_in_words(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    spec = replace(spec_of(StageKind.LIP_SYNCER, Syncs), **changes)
+    report = testing.check_stage(spec, folder=tmp_path)
+    assert expected in words(report, "spec") and not report.ok, str(report)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        ("no_such_module:Stage", "importing no_such_module raised ModuleNotFoundError"),
+        (lambda config: object(), "what was built (object) has no open()"),
+        (lambda config: ToyStage(ToySession), "what open() gave (ToySession) has no sync()"),
+    ],
+)
+def test_a_stage_without_its_methods_is_told_in_words(build: Any, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, build=build), folder=tmp_path)
+    assert expected in str(report)
