@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from retalkit.planning import INITIAL_PORTS
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
 from retalkit.testing import upstream
+from retalkit.testing.building import import_build
 from retalkit.testing.denoisers import examine_denoiser
 from retalkit.testing.detectors import DetectorSubject
 from retalkit.testing.enhancers import EnhancerSubject, ReferenceEnhancerSubject
@@ -110,9 +110,9 @@ def _checked(found: FoundStage, options: Options, folder: Path) -> Report:
             exam.weights = _answered(exam, _weights, found, config)
             look = _answered(exam, _looks, found, config, options, exam)
             relative = any(not path.is_absolute() for path in config.files().values())
-            built_module(exam, found.spec.build, _BUILD)
+            import_build(exam, found.spec.build, _BUILD)
             with exam.watched(change_folder=not relative):
-                look(built(exam, found.spec, config))
+                look(_built(exam, found.spec, config))
     except _UnavailableError as unavailable:
         return exam.report(unavailable=str(unavailable))
     return exam.report()
@@ -129,18 +129,7 @@ def _answered(exam: Examination, function: Callable[..., Any], *arguments: Any) 
         raise StopCheckError from failed
 
 
-def built_module(exam: Examination, build: Any, contract: str) -> None:
-    """Imports what ``build`` names. Unwatched, so that what a package does when it is imported is not the stage's."""
-    exam.module = build.partition(":")[0] if isinstance(build, str) else getattr(build, "__module__", "")
-    if isinstance(build, str):
-        try:
-            import_module(exam.module)
-        except (Exception, SystemExit) as error:
-            exam.problem("build", f"importing {exam.module} raised {one_line(error, exam.module)}", contract)
-            raise StopCheckError from error
-
-
-def built(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
+def _built(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
     """The stage."""
     stage = exam.call("build", "building it", _BUILD, spec.make, config)
     exam.module = type(stage).__module__
@@ -182,7 +171,7 @@ def _looks(found: FoundStage, config: StageConfig, options: Options, exam: Exami
         if other is not None and others is not None:
             part = exam.part("reference_")
             with part.check("build"):
-                examine_frames(ReferenceEnhancerSubject(part, built(part, spec, other)), others, briefly=slow)
+                examine_frames(ReferenceEnhancerSubject(part, _built(part, spec, other)), others, briefly=slow)
 
     return look
 

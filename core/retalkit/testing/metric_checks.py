@@ -22,7 +22,7 @@ from retalkit.geometry.mesh_space import OPENING, WIDTH
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, PORTS, MetricSpec
 from retalkit.stages import API_VERSION
 from retalkit.testing import material, upstream
-from retalkit.testing.checking import built_module
+from retalkit.testing.building import import_build
 from retalkit.testing.clips import Clip
 from retalkit.testing.examination import CallError, Examination, StopCheckError
 from retalkit.testing.report import Report
@@ -75,7 +75,7 @@ def _checked(found: FoundMetric, folder: Path) -> Report:
     weights = {name: store.file(name) for name in spec.checkpoints}
     scenes = {name: replace(scene, weights=weights) for name, scene in _scenes(spec).items()}
     with exam.check("build"):
-        built_module(exam, spec.build, _BUILD)
+        import_build(exam, spec.build, _BUILD)
         with exam.watched(change_folder=True):
             metric = exam.call("build", "building it", _BUILD, spec.make)
             exam.module = type(metric).__module__

@@ -125,8 +125,14 @@ def long_clip(count: int, scheme: str = MESH478, space: str = "mesh") -> Clip:
         all_boxes=whole.all_boxes[again] / np.float32(_SMALLER),
         all_shots=shots,
     )
-    heard = np.resize(material.speech(8.0), round(count * LAST_FRAME * SPEECH_RATE))
+    heard = np.resize(_eight_seconds(), round(count * LAST_FRAME * SPEECH_RATE))
     return Clip(analysis, draw, speech_track(heard, material.loudness), count)
+
+
+@lru_cache(maxsize=1)
+def _eight_seconds() -> Float:
+    """A whole number of turns, so that it can follow itself."""
+    return material.speech(8.0)
 
 
 @lru_cache(maxsize=1)
