@@ -32,7 +32,10 @@ _GENERATORS = (
 )
 
 
-_PROCESS = "The process belongs to whoever runs the stage: its working folder and its environment stay as they were."
+_PROCESS = (
+    "The process belongs to whoever runs the stage: its working folder and its environment stay as they were. (A "
+    "library that changes them when it is imported is imported by the module that `build` names.)"
+)
 _MANNERS = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
 
 

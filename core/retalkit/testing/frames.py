@@ -56,7 +56,7 @@ def examine_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False
     with exam.check("repeatable"):
         _again(subject, clips.whole, state)
     if not state.same:
-        exam.skip("resume", "results are not the same again in the first place")
+        exam.skip("resume, start and seed", "results are not the same again in the first place")
     else:
         with exam.check("resume"):
             _resumed(subject, clips.whole, state)
