@@ -19,7 +19,7 @@ from retalkit.observing import Observer, SilentObserver
 LINE_SECONDS = 10.0
 """At least so long between two lines about one step where the output is no terminal."""
 
-_UNITS = {"speech": "s of sound", "videos": "videos", "previews": "videos"}
+_UNITS = {"speech": "s of sound", "videos": "videos", "previews": "videos", "fine previews": "videos"}
 """Unit of a step's counts; every other step counts frames, but for downloads."""
 _HEARD = "speech"
 _DOWNLOAD = "download "

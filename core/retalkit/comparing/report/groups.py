@@ -109,15 +109,16 @@ def make_previews(
     made = Previews(folder / "previews", {}, {})
     wanted = {cell.key: (cell, group.clip) for group in listed for cell in group.cells}
     started = time.monotonic()
-    observer.started("previews", len(wanted))
+    step = f"{kind} previews".strip()
+    observer.started(step, len(wanted))
     for position, (key, (cell, clip)) in enumerate(wanted.items()):
-        out = made.folder / f"{file_name(key)}{kind}.mp4"
+        out = made.folder / f"{file_name(key)}{kind and '-'}{kind}.mp4"
         try:
             made.found[key] = make_preview(folder / cell.video, out, settings, faces.get(clip))
         except RetalkitError as error:
             made.failed[key] = str(error)
-        observer.advanced("previews", position + 1)
-    observer.finished("previews", time.monotonic() - started, False)
+        observer.advanced(step, position + 1)
+    observer.finished(step, time.monotonic() - started, False)
     return made
 
 

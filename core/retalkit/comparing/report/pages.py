@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,7 +30,7 @@ from retalkit.comparing.report.plots import pair_plots, speed_plots
 from retalkit.comparing.report.previews import Box, PreviewSettings
 from retalkit.comparing.report.rendering import page
 from retalkit.comparing.report.sheets import Sheet, make_sheet, small_copy
-from retalkit.comparing.results import OWN, SPEECH, Results
+from retalkit.comparing.results import ANCHOR, OWN, SPEECH, Results
 from retalkit.comparing.votes import VOTED_ARMS, WinRate
 from retalkit.errors import OutputError
 from retalkit.observing import Observer, SilentObserver
@@ -105,8 +105,7 @@ def write_report(
         observer = observer or SilentObserver()
         previews, sheets = _pictures(shown, folder, settings, faces, observer)
         report = _report(results, analysis, folder, win_rates, left_out, shown, previews, sheets, settings)
-        voted = [each for each in shown if each.arm in VOTED_ARMS]
-        fine = make_previews(voted, folder, settings.fine, faces, observer, kind="-fine")
+        fine = make_previews(_voted(shown), folder, settings.fine, faces, observer, kind="fine")
         blind = _blind(results, fine, settings)
         for name, text in ((BLIND_FILE, blind), (REPORT_FILE, report)):
             with Folder(folder).write(name) as path:
@@ -114,6 +113,15 @@ def write_report(
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error.strerror or error})") from error
     return folder / REPORT_FILE
+
+
+def _voted(shown: Sequence[Group]) -> list[Group]:
+    """What voters see: no real video, which stands against nothing."""
+    return [
+        replace(group, cells=tuple(cell for cell in group.cells if cell.name.variant != ANCHOR))
+        for group in shown
+        if group.arm in VOTED_ARMS
+    ]
 
 
 def _pictures(
