@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,7 @@ from retalkit.comparing.report.formatting import interval, number, probability, 
 from retalkit.comparing.report.groups import file_name, groups, within_budget
 from retalkit.comparing.report.previews import crop_around, make_preview, nearest_frames
 from retalkit.comparing.report.sheets import make_sheet
-from retalkit.comparing.report.views import arms_of, positions_of
+from retalkit.comparing.report.views import arms_of, positions_of, quality_measures
 from retalkit.comparing.report.wording import findings, standing, totals
 from retalkit.comparing.results import ANCHOR, OWN, REAL, CellName, CellResult, Results
 from retalkit.comparing.statistics import analyse
@@ -357,3 +358,15 @@ def test_measures_of_one_metric_stay_together(made: Made) -> None:
     results = replace(made.results, metrics=metrics, cells=cells)
     view = next(view for view in arms_of(results, analyse(results)) if view.arm == OWN)
     assert [table.metrics for table in view.tables] == [[("mouth", 3)], [("many", 7)]]
+
+
+def test_a_measure_that_is_the_same_for_all_is_not_plotted_against_speed(made: Made) -> None:
+    results = deepcopy(made.results)
+    plotted = [measure.name for measure in quality_measures(results, analyse(results), OWN, (), 4)]
+    assert plotted[0] == "opening_r"
+    for cell in results.cells:
+        if "opening_r" in cell.scores and cell.name.variant != ANCHOR:
+            cell.scores["opening_r"] = 0.5
+    plotted = [measure.name for measure in quality_measures(results, analyse(results), OWN, (), 4)]
+    assert "opening_r" not in plotted and plotted
+    assert [measure.name for measure in quality_measures(results, analyse(results), OWN, ("opening_r",), 4)]

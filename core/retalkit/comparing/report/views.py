@@ -294,15 +294,24 @@ def speed_measure(results: Results) -> Measure | None:
 def quality_measures(
     results: Results, analysis: Analysis, arm: str, wanted: Sequence[str], count: int
 ) -> list[Measure]:
-    """The y axes: those that were asked for, or the first measure of each metric but the one that has the speed."""
+    """The y axes: those that were asked for, or the first measure of each metric but the one that has the speed. One in
+    which all variants are the same shows nothing against speed."""
+
+    def means(measure: Measure) -> list[float]:
+        named = (each for each in analysis.summaries if each.measure == measure.name and each.arm == arm)
+        return [each.mean for each in named if each.clips and each.variant != ANCHOR]
 
     def known(measure: Measure) -> bool:
-        return any(each.measure == measure.name and each.arm == arm and each.clips for each in analysis.summaries)
+        return bool(means(measure))
+
+    def tells(measure: Measure) -> bool:
+        found = means(measure)
+        return len(found) == 1 or any(mean != found[0] for mean in found)
 
     if wanted:
         return [measure for measure in results.measures() if measure.name in wanted and known(measure)]
     firsts = [
-        next((measure for measure in metric.measures if known(measure)), None)
+        next((measure for measure in metric.measures if known(measure) and tells(measure)), None)
         for metric in results.metrics
         if not is_cost(metric)
     ]
