@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from retalkit.availability import foreign_api
 from retalkit.errors import ConfigError, PluginError
@@ -60,6 +61,9 @@ class PluginProblem:
     """Whether all that it offers can be used nevertheless."""
 
 
+FoundT = TypeVar("FoundT", FoundMetric, FoundDriver)
+
+
 @dataclass(slots=True)
 class Registry:
     """All that was found, in the order of stage kinds and then of names."""
@@ -85,19 +89,11 @@ class Registry:
 
     def driver(self, name: str) -> FoundDriver:
         """The driver of that name. Raises ConfigError if there is none."""
-        names = [found.spec.name for found in self.drivers]
-        if name not in names:
-            there = f"; there are: {', '.join(names)}" if names else "; none is installed"
-            raise ConfigError(f"no driver is named '{name}'{nearest(name, names) or there}")
-        return self.drivers[names.index(name)]
+        return _named(self.drivers, name, "driver")
 
     def metric(self, name: str) -> FoundMetric:
         """The metric of that name. Raises ConfigError if there is none."""
-        names = [found.spec.name for found in self.metrics]
-        if name not in names:
-            there = f"; there are: {', '.join(names)}" if names else "; none is installed"
-            raise ConfigError(f"no metric is named '{name}'{nearest(name, names) or there}")
-        return self.metrics[names.index(name)]
+        return _named(self.metrics, name, "metric")
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
         """Every stage of one kind, also those that cannot run here."""
@@ -159,3 +155,11 @@ def _same_package(one: str, other: str) -> bool:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _named(offered: Sequence[FoundT], name: str, what: str) -> FoundT:
+    names = [found.spec.name for found in offered]
+    if name not in names:
+        there = f"; there are: {', '.join(names)}" if names else "; none is installed"
+        raise ConfigError(f"no {what} is named '{name}'{nearest(name, names) or there}")
+    return offered[names.index(name)]
