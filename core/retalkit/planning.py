@@ -30,7 +30,7 @@ MUST_GIVE = {
 }
 """Port, or beginning of it, that a stage of the kind cannot do without."""
 
-_ALWAYS_GIVEN = ("landmarks:", "coefficients:", "face:edit")
+_ALWAYS_GIVEN = ("landmarks:", "coefficients:", "speech:waveform", "face:edit")
 """Ports that are the whole purpose of their stage: who wants them does not change what it computes."""
 
 

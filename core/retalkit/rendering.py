@@ -101,7 +101,7 @@ class FaceStages:
         times = timeline.times(first, first + len(batch.positions))
         job = SyncBatch(positions=batch.positions, times=times, faces=faces, references=references)
         label = self._label(1, "the lip syncer")
-        with self.watch.timing("lip_syncer", count), blamed(label, self.lip_syncer):
+        with self.watch.timing("lip_syncer", count), blamed(label, self.lip_syncer, references):
             return _Synced(job, checked(self.lip_syncer.sync(job), count, label))
 
     def enhance(self, part: _Edited) -> list[FrameResult]:
@@ -111,8 +111,9 @@ class FaceStages:
         results = part.synced.results
         for number, enhancer in enumerate(self.enhancers):
             count, label = len(results), self._label(2 + number, "an enhancer")
-            with self.watch.timing(str(number), count), blamed(label, enhancer):
-                results = checked(enhancer.enhance(part.synced.job, results), count, label)
+            job = part.synced.job
+            with self.watch.timing(str(number), count), blamed(label, enhancer, job.references):
+                results = checked(enhancer.enhance(job, results), count, label)
         return results
 
     def _label(self, position: int, otherwise: str) -> str:

@@ -13,16 +13,20 @@ from typing import Any, Final
 import numpy as np
 
 from retalkit.errors import RetalkitError, StageError
-from retalkit.stages import FaceEdit, FrameResult
+from retalkit.stages import FaceEdit, FrameResult, ReferenceBatch
 
 _HINT: Final = "a fault of that stage: retalkit.testing.check_stage tells more"
 
 
+_NO_IMAGES: Final = "; `references.images` is None, because its needs do not name `reference:image`"
+
+
 @contextmanager
-def blamed(label: str, stage: object) -> Generator[None]:
+def blamed(label: str, stage: object, references: ReferenceBatch | None = None) -> Generator[None]:
     """Turns an error inside into StageError, one line with ``label`` and the line of the stage's own code.
 
-    Errors that a user can mend, and those of disk and memory, pass as they are. ``stage``: the stage or its session.
+    Errors that a user can mend, and those of disk and memory, pass as they are. ``stage``: the stage or its session;
+    ``references``: what it was given.
     """
     try:
         yield
@@ -30,8 +34,11 @@ def blamed(label: str, stage: object) -> Generator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
+        # What is not named is not given: the commonest None of all.
+        asked = references is not None and references.images is None and "NoneType" in text
+        where = place(error, type(stage).__module__)
         raise StageError(
-            f"{label} failed: {type(error).__name__}: {text}{place(error, type(stage).__module__)}; {_HINT}"
+            f"{label} failed: {type(error).__name__}: {text}{where}{_NO_IMAGES if asked else ''}; {_HINT}"
         ) from error
 
 

@@ -247,3 +247,12 @@ def test_the_code_of_an_editable_package_is_part_of_the_key(tmp_path: Path, monk
     module = tmp_path / "in_work.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     assert digest() not in ("", before)
+
+
+def test_who_hears_the_waveform_does_not_change_what_is_heard() -> None:
+    """Every denoiser gives it: a comparison cleans a speech once for lip syncers that need it and others."""
+    registry = discover()
+    plain = plan(load(registry), registry).one(StageKind.DENOISER)
+    registry.stages.append(stage(StageKind.ENHANCER, "hearing", needs={"face:edit", "speech:waveform"}))
+    heard = plan(load(registry, overrides=["enhancers.0=hearing"]), registry).one(StageKind.DENOISER)
+    assert heard.wanted == {"speech:waveform"} and heard.identity()["wanted"] == plain.identity()["wanted"] == []

@@ -27,15 +27,17 @@ class Faulty:
             raise KeyError("no such thing")
         return self
     def enhance(self, batch, edits):
-        return wrong(self.fault, list(edits))
+        return wrong(self.fault, list(edits), batch)
     def close(self):
         pass
 
-def wrong(fault, edits):
+def wrong(fault, edits, batch):
     if fault == "raises":
         return edits[0].nothing  # the line that is told
     if fault == "count":
         return edits[:-1]
+    if fault == "images":
+        return batch.references.images[0]
     change = {
         "mask": lambda e: replace(e, mask=np.full_like(e.mask, 1.01)),
         "image": lambda e: replace(e, image=e.image.astype(np.float32)),
@@ -62,6 +64,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("open", "failed: KeyError: 'no such thing'"),
         ("raises", "failed: AttributeError"),
+        ("images", "because its needs do not name `reference:image`"),
         ("count", "results for"),
         ("mask", "mask goes from 1.00999999 to 1.00999999, not within [0, 1]"),
         ("image", "image is float32"),

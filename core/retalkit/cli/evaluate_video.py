@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retalkit.cli.options import PluginFiles
+from retalkit.metrics import LIPS, ORIGINAL, QUIET, TRUTH
 
 if TYPE_CHECKING:
     from retalkit.evaluation.video import VideoScores
+
+
+_GIVEN_BY = {
+    ORIGINAL: "--original",
+    TRUTH: "--reference and --original the same file",
+    LIPS: "--reference",
+    QUIET: "--silent",
+}
+"""What a metric may need -> the option that brings it."""
 
 
 def video(
@@ -67,17 +77,25 @@ def video(
 
 def _text(scores: VideoScores) -> str:
     rows: list[tuple[str, str, str]] = []
+    heads: dict[int, str] = {}
     left_out: list[str] = []
     for found in scores.metrics:
         given = scores.given[found.spec.name]
         if given.absent or given.error:
-            left_out.append(f"  {found.spec.name}: {given.absent or given.error}")
+            how = [_GIVEN_BY[port] for port in _GIVEN_BY if port in found.spec.needs - scores.ports]
+            options = f" ({', '.join(how)})" if how else ""
+            left_out.append(f"  {found.spec.name}: {given.absent or given.error}{options}")
             continue
+        heads[len(rows)] = found.spec.name
         for measure in found.spec.measures:
             value = given.scores[measure.name]
             text = f"{value:.{measure.digits}f}" if math.isfinite(value) else "-"
             best = measure.direction if measure.direction != "nearer" else f"near {measure.ideal:g}"
-            rows.append((measure.title, f"{text} {measure.unit}".strip(), f"{best} is better"))
+            rows.append((f"  {measure.title}", f"{text} {measure.unit}".strip(), f"{best} is better"))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *(["not measured:", *left_out] if left_out else [])])
+    lines: list[str] = []
+    for position, row in enumerate(rows):
+        if position in heads:
+            lines.append(typer.style(heads[position], bold=True))
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return "\n".join([*lines, *([typer.style("not measured:", bold=True), *left_out] if left_out else [])])

@@ -34,6 +34,8 @@ def new_plugin(
 
     made = create(name, kind, discover(), folder=output, replace=force)
     typer.echo(f"{made.folder}: {made.kind.name} '{made.names.stage}' in {len(made.files)} files")
+    if made.names.distribution != name:
+        typer.echo(f"  its name is {made.names.distribution}: packages have lower case and dashes")
     for file in made.files:
         typer.echo(f"  {file}")
     if made.kind.name == METRIC:

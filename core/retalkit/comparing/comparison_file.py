@@ -58,6 +58,9 @@ class ComparisonFile(BaseModel):
         dict[str, Any] | Path,
         Field(description="The pipeline that variants differ from: keys of a run file, or the path of one."),
     ] = {}
+    base_name: Annotated[str, Field(min_length=1, description="What the report calls the base, beside `variants`.")] = (
+        BASE
+    )
     variants: Annotated[
         dict[str, dict[str, Any]],
         Field(description="Name -> places and values that differ from the base, such as `denoiser: none`."),
@@ -220,12 +223,14 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
         raise ConfigError(f"{origin(place)}: {'.'.join(place)}: write `seeds:`, with which every variant runs")
     if file.variants and file.grid:
         raise ConfigError(f"{origin(('grid',))}: grid: a file has either variants or a grid")
+    if file.grid and file.base_name != BASE:
+        raise ConfigError(f"{origin(('base_name',))}: base_name: the base of a grid is its first combination")
     if not file.variants and not file.grid:
         raise ConfigError(f"{path}: names no variants: add `variants:` or `grid:`")
     if empty := next((place for place, values in file.grid.items() if not values), None):
         raise ConfigError(f"{origin(('grid', empty))}: grid.{empty}: needs at least one value")
     for name in file.variants:
-        if name in (BASE, ANCHOR):
+        if name in (file.base_name, ANCHOR):
             raise ConfigError(f"{origin(('variants', name))}: variants.{name}: this name is taken: choose another one")
     arms = file.wanted_arms
     if SPEECH in arms and not file.speeches:
@@ -254,7 +259,7 @@ def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int],
         if doubled := next((name for name in names if names.count(name) > 1), None):
             raise ConfigError(f"{path}: grid: two combinations are called '{doubled}': write variants with names")
     else:
-        wishes.append((BASE, {}, ("base",)))
+        wishes.append((file.base_name, {}, ("base",)))
         wishes += [(name, changes, ("variants", name)) for name, changes in file.variants.items()]
     found: list[Variant] = []
     for name, changes, place in wishes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class VideoScores:
     video: Path
     metrics: tuple[FoundMetric, ...]
     given: Mapping[str, MetricScore]
+    ports: frozenset[str]
+    """What of ``retalkit.metrics.PORTS`` there was."""
 
     def plain(self) -> dict[str, Any]:
         """Plain data for JSON; what is not defined is None."""
@@ -95,9 +98,10 @@ def evaluate_video(
         )
         chosen = tuple(registry.metrics if metrics is None else metrics)
         observer.started("metrics", scene.source.info.frame_count)
+        began = time.perf_counter()
         given = score(scene, chosen, observer)
-        observer.finished("metrics", 0.0, False)
-    return VideoScores(video, chosen, given)
+        observer.finished("metrics", time.perf_counter() - began, False)
+    return VideoScores(video, chosen, given, scene.ports)
 
 
 def _input_of(record: Mapping[str, Any], name: str) -> Path | None:

@@ -17,6 +17,8 @@ Length = Literal["speech", "video"]
 Extend = Literal["pingpong", "loop", "freeze", "cut"]
 
 _SHORTEST = 0.0005
+_TOLD = 2.0
+"""Frames of the video by which a speech may be longer without a word about it."""
 """Seconds under which a last frame is left out; the one before it lasts that little longer."""
 
 
@@ -139,6 +141,8 @@ def build_timeline(
             note = f"The speech lasts {lack:.2f} s longer than the video and is cut there."
         return OutputTimeline(plain, duration, source.time_base, note)
 
+    # A frame or two more of the same motion is nothing that anybody sees.
+    told = lack > _TOLD * end / count
     longer = f"The speech lasts {lack:.2f} s longer than the video"
     if extend == "cut":
         note = f"{longer} and is cut there (extend: cut)."
@@ -157,4 +161,4 @@ def build_timeline(
         step, last = np.zeros(1, dtype=np.float64), forward[-1:]
         pattern = _Pattern(times, forward, end, step, last, end / count)
         note = f"{longer}, so its last frame is held until the speech ends (extend: freeze)."
-    return OutputTimeline(pattern, speech_duration, source.time_base, note)
+    return OutputTimeline(pattern, speech_duration, source.time_base, note if told else "")

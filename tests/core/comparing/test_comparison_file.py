@@ -40,6 +40,8 @@ def test_variants_differ_from_the_base_in_what_they_say(folder: Path, registry: 
         registry,
     )
     assert [variant.name for variant in comparison.variants] == [BASE, "raw", "soft"]
+    named = read(folder, "clips: [a.mp4]\nbase_name: ours\nvariants: {raw: {denoiser: none}}\n", registry)
+    assert named.base.name == "ours"
     base, raw, soft = (variant.config for variant in comparison.variants)
     assert [variant.is_base for variant in comparison.variants] == [True, False, False]
     assert (base.denoiser.use, raw.denoiser.use, soft.denoiser.use) == ("spectral_gate", "none", "spectral_gate")
@@ -113,6 +115,8 @@ VARIANTS = "variants: {x: {denoiser: none}}\n"
         ("clips: [a.mp4]\nvariants:\n  x: {seed: 7}\n", "line 3: variants.x.seed: write `seeds:`"),
         ("clips: [a.mp4]\nbase: {seed: 7}\n" + VARIANTS, "line 2: base.seed: write `seeds:`"),
         ("clips: [a.mp4]\ngrid: {seed: [0, 1]}\n", "line 2: grid.seed: write `seeds:`"),
+        ("clips: [a.mp4]\nbase_name: x\n" + VARIANTS, "variants.x: this name is taken"),
+        ("clips: [a.mp4]\nbase_name: x\ngrid: {denoiser: [none, rnnoise]}\n", "line 2: base_name: the base of a grid"),
         ("clips: [a.mp4]\nbase: seeded.yaml\n" + VARIANTS, "seed: write `seeds:` in"),
     ],
 )

@@ -80,6 +80,12 @@ def test_pingpong_mirrors_order_and_steps(uneven) -> None:
     assert "backward" in timeline.note and "\n" not in timeline.note
 
 
+@pytest.mark.parametrize("extend", ["pingpong", "loop", "freeze"])
+def test_half_a_frame_is_not_worth_a_word(even, extend: str) -> None:
+    assert build_timeline(even, 0.42, extend=extend).note == ""
+    assert "0.60 s longer" in build_timeline(even, 1.0, extend=extend).note
+
+
 def test_loop_starts_over_after_the_last_frame_ends(uneven) -> None:
     end = uneven.info.duration
     timeline = build_timeline(uneven, 2 * end + 0.25, extend="loop")
