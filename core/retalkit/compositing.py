@@ -38,6 +38,19 @@ def composite(frame: Image, edit: FaceEdit) -> Rectangle:
     return _paste(frame, image, mask, left, top)
 
 
+def area(edit: FaceEdit) -> Float | None:
+    """float32 [4]: left, top, right, bottom in pixels of the frame of what the mask lets through, also outside of the
+    frame; None where the mask is 0 everywhere. The matrix must be one that can be inverted."""
+    shown = _bounds(edit.mask)
+    if shown is None:
+        return None
+    left, top, width, height = shown
+    right, bottom = left + width - 1, top + height - 1
+    corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1]], np.float64)
+    there = corners @ np.asarray(cv2.invertAffineTransform(np.asarray(edit.matrix, np.float64)), np.float64).T
+    return np.concatenate([there.min(0), there.max(0)]).astype(np.float32)
+
+
 def integer_shift(matrix: Float) -> tuple[int, int] | None:
     """(left, top) of the edit in the frame when ``matrix`` [2, 3] is a pure integer translation, else None."""
     offset = -np.asarray(matrix[:, 2], np.float64)

@@ -44,6 +44,7 @@ RENDERED = "rendered"
 """In the units of ``FaceStages.watch``: frames of the output that were not in the cache."""
 _BATCH_BYTES = 16 << 20
 _SURE = 0.999
+_OUTSIDE = "edit outside the frame"
 
 
 class OpenWriter(Protocol):
@@ -195,8 +196,7 @@ def render(
                 writer = open_writer(path)
                 try:
                     for part in parts:
-                        results = stages.enhance(part)
-                        _write(writer, timeline, part.batch, results)
+                        results = _write(writer, timeline, part.batch, stages.enhance(part))
                         for result in results:
                             here.add(result)
                         done += len(results)
@@ -214,7 +214,11 @@ def render(
     return files, counts, not missing
 
 
-def _write(writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[FrameResult]) -> None:
+def _write(
+    writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[FrameResult]
+) -> list[FrameResult]:
+    """Writes the frames; returns the results as they count: an edit that lies beside its frame has passed through."""
+    counted = list(results)
     first = int(batch.positions[0])
     times = timeline.times(first, first + len(results))
     durations = timeline.durations(first, first + len(results))
@@ -225,7 +229,10 @@ def _write(writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, resul
             left, top, width, height = composite(image, result)
             if width and height:
                 frame = apply_edits(frame, image[top : top + height, left : left + width], left, top)
+            elif (result.mask > 0).any():
+                counted[row] = PassedThrough(_OUTSIDE)
         writer.write_frame(frame, float(times[row]), float(durations[row]))
+    return counted
 
 
 def _batches(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from retalkit.compositing import (
     NOTHING,
+    area,
     composite,
     integer_shift,
     low_frequency_offset,
@@ -63,6 +64,15 @@ def test_an_edit_beside_the_frame_or_with_an_empty_mask_changes_nothing() -> Non
     empty = FaceEdit(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32), shift_matrix(3, 3))
     assert composite(frame, empty) == NOTHING
     assert (frame == before).all()
+
+
+def test_the_area_of_an_edit_is_told_also_outside_of_the_frame() -> None:
+    edit = _edit(200, -50, 12, 20)
+    found = area(edit)
+    assert found is not None and found.tolist() == [202, -48, 217, -41]
+    halved = area(FaceEdit(edit.image, edit.mask, np.array([[0.5, 0, -5], [0, 0.5, 0]], np.float32)))
+    assert halved is not None and halved.tolist() == [14, 4, 44, 18]
+    assert area(FaceEdit(edit.image, np.zeros_like(edit.mask), edit.matrix)) is None
 
 
 def test_a_general_matrix_is_resampled_to_its_place() -> None:

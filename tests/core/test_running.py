@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import retalkit
 from retalkit.analysis import StoredAnalysis
+from retalkit.compositing import shift_matrix
 from retalkit.config import RunConfig
-from retalkit.discovery import discover
+from retalkit.discovery import FoundStage, discover
 from retalkit.errors import InputError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
 from retalkit.media.frames import open_source
-from retalkit.plugins import StageConfig
+from retalkit.plugins import StageConfig, StageSpec
 from retalkit.records import RunRecord
-from retalkit.stages import FrameBatch, StageContext, StageKind
+from retalkit.stages import FaceEdit, FrameBatch, StageContext, StageKind, SyncBatch
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
@@ -172,6 +173,42 @@ def test_no_face_anywhere_is_one_clear_line(short_speech: Path, tmp_path: Path) 
     with pytest.raises(InputError, match="no face was found"):
         retalkit.dub(tmp_path / "wall.mp4", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
     assert not (tmp_path / "out.mp4").exists()
+
+
+class Astray:
+    """A lip syncer whose edits lie beside the frame (even positions) or have faded away."""
+
+    def open(self, *given: object) -> Astray:
+        return self
+
+    def sync(self, batch: SyncBatch) -> list[FaceEdit]:
+        image = np.zeros((9, 9, 3), np.uint8)
+        beside = FaceEdit(image, np.ones((9, 9), np.float32), shift_matrix(-200, -200))
+        faded = FaceEdit(image, np.zeros((9, 9), np.float32), shift_matrix(9, 9), 0.0, "large yaw")
+        return [faded if position % 2 else beside for position in batch.positions]
+
+    def close(self) -> None: ...
+
+
+def test_an_edit_beside_the_frame_counts_as_no_edit(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
+    registry = discover()
+    spec = StageSpec(
+        kind=StageKind.LIP_SYNCER,
+        name="astray",
+        summary="Edits beside the frame.",
+        build=lambda config: Astray(),
+        licence="MIT",
+        needs=frozenset({"frames"}),
+        gives=frozenset({"face:edit"}),
+    )
+    registry.stages.append(FoundStage(spec, "tests", "0", "tests"))
+    config = RunConfig.from_preset(registry=registry, overrides=["lip_syncer=astray", "enhancers=[]"])
+    run = {"config": config, "registry": registry, "cache": tmp_path / "cache"}
+    first = retalkit.dub(moving_head, short_speech, tmp_path / "out.mp4", **run)
+    stored = retalkit.dub(moving_head, short_speech, tmp_path / "again.mp4", **run)
+    for record in (first, stored):
+        assert record.frames_passed == {"edit outside the frame": 25}
+        assert (record.frames_edited, record.frames_faded) == (25, {"large yaw": 25})
 
 
 def test_stages_work_by_themselves() -> None:

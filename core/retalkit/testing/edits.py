@@ -8,14 +8,19 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.compositing import composite
-from retalkit.stages import FaceEdit, FrameResult, PassedThrough
+from retalkit.compositing import area, composite
+from retalkit.geometry.schemes import POINTS5, convert
+from retalkit.stages import FaceBatch, FaceEdit, FrameResult, PassedThrough
 from retalkit.testing.examination import Examination, StopCheckError, one_line
 from retalkit.testing.values import Row, misfit, out_of_range, taken
 
 _IMAGE = "FaceEdit.image is RGB uint8 [h, w, 3]."
 _MASK = "FaceEdit.mask is float32 [h, w] in [0, 1], as large as the image."
 _MATRIX = "FaceEdit.matrix is float32 [2, 3]: pixels of the frame to pixels of the image."
+_PLACE = (
+    "An edit meets the mouth. FaceEdit.matrix maps pixels of the frame to pixels of the image: [[1, 0, -left], "
+    "[0, 1, -top]] for one that was cut out at column left and row top."
+)
 _CONFIDENCE = "FaceEdit.confidence is in [0, 1], and FaceEdit.reason says in a short phrase why it is low."
 _EXACT = "FaceEdit.exact is float32 [h, w, 3] in [0, 1]: the image before it was rounded; or None."
 _REASON = "PassedThrough.reason is a short phrase that the run record counts."
@@ -23,9 +28,13 @@ _SURE = 0.999
 
 
 def looked_at(
-    exam: Examination, check: str, call: str, given: object, numbers: Sequence[int], images: NDArray[np.uint8]
+    exam: Examination, check: str, call: str, given: object, numbers: Sequence[int], faces: FaceBatch, scheme: str
 ) -> list[FrameResult]:
-    """The results, one for each number; notes what is wrong. Raises StopCheckError where they are of no use."""
+    """The results, one for each number; notes what is wrong. Raises StopCheckError where they are of no use.
+
+    ``faces``: what was edited, in landmarks of that ``scheme``. Where edits lie is looked at in ``result`` alone: the
+    faces of other checks are cut off or nobody's.
+    """
     contract = f"{call} gives a list with one FaceEdit or PassedThrough for each frame."
     if not isinstance(given, list):
         exam.problem(check, f"{call} gave {type(given).__name__}", contract)
@@ -34,9 +43,11 @@ def looked_at(
     if len(results) != len(numbers):
         exam.problem(check, f"{call} gave {len(results)} results for {len(numbers)} frames", contract)
         raise StopCheckError
-    for result, number, image in zip(results, numbers, images, strict=True):
+    corners = convert(faces.landmarks, scheme, POINTS5)[:, 3:, :2]
+    for result, number, image, mouth in zip(results, numbers, faces.frames.images, corners, strict=True):
         if isinstance(result, FaceEdit):
-            _look_at_edit(exam, check, result, number, image)
+            if _look_at_edit(exam, check, result, number, image) and check == "result":
+                _look_at_place(exam, check, result, number, mouth)
         elif not isinstance(result, PassedThrough):
             exam.problem(check, f"{call} gave {type(result).__name__} for frame {number}", contract)
             raise StopCheckError
@@ -53,12 +64,29 @@ def as_row(result: FrameResult) -> Row:
     return taken({"result": "edit", **{name: getattr(result, name) for name in names}})
 
 
-def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> None:
+def _look_at_place(exam: Examination, check: str, edit: FaceEdit, number: int, corners: NDArray[np.float32]) -> None:
+    """``corners`` float32 [2, 2]: those of the mouth. The mouth is taken to be as high as it is wide."""
+    there = area(edit)
+    if there is None or not np.isfinite(corners).all():
+        return
+    middle, half = corners.mean(0), float(np.linalg.norm(corners[1] - corners[0])) / 2
+    mouth = np.concatenate([middle - half, middle + half])
+    if (there[2:] < mouth[:2]).any() or (there[:2] > mouth[2:]).any():
+        words = f"the edit of frame {number} lies at {_place(there)}; the mouth is at {_place(mouth)}"
+        exam.problem(check, words, _PLACE)
+
+
+def _place(box: NDArray[np.floating]) -> str:
+    return f"x {box[0]:.0f} to {box[2]:.0f}, y {box[1]:.0f} to {box[3]:.0f}"
+
+
+def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> bool:
+    """Notes what is wrong with an edit; returns whether it can be pasted."""
     of_frame = f"of frame {number}"
     image: object = edit.image
     if wrong := misfit(image, np.uint8, (None, None, 3), "[h, w, 3]") or _empty(image):
         exam.problem(check, f"image {of_frame} {wrong}", _IMAGE)
-        return
+        return False
     size = edit.image.shape[:2]
     sound = True
     for name, value, shape, axes, contract in (
@@ -86,6 +114,8 @@ def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, fr
             composite(frame.copy(), edit)
         except Exception as error:  # whatever it is, the run would end with it
             exam.problem(check, f"the edit {of_frame} cannot be pasted: {one_line(error, exam.module)}", _MATRIX)
+            return False
+    return sound
 
 
 def _useless(matrix: NDArray[Any]) -> str:

@@ -40,7 +40,8 @@ class EnhancerSubject(FrameSubject):
             **{f"the edit of frame {number}": edit for number, edit in zip(numbers, edits, strict=True)},
         }
         given = self.asked(check, clip, numbers, session, batch, list(edits), inputs=inputs)
-        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces.frames.images)
+        scheme = clip.analysis.landmark_scheme
+        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces, scheme)
         for number, before, after in zip(numbers, edits, results, strict=True):
             if isinstance(before, PassedThrough) and before != after:
                 self.exam.problem(check, f"frame {number} had passed through and does not any more", _KEPT)

@@ -37,7 +37,8 @@ class LipSyncerSubject(FrameSubject):
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
         given = self.asked(check, clip, numbers, session, batch)
-        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces.frames.images)
+        scheme = clip.analysis.landmark_scheme
+        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces, scheme)
         for result, number, points in zip(results, numbers, batch.faces.landmarks, strict=True):
             if not isinstance(result, FaceEdit):
                 if np.isfinite(points).all():

@@ -64,6 +64,7 @@ class Report:
 
     def raise_if_broken(self) -> None:
         """Raises AssertionError with the words of the report where something is broken."""
+        __tracebackhide__ = True  # pytest shows the words, not these lines
         if self.problems:
             raise AssertionError(str(self))
 

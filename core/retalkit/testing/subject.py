@@ -20,7 +20,10 @@ Indexes = NDArray[np.int64]
 
 EMPTY: Final = "A batch may have no frames; then the result has none."
 _OPEN = "open() works for every clip, also for one without a face."
-_NOBODY = "A row of NaN says that there is no face in a frame; such frames are given to every stage."
+_NOBODY = (
+    "A row of NaN says that there is no face in a frame. A run gives such rows to reconstructors and to whatever reads "
+    "the analysis in open(); it asks lip syncers and enhancers for no such frame, but other callers may."
+)
 _SHORT_SPEECH = "A speech may end before the output does; then there is silence."
 _SITUATIONS: Final = {
     "empty": ("a batch without frames", EMPTY),

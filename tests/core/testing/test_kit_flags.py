@@ -198,6 +198,17 @@ def edit_nobody(self: Syncs, batch: Any, row: int) -> Any:
     return FaceEdit(image, np.ones((4, 4), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
 
 
+def as_edit(result: Any, change: Any) -> Any:
+    return change(result) if isinstance(result, FaceEdit) else result
+
+
+def other_sign(edit: Any) -> Any:
+    """The mistake that is made most: the matrix of the way back."""
+    matrix = edit.matrix.copy()
+    matrix[:, 2] *= -1
+    return replace(edit, matrix=matrix)
+
+
 def face_with(name: str, value: Any) -> Any:
     def faces(self: Detects, image: Any) -> Any:
         return [replace(face, **{name: value(face)}) for face in Detects.faces(self, image)]
@@ -213,6 +224,13 @@ def half_nan(self: Reconstructs, faces: Any) -> Any:
 
 CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
     (Syncs, {"one": edit_nobody}, "no_face", "frame 0 has no face, but it was edited"),
+    (
+        Syncs,
+        {"one": lambda self, b, row: as_edit(Syncs.one(self, b, row), other_sign)},
+        "result",
+        "the edit of frame 0 lies at x -",
+    ),
+    (Enhances, {"better": lambda self, edit: other_sign(edit)}, "result", "the edit of frame 0 lies at x -"),
     (Syncs, {"sync": lambda self, batch: Syncs.sync(self, batch)[:1]}, "result", "gave 1 results for 2 frames"),
     (Syncs, {"sync": lambda self, b: Syncs.sync(self, b) if len(b.positions) else 1 / 0}, "empty", "ZeroDivisionError"),
     (
@@ -412,6 +430,24 @@ def test_what_cannot_run_is_never_ok(changes: dict[str, Any], expected: str, tmp
 def test_options_are_read_and_wrong_ones_told(tmp_path: Path) -> None:
     spec = spec_of(StageKind.DENOISER, Denoises, config=Described)
     assert "strength" in testing.check_stage(spec, options={"strength": "much"}, folder=tmp_path).unavailable
+
+
+def test_an_edit_whose_mask_is_faded_away_lies_nowhere(tmp_path: Path) -> None:
+    def faded(edit: FaceEdit) -> FaceEdit:
+        return replace(other_sign(edit), mask=np.zeros_like(edit.mask), confidence=0.0, reason="large yaw")
+
+    stage = broken(Syncs, one=lambda self, batch, row: as_edit(Syncs.one(self, batch, row), faded))
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, stage), folder=tmp_path)
+    assert report.ok, str(report)
+
+
+def test_a_failing_test_shows_the_report_and_no_line_of_the_kit(tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.DENOISER, Denoises, name="Toy"), folder=tmp_path)
+    with pytest.raises(AssertionError) as caught:
+        report.raise_if_broken()
+    assert [entry.name for entry in caught.traceback.filter(caught)] == [
+        "test_a_failing_test_shows_the_report_and_no_line_of_the_kit"
+    ]
 
 
 def test_a_lip_syncer_that_edits_nothing_is_said_to(tmp_path: Path) -> None:

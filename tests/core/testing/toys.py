@@ -75,7 +75,8 @@ class Syncs(ToySession):
         if not np.isfinite(box).all():
             return PassedThrough("no face")
         image = np.full((20, 30, 3), int(batch.positions[row]) % 256, np.uint8)
-        matrix = np.array([[1, 0, -int(box[0])], [0, 1, -int(box[1])]], np.float32)
+        left, top = int((box[0] + box[2]) / 2) - 15, int(box[1] + 0.75 * (box[3] - box[1])) - 10
+        matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
         return FaceEdit(image, np.full((20, 30), 0.5, np.float32), matrix)
 
 
