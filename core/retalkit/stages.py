@@ -93,7 +93,8 @@ class FaceBatch:
 
     frames: FrameBatch
     landmarks: NDArray[np.float32]
-    """float32 [T, N, 3] in pixels, smoothed inside each shot; a row of NaN: no face in that frame."""
+    """float32 [T, N, 3] in pixels, smoothed inside each shot; a row of NaN: no face in that frame. A run asks
+    lip syncers and enhancers for no such frame, but other callers may."""
     coefficients: NDArray[np.float32]
     """float32 [T, C] in the space that the reconstructor names; NaN rows as above."""
     boxes: NDArray[np.float32]
@@ -108,7 +109,9 @@ class ReferenceBatch:
     landmarks: NDArray[np.float32]
     """float32 [T, N, 3] in pixels of the frame that the lips are put into, NaN rows where there is no face."""
     images: NDArray[np.uint8] | None = None
-    """RGB uint8 [T, H, W, 3] whole frames, only when the run asked for ``reference:image``; else None."""
+    """RGB uint8 [T, H, W, 3] whole frames, only when the run asked for ``reference:image``; else None. They differ from
+    the frames down to below the frame's own chin and out to the jaw: the mask of an edit that is made of them must
+    cover all of that, or the old jaw shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ _KINDS: Final = (
         summary="Opens the mouth as far as the speech is loud",
         option="opening",
         place="lip_syncer",
-        needs=("frames", "landmarks:mesh478", "speech:activity", "speech:waveform"),
+        needs=("landmarks:mesh478", "reference:image", "reference:landmarks", "speech:activity", "speech:waveform"),
         gives=("face:edit",),
     ),
     PluginKind(

@@ -76,7 +76,7 @@ def _look_at_place(exam: Examination, check: str, edit: FaceEdit, number: int, c
         exam.problem(check, words, _PLACE)
 
 
-def _place(box: NDArray[np.floating]) -> str:
+def _place(box: NDArray[np.float32]) -> str:
     return f"x {box[0]:.0f} to {box[2]:.0f}, y {box[1]:.0f} to {box[3]:.0f}"
 
 
