@@ -10,7 +10,7 @@ FACE_HEIGHT: Final = "% of face height"
 
 _LIPS = MetricSpec(
     name="lips",
-    version="2",
+    version="3",
     summary="The lips of the video against those of somebody who really says it, at 25 values a second.",
     measures=(
         Measure(
@@ -38,12 +38,12 @@ _LIPS = MetricSpec(
             "lip lag",
             "nearer",
             ideal=0.0,
-            low=-6.0,
-            high=6.0,
+            low=-5.0,
+            high=5.0,
             unit="frames at 25/s",
             digits=1,
-            summary="By how much the lips come after the reference's, looked for within 6 frames. Says nothing where "
-            "the correlations are low.",
+            summary="By how much the lips come after the reference's, looked for within 6 frames; undefined where the "
+            "best one is 6, for it may lie beyond. Says nothing where the correlations are low.",
         ),
         Measure(
             "opening_error",

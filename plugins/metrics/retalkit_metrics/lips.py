@@ -2,7 +2,8 @@
 
 Both are tracked by the same tracker and stand on a grid of 25 values a second. The video's own lag is estimated as in
 ``retalkit.evaluation.speech_to_mouth`` (within 6 frames: where the correlations of opening and width add up to most)
-and taken out before anything else is measured. A correlation does not feel another person's scale, and closures are
+and taken out before anything else is measured. One at the edge of that search is no lag that was found, so it is taken
+out and not given. A correlation does not feel another person's scale, and closures are
 contacts of the lips, so the reference may be anybody; a difference of openings does feel it, and is only given where
 the scene says that the clip shows the same words (``truth``): then the reference is the same person.
 
@@ -82,7 +83,7 @@ def lip_scores(
 ) -> Scores:
     """The measures of ``lips``. ``height`` is the face height in the lips' unit, NaN where the reference is another
     person; ``lost`` bool [N] says where the video lost the face. NaN for what is not defined: less than a second in
-    common, or a reference that stands still."""
+    common, a reference that stands still, a lag at the edge of the search."""
     contacts = shown.opening
     if lost is not None and lost.any() and np.isfinite(contacts).any():
         opening, width = (
@@ -96,12 +97,14 @@ def lip_scores(
     if int(known.sum()) < SHORTEST:
         return dict.fromkeys(MEASURES, float("nan"))
     opening_r, width_r = _correlation(shown.opening, opening), _correlation(shown.width, width)
+    # At the edge the sum may go on rising beyond it.
+    found = abs(lag) < MOST_OFFSET
     moves = any(np.std(each[known]) > STILL for each in (shown.opening, shown.width))
     real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, contacts))
     return {
         "opening_r": opening_r,
         "width_r": width_r,
-        "lip_lag": float(lag) if moves and np.isfinite([opening_r, width_r]).any() else float("nan"),
+        "lip_lag": float(lag) if found and moves and np.isfinite([opening_r, width_r]).any() else float("nan"),
         "opening_error": float(np.abs(shown.opening - opening)[known].mean()) * 100.0 / height,
         "closure_hits": _share_near(real.sure, made.possible),
         "closure_precision": _share_near(made.sure, real.possible),

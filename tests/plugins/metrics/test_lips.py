@@ -123,6 +123,16 @@ def test_a_reference_that_begins_later_is_aligned_by_its_clock() -> None:
     assert scores["opening_r"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("late", "lag"), [(5, 5), (-5, -5), (6, None), (-6, None), (8, None)])
+def test_a_lag_at_the_edge_of_the_search_was_not_found(late: int, lag: int | None) -> None:
+    whole = talk(240)
+    shown = Lips(whole.opening[20 - late : 220 - late], whole.width[20 - late : 220 - late])
+    scores = lip_scores(shown, Lips(whole.opening[20:220], whole.width[20:220]))
+    assert math.isnan(scores["lip_lag"]) if lag is None else scores["lip_lag"] == lag
+    # What can be told without it still is.
+    assert math.isfinite(scores["opening_r"])
+
+
 def test_less_than_a_second_in_common_says_nothing() -> None:
     whole = talk()
     short = Lips(whole.opening[:20], whole.width[:20])
