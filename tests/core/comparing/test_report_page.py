@@ -183,6 +183,68 @@ def test_keys_step_and_play(report: Watched) -> None:
     assert report.page.inner_text("#play") == "Play"
 
 
+def test_keys_work_without_a_click_while_the_videos_are_in_view(report: Watched) -> None:
+    report.page.evaluate("window.scrollTo(0, 0)")
+    report.until("scrollY === 0")
+    report.page.evaluate("void addEventListener('scrollend', () => { window.moved = scrollY; })")
+    report.page.keyboard.press(".")
+    report.page.keyboard.press("Space")
+    # Its end, since a movement that goes on would take the videos out of view again.
+    report.until("window.moved > 0")
+    assert report.page.inner_text("#play") == "Play", "the page moves as everywhere"
+    assert "frame 1 of" in report.page.inner_text("#clock")
+    report.page.evaluate("document.getElementById('videos').scrollIntoView()")
+    at = report.page.evaluate("scrollY")
+    report.page.keyboard.press("ArrowRight")
+    at_frame(report, 1)
+    report.page.keyboard.press(".")
+    at_frame(report, 2)
+    report.page.keyboard.press(",")
+    at_frame(report, 1)
+    report.page.keyboard.press("Space")
+    report.until(f"Math.min(...{TIMES}) > 0.2")
+    report.page.keyboard.press("Space")
+    assert report.page.inner_text("#play") == "Play"
+    assert report.page.evaluate("scrollY") == at
+
+
+def test_a_field_keeps_its_keys(report: Watched) -> None:
+    report.page.evaluate("document.getElementById('videos').scrollIntoView()")
+    report.page.focus("#clip")
+    report.page.keyboard.press(".")
+    report.page.focus("#loop")
+    report.page.keyboard.press("Space")
+    assert report.page.is_checked("#loop")
+    report.page.focus("#shown input")
+    report.page.keyboard.press("ArrowRight")
+    report.page.wait_for_timeout(100)
+    assert "frame 1 of" in report.page.inner_text("#clock")
+    assert report.page.inner_text("#play") == "Play"
+
+
+def test_videos_are_as_large_as_one_row_holds(report: Watched) -> None:
+    tops = "new Set([...document.querySelectorAll('#tiles figure:not([hidden])')].map(each => each.offsetTop)).size"
+    chosen = "document.getElementById('tile').selectedOptions[0].text"
+    assert report.page.evaluate(f"[{tops}, {chosen}]") == [1, "medium"]
+    report.page.get_by_role("checkbox", name="warp").uncheck()
+    assert report.page.evaluate(f"[{tops}, {chosen}]") == [1, "large"]
+    report.page.get_by_role("checkbox", name="base").uncheck()
+    assert report.page.evaluate(f"[{tops}, {chosen}]") == [1, "largest"]
+    report.page.set_viewport_size({"width": 600, "height": 900})
+    try:
+        report.until(f"{chosen} === 'medium'")
+        report.page.get_by_role("checkbox", name="base").check()
+        assert report.page.evaluate(f"[{tops}, {chosen}]") == [1, "small"]
+        report.page.get_by_role("checkbox", name="warp").check()
+        assert report.page.evaluate(f"[{tops}, {chosen}]") == [2, "small"], "what does not fit wraps"
+    finally:
+        report.page.set_viewport_size({"width": 1280, "height": 900})
+    report.until(f"{chosen} === 'medium'")
+    report.page.select_option("#tile", label="small")
+    report.page.get_by_role("checkbox", name="warp").uncheck()
+    assert report.page.evaluate(chosen) == "small", "what was chosen stays"
+
+
 def test_slow_motion_is_slow_in_all_videos(report: Watched) -> None:
     report.page.select_option("#speed", "0.25")
     report.page.click("#play")

@@ -33,7 +33,6 @@
     const names = current.tiles.map((tile) => tile.name);
     if (!names.includes(heard)) heard = names.find((name) => !name.startsWith("(")) || names[0];
     by("shown").replaceChildren(document.createTextNode("Show "), ...current.tiles.map(box));
-    if (!sized) size(current.tiles.length > 6 ? "170" : current.tiles.length > 3 ? "260" : "420");
     const figures = current.tiles.map(figure);
     by("tiles").replaceChildren(...figures);
     forgetAddresses(new Set(current.tiles.map((tile) => tile.id)));
@@ -47,6 +46,16 @@
   function size(pixels) {
     by("tile").value = pixels;
     by("tiles").style.setProperty("--tile", pixels + "px");
+  }
+
+  /* The largest size at which all videos stand in one row, or the smallest; until somebody chose one. */
+  function fit() {
+    if (sized) return;
+    const count = current.tiles.filter((tile) => !off.has(tile.name)).length;
+    const gap = parseFloat(getComputedStyle(by("tiles")).columnGap) || 0;
+    const sizes = [...by("tile").options].map((each) => Number(each.value));
+    const room = by("tiles").clientWidth;
+    size(String(sizes.filter((each) => count * (each + gap) - gap <= room).pop() || sizes[0]));
   }
 
   function box(tile) {
@@ -135,6 +144,7 @@
         video.pause();
       } else delete video.dataset.off;
     }
+    fit();
     if (!changed) return;
     together.stop();
     await together.show(frame);
@@ -174,12 +184,24 @@
   by("loop").addEventListener("change", () => {
     together.loop = by("loop").checked;
   });
-  place.addEventListener("keydown", (event) => {
-    if (event.target.matches("select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const field = event.target.matches("input, button");
+  window.addEventListener("resize", fit);
+
+  /* Half of the videos, or as much as half of the window: else keys move the page, as they do everywhere. */
+  function inView() {
+    const seen = by("tiles").getBoundingClientRect();
+    const height = Math.min(seen.bottom, innerHeight) - Math.max(seen.top, 0);
+    return height >= Math.min(seen.height, innerHeight) / 2;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const at = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey || at.matches("select")) return;
+    if (!place.contains(at) && (at.matches("input, button") || !inView())) return;
+    const field = at.matches("input, button, summary");
     const steps = { ",": -1, ".": 1, ArrowLeft: -1, ArrowRight: 1 };
-    if (event.key === " " && !field) toggle();
-    else if (event.key in steps && !(field && event.key.startsWith("Arrow"))) together.step(steps[event.key]);
+    if (event.key === " " && !field) {
+      if (!event.repeat) toggle();
+    } else if (event.key in steps && !(field && event.key.startsWith("Arrow"))) together.step(steps[event.key]);
     else return;
     event.preventDefault();
   });
