@@ -19,6 +19,8 @@ from retalkit.errors import InputError
 from retalkit.media.probing import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
+SILENT = "is silent from start to end"
+"""Part of the warning about such a sound."""
 _GAP = 0.02
 """Seconds by which a timestamp must run ahead of the samples before silence is put in."""
 _MIX: dict[str, tuple[float, float]] = {
@@ -48,7 +50,7 @@ class SoundSource:
         """Length at ``rate``, counted by decoding."""
         self.warnings: list[str] = []
         if silent:
-            self.warnings.append(f"{path.name} is silent from start to end: the mouth stays at rest")
+            self.warnings.append(f"{path.name} {SILENT}: the mouth stays at rest")
 
     @property
     def duration(self) -> float:

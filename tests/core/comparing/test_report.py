@@ -15,18 +15,31 @@ from PIL import Image
 from retalkit.comparing.report import PreviewSettings, ReportSettings, write_report
 from retalkit.comparing.report.charts import Point, paired_differences, speed_against_quality
 from retalkit.comparing.report.formatting import interval, number, probability, size, span
+from retalkit.comparing.report.gaps import gaps_of
 from retalkit.comparing.report.groups import file_name, groups, within_budget
 from retalkit.comparing.report.previews import crop_around, make_preview, nearest_frames
 from retalkit.comparing.report.sheets import make_sheet
 from retalkit.comparing.report.views import arms_of, positions_of, quality_measures
 from retalkit.comparing.report.wording import findings, standing, totals
-from retalkit.comparing.results import ANCHOR, OWN, REAL, CellName, CellResult, Results
+from retalkit.comparing.results import (
+    ANCHOR,
+    OWN,
+    REAL,
+    SILENCE,
+    SPEECH,
+    CellName,
+    CellResult,
+    Results,
+)
 from retalkit.comparing.statistics import analyse
 from retalkit.comparing.votes import WinRate
 from retalkit.errors import InputError, OutputError
 from retalkit.media.frames import open_source
+from retalkit.media.sound import SILENT
 from retalkit.metrics import Measure
 
+from tests.core.comparing.made_results import cell as made_cell
+from tests.core.comparing.made_results import results as made_by_hand
 from tests.core.comparing.report_fixture import LAG, OPENING, SPEED, Made, make_results, make_video
 
 EIGHT = ("anna", "boris", "c3", "d4", "e5", "f6", "g7", "h8")
@@ -129,11 +142,11 @@ def test_a_contact_sheet_shows_the_moments_of_every_variant(made: Made) -> None:
     group = next(group for group in groups(made.results) if (group.clip, group.arm) == ("anna", "own"))
     sheet = make_sheet(group, made.folder)
     assert sheet is not None
-    assert sheet.times == pytest.approx([0.12, 0.36, 0.6, 0.84, 1.12, 1.36, 1.6, 1.84], abs=0.05)
+    assert sheet.times == pytest.approx([0.16, 0.48, 0.84, 1.16, 1.48, 1.84], abs=0.05)
     with Image.open(sheet.path) as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    columns, rows = 8, 4
+    columns, rows = 6, 4
     assert pixels.shape[1] > columns * 200
     # The four rows have the colours of the four videos: grey, blue, red, green.
     wide = pixels.shape[1] // columns
@@ -144,6 +157,19 @@ def test_a_contact_sheet_shows_the_moments_of_every_variant(made: Made) -> None:
     stamp = sheet.path.stat().st_mtime_ns
     assert make_sheet(group, made.folder) == sheet
     assert sheet.path.stat().st_mtime_ns == stamp
+
+
+def test_a_face_is_large_on_a_contact_sheet(made: Made) -> None:
+    group = next(group for group in groups(made.results) if (group.clip, group.arm) == ("anna", "own"))
+    small = (60.0, 40.0, 100.0, 90.0)
+    sheet = make_sheet(group, made.folder, small)
+    assert sheet is not None
+    with Image.open(sheet.path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    # The tint of the base, whose row is the second one: as high as the picture is. The box is 50 of its 58 lines.
+    row = pixels[pixels.shape[0] // 4 : pixels.shape[0] // 2, 40]
+    high = int((row[:, 2] > row[:, 0] + 20).sum())
+    assert high * 50 / 58 > 240
 
 
 def test_numbers_read_well() -> None:
@@ -182,6 +208,23 @@ def test_with_two_clips_nothing_can_be_shown(tmp_path: Path) -> None:
         assert finding.lead.startswith("a difference cannot be shown with 2 clips")
         assert {line.verdict for line in finding.lines} <= {"cannot be shown", "identical"}
         assert any("needed" in reason for reason in finding.reasons)
+
+
+def test_own_sound_is_never_shown_without_silence(page: str) -> None:
+    closed = {
+        title.strip(): not shown
+        for shown, title in re.findall(r'<details class="arm"( open)?><summary>([\w ,]+)', page)
+    }
+    assert [closed[title] for title in ("Own sound", "Silence", "Noisy speech, 10 dB")] == [False, False, True]
+
+
+def test_that_silence_is_silent_is_no_news() -> None:
+    note = f"silence-1f.wav {SILENT}: the mouth stays at rest"
+    cells = [made_cell("base", "c0", {}, arm) for arm in (SILENCE, SPEECH)]
+    cells[0].notes += [note, "something else"]
+    cells[1].notes += ["news.wav " + note.partition(" ")[2]]
+    told = [line for line, _ in gaps_of(made_by_hand(cells), {}).notes]
+    assert told == ["something else", "news.wav is silent from start to end: the mouth stays at rest"]
 
 
 def test_tables_hold_variants_between_the_real_video_and_chance(made: Made) -> None:
@@ -231,6 +274,7 @@ def test_a_plot_has_a_title_ids_of_its_own_and_the_colours_of_the_page(made: Mad
         assert "var(--v1)" in plot
         assert not re.search(r"#0[1-5]0[1-5]0", plot), "a stand-in for a colour was left"
         assert not re.search(r"#(000000|ffffff)", plot), "black or white would vanish in one of the two schemes"
+    assert ">0.0</text>" in plots[2], "speed starts at 0"
     assert "$a$ &lt;b&gt;</text>" in plots[0]
     assert "$a$ &lt;b&gt;</text>" in plots[2]
 

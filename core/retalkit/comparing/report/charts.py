@@ -93,6 +93,7 @@ def speed_against_quality(
         axes.set_xlabel(_axis(speed))
         axes.set_ylabel(_axis(quality))
         axes.margins(0.15)
+        axes.set_xlim(left=0)
         axes.grid(color=_LINE, linewidth=0.5)
         axes.set_axisbelow(True)
         legend = figure.legend(loc="outside lower left", frameon=False, ncols=2)

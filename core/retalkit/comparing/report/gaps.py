@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from retalkit.comparing.results import MISMATCHED, Results
+from retalkit.comparing.results import MISMATCHED, SILENCE, Results
+from retalkit.media.sound import SILENT
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class Gaps:
     unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Metric that was measured nowhere, and why."""
     notes: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    """What runs had to say, and in how many cells."""
+    """What runs had to say, and in how many cells; not that the silence of the arm ``silence`` is silent."""
     videos: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Label of a cell whose video cannot be shown, and why."""
 
@@ -41,7 +42,8 @@ def gaps_of(results: Results, videos: dict[str, str]) -> Gaps:
             found.cells.append((cell.name.label, cell.failure or "no reason given"))
         found.metrics += [(cell.name.label, metric, error) for metric, error in cell.failed_metrics.items()]
         absent.update(cell.absent.items())
-        notes.update(cell.notes)
+        # That its sound is silent is what the arm is for.
+        notes.update(note for note in cell.notes if cell.name.arm != SILENCE or SILENT not in note)
         if cell.key in videos and cell.name.arm != MISMATCHED:
             found.videos.append((cell.name.label, videos[cell.key]))
     found.unavailable = [(metric.name, metric.unavailable) for metric in results.metrics if metric.unavailable]

@@ -30,7 +30,7 @@ from retalkit.comparing.report.plots import pair_plots, speed_plots
 from retalkit.comparing.report.previews import Box, PreviewSettings
 from retalkit.comparing.report.rendering import page
 from retalkit.comparing.report.sheets import Sheet, make_sheet, small_copy
-from retalkit.comparing.results import ANCHOR, OWN, SPEECH, Results
+from retalkit.comparing.results import ANCHOR, OWN, SILENCE, SPEECH, Results
 from retalkit.comparing.votes import VOTED_ARMS, WinRate
 from retalkit.errors import OutputError
 from retalkit.observing import Observer, SilentObserver
@@ -177,7 +177,7 @@ def _report(
         linked=sum(key not in held for key in previews.found),
         cut=any(preview.cut for preview in previews.found.values()),
         inside=[(names[key], encoded(previews.found[key].path)) for key in previews.found if key in held],
-        open_arms=(OWN, SPEECH),
+        open_arms=(OWN, SPEECH, SILENCE),  # own alone flatters a mouth that goes on talking
         sheets_linked=sum(path not in held for path in pictures),
         sheets=_sheets(sheets, pictures, held, folder),
         win_rates=win_rates,

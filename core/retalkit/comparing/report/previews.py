@@ -62,10 +62,11 @@ class Preview:
         return self.path.stat().st_size
 
 
-def crop_around(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, width, height of the even-sized part of a frame of ``width`` x ``height`` pixels around ``box``."""
+def crop_around(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
+    """Left, top, width, height of the even-sized part of a frame of ``width`` x ``height`` pixels around ``box``;
+    ``margin`` is a part of the box's longer side."""
     left, top, right, bottom = box
-    margin = _MARGIN * max(right - left, bottom - top)
+    margin *= max(right - left, bottom - top)
     x = max(0, int(left - margin)) & ~1
     y = max(0, int(top - margin)) & ~1
     w = (min(width, int(right + margin)) - x) & ~1

@@ -20,10 +20,12 @@ from retalkit.comparing.report.previews import Box, crop_around, nearest_frames
 from retalkit.errors import RetalkitError
 from retalkit.media.frames import open_source
 
-COLUMNS = 8
-_TILE = 160
+COLUMNS = 6
+_TILE = 300
 """Height of a picture in pixels."""
-_WIDEST = 240
+_WIDEST = 320
+_MARGIN = 0.08
+"""Part of the longer side of the face's box that is kept around: mouths must be seen here, necks are in the videos."""
 _GAP = 4
 _TEXT = 18
 _PAPER = (255, 255, 255)
@@ -52,7 +54,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         columns: moments.
     """
     keys = [cell.key for cell in group.cells]
-    mark = hashlib.blake2s(repr(("sheet 3", group.id, keys, face, columns)).encode(), digest_size=6).hexdigest()
+    mark = hashlib.blake2s(repr(("sheet 4", group.id, keys, face, columns)).encode(), digest_size=6).hexdigest()
     path = folder / "sheets" / f"{group.id}-{mark}.png"
     if path.is_file():
         with Image.open(path) as found:
@@ -95,7 +97,7 @@ def _moments(video: Path, face: Box | None, columns: int) -> tuple[list[Image.Im
 def _tile(frame: NDArray[np.uint8], face: Box | None) -> Image.Image:
     height, width = frame.shape[:2]
     if face is not None:
-        x, y, w, h = crop_around(face, width, height)
+        x, y, w, h = crop_around(face, width, height, _MARGIN)
         frame = frame[y : y + h, x : x + w]
         height, width = h, w
     scale = min(_TILE / height, _WIDEST / width)
@@ -131,7 +133,7 @@ def _save(sheet: Image.Image, path: Path, times: Sequence[float]) -> None:
     words.add_text("times", " ".join(f"{time:.4f}" for time in times))
     partial = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        sheet.save(partial, "PNG", pnginfo=words, optimize=True)
+        sheet.save(partial, "PNG", pnginfo=words)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
