@@ -26,6 +26,12 @@ def quantity_of(measure: Measure) -> Quantity:
     return "distance" if measure.direction == "nearer" else "value"
 
 
+def gain_of(difference: float, measure: Measure) -> float:
+    """A difference, turned so that more than 0 is better."""
+    # Less is better of a distance, whatever the measure itself says. 0.0 - x, since there is no use for -0.
+    return difference if measure.direction == "higher" else 0.0 - difference
+
+
 @dataclass(frozen=True, slots=True)
 class Pairing:
     """What a variant and its counterpart have in common."""
@@ -92,7 +98,7 @@ def _contrast(
     count = len(pairing.clips)
     mean = float(pairing.differences.mean()) if count else math.nan
     low, high, _ = mean_interval(pairing.differences)
-    gain = mean if measure.direction == "higher" else 0.0 - mean
+    gain = gain_of(mean, measure)
     verdict, reason = _verdict(pairing, gain, tests, adjusted, possible)
     return Contrast(
         variant=pairing.variant,

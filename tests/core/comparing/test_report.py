@@ -19,10 +19,12 @@ from retalkit.comparing.report.gaps import gaps_of
 from retalkit.comparing.report.groups import file_name, groups, within_budget
 from retalkit.comparing.report.previews import crop_around, make_preview, nearest_frames
 from retalkit.comparing.report.sheets import make_sheet
+from retalkit.comparing.report.tendencies import Tendency
 from retalkit.comparing.report.views import arms_of, positions_of, quality_measures
 from retalkit.comparing.report.wording import findings, standing, totals
 from retalkit.comparing.results import (
     ANCHOR,
+    MISMATCHED,
     OWN,
     REAL,
     SILENCE,
@@ -38,6 +40,7 @@ from retalkit.media.frames import open_source
 from retalkit.media.sound import SILENT
 from retalkit.metrics import Measure
 
+from tests.core.comparing.made_results import LOSS, OFFSET, SCORE
 from tests.core.comparing.made_results import cell as made_cell
 from tests.core.comparing.made_results import results as made_by_hand
 from tests.core.comparing.report_fixture import LAG, OPENING, SPEED, Made, make_results, make_video
@@ -166,10 +169,12 @@ def test_a_face_is_large_on_a_contact_sheet(made: Made) -> None:
     assert sheet is not None
     with Image.open(sheet.path) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    # The tint of the base, whose row is the second one: as high as the picture is. The box is 50 of its 58 lines.
-    row = pixels[pixels.shape[0] // 4 : pixels.shape[0] // 2, 40]
-    high = int((row[:, 2] > row[:, 0] + 20).sum())
-    assert high * 50 / 58 > 240
+    # The bright bar is 12 pixels wide in the video, and inside the box at the third moment.
+    gap = 4
+    wide = (pixels.shape[1] - gap) // 6
+    third = pixels[int(0.4 * pixels.shape[0]), gap + 2 * wide : 3 * wide]
+    bar = int((third.min(axis=-1) > 180).sum())
+    assert 50 * bar / 12 > 240, "the face, 50 pixels high in the video"
 
 
 def test_numbers_read_well() -> None:
@@ -208,6 +213,83 @@ def test_with_two_clips_nothing_can_be_shown(tmp_path: Path) -> None:
         assert finding.lead.startswith("a difference cannot be shown with 2 clips")
         assert {line.verdict for line in finding.lines} <= {"cannot be shown", "identical"}
         assert any("needed" in reason for reason in finding.reasons)
+
+
+def test_too_few_clips_still_say_what_they_showed() -> None:
+    other = Measure("other", "other", "higher")
+    values = {
+        "base": [(0.1, 0.5, -3.0, 0.1), (0.2, 0.5, 3.0, 0.2)],
+        "new": [(0.3, 0.9, 1.0, 0.3), (0.4, 0.8, -1.0, 0.1)],
+    }
+    names = ("score", "loss", "offset", "other")
+    cells = [
+        made_cell(variant, f"c{number}", dict(zip(names, each, strict=True)))
+        for variant, clips in values.items()
+        for number, each in enumerate(clips)
+    ]
+    measures = (SCORE, LOSS, OFFSET, other)
+
+    def shown(cells: list[CellResult]) -> Tendency:
+        made = made_by_hand(cells, measures)
+        (finding,) = findings(made, analyse(made))
+        assert finding.tendency is not None
+        return finding.tendency
+
+    tendency = shown(cells)
+    # Offsets of -3 and 3 against 1 and -1: nearer to 0 both times, though their means are the same.
+    assert tendency.lines == [
+        ("ahead in every clip", [("own sound", ["score", "offset"])]),
+        ("behind in every clip", [("own sound", ["loss"])]),
+    ]
+    assert (tendency.clips, tendency.rest) == (2, "mixed: 1")
+    rerun = made_cell("base", "c0", {"score": 0.5, "loss": 0.5, "offset": -3.0, "other": 0.1}, rerun=1)
+    tendency = shown([*cells, rerun])
+    assert tendency.lines[0] == ("ahead in every clip", [("own sound", ["offset"])])
+    assert tendency.rest == "mixed: 1; no more than a rerun differs: 1"
+    one = [each for each in cells if each.name.clip == "c0"]
+    tendency = shown(one)
+    assert tendency.lines[0] == ("ahead in the one clip", [("own sound", ["score", "offset", "other"])])
+    assert (tendency.clips, tendency.rest) == (1, "")
+    cells[1].scores["score"] = None
+    assert shown(cells).rest == "mixed: 1; in one clip only: 1"
+    third = [made_cell(name, "c2", {"loss": loss}) for name, loss in (("base", 0.1), ("new", 0.2))]
+    assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own sound", ["offset (of 2 clips)"])])
+
+
+def test_a_tendency_is_told_as_no_result(made: Made, tmp_path: Path) -> None:
+    few = make_results(tmp_path)
+    for each in few.results.cells:
+        if each.name.arm == MISMATCHED:
+            each.scores["opening_r"] = 0.0 if each.name.variant == "base" else 0.1
+    warp = findings(few.results, analyse(few.results))[0]
+    assert warp.tendency is not None
+    named = {title: measures for places in (warp.tendency.ahead, warp.tendency.behind) for title, measures in places}
+    assert "opening r" in named["other speech"]
+    assert "mismatched speech" not in named, "nothing is good or bad there"
+    assert "real-time factor" not in str(warp.tendency.lines), "slower in every clip, but a cost"
+    text = write_report(few.results, analyse(few.results), tmp_path).read_text(encoding="utf-8")
+    found = text[text.index('id="findings"') : text.index('id="scores"')]
+    assert "<em>Not a result.</em> What these 2 clips showed against the base; others may show the opposite." in found
+    assert "<td>ahead in every clip</td>" in found
+    # Where a test can be made, its verdict is all that is said.
+    assert [finding.tendency for finding in findings(made.results, analyse(made.results))] == [None, None]
+
+
+def test_costs_that_are_the_same_are_no_finding(tmp_path: Path) -> None:
+    results = make_results(tmp_path).results
+    for each in results.cells:
+        each.scores |= {name: 1.0 for name in ("realtime_factor", "identity") if name in each.scores}
+    analysis = analyse(results)
+    warp = findings(results, analysis)[0]
+    (line,) = [line for line in warp.lines if line.verdict == "identical"]
+    assert dict(line.places)["own sound"] == ["identity"]
+    assert warp.same_costs == len(
+        [each for each in analysis.contrasts if each.variant == "warp" and each.measure == "realtime_factor"]
+    )
+    own = next(view for view in arms_of(results, analysis) if view.arm == OWN)
+    assert ("real-time factor", "identical") in [(row.measure, row.verdict) for row in own.contrasts]
+    text = write_report(results, analysis, tmp_path).read_text(encoding="utf-8")
+    assert f"Costs that are identical ({warp.same_costs}) stand in the" in text
 
 
 def test_own_sound_is_never_shown_without_silence(page: str) -> None:

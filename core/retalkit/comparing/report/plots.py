@@ -9,8 +9,8 @@ from markupsafe import Markup
 from retalkit.comparing.findings import Analysis
 from retalkit.comparing.report import views
 from retalkit.comparing.report.charts import Point, paired_differences, speed_against_quality
+from retalkit.comparing.report.costs import SPEED, cost_measures
 from retalkit.comparing.report.groups import arm_title
-from retalkit.comparing.report.views import SPEED, is_cost
 from retalkit.comparing.report.wording import SHOWN
 from retalkit.comparing.results import ANCHOR, MISMATCHED, OWN, REAL, SPEECH, Results
 
@@ -48,7 +48,7 @@ def pair_plots(results: Results, analysis: Analysis) -> list[tuple[str, list[tup
     found: list[tuple[str, list[tuple[str, Markup]]]] = []
     arms = list(dict.fromkeys(contrast.arm for contrast in analysis.contrasts))
     own = {contrast.measure for contrast in analysis.contrasts if contrast.arm == OWN and contrast.clips}
-    costs = {measure.name for metric in results.metrics if is_cost(metric) for measure in metric.measures}
+    costs = cost_measures(results)
     for arm in sorted((arm for arm in arms if arm != MISMATCHED), key=lambda each: each not in (OWN, SPEECH)):
         plots: list[tuple[str, Markup]] = []
         for measure in results.measures():

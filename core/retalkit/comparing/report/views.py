@@ -12,6 +12,7 @@ import yaml
 
 from retalkit.comparing.findings import Analysis, Contrast, Position, Summary, Verdict
 from retalkit.comparing.report import formatting
+from retalkit.comparing.report.costs import SPEED, is_cost
 from retalkit.comparing.report.groups import arm_title
 from retalkit.comparing.report.wording import SHOWN, totals
 from retalkit.comparing.results import (
@@ -33,8 +34,6 @@ from retalkit.metrics import Measure
 
 COLUMNS = 8
 """Measures beside each other at most, unless one metric has more."""
-SPEED = "realtime_factor"
-"""Measure of how fast a run was; the other measures of its metric are costs, too."""
 SIGNS: dict[str | None, str] = {
     "better": "▲",
     "worse": "▼",
@@ -279,11 +278,6 @@ def _position(position: Position, measure: Measure) -> PositionRow:
         against_anchor=position.against_anchor,
         reason=position.reason,
     )
-
-
-def is_cost(metric: MetricInfo) -> bool:
-    """Whether the metric tells what a run took, not how good its video is."""
-    return any(measure.name == SPEED for measure in metric.measures)
 
 
 def speed_measure(results: Results) -> Measure | None:

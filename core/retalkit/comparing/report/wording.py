@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from retalkit.comparing.findings import Analysis, Contrast, Failures, Verdict
+from retalkit.comparing.report.costs import cost_measures
 from retalkit.comparing.report.formatting import counted, interval, listed, number, share
 from retalkit.comparing.report.groups import arm_title
+from retalkit.comparing.report.tendencies import Tendency, tendency_of
 from retalkit.comparing.results import Results
 from retalkit.metrics import Measure
 
@@ -44,6 +46,10 @@ class Finding:
     lines: list[Line]
     warnings: list[str]
     """What failed, and so is in none of the numbers."""
+    tendency: Tendency | None = None
+    """What the clips showed where they are too few for a test."""
+    same_costs: int = 0
+    """Costs that are identical, once in each arm: the lines leave them out."""
 
     @property
     def open_lines(self) -> list[Line]:
@@ -71,13 +77,27 @@ def totals(contrasts: Iterable[Contrast]) -> list[tuple[Verdict, int]]:
 def findings(results: Results, analysis: Analysis) -> list[Finding]:
     """One for each variant but the base."""
     measures = {measure.name: measure for measure in results.measures()}
+    costs = cost_measures(results)
     found: list[Finding] = []
     for variant in results.variants:
         if variant.is_base:
             continue
         mine = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
         warnings = [line for each in analysis.failures if each.variant == variant.name for line in _failed(each)]
-        found.append(Finding(variant.name, _lead(mine), dict(totals(mine)), _lines(mine, measures), warnings))
+        # The steps that a variant shares with the base cost the same: no news.
+        same = [contrast for contrast in mine if contrast.verdict == "identical" and contrast.measure in costs]
+        told = [contrast for contrast in mine if contrast not in same]
+        found.append(
+            Finding(
+                variant=variant.name,
+                lead=_lead(mine),
+                counts=dict(totals(mine)),
+                lines=_lines(told, measures),
+                warnings=warnings,
+                tendency=tendency_of(mine, measures, costs),
+                same_costs=len(same),
+            )
+        )
     return found
 
 
