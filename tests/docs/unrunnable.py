@@ -188,6 +188,7 @@ UNRUNNABLE: dict[str, Stand] = {
     "make demo": _DEMO,
     "make demo VIDEO=me.mp4 SPEECH=words.wav OUT=out/me.mp4": _DEMO,
     "make test": _MAKE,
+    "make test-packages": Stand("installs 6 GB of other packages, among them another torch", _target),
     "make docs": _MAKE,
     ". .venv/bin/activate": Stand("a shell's own business", _environment),
     'pip install -e ".[train]"': _INSTALLS,

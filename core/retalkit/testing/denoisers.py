@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import time
-import tracemalloc
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.stages import SPEECH_RATE
+from retalkit.testing.allocations import counted, held
 from retalkit.testing.examination import CallError, Examination, StopCheckError, same_values
 from retalkit.testing.sandbox import seed_generators
 from retalkit.testing.upstream import sound
@@ -173,17 +172,15 @@ def _silence(exam: Examination, stage: Any) -> None:
 
 def _memory(exam: Examination, stage: Any) -> None:
     """What stays allocated after four times the sound is held against what the sound takes."""
-    tracemalloc.start()
-    try:
+    with counted():
         session = exam.call("memory", "open()", _GIVES, stage.open, exam.context("memory"))
-        held: list[int] = []
+        kept: list[int] = []
         chunk = sound(1.0)
         for second in range(4 * _WARM):
             _part(exam, "memory", "denoise()", session.denoise, chunk.copy())
             if second + 1 in (_WARM, 4 * _WARM):
-                gc.collect()
-                held.append(tracemalloc.get_traced_memory()[0])
-        grown, more = held[1] - held[0], 3 * _WARM
+                kept.append(held())
+        grown, more = kept[1] - kept[0], 3 * _WARM
         if grown > _SHARE * chunk.nbytes * more + _SLACK:
             exam.problem(
                 "memory",
@@ -191,5 +188,3 @@ def _memory(exam: Examination, stage: Any) -> None:
                 _MEMORY,
             )
         exam.close("memory", session)
-    finally:
-        tracemalloc.stop()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import time
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from retalkit.testing.allocations import counted, held, most_held
 from retalkit.testing.clips import Clip
 from retalkit.testing.subject import FrameSubject
 
@@ -36,31 +35,27 @@ def memory(subject: FrameSubject, clip: Clip) -> None:
     info = clip.source.info
     frame = info.width * info.height * 3
     stops = [min(count, subject.count(clip)) for count in (_WARM, 4 * _WARM, 16 * _WARM)]
-    tracemalloc.start()
-    try:
+    with counted():
         session = subject.open("memory", clip, "memory")
 
         def held_after(start: int, stop: int) -> int:
             for first in range(start, stop, _WARM // 2):
                 subject.served("memory", session, clip, np.arange(first, min(first + _WARM // 2, stop)))
-            gc.collect()
-            return tracemalloc.get_traced_memory()[0]
+            return held()
 
-        held = held_after(0, stops[0])
+        kept = held_after(0, stops[0])
         each = 0.0
         for start, stop in zip(stops, stops[1:], strict=False):
-            before, more = held, stop - start
-            held = held_after(start, stop)
+            before, more = kept, stop - start
+            kept = held_after(start, stop)
             # A cache of a fixed size fills up once: only what goes on growing is a fault.
-            if held - before <= _SHARE * frame * more + _SLACK:
+            if kept - before <= _SHARE * frame * more + _SLACK:
                 break
-            each = (held - before) / more / 1024
+            each = (kept - before) / more / 1024
         else:
             words = f"holds {each:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
             subject.exam.problem("memory", words, MEMORY)
         subject.exam.close("memory", session)
-    finally:
-        tracemalloc.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +99,12 @@ def long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> None:
 
 def _taken(subject: FrameSubject, clip: Clip, count: int) -> _Taken:
     start = time.perf_counter()
-    gc.collect()
-    tracemalloc.start()
-    try:
+    with counted():
         session = subject.open("long_clip", clip, f"long-{count}")
-        opening = tracemalloc.get_traced_memory()[1]
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
+        opening = most_held()
+        kept = held()
+        most_held()
         subject.served("long_clip", session, clip, np.arange(4))
-        batch = tracemalloc.get_traced_memory()[1] - held
+        batch = most_held() - kept
         subject.exam.close("long_clip", session)
-    finally:
-        tracemalloc.stop()
-    return _Taken(held, opening, batch, time.perf_counter() - start)
+    return _Taken(kept, opening, batch, time.perf_counter() - start)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import tempfile
-import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,6 +20,7 @@ from retalkit.geometry.mesh_space import OPENING, WIDTH
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, PORTS, MetricSpec
 from retalkit.stages import API_VERSION
 from retalkit.testing import material, upstream
+from retalkit.testing.allocations import counted, held
 from retalkit.testing.building import import_build
 from retalkit.testing.clips import Clip
 from retalkit.testing.examination import CallError, Examination, StopCheckError
@@ -171,21 +170,17 @@ def _memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str,
     scene = replace(_without(long, spec.needs), weights=weights, cache=exam.context("memory").cache)
     info = scene.source.info
     frame = info.width * info.height * 3
-    held: list[int] = []
-    tracemalloc.start()
-    try:
+    kept: list[int] = []
+    with counted():
         session = exam.call("memory", "open()", _OPEN, metric.open, scene)
         for number, shown in enumerate(scored_frames(scene), 1):
             exam.call("memory", "add()", _ADD, session.add, shown)
             if number in _STOPS:
-                gc.collect()
-                held.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
+                kept.append(held())
     # A sample of a fixed size fills up once: only what goes on growing is a fault.
     grown = [
         (after - before) / (stop - start)
-        for before, after, start, stop in zip(held, held[1:], _STOPS, _STOPS[1:], strict=False)
+        for before, after, start, stop in zip(kept, kept[1:], _STOPS, _STOPS[1:], strict=False)
         if after - before > _SHARE * frame * (stop - start) + _SLACK
     ]
     if len(grown) == len(_STOPS) - 1:
