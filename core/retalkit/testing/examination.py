@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 import warnings
@@ -249,7 +248,6 @@ class Examination:
         with self.check("close"):
             self.close("close", session)
             self.call("close", "close() called a second time", "Closing a closed session does nothing.", session.close)
-        gc.collect()
 
 
 def arrays_of(value: object, name: str = "") -> Arrays:

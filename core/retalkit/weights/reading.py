@@ -35,6 +35,8 @@ def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         tensors = _read_safetensors(path)
     else:
         tensors = unwrapped(_unpickled(path), checkpoint, path)
+        if odd := [name for name, value in tensors.items() if not _is_plain(value)]:
+            raise WeightsError(f"{path}: {_some(odd)} is no plain array of numbers: it is no {checkpoint.file}")
     _count_batches(tensors, checkpoint)
     check_names(tensors, checkpoint, path)
     return tensors
@@ -72,8 +74,6 @@ def unwrapped(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any
         own = name.replace(checkpoint.removed, "") if checkpoint.removed else name
         if own in result:
             raise WeightsError(f"{path}: has {own} twice, once as {name}: it is no {checkpoint.file}")
-        if not _is_plain(value):
-            raise WeightsError(f"{path}: {name} is no plain array of numbers: it is no {checkpoint.file}")
         result[own] = value
     return result
 
