@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import wave
@@ -27,6 +28,11 @@ def _shared_folder(name: str) -> Path:
             pytest.fail(text)
         pytest.skip(text)
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """What the tests import stays to the end: looking through it again at each collection takes minutes in all."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,13 +15,17 @@ def counted() -> Generator[None]:
     What was there before counts as no garbage meanwhile: in a process that has much loaded, to look through it again
     and again would take longer than the checks.
     """
-    gc.freeze()
+    # Whoever has frozen something already wants it to stay so.
+    ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.freeze()
     tracemalloc.start()
     try:
         yield
     finally:
         tracemalloc.stop()
-        gc.unfreeze()
+        if ours:
+            gc.unfreeze()
 
 
 def held() -> int:

@@ -171,21 +171,23 @@ def _memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str,
     info = scene.source.info
     frame = info.width * info.height * 3
     kept: list[int] = []
+    grown = 0.0
     with counted():
         session = exam.call("memory", "open()", _OPEN, metric.open, scene)
         for number, shown in enumerate(scored_frames(scene), 1):
             exam.call("memory", "add()", _ADD, session.add, shown)
-            if number in _STOPS:
-                kept.append(held())
-    # A sample of a fixed size fills up once: only what goes on growing is a fault.
-    grown = [
-        (after - before) / (stop - start)
-        for before, after, start, stop in zip(kept, kept[1:], _STOPS, _STOPS[1:], strict=False)
-        if after - before > _SHARE * frame * (stop - start) + _SLACK
-    ]
-    if len(grown) == len(_STOPS) - 1:
-        words = f"keeps {grown[-1] / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
-        exam.problem("memory", words, "A metric keeps numbers, not frames: a video may have any length.")
+            if number not in _STOPS:
+                continue
+            kept.append(held())
+            if len(kept) < 2:
+                continue
+            more = number - _STOPS[len(kept) - 2]
+            grown = (kept[-1] - kept[-2]) / more
+            # A sample of a fixed size fills up once: only what goes on growing is a fault.
+            if kept[-1] - kept[-2] <= _SHARE * frame * more + _SLACK:
+                return
+    words = f"keeps {grown / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
+    exam.problem("memory", words, "A metric keeps numbers, not frames: a video may have any length.")
 
 
 def _scenes(spec: MetricSpec) -> dict[str, Scene]:
