@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.analysis import StoredAnalysis
 from retalkit.geometry import mesh_space
+from retalkit.pipeline.analysis_store import StoredAnalysis
 
 Float = NDArray[np.float32]
 

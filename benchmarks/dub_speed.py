@@ -26,10 +26,10 @@ from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
 from retalkit.media.timeline import build_timeline
-from retalkit.discovery import discover
-from retalkit.observing import SilentObserver
+from retalkit.plugins.discovery import discover
+from retalkit.observer import SilentObserver
 from retalkit.stages import FrameBatch, StageContext, StageKind
-from retalkit.cache import Folder
+from retalkit.storage.cache import Folder
 
 video, speech, out = (Path(argument) for argument in sys.argv[1:4])
 source = open_source(video)

@@ -27,18 +27,19 @@ import numpy as np
 from asked_motion import NoSpeech, WholeClip, motion_file
 from contact_sheet import ContactSheet, chosen_frames
 from numpy.typing import NDArray
-from retalkit import analysing
-from retalkit.analysis import StoredAnalysis
-from retalkit.cache import Folder
-from retalkit.compositing import composite
-from retalkit.discovery import discover
-from retalkit.evaluation.mouth_following import MouthFollowing, mouth_following, pearson, shown_measures
-from retalkit.evaluation.picture_quality import PictureQuality, PictureQualityMeter
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
+from retalkit.imaging.compositing import composite
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.motion_eval.correlation import pearson
+from retalkit.observer import SilentObserver
+from retalkit.pipeline import detect
+from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, PassedThrough, StageContext, StageKind, SyncBatch
+from retalkit.storage.cache import Folder
+from retalkit_metrics.meters.image_quality import PictureQuality, PictureQualityMeter
+from retalkit_metrics.meters.mouth_tracking import MouthFollowing, mouth_following, shown_measures
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -78,11 +79,11 @@ class Workshop:
         source = open_source(path)
         faces, fits = Folder(self._folder / f"{path.stem}-faces"), Folder(self._folder / f"{path.stem}-fits")
         detector = self.stage(StageKind.DETECTOR, "mediapipe").open(source.info, self.context(f"{path.stem}-detector"))
-        analysing.find_faces(source, detector, "mesh478", "largest", faces, SilentObserver())
+        detect.find_faces(source, detector, "mesh478", "largest", faces, SilentObserver())
         detector.close()
         bare = StoredAnalysis(source, faces.folder)
         session = self.stage(StageKind.RECONSTRUCTOR, "shallow").open(bare, self.context(f"{path.stem}-shallow"))
-        analysing.reconstruct(bare, session, False, "mesh", fits, SilentObserver())
+        detect.reconstruct(bare, session, False, "mesh", fits, SilentObserver())
         session.close()
         self._analyses[path] = StoredAnalysis(source, faces.folder, fits.folder, "mesh")
         return self._analyses[path]
@@ -114,7 +115,7 @@ class Rendering:
     def frames(self) -> Iterator[tuple[float, Image, Image]]:
         """Yields (seconds, original, output), RGB uint8 [H, W, 3]."""
         source = self._analysis.source
-        for batch in analysing.frame_batches(source, 0, source.info.frame_count):
+        for batch in detect.frame_batches(source, 0, source.info.frame_count):
             faces = self._analysis.faces(batch.images, batch.times, batch.indexes)
             sync = SyncBatch(batch.indexes, batch.times, faces, self._editor.edit(faces))
             mark = time.perf_counter()

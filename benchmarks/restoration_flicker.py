@@ -29,22 +29,22 @@ import numpy as np
 from asked_motion import NoSpeech, WholeClip, motion_file
 from exemplar_quality import DEFAULT_PAIRS, TALKING, Workshop, find_clip
 from numpy.typing import NDArray
-from retalkit import analysing
-from retalkit.analysis import StoredAnalysis
-from retalkit.cache import Folder
-from retalkit.compositing import composite
-from retalkit.discovery import discover
-from retalkit.evaluation.flicker import Flicker, FlickerMeter
-from retalkit.evaluation.patches import Patch
-from retalkit.evaluation.picture_quality import PictureQualityMeter
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, person_template
-from retalkit.observing import SilentObserver
+from retalkit.imaging.compositing import composite
+from retalkit.observer import SilentObserver
+from retalkit.pipeline import detect
+from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, FrameResult, StageContext, StageKind, SyncBatch
+from retalkit.storage.cache import Folder
 from retalkit.weights.store import WeightStore
 from retalkit_enhancers.restoration import change
 from retalkit_enhancers.restoration.config import RestorationConfig
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
+from retalkit_metrics.meters.flicker import Flicker, FlickerMeter
+from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.patches import Patch
 from stand_in_restorers import STAND_INS, StandIn
 
 Float = NDArray[np.float32]
@@ -129,7 +129,7 @@ def dubbed(shop: Workshop, analysis: StoredAnalysis, motion: Path, name: str, fr
     session = syncer.open(analysis, editor, WholeClip(analysis), NoSpeech(), shop.context(f"{name}-exemplar"))
     detail = shop.stage(StageKind.ENHANCER, "detail").open(analysis, shop.context(f"{name}-detail"))
     count = min(frames, analysis.source.info.frame_count)
-    for batch in analysing.frame_batches(analysis.source, 0, count):
+    for batch in detect.frame_batches(analysis.source, 0, count):
         faces = analysis.faces(batch.images, batch.times, batch.indexes)
         sync = SyncBatch(batch.indexes, batch.times, faces, editor.edit(faces))
         yield Dubbed(sync, detail.enhance(sync, session.sync(sync)), batch.images)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from retalkit.cli.main import main as retalkit
-from retalkit.testing.material import make_clip
+from retalkit.testing.fixtures.material import make_clip
 
 HERE = Path(__file__).resolve().parent
 

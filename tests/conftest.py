@@ -75,7 +75,7 @@ def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def moving_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five seconds of a gently moving head at 25 frames/s, made from scikit-image's public-domain portrait."""
-    from retalkit.testing.material import make_clip
+    from retalkit.testing.fixtures.material import make_clip
 
     path = tmp_path_factory.mktemp("clips") / "moving_head.mp4"
     make_clip(path)

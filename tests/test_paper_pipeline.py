@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import retalkit
-from retalkit.compositing import composite
 from retalkit.config import RunConfig
-from retalkit.discovery import Registry, discover
+from retalkit.imaging.compositing import composite
 from retalkit.media.frames import open_source
-from retalkit.records import RunRecord
+from retalkit.pipeline.record import RunRecord
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
 from retalkit.stages import FaceBatch, FaceEdit, FrameResult, ReferenceBatch, SyncBatch
 from retalkit.weights.store import WeightStore
 
@@ -140,7 +141,7 @@ def test_another_enhancer_runs_no_network_before_it_again(
         raise AssertionError("a network ran whose result was stored")
 
     # Every network's result goes into a store: deep3d's, D-Net's and L-Net's are there.
-    monkeypatch.setattr("retalkit.framestore.FrameStore.put", must_not_run)
+    monkeypatch.setattr("retalkit.storage.frame_store.FrameStore.put", must_not_run)
     record = run(
         "paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, "enhancers=[none]", name="lips.mp4"
     )
@@ -156,7 +157,7 @@ def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     record, _ = published
-    from retalkit.framestore import FrameStore
+    from retalkit.storage.frame_store import FrameStore
 
     clip = shared_media / "talk_woman_590p25.mp4"
     put, done = FrameStore.put, []

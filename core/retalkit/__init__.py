@@ -9,24 +9,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from retalkit._version import __version__
 
 if TYPE_CHECKING:
-    from retalkit.config import RunConfig
-    from retalkit.discovery import discover
+    from retalkit.config.model import RunConfig
     from retalkit.errors import RetalkitError
-    from retalkit.records import RunRecord
-    from retalkit.running import dub
+    from retalkit.pipeline.record import RunRecord
+    from retalkit.pipeline.run import dub
+    from retalkit.plugins.discovery import discover
 
 __all__ = ["RetalkitError", "RunConfig", "RunRecord", "__version__", "discover", "dub"]
 
 # Names are looked up on first use: `retalkit --help` must not wait for the video libraries.
 _HOMES = {
     "RetalkitError": "retalkit.errors",
-    "RunConfig": "retalkit.config",
-    "RunRecord": "retalkit.records",
-    "discover": "retalkit.discovery",
-    "dub": "retalkit.running",
+    "RunConfig": "retalkit.config.model",
+    "RunRecord": "retalkit.pipeline.record",
+    "discover": "retalkit.plugins.discovery",
+    "dub": "retalkit.pipeline.run",
 }
 
 

@@ -15,22 +15,19 @@ leaves as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from retalkit.observing import Observer
+from retalkit.observer import Observer
 
 if TYPE_CHECKING:
     # Only annotations name arrays; without numpy the command line answers sooner.
     import numpy as np
     from numpy.typing import NDArray
-
-API_VERSION = 1
-"""Version of these contracts. A plugin made for another one is listed with the reason and not run."""
 
 SPEECH_RATE = 16000
 """Samples a second of every waveform that passes between stages."""
@@ -45,6 +42,28 @@ class StageKind(StrEnum):
     DENOISER = "denoiser"
     LIP_SYNCER = "lip_syncer"
     ENHANCER = "enhancer"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractVersion:
+    """Version of one contract, and the oldest version that still runs."""
+
+    current: int
+    oldest: int
+
+    def accepts(self, version: int) -> bool:
+        """Whether a plugin made for ``version`` runs."""
+        return self.oldest <= version <= self.current
+
+
+CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
+    **{kind.value: ContractVersion(current=1, oldest=1) for kind in StageKind},
+    "driver": ContractVersion(current=1, oldest=1),
+    "metric": ContractVersion(current=1, oldest=1),
+    "checkpoint": ContractVersion(current=1, oldest=1),
+}
+"""Contract (a stage kind, ``driver``, ``metric`` or ``checkpoint``) -> its version. A plugin made for a version outside
+the accepted range is listed with the reason and not run."""
 
 
 # --------------------------------------------------------------------------- data

@@ -17,19 +17,19 @@ import numpy as np
 import retalkit
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from retalkit.cache import Cache, Folder
-from retalkit.compositing import composite
-from retalkit.discovery import FoundStage, Registry
-from retalkit.evaluation.clips import track
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import to_pixels
+from retalkit.imaging.compositing import composite
 from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
-from retalkit.observing import SilentObserver
-from retalkit.planning import plan
+from retalkit.motion_eval.clips import track
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.steps import Preparation
 from retalkit.plugins import StageSpec
-from retalkit.preparing import Preparation
+from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import FaceEdit, StageContext, StageKind
+from retalkit.storage.cache import Cache, Folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FOLDER = REPOSITORY / "docs" / "pictures"

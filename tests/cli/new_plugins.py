@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from retalkit.discovery import discover
+from retalkit.plugins.discovery import discover
 from retalkit.scaffolding.creating import NewPlugin, new_plugin
 from retalkit.scaffolding.kinds import KIND_NAMES
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 from commands import call
-from retalkit import __version__, plain_yaml
+from retalkit import __version__
+from retalkit.config import yaml_io
 from retalkit.stages import StageKind
 
 
@@ -60,7 +61,7 @@ def test_a_fault_of_the_program_is_one_line_and_exit_code_1(
     def fail(*_arguments: object, **_options: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr("retalkit.running.dub", fail)
+    monkeypatch.setattr("retalkit.pipeline.run.dub", fail)
     done = call(capsys, "dub", "a", "b", "-o", "c")
     assert (done.code, "--traceback" in done.error) == (1, True)
     assert "Traceback" not in done.err
@@ -73,7 +74,7 @@ def test_ctrl_c_says_that_the_run_can_go_on(
     def stop(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retalkit.running.dub", stop)
+    monkeypatch.setattr("retalkit.pipeline.run.dub", stop)
     done = call(capsys, "dub", "a", "b", "-o", "c")
     assert done.code == 130
     assert done.error == "retalkit: stopped: the same command goes on where it stopped"
@@ -110,7 +111,7 @@ def test_config_show_is_a_run_file(capsys: pytest.CaptureFixture[str], tmp_path:
     assert call(capsys, "config", "show", "--config", file).out == shown
     assert "is fine" in call(capsys, "config", "validate", file).out
     schema = json.loads(call(capsys, "config", "schema").out)
-    jsonschema.validate(plain_yaml.read_file(file)[0], schema)
+    jsonschema.validate(yaml_io.read_file(file)[0], schema)
 
 
 def test_config_validate_plans_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

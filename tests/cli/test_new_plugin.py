@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from new_plugins import Packages, make_packages
 from numpy.typing import NDArray
-from retalkit.comparing.comparison_file import read_comparison
-from retalkit.discovery import discover
+from retalkit.comparison.spec import read_comparison
 from retalkit.metrics import MetricSpec
 from retalkit.plugins import StageSpec
+from retalkit.plugins.discovery import discover
 from retalkit.scaffolding.kinds import KIND_NAMES, METRIC
-from retalkit.stages import API_VERSION
-from retalkit.weights.declarations import Checkpoint
+from retalkit.stages import CONTRACT_VERSIONS
+from retalkit.weights.checkpoint import Checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = tuple(kind for kind in KIND_NAMES if kind != METRIC)
@@ -195,7 +195,7 @@ def test_spec_option_and_checkpoint_are_there(kind: str, packages: Packages, mon
     plugin = __import__(f"{made.names.module}.plugin", fromlist=["plugin"])
     hook: Callable[[], list[Any]] = plugin.retalkit_metrics if kind == METRIC else plugin.retalkit_stages
     (spec,) = hook()
-    assert spec.api == API_VERSION
+    assert spec.api == CONTRACT_VERSIONS[spec.kind].current
     assert isinstance(spec, MetricSpec if kind == METRIC else StageSpec)
     if isinstance(spec, StageSpec):
         assert list(spec.config.model_fields) == [made.kind.option]
@@ -228,7 +228,7 @@ def test_its_comparison_file_and_its_commands_are_good(
     comparison = read_comparison(file, registry)
     assert made.names.stage in str(comparison)
     from retalkit.config import RunConfig
-    from retalkit.planning import plan
+    from retalkit.pipeline.plan import plan
 
     readme = (made.folder / "README.md").read_text(encoding="utf-8")
     assert readme.index("Retalkit is not on PyPI yet") < readme.index("pip install")

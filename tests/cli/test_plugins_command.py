@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from commands import call
-from retalkit import plain_yaml
-from retalkit.cli import plugins_command
+from retalkit.cli import plugins as plugins_command
+from retalkit.config import yaml_io
 
 from tests.core.plugin_packages import good_source, install
 
@@ -58,4 +58,4 @@ def test_what_plugins_print_stays_out_of_what_programs_read(site: Path) -> None:
     (problem,) = json.loads(out("plugins", "--json"))["problems"]
     assert problem["owner"] == "loud-faces (stages)"
     assert "prints while it is imported" in problem["reason"]
-    assert "detector" in plain_yaml.read_value(out("config", "show"), "what was shown")
+    assert "detector" in yaml_io.read_value(out("config", "show"), "what was shown")

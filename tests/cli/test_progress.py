@@ -9,8 +9,8 @@ import pytest
 from retalkit.cli import progress as progress_module
 from retalkit.cli.progress import progress
 from retalkit.cli.summary import summary
-from retalkit.observing import Observer, SilentObserver
-from retalkit.records import RunRecord
+from retalkit.observer import Observer, SilentObserver
+from retalkit.pipeline.record import RunRecord
 
 
 class Terminal(io.StringIO):

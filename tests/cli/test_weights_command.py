@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip 
 PLUGIN = """
 from retalkit.plugins import StageSpec, hookimpl
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from retalkit.discovery import Registry
+from retalkit.plugins.registry import Registry
 
 GOOD = """
 from retalkit.plugins import StageConfig, StageSpec, hookimpl

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from retalkit.discovery import FoundStage, Registry
 from retalkit.plugins import StageConfig, StageSpec
+from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import StageKind
 
 

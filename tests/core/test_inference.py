@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import full_batches, load_weights, noise_generator, slices  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import full_batches, load_weights, noise_generator, slices
+from safetensors.torch import save_file
 
 
 def test_weights_that_are_damaged_missing_or_others_are_one_line(tmp_path: Path) -> None:

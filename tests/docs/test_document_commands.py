@@ -22,16 +22,16 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 import yaml
-from retalkit.availability import availability
-from retalkit.cache import Cache, Folder, default_folder
-from retalkit.comparing.comparison_file import read_comparison
+from retalkit.comparison.spec import read_comparison
 from retalkit.config import RunConfig, load
-from retalkit.discovery import discover
-from retalkit.evaluation.clips import track
-from retalkit.observing import SilentObserver
-from retalkit.planning import plan
-from retalkit.preparing import Preparation
+from retalkit.motion_eval.clips import track
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.steps import Preparation
+from retalkit.plugins.availability import availability
+from retalkit.plugins.discovery import discover
 from retalkit.stages import Analysis, StageContext
+from retalkit.storage.cache import Cache, Folder, default_folder
 
 from tests.cli.commands import call
 from tests.docs import material

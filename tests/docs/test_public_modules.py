@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from retalkit.scaffolding.kinds import KIND_NAMES, kind_named
 from retalkit.scaffolding.names import names_from
-from retalkit.scaffolding.rendering import rendered
+from retalkit.scaffolding.templating import rendered
 
 from tests.docs.pages import EXAMPLE_PAGE, PAGES, REPOSITORY, blocks, text_of
 
@@ -71,6 +71,6 @@ def test_what_a_page_shows_imports_public_modules_only(page: str) -> None:
 
 def test_what_is_no_plugin_authors_business_is_not_public() -> None:
     assert is_public("retalkit.stages.FaceEdit.mask")
-    assert not is_public("retalkit.planning.plan")
-    assert not is_public("retalkit.cache.Cache")
-    assert not is_public("retalkit.running")
+    assert not is_public("retalkit.pipeline.plan.plan")
+    assert not is_public("retalkit.storage.cache.Cache")
+    assert not is_public("retalkit.pipeline.run")

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from retalkit.availability import availability
 from retalkit.config import RunConfig, load, preset_names
-from retalkit.discovery import discover
+from retalkit.plugins.availability import availability
+from retalkit.plugins.discovery import discover
 from retalkit.stages import StageKind
 
 from docs.generate.commands import page as commands_page
@@ -73,7 +73,7 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
 
 def test_the_contracts_are_in_the_reference(site: Path) -> None:
     page = (site / "reference" / "stages.html").read_text(encoding="utf-8")
-    for name in ("LipSyncer.open", "LipSyncerSession.sync", "FaceEdit.mask", "StageContext", "API_VERSION"):
+    for name in ("LipSyncer.open", "LipSyncerSession.sync", "FaceEdit.mask", "StageContext", "CONTRACT_VERSIONS"):
         assert f'id="retalkit.stages.{name}"' in page, name
     assert "0 means: pixel stays bit-identical" in page
     assert 'id="retalkit.plugins.StageSpec.api"' in (site / "reference" / "plugins.html").read_text(encoding="utf-8")
@@ -82,14 +82,14 @@ def test_the_contracts_are_in_the_reference(site: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "name"),
     [
-        ("python", "retalkit.running.dub"),
-        ("python", "retalkit.discovery.discover"),
-        ("python", "retalkit.registry.Registry.find"),
+        ("python", "retalkit.pipeline.run.dub"),
+        ("python", "retalkit.plugins.discovery.discover"),
+        ("python", "retalkit.plugins.registry.Registry.find"),
         ("python", "retalkit.errors.PluginError"),
-        ("authors", "retalkit.observing.Observer.started"),
+        ("authors", "retalkit.observer.Observer.started"),
         ("authors", "retalkit.geometry.pose.rigid_fit"),
-        ("testing", "retalkit.testing.kit_material.Material.clip"),
-        ("testing", "retalkit.testing.clips.Clip.sync_batch"),
+        ("testing", "retalkit.testing.fixtures.kit_material.Material.clip"),
+        ("testing", "retalkit.testing.fixtures.clips.Clip.sync_batch"),
     ],
 )
 def test_what_authors_use_besides_is_in_the_reference(site: Path, page: str, name: str) -> None:

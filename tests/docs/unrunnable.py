@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from retalkit.comparing.comparison_file import read_comparison
-from retalkit.discovery import discover
+from retalkit.comparison.spec import read_comparison
+from retalkit.plugins.discovery import discover
 
 from tests.cli.commands import call
 from tests.docs.pages import EXAMPLE_PAGE, REPOSITORY, Command

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
-from retalkit.cache import Cache
 from retalkit.config import RunConfig
-from retalkit.discovery import discover
-from retalkit.evaluation.clips import lips_of, track
-from retalkit.evaluation.speech_to_mouth import GRID_RATE, smoothed
 from retalkit.media.sound import open_sound
-from retalkit.observing import SilentObserver
-from retalkit.planning import plan
-from retalkit.preparing import Preparation
+from retalkit.motion_eval.agreement import GRID_RATE, smoothed
+from retalkit.motion_eval.clips import lips_of, track
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.steps import Preparation
+from retalkit.plugins.discovery import discover
+from retalkit.storage.cache import Cache
 
 from tests.examples.clean_environment import Environment, make_environment
 

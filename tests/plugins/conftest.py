@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
-from retalkit.discovery import discover
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.storage.cache import Folder
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("espeakng_loader", reason="training needs the extra: pip install 'retalkit[train]'")
 pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
 
-from retalkit_renderers.speech_to_mouth.features import log_mel, network_input  # noqa: E402
+from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
 
-from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative, without_some_bands  # noqa: E402
-from training.speech_to_mouth.corpus import Corpus  # noqa: E402
-from training.speech_to_mouth.negatives import BABBLE, KINDS, NegativePool  # noqa: E402
-from training.speech_to_mouth.network import SpeechToMouthNetwork  # noqa: E402
-from training.speech_to_mouth.recipe import Recipe, make_corpus, make_network, score_and_export, tiny  # noqa: E402
-from training.speech_to_mouth.synthesis import Shard, at_16_khz, synthesise  # noqa: E402
-from training.speech_to_mouth.targets import Phone, mouth_targets  # noqa: E402
-from training.speech_to_mouth.texts import LOCALES, sentence, words  # noqa: E402
-from training.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa  # noqa: E402
-from training.speech_to_mouth.voices import ESPEAK_LANGUAGES, Espeak, Flite, flite_program  # noqa: E402
+from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative, without_some_bands
+from training.speech_to_mouth.corpus import Corpus
+from training.speech_to_mouth.negatives import BABBLE, KINDS, NegativePool
+from training.speech_to_mouth.network import SpeechToMouthNetwork
+from training.speech_to_mouth.recipe import Recipe, make_corpus, make_network, score_and_export, tiny
+from training.speech_to_mouth.synthesis import Shard, at_16_khz, synthesise
+from training.speech_to_mouth.targets import Phone, mouth_targets
+from training.speech_to_mouth.texts import LOCALES, sentence, words
+from training.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
+from training.speech_to_mouth.voices import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retalkit.cli.options import PluginFiles
-from retalkit.metrics import LIPS, ORIGINAL, QUIET, TRUTH
+from retalkit.plugins.metric_specs import LIPS, ORIGINAL, QUIET, TRUTH
 
 if TYPE_CHECKING:
-    from retalkit.evaluation.video import VideoScores
+    from retalkit.metrics.evaluate_video import VideoScores
 
 
 _GIVEN_BY = {
@@ -52,13 +52,13 @@ def video(
 ) -> None:
     """Measure one finished VIDEO of any origin with every metric that has what it needs."""
     from retalkit.cli.progress import progress
-    from retalkit.discovery import discover
+    from retalkit.plugins.discovery import discover
 
     registry = discover(plugin or [])
     chosen = [registry.metric(name) for name in metrics] if metrics else registry.metrics
 
-    from retalkit.cache import Cache, default_folder
-    from retalkit.evaluation.video import evaluate_video
+    from retalkit.metrics.evaluate_video import evaluate_video
+    from retalkit.storage.cache import Cache, default_folder
 
     with progress(quiet=quiet) as observer:
         scores = evaluate_video(

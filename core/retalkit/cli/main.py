@@ -13,15 +13,27 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from retalkit import __version__
+from retalkit._version import __version__
 from retalkit.cli import (
-    compare_command,
-    config_commands,
-    dub_command,
-    evaluate_command,
-    new_plugin_command,
-    plugins_command,
-    weights_command,
+    compare as compare_command,
+)
+from retalkit.cli import (
+    config as config_commands,
+)
+from retalkit.cli import (
+    dub as dub_command,
+)
+from retalkit.cli import (
+    evaluate as evaluate_command,
+)
+from retalkit.cli import (
+    new_plugin as new_plugin_command,
+)
+from retalkit.cli import (
+    plugins as plugins_command,
+)
+from retalkit.cli import (
+    weights as weights_command,
 )
 from retalkit.errors import RetalkitError, StageError
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from retalkit.observing import Observer, SilentObserver
+from retalkit.observer import Observer, SilentObserver
 
 LINE_SECONDS = 10.0
 """At least so long between two lines about one step where the output is no terminal."""

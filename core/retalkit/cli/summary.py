@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from retalkit.records import RunRecord
+from retalkit.pipeline.record import RunRecord
 
 
 def summary(record: RunRecord) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from retalkit.errors import InputError
-from retalkit.media.planes import standard_frame
+from retalkit.media.frame_index import FrameIndex, decoded
 from retalkit.media.probing import open_media, picture_stream
-from retalkit.media.scanning import FrameIndex, decoded
+from retalkit.media.yuv_frames import standard_frame
 
 _WORTH_SEEKING = 16
 """Frames between here and the next useful keyframe from which on a jump is cheaper than decoding through."""

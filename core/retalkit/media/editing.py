@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.media.colour import RANGE_FULL, UNSPECIFIED, guess_matrix, rgb_to_yuv, yuv_to_rgb
-from retalkit.media.planes import copy_frame, planes_of, relabelled_full_range
+from retalkit.media.yuv_frames import copy_frame, planes_of, relabelled_full_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from av.video.stream import VideoStream
 from retalkit.errors import OutputError
 from retalkit.media.colour import Colour
 from retalkit.media.editing import FrameWithEdits, Patch, apply_edits, rgb_region, to_rgb
-from retalkit.media.planes import even_frame
 from retalkit.media.probing import reason
+from retalkit.media.yuv_frames import even_frame
 
 __all__ = [
     "FrameWithEdits",

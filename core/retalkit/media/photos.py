@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.colour import BT709, Colour
-from retalkit.media.planes import frame_from_rgb, orientation_of
+from retalkit.media.frame_index import decoded
 from retalkit.media.probing import check_file, is_picture_container, open_media, picture_stream
-from retalkit.media.scanning import decoded
+from retalkit.media.yuv_frames import frame_from_rgb, orientation_of
 from retalkit.stages import SourceInfo
 
 PHOTO_RATE = 25

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from retalkit.discovery import Registry
 from retalkit.errors import PluginError
+from retalkit.plugins.registry import Registry
 from retalkit.scaffolding.kinds import METRIC, PluginKind, kind_named
 from retalkit.scaffolding.names import PackageNames, importable, names_from
-from retalkit.scaffolding.rendering import rendered
+from retalkit.scaffolding.templating import rendered
 from retalkit.scaffolding.writing import check_folder, write
 from retalkit.stages import StageKind
 

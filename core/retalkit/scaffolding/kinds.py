@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from retalkit.discovery import nearest
 from retalkit.errors import ConfigError
+from retalkit.plugins.registry import nearest
 from retalkit.stages import StageKind
 
 METRIC: Final = "metric"

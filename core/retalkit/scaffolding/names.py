@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from retalkit.errors import ConfigError
-from retalkit.naming import NAME, NO_TEXT
+from retalkit.plugins.naming import NAME, NO_TEXT
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
 """As the packaging standards have it, and with a letter in front, since Python names begin with one."""

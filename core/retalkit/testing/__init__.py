@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from retalkit.testing.checking import (
+    from retalkit.testing.checks.metrics import check_metric
+    from retalkit.testing.report import Problem, Report, SkippedCheck
+    from retalkit.testing.run_checks import (
         check_denoiser,
         check_detector,
         check_enhancer,
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
         check_reconstructor,
         check_stage,
     )
-    from retalkit.testing.metric_checks import check_metric
-    from retalkit.testing.report import Problem, Report, SkippedCheck
 
 __all__ = [
     "Problem",

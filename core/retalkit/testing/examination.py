@@ -15,12 +15,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.cache import Folder
-from retalkit.observing import SilentObserver
-from retalkit.stage_faults import place
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.stage_errors import place
 from retalkit.stages import StageContext
+from retalkit.storage.cache import Folder
+from retalkit.testing.isolation.sandbox import Sandbox, generators
 from retalkit.testing.report import Problem, Report, SkippedCheck
-from retalkit.testing.sandbox import Sandbox, generators
 
 Arrays = dict[str, NDArray[Any]]
 

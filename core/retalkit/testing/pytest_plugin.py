@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from retalkit.testing.kit_material import Material
+    from retalkit.testing.fixtures.kit_material import Material
 
 _OPTION = "--retalkit-stages"
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     wanted: str | None = session.config.getoption(_OPTION)
     if wanted is None:
         return
-    from retalkit.discovery import discover
+    from retalkit.plugins.discovery import discover
 
     registry = discover()
     offered = [*registry.stages, *registry.metrics]
@@ -86,7 +86,7 @@ class KitItem(pytest.Item):
 
     def runtest(self) -> None:
         """Fails with the words of the report; skips what cannot run here."""
-        from retalkit.discovery import FoundStage
+        from retalkit.plugins.registry import FoundStage
         from retalkit.testing import check_metric, check_stage
 
         report = check_stage(self.found) if isinstance(self.found, FoundStage) else check_metric(self.found)
@@ -109,6 +109,6 @@ class KitItem(pytest.Item):
 @pytest.fixture(scope="session")
 def retalkit_material() -> Material:
     """Pictures and sound for tests of a plugin, made without any download."""
-    from retalkit.testing.kit_material import Material
+    from retalkit.testing.fixtures.kit_material import Material
 
     return Material()

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.errors import WeightsError
-from retalkit.weights.declarations import Checkpoint
-from retalkit.weights.locking import FolderError, alone
+from retalkit.weights.checkpoint import Checkpoint
+from retalkit.weights.locks import FolderError, alone
 
 _PIECE = 1 << 20
 LOCK = "lock"
@@ -174,7 +174,7 @@ class WeightStore:
             if self.is_of_published(checkpoint):
                 self._check_hash(checkpoint, file, stored.file_sha256, False)
             if checkpoint.shapes:
-                from retalkit.weights.reading import check_names, safetensors_shapes
+                from retalkit.weights.load import check_names, safetensors_shapes
 
                 check_names(safetensors_shapes(file), checkpoint, file)
         except WeightsError as error:
@@ -269,7 +269,7 @@ def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from retalkit.weights.reading import read_checkpoint
+    from retalkit.weights.load import read_checkpoint
 
     tensors = read_checkpoint(source, checkpoint)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_detectors.face_alignment.interface as face_alignment
 

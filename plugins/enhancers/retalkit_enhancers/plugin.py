@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from retalkit.plugins import StageSpec, hookimpl
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_enhancers.enet.interface as enet
 import retalkit_enhancers.ganimation.interface as ganimation

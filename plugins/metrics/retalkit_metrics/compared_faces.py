@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose
+from retalkit.metrics.scene import Scene, ScoredFrame
 
 from retalkit_metrics.face_regions import is_found, moved, pose_of, template_of, window
 from retalkit_metrics.sessions import frame_pair

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from retalkit.evaluation.scenes import MetricSession, Scene
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene
 
 from retalkit_metrics.interface import STAGES
 from retalkit_metrics.sessions import WithoutFrames

@@ -6,8 +6,8 @@ frames would be scored on the easy ones. This one counts.
 
 from __future__ import annotations
 
-from retalkit.evaluation.scenes import MetricSession, Scene, faces_kept
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene, faces_kept
 
 from retalkit_metrics.sessions import WithoutFrames
 

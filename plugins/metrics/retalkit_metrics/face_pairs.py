@@ -7,8 +7,8 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.geometry.face_crop import crop_boxes
+from retalkit.metrics.scene import Scene, ScoredFrame
 from retalkit.stages import Analysis
 
 from retalkit_metrics.sessions import frame_pair

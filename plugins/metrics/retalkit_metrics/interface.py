@@ -77,7 +77,7 @@ _LIPS = MetricSpec(
         ),
     ),
     build="retalkit_metrics.lips:LipsMetric",
-    source="Pearson's r of distances between lip landmarks; lag and closures as retalkit.evaluation.speech_to_mouth "
+    source="Pearson's r of distances between lip landmarks; lag and closures as retalkit.motion_eval.agreement "
     "defines them",
     needs=frozenset({LANDMARKS, LIPS}),
     uses=frozenset({TRUTH}),
@@ -271,7 +271,7 @@ _STEADINESS = MetricSpec(
     ),
     build="retalkit_metrics.steadiness:SteadinessMetric",
     source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in the place of optical "
-    "flow (retalkit.evaluation.flicker and picture_quality)",
+    "flow (retalkit_metrics.meters.flicker and picture_quality)",
     needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
 )
 

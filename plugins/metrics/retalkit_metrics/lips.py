@@ -1,7 +1,7 @@
 """The metric ``lips``: how the lips in the video move, against those of somebody who really says the words.
 
 Both are tracked by the same tracker and stand on a grid of 25 values a second. The video's own lag is estimated as in
-``retalkit.evaluation.speech_to_mouth`` (within 6 frames: where the correlations of opening and width add up to most)
+``retalkit.motion_eval.agreement`` (within 6 frames: where the correlations of opening and width add up to most)
 and taken out before anything else is measured. One at the edge of that search is no lag that was found, so it is taken
 out and not given. A correlation does not feel another person's scale, and closures are
 contacts of the lips, so the reference may be anybody; a difference of openings does feel it, and is only given where
@@ -23,10 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.clips import lips_of
-from retalkit.evaluation.mouth_following import pearson
-from retalkit.evaluation.scenes import MetricSession, Scene, faces_kept
-from retalkit.evaluation.speech_to_mouth import (
+from retalkit.metrics import TRUTH, Scores
+from retalkit.metrics.scene import MetricSession, Scene, faces_kept
+from retalkit.motion_eval.agreement import (
     CONTACT_GAP,
     GRID_RATE,
     LAGS,
@@ -37,7 +36,8 @@ from retalkit.evaluation.speech_to_mouth import (
     closure_events,
     estimated_offset,
 )
-from retalkit.metrics import TRUTH, Scores
+from retalkit.motion_eval.clips import lips_of
+from retalkit.motion_eval.correlation import pearson
 
 from retalkit_metrics.quiet_mouth import face_height
 from retalkit_metrics.sessions import WithoutFrames

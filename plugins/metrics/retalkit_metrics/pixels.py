@@ -14,13 +14,13 @@ from typing import Any, Final, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.patches import Mean
-from retalkit.evaluation.scenes import MetricSession, Scene, ScoredFrame
 from retalkit.geometry import mesh478
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene, ScoredFrame
 from skimage.metrics import structural_similarity
 
 from retalkit_metrics.face_regions import Window, is_found, window
+from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 IDENTICAL: Final = 100.0

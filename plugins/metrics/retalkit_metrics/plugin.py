@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from retalkit.metrics import MetricSpec
 from retalkit.plugins import hookimpl
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_metrics.fid.interface as fid
 import retalkit_metrics.identity.interface as identity

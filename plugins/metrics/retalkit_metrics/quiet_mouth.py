@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.clips import lips_of
-from retalkit.evaluation.mouth_following import REST_PERCENTILE
-from retalkit.evaluation.scenes import MetricSession, Scene
-from retalkit.evaluation.speech_to_mouth import GRID_RATE
 from retalkit.geometry import mesh_space
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene
+from retalkit.motion_eval.agreement import GRID_RATE
+from retalkit.motion_eval.clips import lips_of
 from retalkit.stages import Analysis
 
+from retalkit_metrics.meters.mouth_tracking import REST_PERCENTILE
 from retalkit_metrics.sessions import WithoutFrames
 
 Values = NDArray[np.float64]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError
-from retalkit.evaluation.scenes import ScoredFrame
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import ScoredFrame
 
 Image = NDArray[np.uint8]
 

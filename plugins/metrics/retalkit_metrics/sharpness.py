@@ -5,15 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.patches import Mean
-from retalkit.evaluation.picture_quality import PictureQualityMeter
-from retalkit.evaluation.scenes import MetricSession, Scene, ScoredFrame
 from retalkit.geometry import mesh478
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene, ScoredFrame
 
 from retalkit_metrics.compared_faces import FacePairs
 from retalkit_metrics.cpbd import cpbd
 from retalkit_metrics.face_regions import is_found, window
+from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.patches import Mean
 
 
 class SharpnessMetric:

@@ -10,14 +10,14 @@ from typing import Final
 
 import cv2
 import numpy as np
-from retalkit.evaluation.flicker import FlickerMeter
-from retalkit.evaluation.patches import Mean
-from retalkit.evaluation.picture_quality import PictureQualityMeter
-from retalkit.evaluation.scenes import MetricSession, Scene, ScoredFrame
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene, ScoredFrame
 
 from retalkit_metrics.compared_faces import FacePairs
 from retalkit_metrics.face_regions import outside_face
+from retalkit_metrics.meters.flicker import FlickerMeter
+from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 ENLARGED: Final = 1.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from retalkit.plugins import DriverSpec, StageSpec, hookimpl
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_renderers.dnet.interface as dnet
 import retalkit_renderers.lnet.interface as lnet

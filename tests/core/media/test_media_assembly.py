@@ -9,11 +9,11 @@ import pytest
 from media_clips import HEIGHT, WIDTH, click_times, clicks, make_wave, number_of, picture
 from retalkit.errors import OutputError
 from retalkit.media.colour import BT709
-from retalkit.media.concatenating import SoundTrack, assemble, check_output
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frames import open_source
-from retalkit.media.planes import frame_from_rgb
+from retalkit.media.muxing import SoundTrack, assemble, check_output
 from retalkit.media.sound import open_sound
+from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)
 FLASH = 5.0

@@ -9,10 +9,10 @@ import pytest
 from media_clips import HEIGHT, WIDTH, make_clip, number_of, picture, steady_clip
 from retalkit.errors import OutputError
 from retalkit.media.colour import BT709
-from retalkit.media.concatenating import assemble
 from retalkit.media.encoding import FrameWithEdits, Patch, SegmentWriter, output_time_base
 from retalkit.media.frames import open_source
-from retalkit.media.planes import frame_from_rgb
+from retalkit.media.muxing import assemble
+from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)
 

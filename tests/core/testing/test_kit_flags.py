@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from pydantic import Field
 from retalkit import testing
-from retalkit.discovery import FoundStage
 from retalkit.plugins import StageConfig
-from retalkit.stages import API_VERSION, FaceEdit, PassedThrough, StageKind
+from retalkit.plugins.registry import FoundStage
+from retalkit.stages import CONTRACT_VERSIONS, FaceEdit, PassedThrough, StageKind
 
 from tests.core.testing.toys import (
     GOOD,
@@ -33,6 +33,8 @@ from tests.core.testing.toys import (
     spec_of,
     words,
 )
+
+NEXT_VERSION = CONTRACT_VERSIONS["enhancer"].current + 1
 
 
 @pytest.mark.parametrize("kind", list(StageKind))
@@ -378,7 +380,7 @@ class Described(StageConfig):
         ({"summary": ""}, "the summary is empty"),
         ({"licence": " "}, "the licence is empty"),
         ({"version": 2}, "the version is 2"),
-        ({"api": API_VERSION + 1}, "made for version"),
+        ({"api": NEXT_VERSION}, "made for version"),
         ({"gives": frozenset[str]()}, "gives no face:edit"),
         ({"needs": frozenset({"speech:activty"})}, "did you mean 'speech:activity'?"),
         ({"config": Undescribed}, "the option 'strength' has no description"),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from retalkit.discovery import FoundMetric, FoundStage, discover
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundMetric, FoundStage
 from retalkit.testing import check_metric, check_stage
 from retalkit.weights.store import WeightStore
 

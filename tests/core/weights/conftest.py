@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.store import WeightStore
 
 from tests.core.weights import file_server as web

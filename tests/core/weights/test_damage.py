@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
+from retalkit.errors import WeightsError
 
-from tests.core.weights import file_server as web  # noqa: E402
-from tests.core.weights.web_place import CONTENT, KEPT, Place  # noqa: E402
+from tests.core.weights import file_server as web
+from tests.core.weights.web_place import CONTENT, KEPT, Place
 
 
 def odd(kind: str) -> object:

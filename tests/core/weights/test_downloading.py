@@ -15,13 +15,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
-from retalkit.weights import downloading  # noqa: E402
-from retalkit.weights.downloading import AddressError  # noqa: E402
-from retalkit.weights.locking import FolderError  # noqa: E402
-from retalkit.weights.pulling import pull  # noqa: E402
+from retalkit.weights import download as downloading
+from retalkit.weights.download import AddressError
+from retalkit.weights.locks import FolderError
+from retalkit.weights.pull import pull
 
-from tests.core.weights import file_server as web  # noqa: E402
-from tests.core.weights.web_place import (  # noqa: E402
+from tests.core.weights import file_server as web
+from tests.core.weights.web_place import (
     CONTENT,
     HALF,
     HALF_KEPT,

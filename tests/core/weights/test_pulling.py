@@ -13,12 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.weights.addresses import addresses, taken_out  # noqa: E402
-from retalkit.weights.pulling import pull  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.weights.pull import pull
+from retalkit.weights.sources import addresses, taken_out
 
-from tests.core.weights import file_server as web  # noqa: E402
-from tests.core.weights.web_place import (  # noqa: E402
+from tests.core.weights import file_server as web
+from tests.core.weights.web_place import (
     CONTENT,
     HALF,
     HURRIED,

@@ -17,14 +17,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
 
-from retalkit.discovery import discover  # noqa: E402
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.weights.declarations import Checkpoint  # noqa: E402
-from retalkit.weights.facts import how_to_get  # noqa: E402
-from retalkit.weights.locking import FolderError  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit.weights.store import WeightStore, file_hash  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.plugins.discovery import discover
+from retalkit.weights.checkpoint import Checkpoint
+from retalkit.weights.describe import how_to_get
+from retalkit.weights.load import read_checkpoint
+from retalkit.weights.locks import FolderError
+from retalkit.weights.store import WeightStore, file_hash
+from safetensors.torch import load_file, save_file
 
 TINY = Checkpoint(
     name="tiny",

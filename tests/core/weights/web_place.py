@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from retalkit.errors import WeightsError
-from retalkit.observing import SilentObserver
-from retalkit.weights.declarations import Checkpoint
-from retalkit.weights.downloading import Patience
-from retalkit.weights.locking import LOCKS
-from retalkit.weights.pulling import pull
+from retalkit.observer import SilentObserver
+from retalkit.weights.checkpoint import Checkpoint
+from retalkit.weights.download import Patience
+from retalkit.weights.locks import LOCKS
+from retalkit.weights.pull import pull
 from retalkit.weights.store import WeightStore
 
 from tests.core.weights import file_server as web

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.plugins import StageSpec
 from retalkit.stages import StageContext, StageKind
 from retalkit_denoisers.plugin import retalkit_stages

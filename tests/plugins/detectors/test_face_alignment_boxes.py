@@ -11,18 +11,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 pytest.importorskip("face_alignment", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 
-from face_alignment.detection.sfd.sfd_detector import SFDDetector  # noqa: E402
-from retalkit_detectors.face_alignment.boxes import (  # noqa: E402
-    boxes_of,
-    find_boxes,
-    looks,
-    picture_of,
-    tensor_of,
-    usable,
-)
-from retalkit_detectors.face_alignment.networks import load_networks  # noqa: E402
+from face_alignment.detection.sfd.sfd_detector import SFDDetector
+from retalkit_detectors.face_alignment.boxes import boxes_of, find_boxes, looks, picture_of, tensor_of, usable
+from retalkit_detectors.face_alignment.networks import load_networks
 
-from tests.plugins.detectors.painted_faces import blank_maps, write_face  # noqa: E402
+from tests.plugins.detectors.painted_faces import blank_maps, write_face
 
 
 def test_boxes_are_those_of_the_library(pseudo_weights: Callable[[str], Path]) -> None:

@@ -12,12 +12,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 pytest.importorskip("face_alignment", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 
-from face_alignment import FaceAlignment, LandmarksType, utils  # noqa: E402
-from face_alignment.detection.core import FaceDetector  # noqa: E402
-from retalkit_detectors.face_alignment.landmarks import find_landmarks, peaks, square_of, to_frame  # noqa: E402
-from retalkit_detectors.face_alignment.networks import load_networks  # noqa: E402
+from face_alignment import FaceAlignment, LandmarksType, utils
+from face_alignment.detection.core import FaceDetector
+from retalkit_detectors.face_alignment.landmarks import find_landmarks, peaks, square_of, to_frame
+from retalkit_detectors.face_alignment.networks import load_networks
 
-from tests.plugins.detectors.painted_faces import dots, paint  # noqa: E402
+from tests.plugins.detectors.painted_faces import dots, paint
 
 
 @pytest.fixture

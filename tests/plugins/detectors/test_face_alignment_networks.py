@@ -13,15 +13,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 pytest.importorskip("face_alignment", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 
-from retalkit.cache import Folder  # noqa: E402
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import FrameBatch, SourceInfo, StageContext  # noqa: E402
-from retalkit_detectors.face_alignment.interface import CHECKPOINTS, STAGES  # noqa: E402
-from retalkit_detectors.face_alignment.networks import load_networks  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.observer import SilentObserver
+from retalkit.stages import FrameBatch, SourceInfo, StageContext
+from retalkit.storage.cache import Folder
+from retalkit_detectors.face_alignment.interface import CHECKPOINTS, STAGES
+from retalkit_detectors.face_alignment.networks import load_networks
+from safetensors.torch import load_file, save_file
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 Weights = Callable[[str], Path]
 

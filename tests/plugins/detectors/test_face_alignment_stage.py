@@ -10,15 +10,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 pytest.importorskip("face_alignment", reason="needs the extra: pip install 'retalkit[face-alignment]'")
 
-from numpy.typing import NDArray  # noqa: E402
-from retalkit.cache import Folder  # noqa: E402
-from retalkit.framestore import FrameStore  # noqa: E402
-from retalkit.stages import Face, FrameBatch  # noqa: E402
-from retalkit_detectors.face_alignment.detector import FaceAlignmentSession  # noqa: E402
-from retalkit_detectors.face_alignment.interface import FaceAlignmentConfig  # noqa: E402
-from retalkit_detectors.face_alignment.networks import Networks  # noqa: E402
+from numpy.typing import NDArray
+from retalkit.stages import Face, FrameBatch
+from retalkit.storage.cache import Folder
+from retalkit.storage.frame_store import FrameStore
+from retalkit_detectors.face_alignment.detector import FaceAlignmentSession
+from retalkit_detectors.face_alignment.interface import FaceAlignmentConfig
+from retalkit_detectors.face_alignment.networks import Networks
 
-from tests.plugins.detectors.painted_faces import GreenBoxes, paint, stand_ins  # noqa: E402
+from tests.plugins.detectors.painted_faces import GreenBoxes, paint, stand_ins
 
 Image = NDArray[np.uint8]
 

@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from retalkit.availability import availability
-from retalkit.discovery import discover
+from retalkit.plugins.availability import availability
+from retalkit.plugins.discovery import discover
 from retalkit.stages import StageKind
 
 
@@ -25,7 +25,7 @@ def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPa
     def found(package: str) -> object:
         return None if package in hidden else find_spec("sys")
 
-    monkeypatch.setattr("retalkit.availability.find_spec", found)
+    monkeypatch.setattr("retalkit.plugins.availability.find_spec", found)
     return availability(discover().find(StageKind.ENHANCER, name)) or ""
 
 

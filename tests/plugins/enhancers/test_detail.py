@@ -8,10 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from retalkit.cache import Folder
-from retalkit.discovery import discover
 from retalkit.geometry import mesh478
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import (
     FaceBatch,
     FaceEdit,
@@ -22,6 +21,7 @@ from retalkit.stages import (
     StageKind,
     SyncBatch,
 )
+from retalkit.storage.cache import Folder
 from retalkit_enhancers.config import DetailConfig, NoneConfig
 from retalkit_enhancers.detail import DetailEnhancer
 from retalkit_enhancers.none import NoneEnhancer

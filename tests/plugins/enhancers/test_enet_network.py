@@ -11,15 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_enhancers.convolutions.doubling import upsampled_convolution  # noqa: E402
-from retalkit_enhancers.enet.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.enet.network import NOISE_SIZES, ENet, parameter_shapes  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import load_weights
+from retalkit.weights.load import read_checkpoint
+from retalkit_enhancers.convolutions.doubling import upsampled_convolution
+from retalkit_enhancers.enet.interface import CHECKPOINTS
+from retalkit_enhancers.enet.network import NOISE_SIZES, ENet, parameter_shapes
+from torch.nn import functional
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 TOLERANCE = 1e-4
 

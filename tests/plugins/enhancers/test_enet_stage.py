@@ -13,13 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.cache import Folder  # noqa: E402
-from retalkit.compositing import composite  # noqa: E402
-from retalkit.discovery import discover  # noqa: E402
-from retalkit.geometry.face_crop import crop_matrix, cut_face  # noqa: E402
-from retalkit.inference import load_weights, noise_generator  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import (  # noqa: E402
+from retalkit.geometry.face_crop import crop_matrix, cut_face
+from retalkit.imaging.compositing import composite
+from retalkit.inference import load_weights, noise_generator
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
+from retalkit.stages import (
     FaceBatch,
     FaceEdit,
     FrameBatch,
@@ -29,12 +28,13 @@ from retalkit.stages import (  # noqa: E402
     StageKind,
     SyncBatch,
 )
-from retalkit_enhancers.enet.interface import EnetConfig  # noqa: E402
-from retalkit_enhancers.enet.network import NOISE_SIZES, ENet  # noqa: E402
-from retalkit_enhancers.ganimation.upper_face import EmotionalFace  # noqa: E402
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from retalkit.storage.cache import Folder
+from retalkit_enhancers.enet.interface import EnetConfig
+from retalkit_enhancers.enet.network import NOISE_SIZES, ENet
+from retalkit_enhancers.ganimation.upper_face import EmotionalFace
+from safetensors.numpy import load_file, save_file
 
-from tests.plugins.boxes import box_of  # noqa: E402
+from tests.plugins.boxes import box_of
 
 HEIGHT, WIDTH = 240, 320
 BOX = (70, 30, 250, 226)

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_enhancers.convolutions import fast, nearest, winograd  # noqa: E402
-from retalkit_enhancers.convolutions.fast import Convolution, convolve, ready  # noqa: E402
-from retalkit_enhancers.convolutions.scratch import Scratch  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from retalkit_enhancers.convolutions import fast, nearest, winograd
+from retalkit_enhancers.convolutions.fast import Convolution, convolve, ready
+from retalkit_enhancers.convolutions.scratch import Scratch
+from torch.nn import functional
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:

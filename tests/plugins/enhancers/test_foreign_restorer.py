@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="restoration enhancers need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import StageContext  # noqa: E402
-from retalkit_enhancers.restoration.foreign import ForeignRestorer  # noqa: E402
+from retalkit.observer import SilentObserver
+from retalkit.stages import StageContext
+from retalkit_enhancers.restoration.foreign import ForeignRestorer
 
 
 def drawing(face: torch.Tensor) -> torch.Tensor:

@@ -10,14 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_enhancers.ganimation.emotions import EMOTIONS, UNITS, units_of  # noqa: E402
-from retalkit_enhancers.ganimation.generator import Animated, Generator, parameter_shapes  # noqa: E402
-from retalkit_enhancers.ganimation.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.ganimation.upper_face import EmotionalFace  # noqa: E402
+from retalkit.inference import load_weights
+from retalkit.weights.load import read_checkpoint
+from retalkit_enhancers.ganimation.emotions import EMOTIONS, UNITS, units_of
+from retalkit_enhancers.ganimation.generator import Animated, Generator, parameter_shapes
+from retalkit_enhancers.ganimation.interface import CHECKPOINTS
+from retalkit_enhancers.ganimation.upper_face import EmotionalFace
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 
 @pytest.fixture(scope="module")

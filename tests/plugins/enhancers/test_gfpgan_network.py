@@ -11,18 +11,18 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import StageContext  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_enhancers.gfpgan.generator import NOISE_SIZES  # noqa: E402
-from retalkit_enhancers.gfpgan.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.gfpgan.network import Gfpgan, empty_network, parameter_shapes  # noqa: E402
-from retalkit_enhancers.gfpgan.restorer import GfpganRestorer  # noqa: E402
-from safetensors.numpy import load_file, save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import load_weights
+from retalkit.observer import SilentObserver
+from retalkit.stages import StageContext
+from retalkit.weights.load import read_checkpoint
+from retalkit_enhancers.gfpgan.generator import NOISE_SIZES
+from retalkit_enhancers.gfpgan.interface import CHECKPOINTS
+from retalkit_enhancers.gfpgan.network import Gfpgan, empty_network, parameter_shapes
+from retalkit_enhancers.gfpgan.restorer import GfpganRestorer
+from safetensors.numpy import load_file, save_file
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 TOLERANCE = 1e-4
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retalkit.cache import Folder
-from retalkit.discovery import discover
 from retalkit.errors import PluginError, WeightsError
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, StageContext, StageKind
+from retalkit.storage.cache import Folder
 from retalkit_enhancers.gfpgan_package.importing import clean_architecture, gone_module
 
 from tests.plugins.conftest import Portrait

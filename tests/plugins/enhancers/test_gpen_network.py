@@ -11,19 +11,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import StageContext  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_enhancers.convolutions.doubling import doubled_convolution  # noqa: E402
-from retalkit_enhancers.gpen.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.gpen.network import Gpen, empty_network, parameter_shapes  # noqa: E402
-from retalkit_enhancers.gpen.restorer import GpenRestorer  # noqa: E402
-from safetensors.numpy import load_file, save_file  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import load_weights
+from retalkit.observer import SilentObserver
+from retalkit.stages import StageContext
+from retalkit.weights.load import read_checkpoint
+from retalkit_enhancers.convolutions.doubling import doubled_convolution
+from retalkit_enhancers.gpen.interface import CHECKPOINTS
+from retalkit_enhancers.gpen.network import Gpen, empty_network, parameter_shapes
+from retalkit_enhancers.gpen.restorer import GpenRestorer
+from safetensors.numpy import load_file, save_file
+from torch.nn import functional
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 TOLERANCE = 1e-4
 

@@ -10,16 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_enhancers.parsing.interface import CHECKPOINTS  # noqa: E402
-from retalkit_enhancers.parsing.network import CLASSES, ParseNet, empty_network, parameter_shapes  # noqa: E402
-from retalkit_enhancers.parsing.parser import FaceParser  # noqa: E402
-from retalkit_enhancers.parsing.quick import QuickParseNet  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import load_weights
+from retalkit.weights.load import read_checkpoint
+from retalkit_enhancers.parsing.interface import CHECKPOINTS
+from retalkit_enhancers.parsing.network import CLASSES, ParseNet, empty_network, parameter_shapes
+from retalkit_enhancers.parsing.parser import FaceParser
+from retalkit_enhancers.parsing.quick import QuickParseNet
+from safetensors.torch import load_file, save_file
 
-from tests.pseudo_weights import load_module, manifest  # noqa: E402
+from tests.pseudo_weights import load_module, manifest
 
 TOLERANCE = 1e-4
 """In deviations of the whole output, which is 11.7: the scores have no unit."""

@@ -13,27 +13,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="restoration enhancers need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.cache import Folder  # noqa: E402
-from retalkit.compositing import composite, shift_matrix  # noqa: E402
-from retalkit.errors import PlanError  # noqa: E402
-from retalkit.geometry.schemes import convert  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.stages import (  # noqa: E402
-    FaceBatch,
-    FaceEdit,
-    FrameBatch,
-    PassedThrough,
-    ReferenceBatch,
-    StageContext,
-    SyncBatch,
-)
-from retalkit_enhancers.parsing.parser import FaceParser  # noqa: E402
-from retalkit_enhancers.restoration import enhancer as module  # noqa: E402
-from retalkit_enhancers.restoration.config import RestorationConfig  # noqa: E402
-from retalkit_enhancers.restoration.enhancer import RestorationEnhancer, RestorationSession  # noqa: E402
-from retalkit_enhancers.restoration.template import FFHQ, GPEN  # noqa: E402
+from retalkit.errors import PlanError
+from retalkit.geometry.schemes import convert
+from retalkit.imaging.compositing import composite, shift_matrix
+from retalkit.observer import SilentObserver
+from retalkit.stages import FaceBatch, FaceEdit, FrameBatch, PassedThrough, ReferenceBatch, StageContext, SyncBatch
+from retalkit.storage.cache import Folder
+from retalkit_enhancers.parsing.parser import FaceParser
+from retalkit_enhancers.restoration import enhancer as module
+from retalkit_enhancers.restoration.config import RestorationConfig
+from retalkit_enhancers.restoration.enhancer import RestorationEnhancer, RestorationSession
+from retalkit_enhancers.restoration.template import FFHQ, GPEN
 
-from tests.plugins.conftest import Portrait  # noqa: E402
+from tests.plugins.conftest import Portrait
 
 FIRST = 40
 """Position of the first frame in the output."""

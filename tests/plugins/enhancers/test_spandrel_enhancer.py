@@ -13,21 +13,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="restoration enhancers need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.cache import Folder  # noqa: E402
-from retalkit.config import load  # noqa: E402
-from retalkit.discovery import discover  # noqa: E402
-from retalkit.errors import ConfigError, PlanError, PluginError, WeightsError  # noqa: E402
-from retalkit.observing import SilentObserver  # noqa: E402
-from retalkit.planning import plan  # noqa: E402
-from retalkit.stages import StageContext, StageKind  # noqa: E402
-from retalkit_enhancers.spandrel_enhancer import checkpoint as module  # noqa: E402
-from retalkit_enhancers.spandrel_enhancer.checkpoint import FaceCheckpoint  # noqa: E402
-from retalkit_enhancers.spandrel_enhancer.enhancer import SpandrelEnhancer, file_restorer  # noqa: E402
-from retalkit_enhancers.spandrel_enhancer.interface import SpandrelConfig  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+from retalkit.config import load
+from retalkit.errors import ConfigError, PlanError, PluginError, WeightsError
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.plan import plan
+from retalkit.plugins.discovery import discover
+from retalkit.stages import StageContext, StageKind
+from retalkit.storage.cache import Folder
+from retalkit_enhancers.spandrel_enhancer import checkpoint as module
+from retalkit_enhancers.spandrel_enhancer.checkpoint import FaceCheckpoint
+from retalkit_enhancers.spandrel_enhancer.enhancer import SpandrelEnhancer, file_restorer
+from retalkit_enhancers.spandrel_enhancer.interface import SpandrelConfig
+from safetensors.torch import load_file, save_file
 
-from tests.plugins.conftest import Portrait  # noqa: E402
-from tests.plugins.enhancers.foreign_packages import aligned_face, alone, made_up, unavailable  # noqa: E402
+from tests.plugins.conftest import Portrait
+from tests.plugins.enhancers.foreign_packages import aligned_face, alone, made_up, unavailable
 
 missing = [name for name in ("torchvision", "spandrel") if find_spec(name) is None]
 installed = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def refused(file: Path, **options: Any) -> str:
 @pytest.fixture
 def seems_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planner does not look whether the packages are there."""
-    monkeypatch.setattr("retalkit.planning.missing_packages", lambda found: None)
+    monkeypatch.setattr("retalkit.pipeline.plan.missing_packages", lambda found: None)
 
 
 def planned(*options: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from retalkit.evaluation.scenes import Scene
+from retalkit.metrics.scene import Scene
 
 from tests.plugins.metrics.scenes import Tracker
 

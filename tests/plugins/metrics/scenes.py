@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.analysis import LimitedSource
-from retalkit.cache import Cache
 from retalkit.config import RunConfig
-from retalkit.discovery import discover
-from retalkit.evaluation.clips import lips_of
-from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.geometry import mesh478
 from retalkit.geometry.mesh_space import COUNT, FACE_HEIGHT, OPENING, WIDTH
 from retalkit.media.frames import open_source
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, TRUTH
-from retalkit.observing import SilentObserver
-from retalkit.planning import plan
-from retalkit.preparing import Preparation
+from retalkit.metrics.scene import Scene, scored_frames
+from retalkit.motion_eval.clips import lips_of
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.analysis_store import LimitedSource
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.steps import Preparation
+from retalkit.plugins.discovery import discover
 from retalkit.stages import Analysis, Source, SourceInfo
+from retalkit.storage.cache import Cache
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from retalkit.discovery import discover
-from retalkit.evaluation.scenes import Scene
-from retalkit.evaluation.scoring import FACE_GONE
-from retalkit.evaluation.scoring import score as all_scores
 from retalkit.metrics import LANDMARKS
-from retalkit.observing import SilentObserver
+from retalkit.metrics.scene import Scene
+from retalkit.metrics.scoring import FACE_GONE
+from retalkit.metrics.scoring import score as all_scores
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 
 from tests.plugins.metrics.scenes import Frames, Tracker, score
 

@@ -11,13 +11,13 @@ from scipy import linalg
 
 torch = pytest.importorskip("torch", reason="this metric needs the extra: pip install 'retalkit[paper]'")
 
-import retalkit_metrics.fid.metric as metric  # noqa: E402
-from retalkit.evaluation.scenes import Scene, scored_frames  # noqa: E402
-from retalkit_metrics.fid.frechet import frechet_distance  # noqa: E402
-from retalkit_metrics.fid.network import FidInception, empty_network  # noqa: E402
+import retalkit_metrics.fid.metric as metric
+from retalkit.metrics.scene import Scene, scored_frames
+from retalkit_metrics.fid.frechet import frechet_distance
+from retalkit_metrics.fid.network import FidInception, empty_network
 
-from tests.plugins.metrics.network_weights import made_input, made_state, save  # noqa: E402
-from tests.plugins.metrics.scenes import edited, score  # noqa: E402
+from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.scenes import edited, score
 
 
 def exact(mean: np.ndarray, root: np.ndarray, count: int, seed: int = 0) -> np.ndarray:

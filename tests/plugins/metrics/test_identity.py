@@ -11,15 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="this metric needs the extra: pip install 'retalkit[paper]'")
 
-import retalkit_metrics.identity.metric as metric  # noqa: E402
-from retalkit.evaluation.scenes import Scene, scored_frames  # noqa: E402
-from retalkit.geometry.schemes import MESH478, POINTS5, convert  # noqa: E402
-from retalkit_metrics.identity.alignment import TEMPLATE, aligned_face, similarity  # noqa: E402
-from retalkit_metrics.identity.network import FaceRecogniser, empty_network  # noqa: E402
+import retalkit_metrics.identity.metric as metric
+from retalkit.geometry.schemes import MESH478, POINTS5, convert
+from retalkit.metrics.scene import Scene, scored_frames
+from retalkit_metrics.identity.alignment import TEMPLATE, aligned_face, similarity
+from retalkit_metrics.identity.network import FaceRecogniser, empty_network
 
-from tests.plugins.conftest import Portrait  # noqa: E402
-from tests.plugins.metrics.network_weights import made_input, made_state, save  # noqa: E402
-from tests.plugins.metrics.scenes import edited, score  # noqa: E402
+from tests.plugins.conftest import Portrait
+from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.scenes import edited, score
 
 
 class Direction(torch.nn.Module):

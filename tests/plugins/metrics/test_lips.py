@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retalkit.evaluation.scenes import Scene
-from retalkit.evaluation.speech_to_mouth import Lips
 from retalkit.metrics import TRUTH
+from retalkit.metrics.scene import Scene
+from retalkit.motion_eval.agreement import Lips
 from retalkit_metrics.lips import lip_scores
 
 from tests.plugins.metrics.scenes import Frames, MadeAnalysis, Tracker, score

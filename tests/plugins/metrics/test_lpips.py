@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="this metric needs the extra: pip install 'retalkit[paper]'")
 
-from retalkit.evaluation.scenes import Scene  # noqa: E402
-from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers, distance  # noqa: E402
+from retalkit.metrics.scene import Scene
+from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers, distance
 
-from tests.plugins.metrics.network_weights import made_input, made_state, save  # noqa: E402
-from tests.plugins.metrics.scenes import Frames, edited, score  # noqa: E402
+from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.scenes import Frames, edited, score
 
 
 def positive_linear() -> dict[str, torch.Tensor]:

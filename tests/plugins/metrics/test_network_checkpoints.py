@@ -9,21 +9,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="these metrics need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.availability import missing_of_metric  # noqa: E402
-from retalkit.discovery import discover  # noqa: E402
-from retalkit.errors import WeightsError  # noqa: E402
-from retalkit.inference import load_weights  # noqa: E402
-from retalkit.metrics import MetricSpec  # noqa: E402
-from retalkit.weights.declarations import Checkpoint  # noqa: E402
-from retalkit.weights.reading import read_checkpoint  # noqa: E402
-from retalkit_metrics.fid.network import empty_network as empty_inception  # noqa: E402
-from retalkit_metrics.identity.network import empty_network as empty_recogniser  # noqa: E402
-from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers  # noqa: E402
-from retalkit_metrics.syncnet.network import SyncNet  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from retalkit.errors import WeightsError
+from retalkit.inference import load_weights
+from retalkit.metrics import MetricSpec
+from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.discovery import discover
+from retalkit.weights.checkpoint import Checkpoint
+from retalkit.weights.load import read_checkpoint
+from retalkit_metrics.fid.network import empty_network as empty_inception
+from retalkit_metrics.identity.network import empty_network as empty_recogniser
+from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers
+from retalkit_metrics.syncnet.network import SyncNet
+from safetensors.torch import save_file
 
-from tests.conftest import REPOSITORY  # noqa: E402
-from tests.plugins.metrics.network_weights import made_state  # noqa: E402
+from tests.conftest import REPOSITORY
+from tests.plugins.metrics.network_weights import made_state
 
 METRICS = {"syncnet", "lpips", "fid", "identity"}
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from retalkit.errors import InputError
-from retalkit.evaluation.scenes import Scene
 from retalkit.geometry import mesh478
+from retalkit.metrics.scene import Scene
 from retalkit_metrics.pixels import decibels, similarity_map
 
 from tests.plugins.metrics.scenes import Frames, edited, score

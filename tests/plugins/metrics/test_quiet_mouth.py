@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retalkit.evaluation.scenes import Scene
+from retalkit.metrics.scene import Scene
 
 from tests.plugins.metrics.scenes import MadeAnalysis, Tracker, score
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from retalkit.evaluation.picture_quality import mouth_region
-from retalkit.evaluation.scenes import Scene, scored_frames
+from retalkit.metrics.scene import Scene, scored_frames
 from retalkit_metrics.cpbd import cpbd, edge_widths
+from retalkit_metrics.meters.image_quality import mouth_region
 from retalkit_metrics.sharpness import face_cpbd
 
 from tests.plugins.metrics.scenes import edited, score

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retalkit.availability import missing_of_metric
-from retalkit.discovery import discover
-from retalkit.evaluation.scenes import Scene, scored_frames
 from retalkit.metrics import LANDMARKS
+from retalkit.metrics.scene import Scene, scored_frames
+from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.discovery import discover
 from retalkit_metrics.cost import cost_scores
 from retalkit_metrics.interface import METRICS
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from retalkit.errors import InputError
-from retalkit.evaluation.picture_quality import mouth_region
-from retalkit.evaluation.scenes import Scene, scored_frames
+from retalkit.metrics.scene import Scene, scored_frames
 from retalkit.stages import Analysis
 from retalkit_metrics.face_regions import outside_face
+from retalkit_metrics.meters.image_quality import mouth_region
 
 from tests.plugins.metrics.scenes import edited, score
 

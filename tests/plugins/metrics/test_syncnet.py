@@ -10,14 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="this metric needs the extra: pip install 'retalkit[paper]'")
 
-import retalkit_metrics.syncnet.metric as metric  # noqa: E402
-from retalkit.evaluation.scenes import Scene  # noqa: E402
-from retalkit.metrics import Scores  # noqa: E402
-from retalkit_metrics.syncnet.network import SyncNet  # noqa: E402
+import retalkit_metrics.syncnet.metric as metric
+from retalkit.metrics import Scores
+from retalkit.metrics.scene import Scene
+from retalkit_metrics.syncnet.network import SyncNet
 
-from tests.plugins.metrics.network_weights import save  # noqa: E402
-from tests.plugins.metrics.scenes import Frames, score  # noqa: E402
-from tests.plugins.metrics.test_syncnet_parts import Head  # noqa: E402
+from tests.plugins.metrics.network_weights import save
+from tests.plugins.metrics.scenes import Frames, score
+from tests.plugins.metrics.test_syncnet_parts import Head
 
 SIZE = 300
 SECONDS = 4

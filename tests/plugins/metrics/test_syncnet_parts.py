@@ -9,16 +9,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="this metric needs the extra: pip install 'retalkit[paper]'")
 
-import retalkit_metrics.syncnet.offsets as offsets  # noqa: E402
-from retalkit.evaluation.scenes import Scene  # noqa: E402
-from retalkit.geometry import mesh478  # noqa: E402
-from retalkit_metrics.syncnet.cepstra import as_pcm, cepstra  # noqa: E402
-from retalkit_metrics.syncnet.crops import cut_square, find_stretches, nearest_frames  # noqa: E402
-from retalkit_metrics.syncnet.network import empty_network  # noqa: E402
-from retalkit_metrics.syncnet.offsets import summed_distances, synchrony  # noqa: E402
+import retalkit_metrics.syncnet.offsets as offsets
+from retalkit.geometry import mesh478
+from retalkit.metrics.scene import Scene
+from retalkit_metrics.syncnet.cepstra import as_pcm, cepstra
+from retalkit_metrics.syncnet.crops import cut_square, find_stretches, nearest_frames
+from retalkit_metrics.syncnet.network import empty_network
+from retalkit_metrics.syncnet.offsets import summed_distances, synchrony
 
-from tests.plugins.metrics.network_weights import made_input, made_state  # noqa: E402
-from tests.plugins.metrics.scenes import Frames  # noqa: E402
+from tests.plugins.metrics.network_weights import made_input, made_state
+from tests.plugins.metrics.scenes import Frames
 
 
 def chirp() -> np.ndarray:

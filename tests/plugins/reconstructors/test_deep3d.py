@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
-from retalkit.discovery import discover
 from retalkit.errors import WeightsError
 from retalkit.geometry.alignment import five_points
 from retalkit.geometry.face_crop import crop_boxes
 from retalkit.geometry.schemes import convert
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.plugins import StageConfig
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind
-from retalkit.weights.reading import read_checkpoint
+from retalkit.storage.cache import Folder
+from retalkit.weights.load import read_checkpoint
 from retalkit.weights.store import WeightStore
 from retalkit_reconstructors.deep3d import standard_landmarks
 from retalkit_reconstructors.deep3d.interface import CHECKPOINTS, STAGES

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels, yaw_pitch_roll
 from retalkit.geometry.smoothing import smooth_tracks
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
+from retalkit.storage.cache import Folder
 from retalkit_reconstructors.plugin import ShallowConfig
 from retalkit_reconstructors.shallow import STORED, ShallowReconstructor, ShallowSession
 from retalkit_reconstructors.templates import ShotSampler

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.cache import Folder
-from retalkit.discovery import discover
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.storage.cache import Folder
 
 from tests.plugins.boxes import box_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.errors import WeightsError
-from retalkit.weights.reading import read_checkpoint
+from retalkit.weights.load import read_checkpoint
 from retalkit_renderers.dnet.interface import CHECKPOINTS
 from safetensors.numpy import load_file
 
@@ -18,11 +18,11 @@ from tests.pseudo_weights import load_module, manifest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.inference import computing, load_weights  # noqa: E402
-from retalkit_renderers.dnet.convolutions import convolve_doubled, convolve_to_few  # noqa: E402
-from retalkit_renderers.dnet.network import DNet  # noqa: E402
-from retalkit_renderers.dnet.norms import AdaptiveNorm, WholeNorm  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from retalkit.inference import computing, load_weights
+from retalkit_renderers.dnet.convolutions import convolve_doubled, convolve_to_few
+from retalkit_renderers.dnet.network import DNet
+from retalkit_renderers.dnet.norms import AdaptiveNorm, WholeNorm
+from torch.nn import functional
 
 CHECKPOINT = CHECKPOINTS[0]
 TOLERANCE = 1e-4

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
 from retalkit.geometry.face_crop import crop_boxes
 from retalkit.geometry.schemes import convert
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.stages import ReferenceBatch, StageContext
+from retalkit.storage.cache import Folder
 from retalkit.weights.store import WeightStore
 from retalkit_renderers.dnet.interface import CHECKPOINTS, STAGES, DNetConfig
 from retalkit_renderers.dnet.pictures import byte_picture, network_picture

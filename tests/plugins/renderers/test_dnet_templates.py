@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from retalkit.cache import Folder
-from retalkit.discovery import FoundStage, Registry, discover
 from retalkit.errors import InputError, WeightsError
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.plugins import StageConfig, StageSpec
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import Face, FaceBatch, FrameBatch, StageContext, StageKind
-from retalkit.weights.reading import read_checkpoint
+from retalkit.storage.cache import Folder
+from retalkit.weights.load import read_checkpoint
 from retalkit.weights.store import WeightStore
 from retalkit_renderers.dnet.interface import CHECKPOINTS, DNetConfig
 from retalkit_renderers.dnet.templates import published_expression, stored_expression

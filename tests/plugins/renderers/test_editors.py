@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, person_template, rigid_fit, to_head_frame, to_pixels
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
+from retalkit.storage.cache import Folder
 from retalkit_renderers.editors.clip_shape import LONG_SHOT
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
 from retalkit_renderers.editors.first_frame import FirstFrameEditor

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.discovery import discover
 from retalkit.errors import WeightsError
-from retalkit.weights.reading import check_names, unwrapped
+from retalkit.plugins.discovery import discover
+from retalkit.weights.load import check_names, unwrapped
 
 from tests.pseudo_weights import load_module, manifest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.inference import computing, load_weights  # noqa: E402
-from retalkit_renderers.lnet.drawing import FaceDrawing, empty_network  # noqa: E402
-from retalkit_renderers.lnet.folding import fold  # noqa: E402
-from retalkit_renderers.lnet.network import LNet, parameter_shapes  # noqa: E402
-from retalkit_renderers.lnet.packing import PackedConvolution  # noqa: E402
-from retalkit_renderers.lnet.winograd import WinogradConvolution  # noqa: E402
+from retalkit.inference import computing, load_weights
+from retalkit_renderers.lnet.drawing import FaceDrawing, empty_network
+from retalkit_renderers.lnet.folding import fold
+from retalkit_renderers.lnet.network import LNet, parameter_shapes
+from retalkit_renderers.lnet.packing import PackedConvolution
+from retalkit_renderers.lnet.winograd import WinogradConvolution
 
 TOLERANCE = 1e-4
 

@@ -8,19 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_renderers.lnet.convolutions import (  # noqa: E402
-    DoubledConvolution,
-    FinalConvolution,
-    PictureNorm,
-    SpectralConvolution,
-)
-from retalkit_renderers.lnet.folding import FoldedDoubling, FoldedFinal, FoldedFourierLayer  # noqa: E402
-from retalkit_renderers.lnet.fourier import FourierLayer, centre_channels_  # noqa: E402
-from retalkit_renderers.lnet.packing import PackedConvolution  # noqa: E402
-from retalkit_renderers.lnet.spectrum import SpectrumMatrices  # noqa: E402
-from retalkit_renderers.lnet.winograd import Part, WinogradConvolution  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from retalkit_renderers.lnet.convolutions import DoubledConvolution, FinalConvolution, PictureNorm, SpectralConvolution
+from retalkit_renderers.lnet.folding import FoldedDoubling, FoldedFinal, FoldedFourierLayer
+from retalkit_renderers.lnet.fourier import FourierLayer, centre_channels_
+from retalkit_renderers.lnet.packing import PackedConvolution
+from retalkit_renderers.lnet.spectrum import SpectrumMatrices
+from retalkit_renderers.lnet.winograd import Part, WinogradConvolution
+from torch import Tensor, nn
+from torch.nn import functional
 
 CLOSE = {"rtol": 0.0, "atol": 2e-5}
 

@@ -14,10 +14,10 @@ from tests.plugins.renderers.speeches import analysed, taken_for_speech
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_renderers.lnet.hearing import heard  # noqa: E402
-from retalkit_renderers.lnet.interface import LNetConfig  # noqa: E402
-from retalkit_renderers.lnet.places import face_box, lower_half, network_faces  # noqa: E402
-from retalkit_renderers.lnet.published_boxes import padded_boxes, smoothed_boxes  # noqa: E402
+from retalkit_renderers.lnet.hearing import heard
+from retalkit_renderers.lnet.interface import LNetConfig
+from retalkit_renderers.lnet.places import face_box, lower_half, network_faces
+from retalkit_renderers.lnet.published_boxes import padded_boxes, smoothed_boxes
 
 
 def test_boxes_are_padded_and_smoothed_as_published(shared_parity: Path) -> None:

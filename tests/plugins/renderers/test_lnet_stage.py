@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.cache import Folder
-from retalkit.compositing import composite
-from retalkit.discovery import discover
+from retalkit.imaging.compositing import composite
 from retalkit.media.sound import open_sound
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.speech.mel import SILENT_LEVEL
 from retalkit.stages import FaceEdit, PassedThrough, ReferenceBatch, StageContext, StageKind, SyncBatch
+from retalkit.storage.cache import Folder
 
 from tests.plugins.renderers.dnet_clips import RealClip, real_clip
 from tests.plugins.renderers.speeches import taken_for_speech
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.speech.track import SpeechTrack  # noqa: E402
-from retalkit_renderers.lnet import syncer  # noqa: E402
-from retalkit_renderers.lnet.interface import LNetConfig  # noqa: E402
+from retalkit.speech.track import SpeechTrack
+from retalkit_renderers.lnet import syncer
+from retalkit_renderers.lnet.interface import LNetConfig
 
 FRAMES = 4
 

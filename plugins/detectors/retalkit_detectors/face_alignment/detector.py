@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.inference import computing
 from retalkit.stages import Face, FrameBatch, SourceInfo, StageContext
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_detectors.face_alignment.boxes import find_boxes, looks
 from retalkit_detectors.face_alignment.interface import FaceAlignmentConfig

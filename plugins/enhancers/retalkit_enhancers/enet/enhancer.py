@@ -22,10 +22,10 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.geometry.face_crop import crop_matrix, cut_face
 from retalkit.inference import slices
 from retalkit.stages import Analysis, FaceEdit, FrameResult, StageContext, SyncBatch
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_enhancers.enet.drawing import FaceDrawing
 from retalkit_enhancers.enet.identities import Identities

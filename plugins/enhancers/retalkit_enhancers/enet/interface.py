@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 from retalkit_enhancers.releases import released
 

@@ -22,12 +22,7 @@ from torch.nn import functional
 
 from retalkit_enhancers.convolutions.doubling import upsampled_convolution
 from retalkit_enhancers.convolutions.fast import Convolution, Kernel, convolve, laid_out, ready
-from retalkit_enhancers.enet.modulation import (
-    CODE_SIZE,
-    SLOPE,
-    StyledConvolution,
-    ToColours,
-)
+from retalkit_enhancers.enet.modulation import CODE_SIZE, SLOPE, StyledConvolution, ToColours
 
 LOW_SIZE = 96
 SIZE = 384

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.compositing import composite
 from retalkit.geometry.face_crop import cut_face
+from retalkit.imaging.compositing import composite
 from retalkit.stages import FaceEdit
 
 from retalkit_enhancers.enet.network import LOW_SIZE, SIZE

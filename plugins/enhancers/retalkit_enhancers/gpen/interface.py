@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 from retalkit_enhancers.releases import released
 from retalkit_enhancers.restoration.config import restoration_spec

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.compositing import composite, shift_matrix
+from retalkit.imaging.compositing import composite, shift_matrix
 from retalkit.stages import FaceEdit
 
 from retalkit_enhancers.restoration.restorer import SIZE

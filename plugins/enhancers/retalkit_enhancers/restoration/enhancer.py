@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.geometry.schemes import COUNTS, POINTS5, convert
 from retalkit.inference import slices
 from retalkit.stages import Analysis, FaceBatch, FaceEdit, FrameResult, ReferenceBatch, StageContext, SyncBatch
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_enhancers.parsing.masks import FACE, MOUTH, class_mask, softened
 from retalkit_enhancers.parsing.parser import FaceParser

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import torch
 from retalkit.errors import PluginError, WeightsError
-from retalkit.weights.reading import read_file
+from retalkit.weights.load import read_file
 
 from retalkit_enhancers.spandrel_enhancer.interface import NAME
 

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.inference import computing, load_weights
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import Scene, ScoredFrame
 
 from retalkit_metrics.face_pairs import FaceSquares
 from retalkit_metrics.fid.frechet import frechet_distance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from retalkit.metrics import FRAMES, LANDMARKS, ORIGINAL, Measure, MetricSpec
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "arcface_ir_se50"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.inference import computing, load_weights
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import Scene, ScoredFrame
 
 from retalkit_metrics.frame_sampling import FrameSampler
 from retalkit_metrics.identity.alignment import aligned_face

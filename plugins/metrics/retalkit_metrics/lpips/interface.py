@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from retalkit.metrics import FRAMES, LANDMARKS, ORIGINAL, TRUTH, Measure, MetricSpec
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 FEATURES: Final = "lpips_alexnet"
 LINEAR: Final = "lpips_linear"

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.inference import computing, load_weights
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import Scene, ScoredFrame
 from torch import Tensor
 
 from retalkit_metrics.face_pairs import FaceSquares

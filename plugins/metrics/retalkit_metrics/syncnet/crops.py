@@ -20,8 +20,8 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene
 from retalkit.geometry import mesh478
+from retalkit.metrics.scene import Scene
 from scipy.ndimage import median_filter
 
 from retalkit_metrics.face_pairs import place_in

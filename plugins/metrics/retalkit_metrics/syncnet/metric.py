@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.evaluation.scenes import Scene, ScoredFrame
 from retalkit.inference import computing, load_weights, slices
 from retalkit.metrics import Scores
+from retalkit.metrics.scene import Scene, ScoredFrame
 
 from retalkit_metrics.syncnet.cepstra import RATE as SOUND_RATE
 from retalkit_metrics.syncnet.cepstra import STEPS_PER_SECOND, as_pcm, cepstra

@@ -6,7 +6,7 @@ from typing import Final
 
 from retalkit.plugins import StageSpec
 from retalkit.stages import StageKind
-from retalkit.weights.declarations import Checkpoint
+from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "face3d"
 LANDMARKS: Final = "bfm_landmarks"

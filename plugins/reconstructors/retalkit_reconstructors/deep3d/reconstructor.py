@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.geometry.alignment import AlignedFace, align_face
 from retalkit.geometry.face_crop import crop_boxes_at, cut_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, load_weights, slices
 from retalkit.plugins import StageConfig
 from retalkit.stages import Analysis, FaceBatch, StageContext
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_reconstructors.deep3d import standard_landmarks
 from retalkit_reconstructors.deep3d.interface import LANDMARKS, NETWORK

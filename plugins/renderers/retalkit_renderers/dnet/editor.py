@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.geometry.face_crop import crop_boxes, crop_boxes_at, cut_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, full_batches, load_weights, slices
 from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_renderers.dnet.coefficients import driving_window, wearing
 from retalkit_renderers.dnet.interface import NETWORK, PICTURES, TEMPLATES, DNetConfig

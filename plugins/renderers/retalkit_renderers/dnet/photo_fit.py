@@ -12,10 +12,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.discovery import FoundStage, Registry, discover
 from retalkit.errors import InputError
 from retalkit.geometry.schemes import scheme_of
 from retalkit.media.photos import PhotoSource
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import Face, FaceBatch, FrameBatch, StageCache, StageContext, StageKind
 
 from retalkit_renderers.dnet.coefficients import EXPRESSION

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
+from retalkit.media.prefetch import read_ahead
 from retalkit.stages import Analysis, StageContext
-from retalkit.threads import read_ahead
 
 from retalkit_renderers.exemplar.mouth_pixels import (
     learn_lip_colour,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.compositing import low_frequency_offset, multi_band_blend, shift_matrix
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_head_frame
+from retalkit.imaging.compositing import low_frequency_offset, multi_band_blend, shift_matrix
 from retalkit.stages import FaceEdit
 
 from retalkit_renderers.exemplar.bank import Bank

@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.framestore import FrameStore
 from retalkit.geometry.face_crop import crop_matrix
 from retalkit.inference import slices
 from retalkit.stages import (
@@ -34,6 +33,7 @@ from retalkit.stages import (
     SyncBatch,
     Timeline,
 )
+from retalkit.storage.frame_store import FrameStore
 
 from retalkit_renderers.lnet.drawing import FaceDrawing
 from retalkit_renderers.lnet.hearing import heard

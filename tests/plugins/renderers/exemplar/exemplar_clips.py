@@ -10,10 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.cache import Folder
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame, to_pixels
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.stages import (
     FaceBatch,
     FrameBatch,
@@ -24,6 +23,7 @@ from retalkit.stages import (
     StageContext,
     SyncBatch,
 )
+from retalkit.storage.cache import Folder
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.mouth_model import closed_rest, generic_basis
 from retalkit_renderers.exemplar.syncer import ExemplarLipSyncer

@@ -8,13 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from retalkit.cache import Folder
-from retalkit.discovery import discover
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, person_template, rigid_fit
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FrameBatch, StageContext, StageKind
+from retalkit.storage.cache import Folder
 from retalkit_renderers.exemplar.occlusion import OcclusionGuard
 
 STABLE = list(mesh478.STABLE)

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from exemplar_clips import NoReferences, TalkingClip
-from retalkit.cache import Folder
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
 from retalkit.stages import MouthMotion, StageContext
+from retalkit.storage.cache import Folder
 from retalkit_renderers.exemplar.bank import Bank, mouth_rectangle
 from retalkit_renderers.exemplar.cast import Member, group_shots, member_of
 from retalkit_renderers.exemplar.casting import know_clip

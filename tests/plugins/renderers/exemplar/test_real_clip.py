@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exemplar_clips import TalkingClip, motion_file, open_exemplar
-from retalkit.cache import Folder
-from retalkit.compositing import composite
-from retalkit.discovery import discover
-from retalkit.evaluation.mouth_following import mouth_following, shown_measures
-from retalkit.evaluation.picture_quality import PictureQualityMeter
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
+from retalkit.imaging.compositing import composite
 from retalkit.media.frames import open_source
-from retalkit.observing import SilentObserver
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.storage.cache import Folder
+from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.mouth_tracking import mouth_following, shown_measures
 
 FRAMES = 60
 

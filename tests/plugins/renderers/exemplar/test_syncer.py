@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from exemplar_clips import STABLE, TalkingClip, motion_file, open_exemplar
-from retalkit.compositing import composite
-from retalkit.discovery import discover
 from retalkit.errors import ConfigError
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import rigid_fit, to_head_frame, to_pixels
+from retalkit.imaging.compositing import composite
+from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, PassedThrough, StageKind
 from scipy.spatial.transform import Rotation
 

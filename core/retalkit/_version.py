@@ -1,0 +1,3 @@
+"""Version of Retalkit."""
+
+__version__ = "0.1.0"

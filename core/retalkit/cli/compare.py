@@ -1,0 +1,73 @@
+"""``retalkit compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retalkit.cli.options import PluginFiles
+
+if TYPE_CHECKING:
+    from retalkit.comparison.run import Outcome
+
+_SHOWN_FAILURES = 5
+
+
+def compare(
+    file: Annotated[Path, typer.Argument(help="The comparison file (YAML).", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes.")],
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Videos made at once; more than 1 blurs the times.")
+    ] = 1,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where common steps are kept (RETALKIT_CACHE, ~/.cache/retalkit)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace another comparison's report.")] = False,
+    plugin: PluginFiles = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Compare stage variants on clips: videos, scores, statistics, an HTML report and a page for blind votes."""
+    from retalkit.cli.progress import progress
+    from retalkit.plugins.discovery import discover
+
+    registry = discover(plugin or [])
+    from retalkit.comparison.publish import publish
+    from retalkit.comparison.run import compare as run
+
+    with progress(quiet=quiet) as observer:
+        if registry.problems:
+            observer.note("some plugins cannot be used: `retalkit plugins` says why")
+        outcome = run(
+            file,
+            output,
+            registry,
+            observer,
+            jobs=jobs,
+            plugins=plugin or [],
+            cache=cache,
+            force=force,
+            retry=retry,
+        )
+        report = publish(outcome.results, output, outcome.faces, observer)
+    if not quiet:
+        typer.echo(_summary(outcome, report))
+
+
+def _summary(outcome: Outcome, report: Path) -> str:
+    cells = outcome.results.cells
+    failed = len(outcome.failed)
+    what = f"{outcome.computed} videos made or scored" if outcome.computed else "nothing had to be computed"
+    lines = [
+        f"cells    {len(cells) - failed} done, {failed} failed; {what}",
+        f"report   {report}",
+        f"votes    {report.with_name('blind.html')} (put what it saves into {outcome.folder / 'votes'})",
+        f"tables   {outcome.folder / 'cells.csv'}, summary.csv, contrasts.csv, votes.csv, results.json",
+    ]
+    lines += [f"failed   {line}" for line in outcome.failed[:_SHOWN_FAILURES]]
+    if failed > _SHOWN_FAILURES:
+        lines.append(f"failed   and {failed - _SHOWN_FAILURES} more: see the report; --retry tries them again")
+    return "\n".join(lines)

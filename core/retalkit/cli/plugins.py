@@ -1,0 +1,127 @@
+"""``retalkit plugins``: everything that was found, and what is wrong with what cannot be used."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from retalkit.cli.options import PluginFiles
+
+SLOW = 1.0
+"""Seconds of importing from which on a plugin is named."""
+
+
+def plugins(
+    kind: Annotated[
+        str | None, typer.Option("--kind", "-k", metavar="KIND", help="Only stages of this kind, such as enhancer.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """List every stage, metric and driver found, where it comes from, and whether it can run here."""
+    from retalkit.errors import ConfigError
+    from retalkit.plugins.availability import availability, missing_of_metric
+    from retalkit.plugins.discovery import discover
+    from retalkit.plugins.registry import nearest
+    from retalkit.stages import StageKind
+
+    kinds = [entry.value for entry in StageKind]
+    if kind is not None and kind not in kinds:
+        raise ConfigError(f"--kind: '{kind}' is no kind of stage{nearest(kind, kinds)}; kinds: {', '.join(kinds)}")
+    registry = discover(plugin or [])
+    stages: list[dict[str, Any]] = [
+        {
+            "kind": found.spec.kind.value,
+            "name": found.spec.name,
+            "use": use,
+            "summary": found.spec.summary,
+            "package": found.package,
+            "package_version": found.package_version,
+            "version": found.spec.version,
+            "licence": found.spec.licence,
+            "needs": sorted(found.spec.needs),
+            "gives": sorted(found.spec.gives),
+            "runs_here": availability(found) is None,
+            "reason": availability(found),
+        }
+        for stage_kind in StageKind
+        for use, found in zip(registry.names(stage_kind), registry.of_kind(stage_kind), strict=True)
+        if kind in (None, stage_kind.value)
+    ]
+    metrics: list[dict[str, Any]] = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "measures": [measure.name for measure in found.spec.measures],
+            "source": found.spec.source,
+            "package": found.package,
+            "package_version": found.package_version,
+            "version": found.spec.version,
+            "licence": found.spec.licence,
+            "needs": sorted(found.spec.needs),
+            "runs_here": missing_of_metric(found) is None,
+            "reason": missing_of_metric(found),
+        }
+        for found in registry.metrics
+        if kind is None
+    ]
+    drivers: list[dict[str, Any]] = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "package": found.package,
+            "package_version": found.package_version,
+        }
+        for found in registry.drivers
+        if kind is None
+    ]
+    problems = [{"owner": problem.owner, "reason": problem.reason} for problem in registry.problems]
+    slow = [
+        {"owner": owner, "seconds": round(seconds, 1)}
+        for owner, seconds in registry.import_seconds.items()
+        if seconds > SLOW
+    ]
+    if as_json:
+        found = {"stages": stages, "metrics": metrics, "drivers": drivers, "problems": problems, "slow": slow}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for shown in kinds:
+        of_kind = [stage for stage in stages if stage["kind"] == shown]
+        _head(shown, of_kind)
+        for stage in of_kind:
+            _show(stage)
+    _head("metric", metrics)
+    for metric in metrics:
+        _show_metric(metric)
+    _head("driver", drivers)
+    for driver in drivers:
+        typer.echo(f"  {typer.style(driver['name'], bold=True)}: {driver['summary']}")
+        typer.echo(f"      {driver['package']} {driver['package_version']}")
+    _head("problems", problems)
+    for problem in problems:
+        typer.echo(f"  {problem['owner']}: {problem['reason']}")
+    _head("slow", slow)
+    for late in slow:
+        typer.echo(f"  {late['owner']}: took {late['seconds']} s to import, and every command waits for it")
+
+
+def _head(text: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        typer.echo(typer.style(text, bold=True))
+
+
+def _show(stage: dict[str, Any]) -> None:
+    needs, gives = (", ".join(stage[side]) or "nothing" for side in ("needs", "gives"))
+    runs = "runs here" if stage["runs_here"] else f"cannot run here: {stage['reason']}"
+    typer.echo(f"  {typer.style(stage['use'], bold=True)}: {stage['summary']}")
+    typer.echo(f"      {stage['package']} {stage['package_version']}, {stage['licence']}; {runs}")
+    typer.echo(f"      needs {needs}; gives {gives}")
+
+
+def _show_metric(metric: dict[str, Any]) -> None:
+    runs = "runs here" if metric["runs_here"] else f"cannot run here: {metric['reason']}"
+    typer.echo(f"  {typer.style(metric['name'], bold=True)}: {metric['summary']}")
+    typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {runs}")
+    typer.echo(f"      gives {', '.join(metric['measures'])}")

@@ -1,0 +1,319 @@
+"""``retalkit compare``: from a comparison file to scores, tables and a report. What is there is not computed again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retalkit._version import __version__
+from retalkit.comparison.arm_audio import ArmSounds
+from retalkit.comparison.cell_store import CellStore
+from retalkit.comparison.report import REPORT_FILE
+from retalkit.comparison.report.previews import Box
+from retalkit.comparison.results import CellResult, MetricInfo, Results, VariantInfo
+from retalkit.comparison.scheduling import run_tasks
+from retalkit.comparison.spec import Comparison, Variant, read_comparison
+from retalkit.comparison.tasks import CellPlan, Task, check_readable, not_asked, plans_of, task_file, tasks_of
+from retalkit.config.model import effective
+from retalkit.errors import InputError, OutputError
+from retalkit.metrics.open_scene import SceneOpener, measured_by
+from retalkit.metrics.scoring import unmet
+from retalkit.observer import Observer, SilentObserver
+from retalkit.pipeline.plan import Plan
+from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.registry import FoundMetric, Registry
+from retalkit.storage.cache import Cache, Folder, default_folder
+
+_MARKER = "comparison.json"
+_LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scikit-image", "scipy", "torch")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a call of ``compare`` did."""
+
+    results: Results
+    folder: Path
+    computed: int = 0
+    """Videos and scores that were computed in this call, counted by task."""
+    failed: list[str] = field(default_factory=list[str])
+    """Label and reason of every cell that failed, now or before."""
+    faces: dict[str, Box] = field(default_factory=dict[str, Box])
+    """Clip -> left, top, right, bottom in pixels of what its face covers in all frames; clips without one are left
+    out."""
+
+
+def compare(
+    path: Path,
+    out: Path,
+    registry: Registry,
+    observer: Observer,
+    *,
+    jobs: int = 1,
+    plugins: Sequence[Path] = (),
+    cache: Path | None = None,
+    force: bool = False,
+    retry: bool = False,
+) -> Outcome:
+    """Computes what is missing of a comparison in the folder ``out`` and gives all its results.
+
+    ``retry``: cells that failed are tried again. ``force``: ``out`` may hold another comparison's report, which is
+    replaced; its cells stay and are used where they fit. Raises ConfigError, PlanError, InputError or OutputError
+    before any work, each with one line that says what to do.
+    """
+    comparison = read_comparison(path, registry)
+    plans = plans_of(comparison, registry)
+    _check_folder(out, comparison, force)
+    check_readable(comparison)
+    cache_folder = cache if cache is not None else default_folder()
+    Cache(cache_folder)
+    store = CellStore(out, measured_by(registry))
+    # Marked before anything lies in it: a call that is stopped must find the folder its own.
+    _mark(out, comparison)
+    sounds = ArmSounds(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
+    tasks = tasks_of(comparison, plans, sounds)
+    found = _metrics(comparison, registry)
+    able = [each for each in found if missing_of_metric(each) is None]
+    if retry:
+        for task in tasks:
+            for cell in task.cells:
+                store.forget_failure(cell.key)
+    pending = [task for task in tasks if not _is_done(task, able, store)]
+    outcome = Outcome(_empty(comparison, plans, found, registry, jobs), out)
+    _run(pending, tasks, store, able, cache_folder, plugins, jobs, observer, outcome)
+    outcome.results.cells = [_collected(task, cell, found, store) for task in tasks for cell in task.cells]
+    outcome.faces = _faces(comparison, registry, Cache(cache_folder))
+    outcome.failed = [f"{c.name.label}: {c.failure}" for c in outcome.results.cells if c.state == "failed"]
+    return outcome
+
+
+def _run(
+    pending: list[Task],
+    tasks: list[Task],
+    store: CellStore,
+    able: list[FoundMetric],
+    cache: Path,
+    plugins: Sequence[Path],
+    jobs: int,
+    observer: Observer,
+    outcome: Outcome,
+) -> None:
+    done = len(tasks) - len(pending)
+    began = time.monotonic()
+    observer.started("videos", len(tasks))
+    observer.advanced("videos", done)
+    names = [each.spec.name for each in able]
+
+    def text(task: Task) -> str:
+        return task_file(task, store.folder, cache, list(plugins), names, store.measured_by)
+
+    def ended(task: Task, failure: str) -> None:
+        nonlocal done
+        done += 1
+        outcome.computed += 1
+        if failure:
+            observer.note(f"{task.label} failed: {failure}")
+        for cell in task.cells:
+            if failure and not _is_scored(cell, able, store):
+                store.put_failure(cell.key, failure)
+        observer.advanced("videos", done)
+
+    run_tasks(pending, text, store, jobs, ended)
+    observer.finished("videos", time.monotonic() - began, not pending)
+
+
+def _is_done(task: Task, metrics: Sequence[FoundMetric], store: CellStore) -> bool:
+    return all(store.failure(cell.key) or _is_scored(cell, metrics, store) for cell in task.cells)
+
+
+def _is_scored(cell: CellPlan, metrics: Sequence[FoundMetric], store: CellStore) -> bool:
+    return all(not_asked(found, cell.name.arm) or store.score(cell.key, found) is not None for found in metrics)
+
+
+def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store: CellStore) -> CellResult:
+    failure = store.failure(cell.key)
+    result = CellResult(cell.name, cell.key, "failed" if failure else "done", failure)
+    video = store.video(task.key)
+    if video.is_file():
+        result.video = video.relative_to(store.folder).as_posix()
+        result.record = {} if task.unedited else store.record(task.key)
+        result.notes = [str(note) for note in result.record.get("notes", [])]
+    for found in metrics:
+        name = found.spec.name
+        given = store.score(cell.key, found)
+        if given is None or not_asked(found, cell.name.arm):
+            reason = missing_of_metric(found) or unmet(found, cell.ports) or not_asked(found, cell.name.arm)
+            result.absent[name] = reason or failure
+        elif given.error:
+            result.failed_metrics[name] = given.error
+        elif given.absent:
+            result.absent[name] = given.absent
+        else:
+            for measure, value in given.scores.items():
+                result.scores[measure] = value if math.isfinite(value) else None
+    return result
+
+
+def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
+    """Where the pictures of the report look. The clips were tracked when they were scored."""
+    opener = SceneOpener(registry, cache, SilentObserver())
+    boxes: dict[str, Box] = {}
+    for name, clip in comparison.file.clips.items():
+        try:
+            analysis = opener.tracked(clip)
+        except InputError:
+            continue
+        points = analysis.landmarks(0, analysis.source.info.frame_count)[..., :2]
+        found = points[np.isfinite(points).all(axis=(1, 2))]
+        (left, top), (right, bottom) = found.min((0, 1)), found.max((0, 1))
+        boxes[name] = (float(left), float(top), float(right), float(bottom))
+    return boxes
+
+
+# ---------------------------------------------------------------------- the folder
+
+
+def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out} is a file: name a folder with --output")
+    marker = out / _MARKER
+    if not marker.is_file():
+        if any(out.iterdir()):
+            raise OutputError(f"{out} holds other files and no comparison: name a new folder with --output")
+        return
+    # Videos and scores lie under keys of their content: only a report can be lost.
+    known = json.loads(marker.read_text(encoding="utf-8"))
+    if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
+        raise OutputError(
+            f"{out} holds the report of another comparison, or of this file before it was changed: name a new folder, "
+            "or replace the report with --force (videos and scores that still fit are used)"
+        )
+
+
+def _mark(out: Path, comparison: Comparison) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with Folder(out).write(_MARKER) as path:
+            path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{out}: cannot be written ({reason}): name another folder with --output") from error
+
+
+def _identity(comparison: Comparison) -> dict[str, Any]:
+    """Plain data of what is compared, without where it lies on this machine."""
+    file = json.loads(comparison.file.model_dump_json())
+    file["variants_as_run"] = {each.name: json.loads(each.config.model_dump_json()) for each in comparison.variants}
+    for group in ("clips", "speeches"):
+        file[group] = sorted(file[group])
+    file.pop("base")
+    return file
+
+
+# ---------------------------------------------------------------------- what the report says of the comparison
+
+
+def _metrics(comparison: Comparison, registry: Registry) -> list[FoundMetric]:
+    if comparison.file.metrics is None:
+        return [found for found in registry.metrics if found.spec.default]
+    return [registry.metric(name) for name in comparison.file.metrics]
+
+
+def _empty(
+    comparison: Comparison, plans: dict[str, Plan], metrics: list[FoundMetric], registry: Registry, jobs: int
+) -> Results:
+    file = json.loads(comparison.file.model_dump_json())
+    file["arms"] = list(comparison.file.wanted_arms)
+    return Results(
+        title=comparison.file.title or comparison.path.stem,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        comparison=file,
+        variants=[_variant_info(variant, plans[variant.name], registry) for variant in comparison.variants],
+        metrics=[_metric_info(found) for found in metrics],
+        cells=[],
+        versions=_versions(plans, metrics),
+        machine={
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": str(os.cpu_count() or 1),
+            "python": sys.version.split()[0],
+        },
+        jobs=jobs,
+    )
+
+
+def _variant_info(variant: Variant, chosen: Plan, registry: Registry) -> VariantInfo:
+    declared = {checkpoint.name: checkpoint for checkpoint in registry.checkpoints}
+    weights: dict[str, dict[str, Any]] = {}
+    for stage in chosen.stages:
+        for name, path in stage.weights.items():
+            known = declared.get(name)
+            weights[name] = {
+                "name": name,
+                "bytes": path.stat().st_size,
+                "licence": "" if known is None else known.licence,
+                "commercial_use": None if known is None else known.commercial_use,
+            }
+        for name, path in stage.config.files().items():
+            label = f"{stage.place}.{name}"
+            licence = stage.found.spec.licence
+            weights[label] = {"name": label, "bytes": path.stat().st_size, "licence": licence, "commercial_use": None}
+    return VariantInfo(
+        name=variant.name,
+        is_base=variant.is_base,
+        stages={stage.place: stage.found.spec.name for stage in chosen.stages},
+        differences=dict(variant.differences),
+        configuration=effective(variant.config, registry),
+        weights=tuple(weights.values()),
+        licences=tuple(dict.fromkeys(stage.found.spec.licence for stage in chosen.stages)),
+    )
+
+
+def _metric_info(found: FoundMetric) -> MetricInfo:
+    spec = found.spec
+    return MetricInfo(
+        name=spec.name,
+        summary=spec.summary,
+        source=spec.source,
+        licence=spec.licence,
+        package=f"{found.package} {found.package_version}",
+        measures=spec.measures,
+        unavailable=missing_of_metric(found) or "",
+    )
+
+
+def _versions(plans: dict[str, Plan], metrics: Sequence[FoundMetric]) -> dict[str, str]:
+    versions = {"retalkit": __version__}
+    for chosen in plans.values():
+        versions |= chosen.package_versions()
+    versions |= {found.package: found.package_version for found in metrics}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""Statistics of a comparison: means, paired contrasts, intervals."""

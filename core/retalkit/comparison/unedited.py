@@ -1,0 +1,47 @@
+"""The anchor: a clip through the encoder as it is, so that what the codec does to numbers is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from retalkit.config.model import RunConfig
+from retalkit.media.encoding import SegmentWriter, output_time_base
+from retalkit.media.frames import open_source
+from retalkit.media.muxing import SoundTrack, assemble
+from retalkit.media.sound import open_sound
+from retalkit.media.timeline import build_timeline
+
+
+def encode_unedited(clip: Path, speech: Path, output: Path, config: RunConfig) -> None:
+    """Writes the frames that a dub of ``clip`` with ``speech`` would show, unedited, with ``speech`` as its sound.
+
+    Raises InputError for files that cannot be read and OutputError where ``output`` cannot be written.
+    """
+    source, sound = open_source(clip), open_sound(speech)
+    timeline = build_timeline(source, sound.duration, config.length, config.extend)
+    time_base = output_time_base(timeline.time_base)
+    with TemporaryDirectory(prefix=".unedited-", dir=output.parent) as folder:
+        segment = Path(folder) / "segment.mp4"
+        options = config.output
+        writer = SegmentWriter(
+            segment,
+            source.size,
+            source.colour,
+            source.rate,
+            time_base,
+            options.crf,
+            options.preset,
+            sample_aspect=source.sample_aspect,
+        )
+        try:
+            times, durations = timeline.times(0, timeline.count), timeline.durations(0, timeline.count)
+            frames = source.read_video_frames(int(index) for index in timeline.sources(0, timeline.count))
+            for position, (_, frame) in enumerate(frames):
+                writer.write_frame(frame, float(times[position]), float(durations[position]))
+        except BaseException:
+            writer.abort()
+            raise
+        writer.close()
+        track = SoundTrack(sound, timeline.duration)
+        assemble([segment], track, output, duration=timeline.duration, time_base=time_base, frames=timeline.count)

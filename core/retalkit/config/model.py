@@ -1,0 +1,220 @@
+"""Run configuration: the models, presets, and how a preset, a run file and overrides become one.
+
+Later layers win: preset, then run file, then overrides. A stage that the run file names replaces the preset's stage
+with all its options; an override changes one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from retalkit.config.layers import Layers
+from retalkit.config.messages import describe
+from retalkit.errors import ConfigError, PluginError
+from retalkit.plugins.registry import FoundStage, Registry, nearest
+from retalkit.stages import StageKind
+
+DEFAULT_PRESET = "embedded"
+
+SINGLE_KINDS = (
+    StageKind.DETECTOR,
+    StageKind.RECONSTRUCTOR,
+    StageKind.EXPRESSION_EDITOR,
+    StageKind.DENOISER,
+    StageKind.LIP_SYNCER,
+)
+"""Kinds of which a run has exactly one, in the order in which their results are used; enhancers follow, any number."""
+
+
+class StageChoice(BaseModel):
+    """Which stage, and its options; the options are checked against the stage's own model by ``load``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="Name of the stage, or PACKAGE:NAME where two packages offer one name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class OutputConfig(BaseModel):
+    """How the video is encoded (H.264 by x264)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crf: Annotated[int, Field(ge=0, le=51, description="Constant rate factor: lower is better and larger.")] = 18
+    preset: Annotated[
+        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"],
+        Field(description="Speed of x264 against file size."),
+    ] = "veryfast"
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run besides its inputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detector: StageChoice
+    reconstructor: StageChoice
+    expression_editor: StageChoice
+    denoiser: StageChoice
+    lip_syncer: StageChoice
+    enhancers: tuple[StageChoice, ...] = ()
+    face: Annotated[
+        Literal["largest"] | int,
+        Field(description="The face to edit: the largest, or its number counted from 0 at the left."),
+    ] = "largest"
+    length: Annotated[
+        Literal["speech", "video"],
+        Field(description="The output lasts as long as the speech, or as the video (mouth at rest after the speech)."),
+    ] = "speech"
+    extend: Annotated[
+        Literal["pingpong", "loop", "freeze", "cut"],
+        Field(description="What happens where the speech is longer than the video."),
+    ] = "pingpong"
+    device: Annotated[
+        str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$", description="Where networks run: cpu, cuda, cuda:N or mps.")
+    ] = "cpu"
+    precision: Annotated[Literal["float32", "bfloat16", "float16"], Field(description="Number format of networks.")] = (
+        "float32"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of everything random.")] = 0
+    quietest_speech: Annotated[
+        float,
+        Field(ge=-90, le=-10, description="dBFS: sound that is not louder counts as background and moves no mouth."),
+    ] = -37.0
+    analysis_seconds: Annotated[
+        float,
+        Field(
+            gt=0, description="Seconds of the source that are searched for mouth shapes at least, where it is longer."
+        ),
+    ] = 120.0
+    cache_limit_gb: Annotated[
+        float, Field(ge=0, description="The oldest results leave the cache when it is larger than this.")
+    ] = 20.0
+    output: OutputConfig = OutputConfig()
+
+    @field_validator("face", mode="before")
+    @classmethod
+    def _face(cls, value: Any) -> Any:
+        if value == "largest" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        raise ValueError("must be 'largest' or the number of a face, counted from 0")
+
+    @property
+    def cache_limit_bytes(self) -> int:
+        return round(self.cache_limit_gb * 1e9)
+
+    @property
+    def choices(self) -> list[tuple[StageKind, str, StageChoice]]:
+        """(kind, place such as ``enhancers.0``, choice) of every stage, in the order of a run."""
+        single = [(kind, kind.value, getattr(self, kind.value)) for kind in SINGLE_KINDS]
+        return [*single, *((StageKind.ENHANCER, f"enhancers.{i}", e) for i, e in enumerate(self.enhancers))]
+
+    @classmethod
+    def from_preset(cls, name: str = DEFAULT_PRESET, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
+        """A packaged preset, changed by ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
+        return load(registry, preset=name, overrides=overrides)
+
+    @classmethod
+    def from_file(cls, path: Path, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
+        """A run file over its preset. Raises ConfigError."""
+        return load(registry, file=path, overrides=overrides)
+
+
+def preset_names() -> list[str]:
+    """The presets that the package ships."""
+    files = resources.files("retalkit.config") / "presets"
+    return sorted(file.name.removesuffix(".yaml") for file in files.iterdir() if file.name.endswith(".yaml"))
+
+
+def load(
+    registry: Registry,
+    *,
+    file: Path | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str | tuple[str, Any, str]] = (),
+) -> RunConfig:
+    """The configuration of a preset, a run file and overrides, checked down to the options of each stage.
+
+    ``preset`` wins over the one that the file names at its top. An override is ``PLACE=VALUE`` with a YAML value, or
+    (place, value, what to call it in an error). A stage that only the preset names and that is not installed is left to
+    the planner, which names all of them at once.
+
+    Raises ConfigError, with the file, line and place, and PluginError where a name is ambiguous.
+    """
+    layers = Layers()
+    named = layers.read(file) if file is not None else None
+    name, owner = (named[0], named[1]) if named is not None and preset is None else (preset or DEFAULT_PRESET, "")
+    layers.add_below(_preset_path(name, owner), f"preset '{name}'")
+    for override in overrides:
+        layers.parse_override(override)
+    layers.apply_overrides()
+    try:
+        config = RunConfig.model_validate(layers.data)
+    except ValidationError as error:
+        raise ConfigError(describe(error, RunConfig, layers.data, (), layers.origin)) from error
+    for kind, place, choice in config.choices:
+        _check_stage(kind, place, choice, registry, layers)
+    return config
+
+
+def read_options(found: FoundStage, choice: StageChoice) -> Any:
+    """The stage's own option model, filled. Raises ConfigError."""
+    try:
+        return found.spec.config.model_validate(choice.options)
+    except ValidationError as error:
+        where = (found.spec.kind.value,)
+        raise ConfigError(describe(error, found.spec.config, choice.options, where, None, found.label)) from error
+
+
+def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
+    """Plain data of the whole configuration with every option of every stage; itself a valid run file."""
+    data = config.model_dump(mode="json")
+    for kind, place, choice in config.choices:
+        offered = registry.offers(kind, choice.use)
+        if len(offered) != 1:
+            continue
+        full = {"use": choice.use, **read_options(offered[0], choice).model_dump(mode="json")}
+        if kind == StageKind.ENHANCER:
+            data["enhancers"][int(place.rpartition(".")[2])] = full
+        else:
+            data[place] = full
+    return data
+
+
+def _preset_path(name: str, owner: str) -> Path:
+    names = preset_names()
+    if name not in names:
+        begin = f"{owner}: " if owner else ""
+        raise ConfigError(
+            f"{begin}no preset is named '{name}'{nearest(name, names) or '; there are: ' + ', '.join(names)}"
+        )
+    return Path(str(resources.files("retalkit.config") / "presets" / f"{name}.yaml"))
+
+
+def _check_stage(kind: StageKind, place: str, choice: StageChoice, registry: Registry, layers: Layers) -> None:
+    parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
+    origin = layers.origin((*parts, "use"))
+    if origin.startswith("preset ") and not registry.offers(kind, choice.use):
+        return
+    try:
+        found = registry.find(kind, choice.use)
+    except (ConfigError, PluginError) as error:
+        raise type(error)(f"{origin}: {place}: {error}") from error
+    try:
+        found.spec.config.model_validate(choice.options)
+    except ValidationError as error:
+        text = describe(error, found.spec.config, choice.options, parts, layers.origin, found.label)
+        raise ConfigError(text) from error

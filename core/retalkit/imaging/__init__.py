@@ -1,0 +1,1 @@
+"""Pixel operations on NumPy images: compositing and blending."""

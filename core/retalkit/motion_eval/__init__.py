@@ -1,0 +1,1 @@
+"""Agreement of a driver's mouth motion with tracked lips."""

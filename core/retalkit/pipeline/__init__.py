@@ -1,0 +1,1 @@
+"""One run: planning, detection, tracking, fitting, speech, rendering and finishing."""

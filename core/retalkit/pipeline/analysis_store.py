@@ -1,0 +1,94 @@
+"""What pass 1 stores of the source video, and how stages read it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo
+from retalkit.storage.row_file import RowReader
+
+LANDMARKS = "landmarks.f32"
+SHOTS = "shots.i32"
+BOXES = "boxes.f32"
+FACES = "faces.json"
+COEFFICIENTS = "coefficients.f32"
+
+
+class LimitedSource:
+    """The first ``count`` frames of a source: a long video is only looked at as far as the run needs it."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self._source = source
+        end = float(source.times(count - 1, count)[0]) if count < source.info.frame_count else source.info.duration
+        self._info = replace(source.info, frame_count=count, duration=end)
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    def times(self, start: int, stop: int) -> NDArray[np.float64]:
+        return self._source.times(start, min(stop, self._info.frame_count))
+
+    def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        return self._source.read(indexes)
+
+
+class StoredAnalysis:
+    """Implements ``retalkit.stages.Analysis`` over the files of the cache."""
+
+    def __init__(self, source: Source, faces: Path, reconstruction: Path | None = None, space: str = "") -> None:
+        meta: dict[str, Any] = json.loads((faces / FACES).read_text(encoding="utf-8"))
+        self._source = source
+        self._scheme = str(meta["scheme"])
+        self._landmarks = RowReader(faces / LANDMARKS, np.float32, tuple(meta["landmarks_shape"]))
+        self._shots = RowReader(faces / SHOTS, np.int32, ())
+        self._boxes = RowReader(faces / BOXES, np.float32, (4,))
+        self._space = space
+        self._coefficients: RowReader | None = None
+        if reconstruction is not None:
+            width = json.loads((reconstruction / FACES).read_text(encoding="utf-8"))["coefficients"]
+            self._coefficients = RowReader(reconstruction / COEFFICIENTS, np.float32, (int(width),))
+
+    @property
+    def source(self) -> Source:
+        return self._source
+
+    @property
+    def landmark_scheme(self) -> str:
+        return self._scheme
+
+    @property
+    def coefficient_space(self) -> str:
+        return self._space
+
+    def landmarks(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self._landmarks.read(start, stop)
+
+    def coefficients(self, start: int, stop: int) -> NDArray[np.float32]:
+        if self._coefficients is None:
+            return np.zeros((stop - start, 0), np.float32)
+        return self._coefficients.read(start, stop)
+
+    def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self._boxes.read(start, stop)
+
+    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+        return self._shots.read(start, stop)
+
+    def faces(self, images: NDArray[np.uint8], times: NDArray[np.float64], indexes: NDArray[np.int64]) -> FaceBatch:
+        """Joins decoded frames with what is stored of them; ``indexes`` may be in any order."""
+        frames = FrameBatch(images, times, indexes)
+        if not len(indexes):
+            empty = self._landmarks.read(0, 0)
+            return FaceBatch(frames, empty, self.coefficients(0, 0), self.boxes(0, 0))
+        first, last = int(indexes.min()), int(indexes.max()) + 1
+        rows = indexes - first
+        landmarks, coefficients = self.landmarks(first, last)[rows], self.coefficients(first, last)[rows]
+        return FaceBatch(frames, landmarks, coefficients, self.boxes(first, last)[rows])

@@ -1,0 +1,54 @@
+"""Fills the templates of a plugin package. Nothing is written here."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from retalkit._version import __version__
+from retalkit.scaffolding.kinds import METRIC, PluginKind
+from retalkit.scaffolding.names import PackageNames, compatible_range
+from retalkit.stages import CONTRACT_VERSIONS
+
+
+def rendered(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
+    """Every file of the package: path inside it -> text, in the order in which one reads them."""
+    environment = Environment(
+        loader=PackageLoader("retalkit.scaffolding"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    values = {
+        "distribution": names.distribution,
+        "module": names.module,
+        "stage": names.stage,
+        "class_name": names.class_name(kind.name),
+        "config_name": f"{names.class_name(kind.name)}Config",
+        "kind": kind,
+        "is_metric": kind.name == METRIC,
+        "api_version": CONTRACT_VERSIONS[kind.name].current,
+        "retalkit_range": compatible_range(__version__),
+    }
+    return {
+        PurePosixPath(path): environment.get_template(template).render(values)
+        for path, template in _files(names, kind).items()
+    }
+
+
+def _files(names: PackageNames, kind: PluginKind) -> dict[str, str]:
+    """Path in the package -> template."""
+    package = f"src/{names.module}"
+    return {
+        "README.md": "package/README.md.j2",
+        "pyproject.toml": "package/pyproject.toml.j2",
+        f"{package}/__init__.py": "package/init.py.j2",
+        f"{package}/plugin.py": "package/plugin.py.j2",
+        f"{package}/{kind.name}.py": f"{kind.name}/implementation.py.j2",
+        f"tests/test_{names.stage}.py": f"{kind.name}/test.py.j2",
+        "comparison.yaml": "package/comparison.yaml.j2",
+        ".gitignore": "package/gitignore.j2",
+    }

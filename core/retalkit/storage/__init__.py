@@ -1,0 +1,1 @@
+"""Files between runs: the content-keyed cache, stored frames and raw row files."""

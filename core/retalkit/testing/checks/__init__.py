@@ -1,0 +1,1 @@
+"""Checks of each stage kind and of metrics."""

@@ -1,0 +1,1 @@
+"""Detection of side effects, allocations and memory growth."""

@@ -1,0 +1,1 @@
+"""Measurements on landmarks and pixels that several metrics share."""

@@ -1,0 +1,370 @@
+"""Whole comparisons on a small clip: cells, failures, resuming, metrics of strangers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from retalkit.comparison.cell_store import CellStore
+from retalkit.comparison.publish import publish
+from retalkit.comparison.results import CellResult
+from retalkit.comparison.run import Outcome, compare
+from retalkit.comparison.scheduling import run_tasks
+from retalkit.comparison.tasks import Task
+from retalkit.errors import InputError, OutputError, PlanError
+from retalkit.metrics.open_scene import measured_by
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
+
+# A metric that counts frames and looks into what it is given, an enhancer that breaks off, one that is killed.
+STRANGER = """
+import os, signal
+from retalkit.metrics import FRAMES, Measure, MetricSpec
+from retalkit.plugins import StageConfig, StageSpec, hookimpl
+from retalkit.stages import StageKind
+
+class Counting:
+    def open(self, scene):
+        self.scene, self.count = scene, 0
+        return self
+    def add(self, frame):
+        self.count += 1
+        assert frame.original is not None and frame.original.shape == frame.image.shape
+    def result(self):
+        return {"counted_frames": self.count, "heard_seconds": len(self.scene.sound) / 16000}
+
+class Breaking:
+    def open(self, scene):
+        raise RuntimeError("this metric is broken")
+
+class Enhancer:
+    def __init__(self, config):
+        self.config = config
+    def open(self, analysis, context):
+        return self
+    def enhance(self, batch, edits):
+        if self.config.killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("this enhancer is broken")
+    def close(self):
+        pass
+
+class Blackening:
+    def __init__(self, config):
+        pass
+    def open(self, analysis, context):
+        return self
+    def enhance(self, batch, edits):
+        from retalkit.stages import FaceEdit
+        import numpy as np
+        whole = np.eye(2, 3, dtype=np.float32)
+        return [FaceEdit(np.zeros_like(image), np.ones(image.shape[:2], np.float32), whole)
+                for image in batch.faces.frames.images]
+    def close(self):
+        pass
+
+class Options(StageConfig):
+    killed: bool = False
+
+@hookimpl
+def retalkit_metrics():
+    count = Measure("counted_frames", "frames", "higher", digits=0)
+    heard = Measure("heard_seconds", "heard", "nearer", ideal=2.0, unit="s")
+    yield MetricSpec("counting", "Counts frames.", (count, heard), Counting, "a test", needs=frozenset({FRAMES}))
+    broken = Measure("never", "never", "higher")
+    yield MetricSpec("breaking", "Breaks.", (broken,), Breaking, "a test")
+
+@hookimpl
+def retalkit_stages():
+    yield StageSpec(StageKind.ENHANCER, "broken", "breaks", Enhancer, "MIT", Options,
+                    frozenset({"face:edit"}), frozenset({"face:edit"}))
+    yield StageSpec(StageKind.ENHANCER, "blackening", "paints over", Blackening, "MIT",
+                    needs=frozenset({"face:edit"}), gives=frozenset({"face:edit"}))
+"""
+
+FILE = """
+title: Small
+clips: {{head: {clip}}}
+arms: [real, own, silence]
+variants:
+  plain: {{enhancers.0: none}}
+  broken: {{enhancers.0: broken}}
+  killed: {{enhancers.0: {{use: broken, killed: true}}}}
+metrics: [counting, breaking, lips, quiet_mouth, cost]
+seconds: 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "stranger.py"
+    path.write_text(STRANGER, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def comparison(talking_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("comparison") / "small.yaml"
+    path.write_text(FILE.format(clip=talking_head), encoding="utf-8")
+    return path
+
+
+def run(comparison: Path, out: Path, plugin: Path, **options: bool | int) -> Outcome:
+    registry = discover([plugin])
+    cache = comparison.parent / "cache"
+    return compare(comparison, out, registry, SilentObserver(), plugins=[plugin], cache=cache, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(comparison: Path, plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run(comparison, tmp_path_factory.mktemp("compared") / "out", plugin, jobs=2)
+
+
+def cells(outcome: Outcome, arm: str, variant: str, rerun: int = 0) -> CellResult:
+    found = [
+        cell
+        for cell in outcome.results.cells
+        if (cell.name.arm, cell.name.variant, cell.name.rerun) == (arm, variant, rerun)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_every_cell_is_there_and_failures_are_counted(finished: Outcome) -> None:
+    states = {(cell.name.arm, cell.name.variant, cell.name.rerun): cell.state for cell in finished.results.cells}
+    assert states == {
+        ("real", "(real video)", 0): "done",
+        **{(arm, name, 0): "done" for arm in ("own", "silence") for name in ("base", "plain")},
+        **{(arm, name, 0): "failed" for arm in ("own", "silence") for name in ("broken", "killed")},
+        **{(arm, "base", 1): "done" for arm in ("own", "silence")},
+    }
+    assert len(finished.failed) == 4
+    assert finished.computed == 11
+    assert "this enhancer is broken" in cells(finished, "own", "broken").failure
+    assert "SIGKILL" in cells(finished, "own", "killed").failure
+
+
+def test_scores_are_those_of_the_cell(finished: Outcome) -> None:
+    own, silent = cells(finished, "own", "base"), cells(finished, "silence", "base")
+    # 25 frames a second, and the frame that begins at the end of the sound is not shown.
+    assert own.scores["counted_frames"] == 25
+    assert own.scores["heard_seconds"] == pytest.approx(1.0, abs=0.01)
+    assert own.scores["opening_r"] is not None
+    assert "without speech" in own.absent["quiet_mouth"]
+    assert silent.scores["rest_opening"] is not None
+    assert "lips" in silent.absent
+    anchor = cells(finished, "real", "(real video)")
+    assert (anchor.scores["opening_r"] or 0) > 0.95, "the clip's own lips follow themselves"
+    assert "cost" in anchor.absent
+
+
+def test_a_broken_metric_stops_no_other(finished: Outcome) -> None:
+    own = cells(finished, "own", "base")
+    assert own.state == "done"
+    assert own.failed_metrics == {"breaking": "RuntimeError: this metric is broken"}
+
+
+def test_a_rerun_gives_the_same_picture_from_nothing(finished: Outcome) -> None:
+    first, again = cells(finished, "own", "base"), cells(finished, "own", "base", rerun=1)
+    assert first.video != again.video
+    one, other = ((finished.folder / cell.video).read_bytes() for cell in (first, again))
+    assert one == other
+    assert again.record["cached_steps"] == []
+    assert not list((finished.folder / again.video).parent.glob("cache*"))
+
+
+def test_common_steps_are_computed_once_and_cost_what_they_cost(finished: Outcome) -> None:
+    records = [cells(finished, "own", name).record for name in ("base", "plain")]
+    assert any("faces" in record["cached_steps"] for record in records)
+    for record in records:
+        assert set(record["cost"]) == {"speech", "faces", "coefficients", "references", "lips", "render", "join"}
+        assert record["cost"]["faces"] > 0.05
+    assert records[0]["cost"]["faces"] == records[1]["cost"]["faces"]
+
+
+def test_the_same_again_computes_nothing(finished: Outcome, comparison: Path, plugin: Path) -> None:
+    files = {path: path.stat().st_mtime_ns for path in (finished.folder / "videos").rglob("*") if path.is_file()}
+    again = run(comparison, finished.folder, plugin)
+    assert again.computed == 0
+    assert again.failed == finished.failed
+    assert [cell.scores for cell in again.results.cells] == [cell.scores for cell in finished.results.cells]
+    assert files == {
+        path: path.stat().st_mtime_ns for path in (finished.folder / "videos").rglob("*") if path.is_file()
+    }
+
+
+def test_another_comparison_does_not_take_the_folder_over(
+    finished: Outcome, comparison: Path, plugin: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(comparison.read_text().replace("killed: {", "other: {"), encoding="utf-8")
+    (finished.folder / "report.html").write_text("what people read", encoding="utf-8")
+    with pytest.raises(OutputError, match="--force"):
+        run(changed, finished.folder, plugin)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="holds other files"):
+        run(comparison, tmp_path / "mine", plugin)
+
+
+def test_a_mended_file_takes_its_folder_again_after_an_error(
+    comparison: Path, plugin: Path, talking_head: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    path = tmp_path / "two.yaml"
+    text = comparison.read_text(encoding="utf-8").replace("silence]", "silence]\nreruns: 0")
+    path.write_text(text.replace("clips: {", f"clips: {{broken: {broken}, "), encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken\.mp4"):
+        run(path, tmp_path / "out", plugin)
+    assert not list((tmp_path / "out").rglob("*.wav"))
+    # What was begun and never became a report is nobody's loss.
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "comparison.json").write_text('{"another": "file"}', encoding="utf-8")
+    path.write_text(text.replace("variants:", "variants:\n  raw: {denoiser: none}").replace("own, ", ""), "utf-8")
+    assert run(path, tmp_path / "out", plugin).results.cells
+
+
+def test_an_output_that_cannot_be_made_is_one_line(comparison: Path, plugin: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(comparison, tmp_path / "file" / "out", plugin)
+
+
+def test_a_video_without_its_record_is_made_again(finished: Outcome, comparison: Path, plugin: Path) -> None:
+    own = cells(finished, "own", "plain")
+    record = (finished.folder / own.video).with_name("video.mp4.json")
+    record.unlink()
+    shutil.rmtree(finished.folder / "cells" / own.key)
+    again = run(comparison, finished.folder, plugin)
+    assert again.computed == 1 and record.is_file()
+    assert cells(again, "own", "plain").scores["peak_memory"] is not None
+
+
+def test_scores_of_another_tracker_do_not_count(finished: Outcome) -> None:
+    own, lips = cells(finished, "own", "base"), discover().metric("lips")
+    assert CellStore(finished.folder, measured_by(discover())).score(own.key, lips) is not None
+    assert CellStore(finished.folder, "another tracker").score(own.key, lips) is None
+
+
+def test_a_face_that_is_gone_is_counted_as_a_failure(talking_head: Path, plugin: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gone.yaml"
+    path.write_text(
+        f"clips: {{head: {talking_head}}}\narms: [own]\nreruns: 0\nseconds: 1.0\nmetrics: [face, lips, sharpness]\n"
+        "variants: {gone: {enhancers.0: blackening}}\n",
+        encoding="utf-8",
+    )
+    outcome = run(path, tmp_path / "out", plugin)
+    gone = cells(outcome, "own", "gone")
+    assert gone.scores["face_kept"] == 0
+    assert set(gone.failed_metrics) == {"lips", "sharpness"}
+    assert cells(outcome, "own", "base").scores["face_kept"] == 1
+    report = publish(outcome.results, outcome.folder, outcome.faces).read_text(encoding="utf-8")
+    assert "Lips and sharpness failed in 1 cell: no face is found in the video" in report
+
+
+def test_a_variant_that_cannot_run_is_told_before_any_work(talking_head: Path, tmp_path: Path, plugin: Path) -> None:
+    path = tmp_path / "paper.yaml"
+    path.write_text(f"clips: [{talking_head}]\nvariants: {{paper: {{lip_syncer: lnet}}}}\n", encoding="utf-8")
+    with pytest.raises(PlanError, match="variant 'paper': "):
+        run(path, tmp_path / "out", plugin)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_that_is_killed_goes_on(comparison: Path, plugin: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    command = [sys.executable, "-m", "retalkit", "compare", str(comparison), "-o", str(out), "--cache", str(cache)]
+    process = subprocess.Popen([*command, "--plugin", str(plugin), "-q"], start_new_session=True)
+    limit = time.monotonic() + 120
+    while not list(out.glob("cells/*/lips.json")) and time.monotonic() < limit:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("videos/*/video.mp4")}
+    assert kept
+    assert not (out / "results.json").exists()
+    outcome = compare(comparison, out, discover([plugin]), SilentObserver(), plugins=[plugin], cache=cache, jobs=2)
+    assert len(outcome.results.cells) == 11
+    assert outcome.computed <= 11 - len(kept) + 1
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+CHILD = """
+import sys, time
+from retalkit.comparison import worker as task_process
+
+def run(task):
+    print("at work", flush=True)
+    time.sleep(600)
+
+task_process.run = run
+task_process.main(sys.argv[1:])
+"""
+PARENT = """
+import subprocess, sys, time
+process = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
+process.stdout.readline()
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_task_ends_with_the_comparison_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text("{}")
+    command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path / "task.json")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    os.kill(child, 0)
+    parent.kill()
+    parent.wait()
+    limit = time.monotonic() + 60  # it would sleep ten times as long
+    while time.monotonic() < limit and is_there(child):
+        time.sleep(0.05)
+    assert not is_there(child)
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_first_task_of_a_clip_runs_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from retalkit.comparison import scheduling
+    from retalkit.comparison.cell_store import CellStore
+
+    running: list[str] = []
+    together: list[frozenset[str]] = []
+
+    class Quick:
+        def __init__(self, name: str) -> None:
+            self.name, self.polls, self.returncode = name, 0, 0
+            running.append(name)
+            together.append(frozenset(running))
+
+        def poll(self) -> int | None:
+            self.polls += 1
+            if self.polls < 3:
+                return None
+            running.remove(self.name)
+            return 0
+
+    monkeypatch.setattr(scheduling, "_start", lambda task, *rest: Quick(task.key))
+    monkeypatch.setattr(scheduling, "_POLL", 0.0)
+    tasks = [Task(f"{clip}{n}", clip, tmp_path, tmp_path, {}, False, 0) for clip in "ab" for n in range(3)]
+    ended: list[str] = []
+    run_tasks(tasks, lambda task: "", CellStore(tmp_path), 3, lambda task, failure: ended.append(task.key))
+    assert sorted(ended) == sorted(task.key for task in tasks)
+    assert frozenset({"a0", "b0"}) in together
+    assert not any({"a0", "a1"} <= group or {"b0", "b1"} <= group for group in together)
+    assert any({"a1", "a2"} <= group for group in together)
+    assert max(len(group) for group in together) <= 3

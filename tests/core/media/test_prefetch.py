@@ -1,0 +1,38 @@
+"""Reading ahead keeps order, passes errors on at their place and stops when the reader does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from retalkit.media.prefetch import read_ahead
+
+
+def test_items_come_in_order() -> None:
+    assert list(read_ahead(iter(range(100)), depth=3)) == list(range(100))
+
+
+def test_an_error_is_raised_after_the_items_before_it() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("frame 2 is broken")
+
+    items = read_ahead(broken(), depth=4)
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="frame 2"):
+        next(items)
+
+
+def test_closing_stops_the_thread() -> None:
+    def endless() -> Iterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    before = threading.active_count()
+    items = read_ahead(endless(), depth=2)
+    assert next(items) == 0
+    items.close()
+    assert threading.active_count() == before

@@ -1,0 +1,76 @@
+"""A run killed with SIGKILL in any step goes on, and its output is identical to an undisturbed run's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The child kills itself the hard way at the moment asked for; short segments make several of them.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from retalkit.pipeline import render as rendering
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.run import dub
+
+rendering.SEGMENT_FRAMES = 20
+video, speech, output, cache, moment = sys.argv[1:6]
+
+class Killer(SilentObserver):
+    def _check(self, now):
+        if now == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def started(self, step, total):
+        self._check(f"start {step}")
+    def advanced(self, step, done):
+        if done >= 30:
+            self._check(f"within {step}")
+
+record = dub(Path(video), Path(speech), Path(output), cache=Path(cache), observer=Killer())
+print(",".join(record.cached_steps))
+"""
+
+
+def run(clip: Path, speech: Path, output: Path, cache: Path, moment: str = "never") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, str(clip), str(speech), str(output), str(cache), moment]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run(moving_head, short_speech, folder / "out.mp4", folder / "cache")
+    assert done.returncode == 0, done.stderr
+    return (folder / "out.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        ("start faces", []),
+        ("within faces", []),
+        ("start coefficients", ["faces"]),
+        ("start lips", ["speech", "faces", "coefficients"]),
+        ("within render", ["speech", "faces", "coefficients"]),
+        ("start join", ["speech", "faces", "coefficients", "render"]),
+    ],
+)
+def test_killed_and_called_again(
+    moment: str, kept: list[str], moving_head: Path, short_speech: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    output, cache = tmp_path / "out.mp4", tmp_path / "cache"
+    killed = run(moving_head, short_speech, output, cache, moment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not output.exists()
+    again = run(moving_head, short_speech, output, cache)
+    assert again.returncode == 0, again.stderr
+    assert set(kept) <= set(again.stdout.strip().split(","))
+    assert output.read_bytes() == undisturbed
+    record = json.loads((tmp_path / "out.mp4.json").read_text())
+    assert record["frames_edited"] + sum(record["frames_passed"].values()) == 50
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.mp4", "out.mp4.json"]

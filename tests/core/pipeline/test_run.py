@@ -1,0 +1,239 @@
+"""Whole runs on a small clip: what comes out, what is kept, what the record says."""
+
+from __future__ import annotations
+
+import json
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import retalkit
+from retalkit.config import RunConfig
+from retalkit.errors import InputError
+from retalkit.geometry import mesh_space
+from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
+from retalkit.imaging.compositing import shift_matrix
+from retalkit.media.frames import open_source
+from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.pipeline.record import RunRecord
+from retalkit.plugins import StageConfig, StageSpec
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundStage
+from retalkit.stages import FaceEdit, FrameBatch, StageContext, StageKind, SyncBatch
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def frames_of(path: Path) -> Iterator[np.ndarray]:
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def tracked_openings(path: Path, tmp_path: Path) -> np.ndarray:
+    """Opening of the lips in each frame, in face heights, as a fresh detector sees it."""
+    from retalkit.observer import SilentObserver
+    from retalkit.storage.cache import Folder
+
+    source = open_source(path)
+    spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
+    session = spec.make(spec.config()).open(source.info, StageContext(Folder(tmp_path / "track"), SilentObserver()))
+    rows = []
+    for index, image in source.read(range(source.info.frame_count)):
+        faces = session.detect(FrameBatch(image[None], source.times(index, index + 1), np.array([index])))[0]
+        assert len(faces) == 1
+        rows.append(faces[0].landmarks)
+    session.close()
+    landmarks = np.stack(rows)
+    stable = list(mesh_space.mesh478.STABLE)
+    head = to_head_frame(landmarks, rigid_fit(landmarks[:, stable], person_template(landmarks)[stable]))
+    return mesh_space.opening(head) / mesh_space.face_height(head)
+
+
+@pytest.fixture(scope="module")
+def dubbed(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    folder = tmp_path_factory.mktemp("dubbed")
+    return retalkit.dub(moving_head, short_speech, folder / "out.mp4", cache=folder / "cache")
+
+
+def test_the_output_plays_with_the_speech_as_its_sound(dubbed: RunRecord, short_speech: Path) -> None:
+    with av.open(str(dubbed.output)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.audio[0].codec_context.name == "aac"
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, np.arange(50) / 25, atol=1e-4)
+    with av.open(str(dubbed.output)) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    with wave.open(str(short_speech)) as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    common = min(len(heard), len(said))
+    assert abs(len(heard) - len(said)) < 2048
+    lags = range(-400, 401, 8)
+    match = [np.dot(np.roll(heard[:common], lag), said[:common]) for lag in lags]
+    assert abs(lags[int(np.argmax(match))]) <= 16  # one millisecond
+
+
+def test_the_lips_move_and_the_rest_of_the_picture_does_not(
+    dubbed: RunRecord, moving_head: Path, tmp_path: Path
+) -> None:
+    openings = tracked_openings(dubbed.output, tmp_path)
+    before = tracked_openings(moving_head, tmp_path)[: len(openings)]
+    assert np.std(openings) > 3 * np.std(before)
+    for old, new in zip(frames_of(moving_head), frames_of(dubbed.output), strict=False):
+        # The upper third of the frame is hair and wall: only the codec may touch it.
+        assert np.abs(old[:200].astype(int) - new[:200]).mean() < 2.0
+
+
+def test_the_record_tells_what_was_done(dubbed: RunRecord) -> None:
+    stored = json.loads(dubbed.record.read_text())
+    assert stored["frames_edited"] == 50
+    assert stored["frames_passed"] == {}
+    assert stored["output_seconds"] == pytest.approx(2.0)
+    assert {"speech", "faces", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
+    assert stored["configuration"]["lip_syncer"]["use"] == "exemplar"
+    assert stored["versions"]["mediapipe"] == "0.10.21"
+    assert len(stored["weights"]["lip_syncer.weights"]) == 64
+    assert len(stored["inputs"]["video_sha256"]) == 64
+    assert stored["peak_memory_bytes"] > 50e6
+
+
+def test_the_same_again_computes_nothing_and_gives_the_same_bytes(
+    dubbed: RunRecord, moving_head: Path, short_speech: Path
+) -> None:
+    cache = dubbed.output.parent / "cache"
+    again = retalkit.dub(moving_head, short_speech, dubbed.output.with_name("again.mp4"), cache=cache)
+    assert {"speech", "faces", "coefficients", "render"} <= set(again.cached_steps)
+    assert again.output.read_bytes() == dubbed.output.read_bytes()
+
+
+def test_another_enhancer_keeps_everything_before_it(dubbed: RunRecord, moving_head: Path, short_speech: Path) -> None:
+    config = RunConfig.from_preset("embedded", registry=discover(), overrides=["enhancers=[none]"])
+    cache = dubbed.output.parent / "cache"
+    plan = dubbed.artefacts["mouth_plan"].read_bytes()
+    other = retalkit.dub(moving_head, short_speech, dubbed.output.with_name("none.mp4"), cache=cache, config=config)
+    assert {"speech", "faces", "coefficients"} <= set(other.cached_steps)
+    assert other.artefacts["mouth_plan"] == dubbed.artefacts["mouth_plan"]
+    assert other.artefacts["mouth_plan"].read_bytes() == plan
+    assert "render" not in other.cached_steps
+
+
+def test_the_cache_goes_by_content_not_by_name(dubbed: RunRecord, moving_head: Path, tmp_path: Path) -> None:
+    cache = dubbed.output.parent / "cache"
+    renamed = tmp_path / "other name.mp4"
+    renamed.write_bytes(moving_head.read_bytes())
+    quiet = write_wav(tmp_path / "short.wav", np.zeros(16000))
+    record = retalkit.dub(renamed, quiet, tmp_path / "out.mp4", cache=cache)
+    assert "faces" in record.cached_steps
+    assert "speech" not in record.cached_steps
+
+
+@pytest.mark.parametrize("noise", ["silence", "white", "hum"])
+def test_without_speech_the_mouth_rests(noise: str, moving_head: Path, tmp_path: Path) -> None:
+    time = np.arange(16000) / 16000
+    samples = {
+        "silence": np.zeros(16000),
+        "white": 0.1 * np.random.default_rng(0).standard_normal(16000),
+        "hum": 0.2 * np.sin(2 * np.pi * 50 * time) + 0.1 * np.sin(2 * np.pi * 150 * time),
+    }[noise]
+    record = retalkit.dub(
+        moving_head, write_wav(tmp_path / "noise.wav", samples), tmp_path / "out.mp4", cache=tmp_path / "cache"
+    )
+    with np.load(record.artefacts["mouth_plan"]) as plan:
+        assert np.percentile(plan["opening"] / plan["face_height"], 98) <= 0.01
+    assert any("rest" in note for note in record.notes)
+
+
+def test_a_photo_is_dubbed_too(short_speech: Path, tmp_path: Path) -> None:
+    from skimage import data, io
+
+    io.imsave(tmp_path / "face.png", data.astronaut()[:300, 80:380], check_contrast=False)
+    record = retalkit.dub(tmp_path / "face.png", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
+    assert record.frames_edited == 50
+    pictures = list(frames_of(record.output))
+    assert pictures[0].shape == (300, 300, 3)
+    assert max(np.abs(picture.astype(int) - pictures[0]).max() for picture in pictures) > 30
+
+
+def test_no_face_anywhere_is_one_clear_line(short_speech: Path, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "wall.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8))))
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match="no face was found"):
+        retalkit.dub(tmp_path / "wall.mp4", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+class Astray:
+    """A lip syncer whose edits lie beside the frame (even positions) or have faded away."""
+
+    def open(self, *given: object) -> Astray:
+        return self
+
+    def sync(self, batch: SyncBatch) -> list[FaceEdit]:
+        image = np.zeros((9, 9, 3), np.uint8)
+        beside = FaceEdit(image, np.ones((9, 9), np.float32), shift_matrix(-200, -200))
+        faded = FaceEdit(image, np.zeros((9, 9), np.float32), shift_matrix(9, 9), 0.0, "large yaw")
+        return [faded if position % 2 else beside for position in batch.positions]
+
+    def close(self) -> None: ...
+
+
+def test_an_edit_beside_the_frame_counts_as_no_edit(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
+    registry = discover()
+    spec = StageSpec(
+        kind=StageKind.LIP_SYNCER,
+        name="astray",
+        summary="Edits beside the frame.",
+        build=lambda config: Astray(),
+        licence="MIT",
+        needs=frozenset({"frames"}),
+        gives=frozenset({"face:edit"}),
+    )
+    registry.stages.append(FoundStage(spec, "tests", "0", "tests"))
+    config = RunConfig.from_preset(registry=registry, overrides=["lip_syncer=astray", "enhancers=[]"])
+    run = {"config": config, "registry": registry, "cache": tmp_path / "cache"}
+    first = retalkit.dub(moving_head, short_speech, tmp_path / "out.mp4", **run)
+    stored = retalkit.dub(moving_head, short_speech, tmp_path / "again.mp4", **run)
+    for record in (first, stored):
+        assert record.frames_passed == {"edit outside the frame": 25}
+        assert (record.frames_edited, record.frames_faded) == (25, {"large yaw": 25})
+
+
+def test_stages_work_by_themselves() -> None:
+    spec = discover().find(StageKind.DENOISER, "none").spec
+    stage = spec.make(spec.config())
+    assert isinstance(spec.config(), StageConfig)
+    assert stage is not None
+
+
+def test_cuts_and_faceless_frames_come_through(shared_media: Path, short_speech: Path, tmp_path: Path) -> None:
+    clip = shared_media / "cuts_and_faceless_640x360p2997.mp4"
+    config = RunConfig.from_preset("embedded", registry=discover(), overrides=["length=video"])
+    record = retalkit.dub(clip, short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache", config=config)
+    source, result = open_source(clip), open_source(record.output)
+    count = source.info.frame_count
+    faces = next((tmp_path / "cache").glob("faces-*"))
+    analysis = StoredAnalysis(source, faces)
+    boxes, shots = analysis.boxes(0, count), analysis.shots(0, count)
+    np.testing.assert_array_equal(np.isfinite(boxes).all(axis=1), shots >= 0)
+    middle = analysis.landmarks(0, count)[shots >= 0][:, :, :2].mean(axis=1)
+    assert ((boxes[shots >= 0, :2] < middle) & (middle < boxes[shots >= 0, 2:])).all()
+    assert result.info.frame_count == count == record.frames_edited + sum(record.frames_passed.values())
+    np.testing.assert_allclose(result.times(0, count), source.times(0, count), atol=2e-4)
+    assert record.frames_passed["no face"] > 100
+    # The first shot has nobody to edit: frame by frame it is what it was, but for the codec.
+    for (_, old), (_, new) in zip(source.read(range(0, 60, 12)), result.read(range(0, 60, 12)), strict=True):
+        assert np.abs(old.astype(int) - new).mean() < 2.0

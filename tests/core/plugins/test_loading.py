@@ -1,0 +1,110 @@
+"""The code of plugins is run quietly: what it prints stays out of the program's output, and nothing of it ends the
+program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from retalkit.errors import PluginError
+from retalkit.plugins.discovery import discover
+from retalkit.stages import StageKind
+
+from tests.core.plugin_packages import good_source, install, problem_of
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "print('hello')",
+        "import sys; sys.stderr.write('hello\\n')",
+        "import sys; sys.stdout.buffer.write(b'hello\\n')",
+    ],
+)
+def test_what_a_plugin_prints_is_told_and_not_shown(site: Path, capsys: pytest.CaptureFixture[str], noise: str) -> None:
+    install(site, "loud-faces", f"{noise}\n{good_source()}")
+    registry = discover()
+    assert capsys.readouterr() == ("", "")
+    assert registry.find(StageKind.ENHANCER, "polish").package == "loud-faces"
+    assert "prints while it is imported or asked what it offers: 'hello'" in problem_of(registry, "loud-faces")
+
+
+def test_a_hook_that_prints_is_told_as_well(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "loud-faces", good_source().replace("    return [", "    print('hello')\n    return ["))
+    registry = discover()
+    assert capsys.readouterr() == ("", "")
+    assert problem_of(registry, "loud-faces").endswith("asked what it offers: 'hello'")
+    assert registry.find(StageKind.ENHANCER, "polish").package == "loud-faces"
+
+
+def test_who_parses_the_command_line_is_told_with_what_it_said(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["retalkit", "plugins", "--json"])
+    install(site, "parsing-faces", "import argparse; argparse.ArgumentParser().parse_args()")
+    reason = problem_of(discover(), "parsing-faces")
+    assert reason.startswith("could not be imported: SystemExit: 2")
+    assert reason.endswith("after printing 'retalkit: error: unrecognized arguments: plugins --json'")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("place", ["import", "hook"])
+def test_no_exception_of_a_plugin_ends_the_program(site: Path, place: str) -> None:
+    panic = "class Panic(BaseException): ...\n"
+    source = f"raise Panic('over')\n{good_source()}"
+    if place == "hook":
+        source = good_source().replace("    return [", "    raise Panic('over')\n    return [")
+    install(site, "panicking-faces", panic + source)
+    registry = discover()
+    assert "Panic: over" in problem_of(registry, "panicking-faces")
+    assert registry.of_kind(StageKind.DETECTOR)
+
+
+def test_ctrl_c_while_plugins_are_imported_stops(site: Path) -> None:
+    install(site, "slow-faces", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        discover()
+
+
+def test_who_keeps_the_stream_writes_to_the_real_one_later(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = "import io, sys\nkept = sys.stderr\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\n" + good_source()
+    install(site, "keeping-faces", source)
+    assert discover().problems == []
+    __import__("keeping_faces").kept.write("later\n")
+    assert capsys.readouterr() == ("", "later\n")
+
+
+def test_two_entry_points_to_one_module_are_told_in_words(site: Path) -> None:
+    install(site, "double-faces", good_source())
+    (entry_points,) = site.glob("*/entry_points.txt")
+    entry_points.write_text("[retalkit]\none = double_faces\ntwo = double_faces\n", encoding="utf-8")
+    registry = discover()
+    assert problem_of(registry, "double-faces") == "names the same module as double-faces (one): it is asked once"
+    assert registry.find(StageKind.ENHANCER, "polish").entry_point == "one"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my_stage.py"
+    path.write_text(good_source(name="mine"), encoding="utf-8")
+    return path
+
+
+def test_a_plugin_file_that_is_named_twice_counts_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    registry = discover([file, Path(file.name), file])
+    assert [found.spec.name for found in registry.stages].count("mine") == 1
+
+
+def test_a_plugin_file_that_prints_can_be_used(file: Path) -> None:
+    file.write_text(f"print('hello')\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    registry = discover([file])
+    assert "'hello'" in problem_of(registry, str(file))
+    assert registry.find(StageKind.ENHANCER, "mine").package == str(file)
+
+
+def test_a_plugin_file_that_imports_its_neighbour_is_told_what_to_do(file: Path) -> None:
+    file.with_name("my_helper.py").write_text("", encoding="utf-8")
+    file.write_text("import my_helper.parts", encoding="utf-8")
+    with pytest.raises(PluginError, match=r"it imports 'my_helper', which lies beside it: a plugin file is one file"):
+        discover([file])

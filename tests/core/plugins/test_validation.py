@@ -1,0 +1,153 @@
+"""What a plugin offers is looked at field by field: what cannot be used is told in words and not taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.naming import NO_TEXT, name_fault
+from retalkit.stages import CONTRACT_VERSIONS, StageKind
+
+from tests.core.plugin_packages import good_source, install, problem_of
+
+NEXT_VERSION = CONTRACT_VERSIONS["enhancer"].current + 1
+
+STAGE = """
+from retalkit.plugins import StageSpec, hookimpl
+from retalkit.stages import CONTRACT_VERSIONS, StageKind
+
+@hookimpl
+def retalkit_stages():
+    values = dict(kind=StageKind.ENHANCER, name="other", summary="", build="a:b", licence="MIT")
+    return [StageSpec(**{**values, CHANGES})]
+"""
+DRIVER = """
+from retalkit.plugins import DriverSpec, hookimpl
+
+@hookimpl
+def retalkit_drivers():
+    values = dict(name="other", summary="", build="a:b")
+    return [DriverSpec(**{**values, CHANGES})]
+"""
+CHECKPOINT = """
+from retalkit.plugins import hookimpl
+from retalkit.weights.checkpoint import Checkpoint
+
+@hookimpl
+def retalkit_checkpoints():
+    values = dict(name="other", summary="", file="x.pth", urls=(), licence="", commercial_use=None, shapes="a:b")
+    return [Checkpoint(**{**values, CHANGES})]
+"""
+METRIC = """
+from retalkit.metrics import Measure, MetricSpec
+from retalkit.plugins import hookimpl
+
+
+
+@hookimpl
+def retalkit_metrics():
+    measure = Measure(**{"name": "other", "title": "other", "direction": "higher", "low": 0, MEASURE})
+    values = dict(name="other", summary="", measures=(measure,), build="a:b", source="")
+    return [MetricSpec(**{**values, CHANGES})]
+"""
+SOURCES = {
+    "stage": STAGE,
+    "driver": DRIVER,
+    "checkpoint": CHECKPOINT,
+    "metric": METRIC.replace("MEASURE", ""),
+    "measure": METRIC.replace("CHANGES", "").replace("MEASURE", "CHANGES"),
+}
+
+
+def source_of(kind: str, changes: str = "") -> str:
+    """A plugin module that offers one thing called other, with some ``changes``, written as in a dictionary."""
+    return SOURCES[kind].replace("CHANGES", changes)
+
+
+def is_offered(kind: str) -> bool:
+    registry = discover()
+    names = {
+        "stage": [found.spec.name for found in registry.stages],
+        "driver": [found.spec.name for found in registry.drivers],
+        "checkpoint": [checkpoint.name for checkpoint in registry.checkpoints],
+    }
+    return "other" in names.get(kind, [found.spec.name for found in registry.metrics])
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_what_is_well_made_is_taken(site: Path, kind: str) -> None:
+    install(site, "typed-faces", source_of(kind))
+    assert discover().problems == []
+    assert is_offered(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "reason"),
+    [
+        ("stage", "licence", "None", "offers the enhancer 'other', with licence=None where str is expected"),
+        ("stage", "needs", "['face:edit']", "with needs=['face:edit'] where frozenset[str] is expected"),
+        ("stage", "gives", "'face:edit'", "with gives='face:edit' where frozenset[str] is expected"),
+        ("stage", "requires", "'torch'", "with requires='torch' where tuple[str, ...] is expected"),
+        ("stage", "checkpoints", "(1,)", "with checkpoints=(1,) where tuple[str, ...] is expected"),
+        ("stage", "version", "2", "with version=2 where str is expected"),
+        ("stage", "api", "'1'", "with api='1' where int is expected"),
+        ("stage", "install", "'x' * 100 and [0] * 100", "with install=[0, 0, 0"),
+        ("driver", "summary", "None", "offers the driver 'other', with summary=None where str is expected"),
+        ("driver", "build", "7", "with build=7 where str | Callable[[], SpeechToMouth] is expected"),
+        ("driver", "name", "'Other'", "offers a driver named 'Other': a name begins with"),
+        ("checkpoint", "urls", "'https://x.org'", "declares the checkpoint 'other', with urls='https://x.org' where"),
+        ("checkpoint", "size", "'7'", "with size='7' where int | None is expected"),
+        ("checkpoint", "name", "None", "declares a checkpoint named None: a name begins with"),
+        ("metric", "needs", "{'frames'}", "offers the metric 'other', with needs={'frames'} where frozenset[str]"),
+        ("metric", "measures", "['other']", "with measures=['other'] where tuple[Measure, ...] is expected"),
+        ("measure", "direction", "'up'", "with the measure 'other', with direction='up' where Direction is expected"),
+        ("measure", "low", "'0'", "with low='0' where float is expected"),
+    ],
+)
+def test_a_field_of_another_type_is_told_and_the_rest_goes_on(
+    site: Path, kind: str, field: str, value: str, reason: str
+) -> None:
+    install(site, "typed-faces", source_of(kind, f"{field!r}: {value}"))
+    registry = discover()
+    assert reason in problem_of(registry, "typed-faces")
+    assert not is_offered(kind)
+    assert registry.of_kind(StageKind.DETECTOR)
+
+
+def test_a_kind_that_is_a_mere_text_is_told_what_to_write(site: Path) -> None:
+    install(site, "typed-faces", good_source().replace("StageKind.ENHANCER", "'enhancer'"))
+    assert problem_of(discover(), "typed-faces").endswith("is no kind of stage; write StageKind.ENHANCER")
+
+
+@pytest.mark.parametrize("kind", ["driver", "checkpoint", "metric"])
+def test_what_was_made_for_other_contracts_is_told_and_not_used(site: Path, kind: str) -> None:
+    install(site, "future-faces", source_of(kind, f"'api': {NEXT_VERSION}"))
+    assert f"'other', made for version {NEXT_VERSION} of the" in problem_of(discover(), "future-faces")
+    assert not is_offered(kind)
+
+
+def test_a_stage_of_other_contracts_with_other_fields_is_told_for_the_contracts(site: Path) -> None:
+    install(site, "future-faces", source_of("stage", f"'api': {NEXT_VERSION}, 'needs': ['face:edit']"))
+    reason = problem_of(discover(), "future-faces")
+    assert reason.startswith(f"offers the enhancer 'other', made for version {NEXT_VERSION} of the enhancer contract")
+
+
+def test_a_hook_that_forgets_to_return_is_told(site: Path) -> None:
+    install(site, "silent-faces", source_of("stage").replace("return [", "["))
+    assert problem_of(discover(), "silent-faces") == "returns None from 'retalkit_stages', where a list is expected"
+
+
+@pytest.mark.parametrize("name", sorted(NO_TEXT))
+def test_a_name_that_yaml_reads_as_something_else_is_told(site: Path, name: str) -> None:
+    install(site, "worded-faces", good_source(name=name))
+    registry = discover()
+    assert f"offers a stage named '{name}': YAML takes that" in problem_of(registry, "worded-faces")
+    assert not any(found.spec.name == name for found in registry.stages)
+
+
+def test_the_list_of_such_words_is_that_of_yaml() -> None:
+    others = ("y", "n", "none", "nan", "inf", "e5", "nil", "void", "detail", "x1", "true_color")
+    for word in (*NO_TEXT, *others):
+        assert (yaml.safe_load(word) != word) == (word in NO_TEXT) == (name_fault(word) is not None), word
