@@ -1,33 +1,60 @@
-"""Errors that a user can cause: one line that says what, where and what to do."""
+"""Errors that a user can cause: one line that states what is wrong, where, and what to do."""
+
+from __future__ import annotations
 
 
 class RetalkitError(Exception):
-    """Base of every error that a user can cause; the command line shows its text and exits with 2."""
+    """Base class of all user errors. The command line prints the message and exits with 2.
+
+    ``code`` identifies the kind of error for programs and tests, such as ``unknown-stage``. It stays the same when the
+    message is reworded. Each subclass has a default code.
+    """
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 class ConfigError(RetalkitError):
-    """The run file, a preset, an override or a stage option is wrong."""
+    """The run file, a preset, an override or a stage option is invalid."""
+
+    code = "invalid-config"
 
 
 class PluginError(RetalkitError):
-    """A plugin is missing, broken, doubled, or made for another version of the contracts."""
+    """A plugin is missing, broken, ambiguous, or built for another contract version."""
+
+    code = "invalid-plugin"
 
 
 class PlanError(RetalkitError):
-    """The configured stages do not fit together, or something they need is not there."""
+    """The configured stages do not fit together, or something they require is missing."""
+
+    code = "invalid-plan"
 
 
 class InputError(RetalkitError):
-    """A video, photo or sound file that the user named cannot be used."""
+    """A video, photo or audio file cannot be used."""
+
+    code = "invalid-input"
 
 
 class OutputError(RetalkitError):
-    """The result cannot be written where the user asked for it."""
+    """The result cannot be written to the requested path."""
+
+    code = "invalid-output"
 
 
 class WeightsError(RetalkitError):
-    """A checkpoint is missing, is another one, or cannot be read."""
+    """A checkpoint is missing, does not match, or cannot be read."""
+
+    code = "invalid-weights"
 
 
 class StageError(Exception):
-    """A stage raised, or gave what its contract forbids: a fault of its author, not of the user."""
+    """A stage raised an exception or broke its contract: a bug in the stage, not a user error."""
+
+    code = "stage-failed"

@@ -41,11 +41,11 @@ _HOMES = {
     "Problem": "report",
     "Report": "report",
     "SkippedCheck": "report",
-    "check_metric": "metric_checks",
+    "check_metric": "checks.metrics",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'retalkit.testing' has no attribute '{name}'")
-    return getattr(import_module(f"retalkit.testing.{_HOMES.get(name, 'checking')}"), name)
+    return getattr(import_module(f"retalkit.testing.{_HOMES.get(name, 'run_checks')}"), name)
