@@ -1,1 +1,1 @@
-"""Pixel operations on NumPy images: compositing and blending."""
+"""Compositing of edits into frames, and blending that hides the border of an edit."""

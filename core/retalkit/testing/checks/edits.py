@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.geometry.schemes import POINTS5, convert
-from retalkit.imaging.compositing import area, composite
+from retalkit.imaging.compositing import composite, edited_bounds
 from retalkit.stages import FaceBatch, FaceEdit, FrameResult, PassedThrough
 from retalkit.testing.checks.values import Row, misfit, out_of_range, taken
 from retalkit.testing.examination import Examination, StopCheckError, one_line
@@ -66,7 +66,7 @@ def as_row(result: FrameResult) -> Row:
 
 def _look_at_place(exam: Examination, check: str, edit: FaceEdit, number: int, corners: NDArray[np.float32]) -> None:
     """``corners`` float32 [2, 2]: those of the mouth. The mouth is taken to be as high as it is wide."""
-    there = area(edit)
+    there = edited_bounds(edit)
     if there is None or not np.isfinite(corners).all():
         return
     middle, half = corners.mean(0), float(np.linalg.norm(corners[1] - corners[0])) / 2

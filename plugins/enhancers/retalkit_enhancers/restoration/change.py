@@ -13,8 +13,8 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.imaging.blending import band_count, pyramid_blend
 
-from retalkit_enhancers.parsing.blending import pyramid_blend
 from retalkit_enhancers.restoration.template import Matrix, warped_back
 
 Float = NDArray[np.float32]
@@ -81,8 +81,8 @@ def mouth_change(crop: Image, difference: Float, mouth: Float, soft: Float, matr
     height, wide = crop.shape[:2]
     base = crop.astype(np.float32)
     mask = warped_back(mouth, matrix, wide, height)
-    levels = max(1, min(BANDS, int(np.log2(min(height, wide)))))
-    blended = pyramid_blend(base + warped_back(difference, matrix, wide, height), base, mask, levels)
+    bands = band_count(height, wide, limit=BANDS, coarsest=2)
+    blended = pyramid_blend(base, base + warped_back(difference, matrix, wide, height), mask, bands)
     support = np.minimum(2 * warped_back(soft, matrix, wide, height), np.float32(1))
     support = np.where(support > _LEAST, support, np.float32(0))
     return (blended - base) * support[:, :, None], support

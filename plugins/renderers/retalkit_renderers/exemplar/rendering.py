@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_head_frame
-from retalkit.imaging.compositing import low_frequency_offset, multi_band_blend, shift_matrix
+from retalkit.imaging.blending import band_count, low_frequency_offset, pyramid_blend
+from retalkit.imaging.compositing import shift_matrix
 from retalkit.stages import FaceEdit
 
 from retalkit_renderers.exemplar.bank import Bank
@@ -44,6 +45,8 @@ _OUTER_LIPS = np.array(mesh478.OUTER_LIPS, np.intp)
 FEATHER = 0.009
 """Of the mask, in face heights."""
 _SHRINK = 0.012
+_COARSEST_BAND = 4
+"""Pixels of the shorter side of the coarsest band of the blend, at least."""
 _COLOUR_SIGMA = 0.07
 _LIP_MARGIN = 0.02
 _MOVED = (0.03, 0.25)
@@ -137,7 +140,8 @@ class FrameRenderer:
         else:
             sources = [self._exemplar(number) for number in (shown.main, shown.second) if number is not None]
         over = self._foreground(raster, mouth, shape, sources, shown.share, under, lips, skin)
-        mixed = multi_band_blend(under, over, mask, self._config.blend_levels)
+        bands = band_count(*mask.shape, limit=self._config.blend_levels + 1, coarsest=_COARSEST_BAND)
+        mixed = pyramid_blend(under, over, mask, bands)
         if self._config.grain:
             original = image[mouth[1] : mouth[1] + mouth[3], mouth[0] : mouth[0] + mouth[2]]
             mixed = restore_grain(mixed, original.astype(np.float32), skin, mask)

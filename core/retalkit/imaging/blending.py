@@ -1,0 +1,73 @@
+"""Blending of two images without a visible border: colour offset and Laplacian-pyramid blend."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+
+
+def low_frequency_offset(
+    target: Float, moved: Float, weight: Float, sigma: float, limit: float = 60.0, reduce: int = 4
+) -> Float:
+    """Return the smooth colour offset that matches ``moved`` to the lighting of ``target``; add it to ``moved``.
+
+    Normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian. Pixels of weight 0
+    (lips, hands) do not contribute, but they receive the offset of their neighbourhood.
+
+    ``target`` and ``moved`` are float32 [H, W, 3]; ``weight`` is float32 [H, W], at least 0; ``sigma`` is in pixels;
+    ``limit`` is in grey levels. Computed at 1/``reduce`` of the resolution. Returns float32 [H, W, 3].
+    """
+    height, width = weight.shape
+    spread = max(sigma / reduce, 0.3)
+    weighted = cv2.merge([cv2.multiply(cv2.subtract(target, moved), cv2.merge([weight] * 3)), weight])
+    # Padding to whole cells with weight 0 makes the reduction a plain mean.
+    padding = (-height % reduce, -width % reduce)
+    weighted = cv2.copyMakeBorder(
+        weighted, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0)
+    )
+    reduced_size = ((width + padding[1]) // reduce, (height + padding[0]) // reduce)
+    *difference, density = cv2.split(
+        cv2.GaussianBlur(cv2.resize(weighted, reduced_size, interpolation=cv2.INTER_AREA), (0, 0), spread)
+    )
+    density = density + np.float32(1e-3)
+    offset = cv2.merge([np.clip(channel / density, -limit, limit) for channel in difference])
+    full_size = (reduced_size[0] * reduce, reduced_size[1] * reduce)
+    full = cv2.resize(offset, full_size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full[:height, :width], np.float32)
+
+
+def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
+    """Return the number of pyramid bands, 1 to ``limit``, of an image whose coarsest band keeps ``coarsest`` pixels
+    along its shorter side (fewer only if the image itself is smaller)."""
+    halvings = int(np.log2(max(1, min(height, width)) / coarsest))
+    return max(1, min(limit, halvings + 1))
+
+
+def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
+    """Blend ``top`` over ``base`` by ``mask``, coarse bands over a wider border than fine ones.
+
+    Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG 1983.
+
+    Images are float32 [H, W, 3] of any size, the mask is float32 [H, W] in [0, 1]; ``bands`` is at least 1. Returns
+    float32 [H, W, 3], not clipped. Where the mask is 0, the result differs from ``base`` within the reach of the
+    coarsest band: limit the support when pasting it.
+    """
+    # The blend is linear: base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
+    differences, masks = [np.asarray(cv2.subtract(top, base), np.float32)], [mask]
+    for _ in range(bands - 1):
+        differences.append(np.asarray(cv2.pyrDown(differences[-1]), np.float32))
+        masks.append(np.asarray(cv2.pyrDown(masks[-1]), np.float32))
+    result = np.asarray(cv2.multiply(differences[-1], cv2.merge([masks[-1]] * 3)), np.float32)
+    for level in range(bands - 2, -1, -1):
+        detail = cv2.subtract(differences[level], _upsample(differences[level + 1], masks[level]))
+        detail = cv2.multiply(detail, cv2.merge([masks[level]] * 3))
+        result = np.asarray(cv2.add(_upsample(result, masks[level]), detail), np.float32)
+    return np.asarray(cv2.add(base, result), np.float32)
+
+
+def _upsample(image: Float, like: Float) -> Float:
+    """Return the image at twice its resolution, cropped to the size of ``like``."""
+    return np.asarray(cv2.pyrUp(image, dstsize=(like.shape[1], like.shape[0])), np.float32)
