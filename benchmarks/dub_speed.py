@@ -21,9 +21,9 @@ FLOOR = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from retalkit.media.editing import to_rgb
+from retalkit.media.frame_editing import to_rgb
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.media.sound import open_sound
 from retalkit.media.timeline import build_timeline
 from retalkit.plugins.discovery import discover

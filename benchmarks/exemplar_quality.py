@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
 from retalkit.imaging.compositing import composite
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.motion_eval.correlation import pearson
 from retalkit.observer import SilentObserver
 from retalkit.pipeline import detect

@@ -13,7 +13,7 @@ import pytest
 import retalkit
 from retalkit.config import RunConfig
 from retalkit.imaging.compositing import composite
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.pipeline.record import RunRecord
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import to_pixels
 from retalkit.imaging.compositing import composite
-from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 from retalkit.motion_eval.clips import track
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan

@@ -17,8 +17,8 @@ from retalkit.comparison.results import ANCHOR, MISMATCHED, NOISE, NOISY, OWN, R
 from retalkit.comparison.spec import Comparison, Variant
 from retalkit.config.model import RunConfig
 from retalkit.errors import PlanError
-from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, LIPS, ORIGINAL, QUIET, RECORD, TRUTH
 from retalkit.plugins.metric_specs import SPEECH as SPEECH_PORT

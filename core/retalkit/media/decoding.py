@@ -10,8 +10,8 @@ import numpy as np
 from av.error import FFmpegError
 
 from retalkit.errors import InputError
+from retalkit.media.containers import open_media, picture_stream
 from retalkit.media.frame_index import FrameIndex, decoded
-from retalkit.media.probing import open_media, picture_stream
 from retalkit.media.yuv_frames import standard_frame
 
 _WORTH_SEEKING = 16

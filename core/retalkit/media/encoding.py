@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from retalkit.errors import OutputError
 from retalkit.media.colour import Colour
-from retalkit.media.editing import FrameWithEdits, Patch, apply_edits, rgb_region, to_rgb
-from retalkit.media.probing import reason
+from retalkit.media.containers import reason
+from retalkit.media.frame_editing import FrameWithEdits, Patch, apply_edits, rgb_region, to_rgb
 from retalkit.media.yuv_frames import even_frame
 
 __all__ = [

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.colour import Colour, colour_of
-from retalkit.media.probing import open_media, picture_stream, reason
+from retalkit.media.containers import open_media, picture_stream, reason
 from retalkit.media.yuv_frames import Orientation, orientation_of
 
 

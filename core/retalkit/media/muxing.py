@@ -18,8 +18,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
+from retalkit.media.containers import reason
 from retalkit.media.encoding import SEGMENT_LEAD
-from retalkit.media.probing import reason
 from retalkit.media.sound import SoundSource
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}

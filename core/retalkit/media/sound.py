@@ -16,7 +16,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
-from retalkit.media.probing import open_media, reason
+from retalkit.media.containers import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
 SILENT = "is silent from start to end"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
-from retalkit.media.frames import MediaSource
-from retalkit.media.photos import PHOTO_RATE
+from retalkit.media.photo_source import PHOTO_RATE
+from retalkit.media.sources import MediaSource
 
 Length = Literal["speech", "video"]
 Extend = Literal["pingpong", "loop", "freeze", "cut"]

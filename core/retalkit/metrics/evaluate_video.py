@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
-from retalkit.media.frames import open_source
 from retalkit.media.sound import pcm
+from retalkit.media.sources import open_source
 from retalkit.metrics.open_scene import SceneOpener, shown_sources
 from retalkit.metrics.scoring import MetricScore, score
 from retalkit.observer import Observer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retalkit.config.model import load
 from retalkit.errors import InputError
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.metrics.scene import Scene
 from retalkit.motion_eval.agreement import GRID_RATE, Lips

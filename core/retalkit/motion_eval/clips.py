@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError, PlanError
 from retalkit.geometry import mesh_space
-from retalkit.media.frames import open_source
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 from retalkit.motion_eval.agreement import GRID_RATE, Lips
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.steps import Preparation
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, Analysis, Speech, SpeechToMouth, StageKind
 from retalkit.storage.cache import content_hash
 

@@ -9,9 +9,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.geometry.cuts import CutDetector
+from retalkit.geometry.face_tracker import FaceTracker, TrackedFace
+from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.geometry.smoothing import TrackSmoother
-from retalkit.geometry.tracks import FaceTracker, TrackedFace
 from retalkit.media.prefetch import read_ahead
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import BOXES, COEFFICIENTS, FACES, LANDMARKS, SHOTS, StoredAnalysis

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.imaging.compositing import composite
-from retalkit.media.editing import apply_edits, to_rgb
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frames import MediaSource
+from retalkit.media.frame_editing import apply_edits, to_rgb
 from retalkit.media.prefetch import read_ahead
+from retalkit.media.sources import MediaSource
 from retalkit.media.timeline import OutputTimeline
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import StoredAnalysis

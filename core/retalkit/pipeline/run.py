@@ -18,9 +18,9 @@ import numpy as np
 from retalkit._version import __version__
 from retalkit.config.model import RunConfig
 from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.frames import MediaSource, open_source
 from retalkit.media.muxing import SoundTrack, assemble, check_output
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource

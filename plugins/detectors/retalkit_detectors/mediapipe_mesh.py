@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from retalkit.geometry.cuts import CutDetector
-from retalkit.geometry.tracks import intersection_over_union
+from retalkit.geometry.face_tracker import intersection_over_union
+from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.stages import Face, FrameBatch, SourceInfo, StageContext
 
 from retalkit_detectors.mediapipe_graphs import BoxGraph, FoundBox, MeshGraph, Region, region_around, view_of

@@ -26,8 +26,8 @@ from retalkit.comparison.results import ANCHOR, MISMATCHED, OWN, REAL, SILENCE, 
 from retalkit.comparison.stats.analysis import analyse
 from retalkit.comparison.votes import WinRate
 from retalkit.errors import InputError, OutputError
-from retalkit.media.frames import open_source
 from retalkit.media.sound import SILENT
+from retalkit.media.sources import open_source
 from retalkit.metrics import Measure
 
 from tests.core.comparison.made_results import LOSS, OFFSET, SCORE

@@ -19,8 +19,8 @@ from retalkit.motion_eval.agreement import (
 )
 from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_interval
 from retalkit.speech.noise import at_level, backgrounds
-from retalkit.speech.reader import ArrayReader
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion, Speech
 from scipy.signal import savgol_filter
 

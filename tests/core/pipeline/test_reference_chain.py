@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import retalkit
 from retalkit.config import RunConfig
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.plugins.discovery import discover
 
 PLUGIN = '''

@@ -16,7 +16,7 @@ from retalkit.errors import InputError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
 from retalkit.imaging.compositing import shift_matrix
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.record import RunRecord
 from retalkit.plugins import StageConfig, StageSpec

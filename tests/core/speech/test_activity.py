@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.speech.activity import ActivityConfig, AgreedActivity, VoiceActivity, activity_count, analyse_speech
-from retalkit.speech.reader import ArrayReader
+from retalkit.speech.readers import ArrayReader
 
 from tests.core.speech.sounds import at_level, level, load, music, pink, white, without_speech
 

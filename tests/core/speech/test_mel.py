@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.speech.mel import MelReader, mel_basis, mel_spectrogram
-from retalkit.speech.reader import ArrayReader
-from retalkit.speech.windows import mel_windows, window_starts
+from retalkit.speech.mel_windows import mel_windows, window_starts
+from retalkit.speech.readers import ArrayReader
 
 
 def published_signal(count: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from face_alignment.detection.sfd.sfd_detector import SFDDetector
 from retalkit_detectors.face_alignment.boxes import boxes_of, find_boxes, looks, picture_of, tensor_of, usable
 from retalkit_detectors.face_alignment.networks import load_networks
 
-from tests.plugins.detectors.painted_faces import blank_maps, write_face
+from tests.plugins.detectors.synthetic_faces import blank_maps, write_face
 
 
 def test_boxes_are_those_of_the_library(pseudo_weights: Callable[[str], Path]) -> None:

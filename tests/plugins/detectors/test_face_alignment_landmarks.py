@@ -17,7 +17,7 @@ from face_alignment.detection.core import FaceDetector
 from retalkit_detectors.face_alignment.landmarks import find_landmarks, peaks, square_of, to_frame
 from retalkit_detectors.face_alignment.networks import load_networks
 
-from tests.plugins.detectors.painted_faces import dots, paint
+from tests.plugins.detectors.synthetic_faces import dots, paint
 
 
 @pytest.fixture

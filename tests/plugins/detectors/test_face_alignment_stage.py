@@ -18,7 +18,7 @@ from retalkit_detectors.face_alignment.detector import FaceAlignmentSession
 from retalkit_detectors.face_alignment.interface import FaceAlignmentConfig
 from retalkit_detectors.face_alignment.networks import Networks
 
-from tests.plugins.detectors.painted_faces import GreenBoxes, paint, stand_ins
+from tests.plugins.detectors.synthetic_faces import GreenBoxes, paint, stand_ins
 
 Image = NDArray[np.uint8]
 

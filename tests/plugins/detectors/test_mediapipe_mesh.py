@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from retalkit.geometry.cuts import CutDetector
+from retalkit.geometry.face_tracker import FaceTracker, TrackedFace
 from retalkit.geometry.pose import person_template, rigid_fit, to_pixels, yaw_pitch_roll
+from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
-from retalkit.geometry.tracks import FaceTracker, TrackedFace
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.stages import Face, FrameBatch
 from retalkit_detectors.mediapipe_mesh import MediaPipeSession
+from retalkit_detectors.native_logs import without_chatter
 from retalkit_detectors.plugin import MediaPipeConfig
-from retalkit_detectors.quiet import without_chatter
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]

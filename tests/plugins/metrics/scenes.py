@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retalkit.config import RunConfig
 from retalkit.geometry import mesh478
 from retalkit.geometry.mesh_space import COUNT, FACE_HEIGHT, OPENING, WIDTH
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, TRUTH
 from retalkit.metrics.scene import Scene, scored_frames
 from retalkit.motion_eval.clips import lips_of

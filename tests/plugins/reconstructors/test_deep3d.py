@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from retalkit.errors import WeightsError
-from retalkit.geometry.alignment import five_points
+from retalkit.geometry.deep3d_alignment import five_points
 from retalkit.geometry.face_crop import crop_boxes
 from retalkit.geometry.schemes import convert
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins import StageConfig
 from retalkit.plugins.discovery import discover

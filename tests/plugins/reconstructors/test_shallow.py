@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels, yaw_pitch_roll
 from retalkit.geometry.smoothing import smooth_tracks
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
 from retalkit.storage.cache import Folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from retalkit.speech.activity import activity_count, analyse_speech
-from retalkit.speech.reader import ArrayReader
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion
 from retalkit_renderers.speech_to_mouth.interface import DriverConfig, open_driver
 

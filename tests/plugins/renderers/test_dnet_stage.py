@@ -100,7 +100,7 @@ def test_a_frame_is_what_the_published_steps_give(
 ) -> None:
     """One frame by the published steps, with Pillow, the network and the functions as they are described."""
     image_module = pytest.importorskip("PIL.Image")
-    from retalkit.geometry.quad_paste import face_quad, perspective_to_square
+    from retalkit.geometry.face_quad import face_quad, perspective_to_square
     from retalkit.inference import load_weights
     from retalkit_renderers.dnet.network import DNet
 

@@ -23,7 +23,7 @@ from tests.plugins.renderers.speeches import taken_for_speech
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit_renderers.lnet import syncer
 from retalkit_renderers.lnet.interface import LNetConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion
 
 from tests.core.speech.sounds import at_level, load, vowel

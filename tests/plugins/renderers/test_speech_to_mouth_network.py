@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from retalkit.speech.reader import ArrayReader
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
 from retalkit_renderers.speech_to_mouth.network import load_network, make_network
 from retalkit_renderers.speech_to_mouth.stretches import STRETCH, NetworkReader

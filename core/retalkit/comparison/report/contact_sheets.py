@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from retalkit.comparison.report.groups import Group
 from retalkit.comparison.report.previews import Box, crop_around, nearest_frames
 from retalkit.errors import RetalkitError
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 
 COLUMNS = 6
 _TILE = 300

@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
-from retalkit.media.probing import open_media, reason
+from retalkit.media.containers import open_media, reason
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the video; may reach outside the frame."""

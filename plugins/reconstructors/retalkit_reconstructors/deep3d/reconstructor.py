@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.geometry.alignment import AlignedFace, align_face
+from retalkit.geometry.deep3d_alignment import AlignedFace, align_face
 from retalkit.geometry.face_crop import crop_boxes_at, cut_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, load_weights, slices

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit.geometry.schemes import scheme_of
-from retalkit.media.photos import PhotoSource
+from retalkit.media.photo_source import PhotoSource
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import Face, FaceBatch, FrameBatch, StageCache, StageContext, StageKind

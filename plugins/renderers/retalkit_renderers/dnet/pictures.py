@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry.face_crop import CROP_SIZE, cut_face
-from retalkit.geometry.quad_paste import cut_quad, face_quad, paste_quad
+from retalkit.geometry.face_quad import cut_quad, face_quad, paste_quad
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]

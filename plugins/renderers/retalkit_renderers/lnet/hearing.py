@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.speech.mel import SILENT_LEVEL, STEPS_PER_SECOND, step_count
-from retalkit.speech.windows import WINDOW_STEPS, window_starts
+from retalkit.speech.mel_windows import WINDOW_STEPS, window_starts
 from retalkit.stages import SPEECH_RATE, Speech
 
 

@@ -4,7 +4,7 @@ Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head 
 Asia 2022, section 3.2. As published: box, crops, blue first, lower half of the masked face black, a fifth of a second
 of mel for a frame. Other than published:
 
-- Speech follows the frames' timestamps, and its windows lie where ``retalkit.speech.windows`` puts them, also in speech
+- Speech follows the timestamps of the frames. Its windows are those of ``retalkit.speech.mel_windows``, also in speech
   that is shorter than a window.
 - The box is the mean of five frames of the shot; published, means run over cuts and people and into one another.
 - The room below the chin grows with the face; published, it is 20 pixels in any picture.

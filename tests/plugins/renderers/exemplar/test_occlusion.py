@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, person_template, rigid_fit
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import FrameBatch, StageContext, StageKind

@@ -10,7 +10,7 @@ from exemplar_clips import TalkingClip, motion_file, open_exemplar
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
 from retalkit.imaging.compositing import composite
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind

@@ -9,7 +9,7 @@ import pytest
 from media_clips import picture, steady_clip
 from retalkit.media.colour import colour_of, rgb_to_yuv, yuv_to_rgb
 from retalkit.media.encoding import SegmentWriter, apply_edits, rgb_region, to_rgb
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import copy_frame, frame_from_rgb, planes_of
 
 KNOWN = {

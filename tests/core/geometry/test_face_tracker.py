@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from retalkit.geometry.tracks import Choice, FaceTracker, TrackedFace, intersection_over_union
+from retalkit.geometry.face_tracker import Choice, FaceTracker, TrackedFace, intersection_over_union
 from retalkit.stages import Face
 
 Frame = tuple[list[Face], bool]

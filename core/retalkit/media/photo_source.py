@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.colour import BT709, Colour
+from retalkit.media.containers import check_file, is_picture_container, open_media, picture_stream
 from retalkit.media.frame_index import decoded
-from retalkit.media.probing import check_file, is_picture_container, open_media, picture_stream
 from retalkit.media.yuv_frames import frame_from_rgb, orientation_of
 from retalkit.stages import SourceInfo
 

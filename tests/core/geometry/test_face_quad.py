@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.geometry.quad_paste import cut_quad, face_quad, paste_quad, perspective_to_square
+from retalkit.geometry.face_quad import cut_quad, face_quad, paste_quad, perspective_to_square
 
 from tests.pseudo_weights import load_module
 

@@ -10,9 +10,9 @@ from media_clips import HEIGHT, WIDTH, click_times, clicks, make_wave, number_of
 from retalkit.errors import OutputError
 from retalkit.media.colour import BT709
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frames import open_source
 from retalkit.media.muxing import SoundTrack, assemble, check_output
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)

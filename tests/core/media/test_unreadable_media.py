@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from media_clips import make_wave, steady_clip
 from retalkit.errors import InputError
-from retalkit.media.frames import open_source
-from retalkit.media.probing import probe_video
+from retalkit.media.containers import probe_video
 from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.geometry.cuts import CutDetector, thumbnail
-from retalkit.media.frames import open_source
+from retalkit.geometry.scene_cuts import CutDetector, thumbnail
+from retalkit.media.sources import open_source
 
 Image = NDArray[np.uint8]
 

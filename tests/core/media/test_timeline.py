@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_clips import make_clip, picture, steady_clip
 from retalkit.errors import InputError
-from retalkit.media.frames import open_source
+from retalkit.media.sources import open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 
 TICKS = [0, 2, 3, 7, 8]

@@ -10,8 +10,8 @@ from media_clips import HEIGHT, WIDTH, make_clip, number_of, picture, steady_cli
 from retalkit.errors import OutputError
 from retalkit.media.colour import BT709
 from retalkit.media.encoding import FrameWithEdits, Patch, SegmentWriter, output_time_base
-from retalkit.media.frames import open_source
 from retalkit.media.muxing import assemble
+from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from media_clips import HEIGHT, WIDTH, make_clip, number_of, picture, steady_clip
-from retalkit.media import frames
+from retalkit.media import sources
 from retalkit.media.decoding import FrameDecoder
-from retalkit.media.frames import VideoSource, open_source
+from retalkit.media.sources import VideoSource, open_source
 
 
 def numbers(source, indexes) -> list[tuple[int, int]]:
@@ -65,7 +65,7 @@ GROUPS = {
 def test_every_kind_of_keyframe_gives_the_bits_of_forward_decoding(
     tmp_path: Path, groups: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "_CHUNK_BYTES", 4 * WIDTH * HEIGHT * 3 // 2)
+    monkeypatch.setattr(sources, "_CHUNK_BYTES", 4 * WIDTH * HEIGHT * 3 // 2)
     options = {"preset": "medium", "x264-params": GROUPS[groups]}
     path = steady_clip(tmp_path / f"{groups}.mp4", 60, options=options)
     with av.open(str(path)) as container:
@@ -86,7 +86,7 @@ def reordered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_order_gives_the_bits_of_forward_decoding(
     reordered_clip: Path, order: str, chunk_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "_CHUNK_BYTES", chunk_frames * WIDTH * HEIGHT * 3 // 2)
+    monkeypatch.setattr(sources, "_CHUNK_BYTES", chunk_frames * WIDTH * HEIGHT * 3 // 2)
     source = open_source(reordered_clip)
     with av.open(str(reordered_clip)) as container:
         plain = [frame.to_ndarray() for frame in container.decode(video=0)]
@@ -99,7 +99,7 @@ def test_any_order_gives_the_bits_of_forward_decoding(
 def test_backward_reading_holds_and_asks_for_one_chunk_only(
     reordered_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "_CHUNK_BYTES", 6 * WIDTH * HEIGHT * 3 // 2)
+    monkeypatch.setattr(sources, "_CHUNK_BYTES", 6 * WIDTH * HEIGHT * 3 // 2)
     asked: list[int] = []
 
     def backward():

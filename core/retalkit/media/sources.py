@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.media.colour import Colour
+from retalkit.media.containers import is_photo_file
 from retalkit.media.decoding import FrameDecoder
-from retalkit.media.editing import to_rgb
+from retalkit.media.frame_editing import to_rgb
 from retalkit.media.frame_index import FrameIndex, scan_video
-from retalkit.media.photos import PhotoSource, photo_from_container
-from retalkit.media.probing import is_photo_file
+from retalkit.media.photo_source import PhotoSource, photo_from_container
 from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from retalkit.speech.activity import ACTIVITY_RATE
 from retalkit.speech.mel import MelReader
-from retalkit.speech.reader import ValueReader, WaveReader
-from retalkit.speech.windows import mel_windows
+from retalkit.speech.mel_windows import mel_windows
+from retalkit.speech.readers import ValueReader, WaveReader
 from retalkit.stages import SPEECH_RATE
 
 
@@ -31,7 +31,7 @@ class SpeechTrack:
         return self._reader.read(first, first + max(round((stop - start) * SPEECH_RATE), 0))
 
     def mel_windows(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """See ``Speech`` and ``retalkit.speech.windows``."""
+        """See ``Speech`` and ``retalkit.speech.mel_windows``."""
         return mel_windows(self._mel, times)
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.geometry.alignment import align_face, five_points, weak_perspective
+from retalkit.geometry.deep3d_alignment import align_face, five_points, weak_perspective
 
 from tests.pseudo_weights import load_module
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from retalkit.speech.reader import ArrayReader
-from retalkit.speech.track import SpeechTrack
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 
 
 def track(values: list[float] | None = None) -> SpeechTrack:
