@@ -1,1 +1,1 @@
-"""Landmark schemes, head pose, smoothing and tracks. Numpy and scipy only."""
+"""Landmark schemes, head pose, face crops, scene cuts and face tracking. No network and no face library."""

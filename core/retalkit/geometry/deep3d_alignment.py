@@ -1,7 +1,7 @@
-"""Alignment of a face to standard 3D landmarks, as the published face reconstruction takes it.
+"""Alignment of a face to standard 3D landmarks, as in the published 3D face reconstruction.
 
 Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019: a weak-perspective
-fit of the standard face to five points gives the scale and the place at which the picture is cut out.
+fit of the standard face to five points gives the scale and the position of the crop.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from retalkit.geometry.schemes import IBUG_CORNERS, IBUG_NOSE_TIP
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 ALIGNED_SIZE: Final = 224
-"""Pixels a side of an aligned face."""
+"""Side of an aligned face in pixels."""
 
 _STANDARD_SCALE: Final = 102.0
-"""Pixels of the aligned picture for a unit of the standard landmarks."""
-_SMALLEST: Final = 4.0
-"""Pixels for a unit of the standard landmarks, about the distance from the eyes to the chin, that a face needs. A face
-that is smaller would be read off a few pixels, and the picture would have to grow by more than 25."""
+"""Pixels of the aligned image per unit of the standard landmarks."""
+_SMALLEST_SCALE: Final = 4.0
+"""Smallest accepted face, in pixels per unit of the standard landmarks (about the distance from the eyes to the chin).
+A smaller face would be enlarged by a factor of more than 25."""
 _EYE_CORNERS: Final = ((36, 39), (42, 45))
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedFace:
-    """A face at the place and size where the network expects it."""
+    """A face at the position and scale that the network expects."""
 
     image: NDArray[np.uint8]
-    """uint8 [224, 224, 3], in the order of channels of the picture it was cut from; black outside that picture."""
+    """uint8 [224, 224, 3], in the channel order of the input image; black outside that image."""
     landmarks: NDArray[np.float64]
-    """float64 [N, 2]: the given points in ``image``, in pixels, y counted upwards from its lower border."""
+    """float64 [N, 2]: the given points in pixels of ``image``, y counted upwards from its lower border."""
     parameters: NDArray[np.float32]
-    """float32 [5]: width and height of the picture, scale, and the place of the standard face's origin in the picture
-    (x to the right, y upwards from the last row), all in its pixels. The last five of the coefficients ``bfm257``."""
+    """float32 [5], in pixels of the input image: its width and height, the scale, and the position of the standard
+    face's origin (x to the right, y upwards from the last row). The last five of the coefficients ``bfm257``."""
 
 
 def five_points(landmarks: Points) -> NDArray[np.float64]:
-    """ibug68 [68, D] -> float64 [5, D]: middle between the corners of each eye, nose tip, mouth corners.
+    """Return the midpoint of each eye's corners, the nose tip and the mouth corners: ibug68 [68, D] -> float64 [5, D].
 
-    Unlike the scheme ``points5``, whose eyes are the mean of all their points.
+    The eyes of the scheme ``points5`` differ: they are the mean of all eye points.
     """
     points = np.asarray(landmarks, np.float64)
     eyes = [(points[one] + points[other]) / 2 for one, other in _EYE_CORNERS]
@@ -52,9 +52,9 @@ def five_points(landmarks: Points) -> NDArray[np.float64]:
 
 
 def weak_perspective(points: Points, model: Points) -> tuple[NDArray[np.float64], float]:
-    """Least-squares fit of a model [N, 3] to points [N, 2]: where its origin falls (float64 [2]) and its scale.
+    """Fit a model [N, 3] to points [N, 2] by least squares; return the origin's position (float64 [2]) and the scale.
 
-    The two rows of the linear map are free, and the scale is the mean of their lengths.
+    The two rows of the linear map are unconstrained; the scale is the mean of their lengths.
     """
     unknowns = np.column_stack([np.asarray(model, np.float64), np.ones(len(model))])
     solution = np.linalg.lstsq(unknowns, np.asarray(points, np.float64), rcond=None)[0]
@@ -62,31 +62,32 @@ def weak_perspective(points: Points, model: Points) -> tuple[NDArray[np.float64]
 
 
 def align_face(image: NDArray[np.uint8], landmarks: Points, standard: Points) -> AlignedFace | None:
-    """Cuts a face out of ``image`` uint8 [H, W, 3] by its landmarks [68, 2 or more] or [5, 2 or more] (pixels, y down)
-    and the standard landmarks [68, 3] or [5, 3] (units of the face model, y up).
+    """Crop a face from ``image`` uint8 [H, W, 3] by its landmarks and the standard landmarks.
 
-    None where the points make no face: not finite, almost on one spot, or so large that nothing of the picture is left.
+    ``landmarks`` are [68, 2 or more] or [5, 2 or more] in pixels (y down), ``standard`` [68, 3] or [5, 3] in units of
+    the face model (y up). None if the points are not finite, almost coincide, or are so far apart that less than one
+    pixel of the image would remain.
     """
     height, width = image.shape[:2]
     points = np.asarray(landmarks, np.float64)[:, :2] * (1, -1) + (0, height - 1)
     if not np.isfinite(points).all():
         return None
-    place, fitted = weak_perspective(_five(points), _five(standard))
-    if fitted < _SMALLEST:
+    origin, fitted = weak_perspective(_five(points), _five(standard))
+    if fitted < _SMALLEST_SCALE:
         return None
     scale = _STANDARD_SCALE / fitted
     size = (int(width * scale), int(height * scale))
     if min(size) < 1:
         return None
-    middle = np.array(size) / 2 - ALIGNED_SIZE / 2
-    shift = (place - (width / 2, height / 2)) * scale * (1, -1)
-    left, top = (int(edge) for edge in middle + shift)
-    aligned = (points - place + (width / 2, height / 2)) * scale - middle
-    parameters = np.array([width, height, scale, *place], np.float32)
-    # By Pillow, as published: another library's bicubic reduction gives other numbers.
+    centred = np.array(size) / 2 - ALIGNED_SIZE / 2
+    shift = (origin - (width / 2, height / 2)) * scale * (1, -1)
+    left, top = (int(edge) for edge in centred + shift)
+    aligned = (points - origin + (width / 2, height / 2)) * scale - centred
+    parameters = np.array([width, height, scale, *origin], np.float32)
+    # Pillow, as published: bicubic reductions of other libraries give different pixels.
     resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-    cut = np.asarray(resized.crop((left, top, left + ALIGNED_SIZE, top + ALIGNED_SIZE)))
-    return AlignedFace(cut, aligned, parameters)
+    crop = np.asarray(resized.crop((left, top, left + ALIGNED_SIZE, top + ALIGNED_SIZE)))
+    return AlignedFace(crop, aligned, parameters)
 
 
 def _five(points: Points) -> Points:

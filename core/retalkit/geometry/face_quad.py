@@ -1,9 +1,10 @@
-"""Taking the aligned square of a face out of a picture and putting it back into another one of the same size.
+"""Extraction of the aligned face square from one image and pasting it into another image of the same size.
 
 The square is the rotated one of the FFHQ data set (Karras et al., "A style-based generator architecture for generative
-adversarial networks", CVPR 2019, appendix A). VideoReTalking cuts it out of the picture that its expression editor made
-and pastes it at the same place over the original picture, so that what lies outside of it stays. The pixels here are
-those of the published steps, which sample with Pillow: centres at one half, products cut off instead of rounded.
+adversarial networks", CVPR 2019, appendix A). VideoReTalking extracts it from the output of its expression editor and
+pastes it at the same position into the original image, so that pixels outside the square stay unchanged. The pixels
+here equal those of the published steps, which sample with Pillow: pixel centres at one half, values truncated instead
+of rounded.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ Double = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 PIXEL_CENTRE: Final = 0.5
-"""Landmarks count from the first pixel's centre, the sampling here counts from its corner."""
+"""Offset between landmark coordinates (origin at the first pixel's centre) and sampling (origin at its corner)."""
 
 
 def face_quad(landmarks: NDArray[np.float32] | Double) -> Double:
-    """Corners float64 [4, 2] of the aligned square: upper left, lower left, lower right, upper right of the face.
+    """Return the corners of the aligned square, float64 [4, 2]: upper left, lower left, lower right, upper right.
 
-    ``landmarks``: [68, 2 or 3] (ibug68) in pixels, y down. The corners are in the same pixels; they may lie outside of
-    the picture. The square is centred a little below the eyes; half of its side is twice the distance of the eyes or
-    1.8 times that from the eyes to the mouth, whichever is more.
+    ``landmarks``: [68, 2 or 3] (ibug68) in pixels, y down. The corners are in the same coordinates and may be outside
+    the image. The square is centred slightly below the eyes; half of its side is twice the distance between the eyes
+    or 1.8 times the distance from the eyes to the mouth, whichever is larger.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
     left, right = points[IBUG_LEFT_EYE].mean(0), points[IBUG_RIGHT_EYE].mean(0)
@@ -43,25 +44,28 @@ def face_quad(landmarks: NDArray[np.float32] | Double) -> Double:
     )
 
 
-def cut_quad(image: Image, quad: Double, size: int) -> Image:
-    """uint8 [size, size, 3]: the part of ``image`` (uint8 [H, W, 3]) inside ``quad``, black where it lies outside.
+def extract_quad(image: Image, quad: Double, size: int) -> Image:
+    """Sample the part of ``image`` (uint8 [H, W, 3]) inside ``quad`` as uint8 [size, size, 3]; black outside the image.
 
-    Bilinear in both senses: the corners are mapped to the corners, and pixels are mixed of four. A quad of more than
-    ``4 * size`` pixels a side, which the published step shrinks before it samples, is sampled as it stands.
+    Both the mapping of the corners and the sampling are bilinear. The published step reduces a quad of more than
+    ``4 * size`` pixels per side before sampling; here it is sampled directly.
     """
     upper_left, lower_left, lower_right, upper_right = quad + PIXEL_CENTRE
     right, down = (upper_right - upper_left) / size, (lower_left - upper_left) / size
     twist = (lower_right - lower_left - upper_right + upper_left) / size / size
     x, y = _centres(size, size)
-    places = upper_left + right * x + down * y + twist * (x * y)
-    return _sampled(image, places[..., 0], places[..., 1])[0]
+    positions = upper_left + right * x + down * y + twist * (x * y)
+    return _sample(image, positions[..., 0], positions[..., 1])[0]
 
 
 def perspective_to_square(quad: Double, size: int) -> Double:
-    """float64 [8]: the coefficients (a to h) of the perspective map from ``quad``'s pixels to those of the square:
-    ``u = (a x + b y + c) / (g x + h y + 1)``, ``v = (d x + e y + f) / (g x + h y + 1)``, counted from pixel corners.
+    """Return the coefficients a to h of the perspective map from image pixels to the square, float64 [8].
 
-    Raises LinAlgError where three corners lie on one line.
+    ``u = (a x + b y + c) / (g x + h y + 1)``, ``v = (d x + e y + f) / (g x + h y + 1)``, with the origin at the corner
+    of the first pixel.
+
+    Raises:
+        LinAlgError: three corners are collinear.
     """
     corners = quad + PIXEL_CENTRE
     square = np.array([[0, 0], [0, size], [size, size], [size, 0]], np.float64)
@@ -74,28 +78,28 @@ def perspective_to_square(quad: Double, size: int) -> Double:
 
 
 def paste_quad(base: Image, patch: Image, quad: Double) -> Image:
-    """uint8 [H, W, 3]: ``base`` with ``patch`` (uint8 [size, size, 3], as ``cut_quad`` gave it) back at ``quad``.
+    """Paste ``patch`` (uint8 [size, size, 3] from ``extract_quad``) into ``base`` at ``quad``; return uint8 [H, W, 3].
 
-    Pixels of ``base`` outside of the quad stay bit-identical.
+    Pixels of ``base`` outside the quad stay bit-identical.
     """
     a, b, c, d, e, f, g, h = perspective_to_square(quad, len(patch))
     x, y = (plane[..., 0] for plane in _centres(*base.shape[:2]))
     depth = g * x + h * y + 1
-    pixels, inside = _sampled(patch, (a * x + b * y + c) / depth, (d * x + e * y + f) / depth)
+    pixels, inside = _sample(patch, (a * x + b * y + c) / depth, (d * x + e * y + f) / depth)
     return np.where(inside[..., None], pixels, base)
 
 
 def _centres(height: int, width: int) -> tuple[Double, Double]:
-    """x [1, width, 1] and y [height, 1, 1] of pixel centres, counted from the corner of the first pixel."""
+    """Return x [1, width, 1] and y [height, 1, 1] of pixel centres; the origin is the corner of the first pixel."""
     return (
         (np.arange(width) + PIXEL_CENTRE)[None, :, None],
         (np.arange(height) + PIXEL_CENTRE)[:, None, None],
     )
 
 
-def _sampled(image: Image, x: Double, y: Double) -> tuple[Image, NDArray[np.bool_]]:
-    """Bilinear samples uint8 [..., 3] at places [...] counted from the first pixel's corner, and which of them lie on
-    the picture; the others are black. Mixtures are cut off, not rounded."""
+def _sample(image: Image, x: Double, y: Double) -> tuple[Image, NDArray[np.bool_]]:
+    """Return bilinear samples uint8 [..., 3] at positions [...] (origin at the first pixel's corner) and a mask of the
+    positions inside the image. Positions outside are black. Values are truncated, not rounded."""
     height, width = image.shape[:2]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     out = np.zeros((*x.shape, 3), np.uint8)
@@ -104,12 +108,12 @@ def _sampled(image: Image, x: Double, y: Double) -> tuple[Image, NDArray[np.bool
     right, down = (x - column)[:, None], (y - row)[:, None]
     columns = np.clip(column, 0, width - 1), np.clip(column + 1, 0, width - 1)
     above, below = (
-        _mixed(image[line, columns[0]].astype(np.float64), image[line, columns[1]], right)
+        _interpolate(image[line, columns[0]].astype(np.float64), image[line, columns[1]], right)
         for line in (np.clip(row, 0, height - 1), np.clip(row + 1, 0, height - 1))
     )
-    out[inside] = _mixed(above, below, down).astype(np.uint8)
+    out[inside] = _interpolate(above, below, down).astype(np.uint8)
     return out, inside
 
 
-def _mixed(one: Double, other: Double | Image, share: Double) -> Double:
+def _interpolate(one: Double, other: Double | Image, share: Double) -> Double:
     return one + (other - one) * share

@@ -1,8 +1,8 @@
-"""Following one face through a clip.
+"""Tracking of one face through a clip.
 
-Faces of neighbouring frames belong to one person when their boxes overlap. Which person is followed is decided from a
-bounded window of frames ahead, so that the face that is largest over the shot wins and not the one that is largest in
-its first frame. The person is kept until a cut, or until it stays away longer than the window.
+Faces in neighbouring frames belong to one person if their boxes overlap. The tracker selects a person from a bounded
+window of future frames, so that it selects the face that is largest over the shot and not the largest one in the first
+frame. It keeps the person until a cut, or until the person is absent for longer than the window.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from retalkit.stages import Face
 
 NO_SHOT: Final = -1
 SAME_PERSON: Final = 0.3
-"""Intersection over union of the boxes of one person in neighbouring frames, at least."""
+"""Smallest intersection over union of the boxes of one person in neighbouring frames."""
 KEEP_SCORE: Final = 0.7
-"""A face that was followed in the frame before may score this share of the wanted score."""
+"""Factor on the minimum score for a face that was detected in the previous frame."""
 
-Choice = int | Literal["largest"]
+FaceChoice = int | Literal["largest"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """What the tracker decided for one frame."""
+    """The tracker's result for one frame."""
 
     index: int
-    """The index that was given with the frame."""
+    """The index that was passed with the frame."""
     face: Face | None
-    """The followed face; None: the frame has none."""
+    """The tracked face; None if the frame has none."""
     shot: int
-    """Number of the track, from 0; -1 where there is no face. A cut, a gap or another person starts a new one."""
+    """Track number, from 0; -1 if there is no face. A cut, a gap or another person starts a new track."""
 
 
 @dataclass(slots=True)
 class _Person:
     number: int
     box: NDArray[np.float32]
-    seen: int
-    """Position of the last frame that shows the person."""
+    last_seen: int
+    """Position of the last frame with this person."""
 
 
 @dataclass(slots=True)
@@ -52,23 +52,23 @@ class _Frame:
     index: int
     scene: int
     faces: dict[int, Face] = field(default_factory=dict[int, Face])
-    """Person -> face."""
+    """Person number to face."""
 
 
 class FaceTracker:
-    """Chooses one face of each frame and numbers the tracks.
+    """Selects one face in each frame and numbers the tracks.
 
-    ``choice``: ``largest`` follows the face with the largest sum of box areas over the next ``look_ahead`` frames of
-    its shot; a number counts the faces from left to right in the first frame that has so many of them (0: the
-    leftmost). Faces that score less than ``min_score`` are dropped, and so are stretches of fewer than ``min_length``
-    frames, unless they fill their whole shot. At most ``look_ahead`` frames are held back.
+    ``choice``: ``largest`` selects the face with the largest sum of box areas over the next ``look_ahead`` frames of
+    its shot; a number counts the faces from left to right (0: the leftmost) in the first frame that has enough of them.
+    Faces with a score below ``min_score`` are dropped, and so are tracks of fewer than ``min_length`` frames unless
+    they fill their shot. The output lags by at most ``look_ahead`` frames.
     """
 
     def __init__(
-        self, choice: Choice = "largest", *, min_score: float = 0.5, min_length: int = 3, look_ahead: int = 30
+        self, choice: FaceChoice = "largest", *, min_score: float = 0.5, min_length: int = 3, look_ahead: int = 30
     ) -> None:
         if isinstance(choice, int) and choice < 0:
-            raise ValueError(f"a face is chosen by a number from 0, not {choice}")
+            raise ValueError(f"the face number must be at least 0, got {choice}")
         self._choice = choice
         self._min_score = min_score
         self._min_length = min_length
@@ -78,99 +78,95 @@ class FaceTracker:
         self._count = 0
         self._scene = 0
         self._next_person = 0
-        self._followed: int | None = None
+        self._selected: int | None = None
         self._shot = NO_SHOT
         self._previous: tuple[int, int] | None = None
-        """Scene and person of the frame given back last, None if it had no face."""
+        """Scene and person of the last returned frame, None if it had no face."""
         self._last_scene = -1
 
     def push(self, index: int, faces: Sequence[Face], is_cut: bool) -> list[TrackedFace]:
-        """Takes the next frame; gives the frames that are decided, in order."""
+        """Add the next frame; return the frames that are decided, in order."""
         if is_cut:
             self._scene += 1
             self._persons.clear()
         frame = _Frame(self._count, index, self._scene)
         self._count += 1
-        self._name(frame, faces)
+        self._identify(frame, faces)
         self._window.append(frame)
         return [self._decide()] if len(self._window) > self._look_ahead else []
 
     def finish(self) -> list[TrackedFace]:
-        """Decides the frames that were held back."""
+        """Decide and return the remaining frames."""
         return [self._decide() for _ in range(len(self._window))]
 
-    # ----------------------------------------------------------------- who is who
-
-    def _name(self, frame: _Frame, faces: Sequence[Face]) -> None:
+    def _identify(self, frame: _Frame, faces: Sequence[Face]) -> None:
         oldest = frame.position - self._look_ahead
-        self._persons = [person for person in self._persons if person.seen >= oldest]
+        self._persons = [person for person in self._persons if person.last_seen >= oldest]
         pairs = [
-            (overlap, -place, person)
+            (overlap, -position, person)
             for person in self._persons
-            for place, face in enumerate(faces)
+            for position, face in enumerate(faces)
             if (overlap := intersection_over_union(person.box, face.box)) >= SAME_PERSON
         ]
-        pairs.sort(key=lambda pair: (pair[0], pair[1], pair[2].seen, -pair[2].number), reverse=True)
-        named: dict[int, _Person] = {}
-        for _, place, person in pairs:
-            if -place not in named and person not in named.values():
-                named[-place] = person
-        for place, face in enumerate(faces):
-            person = named.get(place)
-            fresh = person is None or person.seen < frame.position - 1
-            if face.score < self._min_score * (1.0 if fresh else KEEP_SCORE) or not np.isfinite(face.landmarks).all():
+        pairs.sort(key=lambda pair: (pair[0], pair[1], pair[2].last_seen, -pair[2].number), reverse=True)
+        matches: dict[int, _Person] = {}
+        for _, negative_position, person in pairs:
+            if -negative_position not in matches and person not in matches.values():
+                matches[-negative_position] = person
+        for position, face in enumerate(faces):
+            person = matches.get(position)
+            is_new = person is None or person.last_seen < frame.position - 1
+            if face.score < self._min_score * (1.0 if is_new else KEEP_SCORE) or not np.isfinite(face.landmarks).all():
                 continue
             if person is None:
                 person = _Person(self._next_person, face.box, frame.position)
                 self._next_person += 1
                 self._persons.append(person)
-            person.box, person.seen = face.box, frame.position
+            person.box, person.last_seen = face.box, frame.position
             frame.faces[person.number] = face
-
-    # ----------------------------------------------------------------- whom to follow
 
     def _decide(self) -> TrackedFace:
         frame = self._window[0]
         ahead = [other for other in self._window if other.scene == frame.scene]
         if frame.scene != self._last_scene:
-            self._followed = None
-        if self._followed is None or not any(self._followed in other.faces for other in ahead):
-            self._followed = self._choose(ahead)
+            self._selected = None
+        if self._selected is None or not any(self._selected in other.faces for other in ahead):
+            self._selected = self._select(ahead)
         face = None
         current = None
-        if self._followed is not None and self._lasts(ahead, self._followed):
-            face = frame.faces[self._followed]
-            current = (frame.scene, self._followed)
+        if self._selected is not None and self._is_long_enough(ahead, self._selected):
+            face = frame.faces[self._selected]
+            current = (frame.scene, self._selected)
             self._shot += current != self._previous
         self._previous = current
         self._last_scene = frame.scene
         self._window.popleft()
         return TrackedFace(frame.index, face, NO_SHOT if face is None else self._shot)
 
-    def _choose(self, ahead: Sequence[_Frame]) -> int | None:
-        """The person to follow from the first frame of ``ahead`` on, None if there is nobody worth it."""
+    def _select(self, ahead: Sequence[_Frame]) -> int | None:
+        """Select the person to track from the first frame of ``ahead`` on, None if there is no suitable one."""
         areas: dict[int, float] = {}
         for frame in ahead:
             for number, face in frame.faces.items():
                 areas[number] = areas.get(number, 0.0) + area(face.box)
         steady = {number for number in areas if self._longest_run(ahead, number) >= min(self._min_length, len(ahead))}
-        place = self._choice
-        if isinstance(place, str):
+        choice = self._choice
+        if isinstance(choice, str):
             return max(sorted(steady), key=lambda number: areas[number], default=None)
         for frame in ahead:
             present = [number for number in frame.faces if number in steady]
-            if len(present) > place:
+            if len(present) > choice:
                 present.sort(key=lambda number: float(frame.faces[number].box[0] + frame.faces[number].box[2]))
-                return present[place]
+                return present[choice]
         return None
 
-    def _lasts(self, ahead: Sequence[_Frame], number: int) -> bool:
-        """Whether the first frame of ``ahead`` shows the person in a stretch that is long enough to keep."""
-        run = next((place for place, frame in enumerate(ahead) if number not in frame.faces), len(ahead))
+    def _is_long_enough(self, ahead: Sequence[_Frame], number: int) -> bool:
+        """Return whether the person's track at the first frame of ``ahead`` is long enough to keep."""
+        run = next((position for position, frame in enumerate(ahead) if number not in frame.faces), len(ahead))
         if run and self._previous == (ahead[0].scene, number):
             return True
-        whole_shot = run == len(ahead) and ahead[0].scene != self._last_scene
-        return run >= self._min_length or (run > 0 and whole_shot)
+        fills_shot = run == len(ahead) and ahead[0].scene != self._last_scene
+        return run >= self._min_length or (run > 0 and fills_shot)
 
     @staticmethod
     def _longest_run(frames: Sequence[_Frame], number: int) -> int:
@@ -182,12 +178,12 @@ class FaceTracker:
 
 
 def area(box: NDArray[np.float32]) -> float:
-    """Area of a box (left, top, right, bottom) in square pixels."""
+    """Return the area of a box (left, top, right, bottom) in square pixels."""
     return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
 def intersection_over_union(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Overlap of two boxes (left, top, right, bottom) in [0, 1]."""
+    """Return the overlap of two boxes (left, top, right, bottom) in [0, 1]."""
     left, top = np.maximum(one[:2], other[:2])
     right, bottom = np.minimum(one[2:], other[2:])
     common = float(max(right - left, 0) * max(bottom - top, 0))

@@ -1,16 +1,16 @@
-"""The coefficient space ``mesh``: head pose and mouth measures, float32 [T, 13] (NaN rows: no face).
+"""The coefficient space ``mesh``: head pose and mouth measurements, float32 [T, 13]; a row of NaN means no face.
 
 | columns | meaning | unit |
 |---|---|---|
-| 0 | scale | pixels for each IOD (distance between the outer eye corners) |
-| 1:4 | rotation | axis times angle, radians |
+| 0 | scale | pixels per IOD (distance between the outer eye corners) |
+| 1:4 | rotation vector: axis times angle | radians |
 | 4:7 | translation | pixels |
-| 7 | opening: gap between the inner lips in the middle | IOD |
+| 7 | opening: gap between the inner lips at the centre | IOD |
 | 8 | width: between the inner mouth corners | IOD |
-| 9 | protrusion: lips in front of the mouth corners | IOD |
-| 10 | jaw: chin below the nose base | IOD |
-| 11 | corner lift: corners above the middle of the lips | IOD |
-| 12 | face height: forehead (10) to chin (152) | IOD |
+| 9 | protrusion of the lips in front of the mouth corners | IOD |
+| 10 | jaw: vertical distance from the nose base to the chin | IOD |
+| 11 | corner lift: height of the mouth corners above the centre of the lips | IOD |
+| 12 | face height: distance from the forehead (10) to the chin (152) | IOD |
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ FACE_HEIGHT: Final = 12
 
 
 def opening(head: Float) -> Float:
-    """Gap of the inner lips [T] in IOD of head-frame landmarks [T, 478, 3]; never negative."""
+    """Return the gap between the inner lips in IOD, float32 [T], at least 0, for head-frame landmarks [T, 478, 3]."""
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     return np.linalg.norm(head[:, lower] - head[:, upper], axis=-1).astype(np.float32)
 
 
 def width(head: Float) -> Float:
-    """Distance of the inner mouth corners [T] in IOD, in the frontal plane."""
+    """Return the distance between the inner mouth corners in IOD, float32 [T], in the frontal plane."""
     gap = head[:, mesh478.INNER_RIGHT_CORNER, :2] - head[:, mesh478.INNER_LEFT_CORNER, :2]
     return np.linalg.norm(gap, axis=-1).astype(np.float32)
 
 
 def face_height(head: Float) -> Float:
-    """Forehead to chin [T] in IOD."""
+    """Return the distance from forehead to chin in IOD, float32 [T]."""
     return np.linalg.norm(head[:, mesh478.CHIN] - head[:, mesh478.FOREHEAD], axis=-1).astype(np.float32)
 
 
 def measures(head: Float) -> Float:
-    """Columns 7 to 12, float32 [T, 6], of head-frame landmarks [T, 478, 3]."""
+    """Return columns 7 to 12, float32 [T, 6], of head-frame landmarks [T, 478, 3]."""
     middle = head[:, [0, 13, 14, 17]].mean(1)
     corners = head[:, [mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(1)
     protrusion = corners[:, 2] - middle[:, 2]
@@ -64,7 +64,7 @@ def measures(head: Float) -> Float:
 
 
 def pack(pose: HeadPose, mouth: Float) -> Float:
-    """Pose and measures [T, 6] -> coefficients [T, 13]."""
+    """Combine the pose and the measurements [T, 6] into coefficients [T, 13]."""
     out = np.full((len(pose), COUNT), np.nan, np.float32)
     good = np.isfinite(pose.scale)
     out[good, 0] = pose.scale[good]
@@ -76,7 +76,7 @@ def pack(pose: HeadPose, mouth: Float) -> Float:
 
 
 def unpack_pose(coefficients: Float) -> HeadPose:
-    """Coefficients [T, 13] -> head pose, NaN rows kept."""
+    """Return the head pose of coefficients [T, 13]; rows of NaN stay NaN."""
     rotation = np.full((len(coefficients), 3, 3), np.nan, np.float32)
     good = np.isfinite(coefficients[:, 0])
     if good.any():
@@ -85,5 +85,5 @@ def unpack_pose(coefficients: Float) -> HeadPose:
 
 
 def head_landmarks(landmarks: Float, coefficients: Float) -> Float:
-    """Mesh landmarks [T, 478, 3] in pixels -> head frame [T, 478, 3] in IOD, by the pose in coefficients [T, 13]."""
+    """Convert mesh landmarks [T, 478, 3] from pixels to the head frame (IOD) by the pose in coefficients [T, 13]."""
     return to_head_frame(landmarks, unpack_pose(coefficients))

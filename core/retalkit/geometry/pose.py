@@ -1,7 +1,8 @@
 """Head pose from landmarks, and the head frame.
 
-The head frame is a person's face seen from the front: x right, y down, z away from the camera, origin near the nose
-bridge, unit = distance between the outer eye corners (IOD). ``pixel = scale * rotation @ head + translation``.
+The head frame is the coordinate system of a person's frontal face: x right, y down, z away from the camera, origin near
+the nose bridge, unit = distance between the outer eye corners (IOD).
+``pixel = scale * rotation @ head + translation``.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.geometry import mesh478
+from retalkit.geometry.similarity import fit_similarity
 
 Float = NDArray[np.float32]
 
 FOREHEAD_LEAN: Final = np.radians(8.66)
-"""Angle between the line from forehead (10) to nose base (2) and the vertical of a face that looks at the camera, in
-MediaPipe's canonical face model: the nose base stands 1.58 cm nearer than the forehead, 10.35 cm below it."""
+"""Radians between the line from forehead (10) to nose base (2) and the vertical of a face that looks at the camera, in
+MediaPipe's canonical face model: the nose base is 1.58 cm closer to the camera than the forehead and 10.35 cm below."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadPose:
-    """Rigid motion of the head in T frames; NaN where there is no face."""
+    """Rigid motion of the head in T frames; NaN in frames without a face."""
 
     scale: Float
-    """float32 [T], pixels for each IOD."""
+    """float32 [T], pixels per IOD."""
     rotation: Float
-    """float32 [T, 3, 3], proper rotations, head frame to image axes."""
+    """float32 [T, 3, 3], proper rotations from the head frame to image axes."""
     translation: Float
     """float32 [T, 3], pixels."""
 
@@ -40,42 +42,33 @@ class HeadPose:
 
 
 def rigid_fit(points: Float, template: Float) -> HeadPose:
-    """Least-squares similarity from ``template`` [S, 3] (head frame) to ``points`` [T, S, 3] (pixels).
+    """Fit the similarity from ``template`` [S, 3] (head frame) to ``points`` [T, S, 3] (pixels) in each frame.
 
-    Closed form by singular value decomposition: Umeyama, "Least-squares estimation of transformation parameters
-    between two point patterns", PAMI 1991. Rows of NaN give NaN.
+    Rows that contain NaN give NaN.
     """
     count = len(points)
     scale = np.full(count, np.nan, np.float32)
     rotation = np.full((count, 3, 3), np.nan, np.float32)
     translation = np.full((count, 3), np.nan, np.float32)
-    good = np.isfinite(points).all(axis=(1, 2))
-    if good.any():
-        target = points[good].astype(np.float64)
-        centre = target.mean(1, keepdims=True)
-        base = template.astype(np.float64)
-        base_centre = base.mean(0)
-        spread = base - base_centre
-        covariance = np.swapaxes(target - centre, 1, 2) @ spread
-        left, singular, right = np.linalg.svd(covariance)
-        sign = np.ones_like(singular)
-        sign[:, 2] = np.sign(np.linalg.det(left @ right))
-        turned = (left * sign[:, None, :]) @ right
-        size = (singular * sign).sum(1) / (spread**2).sum()
-        scale[good] = size
-        rotation[good] = turned
-        translation[good] = centre[:, 0] - size[:, None] * (turned @ base_centre)
+    for row, frame_points in enumerate(points):
+        matrix = fit_similarity(template, frame_points)
+        if matrix is None:
+            continue
+        size = np.cbrt(np.linalg.det(matrix[:, :3]))
+        scale[row] = size
+        rotation[row] = matrix[:, :3] / size
+        translation[row] = matrix[:, 3]
     return HeadPose(scale, rotation, translation)
 
 
 def to_head_frame(landmarks: Float, pose: HeadPose) -> Float:
-    """Pixels [T, N, 3] -> head frame [T, N, 3]."""
+    """Convert pixels [T, N, 3] to the head frame [T, N, 3]."""
     moved = landmarks - pose.translation[:, None, :]
     return (np.einsum("tij,tni->tnj", pose.rotation, moved) / pose.scale[:, None, None]).astype(np.float32)
 
 
 def to_pixels(points: Float, pose: HeadPose) -> Float:
-    """Head frame [T, N, 3] or [N, 3] -> pixels [T, N, 3]."""
+    """Convert head-frame points [T, N, 3] or [N, 3] to pixels [T, N, 3]."""
     if points.ndim == 2:
         points = np.broadcast_to(points, (len(pose), *points.shape))
     turned = np.einsum("tij,tnj->tni", pose.rotation, points)
@@ -83,24 +76,27 @@ def to_pixels(points: Float, pose: HeadPose) -> Float:
 
 
 def person_template(landmarks: Float, rounds: int = 4) -> Float:
-    """Mean face of one person in the head frame, float32 [478, 3], from mesh landmarks [T, 478, 3] of many frames.
+    """Return the mean face of one person in the head frame, float32 [478, 3], from mesh landmarks [T, 478, 3].
 
-    Alternates pose and mean until both agree. Raises ValueError when no row is finite.
+    Alternates between fitting poses and averaging.
+
+    Raises:
+        ValueError: no row is finite.
     """
     good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))].astype(np.float64)
     if not len(good):
-        raise ValueError("no frame has landmarks")
+        raise ValueError("no frame has finite landmarks")
     stable = list(mesh478.STABLE)
 
     def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
-    # A first frame of reference from the face's own axes, so that the mean face looks at the camera.
+    # The initial axes come from the face itself, so that the mean face looks at the camera.
     across = unit((good[:, 263] - good[:, 33]) + (good[:, 356] - good[:, 127]) + (good[:, 251] - good[:, 21]))
     down = good[:, mesh478.NOSE_BASE] - good[:, mesh478.FOREHEAD]
     down = unit(down - (down * across).sum(-1, keepdims=True) * across)
     back = np.cross(across, down)
-    # Without the lean every frontal face would count as looking up.
+    # Without this correction, every frontal face would appear to look up.
     down, back = (
         down * np.cos(FOREHEAD_LEAN) + back * np.sin(FOREHEAD_LEAN),
         back * np.cos(FOREHEAD_LEAN) - down * np.sin(FOREHEAD_LEAN),
@@ -116,8 +112,10 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
 
 
 def yaw_pitch_roll(pose: HeadPose) -> Float:
-    """float32 [T, 3] in degrees: yaw (positive: looks to the viewer's right), pitch (positive: down), roll
-    (positive: clockwise as seen)."""
+    """Return Euler angles in degrees, float32 [T, 3].
+
+    Yaw is positive towards the viewer's right, pitch is positive downwards, roll is positive clockwise in the image.
+    """
     turn = pose.rotation.astype(np.float64)
     yaw = np.arctan2(-turn[:, 0, 2], turn[:, 2, 2])
     pitch = np.arcsin(np.clip(-turn[:, 1, 2], -1, 1))

@@ -1,8 +1,9 @@
-"""Scene cuts, found frame by frame without looking ahead.
+"""Causal detection of scene cuts, frame by frame.
 
-A cut is a frame whose picture cannot be explained by moving the one before it: on small thumbnails, the best normalised
-cross-correlation over all shifts up to a twelfth of the width stays low. Motion, pans and changes of exposure (flashes,
-fades) keep it high; PySceneDetect's content detector, which compares pixels in place, does not forgive them.
+A cut is a frame that no translation of the previous frame explains: on small thumbnails, the best normalised
+cross-correlation over all shifts up to a twelfth of the width stays low. Motion, pans and exposure changes (flashes,
+fades) keep the correlation high; PySceneDetect's content detector, which compares pixels without shifts, reports them
+as cuts.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from numpy.typing import NDArray
 WIDTH: Final = 48
 HEIGHT: Final = 27
 SHIFT: Final = 4
-"""Largest shift in thumbnail pixels, both ways."""
+"""Largest shift in thumbnail pixels, in both directions."""
 
-SAME: Final = 5.0
-"""Mean absolute difference in grey levels below which two thumbnails show one shot without further looking."""
-CONTRAST: Final = 6.0
-"""Standard deviation of luma below which a frame (a white flash, black between shots) cannot be judged."""
-LOWEST: Final = 0.42
-"""Dissimilarity from which on a frame may be a cut. Real cuts measured 0.55 to 1.05, fast motion at most 0.27."""
-HIGHEST: Final = 0.85
-"""Dissimilarity that is always a cut, however restless the frames before: whip pans stay below it mostly."""
-RESTLESS: Final = 2.5
-"""A cut stands out from the mean dissimilarity of the last frames by this factor."""
+SAME_SHOT_DIFFERENCE: Final = 5.0
+"""Mean absolute difference in grey levels below which two thumbnails belong to one shot without further tests."""
+MIN_CONTRAST: Final = 6.0
+"""Standard deviation of luma below which a frame (a white flash, black between shots) is skipped."""
+LOWEST_THRESHOLD: Final = 0.42
+"""Smallest dissimilarity of a cut. Measured: real cuts 0.55 to 1.05, fast motion at most 0.27."""
+HIGHEST_THRESHOLD: Final = 0.85
+"""Dissimilarity that is a cut regardless of the previous frames; most whip pans stay below."""
+MOTION_FACTOR: Final = 2.5
+"""Factor by which the dissimilarity of a cut exceeds the mean of the last frames."""
 
 Float = NDArray[np.float32]
 
 
 def thumbnail(image: NDArray[np.uint8]) -> Float:
-    """RGB uint8 [H, W, 3] of any size -> float32 [27, 48, 3], area means over a regular subset of the pixels."""
+    """Reduce RGB uint8 [H, W, 3] of any size to float32 [27, 48, 3]: area means over a regular subset of the pixels."""
     height, width = image.shape[:2]
     step = max(1, min(height, width) // 108)
     small = image[step // 2 :: step, step // 2 :: step].astype(np.float32)
@@ -47,9 +48,9 @@ def thumbnail(image: NDArray[np.uint8]) -> Float:
 
 
 def dissimilarity(before: Float, after: Float) -> float:
-    """1 minus the best normalised cross-correlation of two luma thumbnails [27, 48] over shifts.
+    """Return 1 minus the best normalised cross-correlation of two luma thumbnails [27, 48] over all shifts.
 
-    0: the same picture; about 1: unrelated.
+    0 for identical images, about 1 for unrelated ones.
     """
     core = after[SHIFT:-SHIFT, SHIFT:-SHIFT]
     core = core - core.mean()
@@ -61,7 +62,7 @@ def dissimilarity(before: Float, after: Float) -> float:
 
 
 class CutDetector:
-    """Says of each frame of a clip, in order, whether a new shot begins with it. Holds a thumbnail, no frames."""
+    """Decides for each frame of a clip, in order, whether it starts a new shot. Stores a thumbnail, no frames."""
 
     def __init__(self) -> None:
         self._colours: Float | None = None
@@ -69,20 +70,20 @@ class CutDetector:
         self._recent: deque[float] = deque(maxlen=5)
 
     def is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Takes the next frame, RGB uint8 [H, W, 3]. The first frame of a clip is no cut."""
+        """Process the next frame, RGB uint8 [H, W, 3]. The first frame of a clip is not a cut."""
         colours = thumbnail(image)
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-        if luma.std() < CONTRAST and self._luma is not None:
-            # The last frame that shows something stays the one to compare with, so that a flash does not cut twice.
+        if luma.std() < MIN_CONTRAST and self._luma is not None:
+            # The previous frame stays the reference, so that a flash does not produce two cuts.
             return False
         cut = False
         if self._luma is not None and self._colours is not None:
             score = 0.0
-            if np.abs(colours - self._colours).mean() >= SAME:
+            if np.abs(colours - self._colours).mean() >= SAME_SHOT_DIFFERENCE:
                 score = dissimilarity(self._luma, luma)
                 usual = sum(self._recent) / len(self._recent) if self._recent else 0.0
-                cut = score >= min(max(LOWEST, RESTLESS * usual), HIGHEST)
-            # A cut says little about the motion around it, but several in a row are one wild movement.
-            self._recent.append(min(score, LOWEST) if cut else score)
+                cut = score >= min(max(LOWEST_THRESHOLD, MOTION_FACTOR * usual), HIGHEST_THRESHOLD)
+            # The score of a cut is no measure of motion, but several in a row indicate one fast movement.
+            self._recent.append(min(score, LOWEST_THRESHOLD) if cut else score)
         self._colours, self._luma = colours, luma
         return cut

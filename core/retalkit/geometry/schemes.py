@@ -1,7 +1,7 @@
-"""Landmark schemes by name, the ports they stand for, and conversions between them.
+"""Landmark schemes, their port names, and conversions between them.
 
 ``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: the 68 points of the 300-W challenge (Sagonas et al., "300
-faces in-the-wild challenge", ICCVW 2013), in their order, seen from the viewer's left to right. ``points5``: eye
+faces in-the-wild challenge", ICCVW 2013), in their order, from the viewer's left to right. ``points5``: eye
 centres, nose tip and mouth corners (left eye, right eye, nose, left corner, right corner; left is the viewer's).
 """
 
@@ -21,7 +21,7 @@ IBUG68: Final = "ibug68"
 POINTS5: Final = "points5"
 
 COUNTS: Final = {MESH478: 478, IBUG68: 68, POINTS5: 5}
-"""Points of each scheme that the core knows; plugins may name others, which nothing converts."""
+"""Number of points of each built-in scheme. Plugins may define others, for which there is no conversion."""
 
 PREFIX: Final = "landmarks:"
 
@@ -33,7 +33,7 @@ MESH_TO_IBUG: Final = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
     78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 )  # fmt: skip
-"""Mesh index of each of the 68 points. The mesh's jaw line is the face's border in 3D, not its visible contour."""
+"""Mesh index of each of the 68 points. The mesh's jaw line is the border of the 3D face, not its visible contour."""
 
 IBUG_LEFT_EYE: Final = slice(36, 42)
 IBUG_RIGHT_EYE: Final = slice(42, 48)
@@ -42,29 +42,33 @@ IBUG_CORNERS: Final = (48, 54)
 
 
 def landmark_port(scheme: str) -> str:
-    """``mesh478`` -> ``landmarks:mesh478``, the port name that stages need and give."""
+    """Return the port name of a scheme: ``mesh478`` -> ``landmarks:mesh478``."""
     return PREFIX + scheme
 
 
 def scheme_of(port: str) -> str | None:
-    """``landmarks:mesh478`` -> ``mesh478``; None if the port carries no landmarks."""
+    """Return the scheme of a port name: ``landmarks:mesh478`` -> ``mesh478``; None if it is not a landmark port."""
     return port[len(PREFIX) :] if port.startswith(PREFIX) else None
 
 
 def convertible(source: str) -> frozenset[str]:
-    """Names of the schemes that landmarks of ``source`` can be turned into, itself among them."""
+    """Return the schemes that landmarks of ``source`` can be converted to, including ``source``."""
     known = {MESH478: (IBUG68, POINTS5), IBUG68: (POINTS5,)}
     return frozenset((source, *known.get(source, ())))
 
 
 def convert(landmarks: Float, source: str, target: str) -> Float:
-    """Landmarks [..., N, D] of scheme ``source`` -> float32 [..., M, D] of scheme ``target``; NaN stays NaN.
+    """Convert landmarks [..., N, D] of scheme ``source`` to float32 [..., M, D] of scheme ``target``; NaN stays NaN.
 
-    Raises PlanError for a conversion that does not exist.
+    Raises:
+        PlanError: there is no such conversion.
     """
     if target not in convertible(source):
-        offered = " or ".join(sorted(convertible(source)))
-        raise PlanError(f"landmarks {source} cannot be turned into {target}: use a stage that takes {offered}")
+        supported = " or ".join(sorted(convertible(source)))
+        raise PlanError(
+            f"landmarks {source} cannot be converted to {target}: use a stage that accepts {supported}",
+            code="unsupported-conversion",
+        )
     if source == target:
         return np.asarray(landmarks, np.float32)
     if source == MESH478:

@@ -1,7 +1,7 @@
-"""Savitzky-Golay smoothing of landmarks in time, inside each track only.
+"""Savitzky-Golay smoothing of landmarks over time, inside each track.
 
 Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares procedures", Analytical Chemistry
-1964; window 5, order 2, ends fitted as ``scipy.signal.savgol_filter(mode="interp")`` does.
+1964; window 5, order 2, ends fitted as in ``scipy.signal.savgol_filter(mode="interp")``.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ HALF: Final = WINDOW // 2
 
 
 def _weights(order: int) -> NDArray[np.float64]:
-    """[5, 5]: row r gives the fitted polynomial's value at position r of a window from its five samples."""
+    """Return float64 [5, 5]: row r maps the five samples of a window to the fitted polynomial's value at position r."""
     powers = np.vander(np.arange(WINDOW) - HALF, order + 1).astype(np.float64)
     return powers @ np.linalg.pinv(powers)
 
 
 class TrackSmoother:
-    """Smooths a stream of landmarks; how it is cut into pieces does not change a bit of the result.
+    """Smooths a stream of landmarks; the result does not depend on the chunking, bit for bit.
 
     A track is a run of frames with the same shot number >= 0. Tracks shorter than five frames and frames without a face
-    come back as they are. At most four frames are held back. ``order`` 0 takes the mean of five frames in place of a
-    parabola: steadier, and behind in fast movements.
+    are returned unchanged. The output lags by at most four frames. ``order`` 0 replaces the parabola by the mean of
+    five frames: less jitter, but it lags behind fast movements.
     """
 
     def __init__(self, order: int = ORDER) -> None:
         self._weights = _weights(order)
         self._window: list[Float] = []
         self._shot = -1
-        self._held = 0
-        """Frames at the end of the window that were not given back yet."""
+        self._pending = 0
+        """Frames at the end of the window that were not returned yet."""
 
     def push(self, landmarks: Float, shots: Shots) -> Float:
-        """Takes the next landmarks [T, N, D] with their shot numbers [T]; gives the rows that are ready, [<=T+4, N, D],
-        in order and without gaps."""
+        """Add landmarks [T, N, D] with their shot numbers [T]; return the rows that are ready, [<=T+4, N, D], in order
+        and without gaps."""
         ready: list[Float] = []
         for row, shot in zip(landmarks, shots, strict=True):
             if shot != self._shot or not np.isfinite(row).all():
@@ -53,18 +53,18 @@ class TrackSmoother:
                 self._shot = -1
                 continue
             self._window.append(row.astype(np.float32))
-            self._held += 1
+            self._pending += 1
             if len(self._window) > WINDOW:
                 del self._window[0]
             if len(self._window) == WINDOW:
-                # The first full window also decides the two frames at the start of the track.
-                while self._held > HALF:
-                    ready.append(self._fit(WINDOW - self._held))
-                    self._held -= 1
+                # The first full window also determines the two frames at the start of the track.
+                while self._pending > HALF:
+                    ready.append(self._fit(WINDOW - self._pending))
+                    self._pending -= 1
         return self._stack(ready, landmarks)
 
     def finish(self) -> Float:
-        """The rows that were held back, [<=4, N, D]; an empty [0] array if there are none."""
+        """Return the remaining rows, [<=4, N, D]; an empty [0] array if there are none."""
         ready: list[Float] = []
         self._flush(ready)
         return np.stack(ready) if ready else np.empty(0, np.float32)
@@ -73,11 +73,11 @@ class TrackSmoother:
         if len(self._window) < WINDOW:
             ready.extend(self._window)
         else:
-            ready.extend(self._fit(WINDOW - held) for held in range(self._held, 0, -1))
-        self._window, self._held, self._shot = [], 0, -1
+            ready.extend(self._fit(WINDOW - pending) for pending in range(self._pending, 0, -1))
+        self._window, self._pending, self._shot = [], 0, -1
 
     def _fit(self, position: int) -> Float:
-        # Products are added one after the other: a matrix product may round differently for other shapes.
+        # Added one by one: the rounding of a matrix product may depend on the shape.
         total = self._window[0] * self._weights[position, 0]
         for weight, sample in zip(self._weights[position, 1:], self._window[1:], strict=True):
             total = total + sample * weight
@@ -86,11 +86,3 @@ class TrackSmoother:
     @staticmethod
     def _stack(ready: list[Float], like: Float) -> Float:
         return np.stack(ready) if ready else np.empty((0, *like.shape[1:]), np.float32)
-
-
-def smooth_tracks(landmarks: Float, shots: Shots) -> Float:
-    """Landmarks [T, N, D] (pixels, NaN rows allowed) and shot numbers [T] (-1: no face) -> smoothed [T, N, D]."""
-    smoother = TrackSmoother()
-    ready = smoother.push(landmarks, shots)
-    rest = smoother.finish()
-    return np.concatenate([ready, rest]) if len(rest) else ready

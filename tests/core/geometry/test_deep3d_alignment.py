@@ -1,4 +1,4 @@
-"""Alignment of faces and the picture it cuts, against the published implementation and Pillow."""
+"""Alignment and cropping of faces, compared with the published implementation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def published(shared_parity: Path) -> Published:
 
 
 @pytest.fixture(scope="module")
-def picture(shared_parity: Path) -> NDArray[np.uint8]:
-    """The picture [256, 256, 3] that the published numbers were made with."""
+def image(shared_parity: Path) -> NDArray[np.uint8]:
+    """The image [256, 256, 3] that the published values were computed with."""
     inputs = load_module(shared_parity / "inputs.py")
     values = inputs.img(np.random.default_rng(0), 1, 3, 256, 256)[0]
     return np.round(values * 255).astype(np.uint8).transpose(1, 2, 0)
@@ -34,9 +34,9 @@ def upwards(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])
-def test_it_is_the_published_alignment(published: Published, picture: NDArray[np.uint8], case: str) -> None:
+def test_matches_published_alignment(published: Published, image: NDArray[np.uint8], case: str) -> None:
     landmarks = published[f"lm68_img_{case}"]
-    aligned = align_face(picture, landmarks, published["lm3d_synthetic"])
+    aligned = align_face(image, landmarks, published["lm3d_synthetic"])
     assert aligned is not None
     assert np.array_equal(aligned.image, published[f"al_img_{case}"])
     assert np.abs(aligned.parameters - published[f"tp_{case}"]).max() <= 1e-5
@@ -44,24 +44,24 @@ def test_it_is_the_published_alignment(published: Published, picture: NDArray[np
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])
-def test_its_parts_are_the_published_ones(published: Published, case: str) -> None:
+def test_five_points_and_fit_match_published_values(published: Published, case: str) -> None:
     five = five_points(upwards(published[f"lm68_img_{case}"]))
     assert np.abs(five - published[f"lm5_{case}"]).max() <= 1e-9
-    place, scale = weak_perspective(five, published["lm3d_synthetic"])
-    assert np.abs(place - published[f"pos_t_{case}"][:, 0]).max() <= 1e-5
+    origin, scale = weak_perspective(five, published["lm3d_synthetic"])
+    assert np.abs(origin - published[f"pos_t_{case}"][:, 0]).max() <= 1e-5
     assert abs(scale - published[f"pos_s_{case}"]) <= 1e-5
 
 
-def test_five_points_without_a_face_are_taken_as_published(published: Published, picture: NDArray[np.uint8]) -> None:
-    """The published pipeline puts the standard face into a frame without one; here such a frame stays without."""
+def test_standard_face_matches_published_values(published: Published, image: NDArray[np.uint8]) -> None:
+    """The published pipeline uses the standard face in a frame without a face; ours skips such a frame."""
     standard = published["lm3d_synthetic"]
-    aligned = align_face(picture, upwards((standard[:, :2] + 1) / 2 * 256), standard)
+    aligned = align_face(image, upwards((standard[:, :2] + 1) / 2 * 256), standard)
     assert aligned is not None
     assert np.abs(aligned.parameters - published["tp_noface"]).max() <= 1e-5
     assert np.abs(aligned.landmarks - published["al_lm_noface"]).max() <= 1e-5
 
 
-def test_a_face_lies_where_the_standard_face_does(shared_parity: Path) -> None:
+def test_aligned_face_matches_the_standard_face(shared_parity: Path) -> None:
     from scipy.io import loadmat
 
     standard = loadmat(shared_parity / "similarity_Lm3D_all.mat")["lm"]
@@ -77,23 +77,23 @@ def test_a_face_lies_where_the_standard_face_does(shared_parity: Path) -> None:
     assert np.allclose(aligned.parameters, same.parameters, rtol=1e-5)
 
 
-@pytest.mark.parametrize("fault", ["lost", "one spot", "a few pixels", "larger than the world"])
-def test_points_that_make_no_face_give_none(published: Published, picture: NDArray[np.uint8], fault: str) -> None:
+@pytest.mark.parametrize("fault", ["nan", "coincident", "tiny", "huge"])
+def test_invalid_points_give_none(published: Published, image: NDArray[np.uint8], fault: str) -> None:
     points = published["lm68_img_a"].copy()
-    if fault == "lost":
+    if fault == "nan":
         points[3] = np.nan
-    elif fault == "one spot":
+    elif fault == "coincident":
         points[:] = (100.1, 99.7)
-    elif fault == "a few pixels":
+    elif fault == "tiny":
         points = points * 0.03 + 100
     else:
         points = points * 1000
-    assert align_face(picture, points, published["lm3d_synthetic"]) is None
+    assert align_face(image, points, published["lm3d_synthetic"]) is None
 
 
-def test_outside_the_picture_is_black(picture: NDArray[np.uint8], published: Published) -> None:
+def test_pixels_outside_the_image_are_black(image: NDArray[np.uint8], published: Published) -> None:
     points = published["lm68_img_a"] - (0, 90)
-    bright = np.maximum(picture, 1)
+    bright = np.maximum(image, 1)
     face = align_face(bright, points, published["lm3d_synthetic"])
     assert face is not None
     empty = (face.image == 0).all(axis=(1, 2))

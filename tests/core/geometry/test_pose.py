@@ -1,4 +1,4 @@
-"""Head pose and the head frame, on a made face."""
+"""Head pose and the head frame, on a synthetic face."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STABLE = list(mesh478.STABLE)
 
 @pytest.fixture
 def face() -> Float:
-    """A face that looks at the camera: random depth, mirrored left and right, eye corners one unit apart."""
+    """A symmetric face that looks at the camera: random depth, eye corners one unit apart."""
     generator = np.random.default_rng(5)
     points = generator.uniform((-0.7, -0.6, -0.2), (0.7, 1.3, 0.8), (478, 3)).astype(np.float32)
     for left, right in ((33, 263), (127, 356), (21, 251), (54, 284), (162, 389), (133, 362), (98, 327)):
@@ -38,13 +38,13 @@ def face() -> Float:
 
 
 def pose_of(angles: Float, scale: float = 90.0) -> HeadPose:
-    """Pose of (yaw, pitch, roll) in degrees [T, 3] with the signs that ``yaw_pitch_roll`` promises."""
+    """Pose of (yaw, pitch, roll) in degrees [T, 3] with the signs of ``yaw_pitch_roll``."""
     yaw, pitch, roll = np.radians(angles.T)
-    nothing = np.zeros_like(yaw)
+    zeros = np.zeros_like(yaw)
     turn = (
-        Rotation.from_rotvec(np.stack([nothing, nothing, roll], 1))
-        * Rotation.from_rotvec(np.stack([nothing, -yaw, nothing], 1))
-        * Rotation.from_rotvec(np.stack([pitch, nothing, nothing], 1))
+        Rotation.from_rotvec(np.stack([zeros, zeros, roll], 1))
+        * Rotation.from_rotvec(np.stack([zeros, -yaw, zeros], 1))
+        * Rotation.from_rotvec(np.stack([pitch, zeros, zeros], 1))
     )
     count = len(angles)
     shift = np.stack([np.linspace(300, 340, count), np.full(count, 200), np.full(count, 15)], 1)
@@ -54,7 +54,7 @@ def pose_of(angles: Float, scale: float = 90.0) -> HeadPose:
 ANGLES = np.array([[0, 0, 0], [30, 0, 0], [-30, 0, 0], [0, 20, 0], [0, -20, 0], [0, 0, 15], [25, -10, -20]], np.float32)
 
 
-def test_a_rotated_template_is_recovered(face: Float) -> None:
+def test_rotated_template_is_recovered(face: Float) -> None:
     true = pose_of(ANGLES)
     found = rigid_fit(to_pixels(face, true)[:, STABLE], face[STABLE])
     assert np.allclose(found.rotation, true.rotation, atol=1e-4)
@@ -72,15 +72,15 @@ def test_signs_of_yaw_pitch_and_roll(face: Float, axis: int) -> None:
     nose = (to_pixels(face * 0 + np.array([0, 0, -1], np.float32), pose)[:, 0] - pose.translation) / 90
     eyes = to_pixels(face, pose)[:, [33, 263]]
     if axis == 0:
-        assert nose[0, 0] > 0.3 > -0.3 > nose[1, 0]  # a positive yaw points the nose to the viewer's right
+        assert nose[0, 0] > 0.3 > -0.3 > nose[1, 0]  # positive yaw: the nose points to the viewer's right
     elif axis == 1:
-        assert nose[0, 1] > 0.3 > -0.3 > nose[1, 1]  # a positive pitch points it down
+        assert nose[0, 1] > 0.3 > -0.3 > nose[1, 1]  # positive pitch: the nose points down
     else:
-        assert eyes[0, 1, 1] > eyes[0, 0, 1]  # clockwise as seen: the viewer's right eye is the lower one
+        assert eyes[0, 1, 1] > eyes[0, 0, 1]  # clockwise: the viewer's right eye is lower
         assert eyes[1, 1, 1] < eyes[1, 0, 1]
 
 
-def test_the_template_faces_the_camera_whatever_the_head_does(face: Float) -> None:
+def test_template_faces_the_camera_for_any_head_pose(face: Float) -> None:
     pixels = to_pixels(face, pose_of(ANGLES + np.array([10, 5, 0], np.float32)))
     template = person_template(pixels)
     assert np.linalg.norm(template[263] - template[33]) == pytest.approx(1, abs=1e-5)
@@ -88,7 +88,7 @@ def test_the_template_faces_the_camera_whatever_the_head_does(face: Float) -> No
     assert np.abs(yaw_pitch_roll(fitted)).max() < 2
 
 
-def test_a_template_needs_a_face() -> None:
+def test_template_without_a_face_is_rejected() -> None:
     with pytest.raises(ValueError, match="no frame"):
         person_template(np.full((3, 478, 3), np.nan, np.float32))
 
@@ -103,7 +103,7 @@ def test_frames_without_a_face_stay_nan(face: Float) -> None:
     assert np.isnan(mesh_space.unpack_pose(packed).rotation[2]).all()
 
 
-def test_pose_survives_packing(face: Float) -> None:
+def test_packed_pose_is_unchanged(face: Float) -> None:
     pose = pose_of(ANGLES)
     pixels = to_pixels(face, pose)
     back = mesh_space.unpack_pose(mesh_space.pack(pose, mesh_space.measures(to_head_frame(pixels, pose))))
@@ -118,7 +118,7 @@ def test_measures_do_not_depend_on_the_pose(face: Float) -> None:
     assert np.ptp(measured, axis=0).max() < 1e-3
 
 
-def test_one_frame_at_a_time_gives_the_same_bits(face: Float) -> None:
+def test_result_does_not_depend_on_the_batch(face: Float) -> None:
     pixels = to_pixels(face, pose_of(ANGLES)) + np.random.default_rng(0).normal(0, 1, (7, 478, 3)).astype(np.float32)
 
     def coefficients(part: Float) -> Float:

@@ -1,4 +1,4 @@
-"""Scene cuts on real clips and on what looks like cuts but is none."""
+"""Scene cuts on real clips, and on motion and exposure changes that are not cuts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from retalkit.media.sources import open_source
 Image = NDArray[np.uint8]
 
 CUTS = [20, 82, 211]
-"""First frames of the shots of the clip with cuts, read off its frames by eye."""
+"""First frames of the shots of the clip with cuts, annotated by hand."""
 
 
-def found(frames: Iterable[Image]) -> list[int]:
+def detect_cuts(frames: Iterable[Image]) -> list[int]:
     detector = CutDetector()
     return [index for index, frame in enumerate(frames) if detector.is_cut(frame)]
 
@@ -31,7 +31,7 @@ def frames_of(path: Path, start: int = 0, stop: int | None = None, step: int = 1
 
 @pytest.fixture
 def scene() -> Image:
-    """A picture with structure at all scales, 400 x 900."""
+    """An image with structure at all scales, 400 x 900."""
     generator = np.random.default_rng(3)
     total = np.zeros((400, 900, 3), np.float32)
     for size in (6, 15, 40, 120):
@@ -40,82 +40,82 @@ def scene() -> Image:
     return np.clip(total + 120, 0, 255).astype(np.uint8)
 
 
-def test_real_cuts_are_found_and_no_others(shared_media: Path) -> None:
-    assert found(frames_of(shared_media / "cuts_and_faceless_640x360p2997.mp4")) == CUTS
+def test_real_cuts_are_detected(shared_media: Path) -> None:
+    assert detect_cuts(frames_of(shared_media / "cuts_and_faceless_640x360p2997.mp4")) == CUTS
 
 
 @pytest.mark.parametrize("name", ["talk_man_700p22", "talk_woman_590p25", "silent_woman_1280x720p30"])
-def test_a_talking_head_has_no_cut(shared_media: Path, name: str) -> None:
-    assert found(frames_of(shared_media / f"{name}.mp4", 0, 120)) == []
+def test_talking_head_has_no_cut(shared_media: Path, name: str) -> None:
+    assert detect_cuts(frames_of(shared_media / f"{name}.mp4", 0, 120)) == []
 
 
-def test_clips_put_together_are_cut_where_they_meet(shared_media: Path) -> None:
+def test_concatenated_clips_are_cut_at_the_joins(shared_media: Path) -> None:
     names = ["talk_man_700p22", "talk_woman_590p25", "silent_woman_1280x720p30", "talk_man_700p22"]
     frames = [
         cv2.resize(image, (320, 240)) for name in names for image in frames_of(shared_media / f"{name}.mp4", 0, 10)
     ]
-    assert found(frames) == [10, 20, 30]
+    assert detect_cuts(frames) == [10, 20, 30]
 
 
-def test_two_views_of_one_stage_are_cut(shared_media: Path) -> None:
+def test_change_of_view_in_one_scene_is_a_cut(shared_media: Path) -> None:
     clip = shared_media / "cuts_and_faceless_640x360p2997.mp4"
-    assert found([*frames_of(clip, 95, 105), *frames_of(clip, 195, 205)]) == [10]
+    assert detect_cuts([*frames_of(clip, 95, 105), *frames_of(clip, 195, 205)]) == [10]
 
 
-def test_fast_pans_are_no_cuts(scene: Image) -> None:
-    assert found(scene[50:350, 12 * k : 12 * k + 400] for k in range(40)) == []
+def test_fast_pan_is_not_a_cut(scene: Image) -> None:
+    assert detect_cuts(scene[50:350, 12 * k : 12 * k + 400] for k in range(40)) == []
 
 
-def test_a_still_that_starts_to_move_is_no_cut(scene: Image) -> None:
+def test_still_image_that_starts_to_move_is_not_a_cut(scene: Image) -> None:
     positions = [0] * 10 + [25 * k for k in range(1, 15)]
-    assert found(scene[50:350, x : x + 400] for x in positions) == []
+    assert detect_cuts(scene[50:350, x : x + 400] for x in positions) == []
 
 
-def test_a_pan_that_gets_faster_than_the_search_is_no_cut(scene: Image) -> None:
+def test_pan_faster_than_the_search_range_is_not_a_cut(scene: Image) -> None:
     speeds = [4 * k for k in range(16)]
     positions = np.cumsum(speeds)
-    assert speeds[-1] * 48 / 400 > 7  # thumbnail pixels in a frame
-    assert found(scene[50:350, x : x + 400] for x in positions) == []
+    assert speeds[-1] * 48 / 400 > 7  # thumbnail pixels per frame
+    assert detect_cuts(scene[50:350, x : x + 400] for x in positions) == []
 
 
-def test_flashes_and_exposure_are_no_cuts(scene: Image) -> None:
+def test_exposure_changes_are_not_cuts(scene: Image) -> None:
     gains = [1.0] * 8 + [1.8] + [1.0] * 8 + [0.5] * 5
-    assert found(np.clip(scene * gain, 0, 255).astype(np.uint8) for gain in gains) == []
+    assert detect_cuts(np.clip(scene * gain, 0, 255).astype(np.uint8) for gain in gains) == []
 
 
-def test_a_white_flash_is_no_cut(scene: Image) -> None:
-    assert found([scene] * 6 + [np.full_like(scene, 255)] + [scene] * 6) == []
+def test_white_flash_is_not_a_cut(scene: Image) -> None:
+    assert detect_cuts([scene] * 6 + [np.full_like(scene, 255)] + [scene] * 6) == []
 
 
-def test_a_fade_to_black_and_back_is_no_cut(scene: Image) -> None:
-    assert found((scene * (abs(k - 10) / 10)).astype(np.uint8) for k in range(21)) == []
+def test_fade_to_black_and_back_is_not_a_cut(scene: Image) -> None:
+    assert detect_cuts((scene * (abs(k - 10) / 10)).astype(np.uint8) for k in range(21)) == []
 
 
 def test_black_between_two_scenes_is_one_cut(scene: Image) -> None:
     black = np.zeros_like(scene)
     other = np.ascontiguousarray(scene[::-1, ::-1])
-    assert found([scene] * 5 + [black] * 4 + [other] * 5) == [9]
+    assert detect_cuts([scene] * 5 + [black] * 4 + [other] * 5) == [9]
 
 
-def test_a_soft_cut_soon_after_a_hard_one_is_found(shared_media: Path, scene: Image) -> None:
+def test_weak_cut_soon_after_a_strong_one_is_detected(shared_media: Path, scene: Image) -> None:
     clip = shared_media / "cuts_and_faceless_640x360p2997.mp4"
     stage = [*frames_of(clip, 95, 98), *frames_of(clip, 195, 200)]
-    assert found([*[scene[:360, :640]] * 6, *stage]) == [6, 9]
+    assert detect_cuts([*[scene[:360, :640]] * 6, *stage]) == [6, 9]
 
 
-def test_two_cuts_in_a_row_are_both_found(scene: Image) -> None:
+def test_two_consecutive_cuts_are_both_detected(scene: Image) -> None:
     views = [scene[:200, :300], scene[200:, 300:600], scene[:200, 600:]]
-    assert found([views[0]] * 6 + [views[1]] + [views[2]] * 6) == [6, 7]
+    assert detect_cuts([views[0]] * 6 + [views[1]] + [views[2]] * 6) == [6, 7]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (31, 33), (109, 217)])
-def test_any_size_is_taken(size: tuple[int, int]) -> None:
+def test_any_image_size(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     assert thumbnail(image).shape == (27, 48, 3)
-    assert found([image, image, image]) == []
+    assert detect_cuts([image, image, image]) == []
 
 
-def test_a_thumbnail_holds_area_means() -> None:
+def test_thumbnail_contains_area_means() -> None:
     image = np.full((54, 96, 3), (10, 20, 30), np.uint8)
     image[:, 48:] = (200, 100, 50)
     small = thumbnail(image)

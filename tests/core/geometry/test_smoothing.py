@@ -1,11 +1,11 @@
-"""Smoothing inside tracks."""
+"""Savitzky-Golay smoothing inside tracks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit.geometry.smoothing import TrackSmoother, smooth_tracks
+from retalkit.geometry.smoothing import TrackSmoother
 from scipy.signal import savgol_filter
 
 Float = NDArray[np.float32]
@@ -20,7 +20,14 @@ def landmarks() -> Float:
     return values
 
 
-def by_track(landmarks: Float) -> Float:
+def smooth(landmarks: Float, shots: NDArray[np.int32] = SHOTS) -> Float:
+    """Return all rows smoothed in one call."""
+    smoother = TrackSmoother()
+    ready, rest = smoother.push(landmarks, shots), smoother.finish()
+    return np.concatenate([ready, rest]) if len(rest) else ready
+
+
+def smooth_with_scipy(landmarks: Float) -> Float:
     out = landmarks.copy()
     for shot in range(5):
         rows = shot == SHOTS
@@ -29,11 +36,11 @@ def by_track(landmarks: Float) -> Float:
     return out
 
 
-def test_it_is_the_filter_of_scipy_inside_each_track(landmarks: Float) -> None:
-    assert np.allclose(smooth_tracks(landmarks, SHOTS), by_track(landmarks), atol=1e-3, equal_nan=True)
+def test_matches_scipy_savgol_filter_inside_each_track(landmarks: Float) -> None:
+    assert np.allclose(smooth(landmarks), smooth_with_scipy(landmarks), atol=1e-3, equal_nan=True)
 
 
-def test_order_zero_is_the_mean_of_five_inside_each_track() -> None:
+def test_order_zero_is_mean_of_five_frames_inside_each_track() -> None:
     boxes = np.random.default_rng(0).uniform(0, 100, (16, 4)).astype(np.float32)
     boxes[3] = np.nan
     shots = np.array([0, 0, 0, -1, *[1] * 6, *[2] * 6], np.int32)
@@ -45,42 +52,42 @@ def test_order_zero_is_the_mean_of_five_inside_each_track() -> None:
     np.testing.assert_allclose(found[10], boxes[10:15].mean(0), rtol=1e-5)
 
 
-def test_short_tracks_and_faceless_frames_stay_as_they_are(landmarks: Float) -> None:
-    smoothed = smooth_tracks(landmarks, SHOTS)
+def test_short_tracks_and_frames_without_face_are_unchanged(landmarks: Float) -> None:
+    smoothed = smooth(landmarks)
     untouched = (SHOTS == 1) | (SHOTS < 0)
     assert np.array_equal(smoothed[untouched], landmarks[untouched], equal_nan=True)
 
 
-def test_nothing_leaks_over_a_cut(landmarks: Float) -> None:
+def test_cut_separates_tracks(landmarks: Float) -> None:
     moved = landmarks.copy()
     moved[SHOTS == 4] += 1000
-    before, after = smooth_tracks(landmarks, SHOTS), smooth_tracks(moved, SHOTS)
+    before, after = smooth(landmarks), smooth(moved)
     assert np.array_equal(before[SHOTS == 3], after[SHOTS == 3])
     assert np.abs(after[SHOTS == 4] - before[SHOTS == 4] - 1000).max() < 1e-2
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 39])
-def test_pieces_give_the_same_bits(landmarks: Float, size: int) -> None:
+def test_result_does_not_depend_on_chunking(landmarks: Float, size: int) -> None:
     smoother = TrackSmoother()
     parts = [smoother.push(landmarks[k : k + size], SHOTS[k : k + size]) for k in range(0, len(SHOTS), size)]
     rest = smoother.finish()
     streamed = np.concatenate([*parts, rest]) if len(rest) else np.concatenate(parts)
-    assert np.array_equal(streamed, smooth_tracks(landmarks, SHOTS), equal_nan=True)
+    assert np.array_equal(streamed, smooth(landmarks), equal_nan=True)
 
 
-def test_at_most_four_frames_are_held_back(landmarks: Float) -> None:
-    smoother, given = TrackSmoother(), 0
+def test_output_lags_by_at_most_four_frames(landmarks: Float) -> None:
+    smoother, returned = TrackSmoother(), 0
     for index in range(len(SHOTS)):
-        given += len(smoother.push(landmarks[index : index + 1], SHOTS[index : index + 1]))
-        assert index + 1 - given <= 4
+        returned += len(smoother.push(landmarks[index : index + 1], SHOTS[index : index + 1]))
+        assert index + 1 - returned <= 4
 
 
-def test_a_lost_frame_that_still_has_a_number_is_a_gap(landmarks: Float) -> None:
+def test_nan_row_inside_a_track_is_a_gap(landmarks: Float) -> None:
     landmarks[5] = np.nan
-    smoothed = smooth_tracks(landmarks, SHOTS)
+    smoothed = smooth(landmarks)
     assert np.isnan(smoothed[5]).all()
     assert np.isfinite(smoothed[[4, 6]]).all()
 
 
-def test_an_empty_batch_is_taken() -> None:
-    assert smooth_tracks(np.empty((0, 478, 3), np.float32), np.empty(0, np.int32)).shape == (0, 478, 3)
+def test_empty_batch() -> None:
+    assert smooth(np.empty((0, 478, 3), np.float32), np.empty(0, np.int32)).shape == (0, 478, 3)

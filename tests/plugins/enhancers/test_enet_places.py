@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.geometry.face_crop import crop_matrix, cut_face
+from retalkit.geometry.face_crop import crop_face, crop_matrix
 from retalkit.stages import FaceEdit
 from retalkit_enhancers.enet.places import detected_box, full_mask, low_box, placed
 
@@ -72,7 +72,7 @@ def test_another_edit_is_seen_inside_the_frame() -> None:
     np.testing.assert_allclose(
         low[60:75, 39:69], np.broadcast_to(np.array([200, 30, 90]) / 255, (15, 30, 3)), atol=1e-6
     )
-    expected = cv2.resize(cut_face(frame, box, 384), (96, 96), interpolation=cv2.INTER_LINEAR) / 255
+    expected = cv2.resize(crop_face(frame, box, 384), (96, 96), interpolation=cv2.INTER_LINEAR) / 255
     np.testing.assert_allclose(low[:50], expected[:50], atol=1 / 255)
     assert placed(FaceEdit(image, np.ones((40, 60), np.float32), shift), frame, np.full(4, np.nan, np.float32)) is None
 

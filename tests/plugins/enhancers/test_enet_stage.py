@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit.geometry.face_crop import crop_matrix, cut_face
+from retalkit.geometry.face_crop import crop_face, crop_matrix
 from retalkit.imaging.compositing import composite
 from retalkit.inference import load_weights, noise_generator
 from retalkit.observer import SilentObserver
@@ -282,7 +282,7 @@ def test_an_emotion_comes_into_the_upper_half(
 ) -> None:
     batch = batch_of(1)
     face = opened(upper_face="surprise").enhance(batch, [lnet_edit(0)])[0]
-    crop = cut_face(batch.faces.frames.images[0], np.array(BOX, np.float32), 384)
+    crop = crop_face(batch.faces.frames.images[0], np.array(BOX, np.float32), 384)
     with torch.inference_mode():
         source = torch.from_numpy((crop[..., ::-1] / np.float32(255)).transpose(2, 0, 1).copy())[None]
         expected = EmotionalFace(weights["ganimation"], "surprise", "cpu")(source)[0].numpy().transpose(1, 2, 0)
@@ -297,7 +297,7 @@ def test_the_upper_half_may_stay_as_it_is(opened: Callable[..., Any], drawn: np.
     frame = batch.faces.frames.images[0]
     face = opened(keep_upper=True).enhance(batch, [lnet_edit(0)])[0]
     np.testing.assert_allclose(
-        face.exact[:192], cut_face(frame, np.array(BOX, np.float32), 384)[:192] / 255, rtol=0, atol=1e-4
+        face.exact[:192], crop_face(frame, np.array(BOX, np.float32), 384)[:192] / 255, rtol=0, atol=1e-4
     )
     np.testing.assert_allclose(face.exact[192:], drawn[192:], rtol=0, atol=1e-4)
     after = frame.copy()

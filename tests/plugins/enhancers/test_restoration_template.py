@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from retalkit.geometry.similarity import fit_similarity
 from retalkit_enhancers.restoration.restorer import SIZE
 from retalkit_enhancers.restoration.template import (
     FFHQ,
@@ -16,7 +17,6 @@ from retalkit_enhancers.restoration.template import (
     inverse,
     oval,
     scale_of,
-    similarity,
     warped_back,
 )
 
@@ -41,7 +41,7 @@ def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def test_template_and_alignment_are_the_published_ones(published: dict[str, np.ndarray], shared_parity: Path) -> None:
     np.testing.assert_allclose(GPEN.array(), published["gpen_ref5"], rtol=0, atol=1e-9)
-    matrix = similarity(published["gpen_p5"].T, GPEN.array())
+    matrix = fit_similarity(published["gpen_p5"].T, GPEN.array())
     assert matrix is not None
     # Published in numbers of 32 bits.
     np.testing.assert_allclose(inverse(matrix), published["gpen_tfm_inv"], rtol=0, atol=1e-4)
@@ -54,7 +54,7 @@ def test_template_and_alignment_are_the_published_ones(published: dict[str, np.n
 def test_similarity_finds_what_moved_the_points(degrees: float) -> None:
     known = turned(0.4, degrees, 300, -20)
     points = moved(FFHQ.array(), known)
-    back = similarity(points, FFHQ.array())
+    back = fit_similarity(points, FFHQ.array())
     assert back is not None
     np.testing.assert_allclose(back, inverse(known), atol=1e-9)
     assert scale_of(back) == pytest.approx(2.5)
@@ -62,7 +62,7 @@ def test_similarity_finds_what_moved_the_points(degrees: float) -> None:
 
 def test_similarity_is_the_closest_one() -> None:
     points = FFHQ.array() * 0.3 + np.random.default_rng(0).normal(0, 6, (5, 2))
-    best = similarity(points, FFHQ.array())
+    best = fit_similarity(points, FFHQ.array())
     assert best is not None
 
     def error(matrix: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def test_similarity_is_the_closest_one() -> None:
 
 @pytest.mark.parametrize("points", [np.full((5, 2), np.nan), np.full((5, 2), 7.0)])
 def test_no_similarity_without_points(points: np.ndarray) -> None:
-    assert similarity(points, FFHQ.array()) is None
+    assert fit_similarity(points, FFHQ.array()) is None
 
 
 def test_landmarks_come_to_the_template() -> None:
@@ -83,7 +83,7 @@ def test_landmarks_come_to_the_template() -> None:
     rows, columns = np.mgrid[:250, :250]
     image = np.dstack([columns, rows, rows * 0]).astype(np.uint8)
     points = moved(FFHQ.array(), turned(0.35, 12, 40, 20))
-    matrix = similarity(points, FFHQ.array())
+    matrix = fit_similarity(points, FFHQ.array())
     assert matrix is not None
     face = aligned(image, matrix)
     for point, (x, y) in zip(points, np.round(FFHQ.array()).astype(int), strict=True):

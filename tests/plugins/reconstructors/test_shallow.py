@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels, yaw_pitch_roll
-from retalkit.geometry.smoothing import smooth_tracks
+from retalkit.geometry.smoothing import TrackSmoother
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
@@ -234,7 +234,9 @@ def test_a_real_head_moves_smoothly(shared_media: Path, tmp_path: Path) -> None:
     found = session.detect(FrameBatch(images, np.arange(90) / 30, np.arange(90)))
     session.close()
     shots = np.zeros(90, np.int32)
-    landmarks = smooth_tracks(np.stack([faces[0].landmarks for faces in found]), shots)
+    smoother = TrackSmoother()
+    ready = smoother.push(np.stack([faces[0].landmarks for faces in found]), shots)
+    landmarks = np.concatenate([ready, smoother.finish()])
     clip = Clip(landmarks, shots)
     out = whole(opened(clip, tmp_path), clip)
     angles = yaw_pitch_roll(mesh_space.unpack_pose(out))

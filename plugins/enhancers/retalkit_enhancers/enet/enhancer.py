@@ -22,7 +22,7 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.geometry.face_crop import crop_matrix, cut_face
+from retalkit.geometry.face_crop import crop_face, crop_matrix
 from retalkit.inference import slices
 from retalkit.stages import Analysis, FaceEdit, FrameResult, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
@@ -129,7 +129,7 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
         if (references := batch.references.images) is None:
             raise ValueError("enet needs reference images, and the expression editor gave none")
         box, low = found
-        reference = cut_face(references[row], box, SIZE)
+        reference = crop_face(references[row], box, SIZE)
         yield _Job(
             row=row,
             position=int(batch.positions[row]),
@@ -137,7 +137,7 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
             box=box,
             low=low,
             reference=reference,
-            original=cut_face(frame, box, SIZE),
+            original=crop_face(frame, box, SIZE),
             key=Identities.key(reference),
         )
 

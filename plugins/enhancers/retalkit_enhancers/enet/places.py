@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.geometry.face_crop import cut_face
+from retalkit.geometry.face_crop import crop_face
 from retalkit.imaging.compositing import composite
 from retalkit.stages import FaceEdit
 
@@ -69,7 +69,7 @@ def low_face(frame: Image, edit: FaceEdit, box: Float) -> Float:
     """float32 [96, 96, 3], RGB in [0, 1]: ``frame`` with an edit of any size and place in it, as L-Net would see it."""
     edited = frame.copy()
     composite(edited, edit)
-    crop = cut_face(edited, box, SIZE).astype(np.float32)
+    crop = crop_face(edited, box, SIZE).astype(np.float32)
     # Bilinear reduction to a quarter takes the middle two of four pixels in both directions.
     cells = crop.reshape(LOW_SIZE, SIZE // LOW_SIZE, LOW_SIZE, SIZE // LOW_SIZE, 3)
     return cells[:, 1:3, :, 1:3].mean((1, 3)) / 255

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry.schemes import COUNTS, POINTS5, convert
+from retalkit.geometry.similarity import fit_similarity
 from retalkit.inference import slices
 from retalkit.stages import Analysis, FaceBatch, FaceEdit, FrameResult, ReferenceBatch, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
@@ -29,7 +30,7 @@ from retalkit_enhancers.restoration.change import added, face_change, mouth_chan
 from retalkit_enhancers.restoration.config import PARSING_NETWORK, RestorationConfig
 from retalkit_enhancers.restoration.crops import Crop, face_crop
 from retalkit_enhancers.restoration.restorer import Restorer, RestorerLoader
-from retalkit_enhancers.restoration.template import FFHQ, Matrix, Template, aligned, oval, similarity
+from retalkit_enhancers.restoration.template import FFHQ, Matrix, Template, aligned, oval
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -122,7 +123,7 @@ class RestorationSession:
 
     def _matrices(self, landmarks: Float) -> list[Matrix | None]:
         points = convert(landmarks[..., :2], self._scheme, POINTS5)
-        return [similarity(row, self._template.array()) for row in points]
+        return [fit_similarity(row, self._template.array()) for row in points]
 
     def _restored(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, NDArray[np.uint8]]]]:
         """Each job with its restored ``face`` uint8 [512, 512, 3] and, where masks need it, ``classes`` uint8."""

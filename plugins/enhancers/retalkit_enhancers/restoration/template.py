@@ -71,27 +71,6 @@ FFHQ: Final = Template(
 """That of facexlib, for networks trained on FFHQ such as GFPGAN, CodeFormer and RestoreFormer."""
 
 
-def similarity(points: Matrix | Float, target: Matrix | Float) -> Matrix | None:
-    """float64 [2, 3]: the rotation, scale and shift that bring ``points`` [N, 2] closest to ``target`` [N, 2].
-
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991; no mirror
-    image. None where the points are not finite or lie on one spot.
-    """
-    source, wanted = np.asarray(points, np.float64), np.asarray(target, np.float64)
-    if not (np.isfinite(source).all() and np.isfinite(wanted).all()):
-        return None
-    middle, centre = source.mean(0), wanted.mean(0)
-    a, b = source - middle, wanted - centre
-    spread = float((a * a).sum())
-    # In the plane a similarity is a complex factor, and the closest one has a closed form.
-    real, imaginary = float((a * b).sum()), float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())
-    if spread < 1e-6 or real * real + imaginary * imaginary < 1e-12:
-        return None
-    c, s = real / spread, imaginary / spread
-    turn = np.array([[c, -s], [s, c]])
-    return np.column_stack([turn, centre - turn @ middle])
-
-
 def scale_of(matrix: Matrix) -> float:
     """How much a similarity [2, 3] enlarges."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))

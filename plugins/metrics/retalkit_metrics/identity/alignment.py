@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry.schemes import MESH478, POINTS5, convert
+from retalkit.geometry.similarity import fit_similarity
 
 TEMPLATE: Final = (
     (38.2946, 51.6963),
@@ -23,30 +24,21 @@ SMALLEST: Final = 0.25
 """Scale of the template below which a face is too small to be recognised: eyes 9 pixels apart."""
 
 
-def similarity(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale, turn and shift (float64 [2, 3]) that bring points [N, 2] nearest to target [N, 2], by least squares.
-
-    In the plane this is linear in complex numbers: target = a * point + b.
-    """
-    source, aim = points @ (1, 1j), target @ (1, 1j)
-    centred = source - source.mean()
-    a = np.vdot(centred, aim - aim.mean()) / np.vdot(centred, centred).real
-    b = aim.mean() - a * source.mean()
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
-
-
 def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
     """Cuts a face out of RGB uint8 [H, W, 3] by its landmarks [478, 3] (pixels): uint8 [112, 112, 3], black outside.
     None where there are no landmarks, or where the face is too small."""
     points = convert(landmarks, MESH478, POINTS5)[:, :2].astype(np.float64)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
         return None
-    matrix = similarity(points, np.array(TEMPLATE))
+    matrix = fit_similarity(points, np.array(TEMPLATE))
+    if matrix is None:
+        return None
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale * SMALLEST > 1:
         return None
     if scale < 0.5:
         # The warp takes four pixels for each: a large face is made smaller first, or it would be aliased.
         image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        matrix = similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
+        matrix = fit_similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
+        assert matrix is not None
     return cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.geometry.deep3d_alignment import AlignedFace, align_face
-from retalkit.geometry.face_crop import crop_boxes_at, cut_face, points_in_crop
+from retalkit.geometry.face_crop import crop_boxes_at, crop_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, load_weights, slices
 from retalkit.plugins import StageConfig
@@ -67,7 +67,7 @@ class Deep3DSession:
             if (stored := self._store.get(int(index))) is not None:
                 out[row] = stored["coefficients"]
                 continue
-            crop = cut_face(faces.frames.images[row], boxes[row])
+            crop = crop_face(faces.frames.images[row], boxes[row])
             aligned = align_face(crop, points_in_crop(landmarks[row], boxes[row]), self._standard)
             if aligned is not None:
                 wanted.append((row, aligned))

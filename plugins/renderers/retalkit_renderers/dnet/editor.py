@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.geometry.face_crop import crop_boxes, crop_boxes_at, cut_face, points_in_crop
+from retalkit.geometry.face_crop import crop_boxes, crop_boxes_at, crop_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, full_batches, load_weights, slices
 from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
@@ -106,14 +106,14 @@ class DNetSession:
     def _source(self, index: int, image: Image, box: Float) -> Image:
         """The crop uint8 [256, 256, 3] that the face is drawn from."""
         if not self._config.one_shot:
-            return cut_face(image, box)
+            return crop_face(image, box)
         first = first_of_shot(self._analysis, index)
         if self._shot_source is None or self._shot_source[0] != first:
             first_box = crop_boxes(self._analysis, first, first + 1)[0]
             if not np.isfinite(first_box).all():  # the face came in from outside of the picture
-                return cut_face(image, box)
+                return crop_face(image, box)
             _, image = next(iter(self._analysis.source.read([first])))
-            self._shot_source = first, cut_face(image, first_box)
+            self._shot_source = first, crop_face(image, first_box)
         return self._shot_source[1]
 
     def _draw(self, work: Sequence[tuple[Image, Float]]) -> list[Image]:

@@ -7,8 +7,8 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.geometry.face_crop import CROP_SIZE, cut_face
-from retalkit.geometry.face_quad import cut_quad, face_quad, paste_quad
+from retalkit.geometry.face_crop import CROP_SIZE, crop_face
+from retalkit.geometry.face_quad import extract_quad, face_quad, paste_quad
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -40,6 +40,6 @@ def put_face(frame: Image, drawn: Image, box: Float, points: NDArray[np.float64]
     """
     left, top, right, bottom = (int(edge) for edge in box)
     quad = face_quad(points)
-    pasted = paste_quad(cut_face(frame, box), cut_quad(drawn, quad, CROP_SIZE), quad)
+    pasted = paste_quad(crop_face(frame, box), extract_quad(drawn, quad, CROP_SIZE), quad)
     size = (right - left, bottom - top)
     frame[top:bottom, left:right] = cv2.resize(pasted, size, interpolation=cv2.INTER_LINEAR)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.geometry.face_crop import cut_face
+from retalkit.geometry.face_crop import crop_face
 
 from retalkit_renderers.lnet.network import SIDE
 
@@ -41,7 +41,7 @@ def network_faces(frame: Image, reference: Image, box: Float) -> Float:
     Crops go through 384 x 384 as published, and from there bilinearly to 96: the mean of the middle two of four pixels
     in both directions.
     """
-    faces = [cut_face(image, box, CUT).astype(np.float32) for image in (frame, reference)]
+    faces = [crop_face(image, box, CUT).astype(np.float32) for image in (frame, reference)]
     faces[0][CUT // 2 :] = 0
     planes = np.concatenate([face[..., ::-1] for face in faces], axis=2)
     cells = planes.reshape(SIDE, 4, SIDE, 4, 6)[:, 1:3, :, 1:3]

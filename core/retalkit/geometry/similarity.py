@@ -1,0 +1,33 @@
+"""Least-squares similarity transform between two sets of corresponding points."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SMALLEST_SPREAD = 1e-6
+"""Sum of squared distances to the mean below which points count as coincident."""
+_SMALLEST_SCALE = 1e-9
+
+
+def fit_similarity(points: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64] | None:
+    """Return the rotation, uniform scale and translation, float64 [D, D + 1], that map ``points`` [N, D] to ``target``
+    [N, D] with the least squared error.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, computed by
+    scikit-image. Reflections are excluded. None if a coordinate is not finite or the points coincide.
+    """
+    # scikit-image takes 0.15 s to import.
+    from skimage.transform import estimate_transform  # pyright: ignore[reportUnknownVariableType]
+
+    source, wanted = np.asarray(points, np.float64), np.asarray(target, np.float64)
+    if not (np.isfinite(source).all() and np.isfinite(wanted).all()):
+        return None
+    if np.square(source - source.mean(0)).sum() < _SMALLEST_SPREAD:
+        return None
+    fit = estimate_transform("similarity", source, wanted)
+    # Since scikit-image 0.26 a failed fit is false; older versions return NaN.
+    matrix = np.asarray(fit.params, np.float64)[:-1] if fit else np.full((1, 1), np.nan)
+    if not np.isfinite(matrix).all() or np.linalg.norm(matrix[:, :-1]) < _SMALLEST_SCALE:
+        return None
+    return matrix
