@@ -1,1 +1,1 @@
-"""What the lips are told by: mel spectrogram, mel windows, voice activity, and the track that serves them."""
+"""Features of the driving speech: mel spectrogram, mel windows and voice activity. Synthetic background noise."""

@@ -1,6 +1,6 @@
-"""The mel spectrogram that lip-sync networks since Wav2Lip take, computed anywhere in a sound.
+"""The mel spectrogram of Wav2Lip and its successors, with random access.
 
-The function is the one published with Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
+The computation is the one published with Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
 SIGGRAPH Asia 2022): pre-emphasis, magnitude spectrum, Slaney mel bands, decibels, scaling to [-4, 4]. Step ``k`` is
 centred on sample ``200 k``, so there are 80 steps a second.
 """
@@ -19,9 +19,9 @@ from retalkit.stages import SPEECH_RATE
 
 BAND_COUNT = 80
 WINDOW = 800
-"""Samples of one analysis window, and length of its Fourier transform."""
+"""Samples in an analysis window, equal to the FFT length."""
 HOP = 200
-"""Samples between steps."""
+"""Samples between consecutive steps."""
 STEPS_PER_SECOND = SPEECH_RATE // HOP
 SILENT_LEVEL = -4.0
 """Value of every band in digital silence."""
@@ -34,7 +34,7 @@ _FLOOR_DECIBELS = -100.0
 _BLOCK = 64
 _KEPT_BLOCKS = 16
 
-# Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above, 6.4 being 27 steps of the latter.
+# Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above; a factor of 6.4 is 27 logarithmic steps.
 _HERTZ_PER_MEL = 200.0 / 3.0
 _LOGARITHMIC_FROM = 1000.0
 _LOGARITHMIC_STEP = np.log(6.4) / 27.0
@@ -54,7 +54,7 @@ def _to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def mel_basis() -> NDArray[np.float32]:
-    """float32 [80, 401]: triangular bands of unit area over the frequencies 0, 20, ... 8000 Hz."""
+    """Return the filter bank, float32 [80, 401]: triangular bands of unit area over 0, 20, ... 8000 Hz."""
     frequencies = np.linspace(0.0, SPEECH_RATE / 2, WINDOW // 2 + 1)
     edges = _to_hertz(np.linspace(_to_mel(_LOWEST), _to_mel(_HIGHEST), BAND_COUNT + 2))
     widths = np.diff(edges)
@@ -69,20 +69,19 @@ def mel_basis() -> NDArray[np.float32]:
 
 
 def step_count(sample_count: int) -> int:
-    """Steps of a sound of that many samples, as the published function returns them."""
+    """Return the number of steps for a number of samples, as in the published function."""
     return 1 + sample_count // HOP
 
 
 def mel_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mel of a whole sound that is in memory: mono float32 [N] at 16 kHz -> float32 [80, 1 + N // 200] in [-4, 4]."""
+    """Return the mel spectrogram, float32 [80, 1 + N // 200] in [-4, 4], of mono float32 [N] at 16 kHz."""
     return MelReader(ArrayReader(waveform)).steps(0, step_count(len(waveform)))
 
 
 class MelReader:
-    """Computes the steps that are asked for, and keeps the last few seconds of them.
+    """Computes the requested steps and caches the last few seconds.
 
-    Steps are always computed in the same blocks of 64, so a step has the same bits whoever asks for it and with
-    which neighbours.
+    Steps are always computed in the same blocks of 64, so a step is bit-identical in every request.
     """
 
     def __init__(self, reader: WaveReader) -> None:
@@ -91,11 +90,11 @@ class MelReader:
 
     @property
     def step_count(self) -> int:
-        """Steps of the whole sound."""
+        """Total number of steps."""
         return step_count(self._reader.sample_count)
 
     def steps(self, start: int, stop: int) -> NDArray[np.float32]:
-        """float32 [80, stop - start] in [-4, 4]; before and after the sound there is silence."""
+        """Return float32 [80, stop - start] in [-4, 4]; silence before the start and after the end of the audio."""
         result = np.full((BAND_COUNT, max(stop - start, 0)), SILENT_LEVEL, dtype=np.float32)
         for index in range(start // _BLOCK, -(-stop // _BLOCK)):
             block = self._block(index)
@@ -118,10 +117,10 @@ class MelReader:
     def _compute(self, first_step: int) -> NDArray[np.float32]:
         start = first_step * HOP - WINDOW // 2
         stop = (first_step + _BLOCK - 1) * HOP + WINDOW // 2
-        # The sample before is read too, because pre-emphasis looks one sample back.
+        # Pre-emphasis needs the previous sample.
         samples = self._reader.read(start - 1, stop).astype(np.float64)
         emphasised = samples[1:] - _PRE_EMPHASIS * samples[:-1]
-        # The published function pads after pre-emphasis: the step down at the sound's end is not heard.
+        # The published function pads after pre-emphasis, so the discontinuity at the end has no effect.
         emphasised[max(self._reader.sample_count - start, 0) :] = 0.0
         frames = sliding_window_view(emphasised, WINDOW)[::HOP]
         periodic_hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)

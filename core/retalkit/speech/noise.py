@@ -1,6 +1,6 @@
-"""Sounds that must leave a mouth at rest: silence, white noise, hum, music, and many voices far away.
+"""Synthetic background sounds that must not move the mouth: silence, white noise, hum, music and babble.
 
-Mono float32 at 16 kHz, made by computation, the same at every call.
+Mono float32 at 16 kHz, deterministic.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from retalkit.stages import SPEECH_RATE
 Sound = NDArray[np.float32]
 
 LEVEL = -40.0
-"""dBFS (RMS) of every sound but silence."""
+"""Default RMS level in dBFS of all sounds except silence."""
 SECONDS = 12.0
+"""Default duration."""
 _VOICES = 6
 
 
 def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float = LEVEL) -> dict[str, Sound]:
-    """Name -> sound. ``voices`` are speech at 16 kHz; babble is made of them and left out where there are none."""
+    """Return the sounds by name. ``voices`` (speech at 16 kHz) are mixed into babble; without voices there is none."""
     sounds = {
         "silence": np.zeros(round(seconds * SPEECH_RATE), np.float32),
         "white": at_level(np.random.default_rng(0).standard_normal(round(seconds * SPEECH_RATE)), level),
         "hum": at_level(_hum(seconds), level),
         "music": at_level(_music(seconds), level),
     }
-    loud = [voice for voice in voices if len(voice) and np.abs(voice).max() > 0]
-    if loud:
-        sounds["babble"] = at_level(_babble(seconds, loud), level)
+    audible = [voice for voice in voices if len(voice) and np.abs(voice).max() > 0]
+    if audible:
+        sounds["babble"] = at_level(_babble(seconds, audible), level)
     return sounds
 
 
 def at_level(sound: NDArray[Any], level: float) -> Sound:
-    """The sound at an RMS of ``level`` dBFS; digital silence stays."""
+    """Scale a sound to an RMS of ``level`` dBFS; digital silence is unchanged."""
     power = float(np.mean(np.square(sound, dtype=np.float64)))
     return (sound * (10.0 ** (level / 20.0) / np.sqrt(power)) if power > 0 else sound).astype(np.float32)
 
@@ -46,13 +47,13 @@ def _times(seconds: float) -> NDArray[np.float64]:
 
 
 def _hum(seconds: float) -> NDArray[np.float64]:
-    """Mains at 50 Hz with its overtones."""
+    """Mains hum at 50 Hz with its harmonics."""
     times = _times(seconds)
     return np.sum([np.sin(2 * np.pi * 50.0 * order * times + order) / order for order in range(1, 13)], axis=0)
 
 
 def _music(seconds: float) -> NDArray[np.float64]:
-    """Four chords in turn, struck every half second, each note with decaying overtones, over a bass."""
+    """Four chords in turn, one stroke every half second, with decaying overtones and a bass note."""
     times = _times(seconds)
     track = np.zeros(len(times))
     step = SPEECH_RATE // 2
@@ -68,7 +69,7 @@ def _music(seconds: float) -> NDArray[np.float64]:
 
 
 def _babble(seconds: float, voices: Sequence[Sound]) -> NDArray[np.float64]:
-    """Six voices at once, equally loud, from places spread over the recordings."""
+    """Mix of six voices of equal level, with offsets spread over the recordings."""
     count = round(seconds * SPEECH_RATE)
     mixed = np.zeros(count)
     for number in range(_VOICES):

@@ -1,4 +1,4 @@
-"""How the speech modules read a sound: by sample positions, without holding it."""
+"""Random access to audio samples and other one-dimensional values."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 
 
 class ValueReader(Protocol):
-    """Values in a row that can be read anywhere."""
+    """Random access to a one-dimensional array."""
 
     def read(self, start: int, stop: int, /) -> NDArray[np.float32]:
-        """float32 [stop - start]; zeros before 0 and after the end."""
+        """Return float32 [stop - start]; zeros before 0 and after the end."""
         ...
 
 
 class WaveReader(Protocol):
-    """Mono sound at 16 kHz that can be read anywhere."""
+    """Random access to mono audio at 16 kHz."""
 
     @property
     def sample_count(self) -> int:
-        """Samples in the sound."""
+        """Number of samples."""
         ...
 
     def read(self, start_sample: int, stop_sample: int, /) -> NDArray[np.float32]:
-        """float32 [stop_sample - start_sample] in [-1, 1]; zeros before 0 and after the end."""
+        """Return float32 [stop_sample - start_sample] in [-1, 1]; zeros before 0 and after the end."""
         ...
 
 
 class ArrayReader:
-    """A sound, or any other row of values, that is already in memory."""
+    """Reader of an array in memory; implements ``WaveReader`` and ``ValueReader``."""
 
     def __init__(self, waveform: NDArray[np.float32]) -> None:
-        """``waveform``: float32 [N]; for a sound mono in [-1, 1] at 16 kHz."""
+        """``waveform``: float32 [N]; for audio, mono in [-1, 1] at 16 kHz."""
         self._waveform = np.ascontiguousarray(waveform, dtype=np.float32)
 
     @property

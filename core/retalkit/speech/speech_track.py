@@ -1,4 +1,4 @@
-"""The speech of a run, served from stored files."""
+"""The speech of a run, read from stored files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from retalkit.stages import SPEECH_RATE
 
 
 class SpeechTrack:
-    """Implements ``retalkit.stages.Speech``; holds no more than a few seconds."""
+    """Implements ``retalkit.stages.Speech``; keeps at most a few seconds in memory."""
 
     def __init__(self, reader: WaveReader, activity: ValueReader) -> None:
-        """``activity``: the values of ``retalkit.speech.activity``, 100 a second."""
+        """``activity``: the values of ``retalkit.speech.activity``, 100 per second."""
         self._reader = reader
         self._values = activity
         self._mel = MelReader(reader)
@@ -35,14 +35,14 @@ class SpeechTrack:
         return mel_windows(self._mel, times)
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """See ``Speech``; interpolated between the 100 values a second."""
+        """See ``Speech``; linear interpolation between the 100 values per second."""
         positions = np.asarray(times, dtype=np.float64) * ACTIVITY_RATE
         if len(positions) == 0:
             return np.zeros(0, dtype=np.float32)
         lower = np.floor(positions).astype(np.int64)
         fractions = positions - lower
-        # Times of a batch lie close together, so one piece of the file serves all of them.
+        # The times of a batch are close together, so a single read covers them.
         first = int(lower.min())
         values = self._values.read(first, int(lower.max()) + 2)
-        here = lower - first
-        return (values[here] * (1.0 - fractions) + values[here + 1] * fractions).astype(np.float32)
+        offsets = lower - first
+        return (values[offsets] * (1.0 - fractions) + values[offsets + 1] * fractions).astype(np.float32)

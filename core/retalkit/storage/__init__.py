@@ -1,1 +1,1 @@
-"""Files between runs: the content-keyed cache, stored frames and raw row files."""
+"""Storage between runs: the content-keyed cache, per-frame results and row files."""

@@ -1,7 +1,7 @@
-"""Content keys and an atomic store: a run that is killed finds again what it had finished.
+"""Content-keyed cache with atomic writes, so that an interrupted run can resume.
 
-An entry is a folder named by a key. A key is made of the input's content, the stage's name, version and
-configuration, and the keys of what it read; never of a file's name.
+An entry is a directory named by its key. A key is a hash of the input's content, the stage's name, version and
+configuration, and the keys of its inputs. It never contains a path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STALE_SECONDS = 24 * 3600.0
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
+    """Return the SHA-256 of a file in hexadecimal, reading it in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -32,7 +32,7 @@ def content_hash(path: Path) -> str:
 
 
 def make_key(name: str, *parts: object) -> str:
-    """A folder name: the step's name and 24 hexadecimal digits over everything that its result depends on.
+    """Return a directory name: the step's name and 24 hexadecimal digits of a hash over all that its result depends on.
 
     ``parts`` must be plain data (strings, numbers, lists, dictionaries).
     """
@@ -41,7 +41,7 @@ def make_key(name: str, *parts: object) -> str:
 
 
 def default_folder() -> Path:
-    """``RETALKIT_CACHE``, or ``retalkit`` in the user's cache folder."""
+    """Return ``RETALKIT_CACHE`` or, if it is not set, ``retalkit`` in the user's cache directory."""
     named = os.environ.get("RETALKIT_CACHE")
     if named:
         return Path(named).expanduser()
@@ -50,21 +50,21 @@ def default_folder() -> Path:
 
 
 class Folder:
-    """A folder whose files appear whole or not at all. Implements ``retalkit.stages.StageCache``."""
+    """A directory with atomic writes. Implements ``retalkit.stages.StageCache``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path | None:
-        """The finished file of that name, or None."""
+        """Return the path of a complete file, or None."""
         path = self.folder / name
         return path if path.exists() else None
 
     @contextmanager
     def write(self, name: str) -> Generator[Path]:
-        """Gives a temporary path and renames it to ``name`` on a clean exit; on an error nothing stays."""
+        """Yield a temporary path, renamed to ``name`` on success and removed on an error."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The suffix stays, because some writers choose the format by it.
+        # Some writers select the format by the suffix.
         temporary = self.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}-{name}"
         try:
             yield temporary
@@ -75,7 +75,7 @@ class Folder:
 
 
 class Cache:
-    """The store of one machine. Safe against several runs at once: entries are only ever added whole."""
+    """The cache of one machine. Safe for concurrent runs, since all writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,11 +86,13 @@ class Cache:
             probe.unlink()
         except OSError as error:
             raise OutputError(
-                f"cache folder {folder} cannot be written ({error.strerror or error}); choose another with --cache"
+                f"{folder}: cannot write to the cache directory ({error.strerror or error}): "
+                "choose another one with --cache",
+                code="cache-not-writable",
             ) from error
 
     def entry(self, key: str) -> Folder:
-        """The folder of a key; it is made when something is written into it."""
+        """Return the directory of a key; it is created on the first write."""
         folder = Folder(self.folder / key)
         if folder.folder.exists():
             with suppress(OSError):
@@ -98,9 +100,9 @@ class Cache:
         return folder
 
     def prune(self, limit_bytes: int, keep: set[str]) -> None:
-        """Removes the entries that were not used for longest until the store is below ``limit_bytes``.
+        """Remove the least recently used entries until the cache is smaller than ``limit_bytes``.
 
-        Entries named in ``keep`` and leftovers younger than a day (another run may be writing them) stay.
+        Entries named in ``keep`` stay. So do temporary files younger than a day, which another run may be writing.
         """
         now = time.time()
         entries: list[tuple[float, int, Path]] = []

@@ -1,4 +1,4 @@
-"""Results of a slow stage, frame by frame: a run that is killed goes on at the frame where it stopped."""
+"""Per-frame results of a slow stage, so that an interrupted run resumes at the frame where it stopped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from retalkit.stages import StageCache
 
 
 class FrameStore:
-    """Arrays of single frames in a stage's cache, without loss.
+    """Lossless storage for arrays of single frames in a stage's cache.
 
-    ``name`` tells apart what one stage stores. A cache belongs to one stage, configuration and input, so that an index
-    is all that a result needs. Worth it for a stage that takes longer for a frame than a disk: a network.
+    ``name`` separates the stores of one stage. A cache belongs to one stage, configuration and input, so the frame
+    index identifies a result. Useful for stages that are slower than reading from disk, such as networks.
     """
 
     def __init__(self, cache: StageCache, name: str) -> None:
@@ -22,7 +22,7 @@ class FrameStore:
         self._name = name
 
     def get(self, index: int) -> dict[str, NDArray[Any]] | None:
-        """The arrays of that frame, or None where they are not stored."""
+        """Return the arrays of a frame, or None if they are not stored."""
         path = self._cache.path(self._file(index))
         if path is None:
             return None
@@ -30,9 +30,9 @@ class FrameStore:
             return {name: arrays[name] for name in arrays.files}
 
     def put(self, index: int, **arrays: NDArray[Any]) -> None:
-        """Stores the arrays of a frame; they appear whole or not at all."""
+        """Store the arrays of a frame atomically."""
         with self._cache.write(self._file(index)) as path, path.open("wb") as file:
-            # A twentieth of a second for a face: little beside a network, and half of its place on the disk.
+            # Compressing a face takes 0.05 s, little compared with a network, and halves the disk space.
             np.savez_compressed(file, **arrays)
 
     def _file(self, index: int) -> str:

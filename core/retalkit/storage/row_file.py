@@ -1,4 +1,4 @@
-"""Rows of numbers in a raw file: appended while streaming, read back a slice at a time."""
+"""Rows of numbers in a raw binary file: appended while streaming, read in slices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class RowWriter:
-    """Appends rows to a raw little-endian file."""
+    """Appends rows to a little-endian binary file."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
         self._file = path.open("wb")
         self._dtype = np.dtype(dtype).newbyteorder("<")
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Rows [T, ...]; every call must bring the same row shape."""
+        """Append rows [T, ...]; the row shape must be the same in every call."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
 
     def __enter__(self) -> RowWriter:
@@ -31,7 +31,7 @@ class RowWriter:
 
 
 class RowReader:
-    """Reads slices of rows; never maps the file, so that what was read can be freed."""
+    """Reads slices of rows. The file is not memory-mapped, so that the memory of a slice can be freed."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...]) -> None:
         self._path = path
@@ -41,7 +41,11 @@ class RowReader:
         self.count = path.stat().st_size // max(1, self._items * self._dtype.itemsize)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows [start, stop) as [T, *row_shape]; raises IndexError outside the file."""
+        """Return rows [start, stop) as [T, *row_shape].
+
+        Raises:
+            IndexError: the slice extends outside the file.
+        """
         if not 0 <= start <= stop <= self.count:
             raise IndexError(f"rows {start} to {stop} of {self.count} in {self._path.name}")
         size = self._items * self._dtype.itemsize

@@ -1,4 +1,4 @@
-"""Sounds for tests: noises, hum, tones, music, babble, and a vowel synthesiser. All mono at 16 kHz, seeded."""
+"""Test signals: noise, hum, tones, music, babble and synthetic vowels. Mono at 16 kHz, seeded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Sound = NDArray[np.float32]
 
 
 def load(path: Path) -> Sound:
-    """A file's sound at 16 kHz."""
+    """Return the audio of a file at 16 kHz."""
     return np.concatenate(list(open_sound(path).chunks(RATE)))
 
 
 def level(sound: Sound) -> float:
-    """dBFS, RMS."""
+    """Return the RMS level in dBFS."""
     return float(10.0 * np.log10(np.mean(np.square(sound, dtype=np.float64)) + 1e-20))
 
 
 def at_level(sound: NDArray[np.floating], decibels: float) -> Sound:
-    """The sound at an RMS of that many dBFS."""
+    """Scale a sound to an RMS level in dBFS."""
     return (sound * 10.0 ** ((decibels - level(sound)) / 20.0)).astype(np.float32)
 
 
@@ -80,7 +80,7 @@ def _drums(length: int, generator: np.random.Generator) -> NDArray[np.float64]:
 
 
 def music(seconds: float, kind: str, broken: bool, drums: bool, seed: int = 0) -> NDArray[np.float64]:
-    """Four chords in turn on a ``plucked``, ``organ`` or ``piano`` instrument, struck or as arpeggios (``broken``)."""
+    """Four chords in turn on a ``plucked``, ``organ`` or ``piano`` instrument, as arpeggios if ``broken``."""
     generator = np.random.default_rng(seed)
     length = int(seconds * RATE)
     track = np.zeros(length + RATE)
@@ -96,7 +96,7 @@ def music(seconds: float, kind: str, broken: bool, drums: bool, seed: int = 0) -
 
 
 def babble(seconds: float, voices: list[Sound], count: int, seed: int = 0) -> NDArray[np.float64]:
-    """``count`` voices at once, taken from ``voices`` at random positions."""
+    """Mix ``count`` voices from random positions in ``voices``."""
     generator = np.random.default_rng(seed)
     length = int(seconds * RATE)
     mixed = np.zeros(length)
@@ -109,7 +109,7 @@ def babble(seconds: float, voices: list[Sound], count: int, seed: int = 0) -> ND
 
 
 def vowel(formants: tuple[float, float, float], seconds: float, pitch: float = 120.0) -> NDArray[np.float64]:
-    """A steady vowel: glottal pulses through three resonances (Klatt, JASA 1980)."""
+    """A sustained vowel: glottal pulses filtered by formant resonances (Klatt, JASA 1980)."""
     pulses = np.zeros(int(seconds * RATE))
     pulses[:: int(RATE / pitch)] = 1.0
     sound = lfilter([1.0], [1.0, -0.97], pulses)
@@ -121,7 +121,7 @@ def vowel(formants: tuple[float, float, float], seconds: float, pitch: float = 1
 
 
 def without_speech(seconds: float, voices: list[Sound]) -> dict[str, Sound]:
-    """What must leave the mouth at rest."""
+    """Return sounds without foreground speech, by name."""
     sounds = {"silence": np.zeros(int(seconds * RATE), np.float32)}
     for decibels in (-10, -20, -35):
         sounds[f"white {decibels}"] = at_level(white(seconds), decibels)
@@ -130,7 +130,7 @@ def without_speech(seconds: float, voices: list[Sound]) -> dict[str, Sound]:
         sounds[f"hum {mains:.0f} Hz"] = at_level(hum(seconds, mains), -20)
     for frequency in (120.0, 440.0, 1000.0, 3000.0):
         sounds[f"tone {frequency:.0f} Hz"] = at_level(tone(seconds, frequency), -15)
-    sounds["noise that beats"] = at_level(white(seconds) * (1.0 + tone(seconds, 4.0)), -20)
+    sounds["modulated noise"] = at_level(white(seconds) * (1.0 + tone(seconds, 4.0)), -20)
     for kind in ("organ", "piano", "plucked"):
         for broken in (False, True):
             sounds[f"{kind}{' arpeggio' if broken else ''}"] = at_level(music(seconds, kind, broken, broken), -16)

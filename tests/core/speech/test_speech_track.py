@@ -1,4 +1,4 @@
-"""The speech of a run, served from readers."""
+"""The speech of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_activity_is_interpolated_and_zero_outside():
     assert speech.activity(np.zeros(0)).shape == (0,)
 
 
-def test_mel_windows_have_the_contract_s_shape():
+def test_mel_windows_have_the_shape_of_the_contract():
     windows = track().mel_windows(np.array([0.0, 0.5, 2.0]))
     assert windows.shape == (3, 80, 16) and windows.dtype == np.float32
     assert track().mel_windows(np.zeros(0)).shape == (0, 80, 16)

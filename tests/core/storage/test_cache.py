@@ -1,4 +1,4 @@
-"""The store: keys say what a result depends on, and nothing is ever half there."""
+"""The cache: keys, atomic writes and pruning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.errors import OutputError
 from retalkit.storage.cache import Cache, Folder, content_hash, make_key
 
 
-def test_a_key_changes_with_anything_it_is_made_of() -> None:
+def test_key_depends_on_all_parts() -> None:
     base = make_key("faces", "abc", {"use": "mediapipe", "max_faces": 4})
     assert base == make_key("faces", "abc", {"max_faces": 4, "use": "mediapipe"})
     assert base != make_key("faces", "abd", {"use": "mediapipe", "max_faces": 4})
@@ -18,37 +18,37 @@ def test_a_key_changes_with_anything_it_is_made_of() -> None:
     assert base != make_key("lips", "abc", {"use": "mediapipe", "max_faces": 4})
 
 
-def test_the_hash_is_of_the_content_not_of_the_name(tmp_path: Path) -> None:
+def test_hash_depends_on_content_and_not_on_name(tmp_path: Path) -> None:
     for name, content in (("a", b"same"), ("b", b"same"), ("c", b"other")):
         (tmp_path / name).write_bytes(content)
     assert content_hash(tmp_path / "a") == content_hash(tmp_path / "b") != content_hash(tmp_path / "c")
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_writes_are_atomic(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "entry")
     with pytest.raises(RuntimeError, match="killed"), folder.write("rows.npy") as path:
-        path.write_bytes(b"half")
+        path.write_bytes(b"partial")
         raise RuntimeError("killed")
     assert folder.path("rows.npy") is None
     assert list(folder.folder.iterdir()) == []
     with folder.write("rows.npy") as path:
-        path.write_bytes(b"whole")
+        path.write_bytes(b"complete")
         assert folder.path("rows.npy") is None
     found = folder.path("rows.npy")
-    assert found is not None and found.read_bytes() == b"whole"
+    assert found is not None and found.read_bytes() == b"complete"
 
 
-def test_a_failed_rewrite_keeps_the_old_file(tmp_path: Path) -> None:
+def test_failed_rewrite_keeps_the_old_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     with folder.write("x") as path:
         path.write_text("old")
     with pytest.raises(RuntimeError), folder.write("x") as path:
-        path.write_text("new, but")
+        path.write_text("incomplete")
         raise RuntimeError
     assert (tmp_path / "x").read_text() == "old"
 
 
-def test_pruning_removes_what_was_not_used_for_longest_and_keeps_what_it_must(tmp_path: Path) -> None:
+def test_pruning_removes_least_recently_used_entries(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for age, name in enumerate(("new", "middle", "old", "needed")):
         with cache.entry(name).write("data") as path:
@@ -58,7 +58,9 @@ def test_pruning_removes_what_was_not_used_for_longest_and_keeps_what_it_must(tm
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["needed", "new"]
 
 
-def test_a_cache_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(OutputError, match="--cache"):
+def test_unwritable_cache_directory_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(OutputError, match="--cache") as error:
         Cache(tmp_path / "file" / "cache")
+    assert error.value.code == "cache-not-writable"
+    assert "\n" not in str(error.value)

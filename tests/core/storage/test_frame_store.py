@@ -1,4 +1,4 @@
-"""Results of single frames on disk."""
+"""Per-frame results on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.frame_store import FrameStore
 
 
-def test_what_is_put_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_stored_arrays_are_bit_identical(tmp_path: Path) -> None:
     store = FrameStore(Folder(tmp_path), "faces")
     assert store.get(3) is None
     face = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
@@ -23,14 +23,14 @@ def test_what_is_put_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert FrameStore(Folder(tmp_path), "others").get(3) is None
 
 
-def test_a_result_that_was_being_written_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_write_leaves_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FrameStore(Folder(tmp_path), "faces")
 
-    def cut(file: object, **arrays: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def interrupted(file: object, **arrays: object) -> None:
+        file.write(b"partial")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez_compressed", cut)
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.put(0, face=np.zeros(3))
     assert store.get(0) is None

@@ -1,4 +1,4 @@
-"""Rows in a raw file come back as they went in, in slices."""
+"""Row files: appending and reading slices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from retalkit.storage.row_file import RowReader, RowWriter
 
 
-def test_slices_equal_what_was_appended(tmp_path: Path) -> None:
+def test_slices_equal_appended_rows(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(11, 4, 3)).astype(np.float32)
     rows[3] = np.nan
     with RowWriter(tmp_path / "rows", np.float32) as writer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from retalkit.speech.activity import activity_count, analyse_speech
+from retalkit.speech.activity import VoiceActivity, activity_count
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion
@@ -15,7 +15,8 @@ NAMES = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", 
 
 def analysed(sound: np.ndarray) -> SpeechTrack:
     """A track with the activity that is found in the sound."""
-    values = np.concatenate(list(analyse_speech(ArrayReader(sound))))
+    activity = VoiceActivity()
+    values = np.concatenate([activity.push(sound), activity.finish()])
     return SpeechTrack(ArrayReader(sound), ArrayReader(values))
 
 
