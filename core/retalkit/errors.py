@@ -54,6 +54,12 @@ class WeightsError(RetalkitError):
     code = "invalid-weights"
 
 
+class RunCancelledError(Exception):
+    """The caller stopped the run. The same call resumes it."""
+
+    code = "cancelled"
+
+
 class StageError(Exception):
     """A stage raised an exception or broke its contract: a bug in the stage, not a user error."""
 

@@ -1,36 +1,40 @@
-"""The six stage contracts and the data that passes between them.
+"""The six stage contracts and the data that passes between stages.
 
 Every array that crosses a stage border is described here, once: shape, dtype, unit and range.
 ``T`` counts frames of a batch, ``N`` landmarks, ``C`` coefficients, ``H`` and ``W`` pixels.
 
-A stage object is made from its configuration and holds no state of a clip. ``open`` is called once
-for a clip and returns a session; the session then serves batches in ascending order and is closed.
-A per-clip stage does its work in ``open`` (it may read everything that the analysis pass stored) and
-keeps results in ``context.cache``, so that a killed run finds them again. A per-batch stage, such as a
-network, does its work in the session's method. A session must not depend on how the frames were cut
-into batches: N frames at once give what N batches of one give. What a session is given it leaves as it is, and
-its results depend on ``StageContext.seed`` alone, never on the random generators of the process, which it
-leaves as they are.
+A stage is built once per process, from its options and a ``Runtime``; it loads its networks then and holds no state of
+a clip. ``open`` is called once per clip (for lip syncers and enhancers: once per face of a clip) with a frozen clip
+object and a ``StageContext``, and returns a session. The session receives batches in ascending order and is closed.
+
+A stage that needs the whole clip does that work in ``open``: it may read everything that the analysis stored, and keeps
+results in ``context.cache``, so that a killed run finds them again. A network works in the session's method.
+
+Rules for sessions: results do not depend on how frames are cut into batches. Inputs are not modified. Results depend on
+``StageContext.seed`` alone, never on the random generators of the process, whose state is left unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from retalkit.observer import Observer
 
 if TYPE_CHECKING:
-    # Only annotations name arrays; without numpy the command line answers sooner.
+    # Only annotations name arrays: without NumPy the command line starts faster.
     import numpy as np
     from numpy.typing import NDArray
 
 SPEECH_RATE = 16000
-"""Samples a second of every waveform that passes between stages."""
+"""Sample rate in Hz of every waveform that passes between stages."""
+
+_T = TypeVar("_T")
 
 
 class StageKind(StrEnum):
@@ -57,13 +61,14 @@ class ContractVersion:
 
 
 CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
-    **{kind.value: ContractVersion(current=1, oldest=1) for kind in StageKind},
-    "driver": ContractVersion(current=1, oldest=1),
+    **{kind.value: ContractVersion(current=2, oldest=2) for kind in StageKind},
+    "driver": ContractVersion(current=2, oldest=2),
+    "finisher": ContractVersion(current=1, oldest=1),
     "metric": ContractVersion(current=1, oldest=1),
     "checkpoint": ContractVersion(current=1, oldest=1),
 }
-"""Contract (a stage kind, ``driver``, ``metric`` or ``checkpoint``) -> its version. A plugin made for a version outside
-the accepted range is listed with the reason and not run."""
+"""Contract (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) -> its version. A plugin made for a
+version outside the accepted range is listed with the reason and not run."""
 
 
 # --------------------------------------------------------------------------- data
@@ -148,9 +153,10 @@ class FaceEdit:
     """In [0, 1]; the stage has already faded ``mask`` accordingly. Reported, not applied again."""
     reason: str = ""
     """Why confidence is low, as a short phrase such as ``large yaw`` or ``occluded``."""
-    exact: NDArray[np.float32] | None = None
-    """float32 [h, w, 3], RGB in [0, 1]: ``image`` before it was rounded, from a stage that computes in such numbers and
-    for one that goes on with them (E-Net with L-Net's face); else None."""
+    unrounded_image: NDArray[np.float32] | None = None
+    """float32 [h, w, 3], RGB in [0, 1]: ``image`` before rounding to 8 bits. Optional. A network sets it so that the
+    next network reads its output without rounding (E-Net reads L-Net's face); a stage that changes ``image`` sets it
+    to the unrounded new image or to None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +190,13 @@ class MouthMotion:
 
 
 class SpeechToMouth(Protocol):
-    """Says what the mouth does at any time of a speech; a lip syncer may be driven by one."""
+    """A driver: predicts the mouth motion of a speech. Lip syncers use drivers by name (``driver: {use: NAME}``)."""
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
-        """The mouth at float64 [T] seconds, in any order, in the units of ``MouthMotion``.
+        """Return the mouth motion at float64 [T] seconds, in any order, in the units of ``MouthMotion``.
 
-        A time's values do not depend on which other times are asked with it. Where ``speech.activity`` is 0 the
-        mouth rests. Retargeting to a person is the lip syncer's work.
+        The values at one time do not depend on the other requested times. Where ``speech.activity`` is 0 the mouth
+        rests. Retargeting to a person is the lip syncer's task. One driver serves several speeches and threads.
         """
         ...
 
@@ -241,7 +247,7 @@ class Analysis(Protocol):
         """float32 [T, 4] of source frames [start, stop), see ``FaceBatch.boxes``."""
         ...
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         """int32 [T]: number of the track each frame belongs to; a cut or a gap starts a new one; -1: no face."""
         ...
 
@@ -298,135 +304,224 @@ class StageCache(Protocol):
         ...
 
 
+class ObjectPool:
+    """Objects that are built once per process and shared: stages, networks. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._objects: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """Return the object of ``key``. ``make`` builds it at the first call."""
+        with self._lock:
+            if key not in self._objects:
+                self._objects[key] = make()
+            return cast("_T", self._objects[key])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a stage is built with besides its options: device, precision, threads, weight files, drivers."""
+
+    device: str = "cpu"
+    """``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
+    precision: str = "float32"
+    """``float32``, ``bfloat16`` or ``float16``: number format of convolutions and matrix products."""
+    threads: int = 0
+    """CPU threads that a network should use; 0: the default of its library."""
+    weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Checkpoint name -> safetensors file with the network's parameter names."""
+    drivers: Mapping[str, SpeechToMouth] = field(default_factory=dict[str, SpeechToMouth])
+    """Option name -> driver, for each option of the type ``DriverChoice``."""
+    pool: ObjectPool = field(default_factory=ObjectPool)
+
+    def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """Return the object of ``key`` in this process, such as a loaded network; ``make`` builds it at the first call.
+
+        ``key`` must identify what ``make`` builds; device and precision are added to it.
+        """
+        return self.pool.get((self.device, self.precision, self.threads, key), make)
+
+
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What every session is given besides its input."""
+    """What every session receives besides its clip."""
 
     cache: StageCache
     observer: Observer
     seed: int = 0
-    device: str = "cpu"
-    """``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
-    precision: str = "float32"
-    weights: dict[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> safetensors file with the network's own names, for what spec and options name."""
-    wanted: frozenset[str] = frozenset()
-    """Ports that later stages need of this one, for instance ``reference:image``; others need not be computed."""
+    requested_ports: frozenset[str] = frozenset()
+    """Ports of this stage that later stages need, such as ``reference:image``. Others need not be computed."""
+    cancellation: threading.Event = field(default_factory=threading.Event)
+    """Set by the caller of the run to stop it between batches."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is being stopped. Long work in ``open`` should check this and raise ``RunCancelledError``."""
+        return self.cancellation.is_set()
 
 
 # --------------------------------------------------------------------------- the six contracts
 
 
 class Session(Protocol):
-    """Something opened for one clip."""
+    """A stage opened for one clip."""
 
     def close(self) -> None:
-        """Frees what ``open`` took. Called at the end, also after an error; a second call does nothing."""
+        """Release what ``open`` acquired. Called at the end, also after an error; a second call does nothing."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionClip:
+    """What a detector is opened with."""
+
+    source: SourceInfo
 
 
 class DetectorSession(Session, Protocol):
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """All faces of each frame, in any order; an empty list where there is none."""
+        """Return all faces of each frame, in any order; an empty list where there is none."""
         ...
 
 
 class Detector(Protocol):
     """Finds faces and their landmarks."""
 
-    def open(self, source: SourceInfo, context: StageContext) -> DetectorSession: ...
+    def open(self, clip: DetectionClip, context: StageContext) -> DetectorSession: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconstructionClip:
+    """What a reconstructor is opened with."""
+
+    analysis: Analysis
+    """Landmarks, boxes and tracks of one face; no coefficients yet."""
 
 
 class ReconstructorSession(Session, Protocol):
     def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
-        """float32 [T, C]; NaN rows where there is no face. ``faces.coefficients`` is empty [T, 0]."""
+        """Return float32 [T, C]; NaN rows where there is no face. ``faces.coefficients`` is empty [T, 0]."""
         ...
 
 
 class Reconstructor(Protocol):
     """Fits a face model to each frame."""
 
-    def open(self, analysis: Analysis, context: StageContext) -> ReconstructorSession: ...
+    def open(self, clip: ReconstructionClip, context: StageContext) -> ReconstructorSession: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionEditClip:
+    """What an expression editor is opened with."""
+
+    analysis: Analysis
 
 
 class ExpressionEditorSession(Session, Protocol):
-    def edit(self, faces: FaceBatch) -> ReferenceBatch: ...
+    def edit(self, faces: FaceBatch) -> ReferenceBatch:
+        """Return the same faces with the canonical expression."""
+        ...
 
 
 class ExpressionEditor(Protocol):
-    """Makes the face wear one canonical expression, because lip generation copies what its reference shows."""
+    """Gives every face one canonical expression, because lip generation copies what its reference shows."""
 
-    def open(self, analysis: Analysis, context: StageContext) -> ExpressionEditorSession: ...
+    def open(self, clip: ExpressionEditClip, context: StageContext) -> ExpressionEditorSession: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseClip:
+    """What a denoiser is opened with."""
+
+    duration: float
+    """Seconds of the speech, as the container states it."""
 
 
 class DenoiserSession(Session, Protocol):
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Takes the next mono float32 chunk (any length, 16 kHz) and gives what is ready, maybe less or nothing."""
+        """Take the next mono float32 chunk (any length, 16 kHz) and return the samples that are ready, maybe none."""
         ...
 
     def finish(self) -> NDArray[np.float32]:
-        """The rest. All chunks together have exactly the input's length, with no delay against it."""
+        """Return the remaining samples. All chunks together have the input's length and no delay against it."""
         ...
 
 
 class Denoiser(Protocol):
-    """Removes noise from the speech that drives the mouth. The sound of the output is not changed by it."""
+    """Removes noise from the speech that drives the mouth. The sound of the output is not changed."""
 
-    def open(self, context: StageContext) -> DenoiserSession: ...
+    def open(self, clip: DenoiseClip, context: StageContext) -> DenoiserSession: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SyncBatch:
-    """A run of output frames to be lip-synced."""
+    """Consecutive output frames to lip-sync."""
 
     positions: NDArray[np.int64]
     """int64 [T], position of each frame in the output timeline, ascending by 1."""
     times: NDArray[np.float64]
     """float64 [T], presentation times of the output."""
     faces: FaceBatch
-    """The source frames shown at these positions (``frames.indexes`` says which), with their analysis."""
+    """The source frames shown at these positions (``frames.indexes`` has their numbers), with their analysis."""
     references: ReferenceBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LipSyncClip:
+    """What a lip syncer is opened with: one face and its speech."""
+
+    analysis: Analysis
+    references: ExpressionEditorSession
+    """Returns the canonical expression of any source frames, for planning in ``open``."""
+    timeline: Timeline
+    speech: Speech
 
 
 class LipSyncerSession(Session, Protocol):
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """One result for each position."""
+        """Return one result for each position."""
         ...
 
 
 class LipSyncer(Protocol):
-    """Makes the lower face say the speech."""
+    """Makes the lower face follow the speech."""
 
-    def open(
-        self,
-        analysis: Analysis,
-        references: ExpressionEditorSession,
-        timeline: Timeline,
-        speech: Speech,
-        context: StageContext,
-    ) -> LipSyncerSession:
-        """``references`` may be asked for the canonical expression of any source frames while planning."""
-        ...
+    def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnhancementClip:
+    """What an enhancer is opened with."""
+
+    analysis: Analysis
 
 
 class EnhancerSession(Session, Protocol):
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Sharper edits in the same order; PassedThrough stays. ``batch`` has the original frames."""
-        ...
-
-
-class ReferenceEnhancerSession(EnhancerSession, Protocol):
-    """What an enhancer's session can do besides, when its options say ``on: reference``."""
-
-    def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
-        """Sharper ``references.images``, for the lip syncer; ``enhance`` is not called then."""
+        """Return enhanced edits in the same order; PassedThrough stays. ``batch`` has the original frames."""
         ...
 
 
 class Enhancer(Protocol):
-    """Restores sharpness and detail of an edited face."""
+    """Restores sharpness and detail of an edited face (``enhancers:`` in a run file)."""
 
-    def open(self, analysis: Analysis, context: StageContext) -> EnhancerSession: ...
+    def open(self, clip: EnhancementClip, context: StageContext) -> EnhancerSession: ...
 
 
-Stage = Detector | Reconstructor | ExpressionEditor | Denoiser | LipSyncer | Enhancer
+class ReferenceEnhancerSession(Session, Protocol):
+    def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
+        """Return the references with enhanced ``images``."""
+        ...
+
+
+class ReferenceEnhancer(Protocol):
+    """Enhances reference images before the lip syncer reads them (``reference_enhancers:`` in a run file).
+
+    An enhancer that can do so implements this besides ``Enhancer`` and declares ``reference:image`` in its ``gives``.
+    """
+
+    def open_references(self, clip: EnhancementClip, context: StageContext) -> ReferenceEnhancerSession: ...
+
+
+Stage = Detector | Reconstructor | ExpressionEditor | Denoiser | LipSyncer | Enhancer | ReferenceEnhancer

@@ -194,13 +194,13 @@ def _chosen(registry: Registry, names: list[str], preset: str | None, every: boo
     """The checkpoints that a command line names in one of three ways. Raises ConfigError where it names none."""
     from retalkit.config.model import RunConfig
     from retalkit.errors import ConfigError
-    from retalkit.pipeline.plan import needed_checkpoints
+    from retalkit.pipeline.plan import required_checkpoints
 
     if every:
         return list(registry.checkpoints)
     wanted = list(names)
     if preset is not None:
-        wanted += needed_checkpoints(RunConfig.from_preset(preset, registry=registry), registry)
+        wanted += required_checkpoints(RunConfig.from_preset(preset, registry=registry), registry)
     elif not wanted:
         known = ", ".join(checkpoint.name for checkpoint in registry.checkpoints) or "none"
         raise ConfigError(f"name the weights (there are: {known}), or a preset with --preset NAME, or --all")

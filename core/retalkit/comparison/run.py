@@ -269,13 +269,13 @@ def _variant_info(variant: Variant, chosen: Plan, registry: Registry) -> Variant
                 "commercial_use": None if known is None else known.commercial_use,
             }
         for name, path in stage.config.files().items():
-            label = f"{stage.place}.{name}"
+            label = f"{stage.config_path}.{name}"
             licence = stage.found.spec.licence
             weights[label] = {"name": label, "bytes": path.stat().st_size, "licence": licence, "commercial_use": None}
     return VariantInfo(
         name=variant.name,
         is_base=variant.is_base,
-        stages={stage.place: stage.found.spec.name for stage in chosen.stages},
+        stages={stage.config_path: stage.found.spec.name for stage in chosen.stages},
         differences=dict(variant.differences),
         configuration=effective(variant.config, registry),
         weights=tuple(weights.values()),

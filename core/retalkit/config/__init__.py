@@ -1,5 +1,6 @@
 """Run configuration: models, layers (preset, run file, overrides), error messages, JSON Schema."""
 
-from retalkit.config.model import RunConfig, StageChoice, effective, load, preset_names, read_options
+from retalkit.config.model import ENHANCER_LISTS, RunConfig, effective, load, preset_names, read_options
+from retalkit.plugins.specs import Choice
 
-__all__ = ["RunConfig", "StageChoice", "effective", "load", "preset_names", "read_options"]
+__all__ = ["ENHANCER_LISTS", "Choice", "RunConfig", "effective", "load", "preset_names", "read_options"]

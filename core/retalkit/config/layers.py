@@ -12,8 +12,8 @@ from retalkit.errors import ConfigError
 from retalkit.stages import StageKind
 
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
-_LIST = "enhancers"
-_MERGED = frozenset({"output"})
+_LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
+_MERGED = frozenset({"output", "voice_activity"})
 """Groups of which a later layer changes single values; everything else it replaces."""
 
 
@@ -97,7 +97,10 @@ class Layers:
         holder: Any = self.data
         for depth, part in enumerate(place[:-1]):
             if isinstance(holder, dict):
-                holder = cast("dict[str, Any]", holder).setdefault(str(part), {})
+                mapping = cast("dict[str, Any]", holder)
+                if part == "driver" and isinstance(mapping.get("driver"), str):
+                    mapping["driver"] = {"use": mapping["driver"]}
+                holder = mapping.setdefault(str(part), {})
             else:
                 holder = _entry(cast("list[Any]", holder), part, place[:depth], owner)
             if not isinstance(holder, dict | list):
@@ -108,8 +111,8 @@ class Layers:
             if last == len(entries):
                 entries.append(None)
             _entry(entries, last, place[:-1], owner)
-            entries[int(last)] = {"use": value} if place[0] == _LIST and isinstance(value, str) else value
-        elif last == "use" and _is_stage(place[:-1]) and holder.get("use") != value:
+            entries[int(last)] = {"use": value} if place[0] in _LISTS and isinstance(value, str) else value
+        elif last == "use" and holder.get("use") != value:
             holder.clear()
             holder["use"] = value
             self._forget(place[:-1])
@@ -127,15 +130,11 @@ class Layers:
         self._origins.update({known: owner for known, owner in origins.items() if known[: len(place)] == place})
 
 
-def _is_stage(place: Place) -> bool:
-    return (len(place) == 1 and place[0] in _STAGES) or (len(place) == 2 and place[0] == _LIST)
-
-
 def _normalised(key: str, value: Any) -> Any:
     """A stage may be written as its bare name."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
-    if key == _LIST and isinstance(value, list):
+    if key in _LISTS and isinstance(value, list):
         return [{"use": item} if isinstance(item, str) else item for item in cast("list[Any]", value)]
     return value
 

@@ -1,4 +1,4 @@
-"""Run configuration: the models, presets, and how a preset, a run file and overrides become one.
+"""Run configuration: models, presets, and the merge of preset, run file and overrides.
 
 Later layers win: preset, then run file, then overrides. A stage that the run file names replaces the preset's stage
 with all its options; an override changes one value.
@@ -11,12 +11,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from retalkit.config.former_keys import check_former_keys
 from retalkit.config.layers import Layers
 from retalkit.config.messages import describe
 from retalkit.errors import ConfigError, PluginError
-from retalkit.plugins.registry import FoundStage, Registry, nearest
+from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
+from retalkit.plugins.specs import Choice, StageConfig
+from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import StageKind
 
 DEFAULT_PRESET = "embedded"
@@ -28,24 +31,11 @@ SINGLE_KINDS = (
     StageKind.DENOISER,
     StageKind.LIP_SYNCER,
 )
-"""Kinds of which a run has exactly one, in the order in which their results are used; enhancers follow, any number."""
+"""Kinds of which a run has exactly one, in the order in which their results are used."""
 
 
-class StageChoice(BaseModel):
-    """Which stage, and its options; the options are checked against the stage's own model by ``load``."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    use: str = Field(description="Name of the stage, or PACKAGE:NAME where two packages offer one name.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"use": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+ENHANCER_LISTS = ("reference_enhancers", "enhancers")
+"""Keys of the run file that hold lists of enhancers."""
 
 
 class OutputConfig(BaseModel):
@@ -65,12 +55,18 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    detector: StageChoice
-    reconstructor: StageChoice
-    expression_editor: StageChoice
-    denoiser: StageChoice
-    lip_syncer: StageChoice
-    enhancers: tuple[StageChoice, ...] = ()
+    detector: Choice
+    reconstructor: Choice
+    expression_editor: Choice
+    denoiser: Choice
+    lip_syncer: Choice
+    reference_enhancers: Annotated[
+        tuple[Choice, ...], Field(description="Enhancers of the reference images that the lip syncer reads, in order.")
+    ] = ()
+    enhancers: Annotated[tuple[Choice, ...], Field(description="Enhancers of the lip-synced face, in order.")] = ()
+    finishers: Annotated[
+        tuple[Choice, ...], Field(description="What is done to the finished file before it gets its name, in order.")
+    ] = ()
     face: Annotated[
         Literal["largest"] | int,
         Field(description="The face to edit: the largest, or its number counted from 0 at the left."),
@@ -89,11 +85,11 @@ class RunConfig(BaseModel):
     precision: Annotated[Literal["float32", "bfloat16", "float16"], Field(description="Number format of networks.")] = (
         "float32"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of everything random.")] = 0
-    quietest_speech: Annotated[
-        float,
-        Field(ge=-90, le=-10, description="dBFS: sound that is not louder counts as background and moves no mouth."),
-    ] = -37.0
+    threads: Annotated[
+        int, Field(ge=0, le=1024, description="CPU threads of networks; 0: the default of their library.")
+    ] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of every random number.")] = 0
+    voice_activity: VoiceActivityOptions = VoiceActivityOptions()
     analysis_seconds: Annotated[
         float,
         Field(
@@ -117,10 +113,15 @@ class RunConfig(BaseModel):
         return round(self.cache_limit_gb * 1e9)
 
     @property
-    def choices(self) -> list[tuple[StageKind, str, StageChoice]]:
-        """(kind, place such as ``enhancers.0``, choice) of every stage, in the order of a run."""
+    def choices(self) -> list[tuple[StageKind, str, Choice]]:
+        """(kind, path such as ``enhancers.0``, choice) of every stage."""
         single = [(kind, kind.value, getattr(self, kind.value)) for kind in SINGLE_KINDS]
-        return [*single, *((StageKind.ENHANCER, f"enhancers.{i}", e) for i, e in enumerate(self.enhancers))]
+        lists = [
+            (StageKind.ENHANCER, f"{name}.{number}", choice)
+            for name in ENHANCER_LISTS
+            for number, choice in enumerate(getattr(self, name))
+        ]
+        return [*single, *lists]
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
@@ -161,22 +162,26 @@ def load(
     for override in overrides:
         layers.parse_override(override)
     layers.apply_overrides()
+    check_former_keys(layers.data, layers.origin)
     try:
         config = RunConfig.model_validate(layers.data)
     except ValidationError as error:
         raise ConfigError(describe(error, RunConfig, layers.data, (), layers.origin)) from error
     for kind, place, choice in config.choices:
         _check_stage(kind, place, choice, registry, layers)
+    for number, choice in enumerate(config.finishers):
+        _check_finisher(number, choice, registry, layers)
     return config
 
 
-def read_options(found: FoundStage, choice: StageChoice) -> Any:
-    """The stage's own option model, filled. Raises ConfigError."""
+def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice) -> StageConfig:
+    """Return the options of a stage, driver or finisher, validated by its own model. Raises ConfigError."""
     try:
         return found.spec.config.model_validate(choice.options)
     except ValidationError as error:
-        where = (found.spec.kind.value,)
-        raise ConfigError(describe(error, found.spec.config, choice.options, where, None, found.label)) from error
+        where = (found.label.partition(" ")[0],)
+        text = describe(error, found.spec.config, choice.options, where, None, found.label)
+        raise ConfigError(text, code="invalid-option") from error
 
 
 def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
@@ -187,10 +192,11 @@ def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
         if len(offered) != 1:
             continue
         full = {"use": choice.use, **read_options(offered[0], choice).model_dump(mode="json")}
-        if kind == StageKind.ENHANCER:
-            data["enhancers"][int(place.rpartition(".")[2])] = full
+        name, _, number = place.partition(".")
+        if number:
+            data[name][int(number)] = full
         else:
-            data[place] = full
+            data[name] = full
     return data
 
 
@@ -204,7 +210,7 @@ def _preset_path(name: str, owner: str) -> Path:
     return Path(str(resources.files("retalkit.config") / "presets" / f"{name}.yaml"))
 
 
-def _check_stage(kind: StageKind, place: str, choice: StageChoice, registry: Registry, layers: Layers) -> None:
+def _check_stage(kind: StageKind, place: str, choice: Choice, registry: Registry, layers: Layers) -> None:
     parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
     origin = layers.origin((*parts, "use"))
     if origin.startswith("preset ") and not registry.offers(kind, choice.use):
@@ -212,9 +218,37 @@ def _check_stage(kind: StageKind, place: str, choice: StageChoice, registry: Reg
     try:
         found = registry.find(kind, choice.use)
     except (ConfigError, PluginError) as error:
-        raise type(error)(f"{origin}: {place}: {error}") from error
+        raise type(error)(f"{origin}: {place}: {error}", code=error.code) from error
+    options = _validated(found.spec.config, choice, parts, layers, found.label)
+    for name, driver in options.drivers().items():
+        _check_driver((*parts, name), driver, registry, layers)
+
+
+def _check_driver(parts: tuple[str | int, ...], choice: Choice, registry: Registry, layers: Layers) -> None:
     try:
-        found.spec.config.model_validate(choice.options)
+        found = registry.driver(choice.use)
+    except (ConfigError, PluginError) as error:
+        where = ".".join(str(part) for part in parts)
+        origin = layers.origin(parts)
+        raise type(error)(f"{f'{origin}: ' if origin else ''}{where}: {error}", code=error.code) from error
+    _validated(found.spec.config, choice, parts, layers, f"driver '{found.spec.name}'")
+
+
+def _check_finisher(number: int, choice: Choice, registry: Registry, layers: Layers) -> None:
+    parts = ("finishers", number)
+    try:
+        found = registry.finisher(choice.use)
+    except (ConfigError, PluginError) as error:
+        origin = layers.origin((*parts, "use"))
+        raise type(error)(f"{origin}: finishers.{number}: {error}", code=error.code) from error
+    _validated(found.spec.config, choice, parts, layers, f"finisher '{found.spec.name}'")
+
+
+def _validated(
+    model: type[StageConfig], choice: Choice, parts: tuple[str | int, ...], layers: Layers, label: str
+) -> StageConfig:
+    try:
+        return model.model_validate(choice.options)
     except ValidationError as error:
-        text = describe(error, found.spec.config, choice.options, parts, layers.origin, found.label)
-        raise ConfigError(text) from error
+        text = describe(error, model, choice.options, parts, layers.origin, label)
+        raise ConfigError(text, code="invalid-option") from error

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from retalkit.config.model import SINGLE_KINDS, RunConfig, preset_names
-from retalkit.plugins.registry import FoundStage, Registry
-from retalkit.plugins.specs import incompatible_api
+from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry
+from retalkit.plugins.specs import DriverChoice, DriverSpec, FinisherSpec, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 
 
@@ -19,11 +20,16 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     """Draft 2020-12. Each stage is one of the installed ones: its bare name, or a mapping with its own options."""
     schema = RunConfig.model_json_schema()
     definitions: dict[str, Any] = schema.get("$defs", {})
-    definitions.pop("StageChoice", None)
+    definitions.pop("Choice", None)
     properties: dict[str, Any] = schema["properties"]
     for kind in SINGLE_KINDS:
         properties[kind.value] = _stage(kind, registry, definitions)
-    properties["enhancers"] = {"type": "array", "items": _stage(StageKind.ENHANCER, registry, definitions)}
+    enhancers = _stage(StageKind.ENHANCER, registry, definitions)
+    properties["enhancers"]["items"] = enhancers
+    properties["reference_enhancers"]["items"] = _stage(
+        StageKind.ENHANCER, registry, definitions, lambda found: found.spec.enhances_references
+    )
+    properties["finishers"]["items"] = _components("finisher", registry.finishers, registry, definitions)
     properties["face"]["anyOf"] = [{"const": "largest"}, {"type": "integer", "minimum": 0}]
     preset = {"enum": preset_names(), "description": "Where everything comes from that this file does not say."}
     return {
@@ -36,30 +42,54 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _stage(kind: StageKind, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
-    offered = [
+def _stage(
+    kind: StageKind,
+    registry: Registry,
+    definitions: dict[str, Any],
+    usable: Callable[[FoundStage], bool] = lambda found: True,
+) -> dict[str, Any]:
+    candidates = [
         (use, found)
         for use, found in zip(registry.names(kind), registry.of_kind(kind), strict=True)
-        if incompatible_api(kind, found.spec.api) is None
+        if incompatible_api(kind, found.spec.api) is None and usable(found)
     ]
-    mappings = [_mapping(use, found, definitions) for use, found in offered]
-    return {"oneOf": [{"type": "string", "enum": [use for use, _ in offered]}, *mappings]}
+    mappings: list[dict[str, Any]] = []
+    for use, found in candidates:
+        names = [use] if use.endswith(f":{found.spec.name}") else [use, f"{found.package}:{use}"]
+        mappings.append(_mapping(found.spec.kind, use, names, found.spec, registry, definitions))
+    return {"oneOf": [{"type": "string", "enum": [use for use, _ in candidates]}, *mappings]}
 
 
-def _mapping(use: str, found: FoundStage, definitions: dict[str, Any]) -> dict[str, Any]:
-    prefix = f"{found.spec.kind.value}.{use}".replace("/", "_")
-    options = found.spec.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
+def _components(
+    label: str, found: Sequence[FoundDriver | FoundFinisher], registry: Registry, definitions: dict[str, Any]
+) -> dict[str, Any]:
+    specs = [each.spec for each in found]
+    mappings = [_mapping(label, spec.name, [spec.name], spec, registry, definitions) for spec in specs]
+    return {"oneOf": [{"type": "string", "enum": [spec.name for spec in specs]}, *mappings]}
+
+
+def _mapping(
+    label: str,
+    use: str,
+    names: list[str],
+    spec: StageSpec | DriverSpec | FinisherSpec,
+    registry: Registry,
+    definitions: dict[str, Any],
+) -> dict[str, Any]:
+    prefix = f"{label}.{use}".replace("/", "_")
+    options = spec.config.model_json_schema(ref_template=f"#/$defs/{prefix}.{{model}}")
     for name, definition in options.pop("$defs", {}).items():
+        if name == DriverChoice.__name__:
+            definition = _components("driver", registry.drivers, registry, definitions)
         definitions[f"{prefix}.{name}"] = definition
     properties: dict[str, Any] = options.get("properties", {})
-    for name, text in option_descriptions(found.spec.config).items():
+    for name, text in option_descriptions(spec.config).items():
         if name in properties:
             properties[name].setdefault("description", text)
-    names = [use] if use.endswith(f":{found.spec.name}") else [use, f"{found.package}:{use}"]
     return {
         "type": "object",
         "title": use,
-        "description": found.spec.summary,
+        "description": spec.summary,
         "additionalProperties": False,
         "properties": {"use": {"enum": names}, **properties},
         "required": ["use", *options.get("required", [])],

@@ -114,11 +114,11 @@ def crop_matrix(box: NDArray[np.float32], size: int = CROP_SIZE) -> NDArray[np.f
 def _smoothed(analysis: Analysis, start: int, stop: int) -> NDArray[np.float64]:
     """Return the smoothed squares [T, 3] of source frames [start, stop)."""
     out = np.full((stop - start, 3), np.nan)
-    if not (analysis.shots(start, stop) >= 0).any():
+    if not (analysis.tracks(start, stop) >= 0).any():
         return out
     first, last = _margins(analysis, start, stop)
     squares = face_squares(convert(analysis.landmarks(first, last), analysis.landmark_scheme, IBUG68))
-    times, shots = analysis.source.times(first, last), analysis.shots(first, last).copy()
+    times, shots = analysis.source.times(first, last), analysis.tracks(first, last).copy()
     shots[~np.isfinite(squares).all(axis=1)] = -1
     for row, here in enumerate(range(start - first, stop - first)):
         if shots[here] < 0:

@@ -84,16 +84,38 @@ def assemble(
         OutputError: unknown suffix, or the file cannot be written.
         ValueError: no segments, segments that do not belong together, or not ``frames`` frames in all.
     """
+    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
+    try:
+        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames)
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {reason(error)}", code="unwritable-output") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def mux(
+    segments: Sequence[Path],
+    sound: SoundTrack | None,
+    out: Path,
+    *,
+    duration: float,
+    time_base: Fraction,
+    frames: int | None = None,
+) -> None:
+    """Write segments and sound to ``out`` as ``assemble`` does, without a temporary file.
+
+    After an error ``out`` may be incomplete. Raises OutputError and ValueError like ``assemble``.
+    """
     if not segments:
         raise ValueError("no segments to join")
     container_format = _format_of(out)
     clock = _scan_segments(segments, time_base)
     if frames is not None and len(clock.shown) != frames:
         raise ValueError(f"the segments have {len(clock.shown)} frames, expected {frames}")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     options = {"movflags": "faststart"} if container_format in ("mp4", "mov") else {}
     try:
-        with av.open(str(partial), "w", format=container_format, options=options) as target:
+        with av.open(str(out), "w", format=container_format, options=options) as target:
             with av.open(str(segments[0])) as first:
                 video = target.add_stream_from_template(first.streams.video[0])
             video.time_base = time_base
@@ -104,11 +126,8 @@ def assemble(
                     target.mux(packet)
             else:
                 _interleave(target, packets, _sound_packets(audio, sound))
-        partial.replace(out)
     except (FFmpegError, OSError) as error:
-        raise OutputError(f"{out} cannot be written: {reason(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise OutputError(f"{out} cannot be written: {reason(error)}", code="unwritable-output") from error
 
 
 def _format_of(path: Path) -> str:

@@ -20,11 +20,11 @@ from retalkit.motion_eval.clips import lips_of, track
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.fingerprint import sources_hash
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, LIPS, ORIGINAL, RECORD, SPEECH, TRUTH
 from retalkit.plugins.registry import Registry
-from retalkit.stages import SPEECH_RATE, StageKind
+from retalkit.stages import SPEECH_RATE
 from retalkit.storage.cache import Cache, Folder, make_key
 
 TRACKING_PRESET = "embedded"
@@ -35,7 +35,7 @@ def measured_by(registry: Registry) -> str:
     """Key of all that every metric rests on: the stages that track, and in an editable installation the code around
     them. Raises PlanError where those stages cannot run here."""
     chosen = plan(load(registry, preset=TRACKING_PRESET), registry)
-    trackers = [chosen.one(kind).identity() for kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR)]
+    trackers = [stage.identity() for stage in (chosen.detector, chosen.reconstructor)]
     code = [sources_hash("retalkit", f"retalkit.{part}") for part in ("metrics", "motion_eval", "geometry")]
     return make_key("measured", trackers, code)
 
@@ -45,11 +45,11 @@ class SceneOpener:
 
     def __init__(self, registry: Registry, cache: Cache, observer: Observer) -> None:
         """Raises PlanError where the tracking stages cannot run here."""
-        self._preparation = Preparation(plan(load(registry, preset=TRACKING_PRESET), registry), cache, observer)
+        self._steps = ClipSteps(plan(load(registry, preset=TRACKING_PRESET), registry), cache, observer)
 
     def tracked(self, video: Path) -> StoredAnalysis:
         """Raises InputError where the video shows no face."""
-        return track(video, self._preparation)
+        return track(video, self._steps)
 
     def lips(self, video: Path, seconds: float | None = None) -> Lips:
         """The lips in a video, the first ``seconds`` of them. Raises InputError where it shows no face."""

@@ -121,7 +121,7 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
                 landmarks=_row(scene.output, index, nothing),
                 original=original,
                 original_landmarks=_row(scene.original_analysis, at, nothing),
-                shot=-1 if scene.output is None else int(scene.output.shots(index, index + 1)[0]),
+                shot=-1 if scene.output is None else int(scene.output.tracks(index, index + 1)[0]),
             )
     finally:
         frames.close()
@@ -139,7 +139,7 @@ def _originals(scene: Scene, count: int) -> Any:
 def _has_face(analysis: Analysis | None) -> NDArray[np.bool_]:
     if analysis is None:
         return np.zeros(0, np.bool_)
-    return analysis.shots(0, analysis.source.info.frame_count) >= 0
+    return analysis.tracks(0, analysis.source.info.frame_count) >= 0
 
 
 def _row(analysis: Analysis | None, index: int, nothing: Float) -> Float:

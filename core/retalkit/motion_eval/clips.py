@@ -20,10 +20,11 @@ from retalkit.geometry import mesh_space
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.motion_eval.agreement import GRID_RATE, Lips
-from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.pipeline.keys import speech_key
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import SPEECH_RATE, Analysis, Speech, SpeechToMouth, StageKind
+from retalkit.stages import SPEECH_RATE, Analysis, Speech, SpeechToMouth
 from retalkit.storage.cache import content_hash
 
 SHORTEST: Final = 2.0
@@ -52,39 +53,35 @@ class RestInBackground:
     """Mean opening in units of ``MouthMotion``; 0 is best."""
 
 
-def prepare_clip(video: Path, preparation: Preparation) -> PreparedClip:
+def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Tracks the lips and listens to the clip's own sound.
 
     Raises InputError where the clip has no sound, no face or too little of either, and PlanError for a reconstructor
     that does not give ``coefficients:mesh``.
     """
-    _check_measures_lips(preparation)
+    _check_measures_lips(steps)
     if open_source(video).info.is_photo:
         raise InputError(f"{video} is a photo: give a video of somebody who speaks")
-    speech = preparation.listen(open_sound(video), preparation.speech_key(content_hash(video)))
-    lips = lips_of(track(video, preparation))
+    speech = steps.speech(open_sound(video), speech_key(steps.plan, content_hash(video)))
+    lips = lips_of(track(video, steps))
     seen = np.isfinite(lips.opening).sum() / GRID_RATE
     if seen < SHORTEST:
         raise InputError(f"{video} shows a face for {seen:.1f} s only: give a clip of at least {SHORTEST:.0f} s")
     return PreparedClip(video.name, lips, speech)
 
 
-def track(video: Path, preparation: Preparation) -> StoredAnalysis:
+def track(video: Path, steps: ClipSteps) -> StoredAnalysis:
     """The face in every frame of a video with its coefficients:mesh.
 
     Raises InputError where the video cannot be read or shows no face, and PlanError for a reconstructor that does not
     give ``coefficients:mesh``.
     """
-    _check_measures_lips(preparation)
-    source = open_source(video)
-    limited = LimitedSource(source, source.info.frame_count)
-    faces_key = preparation.faces_key(content_hash(video), limited.info.frame_count)
-    analysis = preparation.look(limited, faces_key, video)
-    return preparation.reconstruct(analysis, limited, faces_key, preparation.coefficients_key(faces_key))
+    _check_measures_lips(steps)
+    return steps.analyse(video)
 
 
-def _check_measures_lips(preparation: Preparation) -> None:
-    stage = preparation.chosen.one(StageKind.RECONSTRUCTOR)
+def _check_measures_lips(steps: ClipSteps) -> None:
+    stage = steps.plan.reconstructor
     if stage.coefficient_space != "mesh":
         raise PlanError(f"{stage.label} does not give coefficients:mesh, which lips are measured in: use shallow")
 
@@ -101,19 +98,19 @@ def lips_of(analysis: Analysis) -> Lips:
 
 
 def rest_in(
-    sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, preparation: Preparation
+    sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, steps: ClipSteps
 ) -> dict[str, RestInBackground]:
     """Name -> how well the driver keeps the mouth at rest, with the run's denoiser and voice activity."""
     results: dict[str, RestInBackground] = {}
     for name, sound in sounds.items():
-        speech = listened(sound, preparation)
+        speech = listened(sound, steps)
         times = np.arange(0.0, len(sound) / SPEECH_RATE, 1.0 / GRID_RATE)
         opening = driver.motion(speech, times).opening
         results[name] = RestInBackground(float((opening <= AT_REST).mean()), float(opening.mean()))
     return results
 
 
-def listened(sound: NDArray[np.float32], preparation: Preparation) -> SpeechTrack:
+def listened(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
     """A mono sound at 16 kHz as a run would hear it from a file."""
     with TemporaryDirectory(prefix="retalkit-") as folder:
         path = Path(folder) / "sound.wav"
@@ -122,4 +119,4 @@ def listened(sound: NDArray[np.float32], preparation: Preparation) -> SpeechTrac
             file.setsampwidth(2)
             file.setframerate(SPEECH_RATE)
             file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-        return preparation.listen(open_sound(path), preparation.speech_key(content_hash(path)))
+        return steps.speech(open_sound(path), speech_key(steps.plan, content_hash(path)))

@@ -15,7 +15,7 @@ from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_int
 from retalkit.motion_eval.clips import PreparedClip, RestInBackground, prepare_clip, rest_in
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.plan import Plan
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.speech.noise import backgrounds
 from retalkit.stages import SpeechToMouth
 from retalkit.storage.cache import Cache
@@ -78,7 +78,7 @@ def evaluate(
 
     Raises InputError for a clip that cannot be used, with one line that says why.
     """
-    prepared = [prepare_clip(Path(video), Preparation(chosen, cache, observer)) for video in videos]
+    prepared = [prepare_clip(Path(video), ClipSteps(chosen, cache, observer)) for video in videos]
     scored = [_score(driver, clip) for clip in prepared]
     generator = np.random.default_rng(0)
     drawn = [
@@ -94,7 +94,7 @@ def evaluate(
     )
     voices = [clip.speech.waveform(0.0, min(clip.speech.duration, _VOICE_SECONDS)) for clip in prepared]
     observer.note("listening to silence, noise, hum, music and babble")
-    background = rest_in(backgrounds(voices), driver, Preparation(chosen, cache, SilentObserver()))
+    background = rest_in(backgrounds(voices), driver, ClipSteps(chosen, cache, SilentObserver()))
     return _report(
         name,
         clips,

@@ -1,4 +1,4 @@
-"""What pass 1 stores of the source video, and how stages read it back."""
+"""The stored analysis of one face: landmarks, boxes, tracks and coefficients, as stages read it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo
 from retalkit.storage.row_file import RowReader
 
 LANDMARKS = "landmarks.f32"
-SHOTS = "shots.i32"
+TRACKS = "tracks.i32"
 BOXES = "boxes.f32"
-FACES = "faces.json"
+TRACK_DESCRIPTION = "track.json"
+FIT_DESCRIPTION = "fit.json"
 COEFFICIENTS = "coefficients.f32"
 
 
 class LimitedSource:
-    """The first ``count`` frames of a source: a long video is only looked at as far as the run needs it."""
+    """The first ``count`` frames of a source: a run analyses a long video only as far as it needs it."""
 
     def __init__(self, source: Source, count: int) -> None:
         self._source = source
@@ -41,19 +42,19 @@ class LimitedSource:
 
 
 class StoredAnalysis:
-    """Implements ``retalkit.stages.Analysis`` over the files of the cache."""
+    """Implements ``retalkit.stages.Analysis`` on the files of the cache."""
 
-    def __init__(self, source: Source, faces: Path, reconstruction: Path | None = None, space: str = "") -> None:
-        meta: dict[str, Any] = json.loads((faces / FACES).read_text(encoding="utf-8"))
+    def __init__(self, source: Source, track: Path, reconstruction: Path | None = None, space: str = "") -> None:
+        meta: dict[str, Any] = json.loads((track / TRACK_DESCRIPTION).read_text(encoding="utf-8"))
         self._source = source
         self._scheme = str(meta["scheme"])
-        self._landmarks = RowReader(faces / LANDMARKS, np.float32, tuple(meta["landmarks_shape"]))
-        self._shots = RowReader(faces / SHOTS, np.int32, ())
-        self._boxes = RowReader(faces / BOXES, np.float32, (4,))
+        self._landmarks = RowReader(track / LANDMARKS, np.float32, tuple(meta["landmarks_shape"]))
+        self._tracks = RowReader(track / TRACKS, np.int32, ())
+        self._boxes = RowReader(track / BOXES, np.float32, (4,))
         self._space = space
         self._coefficients: RowReader | None = None
         if reconstruction is not None:
-            width = json.loads((reconstruction / FACES).read_text(encoding="utf-8"))["coefficients"]
+            width = json.loads((reconstruction / FIT_DESCRIPTION).read_text(encoding="utf-8"))["coefficients"]
             self._coefficients = RowReader(reconstruction / COEFFICIENTS, np.float32, (int(width),))
 
     @property
@@ -79,11 +80,11 @@ class StoredAnalysis:
     def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
         return self._boxes.read(start, stop)
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
-        return self._shots.read(start, stop)
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
+        return self._tracks.read(start, stop)
 
     def faces(self, images: NDArray[np.uint8], times: NDArray[np.float64], indexes: NDArray[np.int64]) -> FaceBatch:
-        """Joins decoded frames with what is stored of them; ``indexes`` may be in any order."""
+        """Return decoded frames together with their stored analysis; ``indexes`` may be in any order."""
         frames = FrameBatch(images, times, indexes)
         if not len(indexes):
             empty = self._landmarks.read(0, 0)

@@ -1,43 +1,51 @@
-"""Pass 1: finds, follows and smooths the face, and fits the face model. What it finds lies in the cache."""
+"""Detection: all faces of every frame, stored in the cache. Independent of which face is edited."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.geometry.face_tracker import FaceTracker, TrackedFace
 from retalkit.geometry.scene_cuts import CutDetector
-from retalkit.geometry.smoothing import TrackSmoother
 from retalkit.media.prefetch import read_ahead
 from retalkit.observer import Observer
-from retalkit.pipeline.analysis_store import BOXES, COEFFICIENTS, FACES, LANDMARKS, SHOTS, StoredAnalysis
-from retalkit.stages import DetectorSession, FrameBatch, ReconstructorSession, Source
+from retalkit.pipeline.stage_errors import check_cancelled
+from retalkit.stages import DetectorSession, Face, FrameBatch, Source
 from retalkit.storage.cache import Folder
-from retalkit.storage.row_file import RowWriter
+from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 2
-"""Part of the cache keys: raise it when tracking, cut detection or smoothing change their result."""
+VERSION: Final = 1
+"""Part of the cache key. Increase it when cut detection or the stored format changes."""
+
+DESCRIPTION: Final = "detections.json"
+_LANDMARKS = "face_landmarks.f32"
+_BOXES = "face_boxes.f32"
+_SCORES = "face_scores.f64"
+_COUNTS = "face_counts.i32"
+_CUTS = "cuts.i32"
 
 _BATCH_BYTES: Final = 24 << 20
-_ROWS: Final = 256
+_ROWS: Final = 512
 
 
-def is_complete(folder: Folder) -> bool:
-    """Whether the step of this folder was finished: its description is written last."""
-    return folder.path(FACES) is not None
+@dataclass(frozen=True, slots=True)
+class FrameDetections:
+    """What was detected in one frame."""
 
-
-def faces_found(folder: Folder) -> int:
-    """In how many frames the followed face was found."""
-    return int(json.loads((folder.folder / FACES).read_text(encoding="utf-8"))["faces"])
+    index: int
+    """Position of the frame in the source video."""
+    is_cut: bool
+    """Whether a new shot starts with this frame."""
+    faces: list[Face]
 
 
 def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
-    """Frames [start, stop) in batches bounded in bytes, decoded ahead in a thread."""
+    """Yield frames [start, stop) in batches of bounded size, decoded ahead in a thread."""
     info = source.info
     size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
     images: list[NDArray[np.uint8]] = []
@@ -54,88 +62,85 @@ def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]
         frames.close()
 
 
-def find_faces(
+def is_complete(folder: Folder) -> bool:
+    """Whether the detections of this folder are complete: the description is written last."""
+    return folder.path(DESCRIPTION) is not None
+
+
+def detect_faces(
     source: Source,
     session: DetectorSession,
     scheme: str,
-    choice: int | Literal["largest"],
     folder: Folder,
     observer: Observer,
+    cancelled: Callable[[], bool],
 ) -> None:
-    """Detects in every frame, follows one face, smooths its landmarks inside each shot and stores them.
+    """Detect the faces of every frame and store them with the shot boundaries.
 
-    Files: landmarks float32 [T, N, 3] in pixels (NaN rows without a face), boxes float32 [T, 4], shots int32 [T], a
-    description.
+    Raises RunCancelledError between batches when ``cancelled()``.
     """
-    tracker, cuts, smoother, box_smoother = FaceTracker(choice), CutDetector(), TrackSmoother(), TrackSmoother(order=0)
-    row_shape: tuple[int, ...] | None = None
-    waiting = 0  # faceless frames before the first face: the row shape is not known yet
+    cuts = CutDetector()
+    landmarks_shape: tuple[int, ...] = (0, 3)
     found = 0
     with (
-        folder.write(LANDMARKS) as landmarks_path,
-        folder.write(SHOTS) as shots_path,
-        folder.write(BOXES) as boxes_path,
+        folder.write(_LANDMARKS) as landmarks_path,
+        folder.write(_BOXES) as boxes_path,
+        folder.write(_SCORES) as scores_path,
+        folder.write(_COUNTS) as counts_path,
+        folder.write(_CUTS) as cuts_path,
         RowWriter(landmarks_path, np.float32) as landmarks_file,
-        RowWriter(shots_path, np.int32) as shots_file,
         RowWriter(boxes_path, np.float32) as boxes_file,
+        RowWriter(scores_path, np.float64) as scores_file,
+        RowWriter(counts_path, np.int32) as counts_file,
+        RowWriter(cuts_path, np.int32) as cuts_file,
     ):
-
-        def store(tracked: list[TrackedFace]) -> None:
-            nonlocal row_shape, waiting, found
-            for row in tracked:
-                shots_file.append(np.array([row.shot], np.int32))
-                box = np.full(4, np.nan, np.float32) if row.face is None else np.asarray(row.face.box, np.float32)
-                boxes_file.append(box_smoother.push(box[None], np.array([row.shot], np.int32)))
-                if row.face is not None:
-                    row_shape = row.face.landmarks.shape
-                    found += 1
-                if row_shape is None:
-                    waiting += 1
-                    continue
-                if waiting:
-                    nothing = np.full((1, *row_shape), np.nan, np.float32)
-                    for _ in range(waiting):
-                        landmarks_file.append(smoother.push(nothing, np.array([-1], np.int32)))
-                    waiting = 0
-                points = np.full(row_shape, np.nan, np.float32) if row.face is None else row.face.landmarks
-                landmarks_file.append(smoother.push(points[None], np.array([row.shot], np.int32)))
-
         for batch in frame_batches(source, 0, source.info.frame_count):
-            for index, faces, image in zip(batch.indexes, session.detect(batch), batch.images, strict=True):
-                store(tracker.push(int(index), faces, cuts.is_cut(image)))
+            check_cancelled(cancelled)
+            for faces, image in zip(session.detect(batch), batch.images, strict=True):
+                counts_file.append(np.array([len(faces)], np.int32))
+                cuts_file.append(np.array([cuts.is_cut(image)], np.int32))
+                for face in faces:
+                    landmarks_shape = face.landmarks.shape
+                    landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])
+                    boxes_file.append(np.asarray(face.box, np.float32)[None])
+                    scores_file.append(np.array([face.score], np.float64))
+                found += len(faces)
             observer.advanced("faces", int(batch.indexes[-1]) + 1)
-        store(tracker.finish())
-        landmarks_file.append(smoother.finish())
-        boxes_file.append(box_smoother.finish())
-    with folder.write(FACES) as path:
-        path.write_text(json.dumps({"scheme": scheme, "landmarks_shape": row_shape or (0, 3), "faces": found}))
+    with folder.write(DESCRIPTION) as path:
+        path.write_text(json.dumps({"scheme": scheme, "landmarks_shape": landmarks_shape, "faces": found}))
 
 
-def reconstruct(
-    analysis: StoredAnalysis,
-    session: ReconstructorSession,
-    reads_frames: bool,
-    space: str,
-    folder: Folder,
-    observer: Observer,
-) -> None:
-    """Fits every frame and stores float32 [T, C]. Frames are decoded only for a stage that says it reads them."""
-    source = analysis.source
-    count = source.info.frame_count
-    width = 0
-    with folder.write(COEFFICIENTS) as path, RowWriter(path, np.float32) as file:
-        for batch in frame_batches(source, 0, count) if reads_frames else _without_images(source, count):
-            faces = analysis.faces(batch.images, batch.times, batch.indexes)
-            rows = session.reconstruct(faces)
-            width = rows.shape[1]
-            file.append(rows)
-            observer.advanced("coefficients", int(batch.indexes[-1]) + 1)
-    with folder.write(FACES) as path:
-        path.write_text(json.dumps({"space": space, "coefficients": width}))
+class StoredDetections:
+    """The detections of a clip, read from the cache."""
 
+    def __init__(self, folder: Path) -> None:
+        meta: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self.scheme = str(meta["scheme"])
+        self.landmarks_shape: tuple[int, ...] = tuple(meta["landmarks_shape"])
+        self._landmarks = RowReader(folder / _LANDMARKS, np.float32, self.landmarks_shape)
+        self._boxes = RowReader(folder / _BOXES, np.float32, (4,))
+        self._scores = RowReader(folder / _SCORES, np.float64, ())
+        self._counts = RowReader(folder / _COUNTS, np.int32, ())
+        self._cuts = RowReader(folder / _CUTS, np.int32, ())
 
-def _without_images(source: Source, count: int) -> Iterator[FrameBatch]:
-    for start in range(0, count, _ROWS):
-        stop = min(start + _ROWS, count)
-        empty = np.zeros((stop - start, 0, 0, 3), np.uint8)
-        yield FrameBatch(empty, source.times(start, stop), np.arange(start, stop, dtype=np.int64))
+    @property
+    def frame_count(self) -> int:
+        return self._counts.count
+
+    def __iter__(self) -> Iterator[FrameDetections]:
+        """Yield the detections of every frame in order."""
+        first = 0
+        for start in range(0, self.frame_count, _ROWS):
+            stop = min(start + _ROWS, self.frame_count)
+            counts, cuts = self._counts.read(start, stop), self._cuts.read(start, stop)
+            last = first + int(counts.sum())
+            landmarks = self._landmarks.read(first, last)
+            boxes, scores = self._boxes.read(first, last), self._scores.read(first, last)
+            faces = [
+                Face(box=box, landmarks=points, score=float(score))
+                for box, points, score in zip(boxes, landmarks, scores, strict=True)
+            ]
+            ends = np.cumsum(counts)
+            for row, (count, end, cut) in enumerate(zip(counts, ends, cuts, strict=True)):
+                yield FrameDetections(start + row, bool(cut), faces[int(end - count) : int(end)])
+            first = last

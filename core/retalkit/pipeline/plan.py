@@ -1,27 +1,38 @@
-"""Chooses the stages of a run and checks, before any work starts, that they fit together and can run here."""
+"""The plan of a run: the chosen stages, checked before any work starts to fit together and to run here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
-from retalkit.config.model import RunConfig, StageChoice, read_options
+from retalkit.config import Choice, RunConfig, read_options
 from retalkit.errors import PlanError
-from retalkit.plugins.availability import availability, missing_packages
+from retalkit.plugins.availability import availability, missing_driver_packages, missing_packages
 from retalkit.plugins.fingerprint import editable_sources
-from retalkit.plugins.registry import FoundStage, Registry, nearest
+from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import StageConfig, incompatible_api
-from retalkit.stages import StageKind
-from retalkit.storage.cache import content_hash
+from retalkit.stages import (
+    Denoiser,
+    Detector,
+    Enhancer,
+    ExpressionEditor,
+    LipSyncer,
+    ObjectPool,
+    Reconstructor,
+    ReferenceEnhancer,
+    Runtime,
+    StageKind,
+)
+from retalkit.storage.cache import content_hash, make_key
 from retalkit.weights.describe import how_to_get_all
 from retalkit.weights.store import WeightStore
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
-"""What the runner itself offers to every stage."""
+"""What the runner itself provides to every stage."""
 
 MUST_GIVE = {
     StageKind.DETECTOR: "landmarks:",
@@ -29,26 +40,55 @@ MUST_GIVE = {
     StageKind.EXPRESSION_EDITOR: "reference:",
     StageKind.LIP_SYNCER: "face:edit",
 }
-"""Port, or beginning of it, that a stage of the kind cannot do without."""
+"""Port, or prefix of it, that every stage of the kind must provide."""
 
 _ALWAYS_GIVEN = ("landmarks:", "coefficients:", "speech:waveform", "face:edit")
-"""Ports that are the whole purpose of their stage: who wants them does not change what it computes."""
+"""Ports that are the purpose of their stage: who requests them does not change what the stage computes."""
+
+_REFERENCE_IMAGE = "reference:image"
+_FACE_EDIT = "face:edit"
+
+StageT = TypeVar("StageT")
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """A chosen stage with its options read."""
+class PlannedDriver:
+    """A chosen driver with validated options."""
+
+    found: FoundDriver
+    config: StageConfig
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain data that changes whenever the driver may predict another motion: part of cache keys."""
+        spec = self.found.spec
+        return {
+            "package": self.found.package,
+            "package_version": self.found.package_version,
+            "name": spec.name,
+            "version": spec.version,
+            "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
+            "files": _file_hashes(self.config),
+            "libraries": _library_versions(spec.requires),
+            "sources": editable_sources(self.found),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage(Generic[StageT]):
+    """A chosen stage with validated options."""
 
     found: FoundStage
     config: StageConfig
-    place: str
+    config_path: str
     """Where the configuration names it, such as ``lip_syncer`` or ``enhancers.0``."""
-    wanted: frozenset[str] = frozenset()
+    drivers: Mapping[str, PlannedDriver] = field(default_factory=dict[str, PlannedDriver])
+    """Option name -> driver."""
+    requested_ports: frozenset[str] = frozenset()
     """Ports of this stage that later stages need."""
-    weights: dict[str, Path] = field(default_factory=dict[str, Path])
+    weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Checkpoint name -> file in the store."""
-    weight_hashes: dict[str, str] = field(default_factory=dict[str, str])
-    """Checkpoint name -> SHA-256 of that file, as noted when it came into the store."""
+    weight_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Checkpoint name -> SHA-256 of that file, as noted when it was stored."""
 
     @property
     def kind(self) -> StageKind:
@@ -59,161 +99,285 @@ class PlannedStage:
         return self.found.label
 
     @property
-    def landmark_scheme(self) -> str:
-        """Scheme of the landmarks that it gives, such as ``mesh478``; empty if it gives none."""
-        return _suffix(self.found.spec.gives, "landmarks:")
-
-    @property
     def owner(self) -> str:
-        """The label with the package, or plugin file, that offers it."""
+        """The label with the package, or plugin file, that offers the stage."""
         return f"{self.label} of {self.found.package}"
 
     @property
+    def enhances_references(self) -> bool:
+        """Whether it stands in ``reference_enhancers:``."""
+        return self.config_path.startswith("reference_enhancers.")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Ports that it reads in its place."""
+        ports = self.found.spec.needs | self.config.needs()
+        return (ports - {_FACE_EDIT}) | {_REFERENCE_IMAGE} if self.enhances_references else ports
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Ports that it provides in its place."""
+        ports = self.found.spec.gives
+        if self.kind != StageKind.ENHANCER:
+            return ports
+        return frozenset({_REFERENCE_IMAGE}) if self.enhances_references else ports - {_REFERENCE_IMAGE}
+
+    @property
+    def landmark_scheme(self) -> str:
+        """Scheme of the landmarks that it provides, such as ``mesh478``; empty if it provides none."""
+        return _suffix(self.found.spec.gives, "landmarks:")
+
+    @property
     def coefficient_space(self) -> str:
-        """Space of the coefficients that it gives, such as ``mesh``; empty if it gives none."""
+        """Space of the coefficients that it provides, such as ``mesh``; empty if it provides none."""
         return _suffix(self.found.spec.gives, "coefficients:")
 
     @property
     def reads_frames(self) -> bool:
-        """False: it works on what analysis stored, so that the frames need not be decoded for it."""
+        """Whether frames must be decoded for it; else it works on the stored analysis alone."""
         return "frames" in self.found.spec.needs
 
-    def make(self) -> Any:
-        """Imports and builds the stage."""
-        return self.found.spec.make(self.config)
+    def make(self, run: RunConfig, pool: ObjectPool) -> StageT:
+        """Return the stage of ``pool``; it is imported and built, with its networks, at the first call."""
+        runtime = Runtime(
+            device=run.device, precision=run.precision, threads=run.threads, weights=self.weights, pool=pool
+        )
+        key = make_key("stage", self.identity(), run.device, run.precision, run.threads)
+        return pool.get(key, lambda: self._build(runtime))
+
+    def _build(self, runtime: Runtime) -> StageT:
+        drivers = {name: driver.found.spec.make(driver.config, runtime) for name, driver in self.drivers.items()}
+        return cast("StageT", self.found.spec.make(self.config, replace(runtime, drivers=drivers)))
 
     def identity(self) -> dict[str, Any]:
-        """Plain data that changes whenever the stage may give another result: part of cache keys."""
+        """Return plain data that changes whenever the stage may compute another result: part of cache keys."""
         return {
             "kind": self.kind.value,
+            "place": "reference" if self.enhances_references else "",
             "package": self.found.package,
             "package_version": self.found.package_version,
             "name": self.found.spec.name,
             "version": self.found.spec.version,
-            "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
-            "files": self.file_hashes(),
-            "weights": self.weight_hashes,
-            "libraries": self.libraries(),
+            "config": self.config.model_dump(mode="json", exclude={*self.config.files(), *self.drivers}),
+            "drivers": {name: driver.identity() for name, driver in self.drivers.items()},
+            "files": _file_hashes(self.config),
+            "weights": dict(self.weight_hashes),
+            "libraries": _library_versions(self.found.spec.requires),
             "sources": editable_sources(self.found),
-            "wanted": sorted(port for port in self.wanted if not port.startswith(_ALWAYS_GIVEN)),
+            "wanted": sorted(port for port in self.requested_ports if not port.startswith(_ALWAYS_GIVEN)),
         }
 
-    def libraries(self) -> dict[str, str]:
-        """Version of each package that the stage names in ``requires``: another one may compute other numbers."""
-        versions: dict[str, str] = {}
-        for name in self.found.spec.requires:
-            with suppress(metadata.PackageNotFoundError):
-                versions[name] = metadata.version(name.partition(".")[0])
-        return versions
+    def files(self) -> dict[str, Path]:
+        """Return every file that the stage and its drivers read: name -> path."""
+        own = {**self.config.files(), **self.weights}
+        return own | {
+            f"{name}.{file}": path
+            for name, driver in self.drivers.items()
+            for file, path in driver.config.files().items()
+        }
 
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of the content of each of ``StageConfig.files``."""
-        return {name: content_hash(path) for name, path in self.config.files().items()}
+        """Return the SHA-256 of each of ``files()``."""
+        own = {**_file_hashes(self.config), **self.weight_hashes}
+        return own | {
+            f"{name}.{file}": digest
+            for name, driver in self.drivers.items()
+            for file, digest in _file_hashes(driver.config).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedFinisher:
+    """A chosen finisher with validated options."""
+
+    found: FoundFinisher
+    config: StageConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The stages of a run in the order in which their results are used."""
+    """The stages of a run, each with the protocol that its sessions follow."""
 
     config: RunConfig
-    stages: tuple[PlannedStage, ...]
+    detector: PlannedStage[Detector]
+    reconstructor: PlannedStage[Reconstructor]
+    expression_editor: PlannedStage[ExpressionEditor]
+    reference_enhancers: tuple[PlannedStage[ReferenceEnhancer], ...] = ()
+    denoiser: PlannedStage[Denoiser]
+    lip_syncer: PlannedStage[LipSyncer]
+    enhancers: tuple[PlannedStage[Enhancer], ...] = ()
+    finishers: tuple[PlannedFinisher, ...] = ()
 
-    def one(self, kind: StageKind) -> PlannedStage:
-        """The stage of a kind of which there is exactly one."""
-        return next(stage for stage in self.stages if stage.kind == kind)
+    @property
+    def stages(self) -> tuple[PlannedStage[Any], ...]:
+        """All stages, in the order in which their results are used."""
+        return (
+            self.detector,
+            self.reconstructor,
+            self.expression_editor,
+            *self.reference_enhancers,
+            self.denoiser,
+            self.lip_syncer,
+            *self.enhancers,
+        )
 
-    def all(self, kind: StageKind) -> list[PlannedStage]:
-        return [stage for stage in self.stages if stage.kind == kind]
-
-    def reference_enhancers(self) -> list[PlannedStage]:
-        """Enhancers that work before the lip syncer, in the order of the run file."""
-        return [stage for stage in self.all(StageKind.ENHANCER) if stage.config.on_reference()]
-
-    def result_enhancers(self) -> list[PlannedStage]:
-        """Enhancers that work after the lip syncer, in the order of the run file."""
-        return [stage for stage in self.all(StageKind.ENHANCER) if not stage.config.on_reference()]
-
-    def wanted(self, stage: PlannedStage) -> frozenset[str]:
-        """Ports of ``stage`` that later stages need."""
-        return stage.wanted
+    @property
+    def pixel_stages(self) -> tuple[PlannedStage[Any], ...]:
+        """The stages that make pixels: editor, reference enhancers, lip syncer, enhancers."""
+        return (self.expression_editor, *self.reference_enhancers, self.lip_syncer, *self.enhancers)
 
     def package_versions(self) -> dict[str, str]:
-        """Package or plugin file -> version, for every stage of the plan."""
-        return {stage.found.package: stage.found.package_version for stage in self.stages}
+        """Return package or plugin file -> version, for every stage, driver and finisher."""
+        drivers = [driver.found for stage in self.stages for driver in stage.drivers.values()]
+        found = [*(stage.found for stage in self.stages), *drivers, *(each.found for each in self.finishers)]
+        return {each.package: each.package_version for each in found}
 
 
 def plan(config: RunConfig, registry: Registry) -> Plan:
-    """Raises PlanError where a stage is not installed, cannot run here, or needs what none before it gives; ConfigError
-    for a wrong option; PluginError where two packages offer one name."""
+    """Choose the stages of a run and check them.
+
+    Raises PlanError where a stage is not installed, cannot run here, or needs what no earlier stage provides;
+    ConfigError for an invalid option; PluginError where two packages offer one name.
+    """
     _check_installed(config, registry)
     store = WeightStore()
-    stages = [_planned(*choice, registry) for choice in config.choices]
+    stages = [_planned(*choice, registry) for choice in _in_order(config)]
     for stage in stages:
-        if (reason := incompatible_api(stage.kind, stage.found.spec.api) or missing_packages(stage.found)) is not None:
-            raise PlanError(f"{stage.label} cannot run here: it {reason}{_others(stage, registry)}")
-        for name, path in stage.config.files().items():
-            if not path.is_file():
-                raise PlanError(f"{stage.place}.{name}: there is no file {path}")
-        _check_gives(stage)
+        _check_runnable(stage, registry)
     _check_weights(stages, registry, store)
     _check_device(config, stages)
     stages = [_with_weights(stage, store) for stage in stages]
-    wanted: list[set[str]] = [set() for _ in stages]
+    requested: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):
-        for need in sorted(stage.found.spec.needs | stage.config.needs()):
+        for need in sorted(stage.needs):
             provider = _provider(need, stages[:position])
             if provider is not None:
-                wanted[provider[0]].add(provider[1])
+                requested[provider[0]].add(provider[1])
             elif need not in INITIAL_PORTS:
-                raise PlanError(_mismatch(need, stage, stages[:position], registry))
-    return Plan(config, tuple(replace(stage, wanted=frozenset(w)) for stage, w in zip(stages, wanted, strict=True)))
+                raise PlanError(_mismatch(need, stage, stages[:position], registry), code="missing-port")
+    stages = [replace(stage, requested_ports=frozenset(r)) for stage, r in zip(stages, requested, strict=True)]
+    by_kind = {stage.kind: stage for stage in stages}
+    return Plan(
+        config=config,
+        detector=by_kind[StageKind.DETECTOR],
+        reconstructor=by_kind[StageKind.RECONSTRUCTOR],
+        expression_editor=by_kind[StageKind.EXPRESSION_EDITOR],
+        reference_enhancers=tuple(stage for stage in stages if stage.enhances_references),
+        denoiser=by_kind[StageKind.DENOISER],
+        lip_syncer=by_kind[StageKind.LIP_SYNCER],
+        enhancers=tuple(s for s in stages if s.kind == StageKind.ENHANCER and not s.enhances_references),
+        finishers=tuple(_planned_finisher(number, choice, registry) for number, choice in enumerate(config.finishers)),
+    )
 
 
-def needed_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
-    """Names of the checkpoints that the stages of a run load, whatever is in the store. Raises PlanError where a stage
-    is not installed, ConfigError for a wrong option."""
+def required_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
+    """Return the names of the checkpoints that a run loads, whether they are in the store or not.
+
+    Raises PlanError where a stage is not installed, ConfigError for an invalid option.
+    """
     _check_installed(config, registry)
     return list(dict.fromkeys(n for choice in config.choices for n in _checkpoints(_planned(*choice, registry))))
 
 
-def _check_weights(stages: list[PlannedStage], registry: Registry, store: WeightStore) -> None:
-    """Raises PlanError that says of every missing checkpoint which file it is, how large, and how to get it."""
+def _in_order(config: RunConfig) -> list[tuple[StageKind, str, Choice]]:
+    """Return the choices of a configuration in the order in which the stages' results are used."""
+    first = [choice for choice in config.choices if choice[0] in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR)]
+    editor = [choice for choice in config.choices if choice[0] == StageKind.EXPRESSION_EDITOR]
+    references = [choice for choice in config.choices if choice[1].startswith("reference_enhancers.")]
+    rest = [choice for choice in config.choices if choice not in (*first, *editor, *references)]
+    return [*first, *editor, *references, *rest]
+
+
+def _planned(kind: StageKind, config_path: str, choice: Choice, registry: Registry) -> PlannedStage[Any]:
+    found = registry.find(kind, choice.use)
+    options = read_options(found, choice)
+    drivers = {name: _planned_driver(driver, registry) for name, driver in options.drivers().items()}
+    return PlannedStage(found, options, config_path, drivers)
+
+
+def _planned_driver(choice: Choice, registry: Registry) -> PlannedDriver:
+    found = registry.driver(choice.use)
+    return PlannedDriver(found, read_options(found, choice))
+
+
+def _planned_finisher(number: int, choice: Choice, registry: Registry) -> PlannedFinisher:
+    found = registry.finisher(choice.use)
+    if (reason := missing_driver_packages(found)) is not None:
+        raise PlanError(f"finishers.{number}: '{choice.use}' cannot run here: it {reason}", code="missing-package")
+    return PlannedFinisher(found, read_options(found, choice))
+
+
+def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
+    """Raise PlanError where packages or files are missing or the spec does not declare what its kind must provide."""
+    if (reason := incompatible_api(stage.kind, stage.found.spec.api) or missing_packages(stage.found)) is not None:
+        raise PlanError(
+            f"{stage.label} cannot run here: it {reason}{_alternatives(stage, registry)}", code="missing-package"
+        )
+    if stage.enhances_references and not stage.found.spec.enhances_references:
+        raise PlanError(
+            f"{stage.config_path}: {stage.label} does not enhance references: move it to `enhancers`",
+            code="not-a-reference-enhancer",
+        )
+    configs = [(stage.config_path, stage.config)]
+    for name, driver in stage.drivers.items():
+        configs.append((f"{stage.config_path}.{name}", driver.config))
+        if (reason := missing_driver_packages(driver.found)) is not None:
+            raise PlanError(
+                f"{stage.config_path}.{name}: the driver '{driver.found.spec.name}' cannot run here: it {reason}",
+                code="missing-package",
+            )
+    for config_path, config in configs:
+        for name, path in config.files().items():
+            if not path.is_file():
+                raise PlanError(f"{config_path}.{name}: there is no file {path}", code="file-not-found")
+    start = MUST_GIVE.get(stage.kind)
+    if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
+        port = f"{start}NAME" if start.endswith(":") else start
+        raise PlanError(
+            f"{stage.owner} does not declare that it provides {port}, as every {stage.kind.value} must: choose another "
+            "one and report this to its author",
+            code="missing-port",
+        )
+
+
+def _check_weights(stages: list[PlannedStage[Any]], registry: Registry, store: WeightStore) -> None:
+    """Raise PlanError that names every missing checkpoint with its file, its size, and the command that gets it."""
     missing = {name: stage.label for stage in stages for name in _checkpoints(stage) if store.path(name) is None}
     if not missing:
         return
     labels = ", ".join(dict.fromkeys(missing.values()))
     known = {checkpoint.name for checkpoint in registry.checkpoints}
-    told = how_to_get_all([registry.checkpoint(name) for name in missing if name in known])
-    told = "; ".join([*([told] if told else []), *(f"'{name}'" for name in missing if name not in known)])
-    raise PlanError(f"{labels} cannot run here without weights that are not in {store.folder}: {told}")
+    described = how_to_get_all([registry.checkpoint(name) for name in missing if name in known])
+    names = "; ".join([*([described] if described else []), *(f"'{name}'" for name in missing if name not in known)])
+    raise PlanError(
+        f"{labels} cannot run here without weights that are not in {store.folder}: {names}", code="missing-weights"
+    )
 
 
-def _with_weights(stage: PlannedStage, store: WeightStore) -> PlannedStage:
+def _with_weights(stage: PlannedStage[Any], store: WeightStore) -> PlannedStage[Any]:
     names = _checkpoints(stage)
     files = {name: store.file(name) for name in names}
     return replace(stage, weights=files, weight_hashes={name: store.content(name) for name in names})
 
 
-def _checkpoints(stage: PlannedStage) -> tuple[str, ...]:
+def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints())))
 
 
-def _check_device(config: RunConfig, stages: list[PlannedStage]) -> None:
-    """Raises PlanError where the run asks for a device that torch does not find."""
+def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
+    """Raise PlanError where the run requests a device that torch does not find."""
     users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
     if config.device == "cpu" or not users:
         return
     import torch
 
-    there = torch.cuda.is_available() if config.device.startswith("cuda") else torch.backends.mps.is_available()
+    available = torch.cuda.is_available() if config.device.startswith("cuda") else torch.backends.mps.is_available()
     number = int(config.device.partition(":")[2] or 0)
-    if not there or (config.device.startswith("cuda") and number >= torch.cuda.device_count()):
-        raise PlanError(f"device: torch finds no {config.device} here, which {users[0]} would run on: set device=cpu")
-
-
-def _planned(kind: StageKind, place: str, choice: StageChoice, registry: Registry) -> PlannedStage:
-    found = registry.find(kind, choice.use)
-    return PlannedStage(found, read_options(found, choice), place)
+    if not available or (config.device.startswith("cuda") and number >= torch.cuda.device_count()):
+        raise PlanError(
+            f"device: torch finds no {config.device} here, which {users[0]} would run on: set device=cpu",
+            code="missing-device",
+        )
 
 
 def _check_installed(config: RunConfig, registry: Registry) -> None:
@@ -224,48 +388,38 @@ def _check_installed(config: RunConfig, registry: Registry) -> None:
     hint = nearest(missing[0][1], registry.names(missing[0][0])) if len(names) == 1 else ""
     verb = "is" if len(names) == 1 else "are"
     raise PlanError(
-        f"{', '.join(names)} {verb} not installed{hint or '; `retalkit plugins` lists the stages that are'}"
+        f"{', '.join(names)} {verb} not installed{hint or '; `retalkit plugins` lists the installed stages'}",
+        code="unknown-stage",
     )
 
 
-def _check_gives(stage: PlannedStage) -> None:
-    start = MUST_GIVE.get(stage.kind)
-    if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
-        port = f"{start}NAME" if start.endswith(":") else start
-        raise PlanError(
-            f"{stage.label} of {stage.found.package} does not say that it gives {port}, as every {stage.kind.value} "
-            "must: choose another one and tell its author"
-        )
-
-
-def _provider(need: str, before: list[PlannedStage]) -> tuple[int, str] | None:
-    """(position, port) of the last stage that gives ``need``, else of the last that gives something convertible."""
-    offered = [
-        (position, port)
-        for position in range(len(before) - 1, -1, -1)
-        for port in sorted(before[position].found.spec.gives)
+def _provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str] | None:
+    """Return (position, port) of the last stage that provides ``need``, else of the last convertible port."""
+    candidates = [
+        (position, port) for position in range(len(before) - 1, -1, -1) for port in sorted(before[position].gives)
     ]
-    exact = next((offer for offer in offered if offer[1] == need), None)
-    return exact or next((offer for offer in offered if _fits(offer[1], need)), None)
+    exact = next((candidate for candidate in candidates if candidate[1] == need), None)
+    return exact or next((candidate for candidate in candidates if _fits(candidate[1], need)), None)
 
 
 def _fits(port: str, need: str) -> bool:
-    """Whether ``port`` is ``need``, or landmarks that can be made into it."""
+    """Whether ``port`` is ``need``, or landmarks that can be converted to it."""
     if port == need:
         return True
     if not (port.startswith("landmarks:") and need.startswith("landmarks:")):
         return False
-    # Imported here because it takes numpy, which listing and checking otherwise do without.
+    # Imported here because it needs NumPy, which listing and checking otherwise do without.
     from retalkit.geometry.schemes import convertible
 
     return need.removeprefix("landmarks:") in convertible(port.removeprefix("landmarks:"))
 
 
-def _mismatch(need: str, stage: PlannedStage, before: list[PlannedStage], registry: Registry) -> str:
-    """One sentence that names both stages and the fix."""
+def _mismatch(need: str, stage: PlannedStage[Any], before: list[PlannedStage[Any]], registry: Registry) -> str:
+    """Return one sentence that names both stages and the fix."""
     if not before:
         return (
-            f"{stage.label} is the first stage and needs {need}, which only later stages give{_others(stage, registry)}"
+            f"{stage.label} is the first stage and needs {need}, which only later stages provide"
+            f"{_alternatives(stage, registry)}"
         )
     kinds = {earlier.kind for earlier in before}
     helpers = [
@@ -277,32 +431,45 @@ def _mismatch(need: str, stage: PlannedStage, before: list[PlannedStage], regist
         and availability(found) is None
     ]
     partner = _partner(need, before, helpers)
-    gives = ", ".join(sorted(partner.found.spec.gives)) or "nothing"
-    text = f"{stage.label} needs {need}, but {partner.label} gives {gives}"
+    gives = ", ".join(sorted(partner.gives)) or "nothing"
+    text = f"{stage.label} needs {need}, but {partner.label} provides {gives}"
     if helpers:
         kind = partner.kind.value
         names = " or ".join(dict.fromkeys(f"{kind}.use={f.spec.name}" for f in helpers if f.spec.kind == partner.kind))
         return f"{text}: set {names}"
-    return f"{text} and no installed stage before it can give it{_others(stage, registry)}"
+    return f"{text} and no installed stage before it can provide it{_alternatives(stage, registry)}"
 
 
-def _partner(need: str, before: list[PlannedStage], helpers: list[FoundStage]) -> PlannedStage:
-    """The earlier stage that stands where ``need`` should come from."""
+def _partner(need: str, before: list[PlannedStage[Any]], helpers: list[FoundStage]) -> PlannedStage[Any]:
+    """Return the earlier stage from which ``need`` should come."""
     kinds = {found.spec.kind for found in helpers}
     family = need.partition(":")[0] + ":"
     for stage in reversed(before):
-        if stage.kind in kinds or (not kinds and any(port.startswith(family) for port in stage.found.spec.gives)):
+        if stage.kind in kinds or (not kinds and any(port.startswith(family) for port in stage.gives)):
             return stage
     return before[-1]
 
 
-def _others(stage: PlannedStage, registry: Registry) -> str:
+def _alternatives(stage: PlannedStage[Any], registry: Registry) -> str:
     names = [
         found.spec.name
         for found in registry.of_kind(stage.kind)
         if found is not stage.found and availability(found) is None
     ]
-    return f"; set {stage.place}.use to another {stage.kind.value}, such as {names[0]}" if names else ""
+    return f"; set {stage.config_path}.use to another {stage.kind.value}, such as {names[0]}" if names else ""
+
+
+def _library_versions(requires: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package in ``requires``: another version may compute other numbers."""
+    versions: dict[str, str] = {}
+    for name in requires:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name.partition(".")[0])
+    return versions
+
+
+def _file_hashes(config: StageConfig) -> dict[str, str]:
+    return {name: content_hash(path) for name, path in config.files().items()}
 
 
 def _suffix(ports: Iterable[str], start: str) -> str:

@@ -1,25 +1,39 @@
-"""The run record: what was done with which configuration, and what it cost. One JSON beside each output."""
+"""The run record: what was done with which configuration, and its cost. One JSON file next to each output."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from retalkit._version import __version__
+from retalkit.observer import Observer
+from retalkit.pipeline.keys import RunKeys
+from retalkit.pipeline.plan import Plan
+from retalkit.pipeline.steps import ClipSteps
+from retalkit.pipeline.timing import StepTimer, Stopwatch, peak_memory_bytes, stored_cost
+
+_RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+_OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
+"""Stage -> step in which its session is opened."""
 
 
 @dataclass(slots=True)
 class RunRecord:
-    """What a run leaves beside its output."""
+    """What a run writes next to its output."""
 
     output: Path
     record: Path
-    """Where this record lies: the output's name with ``.json`` behind."""
+    """Path of this record: the output's name with ``.json`` appended."""
     frames_edited: int = 0
     frames_passed: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason -> frames that came through as they were."""
+    """Reason -> frames that passed through unchanged."""
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
     """Reason -> frames that were edited with less than full confidence."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
@@ -28,24 +42,24 @@ class RunRecord:
     cost: dict[str, float] = field(default_factory=dict[str, float])
     """Step -> seconds that computing it takes, measured in this run or, where it was cached, when it was computed."""
     stage_cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Place of a stage that makes pixels, such as ``enhancers.0`` -> seconds of its own; ``cost`` of ``references``,
-    ``lips`` and ``render`` holds them, too."""
+    """Path of a stage that makes pixels, such as ``enhancers.0`` -> its own seconds, which ``cost`` of ``references``,
+    ``lips`` and ``render`` includes."""
     wall_seconds: float = 0.0
     output_seconds: float = 0.0
     realtime_factor: float = 0.0
-    """Seconds of video made in a second of wall-clock time."""
+    """Seconds of output per second of wall-clock time."""
     peak_memory_bytes: int = 0
-    """Largest resident memory of the process that made this run."""
+    """Peak resident memory of the process of this run."""
     peak_memory_cost: int = 0
-    """The same of a run that computes every step: those that were cached count with what they took when they were
-    computed. 0 where that is not known."""
+    """The same for a run that computes every step: cached steps count with the peak when they were computed. 0 where
+    that is unknown."""
     notes: list[str] = field(default_factory=list[str])
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     """``video`` and ``speech`` -> path and SHA-256 of the content."""
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     versions: dict[str, str] = field(default_factory=dict[str, str])
-    """Package -> version, for retalkit, the plugins used and the libraries that decide the result."""
+    """Package -> version, for retalkit, the plugins used and the libraries that determine the result."""
     weights: dict[str, str] = field(default_factory=dict[str, str])
     """Stage and name of each file that it read (weights, a motion file) -> SHA-256."""
     weight_bytes: dict[str, int] = field(default_factory=dict[str, int])
@@ -53,7 +67,7 @@ class RunRecord:
     seed: int = 0
 
     def save(self) -> None:
-        """Writes the record atomically."""
+        """Write the record atomically."""
         data = asdict(self)
         temporary = self.record.with_name(f".{self.record.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
         try:
@@ -61,3 +75,81 @@ class RunRecord:
             temporary.replace(self.record)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class RecordingObserver:
+    """Forwards every event and keeps notes and artefacts in the record."""
+
+    def __init__(self, outer: Observer, record: RunRecord) -> None:
+        self._outer = outer
+        self._record = record
+
+    def started(self, step: str, total: int | None) -> None:
+        self._outer.started(step, total)
+
+    def advanced(self, step: str, done: int) -> None:
+        self._outer.advanced(step, done)
+
+    def finished(self, step: str, seconds: float, cached: bool) -> None:
+        self._outer.finished(step, seconds, cached)
+
+    def note(self, text: str) -> None:
+        if text not in self._record.notes:
+            self._record.notes.append(text)
+            self._outer.note(text)
+
+    def artefact(self, name: str, path: Path) -> None:
+        self._record.artefacts[name] = path
+        self._outer.artefact(name, path)
+
+
+def record_cost(
+    record: RunRecord, plan: Plan, keys: RunKeys, steps: ClipSteps, watch: Stopwatch, rendered: int, total: int
+) -> None:
+    """Record the cost of each stage and of rendering, with what earlier runs measured.
+
+    ``watch``: seconds per stage of this run for ``rendered`` of ``total`` output frames.
+    """
+    cost = steps.timer.cost
+    stages = {"expression_editor": keys.references, "lip_syncer": keys.lips}
+    stages |= {stage.config_path: key for stage, key in zip(plan.enhancers, keys.enhancers, strict=True)}
+    saved = 0.0
+    for path, key in stages.items():
+        known = stored_cost(steps.cache.entry(key), "frames", watch.seconds[path], rendered, total)
+        if known is not None:
+            # A stage that found its frames in the cache takes far less than it costs. A small difference only means
+            # that the machine was less busy.
+            now = watch.seconds[path] * total / max(rendered, 1)
+            saved += known - now if rendered and now < known / 2 else 0.0
+            record.stage_cost[path] = round(known + cost.get(_OPENED.get(path, ""), 0.0), 4)
+    seconds = steps.timer.seconds["render"] + saved * rendered / total
+    known = stored_cost(steps.cache.entry(keys.pixels), "render", seconds, rendered, total)
+    cost.pop("render", None)
+    if known is not None:
+        cost["render"] = round(known, 4)
+
+
+def complete_record(
+    record: RunRecord, plan: Plan, timer: StepTimer, output_seconds: float, wall_seconds: float
+) -> None:
+    """Fill in configuration, versions, hashes and times."""
+    record.seconds, record.cached_steps, record.cost = dict(timer.seconds), list(timer.cached_steps), dict(timer.cost)
+    record.wall_seconds = round(wall_seconds, 3)
+    record.output_seconds = round(output_seconds, 6)
+    record.realtime_factor = round(record.output_seconds / max(record.wall_seconds, 1e-9), 3)
+    record.peak_memory_bytes = peak_memory_bytes()
+    # A step with unknown peak memory would make the run look small.
+    known = [peak for peak in timer.peaks.values() if peak is not None]
+    record.peak_memory_cost = max([record.peak_memory_bytes, *known]) if len(known) == len(timer.peaks) else 0
+    record.configuration = json.loads(plan.config.model_dump_json())
+    hashes = {stage.config_path: stage.file_hashes() for stage in plan.stages}
+    record.weights = {f"{path}.{name}": digest for path, files in hashes.items() for name, digest in files.items()}
+    record.weight_bytes = {
+        f"{stage.config_path}.{name}": path.stat().st_size
+        for stage in plan.stages
+        for name, path in stage.files().items()
+    }
+    record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **plan.package_versions()}
+    for library in _RECORDED_LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            record.versions[library] = metadata.version(library)

@@ -1,4 +1,4 @@
-"""References that enhancers sharpen before the lip syncer sees them."""
+"""The references of a run: the expression editor followed by the reference enhancers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from retalkit.stages import ExpressionEditorSession, FaceBatch, ReferenceBatch, ReferenceEnhancerSession
 
 
-class SharperReferences:
-    """An expression editor's session with enhancers behind it; implements ``ExpressionEditorSession``.
+class EnhancedReferences:
+    """An expression editor's session followed by reference enhancers; implements ``ExpressionEditorSession``.
 
-    Does not close what it was given.
+    Does not close the sessions that it was given.
     """
 
     def __init__(self, editor: ExpressionEditorSession, enhancers: Sequence[ReferenceEnhancerSession]) -> None:
@@ -18,7 +18,7 @@ class SharperReferences:
         self._enhancers = enhancers
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """The editor's references after every enhancer. Where no images were made there is nothing to sharpen."""
+        """Return the editor's references after every enhancer; without images they are returned as they are."""
         references = self._editor.edit(faces)
         if references.images is None:
             return references

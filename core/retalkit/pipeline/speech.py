@@ -1,9 +1,9 @@
-"""The speech that drives the mouth: cleaned and listened to once, kept in the cache, read a piece at a time."""
+"""The speech that drives the mouth: denoised and analysed once, stored in the cache, read in pieces."""
 
 from __future__ import annotations
 
 import json
-import threading
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -11,25 +11,27 @@ from numpy.typing import NDArray
 
 from retalkit.media.sound import SoundSource
 from retalkit.observer import Observer
-from retalkit.speech.activity import ActivityConfig, AgreedActivity
+from retalkit.pipeline.stage_errors import check_cancelled
+from retalkit.speech.activity import AgreedActivity
+from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, DenoiserSession
 from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 1
-"""Part of the cache keys: raise it when resampling or voice activity change their result."""
+VERSION: Final = 2
+"""Part of the cache key. Increase it when resampling or voice activity detection changes its result."""
 
 WAVEFORM: Final = "speech.f32"
 ACTIVITY: Final = "activity.f32"
 DESCRIPTION: Final = "speech.json"
 
 _QUIET_SHARE = 0.1
-_NOBODY = 0.1
+_NO_SPEECH = 0.1
 
 
 class StoredSamples:
-    """Samples in a raw file, readable anywhere; implements ``retalkit.speech.readers.WaveReader``."""
+    """Samples of a raw file; implements ``retalkit.speech.readers.WaveReader``."""
 
     def __init__(self, rows: RowReader) -> None:
         self._rows = rows
@@ -39,7 +41,7 @@ class StoredSamples:
         return self._rows.count
 
     def read(self, start_sample: int, stop_sample: int) -> NDArray[np.float32]:
-        """float32 [stop_sample - start_sample]; zeros before the first and after the last sample."""
+        """Return float32 [stop_sample - start_sample]; zeros before the first and after the last sample."""
         samples = np.zeros(max(stop_sample - start_sample, 0), np.float32)
         first, last = max(start_sample, 0), min(stop_sample, self._rows.count)
         if last > first:
@@ -47,30 +49,25 @@ class StoredSamples:
         return samples
 
 
-class StoppedError(Exception):
-    """Another part of the run failed: this one need not go on."""
-
-
 def is_complete(folder: Folder) -> bool:
-    """Whether the step of this folder was finished: its description is written last."""
+    """Whether the speech of this folder is complete: the description is written last."""
     return folder.path(DESCRIPTION) is not None
 
 
-def listen(
+def prepare_speech(
     sound: SoundSource,
     denoiser: DenoiserSession,
-    quietest_speech: float,
+    options: VoiceActivityOptions,
     folder: Folder,
     observer: Observer,
-    stopped: threading.Event,
+    cancelled: Callable[[], bool],
 ) -> None:
-    """Resamples to 16 kHz mono, denoises, finds voice activity; stores both as raw float32.
+    """Resample to 16 kHz mono, denoise, detect voice activity, and store waveform and activity as raw float32.
 
-    ``quietest_speech`` in dBFS: what is not louder counts as background. Runs in a thread of its own: setting
-    ``stopped`` ends it early with ``StoppedError`` and nothing stored.
+    Raises RunCancelledError between chunks, with nothing stored, when ``cancelled()``.
     """
-    # Asked of the sound before and after denoising: denoised music can pass for speech, and noise fills pauses.
-    activity = AgreedActivity(ActivityConfig(level=quietest_speech))
+    # Computed before and after denoising: denoised music can look like speech, and noise fills pauses.
+    activity = AgreedActivity(options)
     done = 0
     loudest = 0.0
     with (
@@ -88,8 +85,7 @@ def listen(
             activity_file.append(values)
 
         for chunk in sound.chunks(SPEECH_RATE):
-            if stopped.is_set():
-                raise StoppedError
+            check_cancelled(cancelled)
             store(chunk, denoiser.denoise(chunk))
             done += len(chunk)
             observer.advanced("speech", done // SPEECH_RATE)
@@ -98,22 +94,22 @@ def listen(
         values = activity.finish()
         loudest = max(loudest, float(values.max(initial=0.0)))
         activity_file.append(values)
-    heard = {"highest_activity": loudest, "quiet_seconds": activity.quiet_seconds, "seconds": done / SPEECH_RATE}
+    summary = {"highest_activity": loudest, "quiet_seconds": activity.quiet_seconds, "seconds": done / SPEECH_RATE}
     with folder.write(DESCRIPTION) as path:
-        path.write_text(json.dumps(heard), encoding="utf-8")
+        path.write_text(json.dumps(summary), encoding="utf-8")
 
 
 def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
-    """The stored speech, and one sentence for the user where little or nothing of it moves the mouth, else empty."""
+    """Return the stored speech, and a note for the user where little or none of it moves the mouth (else empty)."""
     waveform = StoredSamples(RowReader(folder.folder / WAVEFORM, np.float32, ()))
     activity = StoredSamples(RowReader(folder.folder / ACTIVITY, np.float32, ()))
-    heard = json.loads((folder.folder / DESCRIPTION).read_text(encoding="utf-8"))
+    summary = json.loads((folder.folder / DESCRIPTION).read_text(encoding="utf-8"))
     note = ""
-    if heard["quiet_seconds"] > _QUIET_SHARE * heard["seconds"]:
+    if summary["quiet_seconds"] > _QUIET_SHARE * summary["seconds"]:
         note = (
-            f"{heard['quiet_seconds']:.1f} s of the speech are so quiet that they count as background and leave the "
-            "mouth at rest: make the sound louder, or lower quietest_speech"
+            f"{summary['quiet_seconds']:.1f} s of the speech are so quiet that they count as background and leave the "
+            "mouth at rest: make the sound louder, or lower voice_activity.quietest_speech"
         )
-    elif heard["highest_activity"] <= _NOBODY:
+    elif summary["highest_activity"] <= _NO_SPEECH:
         note = "no speech was found in the sound: the mouth stays at rest"
     return SpeechTrack(waveform, activity), note

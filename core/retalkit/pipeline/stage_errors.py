@@ -1,56 +1,58 @@
-"""Faults of stages: which stage it was, whose, and where in its code; and what of its results would do harm later."""
+"""Errors of stages: attributed to the stage and the line of its code. Validation of stage results. Cancellation."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from retalkit.errors import RetalkitError, StageError
+from retalkit.errors import RetalkitError, RunCancelledError, StageError
 from retalkit.stages import FaceEdit, FrameResult, ReferenceBatch
 
-_HINT: Final = "a fault of that stage: retalkit.testing.check_stage tells more"
+_HINT: Final = "this is a bug in the stage: check it with retalkit.testing.check_stage"
 
 
 _NO_IMAGES: Final = "; `references.images` is None, because its needs do not name `reference:image`"
 
 
 @contextmanager
-def blamed(label: str, stage: object, references: ReferenceBatch | None = None) -> Generator[None]:
-    """Turns an error inside into StageError, one line with ``label`` and the line of the stage's own code.
+def attribute_errors(label: str, stage: object, references: ReferenceBatch | None = None) -> Generator[None]:
+    """Turn an exception raised inside into StageError: one line with ``label`` and the line of the stage's own code.
 
-    Errors that a user can mend, and those of disk and memory, pass as they are. ``stage``: the stage or its session;
-    ``references``: what it was given.
+    User errors, cancellation, and errors of disk and memory pass unchanged. ``stage``: the stage or its session;
+    ``references``: what it received.
     """
     try:
         yield
-    except (RetalkitError, StageError, OSError, MemoryError):
+    except (RetalkitError, RunCancelledError, StageError, OSError, MemoryError):
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        # What is not named is not given: the commonest None of all.
+        # A port that the spec does not name is not provided: the most frequent cause of a None.
         asked = references is not None and references.images is None and "NoneType" in text
-        where = place(error, type(stage).__module__)
+        where = error_location(error, type(stage).__module__)
         raise StageError(
             f"{label} failed: {type(error).__name__}: {text}{where}{_NO_IMAGES if asked else ''}; {_HINT}"
         ) from error
 
 
-def checked(results: Sequence[FrameResult], count: int, label: str) -> list[FrameResult]:
-    """The results as a list. Raises StageError where they are not one for each of ``count`` frames, or an edit has
-    another type, shape or range than its contract says."""
+def validate_results(results: Sequence[FrameResult], count: int, label: str) -> list[FrameResult]:
+    """Return the results as a list.
+
+    Raises StageError where there is not one result per frame, or an edit violates its contract (dtype, shape, range).
+    """
     found = list(results)
     if len(found) != count:
-        raise StageError(f"{label} gave {len(found)} results for {count} frames; {_HINT}")
+        raise StageError(f"{label} returned {len(found)} results for {count} frames; {_HINT}")
     for result in found:
         if isinstance(result, FaceEdit) and (fault := _fault(result)):
-            raise StageError(f"{label} gave an edit whose {fault}; {_HINT}")
+            raise StageError(f"{label} returned an edit whose {fault}; {_HINT}")
     return found
 
 
@@ -62,21 +64,27 @@ def _fault(edit: FaceEdit) -> str:
     if mask.dtype != np.float32 or mask.shape != image.shape[:2]:
         return f"mask is {mask.dtype} {list(mask.shape)}, not float32 {list(image.shape[:2])}"
     if mask.size and not (mask.min() >= 0 and mask.max() <= 1):
-        return f"mask goes from {mask.min():.9g} to {mask.max():.9g}, not within [0, 1]"
+        return f"mask ranges from {mask.min():.9g} to {mask.max():.9g}, not within [0, 1]"
     if np.shape(edit.matrix) != (2, 3):
         return f"matrix has the shape {list(np.shape(edit.matrix))}, not [2, 3]"
     return ""
 
 
-def place(error: BaseException, module: str, *, only_own: bool = False) -> str:
-    """`` (file, line n)``: the innermost line of the package of ``module`` that the error came through; without one
-    the innermost of all, or with ``only_own`` nothing."""
+def error_location(error: BaseException, module: str, *, only_own: bool = False) -> str:
+    """Return `` (file, line n)``: the innermost traceback line in the package of ``module``; without one the innermost
+    line of all, or with ``only_own`` an empty string."""
     file = getattr(sys.modules.get(module), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)
     if file is not None:
-        # A module without a package lies among strangers.
+        # A module outside a package shares its directory with unrelated files.
         packed = "." in module or Path(file).name == "__init__.py"
         home = f"{Path(file).parent}{os.sep}" if packed else file
         own = [frame for frame in frames if frame.filename.startswith(home)]
         frames = own if own or only_own else frames
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def check_cancelled(cancelled: Callable[[], bool]) -> None:
+    """Raise RunCancelledError where the caller has stopped the run."""
+    if cancelled():
+        raise RunCancelledError("the run was cancelled: the same call resumes it")

@@ -1,174 +1,139 @@
-"""What a run and an evaluation both do first: listen to the speech, find the face, fit it. Each kept in the cache."""
+"""The steps that runs and evaluations share: speech, detection, tracking, fitting. Results are kept in the cache."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from retalkit.errors import InputError
 from retalkit.media.sound import SoundSource
+from retalkit.media.sources import open_source
 from retalkit.observer import Observer
-from retalkit.pipeline import detect as analysing
-from retalkit.pipeline import speech as listening
+from retalkit.pipeline import detect, fit, speech, track
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
-from retalkit.pipeline.plan import Plan, PlannedStage
-from retalkit.pipeline.timing import kept_cost, kept_peak
+from retalkit.pipeline.keys import AnalysisKeys, analysis_keys
+from retalkit.pipeline.plan import Plan, PlannedStage, StageT
+from retalkit.pipeline.timing import StepTimer
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import Session, StageContext, StageKind
-from retalkit.storage.cache import Cache, Folder, make_key
+from retalkit.stages import DenoiseClip, DetectionClip, ObjectPool, ReconstructionClip, StageContext
+from retalkit.storage.cache import Cache, Folder, content_hash
 
 
-class Preparation:
-    """The first steps for one clip; times them and tells the observer."""
+class ClipSteps:
+    """Runs the steps of one clip, times them, and reports them to the observer."""
 
-    def __init__(self, chosen: Plan, cache: Cache, observer: Observer) -> None:
-        self.chosen = chosen
+    def __init__(
+        self,
+        plan: Plan,
+        cache: Cache,
+        observer: Observer,
+        pool: ObjectPool | None = None,
+        cancellation: threading.Event | None = None,
+    ) -> None:
+        self.plan = plan
         self.cache = cache
         self.observer = observer
-        self.seconds: dict[str, float] = {}
-        """Step -> wall-clock seconds."""
-        self.cached_steps: list[str] = []
-        self.cost: dict[str, float] = {}
-        """Step -> seconds that computing it takes, measured now or when it was computed."""
-        self.peaks: dict[str, int | None] = {}
-        """Step -> bytes that the process held at most until it was computed, now or then; None where nobody knows."""
+        self.pool = pool if pool is not None else ObjectPool()
+        self.cancellation = cancellation if cancellation is not None else threading.Event()
+        self.timer = StepTimer(observer)
 
-    # ------------------------------------------------------------------ keys
+    def speech(self, sound: SoundSource, key: str, cancelled: Callable[[], bool] | None = None) -> SpeechTrack:
+        """Return the denoised speech with its voice activity. May run in a thread of its own.
 
-    def identity(self, stage: PlannedStage) -> dict[str, Any]:
-        """Plain data that changes whenever the stage may give another result in this run."""
-        config = self.chosen.config
-        return {
-            **stage.identity(),
-            "device": config.device,
-            "precision": config.precision,
-            "seed": config.seed,
-        }
-
-    def speech_key(self, content: str) -> str:
-        """Cache key of the speech in a file with this hash."""
-        denoiser = self.chosen.one(StageKind.DENOISER)
-        quietest = self.chosen.config.quietest_speech
-        return make_key("speech", listening.VERSION, content, quietest, self.identity(denoiser))
-
-    def faces_key(self, content: str, frames: int) -> str:
-        """Cache key of the followed face in the first ``frames`` frames of a video with this hash."""
-        detector = self.chosen.one(StageKind.DETECTOR)
-        face = self.chosen.config.face
-        return make_key("faces", analysing.VERSION, content, frames, face, self.identity(detector))
-
-    def coefficients_key(self, faces_key: str) -> str:
-        return make_key("coefficients", faces_key, self.identity(self.chosen.one(StageKind.RECONSTRUCTOR)))
-
-    # ------------------------------------------------------------------ steps
-
-    def listen(self, sound: SoundSource, key: str, stopped: threading.Event | None = None) -> SpeechTrack:
-        """The cleaned speech with its voice activity. May run in a thread; ``stopped`` ends it with StoppedError."""
-        stage = self.chosen.one(StageKind.DENOISER)
-        folder = self.cache.entry(key)
-        quietest = self.chosen.config.quietest_speech
-        with self.step("speech", int(sound.duration), folder) as mark:
-            if listening.is_complete(folder):
-                mark(cached=True)
+        Raises RunCancelledError when ``cancelled()`` (default: the cancellation of the run).
+        """
+        stage, folder = self.plan.denoiser, self.cache.entry(key)
+        with self.timer.step("speech", int(sound.duration), folder) as step:
+            if speech.is_complete(folder):
+                step.cached()
             else:
-                session: Any = stage.make().open(self.context(stage, folder))
-                try:
-                    listening.listen(sound, session, quietest, folder, self.observer, stopped or threading.Event())
-                finally:
-                    close(session)
-        speech, note = listening.open_stored(folder)
+                opened = self.make(stage).open(DenoiseClip(duration=sound.duration), self.context(stage, folder))
+                with closing(opened) as session:
+                    speech.prepare_speech(
+                        sound,
+                        session,
+                        self.plan.config.voice_activity,
+                        folder,
+                        self.observer,
+                        cancelled or self.cancellation.is_set,
+                    )
+        stored, note = speech.open_stored(folder)
         if note and not sound.warnings:
             self.observer.note(note)
-        return speech
+        return stored
 
-    def look(self, source: LimitedSource, key: str, video: Path) -> StoredAnalysis:
-        """The followed face of every frame. Raises InputError where there is none."""
-        stage = self.chosen.one(StageKind.DETECTOR)
-        folder = self.cache.entry(key)
-        with self.step("faces", source.info.frame_count, folder) as mark:
-            if analysing.is_complete(folder):
-                mark(cached=True)
+    def analyse(self, video: Path) -> StoredAnalysis:
+        """Return the analysis of all frames of a video. Raises InputError where it cannot be read or shows no face."""
+        source = open_source(video)
+        limited = LimitedSource(source, source.info.frame_count)
+        keys = analysis_keys(self.plan, content_hash(video), limited.info.frame_count)
+        return self.fit(self.track(limited, keys, video), keys)
+
+    def track(self, source: LimitedSource, keys: AnalysisKeys, video: Path) -> StoredAnalysis:
+        """Return the tracked face, without coefficients. Raises InputError where no face is found."""
+        detections = self.detect(source, keys)
+        folder = self.cache.entry(keys.track)
+        with self.timer.step("tracks", None, folder) as step:
+            if track.is_complete(folder):
+                step.cached()
             else:
-                session: Any = stage.make().open(source.info, self.context(stage, folder))
-                try:
-                    face = self.chosen.config.face
-                    analysing.find_faces(source, session, stage.landmark_scheme, face, folder, self.observer)
-                finally:
-                    close(session)
-        analysis = StoredAnalysis(source, folder.folder)
-        if analysing.faces_found(folder) == 0:
+                track.track_face(detections, self.plan.config.face, folder, self.cancellation.is_set)
+        if track.face_count(folder) == 0:
             raise InputError(
-                f"no face was found in {video}: give a clip where a face is seen from the front, "
-                "at least about 80 pixels wide"
+                f"no face was found in {video}: use a clip with a frontal face, at least about 80 pixels wide",
+                code="no-face",
             )
-        return analysis
+        return StoredAnalysis(source, folder.folder)
 
-    def reconstruct(self, analysis: StoredAnalysis, source: LimitedSource, faces_key: str, key: str) -> StoredAnalysis:
-        """The same analysis with coefficients."""
-        stage = self.chosen.one(StageKind.RECONSTRUCTOR)
-        faces = self.cache.entry(faces_key).folder
-        folder = self.cache.entry(key)
-        with self.step("coefficients", source.info.frame_count, folder) as mark:
-            if analysing.is_complete(folder):
-                mark(cached=True)
+    def detect(self, source: LimitedSource, keys: AnalysisKeys) -> detect.StoredDetections:
+        """Return all faces of every frame."""
+        stage, folder = self.plan.detector, self.cache.entry(keys.detections)
+        with self.timer.step("faces", source.info.frame_count, folder) as step:
+            if detect.is_complete(folder):
+                step.cached()
             else:
-                session: Any = stage.make().open(analysis, self.context(stage, folder))
-                try:
-                    analysing.reconstruct(
-                        analysis, session, stage.reads_frames, stage.coefficient_space, folder, self.observer
+                opened = self.make(stage).open(DetectionClip(source=source.info), self.context(stage, folder))
+                with closing(opened) as session:
+                    detect.detect_faces(
+                        source, session, stage.landmark_scheme, folder, self.observer, self.cancellation.is_set
                     )
-                finally:
-                    close(session)
-        return StoredAnalysis(source, faces, folder.folder, stage.coefficient_space)
+        return detect.StoredDetections(folder.folder)
 
-    # ------------------------------------------------------------------ what belongs to every step
+    def fit(self, analysis: StoredAnalysis, keys: AnalysisKeys) -> StoredAnalysis:
+        """Return the analysis with coefficients."""
+        stage, folder = self.plan.reconstructor, self.cache.entry(keys.coefficients)
+        with self.timer.step("coefficients", analysis.source.info.frame_count, folder) as step:
+            if fit.is_complete(folder):
+                step.cached()
+            else:
+                opened = self.make(stage).open(ReconstructionClip(analysis=analysis), self.context(stage, folder))
+                with closing(opened) as session:
+                    fit.fit_face(
+                        analysis,
+                        session,
+                        stage.reads_frames,
+                        stage.coefficient_space,
+                        folder,
+                        self.observer,
+                        self.cancellation.is_set,
+                    )
+        return StoredAnalysis(
+            analysis.source, self.cache.entry(keys.track).folder, folder.folder, stage.coefficient_space
+        )
 
-    def context(self, stage: PlannedStage, folder: Folder) -> StageContext:
-        config = self.chosen.config
+    def make(self, stage: PlannedStage[StageT]) -> StageT:
+        """Return the stage, built at the first call with the pool of this process."""
+        return stage.make(self.plan.config, self.pool)
+
+    def context(self, stage: PlannedStage[Any], folder: Folder) -> StageContext:
+        """Return what a session of the stage is opened with; ``folder`` becomes its cache."""
         return StageContext(
             cache=folder,
             observer=self.observer,
-            seed=config.seed,
-            device=config.device,
-            precision=config.precision,
-            weights=stage.weights,
-            wanted=stage.wanted,
+            seed=self.plan.config.seed,
+            requested_ports=stage.requested_ports,
+            cancellation=self.cancellation,
         )
-
-    @contextmanager
-    def step(
-        self, name: str, total: int | None, folder: Folder | None = None, *, priced: bool = True
-    ) -> Generator[Callable[..., None]]:
-        """Times a step and tells the observer; ``mark(cached=True)`` says that nothing was computed.
-
-        What the step costs is kept in ``folder``, where its result lies; its seconds are not where it is not
-        ``priced``, because whoever asks knows them better."""
-        was_cached = False
-
-        def mark(*, cached: bool) -> None:
-            nonlocal was_cached
-            was_cached = cached
-
-        self.observer.started(name, total)
-        start = time.perf_counter()
-        yield mark
-        seconds = time.perf_counter() - start
-        # Only the runner's own steps are recorded: a stage may report parts of one, which would count twice.
-        self.seconds[name] = round(seconds, 4)
-        if was_cached:
-            self.cached_steps.append(name)
-        if folder is not None:
-            self.peaks[name] = kept_peak(folder, not was_cached)
-        kept = folder if priced else None
-        cost = seconds if kept is None else kept_cost(kept, "open", seconds, int(not was_cached), 1)
-        if cost is not None:
-            self.cost[name] = round(cost, 4)
-        self.observer.finished(name, seconds, was_cached)
-
-
-def close(session: Session) -> None:
-    session.close()

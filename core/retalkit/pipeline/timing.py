@@ -1,7 +1,7 @@
-"""What computing costs, also where a run found the result in its cache.
+"""Timing of steps, and the cost of results that a run found in its cache.
 
-The seconds that a step took when it was computed, and the memory, lie beside its result. So variants that share a step
-can be compared by what each would have cost alone.
+The seconds and the peak memory of a step are stored next to its result when it is computed. Variants that share a step
+can then be compared by what each would cost alone.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from retalkit.observer import Observer
 from retalkit.storage.cache import Folder
 
 _PEAK = "cost-memory.json"
 
 
-def kept_cost(folder: Folder, name: str, seconds: float, done: int, total: int) -> float | None:
-    """Seconds that ``total`` units of work cost, or None where nobody knows.
+def stored_cost(folder: Folder, name: str, seconds: float, done: int, total: int) -> float | None:
+    """Return the seconds that ``total`` units of work cost, or None where that is unknown.
 
-    ``seconds`` were spent on ``done`` units now. The first measurement of at least half of the units is kept in
-    ``folder`` and counts from then on; a part is scaled to the whole.
+    ``seconds`` were spent on ``done`` units now. The first measurement of at least half of the units is stored in
+    ``folder`` and used from then on; a partial measurement is scaled to ``total``.
     """
     file = f"cost-{name}.json"
     path = folder.path(file)
@@ -38,10 +39,10 @@ def kept_cost(folder: Folder, name: str, seconds: float, done: int, total: int) 
     return cost
 
 
-def kept_peak(folder: Folder, fresh: bool) -> int | None:
-    """Bytes of memory that the process held at most until a step was computed; None where nobody knows.
+def stored_peak(folder: Folder, fresh: bool) -> int | None:
+    """Return the peak memory of the process in bytes until a step was computed; None where that is unknown.
 
-    ``fresh``: it was computed now. The first measurement is kept in ``folder`` and counts from then on.
+    ``fresh``: it was computed now. The first measurement is stored in ``folder`` and used from then on.
     """
     path = folder.path(_PEAK)
     if path is not None:
@@ -55,7 +56,7 @@ def kept_peak(folder: Folder, fresh: bool) -> int | None:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far; 0 where the system does not tell."""
+    """Return the peak resident memory of this process in bytes; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -65,7 +66,7 @@ def peak_memory_bytes() -> int:
 
 
 class Stopwatch:
-    """Adds up the seconds of named parts; each name belongs to one thread."""
+    """Accumulates the seconds of named parts; each name belongs to one thread."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -73,8 +74,61 @@ class Stopwatch:
 
     @contextmanager
     def timing(self, name: str, units: int) -> Generator[None]:
-        """Times what is done inside; ``units`` of work are done by it."""
+        """Time the block, which does ``units`` of work."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start
         self.units[name] += units
+
+
+class RunningStep:
+    """A step in progress."""
+
+    def __init__(self) -> None:
+        self.was_cached = False
+
+    def cached(self) -> None:
+        """Report that the result was in the cache."""
+        self.was_cached = True
+
+
+class StepTimer:
+    """Times the steps of a run, reports them to the observer, and collects their cost and peak memory."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.seconds: dict[str, float] = {}
+        """Step -> wall-clock seconds."""
+        self.cached_steps: list[str] = []
+        self.cost: dict[str, float] = {}
+        """Step -> seconds that computing it takes, measured now or when it was computed."""
+        self.peaks: dict[str, int | None] = {}
+        """Step -> peak memory of the process in bytes until it was computed; None where that is unknown."""
+
+    @contextmanager
+    def step(
+        self, name: str, total: int | None, folder: Folder | None = None, *, store_cost: bool = True
+    ) -> Generator[RunningStep]:
+        """Time a step of ``total`` units.
+
+        Its peak memory is stored in ``folder``, next to its result, and so is its cost if ``store_cost``; a caller that
+        measures the cost more precisely stores it itself.
+        """
+        running = RunningStep()
+        self._observer.started(name, total)
+        start = time.perf_counter()
+        yield running
+        seconds = time.perf_counter() - start
+        # Only the runner's own steps are recorded: a stage may report parts of one, which would count twice.
+        self.seconds[name] = round(seconds, 4)
+        if running.was_cached:
+            self.cached_steps.append(name)
+        if folder is not None:
+            self.peaks[name] = stored_peak(folder, not running.was_cached)
+        if folder is None or not store_cost:
+            cost: float | None = seconds
+        else:
+            cost = stored_cost(folder, "open", seconds, int(not running.was_cached), 1)
+        if cost is not None:
+            self.cost[name] = round(cost, 4)
+        self._observer.finished(name, seconds, running.was_cached)

@@ -4,6 +4,18 @@ The names below are what a plugin module imports: ``from retalkit.plugins import
 """
 
 from retalkit.plugins.hooks import GROUP, Hooks, hookimpl, hookspec
-from retalkit.plugins.specs import DriverSpec, StageConfig, StageSpec
+from retalkit.plugins.specs import DriverChoice, DriverSpec, FinishedRun, Finisher, FinisherSpec, StageConfig, StageSpec
 
-__all__ = ["GROUP", "DriverSpec", "Hooks", "StageConfig", "StageSpec", "hookimpl", "hookspec"]
+__all__ = [
+    "GROUP",
+    "DriverChoice",
+    "DriverSpec",
+    "FinishedRun",
+    "Finisher",
+    "FinisherSpec",
+    "Hooks",
+    "StageConfig",
+    "StageSpec",
+    "hookimpl",
+    "hookspec",
+]

@@ -11,7 +11,7 @@ from retalkit.plugins.specs import incompatible_api
 from retalkit.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from retalkit.plugins.registry import FoundMetric, FoundStage
+    from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundMetric, FoundStage
 
 
 def availability(found: FoundStage) -> str | None:
@@ -27,6 +27,11 @@ def availability(found: FoundStage) -> str | None:
 
 def missing_packages(found: FoundStage) -> str | None:
     """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
+    return _lacks_packages(found.spec.requires, found.spec.install)
+
+
+def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
+    """Return which Python packages a driver or finisher lacks, in one phrase with the command that installs them."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 

@@ -16,9 +16,17 @@ from retalkit.errors import PluginError
 from retalkit.plugins.hooks import GROUP, Hooks
 from retalkit.plugins.loading import Attempt, attempt, load_file
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage, PluginProblem, Registry, nearest
-from retalkit.plugins.specs import DriverSpec, StageSpec
-from retalkit.plugins.validation import checkpoint_fault, driver_fault, metric_fault, stage_fault
+from retalkit.plugins.registry import (
+    FoundDriver,
+    FoundFinisher,
+    FoundMetric,
+    FoundStage,
+    PluginProblem,
+    Registry,
+    nearest,
+)
+from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec
+from retalkit.plugins.validation import checkpoint_fault, driver_fault, finisher_fault, metric_fault, stage_fault
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
@@ -119,6 +127,11 @@ def _take(
             report(reason)
         else:
             registry.drivers.append(FoundDriver(cast(DriverSpec, driver), owner.package, owner.version))
+    for finisher in offered.get("retalkit_finishers", ()):
+        if (reason := finisher_fault(finisher, registry)) is not None:
+            report(reason)
+        else:
+            registry.finishers.append(FoundFinisher(cast(FinisherSpec, finisher), owner.package, owner.version))
     for checkpoint in offered.get("retalkit_checkpoints", ()):
         if (reason := checkpoint_fault(checkpoint, registry)) is not None:
             report(reason)

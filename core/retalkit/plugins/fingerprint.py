@@ -9,10 +9,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from retalkit.plugins.registry import FoundMetric, FoundStage
+from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage
 
 
-def editable_sources(found: FoundStage | FoundMetric) -> str:
+def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
     """Hash of the Python files of a stage's or metric's package where it is installed editable (``pip install -e``).
     Else empty.
 

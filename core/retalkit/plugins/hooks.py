@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import DriverSpec, StageSpec
+from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec
 from retalkit.weights.checkpoint import Checkpoint
 
 GROUP = "retalkit"
@@ -35,3 +35,7 @@ class Hooks:
     @hookspec
     def retalkit_metrics(self) -> Iterable[MetricSpec]:  # pyright: ignore[reportReturnType]
         """The metrics that the plugin offers to ``retalkit compare`` and ``retalkit evaluate``. Must be light, too."""
+
+    @hookspec
+    def retalkit_finishers(self) -> Iterable[FinisherSpec]:  # pyright: ignore[reportReturnType]
+        """Return the finishers that the plugin offers. Must be light."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import DriverSpec, StageSpec, incompatible_api
+from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
@@ -49,6 +49,25 @@ class FoundDriver:
     package: str
     package_version: str
 
+    @property
+    def label(self) -> str:
+        """How messages call it, for instance ``driver 'name'``."""
+        return f"driver '{self.spec.name}'"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFinisher:
+    """A finisher that a plugin offers, and its package."""
+
+    spec: FinisherSpec
+    package: str
+    package_version: str
+
+    @property
+    def label(self) -> str:
+        """How messages call it, for instance ``finisher 'name'``."""
+        return f"finisher '{self.spec.name}'"
+
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:
@@ -60,7 +79,7 @@ class PluginProblem:
     """Whether all that it offers can be used nevertheless."""
 
 
-FoundT = TypeVar("FoundT", FoundMetric, FoundDriver)
+FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
 
 
 @dataclass(slots=True)
@@ -75,6 +94,8 @@ class Registry:
     """In the order of their names; every name once."""
     metrics: list[FoundMetric] = field(default_factory=list[FoundMetric])
     """In the order in which they were found; every name, and every measure's name, once."""
+    finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
+    """In the order in which they were found; every name once."""
     import_seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Plugin -> seconds that it took to import it and to ask what it offers."""
 
@@ -89,6 +110,10 @@ class Registry:
     def driver(self, name: str) -> FoundDriver:
         """The driver of that name. Raises ConfigError if there is none."""
         return _named(self.drivers, name, "driver")
+
+    def finisher(self, name: str) -> FoundFinisher:
+        """Return the finisher of that name. Raises ConfigError if there is none."""
+        return _named(self.finishers, name, "finisher")
 
     def metric(self, name: str) -> FoundMetric:
         """The metric of that name. Raises ConfigError if there is none."""

@@ -1,20 +1,45 @@
-"""Specs of the stages and drivers that a plugin offers, and the base class of their options."""
+"""Specs of the stages, drivers and finishers that a plugin offers, and the base class of their options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retalkit.stages import CONTRACT_VERSIONS, SpeechToMouth, StageKind
+from retalkit.stages import CONTRACT_VERSIONS, Runtime, SpeechToMouth, StageKind
+
+
+class Choice(BaseModel):
+    """A component by name, and its options, as a run file writes it: ``{use: NAME, option: value}`` or ``NAME``.
+
+    The options are validated against the component's own model by ``retalkit.config.load``.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="Name of the component, or PACKAGE:NAME where two packages offer one name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class DriverChoice(Choice):
+    """Which driver a lip syncer uses, and its options. As the type of an option, it makes the driver available as
+    ``runtime.drivers[OPTION_NAME]``."""
 
 
 class StageConfig(BaseModel):
-    """Base of every stage's options: unknown keys are errors, values do not change after reading.
+    """Base class of the options of stages, drivers and finishers. Unknown keys are errors; values are immutable.
 
     The string below a field is its description in the JSON Schema of run files.
     """
@@ -22,80 +47,145 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def files(self) -> dict[str, Path]:
-        """What the stage reads besides its input: name -> file. They must exist before work starts, and their content
-        is part of the cache key. Here: the options that name a file; a stage with weights of its own adds them."""
+        """Return the files that the component reads besides its input: name -> path.
+
+        They must exist before work starts, and their content is part of the cache key. By default these are the options
+        of type Path; a component that ships weights adds them.
+        """
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: value for name, value in values if isinstance(value, Path)}
 
     def needs(self) -> frozenset[str]:
-        """Ports that the stage reads with these options, besides those that its spec names."""
+        """Return the ports that the stage reads with these options, besides those of its spec."""
         return frozenset()
 
-    def on_reference(self) -> bool:
-        """Whether an enhancer with these options sharpens the reference before the lip syncer, not its result."""
-        return getattr(self, "on", None) == "reference"
-
     def checkpoints(self) -> tuple[str, ...]:
-        """Names of the checkpoints that the stage loads with these options, besides those that its spec names."""
+        """Return the names of the checkpoints that these options require, besides those of the spec."""
         return ()
+
+    def drivers(self) -> dict[str, DriverChoice]:
+        """Return the drivers that the stage uses with these options: option name -> choice."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: value for name, value in values if isinstance(value, DriverChoice)}
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """Says all about a stage without importing it."""
+    """Static description of a stage. Reading it imports nothing of the stage."""
 
     kind: StageKind
     name: str
-    """What a run file writes behind ``use:``; lower case with underscores."""
+    """What a run file writes after ``use:``; lower case with underscores."""
     summary: str
     """One line for ``retalkit plugins``."""
-    build: str | Callable[[Any], Any]
-    """``package.module:Class`` (imported when the stage is built) or a callable; called with the read config."""
+    build: str | Callable[[Any, Runtime], Any]
+    """``package.module:Class`` (imported when the stage is built) or a callable; called with options and runtime."""
     licence: str
     """SPDX expression of code and weights together."""
     config: type[StageConfig] = StageConfig
     needs: frozenset[str] = frozenset()
-    """Ports it reads, such as ``landmarks:mesh478``; see docs/contracts.md."""
+    """Ports that it reads, such as ``landmarks:mesh478``; see docs/contracts.md."""
     gives: frozenset[str] = frozenset()
-    """Ports it offers, such as ``coefficients:mesh``."""
+    """Ports that it provides, such as ``coefficients:mesh``."""
     version: str = "1"
-    """Raise it whenever the result changes: it is part of the cache key."""
+    """Part of the cache key. Increase it whenever the result changes."""
     requires: tuple[str, ...] = ()
-    """Modules that must be importable for the stage to run here, such as ``torch``."""
+    """Modules that must be importable for the stage to run, such as ``torch``."""
     install: str = ""
-    """What pip installs to have them, such as ``retalkit[paper]``."""
+    """What pip installs to provide them, such as ``retalkit[paper]``."""
     checkpoints: tuple[str, ...] = ()
     """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
     optional_checkpoints: tuple[str, ...] = ()
     """Names that ``StageConfig.checkpoints`` may add, for ``retalkit weights list``."""
     api: int = 1
-    """Version of the contracts that it was made for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
-    def make(self, config: StageConfig) -> Any:
-        """Imports and builds the stage."""
-        return _built(self.build)(config)
+    def make(self, config: StageConfig, runtime: Runtime | None = None) -> Any:
+        """Import and build the stage. It loads its networks now."""
+        return resolve(self.build)(config, runtime if runtime is not None else Runtime())
+
+    @property
+    def enhances_references(self) -> bool:
+        """Whether this enhancer can stand in ``reference_enhancers:``."""
+        return self.kind == StageKind.ENHANCER and "reference:image" in self.gives
 
 
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
-    """A model that says what the mouth does while something is said. A lip syncer may use it; ``retalkit evaluate
-    speech-to-mouth`` measures it."""
+    """Static description of a driver: a model that predicts mouth motion from speech. Lip syncers use it by name;
+    ``retalkit evaluate speech-to-mouth`` measures it."""
 
     name: str
-    """What ``--driver`` names; lower case with underscores."""
+    """What ``driver: {use: NAME}`` and ``--driver`` name; lower case with underscores."""
     summary: str
     """One line."""
-    build: str | Callable[[], SpeechToMouth]
-    """``package.module:Class`` (imported when the driver is built) or a callable; called without arguments."""
+    build: str | Callable[[Any, Runtime], SpeechToMouth]
+    """``package.module:Class`` (imported when the driver is built) or a callable; called with options and runtime."""
+    config: type[StageConfig] = StageConfig
+    version: str = "1"
+    """Part of the cache key. Increase it whenever the result changes."""
+    requires: tuple[str, ...] = ()
+    """Modules that must be importable for the driver to run."""
+    install: str = ""
+    """What pip installs to provide them."""
     api: int = 1
-    """Version of the contracts that it was made for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
-    def make(self) -> SpeechToMouth:
-        """Imports and builds the driver."""
-        return _built(self.build)()
+    def make(self, config: StageConfig | None = None, runtime: Runtime | None = None) -> SpeechToMouth:
+        """Import and build the driver."""
+        options = config if config is not None else self.config()
+        return resolve(self.build)(options, runtime if runtime is not None else Runtime())
 
 
-def _built(build: str | Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """What a finisher may read of a run."""
+
+    output: Path
+    """Where the finished file will be. Nothing is there yet, or a file that will be replaced."""
+    video: Path
+    """The source video."""
+    speech: Path
+    record: Mapping[str, Any]
+    """The run record as plain data: configuration, versions, hashes of inputs and weights, frame counts."""
+
+
+class Finisher(Protocol):
+    """Changes the finished file before it gets its name, for instance to sign or label it."""
+
+    def finish(self, source: Path, target: Path, run: FinishedRun) -> None:
+        """Read the muxed file ``source`` and write the finished file ``target`` (same container, does not exist yet).
+
+        Leave ``source`` as it is. An exception ends the run without output; a RetalkitError is shown to the user.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FinisherSpec:
+    """Static description of a finisher."""
+
+    name: str
+    """What ``finishers: [NAME]`` names; lower case with underscores."""
+    summary: str
+    """One line."""
+    build: str | Callable[[Any], Finisher]
+    """``package.module:Class`` (imported when it is built) or a callable; called with the options."""
+    config: type[StageConfig] = StageConfig
+    requires: tuple[str, ...] = ()
+    """Modules that must be importable for it to run."""
+    install: str = ""
+    """What pip installs to provide them."""
+    api: int = 1
+    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+
+    def make(self, config: StageConfig) -> Finisher:
+        """Import and build the finisher."""
+        return resolve(self.build)(config)
+
+
+def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Import ``package.module:name``; a callable is returned as it is."""
     if isinstance(build, str):
         module, _, attribute = build.partition(":")
         return getattr(import_module(module), attribute)

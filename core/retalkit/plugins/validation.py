@@ -11,12 +11,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from retalkit.plugins.metric_specs import PORTS, Measure, MetricSpec
 from retalkit.plugins.naming import name_fault
 from retalkit.plugins.registry import Registry, nearest
-from retalkit.plugins.specs import DriverSpec, StageConfig, StageSpec, incompatible_api
+from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageConfig, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.store import LOCK
 
 _LONGEST_VALUE = 60
+
+_Spec = StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint
 
 
 def stage_fault(spec: object) -> str | None:
@@ -51,6 +53,19 @@ def driver_fault(spec: object, registry: Registry) -> str | None:
         return f"offers the driver '{spec.name}', {reason}"
     if any(spec.name == known.spec.name for known in registry.drivers):
         return f"offers the driver '{spec.name}', which another plugin offers; only the first is used"
+    return None
+
+
+def finisher_fault(spec: object, registry: Registry) -> str | None:
+    """What makes a finisher useless beside those that are there already, or None."""
+    if not isinstance(spec, FinisherSpec):
+        return f"offers {type(spec).__name__} where a FinisherSpec is expected"
+    if (reason := name_fault(spec.name)) is not None:
+        return f"offers a finisher named {_shown(spec.name)}: {reason}"
+    if (reason := _mistyped(spec, FinisherSpec) or incompatible_api("finisher", spec.api)) is not None:
+        return f"offers the finisher '{spec.name}', {reason}"
+    if any(spec.name == known.spec.name for known in registry.finishers):
+        return f"offers the finisher '{spec.name}', which another plugin offers; only the first is used"
     return None
 
 
@@ -96,7 +111,9 @@ def metric_fault(spec: object, registry: Registry) -> str | None:
     return None
 
 
-def _mistyped(spec: object, kind: type[StageSpec | DriverSpec | MetricSpec | Measure | Checkpoint]) -> str | None:
+def _mistyped(
+    spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint]
+) -> str | None:
     """Which field holds something else than its annotation says, or None. What was made for other contracts may have
     other fields: then that is the reason."""
     adapters = _adapters(kind)
@@ -113,7 +130,8 @@ def _mistyped(spec: object, kind: type[StageSpec | DriverSpec | MetricSpec | Mea
 def _contract_of(spec: object) -> str:
     if isinstance(spec, StageSpec):
         return spec.kind
-    return "driver" if isinstance(spec, DriverSpec) else "checkpoint" if isinstance(spec, Checkpoint) else "metric"
+    names = {DriverSpec: "driver", FinisherSpec: "finisher", Checkpoint: "checkpoint"}
+    return next((name for kind, name in names.items() if isinstance(spec, kind)), "metric")
 
 
 def _fits(adapter: TypeAdapter[Any], value: object) -> bool:

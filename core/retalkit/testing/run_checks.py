@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from retalkit.errors import RetalkitError
 from retalkit.geometry.schemes import COUNTS, IBUG68, MESH478
 from retalkit.pipeline.plan import INITIAL_PORTS
 from retalkit.plugins.availability import missing_packages
-from retalkit.plugins.registry import FoundStage
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.plugins.specs import StageConfig, StageSpec, incompatible_api
-from retalkit.stages import StageKind
+from retalkit.stages import Runtime, SpeechToMouth, StageKind
 from retalkit.testing.building import import_build
 from retalkit.testing.checks.denoisers import examine_denoiser
 from retalkit.testing.checks.detectors import DetectorSubject
@@ -35,6 +38,7 @@ Spec = StageSpec | FoundStage
 Options = Mapping[str, Any]
 
 _BUILD = "StageSpec.build makes a stage of its options, and does no work of a clip."
+_OPEN_REFERENCES = "An enhancer whose spec gives reference:image has open_references(), see retalkit.stages."
 _CONFIG = "What a StageConfig answers follows from its options, and raises nothing."
 
 
@@ -95,7 +99,7 @@ class _UnavailableError(Exception):
 
 
 def _checked(found: FoundStage, options: Options, folder: Path) -> Report:
-    exam = Examination(f"{found.spec.kind} '{found.spec.name}'", folder, {})
+    exam = Examination(f"{found.spec.kind} '{found.spec.name}'", folder)
     with exam.check("spec"):
         look_at_types(found.spec, partial(exam.problem, "spec"))
         if exam.broken("spec"):
@@ -107,8 +111,8 @@ def _checked(found: FoundStage, options: Options, folder: Path) -> Report:
             raise _UnavailableError(reason)
         config = _config(found, options)
         with exam.check("build"):
-            exam.weights = _answered(exam, _weights, found, config)
-            look = _answered(exam, _looks, found, config, options, exam)
+            exam.runtime = _answered(exam, _runtime, found, config)
+            look = _answered(exam, _looks, found, config, exam)
             relative = any(not path.is_absolute() for path in config.files().values())
             import_build(exam, found.spec.build, _BUILD)
             with exam.watched(change_folder=not relative):
@@ -131,7 +135,7 @@ def _answered(exam: Examination, function: Callable[..., Any], *arguments: Any) 
 
 def _built(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
     """The stage."""
-    stage = exam.call("build", "building it", _BUILD, spec.make, config)
+    stage = exam.call("build", "building it", _BUILD, spec.make, config, exam.runtime)
     exam.module = type(stage).__module__
     exam.has("build", "what was built", stage, ("open",), f"A {spec.kind} has open(), see retalkit.stages.")
     return stage
@@ -145,40 +149,47 @@ def _config(found: FoundStage, options: Options) -> StageConfig:
         raise _UnavailableError(f"its options do not fit ({wrong}): check_stage(..., options={{...}})") from error
 
 
-def _weights(found: FoundStage, config: StageConfig) -> dict[str, Path]:
+def _runtime(found: FoundStage, config: StageConfig) -> Runtime:
+    """What the stage is built with: weights of the store, and the drivers that its options name."""
     store = WeightStore()
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(f"needs the weights {', '.join(absent)}: see `retalkit weights list`")
-    return {name: store.file(name) for name in names}
+    runtime = Runtime(weights={name: store.file(name) for name in names})
+    choices = config.drivers()
+    registry = discover() if choices else Registry()
+    drivers: dict[str, SpeechToMouth] = {}
+    for name, choice in choices.items():
+        try:
+            driver = registry.driver(choice.use)
+            drivers[name] = driver.spec.make(driver.spec.config.model_validate(choice.options), runtime)
+        except (RetalkitError, ValidationError) as error:
+            raise _UnavailableError(f"its driver cannot be built ({one_line(error)})") from error
+    return replace(runtime, drivers=drivers)
 
 
-def _looks(found: FoundStage, config: StageConfig, options: Options, exam: Examination) -> Callable[[Any], None]:
+def _looks(found: FoundStage, config: StageConfig, exam: Examination) -> Callable[[Any], None]:
     """What is to be done with the built stage."""
     spec = found.spec
     if spec.kind == StageKind.DENOISER:
         return lambda stage: examine_denoiser(exam, stage)
     needs = spec.needs | config.needs()
     clips = _clips(spec.kind, needs)
-    # An enhancer that can work on the reference, too, may need something else there.
-    other = None if "on" in options or config.on_reference() else _on_reference(spec, options)
-    others = None if other is None else _clips(spec.kind, spec.needs | other.needs())
 
     def look(stage: Any) -> None:
-        subject = _subject(spec, config, exam, stage, needs)
+        subject = _subject(spec, exam, stage, needs)
         subject.lacks = _lacks(spec.kind, needs)
         slow = examine_frames(subject, clips)
-        if other is not None and others is not None:
+        if spec.enhances_references:
             part = exam.part("reference_")
             with part.check("build"):
-                examine_frames(ReferenceEnhancerSubject(part, _built(part, spec, other)), others, briefly=slow)
+                part.has("build", "what was built", stage, ("open_references",), _OPEN_REFERENCES)
+                examine_frames(ReferenceEnhancerSubject(part, stage), clips, briefly=slow)
 
     return look
 
 
-def _subject(
-    spec: StageSpec, config: StageConfig, exam: Examination, stage: Any, needs: frozenset[str]
-) -> FrameSubject:
+def _subject(spec: StageSpec, exam: Examination, stage: Any, needs: frozenset[str]) -> FrameSubject:
     images = "reference:image" in needs
     if spec.kind == StageKind.DETECTOR:
         return DetectorSubject(exam, stage, _suffix(spec.gives, "landmarks:"))
@@ -188,7 +199,7 @@ def _subject(
         return EditorSubject(exam, stage, spec.gives)
     if spec.kind == StageKind.LIP_SYNCER:
         return LipSyncerSubject(exam, stage, images)
-    return ReferenceEnhancerSubject(exam, stage) if config.on_reference() else EnhancerSubject(exam, stage, images)
+    return EnhancerSubject(exam, stage, images)
 
 
 def _lacks(kind: StageKind, needs: frozenset[str]) -> str:
@@ -201,17 +212,6 @@ def _lacks(kind: StageKind, needs: frozenset[str]) -> str:
     unnamed = [port for port in absent if not any(need.startswith(port) for need in needs)]
     said = [f"{absent[port]} (its needs name no `{port}`)" for port in unnamed]
     return f"Here {' and '.join(said)}." if said else ""
-
-
-def _on_reference(spec: StageSpec, options: Options) -> StageConfig | None:
-    """The options with ``on: reference``, where the enhancer can work there."""
-    if spec.kind != StageKind.ENHANCER or "on" not in spec.config.model_fields:
-        return None
-    try:
-        config = spec.config.model_validate({**options, "on": "reference"})
-    except ValidationError:
-        return None
-    return config if config.on_reference() else None
 
 
 def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:

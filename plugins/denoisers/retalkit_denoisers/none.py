@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.plugins import StageConfig
-from retalkit.stages import StageContext
+from retalkit.stages import DenoiseClip, Runtime, StageContext
 
 
 class NoDenoiser:
     """Gives back what it gets."""
 
-    def __init__(self, config: StageConfig) -> None:
+    def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         del config
 
-    def open(self, context: StageContext) -> NoDenoiserSession:
-        del context
+    def open(self, clip: DenoiseClip, context: StageContext) -> NoDenoiserSession:
         return NoDenoiserSession()
 
 

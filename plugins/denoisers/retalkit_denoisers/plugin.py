@@ -24,6 +24,7 @@ class SpectralGateConfig(StageConfig):
 def retalkit_stages() -> Iterable[StageSpec]:
     return [
         StageSpec(
+            api=2,
             kind=StageKind.DENOISER,
             name="none",
             summary="Leaves the speech as it is.",
@@ -33,6 +34,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             gives=_WAVEFORM,
         ),
         StageSpec(
+            api=2,
             kind=StageKind.DENOISER,
             name="spectral_gate",
             summary="Spectral gating against the quietest moments nearby; fast, for steady noise.",
@@ -44,6 +46,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             requires=("noisereduce",),
         ),
         StageSpec(
+            api=2,
             kind=StageKind.DENOISER,
             name="rnnoise",
             summary="RNNoise recurrent network, for steady and changing noise.",

@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 from pyrnnoise import rnnoise as library
 from retalkit.plugins import StageConfig
-from retalkit.stages import StageContext
+from retalkit.stages import DenoiseClip, Runtime, StageContext
 
 from retalkit_denoisers.block_stream import Blocks, joined
 
@@ -29,11 +29,10 @@ _SCALE = np.float32(32768.0)
 class Rnnoise:
     """Denoises with RNNoise's own weights."""
 
-    def __init__(self, config: StageConfig) -> None:
+    def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         del config
 
-    def open(self, context: StageContext) -> RnnoiseSession:
-        del context
+    def open(self, clip: DenoiseClip, context: StageContext) -> RnnoiseSession:
         return RnnoiseSession()
 
 

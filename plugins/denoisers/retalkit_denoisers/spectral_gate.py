@@ -9,7 +9,7 @@ from __future__ import annotations
 import noisereduce
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.stages import SPEECH_RATE, StageContext
+from retalkit.stages import SPEECH_RATE, DenoiseClip, Runtime, StageContext
 
 from retalkit_denoisers.block_stream import Blocks, joined
 from retalkit_denoisers.plugin import SpectralGateConfig
@@ -28,11 +28,10 @@ _INAUDIBLE = 10.0 ** (-75.0 / 10.0)
 class SpectralGate:
     """Lowers what is no louder than the noise nearby."""
 
-    def __init__(self, config: SpectralGateConfig) -> None:
+    def __init__(self, config: SpectralGateConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, context: StageContext) -> SpectralGateSession:
-        del context
+    def open(self, clip: DenoiseClip, context: StageContext) -> SpectralGateSession:
         return SpectralGateSession(self._config)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.face_tracker import intersection_over_union
 from retalkit.geometry.scene_cuts import CutDetector
-from retalkit.stages import Face, FrameBatch, SourceInfo, StageContext
+from retalkit.stages import DetectionClip, Face, FrameBatch, Runtime, StageContext
 
 from retalkit_detectors.mediapipe_graphs import BoxGraph, FoundBox, MeshGraph, Region, region_around, view_of
 from retalkit_detectors.plausibility import plausibility, ramp
@@ -52,10 +52,10 @@ class Track:
 class MediaPipeDetector:
     """Finds faces with BlazeFace and fits MediaPipe's attention mesh to each."""
 
-    def __init__(self, config: MediaPipeConfig) -> None:
+    def __init__(self, config: MediaPipeConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, source: SourceInfo, context: StageContext) -> MediaPipeSession:
+    def open(self, clip: DetectionClip, context: StageContext) -> MediaPipeSession:
         return MediaPipeSession(self._config)
 
 

@@ -29,6 +29,7 @@ class MediaPipeConfig(StageConfig):
 def retalkit_stages() -> Iterable[StageSpec]:
     return [
         StageSpec(
+            api=2,
             kind=StageKind.DETECTOR,
             name="mediapipe",
             summary="MediaPipe face mesh with irises, 478 points in 3D, models inside the wheel",

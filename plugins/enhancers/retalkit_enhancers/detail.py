@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from retalkit.stages import Analysis, FaceEdit, FrameResult, StageContext, SyncBatch
+from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, Runtime, StageContext, SyncBatch
 
 from retalkit_enhancers.bands import LocalMean, Support, enlarge, fine_bands, limited, plan_lift, probe
 from retalkit_enhancers.config import DetailConfig
@@ -214,9 +214,9 @@ def _texture_only(now: Float, before: Float, limit: float) -> Float:
 class DetailEnhancer:
     """Needs and gives ``face:edit``."""
 
-    def __init__(self, config: DetailConfig) -> None:
+    def __init__(self, config: DetailConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, analysis: Analysis, context: StageContext) -> DetailSession:
+    def open(self, clip: EnhancementClip, context: StageContext) -> DetailSession:
         """Nothing to prepare: each frame is held against its own original."""
         return DetailSession(self._config, context.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retalkit.stages import Analysis, FrameResult, StageContext, SyncBatch
+from retalkit.stages import EnhancementClip, FrameResult, Runtime, StageContext, SyncBatch
 
 from retalkit_enhancers.config import NoneConfig
 
@@ -22,9 +22,9 @@ class NoneSession:
 class NoneEnhancer:
     """Needs and gives ``face:edit``."""
 
-    def __init__(self, config: NoneConfig) -> None:
+    def __init__(self, config: NoneConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, analysis: Analysis, context: StageContext) -> NoneSession:
+    def open(self, clip: EnhancementClip, context: StageContext) -> NoneSession:
         """Nothing to prepare."""
         return NoneSession()

@@ -26,6 +26,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
     """The enhancers ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and ``spandrel``."""
     return [
         StageSpec(
+            api=2,
             kind=StageKind.ENHANCER,
             name="detail",
             version="2",
@@ -37,6 +38,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             gives=FACE_EDIT,
         ),
         StageSpec(
+            api=2,
             kind=StageKind.ENHANCER,
             name="none",
             summary="Leaves the edited face as it is.",

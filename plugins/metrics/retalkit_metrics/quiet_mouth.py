@@ -59,7 +59,7 @@ def face_height(analysis: Analysis) -> float:
 def _continues(analysis: Analysis, count: int) -> NDArray[np.bool_]:
     """bool [count - 1]: whether two neighbours on the grid of 25 a second come from frames of one shot."""
     frames = analysis.source.info.frame_count
-    times, shots = analysis.source.times(0, frames), analysis.shots(0, frames)
+    times, shots = analysis.source.times(0, frames), analysis.tracks(0, frames)
     grid = np.arange(count) / GRID_RATE
     before = np.clip(np.searchsorted(times, grid + 1e-6, side="right") - 1, 0, frames - 1)
     after = np.clip(np.searchsorted(times, grid - 1e-6, side="left"), 0, frames - 1)

@@ -27,6 +27,7 @@ class ShallowConfig(StageConfig):
 def retalkit_stages() -> Iterable[StageSpec]:
     return [
         StageSpec(
+            api=2,
             kind=StageKind.RECONSTRUCTOR,
             name="shallow",
             summary="Head pose and mouth measures by a rigid fit of the person's mean face to the mesh landmarks",

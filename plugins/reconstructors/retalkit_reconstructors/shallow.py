@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import rigid_fit, to_head_frame
-from retalkit.stages import Analysis, FaceBatch, StageContext
+from retalkit.stages import Analysis, FaceBatch, ReconstructionClip, Runtime, StageContext
 
 from retalkit_reconstructors.plugin import ShallowConfig
 from retalkit_reconstructors.templates import STABLE, Templates, group, shot_faces
@@ -24,10 +24,11 @@ STORED: Final = "templates.npz"
 class ShallowReconstructor:
     """Fits the mean face of each shot to its frames."""
 
-    def __init__(self, config: ShallowConfig) -> None:
+    def __init__(self, config: ShallowConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, analysis: Analysis, context: StageContext) -> ShallowSession:
+    def open(self, clip: ReconstructionClip, context: StageContext) -> ShallowSession:
+        analysis = clip.analysis
         stored = context.cache.path(STORED)
         if stored is None:
             shots = shot_faces(analysis, self._config.frames_per_shot)
@@ -67,7 +68,7 @@ class ShallowSession:
         for run in np.split(np.arange(len(indexes)), breaks):
             if len(run):
                 start = int(indexes[run[0]])
-                shots[run] = self._analysis.shots(start, start + len(run))
+                shots[run] = self._analysis.tracks(start, start + len(run))
         return shots
 
 

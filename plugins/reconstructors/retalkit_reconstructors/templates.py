@@ -73,7 +73,7 @@ def shot_faces(analysis: Analysis, wanted: int) -> Iterator[ShotFace]:
     count = analysis.source.info.frame_count
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
-        numbers = analysis.shots(start, stop)
+        numbers = analysis.tracks(start, stop)
         if not (numbers >= 0).any():
             continue
         rows = analysis.landmarks(start, stop)

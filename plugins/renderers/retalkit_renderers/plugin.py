@@ -21,6 +21,7 @@ def retalkit_stages() -> list[StageSpec]:
     """The expression editors and lip syncers."""
     return [
         StageSpec(
+            api=2,
             kind=StageKind.EXPRESSION_EDITOR,
             name="first_frame",
             summary="the first face of the clip as reference (shortcut of the VideoReTalking reproduction)",
@@ -31,6 +32,7 @@ def retalkit_stages() -> list[StageSpec]:
             gives=_REFERENCES,
         ),
         StageSpec(
+            api=2,
             kind=StageKind.EXPRESSION_EDITOR,
             name="neutral_warp",
             version="2",
@@ -42,6 +44,7 @@ def retalkit_stages() -> list[StageSpec]:
             gives=_REFERENCES,
         ),
         StageSpec(
+            api=2,
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
             version="3",

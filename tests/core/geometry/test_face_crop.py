@@ -60,7 +60,7 @@ class Clip:
     def boxes(self, start: int, stop: int) -> Float:
         raise AssertionError("face crops must not read boxes")
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self.numbers[start:stop]
 
 

@@ -227,7 +227,7 @@ def test_cuts_and_faceless_frames_come_through(shared_media: Path, short_speech:
     count = source.info.frame_count
     faces = next((tmp_path / "cache").glob("faces-*"))
     analysis = StoredAnalysis(source, faces)
-    boxes, shots = analysis.boxes(0, count), analysis.shots(0, count)
+    boxes, shots = analysis.boxes(0, count), analysis.tracks(0, count)
     np.testing.assert_array_equal(np.isfinite(boxes).all(axis=1), shots >= 0)
     middle = analysis.landmarks(0, count)[shots >= 0][:, :, :2].mean(axis=1)
     assert ((boxes[shots >= 0, :2] < middle) & (middle < boxes[shots >= 0, 2:])).all()

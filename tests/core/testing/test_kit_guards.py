@@ -59,7 +59,9 @@ def lent_faces(self: Detects, image: Any) -> Any:
 
 LENDERS: dict[type[ToySession], dict[str, Any]] = {
     Syncs: {"one": lambda self, batch, row: lent_edit(self, Syncs.one(self, batch, row))},
-    Enhances: {"better": lambda self, edit: lent_edit(self, replace(edit, image=255 - edit.image, exact=None))},
+    Enhances: {
+        "better": lambda self, edit: lent_edit(self, replace(edit, image=255 - edit.image, unrounded_image=None))
+    },
     Detects: {"faces": lent_faces},
     Reconstructs: {"reconstruct": lambda self, faces: lent(self, Reconstructs.reconstruct(self, faces))},
     Edits: {"edit": lambda self, faces: replace(Edits.edit(self, faces), landmarks=lent(self, faces.landmarks))},

@@ -80,7 +80,7 @@ def test_one_fault_is_told_once_with_the_other_checks_that_found_it(tmp_path: Pa
 def test_an_edit_that_was_changed_is_named_in_words(tmp_path: Path) -> None:
     def better(self: Enhances, edit: FaceEdit) -> FaceEdit:
         edit.image[...] = 0
-        return replace(edit, exact=None)
+        return replace(edit, unrounded_image=None)
 
     report = check(Enhances, tmp_path, better=better)
     assert "changed the image of the edit of frame 0 of its input" in words(report, "inputs"), str(report)

@@ -62,7 +62,7 @@ class Reconstructs(ToySession):
 
 class Edits(ToySession):
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        wanted = "reference:image" in self.context.wanted
+        wanted = "reference:image" in self.context.requested_ports
         return ReferenceBatch(faces.landmarks.copy(), faces.frames.images.copy() if wanted else None)
 
 
@@ -85,7 +85,7 @@ class Enhances(ToySession):
         return [self.better(edit) if isinstance(edit, FaceEdit) else edit for edit in edits]
 
     def better(self, edit: FaceEdit) -> FrameResult:
-        return replace(edit, image=np.minimum(edit.image, 250), exact=None)
+        return replace(edit, image=np.minimum(edit.image, 250), unrounded_image=None)
 
     def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
         assert references.images is not None

@@ -23,7 +23,7 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
 def edit_at(box: tuple[int, ...], size: int = 96) -> FaceEdit:
     exact = np.random.default_rng(1).random((size, size, 3), np.float32)
     matrix = crop_matrix(np.array(box, np.float32), size)
-    return FaceEdit((exact * 255).astype(np.uint8), np.ones((size, size), np.float32), matrix, exact=exact)
+    return FaceEdit((exact * 255).astype(np.uint8), np.ones((size, size), np.float32), matrix, unrounded_image=exact)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 96, 96), (1702, 811, 1920, 1080), (301, 17, 644, 455), (5, 7, 10, 19)])
@@ -39,10 +39,10 @@ def test_what_is_no_lnet_result() -> None:
     assert low_box(rounded_only, WIDTH, HEIGHT) is None
     turned = edit.matrix.copy()
     turned[0, 1] = 0.01
-    assert low_box(FaceEdit(edit.image, edit.mask, turned, exact=edit.exact), WIDTH, HEIGHT) is None
+    assert low_box(FaceEdit(edit.image, edit.mask, turned, exact=edit.unrounded_image), WIDTH, HEIGHT) is None
     between = edit.matrix.copy()
     between[0, 2] += 0.2
-    assert low_box(FaceEdit(edit.image, edit.mask, between, exact=edit.exact), WIDTH, HEIGHT) is None
+    assert low_box(FaceEdit(edit.image, edit.mask, between, exact=edit.unrounded_image), WIDTH, HEIGHT) is None
     assert low_box(edit, 299, HEIGHT) is None
 
 
@@ -55,7 +55,7 @@ def test_a_detected_box_gets_room_for_the_chin_inside_the_frame() -> None:
 def test_an_lnet_result_is_taken_as_it_is() -> None:
     edit = edit_at((40, 50, 200, 230))
     found = placed(edit, picture(2, 300, 400), np.full(4, np.nan, np.float32))
-    assert found is not None and found[1] is edit.exact
+    assert found is not None and found[1] is edit.unrounded_image
 
 
 def test_another_edit_is_seen_inside_the_frame() -> None:

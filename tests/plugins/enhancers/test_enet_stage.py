@@ -53,7 +53,7 @@ def lnet_edit(seed: int, box: tuple[int, ...] = BOX, strength: float = 1.0) -> F
     exact = cv2.resize(rough, (96, 96)).astype(np.float32)
     mask = np.full((96, 96), strength, np.float32)
     matrix = crop_matrix(np.array(box, np.float32), 96)
-    return FaceEdit(np.uint8(exact * 255), mask, matrix, confidence=strength, reason="turned", exact=exact)
+    return FaceEdit(np.uint8(exact * 255), mask, matrix, confidence=strength, reason="turned", unrounded_image=exact)
 
 
 def batch_of(count: int, first: int = FIRST, reference: int = 100) -> SyncBatch:
@@ -137,8 +137,8 @@ def drawn(weights: dict[str, Path]) -> np.ndarray:
     generator = noise_generator(SEED, FIRST)
     noise = [torch.randn(1, 1, size, size, generator=generator) for size in NOISE_SIZES]
     edit = lnet_edit(0)
-    assert edit.exact is not None
-    low = torch.from_numpy(edit.exact[..., ::-1].transpose(2, 0, 1).copy())[None]
+    assert edit.unrounded_image is not None
+    low = torch.from_numpy(edit.unrounded_image[..., ::-1].transpose(2, 0, 1).copy())[None]
     crop = cv2.resize(picture(100)[BOX[1] : BOX[3], BOX[0] : BOX[2]], (384, 384))
     reference = torch.from_numpy((crop[..., ::-1].transpose(2, 0, 1) / 255).astype(np.float32))[None]
     with torch.inference_mode():
@@ -150,12 +150,12 @@ def test_a_face_is_what_the_network_draws(first: First, drawn: np.ndarray) -> No
     assert first.results[1] is first.edits[1]
     face = first.results[0]
     assert drawn.std() > 0.05 and (drawn < 1).mean() > 0.1
-    np.testing.assert_allclose(face.exact, drawn, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(face.unrounded_image, drawn, rtol=0, atol=1e-4)
     # Truncated, not rounded; only a value on the border of two levels may fall either way.
     levels = (drawn * 255).astype(np.uint8)
     assert face.image.dtype == np.uint8 and face.mask.dtype == np.float32
     assert (face.image != levels).mean() < 1e-2 and np.abs(face.image.astype(int) - levels).max() <= 1
-    np.testing.assert_array_equal(face.image, np.floor(face.exact * 255 + 1e-3))
+    np.testing.assert_array_equal(face.image, np.floor(face.unrounded_image * 255 + 1e-3))
     np.testing.assert_array_equal(face.matrix, crop_matrix(np.array(BOX, np.float32), 384))
     assert face.mask.max() == 0.5 and face.confidence == 0.5 and face.reason == "turned"
 
@@ -286,8 +286,8 @@ def test_an_emotion_comes_into_the_upper_half(
     with torch.inference_mode():
         source = torch.from_numpy((crop[..., ::-1] / np.float32(255)).transpose(2, 0, 1).copy())[None]
         expected = EmotionalFace(weights["ganimation"], "surprise", "cpu")(source)[0].numpy().transpose(1, 2, 0)
-    np.testing.assert_allclose(face.exact[:192], expected[:192, :, ::-1], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(face.exact[192:], drawn[192:], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(face.unrounded_image[:192], expected[:192, :, ::-1], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(face.unrounded_image[192:], drawn[192:], rtol=0, atol=1e-4)
     assert face.mask[100, 200] == 1
 
 
@@ -297,9 +297,9 @@ def test_the_upper_half_may_stay_as_it_is(opened: Callable[..., Any], drawn: np.
     frame = batch.faces.frames.images[0]
     face = opened(keep_upper=True).enhance(batch, [lnet_edit(0)])[0]
     np.testing.assert_allclose(
-        face.exact[:192], crop_face(frame, np.array(BOX, np.float32), 384)[:192] / 255, rtol=0, atol=1e-4
+        face.unrounded_image[:192], crop_face(frame, np.array(BOX, np.float32), 384)[:192] / 255, rtol=0, atol=1e-4
     )
-    np.testing.assert_allclose(face.exact[192:], drawn[192:], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(face.unrounded_image[192:], drawn[192:], rtol=0, atol=1e-4)
     after = frame.copy()
     composite(after, face)
     middle = (BOX[1] + BOX[3]) // 2
@@ -310,7 +310,7 @@ def test_the_upper_half_may_stay_as_it_is(opened: Callable[..., Any], drawn: np.
 
 def test_half_precision_stays_near(opened: Callable[..., Any], drawn: np.ndarray) -> None:
     face = opened(precision="bfloat16").enhance(batch_of(1), [lnet_edit(0)])[0]
-    assert np.abs(face.exact - drawn).mean() < 0.02
+    assert np.abs(face.unrounded_image - drawn).mean() < 0.02
 
 
 def test_options_name_the_weights() -> None:

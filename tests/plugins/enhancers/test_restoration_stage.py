@@ -176,7 +176,7 @@ def test_face_is_restored_inside_the_oval_and_nowhere_else(portrait: Portrait, t
     edit = soft_edit(portrait)
     session = opened(tmp_path, Known(constant))
     result = session.enhance(batch_of(portrait), [edit])[0]
-    assert result.exact is None
+    assert result.unrounded_image is None
     np.testing.assert_array_equal(result.matrix[:, :2], np.eye(2))
     assert result.mask.shape < portrait.image.shape[:2]
     picture, before = shown(portrait.image, result), shown(portrait.image, edit)

@@ -79,7 +79,7 @@ class MadeAnalysis:
     def boxes(self, start: int, stop: int) -> Float:
         return np.zeros((stop - start, 4), np.float32)
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         shot = np.zeros(len(self.opening)) if self.shot is None else self.shot
         return np.asarray(shot[start:stop], np.int32)
 

@@ -68,7 +68,7 @@ def test_frames_without_a_face_have_no_value(scene: Scene) -> None:
         def landmarks(self, start, stop):
             return np.full((stop - start, 478, 3), np.nan, np.float32)
 
-        def shots(self, start, stop):
+        def tracks(self, start, stop):
             return np.full(stop - start, -1, np.int32)
 
     assert np.isnan(score("identity", replace(scene, output=Faceless()))["identity"])

@@ -88,7 +88,7 @@ def test_a_face_of_fewer_than_64_pixels_has_no_value(scene: Scene) -> None:
             self._analysis = analysis
             self.source = Frames([np.zeros((59, 59, 3), np.uint8)] * scene.source.info.frame_count)
             self.landmark_scheme = analysis.landmark_scheme
-            self.shots = analysis.shots
+            self.shots = analysis.tracks
 
         def landmarks(self, start, stop):
             return self._analysis.landmarks(start, stop) / 10

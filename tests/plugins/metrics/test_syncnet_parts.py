@@ -158,7 +158,7 @@ class Head:
     def landmarks(self, start: int, stop: int) -> np.ndarray:
         return self._points[start:stop]
 
-    def shots(self, start: int, stop: int) -> np.ndarray:
+    def tracks(self, start: int, stop: int) -> np.ndarray:
         return self._shots[start:stop]
 
 

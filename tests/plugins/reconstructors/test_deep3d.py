@@ -177,7 +177,7 @@ class RealClip:
     def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
         return box_of(self.points[start:stop])
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         lost = np.isnan(self.points[:, 0, 0])
         return np.where(lost, -1, np.cumsum(lost)).astype(np.int32)[start:stop]
 

@@ -65,7 +65,7 @@ class Clip:
     def coefficients(self, start: int, stop: int) -> Float:
         return np.zeros((stop - start, 0), np.float32)
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self.numbers[start:stop]
 
     def batch(self, indexes: NDArray[np.int64]) -> FaceBatch:

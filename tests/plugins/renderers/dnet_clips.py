@@ -67,7 +67,7 @@ class RealClip:
     def boxes(self, start: int, stop: int) -> Float:
         return box_of(self.points[start:stop])
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self.numbers[start:stop]
 
     def batch(self, *indexes: int) -> FaceBatch:

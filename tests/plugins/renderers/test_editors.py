@@ -68,7 +68,7 @@ class Clip:
         head = to_head_frame(self.points[start:stop], self.pose[start:stop])
         return mesh_space.pack(self.pose[start:stop], mesh_space.measures(head))
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self.numbers[start:stop]
 
     def batch(self, *indexes: int) -> FaceBatch:

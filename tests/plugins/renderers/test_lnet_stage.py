@@ -90,9 +90,9 @@ def test_real_faces_are_drawn_into_their_boxes(
     for row, edit in enumerate(results):
         assert isinstance(edit, FaceEdit)
         assert edit.image.shape == (96, 96, 3) and edit.image.dtype == np.uint8
-        assert edit.exact is not None and edit.exact.dtype == np.float32
-        np.testing.assert_array_equal(edit.image, (edit.exact * np.float32(255)).astype(np.uint8))
-        assert edit.exact.min() >= 0 and edit.exact.max() <= 1 and edit.exact.std() > 0.05
+        assert edit.unrounded_image is not None and edit.unrounded_image.dtype == np.float32
+        np.testing.assert_array_equal(edit.image, (edit.unrounded_image * np.float32(255)).astype(np.uint8))
+        assert edit.unrounded_image.min() >= 0 and edit.unrounded_image.max() <= 1 and edit.unrounded_image.std() > 0.05
         left, top, right, bottom = batch.faces.boxes[row]
         chin = LNetConfig().chin * (bottom - top)
         corners = np.array([[left, top, 1], [right - 1, bottom + chin - 1, 1]], np.float64)
@@ -110,7 +110,7 @@ def test_real_faces_are_drawn_into_their_boxes(
     alone = opened(clip, speech, tmp_path / "alone", pseudo_weights("lnet"))
     edit, drawn = alone.sync(sync_batch(clip, 1))[0], results[1]
     assert isinstance(edit, FaceEdit) and isinstance(drawn, FaceEdit)
-    np.testing.assert_array_equal(edit.exact, drawn.exact)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(edit.unrounded_image, drawn.exact)  # type: ignore[arg-type]
 
 
 def test_the_network_sees_the_masked_frame_and_the_reference(

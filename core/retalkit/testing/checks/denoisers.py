@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.stages import SPEECH_RATE
+from retalkit.stages import SPEECH_RATE, DenoiseClip
 from retalkit.testing.checks.values import difference, misfit, out_of_range
 from retalkit.testing.examination import CallError, Examination, StopCheckError, same_values
 from retalkit.testing.fixtures.upstream import sound
@@ -77,7 +77,13 @@ def examine_denoiser(exam: Examination, stage: Any) -> None:
 def _denoised(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int], seed: int = 0) -> Float:
     """The whole result of a new session that is given chunks of these sizes, over and over, 0 among them or not."""
     context = exam.context(check, seed=seed)
-    session = exam.timed("open", 1, lambda: exam.call(check, "open()", _GIVES, stage.open, context))
+    session = exam.timed(
+        "open",
+        1,
+        lambda: exam.call(
+            check, "open()", _GIVES, stage.open, DenoiseClip(duration=len(waveform) / SPEECH_RATE), context
+        ),
+    )
     exam.has(check, "what open() gave", session, ("denoise", "finish", "close"), _GIVES)
     parts: list[Float] = []
     kept: list[Float] = []
@@ -173,7 +179,8 @@ def _silence(exam: Examination, stage: Any) -> None:
 def _memory(exam: Examination, stage: Any) -> None:
     """What stays allocated after four times the sound is held against what the sound takes."""
     with counted():
-        session = exam.call("memory", "open()", _GIVES, stage.open, exam.context("memory"))
+        clip = DenoiseClip(duration=60.0)
+        session = exam.call("memory", "open()", _GIVES, stage.open, clip, exam.context("memory"))
         kept: list[int] = []
         chunk = sound(1.0)
         for second in range(4 * _WARM):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.geometry.schemes import COUNTS
-from retalkit.stages import Face
+from retalkit.stages import DetectionClip, Face
 from retalkit.testing.checks.subject import FrameSubject, Indexes
 from retalkit.testing.checks.values import Row, misfit, out_of_range, taken
 from retalkit.testing.examination import Examination, StopCheckError
@@ -34,7 +34,7 @@ class DetectorSubject(FrameSubject):
         self._faces = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.source.info, self.context(cache))
+        return self.stage.open(DetectionClip(source=clip.source.info), self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         frames = clip.frames(numbers)

@@ -22,7 +22,7 @@ _PLACE = (
     "[0, 1, -top]] for one that was cut out at column left and row top."
 )
 _CONFIDENCE = "FaceEdit.confidence is in [0, 1], and FaceEdit.reason says in a short phrase why it is low."
-_EXACT = "FaceEdit.exact is float32 [h, w, 3] in [0, 1]: the image before it was rounded; or None."
+_EXACT = "FaceEdit.unrounded_image is float32 [h, w, 3] in [0, 1]: the image before it was rounded; or None."
 _REASON = "PassedThrough.reason is a short phrase that the run record counts."
 _SURE = 0.999
 
@@ -60,7 +60,7 @@ def as_row(result: FrameResult) -> Row:
     """The result as plain values of its own that can be compared."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
-    names = ("image", "mask", "matrix", "exact", "confidence", "reason")
+    names = ("image", "mask", "matrix", "unrounded_image", "confidence", "reason")
     return taken({"result": "edit", **{name: getattr(result, name) for name in names}})
 
 
@@ -99,9 +99,11 @@ def _look_at_edit(exam: Examination, check: str, edit: FaceEdit, number: int, fr
         if wrong:
             exam.problem(check, f"{name} {of_frame} {wrong}", contract)
             sound = False
-    if edit.exact is not None:
-        wrong = misfit(edit.exact, np.float32, (*size, 3), "[h, w, 3]") or out_of_range(edit.exact, 0.0, 1.0)
-        if not wrong and (apart := float(np.abs(edit.exact * 255 - edit.image).max())) > 1.01:
+    if edit.unrounded_image is not None:
+        wrong = misfit(edit.unrounded_image, np.float32, (*size, 3), "[h, w, 3]") or out_of_range(
+            edit.unrounded_image, 0.0, 1.0
+        )
+        if not wrong and (apart := float(np.abs(edit.unrounded_image * 255 - edit.image).max())) > 1.01:
             wrong = f"is up to {apart:.1f} grey levels away from the image"
         if wrong:
             exam.problem(check, f"exact {of_frame} {wrong}", _EXACT)

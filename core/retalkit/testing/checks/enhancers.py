@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from retalkit.stages import FaceEdit, FrameResult, PassedThrough, ReferenceBatch, SyncBatch
+from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, PassedThrough, ReferenceBatch, SyncBatch
 from retalkit.testing.checks.edits import as_row, looked_at
 from retalkit.testing.checks.subject import FrameSubject
 from retalkit.testing.checks.values import Row, misfit, taken
@@ -30,7 +30,7 @@ class EnhancerSubject(FrameSubject):
         self._images = images
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.context(cache))
+        return self.stage.open(EnhancementClip(analysis=clip.analysis), self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
@@ -51,14 +51,14 @@ class EnhancerSubject(FrameSubject):
 
 
 class ReferenceEnhancerSubject(FrameSubject):
-    """``enhance_references()`` of an enhancer whose options say ``on: reference``."""
+    """``enhance_references()`` of an enhancer that can stand in ``reference_enhancers``."""
 
     any_order = True
     method = "enhance_references"
     contract = "enhance_references() gives a ReferenceBatch with sharper images, RGB uint8 [T, H, W, 3] as before."
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.context(cache))
+        return self.stage.open_references(EnhancementClip(analysis=clip.analysis), self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers)
@@ -108,7 +108,7 @@ def _scaled_edit(image: Any, box: Any) -> FaceEdit:
     exact = np.asarray(cut, np.float32) / np.float32(255)
     mask = _oval(_SIDE, _SIDE)
     mask[: _SIDE // 2] = 0
-    return FaceEdit((exact * 255).astype(np.uint8), mask, matrix, exact=exact)
+    return FaceEdit((exact * 255).astype(np.uint8), mask, matrix, unrounded_image=exact)
 
 
 def _small_edit(image: Any) -> FaceEdit:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from retalkit.stages import ReferenceBatch
+from retalkit.stages import ExpressionEditClip, ReferenceBatch
 from retalkit.testing.checks.subject import FrameSubject
 from retalkit.testing.checks.values import Row, misfit, taken
 from retalkit.testing.examination import Examination, StopCheckError
@@ -30,7 +30,7 @@ class EditorSubject(FrameSubject):
         self._seen = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.analysis, self.context(cache, self._wanted(cache)))
+        return self.stage.open(ExpressionEditClip(analysis=clip.analysis), self.context(cache, self._wanted(cache)))
 
     def _wanted(self, cache: str) -> frozenset[str]:
         # One of the checks asks for no images, as most runs do.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from retalkit.stages import FaceEdit
+from retalkit.stages import FaceEdit, LipSyncClip
 from retalkit.testing.checks.edits import as_row, looked_at
 from retalkit.testing.checks.subject import FrameSubject
 from retalkit.testing.checks.values import Row
@@ -32,7 +32,8 @@ class LipSyncerSubject(FrameSubject):
 
     def opened(self, clip: Clip, cache: str) -> Any:
         references = PlainReferences(self._images)
-        return self.stage.open(clip.analysis, references, clip.timeline, clip.speech, self.context(cache))
+        what = LipSyncClip(analysis=clip.analysis, references=references, timeline=clip.timeline, speech=clip.speech)
+        return self.stage.open(what, self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)

@@ -60,7 +60,7 @@ def check_metric(spec: MetricSpec | FoundMetric, *, folder: Path | None = None) 
 
 def _checked(found: FoundMetric, folder: Path) -> Report:
     spec = found.spec
-    exam = Examination(f"metric '{spec.name}'", folder, {})
+    exam = Examination(f"metric '{spec.name}'", folder)
     with exam.check("spec"):
         look_at_types(spec, partial(exam.problem, "spec"))
         if exam.broken("spec"):

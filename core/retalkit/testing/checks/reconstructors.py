@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from retalkit.stages import ReconstructionClip
 from retalkit.testing.checks.subject import FrameSubject, Indexes
 from retalkit.testing.checks.values import Row, misfit, taken
 from retalkit.testing.examination import Examination, StopCheckError
@@ -30,7 +31,7 @@ class ReconstructorSubject(FrameSubject):
         self._fitted = 0
 
     def opened(self, clip: Clip, cache: str) -> Any:
-        return self.stage.open(clip.without_coefficients().analysis, self.context(cache))
+        return self.stage.open(ReconstructionClip(analysis=clip.without_coefficients().analysis), self.context(cache))
 
     def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers, images=self._reads_frames, coefficients=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.inference import computing
-from retalkit.stages import Face, FrameBatch, SourceInfo, StageContext
+from retalkit.stages import DetectionClip, Face, FrameBatch, Runtime, StageContext
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_detectors.face_alignment.boxes import find_boxes, looks
@@ -27,13 +27,14 @@ Arrays = dict[str, NDArray[Any]]
 class FaceAlignmentDetector:
     """Finds faces with S3FD and their 68 landmarks with FAN."""
 
-    def __init__(self, config: FaceAlignmentConfig) -> None:
+    def __init__(self, config: FaceAlignmentConfig, runtime: Runtime) -> None:
         self._config = config
+        self._runtime = runtime
 
-    def open(self, source: SourceInfo, context: StageContext) -> FaceAlignmentSession:
+    def open(self, clip: DetectionClip, context: StageContext) -> FaceAlignmentSession:
         """Raises WeightsError where the weights do not fit."""
-        weights = context.weights
-        networks = load_networks(weights["s3fd"], weights["fan"], context.device, context.precision)
+        weights = self._runtime.weights
+        networks = load_networks(weights["s3fd"], weights["fan"], self._runtime.device, self._runtime.precision)
         return FaceAlignmentSession(self._config, networks, FrameStore(context.cache, "face_alignment"))
 
 

@@ -31,6 +31,7 @@ class FaceAlignmentConfig(StageConfig):
 
 STAGES: Final = (
     StageSpec(
+        api=2,
         kind=StageKind.DETECTOR,
         name="face_alignment",
         summary="S3FD boxes and 68 FAN landmarks, the detector of the published pipeline",

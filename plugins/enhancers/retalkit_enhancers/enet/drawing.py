@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.inference import computing, full_batches, load_weights, noise_generator
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 from torch import Tensor
 
 from retalkit_enhancers.enet.identities import Identities
@@ -23,16 +23,16 @@ _HALF = SIZE // 2
 class FaceDrawing:
     """The loaded networks of one session."""
 
-    def __init__(self, config: EnetConfig, context: StageContext) -> None:
+    def __init__(self, config: EnetConfig, runtime: Runtime, seed: int = 0) -> None:
         """Raises WeightsError where a file does not fit."""
         self._keep_upper = config.keep_upper
         self._batch = config.batch
-        self._seed, self._device, self._precision = context.seed, context.device, context.precision
+        self._seed, self._device, self._precision = seed, runtime.device, runtime.precision
         with computing(self._device, self._precision):
-            self._network: ENet = load_weights(empty_network(), context.weights[NETWORK], self._device).arrange()
+            self._network: ENet = load_weights(empty_network(), runtime.weights[NETWORK], self._device).arrange()
             self._emotion: EmotionalFace | None = None
             if config.upper_face != "original":
-                self._emotion = EmotionalFace(context.weights[EMOTION_NETWORK], config.upper_face, self._device)
+                self._emotion = EmotionalFace(runtime.weights[EMOTION_NETWORK], config.upper_face, self._device)
         self._noisy = self._network.is_noisy
         self._identities = Identities(self._network, self._device)
 

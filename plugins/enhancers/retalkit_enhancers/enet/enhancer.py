@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry.face_crop import crop_face, crop_matrix
 from retalkit.inference import slices
-from retalkit.stages import Analysis, FaceEdit, FrameResult, StageContext, SyncBatch
+from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, Runtime, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_enhancers.enet.drawing import FaceDrawing
@@ -60,8 +60,9 @@ class _Job:
 class EnetSession:
     """Draws faces and keeps each in the cache. Networks are loaded when the first is asked that is not stored."""
 
-    def __init__(self, config: EnetConfig, context: StageContext) -> None:
+    def __init__(self, config: EnetConfig, runtime: Runtime, context: StageContext) -> None:
         self._config = config
+        self._runtime = runtime
         self._context = context
         self._store = FrameStore(context.cache, NETWORK)
         self._mask = full_mask(config.keep_upper and config.upper_face == "original")
@@ -94,7 +95,7 @@ class EnetSession:
             # As strong as the lip syncer left it: its mask is faded where it is not sure.
             mask=self._mask * job.edit.mask.max(),
             matrix=crop_matrix(job.box, SIZE),
-            exact=levels.astype(np.float32) / 65535,
+            unrounded_image=levels.astype(np.float32) / 65535,
         )
 
     def _parts(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
@@ -107,7 +108,7 @@ class EnetSession:
     def _drawn(self, jobs: Sequence[_Job]) -> NDArray[np.uint16]:
         """uint16 [T, 384, 384, 3], RGB, 65535 is 1: faces with the same reference."""
         if self._drawing is None:
-            self._drawing = FaceDrawing(self._config, self._context)
+            self._drawing = FaceDrawing(self._config, self._runtime, self._context.seed)
         faces = self._drawing(
             low=np.stack([job.low for job in jobs]),
             reference=jobs[0].reference,
@@ -145,9 +146,10 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
 class EnetEnhancer:
     """Needs ``frames``, ``reference:image`` and ``face:edit``; gives ``face:edit``."""
 
-    def __init__(self, config: EnetConfig) -> None:
+    def __init__(self, config: EnetConfig, runtime: Runtime) -> None:
         self._config = config
+        self._runtime = runtime
 
-    def open(self, analysis: Analysis, context: StageContext) -> EnetSession:
+    def open(self, clip: EnhancementClip, context: StageContext) -> EnetSession:
         """Opens without work: everything is done frame by frame."""
-        return EnetSession(self._config, context)
+        return EnetSession(self._config, self._runtime, context)

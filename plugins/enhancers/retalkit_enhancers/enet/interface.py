@@ -36,6 +36,7 @@ class EnetConfig(StageConfig):
 
 STAGES: Final = (
     StageSpec(
+        api=2,
         kind=StageKind.ENHANCER,
         name="enet",
         summary="E-Net of VideoReTalking: draws the face at 384 x 384 around the lip syncer's mouth",

@@ -30,8 +30,8 @@ def placed(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float]
     """
     height, width = frame.shape[:2]
     box = low_box(edit, width, height)
-    if box is not None and edit.exact is not None:
-        return box, edit.exact
+    if box is not None and edit.unrounded_image is not None:
+        return box, edit.unrounded_image
     box = detected_box(detected, width, height)
     return None if box is None else (box, low_face(frame, edit, box))
 
@@ -41,7 +41,7 @@ def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
 
     Such an edit has exact pixels, is 96 x 96 and upright, and its box lies inside the ``width`` x ``height`` frame.
     """
-    if edit.exact is None or edit.exact.shape[:2] != (LOW_SIZE, LOW_SIZE):
+    if edit.unrounded_image is None or edit.unrounded_image.shape[:2] != (LOW_SIZE, LOW_SIZE):
         return None
     matrix = np.asarray(edit.matrix, np.float64)
     scale = matrix[[0, 1], [0, 1]]

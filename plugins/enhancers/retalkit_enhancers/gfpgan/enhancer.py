@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 
 from retalkit_enhancers.gfpgan.restorer import GfpganRestorer
 from retalkit_enhancers.restoration.config import RestorationConfig
@@ -13,8 +13,8 @@ from retalkit_enhancers.restoration.template import FFHQ
 class GfpganEnhancer(RestorationEnhancer):
     """The restoration enhancer with GFPGAN and the place where GFPGAN wants the face."""
 
-    def __init__(self, config: RestorationConfig) -> None:
-        def load(context: StageContext) -> GfpganRestorer:
-            return GfpganRestorer(context, config.batch)
+    def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
+        def load(seed: int) -> GfpganRestorer:
+            return GfpganRestorer(runtime, seed, config.batch)
 
-        super().__init__(config, load, FFHQ)
+        super().__init__(config, runtime, load, FFHQ)

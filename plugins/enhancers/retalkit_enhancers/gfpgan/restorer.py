@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.inference import computing, full_batches, load_weights, noise_generator
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 from torch import Tensor
 
 from retalkit_enhancers.gfpgan.generator import NOISE_SIZES
@@ -20,12 +20,12 @@ from retalkit_enhancers.restoration.pixels import from_network, to_network
 class GfpganRestorer:
     """The loaded network. Its noise belongs to the frame: each frame has a generator of its own."""
 
-    def __init__(self, context: StageContext, batch: int = 1) -> None:
+    def __init__(self, runtime: Runtime, seed: int = 0, batch: int = 1) -> None:
         """``batch``: faces that go through the network together. Raises WeightsError where the file does not fit."""
-        self._device, self._precision, self._batch = context.device, context.precision, batch
-        self._seed = context.seed
+        self._device, self._precision, self._batch = runtime.device, runtime.precision, batch
+        self._seed = seed
         with computing(self._device, self._precision):
-            self._network: Gfpgan = load_weights(empty_network(), context.weights[NETWORK], self._device).arrange()
+            self._network: Gfpgan = load_weights(empty_network(), runtime.weights[NETWORK], self._device).arrange()
         self._noisy = self._network.is_noisy
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64]) -> NDArray[np.float32]:

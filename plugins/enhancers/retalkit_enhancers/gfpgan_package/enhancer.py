@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from retalkit.inference import load_weights
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 from torch import Tensor
 
 from retalkit_enhancers.gfpgan_package.importing import clean_architecture
@@ -31,18 +31,18 @@ from retalkit_enhancers.restoration.template import FFHQ
 class GfpganPackageEnhancer(RestorationEnhancer):
     """The restoration enhancer with the package's network. Faces go through it one at a time, whatever ``batch``."""
 
-    def __init__(self, config: RestorationConfig) -> None:
+    def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
         """Raises PluginError where the package cannot be imported."""
         # At once, so that a broken installation does not show when half of the work is done.
         architecture = clean_architecture()
 
-        def load(context: StageContext) -> ForeignRestorer:
-            return package_restorer(architecture, context)
+        def load(seed: int) -> ForeignRestorer:
+            return package_restorer(architecture, runtime, seed)
 
-        super().__init__(config, load, FFHQ)
+        super().__init__(config, runtime, load, FFHQ)
 
 
-def package_restorer(architecture: Any, context: StageContext) -> ForeignRestorer:
+def package_restorer(architecture: Any, runtime: Runtime, seed: int = 0) -> ForeignRestorer:
     """The package's network with the checkpoint. Raises WeightsError where that does not fit."""
     # Without numbers: to draw random ones takes longer than to read them.
     with torch.device("meta"):
@@ -58,9 +58,9 @@ def package_restorer(architecture: Any, context: StageContext) -> ForeignRestore
             narrow=1,
             sft_half=True,
         )
-    network = load_weights(empty.to_empty(device="cpu"), context.weights[CHECKPOINT], context.device)
+    network = load_weights(empty.to_empty(device="cpu"), runtime.weights[CHECKPOINT], runtime.device)
 
     def restored(faces: Tensor) -> Tensor:
         return network(faces, return_rgb=False)[0]
 
-    return ForeignRestorer(restored, context)
+    return ForeignRestorer(restored, runtime, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 
 from retalkit_enhancers.gpen.restorer import GpenRestorer
 from retalkit_enhancers.restoration.config import RestorationConfig
@@ -13,8 +13,8 @@ from retalkit_enhancers.restoration.template import GPEN
 class GpenEnhancer(RestorationEnhancer):
     """The restoration enhancer with GPEN and the place where GPEN wants the face."""
 
-    def __init__(self, config: RestorationConfig) -> None:
-        def load(context: StageContext) -> GpenRestorer:
-            return GpenRestorer(context, config.batch)
+    def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
+        def load(seed: int) -> GpenRestorer:
+            return GpenRestorer(runtime, seed, config.batch)
 
-        super().__init__(config, load, GPEN)
+        super().__init__(config, runtime, load, GPEN)

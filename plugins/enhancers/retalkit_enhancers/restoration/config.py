@@ -14,9 +14,9 @@ PARSING_NETWORK: Final = "parsenet"
 class RestorationConfig(StageConfig):
     """Options of every enhancer that restores faces with a network."""
 
-    on: Literal["face", "mouth", "reference"] = "face"
-    """Where it works: on the whole edited face, on the mouth alone (found by face parsing and blended in over a
-    Laplacian pyramid), or on the reference images before the lip syncer sees them."""
+    on: Literal["face", "mouth"] = "face"
+    """What is restored: the whole face, or the mouth alone (found by face parsing and blended over a Laplacian
+    pyramid)."""
     strength: float = Field(default=1.0, ge=0.0, le=1.0)
     """1 shows the restored pixels, 0 changes nothing, between them a mixture."""
     steadiness: float = Field(default=0.75, ge=0.0, le=1.0)
@@ -29,10 +29,6 @@ class RestorationConfig(StageConfig):
     batch: int = Field(default=1, ge=1, le=64)
     """Faces that go through the network together on a graphics card; a processor takes them one by one, which is no
     slower."""
-
-    def needs(self) -> frozenset[str]:
-        """The reference's images, where those are sharpened."""
-        return frozenset({"reference:image"}) if self.on == "reference" else frozenset()
 
     @property
     def parses(self) -> bool:
@@ -50,12 +46,13 @@ def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSp
         kind=StageKind.ENHANCER,
         name=name,
         summary=f"{title}: restores the edited face, its mouth or the reference images at 512 x 512",
-        version="3",
+        version="4",
+        api=2,
         build=build,
         licence=licence,
         config=RestorationConfig,
         needs=frozenset({"frames", "face:edit"}),
-        gives=frozenset({"face:edit"}),
+        gives=frozenset({"face:edit", "reference:image"}),
         requires=("torch",),
         install="retalkit[paper]",
         checkpoints=(name,),

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from retalkit.geometry.schemes import COUNTS, POINTS5, convert
 from retalkit.geometry.similarity import fit_similarity
 from retalkit.inference import slices
-from retalkit.stages import Analysis, FaceBatch, FaceEdit, FrameResult, ReferenceBatch, StageContext, SyncBatch
+from retalkit.stages import (
+    EnhancementClip,
+    FaceBatch,
+    FaceEdit,
+    FrameResult,
+    ReferenceBatch,
+    Runtime,
+    StageContext,
+    SyncBatch,
+)
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_enhancers.parsing.masks import FACE, MOUTH, class_mask, softened
@@ -54,25 +63,33 @@ class RestorationSession:
     """Restores faces and keeps each in the cache. Networks are loaded when the first is asked that is not stored."""
 
     def __init__(
-        self, config: RestorationConfig, load: RestorerLoader, template: Template, scheme: str, context: StageContext
+        self,
+        config: RestorationConfig,
+        runtime: Runtime,
+        load: RestorerLoader,
+        template: Template,
+        scheme: str,
+        context: StageContext,
+        *,
+        references: bool = False,
     ) -> None:
         self._config = config
+        self._runtime = runtime
         self._load = load
         self._template = template
         self._scheme = scheme
         self._context = context
-        self._store = FrameStore(context.cache, "reference" if config.on == "reference" else "face")
+        self._store = FrameStore(context.cache, "reference" if references else "face")
         self._restorer: Restorer | None = None
         self._parser: FaceParser | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
         """Restored edits at the frame's resolution, in the same order.
 
-        PassedThrough stays, and so does an edit that shows nothing or has no landmarks. With ``on: reference`` all
-        stay.
+        PassedThrough stays, and so does an edit that shows nothing or has no landmarks.
         """
         results = list(edits)
-        if self._config.on == "reference" or self._config.strength <= 0:
+        if self._config.strength <= 0:
             return results
         jobs = self._edit_jobs(batch, edits)
         for job, stored in self._restored(jobs):
@@ -81,18 +98,15 @@ class RestorationSession:
             image, support = self._let_in(job, stored, float(edit.mask.max()))
             # The edit itself is in the image already, with its own mask.
             mask = ((support > 0) | job.crop.shown).astype(np.float32)
-            results[job.row] = replace(edit, image=image, mask=mask, matrix=job.crop.place(), exact=None)
+            results[job.row] = replace(edit, image=image, mask=mask, matrix=job.crop.place(), unrounded_image=None)
         return results
 
     def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
-        """The same with sharper faces in ``images`` where ``on`` is ``reference``.
-
-        Raises ValueError where there are no images.
-        """
-        if self._config.on != "reference" or self._config.strength <= 0:
+        """The same with sharper faces in ``images``. Raises ValueError where there are no images."""
+        if self._config.strength <= 0:
             return references
         if references.images is None:
-            raise ValueError("on: reference needs reference images, and the expression editor gave none")
+            raise ValueError("a reference enhancer needs reference images, and the expression editor returned none")
         images = references.images.copy()
         for job, stored in self._restored(self._reference_jobs(faces, references)):
             image, _ = self._let_in(job, stored, 1.0)
@@ -146,7 +160,7 @@ class RestorationSession:
     def _restore(self, jobs: Sequence[_Job]) -> Image:
         """RGB uint8 [B, 512, 512, 3]. Rounded at once, so that a face is the same when it comes from the cache."""
         if self._restorer is None:
-            self._restorer = self._load(self._context)
+            self._restorer = self._load(self._context.seed)
         faces = np.stack([job.face for job in jobs])
         restored = self._restorer.restore(faces, np.array([job.index for job in jobs], np.int64))
         if restored.shape != faces.shape:
@@ -156,8 +170,8 @@ class RestorationSession:
     def _classes(self, face: Image) -> Image:
         # One at a time: then no class depends on which faces are parsed together.
         if self._parser is None:
-            weights = self._context.weights[PARSING_NETWORK]
-            self._parser = FaceParser(weights, self._context.device, self._context.precision)
+            weights = self._runtime.weights[PARSING_NETWORK]
+            self._parser = FaceParser(weights, self._runtime.device, self._runtime.precision)
         return self._parser.classes(face)
 
     def _let_in(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:
@@ -187,19 +201,31 @@ def _job(row: int, index: int, frame: Image, matrix: Matrix | None, edit: FaceEd
 
 
 class RestorationEnhancer:
-    """Needs landmarks, ``frames`` and ``face:edit`` (``reference:image`` for ``on: reference``).
+    """Needs landmarks, ``frames`` and ``face:edit``; as a reference enhancer ``reference:image``.
 
-    A stage is one of these with its network: ``load`` makes the restorer from the session's context, ``template`` is
-    where that network wants the face.
+    A stage is one of these with its network: ``load`` returns the restorer for a seed, ``template`` is where that
+    network expects the face.
     """
 
-    def __init__(self, config: RestorationConfig, load: RestorerLoader, template: Template = FFHQ) -> None:
+    def __init__(
+        self, config: RestorationConfig, runtime: Runtime, load: RestorerLoader, template: Template = FFHQ
+    ) -> None:
         self._config = config
+        self._runtime = runtime
         self._load = load
         self._template = template
 
-    def open(self, analysis: Analysis, context: StageContext) -> RestorationSession:
-        """Opens without work. Raises PlanError where five points cannot be had from the landmarks."""
-        scheme = analysis.landmark_scheme
+    def open(self, clip: EnhancementClip, context: StageContext) -> RestorationSession:
+        """Open without work. Raises PlanError where the landmarks cannot be converted to five points."""
+        return self._opened(clip, context, references=False)
+
+    def open_references(self, clip: EnhancementClip, context: StageContext) -> RestorationSession:
+        """The same for reference images."""
+        return self._opened(clip, context, references=True)
+
+    def _opened(self, clip: EnhancementClip, context: StageContext, *, references: bool) -> RestorationSession:
+        scheme = clip.analysis.landmark_scheme
         convert(np.zeros((0, COUNTS.get(scheme, 0), 2), np.float32), scheme, POINTS5)
-        return RestorationSession(self._config, self._load, self._template, scheme, context)
+        return RestorationSession(
+            self._config, self._runtime, self._load, self._template, scheme, context, references=references
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.inference import computing, noise_generator
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 from torch import Tensor
 
 from retalkit_enhancers.restoration.pixels import from_network, to_network
@@ -19,11 +19,11 @@ from retalkit_enhancers.restoration.pixels import from_network, to_network
 class ForeignRestorer:
     """Restores faces one at a time. Noise that the network draws belongs to the frame."""
 
-    def __init__(self, network: Callable[[Tensor], Tensor], context: StageContext) -> None:
-        """``network``: [1, 3, 512, 512], red first, in [-1, 1], on the context's device -> the same of the restored
+    def __init__(self, network: Callable[[Tensor], Tensor], runtime: Runtime, seed: int = 0) -> None:
+        """``network``: [1, 3, 512, 512], red first, in [-1, 1], on the runtime's device -> the same of the restored
         face."""
         self._network = network
-        self._device, self._precision, self._seed = context.device, context.precision, context.seed
+        self._device, self._precision, self._seed = runtime.device, runtime.precision, seed
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [B, 512, 512, 3], RGB in [0, 1]: restored faces of RGB uint8 [B, 512, 512, 3].

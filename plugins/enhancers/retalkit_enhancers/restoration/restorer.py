@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.stages import StageContext
 
 SIZE: Final = 512
 """Side in pixels of the aligned faces."""
@@ -28,5 +27,5 @@ class Restorer(Protocol):
         ...
 
 
-RestorerLoader = Callable[[StageContext], Restorer]
-"""Loads a network once a session needs it: from ``context.weights``, on ``context.device``. Raises WeightsError."""
+RestorerLoader = Callable[[int], Restorer]
+"""Returns the loaded network for a seed. Raises WeightsError."""

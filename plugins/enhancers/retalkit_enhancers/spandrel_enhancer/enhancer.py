@@ -8,7 +8,7 @@ no way to CodeFormer's fidelity.
 from __future__ import annotations
 
 from retalkit.errors import ConfigError
-from retalkit.stages import StageContext
+from retalkit.stages import Runtime
 from torch import Tensor
 
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
@@ -24,7 +24,7 @@ _FIDELITY = 0.5
 class SpandrelEnhancer(RestorationEnhancer):
     """The restoration enhancer with the network of a file. Faces go through it one at a time, whatever ``batch``."""
 
-    def __init__(self, config: SpandrelConfig) -> None:
+    def __init__(self, config: SpandrelConfig, runtime: Runtime) -> None:
         """Raises WeightsError for a file that is no face-restoration network, ConfigError for ``fidelity`` with a
         network that has none, PluginError where spandrel cannot be imported."""
         # At once, so that a wrong file does not show when half of the work is done.
@@ -35,16 +35,18 @@ class SpandrelEnhancer(RestorationEnhancer):
                 "fidelity: leave that option out"
             )
 
-        def load(context: StageContext) -> ForeignRestorer:
-            return file_restorer(checkpoint, context, config.fidelity)
+        def load(seed: int) -> ForeignRestorer:
+            return file_restorer(checkpoint, runtime, seed, config.fidelity)
 
-        super().__init__(config, load, FFHQ)
+        super().__init__(config, runtime, load, FFHQ)
 
 
-def file_restorer(checkpoint: FaceCheckpoint, context: StageContext, fidelity: float | None = None) -> ForeignRestorer:
+def file_restorer(
+    checkpoint: FaceCheckpoint, runtime: Runtime, seed: int = 0, fidelity: float | None = None
+) -> ForeignRestorer:
     """The checkpoint's network. ``fidelity``: CodeFormer's, others take none. Raises WeightsError where it does not
     fit."""
-    network = checkpoint.load(context.device)
+    network = checkpoint.load(runtime.device)
     options: dict[str, float] = {}
     if checkpoint.architecture == CODEFORMER:
         options["weight"] = _FIDELITY if fidelity is None else fidelity
@@ -53,4 +55,4 @@ def file_restorer(checkpoint: FaceCheckpoint, context: StageContext, fidelity: f
         # The picture comes first, then what training looks at.
         return network(faces, **options)[0]
 
-    return ForeignRestorer(restored, context)
+    return ForeignRestorer(restored, runtime, seed)

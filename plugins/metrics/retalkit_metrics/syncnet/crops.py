@@ -126,6 +126,6 @@ def _tracked(scene: Scene, count: int) -> Iterator[tuple[int, int, NDArray[np.fl
         analysis, at = place_in(scene, index)
         if analysis is None or at >= analysis.source.info.frame_count:
             continue
-        shot, points = int(analysis.shots(at, at + 1)[0]), analysis.landmarks(at, at + 1)[0]
+        shot, points = int(analysis.tracks(at, at + 1)[0]), analysis.landmarks(at, at + 1)[0]
         if shot >= 0 and np.isfinite(points).all():
             yield index, shot, points

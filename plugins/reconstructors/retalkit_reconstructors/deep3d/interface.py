@@ -13,6 +13,7 @@ LANDMARKS: Final = "bfm_landmarks"
 
 STAGES: Final = (
     StageSpec(
+        api=2,
         kind=StageKind.RECONSTRUCTOR,
         name="deep3d",
         summary="257 face model coefficients by ResNet-50, the reconstruction of the published pipeline",

@@ -17,7 +17,7 @@ from retalkit.geometry.face_crop import crop_boxes_at, crop_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, load_weights, slices
 from retalkit.plugins import StageConfig
-from retalkit.stages import Analysis, FaceBatch, StageContext
+from retalkit.stages import Analysis, FaceBatch, ReconstructionClip, Runtime, StageContext
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_reconstructors.deep3d import standard_landmarks
@@ -36,21 +36,21 @@ _FACES_AT_ONCE: Final = 8
 class Deep3DReconstructor:
     """Reads the coefficients of the Basel face model off each frame."""
 
-    def __init__(self, config: StageConfig) -> None:
-        del config  # it has no options
+    def __init__(self, config: StageConfig, runtime: Runtime) -> None:
+        self._runtime = runtime
 
-    def open(self, analysis: Analysis, context: StageContext) -> Deep3DSession:
-        return Deep3DSession(analysis, context)
+    def open(self, clip: ReconstructionClip, context: StageContext) -> Deep3DSession:
+        return Deep3DSession(clip.analysis, self._runtime, context)
 
 
 class Deep3DSession:
     """Serves one clip; every frame is read by itself."""
 
-    def __init__(self, analysis: Analysis, context: StageContext) -> None:
+    def __init__(self, analysis: Analysis, runtime: Runtime, context: StageContext) -> None:
         self._analysis = analysis
-        self._device, self._precision = context.device, context.precision
-        self._standard = standard_landmarks.load(context.weights[LANDMARKS])
-        network = load_weights(CoefficientNetwork(), context.weights[NETWORK], context.device)
+        self._device, self._precision = runtime.device, runtime.precision
+        self._standard = standard_landmarks.load(runtime.weights[LANDMARKS])
+        network = load_weights(CoefficientNetwork(), runtime.weights[NETWORK], runtime.device)
         # torch's own annotations lack this form of the call.
         self._network: CoefficientNetwork | None = fold_normalisations(network).to(memory_format=torch.channels_last)  # pyright: ignore
         self._store = FrameStore(context.cache, "coefficients")

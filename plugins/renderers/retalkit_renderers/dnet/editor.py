@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retalkit.geometry.face_crop import crop_boxes, crop_boxes_at, crop_face, points_in_crop
 from retalkit.geometry.schemes import IBUG68, convert
 from retalkit.inference import computing, full_batches, load_weights, slices
-from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
+from retalkit.stages import Analysis, ExpressionEditClip, FaceBatch, ReferenceBatch, Runtime, StageContext
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_renderers.dnet.coefficients import driving_window, wearing
@@ -33,25 +33,27 @@ class DNetEditor:
     """Needs frames, ``landmarks:ibug68`` and ``coefficients:bfm257``; gives ``reference:landmarks`` and, when wanted,
     ``reference:image``."""
 
-    def __init__(self, config: DNetConfig) -> None:
+    def __init__(self, config: DNetConfig, runtime: Runtime) -> None:
         self._config = config
+        self._runtime = runtime
 
-    def open(self, analysis: Analysis, context: StageContext) -> DNetSession:
+    def open(self, clip: ExpressionEditClip, context: StageContext) -> DNetSession:
         """Raises InputError where the template is a file that cannot be used."""
-        return DNetSession(self._config, analysis, context)
+        return DNetSession(self._config, self._runtime, clip.analysis, context)
 
 
 class DNetSession:
     """Serves one clip. The network is loaded when the first face is asked that is not stored."""
 
-    def __init__(self, config: DNetConfig, analysis: Analysis, context: StageContext) -> None:
+    def __init__(self, config: DNetConfig, runtime: Runtime, analysis: Analysis, context: StageContext) -> None:
         self._config = config
+        self._runtime = runtime
         self._analysis = analysis
         self._context = context
         self._store = FrameStore(context.cache, STORED)
         self._network: DNet | None = None
         self._shot_source: tuple[int, Image] | None = None
-        self._wants_images = "reference:image" in context.wanted
+        self._wants_images = "reference:image" in context.requested_ports
         self._expression = self._read_expression() if self._wants_images else np.zeros(0, np.float32)
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
@@ -79,9 +81,9 @@ class DNetSession:
     def _read_expression(self) -> Float:
         template = self._config.template
         if not isinstance(template, Path):
-            return published_expression(self._context.weights[TEMPLATES], template)
+            return published_expression(self._runtime.weights[TEMPLATES], template)
         if template.suffix.lower() in PICTURES:
-            return expression_of_picture(template, self._context)
+            return expression_of_picture(template, self._runtime, self._context)
         return stored_expression(template)
 
     def _drawn(self, faces: FaceBatch, boxes: Float) -> dict[int, Image]:
@@ -119,12 +121,12 @@ class DNetSession:
     def _draw(self, work: Sequence[tuple[Image, Float]]) -> list[Image]:
         """Drawn faces of sources and driving windows [73, 26]."""
         if self._network is None:
-            self._network = load_weights(DNet(), self._context.weights[NETWORK], self._context.device)
+            self._network = load_weights(DNet(), self._runtime.weights[NETWORK], self._runtime.device)
         sources = np.stack([network_picture(source) for source, _ in work])
         windows = np.stack([window for _, window in work])
-        device = self._context.device
+        device = self._runtime.device
         pictures: list[Image] = []
-        with computing(device, self._context.precision):
+        with computing(device, self._runtime.precision):
             for rows, wanted in full_batches(len(work), self._config.batch, device):
                 seen, driven = torch.from_numpy(sources[rows]).to(device), torch.from_numpy(windows[rows]).to(device)
                 found = self._network(seen, driven).image[:wanted].float().cpu().numpy()

@@ -50,6 +50,7 @@ class DNetConfig(StageConfig):
 
 STAGES: Final = (
     StageSpec(
+        api=2,
         kind=StageKind.EXPRESSION_EDITOR,
         name=NETWORK,
         summary="D-Net of VideoReTalking: every frame's face, drawn anew with one expression",

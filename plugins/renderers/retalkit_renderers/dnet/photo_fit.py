@@ -17,7 +17,17 @@ from retalkit.geometry.schemes import scheme_of
 from retalkit.media.photo_source import PhotoSource
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage, Registry
-from retalkit.stages import Face, FaceBatch, FrameBatch, StageCache, StageContext, StageKind
+from retalkit.stages import (
+    DetectionClip,
+    Face,
+    FaceBatch,
+    FrameBatch,
+    ReconstructionClip,
+    Runtime,
+    StageCache,
+    StageContext,
+    StageKind,
+)
 
 from retalkit_renderers.dnet.coefficients import EXPRESSION
 
@@ -27,22 +37,26 @@ DETECTOR: Final = "mediapipe"
 RECONSTRUCTOR: Final = "deep3d"
 
 
-def expression_of_picture(path: Path, context: StageContext, registry: Registry | None = None) -> Float:
+def expression_of_picture(
+    path: Path, runtime: Runtime, context: StageContext, registry: Registry | None = None
+) -> Float:
     """float32 [64]: the expression of the largest face, cropped and fitted as the frames of a video are.
 
-    ``context`` must hold the weights of the reconstructor. Raises InputError where the picture cannot be read or shows
+    ``runtime`` must hold the weights of the reconstructor. Raises InputError where the picture cannot be read or shows
     no face, ConfigError where the stages are not installed.
     """
     registry = discover() if registry is None else registry
     detector = registry.find(StageKind.DETECTOR, DETECTOR)
     reconstructor = registry.find(StageKind.RECONSTRUCTOR, RECONSTRUCTOR)
     source = PhotoSource(path)
-    inner = replace(context, cache=_Part(context.cache, "template-"), wanted=reconstructor.spec.gives)
-    face = _largest_face(detector, source, inner)
+    inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=reconstructor.spec.gives)
+    face = _largest_face(detector, source, runtime, inner)
     if face is None:
         raise InputError(f"{path}: shows no face whose expression could be taken: name a picture with a larger face")
     photo = _OneFace(source, face, _scheme(detector))
-    session = reconstructor.spec.make(reconstructor.spec.config()).open(photo, inner)
+    session = reconstructor.spec.make(reconstructor.spec.config(), runtime).open(
+        ReconstructionClip(analysis=photo), inner
+    )
     try:
         row: Float = session.reconstruct(photo.batch())[0]
     finally:
@@ -52,8 +66,8 @@ def expression_of_picture(path: Path, context: StageContext, registry: Registry 
     return row[EXPRESSION]
 
 
-def _largest_face(detector: FoundStage, source: PhotoSource, context: StageContext) -> Face | None:
-    session = detector.spec.make(detector.spec.config()).open(source.info, context)
+def _largest_face(detector: FoundStage, source: PhotoSource, runtime: Runtime, context: StageContext) -> Face | None:
+    session = detector.spec.make(detector.spec.config(), runtime).open(DetectionClip(source=source.info), context)
     try:
         faces: list[Face] = session.detect(_frame(source))[0]
     finally:
@@ -102,7 +116,7 @@ class _OneFace:
     def boxes(self, start: int, stop: int) -> Float:
         return np.asarray(self.face.box, np.float32)[None][start:stop]
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return np.zeros(1, np.int32)[start:stop]
 
     def batch(self) -> FaceBatch:

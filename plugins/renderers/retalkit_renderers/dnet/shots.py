@@ -23,7 +23,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     count = analysis.source.info.frame_count
     start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
     here = index - start
-    shots, rows = analysis.shots(start, stop), analysis.coefficients(start, stop)
+    shots, rows = analysis.tracks(start, stop), analysis.coefficients(start, stop)
     fitted = np.isfinite(rows).all(axis=1)
     if shots[here] < 0 or not fitted[here]:
         return None
@@ -39,11 +39,11 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
 
 def first_of_shot(analysis: Analysis, index: int) -> int:
     """The first frame of the shot that ``index`` belongs to."""
-    shot = analysis.shots(index, index + 1)[0]
+    shot = analysis.tracks(index, index + 1)[0]
     first = index
     while first > 0:
         start = max(0, first - _CHUNK)
-        others = np.flatnonzero(analysis.shots(start, first) != shot)
+        others = np.flatnonzero(analysis.tracks(start, first) != shot)
         if len(others):
             return start + int(others[-1]) + 1
         first = start

@@ -56,7 +56,7 @@ class Openings:
             stop = min(start + CHUNK, count)
             coefficients = analysis.coefficients(start, stop)
             opening[start:stop] = coefficients[:, mesh_space.OPENING]
-            shots[start:stop] = analysis.shots(start, stop)
+            shots[start:stop] = analysis.tracks(start, stop)
             with np.errstate(invalid="ignore"):
                 frontal[start:stop] = np.abs(yaw_pitch_roll(mesh_space.unpack_pose(coefficients))[:, 0]) < FRONTAL_YAW
         return cls(opening, frontal, shots)

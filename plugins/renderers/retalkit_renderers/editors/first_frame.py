@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels
-from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
+from retalkit.stages import Analysis, ExpressionEditClip, FaceBatch, ReferenceBatch, Runtime, StageContext
 
 from retalkit_renderers.editors.clip_shape import first_with_face, head_shapes
 from retalkit_renderers.editors.config import FirstFrameConfig
@@ -31,7 +31,7 @@ class FirstFrameSession:
     """Serves the first face in the pose of every frame."""
 
     def __init__(self, analysis: Analysis, context: StageContext) -> None:
-        self._wants_images = "reference:image" in context.wanted
+        self._wants_images = "reference:image" in context.requested_ports
         self._index = first_with_face(analysis)
         self._shape: Float | None = None
         self._image: NDArray[np.uint8] | None = None
@@ -86,9 +86,9 @@ class FirstFrameEditor:
     """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:mesh478`` and, when wanted,
     ``reference:image``."""
 
-    def __init__(self, config: FirstFrameConfig) -> None:
+    def __init__(self, config: FirstFrameConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, analysis: Analysis, context: StageContext) -> FirstFrameSession:
+    def open(self, clip: ExpressionEditClip, context: StageContext) -> FirstFrameSession:
         """Reads the first frame that has a face; without any, every reference row is NaN."""
-        return FirstFrameSession(analysis, context)
+        return FirstFrameSession(clip.analysis, context)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import to_head_frame
-from retalkit.stages import Analysis, FaceBatch, ReferenceBatch, StageContext
+from retalkit.stages import Analysis, ExpressionEditClip, FaceBatch, ReferenceBatch, Runtime, StageContext
 
 from retalkit_renderers.editors.clip_shape import ShotShapes
 from retalkit_renderers.editors.config import NeutralWarpConfig
@@ -31,7 +31,7 @@ class NeutralWarpSession:
 
     def __init__(self, config: NeutralWarpConfig, analysis: Analysis, context: StageContext) -> None:
         self._analysis = analysis
-        self._wants_images = "reference:image" in context.wanted
+        self._wants_images = "reference:image" in context.requested_ports
         known = self._stored(context)
         if known is None:
             known = self._learned(config, analysis)
@@ -66,7 +66,7 @@ class NeutralWarpSession:
         for row, index in enumerate(faces.frames.indexes):
             if not np.isfinite(head[row]).all():
                 continue
-            known = self.known.row(int(self._analysis.shots(int(index), int(index) + 1)[0]))
+            known = self.known.row(int(self._analysis.tracks(int(index), int(index) + 1)[0]))
             if known is None:
                 continue
             one, shape = slice(row, row + 1), self.known.shapes[known]
@@ -100,9 +100,9 @@ class NeutralWarpEditor:
     """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:mesh478`` and, when wanted,
     ``reference:image``."""
 
-    def __init__(self, config: NeutralWarpConfig) -> None:
+    def __init__(self, config: NeutralWarpConfig, runtime: Runtime) -> None:
         self._config = config
 
-    def open(self, analysis: Analysis, context: StageContext) -> NeutralWarpSession:
+    def open(self, clip: ExpressionEditClip, context: StageContext) -> NeutralWarpSession:
         """Learns the shapes from the least open frames of each shot, once; they are kept in the cache."""
-        return NeutralWarpSession(self._config, analysis, context)
+        return NeutralWarpSession(self._config, clip.analysis, context)

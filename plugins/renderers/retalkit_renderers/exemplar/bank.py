@@ -159,7 +159,7 @@ class BankBuilder:
         self._analysis = analysis
         self._context = context
         self.indexes = indexes
-        self.shots = gather(analysis.shots, indexes)
+        self.shots = gather(analysis.tracks, indexes)
         self._landmarks = gather(analysis.landmarks, indexes)
         self._coefficients = gather(analysis.coefficients, indexes)
         self._pose = mesh_space.unpack_pose(self._coefficients)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from retalkit.plugins import StageConfig
-
-from retalkit_renderers.speech_to_mouth.interface import DriverConfig
+from retalkit.plugins import DriverChoice, StageConfig
 
 
 class ExemplarConfig(StageConfig):
     """Options of ``exemplar``."""
 
-    driver: DriverConfig = DriverConfig()
-    """Which speech-to-mouth model drives the lips."""
+    driver: DriverChoice = DriverChoice(use="model")
+    """The driver: a speech-to-mouth model of any installed package, and its options."""
     motion: Path | None = None
     """An .npz file with arrays times, opening, width, protrusion, closure, speech (see ``MouthMotion``) that drives
     the lips instead of the speech."""
@@ -29,6 +27,6 @@ class ExemplarConfig(StageConfig):
     grain: bool = True
     """Put back the grain that warping takes away."""
 
-    def files(self) -> dict[str, Path]:
-        """The motion file, or what the driver reads."""
-        return super().files() or self.driver.files()
+    def drivers(self) -> dict[str, DriverChoice]:
+        """Return the driver; none where a motion file replaces it."""
+        return super().drivers() if self.motion is None else {}

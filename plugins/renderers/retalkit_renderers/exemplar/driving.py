@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import ConfigError
-from retalkit.stages import MouthMotion, Speech, Timeline
+from retalkit.stages import MouthMotion, Speech, SpeechToMouth, Timeline
 
 from retalkit_renderers.exemplar.config import ExemplarConfig
-from retalkit_renderers.speech_to_mouth.interface import DriverConfig, open_driver
 
 Float = NDArray[np.float32]
 MotionAt = Callable[[NDArray[np.float64]], MouthMotion]
@@ -21,12 +20,19 @@ CHUNK = 250
 _NAMES = tuple(each.name for each in fields(MouthMotion))
 
 
-def asked_motion(config: ExemplarConfig, speech: Speech, timeline: Timeline) -> tuple[MouthMotion, NDArray[np.float64]]:
+def asked_motion(
+    config: ExemplarConfig, driver: SpeechToMouth | None, speech: Speech, timeline: Timeline
+) -> tuple[MouthMotion, NDArray[np.float64]]:
     """The motion of all output frames, and their times. Asked in chunks fixed by position, so that memory stays small.
 
     Raises ConfigError when the motion file cannot be used.
     """
-    at = _from_file(config.motion) if config.motion is not None else _from_speech(config.driver, speech)
+    if config.motion is not None:
+        at = _from_file(config.motion)
+    elif driver is not None:
+        at = _from_speech(driver, speech)
+    else:
+        raise ValueError("exemplar was built without its driver: pass it in Runtime.drivers")
     columns: dict[str, list[Float]] = {name: [] for name in _NAMES}
     times: list[NDArray[np.float64]] = []
     for start in range(0, timeline.count, CHUNK):
@@ -39,11 +45,9 @@ def asked_motion(config: ExemplarConfig, speech: Speech, timeline: Timeline) -> 
     return MouthMotion(**joined), np.concatenate(times) if times else np.zeros(0)
 
 
-def _from_speech(driver: DriverConfig, speech: Speech) -> MotionAt:
-    opened = open_driver(driver)
-
+def _from_speech(driver: SpeechToMouth, speech: Speech) -> MotionAt:
     def at(times: NDArray[np.float64]) -> MouthMotion:
-        return opened.motion(speech, times)
+        return driver.motion(speech, times)
 
     return at
 

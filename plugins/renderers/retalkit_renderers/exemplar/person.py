@@ -88,7 +88,7 @@ def sample_shapes(analysis: Analysis, wanted: NDArray[np.int32]) -> tuple[Float,
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
         coefficients = analysis.coefficients(start, stop)
-        seen = np.isfinite(coefficients[:, 0]) & np.isin(analysis.shots(start, stop), wanted)
+        seen = np.isfinite(coefficients[:, 0]) & np.isin(analysis.tracks(start, stop), wanted)
         openings.append(coefficients[seen, mesh_space.OPENING])
         seen &= (np.arange(start, stop) % stride) == 0
         rows = np.flatnonzero(seen)

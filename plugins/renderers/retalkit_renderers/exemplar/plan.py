@@ -104,7 +104,7 @@ def _heads(analysis: Analysis, sources: NDArray[np.int64]) -> _Heads:
     yaw = np.full(len(sources), np.nan, np.float32)
     if seen.any():
         yaw[seen] = np.abs(yaw_pitch_roll(pose[np.flatnonzero(seen)])[:, 0])
-    shots = gather(analysis.shots, distinct)[row]
+    shots = gather(analysis.tracks, distinct)[row]
     return _Heads(pose, yaw, coefficients[:, mesh_space.FACE_HEIGHT], shots, seen)
 
 

@@ -31,7 +31,7 @@ def select_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
         coefficients = analysis.coefficients(start, stop)
-        here = analysis.shots(start, stop)
+        here = analysis.tracks(start, stop)
         seen = np.isfinite(coefficients[:, 0]) & (here >= 0)
         shots[start:stop] = np.where(seen, here, -1)
         if seen.any():

@@ -8,17 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose
-from retalkit.stages import (
-    Analysis,
-    ExpressionEditorSession,
-    FrameResult,
-    LipSyncerSession,
-    PassedThrough,
-    Speech,
-    StageContext,
-    SyncBatch,
-    Timeline,
-)
+from retalkit.stages import FrameResult, LipSyncClip, LipSyncerSession, PassedThrough, Runtime, StageContext, SyncBatch
 
 from retalkit_renderers.exemplar.bank import Bank
 from retalkit_renderers.exemplar.cast import Member
@@ -50,44 +40,31 @@ class ExemplarLipSyncer:
     """Chooses, for each output frame, a source frame of the same person whose mouth is near the asked shape, warps it
     onto the current head and blends. No network makes pixels."""
 
-    def __init__(self, config: ExemplarConfig) -> None:
+    def __init__(self, config: ExemplarConfig, runtime: Runtime) -> None:
         self._config = config
+        self._driver = runtime.drivers.get("driver")
 
-    def open(
-        self,
-        analysis: Analysis,
-        references: ExpressionEditorSession,
-        timeline: Timeline,
-        speech: Speech,
-        context: StageContext,
-    ) -> LipSyncerSession:
+    def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession:
         """Measures the person, fills the bank and plans all frames, as far as the cache does not have them."""
-        known = know_clip(analysis, references, self._config.bank_size, context)
+        known = know_clip(clip.analysis, clip.references, self._config.bank_size, context)
         if known is None:
             return _NobodySession()
         cast, bank = known
         if cast[0].person.silent:
             context.observer.note("the mouth never opens in this video, so its inside is drawn and it moves less")
         plan = load_plan(context)
-        if plan is None or len(plan) != timeline.count:
-            plan = self._planned(analysis, timeline, speech, cast, bank, context)
+        if plan is None or len(plan) != clip.timeline.count:
+            plan = self._planned(clip, cast, bank, context)
             save_plan(plan, context)
         stored = context.cache.path(PLAN)
         if stored is not None:
             context.observer.artefact("mouth_plan", stored)
         return ExemplarSession(cast, bank, plan, self._config)
 
-    def _planned(
-        self,
-        analysis: Analysis,
-        timeline: Timeline,
-        speech: Speech,
-        cast: list[Member],
-        bank: Bank,
-        context: StageContext,
-    ) -> Plan:
+    def _planned(self, clip: LipSyncClip, cast: list[Member], bank: Bank, context: StageContext) -> Plan:
         """Plans, looks whether something hides a chosen mouth, and plans again without it."""
-        motion, times = asked_motion(self._config, speech, timeline)
+        analysis, timeline = clip.analysis, clip.timeline
+        motion, times = asked_motion(self._config, self._driver, clip.speech, timeline)
         blocked = np.zeros(len(bank.exemplars), bool)
         checked = np.zeros(len(bank.exemplars), bool)
         for _ in range(_REPLANS):

@@ -29,6 +29,7 @@ class LNetConfig(StageConfig):
 
 STAGES: Final = (
     StageSpec(
+        api=2,
         kind=StageKind.LIP_SYNCER,
         name=NETWORK,
         summary="L-Net of VideoReTalking: draws the lower face at 96 x 96 from speech",

@@ -22,17 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry.face_crop import crop_matrix
 from retalkit.inference import slices
-from retalkit.stages import (
-    Analysis,
-    ExpressionEditorSession,
-    FaceEdit,
-    FrameResult,
-    PassedThrough,
-    Speech,
-    StageContext,
-    SyncBatch,
-    Timeline,
-)
+from retalkit.stages import FaceEdit, FrameResult, LipSyncClip, PassedThrough, Runtime, Speech, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
 
 from retalkit_renderers.lnet.drawing import FaceDrawing
@@ -61,10 +51,10 @@ class _Job:
 class LNetSession:
     """Draws faces and keeps each in the cache. The network is loaded when the first is asked that is not stored."""
 
-    def __init__(self, config: LNetConfig, speech: Speech, context: StageContext) -> None:
+    def __init__(self, config: LNetConfig, runtime: Runtime, speech: Speech, context: StageContext) -> None:
         self._config = config
         self._speech = speech
-        self._context = context
+        self._runtime = runtime
         self._store = FrameStore(context.cache, STORED)
         self._network: FaceDrawing | None = None
 
@@ -102,9 +92,9 @@ class LNetSession:
         if (references := batch.references.images) is None:
             raise ValueError("lnet needs reference images, and the expression editor gave none")
         if self._network is None:
-            context = self._context
-            weights = context.weights[NETWORK]
-            self._network = FaceDrawing(weights, context.device, context.precision, self._config.batch)
+            runtime = self._runtime
+            weights = runtime.weights[NETWORK]
+            self._network = FaceDrawing(weights, runtime.device, runtime.precision, self._config.batch)
         frames = batch.faces.frames.images
         faces = np.stack([network_faces(frames[job.row], references[job.row], job.box) for job in jobs])
         mel = heard(self._speech, batch.times[[job.row for job in jobs]], gate=self._config.gate)
@@ -114,23 +104,20 @@ class LNetSession:
 class LNetLipSyncer:
     """Needs ``frames``, ``reference:image`` and the speech; gives ``face:edit``."""
 
-    def __init__(self, config: LNetConfig) -> None:
+    def __init__(self, config: LNetConfig, runtime: Runtime) -> None:
         self._config = config
+        self._runtime = runtime
 
-    def open(
-        self,
-        analysis: Analysis,
-        references: ExpressionEditorSession,
-        timeline: Timeline,
-        speech: Speech,
-        context: StageContext,
-    ) -> LNetSession:
+    def open(self, clip: LipSyncClip, context: StageContext) -> LNetSession:
         """Opens without work: everything is done frame by frame."""
-        return LNetSession(self._config, speech, context)
+        return LNetSession(self._config, self._runtime, clip.speech, context)
 
 
 def _edit(face: Float, box: Float) -> FaceEdit:
     # Truncated as published.
     return FaceEdit(
-        image=(face * np.float32(255)).astype(np.uint8), mask=lower_half(), matrix=crop_matrix(box, SIDE), exact=face
+        image=(face * np.float32(255)).astype(np.uint8),
+        mask=lower_half(),
+        matrix=crop_matrix(box, SIDE),
+        unrounded_image=face,
     )

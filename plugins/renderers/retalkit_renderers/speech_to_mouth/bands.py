@@ -17,10 +17,12 @@ activity, a value depends on 2 s of sound before it and less than 0.2 s after it
 from __future__ import annotations
 
 from collections import OrderedDict
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.stages import MouthMotion, Speech
+from retalkit.plugins import StageConfig
+from retalkit.stages import MouthMotion, Runtime, Speech
 
 from retalkit_renderers.speech_to_mouth.band_levels import (
     GRID_RATE,
@@ -57,14 +59,11 @@ class BandDriver:
     """Implements ``SpeechToMouth`` without weights."""
 
     def __init__(self) -> None:
-        self._speech: Speech | None = None
-        self._blocks: OrderedDict[int, _Grid] = OrderedDict()
+        self._blocks: WeakKeyDictionary[Speech, OrderedDict[int, _Grid]] = WeakKeyDictionary()
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
         """See ``SpeechToMouth``."""
-        if speech is not self._speech:
-            self._speech = speech
-            self._blocks.clear()
+        known = self._blocks.setdefault(speech, OrderedDict())
         positions = np.asarray(times, dtype=np.float64) * GRID_RATE
         lower = np.floor(positions).astype(np.int64)
         fractions = positions - lower
@@ -72,20 +71,26 @@ class BandDriver:
         blocks = lower // _BLOCK
         for block in np.unique(blocks).tolist():
             rows = np.flatnonzero(blocks == block)
-            grid = self._block(speech, block)
+            grid = _block(speech, block, known)
             left = lower[rows] - block * _BLOCK
             values[:, rows] = grid[:, left] * (1.0 - fractions[rows]) + grid[:, left + 1] * fractions[rows]
         opening, width, protrusion, closure, activity = values.astype(np.float32)
         return MouthMotion(opening, width, protrusion, closure, activity)
 
-    def _block(self, speech: Speech, block: int) -> _Grid:
-        grid = self._blocks.get(block)
-        if grid is None:
-            grid = _compute(speech, block * _BLOCK, (block + 1) * _BLOCK + 1)
-            self._blocks[block] = grid
-            if len(self._blocks) > _KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        return grid
+
+def _block(speech: Speech, block: int, known: OrderedDict[int, _Grid]) -> _Grid:
+    grid = known.get(block)
+    if grid is None:
+        grid = _compute(speech, block * _BLOCK, (block + 1) * _BLOCK + 1)
+        known[block] = grid
+        if len(known) > _KEPT_BLOCKS:
+            known.popitem(last=False)
+    return grid
+
+
+def make_driver(config: StageConfig, runtime: Runtime) -> BandDriver:
+    """Build the driver ``bands``."""
+    return BandDriver()
 
 
 def _compute(speech: Speech, start: int, stop: int) -> _Grid:

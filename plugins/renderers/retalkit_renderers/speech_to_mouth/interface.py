@@ -1,42 +1,40 @@
-"""The drivers of this package by name. Light: the plugin's specs are made of it."""
+"""The drivers ``model`` and ``bands``. Light: read when plugins are listed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from retalkit.plugins import DriverSpec, StageConfig
-from retalkit.stages import SpeechToMouth
 
 WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensors"
 
 
-class DriverConfig(StageConfig):
-    """Which driver a lip syncer asks for the mouth's motion."""
-
-    use: Literal["model", "bands"] = "model"
-    """``model``: a small network trained on synthetic speech of many languages. ``bands``: a rule on band energies,
-    without training."""
+class ModelDriverConfig(StageConfig):
+    """``model`` has no options."""
 
     def files(self) -> dict[str, Path]:
-        """The weights, if the driver has any."""
-        return {"weights": WEIGHTS} if self.use == "model" else {}
+        """Return the weights that the package ships."""
+        return {"weights": WEIGHTS}
 
 
-DRIVERS = (
+class BandDriverConfig(StageConfig):
+    """``bands`` has no options."""
+
+
+DRIVERS: Final = (
     DriverSpec(
         name="model",
         summary="a small network trained on synthetic speech of many languages",
-        build="retalkit_renderers.speech_to_mouth.model:ModelDriver",
+        build="retalkit_renderers.speech_to_mouth.model:make_driver",
+        config=ModelDriverConfig,
+        api=2,
     ),
     DriverSpec(
         name="bands",
         summary="a rule on band energies, without training",
-        build="retalkit_renderers.speech_to_mouth.bands:BandDriver",
+        build="retalkit_renderers.speech_to_mouth.bands:make_driver",
+        config=BandDriverConfig,
+        api=2,
     ),
 )
-
-
-def open_driver(config: DriverConfig) -> SpeechToMouth:
-    """The driver that ``config`` names; it is imported only now. Raises PluginError where its weights are missing."""
-    return next(spec for spec in DRIVERS if spec.name == config.use).make()

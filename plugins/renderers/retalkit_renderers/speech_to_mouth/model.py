@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from retalkit.errors import PluginError
-from retalkit.stages import MouthMotion, Speech
+from retalkit.plugins import StageConfig
+from retalkit.stages import MouthMotion, Runtime, Speech
 
 from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
 from retalkit_renderers.speech_to_mouth.network import Network, load_network
@@ -62,19 +64,19 @@ class ModelDriver:
         self.class_widths = np.array(widths, np.float32)
         self.contact = float(calibration.get("closure_threshold", _DEFAULT_CONTACT))
         """Posterior of p, b, m or f, v from which the lips are taken to touch."""
-        self._reader: NetworkReader | None = None
-        self._speech: Speech | None = None
+        self._readers: WeakKeyDictionary[Speech, NetworkReader] = WeakKeyDictionary()
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
         """See ``SpeechToMouth``."""
         asked = np.asarray(times, dtype=np.float64)
-        if self._reader is None or speech is not self._speech:
-            self._reader, self._speech = NetworkReader(self._network, speech), speech
+        reader = self._readers.get(speech)
+        if reader is None:
+            reader = self._readers.setdefault(speech, NetworkReader(self._network, speech))
         values = np.zeros((len(asked), 4), np.float32)
         activity = speech.activity(asked)
         heard = np.flatnonzero(activity > 0)
         if len(heard):
-            values[heard] = self._shapes(self._reader, asked[heard])
+            values[heard] = self._shapes(reader, asked[heard])
         opening, width, protrusion, closure = values.T
         return MouthMotion(
             opening=np.clip(opening, 0, _MOST_OPEN) * activity,
@@ -118,6 +120,11 @@ class ModelDriver:
         opening = raw[:, _OPENING] * (gains["opening"] / scales["opening"]) * (1 - approach)
         shapes = [opening, width, raw[:, _PROTRUSION] / scales["protrusion"]]
         return np.stack([*(shape * lively for shape in shapes), closure], axis=1).astype(np.float32)
+
+
+def make_driver(config: StageConfig, runtime: Runtime) -> ModelDriver:
+    """Build the driver ``model``."""
+    return ModelDriver()
 
 
 def labial_posterior(raw: Float) -> Float:

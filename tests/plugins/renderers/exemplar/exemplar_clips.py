@@ -88,7 +88,7 @@ class TalkingClip:
     def coefficients(self, start: int, stop: int) -> Float:
         return self.rows[start:stop]
 
-    def shots(self, start: int, stop: int) -> NDArray[np.int32]:
+    def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self.numbers[start:stop]
 
     def opening(self) -> Float:

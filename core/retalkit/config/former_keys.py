@@ -1,0 +1,35 @@
+"""Keys of run files that earlier versions read, and what to write now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from retalkit.errors import ConfigError
+
+_MOVED = {"quietest_speech": "voice_activity.quietest_speech"}
+
+
+def check_former_keys(data: dict[str, Any], origin: Callable[[Sequence[str | int]], str]) -> None:
+    """Raise ConfigError (code ``former-key``) where the run file was written for Retalkit 0.1.
+
+    ``data``: the merged layers. ``origin``: returns where the value at a path comes from, such as ``run.yaml, line 3``.
+    """
+    for old, new in _MOVED.items():
+        if old in data:
+            group, _, key = new.partition(".")
+            raise ConfigError(
+                f"{origin((old,))}: {old}: this key of Retalkit 0.1 is now {new}: "
+                f"write `{group}: {{{key}: {data[old]}}}`",
+                code="former-key",
+            )
+    enhancers = data.get("enhancers")
+    for number, entry in enumerate(cast("list[Any]", enhancers) if isinstance(enhancers, list) else []):
+        if isinstance(entry, dict) and cast("dict[str, Any]", entry).get("on") == "reference":
+            use = cast("dict[str, Any]", entry).get("use", "NAME")
+            place = ("enhancers", number, "on")
+            raise ConfigError(
+                f"{origin(place)}: enhancers.{number}.on: 'reference' was an option of Retalkit 0.1: move the entry to "
+                f"`reference_enhancers: [{{use: {use}}}]`, without `on`",
+                code="former-key",
+            )

@@ -1,0 +1,154 @@
+"""A face job: the sessions that edit one face, from its references to its enhancers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.media.timeline import OutputTimeline
+from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.pipeline.keys import RunKeys
+from retalkit.pipeline.plan import Plan, PlannedStage
+from retalkit.pipeline.reference_chain import EnhancedReferences
+from retalkit.pipeline.stage_errors import attribute_errors, validate_results
+from retalkit.pipeline.steps import ClipSteps
+from retalkit.pipeline.timing import Stopwatch
+from retalkit.speech.speech_track import SpeechTrack
+from retalkit.stages import (
+    EnhancementClip,
+    EnhancerSession,
+    ExpressionEditClip,
+    ExpressionEditorSession,
+    FrameResult,
+    LipSyncClip,
+    LipSyncerSession,
+    ReferenceEnhancerSession,
+    Session,
+    Stage,
+    StageContext,
+    SyncBatch,
+)
+
+ClipT = TypeVar("ClipT")
+SessionT = TypeVar("SessionT", bound=Session)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedFrames:
+    """Lip-synced frames of one face, before its enhancers."""
+
+    batch: SyncBatch
+    results: list[FrameResult]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceJob:
+    """The open sessions of one face: editor, lip syncer, enhancers; and how to call them."""
+
+    analysis: StoredAnalysis
+    timeline: OutputTimeline
+    editor: ExpressionEditorSession
+    """The expression editor with its reference enhancers."""
+    lip_syncer: LipSyncerSession
+    enhancers: Sequence[EnhancerSession]
+    editor_label: str = "the expression editor"
+    lip_syncer_label: str = "the lip syncer"
+    enhancer_labels: Sequence[str] = ()
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    """Seconds per stage, by its path in the configuration; units are frames."""
+
+    def has_face(self, index: int) -> bool:
+        """Whether the source frame shows this face."""
+        return int(self.analysis.tracks(index, index + 1)[0]) >= 0
+
+    def sync(
+        self, images: NDArray[np.uint8], times: NDArray[np.float64], sources: NDArray[np.int64], first: int
+    ) -> SyncedFrames:
+        """Lip-sync consecutive output frames from position ``first`` on, all of which show this face.
+
+        ``images`` RGB uint8 [T, H, W, 3], ``times`` float64 [T] and ``sources`` int64 [T] describe the source frames.
+        """
+        faces = self.analysis.faces(images, times, sources)
+        count = len(sources)
+        with self.watch.timing("expression_editor", count), attribute_errors(self.editor_label, self.editor):
+            references = self.editor.edit(faces)
+        batch = SyncBatch(
+            positions=np.arange(first, first + count, dtype=np.int64),
+            times=self.timeline.times(first, first + count),
+            faces=faces,
+            references=references,
+        )
+        label = self.lip_syncer_label
+        with self.watch.timing("lip_syncer", count), attribute_errors(label, self.lip_syncer, references):
+            return SyncedFrames(batch, validate_results(self.lip_syncer.sync(batch), count, label))
+
+    def enhance(self, synced: SyncedFrames) -> list[FrameResult]:
+        """Return the results after all enhancers."""
+        results, batch = synced.results, synced.batch
+        for number, enhancer in enumerate(self.enhancers):
+            label = self.enhancer_labels[number] if number < len(self.enhancer_labels) else "an enhancer"
+            with (
+                self.watch.timing(f"enhancers.{number}", len(results)),
+                attribute_errors(label, enhancer, batch.references),
+            ):
+                results = validate_results(enhancer.enhance(batch, results), len(results), label)
+        return results
+
+
+@contextmanager
+def open_face_job(
+    plan: Plan,
+    steps: ClipSteps,
+    keys: RunKeys,
+    analysis: StoredAnalysis,
+    timeline: OutputTimeline,
+    speech: SpeechTrack,
+) -> Generator[FaceJob]:
+    """Open the sessions of one face; close them at the end."""
+    with ExitStack() as stack:
+
+        def opened(
+            planned: PlannedStage[Any],
+            stage: Stage,
+            open_session: Callable[[ClipT, StageContext], SessionT],
+            clip: ClipT,
+            key: str,
+        ) -> SessionT:
+            with attribute_errors(planned.owner, stage):
+                session = open_session(clip, steps.context(planned, steps.cache.entry(key)))
+            stack.callback(session.close)
+            return session
+
+        enhancement_clip = EnhancementClip(analysis=analysis)
+        with steps.timer.step("references", None, steps.cache.entry(keys.references)):
+            editor = steps.make(plan.expression_editor)
+            edit_clip = ExpressionEditClip(analysis=analysis)
+            edited = opened(plan.expression_editor, editor, editor.open, edit_clip, keys.references)
+            reference_enhancers: list[ReferenceEnhancerSession] = []
+            for planned, key in zip(plan.reference_enhancers, keys.reference_enhancers, strict=True):
+                stage = steps.make(planned)
+                reference_enhancers.append(opened(planned, stage, stage.open_references, enhancement_clip, key))
+        references = EnhancedReferences(edited, reference_enhancers)
+        with steps.timer.step("lips", None, steps.cache.entry(keys.lips)):
+            syncer = steps.make(plan.lip_syncer)
+            clip = LipSyncClip(analysis=analysis, references=references, timeline=timeline, speech=speech)
+            lip_syncer = opened(plan.lip_syncer, syncer, syncer.open, clip, keys.lips)
+        enhancers: list[EnhancerSession] = []
+        for planned, key in zip(plan.enhancers, keys.enhancers, strict=True):
+            enhancer = steps.make(planned)
+            enhancers.append(opened(planned, enhancer, enhancer.open, enhancement_clip, key))
+        yield FaceJob(
+            analysis=analysis,
+            timeline=timeline,
+            editor=references,
+            lip_syncer=lip_syncer,
+            enhancers=enhancers,
+            editor_label=plan.expression_editor.owner,
+            lip_syncer_label=plan.lip_syncer.owner,
+            enhancer_labels=[stage.owner for stage in plan.enhancers],
+        )

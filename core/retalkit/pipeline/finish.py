@@ -1,0 +1,73 @@
+"""The last step of a run: mux, finishers, atomic rename, record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+from retalkit.errors import OutputError, RetalkitError
+from retalkit.media.containers import reason
+from retalkit.media.muxing import SoundTrack, mux
+from retalkit.pipeline.plan import PlannedFinisher
+from retalkit.pipeline.record import RunRecord
+from retalkit.pipeline.stage_errors import attribute_errors
+from retalkit.plugins.specs import FinishedRun
+
+
+def finish(
+    segments: Sequence[Path],
+    sound: SoundTrack | None,
+    record: RunRecord,
+    finishers: Sequence[PlannedFinisher],
+    *,
+    video: Path,
+    speech: Path,
+    duration: float,
+    time_base: Fraction,
+    frames: int,
+) -> None:
+    """Mux segments and sound, apply the finishers in order, and rename the result to ``record.output``.
+
+    An existing file is replaced only when everything has succeeded. Raises OutputError where a file cannot be written,
+    and what a finisher raises; nothing is left behind then.
+    """
+    run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
+    with _partial_files(record.output, len(finishers) + 1) as partials:
+        mux(segments, sound, partials[0], duration=duration, time_base=time_base, frames=frames)
+        for number, planned in enumerate(finishers):
+            name = planned.found.spec.name
+            finisher = planned.found.spec.make(planned.config)
+            with attribute_errors(planned.found.label, finisher):
+                try:
+                    finisher.finish(partials[number], partials[number + 1], run)
+                except OSError as error:
+                    raise OutputError(
+                        f"finisher '{name}' could not write {record.output}: {reason(error)}", code="finisher-failed"
+                    ) from error
+            if not partials[number + 1].is_file():
+                raise RetalkitError(
+                    f"finisher '{name}' wrote no file: report this to its author", code="finisher-failed"
+                )
+            partials[number].unlink()
+        try:
+            partials[-1].replace(record.output)
+        except OSError as error:
+            raise OutputError(
+                f"{record.output} cannot be written: {reason(error)}", code="unwritable-output"
+            ) from error
+
+
+@contextmanager
+def _partial_files(output: Path, count: int) -> Generator[list[Path]]:
+    """Names of temporary files next to the output, with its suffix; removed at the end."""
+    name = f".{output.stem}.{os.getpid()}"
+    paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
+    try:
+        yield paths
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Cache keys of a run. Each step's key contains the identity of its stage and the keys of what it read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from retalkit.media.timeline import OutputTimeline
+from retalkit.pipeline import detect, speech, track
+from retalkit.pipeline.plan import Plan, PlannedStage
+from retalkit.storage.cache import make_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisKeys:
+    """Keys of the analysis of one face in the source video."""
+
+    detections: str
+    """All faces; independent of which face is edited."""
+    track: str
+    coefficients: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKeys:
+    """Keys of every step of a run."""
+
+    speech: str
+    analysis: AnalysisKeys
+    references: str
+    reference_enhancers: tuple[str, ...]
+    lips: str
+    enhancers: tuple[str, ...]
+    pixels: str
+    """Encoded segments: the key under which a killed run resumes."""
+
+    def all(self) -> set[str]:
+        """Return all keys: the cache entries that pruning must keep."""
+        analysis = (self.analysis.detections, self.analysis.track, self.analysis.coefficients)
+        single = (self.speech, *analysis, self.references, self.lips, self.pixels)
+        return {*single, *self.reference_enhancers, *self.enhancers}
+
+
+def speech_key(plan: Plan, content: str) -> str:
+    """Return the key of the denoised speech and its voice activity; ``content``: SHA-256 of the sound file."""
+    activity = plan.config.voice_activity.model_dump(mode="json")
+    return make_key("speech", speech.VERSION, content, activity, _identity(plan, plan.denoiser))
+
+
+def analysis_keys(plan: Plan, content: str, frames: int) -> AnalysisKeys:
+    """Return the keys for the first ``frames`` frames of a video; ``content``: its SHA-256."""
+    detections = make_key("detections", detect.VERSION, content, frames, _identity(plan, plan.detector))
+    tracked = make_key("track", track.VERSION, detections, plan.config.face)
+    coefficients = make_key("coefficients", tracked, _identity(plan, plan.reconstructor))
+    return AnalysisKeys(detections=detections, track=tracked, coefficients=coefficients)
+
+
+def run_keys(plan: Plan, *, video: str, audio: str, frames: int, timeline: OutputTimeline) -> RunKeys:
+    """Return all keys of a run; ``video`` and ``audio``: SHA-256 of the inputs, ``frames``: analysed source frames."""
+    config = plan.config
+    heard = speech_key(plan, audio)
+    analysis = analysis_keys(plan, video, frames)
+    references = make_key("references", analysis.coefficients, _identity(plan, plan.expression_editor))
+    reference_enhancers = _chain("reference enhancer", references, plan, plan.reference_enhancers)
+    shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
+    read = reference_enhancers[-1] if reference_enhancers else references
+    lips = make_key("lips", read, heard, shown, _identity(plan, plan.lip_syncer))
+    enhancers = _chain("enhancer", lips, plan, plan.enhancers)
+    pixels = make_key("pixels", enhancers[-1] if enhancers else lips, config.output.model_dump())
+    return RunKeys(
+        speech=heard,
+        analysis=analysis,
+        references=references,
+        reference_enhancers=reference_enhancers,
+        lips=lips,
+        enhancers=enhancers,
+        pixels=pixels,
+    )
+
+
+def _chain(name: str, first: str, plan: Plan, stages: tuple[PlannedStage[Any], ...]) -> tuple[str, ...]:
+    keys: list[str] = []
+    for stage in stages:
+        keys.append(make_key(name, keys[-1] if keys else first, _identity(plan, stage)))
+    return tuple(keys)
+
+
+def _identity(plan: Plan, stage: PlannedStage[Any]) -> dict[str, Any]:
+    config = plan.config
+    return {**stage.identity(), "device": config.device, "precision": config.precision, "seed": config.seed}

@@ -1,0 +1,71 @@
+"""Tracking: one face is followed through the stored detections, and its landmarks are smoothed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final, Literal
+
+import numpy as np
+
+from retalkit.geometry.face_tracker import FaceTracker, TrackedFace
+from retalkit.geometry.smoothing import TrackSmoother
+from retalkit.pipeline.analysis_store import BOXES, LANDMARKS, TRACK_DESCRIPTION, TRACKS
+from retalkit.pipeline.detect import StoredDetections
+from retalkit.pipeline.stage_errors import check_cancelled
+from retalkit.storage.cache import Folder
+from retalkit.storage.row_file import RowWriter
+
+VERSION: Final = 3
+"""Part of the cache key. Increase it when tracking or smoothing changes its result."""
+
+
+def is_complete(folder: Folder) -> bool:
+    """Whether the track of this folder is complete: the description is written last."""
+    return folder.path(TRACK_DESCRIPTION) is not None
+
+
+def face_count(folder: Folder) -> int:
+    """Return in how many frames the tracked face was found."""
+    return int(json.loads((folder.folder / TRACK_DESCRIPTION).read_text(encoding="utf-8"))["faces"])
+
+
+def track_face(
+    detections: StoredDetections, choice: int | Literal["largest"], folder: Folder, cancelled: Callable[[], bool]
+) -> None:
+    """Follow one face, smooth its landmarks inside each track and store them.
+
+    Files: landmarks float32 [T, N, 3] in pixels (NaN rows where there is no face), boxes float32 [T, 4], track numbers
+    int32 [T], and a description.
+    """
+    tracker, smoother, box_smoother = FaceTracker(choice), TrackSmoother(), TrackSmoother(order=0)
+    shape = detections.landmarks_shape
+    found = 0
+    with (
+        folder.write(LANDMARKS) as landmarks_path,
+        folder.write(TRACKS) as tracks_path,
+        folder.write(BOXES) as boxes_path,
+        RowWriter(landmarks_path, np.float32) as landmarks_file,
+        RowWriter(tracks_path, np.int32) as tracks_file,
+        RowWriter(boxes_path, np.float32) as boxes_file,
+    ):
+
+        def store(tracked: list[TrackedFace]) -> None:
+            nonlocal found
+            for row in tracked:
+                number = np.array([row.shot], np.int32)
+                tracks_file.append(number)
+                box = np.full(4, np.nan, np.float32) if row.face is None else np.asarray(row.face.box, np.float32)
+                points = np.full(shape, np.nan, np.float32) if row.face is None else row.face.landmarks
+                boxes_file.append(box_smoother.push(box[None], number))
+                landmarks_file.append(smoother.push(points[None], number))
+                found += row.face is not None
+
+        for frame in detections:
+            check_cancelled(cancelled)
+            store(tracker.push(frame.index, frame.faces, frame.is_cut))
+        store(tracker.finish())
+        landmarks_file.append(smoother.finish())
+        boxes_file.append(box_smoother.finish())
+    with folder.write(TRACK_DESCRIPTION) as path:
+        path.write_text(json.dumps({"scheme": detections.scheme, "landmarks_shape": shape, "faces": found}))
