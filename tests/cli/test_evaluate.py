@@ -106,7 +106,7 @@ def test_what_cannot_be_measured_is_one_line(
     silent = make_clip(tmp_path / "silent.mp4", sound=False)
     nobody = make_clip(tmp_path / "nobody.mp4", sound=True)
     cases = [
-        ([silent], "silent.mp4 has no sound"),
+        ([silent], "silent.mp4: the file has no audio"),
         ([nobody], "no face was found in"),
         ([tmp_path / "absent.mp4"], "absent.mp4"),
         ([nobody, "--driver", "bnds"], "no driver is named 'bnds'; did you mean 'bands'?"),

@@ -1,1 +1,1 @@
-"""Frames in, frames out, sound and timestamps. Built on PyAV, whose wheel carries ffmpeg."""
+"""Decoding, encoding and muxing of video and audio with exact timestamps. Uses PyAV, whose wheel contains FFmpeg."""

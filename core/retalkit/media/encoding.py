@@ -1,4 +1,4 @@
-"""Frames out: one independent piece of H.264 at a time, encoded on a thread of its own."""
+"""Encoding of independent H.264 segments in a background thread."""
 
 from __future__ import annotations
 
@@ -17,44 +17,35 @@ from av.video.stream import VideoStream
 from retalkit.errors import OutputError
 from retalkit.media.colour import Colour
 from retalkit.media.containers import reason
-from retalkit.media.frame_editing import FrameWithEdits, Patch, apply_edits, rgb_region, to_rgb
-from retalkit.media.yuv_frames import even_frame
+from retalkit.media.yuv_frames import pad_to_even_size
 
-__all__ = [
-    "FrameWithEdits",
-    "Patch",
-    "SegmentWriter",
-    "apply_edits",
-    "output_time_base",
-    "rgb_region",
-    "to_rgb",
-]
-
-_WAITING_FRAMES = 8
-"""Frames that may wait for the encoder before ``write_frame`` blocks."""
+_QUEUE_SIZE = 8
+"""Frames in the encoder's queue at which ``write_frame`` blocks."""
 SEGMENT_LEAD = 10
-"""Seconds added to all times in a segment file: decoding times run ahead of showing, and NUT has no negative ones."""
+"""Seconds added to all timestamps in a segment file: decoding timestamps precede presentation timestamps, and NUT has
+no negative timestamps."""
 _ENCODER_THREADS = 2
-"""A constant, not the number of cores: x264 decides differently with another number of threads."""
-
+"""Constant instead of the number of cores: the output of x264 depends on the number of threads."""
 
 _OPENCV_AVX512F = 13
-"""``cv::CpuFeatures::CPU_AVX_512F``, which the Python module does not name."""
+"""``cv::CpuFeatures::CPU_AVX_512F``, which is not exported by the Python module."""
 _WITHOUT_AVX512 = "asm=SSE2Fast,LZCNT,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
 
 def _encoder_options(preset: str, crf: float) -> dict[str, str]:
     options = {"preset": preset, "crf": f"{crf:g}", "a53cc": "0"}
-    # The AVX-512 code of x264's macroblock tree (core 165) reads memory that nobody wrote where the width is no
-    # multiple of 256, so that the same frames give other bytes each time. AVX2 is as fast here.
+    # The AVX-512 code of x264's macroblock tree (core 165) reads uninitialised memory if the width is not a multiple of
+    # 256, so the output is not deterministic. AVX2 is as fast here.
     if cv2.checkHardwareSupport(_OPENCV_AVX512F):
         options["x264-params"] = _WITHOUT_AVX512
     return options
 
 
 def output_time_base(source: Fraction) -> Fraction:
-    """The clock of the output: one in which every time of the source is a whole number, 0.1 ms or finer, and small
-    enough for a 32-bit mp4 timescale. Sources with a finer clock than 1 us get 1/90000 s."""
+    """Return the time base of the output: at most 0.1 ms, and a divisor of the source's time base.
+
+    It fits the 32-bit timescale of mp4. Sources with a time base below 1 us get 1/90000 s.
+    """
     denominator = source.denominator
     if denominator > 1_000_000:
         return Fraction(1, 90000)
@@ -64,12 +55,12 @@ def output_time_base(source: Fraction) -> Fraction:
 
 
 class SegmentWriter:
-    """Writes one segment: it starts with an IDR frame, so segments made at different times can be joined as they are.
+    """Writes one segment that starts with an IDR frame, so that segments can be concatenated without re-encoding.
 
-    The segment is H.264 8-bit 4:2:0 in a NUT file, which keeps times exactly; ``assemble`` makes the final file. The
-    same frames and options give the same bytes. H.264 in 4:2:0 has even sizes only: where width or height is odd, the
-    last column or row is repeated once. What the source states about its colours is stated again, what it leaves out
-    is left out, so that players treat both alike. The file appears under its name when it is complete.
+    A segment is 8-bit 4:2:0 H.264 in a NUT file, which keeps exact timestamps; ``assemble`` writes the final file. The
+    output is deterministic. 4:2:0 H.264 requires even sizes: if width or height is odd, the last column or row is
+    repeated once. The colour description of the source is copied, including unspecified values, so that players render
+    both files alike. The file is written atomically.
     """
 
     def __init__(
@@ -85,7 +76,9 @@ class SegmentWriter:
         sample_aspect: Fraction = Fraction(1),
         threads: int = _ENCODER_THREADS,
     ) -> None:
-        """``size``: upright width and height; ``rate_hint``: mean frames a second (rate control only);
+        """Open the segment for writing.
+
+        ``size``: upright width and height; ``rate_hint``: mean frames per second, for rate control only;
         ``time_base``: see ``output_time_base``.
 
         Raises:
@@ -96,11 +89,14 @@ class SegmentWriter:
         self._time_base = time_base
         self._partial = path.with_name(path.name + ".partial")
         if not path.parent.is_dir():
-            raise OutputError(f"{path} cannot be written: its folder does not exist")
+            raise OutputError(
+                f"{path}: cannot be written, since directory {path.parent} does not exist: create it first",
+                code="directory-not-found",
+            )
         try:
             self._container = av.open(str(self._partial), "w", format="nut")
         except (FFmpegError, OSError) as error:
-            raise OutputError(f"{path} cannot be written: {reason(error)}") from error
+            raise _write_error(path, error) from error
         self._stream: VideoStream = self._container.add_stream(
             "libx264",
             rate=rate_hint.limit_denominator(1000),
@@ -116,31 +112,31 @@ class SegmentWriter:
         context.color_primaries, context.color_trc = colour.primaries, colour.transfer
         if sample_aspect != 1:
             context.sample_aspect_ratio = sample_aspect
-        self._queue: queue.Queue[tuple[av.VideoFrame | FrameWithEdits, int, int] | None] = queue.Queue(_WAITING_FRAMES)
+        self._queue: queue.Queue[tuple[av.VideoFrame, int, int] | None] = queue.Queue(_QUEUE_SIZE)
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="segment encoder", daemon=True)
         self._thread.start()
 
-    def write_frame(self, frame: av.VideoFrame | FrameWithEdits, time: float, duration: float) -> None:
-        """Hands over the next frame, ``yuv420p`` of the size given, shown at ``time`` seconds of the output for
-        ``duration`` seconds. Times must ascend. Neither frame nor patches may be changed afterwards.
+    def write_frame(self, frame: av.VideoFrame, time: float, duration: float) -> None:
+        """Queue the next frame, shown at ``time`` seconds of the output for ``duration`` seconds.
+
+        The frame must be ``yuv420p`` of the segment's size and must not be modified afterwards. Times must ascend.
 
         Raises:
-            OutputError: the disk is full or the encoder failed, now or at an earlier frame.
+            OutputError: the disk is full or the encoder failed, at this frame or an earlier one.
             ValueError: the frame has another size or format.
         """
-        plain = frame.frame if isinstance(frame, FrameWithEdits) else frame
-        if (plain.width, plain.height) != self._size or plain.format.name != "yuv420p":
+        if (frame.width, frame.height) != self._size or frame.format.name != "yuv420p":
             raise ValueError(
-                f"frame is {plain.format.name} {plain.width}x{plain.height}, segment is yuv420p {self._size}"
+                f"frame is {frame.format.name} {frame.width}x{frame.height}, segment is yuv420p {self._size}"
             )
         ticks = round(time / self._time_base)
         self._put((frame, ticks, max(round((time + duration) / self._time_base) - ticks, 1)))
 
     def close(self) -> None:
-        """Encodes what waits and gives the file its name.
+        """Encode the queued frames and rename the file to its final name.
 
         Raises:
             OutputError: as ``write_frame``.
@@ -155,12 +151,12 @@ class SegmentWriter:
             self._partial.replace(self.path)
             self._closed = True
         except (FFmpegError, OSError) as error:
-            raise OutputError(f"{self.path} cannot be written: {reason(error)}") from error
+            raise _write_error(self.path, error) from error
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Stops and leaves nothing behind; does nothing after ``close``."""
+        """Stop and remove the partial file; no effect after ``close``."""
         if self._closed:
             return
         self._closed = True
@@ -190,7 +186,7 @@ class SegmentWriter:
         else:
             self.abort()
 
-    def _put(self, item: tuple[av.VideoFrame | FrameWithEdits, int, int] | None) -> None:
+    def _put(self, item: tuple[av.VideoFrame, int, int] | None) -> None:
         while True:
             self._raise_failure()
             try:
@@ -203,7 +199,7 @@ class SegmentWriter:
         if self._failure is None:
             return
         if isinstance(self._failure, (FFmpegError, OSError)):
-            raise OutputError(f"{self.path} cannot be written: {reason(self._failure)}") from self._failure
+            raise _write_error(self.path, self._failure) from self._failure
         raise self._failure
 
     def _work(self) -> None:
@@ -218,13 +214,15 @@ class SegmentWriter:
         except Exception as failure:
             self._failure = failure
 
-    def _encode(self, frame: av.VideoFrame | FrameWithEdits, ticks: int, duration: int) -> None:
-        if isinstance(frame, FrameWithEdits):
-            frame = frame.joined()
-        frame = even_frame(frame)
-        # A decoded frame remembers its own picture type, which the encoder would obey.
+    def _encode(self, frame: av.VideoFrame, ticks: int, duration: int) -> None:
+        frame = pad_to_even_size(frame)
+        # A decoded frame keeps its picture type, which would force the type in the encoder.
         frame.pict_type = 0
         frame.time_base = self._time_base
         frame.pts = ticks + round(SEGMENT_LEAD / self._time_base)
         frame.duration = duration
         self._container.mux(self._stream.encode(frame))
+
+
+def _write_error(path: Path, error: BaseException) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")

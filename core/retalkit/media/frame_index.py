@@ -1,4 +1,4 @@
-"""One look over a video's packets: which frames it has, when they are shown, and where decoding can start."""
+"""Index of a video's frames: timestamps and keyframes, from a scan of its packets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.colour import Colour, colour_of
-from retalkit.media.containers import open_media, picture_stream, reason
+from retalkit.media.containers import open_media, reason, video_stream
 from retalkit.media.yuv_frames import Orientation, orientation_of
 
 
@@ -31,23 +31,24 @@ class FrameIndex:
     """int64, positions in ``timestamps`` at which decoding can start, ascending."""
     time_base: Fraction
     end: int
-    """Timestamp at which the last frame ends."""
+    """Timestamp of the end of the last frame."""
     counted: bool
-    """The file has no usable timestamps: frames are told apart by counting them from the start."""
+    """The file has no usable timestamps, so frames are identified by counting from the start."""
     width: int
-    """Of the frames as stored."""
+    """Width of the stored frames, before rotation."""
     height: int
+    """Height of the stored frames, before rotation."""
     colour: Colour
     orientation: Orientation
     rate: Fraction
-    """Mean frames a second."""
+    """Mean frame rate in frames per second."""
     sample_aspect: Fraction
-    """Width of a stored pixel by its height; 1 for square pixels."""
+    """Width of a stored pixel divided by its height; 1 for square pixels."""
     warnings: tuple[str, ...]
 
 
-def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
-    """The stream's packets, then None; a file that breaks off just ends there."""
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
+    """Yield the packets of a stream, then None. A truncated file ends at the last complete packet."""
     packets = container.demux(stream)
     while True:
         try:
@@ -59,9 +60,9 @@ def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packe
             yield packet
 
 
-def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames in presentation order from where the container stands; packets that do not decode are left out."""
-    for packet in demuxed(container, stream):
+def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Yield frames in presentation order from the current position; skip packets that do not decode."""
+    for packet in read_packets(container, stream):
         try:
             frames = stream.decode(packet)
         except FFmpegError:
@@ -72,27 +73,34 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
 
 
 def scan_video(path: Path) -> FrameIndex:
-    """Reads all packets and decodes the first frame. Where the container does not vouch for the number of frames, the
-    last group of pictures is decoded too, and where that contradicts the packets, everything is.
+    """Index a video from its packets and its first frame.
+
+    If the container does not declare the number of frames, or some packets are damaged, the last group of pictures is
+    decoded as a check; if it contradicts the packets, the complete video is decoded.
 
     Raises:
-        InputError: as ``open_media``; or there is no picture, or no frame of it decodes.
+        InputError: as ``open_media``; or the file has no video stream, no timestamps, or no frame that decodes.
     """
     with open_media(path) as container:
-        stream = picture_stream(container, path)
+        stream = video_stream(container, path)
         if stream.time_base is None:
-            raise InputError(f"{path} has no clock for its picture: convert it to mp4 first")
+            raise InputError(
+                f"{path}: the video stream has no time base: convert it to mp4 first", code="no-timestamps"
+            )
         packets = _packet_index(container, stream)
 
     with open_media(path) as container:
-        stream = picture_stream(container, path)
+        stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         try:
-            first = next(decoded(container, stream), None)
+            first = next(decode_frames(container, stream), None)
         except FFmpegError as error:
-            raise InputError(f"{path} cannot be decoded ({reason(error)}): convert it to mp4 first") from error
+            raise InputError(
+                f"{path}: the video cannot be decoded ({reason(error)}): convert it to mp4 first",
+                code="undecodable-video",
+            ) from error
         if first is None:
-            raise InputError(f"{path} has no frame that decodes: the file is damaged, copy or record it again")
+            raise _no_frames_error(path)
         time_base = Fraction(stream.time_base or Fraction(1, 90000))
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         stream_end = None
@@ -101,19 +109,19 @@ def scan_video(path: Path) -> FrameIndex:
         sample_aspect = Fraction(stream.sample_aspect_ratio or 1)
 
     warnings: list[str] = []
-    checked = _checked(path, packets, first) if packets is not None else None
+    verified = _verify(path, packets, first) if packets is not None else None
     counted = False
-    if checked is None:
+    if verified is None:
         timestamps, keyframes, last_duration, counted = _decode_all(path)
         if counted:
             time_base, stream_end = 1 / rate, None
     else:
-        timestamps, keyframes, last_duration = checked
+        timestamps, keyframes, last_duration = verified
     expected = 0 if packets is None else packets.expected
     if len(timestamps) < expected:
         warnings.append(
             f"{path.name}: {expected - len(timestamps)} of {expected} frames do not decode; "
-            f"the {len(timestamps)} that do are used"
+            f"using the other {len(timestamps)}"
         )
         stream_end = None
     last = int(timestamps[-1])
@@ -145,16 +153,16 @@ class _Packets:
     is_key: NDArray[np.bool_]
     durations: NDArray[np.int64]
     expected: int
-    """Frames that should be there."""
-    whole: bool
-    """The container says how many packets there are, and all came out undamaged."""
+    """Expected number of frames."""
+    complete: bool
+    """The container declares the number of packets, and all of them are undamaged."""
 
 
 def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | None:
-    """All packets that will be shown, sorted; None where their timestamps are missing or not unique."""
+    """Return all displayed packets in presentation order; None if timestamps are missing or not unique."""
     timestamps, durations, is_key = array("q"), array("q"), array("b")
     reliable, hidden, damaged = True, 0, 0
-    for packet in demuxed(container, stream):
+    for packet in read_packets(container, stream):
         if packet is None:
             continue
         damaged += packet.is_corrupt
@@ -179,26 +187,29 @@ def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | 
         is_key=np.frombuffer(is_key, dtype=np.int8)[order] != 0,
         durations=np.frombuffer(durations, dtype=np.int64)[order],
         expected=max(len(times), stream.frames - hidden),
-        whole=not damaged and stream.frames == len(times) + hidden,
+        complete=not damaged and stream.frames == len(times) + hidden,
     )
 
 
-def _checked(
+def _verify(
     path: Path, packets: _Packets, first: av.VideoFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """The packets' frames less a tail that does not decode; None where decoding tells another story."""
+    """Return timestamps, keyframes and last duration without a tail that does not decode; None if decoding contradicts
+    the packets."""
     keyframes = np.flatnonzero(packets.is_key)
     if first.pts != packets.timestamps[0] or not len(keyframes) or keyframes[0] != 0:
         return None
-    if packets.whole:
+    if packets.complete:
         return packets.timestamps, keyframes, int(packets.durations[-1])
     start = int(keyframes[-1])
     with open_media(path) as container:
-        stream = picture_stream(container, path)
+        stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         if start > 0:
             container.seek(int(packets.timestamps[start]), stream=stream)
-        tail = np.array([frame.pts for frame in decoded(container, stream) if frame.pts is not None], dtype=np.int64)
+        tail = np.array(
+            [frame.pts for frame in decode_frames(container, stream) if frame.pts is not None], dtype=np.int64
+        )
     tail = tail[tail >= packets.timestamps[start]]
     expected = packets.timestamps[start:]
     if not len(tail) or len(tail) > len(expected) or np.any(tail != expected[: len(tail)]):
@@ -208,12 +219,13 @@ def _checked(
 
 
 def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
+    """Return timestamps, keyframes, last duration and whether frames are only counted, from decoding the whole file."""
     timestamps, keys = array("q"), array("q")
     usable, last_duration, count = True, 0, 0
     with open_media(path) as container:
-        stream = picture_stream(container, path)
+        stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame in decoded(container, stream):
+        for frame in decode_frames(container, stream):
             if frame.pts is None or (timestamps and frame.pts <= timestamps[-1]):
                 usable = False
             timestamps.append(frame.pts or 0)
@@ -222,8 +234,14 @@ def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, 
             last_duration = frame.duration
             count += 1
     if not count:
-        raise InputError(f"{path} has no frame that decodes: the file is damaged, copy or record it again")
+        raise _no_frames_error(path)
     if not usable:
         return np.arange(count, dtype=np.int64), np.zeros(1, dtype=np.int64), 1, True
     keyframes = np.frombuffer(keys, dtype=np.int64) if keys else np.zeros(1, dtype=np.int64)
     return np.frombuffer(timestamps, dtype=np.int64), keyframes, last_duration, False
+
+
+def _no_frames_error(path: Path) -> InputError:
+    return InputError(
+        f"{path}: no frame can be decoded, since the file is damaged: copy or record it again", code="undecodable-video"
+    )

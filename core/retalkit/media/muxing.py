@@ -1,4 +1,4 @@
-"""Segments and sound joined into the file that the user asked for, without encoding the picture again."""
+"""Muxing of encoded segments and audio into the output file, without re-encoding the video."""
 
 from __future__ import annotations
 
@@ -25,43 +25,49 @@ from retalkit.media.sound import SoundSource
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
-SOUND_BIT_RATE = 192_000
-"""Bits a second of the AAC sound; less where AAC does not allow as much at a low sample rate."""
+AUDIO_BIT_RATE = 192_000
+"""Bit rate of the AAC audio; less if AAC does not allow it at a low sample rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTrack:
-    """The sound of the output: as given, not the cleaned speech that drives the mouth."""
+    """The audio of the output: the original speech, not the denoised speech that drives the mouth."""
 
     source: SoundSource
     duration: float | None = None
-    """Seconds after which it is cut; None: to its end."""
+    """Duration in seconds; None for the complete audio."""
 
 
 def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Tells before any work whether the result can be written.
+    """Check before any work whether the output can be written.
 
     Raises:
-        OutputError: unknown suffix; the folder is missing or cannot be written to; the file exists and ``force`` is
-            not given; or it is one of the inputs, which ``force`` does not allow either.
+        OutputError: the suffix is unknown; the directory is missing or not writable; the file exists and ``force`` is
+            False; or the file is one of the inputs, regardless of ``force``.
     """
     _format_of(path)
     if path.is_dir():
-        raise OutputError(f"{path} is a folder: name a file in it, such as {path / 'out.mp4'}")
+        raise OutputError(
+            f"{path}: is a directory: name a file in it, such as {path / 'out.mp4'}", code="path-is-directory"
+        )
     folder = path.parent
     if not folder.is_dir():
-        raise OutputError(f"{folder} is not a folder that exists: make it first or write elsewhere")
+        raise OutputError(
+            f"{path}: directory {folder} does not exist: create it first or write elsewhere", code="directory-not-found"
+        )
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):
-            raise OutputError(f"{path} is one of the inputs: write to another file")
+            raise OutputError(f"{path}: the output is one of the inputs: write to another file", code="output-is-input")
     if path.exists() and not force:
-        raise OutputError(f"{path} exists already: use --force to replace it, or write to another file")
+        raise OutputError(
+            f"{path}: the file exists: use --force to replace it, or write to another file", code="output-exists"
+        )
     try:
-        # Asking for permission is not enough: root has it on read-only file systems too.
+        # Checking permissions is not sufficient: root has them on read-only file systems too.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written to ({reason(error)}): write elsewhere") from error
+        raise _write_error(path, error) from error
 
 
 def assemble(
@@ -73,23 +79,22 @@ def assemble(
     time_base: Fraction,
     frames: int | None = None,
 ) -> None:
-    """Copies the segments' H.264 packets in order into ``out``, adds the sound as AAC, and gives ``out`` its name when
-    it is whole (an existing file is replaced).
+    """Copy the segments' H.264 packets to ``out``, add the audio as AAC, and rename the complete file to ``out``.
 
-    Presentation times are those given to ``SegmentWriter.write_frame`` (mkv rounds them to 1 ms); the last frame ends
-    at ``duration`` seconds. Sound and picture both start at 0; the encoder's lead-in is cut by an edit list. The mp4
-    has its index in front.
+    An existing file is replaced. Presentation times are those passed to ``SegmentWriter.write_frame`` (mkv rounds them
+    to 1 ms); the last frame ends at ``duration`` seconds. Audio and video both start at 0; an edit list hides the
+    encoder's priming samples. The index of an mp4 precedes the data.
 
     Raises:
-        OutputError: unknown suffix, or the file cannot be written.
-        ValueError: no segments, segments that do not belong together, or not ``frames`` frames in all.
+        OutputError: the suffix is unknown, or the file cannot be written.
+        ValueError: there are no segments, they do not fit together, or they do not contain ``frames`` frames.
     """
     partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
     try:
         mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames)
         partial.replace(out)
     except OSError as error:
-        raise OutputError(f"{out} cannot be written: {reason(error)}", code="unwritable-output") from error
+        raise _write_error(out, error) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -103,69 +108,75 @@ def mux(
     time_base: Fraction,
     frames: int | None = None,
 ) -> None:
-    """Write segments and sound to ``out`` as ``assemble`` does, without a temporary file.
+    """Write segments and audio to ``out`` like ``assemble``, but without a temporary file.
 
-    After an error ``out`` may be incomplete. Raises OutputError and ValueError like ``assemble``.
+    After an error, ``out`` may be incomplete.
+
+    Raises:
+        OutputError: as ``assemble``.
+        ValueError: as ``assemble``.
     """
     if not segments:
-        raise ValueError("no segments to join")
+        raise ValueError("no segments to concatenate")
     container_format = _format_of(out)
     clock = _scan_segments(segments, time_base)
-    if frames is not None and len(clock.shown) != frames:
-        raise ValueError(f"the segments have {len(clock.shown)} frames, expected {frames}")
+    if frames is not None and len(clock.presentation) != frames:
+        raise ValueError(f"the segments have {len(clock.presentation)} frames, expected {frames}")
     options = {"movflags": "faststart"} if container_format in ("mp4", "mov") else {}
     try:
         with av.open(str(out), "w", format=container_format, options=options) as target:
             with av.open(str(segments[0])) as first:
                 video = target.add_stream_from_template(first.streams.video[0])
             video.time_base = time_base
-            audio = _sound_stream(target, sound.source) if sound is not None else None
+            audio = _audio_stream(target, sound.source) if sound is not None else None
             packets = _video_packets(segments, video, clock, round(duration / time_base), time_base)
             if sound is None or audio is None:
                 for packet in packets:
                     target.mux(packet)
             else:
-                _interleave(target, packets, _sound_packets(audio, sound))
+                _interleave(target, packets, _audio_packets(audio, sound))
     except (FFmpegError, OSError) as error:
-        raise OutputError(f"{out} cannot be written: {reason(error)}", code="unwritable-output") from error
+        raise _write_error(out, error) from error
 
 
 def _format_of(path: Path) -> str:
     name = _FORMATS.get(path.suffix.lower())
     if name is None:
-        raise OutputError(f"{path} ends with {path.suffix or 'no suffix'}: name an .mp4, .mov or .mkv file")
+        raise OutputError(
+            f"{path}: unsupported suffix '{path.suffix}': use .mp4, .mov or .mkv", code="unsupported-output-format"
+        )
     return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clock:
-    """Times of all packets together, in ticks: 8 bytes for each frame twice."""
+    """Timestamps of all packets in ticks; 8 bytes per frame."""
 
-    shown: NDArray[np.int64]
+    presentation: NDArray[np.int64]
     """Presentation times, ascending."""
     delay: int
-    """Frames by which decoding runs ahead of showing."""
+    """Number of frames by which decoding precedes presentation."""
     step: int
-    """A usual step between frames."""
+    """Median step between frames."""
 
     def decode_time(self, position: int) -> int:
-        """Of the packet at ``position`` in decoding order: the times of showing, ``delay`` frames earlier. They ascend
-        and never lie after the packet's own time of showing, whatever segment it comes from."""
+        """Return the decoding time of the packet at ``position`` in decoding order: the presentation times, ``delay``
+        frames earlier. They ascend and are never later than the packet's presentation time, in all segments."""
         if position >= self.delay:
-            return int(self.shown[position - self.delay])
-        return int(self.shown[0]) - (self.delay - position) * self.step
+            return int(self.presentation[position - self.delay])
+        return int(self.presentation[0]) - (self.delay - position) * self.step
 
 
 def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
     pieces: list[NDArray[np.int64]] = []
-    delay, previous, setup = 0, -1, None
+    delay, previous, settings = 0, -1, None
     for path in segments:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            own = (stream.codec_context.extradata, stream.width, stream.height)
-            if setup is not None and own != setup:
-                raise ValueError(f"segment {path.name} was encoded with other settings than the first one")
-            setup = own
+            current = (stream.codec_context.extradata, stream.width, stream.height)
+            if settings is not None and current != settings:
+                raise ValueError(f"segment {path.name} was encoded with other settings than the first segment")
+            settings = current
             times = np.array(
                 [_ticks(packet, time_base) for packet in container.demux(stream) if packet.size], dtype=np.int64
             )
@@ -177,17 +188,17 @@ def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
         delay = max(delay, int((np.arange(len(times)) - ranks).max()))
         times = times[order]
         if times[0] <= previous or np.any(np.diff(times) <= 0):
-            raise ValueError(f"segment {path.name} does not follow in time on the one before it")
+            raise ValueError(f"segment {path.name} does not follow the previous segment in time")
         previous = int(times[-1])
         pieces.append(times)
-    shown = np.concatenate(pieces)
-    step = int(np.median(np.diff(shown))) if len(shown) > 1 else 1
-    return _Clock(shown, delay, max(step, 1))
+    presentation = np.concatenate(pieces)
+    step = int(np.median(np.diff(presentation))) if len(presentation) > 1 else 1
+    return _Clock(presentation, delay, max(step, 1))
 
 
 def _ticks(packet: av.Packet[VideoStream], time_base: Fraction) -> int:
     if packet.pts is None:
-        raise ValueError("a segment has a packet without a time")
+        raise ValueError("a segment has a packet without a timestamp")
     return round((packet.pts * packet.time_base - SEGMENT_LEAD) / time_base)
 
 
@@ -195,15 +206,15 @@ def _video_packets(
     segments: Sequence[Path], stream: VideoStream, clock: _Clock, end: int, time_base: Fraction
 ) -> Iterator[av.Packet[VideoStream]]:
     position = 0
-    shown = clock.shown
+    presentation = clock.presentation
     for path in segments:
         with av.open(str(path)) as container:
             for packet in container.demux(container.streams.video[0]):
                 if not packet.size:
                     continue
                 pts = _ticks(packet, time_base)
-                rank = int(np.searchsorted(shown, pts))
-                following = int(shown[rank + 1]) if rank + 1 < len(shown) else end
+                rank = int(np.searchsorted(presentation, pts))
+                following = int(presentation[rank + 1]) if rank + 1 < len(presentation) else end
                 packet.pts = pts
                 packet.dts = clock.decode_time(position)
                 packet.duration = max(following - pts, 1)
@@ -213,34 +224,34 @@ def _video_packets(
                 yield packet
 
 
-def _sound_stream(target: OutputContainer, source: SoundSource) -> AudioStream:
+def _audio_stream(target: OutputContainer, source: SoundSource) -> AudioStream:
     rate = next((rate for rate in _AAC_RATES if rate >= source.rate), _AAC_RATES[-1])
     stream = target.add_stream("aac", rate=rate)
     stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
-    # AAC holds at most 6144 bits for each channel in a frame of 1024 samples.
-    stream.codec_context.bit_rate = min(SOUND_BIT_RATE, 6 * rate * source.channels)
+    # AAC allows at most 6144 bits per channel in a frame of 1024 samples.
+    stream.codec_context.bit_rate = min(AUDIO_BIT_RATE, 6 * rate * source.channels)
     stream.codec_context.time_base = Fraction(1, rate)
     return stream
 
 
-def _sound_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet[AudioStream]]:
+def _audio_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet[AudioStream]]:
     source, rate = sound.source, stream.codec_context.sample_rate
     layout = "mono" if source.channels == 1 else "stereo"
-    left = source.length_at(rate)
+    remaining = source.length_at(rate)
     if sound.duration is not None:
-        left = min(left, round(sound.duration * rate))
+        remaining = min(remaining, round(sound.duration * rate))
     position = 0
     for block in source.chunks(rate, mono=False):
-        for start in range(0, min(len(block), left), _AAC_FRAME):
-            piece = np.ascontiguousarray(block[start : min(start + _AAC_FRAME, left)].T)
+        for start in range(0, min(len(block), remaining), _AAC_FRAME):
+            piece = np.ascontiguousarray(block[start : min(start + _AAC_FRAME, remaining)].T)
             frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
             frame.sample_rate = rate
             frame.time_base = Fraction(1, rate)
             frame.pts = position
             position += piece.shape[1]
             yield from stream.encode(frame)
-        left -= min(len(block), left)
-        if not left:
+        remaining -= min(len(block), remaining)
+        if not remaining:
             break
     yield from stream.encode(None)
 
@@ -248,17 +259,23 @@ def _sound_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet
 def _interleave(
     target: OutputContainer, video: Iterator[av.Packet[VideoStream]], audio: Iterator[av.Packet[AudioStream]]
 ) -> None:
-    """Feeds both in order of time, so that the muxer need not hold one back for the other."""
-    picture, tone = next(video, None), next(audio, None)
-    while picture is not None or tone is not None:
-        if tone is None or (picture is not None and _decode_time(picture) <= _decode_time(tone)):
-            assert picture is not None
-            target.mux(picture)
-            picture = next(video, None)
+    """Mux both streams in order of decoding time, so that the muxer does not buffer either."""
+    video_packet, audio_packet = next(video, None), next(audio, None)
+    while video_packet is not None or audio_packet is not None:
+        if audio_packet is None or (
+            video_packet is not None and _decode_time(video_packet) <= _decode_time(audio_packet)
+        ):
+            assert video_packet is not None
+            target.mux(video_packet)
+            video_packet = next(video, None)
         else:
-            target.mux(tone)
-            tone = next(audio, None)
+            target.mux(audio_packet)
+            audio_packet = next(audio, None)
 
 
 def _decode_time(packet: av.Packet[VideoStream] | av.Packet[AudioStream]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
+
+
+def _write_error(path: Path, error: BaseException) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")

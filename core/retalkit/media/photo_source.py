@@ -1,4 +1,4 @@
-"""A still photo as a source of one frame."""
+"""A photo as a source with one frame."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.colour import BT709, Colour
-from retalkit.media.containers import check_file, is_picture_container, open_media, picture_stream
-from retalkit.media.frame_index import decoded
+from retalkit.media.containers import check_file, is_image_container, open_media, video_stream
+from retalkit.media.frame_index import decode_frames
 from retalkit.media.yuv_frames import frame_from_rgb, orientation_of
 from retalkit.stages import SourceInfo
 
 PHOTO_RATE = 25
-"""Frames a second of a video made from a photo."""
+"""Frame rate of a video made from a photo."""
 
 
 class PhotoSource:
     """One upright frame (EXIF orientation applied); implements ``retalkit.stages.Source``.
 
-    Written as BT.709 limited range, transparent parts as they are stored.
+    Converted to BT.709 limited range. The alpha channel is ignored.
     """
 
     def __init__(self, path: Path, image: NDArray[np.uint8] | None = None) -> None:
-        """Raises InputError where the picture cannot be read. ``image``: RGB uint8 [H, W, 3] if it is decoded yet."""
+        """``image``: RGB uint8 [H, W, 3] if it is already decoded.
+
+        Raises:
+            InputError: the image cannot be read.
+        """
         self.path = path
         self.warnings: list[str] = []
         self._image = _read_photo(path) if image is None else image
@@ -62,7 +66,7 @@ class PhotoSource:
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second of the output."""
+        """Frame rate of the output."""
         return Fraction(PHOTO_RATE)
 
     @property
@@ -78,17 +82,17 @@ class PhotoSource:
         return 0.0
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """float64, [0.0] or a part of it."""
+        """Return a slice of the presentation times, float64 [0.0]."""
         return np.zeros(1, dtype=np.float64)[start:stop]
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yields (0, RGB uint8 [H, W, 3]), a fresh copy for each index asked."""
+        """Yield (0, RGB uint8 [H, W, 3]), a new copy for each requested index."""
         for index in indexes:
             _check(index)
             yield index, self._image.copy()
 
     def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yields (0, ``yuv420p`` frame), the same frame each time: do not write to it."""
+        """Yield (0, ``yuv420p`` frame). The frame is shared and must not be modified."""
         for index in indexes:
             _check(index)
             if self._frame is None:
@@ -101,7 +105,7 @@ class PhotoSource:
 
 def _check(index: int) -> None:
     if index != 0:
-        raise IndexError(f"frame {index} of a photo: it has frame 0 only")
+        raise IndexError(f"frame {index} of a photo, which has frame 0 only")
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8]:
@@ -110,20 +114,24 @@ def _read_photo(path: Path) -> NDArray[np.uint8]:
         stored = np.fromfile(path, dtype=np.uint8)
         image: Any = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise InputError(f"{path} is a picture that cannot be read: save it again as png or jpeg") from error
+        raise _unreadable_image(path) from error
     if image is None:
-        raise InputError(f"{path} is a picture that cannot be read: save it again as png or jpeg")
+        raise _unreadable_image(path)
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
 def photo_from_container(path: Path) -> PhotoSource | None:
-    """A picture in a format that only ffmpeg reads; None where the file is a video of one frame."""
+    """Read an image in a format that only FFmpeg supports; None if the file is a video of one frame."""
     with open_media(path) as container:
-        if not is_picture_container(container):
+        if not is_image_container(container):
             return None
-        stream = picture_stream(container, path)
-        frame = next(decoded(container, stream), None)
+        stream = video_stream(container, path)
+        frame = next(decode_frames(container, stream), None)
         if frame is None:
             return None
         image = np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
         return PhotoSource(path, np.ascontiguousarray(orientation_of(frame).upright(image)))
+
+
+def _unreadable_image(path: Path) -> InputError:
+    return InputError(f"{path}: the image cannot be read: save it again as png or jpeg", code="unreadable-image")

@@ -1,4 +1,4 @@
-"""Runs an iterator ahead of its reader, in a thread."""
+"""Prefetching of an iterator in a background thread."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class _End:
 
 
 def read_ahead(items: Iterator[Item], depth: int) -> Generator[Item, None, None]:
-    """Yields what ``items`` yields while a thread prepares the next ``depth`` of them.
+    """Yield the items of an iterator while a thread prepares the next ``depth`` of them.
 
-    An error in the iterator is raised here, at its place. Closing this generator stops the thread.
+    An exception of the iterator is raised after the items that precede it. Closing this generator stops the thread.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=depth)
     stopped = threading.Event()

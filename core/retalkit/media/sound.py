@@ -1,4 +1,4 @@
-"""Sound in: whatever ffmpeg reads, as float samples, streaming."""
+"""Streaming audio input: any format that FFmpeg reads, as float samples."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from retalkit.media.containers import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
 SILENT = "is silent from start to end"
-"""Part of the warning about such a sound."""
+"""Part of the warning about silent audio."""
 _GAP = 0.02
-"""Seconds by which a timestamp must run ahead of the samples before silence is put in."""
+"""Seconds by which a timestamp must be ahead of the samples before silence is inserted."""
 _MIX: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -33,37 +33,42 @@ _MIX: dict[str, tuple[float, float]] = {
     "SR": (0.0, 0.7071),
     "BC": (0.5, 0.5),
 }
-"""Shares of left and right that a channel gets in stereo (ITU-R BS.775); the others, such as LFE, are left out."""
+"""Gains of a channel in the left and right channels of a stereo downmix (ITU-R BS.775). Others, such as LFE, are
+dropped."""
 
 
 class SoundSource:
-    """A sound file or a video's sound track; cheap to copy between processes. Time 0 is where the file starts: a track
-    that begins later, or has a hole, has silence there."""
+    """An audio file or the audio track of a video.
+
+    Time 0 is the start of the file. A track that starts later, or that has a gap, is filled with silence. Pickling is
+    cheap.
+    """
 
     def __init__(self, path: Path, rate: int, channels: int, samples: int, silent: bool) -> None:
         self.path = path
         self.rate = rate
-        """Samples a second as stored."""
+        """Stored sample rate in hertz."""
         self.channels = channels
-        """1 or 2: more than two are mixed down to stereo."""
+        """1 or 2; more channels are mixed down to stereo."""
         self.samples = samples
-        """Length at ``rate``, counted by decoding."""
+        """Number of samples at ``rate``, counted by decoding."""
         self.warnings: list[str] = []
         if silent:
             self.warnings.append(f"{path.name} {SILENT}: the mouth stays at rest")
 
     @property
     def duration(self) -> float:
-        """Seconds, exact."""
+        """Exact duration in seconds."""
         return self.samples / self.rate
 
     def length_at(self, rate: int) -> int:
-        """Samples that ``chunks(rate)`` gives altogether."""
+        """Return the total number of samples that ``chunks(rate)`` yields."""
         return round(self.samples * rate / self.rate)
 
     def chunks(self, rate: int, mono: bool = True) -> Iterator[NDArray[np.float32]]:
-        """Yields float32 in [-1, 1] (louder only where the file is), in order, together ``length_at(rate)`` samples:
-        [N] if ``mono`` (mean of the channels), else [N, channels].
+        """Yield ``length_at(rate)`` samples in chunks, float32 in [-1, 1] unless the file exceeds that range.
+
+        Chunks are [N] if ``mono`` (mean of the channels), else [N, channels].
 
         Raises:
             InputError: the file can no longer be decoded.
@@ -72,26 +77,27 @@ class SoundSource:
         if mono and self.channels > 1:
             blocks = (block.mean(axis=1, keepdims=True, dtype=np.float32) for block in blocks)
         if rate != self.rate:
-            blocks = _resampled(blocks, self.rate, rate)
-        left = self.length_at(rate)
+            blocks = _resample(blocks, self.rate, rate)
+        remaining = self.length_at(rate)
         for block in blocks:
-            block = block[:left]
-            left -= len(block)
+            block = block[:remaining]
+            remaining -= len(block)
             if len(block):
                 yield block[:, 0] if mono else block
-        if left:
-            yield np.zeros(left if mono else (left, self.channels), dtype=np.float32)
+        if remaining:
+            yield np.zeros(remaining if mono else (remaining, self.channels), dtype=np.float32)
 
 
 def open_sound(path: Path) -> SoundSource:
-    """Opens the (first) sound of a file and counts its samples.
+    """Open the first audio stream of a file and count its samples.
 
     Raises:
-        InputError: missing, a folder, empty, not media, without sound, undecodable, or of length 0.
+        InputError: the path is missing, a directory or empty, the file is not media or has no audio, or the audio
+            cannot be decoded or has length 0.
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = _sound_stream(container, path)
+        stream = _audio_stream(container, path)
         rate = stream.codec_context.sample_rate
     samples, channels, silent = 0, 1, True
     for block in _native_blocks(path):
@@ -99,27 +105,34 @@ def open_sound(path: Path) -> SoundSource:
         channels = block.shape[1]
         silent = silent and not block.any()
     if not samples:
-        raise InputError(f"{path} has sound of length 0 or sound that does not decode: record it again")
+        raise InputError(f"{path}: the audio has length 0 or cannot be decoded: record it again", code="empty-audio")
     return SoundSource(path, rate, channels, samples, silent)
 
 
 def pcm(path: Path) -> NDArray[np.float32]:
-    """float32 [N], mono at 16 kHz, of any file with sound: all of it at once, for measuring. Raises InputError."""
+    """Return the complete audio of a file as float32 [N], mono at 16 kHz.
+
+    Raises:
+        InputError: as ``open_sound``.
+    """
     chunks = list(open_sound(path).chunks(SPEECH_RATE))
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 
-def _sound_stream(container: InputContainer, path: Path) -> AudioStream:
+def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
     if not container.streams.audio:
-        raise InputError(f"{path} has no sound: give a sound file, or a video that has sound, as SPEECH")
+        raise InputError(
+            f"{path}: the file has no audio: use an audio file, or a video with audio, as SPEECH",
+            code="no-audio-stream",
+        )
     return container.streams.audio[0]
 
 
-def _decoded(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
-    """Frames in order; damaged packets are left out, a file that breaks off ends there."""
+def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
+    """Yield frames in order; skip damaged packets and end at the truncation of a truncated file."""
     packets = container.demux(stream)
     failure: FFmpegError | None = None
-    some = False
+    any_decoded = False
     while True:
         try:
             packet = next(packets)
@@ -130,27 +143,29 @@ def _decoded(container: InputContainer, stream: AudioStream, path: Path) -> Iter
         except FFmpegError as error:
             failure = error
             continue
-        some = some or bool(frames)
+        any_decoded = any_decoded or bool(frames)
         yield from frames
-    if not some and failure is not None:
-        raise InputError(f"{path} has sound that cannot be decoded ({reason(failure)}): convert it to wav") from failure
+    if not any_decoded and failure is not None:
+        raise InputError(
+            f"{path}: the audio cannot be decoded ({reason(failure)}): convert it to wav", code="undecodable-audio"
+        ) from failure
 
 
 def _native_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
-    """float32 [N, 1 or 2] at the stored rate, with silence where the track starts late or has a hole."""
+    """Yield float32 [N, 1 or 2] at the stored rate, with silence inserted before a late start and in gaps."""
     with open_media(path) as container:
-        stream = _sound_stream(container, path)
+        stream = _audio_stream(container, path)
         rate = stream.codec_context.sample_rate
         origin = _origin(container)
         position = 0
         layout: AudioLayout | None = None
         converter: AudioResampler | None = None
         shape: tuple[str, str, int] | None = None
-        for frame in _decoded(container, stream, path):
-            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        for frame in _decode_frames(container, stream, path):
+            current = (frame.format.name, frame.layout.name, frame.sample_rate)
             layout = layout or frame.layout
-            if now != shape:
-                converter, shape = AudioResampler(format="fltp", layout=layout, rate=rate), now
+            if current != shape:
+                converter, shape = AudioResampler(format="fltp", layout=layout, rate=rate), current
             if frame.time is not None:
                 ahead = round((frame.time - origin) * rate) - position
                 if ahead > _GAP * rate:
@@ -160,13 +175,13 @@ def _native_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
             assert converter is not None
             names = [channel.name for channel in layout.channels]
             for converted in converter.resample(frame):
-                block = _at_most_stereo(np.asarray(converted.to_ndarray(), dtype=np.float32), names)
+                block = _downmix(np.asarray(converted.to_ndarray(), dtype=np.float32), names)
                 position += len(block)
                 yield block
 
 
 def _origin(container: InputContainer) -> float:
-    """Seconds at which the earliest picture or sound of the file starts."""
+    """Return the start time in seconds of the earliest video or audio stream."""
     starts: list[float] = []
     for stream in (*container.streams.video, *container.streams.audio):
         if not stream.disposition & Disposition.attached_pic:
@@ -181,17 +196,17 @@ def _silence(samples: int, channels: int, rate: int) -> Iterator[NDArray[np.floa
         samples -= count
 
 
-def _at_most_stereo(planar: NDArray[np.float32], names: list[str]) -> NDArray[np.float32]:
+def _downmix(planar: NDArray[np.float32], names: list[str]) -> NDArray[np.float32]:
     if planar.shape[0] <= 2:
         return np.ascontiguousarray(planar.T)
-    shares = np.array([_MIX.get(name, (0.0, 0.0)) for name in names], dtype=np.float32)
-    if not shares.any():
-        shares = np.ones((planar.shape[0], 2), dtype=np.float32)
-    return np.ascontiguousarray(planar.T @ (shares / shares.sum(axis=0)))
+    gains = np.array([_MIX.get(name, (0.0, 0.0)) for name in names], dtype=np.float32)
+    if not gains.any():
+        gains = np.ones((planar.shape[0], 2), dtype=np.float32)
+    return np.ascontiguousarray(planar.T @ (gains / gains.sum(axis=0)))
 
 
-def _resampled(blocks: Iterator[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
-    """The same sound at another rate, without delay against it (libswresample)."""
+def _resample(blocks: Iterator[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
+    """Resample with libswresample, without delay."""
     resampler: AudioResampler | None = None
     position = 0
     for block in blocks:

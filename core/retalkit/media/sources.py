@@ -1,4 +1,4 @@
-"""The source video or photo: frames with their times, in any order, without holding the video."""
+"""Source videos: timestamps and random access to frames in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from retalkit.media.photo_source import PhotoSource, photo_from_container
 from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20
-"""Decoded frames kept while a descending run is turned round."""
-_NEAR = 8
-"""Steps back of up to this many frames are a descending run; longer ones are jumps."""
+"""Memory for decoded frames while a descending run is reversed."""
+_MAX_BACKWARD_STEP = 8
+"""Backward steps of at most this many frames form a descending run; longer ones are jumps."""
 
 
 class VideoSource:
-    """A scanned video; implements ``retalkit.stages.Source``. Cheap to copy between processes: it holds the path and
-    the index (eight bytes a frame) and opens the file when it is read."""
+    """An indexed video; implements ``retalkit.stages.Source``.
+
+    Pickling is cheap: the state is the path and the index (eight bytes per frame). The first read opens the file.
+    """
 
     def __init__(self, path: Path, index: FrameIndex) -> None:
         self.path = path
         self.index = index
         self.warnings: list[str] = list(index.warnings)
-        """One sentence for each fault of the file that was worked around; may grow while frames are read."""
+        """One sentence per defect of the file that was worked around; may grow while frames are read."""
         self._gaps: set[int] = set()
         self._idle: FrameDecoder | None = None
         self._lock = threading.Lock()
@@ -68,31 +70,31 @@ class VideoSource:
 
     @property
     def time_base(self) -> Fraction:
-        """Seconds to which all times are whole multiples."""
+        """Time base in seconds; all times are integer multiples of it."""
         return self.index.time_base
 
     @property
     def rate(self) -> Fraction:
-        """Mean frames a second."""
+        """Mean frame rate in frames per second."""
         return self.index.rate
 
     @property
     def sample_aspect(self) -> Fraction:
-        """Width of an upright pixel by its height."""
+        """Width of an upright pixel divided by its height."""
         return 1 / self.index.sample_aspect if self.index.orientation.transpose else self.index.sample_aspect
 
     @property
     def start_time(self) -> float:
-        """Seconds of the container's clock at which the first frame is shown; ``times`` count from there."""
+        """Presentation time of the first frame on the container's clock, in seconds. ``times`` are relative to it."""
         return float(int(self.index.timestamps[0]) * self.index.time_base)
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """float64 [stop-start] presentation times in seconds; the first frame's is 0."""
+        """Return presentation times in seconds, float64 [stop-start]; the time of the first frame is 0."""
         ticks = self.index.timestamps[start:stop] - self.index.timestamps[0]
         return ticks * float(self.index.time_base.numerator) / float(self.index.time_base.denominator)
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yields (index, RGB uint8 [H, W, 3]) in the order asked, upright, by the video's own matrix and range."""
+        """Yield (index, RGB uint8 [H, W, 3]) in the requested order, upright, with the video's own matrix and range."""
         last: tuple[int, NDArray[np.uint8]] | None = None
         for index, frame in self.read_video_frames(indexes):
             if last is not None and last[0] == index:
@@ -102,62 +104,62 @@ class VideoSource:
             yield last
 
     def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yields (index, upright ``yuv420p`` frame) in the order asked. Frames are shared: do not write to them.
+        """Yield (index, upright ``yuv420p`` frame) in the requested order. Frames are shared and must not be modified.
 
-        Ascending runs are decoded straight through. Descending runs are turned round in chunks of at most 64 MiB of
-        decoded frames; each chunk is decoded from the keyframe before it, so one long descending request is much
-        cheaper than many short ones. ``indexes`` is read ahead by at most one chunk.
+        Ascending runs are decoded sequentially. Descending runs are reversed in chunks of at most 64 MiB of decoded
+        frames; each chunk is decoded from the preceding keyframe, so one long descending request is much cheaper than
+        many short ones. ``indexes`` is consumed at most one chunk ahead.
 
         Raises:
-            IndexError: no such frame.
+            IndexError: there is no such frame.
             InputError: the file can no longer be decoded.
         """
-        decoder = self._take()
+        decoder = self._acquire()
         try:
-            yield from _in_order(decoder, indexes, self._chunk)
+            yield from _read_in_order(decoder, indexes, self._chunk)
         finally:
-            self._give(decoder)
+            self._release(decoder)
 
     @property
     def _chunk(self) -> int:
         return max(2, _CHUNK_BYTES // max(self.index.width * self.index.height * 3 // 2, 1))
 
     def close(self) -> None:
-        """Closes the file; the source can be read again."""
+        """Close the file. Reading opens it again."""
         with self._lock:
             decoder, self._idle = self._idle, None
         if decoder is not None:
             decoder.close()
 
-    def _take(self) -> FrameDecoder:
-        """The decoder that the last reader left where it stood, so that reading on costs no seek, or a new one."""
+    def _acquire(self) -> FrameDecoder:
+        """Return the idle decoder at its current position, which avoids a seek, or a new one."""
         with self._lock:
             decoder, self._idle = self._idle, None
-        return decoder or FrameDecoder(self.path, self.index, self._note_gap)
+        return decoder or FrameDecoder(self.path, self.index, self._add_gap)
 
-    def _give(self, decoder: FrameDecoder) -> None:
+    def _release(self, decoder: FrameDecoder) -> None:
         with self._lock:
             if self._idle is None:
                 self._idle = decoder
                 return
         decoder.close()
 
-    def _note_gap(self, position: int) -> None:
+    def _add_gap(self, position: int) -> None:
         if not self._gaps:
             self.warnings.append(
                 f"{self.path.name}: some frames do not decode (the first is number {position}); "
-                "the frame before is shown instead"
+                "the previous frame is repeated"
             )
         self._gaps.add(position)
 
 
-def _in_order(decoder: FrameDecoder, indexes: Iterable[int], chunk: int) -> Iterator[tuple[int, av.VideoFrame]]:
+def _read_in_order(decoder: FrameDecoder, indexes: Iterable[int], chunk: int) -> Iterator[tuple[int, av.VideoFrame]]:
     upcoming = iter(indexes)
     current = next(upcoming, None)
     while current is not None:
         following = next(upcoming, None)
         run = [current]
-        while following is not None and 0 < run[-1] - following <= _NEAR and len(run) < chunk:
+        while following is not None and 0 < run[-1] - following <= _MAX_BACKWARD_STEP and len(run) < chunk:
             run.append(following)
             following = next(upcoming, None)
         kept = {position: decoder.frame(position) for position in reversed(run)}
@@ -170,10 +172,11 @@ MediaSource = VideoSource | PhotoSource
 
 
 def open_source(path: Path) -> MediaSource:
-    """Opens a video or a still photo and finds all its frames.
+    """Open a video or a photo and index its frames.
 
     Raises:
-        InputError: missing, a folder, empty, not media, sound only, or no frame decodes.
+        InputError: the path is missing, a directory or empty, the file is not media or has no video, or no frame of it
+            decodes.
     """
     path = Path(path)
     if is_photo_file(path):

@@ -1,4 +1,4 @@
-"""The one form in which frames travel: upright, 8 bits, 4:2:0, with their samples within reach of numpy."""
+"""The common frame format: upright 8-bit 4:2:0 frames, with access to their planes as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How stored pixels become upright ones: transpose first, then mirror."""
+    """Transform from stored to upright pixels: transpose first, then mirror."""
 
     transpose: bool = False
     mirror_x: bool = False
@@ -29,19 +29,19 @@ class Orientation:
         return self.transpose or self.mirror_x or self.mirror_y
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Upright width and height of a picture stored as ``width`` by ``height``."""
+        """Return the upright width and height of an image stored as ``width`` by ``height``."""
         return (height, width) if self.transpose else (width, height)
 
     def upright(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The plane or image [h, w] or [h, w, c], turned; the same array where nothing changes."""
-        turned: Any = cv2.transpose(image) if self.transpose else image
+        """Rotate a plane or image, [h, w] or [h, w, c]. Without a change, return the same array."""
+        rotated: Any = cv2.transpose(image) if self.transpose else image
         if self.mirror_x or self.mirror_y:
-            turned = cv2.flip(turned, -1 if self.mirror_x and self.mirror_y else 1 if self.mirror_x else 0)
-        return np.asarray(turned)
+            rotated = cv2.flip(rotated, -1 if self.mirror_x and self.mirror_y else 1 if self.mirror_x else 0)
+        return np.asarray(rotated)
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """Reads the display matrix (ISO 14496-12, ``tkhd``); turns that are not by 90 degrees are left out."""
+    """Read the display matrix (ISO 14496-12, ``tkhd``), rounded to multiples of 90 degrees."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Orientation()
@@ -55,7 +55,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def planes_of(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-    """Writable views uint8 [h, w] on the planes of an 8-bit planar frame; they keep the frame alive."""
+    """Return writable views uint8 [h, w] of the planes of an 8-bit planar frame. The views keep the frame alive."""
     views: list[NDArray[np.uint8]] = []
     for plane in frame.planes:
         samples: NDArray[np.uint8] = np.frombuffer(plane, dtype=np.uint8)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -65,7 +65,7 @@ def planes_of(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
 
 
 def new_frame(width: int, height: int, like: av.VideoFrame | None = None) -> av.VideoFrame:
-    """An empty ``yuv420p`` frame with the colour tags of ``like``."""
+    """Return an uninitialised ``yuv420p`` frame with the colour tags of ``like``."""
     frame = av.VideoFrame(width, height, "yuv420p")
     if like is not None:
         frame.colorspace, frame.color_range = like.colorspace, like.color_range
@@ -74,18 +74,18 @@ def new_frame(width: int, height: int, like: av.VideoFrame | None = None) -> av.
 
 
 def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
-    """A ``yuv420p`` copy with memory of its own. Decoded frames must never be written to: the decoder still reads
-    them as references for later frames."""
+    """Return a ``yuv420p`` copy. Decoded frames must not be modified: they are reference frames of the decoder."""
     copy = new_frame(frame.width, frame.height, frame)
     for target, source in zip(planes_of(copy), planes_of(frame), strict=True):
         np.copyto(target, source)
     return copy
 
 
-def standard_frame(frame: av.VideoFrame, colour: Colour, orientation: Orientation) -> av.VideoFrame:
-    """A decoded frame as upright ``yuv420p`` in the same matrix and range; costs nothing where it is that already.
+def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientation) -> av.VideoFrame:
+    """Convert a decoded frame to upright ``yuv420p`` with the same matrix and range; no copy if it already is.
 
-    Deeper and less subsampled formats are reduced by swscale. Interlaced video is treated as progressive.
+    Formats with more bits or less chroma subsampling are converted by swscale. Interlaced video is treated as
+    progressive.
     """
     name = frame.format.name
     if name not in ("yuv420p", "yuvj420p"):
@@ -94,27 +94,27 @@ def standard_frame(frame: av.VideoFrame, colour: Colour, orientation: Orientatio
         else:
             frame = _frame_of_rgb_format(frame)
     elif name == "yuvj420p" and not orientation.changes:
-        frame = relabelled_full_range(frame)
+        frame = as_full_range_yuv420p(frame)
     if orientation.changes:
         width, height = orientation.size(frame.width, frame.height)
-        turned = new_frame(width, height, frame)
-        for target, source in zip(planes_of(turned), planes_of(frame), strict=True):
+        rotated = new_frame(width, height, frame)
+        for target, source in zip(planes_of(rotated), planes_of(frame), strict=True):
             np.copyto(target, orientation.upright(source))
-        frame = turned
+        frame = rotated
     frame.colorspace = colour.working_matrix
     frame.color_range = RANGE_FULL if colour.range == RANGE_FULL else RANGE_LIMITED
     return frame
 
 
-def relabelled_full_range(frame: av.VideoFrame) -> av.VideoFrame:
-    """The same samples under the name ``yuv420p``: ``yuvj420p`` differs in its range tag alone."""
+def as_full_range_yuv420p(frame: av.VideoFrame) -> av.VideoFrame:
+    """Return a ``yuvj420p`` frame as ``yuv420p`` with the same samples; the formats differ in the range tag only."""
     copy = copy_frame(frame)
     copy.color_range = RANGE_FULL
     return copy
 
 
 def frame_from_rgb(image: NDArray[np.uint8]) -> av.VideoFrame:
-    """RGB uint8 [H, W, 3] as a ``yuv420p`` frame, BT.709 limited range."""
+    """Convert RGB uint8 [H, W, 3] to a ``yuv420p`` frame, BT.709 limited range."""
     frame = new_frame(image.shape[1], image.shape[0])
     for target, source in zip(planes_of(frame), rgb_to_yuv(image, MATRIX_BT709, False), strict=True):
         np.copyto(target, source)
@@ -127,8 +127,8 @@ def _frame_of_rgb_format(frame: av.VideoFrame) -> av.VideoFrame:
     return frame_from_rgb(np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
 
 
-def even_frame(frame: av.VideoFrame) -> av.VideoFrame:
-    """The frame with its last column and row repeated where width or height is odd: 4:2:0 H.264 has even sizes only."""
+def pad_to_even_size(frame: av.VideoFrame) -> av.VideoFrame:
+    """Repeat the last column or row if width or height is odd, since 4:2:0 H.264 requires even sizes."""
     width, height = frame.width + frame.width % 2, frame.height + frame.height % 2
     if (width, height) == (frame.width, frame.height):
         return frame

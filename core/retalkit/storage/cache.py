@@ -88,7 +88,7 @@ class Cache:
             raise OutputError(
                 f"{folder}: cannot write to the cache directory ({error.strerror or error}): "
                 "choose another one with --cache",
-                code="cache-not-writable",
+                code="unwritable-cache",
             ) from error
 
     def entry(self, key: str) -> Folder:

@@ -1,4 +1,4 @@
-"""Small clips made for the tests: every frame carries its number as a bar code that survives lossy coding."""
+"""Small synthetic clips: every frame contains its number as a bar code that survives lossy coding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CELL = 16
 WIDTH, HEIGHT = BITS * CELL, 96
 
 
-def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """RGB uint8 [height, width, 3]: the bar code along the top, a gradient that moves below."""
+def frame_image(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Return RGB uint8 [height, width, 3]: the bar code at the top, a moving gradient below."""
     rows, columns = np.mgrid[0:height, 0:width]
     image = np.stack(
         [(columns + 3 * number) % 256, (rows * 2 + columns) % 256, np.full_like(rows, 60 + number % 120)], axis=-1
@@ -28,9 +28,9 @@ def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray
 
 
 def number_of(image: np.ndarray) -> int:
-    """What ``picture`` was called with."""
-    middles = image[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(axis=-1)
-    return sum(1 << bit for bit, value in enumerate(middles) if value > 128)
+    """Read the number of a ``frame_image``."""
+    centres = image[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(axis=-1)
+    return sum(1 << bit for bit, value in enumerate(centres) if value > 128)
 
 
 def make_clip(
@@ -49,7 +49,7 @@ def make_clip(
     container_options: dict[str, str] | None = None,
     **context: Any,
 ) -> Path:
-    """Frame i shows ``picture(i)`` at ``ticks[i] * time_base`` seconds."""
+    """Write a clip that shows ``frame_image(i)`` at ``ticks[i] * time_base`` seconds."""
     with av.open(str(path), "w", format=container, options=container_options or {}) as target:
         stream = target.add_stream(
             codec, rate=rate, options={"crf": "12", "preset": "ultrafast", **(options or {})}, time_base=time_base
@@ -61,7 +61,7 @@ def make_clip(
         if rotation or mirrored:
             stream.set_display_rotation(rotation, hflip=mirrored)
         for number, tick in enumerate(ticks):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(frame_image(number, *size), format="rgb24")
             frame = frame.reformat(format=pixel_format, dst_colorspace=context.get("colorspace"))
             frame.pts, frame.time_base = tick, time_base
             target.mux(stream.encode(frame))
@@ -70,18 +70,18 @@ def make_clip(
 
 
 def steady_clip(path: Path, count: int, rate: int = 25, **more: Any) -> Path:
-    """``count`` frames at a whole rate."""
+    """Write ``count`` frames at a constant integer rate."""
     return make_clip(path, range(count), Fraction(1, rate), rate=rate, **more)
 
 
 def make_wave(path: Path, samples: np.ndarray, rate: int) -> Path:
-    """float [N] or [N, channels] in [-1, 1] as a 16-bit wav."""
+    """Write float [N] or [N, channels] in [-1, 1] as 16-bit wav."""
     wavfile.write(path, rate, np.round(samples * 32767).astype(np.int16))
     return path
 
 
 def clicks(times: Sequence[float], seconds: float, rate: int) -> np.ndarray:
-    """float [N]: silence with a short burst that starts at each of the times."""
+    """Return float [N]: silence with a short burst that starts at each of the times."""
     sound = np.zeros(round(seconds * rate))
     burst = 0.8 * np.sin(2 * np.pi * 2000 * np.arange(round(0.01 * rate)) / rate)
     for time in times:
@@ -91,6 +91,6 @@ def clicks(times: Sequence[float], seconds: float, rate: int) -> np.ndarray:
 
 
 def click_times(sound: np.ndarray, rate: int) -> list[float]:
-    """Where bursts begin, at least 0.1 s apart."""
+    """Return the start times of the bursts, at least 0.1 s apart."""
     loud = np.flatnonzero(np.abs(sound) > 0.2) / rate
     return [float(time) for i, time in enumerate(loud) if i == 0 or time - loud[i - 1] > 0.1]

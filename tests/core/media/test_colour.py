@@ -1,3 +1,5 @@
+"""Colour conversion, colour tags, and edits of single frames."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -6,14 +8,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import picture, steady_clip
+from media_clips import frame_image, steady_clip
 from retalkit.media.colour import colour_of, rgb_to_yuv, yuv_to_rgb
-from retalkit.media.encoding import SegmentWriter, apply_edits, rgb_region, to_rgb
+from retalkit.media.encoding import SegmentWriter
+from retalkit.media.frame_editing import apply_edits, rgb_region, to_rgb
 from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import copy_frame, frame_from_rgb, planes_of
 
 KNOWN = {
-    # H.273: matrix number -> (limited range Y, Cb, Cr) of pure red, by hand from Kr and Kb.
+    # H.273 matrix -> (Y, Cb, Cr) of pure red in limited range, computed by hand from Kr and Kb.
     1: (63, 102, 240),
     6: (81, 90, 240),
     9: (74, 97, 240),
@@ -34,11 +37,11 @@ def test_known_colours() -> None:
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("size", [(40, 64), (41, 63), (1, 1), (131, 2)])
-def test_samples_survive_the_way_to_rgb_and_back(matrix: int, full: bool, size: tuple[int, int]) -> None:
+def test_round_trip_to_rgb_preserves_samples(matrix: int, full: bool, size: tuple[int, int]) -> None:
     height, width = size
     random = np.random.default_rng(1)
     half = ((height + 1) // 2, (width + 1) // 2)
-    # Mild colours only: what lies outside the RGB cube cannot come back.
+    # Colours outside the RGB cube cannot be recovered.
     luma = random.integers(90, 160, size, dtype=np.uint8)
     blue, red = (random.integers(110, 146, half, dtype=np.uint8) for _ in range(2))
     back = rgb_to_yuv(yuv_to_rgb(luma, blue, red, matrix, full), matrix, full)
@@ -47,11 +50,11 @@ def test_samples_survive_the_way_to_rgb_and_back(matrix: int, full: bool, size: 
 
 
 @pytest.mark.parametrize(("matrix", "colour_range"), [(1, 1), (1, 2), (6, 1), (6, 2), (9, 1)])
-def test_colours_and_tags_come_through_decode_edit_encode(tmp_path: Path, matrix: int, colour_range: int) -> None:
-    wanted = np.zeros((64, 96, 3), dtype=np.uint8)
+def test_colours_and_tags_survive_decode_edit_encode(tmp_path: Path, matrix: int, colour_range: int) -> None:
+    expected = np.zeros((64, 96, 3), dtype=np.uint8)
     for column, colour in enumerate([(200, 40, 40), (40, 200, 40), (40, 40, 200), (128, 128, 128), (220, 180, 150)]):
-        wanted[:, column * 20 : column * 20 + 20] = colour
-    planes = rgb_to_yuv(wanted, matrix, colour_range == 2)
+        expected[:, column * 20 : column * 20 + 20] = colour
+    planes = rgb_to_yuv(expected, matrix, colour_range == 2)
     path = tmp_path / "colours.mp4"
     with av.open(str(path), "w") as target:
         stream = target.add_stream("libx264", rate=25, options={"qp": "0"}, width=96, height=64)
@@ -72,16 +75,16 @@ def test_colours_and_tags_come_through_decode_edit_encode(tmp_path: Path, matrix
     with SegmentWriter(out, source.size, source.colour, source.rate, Fraction(1, 12800), crf=1) as writer:
         for index, frame in source.read_video_frames(range(3)):
             image = to_rgb(frame)
-            assert np.abs(image.astype(int) - wanted)[:, 2:-2].max() <= 3
+            assert np.abs(image.astype(int) - expected)[:, 2:-2].max() <= 3
             writer.write_frame(apply_edits(frame, image[10:40, 10:50], 10, 10), index / 25, 1 / 25)
     with av.open(str(out)) as container:
         for frame in container.decode(video=0):
             assert (int(frame.colorspace), int(frame.color_range)) == (matrix, colour_range)
             assert (int(frame.color_primaries), int(frame.color_trc)) == (1, 1)
-            assert np.abs(to_rgb(frame).astype(int) - wanted).mean() < 2
+            assert np.abs(to_rgb(frame).astype(int) - expected).mean() < 2
 
 
-def test_what_is_not_stated_is_guessed_by_size_and_left_unstated(tmp_path: Path) -> None:
+def test_unspecified_matrix_is_guessed_from_size_and_stays_unspecified(tmp_path: Path) -> None:
     for size, matrix in (((192, 96), 6), ((192, 640), 1)):
         path = steady_clip(tmp_path / f"{matrix}.mp4", 2, size=size)
         with av.open(str(path)) as container:
@@ -104,7 +107,7 @@ RECTANGLES = [(20, 30, 40, 16), (21, 31, 41, 17), (0, 0, 192, 96), (0, 0, 1, 1),
 def test_samples_outside_an_edit_are_bit_identical(rectangle: tuple[int, int, int, int], masked: bool) -> None:
     left, top, width, height = rectangle
     random = np.random.default_rng(2)
-    frame = frame_from_rgb(picture(7))
+    frame = frame_from_rgb(frame_image(7))
     before = [plane.copy() for plane in planes_of(frame)]
     patch = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
     mask = random.random((height, width)) < 0.3 if masked else None
@@ -119,11 +122,11 @@ def test_samples_outside_an_edit_are_bit_identical(rectangle: tuple[int, int, in
     if may_change.sum() > 20:
         assert (edited[0] != before[0]).sum() > may_change.sum() / 2
     for plane, unchanged in zip(planes_of(frame), before, strict=True):
-        assert np.array_equal(plane, unchanged), "the frame itself was written to"
+        assert np.array_equal(plane, unchanged), "the input frame was modified"
 
 
-def test_an_edit_shows_the_new_pixels() -> None:
-    frame = frame_from_rgb(picture(7))
+def test_edit_replaces_pixels() -> None:
+    frame = frame_from_rgb(frame_image(7))
     patch = np.full((31, 41, 3), (180, 90, 60), dtype=np.uint8)
     shown = to_rgb(apply_edits(frame, patch, 21, 33))[33:64, 21:62]
     assert np.abs(shown.astype(int) - patch)[1:-1, 1:-1].max() <= 2
@@ -132,7 +135,7 @@ def test_an_edit_shows_the_new_pixels() -> None:
     assert np.array_equal(planes_of(apply_edits(frame, patch, 500, 500))[0], planes_of(frame)[0])
 
 
-def test_editing_a_frame_with_its_own_pixels_changes_nothing(shared_media: Path) -> None:
+def test_edit_with_own_pixels_changes_almost_nothing(shared_media: Path) -> None:
     source = open_source(shared_media / "talk_man_700p22.mp4")
     for _, frame in source.read_video_frames([20]):
         edited = apply_edits(frame, rgb_region(frame, 201, 301, 333, 255), 201, 301)
@@ -142,9 +145,9 @@ def test_editing_a_frame_with_its_own_pixels_changes_nothing(shared_media: Path)
 
 
 @pytest.mark.parametrize("rectangle", RECTANGLES)
-def test_region_is_a_cutting_of_the_whole(rectangle: tuple[int, int, int, int]) -> None:
+def test_region_equals_part_of_the_full_conversion(rectangle: tuple[int, int, int, int]) -> None:
     left, top, width, height = rectangle
-    frame = frame_from_rgb(picture(9))
+    frame = frame_from_rgb(frame_image(9))
     whole = to_rgb(frame)
     assert np.array_equal(rgb_region(frame, *rectangle), whole[top : top + height, left : left + width])
     with pytest.raises(ValueError, match="inside"):

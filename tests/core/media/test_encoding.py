@@ -1,3 +1,5 @@
+"""Encoding of segments."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -6,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import HEIGHT, WIDTH, make_clip, number_of, picture, steady_clip
+from media_clips import HEIGHT, WIDTH, frame_image, make_clip, number_of, steady_clip
 from retalkit.errors import OutputError
 from retalkit.media.colour import BT709
-from retalkit.media.encoding import FrameWithEdits, Patch, SegmentWriter, output_time_base
+from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.muxing import assemble
 from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import frame_from_rgb
@@ -18,10 +20,10 @@ CLOCK = Fraction(1, 90000)
 
 
 def encode(path: Path, numbers: list[int], times: np.ndarray, **options) -> Path:
-    """Frames ``picture(n)``, each shown at ``times[n]`` until the next."""
+    """Encode the frames ``frame_image(n)``, shown from ``times[n]`` to ``times[n + 1]``."""
     with SegmentWriter(path, (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK, **options) as writer:
         for number in numbers:
-            writer.write_frame(frame_from_rgb(picture(number)), times[number], times[number + 1] - times[number])
+            writer.write_frame(frame_from_rgb(frame_image(number)), times[number], times[number + 1] - times[number])
     return path
 
 
@@ -31,7 +33,7 @@ def uneven_times() -> np.ndarray:
     return np.concatenate([[0], np.cumsum(steps)]) / 90000
 
 
-def test_segments_join_into_what_one_segment_shows(tmp_path: Path, uneven_times: np.ndarray) -> None:
+def test_concatenated_segments_equal_one_segment(tmp_path: Path, uneven_times: np.ndarray) -> None:
     cuts = [0, 1, 3, 20, 21, 44, 60]
     pieces = [
         encode(tmp_path / f"{start}.nut", list(range(start, stop)), uneven_times, crf=5)
@@ -50,7 +52,7 @@ def test_segments_join_into_what_one_segment_shows(tmp_path: Path, uneven_times:
             packets = [packet for packet in container.demux(video=0) if packet.size]
         assert all(later.dts > earlier.dts for earlier, later in zip(packets, packets[1:], strict=False))
         assert all(packet.dts <= packet.pts for packet in packets)
-        assert any(packet.dts < packet.pts for packet in packets), "the test wants B-frames"
+        assert any(packet.dts < packet.pts for packet in packets), "the test needs B-frames"
     pairs = zip(
         open_source(tmp_path / "pieces.mp4").read(range(60)),
         open_source(tmp_path / "whole.mp4").read(range(60)),
@@ -59,7 +61,7 @@ def test_segments_join_into_what_one_segment_shows(tmp_path: Path, uneven_times:
     assert max(np.abs(a[1].astype(int) - b[1]).mean() for a, b in pairs) < 2
 
 
-def test_joined_file_plays_from_any_segment(tmp_path: Path, uneven_times: np.ndarray) -> None:
+def test_output_can_be_read_from_any_segment(tmp_path: Path, uneven_times: np.ndarray) -> None:
     pieces = [encode(tmp_path / f"{n}.nut", list(range(n, n + 20)), uneven_times) for n in (0, 20, 40)]
     out = tmp_path / "out.mp4"
     assemble(pieces, None, out, duration=float(uneven_times[60]), time_base=CLOCK)
@@ -69,7 +71,7 @@ def test_joined_file_plays_from_any_segment(tmp_path: Path, uneven_times: np.nda
 
 
 @pytest.mark.parametrize(("rate", "count"), [(Fraction(1350, 61), 45), (Fraction(30000, 1001), 45)])
-def test_source_times_come_out_as_they_went_in(tmp_path: Path, rate: Fraction, count: int) -> None:
+def test_source_times_are_preserved(tmp_path: Path, rate: Fraction, count: int) -> None:
     source = open_source(make_clip(tmp_path / "in.mp4", range(count), 1 / rate, rate=rate))
     clock = output_time_base(source.time_base)
     times = source.times(0, count)
@@ -83,12 +85,12 @@ def test_source_times_come_out_as_they_went_in(tmp_path: Path, rate: Fraction, c
     assert result.info == source.info
 
 
-def test_same_input_gives_same_bytes(tmp_path: Path, uneven_times: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_deterministic(tmp_path: Path, uneven_times: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(5)
     plain_encode = SegmentWriter._encode
 
     def encode_in_used_memory(writer: SegmentWriter, *arguments) -> None:
-        """What lies in memory that was freed must not matter."""
+        """The content of freed memory must not influence the output."""
         random.integers(0, 256, random.integers(1, 200_000), dtype=np.uint8)
         plain_encode(writer, *arguments)
 
@@ -101,7 +103,7 @@ def test_same_input_gives_same_bytes(tmp_path: Path, uneven_times: np.ndarray, m
     assert (tmp_path / "0.mp4").read_bytes() == (tmp_path / "1.mp4").read_bytes()
 
 
-def test_decoded_picture_types_do_not_steer_the_encoder(tmp_path: Path) -> None:
+def test_decoded_picture_types_do_not_force_encoder_types(tmp_path: Path) -> None:
     source = open_source(steady_clip(tmp_path / "all_intra.mp4", 30, options={"g": "1"}))
     with SegmentWriter(tmp_path / "a.nut", source.size, source.colour, source.rate, CLOCK) as writer:
         for index, frame in source.read_video_frames(range(30)):
@@ -110,18 +112,8 @@ def test_decoded_picture_types_do_not_steer_the_encoder(tmp_path: Path) -> None:
         assert sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size) == 1
 
 
-def test_edits_are_joined_on_the_encoder_thread(tmp_path: Path) -> None:
-    with SegmentWriter(tmp_path / "a.nut", (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK, crf=5) as writer:
-        frame = frame_from_rgb(picture(0))
-        for number in range(10):
-            patch = Patch(picture(number)[:16], 0, 0)
-            writer.write_frame(FrameWithEdits(frame, (patch,)), number / 25, 1 / 25)
-    assemble([tmp_path / "a.nut"], None, tmp_path / "out.mp4", duration=0.4, time_base=CLOCK)
-    assert [number_of(image) for _, image in open_source(tmp_path / "out.mp4").read(range(10))] == list(range(10))
-
-
-def test_odd_sizes_repeat_their_last_column_and_row(tmp_path: Path) -> None:
-    image = picture(1, 193, 97)
+def test_odd_sizes_repeat_last_column_and_row(tmp_path: Path) -> None:
+    image = frame_image(1, 193, 97)
     with SegmentWriter(tmp_path / "a.nut", (193, 97), BT709, Fraction(25), CLOCK, crf=1) as writer:
         writer.write_frame(frame_from_rgb(image), 0, 0.04)
     with av.open(str(tmp_path / "a.nut")) as container:
@@ -131,7 +123,7 @@ def test_odd_sizes_repeat_their_last_column_and_row(tmp_path: Path) -> None:
     assert np.abs(shown[:, 193] - shown[:, 192]).mean() < 4 and np.abs(shown[97] - shown[96]).mean() < 4
 
 
-def test_pixel_shape_is_kept(tmp_path: Path) -> None:
+def test_sample_aspect_ratio_is_preserved(tmp_path: Path) -> None:
     source = open_source(steady_clip(tmp_path / "wide.mp4", 3, sample_aspect_ratio=Fraction(4, 3)))
     assert source.sample_aspect == Fraction(4, 3)
     options = {"sample_aspect": source.sample_aspect}
@@ -142,24 +134,32 @@ def test_pixel_shape_is_kept(tmp_path: Path) -> None:
     assert open_source(tmp_path / "out.mp4").sample_aspect == Fraction(4, 3)
 
 
-def test_wrong_frames_and_errors_of_the_thread_reach_the_caller(tmp_path: Path) -> None:
+def test_wrong_frames_and_encoder_errors_are_raised_in_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.nut"
     writer = SegmentWriter(path, (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK)
     with pytest.raises(ValueError, match="segment is"):
-        writer.write_frame(frame_from_rgb(picture(0, 64, 64)), 0, 0.04)
-    bad = FrameWithEdits(frame_from_rgb(picture(0)), (Patch(np.zeros((4, 4), np.uint8), 0, 0),))  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="."):
+        writer.write_frame(frame_from_rgb(frame_image(0, 64, 64)), 0, 0.04)
+
+    def fail(writer: SegmentWriter, *arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SegmentWriter, "_encode", fail)
+    frame = frame_from_rgb(frame_image(0))
+    with pytest.raises(OutputError, match="No space left") as error:
         for number in range(50):
-            writer.write_frame(bad, number / 25, 0.04)
+            writer.write_frame(frame, number / 25, 0.04)
+    assert error.value.code == "unwritable-output"
     writer.abort()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_left_when_the_caller_fails(tmp_path: Path) -> None:
+def test_partial_file_is_removed_after_an_error_in_the_caller(tmp_path: Path) -> None:
     def fail_halfway() -> None:
         with SegmentWriter(tmp_path / "a.nut", (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK) as writer:
             for number in range(30):
-                writer.write_frame(frame_from_rgb(picture(number)), number / 25, 0.04)
+                writer.write_frame(frame_from_rgb(frame_image(number)), number / 25, 0.04)
             raise KeyError("caller")
 
     with pytest.raises(KeyError):
@@ -167,12 +167,13 @@ def test_nothing_is_left_when_the_caller_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+def test_missing_directory(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written") as error:
         SegmentWriter(tmp_path / "no" / "a.nut", (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK)
+    assert error.value.code == "directory-not-found"
 
 
 @pytest.mark.parametrize("source", [Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 15360)])
-def test_output_clock_holds_every_time_of_the_source(source: Fraction) -> None:
+def test_output_time_base_divides_source_time_base(source: Fraction) -> None:
     clock = output_time_base(source)
     assert (source / clock).denominator == 1 and clock <= Fraction(1, 10000)

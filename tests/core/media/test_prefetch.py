@@ -1,4 +1,4 @@
-"""Reading ahead keeps order, passes errors on at their place and stops when the reader does."""
+"""Prefetching: order, exceptions and closing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from retalkit.media.prefetch import read_ahead
 
 
-def test_items_come_in_order() -> None:
+def test_items_are_in_order() -> None:
     assert list(read_ahead(iter(range(100)), depth=3)) == list(range(100))
 
 
-def test_an_error_is_raised_after_the_items_before_it() -> None:
+def test_exception_is_raised_after_preceding_items() -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise ValueError("frame 2 is broken")

@@ -1,3 +1,5 @@
+"""Indexing and random access of videos and photos."""
+
 from __future__ import annotations
 
 import pickle
@@ -8,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_clips import HEIGHT, WIDTH, make_clip, number_of, picture, steady_clip
+from media_clips import HEIGHT, WIDTH, frame_image, make_clip, number_of, steady_clip
 from retalkit.media import sources
 from retalkit.media.decoding import FrameDecoder
 from retalkit.media.sources import VideoSource, open_source
@@ -18,7 +20,7 @@ def numbers(source, indexes) -> list[tuple[int, int]]:
     return [(index, number_of(image)) for index, image in source.read(indexes)]
 
 
-def test_variable_frame_rate_keeps_every_time(tmp_path: Path) -> None:
+def test_variable_frame_rate_keeps_all_timestamps(tmp_path: Path) -> None:
     ticks = np.cumsum([0, 3000, 3000, 1500, 9000, 3000, 2999, 45000, 1, 3000]).tolist()
     source = open_source(make_clip(tmp_path / "vfr.mp4", ticks, Fraction(1, 90000)))
     assert source.info.frame_count == len(ticks)
@@ -28,14 +30,14 @@ def test_variable_frame_rate_keeps_every_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [Fraction(1350, 61), Fraction(30000, 1001), Fraction(24000, 1001)])
-def test_odd_rates_are_not_rounded(tmp_path: Path, rate: Fraction) -> None:
+def test_fractional_rates_are_not_rounded(tmp_path: Path, rate: Fraction) -> None:
     source = open_source(make_clip(tmp_path / "odd.mp4", range(30), 1 / rate, rate=rate))
     assert np.allclose(source.times(0, 30), np.arange(30) / float(rate), rtol=0, atol=1e-6)
     assert source.info.duration == pytest.approx(30 / float(rate), abs=1e-6)
     assert float(source.rate) == pytest.approx(float(rate), rel=1e-4)
 
 
-def test_first_frame_is_time_zero_where_the_video_starts_late(tmp_path: Path) -> None:
+def test_first_frame_has_time_zero_if_the_video_starts_late(tmp_path: Path) -> None:
     source = open_source(make_clip(tmp_path / "late.mkv", range(40, 60), Fraction(1, 25)))
     assert source.start_time == pytest.approx(1.6)
     assert source.times(0, 2).tolist() == pytest.approx([0, 0.04])
@@ -57,12 +59,12 @@ GROUPS = {
     "open": "keyint=17:scenecut=0:open-gop=1",
     "refresh": "keyint=17:scenecut=0:intra-refresh=1",
 }
-"""Ways in which a stream lets a decoder start in the middle."""
+"""Kinds of random access points in a stream."""
 
 
 @pytest.mark.parametrize("groups", list(GROUPS))
 @pytest.mark.parametrize("order", ["backward", "jumps"])
-def test_every_kind_of_keyframe_gives_the_bits_of_forward_decoding(
+def test_every_kind_of_keyframe_decodes_like_forward_reading(
     tmp_path: Path, groups: str, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "_CHUNK_BYTES", 4 * WIDTH * HEIGHT * 3 // 2)
@@ -83,7 +85,7 @@ def reordered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("order", list(ORDERS))
 @pytest.mark.parametrize("chunk_frames", [2, 5, 1000])
-def test_any_order_gives_the_bits_of_forward_decoding(
+def test_any_order_decodes_like_forward_reading(
     reordered_clip: Path, order: str, chunk_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "_CHUNK_BYTES", chunk_frames * WIDTH * HEIGHT * 3 // 2)
@@ -96,15 +98,13 @@ def test_any_order_gives_the_bits_of_forward_decoding(
         assert np.array_equal(planes, plain[index]), index
 
 
-def test_backward_reading_holds_and_asks_for_one_chunk_only(
-    reordered_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backward_reading_needs_one_chunk_only(reordered_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_CHUNK_BYTES", 6 * WIDTH * HEIGHT * 3 // 2)
-    asked: list[int] = []
+    requested: list[int] = []
 
     def backward():
         for index in range(59, -1, -1):
-            asked.append(index)
+            requested.append(index)
             yield index
 
     decoded = 0
@@ -116,12 +116,12 @@ def test_backward_reading_holds_and_asks_for_one_chunk_only(
         return plain_frame(decoder, position)
 
     monkeypatch.setattr(FrameDecoder, "frame", counting)
-    for given, _ in enumerate(open_source(reordered_clip).read_video_frames(backward()), start=1):
-        assert len(asked) <= given + 6
-        assert decoded <= given + 6
+    for returned, _ in enumerate(open_source(reordered_clip).read_video_frames(backward()), start=1):
+        assert len(requested) <= returned + 6
+        assert decoded <= returned + 6
 
 
-def test_two_readers_at_once_and_one_left_halfway(reordered_clip: Path) -> None:
+def test_two_concurrent_readers_and_an_abandoned_one(reordered_clip: Path) -> None:
     source = open_source(reordered_clip)
     first, second = source.read(range(60)), source.read(range(30, 60))
     assert [number_of(next(first)[1]) for _ in range(3)] == [0, 1, 2]
@@ -134,7 +134,7 @@ def test_two_readers_at_once_and_one_left_halfway(reordered_clip: Path) -> None:
     assert numbers(source, [5]) == [(5, 5)]
 
 
-def test_source_survives_pickling_while_open(reordered_clip: Path) -> None:
+def test_open_source_can_be_pickled(reordered_clip: Path) -> None:
     source = open_source(reordered_clip)
     reader = source.read([3])
     next(reader)
@@ -167,19 +167,19 @@ def test_rotation_metadata_is_applied(tmp_path: Path, rotation: int, mirrored: b
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv422p", "yuv444p", "yuv422p10le"])
-def test_deep_and_less_subsampled_video_becomes_8_bit_420(tmp_path: Path, pixel_format: str) -> None:
+def test_other_bit_depths_and_subsampling_become_8_bit_420(tmp_path: Path, pixel_format: str) -> None:
     source = open_source(steady_clip(tmp_path / "deep.mp4", 5, pixel_format=pixel_format))
     assert next(source.read_video_frames([0]))[1].format.name == "yuv420p"
     for index, image in source.read(range(5)):
         assert number_of(image) == index
-        assert np.abs(image.astype(int) - picture(index))[24:].mean() < 6
+        assert np.abs(image.astype(int) - frame_image(index))[24:].mean() < 6
 
 
 def test_video_stored_as_rgb(tmp_path: Path) -> None:
     path = tmp_path / "rgb.mkv"
     source = open_source(steady_clip(path, 3, codec="libx264rgb", pixel_format="rgb24", options={"crf": "0"}))
     assert (source.colour.matrix, source.colour.range) == (1, 1)
-    assert np.abs(next(source.read([2]))[1].astype(int) - picture(2))[24:].mean() < 4
+    assert np.abs(next(source.read([2]))[1].astype(int) - frame_image(2))[24:].mean() < 4
 
 
 @pytest.mark.parametrize("suffix", ["h264", "avi", "ts", "webm"])
@@ -195,9 +195,9 @@ def test_other_containers(tmp_path: Path, suffix: str) -> None:
     assert numbers(source, [29, 4, 5, 0]) == [(29, 29), (4, 4), (5, 5), (0, 0)]
 
 
-def test_truncated_tail_is_used_up_to_there(tmp_path: Path) -> None:
+def test_truncated_video_is_read_to_the_truncation(tmp_path: Path) -> None:
     options = {"preset": "medium", "bf": "3", "g": "12"}
-    whole = steady_clip(tmp_path / "whole.mp4", 60, options=options, container_options={"movflags": "faststart"})
+    whole = steady_clip(tmp_path / "complete.mp4", 60, options=options, container_options={"movflags": "faststart"})
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
     source = open_source(cut)
@@ -208,13 +208,13 @@ def test_truncated_tail_is_used_up_to_there(tmp_path: Path) -> None:
     assert source.info.duration == pytest.approx(source.times(0, 60)[-1] + 0.04, abs=0.05)
 
 
-def test_damage_in_the_middle_repeats_the_frame_before(tmp_path: Path) -> None:
+def test_damaged_frames_repeat_the_previous_frame(tmp_path: Path) -> None:
     path = steady_clip(tmp_path / "hole.mp4", 60, options={"g": "10", "bf": "0"})
     with av.open(str(path)) as container:
-        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+        positions = [packet.pos for packet in container.demux(video=0) if packet.size]
     damaged = bytearray(path.read_bytes())
     for number in range(30, 40):
-        damaged[places[number] : places[number + 1]] = bytes(places[number + 1] - places[number])
+        damaged[positions[number] : positions[number + 1]] = bytes(positions[number + 1] - positions[number])
     path.write_bytes(bytes(damaged))
     source = open_source(path)
     assert source.info.frame_count == 60
@@ -228,29 +228,29 @@ def test_damage_in_the_middle_repeats_the_frame_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_photo(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
-    cv2.imwrite(str(path), picture(5)[..., ::-1])
+    cv2.imwrite(str(path), frame_image(5)[..., ::-1])
     source = open_source(path)
     assert source.info.is_photo and source.info.frame_count == 1
     got = [(index, image) for index, image in source.read([0, 0])]
     assert [index for index, _ in got] == [0, 0]
-    assert np.abs(got[0][1].astype(int) - picture(5)).mean() < 6
+    assert np.abs(got[0][1].astype(int) - frame_image(5)).mean() < 6
     frame = next(source.read_video_frames([0]))[1]
     assert (frame.format.name, frame.width, frame.height) == ("yuv420p", WIDTH, HEIGHT)
     assert pickle.loads(pickle.dumps(source)).info == source.info  # noqa: S301 - our own object
 
 
-def test_photo_is_turned_as_its_exif_says(tmp_path: Path) -> None:
-    encoded = cv2.imencode(".jpg", picture(3)[..., ::-1])[1].tobytes()
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    encoded = cv2.imencode(".jpg", frame_image(3)[..., ::-1])[1].tobytes()
     orientation = b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
     exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + orientation + b"\x00\x00\x00\x00"
     path = tmp_path / "turned.jpg"
     path.write_bytes(encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:])
     source = open_source(path)
     assert source.size == (HEIGHT, WIDTH)
-    assert np.abs(next(source.read([0]))[1].astype(int) - np.rot90(picture(3), -1)).mean() < 6
+    assert np.abs(next(source.read([0]))[1].astype(int) - np.rot90(frame_image(3), -1)).mean() < 6
 
 
-def test_real_hevc_reads_backward_as_forward(shared_media: Path) -> None:
+def test_real_hevc_reads_backward_like_forward(shared_media: Path) -> None:
     source = open_source(shared_media / "sitting_woman_1080x1920p25_hevc.mp4")
     assert (source.size, source.info.frame_count) == ((1080, 1920), 250)
     forward = {index: frame.to_ndarray()[::8] for index, frame in source.read_video_frames(range(30))}
@@ -258,7 +258,7 @@ def test_real_hevc_reads_backward_as_forward(shared_media: Path) -> None:
         assert np.array_equal(frame.to_ndarray()[::8], forward[index])
 
 
-def test_real_2997_starts_late_and_keeps_its_steps(shared_media: Path) -> None:
+def test_real_2997_video_starts_late_and_keeps_its_steps(shared_media: Path) -> None:
     source = open_source(shared_media / "cuts_and_faceless_640x360p2997.mp4")
     assert isinstance(source, VideoSource)
     assert source.info.frame_count == 275

@@ -62,5 +62,5 @@ def test_unwritable_cache_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(OutputError, match="--cache") as error:
         Cache(tmp_path / "file" / "cache")
-    assert error.value.code == "cache-not-writable"
+    assert error.value.code == "unwritable-cache"
     assert "\n" not in str(error.value)
