@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.stages import DetectionClip, FrameBatch, SourceInfo, StageContext, StageKind
 from retalkit.storage.cache import Folder
 
 
@@ -31,7 +31,8 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Portrait:
     image = np.ascontiguousarray(data.astronaut()[:320, 60:400])
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
     context = StageContext(Folder(tmp_path_factory.mktemp("detector")), SilentObserver())
-    session = spec.make(spec.config()).open(SourceInfo(image.shape[1], image.shape[0], 1, 0.04), context)
+    clip = DetectionClip(source=SourceInfo(image.shape[1], image.shape[0], 1, 0.04))
+    session = spec.make(spec.config()).open(clip, context)
     try:
         faces = session.detect(FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64)))[0]
     finally:

@@ -12,11 +12,13 @@ from retalkit.geometry import mesh478
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import (
+    EnhancementClip,
     FaceBatch,
     FaceEdit,
     FrameBatch,
     PassedThrough,
     ReferenceBatch,
+    Runtime,
     StageContext,
     StageKind,
     SyncBatch,
@@ -30,6 +32,9 @@ from tests.plugins.boxes import box_of
 
 SIZE = 200
 LEFT, TOP = 40, 40
+
+NO_ANALYSIS: Any = EnhancementClip(analysis=None)  # type: ignore[arg-type]
+"""Neither enhancer reads the analysis."""
 
 
 def skin(seed: int = 0) -> np.ndarray:
@@ -71,7 +76,7 @@ def edit_of(image: np.ndarray, soft: float = 0.0) -> FaceEdit:
 
 def session(folder: Path, seed: int = 0, **options: Any) -> Any:
     context = StageContext(Folder(folder), SilentObserver(), seed=seed)
-    return DetailEnhancer(DetailConfig(**options)).open(None, context)
+    return DetailEnhancer(DetailConfig(**options), Runtime()).open(NO_ANALYSIS, context)
 
 
 def sharpness(image: np.ndarray, region: np.ndarray) -> float:
@@ -190,7 +195,11 @@ def test_none_hands_on(tmp_path: Path) -> None:
     image = skin()
     edits = [edit_of(image, 0.6), PassedThrough("no face")]
     context = StageContext(Folder(tmp_path), SilentObserver())
-    given = NoneEnhancer(NoneConfig()).open(None, context).enhance(batch_of([image, image], [0, 1]), edits)
+    given = (
+        NoneEnhancer(NoneConfig(), Runtime())
+        .open(NO_ANALYSIS, context)
+        .enhance(batch_of([image, image], [0, 1]), edits)
+    )
     assert given[0] is edits[0]
     assert given[1] is edits[1]
 

@@ -16,7 +16,7 @@ from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels, yaw_pitch
 from retalkit.geometry.smoothing import TrackSmoother
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
-from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
+from retalkit.stages import FaceBatch, FrameBatch, ReconstructionClip, Runtime, SourceInfo, StageContext
 from retalkit.storage.cache import Folder
 from retalkit_reconstructors.plugin import ShallowConfig
 from retalkit_reconstructors.shallow import STORED, ShallowReconstructor, ShallowSession
@@ -95,7 +95,8 @@ def motion(count: int, seed: int = 0) -> HeadPose:
 
 def opened(clip: Clip, folder: Path, config: ShallowConfig | None = None) -> ShallowSession:
     context = StageContext(cache=Folder(folder), observer=SilentObserver())
-    return ShallowReconstructor(config or ShallowConfig()).open(clip, context)
+    stage = ShallowReconstructor(config or ShallowConfig(), Runtime())
+    return stage.open(ReconstructionClip(analysis=clip), context)
 
 
 def whole(session: ShallowSession, clip: Clip) -> Float:

@@ -6,8 +6,8 @@ import numpy as np
 from retalkit.speech.activity import VoiceActivity, activity_count
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import MouthMotion
-from retalkit_renderers.speech_to_mouth.interface import DriverConfig, open_driver
+from retalkit.stages import MouthMotion, SpeechToMouth
+from retalkit_renderers.speech_to_mouth.interface import DRIVERS
 
 FIELDS = ("opening", "width", "protrusion", "closure", "speech")
 NAMES = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", "talk_woman_590p25.mp4")
@@ -25,6 +25,11 @@ def taken_for_speech(sound: np.ndarray) -> SpeechTrack:
     return SpeechTrack(ArrayReader(sound), ArrayReader(np.ones(activity_count(len(sound)), np.float32)))
 
 
+def make_driver(use: str) -> SpeechToMouth:
+    """Build the driver of that name with its default options."""
+    return next(spec for spec in DRIVERS if spec.name == use).make()
+
+
 def motion(use: str, speech: SpeechTrack, times: np.ndarray | None = None) -> MouthMotion:
     asked = np.arange(0.0, speech.duration, 0.04) if times is None else times
-    return open_driver(DriverConfig(use=use)).motion(speech, asked)  # type: ignore[arg-type]
+    return make_driver(use).motion(speech, asked)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, person_template, rigid_fit, to_head_frame, to_pixels
 from retalkit.observer import SilentObserver
-from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext
+from retalkit.stages import ExpressionEditClip, FaceBatch, FrameBatch, Runtime, SourceInfo, StageContext
 from retalkit.storage.cache import Folder
 from retalkit_renderers.editors.clip_shape import LONG_SHOT
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
@@ -116,7 +116,7 @@ def talking(count: int = 60) -> Float:
 
 
 def context(folder: Path, *wanted: str) -> StageContext:
-    return StageContext(Folder(folder), SilentObserver(), wanted=frozenset(wanted))
+    return StageContext(Folder(folder), SilentObserver(), requested_ports=frozenset(wanted))
 
 
 def mouth_of(clip: Clip, landmarks: Float, row: int) -> Float:
@@ -125,7 +125,11 @@ def mouth_of(clip: Clip, landmarks: Float, row: int) -> Float:
 
 def test_neutral_warp_closes_the_mouth_in_the_pose_of_each_frame(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
-    given = NeutralWarpEditor(NeutralWarpConfig()).open(clip, context(tmp_path)).edit(clip.batch(0, 6, 30))
+    given = (
+        NeutralWarpEditor(NeutralWarpConfig(), Runtime())
+        .open(ExpressionEditClip(analysis=clip), context(tmp_path))
+        .edit(clip.batch(0, 6, 30))
+    )
     assert given.images is None
     for place, row in enumerate((0, 6, 30)):
         head = mouth_of(clip, given.landmarks[place], row)
@@ -142,8 +146,8 @@ def test_smile_lifts_and_spreads_the_corners(portrait: Any, tmp_path: Path) -> N
     clip = make_clip(portrait, talking())
     heads = []
     for template in ("neutral", "smile"):
-        editor = NeutralWarpEditor(NeutralWarpConfig(template=template))
-        given = editor.open(clip, context(tmp_path / template)).edit(clip.batch(3))
+        editor = NeutralWarpEditor(NeutralWarpConfig(template=template), Runtime())
+        given = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path / template)).edit(clip.batch(3))
         heads.append(mouth_of(clip, given.landmarks[0], 3))
     corners = [mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]
     assert (heads[1][corners, 1] < heads[0][corners, 1] - 0.02).all()
@@ -154,16 +158,20 @@ def test_frames_without_a_face_stay_empty(portrait: Any, tmp_path: Path) -> None
     gaps = talking()
     gaps[10:14] = np.nan
     clip = make_clip(portrait, gaps)
-    for editor in (NeutralWarpEditor(NeutralWarpConfig()), FirstFrameEditor(FirstFrameConfig())):
-        given = editor.open(clip, context(tmp_path / type(editor).__name__)).edit(clip.batch(9, 10, 14))
+    for editor in (NeutralWarpEditor(NeutralWarpConfig(), Runtime()), FirstFrameEditor(FirstFrameConfig(), Runtime())):
+        given = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path / type(editor).__name__)).edit(
+            clip.batch(9, 10, 14)
+        )
         assert np.isfinite(given.landmarks[[0, 2]]).all()
         assert np.isnan(given.landmarks[1]).all()
 
 
-@pytest.mark.parametrize("editor", [NeutralWarpEditor(NeutralWarpConfig()), FirstFrameEditor(FirstFrameConfig())])
+@pytest.mark.parametrize(
+    "editor", [NeutralWarpEditor(NeutralWarpConfig(), Runtime()), FirstFrameEditor(FirstFrameConfig(), Runtime())]
+)
 def test_a_clip_without_any_face(portrait: Any, tmp_path: Path, editor: Any) -> None:
     clip = make_clip(portrait, np.full(20, np.nan, np.float32))
-    session = editor.open(clip, context(tmp_path, "reference:image"))
+    session = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
     given = session.edit(clip.batch(0, 1))
     assert np.isnan(given.landmarks).all()
     np.testing.assert_array_equal(given.images[0], portrait.image)
@@ -177,7 +185,11 @@ def test_two_people_keep_their_own_mouths(portrait: Any, tmp_path: Path) -> None
         HeadPose(*(np.concatenate([getattr(each.pose, name) for each in (narrow, wide)]) for name in POSE)),
         np.repeat(np.array([0, 1], np.int32), LONG_SHOT + 5),
     )
-    given = NeutralWarpEditor(NeutralWarpConfig()).open(both, context(tmp_path)).edit(both.batch(4, LONG_SHOT + 9))
+    given = (
+        NeutralWarpEditor(NeutralWarpConfig(), Runtime())
+        .open(ExpressionEditClip(analysis=both), context(tmp_path))
+        .edit(both.batch(4, LONG_SHOT + 9))
+    )
     widths = [
         mesh_space.width(mouth_of(both, given.landmarks[place], row)[None])[0]
         for place, row in enumerate((4, LONG_SHOT + 9))
@@ -192,17 +204,19 @@ def test_a_short_shot_borrows_a_closed_mouth(portrait: Any, tmp_path: Path) -> N
     gaps = np.concatenate([talking(LONG_SHOT + 5), np.full(8, 0.2, np.float32)])
     shots = np.repeat(np.array([0, 1], np.int32), [LONG_SHOT + 5, 8])
     clip = make_clip(portrait, gaps, shots=shots)
-    session = NeutralWarpEditor(NeutralWarpConfig()).open(clip, context(tmp_path))
+    session = NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(
+        ExpressionEditClip(analysis=clip), context(tmp_path)
+    )
     np.testing.assert_array_equal(session.known.shapes[0], session.known.shapes[1])
 
 
 def test_batches_and_a_second_opening_give_the_same_bits(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
-    editor = NeutralWarpEditor(NeutralWarpConfig())
-    first = editor.open(clip, context(tmp_path, "reference:image"))
+    editor = NeutralWarpEditor(NeutralWarpConfig(), Runtime())
+    first = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
     together = first.edit(clip.batch(3, 4, 5))
     clip.longest_read = 0
-    again = editor.open(clip, context(tmp_path, "reference:image"))
+    again = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
     assert clip.longest_read == 0, "the stored shape was not used"
     for place, row in enumerate((3, 4, 5)):
         alone = again.edit(clip.batch(row))
@@ -212,7 +226,7 @@ def test_batches_and_a_second_opening_give_the_same_bits(portrait: Any, tmp_path
 
 def test_a_long_clip_is_read_in_pieces(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking(1500))
-    NeutralWarpEditor(NeutralWarpConfig()).open(clip, context(tmp_path))
+    NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(ExpressionEditClip(analysis=clip), context(tmp_path))
     assert clip.longest_read <= 512
     assert clip.reads == []
 
@@ -220,7 +234,9 @@ def test_a_long_clip_is_read_in_pieces(portrait: Any, tmp_path: Path) -> None:
 def test_images_only_when_wanted_and_only_the_lower_face_changes(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
     row = int(np.argmax(talking()))
-    session = NeutralWarpEditor(NeutralWarpConfig()).open(clip, context(tmp_path, "reference:image"))
+    session = NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(
+        ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image")
+    )
     image = session.edit(clip.batch(row)).images[0]
     assert image.dtype == np.uint8
     assert image.shape == portrait.image.shape
@@ -234,7 +250,11 @@ def test_first_frame_repeats_the_first_mouth(portrait: Any, tmp_path: Path) -> N
     gaps = talking()
     gaps[:5] = np.nan
     clip = make_clip(portrait, gaps)
-    given = FirstFrameEditor(FirstFrameConfig()).open(clip, context(tmp_path)).edit(clip.batch(5, 13))
+    given = (
+        FirstFrameEditor(FirstFrameConfig(), Runtime())
+        .open(ExpressionEditClip(analysis=clip), context(tmp_path))
+        .edit(clip.batch(5, 13))
+    )
     first = mouth_of(clip, clip.points[5], 5)
     np.testing.assert_allclose(given.landmarks[0], clip.points[5], atol=0.05)
     opening = [mesh_space.opening(mouth_of(clip, given.landmarks[k], row)[None])[0] for k, row in enumerate((5, 13))]
@@ -248,7 +268,9 @@ def test_first_frame_image_follows_the_head(portrait: Any, tmp_path: Path) -> No
     clip.points[10, :, 0] += 12
     clip.points[0] = clip.points[10] - np.array([12, 0, 0], np.float32)
     clip.pose.rotation[0] = clip.pose.rotation[10]
-    session = FirstFrameEditor(FirstFrameConfig()).open(clip, context(tmp_path, "reference:image"))
+    session = FirstFrameEditor(FirstFrameConfig(), Runtime()).open(
+        ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image")
+    )
     assert clip.reads == [0]
     image = session.edit(clip.batch(10)).images[0]
     x, y = clip.points[10, mesh478.NOSE_TIP, :2].round().astype(int)

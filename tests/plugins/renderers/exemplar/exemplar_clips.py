@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame, to_pixels
 from retalkit.observer import SilentObserver
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import (
     FaceBatch,
     FrameBatch,
     FrameResult,
+    LipSyncClip,
     LipSyncerSession,
     ReferenceBatch,
+    Runtime,
     SourceInfo,
     StageContext,
     SyncBatch,
@@ -159,7 +163,9 @@ def open_exemplar(clip: TalkingClip, folder: Path, motion: Path, **options: Any)
     listener = Listener()
     config = ExemplarConfig(motion=motion, **options)
     context = StageContext(Folder(folder), listener)
-    session = ExemplarLipSyncer(config).open(clip, NoReferences(), clip, None, context)  # type: ignore[arg-type]
+    silence = SpeechTrack(ArrayReader(np.zeros(16000, np.float32)), ArrayReader(np.zeros(101, np.float32)))
+    opened = LipSyncClip(analysis=clip, references=NoReferences(), timeline=clip, speech=silence)
+    session = ExemplarLipSyncer(config, Runtime()).open(opened, context)
     return Opened(session, listener, folder)
 
 

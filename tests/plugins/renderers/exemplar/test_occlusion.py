@@ -13,7 +13,7 @@ from retalkit.geometry.pose import HeadPose, person_template, rigid_fit
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FrameBatch, StageContext, StageKind
+from retalkit.stages import DetectionClip, FrameBatch, StageContext, StageKind
 from retalkit.storage.cache import Folder
 from retalkit_renderers.exemplar.occlusion import OcclusionGuard
 
@@ -130,7 +130,8 @@ def track(path: Path, wanted: range, folder: Path) -> list[Frame]:
     """Detected frames of a real clip that have a face, with poses of one person."""
     source = open_source(path)
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
-    session = spec.make(spec.config()).open(source.info, StageContext(Folder(folder), SilentObserver()))
+    context = StageContext(Folder(folder), SilentObserver())
+    session = spec.make(spec.config()).open(DetectionClip(source=source.info), context)
     found = []
     for index, image in source.read(wanted):
         faces = session.detect(FrameBatch(image[None], np.zeros(1), np.array([index])))[0]

@@ -13,7 +13,7 @@ from retalkit.imaging.compositing import composite
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.stages import DetectionClip, FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
 from retalkit.storage.cache import Folder
 from retalkit_metrics.meters.image_quality import PictureQualityMeter
 from retalkit_metrics.meters.mouth_tracking import mouth_following, shown_measures
@@ -24,7 +24,7 @@ FRAMES = 60
 def track(images: list[np.ndarray], folder: Path) -> np.ndarray:
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
     info = SourceInfo(images[0].shape[1], images[0].shape[0], len(images), len(images) / 25)
-    session = spec.make(spec.config()).open(info, StageContext(Folder(folder), SilentObserver()))
+    session = spec.make(spec.config()).open(DetectionClip(source=info), StageContext(Folder(folder), SilentObserver()))
     found = [
         session.detect(FrameBatch(image[None], np.zeros(1), np.array([index])))[0][0].landmarks
         for index, image in enumerate(images)
