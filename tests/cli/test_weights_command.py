@@ -1,8 +1,10 @@
-"""``retalkit weights``, and what a run says when weights are missing."""
+"""``retalkit weights``, and the error of a run whose weights are missing."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,32 +49,32 @@ def published(folder: Path) -> Path:
     return file
 
 
-def test_a_checkpoint_comes_in_is_listed_and_verified(
+def test_checkpoint_is_imported_listed_and_verified(
     plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = published(tmp_path)
     before = json.loads(call(capsys, "weights", "list", "--json", "--plugin", plugin).out)["weights"]
     tiny = next(row for row in before if row["name"] == "tiny")
     assert tiny["path"] is None and tiny["used_by"] == ["enhancer 'weighty'"]
-    assert "tiny: two numbers; not there" in call(capsys, "weights", "list", "--plugin", plugin).out
+    assert "tiny: two numbers; not installed" in call(capsys, "weights", "list", "--plugin", plugin).out
 
     assert call(capsys, "weights", "import", file, "--plugin", plugin).code == 0
     assert file.exists()
-    assert "tiny: two numbers; there" in call(capsys, "weights", "list", "--plugin", plugin).out
+    assert "tiny: two numbers; installed" in call(capsys, "weights", "list", "--plugin", plugin).out
     assert "tiny: good" in call(capsys, "weights", "verify", "--plugin", plugin).out
-    kept = Path(call(capsys, "weights", "where", "tiny", "--plugin", plugin).out.strip())
-    assert kept.is_file() and kept.is_relative_to(tmp_path / "home")
+    stored = Path(call(capsys, "weights", "where", "tiny", "--plugin", plugin).out.strip())
+    assert stored.is_file() and stored.is_relative_to(tmp_path / "home")
 
     again = call(capsys, "weights", "import", file, "--plugin", plugin)
     assert again.code == 2 and "--force" in again.error
     assert call(capsys, "weights", "import", file, "--force", "--plugin", plugin).code == 0
 
-    kept.write_bytes(b"damaged")
+    stored.write_bytes(b"damaged")
     done = call(capsys, "weights", "verify", "--plugin", plugin)
-    assert done.code == 2 and "not what was put in" in done.error
+    assert done.code == 2 and "modified since it was imported" in done.error
 
 
-def test_a_file_of_another_name_has_to_be_named(
+def test_file_with_an_unknown_name_requires_the_as_option(
     plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = published(tmp_path).rename(tmp_path / "other.bin")
@@ -83,7 +85,7 @@ def test_a_file_of_another_name_has_to_be_named(
     assert call(capsys, "weights", "import", file, "--as", "tiny", "--plugin", plugin).code == 0
 
 
-def test_a_run_without_its_weights_says_which_how_large_and_how_to_get_them(
+def test_run_without_weights_names_file_size_licence_and_commands(
     plugin: Path, tmp_path: Path, moving_head: Path, short_speech: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out.mp4"
@@ -97,7 +99,7 @@ def test_a_run_without_its_weights_says_which_how_large_and_how_to_get_them(
         assert part in done.error
     assert not output.exists()
     listed = call(capsys, "plugins", "--kind", "enhancer", "--plugin", plugin).out
-    assert "needs the weights tiny: see `retalkit weights list`" in listed
+    assert "needs the weights tiny: run `retalkit weights pull tiny`" in listed
 
 
 # ---------------------------------------------------------------------- pull
@@ -105,7 +107,7 @@ def test_a_run_without_its_weights_says_which_how_large_and_how_to_get_them(
 
 @pytest.fixture
 def server(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[web.FileServer]:
-    """A web server that has the file, where the plugin says that it is."""
+    """A local server with the file at the URL that the plugin declares."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "RETALKIT_MIRRORS", "RETALKIT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     content = published(tmp_path).read_bytes()
@@ -115,7 +117,7 @@ def server(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield files
 
 
-def test_pull_says_the_licence_first_and_brings_the_file_in(
+def test_pull_prints_the_licence_first_and_installs_the_file(
     server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = call(capsys, "weights", "pull", "tiny", "--plugin", plugin)
@@ -123,15 +125,17 @@ def test_pull_says_the_licence_first_and_brings_the_file_in(
     lines = done.out.splitlines()
     assert lines[0] == "tiny: Tiny.pth, 1 kB, licence: MIT; commercial use: not stated"
     assert lines[1] == f"tiny: {tmp_path / 'home' / 'weights' / 'tiny.safetensors'}"
-    assert "its publisher gave no whole SHA-256" in lines[2] and "lock.json" in lines[2]
+    assert "no complete SHA-256 was published" in lines[2] and "lock.json" in lines[2]
     assert "download tiny: 1 MB in" in done.err and f"{server.address}/Tiny.pth" in done.err
     assert "tiny: good" in call(capsys, "weights", "verify", "--plugin", plugin).out
 
-    assert "tiny: is there already" in call(capsys, "weights", "pull", "tiny", "--plugin", plugin).out
+    assert "tiny: already installed" in call(capsys, "weights", "pull", "tiny", "--plugin", plugin).out
     assert len(server.paths) == 1
 
 
-def test_pull_wants_to_know_what(server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pull_without_names_is_an_error(
+    server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = call(capsys, "weights", "pull", "--plugin", plugin)
     assert done.code == 2
     for part in ("tiny", "s3fd", "--preset NAME", "--all"):
@@ -141,7 +145,7 @@ def test_pull_wants_to_know_what(server: web.FileServer, plugin: Path, capsys: p
     assert server.paths == []
 
 
-def test_pull_of_a_preset_gets_what_its_stages_need(
+def test_pull_of_a_preset_installs_the_weights_of_its_stages(
     server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from retalkit.config import RunConfig
@@ -166,7 +170,7 @@ def test_pull_of_a_preset_gets_what_its_stages_need(
     assert server.paths == ["/Tiny.pth"]
 
 
-def test_another_file_than_the_first_is_refused_until_it_is_accepted(
+def test_file_that_differs_from_the_pin_requires_accept_new(
     server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "weights", "pull", "tiny", "-q", "--plugin", plugin).code == 0
@@ -175,24 +179,24 @@ def test_another_file_than_the_first_is_refused_until_it_is_accepted(
     server.content = (tmp_path / "Tiny.pth").read_bytes()
     for command in (["pull", "tiny"], ["import", tmp_path / "Tiny.pth"]):
         done = call(capsys, "weights", *command, "--plugin", plugin)
-        assert done.code == 2 and "--accept-new takes it in its place" in done.error
-        assert "tiny: two numbers; not there" in call(capsys, "weights", "list", "--plugin", plugin).out
-    # To get it again, as after damage, is no reason to take another file.
+        assert done.code == 2 and "--accept-new accepts the new file" in done.error
+        assert "tiny: two numbers; not installed" in call(capsys, "weights", "list", "--plugin", plugin).out
+    # --force repeats a download, for example after damage. It does not accept a different file.
     assert call(capsys, "weights", "pull", "tiny", "--force", "--plugin", plugin).code == 2
     done = call(capsys, "weights", "pull", "tiny", "--accept-new", "--plugin", plugin)
-    assert done.code == 0 and "lock.json had" in done.out and "and now has" in done.out
+    assert done.code == 0 and "replaced" in done.out and "lock.json" in done.out
 
 
-def test_what_fails_is_one_line_and_the_others_come(
+def test_failed_pull_is_one_line_and_the_other_files_are_installed(
     server: web.FileServer, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.answers = [web.fails(404)]
+    server.responses = [web.fail(404)]
     text = plugin.read_text(encoding="utf-8")
     second = text[text.index("[Checkpoint(") + 1 : text.rindex("]")].replace('name="tiny"', 'name="second"')
     plugin.write_text(text[: text.rindex("]")] + f", {second}]\n", encoding="utf-8")
     done = call(capsys, "weights", "pull", "tiny", "second", "--plugin", plugin)
     assert done.code == 2
-    assert "tiny was not downloaded" in done.error and "answers 404 Not Found" in done.error
+    assert "tiny was not downloaded" in done.error and "HTTP 404 Not Found" in done.error
     assert "second.safetensors" in done.out
 
     monkeypatch.setenv("RETALKIT_OFFLINE", "1")
@@ -201,7 +205,7 @@ def test_what_fails_is_one_line_and_the_others_come(
     assert len(server.paths) == 2
 
 
-def test_a_zip_as_published_is_imported_for_its_member(
+def test_published_archive_is_imported_by_its_member(
     server: web.FileServer, plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import zipfile
@@ -212,3 +216,13 @@ def test_a_zip_as_published_is_imported_for_its_member(
         archive.write(tmp_path / "Tiny.pth", "folder/Tiny.pth")
     done = call(capsys, "weights", "import", tmp_path / "All.zip", "--as", "tiny", "--plugin", plugin)
     assert done.code == 0 and "tiny.safetensors" in done.out
+
+
+def test_httpx_is_imported_only_by_pull(plugin: Path) -> None:
+    for arguments in (["--help"], ["weights", "list", "--plugin", str(plugin)]):
+        code = (
+            "import sys\nfrom retalkit.cli.main import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+            "assert 'httpx' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""``retalkit weights``: which checkpoints the stages need, which are there, and how they come in."""
+"""``retalkit weights``: list, download, import and verify checkpoints."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ if TYPE_CHECKING:
 AcceptNew = Annotated[
     bool,
     typer.Option(
-        "--accept-new", help="Take another file than the one that came first, where its publisher gave no hash."
+        "--accept-new", help="Accept a file that differs from the first one imported, if no hash was published."
     ),
 ]
 
 
+_UNVERIFIED = "not imported from the published file, no published hash to verify against"
+
+
 def application() -> typer.Typer:
-    """The command group ``weights``."""
-    app = typer.Typer(help="Keep the checkpoints of networks.", rich_markup_mode=None)
+    """Return the command group ``weights``."""
+    app = typer.Typer(help="Manage the checkpoints of networks.", rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_group)
     app.command("list")(list_weights)
     app.command("pull")(pull_weights)
     app.command("import")(import_weights)
     app.command("verify")(verify_weights)
-    app.command("where")(where)
+    app.command("where")(print_path)
     return app
 
 
@@ -45,9 +48,9 @@ def _group(context: typer.Context) -> None:
 def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: PluginFiles = None
 ) -> None:
-    """List every checkpoint that a stage may need, its licence, and whether it is there."""
+    """List every checkpoint that a stage can use, its licence, and whether it is installed."""
     from retalkit.plugins.discovery import discover
-    from retalkit.weights.describe import commercial_use, told_size
+    from retalkit.weights.describe import checkpoint_size, commercial_use
     from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
@@ -58,12 +61,12 @@ def list_weights(
             "summary": checkpoint.summary,
             "urls": list(checkpoint.urls),
             "size": checkpoint.size,
-            "least_size": checkpoint.least_size,
+            "min_size": checkpoint.min_size,
             "sha256": checkpoint.sha256,
             "licence": checkpoint.licence,
             "commercial_use": checkpoint.commercial_use,
             "used_by": _users(registry, checkpoint.name),
-            "path": str(store.place(checkpoint)) if store.has(checkpoint) else None,
+            "path": str(store.expected_file(checkpoint)) if store.has(checkpoint) else None,
         }
         for checkpoint in registry.checkpoints
     ]
@@ -71,13 +74,13 @@ def list_weights(
         typer.echo(json.dumps({"folder": str(store.folder), "weights": rows}, indent=2))
         return
     for row, checkpoint in zip(rows, registry.checkpoints, strict=True):
-        state = "there" if row["path"] else "not there"
+        state = "installed" if row["path"] else "not installed"
         commercial = commercial_use(row["commercial_use"])
         typer.echo(f"  {typer.style(row['name'], bold=True)}: {row['summary']}; {state}")
-        typer.echo(f"      {row['file']}, {told_size(checkpoint)}, for {', '.join(row['used_by']) or 'no stage'}")
+        typer.echo(f"      {row['file']}, {checkpoint_size(checkpoint)}, for {', '.join(row['used_by']) or 'no stage'}")
         typer.echo(f"      licence: {row['licence']}; commercial use: {commercial}")
-        typer.echo(f"      {row['urls'][0] if row['urls'] else 'no address is known'}")
-    typer.echo(f"kept in {store.folder} (RETALKIT_HOME chooses another folder)")
+        typer.echo(f"      {row['urls'][0] if row['urls'] else 'no known URL'}")
+    typer.echo(f"stored in {store.folder} (set RETALKIT_HOME to use another folder)")
 
 
 def pull_weights(
@@ -85,113 +88,119 @@ def pull_weights(
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Checkpoints; see `retalkit weights list`.")
     ] = None,
     preset: Preset = None,
-    every: Annotated[bool, typer.Option("--all", help="Every checkpoint that is declared.")] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Get again what is there.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every declared checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Download again what is already installed.")] = False,
     accept_new: AcceptNew = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Download published files, check them and keep them. No other command downloads anything."""
+    """Download published files, check them and add them to the store. No other command downloads anything."""
     from retalkit.cli.progress import progress
     from retalkit.errors import WeightsError
     from retalkit.plugins.discovery import discover
-    from retalkit.weights.describe import facts
+    from retalkit.weights.describe import checkpoint_facts
     from retalkit.weights.locks import FolderError
-    from retalkit.weights.pull import check_online, pull
+    from retalkit.weights.pull import check_online, common_code, pull
     from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
-    faults: list[str] = []
+    errors: list[WeightsError] = []
     for checkpoint in _chosen(registry, names or [], preset, every):
         if store.has(checkpoint) and not (force or accept_new):
-            typer.echo(f"{checkpoint.name}: is there already")
+            typer.echo(f"{checkpoint.name}: already installed")
             continue
         check_online(checkpoint)
-        typer.echo(f"{checkpoint.name}: {facts(checkpoint)}")
-        before = store.pinned(checkpoint.name)
+        typer.echo(f"{checkpoint.name}: {checkpoint_facts(checkpoint)}")
+        before = store.pinned_hash(checkpoint.name)
         try:
             with progress(quiet=quiet) as observer:
-                kept = pull(checkpoint, store, observer, accept=accept_new)
+                file = pull(checkpoint, store, observer, accept=accept_new)
         except FolderError:
             raise
         except WeightsError as error:
-            faults.append(str(error))
+            errors.append(error)
             continue
-        typer.echo(f"{checkpoint.name}: {kept}")
-        _tell_pin(store, checkpoint, before)
-    if faults:
-        raise WeightsError("; ".join(faults))
+        typer.echo(f"{checkpoint.name}: {file}")
+        _report_pin(store, checkpoint, before)
+    if errors:
+        raise WeightsError("; ".join(map(str, errors)), code=common_code(errors, "download-failed"))
 
 
 def import_weights(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Published files.", show_default=False)],
     name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Which checkpoint it is, where its name does not tell.")
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Name of the checkpoint, if the file name does not identify it."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an installed checkpoint.")] = False,
     accept_new: AcceptNew = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Check published files and keep them; the files themselves stay where they are."""
+    """Check published files and add them to the store; the files themselves are not changed or moved."""
     from retalkit.errors import ConfigError, WeightsError
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
     if name is not None and len(files) > 1:
-        raise ConfigError("--as names one checkpoint: give one FILE")
+        raise ConfigError("--as names one checkpoint: give exactly one FILE", code="invalid-option")
     registry, store = discover(plugin or []), WeightStore()
     chosen = [(file, registry.checkpoint(name) if name else _by_file_name(registry, file)) for file in files]
     for file, checkpoint in chosen:
         if store.has(checkpoint) and not (force or accept_new):
-            raise WeightsError(f"{store.place(checkpoint)} is there already: --force replaces it by {file}")
+            raise WeightsError(
+                f"{store.expected_file(checkpoint)} already exists: use --force to replace it with {file}",
+                code="output-exists",
+            )
     for file, checkpoint in chosen:
-        before = store.pinned(checkpoint.name)
-        typer.echo(f"{checkpoint.name}: {_imported(store, checkpoint, file, accept_new)}")
-        _tell_pin(store, checkpoint, before)
+        before = store.pinned_hash(checkpoint.name)
+        typer.echo(f"{checkpoint.name}: {_import(store, checkpoint, file, accept_new)}")
+        _report_pin(store, checkpoint, before)
 
 
 def verify_weights(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all that are there.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all installed checkpoints.")
+    ] = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Check that what is kept is what was put in, and fits the networks."""
+    """Check that installed checkpoints are unchanged and fit their networks."""
     from retalkit.errors import WeightsError
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
     registry, store = discover(plugin or []), WeightStore()
     if names:
-        asked = [registry.checkpoint(name) for name in names]
+        requested = [registry.checkpoint(name) for name in names]
     else:
-        asked = [checkpoint for checkpoint in registry.checkpoints if store.has(checkpoint)]
-    faults = {checkpoint.name: fault for checkpoint in asked if (fault := store.verify(checkpoint)) is not None}
-    for checkpoint in asked:
+        requested = [checkpoint for checkpoint in registry.checkpoints if store.has(checkpoint)]
+    faults = {checkpoint.name: fault for checkpoint in requested if (fault := store.verify(checkpoint)) is not None}
+    for checkpoint in requested:
         if checkpoint.name in faults:
             typer.echo(f"{checkpoint.name}: bad")
-        elif store.is_of_published(checkpoint):
+        elif store.is_from_published_file(checkpoint):
             typer.echo(f"{checkpoint.name}: good")
         else:
-            typer.echo(f"{checkpoint.name}: as it came in, which was no published file: its hash compares with nothing")
+            typer.echo(f"{checkpoint.name}: unchanged since it was imported; {_UNVERIFIED}")
     if faults:
-        raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
-    if not asked:
-        typer.echo(f"there are no weights in {store.folder}")
+        raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()), code="verification-failed")
+    if not requested:
+        typer.echo(f"no weights in {store.folder}")
 
 
-def where(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A checkpoint; default: the folder.")] = None,
+def print_path(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Checkpoint. Default: print the folder.")] = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Print where checkpoints lie."""
+    """Print the path of a checkpoint, or of the folder of all checkpoints."""
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
     store = WeightStore()
-    typer.echo(store.folder if name is None else store.place(discover(plugin or []).checkpoint(name)))
+    typer.echo(store.folder if name is None else store.expected_file(discover(plugin or []).checkpoint(name)))
 
 
 def _chosen(registry: Registry, names: list[str], preset: str | None, every: bool) -> list[Checkpoint]:
-    """The checkpoints that a command line names in one of three ways. Raises ConfigError where it names none."""
+    """Return the checkpoints selected by name, by preset or by --all. Raises ConfigError if none is selected."""
     from retalkit.config.model import RunConfig
     from retalkit.errors import ConfigError
     from retalkit.pipeline.plan import required_checkpoints
@@ -203,36 +212,39 @@ def _chosen(registry: Registry, names: list[str], preset: str | None, every: boo
         wanted += required_checkpoints(RunConfig.from_preset(preset, registry=registry), registry)
     elif not wanted:
         known = ", ".join(checkpoint.name for checkpoint in registry.checkpoints) or "none"
-        raise ConfigError(f"name the weights (there are: {known}), or a preset with --preset NAME, or --all")
+        raise ConfigError(
+            f"no weights selected: give names ({known}), or a preset with --preset NAME, or --all",
+            code="missing-argument",
+        )
     return [registry.checkpoint(name) for name in dict.fromkeys(wanted)]
 
 
-def _tell_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) -> None:
-    """What is known of the file's hash, where its publisher gave none."""
+def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) -> None:
+    """Print the hash that was pinned for a file without a published SHA-256."""
     from retalkit.weights.store import needs_pin
 
-    pinned = store.pinned(checkpoint.name)
+    pinned = store.pinned_hash(checkpoint.name)
     if not needs_pin(checkpoint):
         return
-    if not store.is_of_published(checkpoint):
-        typer.echo(f"{checkpoint.name}: was no published file; its hash compares with nothing")
+    if not store.is_from_published_file(checkpoint):
+        typer.echo(f"{checkpoint.name}: {_UNVERIFIED}")
     elif before not in (None, pinned):
-        typer.echo(f"{checkpoint.name}: {store.lock_file} had {before} and now has {pinned}")
+        typer.echo(f"{checkpoint.name}: replaced {before} with {pinned} in {store.pin_file}")
     else:
         typer.echo(
-            f"{checkpoint.name}: its publisher gave no whole SHA-256; {store.lock_file} has {pinned}, and another file "
-            "is refused from now on"
+            f"{checkpoint.name}: no complete SHA-256 was published; pinned {pinned} in {store.pin_file}: a different "
+            "file will be rejected"
         )
 
 
-def _imported(store: WeightStore, checkpoint: Checkpoint, file: Path, accept: bool) -> Path:
-    """Keeps a file, or the one inside the zip in which it was published."""
-    from retalkit.weights.sources import member_of, taken_out
+def _import(store: WeightStore, checkpoint: Checkpoint, file: Path, accept: bool) -> Path:
+    """Add a file to the store, or its member if it is the zip archive in which the file was published."""
+    from retalkit.weights.sources import archive_member, extract_member
 
-    member = member_of(checkpoint, file)
+    member = archive_member(checkpoint, file)
     if not member:
         return store.add(checkpoint, file, accept=accept)
-    with TemporaryDirectory() as folder, taken_out(file, member, checkpoint, Path(folder)) as inner:
+    with TemporaryDirectory() as folder, extract_member(file, member, checkpoint, Path(folder)) as inner:
         return store.add(checkpoint, inner, accept=accept)
 
 
@@ -245,7 +257,9 @@ def _by_file_name(registry: Registry, file: Path) -> Checkpoint:
         if file.name.lower() == checkpoint.file.lower() or file.stem == checkpoint.name
     ]
     if len(known) != 1:
-        raise WeightsError(f"{file}: its name is that of no published checkpoint: say which one it is with --as NAME")
+        raise WeightsError(
+            f"{file}: the file name does not identify a checkpoint: add --as NAME", code="unknown-checkpoint"
+        )
     return known[0]
 
 

@@ -41,7 +41,7 @@ def unmet(found: FoundMetric, ports: frozenset[str]) -> str:
 def fingerprint(found: FoundMetric) -> list[Any]:
     """Plain data that changes whenever the metric may give other numbers."""
     store = WeightStore()
-    hashes = [store.content(name) for name in found.spec.checkpoints if store.path(name) is not None]
+    hashes = [store.sha256(name) for name in found.spec.checkpoints if store.path(name) is not None]
     return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
 
 

@@ -28,7 +28,7 @@ from retalkit.stages import (
     StageKind,
 )
 from retalkit.storage.cache import content_hash, make_key
-from retalkit.weights.describe import how_to_get_all
+from retalkit.weights.describe import missing_weights
 from retalkit.weights.store import WeightStore
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
@@ -346,18 +346,14 @@ def _check_weights(stages: list[PlannedStage[Any]], registry: Registry, store: W
     if not missing:
         return
     labels = ", ".join(dict.fromkeys(missing.values()))
-    known = {checkpoint.name for checkpoint in registry.checkpoints}
-    described = how_to_get_all([registry.checkpoint(name) for name in missing if name in known])
-    names = "; ".join([*([described] if described else []), *(f"'{name}'" for name in missing if name not in known)])
-    raise PlanError(
-        f"{labels} cannot run here without weights that are not in {store.folder}: {names}", code="missing-weights"
-    )
+    reason = missing_weights(list(missing), registry.checkpoints, store.folder)
+    raise PlanError(f"{labels} cannot run here: {reason}", code="missing-weights")
 
 
 def _with_weights(stage: PlannedStage[Any], store: WeightStore) -> PlannedStage[Any]:
     names = _checkpoints(stage)
     files = {name: store.file(name) for name in names}
-    return replace(stage, weights=files, weight_hashes={name: store.content(name) for name in names})
+    return replace(stage, weights=files, weight_hashes={name: store.sha256(name) for name in names})
 
 
 def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:

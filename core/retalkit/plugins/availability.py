@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from retalkit.plugins.specs import incompatible_api
+from retalkit.weights.describe import missing_weights
 from retalkit.weights.store import WeightStore
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def availability(found: FoundStage) -> str | None:
     store = WeightStore()
     absent = [name for name in found.spec.checkpoints if store.path(name) is None]
     if absent:
-        return f"needs the weights {', '.join(absent)}: see `retalkit weights list`"
+        return missing_weights(absent)
     return None
 
 
@@ -43,7 +44,7 @@ def missing_of_metric(found: FoundMetric) -> str | None:
     store = WeightStore()
     absent = [name for name in spec.checkpoints if store.path(name) is None]
     if absent:
-        return f"needs the weights {', '.join(absent)}: `retalkit weights pull {' '.join(absent)}` gets them"
+        return missing_weights(absent)
     return None
 
 

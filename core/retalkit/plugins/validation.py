@@ -14,7 +14,7 @@ from retalkit.plugins.registry import Registry, nearest
 from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageConfig, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
-from retalkit.weights.store import LOCK
+from retalkit.weights.store import PIN_FILE
 
 _LONGEST_VALUE = 60
 
@@ -75,8 +75,8 @@ def checkpoint_fault(checkpoint: object, registry: Registry) -> str | None:
         return f"offers {type(checkpoint).__name__} where a Checkpoint is expected"
     if (reason := name_fault(checkpoint.name)) is not None:
         return f"declares a checkpoint named {_shown(checkpoint.name)}: {reason}"
-    if checkpoint.name == LOCK:
-        return f"declares a checkpoint named '{LOCK}', which is the store's own file"
+    if checkpoint.name == PIN_FILE:
+        return f"declares a checkpoint named '{PIN_FILE}', which is the store's own file"
     if (reason := _mistyped(checkpoint, Checkpoint) or incompatible_api("checkpoint", checkpoint.api)) is not None:
         return f"declares the checkpoint '{checkpoint.name}', {reason}"
     if any(checkpoint.name == known.name for known in registry.checkpoints):

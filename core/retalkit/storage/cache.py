@@ -24,11 +24,8 @@ _STALE_SECONDS = 24 * 3600.0
 
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it in blocks."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_key(name: str, *parts: object) -> str:

@@ -32,6 +32,7 @@ from retalkit.testing.checks.subject import Clips, FrameSubject
 from retalkit.testing.examination import CallError, Examination, StopCheckError, one_line
 from retalkit.testing.fixtures import upstream
 from retalkit.testing.report import Report
+from retalkit.weights.describe import missing_weights
 from retalkit.weights.store import WeightStore
 
 Spec = StageSpec | FoundStage
@@ -154,7 +155,7 @@ def _runtime(found: FoundStage, config: StageConfig) -> Runtime:
     store = WeightStore()
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
-        raise _UnavailableError(f"needs the weights {', '.join(absent)}: see `retalkit weights list`")
+        raise _UnavailableError(missing_weights(absent))
     runtime = Runtime(weights={name: store.file(name) for name in names})
     choices = config.drivers()
     registry = discover() if choices else Registry()

@@ -1,1 +1,1 @@
-"""Checkpoints: what a plugin declares of them, where they are kept, and how their files are read safely."""
+"""Checkpoints: their declarations, the local store, downloads, and safe reading of published files."""

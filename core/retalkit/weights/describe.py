@@ -1,56 +1,65 @@
-"""A checkpoint in words: which file, how large, under which licence, and the commands that bring it in."""
+"""Text about checkpoints: size, licence, and how to get missing ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from retalkit.weights.checkpoint import Checkpoint
 
 
-def readable_size(size: int | None) -> str:
-    """``89 MB``; ``size unknown`` for None."""
+def format_size(size: int | None) -> str:
+    """Format a number of bytes: ``89 MB``; ``size unknown`` for None."""
     return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, size // 1000)} kB"
 
 
-def told_size(checkpoint: Checkpoint) -> str:
-    """How large the published file is, as far as that is known: ``89 MB``, ``at least 511 MB``."""
-    if checkpoint.size is None and checkpoint.least_size is not None:
-        return f"at least {readable_size(checkpoint.least_size)}"
-    return readable_size(checkpoint.size)
+def checkpoint_size(checkpoint: Checkpoint) -> str:
+    """Format the size of the published file as far as it is known: ``89 MB``, ``at least 511 MB``."""
+    if checkpoint.size is None and checkpoint.min_size is not None:
+        return f"at least {format_size(checkpoint.min_size)}"
+    return format_size(checkpoint.size)
 
 
 def commercial_use(allowed: bool | None) -> str:
-    """In words."""
+    """Format ``Checkpoint.commercial_use``."""
     return {True: "allowed", False: "not allowed", None: "not stated"}[allowed]
 
 
-def facts(checkpoint: Checkpoint) -> str:
-    """The published file, its size, its licence, and whether commercial use is allowed."""
+def checkpoint_facts(checkpoint: Checkpoint) -> str:
+    """Return the file name, size, licence and commercial use of a checkpoint in one line."""
     return (
-        f"{checkpoint.file}, {told_size(checkpoint)}, licence: {checkpoint.licence}; "
+        f"{checkpoint.file}, {checkpoint_size(checkpoint)}, licence: {checkpoint.licence}; "
         f"commercial use: {commercial_use(checkpoint.commercial_use)}"
     )
 
 
-def how_to_get(checkpoint: Checkpoint) -> str:
-    """Which file, how large, under which licence, and the commands that put it into the store."""
-    offline = f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`"
-    if not checkpoint.urls:
-        return f"'{checkpoint.name}' ({facts(checkpoint)}; get it from its publisher, then run {offline})"
-    address = checkpoint.urls[0]
-    return (
-        f"'{checkpoint.name}' ({facts(checkpoint)}; `retalkit weights pull {checkpoint.name}` gets it; without a "
-        f"network: bring it from {address} and run {offline})"
-    )
+def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), folder: Path | None = None) -> str:
+    """Return the message for checkpoints that are not in the store, as a phrase that begins with ``needs``.
+
+    Checkpoints found in ``declared`` are described with file, size, licence and the commands that get them. ``folder``
+    is the store where they were not found.
+    """
+    known = {checkpoint.name: checkpoint for checkpoint in declared}
+    found = [known[name] for name in names if name in known]
+    described = ", ".join(f"'{name}' ({checkpoint_facts(known[name])})" if name in known else name for name in names)
+    text = f"needs the weights {described}" + (f", not found in {folder}" if folder is not None else "")
+    if len(names) == 1 and found and not found[0].urls:
+        return f"{text}: {manual_import(found[0])}"
+    text += f": run `retalkit weights pull {' '.join(names)}`"
+    if len(found) == 1:
+        return f"{text}; {manual_import(found[0])}"
+    if found:
+        return (
+            f"{text}; to install them without a network, get the files (URLs: `retalkit weights list`) and run "
+            "`retalkit weights import FILE` for each"
+        )
+    return text
 
 
-def how_to_get_all(checkpoints: Sequence[Checkpoint]) -> str:
-    """The same of several at once: each with its facts, and one command for all."""
-    if len(checkpoints) == 1:
-        return how_to_get(checkpoints[0])
-    told = ", ".join(f"'{checkpoint.name}' ({facts(checkpoint)})" for checkpoint in checkpoints)
-    names = " ".join(checkpoint.name for checkpoint in checkpoints)
+def manual_import(checkpoint: Checkpoint) -> str:
+    """Return how to install a checkpoint without ``retalkit weights pull``, as the end of a sentence."""
+    source = checkpoint.urls[0] if checkpoint.urls else "its publisher"
     return (
-        f"{told}; `retalkit weights pull {names}` gets them; without a network: bring the files (`retalkit weights "
-        "list` has their addresses) and run `retalkit weights import FILE` for each"
+        f"to install it without a network, get {checkpoint.file} from {source} and run "
+        f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`"
     )

@@ -1,72 +1,71 @@
-"""One file over http(s): goes on where it was cut, waits for what may pass, and says what does not fit.
+"""Download one file over HTTP(S), with retries, resume and size checks.
 
-Nothing else in Retalkit opens a connection. Proxies are those of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``,
-``NO_PROXY``), as urllib reads them.
+No other module of Retalkit opens a network connection. Proxies are read from the environment (``HTTPS_PROXY``,
+``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and certificates from the system's store.
 """
 
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import re
 import shutil
 import socket
 import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from retalkit._version import __version__
 from retalkit.errors import WeightsError
-from retalkit.weights.describe import readable_size
+from retalkit.weights.describe import format_size
 from retalkit.weights.locks import FolderError
 
-_PIECE = 1 << 18
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that another attempt may change."""
-_LONGEST_WAIT = 60.0
-_LARGEST = 20_000_000_000
-"""Bytes that no checkpoint has. Where no size was published a server must not fill the disk."""
+_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes that are retried."""
+_MAX_REDIRECTS = 10
+_MAX_WAIT = 60.0
+_MAX_BYTES = 20_000_000_000
+"""Larger than any checkpoint. Stops a server from filling the disk when the size of the file is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a download waits, and how often it tries again."""
+class RetryPolicy:
+    """Time-out and retry limits of a download."""
 
     stall_seconds: float = 30.0
-    """Without a byte for so long the connection counts as dead."""
+    """Time-out for connecting and for each read."""
     attempts: int = 5
-    """Attempts in a row that bring nothing new, before an address is given up."""
+    """Consecutive attempts without new data before a URL is given up."""
     first_wait: float = 1.0
-    """Seconds before the second attempt; doubles from attempt to attempt."""
+    """Seconds before the second attempt; doubles with each further attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """Who is told how far it is."""
+class ProgressCallbacks:
+    """Functions that receive the progress of a download."""
 
     begin: Callable[[int, int | None], None]
-    """(bytes that are there already, bytes of the whole file if known), once per attempt that brings something."""
-    have: Callable[[int], None]
-    """Bytes that are there now."""
-    say: Callable[[str], None]
-    """One sentence, for instance why it tries again."""
+    """(bytes already on disk, size of the file if known), once per attempt that receives a response."""
+    advance: Callable[[int], None]
+    """Bytes now on disk."""
+    note: Callable[[str], None]
+    """A message for the user, such as the reason for a retry."""
 
 
 class AddressError(WeightsError):
-    """The address does not give the file; another one may."""
+    """The URL does not provide the file. Another URL may."""
+
+    code = "download-failed"
 
 
-class _PassingError(Exception):
-    """It failed in a way that another attempt may change."""
+class TransientError(Exception):
+    """A failure that a retry may fix."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -74,256 +73,303 @@ class _PassingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """What is known of a part on disk; without it the part is thrown away."""
+class _PartRecord:
+    """Origin of a partial file, stored next to it. A partial file without a record is discarded."""
 
     url: str
     validator: str | None
-    """Strong ETag, or date of the last change, for If-Range."""
+    """Strong ETag, or Last-Modified date, for If-Range."""
     total: int | None
 
 
 class Download:
-    """A file that comes from one address into ``part``, which stays when it is cut: the next call goes on with it."""
+    """Download from one URL into the file ``part``. An interrupted download is kept and resumed by the next run."""
 
     def __init__(
-        self, url: str, part: Path, hearing: Hearing, patience: Patience | None = None, *, hash_known: bool = True
+        self,
+        url: str,
+        part: Path,
+        progress: ProgressCallbacks,
+        retry: RetryPolicy | None = None,
+        *,
+        hash_known: bool = True,
     ) -> None:
-        """``hash_known``: the whole file is compared with its SHA-256 afterwards. Where it is not, a part is
-        gone on with only if the server says that it still has the same file: equal lengths are no proof."""
+        """``hash_known``: the caller compares the complete file with a known SHA-256. If not, a partial file is resumed
+        only if the server confirms by ETag or date that the file has not changed: equal sizes do not prove it."""
         self._hash_known = hash_known
         self.url = url
         self.part = part
-        self.note_file = part.with_name(f"{part.name}.json")
-        self._hearing = hearing
-        self._patience = patience or Patience()
+        self.record_file = part.with_name(f"{part.name}.json")
+        self._progress = progress
+        self._retry = retry or RetryPolicy()
 
     def run(self, size: int | None = None) -> None:
-        """Returns when ``part`` is whole. ``size``: bytes that it must have, where they are known.
+        """Download until ``part`` is complete. ``size``: expected bytes, if known.
 
-        Raises AddressError where the address does not give it, FolderError where it cannot be written.
+        Raises AddressError if the URL does not provide the file, FolderError if it cannot be written.
         """
-        if urlsplit(self.url).scheme not in ("http", "https"):
-            raise AddressError(f"{self.url}: is no http address")
         self._make_folder()
-        furthest, idle = self._usable(), 0
-        while True:
-            try:
-                self._attempt(size)
-                return
-            except _PassingError as error:
-                there = self._usable()
-                idle = 0 if there > furthest else idle + 1
-                furthest = max(furthest, there)
-                if idle >= self._patience.attempts:
-                    raise AddressError(f"{self.url}: {error}, {idle} times in a row") from error
-                wait = min(error.wait or self._patience.first_wait * 2.0 ** max(0, idle - 1), _LONGEST_WAIT)
-                place = f" from {readable_size(there)}" if there else ""
-                self._hearing.say(f"{self.url}: {error}; tries again{place} in {wait:.0f} s")
-                time.sleep(wait)
+        furthest, idle = self._resumable(), 0
+        with self._client() as client:
+            while True:
+                try:
+                    self._attempt(client, size)
+                    return
+                except TransientError as error:
+                    on_disk = self._resumable()
+                    idle = 0 if on_disk > furthest else idle + 1
+                    furthest = max(furthest, on_disk)
+                    if idle >= self._retry.attempts:
+                        raise AddressError(
+                            f"{self.url}: {error} ({idle} attempts in a row)", code="download-failed"
+                        ) from error
+                    wait = min(error.wait or self._retry.first_wait * 2.0 ** max(0, idle - 1), _MAX_WAIT)
+                    resume = f", resuming at {format_size(on_disk)}" if on_disk else ""
+                    self._progress.note(f"{self.url}: {error}; retrying in {wait:.0f} s{resume}")
+                    time.sleep(wait)
 
     def discard(self) -> None:
-        """Takes away what came."""
-        for file in (self.part, self.note_file):
+        """Delete the partial file and its record."""
+        for file in (self.part, self.record_file):
             with suppress(OSError):
                 file.unlink(missing_ok=True)
 
-    # ------------------------------------------------------------------ one attempt
+    # ------------------------------------------------------------------ HTTP
 
-    def _attempt(self, size: int | None) -> None:
-        have, note = self._usable(), self._read_note()
-        if have and note is not None and note.total == have:
-            return
-        request = urllib.request.Request(self.url, headers={"User-Agent": f"retalkit/{__version__}"})
-        if have and note is not None:
-            request.add_header("Range", f"bytes={have}-")
-            if note.validator:
-                request.add_header("If-Range", note.validator)
-        response = self._answer(request)
-        with response:
-            start, total = self._placed(response, have, note)
+    def _client(self) -> httpx.Client:
+        try:
+            return httpx.Client(
+                timeout=httpx.Timeout(self._retry.stall_seconds),
+                # A compressed body would make byte ranges and sizes meaningless.
+                headers={"User-Agent": f"retalkit/{__version__}", "Accept-Encoding": "identity"},
+                verify=ssl.create_default_context(),
+            )
+        except (ImportError, ValueError) as error:
+            raise AddressError(
+                f"{self.url}: the proxy set in the environment cannot be used ({_one_line(error)})",
+                code="invalid-proxy",
+            ) from error
+
+    def _attempt(self, client: httpx.Client, size: int | None) -> None:
+        on_disk, record = self._resumable(), self._read_record()
+        headers: dict[str, str] = {}
+        if on_disk and record is not None:
+            if record.total == on_disk:
+                return
+            headers["Range"] = f"bytes={on_disk}-"
+            if record.validator:
+                headers["If-Range"] = record.validator
+        with closing(self._send(client, headers)) as response:
+            start, total = self._body_range(response, on_disk, record)
             if size is not None and total is not None and total != size:
-                raise AddressError(f"{self.url}: has {total} bytes, the published file {size}: it is another one")
+                raise AddressError(
+                    f"{self.url}: size mismatch: expected {size} bytes, got {total}", code="size-mismatch"
+                )
             self._check_space(start, total, size is not None)
             limit = size if total is None else total
-            with self._opened(start, _Note(self.url, _validator(response), total)) as file:
-                self._hearing.begin(start, limit)
-                there = self._copy(response, file, start, limit)
-        if limit is not None and there < limit:
-            raise _PassingError(f"was cut at {there} of {limit} bytes")
+            with self._open_part(start, _PartRecord(self.url, _validator(response), total)) as file:
+                self._progress.begin(start, limit)
+                written = self._write_body(response, file, start, limit)
+        if limit is not None and written < limit:
+            raise TransientError(f"connection closed after {written} of {limit} bytes")
 
-    def _answer(self, request: urllib.request.Request) -> Any:
+    def _send(self, client: httpx.Client, headers: dict[str, str]) -> httpx.Response:
+        """Send the request, follow redirects, and return the response with its body unread.
+
+        Raises TransientError or AddressError for a failed connection or an error status.
+        """
         try:
-            return _opener().open(request, timeout=self._patience.stall_seconds)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 416:
-                    self.discard()
-                    raise _PassingError("does not have the rest that was asked for") from error
-                if error.code in _PASSING:
-                    raise _PassingError(
-                        f"answers {error.code} {_one_line(error.reason)}", _retry_after(error)
-                    ) from error
-                # urllib follows redirects by itself until they go in circles.
-                reason = "sends on in circles" if error.code < 400 else f"answers {error.code} {error.reason}"
-                raise AddressError(f"{self.url}: {_one_line(reason)}") from error
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ssl.SSLCertVerificationError):
-                reason = f"its certificate is not valid ({error.reason.verify_message})"
-                raise AddressError(f"{self.url}: {reason}") from error
-            raise _PassingError(_reason(error.reason)) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _PassingError(_reason(error)) from error
+            request = client.build_request("GET", self.url, headers=headers)
+            for _ in range(_MAX_REDIRECTS + 1):
+                response = client.send(request, stream=True)
+                if response.next_request is None:
+                    break
+                response.close()
+                _check_redirect(request.url, response.next_request.url)
+                request = response.next_request
+            else:
+                raise AddressError(f"{self.url}: too many redirects", code="too-many-redirects")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._network_error(error) from error
+        if not response.is_success:
+            with closing(response):
+                raise self._status_error(response)
+        return response
 
-    def _placed(self, response: Any, have: int, note: _Note | None) -> tuple[int, int | None]:
-        """(where the answer begins, bytes of the whole file)."""
-        if response.status != 206:
-            return 0, _length(response)
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-        total = int(found[3]) if found and found[3] != "*" else None
-        # The same length, and where the server tells one the same tag: else it is another file than what is there.
-        tagged = note is not None and note.validator and _validator(response) not in (None, note.validator)
-        if found is None or int(found[1]) != have or note is None or total != note.total or tagged:
+    def _status_error(self, response: httpx.Response) -> Exception:
+        reason = _one_line(f"HTTP {response.status_code} {response.reason_phrase}")
+        if response.status_code == 416:
             self.discard()
-            raise _PassingError("changed its file meanwhile, or sends another part than asked for")
-        return have, total
+            return TransientError(f"{reason}: the rest of the file is not available")
+        if response.status_code in _RETRY_STATUS:
+            return TransientError(reason, _retry_after(response))
+        return AddressError(f"{self.url}: {reason}", code="http-error")
 
-    def _copy(self, response: Any, file: FileIO, start: int, limit: int | None) -> int:
-        there = start
-        while True:
-            try:
-                # read1: what has come, so that a slow connection is seen to move.
-                block = response.read1(_PIECE)
-            except (OSError, http.client.HTTPException) as error:
-                raise _PassingError(_reason(error)) from error
-            if not block:
-                return there
-            there += len(block)
-            if limit is not None and there > limit:
+    def _network_error(self, error: Exception) -> Exception:
+        """Return the TransientError or AddressError for an exception of httpx."""
+        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+            return AddressError(f"{self.url}: not an HTTP(S) URL", code="invalid-url")
+        if isinstance(error, httpx.TimeoutException):
+            return TransientError(f"no data received for {self._retry.stall_seconds:g} s")
+        for cause in _causes(error):
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return AddressError(
+                    f"{self.url}: invalid certificate ({cause.verify_message})", code="invalid-certificate"
+                )
+            if isinstance(cause, socket.gaierror):
+                return TransientError(f"unknown host name ({cause.strerror})")
+        detail = next((c.strerror for c in _causes(error) if isinstance(c, OSError) and c.strerror), _one_line(error))
+        if isinstance(error, httpx.ProxyError):
+            return TransientError(f"proxy error ({detail})")
+        if isinstance(error, httpx.ConnectError):
+            return TransientError(f"cannot connect ({detail})")
+        if isinstance(error, httpx.ProtocolError):
+            return TransientError(f"connection closed or invalid HTTP response ({detail})")
+        return TransientError(f"connection lost ({detail})")
+
+    def _body_range(self, response: httpx.Response, on_disk: int, record: _PartRecord | None) -> tuple[int, int | None]:
+        """Return (offset of the body in the file, size of the whole file if known)."""
+        if response.status_code != 206:
+            return 0, _content_length(response)
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+        total = int(match[3]) if match and match[3] != "*" else None
+        # Size and, if the server sends one, validator must be unchanged. Otherwise the file on the server is another.
+        changed = record is not None and record.validator and _validator(response) not in (None, record.validator)
+        if match is None or int(match[1]) != on_disk or record is None or total != record.total or changed:
+            self.discard()
+            raise TransientError("the file on the server changed, or the server sent the wrong byte range")
+        return on_disk, total
+
+    def _write_body(self, response: httpx.Response, file: FileIO, start: int, limit: int | None) -> int:
+        """Write the body to ``file`` and return the number of bytes then on disk."""
+        written = start
+        for block in self._blocks(response, limit is not None):
+            written += len(block)
+            if limit is not None and written > limit:
                 self.discard()
-                raise AddressError(f"{self.url}: sends more than the {limit} bytes of the file: it is another one")
-            if there > _LARGEST:
+                raise AddressError(f"{self.url}: size mismatch: expected {limit} bytes, got more", code="size-mismatch")
+            if written > _MAX_BYTES:
                 self.discard()
-                raise AddressError(f"{self.url}: sends more than {readable_size(_LARGEST)}: that is no file of weights")
+                raise AddressError(
+                    f"{self.url}: larger than {format_size(_MAX_BYTES)}, not a checkpoint", code="download-too-large"
+                )
             try:
                 rest = memoryview(block)
                 while rest:
                     rest = rest[file.write(rest) :]
             except OSError as error:
-                raise self._unwritable(error) from error
-            self._hearing.have(there)
+                raise self._not_writable(error) from error
+            self._progress.advance(written)
+        return written
 
-    # ------------------------------------------------------------------ the part on disk
+    def _blocks(self, response: httpx.Response, length_known: bool) -> Iterator[bytes]:
+        """Yield the body as it arrives. A body that ends early ends the iteration if its length is known."""
+        try:
+            yield from response.iter_raw()
+        except httpx.HTTPError as error:
+            if not (length_known and isinstance(error, httpx.RemoteProtocolError)):
+                raise self._network_error(error) from error
 
-    def _usable(self) -> int:
-        """Bytes of the part that can be gone on with; a part of another address or of unknown origin counts as none."""
-        note, have = self._read_note(), self._size()
-        if note is None or note.url != self.url:
+    # ------------------------------------------------------------------ partial file
+
+    def _resumable(self) -> int:
+        """Return the bytes of the partial file that can be kept: 0 if it is from another URL or of unknown origin."""
+        record, on_disk = self._read_record(), self._part_size()
+        if record is None or record.url != self.url:
             return 0
-        if not note.validator and (note.total is None or not self._hash_known):
+        if not record.validator and (record.total is None or not self._hash_known):
             return 0
-        return have if note.total is None or have <= note.total else 0
+        return on_disk if record.total is None or on_disk <= record.total else 0
 
-    def _size(self) -> int:
+    def _part_size(self) -> int:
         try:
             return self.part.stat().st_size
         except OSError:
             return 0
 
-    def _read_note(self) -> _Note | None:
+    def _read_record(self) -> _PartRecord | None:
         try:
-            return _Note(**json.loads(self.note_file.read_text(encoding="utf-8")))
+            return _PartRecord(**json.loads(self.record_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def _opened(self, start: int, note: _Note) -> FileIO:
+    def _open_part(self, start: int, record: _PartRecord) -> FileIO:
         file: FileIO | None = None
         try:
-            # The file first: a note must never stand beside bytes that it does not speak of. Unbuffered: a full disk
-            # shows where it is written, not once more where the file is closed.
+            # The data file first: a record must never describe the bytes of an older download. Unbuffered, so that a
+            # full disk is reported by write() and not again by close().
             file = self.part.open("ab" if start else "wb", buffering=0)
-            self.note_file.write_text(json.dumps(asdict(note)) + "\n", encoding="utf-8")
+            self.record_file.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
         except OSError as error:
             if file is not None:
                 file.close()
-            raise self._unwritable(error) from error
+            raise self._not_writable(error) from error
         return file
 
     def _make_folder(self) -> None:
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._not_writable(error) from error
 
-    def _check_space(self, start: int, total: int | None, believed: bool) -> None:
-        """The part, and the copy of it that the store makes afterwards.
+    def _check_space(self, start: int, total: int | None, size_published: bool) -> None:
+        """Raise an error unless the disk has room for the rest of the file and for the copy in the store.
 
-        ``believed``: the length is the published one. Where only the server says it, the server may be wrong.
+        AddressError if only the server states the size, because the server may be wrong; otherwise FolderError.
         """
         free = shutil.disk_usage(self.part.parent).free
         if total is None or 2 * total - start <= free:
             return
-        needed = readable_size(2 * total - start)
         reason = (
-            f"{self.part.parent}: has {readable_size(free)} free, and {needed} are needed (the file, and what is kept "
-            "of it): make room, or set RETALKIT_HOME to another folder"
+            f"{self.part.parent}: {format_size(free)} free, {format_size(2 * total - start)} needed (the download and "
+            "its copy in the store): free some space, or set RETALKIT_HOME to another folder"
         )
-        if not believed:
-            raise AddressError(f"{self.url}: says that the file has {readable_size(total)}; {reason}")
-        raise FolderError(reason)
+        if not size_published:
+            raise AddressError(
+                f"{self.url}: the server reports {format_size(total)}; {reason}", code="not-enough-space"
+            )
+        raise FolderError(reason, code="not-enough-space")
 
-    def _unwritable(self, error: OSError) -> FolderError:
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    def _not_writable(self, error: OSError) -> FolderError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
         return FolderError(
-            f"{self.part}: cannot be written ({what}): make room, or set RETALKIT_HOME to another folder"
+            f"{self.part}: not writable ({reason}): free some space, or set RETALKIT_HOME to another folder",
+            code="disk-full" if full else "folder-not-writable",
         )
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to http: whoever listens could send another file."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if after != "https" and (before == "https" or after != "http"):
-            raise AddressError(f"{req.full_url}: sends on to {newurl}, which is not followed: it is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
+    """Raise AddressError for a redirect that leaves HTTPS, where a third party could replace the file."""
+    if target.scheme != "https" and (source.scheme == "https" or target.scheme != "http"):
+        raise AddressError(
+            f"{source}: redirect to {target} not followed: it does not use HTTPS", code="insecure-redirect"
+        )
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Made anew each time: it reads the proxies of the environment."""
-    return urllib.request.build_opener(_Redirects)
+def _content_length(response: httpx.Response) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isdecimal() else None
 
 
-def _length(response: Any) -> int | None:
-    text = str(response.headers.get("Content-Length", ""))
-    return int(text) if text.isdecimal() else None
-
-
-def _validator(response: Any) -> str | None:
+def _validator(response: httpx.Response) -> str | None:
     tag = response.headers.get("ETag")
-    # A weak tag does not promise the same bytes.
+    # A weak ETag does not promise identical bytes.
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    text = (error.headers.get("Retry-After") or "").strip()
-    return float(text) if text.isdecimal() else None
+def _retry_after(response: httpx.Response) -> float | None:
+    value = response.headers.get("Retry-After", "").strip()
+    return float(value) if value.isdecimal() else None
 
 
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and the chain of exceptions that caused it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
 
 
-def _reason(error: object) -> str:
-    if isinstance(error, TimeoutError):
-        return "sends nothing any more"
-    if isinstance(error, socket.gaierror):
-        return f"its name is not known ({error.strerror})"
-    if isinstance(error, http.client.HTTPException):
-        return f"cut the connection, or does not speak http ({type(error).__name__})"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (
-        f"cannot be reached ({text})" if isinstance(error, ConnectionRefusedError) else f"cut the connection ({text})"
-    )
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())

@@ -1,7 +1,7 @@
-"""From a published file to the arrays of one network: no code of the file is run, and nothing is missing or left over.
+"""Read published checkpoint files without running code, and compare them strictly with the network.
 
-``.pth`` files are pickles. They are read by torch's unpickler that makes tensors and plain containers and refuses all
-else (``torch.load(weights_only=True)``).
+``.pth`` files are pickles. They are read by ``torch.load(weights_only=True)``, whose unpickler creates only tensors and
+plain containers.
 """
 
 from __future__ import annotations
@@ -22,64 +22,78 @@ _SHOWN = 4
 
 
 def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Name -> torch tensor for every parameter of the checkpoint's network, wrappers taken off.
+    """Return the state dict of the checkpoint's network as CPU tensors, without the wrappers of the published file.
 
-    Raises WeightsError for a file that cannot be read, that would run code, or whose names or shapes are not those of
-    the network.
+    Raises WeightsError for a file that cannot be read, that would run code, or whose names or shapes differ from the
+    network's.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file")
+    _check_exists(path)
     if checkpoint.reader:
         tensors = _read_other(path, checkpoint)
     elif path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
     else:
-        tensors = unwrapped(_unpickled(path), checkpoint, path)
-        if odd := [name for name, value in tensors.items() if not _is_plain(value)]:
-            raise WeightsError(f"{path}: {_some(odd)} is no plain array of numbers: it is no {checkpoint.file}")
-    _count_batches(tensors, checkpoint)
+        tensors = unwrap_state_dict(_unpickle(path), checkpoint, path)
+        if invalid := [name for name, value in tensors.items() if not _is_plain(value)]:
+            raise WeightsError(
+                f"{path}: not a valid {checkpoint.file}: {_some(invalid)} is not a dense real CPU tensor",
+                code="weights-mismatch",
+            )
+    _add_batch_counts(tensors, checkpoint)
     check_names(tensors, checkpoint, path)
     return tensors
 
 
 def read_file(path: Path) -> object:
-    """What a safetensors file or a file of torch holds, whatever network it belongs to; torch tensors on the processor.
+    """Return the content of any safetensors or torch file, with tensors on the CPU.
 
-    Raises WeightsError for a file that is not there, cannot be read, or would run code.
+    Raises WeightsError for a file that does not exist, cannot be read, or would run code.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file")
-    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _unpickled(path)
+    _check_exists(path)
+    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _unpickle(path)
 
 
-def unwrapped(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
-    """The network's own parameters of what a file holds, with its own names. Raises WeightsError if there are none."""
+def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
+    """Return the network's parameters from the content of a file, under the network's names.
+
+    Raises WeightsError if the content has no state dict, or has two parameters of one name.
+    """
     import torch
 
     if not isinstance(data, Mapping):
-        raise WeightsError(f"{path}: holds {type(data).__name__} where the weights of '{checkpoint.name}' are expected")
+        raise WeightsError(
+            f"{path}: contains {type(data).__name__}, expected the state dict of '{checkpoint.name}'",
+            code="weights-mismatch",
+        )
     content = cast("Mapping[str, Any]", data)
     entry = next((key for key in checkpoint.entries if key in content), None)
     inner = content if entry is None else content[entry]
     if not isinstance(inner, Mapping):
-        raise WeightsError(f"{path}: its entry '{entry}' holds {type(inner).__name__} and no weights")
+        raise WeightsError(
+            f"{path}: entry '{entry}' contains {type(inner).__name__}, expected a state dict", code="weights-mismatch"
+        )
     named = {str(name): value for name, value in cast("Mapping[object, Any]", inner).items()}
     if entry is None and checkpoint.entries and not all(isinstance(value, torch.Tensor) for value in named.values()):
         wanted = " or ".join(f"'{key}'" for key in checkpoint.entries)
-        raise WeightsError(f"{path}: has no entry {wanted}; it has {_some(sorted(named))}: it is no {checkpoint.file}")
+        raise WeightsError(
+            f"{path}: not a valid {checkpoint.file}: no entry {wanted}, found {_some(sorted(named))}",
+            code="weights-mismatch",
+        )
     result: dict[str, Any] = {}
     for name, value in named.items():
-        if any(re.search(pattern, name) for pattern in checkpoint.dropped):
+        if any(re.search(pattern, name) for pattern in checkpoint.ignore_names):
             continue
-        own = name.replace(checkpoint.removed, "") if checkpoint.removed else name
+        own = name.replace(checkpoint.strip_from_names, "") if checkpoint.strip_from_names else name
         if own in result:
-            raise WeightsError(f"{path}: has {own} twice, once as {name}: it is no {checkpoint.file}")
+            raise WeightsError(
+                f"{path}: not a valid {checkpoint.file}: {own} occurs twice, once as {name}", code="weights-mismatch"
+            )
         result[own] = value
     return result
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor of real numbers that lie in memory, each for itself."""
+    """Return whether the value is a dense, real, unquantised tensor on the CPU."""
     import torch
 
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
@@ -87,8 +101,8 @@ def _is_plain(value: object) -> bool:
     return value.device.type == "cpu" and not value.is_complex() and not value.is_quantized
 
 
-def _count_batches(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
-    """Batch norms have counted their batches since PyTorch 0.4.1. Older files lack the counts, which nothing reads."""
+def _add_batch_counts(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Add the ``num_batches_tracked`` buffers missing in files from before PyTorch 0.4.1. Inference ignores them."""
     import torch
 
     for name, shape in checkpoint.expected_shapes().items():
@@ -97,65 +111,76 @@ def _count_batches(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
 
 
 def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) -> None:
-    """Raises WeightsError unless names and shapes are exactly those of the network."""
+    """Raise WeightsError unless names and shapes are exactly those of the network."""
     expected = checkpoint.expected_shapes()
-    faults: list[str] = []
+    differences: list[str] = []
     if missing := [name for name in expected if name not in tensors]:
-        faults.append(f"lacks {_some(missing)}")
+        differences.append(f"missing {_some(missing)}")
     if extra := [name for name in tensors if name not in expected]:
-        faults.append(f"has besides {_some(extra)}")
+        differences.append(f"unexpected {_some(extra)}")
     other = [
-        f"{name} {list(tensors[name].shape)} for {list(shape)}"
+        f"{name} {list(tensors[name].shape)}, expected {list(shape)}"
         for name, shape in expected.items()
         if name in tensors and tuple(tensors[name].shape) != shape
     ]
     if other:
-        faults.append(f"has other shapes: {_some(other)}")
-    if faults:
+        differences.append(f"different shapes: {_some(other)}")
+    if differences:
         raise WeightsError(
-            f"{path}: these are not the weights of '{checkpoint.name}' ({checkpoint.file}): it {'; '.join(faults)}"
+            f"{path}: not the weights of '{checkpoint.name}' ({checkpoint.file}): {'; '.join(differences)}",
+            code="weights-mismatch",
         )
 
 
 def safetensors_shapes(path: Path) -> dict[str, Any]:
-    """Name -> something with the shape of each array of a safetensors file, read from its head alone."""
+    """Return name -> object with a ``shape`` for each array of a safetensors file. Reads only the header."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        return {name: _Shaped(tuple(file.get_slice(name).get_shape())) for name in file.keys()}  # noqa: SIM118
+        return {name: _ArrayShape(tuple(file.get_slice(name).get_shape())) for name in file.keys()}  # noqa: SIM118
 
 
 @dataclass(frozen=True, slots=True)
-class _Shaped:
+class _ArrayShape:
     shape: tuple[int, ...]
 
 
-def _unpickled(path: Path) -> object:
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"{path}: file not found", code="file-not-found")
+
+
+def _unpickle(path: Path) -> object:
     import torch
 
     try:
         if zipfile.is_zipfile(path):
-            _check_sums(path)
+            _verify_checksums(path)
         with warnings.catch_warnings():
-            # About old pickle protocols: what cannot be read is said below.
+            # Warnings about old pickle protocols. Files that cannot be read are reported below.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL |Unsupported global: GLOBAL |unsupported GLOBAL )([\w.]+)", str(error))
         if found is None:
-            # torch's own text advises to switch the safe reading off.
-            raise WeightsError(f"{path}: is no file of weights: get it from its publisher again") from error
+            # torch's own message recommends weights_only=False.
+            raise WeightsError(
+                f"{path}: not a checkpoint file: download it from its publisher again", code="unreadable-file"
+            ) from error
         raise WeightsError(
-            f"{path}: refused, because it holds more than weights ('{found[1]}' could run code): get the file from its "
-            "publisher again"
+            f"{path}: rejected: it contains more than weights ('{found[1]}' could run code): download it from its "
+            "publisher again",
+            code="unsafe-checkpoint",
         ) from error
     except Exception as error:
-        # A damaged file may stop its reader anywhere.
-        raise WeightsError(f"{path}: cannot be read, it may be cut off ({_first_line(error)})") from error
+        # A damaged file may raise any exception in its reader.
+        raise WeightsError(
+            f"{path}: cannot be read, it may be truncated ({_first_line(error)})", code="unreadable-file"
+        ) from error
 
 
-def _check_sums(path: Path) -> None:
-    """Raises BadZipFile where a part of the file is not what was written: torch does not look."""
+def _verify_checksums(path: Path) -> None:
+    """Raise BadZipFile if the CRC of a member of the archive is wrong. torch does not check it."""
     with zipfile.ZipFile(path) as content:
         if (damaged := content.testzip()) is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
@@ -168,7 +193,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: is no safetensors file ({_first_line(error)})") from error
+        raise WeightsError(f"{path}: not a safetensors file ({_first_line(error)})", code="unreadable-file") from error
 
 
 def _read_other(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -177,7 +202,9 @@ def _read_other(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     try:
         arrays = checkpoint.read_other(path)
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise WeightsError(f"{path}: is no {checkpoint.file} ({_first_line(error)})") from error
+        raise WeightsError(
+            f"{path}: not a valid {checkpoint.file} ({_first_line(error)})", code="unreadable-file"
+        ) from error
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

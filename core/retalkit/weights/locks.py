@@ -1,4 +1,4 @@
-"""One process at a time at the files of a folder: two that write the same one would mix what they write."""
+"""Inter-process locks for the files of a folder."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from pathlib import Path
 from retalkit.errors import WeightsError
 
 LOCKS = "locks"
-"""Folder beside what is locked, for files that are empty and stay."""
+"""Name of the subfolder with the lock files. They are empty and are never deleted."""
 
 
 class BusyError(WeightsError):
-    """Another process is at work on the same files: to try elsewhere would not help."""
+    """Another process is using the same files. Trying another URL would not help."""
+
+    code = "busy"
 
 
 class FolderError(WeightsError):
-    """A folder cannot be written to, or is full: another source of the file would not help."""
+    """A folder is not writable, or the disk is full. Trying another URL would not help."""
+
+    code = "folder-not-writable"
 
 
 @contextmanager
-def alone(folder: Path, name: str, busy: str, wait: float = 0.0) -> Generator[None]:
-    """Nobody else who asks for ``name`` in ``folder`` goes on before the end of the block.
+def exclusive_lock(folder: Path, name: str, busy: str, wait: float = 0.0) -> Generator[None]:
+    """Hold the inter-process lock ``name`` of ``folder`` for the length of the block.
 
-    Raises BusyError with the text ``busy`` where another process holds it for longer than ``wait`` seconds, FolderError
-    where the folder cannot be written. A process that is killed holds nothing any more.
+    Raises BusyError with the message ``busy`` if another process holds it for longer than ``wait`` seconds, and
+    FolderError if the folder is not writable. The lock of a killed process is released.
     """
-    # Looking into the store needs no lock.
+    # Imported here so that reading the store does not import it.
     from filelock import FileLock, Timeout
 
     file = folder / LOCKS / f"{name}.lock"
@@ -36,10 +40,11 @@ def alone(folder: Path, name: str, busy: str, wait: float = 0.0) -> Generator[No
         lock = FileLock(file)
         lock.acquire(timeout=wait)
     except Timeout as error:
-        raise BusyError(busy) from error
+        raise BusyError(busy, code="busy") from error
     except OSError as error:
         raise FolderError(
-            f"{file}: cannot be written ({error.strerror or error}): set RETALKIT_HOME to another folder"
+            f"{file}: not writable ({error.strerror or error}): set RETALKIT_HOME to another folder",
+            code="folder-not-writable",
         ) from error
     try:
         yield

@@ -1,4 +1,4 @@
-"""A checkpoint from where it was published into the store: mirrors, download, checks, and nothing left behind."""
+"""Download a checkpoint, check it and add it to the store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from retalkit.errors import WeightsError
 from retalkit.observer import Observer
 from retalkit.weights.checkpoint import Checkpoint
-from retalkit.weights.describe import readable_size
-from retalkit.weights.download import Download, Hearing, Patience
-from retalkit.weights.locks import BusyError, FolderError, alone
-from retalkit.weights.sources import Address, addresses, offline, taken_out
+from retalkit.weights.describe import format_size, manual_import
+from retalkit.weights.download import Download, ProgressCallbacks, RetryPolicy
+from retalkit.weights.locks import BusyError, FolderError, exclusive_lock
+from retalkit.weights.sources import Address, addresses, extract_member, offline
 from retalkit.weights.store import WeightStore, check_readable, home, needs_pin
 
 _MEGABYTE = 1_000_000
@@ -25,69 +25,77 @@ def pull(
     observer: Observer,
     *,
     accept: bool = False,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Path:
-    """Downloads the published file from the first address that gives it, checks it and keeps it in the store.
+    """Download the published file from the first address that provides it, check it and add it to the store.
 
-    ``accept``: see ``WeightStore.add``. What was downloaded goes when it is in the store or is not the file; a download
-    that was cut stays in ``RETALKIT_HOME/downloads``, and the next call goes on with it. Raises WeightsError,
-    FolderError where the disk is at fault, BusyError where another call downloads the same file.
+    ``accept``: see ``WeightStore.add``. The download is deleted once it is in the store or turns out to be the wrong
+    file. An interrupted download stays in ``RETALKIT_HOME/downloads`` and is resumed by the next call. Raises
+    WeightsError; FolderError for disk problems; BusyError if another process downloads the same file.
     """
     check_online(checkpoint)
     check_readable(checkpoint)
-    places = addresses(checkpoint)
-    if not places:
+    candidates = addresses(checkpoint)
+    if not candidates:
         raise WeightsError(
-            f"{checkpoint.name}: no address of {checkpoint.file} is known: get it from its publisher, then run "
-            f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`"
+            f"{checkpoint.name}: no known URL of {checkpoint.file}: get it from its publisher and run "
+            f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`",
+            code="no-download-url",
         )
-    reasons: list[str] = []
-    for place in places:
+    errors: list[WeightsError] = []
+    for address in candidates:
         try:
-            busy = f"{place.file} is being downloaded by another process: give the command again when it has ended"
-            with alone(home(), place.file, busy):
-                return _pull_from(place, checkpoint, store, observer, accept, patience)
+            busy = f"{address.file} is being downloaded by another process: run the command again when it has finished"
+            with exclusive_lock(home(), address.file, busy):
+                return _pull_from(address, checkpoint, store, observer, accept, retry)
         except (FolderError, BusyError):
             raise
         except WeightsError as error:
-            reasons.append(str(error))
-            if place != places[-1]:
-                observer.note(f"{error}; the next address is tried")
+            errors.append(error)
+            if address != candidates[-1]:
+                observer.note(f"{error}; trying the next URL")
+    reasons = "; ".join(str(error) for error in errors)
     raise WeightsError(
-        f"{checkpoint.name} was not downloaded: {'; '.join(reasons)}; without a network: `retalkit weights import "
-        f"{checkpoint.file} --as {checkpoint.name}`"
+        f"{checkpoint.name} was not downloaded: {reasons}; {manual_import(checkpoint)}",
+        code=common_code(errors, "download-failed"),
     )
 
 
+def common_code(errors: list[WeightsError], default: str) -> str:
+    """Return the error code that all errors share, else ``default``."""
+    codes = {error.code for error in errors}
+    return codes.pop() if len(codes) == 1 else default
+
+
 def check_online(checkpoint: Checkpoint) -> None:
-    """Raises WeightsError where downloads are forbidden."""
+    """Raise WeightsError if ``RETALKIT_OFFLINE`` forbids downloads."""
     if offline():
         raise WeightsError(
-            f"RETALKIT_OFFLINE is set, so {checkpoint.name} is not downloaded: bring {checkpoint.file} here and run "
-            f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`"
+            f"RETALKIT_OFFLINE is set, {checkpoint.name} was not downloaded; {manual_import(checkpoint)}",
+            code="offline",
         )
 
 
 def _pull_from(
-    place: Address,
+    address: Address,
     checkpoint: Checkpoint,
     store: WeightStore,
     observer: Observer,
     accept: bool,
-    patience: Patience | None,
+    retry: RetryPolicy | None,
 ) -> Path:
     folder = home() / "downloads"
-    whole = folder / place.file
+    whole = folder / address.file
     part = whole.with_name(f"{whole.name}.part")
-    observer.note(f"{checkpoint.name}: {place.url}")
-    with _told(observer, checkpoint.name) as hearing:
-        hash_known = not needs_pin(checkpoint) or store.pinned(checkpoint.name) is not None
-        download = Download(place.url, part, hearing, patience, hash_known=hash_known)
+    observer.note(f"{checkpoint.name}: {address.url}")
+    with _report_progress(observer, checkpoint.name) as progress:
+        hash_known = not needs_pin(checkpoint) or store.pinned_hash(checkpoint.name) is not None
+        download = Download(address.url, part, progress, retry, hash_known=hash_known)
         if whole.is_file() and not part.exists():
-            # Killed between the download and the store.
+            # An earlier process was killed between the download and the store.
             _rename(whole, part)
         try:
-            download.run(None if place.member else checkpoint.size)
+            download.run(None if address.member else checkpoint.size)
         except FolderError:
             raise
         except WeightsError:
@@ -96,27 +104,27 @@ def _pull_from(
             raise
     _rename(part, whole)
     try:
-        kept = _keep(whole, place, checkpoint, store, accept)
+        added = _add(whole, address, checkpoint, store, accept)
     except (FolderError, BusyError):
-        # The file is good: with room on the disk the next call takes it.
+        # The file is good. The next call adds it to the store without another download.
         _rename(whole, part)
         raise
     except WeightsError as error:
         _remove(whole, download)
         reason = str(error).replace(f"{whole.parent}/", "").removeprefix(f"{checkpoint.file}: ")
-        raise WeightsError(f"{place.url}: {reason}; what came was deleted") from error
+        raise WeightsError(f"{address.url}: {reason}; download removed", code=error.code) from error
     except Exception:
-        # Whatever it is that cannot be read: the next call must not meet it again.
+        # An unreadable file must not fail the next call, too.
         _remove(whole, download)
         raise
     _remove(whole, download)
-    return kept
+    return added
 
 
-def _keep(whole: Path, place: Address, checkpoint: Checkpoint, store: WeightStore, accept: bool) -> Path:
-    if not place.member:
+def _add(whole: Path, address: Address, checkpoint: Checkpoint, store: WeightStore, accept: bool) -> Path:
+    if not address.member:
         return store.add(checkpoint, whole, accept=accept)
-    with taken_out(whole, place.member, checkpoint, whole.parent) as file:
+    with extract_member(whole, address.member, checkpoint, whole.parent) as file:
         return store.add(checkpoint, file, accept=accept)
 
 
@@ -126,25 +134,25 @@ def _remove(whole: Path, download: Download) -> None:
 
 
 @contextmanager
-def _told(observer: Observer, name: str) -> Generator[Hearing]:
-    """A step of the observer, in megabytes of what is still to come."""
+def _report_progress(observer: Observer, name: str) -> Generator[ProgressCallbacks]:
+    """Report a download as one step of the observer, in megabytes still missing at the start."""
     step = f"download {name}"
     began = time.monotonic()
     first: list[int] = []
 
-    def begin(there: int, total: int | None) -> None:
+    def begin(on_disk: int, total: int | None) -> None:
         if first:
             return
-        first.append(there)
-        if there:
-            whole = f" of {readable_size(total)}" if total is not None else ""
-            observer.note(f"{name}: goes on at {readable_size(there)}{whole}")
-        observer.started(step, None if total is None else max(1, (total - there) // _MEGABYTE))
+        first.append(on_disk)
+        if on_disk:
+            whole = f" of {format_size(total)}" if total is not None else ""
+            observer.note(f"{name}: resuming at {format_size(on_disk)}{whole}")
+        observer.started(step, None if total is None else max(1, (total - on_disk) // _MEGABYTE))
 
-    def have(there: int) -> None:
-        observer.advanced(step, max(0, there - first[0]) // _MEGABYTE)
+    def advance(on_disk: int) -> None:
+        observer.advanced(step, max(0, on_disk - first[0]) // _MEGABYTE)
 
-    yield Hearing(begin, have, observer.note)
+    yield ProgressCallbacks(begin, advance, observer.note)
     if first:
         observer.finished(step, time.monotonic() - began, False)
 
@@ -153,4 +161,4 @@ def _rename(source: Path, target: Path) -> None:
     try:
         source.replace(target)
     except OSError as error:
-        raise FolderError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise FolderError(f"{target}: not writable ({error.strerror or error})", code="folder-not-writable") from error

@@ -1,12 +1,10 @@
-"""Where checkpoints lie: one folder for a user, each as a safetensors file that was checked when it came in."""
+"""Local store of checkpoints: one folder per user, with each checkpoint as a safetensors file checked on import."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 import uuid
@@ -18,21 +16,19 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.errors import WeightsError
+from retalkit.storage.cache import content_hash
 from retalkit.weights.checkpoint import Checkpoint
-from retalkit.weights.locks import FolderError, alone
+from retalkit.weights.locks import FolderError, exclusive_lock
 
-_PIECE = 1 << 20
-LOCK = "lock"
-"""Name of the file of pins, which no checkpoint may have."""
-NAME_RULE = "its name may hold lower-case letters, digits and underscores only"
-_WHOLE_HASH = 64
-"""Hexadecimal digits of a SHA-256."""
-_WAIT = 300.0
-"""Seconds for which one process waits while another one writes into the store."""
+PIN_FILE = "lock"
+"""Stem of the file of pinned hashes. No checkpoint may have this name."""
+_SHA256_DIGITS = 64
+_LOCK_SECONDS = 300.0
+"""Time-out for the lock of the store."""
 
 
 def home() -> Path:
-    """``RETALKIT_HOME``, or ``retalkit`` in the user's data folder."""
+    """Return ``RETALKIT_HOME``, or ``retalkit`` in the user's data folder."""
     named = os.environ.get("RETALKIT_HOME")
     if named:
         return Path(named).expanduser()
@@ -41,82 +37,86 @@ def home() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What is known of a checkpoint in the store."""
+class ImportRecord:
+    """Record of a checkpoint in the store, written when it was imported."""
 
     file: str
-    """Name of the file that it was made from."""
+    """Name of the source file."""
     file_sha256: str
+    """SHA-256 of the source file."""
     sha256: str
-    """Of the file in the store."""
+    """SHA-256 of the file in the store."""
     imported: str
-    """When, ISO 8601."""
+    """Time of the import, ISO 8601."""
     size: int = -1
-    """Bytes of the file in the store."""
+    """Size of the file in the store, bytes."""
     modified: int = -1
-    """When that file was last written, nanoseconds since 1970. Another time or size, and its content is read again
-    before it is believed."""
+    """Modification time of the file in the store, nanoseconds since 1970. If time or size differ, the file is hashed
+    again before use."""
 
 
 class WeightStore:
-    """The checkpoints of one user."""
+    """The checkpoints of one user, in ``folder`` (default ``RETALKIT_HOME/weights``)."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (home() / "weights") if folder is None else folder
 
     def file(self, name: str) -> Path:
-        """Where the checkpoint of that name lies, or would lie."""
-        made = self.folder / f"{name}.safetensors"
-        # What no network of ours loads is kept as it was published, under its own ending.
-        kept = (path for path in sorted(self.folder.glob(f"{name}.*")) if path != self._note(name))
-        return made if made.is_file() else next(kept, made)
+        """Return the path of the checkpoint's file, whether it exists or not."""
+        converted = self.folder / f"{name}.safetensors"
+        # Files that no network of Retalkit loads are stored as published, with their own suffix.
+        as_published = (path for path in sorted(self.folder.glob(f"{name}.*")) if path != self._record_file(name))
+        return converted if converted.is_file() else next(as_published, converted)
 
-    def place(self, checkpoint: Checkpoint) -> Path:
-        """The same by its declaration."""
+    def expected_file(self, checkpoint: Checkpoint) -> Path:
+        """Return the path of the checkpoint's file, derived from its declaration."""
         if checkpoint.shapes:
             return self.folder / f"{checkpoint.name}.safetensors"
         suffix = Path(checkpoint.file).suffix
         return self.folder / f"{checkpoint.name}{'.data' if suffix == '.json' else ''}{suffix}"
 
     def has(self, checkpoint: Checkpoint) -> bool:
-        """Whether it is in the store."""
-        return self.place(checkpoint).is_file() and self._note(checkpoint.name).is_file()
+        """Return whether the checkpoint is in the store."""
+        return self.expected_file(checkpoint).is_file() and self._record_file(checkpoint.name).is_file()
 
     def path(self, name: str) -> Path | None:
-        """The checkpoint's file, or None where it is not in the store."""
+        """Return the checkpoint's file, or None if it is not in the store."""
         file = self.file(name)
-        return file if file.is_file() and self._note(name).is_file() else None
+        return file if file.is_file() and self._record_file(name).is_file() else None
 
-    def stored(self, name: str) -> Stored:
-        """What was noted when the checkpoint came in. Raises WeightsError where it is not there or was damaged."""
-        note = self._note(name)
+    def record(self, name: str) -> ImportRecord:
+        """Return the import record of a checkpoint. Raises WeightsError if it does not exist or is damaged."""
+        file = self._record_file(name)
         try:
-            data: Any = json.loads(note.read_text(encoding="utf-8"))
-            return Stored(**data)
+            data: Any = json.loads(file.read_text(encoding="utf-8"))
+            return ImportRecord(**data)
         except (OSError, ValueError, TypeError) as error:
             raise WeightsError(
-                f"{note}: cannot be read ({error}): pull or import the weights '{name}' again with --force"
+                f"{file}: cannot be read ({error}): pull or import the weights '{name}' again with --force",
+                code="unreadable-file",
             ) from error
 
-    def content(self, name: str) -> str:
-        """SHA-256 of the checkpoint's file, for cache keys and records. Raises WeightsError where it is not what was
-        put in; it is read for that only where its size or time is another one."""
-        stored, file = self.stored(name), self.file(name)
+    def sha256(self, name: str) -> str:
+        """Return the SHA-256 of the checkpoint's file, for cache keys and records.
+
+        The file is read only if its size or modification time changed. Raises WeightsError if its content changed.
+        """
+        record, file = self.record(name), self.file(name)
         state = file.stat()
-        if (state.st_size, state.st_mtime_ns) != (stored.size, stored.modified) and file_hash(file) != stored.sha256:
-            raise WeightsError(_changed(file))
-        return stored.sha256
+        if (state.st_size, state.st_mtime_ns) != (record.size, record.modified) and file_hash(file) != record.sha256:
+            raise WeightsError(_modified(file), code="modified-weights")
+        return record.sha256
 
     def add(self, checkpoint: Checkpoint, source: Path, *, accept: bool = False) -> Path:
-        """Reads a published file, checks it and keeps it; the store changes only when everything was right.
+        """Check a published file and add it to the store, which is unchanged if any check fails.
 
-        Where no whole SHA-256 was published, the first file that came in counts from then on (``pinned``); ``accept``
-        takes another one in its place. Raises WeightsError, FolderError where the store cannot be written, BusyError
-        where another process writes into it for minutes.
+        If no complete SHA-256 was published, the hash of the first imported file is pinned (``pinned_hash``);
+        ``accept`` replaces the pin. Raises WeightsError; FolderError if the store is not writable; BusyError if another
+        process holds its lock for minutes.
         """
         check_readable(checkpoint)
-        busy = f"{self.folder}: another process writes there: give the command again when it has ended"
-        with alone(self.folder.parent, self.folder.name, busy, _WAIT):
+        busy = f"{self.folder}: in use by another process: run the command again when it has finished"
+        with exclusive_lock(self.folder.parent, self.folder.name, busy, _LOCK_SECONDS):
             return self._add(checkpoint, source, accept)
 
     def _add(self, checkpoint: Checkpoint, source: Path, accept: bool) -> Path:
@@ -124,55 +124,53 @@ class WeightStore:
         published = _is_published(checkpoint, source)
         if published:
             self._check_hash(checkpoint, source, digest, accept)
-        # Reading and writing arrays takes torch; looking into the store does not.
         write = _array_writer(checkpoint, source) if checkpoint.shapes else _copier(source)
-        target, note = self.place(checkpoint), self._note(checkpoint.name)
-        temporary, noted = _beside(target), _beside(note)
+        target, record_file = self.expected_file(checkpoint), self._record_file(checkpoint.name)
+        temporary, temporary_record = _temporary(target), _temporary(record_file)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for abandoned in (*self.folder.glob(f".{target.name}.*"), *self.folder.glob(f".{note.name}.*")):
+            for abandoned in (*self.folder.glob(f".{target.name}.*"), *self.folder.glob(f".{record_file.name}.*")):
                 abandoned.unlink(missing_ok=True)
             write(temporary)
-            made, state = file_hash(temporary), temporary.stat()
+            stored_hash, state = file_hash(temporary), temporary.stat()
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            told = Stored(source.name, digest, made, now, state.st_size, state.st_mtime_ns)
-            noted.write_text(json.dumps(asdict(told), indent=2) + "\n", encoding="utf-8")
-            # safetensors makes files that only their owner may read.
-            temporary.chmod(stat.S_IMODE(noted.stat().st_mode))
+            record = ImportRecord(source.name, digest, stored_hash, now, state.st_size, state.st_mtime_ns)
+            temporary_record.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+            # safetensors creates files that only their owner can read.
+            temporary.chmod(stat.S_IMODE(temporary_record.stat().st_mode))
             if published and needs_pin(checkpoint):
                 self._pin(checkpoint.name, digest)
-            # From here on names change and nothing is written, so that a full disk stops before. Without its note a
-            # file does not count as there.
-            note.unlink(missing_ok=True)
+            # Only renames from here on, so that a full disk fails earlier. A file without a record is not in the store.
+            record_file.unlink(missing_ok=True)
             temporary.replace(target)
-            noted.replace(note)
+            temporary_record.replace(record_file)
         except OSError as error:
             raise FolderError(
-                f"{self.folder}: cannot be written ({error.strerror or error}): set RETALKIT_HOME to another folder"
+                f"{self.folder}: not writable ({error.strerror or error}): set RETALKIT_HOME to another folder",
+                code="folder-not-writable",
             ) from error
         finally:
-            # Where even the folder is wrong there is nothing to take away.
+            # Fails if the folder does not exist. There is nothing to delete then.
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-                noted.unlink(missing_ok=True)
+                temporary_record.unlink(missing_ok=True)
         return target
 
-    def pinned(self, name: str) -> str | None:
-        """SHA-256 of the published file that counts since its first use, where its publisher gave none."""
+    def pinned_hash(self, name: str) -> str | None:
+        """Return the SHA-256 pinned when the file was first imported, for a file without a published SHA-256."""
         return self._pins().get(name)
 
     def verify(self, checkpoint: Checkpoint) -> str | None:
-        """What is wrong with a checkpoint in the store, or None: its content, its names and shapes, and the published
-        file that it was made of."""
+        """Check the content, names, shapes and source of a checkpoint in the store; return what is wrong, or None."""
         if not self.has(checkpoint):
-            return "is not there"
-        file = self.place(checkpoint)
+            return "not in the store"
+        file = self.expected_file(checkpoint)
         try:
-            stored = self.stored(checkpoint.name)
-            if file_hash(file) != stored.sha256:
-                return _changed(file)
-            if self.is_of_published(checkpoint):
-                self._check_hash(checkpoint, file, stored.file_sha256, False)
+            record = self.record(checkpoint.name)
+            if file_hash(file) != record.sha256:
+                return _modified(file)
+            if self.is_from_published_file(checkpoint):
+                self._check_hash(checkpoint, file, record.file_sha256, False)
             if checkpoint.shapes:
                 from retalkit.weights.load import check_names, safetensors_shapes
 
@@ -181,91 +179,91 @@ class WeightStore:
             return str(error)
         return None
 
-    def is_of_published(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint in the store was made of the file as it was published, not of one that somebody had
-        already turned into safetensors, for which there is no hash to compare."""
-        return _is_published(checkpoint, Path(self.stored(checkpoint.name).file))
+    def is_from_published_file(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint in the store was made from the file as published.
 
-    def _note(self, name: str) -> Path:
+        False for a safetensors file converted by someone else: there is no published hash to verify against.
+        """
+        return _is_published(checkpoint, Path(self.record(checkpoint.name).file))
+
+    def _record_file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
     @property
-    def lock_file(self) -> Path:
-        """Name -> SHA-256 of every file that was pinned on its first use."""
-        return self.folder / f"{LOCK}.json"
+    def pin_file(self) -> Path:
+        """JSON file with name -> SHA-256 of every pinned file."""
+        return self.folder / f"{PIN_FILE}.json"
 
     def _pins(self) -> dict[str, str]:
-        if not self.lock_file.exists():
+        if not self.pin_file.exists():
             return {}
         try:
-            data: Any = json.loads(self.lock_file.read_text(encoding="utf-8"))
+            data: Any = json.loads(self.pin_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise WeightsError(f"{self.lock_file}: cannot be read ({error}): mend it or delete it") from error
+            raise WeightsError(
+                f"{self.pin_file}: cannot be read ({error}): fix it or delete it", code="unreadable-file"
+            ) from error
         if not isinstance(data, dict):
-            raise WeightsError(f"{self.lock_file}: does not hold names and hashes: mend it or delete it")
+            raise WeightsError(
+                f"{self.pin_file}: not a JSON object of names and hashes: fix it or delete it", code="unreadable-file"
+            )
         return {str(name): str(digest) for name, digest in cast("dict[object, object]", data).items()}
 
     def _pin(self, name: str, digest: str) -> None:
         pins = self._pins()
         if pins.get(name) != digest:
-            _write(self.lock_file, json.dumps(dict(sorted({**pins, name: digest}.items())), indent=2) + "\n")
+            _write(self.pin_file, json.dumps(dict(sorted({**pins, name: digest}.items())), indent=2) + "\n")
 
     def _check_hash(self, checkpoint: Checkpoint, source: Path, digest: str, accept: bool) -> None:
-        """Raises WeightsError for another file than the published or the pinned one."""
+        """Raise WeightsError if the hash is not the published or the pinned one."""
         if checkpoint.sha256 and not digest.startswith(checkpoint.sha256.lower()):
             raise WeightsError(
-                f"{source}: is not the published {checkpoint.file}: its SHA-256 is {digest[:12]}..., published is "
-                f"{checkpoint.sha256[:12]}...: get it again"
+                f"{source}: not the published {checkpoint.file}: SHA-256 mismatch: expected "
+                f"{checkpoint.sha256[:12]}..., got {digest[:12]}...: download it again",
+                code="hash-mismatch",
             )
-        pinned = self.pinned(checkpoint.name) if needs_pin(checkpoint) else None
+        pinned = self.pinned_hash(checkpoint.name) if needs_pin(checkpoint) else None
         if pinned not in (None, digest) and not accept:
             raise WeightsError(
-                f"{source}: is another {checkpoint.file} than the one that came first: its SHA-256 is {digest}, "
-                f"{self.lock_file} has {pinned}: --accept-new takes it in its place"
+                f"{source}: not the {checkpoint.file} that was imported first: {self.pin_file} has SHA-256 {pinned}, "
+                f"got {digest}: --accept-new accepts the new file",
+                code="pin-mismatch",
             )
-
-
-def usable_name(name: str) -> bool:
-    """Whether files in the store can be called so: nothing outside it, and not the file of pins."""
-    return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name != LOCK
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read in pieces. Raises WeightsError where it cannot be read."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of a file. Raises WeightsError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            while block := file.read(_PIECE):
-                digest.update(block)
+        return content_hash(path)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return digest.hexdigest()
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})", code="unreadable-file") from error
 
 
 def needs_pin(checkpoint: Checkpoint) -> bool:
-    """Whether its publisher gave no SHA-256, or only the beginning of one."""
-    return len(checkpoint.sha256 or "") < _WHOLE_HASH
+    """Return whether no SHA-256 was published for the checkpoint, or only its first digits."""
+    return len(checkpoint.sha256 or "") < _SHA256_DIGITS
 
 
 def check_readable(checkpoint: Checkpoint) -> None:
-    """Raises WeightsError where the package that reads published files is missing."""
+    """Raise WeightsError if torch, which reads published files, is not installed."""
     if checkpoint.shapes and find_spec("torch") is None:
         raise WeightsError(
-            f"{checkpoint.file} is read by torch, which is not installed: pip install 'retalkit[paper]' first"
+            f"{checkpoint.file}: reading it requires torch: run `pip install 'retalkit[paper]'` first",
+            code="missing-package",
         )
 
 
-def _changed(file: Path) -> str:
-    return f"{file} is not what was put in: pull or import it again with --force"
+def _modified(file: Path) -> str:
+    return f"{file}: modified since it was imported: pull or import it again with --force"
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:
-    """False for a safetensors file that was made out of the published one: only its names and shapes are checked."""
+    """Return False for a safetensors file converted from the published one. Only its names and shapes are checked."""
     return source.suffix != ".safetensors" or checkpoint.file.endswith(".safetensors")
 
 
 def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None]:
-    """Reads and checks ``source``; the result writes its arrays. Raises WeightsError."""
+    """Read and check ``source``; return a function that writes its arrays. Raises WeightsError."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -275,10 +273,10 @@ def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None
 
     def write(path: Path) -> None:
         try:
-            # Tensors of one file may share their memory, which safetensors refuses.
+            # Tensors in one file may share memory, which safetensors does not support.
             save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path)
         except SafetensorError as error:
-            # How safetensors tells that the disk is full.
+            # Raised by safetensors when the disk is full.
             raise OSError(str(error)) from error
 
     return write
@@ -291,12 +289,13 @@ def _copier(source: Path) -> Callable[[Path], None]:
     return write
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
+    """Return a hidden, unique name in the same folder."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = _beside(path)
+    temporary = _temporary(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of checkpoints."""
+"""Fixtures for tests of checkpoints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.core.weights import file_server as web
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """See ``web_place.Place``."""
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A ``pull_setup.PullSetup`` without proxies, mirrors or offline mode in the environment."""
     pytest.importorskip("torch", reason="checkpoints are read by torch: pip install 'retalkit[paper]'")
-    from tests.core.weights.web_place import CONTENT, SHA256, Place
+    from tests.core.weights.pull_setup import CONTENT, SHA256, PullSetup
 
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "retalkit_mirrors", "retalkit_offline"):
         monkeypatch.delenv(name, raising=False)
@@ -35,4 +35,4 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             size=len(CONTENT),
             sha256=SHA256,
         )
-        yield Place(tmp_path / "home", server, WeightStore(), tiny)
+        yield PullSetup(tmp_path / "home", server, WeightStore(), tiny)

@@ -1,4 +1,4 @@
-"""A web server on this machine that has one file and every fault that a download can meet."""
+"""Local HTTP server with one file that can misbehave in every way a download must handle."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[["Handler"], None]
+Response = Callable[["Handler"], None]
 
 
 @dataclass
 class FileServer:
-    """What it has, what it is told to do next, and what it was asked."""
+    """Content of the server, the responses it will give, and the requests it received."""
 
     content: bytes
     tag: str | None = '"first"'
-    answers: list[Answer] = field(default_factory=list[Answer])
-    """One for each request that comes; when they are used up it behaves."""
-    always: Answer | None = None
-    """For every request, when ``answers`` are used up."""
+    responses: list[Response] = field(default_factory=list[Response])
+    """One for each of the next requests; then ``always``."""
+    always: Response | None = None
+    """Response to all further requests; None serves the file correctly."""
     paths: list[str] = field(default_factory=list[str])
     ranges: list[str | None] = field(default_factory=list[str | None])
     stalled: threading.Event = field(default_factory=threading.Event)
-    """Set at the end, so that no stalled answer outlives the test."""
+    """Set at the end of the test to end stalled responses."""
     address: str = ""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the server is told."""
+    """Responds as ``files`` says."""
 
     protocol_version = "HTTP/1.1"
     files: FileServer
@@ -39,8 +39,8 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.files.paths.append(self.path)
         self.files.ranges.append(self.headers.get("Range"))
-        answers = self.files.answers
-        (answers.pop(0) if answers else self.files.always or behave)(self)
+        responses = self.files.responses
+        (responses.pop(0) if responses else self.files.always or serve_file)(self)
 
     def head(self, status: int, **headers: object) -> None:
         self.send_response(status)
@@ -52,14 +52,13 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None: ...
 
 
-def behave(handler: Handler, sent: int | None = None) -> None:
-    """The file, or the rest of it that is asked for and still the same; ``sent``: the connection ends after so many
-    bytes."""
+def serve_file(handler: Handler, sent: int | None = None) -> None:
+    """Serve the file, or the requested range if the file is unchanged. Close the connection after ``sent`` bytes."""
     files = handler.files
     start = 0
-    asked, same = handler.headers.get("Range"), handler.headers.get("If-Range")
-    if asked and (same is None or same == files.tag):
-        start = int(asked.removeprefix("bytes=").rstrip("-"))
+    requested, validator = handler.headers.get("Range"), handler.headers.get("If-Range")
+    if requested and (validator is None or validator == files.tag):
+        start = int(requested.removeprefix("bytes=").rstrip("-"))
     headers: dict[str, object] = {} if files.tag is None else {"ETag": files.tag}
     if start >= len(files.content) > 0:
         handler.head(416, Content_Length=0)
@@ -70,78 +69,78 @@ def behave(handler: Handler, sent: int | None = None) -> None:
     handler.wfile.write(files.content[start:][:sent])
 
 
-def cut(after: int) -> Answer:
-    """The connection ends after so many bytes of the answer."""
-    return lambda handler: behave(handler, after)
+def cut(after: int) -> Response:
+    """Close the connection after that many bytes of the body."""
+    return lambda handler: serve_file(handler, after)
 
 
-def stall(after: int) -> Answer:
-    """Sends so many bytes and then nothing, with the connection open."""
+def stall(after: int) -> Response:
+    """Send that many bytes of the body, then nothing, and keep the connection open."""
 
-    def answer(handler: Handler) -> None:
-        behave(handler, after)
+    def respond(handler: Handler) -> None:
+        serve_file(handler, after)
         handler.wfile.flush()
         handler.files.stalled.wait(20)
 
-    return answer
+    return respond
 
 
-def whole(handler: Handler) -> None:
-    """The whole file, whatever part is asked for."""
+def ignore_range(handler: Handler) -> None:
+    """Serve the whole file and ignore the requested range."""
     handler.head(200, Content_Length=len(handler.files.content))
     handler.wfile.write(handler.files.content)
 
 
-def says_length(length: int) -> Answer:
-    """The whole file, with another length in front of it."""
+def wrong_length(length: int) -> Response:
+    """Serve the whole file with the wrong Content-Length."""
 
-    def answer(handler: Handler) -> None:
+    def respond(handler: Handler) -> None:
         handler.head(200, Content_Length=length)
         handler.wfile.write(handler.files.content)
 
-    return answer
+    return respond
 
 
-def without_length(content: bytes) -> Answer:
-    """Other content, and no length: it ends where the connection ends."""
+def without_length(content: bytes) -> Response:
+    """Serve other content without Content-Length; the end of the connection ends it."""
 
-    def answer(handler: Handler) -> None:
+    def respond(handler: Handler) -> None:
         handler.head(200)
         handler.wfile.write(content)
 
-    return answer
+    return respond
 
 
-def sends(content: bytes) -> Answer:
-    """Other content."""
+def serve(content: bytes) -> Response:
+    """Serve other content."""
 
-    def answer(handler: Handler) -> None:
+    def respond(handler: Handler) -> None:
         handler.head(200, Content_Length=len(content))
         handler.wfile.write(content)
 
-    return answer
+    return respond
 
 
-def wrong_part(handler: Handler) -> None:
-    """Says that it sends the rest, and sends from elsewhere."""
+def wrong_range(handler: Handler) -> None:
+    """Serve a range that was not requested."""
     content = handler.files.content
     handler.head(206, Content_Length=len(content) - 1, Content_Range=f"bytes 1-{len(content) - 1}/{len(content)}")
     handler.wfile.write(content[1:])
 
 
-def fails(status: int, **headers: object) -> Answer:
-    """An error."""
+def fail(status: int, **headers: object) -> Response:
+    """Respond with an error status."""
     return lambda handler: handler.head(status, Content_Length=0, **headers)
 
 
-def redirect(target: str) -> Answer:
-    """Sends on."""
+def redirect(target: str) -> Response:
+    """Respond with a redirect."""
     return lambda handler: handler.head(302, Location=target, Content_Length=0)
 
 
 @contextmanager
 def serving(content: bytes) -> Iterator[FileServer]:
-    """A server of ``content``, until the end of the block."""
+    """Run a server of ``content`` for the length of the block."""
     files = FileServer(content)
     handler = type("OwnHandler", (Handler,), {"files": files})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -8,16 +8,21 @@ import numpy as np
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """What the network takes."""
+    """Parameter names and shapes."""
     return {"layer.weight": (2, 3), "layer.bias": (2,)}
 
 
 def normed_shapes() -> dict[str, tuple[int, ...]]:
-    """The same with a batch norm's count."""
+    """The same with the batch count of a batch norm."""
     return {**shapes(), "norm.num_batches_tracked": ()}
 
 
+def larger_shapes() -> dict[str, tuple[int, ...]]:
+    """The same names with a larger bias."""
+    return {**shapes(), "layer.bias": (3,)}
+
+
 def read_text(path: Path) -> dict[str, np.ndarray]:
-    """A published file that is no torch file: eight numbers."""
+    """Read a file that torch did not write: eight numbers as text."""
     numbers = np.array([float(word) for word in path.read_text(encoding="utf-8").split()], np.float32)
     return {"layer.weight": numbers[:6].reshape(2, 3), "layer.bias": numbers[6:8]}

@@ -123,5 +123,5 @@ def test_a_published_file_is_understood(tmp_path: Path) -> None:
     del entries["module.final_conv.bias"]
     entries["module.final_conv.skew"] = torch.zeros(3)
     torch.save({"state_dict": entries}, file)
-    with pytest.raises(WeightsError, match=r"lacks final_conv\.bias.*has besides final_conv\.skew"):
+    with pytest.raises(WeightsError, match=r"missing final_conv\.bias.*unexpected final_conv\.skew"):
         read_checkpoint(file, CHECKPOINTS[0])

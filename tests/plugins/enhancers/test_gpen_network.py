@@ -127,5 +127,5 @@ def test_a_published_file_is_understood(tmp_path: Path) -> None:
 
     del entries["ecd1.0.0.kernel"]
     torch.save(entries, file)
-    with pytest.raises(WeightsError, match=r"lacks ecd1\.0\.0\.kernel"):
+    with pytest.raises(WeightsError, match=r"missing ecd1\.0\.0\.kernel"):
         read_checkpoint(file, CHECKPOINTS[0])

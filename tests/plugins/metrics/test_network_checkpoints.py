@@ -139,7 +139,7 @@ def test_an_old_pickle_of_syncnet_is_read(tmp_path: Path) -> None:
 def test_a_whole_pickled_syncnet_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "syncnet_v2.model"
     torch.save(SyncNet(), file)
-    with pytest.raises(WeightsError, match="refused, because it holds more than weights"):
+    with pytest.raises(WeightsError, match="rejected: it contains more than weights"):
         read_checkpoint(file, checkpoint("syncnet"))
 
 
@@ -155,7 +155,7 @@ def test_lpips_of_another_trunk_is_refused(tmp_path: Path) -> None:
     state["lin4.model.1.weight"] = torch.zeros(1, 512, 1, 1)
     file = tmp_path / "vgg.safetensors"
     save_file(state, file)
-    with pytest.raises(WeightsError, match="other shapes: lin4.model.1.weight"):
+    with pytest.raises(WeightsError, match="different shapes: lin4.model.1.weight"):
         read_checkpoint(file, checkpoint("lpips_linear"))
 
 

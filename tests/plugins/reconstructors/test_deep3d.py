@@ -111,7 +111,7 @@ def test_the_published_file_is_taken_with_the_states_of_its_training(tmp_path: P
 
 def test_a_file_that_lacks_a_parameter_is_refused_with_its_name(tmp_path: Path) -> None:
     file = published_file(tmp_path / "face3d.pth", drop="final_layers.6.bias")
-    with pytest.raises(WeightsError, match=r"lacks final_layers\.6\.bias"):
+    with pytest.raises(WeightsError, match=r"missing final_layers\.6\.bias"):
         read_checkpoint(file, NETWORK)
 
 

@@ -43,7 +43,9 @@ def test_templates_are_those_of_the_published_file(store: Path, shared_parity: P
 
 
 def test_another_matlab_file_is_refused(shared_parity: Path) -> None:
-    with pytest.raises(WeightsError, match=r"similarity_Lm3D_all.mat: is no expression.mat \(it holds no 'express"):
+    with pytest.raises(
+        WeightsError, match=r"similarity_Lm3D_all.mat: not a valid expression.mat \(it holds no 'express"
+    ):
         read_checkpoint(shared_parity / "similarity_Lm3D_all.mat", CHECKPOINTS[1])
 
 

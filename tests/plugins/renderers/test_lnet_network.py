@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from retalkit.errors import WeightsError
 from retalkit.plugins.discovery import discover
-from retalkit.weights.load import check_names, unwrapped
+from retalkit.weights.load import check_names, unwrap_state_dict
 
 from tests.pseudo_weights import load_module, manifest
 
@@ -131,10 +131,10 @@ def test_the_wrappers_of_the_published_file_are_taken_off() -> None:
         tensors = LNet().state_dict()
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
     inside = {f"module.low_res.{name}": tensor for name, tensor in tensors.items()}
-    found = unwrapped({"state_dict": {**wrapped, **inside}, "epoch": 3}, checkpoint, path)
+    found = unwrap_state_dict({"state_dict": {**wrapped, **inside}, "epoch": 3}, checkpoint, path)
     check_names(found, checkpoint, path)
     assert set(found) == set(tensors)
     lost, added = "decoder.final.model.0.weight_u", "decoder.res2.res9.conv1.bn_l.mlp_gamma.bias"
     found[added] = found.pop(lost)
-    with pytest.raises(WeightsError, match=f"lacks {lost}; has besides {added}"):
+    with pytest.raises(WeightsError, match=f"missing {lost}; unexpected {added}"):
         check_names(found, checkpoint, path)

@@ -62,12 +62,12 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",
-        least_size=636_094_664,  # with the L-Net beside it
+        min_size=636_094_664,  # with the L-Net beside it
         # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
         sha256="967ee3ed857619cedd92b6407dc8a124cbfe763cc11cad58316fe21271a8928f",
         entries=("state_dict",),
-        removed="module.",
+        strip_from_names="module.",
         # The L-Net that it was trained with; the published loader takes L-Net from its own file, too.
-        dropped=("low_res",),
+        ignore_names=("low_res",),
     ),
 )

@@ -22,6 +22,6 @@ CHECKPOINTS: Final = (
         sha256="4db83e1727128e2c5de27bc80d2929586535e04a709af45016a63e7cf7c46b0c",
         # Instance norms kept running statistics when PyTorch was 0.4; they are not used, and the published loader drops
         # every name that the network does not have.
-        dropped=(r"\.running_mean$", r"\.running_var$", r"\.num_batches_tracked$"),
+        ignore_names=(r"\.running_mean$", r"\.running_var$", r"\.num_batches_tracked$"),
     ),
 )

@@ -23,6 +23,6 @@ CHECKPOINTS: Final = (
         licence="academic and non-commercial use only (GPEN, Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.parsing.network:parameter_shapes",
-        least_size=85_279_720,
+        min_size=85_279_720,
     ),
 )

@@ -47,7 +47,7 @@ CHECKPOINTS: Final = (
         licence="MIT (InsightFace_Pytorch's code; nothing stated for the weights, trained on MS1M)",
         commercial_use=None,
         shapes="retalkit_metrics.identity.network:parameter_shapes",
-        least_size=175_296_472,
+        min_size=175_296_472,
         sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
     ),
 )

@@ -47,10 +47,10 @@ CHECKPOINTS: Final = (
         licence="not stated for the weights (torchvision, BSD-3-Clause code; trained on ImageNet)",
         commercial_use=None,
         shapes="retalkit_metrics.lpips.network:feature_shapes",
-        least_size=244_403_360,  # with the classifier beside it
+        min_size=244_403_360,  # with the classifier beside it
         # The published name carries the beginning of the hash, by torch.hub's rule.
         sha256="7be5be79",
-        dropped=(r"^classifier\.",),
+        ignore_names=(r"^classifier\.",),
     ),
     Checkpoint(
         name=LINEAR,

@@ -53,11 +53,11 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",
-        least_size=511_304_340,
+        min_size=511_304_340,
         # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
         sha256="7ae06fef0454c421b828cc53e8d4b9c92d990867a858ea7bb9661ab6cf6ab774",
         entries=("state_dict",),
-        removed="module.",
-        dropped=("low_res",),
+        strip_from_names="module.",
+        ignore_names=("low_res",),
     ),
 )

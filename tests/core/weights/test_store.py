@@ -1,4 +1,4 @@
-"""The store of checkpoints: what comes in, what is refused, and that nothing bad is left behind."""
+"""The store of checkpoints: accepted files, rejected files, and no files left after an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="checkpoints are read by torch: pip 
 from retalkit.errors import WeightsError
 from retalkit.plugins.discovery import discover
 from retalkit.weights.checkpoint import Checkpoint
-from retalkit.weights.describe import how_to_get
+from retalkit.weights.describe import missing_weights
 from retalkit.weights.load import read_checkpoint
 from retalkit.weights.locks import FolderError
 from retalkit.weights.store import WeightStore, file_hash
@@ -36,8 +36,8 @@ TINY = Checkpoint(
     shapes="tests.core.weights.tiny_network:shapes",
     size=123_000_000,
     entries=("params_ema", "params"),
-    removed="module.",
-    dropped=("^low_res",),
+    strip_from_names="module.",
+    ignore_names=("^low_res",),
 )
 
 
@@ -55,7 +55,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "Tiny.pth"
 
 
-def nothing_left(store: WeightStore) -> bool:
+def is_empty(store: WeightStore) -> bool:
     return not store.folder.exists() or not list(store.folder.iterdir())
 
 
@@ -70,49 +70,50 @@ def nothing_left(store: WeightStore) -> bool:
     ],
     ids=["bare", "entry", "first-entry", "prefix", "dropped"],
 )
-def test_published_wrappers_are_taken_off(wrapped: Any, store: WeightStore, file: Path) -> None:
+def test_wrappers_of_published_files_are_removed(wrapped: Any, store: WeightStore, file: Path) -> None:
     torch.save(wrapped(parameters()), file)
-    kept = store.add(TINY, file)
-    for name, value in load_file(kept).items():
+    stored = store.add(TINY, file)
+    for name, value in load_file(stored).items():
         assert torch.equal(value, parameters()[name])
-    assert store.path("tiny") == kept
-    assert store.stored("tiny").file_sha256 == file_hash(file)
+    assert store.path("tiny") == stored
+    assert store.record("tiny").file_sha256 == file_hash(file)
     assert store.verify(TINY) is None
 
 
-def test_tensors_that_share_memory_are_kept(store: WeightStore, file: Path) -> None:
+def test_tensors_that_share_memory_are_stored(store: WeightStore, file: Path) -> None:
     whole = torch.arange(6.0)
     torch.save({"params": {"layer.weight": whole.reshape(2, 3), "layer.bias": whole[:2]}}, file)
     assert load_file(store.add(TINY, file))["layer.bias"].tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "fact"),
     [
-        (lambda given: given.pop("layer.bias"), "lacks layer.bias"),
-        (lambda given: given.update({"other.weight": torch.zeros(1)}), "has besides other.weight"),
-        (lambda given: given.update({"layer.bias": torch.zeros(3)}), r"layer.bias \[3\] for \[2\]"),
+        (lambda given: given.pop("layer.bias"), "missing layer.bias"),
+        (lambda given: given.update({"other.weight": torch.zeros(1)}), "unexpected other.weight"),
+        (lambda given: given.update({"layer.bias": torch.zeros(3)}), r"layer.bias \[3\], expected \[2\]"),
     ],
     ids=["missing", "extra", "shape"],
 )
-def test_a_network_takes_its_own_weights_only(change: Any, said: str, store: WeightStore, file: Path) -> None:
+def test_weights_of_another_network_are_rejected(change: Any, fact: str, store: WeightStore, file: Path) -> None:
     given = parameters()
     change(given)
     torch.save({"params": given}, file)
-    with pytest.raises(WeightsError, match=said) as error:
+    with pytest.raises(WeightsError, match=fact) as error:
         store.add(TINY, file)
+    assert error.value.code == "weights-mismatch"
     assert "\n" not in str(error.value)
-    assert nothing_left(store)
+    assert is_empty(store)
 
 
-def test_old_files_without_counts_of_batches_fit(store: WeightStore, file: Path) -> None:
+def test_batch_counts_missing_in_old_files_are_added(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
-    kept = store.add(replace(TINY, shapes="tests.core.weights.tiny_network:normed_shapes"), file)
-    assert load_file(kept)["norm.num_batches_tracked"].item() == 0
+    stored = store.add(replace(TINY, shapes="tests.core.weights.tiny_network:normed_shapes"), file)
+    assert load_file(stored)["norm.num_batches_tracked"].item() == 0
 
 
 class Attack:
-    """What a hostile checkpoint holds: unpickling it would run a command."""
+    """Content of a malicious checkpoint: unpickling it runs a command."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -122,71 +123,73 @@ class Attack:
 
 
 @pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_a_checkpoint_that_would_run_code_is_refused(how: str, tmp_path: Path, store: WeightStore, file: Path) -> None:
+def test_checkpoint_that_would_run_code_is_rejected(how: str, tmp_path: Path, store: WeightStore, file: Path) -> None:
     proof = tmp_path / "it_ran"
     content = {"params": {**parameters(), "extra": Attack(f"touch {proof}")}}
     if how == "torch":
         torch.save(content, file)
     else:
         file.write_bytes(pickle.dumps({"params": Attack(f"touch {proof}")}))
-    with pytest.raises(WeightsError, match="could run code|no file of weights"):
+    with pytest.raises(WeightsError, match="could run code") as error:
         store.add(TINY, file)
+    assert error.value.code == "unsafe-checkpoint"
     assert not proof.exists()
-    assert nothing_left(store)
+    assert is_empty(store)
 
 
-def test_cut_off_and_foreign_files_are_named(store: WeightStore, file: Path, tmp_path: Path) -> None:
+def test_truncated_and_unrelated_files_are_rejected(store: WeightStore, file: Path, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"params": parameters()}, buffer)
     for content in (buffer.getvalue()[: len(buffer.getvalue()) // 2], b"<html>not found</html>", b""):
         file.write_bytes(content)
         with pytest.raises(WeightsError, match=r"Tiny\.pth") as error:
             store.add(TINY, file)
-        assert "\n" not in str(error.value)
+        assert error.value.code == "unreadable-file" and "\n" not in str(error.value)
     bad = tmp_path / "tiny.safetensors"
     bad.write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="no safetensors file"):
+    with pytest.raises(WeightsError, match="not a safetensors file"):
         store.add(TINY, bad)
     with pytest.raises(WeightsError, match="cannot be read"):
         store.add(TINY, tmp_path / "absent.pth")
     torch.save([1, 2], file)
-    with pytest.raises(WeightsError, match="holds list"):
+    with pytest.raises(WeightsError, match="contains list"):
         store.add(TINY, file)
-    assert nothing_left(store)
+    assert is_empty(store)
 
 
-def test_another_file_than_the_published_one_is_refused(store: WeightStore, file: Path) -> None:
+def test_file_with_another_hash_than_the_published_is_rejected(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
     store.add(replace(TINY, sha256=file_hash(file)[:8]), file)
-    with pytest.raises(WeightsError, match="not the published Tiny.pth"):
+    with pytest.raises(WeightsError, match="not the published Tiny.pth") as error:
         store.add(replace(TINY, sha256="0" * 64), file)
+    assert error.value.code == "hash-mismatch"
     assert store.verify(TINY) is None
 
 
-def test_safetensors_and_other_files_come_in_too(store: WeightStore, tmp_path: Path) -> None:
+def test_safetensors_files_and_files_with_a_reader_are_imported(store: WeightStore, tmp_path: Path) -> None:
     ready = tmp_path / "mine.safetensors"
     save_file(parameters(), ready)
     store.add(replace(TINY, sha256="0" * 64), ready)
     text = tmp_path / "tiny.txt"
     text.write_text("0 1 2 3 4 5 7 8", encoding="utf-8")
-    reader = replace(TINY, name="told", reader="tests.core.weights.tiny_network:read_text")
-    kept = load_file(store.add(reader, text))
-    assert kept["layer.bias"].tolist() == [7.0, 8.0]
+    reader = replace(TINY, name="custom", reader="tests.core.weights.tiny_network:read_text")
+    stored = load_file(store.add(reader, text))
+    assert stored["layer.bias"].tolist() == [7.0, 8.0]
     text.write_text("no numbers", encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"tiny\.txt: is no Tiny\.pth"):
+    with pytest.raises(WeightsError, match=r"tiny\.txt: not a valid Tiny\.pth"):
         read_checkpoint(text, reader)
 
 
-def test_a_changed_file_in_the_store_is_found(store: WeightStore, file: Path) -> None:
+def test_modified_file_in_the_store_is_detected(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
-    kept = store.add(TINY, file)
-    save_file({**parameters(), "layer.bias": torch.zeros(2)}, kept)
-    assert "not what was put in" in (store.verify(TINY) or "")
-    assert store.verify(replace(TINY, name="absent")) == "is not there"
+    stored = store.add(TINY, file)
+    save_file({**parameters(), "layer.bias": torch.zeros(2)}, stored)
+    assert "modified since it was imported" in (store.verify(TINY) or "")
+    assert store.verify(replace(TINY, name="absent")) == "not in the store"
 
 
-def test_what_is_missing_is_said_with_the_way_to_get_it() -> None:
-    text = how_to_get(TINY)
+def test_message_for_missing_weights_names_file_and_commands() -> None:
+    text = missing_weights(["tiny"], [TINY])
     for part in (
         "Tiny.pth",
         "123 MB",
@@ -199,16 +202,28 @@ def test_what_is_missing_is_said_with_the_way_to_get_it() -> None:
         assert part in text
 
 
-def test_what_is_kept_is_held_to_the_hashes_that_are_known(store: WeightStore, file: Path) -> None:
+def test_message_for_several_missing_weights_has_one_command() -> None:
+    text = missing_weights(["tiny", "second", "undeclared"], [TINY, replace(TINY, name="second")], Path("/store"))
+    assert "retalkit weights pull tiny second undeclared" in text and "/store" in text
+    assert text.count("123 MB") == 2
+    assert missing_weights(["undeclared"]) == ("needs the weights undeclared: run `retalkit weights pull undeclared`")
+
+
+def test_message_for_missing_weights_without_url_does_not_suggest_pull() -> None:
+    text = missing_weights(["tiny"], [replace(TINY, urls=())])
+    assert "publisher" in text and "weights import Tiny.pth --as tiny" in text and "weights pull" not in text
+
+
+def test_verify_compares_with_published_and_pinned_hashes(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
     store.add(TINY, file)
     assert store.verify(TINY) is None
     assert "not the published Tiny.pth" in (store.verify(replace(TINY, sha256="0" * 64)) or "")
-    store.lock_file.write_text(json.dumps({"tiny": "0" * 64}), encoding="utf-8")
-    assert "another Tiny.pth than the one that came first" in (store.verify(TINY) or "")
+    store.pin_file.write_text(json.dumps({"tiny": "0" * 64}), encoding="utf-8")
+    assert "not the Tiny.pth that was imported first" in (store.verify(TINY) or "")
 
 
-def test_a_damaged_note_makes_its_own_weights_bad_and_can_be_mended(store: WeightStore, file: Path) -> None:
+def test_damaged_record_is_reported_and_fixed_by_a_new_import(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
     store.add(TINY, file)
     (store.folder / "tiny.json").write_text("{", encoding="utf-8")
@@ -217,20 +232,19 @@ def test_a_damaged_note_makes_its_own_weights_bad_and_can_be_mended(store: Weigh
     assert store.verify(TINY) is None
 
 
-def test_a_run_is_not_told_the_old_hash_of_a_changed_file(store: WeightStore, file: Path) -> None:
+def test_hash_of_a_modified_file_is_an_error(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
-    kept = store.add(TINY, file)
-    assert store.content("tiny") == file_hash(kept)
-    kept.touch()
-    assert store.content("tiny") == file_hash(kept)
-    save_file({**parameters(), "layer.bias": torch.zeros(2)}, kept)
-    with pytest.raises(WeightsError, match="is not what was put in"):
-        store.content("tiny")
+    stored = store.add(TINY, file)
+    assert store.sha256("tiny") == file_hash(stored)
+    stored.touch()
+    assert store.sha256("tiny") == file_hash(stored)
+    save_file({**parameters(), "layer.bias": torch.zeros(2)}, stored)
+    with pytest.raises(WeightsError, match="modified since it was imported") as error:
+        store.sha256("tiny")
+    assert error.value.code == "modified-weights"
 
 
-def test_a_disk_that_is_full_leaves_what_was_there(
-    store: WeightStore, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_leaves_the_store_unchanged(store: WeightStore, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"params": parameters()}, file)
     store.add(TINY, file)
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
@@ -248,7 +262,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
 
 
-def test_what_a_killed_call_left_goes_with_the_next_one(store: WeightStore, file: Path) -> None:
+def test_leftovers_of_a_killed_import_are_deleted(store: WeightStore, file: Path) -> None:
     torch.save({"params": parameters()}, file)
     store.add(TINY, file)
     (store.folder / ".tiny.safetensors.0123abcd").write_bytes(bytes(9))
@@ -256,20 +270,20 @@ def test_what_a_killed_call_left_goes_with_the_next_one(store: WeightStore, file
     assert not list(store.folder.glob(".tiny*"))
 
 
-def test_others_may_read_what_is_kept(store: WeightStore, file: Path, tmp_path: Path) -> None:
+def test_stored_files_have_default_permissions(store: WeightStore, file: Path, tmp_path: Path) -> None:
     torch.save({"params": parameters()}, file)
     plain = tmp_path / "plain"
     plain.touch()
     assert store.add(TINY, file).stat().st_mode == plain.stat().st_mode
 
 
-def test_names_that_become_one_are_refused(store: WeightStore, file: Path) -> None:
+def test_parameter_names_must_stay_unique(store: WeightStore, file: Path) -> None:
     torch.save({"params": {**parameters(), "module.layer.bias": torch.zeros(2)}}, file)
-    with pytest.raises(WeightsError, match=r"has layer\.bias twice"):
+    with pytest.raises(WeightsError, match=r"layer\.bias occurs twice"):
         store.add(TINY, file)
 
 
-def test_pins_of_two_processes_are_all_kept(store: WeightStore, file: Path, tmp_path: Path) -> None:
+def test_concurrent_imports_keep_all_pins(store: WeightStore, file: Path, tmp_path: Path) -> None:
     torch.save({"params": parameters()}, file)
     names = [f"tiny{number}" for number in range(12)]
 
@@ -278,15 +292,14 @@ def test_pins_of_two_processes_are_all_kept(store: WeightStore, file: Path, tmp_
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(add, names))
-    assert [store.pinned(name) for name in names] == [file_hash(file)] * len(names)
+    assert [store.pinned_hash(name) for name in names] == [file_hash(file)] * len(names)
 
 
-def test_every_published_file_has_a_size_that_can_be_told() -> None:
-    """Exactly, or by the parameters that are known to be in it."""
+def test_every_published_file_has_a_size_or_lower_bound() -> None:
     for checkpoint in discover().checkpoints:
         if not checkpoint.shapes:
             continue
         parameters = sum(4 * prod(shape) for shape in checkpoint.expected_shapes().values())
-        assert (checkpoint.size is None) != (checkpoint.least_size is None), checkpoint.name
-        # Files that hold a second network, or a classifier, beside ours are larger than what we read of them.
-        assert (checkpoint.size or checkpoint.least_size or 0) >= parameters, checkpoint.name
+        assert (checkpoint.size is None) != (checkpoint.min_size is None), checkpoint.name
+        # Some files also contain a second network or a classifier.
+        assert (checkpoint.size or checkpoint.min_size or 0) >= parameters, checkpoint.name

@@ -1,4 +1,4 @@
-"""A home, a web server that may fail, and a checkpoint that lies there."""
+"""A Retalkit home folder, a local HTTP server that can misbehave, and a checkpoint that it serves."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from retalkit.errors import WeightsError
 from retalkit.observer import SilentObserver
 from retalkit.weights.checkpoint import Checkpoint
-from retalkit.weights.download import Patience
+from retalkit.weights.download import RetryPolicy
 from retalkit.weights.locks import LOCKS
 from retalkit.weights.pull import pull
 from retalkit.weights.store import WeightStore
 
 from tests.core.weights import file_server as web
 
-HURRIED = Patience(stall_seconds=0.3, attempts=3, first_wait=0.01)
+FAST_RETRY = RetryPolicy(stall_seconds=0.3, attempts=3, first_wait=0.01)
 
 
-class Listener(SilentObserver):
-    """Keeps what a user would read."""
+class RecordingObserver(SilentObserver):
+    """Records notes and steps."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -50,37 +50,38 @@ HALF = len(CONTENT) // 2
 
 
 @dataclass
-class Place:
-    """A home, a server, and a checkpoint that lies there."""
+class PullSetup:
+    """A home folder, a server, and a checkpoint that it serves."""
 
     home: Path
     server: web.FileServer
     store: WeightStore
     tiny: Checkpoint
-    listener: Listener = field(default_factory=Listener)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
 
     def pull(self, accept: bool = False, **changes: Any) -> Path:
-        return pull(replace(self.tiny, **changes), self.store, self.listener, accept=accept, patience=HURRIED)
+        return pull(replace(self.tiny, **changes), self.store, self.observer, accept=accept, retry=FAST_RETRY)
 
-    def refused(self, **changes: Any) -> str:
-        """The one line of a pull that fails."""
+    def pull_error(self, code: str, **changes: Any) -> str:
+        """Return the one-line message of a pull that must fail with that error code."""
         with pytest.raises(WeightsError) as error:
             self.pull(**changes)
+        assert error.value.code == code, error.value
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    def left(self) -> set[str]:
-        """Every file below the home but the empty ones that keep processes apart."""
+    def files(self) -> set[str]:
+        """Return every file in the home folder except the empty lock files."""
         files = {path.relative_to(self.home) for path in self.home.rglob("*") if path.is_file()}
         return {str(path) for path in files if path.parts[0] != LOCKS}
 
-    def cut_once(self) -> None:
-        """Leaves half of the file on disk, as a user's Ctrl-C would."""
-        self.server.answers = [web.cut(HALF), web.fails(404)]
-        self.refused()
+    def interrupt_pull(self) -> None:
+        """Leave half of the file on disk, as Ctrl-C does."""
+        self.server.responses = [web.cut(HALF), web.fail(404)]
+        self.pull_error("http-error")
         self.server.ranges.clear()
-        assert "downloads/Tiny.pth.part" in self.left()
+        assert "downloads/Tiny.pth.part" in self.files()
 
 
-KEPT = {"weights/tiny.safetensors", "weights/tiny.json"}
-HALF_KEPT = {"downloads/Tiny.pth.part", "downloads/Tiny.pth.part.json"}
+INSTALLED = {"weights/tiny.safetensors", "weights/tiny.json"}
+PARTIAL = {"downloads/Tiny.pth.part", "downloads/Tiny.pth.part.json"}
