@@ -1,4 +1,4 @@
-"""Runs the command line inside the test process, as the console script would."""
+"""Run the command line in the test process, as the console script does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Done:
 
     @property
     def error(self) -> str:
-        """The one line that a failed command says."""
+        """The single error line of a failed command."""
         lines = [line for line in self.err.splitlines() if line.startswith("retalkit: ")]
         assert len(lines) == 1, self.err
         assert self.err.splitlines()[-1] == lines[0]

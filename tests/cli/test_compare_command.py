@@ -1,4 +1,4 @@
-"""``retalkit compare`` at the command line: what it prints, what it leaves, what it says of mistakes."""
+"""``retalkit compare``: printed summary, output files and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def comparison(talking_head: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-def test_it_says_where_everything_is_and_computes_once(
+def test_summary_lists_the_outputs_and_a_second_call_is_cached(
     capsys: pytest.CaptureFixture[str], comparison: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -31,22 +31,24 @@ def test_it_says_where_everything_is_and_computes_once(
         assert (out / name).stat().st_size > 0, name
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     text = json.dumps(results)
-    assert "retalkit weights pull" in text, "a metric without weights is said to lack them"
+    assert "retalkit weights pull" in text, "a metric without weights is reported"
     again = call(capsys, *options, "-j", 2)
-    assert "nothing had to be computed" in again.out
+    assert "everything was cached" in again.out
     assert call(capsys, *options, "-q").out == ""
 
 
-def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str], comparison: Path, tmp_path: Path) -> None:
+def test_user_errors_are_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], comparison: Path, tmp_path: Path
+) -> None:
     missing = call(capsys, "compare", tmp_path / "none.yaml", "-o", tmp_path / "out")
     assert missing.code == 2
     assert "none.yaml" in missing.error
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "letter.txt").write_text("mine")
+    (tmp_path / "full" / "notes.txt").write_text("mine")
     full = call(capsys, "compare", comparison, "-o", tmp_path / "full")
     assert full.code == 2
-    assert "holds other files" in full.error
-    assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.txt"]
+    assert str(tmp_path / "full") in full.error
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
     assert call(capsys, "compare", comparison).code == 2
 
 
@@ -67,13 +69,13 @@ class Brightness:
 
 @hookimpl
 def retalkit_metrics():
-    measure = Measure("brightness", "brightness of a stranger", "nearer", ideal=128.0, low=0, high=255)
+    measure = Measure("brightness", "third-party brightness", "nearer", ideal=128.0, low=0, high=255)
     return [MetricSpec("brightness", "Mean grey level.", (measure,), Brightness, "arithmetic mean",
                        needs=frozenset({FRAMES}))]
 """
 
 
-def test_a_metric_of_a_strangers_package_is_in_the_report(
+def test_metric_of_a_third_party_package_is_in_the_report(
     capsys: pytest.CaptureFixture[str],
     comparison: Path,
     tmp_path: Path,
@@ -81,7 +83,7 @@ def test_a_metric_of_a_strangers_package_is_in_the_report(
 ) -> None:
     packages = tmp_path / "site-packages"
     packages.mkdir()
-    install(packages, "stranger-brightness", BRIGHTNESS)
+    install(packages, "third-party-brightness", BRIGHTNESS)
     monkeypatch.syspath_prepend(str(packages))
     monkeypatch.setenv("PYTHONPATH", str(packages))
     file = tmp_path / "two.yaml"
@@ -89,7 +91,7 @@ def test_a_metric_of_a_strangers_package_is_in_the_report(
     out = tmp_path / "out"
     done = call(capsys, "compare", file, "-o", out, "--cache", tmp_path / "cache")
     assert done.code == 0, done.err
-    assert "brightness of a stranger" in (out / "report.html").read_text(encoding="utf-8")
+    assert "third-party brightness" in (out / "report.html").read_text(encoding="utf-8")
     header, *rows = (out / "cells.csv").read_text(encoding="utf-8").splitlines()
     column = header.split(",").index("brightness")
     assert [20 < float(row.split(",")[column]) < 235 for row in rows] == [True, True]

@@ -1,4 +1,4 @@
-"""Bad input: one clear line, exit code 2, and no half file."""
+"""Invalid input: one line, exit code 2, and no partial output file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from commands import Done, call
 
 
 def make_video(path: Path, frames: int = 12, size: tuple[int, int] = (160, 120)) -> Path:
-    """A clip of moving stripes, without any face."""
+    """Write a clip of moving stripes without a face."""
     width, height = size
     rows = np.arange(height)[:, None, None]
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            picture = np.broadcast_to((rows * 3 + index * 5) % 256, (height, width, 3)).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+            image = np.broadcast_to((rows * 3 + index * 5) % 256, (height, width, 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
     return path
 
@@ -58,7 +58,7 @@ def dub(capsys: pytest.CaptureFixture[str], video: Path, speech: Path, output: P
     return call(capsys, "dub", video, speech, "-o", output, "--cache", output.parent.parent / "cache", *more)
 
 
-def check_refused(done: Done, results: Path, *parts: str) -> None:
+def check_user_error(done: Done, results: Path, *parts: str) -> None:
     assert done.code == 2, done.err
     assert done.error.startswith("retalkit: error: ")
     for part in parts:
@@ -66,96 +66,94 @@ def check_refused(done: Done, results: Path, *parts: str) -> None:
     assert list(results.iterdir()) == []
 
 
-def test_a_missing_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path) -> None:
-    check_refused(dub(capsys, results / "absent.mp4", sound, results / "out.mp4"), results, "absent.mp4")
+def test_missing_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path) -> None:
+    check_user_error(dub(capsys, results / "absent.mp4", sound, results / "out.mp4"), results, "absent.mp4")
 
 
-def test_a_missing_speech(capsys: pytest.CaptureFixture[str], video: Path, results: Path) -> None:
-    check_refused(dub(capsys, video, results / "absent.wav", results / "out.mp4"), results, "absent.wav")
+def test_missing_speech(capsys: pytest.CaptureFixture[str], video: Path, results: Path) -> None:
+    check_user_error(dub(capsys, video, results / "absent.wav", results / "out.mp4"), results, "absent.wav")
 
 
-def test_a_folder_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path, tmp_path: Path) -> None:
-    check_refused(dub(capsys, tmp_path, sound, results / "out.mp4"), results, str(tmp_path))
+def test_folder_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path, tmp_path: Path) -> None:
+    check_user_error(dub(capsys, tmp_path, sound, results / "out.mp4"), results, str(tmp_path))
 
 
-def test_a_sound_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path) -> None:
-    check_refused(dub(capsys, sound, sound, results / "out.mp4"), results, "tone.wav")
+def test_audio_file_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path) -> None:
+    check_user_error(dub(capsys, sound, sound, results / "out.mp4"), results, "tone.wav")
 
 
-def test_a_video_without_sound_as_speech(capsys: pytest.CaptureFixture[str], video: Path, results: Path) -> None:
-    check_refused(dub(capsys, video, video, results / "out.mp4"), results, "stripes.mp4", "sound")
+def test_video_without_audio_as_speech(capsys: pytest.CaptureFixture[str], video: Path, results: Path) -> None:
+    check_user_error(dub(capsys, video, video, results / "out.mp4"), results, "stripes.mp4", "sound")
 
 
 @pytest.mark.parametrize("which", ["video", "speech"])
-def test_an_empty_file(
+def test_empty_file(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path, tmp_path: Path, which: str
 ) -> None:
     empty = tmp_path / "empty.mp4"
     empty.touch()
     inputs = (empty, sound) if which == "video" else (video, empty)
-    check_refused(dub(capsys, *inputs, results / "out.mp4"), results, "empty.mp4")
+    check_user_error(dub(capsys, *inputs, results / "out.mp4"), results, "empty.mp4")
 
 
-def test_a_truncated_mp4(
+def test_truncated_mp4(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.mp4"
     data = video.read_bytes()
     cut.write_bytes(data[: len(data) // 2])
-    check_refused(dub(capsys, cut, sound, results / "out.mp4"), results, "cut.mp4")
+    check_user_error(dub(capsys, cut, sound, results / "out.mp4"), results, "cut.mp4")
 
 
-def test_words_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path, tmp_path: Path) -> None:
-    words = tmp_path / "words.mp4"
-    words.write_text("these are words\n" * 100, encoding="utf-8")
-    check_refused(dub(capsys, words, sound, results / "out.mp4"), results, "words.mp4")
+def test_text_file_as_video(capsys: pytest.CaptureFixture[str], sound: Path, results: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("plain text\n" * 100, encoding="utf-8")
+    check_user_error(dub(capsys, text, sound, results / "out.mp4"), results, "text.mp4")
 
 
-def test_no_face_anywhere(capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path) -> None:
-    check_refused(dub(capsys, video, sound, results / "out.mp4"), results, "no face", "stripes.mp4")
+def test_video_without_a_face(capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path) -> None:
+    check_user_error(dub(capsys, video, sound, results / "out.mp4"), results, "no face", "stripes.mp4")
 
 
-def test_an_output_folder_that_is_not_there(
-    capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path
-) -> None:
-    check_refused(dub(capsys, video, sound, results / "absent" / "out.mp4"), results, "absent")
+def test_missing_output_folder(capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path) -> None:
+    check_user_error(dub(capsys, video, sound, results / "absent" / "out.mp4"), results, "absent")
 
 
-def test_an_output_that_is_a_folder(
+def test_output_is_a_folder(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, tmp_path: Path, results: Path
 ) -> None:
     folder = tmp_path / "out.mp4"
     folder.mkdir()
-    check_refused(dub(capsys, video, sound, folder, "--force"), results, "out.mp4")
+    check_user_error(dub(capsys, video, sound, folder, "--force"), results, "out.mp4")
     assert list(folder.iterdir()) == []
 
 
-def test_an_output_in_a_folder_that_cannot_be_written(
+def test_output_folder_is_not_writable(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path
 ) -> None:
-    check_refused(
+    check_user_error(
         dub(capsys, video, sound, Path("/proc/out.mp4"), "--cache", results.parent / "cache"), results, "/proc"
     )
 
 
-def test_an_output_without_a_known_ending(
+def test_output_with_an_unknown_suffix(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path
 ) -> None:
-    check_refused(dub(capsys, video, sound, results / "out.xyz"), results, "out.xyz", ".mp4")
+    check_user_error(dub(capsys, video, sound, results / "out.xyz"), results, "out.xyz", ".mp4")
 
 
-def test_an_output_that_exists_is_kept_without_force(
+def test_existing_output_requires_force(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path
 ) -> None:
     output = results / "out.mp4"
-    output.write_bytes(b"precious")
+    output.write_bytes(b"existing")
     done = dub(capsys, video, sound, output)
     assert done.code == 2
     assert "--force" in done.error
-    assert output.read_bytes() == b"precious"
+    assert output.read_bytes() == b"existing"
 
 
-def test_the_input_is_never_the_output(capsys: pytest.CaptureFixture[str], video: Path, sound: Path) -> None:
+def test_input_is_never_overwritten(capsys: pytest.CaptureFixture[str], video: Path, sound: Path) -> None:
     before = video.read_bytes()
     done = dub(capsys, video, sound, video, "--force")
     assert done.code == 2
@@ -163,16 +161,16 @@ def test_the_input_is_never_the_output(capsys: pytest.CaptureFixture[str], video
     assert video.read_bytes() == before
 
 
-def test_a_typo_in_the_configuration(
+def test_unknown_key_in_the_run_file(
     capsys: pytest.CaptureFixture[str], video: Path, sound: Path, results: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("preset: embedded\nlip_synce: exemplar\n", encoding="utf-8")
     done = dub(capsys, video, sound, results / "out.mp4", "--config", file)
-    check_refused(done, results, "run.yaml, line 2", "did you mean 'lip_syncer'?")
+    check_user_error(done, results, "run.yaml", "2", "did you mean 'lip_syncer'?")
 
 
-def test_silent_speech_is_fine_and_said(
+def test_silent_speech_is_accepted_with_a_note(
     capsys: pytest.CaptureFixture[str], shared_media: Path, tmp_path: Path, results: Path
 ) -> None:
     silence = make_sound(tmp_path / "silence.wav", seconds=0.4, level=0.0)

@@ -1,4 +1,4 @@
-"""``retalkit plugins``: everything that is installed, for people and for programs, whatever a plugin does meanwhile."""
+"""``retalkit plugins``: text and JSON output, slow plugins, and plugins that print."""
 
 from __future__ import annotations
 
@@ -27,19 +27,17 @@ def test_drivers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "driver" not in call(capsys, "plugins", "--kind", "enhancer").out
 
 
-def test_a_slow_plugin_is_named(
-    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_plugin_is_listed(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, "sleepy-faces", f"import time\ntime.sleep(0.3)\n{good_source()}")
     monkeypatch.setattr(plugins_command, "SLOW", 0.25)
     listed = json.loads(call(capsys, "plugins", "--json").out)
     seconds = {entry["owner"]: entry["seconds"] for entry in listed["slow"]}
     assert seconds["sleepy-faces (stages)"] >= 0.3
     del sys.modules["sleepy_faces"]
-    assert "\n  sleepy-faces (stages): took 0." in call(capsys, "plugins").out.partition("\nslow\n")[2].join("\n\n")
+    assert "\n  sleepy-faces (stages): takes 0." in call(capsys, "plugins").out.partition("\nslow\n")[2].join("\n\n")
 
 
-def test_what_plugins_print_stays_out_of_what_programs_read(site: Path) -> None:
+def test_output_of_plugins_does_not_mix_with_command_output(site: Path) -> None:
     noise = "import warnings\nprint('hello')\nwarnings.warn('careful')\n"
     install(site, "loud-faces", f"{noise}\n{good_source()}")
 
@@ -57,5 +55,5 @@ def test_what_plugins_print_stays_out_of_what_programs_read(site: Path) -> None:
 
     (problem,) = json.loads(out("plugins", "--json"))["problems"]
     assert problem["owner"] == "loud-faces (stages)"
-    assert "prints while it is imported" in problem["reason"]
-    assert "detector" in yaml_io.read_value(out("config", "show"), "what was shown")
+    assert "prints" in problem["reason"]
+    assert "detector" in yaml_io.read_value(out("config", "show"), "config show")

@@ -1,4 +1,4 @@
-"""What a run says while it lasts and when it is done."""
+"""Progress output during a run and the summary after it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(observer: Observer) -> None:
     observer.finished("never started", 0.0, cached=False)
 
 
-def test_lines_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "LINE_SECONDS", 0.0)
     stream = io.StringIO()
     with progress(stream=stream) as observer:
@@ -49,7 +49,7 @@ def test_lines_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "join: done in 0.5 s\n" in text
 
 
-def test_lines_do_not_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_rate_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     with progress(stream=stream) as observer:
         observer.started("render", 1000)
@@ -71,7 +71,7 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "note: the video is shorter" in text
 
 
-def test_quiet_says_nothing() -> None:
+def test_quiet_prints_nothing() -> None:
     stream = io.StringIO()
     with progress(quiet=True, stream=stream) as observer:
         assert isinstance(observer, SilentObserver)
@@ -79,7 +79,7 @@ def test_quiet_says_nothing() -> None:
     assert stream.getvalue() == ""
 
 
-def test_the_summary_says_where_how_many_why_and_at_what_cost() -> None:
+def test_summary_has_paths_frame_counts_and_cost() -> None:
     record = RunRecord(
         output=Path("out.mp4"),
         record=Path("out.mp4.json"),

@@ -16,21 +16,24 @@ _SHOWN_FAILURES = 5
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(help="The comparison file (YAML).", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes.")],
+    file: Annotated[Path, typer.Argument(help="Comparison file (YAML).", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Output directory.")],
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Videos made at once; more than 1 blurs the times.")
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, metavar="N", help="Videos made in parallel; timings are unreliable above 1."
+        ),
     ] = 1,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry failed videos.")] = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where common steps are kept (RETALKIT_CACHE, ~/.cache/retalkit)."),
+        typer.Option(metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace another comparison's report.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite the report of another comparison.")] = False,
     plugin: PluginFiles = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Compare stage variants on clips: videos, scores, statistics, an HTML report and a page for blind votes."""
+    """Compare stage variants on clips: videos, scores, statistics, an HTML report and a blind voting page."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 
@@ -40,7 +43,7 @@ def compare(
 
     with progress(quiet=quiet) as observer:
         if registry.problems:
-            observer.note("some plugins cannot be used: `retalkit plugins` says why")
+            observer.note("some plugins cannot be used: `retalkit plugins` shows the reasons")
         outcome = run(
             file,
             output,
@@ -60,14 +63,14 @@ def compare(
 def _summary(outcome: Outcome, report: Path) -> str:
     cells = outcome.results.cells
     failed = len(outcome.failed)
-    what = f"{outcome.computed} videos made or scored" if outcome.computed else "nothing had to be computed"
+    what = f"{outcome.computed} videos made or scored" if outcome.computed else "everything was cached"
     lines = [
         f"cells    {len(cells) - failed} done, {failed} failed; {what}",
         f"report   {report}",
-        f"votes    {report.with_name('blind.html')} (put what it saves into {outcome.folder / 'votes'})",
+        f"votes    {report.with_name('blind.html')} (save its result in {outcome.folder / 'votes'})",
         f"tables   {outcome.folder / 'cells.csv'}, summary.csv, contrasts.csv, votes.csv, results.json",
     ]
     lines += [f"failed   {line}" for line in outcome.failed[:_SHOWN_FAILURES]]
     if failed > _SHOWN_FAILURES:
-        lines.append(f"failed   and {failed - _SHOWN_FAILURES} more: see the report; --retry tries them again")
+        lines.append(f"failed   and {failed - _SHOWN_FAILURES} more: see the report; use --retry to try them again")
     return "\n".join(lines)

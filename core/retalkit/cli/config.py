@@ -12,8 +12,8 @@ from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
 
 
 def application() -> typer.Typer:
-    """The command group ``config``."""
-    app = typer.Typer(help="Look at run files and check them.", rich_markup_mode=None)
+    """Return the command group ``config``."""
+    app = typer.Typer(help="Show and check run files.", rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_group)
     app.command("show")(show)
     app.command("schema")(schema)
@@ -29,7 +29,7 @@ def _group(context: typer.Context) -> None:
 def show(
     config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None, plugin: PluginFiles = None
 ) -> None:
-    """Print the whole configuration that a run would use, as a run file."""
+    """Print the complete configuration of a run, as a run file."""
     from retalkit.config.model import effective, load
     from retalkit.config.yaml_io import write
     from retalkit.plugins.discovery import discover
@@ -48,14 +48,14 @@ def schema(plugin: PluginFiles = None) -> None:
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="The run file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Run file.", show_default=False)],
     plugin: PluginFiles = None,
 ) -> None:
-    """Check a run file: its keys and values, and whether its stages fit together and can run here."""
+    """Check the keys and values of a run file, and whether its stages are compatible and can run here."""
     from retalkit.config.model import load
     from retalkit.pipeline.plan import plan
     from retalkit.plugins.discovery import discover
 
     registry = discover(plugin or [])
     chosen = plan(load(registry, file=file), registry)
-    typer.echo(f"{file} is fine: {', '.join(stage.label for stage in chosen.stages)}")
+    typer.echo(f"{file} is valid: {', '.join(stage.label for stage in chosen.stages)}")

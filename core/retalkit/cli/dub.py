@@ -12,51 +12,49 @@ from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
 
 def dub(
     video: Annotated[Path, typer.Argument(help="Video or photo of a face.", show_default=False)],
-    speech: Annotated[Path, typer.Argument(help="Sound file, or a video whose sound is taken.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.mp4", help="Where the result goes.")],
+    speech: Annotated[Path, typer.Argument(help="Audio file, or a video whose audio is used.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.mp4", help="Output video.")],
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
     face: Annotated[
-        str | None, typer.Option(metavar="largest|NUMBER", help="Which face to edit; numbers count from 0.")
+        str | None, typer.Option(metavar="largest|NUMBER", help="Face to edit; numbers start at 0.")
     ] = None,
     length: Annotated[
-        str | None, typer.Option(metavar="speech|video", help="What the output lasts as long as.")
+        str | None, typer.Option(metavar="speech|video", help="Match the duration of the speech or of the video.")
     ] = None,
     extend: Annotated[
         str | None,
-        typer.Option(metavar="pingpong|loop|freeze|cut", help="What happens where the speech is the longer one."),
+        typer.Option(metavar="pingpong|loop|freeze|cut", help="How to extend the video if the speech is longer."),
     ] = None,
-    device: Annotated[str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="Where networks run.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="Device for the networks.")] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Where results are kept for the next run (RETALKIT_CACHE, ~/.cache/retalkit)."
-        ),
+        typer.Option(metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace OUT.mp4 if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.mp4.")] = False,
     plugin: PluginFiles = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Make the lips in VIDEO follow SPEECH and write the result, with SPEECH as its sound."""
+    """Make the lips in VIDEO follow SPEECH and write the result, with SPEECH as its audio."""
     from retalkit.cli.progress import progress
     from retalkit.cli.summary import summary
     from retalkit.config.model import load
     from retalkit.plugins.discovery import discover
 
     registry = discover(plugin or [])
-    direct: list[tuple[str, Any, str]] = [
-        (place, int(value) if place == "face" and value.isdecimal() else value, f"--{place}")
-        for place, value in (("face", face), ("length", length), ("extend", extend), ("device", device))
+    flags: list[tuple[str, Any, str]] = [
+        (key, int(value) if key == "face" and value.isdecimal() else value, f"--{key}")
+        for key, value in (("face", face), ("length", length), ("extend", extend), ("device", device))
         if value is not None
     ]
-    read = load(registry, file=config, preset=preset, overrides=[*(overrides or []), *direct])
+    read = load(registry, file=config, preset=preset, overrides=[*(overrides or []), *flags])
 
     from retalkit.pipeline.run import dub as run_dub
 
     with progress(quiet=quiet) as observer:
         if registry.problems:
-            observer.note("some plugins cannot be used: `retalkit plugins` says why")
+            observer.note("some plugins cannot be used: `retalkit plugins` shows the reasons")
         record = run_dub(
             video, speech, output, config=read, registry=registry, observer=observer, cache=cache, force=force
         )

@@ -1,6 +1,6 @@
-"""The command ``retalkit``: its subcommands, and how every error becomes one line and an exit code.
+"""The command ``retalkit``: its subcommands, and the conversion of every error to one line and an exit code.
 
-0: done. 1: a fault of the program. 2: something that the user can mend. 130: stopped by Ctrl-C.
+Exit codes: 0 success, 1 internal error, 2 user error, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,27 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit._version import __version__
-from retalkit.cli import (
-    compare as compare_command,
-)
-from retalkit.cli import (
-    config as config_commands,
-)
-from retalkit.cli import (
-    dub as dub_command,
-)
-from retalkit.cli import (
-    evaluate as evaluate_command,
-)
-from retalkit.cli import (
-    new_plugin as new_plugin_command,
-)
-from retalkit.cli import (
-    plugins as plugins_command,
-)
-from retalkit.cli import (
-    weights as weights_command,
-)
+from retalkit.cli import compare, config, dub, evaluate, new_plugin, plugins, weights
 from retalkit.errors import RetalkitError, StageError
 
 USAGE_ERROR = 2
@@ -45,60 +25,64 @@ _COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights", "new-
 
 
 def application() -> typer.Typer:
-    """The whole command tree. Light: what a command needs is imported when it runs."""
+    """Return the command tree. Each command imports what it needs when it runs."""
     app = typer.Typer(
         help="Visual dubbing: make the lips of a talking-head video follow new speech.",
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        # Subcommands inherit the help options.
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_root)
-    app.command("dub")(dub_command.dub)
-    app.command("compare")(compare_command.compare)
-    app.command("plugins")(plugins_command.plugins)
-    app.command("new-plugin")(new_plugin_command.new_plugin)
-    app.add_typer(config_commands.application(), name="config")
-    app.add_typer(evaluate_command.application(), name="evaluate")
-    app.add_typer(weights_command.application(), name="weights")
+    app.command("dub")(dub.dub)
+    app.command("compare")(compare.compare)
+    app.command("plugins")(plugins.plugins)
+    app.command("new-plugin")(new_plugin.new_plugin)
+    app.add_typer(config.application(), name="config")
+    app.add_typer(evaluate.application(), name="evaluate")
+    app.add_typer(weights.application(), name="weights")
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; always leaves by SystemExit."""
-    _one_thread_for_small_matrices()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    ends = given.index("--") if "--" in given else len(given)
-    with_traceback = _TRACEBACK in given[:ends]
-    given = [word for i, word in enumerate(given) if not (word == _TRACEBACK and i < ends)]
+    """Entry point of the console script. Always raises SystemExit."""
+    _limit_blas_threads()
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    options_end = args.index("--") if "--" in args else len(args)
+    with_traceback = _TRACEBACK in args[:options_end]
+    args = [arg for i, arg in enumerate(args) if not (arg == _TRACEBACK and i < options_end)]
     try:
-        code = application()(args=given, prog_name="retalkit", standalone_mode=False)
+        code = application()(args=args, prog_name="retalkit", standalone_mode=False)
     except RetalkitError as error:
         _fail(str(error), USAGE_ERROR, with_traceback)
     except StageError as error:
-        _fail(f"{error}" + ("" if with_traceback else f" ({_TRACEBACK} shows all)"), 1, with_traceback)
+        _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        # Typer's usage errors share no public base class, only this method.
-        usage = getattr(error, "format_message", None)
-        if usage is not None:
-            words = [word for word in given[:1] if word in _COMMANDS]
-            _fail(f"{usage()} (see `{' '.join(['retalkit', *words])} --help`)", USAGE_ERROR, with_traceback)
-        hint = "" if with_traceback else f" (a fault of the program: {_TRACEBACK} shows where)"
+        # Typer's usage errors have no public base class, only this method.
+        format_message = getattr(error, "format_message", None)
+        if format_message is not None:
+            command = " ".join(["retalkit", *(arg for arg in args[:1] if arg in _COMMANDS)])
+            _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
+        hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
-    # Typer makes Ctrl-C inside a command an exit code of its own.
+    # Typer returns an exit code for Ctrl-C inside a command.
     if code == INTERRUPTED:
-        goes_on = given[:1] in (["dub"], ["compare"]) or given[:2] == ["weights", "pull"]
-        hint = ": the same command goes on where it stopped" if goes_on else ""
+        resumable = args[:1] in (["dub"], ["compare"]) or args[:2] == ["weights", "pull"]
+        hint = ": run the same command again to resume" if resumable else ""
         _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _one_thread_for_small_matrices() -> None:
-    """Must run before numpy is imported. All matrices here are small: threads of BLAS wait for each other more than
-    they compute (a singular value decomposition took seconds on a busy machine), and take the cores from our own.
+def _limit_blas_threads() -> None:
+    """Run OpenBLAS on one thread. Must be called before numpy is imported.
 
-    Only numpy's library is meant. Where MKL is told so, torch runs its networks on one core, too."""
+    All matrices are small: BLAS threads spend more time waiting for each other than computing (a singular value
+    decomposition took seconds on a busy machine) and take cores from other threads. Only numpy's OpenBLAS is limited;
+    with the same limit on MKL, torch would run networks on one core.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -121,7 +105,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     show_traceback: Annotated[
-        bool, typer.Option(_TRACEBACK, help="Show where an error comes from. May stand anywhere in a command.")
+        bool, typer.Option(_TRACEBACK, help="Show the traceback of an error. Accepted anywhere on the command line.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:

@@ -21,13 +21,13 @@ def new_plugin(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="The package's folder. Default: ./NAME.")
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Package directory. Default: ./NAME.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace the files that this command wrote there before.")
+        bool, typer.Option("--force", "-f", help="Overwrite the files that an earlier call of this command wrote.")
     ] = False,
 ) -> None:
-    """Make a plugin package that installs, is found, passes its tests and runs: change it from there."""
+    """Create a complete plugin package that can be installed, tested and run, as a starting point."""
     from retalkit.plugins.discovery import discover
     from retalkit.scaffolding.creating import new_plugin as create
     from retalkit.scaffolding.kinds import METRIC
@@ -35,7 +35,7 @@ def new_plugin(
     made = create(name, kind, discover(), folder=output, replace=force)
     typer.echo(f"{made.folder}: {made.kind.name} '{made.names.stage}' in {len(made.files)} files")
     if made.names.distribution != name:
-        typer.echo(f"  its name is {made.names.distribution}: packages have lower case and dashes")
+        typer.echo(f"  package name: {made.names.distribution} (package names use lower case and dashes)")
     for file in made.files:
         typer.echo(f"  {file}")
     if made.kind.name == METRIC:
@@ -44,6 +44,6 @@ def new_plugin(
         use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.place}={made.names.stage}"
     typer.echo("next:")
     typer.echo(f"  python -m pip install -e {shlex.quote(f'{made.folder}[dev]')}")
-    # Not `python -m pytest`: it puts the working folder first, where a file of the same name would hide the package.
+    # Not `python -m pytest`: it puts the working directory first on sys.path, where a file could shadow the package.
     typer.echo(f"  pytest {shlex.quote(str(made.folder))}")
     typer.echo(f"  {use}")

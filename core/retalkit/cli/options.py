@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="em
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PLACE=VALUE", help="Change one value, such as lip_syncer.use=exemplar; may be repeated."
+        "--set", metavar="KEY=VALUE", help="Override one value, such as lip_syncer.use=exemplar; may be repeated."
     ),
 ]
 PluginFiles = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="Take stages from this Python file too; may be repeated."),
+    typer.Option("--plugin", metavar="FILE", help="Also load plugins from this Python file; may be repeated."),
 ]

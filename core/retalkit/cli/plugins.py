@@ -1,4 +1,4 @@
-"""``retalkit plugins``: everything that was found, and what is wrong with what cannot be used."""
+"""``retalkit plugins``: list installed stages, metrics and drivers, and the problems of plugins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from retalkit.cli.options import PluginFiles
 
 SLOW = 1.0
-"""Seconds of importing from which on a plugin is named."""
+"""Plugins that take longer to import, in seconds, are listed as slow."""
 
 
 def plugins(
@@ -20,7 +20,7 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List every stage, metric and driver found, where it comes from, and whether it can run here."""
+    """List every installed stage, metric and driver, its package, and whether it can run here."""
     from retalkit.errors import ConfigError
     from retalkit.plugins.availability import availability, missing_of_metric
     from retalkit.plugins.discovery import discover
@@ -29,7 +29,9 @@ def plugins(
 
     kinds = [entry.value for entry in StageKind]
     if kind is not None and kind not in kinds:
-        raise ConfigError(f"--kind: '{kind}' is no kind of stage{nearest(kind, kinds)}; kinds: {', '.join(kinds)}")
+        raise ConfigError(
+            f"--kind: unknown stage kind '{kind}'{nearest(kind, kinds)}; kinds: {', '.join(kinds)}", code="unknown-kind"
+        )
     registry = discover(plugin or [])
     stages: list[dict[str, Any]] = [
         {
@@ -87,32 +89,32 @@ def plugins(
         found = {"stages": stages, "metrics": metrics, "drivers": drivers, "problems": problems, "slow": slow}
         typer.echo(json.dumps(found, indent=2))
         return
-    for shown in kinds:
-        of_kind = [stage for stage in stages if stage["kind"] == shown]
-        _head(shown, of_kind)
+    for heading in kinds:
+        of_kind = [stage for stage in stages if stage["kind"] == heading]
+        _print_heading(heading, of_kind)
         for stage in of_kind:
-            _show(stage)
-    _head("metric", metrics)
+            _print_stage(stage)
+    _print_heading("metric", metrics)
     for metric in metrics:
-        _show_metric(metric)
-    _head("driver", drivers)
+        _print_metric(metric)
+    _print_heading("driver", drivers)
     for driver in drivers:
         typer.echo(f"  {typer.style(driver['name'], bold=True)}: {driver['summary']}")
         typer.echo(f"      {driver['package']} {driver['package_version']}")
-    _head("problems", problems)
+    _print_heading("problems", problems)
     for problem in problems:
         typer.echo(f"  {problem['owner']}: {problem['reason']}")
-    _head("slow", slow)
+    _print_heading("slow", slow)
     for late in slow:
-        typer.echo(f"  {late['owner']}: took {late['seconds']} s to import, and every command waits for it")
+        typer.echo(f"  {late['owner']}: takes {late['seconds']} s to import, which delays every command")
 
 
-def _head(text: str, rows: list[dict[str, Any]]) -> None:
+def _print_heading(text: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         typer.echo(typer.style(text, bold=True))
 
 
-def _show(stage: dict[str, Any]) -> None:
+def _print_stage(stage: dict[str, Any]) -> None:
     needs, gives = (", ".join(stage[side]) or "nothing" for side in ("needs", "gives"))
     runs = "runs here" if stage["runs_here"] else f"cannot run here: {stage['reason']}"
     typer.echo(f"  {typer.style(stage['use'], bold=True)}: {stage['summary']}")
@@ -120,7 +122,7 @@ def _show(stage: dict[str, Any]) -> None:
     typer.echo(f"      needs {needs}; gives {gives}")
 
 
-def _show_metric(metric: dict[str, Any]) -> None:
+def _print_metric(metric: dict[str, Any]) -> None:
     runs = "runs here" if metric["runs_here"] else f"cannot run here: {metric['reason']}"
     typer.echo(f"  {typer.style(metric['name'], bold=True)}: {metric['summary']}")
     typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {runs}")

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar for each step, or now and then a line where nobody watches."""
+"""Progress on stderr: one bar per step on a terminal, otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rich.text import Text
 from retalkit.observer import Observer, SilentObserver
 
 LINE_SECONDS = 10.0
-"""At least so long between two lines about one step where the output is no terminal."""
+"""Minimum seconds between two lines about one step when the output is not a terminal."""
 
 _UNITS = {"speech": "s of sound", "videos": "videos", "previews": "videos", "fine previews": "videos"}
-"""Unit of a step's counts; every other step counts frames, but for downloads."""
-_HEARD = "speech"
+"""Step -> unit of its count. Downloads count megabytes, all other steps frames."""
+_SPEECH = "speech"
 _DOWNLOAD = "download "
-"""Beginning of the steps that count megabytes."""
+"""Prefix of steps that count megabytes."""
 
 
 @contextmanager
 def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
-    """An observer that reports on ``stream`` (stderr), as fits it."""
+    """Provide the observer for ``stream`` (default stderr): bars on a terminal, otherwise lines."""
     target = stream or sys.stderr
     if quiet:
         yield SilentObserver()
@@ -47,17 +47,17 @@ def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[
 
 
 def unit(step: str) -> str:
-    """What a step counts, such as ``frames``."""
+    """Return the unit of a step's count, such as ``frames``."""
     return "MB" if step.startswith(_DOWNLOAD) else _UNITS.get(step, "frames")
 
 
 def rate_text(step: str, rate: float) -> str:
-    """``85.0 frames/s``; seconds of sound in a second are a speed."""
-    return f"{rate:.1f} x real time" if step == _HEARD else f"{rate:.1f} {unit(step)}/s"
+    """Format a rate: ``85.0 frames/s``, or ``10.0 x real time`` for the speech step."""
+    return f"{rate:.1f} x real time" if step == _SPEECH else f"{rate:.1f} {unit(step)}/s"
 
 
 class BarProgress:
-    """A bar for each step, with its rate and the time left."""
+    """One progress bar per step, with its rate and the remaining time."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -75,8 +75,8 @@ class BarProgress:
             return
         task = self._tasks[step]
         total = next(known.total for known in self._bars.tasks if known.id == task)
-        whole = 1.0 if total is None else total
-        self._bars.update(task, total=whole, completed=whole, spent=seconds, cached=cached)
+        total = 1.0 if total is None else total
+        self._bars.update(task, total=total, completed=total, spent=seconds, cached=cached)
 
     def note(self, text: str) -> None:
         self._bars.console.print(f"note: {text}", markup=False)
@@ -87,12 +87,12 @@ class BarProgress:
 @dataclass(slots=True)
 class _Step:
     total: int | None
-    began: float
-    told: float
+    start: float
+    last_line: float
 
 
 class LineProgress:
-    """A line when a step ends, and every ten seconds while it lasts."""
+    """One line at the end of each step, and one every ten seconds during it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -105,38 +105,38 @@ class LineProgress:
     def advanced(self, step: str, done: int) -> None:
         state = self._steps.get(step)
         now = time.monotonic()
-        if state is None or now - state.told < LINE_SECONDS:
+        if state is None or now - state.last_line < LINE_SECONDS:
             return
-        state.told = now
-        rate = done / (now - state.began)
+        state.last_line = now
+        rate = done / (now - state.start)
         text = f"{done} {unit(step)}"
         if state.total:
             left = (state.total - done) / rate if rate > 0 else float("inf")
             text = f"{done} of {state.total} {unit(step)}, {_duration(left)} left"
-        self._say(f"{step}: {text}, {rate_text(step, rate)}")
+        self._write(f"{step}: {text}, {rate_text(step, rate)}")
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
         state = self._steps.pop(step, None)
         if cached:
-            self._say(f"{step}: from the cache")
+            self._write(f"{step}: from the cache")
         elif state is not None and state.total and seconds > 0:
             rate = state.total / seconds
-            self._say(f"{step}: {state.total} {unit(step)} in {seconds:.1f} s, {rate_text(step, rate)}")
+            self._write(f"{step}: {state.total} {unit(step)} in {seconds:.1f} s, {rate_text(step, rate)}")
         else:
-            self._say(f"{step}: done in {seconds:.1f} s")
+            self._write(f"{step}: done in {seconds:.1f} s")
 
     def note(self, text: str) -> None:
-        self._say(f"note: {text}")
+        self._write(f"note: {text}")
 
     def artefact(self, name: str, path: Path) -> None: ...
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
 
 
 class _Amount(ProgressColumn):
-    """``120/300 frames, 85.0 frames/s``."""
+    """Progress column: ``120/300 frames, 85.0 frames/s``."""
 
     def render(self, task: Task) -> Text:
         step = task.description

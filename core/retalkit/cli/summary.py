@@ -1,4 +1,4 @@
-"""What the command line says at the end of a run."""
+"""Summary of a finished run for the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from retalkit.pipeline.record import RunRecord
 
 
 def summary(record: RunRecord) -> str:
-    """Where the result is, what was done to the frames, and what it cost: a few lines of text."""
+    """Format the output path, the frame counts, and the time and memory of a run in a few lines."""
     passed = sum(record.frames_passed.values())
     frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
     if record.frames_faded:
