@@ -36,6 +36,7 @@ class Address:
         """Parse ``URL`` or ``URL#MEMBER``. Raises WeightsError for an invalid URL."""
         try:
             url, member = urldefrag(text)
+            urlsplit(url)
         except ValueError as error:
             raise WeightsError(f"{text}: not an HTTP(S) URL ({error})", code="invalid-url") from error
         return cls(url, unquote(member))

@@ -213,7 +213,7 @@ def test_weights_are_found_before_work_and_known_by_their_content(
     with pytest.raises(WeightsError, match="modified since it was imported"):
         plan(config, registry)
     put("first.safetensors", b"one")
-    with pytest.raises(PlanError, match="'extra'"):
+    with pytest.raises(PlanError, match="weights extra"):
         plan(load(registry, overrides=["denoiser.use=weighty", "denoiser.more=true"]), registry)
 
 

@@ -130,9 +130,11 @@ def test_checkpoint_that_would_run_code_is_rejected(how: str, tmp_path: Path, st
         torch.save(content, file)
     else:
         file.write_bytes(pickle.dumps({"params": Attack(f"touch {proof}")}))
-    with pytest.raises(WeightsError, match="could run code") as error:
+    with pytest.raises(WeightsError) as error:
         store.add(TINY, file)
-    assert error.value.code == "unsafe-checkpoint"
+    # torch.load rejects a plain pickle for its format, before it looks at the content.
+    assert error.value.code == ("unsafe-checkpoint" if how == "torch" else "unreadable-file")
+    assert ("could run code" in str(error.value)) == (how == "torch")
     assert not proof.exists()
     assert is_empty(store)
 
