@@ -61,7 +61,7 @@ def test_the_text_lists_numbers_and_what_was_left_out(
 ) -> None:
     done = call(capsys, "evaluate", talking_head, "-q", "--cache", cache, "--metric", "lips", "--metric", "sharpness")
     assert "sharpness\n  CPBD" in done.out
-    assert "not measured:\n  lips: needs lips of somebody who says the words" in done.out
+    assert "not measured:\n  lips: needs lips of a person who says the words" in done.out
     assert "(--reference)" in done.out
     told = call(capsys, "evaluate", talking_head, "--cache", cache, "--metric", "sharpness").err
     assert "metrics: done in 0.0 s" not in told and " frames in " in told

@@ -1,4 +1,4 @@
-"""Makes plugin packages in a temporary folder, as an installer would leave them."""
+"""Write plugin packages to a temporary folder, in the layout of an installed package."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def retalkit_stages():
 
 
 def good_source(name: str = "polish", extra: str = "") -> str:
-    """A plugin module that offers one enhancer."""
+    """Return the source of a plugin module that offers one enhancer."""
     return GOOD.format(name=name, extra=extra)
 
 
 def install(folder: Path, package: str, source: str, version: str = "2.0") -> None:
-    """Puts a package with one plugin module and its metadata into ``folder``, which must be on ``sys.path``."""
+    """Write a package with one plugin module and its metadata to ``folder``, which must be on ``sys.path``."""
     module = package.replace("-", "_")
     (folder / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
@@ -48,5 +48,5 @@ def install(folder: Path, package: str, source: str, version: str = "2.0") -> No
 
 
 def problem_of(registry: Registry, package: str) -> str:
-    """The first problem of one package."""
+    """Return the first problem of one package."""
     return next(problem.reason for problem in registry.problems if problem.owner.startswith(package))

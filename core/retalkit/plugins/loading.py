@@ -1,5 +1,4 @@
-"""Runs the code of plugins while they are listed: what it prints stays out of the program's own output, and no failure
-of it ends the program."""
+"""Run plugin code during discovery: capture its output and catch its exceptions."""
 
 from __future__ import annotations
 
@@ -21,112 +20,112 @@ from retalkit.errors import PluginError
 
 Result = TypeVar("Result")
 
-_LONGEST_REASON = 300
-_LONGEST_LINE = 100
+_MAX_REASON = 300
+_MAX_LINE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[Result]):
-    """What came of some code of a plugin."""
+    """Result of running some code of a plugin."""
 
     result: Result | None
-    """None where it failed."""
+    """None if it failed."""
     failure: BaseException | None
     printed: str
-    """Last line that it wrote to stdout or stderr; empty where it wrote nothing."""
+    """Last line written to stdout or stderr; empty if there was none."""
     seconds: float
 
     @property
     def reason(self) -> str:
-        """Why it failed, in one line with the place."""
+        """Why it failed, in one line with file and line number."""
         assert self.failure is not None
         printed = f", after printing '{self.printed}'" if self.printed else ""
         return f"{_one_line(self.failure)}{printed}"
 
 
 def attempt(work: Callable[[], Result]) -> Attempt[Result]:
-    """Does it, and catches everything but Ctrl-C."""
-    heard = _Memory()
-    out, err = _Hushed(heard, "stdout"), _Hushed(heard, "stderr")
+    """Call ``work`` and catch every exception except KeyboardInterrupt."""
+    captured = _OutputBuffer()
+    out, err = _CapturedStream(captured, "stdout"), _CapturedStream(captured, "stderr")
     result, failure = None, None
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
         with redirect_stdout(out), redirect_stderr(err):
             result = work()
     except KeyboardInterrupt:
         raise
-    # Who parses the command line ends the program by SystemExit, and libraries have such exceptions of their own.
+    # Argument parsers raise SystemExit, and some libraries define their own BaseException.
     except BaseException as error:
         failure = error
     finally:
-        out.let_through = err.let_through = True
-    seconds = time.perf_counter() - began
-    lines = [line.strip() for line in heard.getvalue().decode(errors="replace").splitlines() if line.strip()]
-    return Attempt(result, failure, lines[-1][:_LONGEST_LINE] if lines else "", seconds)
+        out.released = err.released = True
+    seconds = time.perf_counter() - start
+    lines = [line.strip() for line in captured.getvalue().decode(errors="replace").splitlines() if line.strip()]
+    return Attempt(result, failure, lines[-1][:_MAX_LINE] if lines else "", seconds)
 
 
 def load_file(path: Path) -> Attempt[ModuleType]:
-    """The module in a file outside any package. Raises PluginError where there is none or where it fails."""
+    """Import a plugin file outside any package. Raises PluginError if it does not exist or its import fails."""
     if not path.is_file():
-        raise PluginError(f"{path}: there is no such plugin file")
+        raise PluginError(f"{path}: plugin file not found", code="file-not-found")
     name = f"retalkit_plugin_file_{re.sub(r'[^0-9a-zA-Z_]', '_', str(path.resolve().with_suffix('')))}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(f"{path}: a plugin file must end in .py")
+        raise PluginError(f"{path}: a plugin file must have the suffix .py", code="invalid-plugin-file")
     module = module_from_spec(spec)
-    # Dataclasses and pydantic look their own module up by name while it is executed.
+    # Dataclasses and pydantic look up their module by name during its execution.
     sys.modules[name] = module
     loaded = attempt(partial(spec.loader.exec_module, module))
     if loaded.failure is not None:
         del sys.modules[name]
-        reason = _beside(path, loaded.failure) or loaded.reason
-        raise PluginError(f"{path}: could not be imported: {reason}") from loaded.failure
+        reason = _sibling_import(path, loaded.failure) or loaded.reason
+        raise PluginError(f"{path}: could not be imported: {reason}", code="import-failed") from loaded.failure
     return Attempt(module, None, loaded.printed, loaded.seconds)
 
 
-class _Memory(io.BytesIO):
-    """Stays open when something that a plugin laid around it is closed."""
+class _OutputBuffer(io.BytesIO):
+    """Stays open when a plugin closes a wrapper around it."""
 
     def close(self) -> None: ...
 
 
-class _Hushed(io.TextIOWrapper):
-    """Stands for stdout or stderr. Whoever keeps it, such as a log handler, later writes to the real one."""
+class _CapturedStream(io.TextIOWrapper):
+    """Replaces stdout or stderr. After ``released``, code that kept it (a log handler) writes to the real stream."""
 
-    def __init__(self, heard: _Memory, stream: Literal["stdout", "stderr"]) -> None:
-        super().__init__(heard, encoding="utf-8", errors="replace", write_through=True)
+    def __init__(self, captured: _OutputBuffer, stream: Literal["stdout", "stderr"]) -> None:
+        super().__init__(captured, encoding="utf-8", errors="replace", write_through=True)
         self._stream = stream
-        self.let_through = False
+        self.released = False
 
     def write(self, text: str, /) -> int:
-        return getattr(sys, self._stream).write(text) if self.let_through else super().write(text)
+        return getattr(sys, self._stream).write(text) if self.released else super().write(text)
 
     def flush(self) -> None:
-        if self.let_through:
+        if self.released:
             getattr(sys, self._stream).flush()
         else:
             super().flush()
 
 
-def _beside(path: Path, error: BaseException) -> str | None:
-    """What to do where the file wanted to import a module that lies beside it, or None."""
+def _sibling_import(path: Path, error: BaseException) -> str | None:
+    """Return a hint if the plugin file tried to import a module from its own folder, else None."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
     name = error.name.partition(".")[0]
     if not (path.with_name(f"{name}.py").is_file() or path.with_name(name).is_dir()):
         return None
     return (
-        f"it imports '{name}', which lies beside it: a plugin file is one file; put all into it, or make a package "
-        "(`retalkit new-plugin`)"
+        f"it imports '{name}' from the same folder: a plugin file must be self-contained; move everything into it, or "
+        "create a package (`retalkit new-plugin`)"
     )
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or "no reason given"
+    text = " ".join(str(error).split()) or "no message"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if "importlib" not in frame.filename and frame.filename != __file__
     ]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text[:_LONGEST_REASON]}{place}"
+    location = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text[:_MAX_REASON]}{location}"

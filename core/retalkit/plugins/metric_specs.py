@@ -1,31 +1,31 @@
-"""What a plugin says of its metrics: the numbers that they give, where each comes from and what it needs. Light.
+"""Specs of the metrics that a plugin offers. Imports nothing heavy.
 
-A metric is opened for one scene (``retalkit.metrics.scene``: a finished video and all that it may be scored
-against) and gives one number for each of its measures. ``retalkit compare`` and ``retalkit evaluate`` run every metric
-whose needs the scene meets, and say of the others why not.
+A metric is opened for one scene (``retalkit.metrics.scene``: a finished video and everything that it can be scored
+against) and returns one number for each of its measures. ``retalkit compare`` and ``retalkit evaluate`` run every
+metric whose needs the scene meets, and report why the others were skipped.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final, Literal
 
 FRAMES: Final = "frames"
-"""The metric wants to see every frame: its session's ``add`` is called."""
+"""The metric reads every frame: ``add`` of its session is called."""
 LANDMARKS: Final = "landmarks"
 """A face was tracked in the video: ``Scene.output`` has landmarks:mesh478 and coefficients:mesh."""
 ORIGINAL: Final = "original"
-"""The unedited clip: every frame comes with the frame that it was made of."""
+"""The unedited clip: every frame is paired with the frame that it was made from."""
 TRUTH: Final = "truth"
-"""The unedited clip shows the same words, so that its frames are what a perfect method gives."""
+"""The unedited clip shows the same words, so that its frames are the ideal result."""
 LIPS: Final = "lips"
-"""The tracked lips of somebody who really says it: ``Scene.lips``."""
+"""Tracked lips of a real person who says the same words: ``Scene.lips``."""
 SPEECH: Final = "speech"
-"""The sound with speech in it: ``Scene.sound``."""
+"""Audio with speech: ``Scene.sound``."""
 QUIET: Final = "quiet"
-"""Nobody speaks in the sound: the mouth should rest."""
+"""Audio without speech: the mouth should be at rest."""
 RECORD: Final = "record"
 """The record of the run that made the video."""
 
@@ -34,40 +34,40 @@ PORTS: Final = {
     LANDMARKS: "a face that is tracked in the video",
     ORIGINAL: "the unedited clip",
     TRUTH: "a clip that shows the same words, frame for frame",
-    LIPS: "lips of somebody who says the words (a reference video)",
-    SPEECH: "a sound with speech",
-    QUIET: "a sound without speech",
+    LIPS: "lips of a person who says the words (a reference video)",
+    SPEECH: "audio with speech",
+    QUIET: "audio without speech",
     RECORD: "the record of the run",
 }
-"""Port -> what messages call it."""
+"""Port -> name of the port in messages."""
 
 Direction = Literal["higher", "lower", "nearer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a metric gives."""
+    """One number that a metric returns."""
 
     name: str
     """Column name, unique among all installed metrics; lower case with underscores."""
     title: str
-    """What tables call it, for instance ``opening r``."""
+    """Name in tables, such as ``opening r``."""
     direction: Direction
     """``higher`` or ``lower`` is better, or ``nearer`` to ``ideal``."""
     ideal: float | None = None
-    """The best value, where there is one; must be given for ``nearer``."""
+    """The best value, if there is one; required for ``nearer``."""
     low: float = float("-inf")
     high: float = float("inf")
     """Range of possible values."""
     unit: str = ""
-    """For instance ``s``, ``dB``, ``% of face height``; empty for ratios and correlations."""
+    """Unit, such as ``s``, ``dB``, ``% of face height``; empty for ratios and correlations."""
     digits: int = 3
-    """Digits behind the point in tables."""
+    """Decimal places in tables."""
     summary: str = ""
-    """One sentence: what it tells, and what it does not."""
+    """One sentence: what the number measures, and what it does not."""
 
     def goodness(self, value: float) -> float:
-        """The same number turned so that higher is always better. NaN stays."""
+        """Return the number converted so that higher is always better. NaN is unchanged."""
         if self.direction == "higher":
             return value
         if self.direction == "lower":
@@ -78,43 +78,41 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """Says all about a metric without importing it."""
+    """Static description of a metric."""
 
     name: str
-    """Lower case with underscores; what a comparison file names."""
+    """Name in comparison files; lower case with underscores."""
     summary: str
     """One line."""
     measures: tuple[Measure, ...]
     build: str | Callable[[], Any]
-    """``package.module:Class`` (imported when it is first used) or a callable; called without arguments, gives a
+    """``package.module:Class`` (imported when it is first used) or a callable; called without arguments, returns a
     ``retalkit.metrics.scene.Metric``."""
     source: str
-    """Paper, equation or definition that it follows."""
+    """Paper, equation or definition of the metric."""
     licence: str = "Apache-2.0"
     needs: frozenset[str] = frozenset()
-    """Ports (the constants of this module) without which it cannot be measured."""
+    """Ports (the constants of this module) that the metric requires."""
     uses: frozenset[str] = frozenset()
-    """Ports that it reads where they are there."""
+    """Ports that the metric reads if they are available."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable, such as ``torch``."""
     install: str = ""
-    """What pip installs to have them."""
+    """Argument of ``pip install`` that provides them."""
     checkpoints: tuple[str, ...] = ()
-    """Names of the checkpoints without which it cannot run."""
+    """Names of the checkpoints that it requires."""
     default: bool = True
-    """Whether it is measured where a comparison file names no metrics."""
+    """Whether it is measured if a comparison file names no metrics."""
     version: str = "1"
-    """Raise it whenever a number changes: stored scores are looked up by it."""
+    """Change it whenever a number changes: it is part of the key of stored scores."""
     api: int = 1
     """Version of the contracts that it was made for (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
     def make(self) -> Any:
-        """Imports and builds the metric."""
-        if isinstance(self.build, str):
-            module, _, attribute = self.build.partition(":")
-            return getattr(import_module(module), attribute)()
-        return self.build()
+        """Import and build the metric."""
+        build: Callable[[], Any] = pkgutil.resolve_name(self.build) if isinstance(self.build, str) else self.build
+        return build()
 
 
 Scores = Mapping[str, float]
-"""Name of a measure -> its value; NaN where it is not defined for the scene."""
+"""Name of a measure -> its value; NaN if it is undefined for the scene."""

@@ -1,4 +1,4 @@
-"""Discovery: good plugins are found, bad ones are only reported."""
+"""Discovery: valid plugins are found, invalid ones are reported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.core.plugin_packages import good_source, install, problem_of
 NEXT_VERSION = CONTRACT_VERSIONS["enhancer"].current + 1
 
 
-def test_our_own_stages_come_in_through_the_hook() -> None:
+def test_bundled_stages_are_found() -> None:
     registry = discover()
     assert registry.problems == []
     assert {kind: bool(registry.of_kind(kind)) for kind in StageKind} == dict.fromkeys(StageKind, True)
     assert {found.package for found in registry.stages} == {"retalkit"}
 
 
-def test_a_foreign_package_is_found_with_its_version(site: Path) -> None:
+def test_third_party_package_is_found_with_its_version(site: Path) -> None:
     install(site, "shiny-faces", good_source(), version="2.1")
     found = discover().find(StageKind.ENHANCER, "polish")
     assert (found.package, found.package_version, found.entry_point) == ("shiny-faces", "2.1", "stages")
@@ -51,7 +51,7 @@ def test_a_foreign_package_is_found_with_its_version(site: Path) -> None:
         ),
     ],
 )
-def test_a_broken_plugin_is_reported_in_one_line_and_stops_nothing(site: Path, source: str, reason: str) -> None:
+def test_broken_plugin_is_reported_in_one_line_and_others_still_load(site: Path, source: str, reason: str) -> None:
     install(site, "broken-faces", source)
     install(site, "good-faces", good_source(name="fine"))
     registry = discover()
@@ -61,12 +61,12 @@ def test_a_broken_plugin_is_reported_in_one_line_and_stops_nothing(site: Path, s
     assert registry.of_kind(StageKind.DETECTOR)
 
 
-def test_the_reason_names_the_line_of_the_plugin(site: Path) -> None:
+def test_reason_names_the_line_of_the_plugin(site: Path) -> None:
     install(site, "broken-faces", "x = 1\nraise RuntimeError('bad')")
     assert problem_of(discover(), "broken-faces").endswith("broken_faces.py, line 2)")
 
 
-def test_a_hook_that_fails_half_way_takes_only_its_own_plugin_with_it(site: Path) -> None:
+def test_hook_that_fails_half_way_disables_only_its_plugin(site: Path) -> None:
     source = (
         good_source()
         + "\ngood = retalkit_stages\n\n@hookimpl\ndef retalkit_stages():\n    yield from good()\n    1 / 0\n"
@@ -77,7 +77,7 @@ def test_a_hook_that_fails_half_way_takes_only_its_own_plugin_with_it(site: Path
     assert registry.of_kind(StageKind.DETECTOR)
 
 
-def test_two_owners_of_one_name_must_be_told_apart(site: Path) -> None:
+def test_name_offered_by_two_packages_requires_the_package(site: Path) -> None:
     install(site, "one-faces", good_source())
     install(site, "two-faces", good_source())
     registry = discover()
@@ -90,7 +90,7 @@ def test_two_owners_of_one_name_must_be_told_apart(site: Path) -> None:
     assert {"one-faces:polish", "two-faces:polish"} <= set(registry.names(StageKind.ENHANCER))
 
 
-def test_a_name_offered_twice_by_one_package_is_reported(site: Path) -> None:
+def test_name_offered_twice_by_one_package_is_reported(site: Path) -> None:
     source = good_source().replace("    ]\n", "    ] * 2\n")
     install(site, "twice-faces", source)
     registry = discover()
@@ -98,7 +98,7 @@ def test_a_name_offered_twice_by_one_package_is_reported(site: Path) -> None:
     assert registry.find(StageKind.ENHANCER, "polish").package == "twice-faces"
 
 
-def test_another_api_version_is_listed_and_not_run(site: Path) -> None:
+def test_stage_of_another_contract_version_is_listed_but_cannot_run(site: Path) -> None:
     install(site, "future-faces", good_source(extra=f"api={NEXT_VERSION},"))
     registry = discover()
     found = next(found for found in registry.stages if found.spec.name == "polish")
@@ -107,18 +107,18 @@ def test_another_api_version_is_listed_and_not_run(site: Path) -> None:
         registry.find(StageKind.ENHANCER, "polish")
 
 
-def test_an_unknown_name_suggests_the_nearest_one() -> None:
+def test_unknown_name_suggests_the_closest_match() -> None:
     with pytest.raises(ConfigError, match="no lip_syncer is named 'exmplar'; did you mean 'exemplar'?"):
         discover().find(StageKind.LIP_SYNCER, "exmplar")
 
 
-def test_a_missing_module_makes_a_stage_unavailable_without_importing(site: Path) -> None:
+def test_missing_module_makes_a_stage_unavailable_without_importing_it(site: Path) -> None:
     install(site, "heavy-faces", good_source(extra="requires=('json', 'not_there_at_all'),"))
     found = discover().find(StageKind.ENHANCER, "polish")
     assert availability(found) == "needs the Python package not_there_at_all"
 
 
-def test_a_plugin_file_needs_no_package(tmp_path: Path) -> None:
+def test_plugin_file_without_a_package_is_found(tmp_path: Path) -> None:
     file = tmp_path / "my_stage.py"
     file.write_text(good_source(name="mine"), encoding="utf-8")
     first = discover([file]).find(StageKind.ENHANCER, "mine")
@@ -130,9 +130,9 @@ def test_a_plugin_file_needs_no_package(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [(None, "there is no such plugin file"), ("1 / 0", "ZeroDivisionError"), ("", "offers nothing")],
+    [(None, "not found"), ("1 / 0", "ZeroDivisionError"), ("", "offers nothing")],
 )
-def test_a_plugin_file_that_cannot_be_used_is_an_error(tmp_path: Path, source: str | None, reason: str) -> None:
+def test_invalid_plugin_file_is_an_error(tmp_path: Path, source: str | None, reason: str) -> None:
     file = tmp_path / "my_stage.py"
     if source is not None:
         file.write_text(source, encoding="utf-8")
@@ -149,7 +149,7 @@ def retalkit_drivers():
 """
 
 
-def test_drivers_come_in_through_their_own_hook(site: Path) -> None:
+def test_drivers_are_found_through_their_hook(site: Path) -> None:
     install(site, "other-mouths", DRIVERS.format(name="other", more=""))
     registry = discover()
     assert registry.problems == []
@@ -159,7 +159,7 @@ def test_drivers_come_in_through_their_own_hook(site: Path) -> None:
         registry.driver("bnds")
 
 
-def test_a_driver_that_cannot_be_used_is_reported(site: Path) -> None:
+def test_invalid_driver_is_reported(site: Path) -> None:
     install(site, "other-mouths", DRIVERS.format(name="bands", more="'a string'"))
     registry = discover()
     reasons = [problem.reason for problem in registry.problems]
@@ -185,7 +185,7 @@ def retalkit_checkpoints():
 """
 
 
-def test_a_checkpoint_whose_name_leaves_the_store_is_reported(site: Path) -> None:
+def test_invalid_checkpoint_names_are_reported(site: Path) -> None:
     install(site, "weighty-plugin", CHECKPOINTS)
     registry = discover()
     assert registry.checkpoint("good").file == "x.pth"

@@ -1,5 +1,4 @@
-"""The code of plugins is run quietly: what it prints stays out of the program's output, and nothing of it ends the
-program."""
+"""Plugin code during discovery: captured output, caught exceptions and plugin files."""
 
 from __future__ import annotations
 
@@ -21,7 +20,9 @@ from tests.core.plugin_packages import good_source, install, problem_of
         "import sys; sys.stdout.buffer.write(b'hello\\n')",
     ],
 )
-def test_what_a_plugin_prints_is_told_and_not_shown(site: Path, capsys: pytest.CaptureFixture[str], noise: str) -> None:
+def test_output_during_import_is_captured_and_reported(
+    site: Path, capsys: pytest.CaptureFixture[str], noise: str
+) -> None:
     install(site, "loud-faces", f"{noise}\n{good_source()}")
     registry = discover()
     assert capsys.readouterr() == ("", "")
@@ -29,7 +30,7 @@ def test_what_a_plugin_prints_is_told_and_not_shown(site: Path, capsys: pytest.C
     assert "prints while it is imported or asked what it offers: 'hello'" in problem_of(registry, "loud-faces")
 
 
-def test_a_hook_that_prints_is_told_as_well(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_hook_is_captured_and_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(site, "loud-faces", good_source().replace("    return [", "    print('hello')\n    return ["))
     registry = discover()
     assert capsys.readouterr() == ("", "")
@@ -37,7 +38,7 @@ def test_a_hook_that_prints_is_told_as_well(site: Path, capsys: pytest.CaptureFi
     assert registry.find(StageKind.ENHANCER, "polish").package == "loud-faces"
 
 
-def test_who_parses_the_command_line_is_told_with_what_it_said(
+def test_plugin_that_parses_the_command_line_is_reported_with_its_output(
     site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["retalkit", "plugins", "--json"])
@@ -49,7 +50,7 @@ def test_who_parses_the_command_line_is_told_with_what_it_said(
 
 
 @pytest.mark.parametrize("place", ["import", "hook"])
-def test_no_exception_of_a_plugin_ends_the_program(site: Path, place: str) -> None:
+def test_base_exceptions_of_a_plugin_are_reported(site: Path, place: str) -> None:
     panic = "class Panic(BaseException): ...\n"
     source = f"raise Panic('over')\n{good_source()}"
     if place == "hook":
@@ -60,13 +61,13 @@ def test_no_exception_of_a_plugin_ends_the_program(site: Path, place: str) -> No
     assert registry.of_kind(StageKind.DETECTOR)
 
 
-def test_ctrl_c_while_plugins_are_imported_stops(site: Path) -> None:
+def test_ctrl_c_during_import_is_not_caught(site: Path) -> None:
     install(site, "slow-faces", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         discover()
 
 
-def test_who_keeps_the_stream_writes_to_the_real_one_later(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stream_kept_by_a_plugin_writes_to_the_real_one_later(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = "import io, sys\nkept = sys.stderr\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\n" + good_source()
     install(site, "keeping-faces", source)
     assert discover().problems == []
@@ -74,7 +75,7 @@ def test_who_keeps_the_stream_writes_to_the_real_one_later(site: Path, capsys: p
     assert capsys.readouterr() == ("", "later\n")
 
 
-def test_two_entry_points_to_one_module_are_told_in_words(site: Path) -> None:
+def test_two_entry_points_to_one_module_are_reported(site: Path) -> None:
     install(site, "double-faces", good_source())
     (entry_points,) = site.glob("*/entry_points.txt")
     entry_points.write_text("[retalkit]\none = double_faces\ntwo = double_faces\n", encoding="utf-8")
@@ -90,21 +91,22 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plugin_file_that_is_named_twice_counts_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_file_given_twice_is_loaded_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     registry = discover([file, Path(file.name), file])
     assert [found.spec.name for found in registry.stages].count("mine") == 1
 
 
-def test_a_plugin_file_that_prints_can_be_used(file: Path) -> None:
+def test_plugin_file_that_prints_can_be_used(file: Path) -> None:
     file.write_text(f"print('hello')\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
     registry = discover([file])
     assert "'hello'" in problem_of(registry, str(file))
     assert registry.find(StageKind.ENHANCER, "mine").package == str(file)
 
 
-def test_a_plugin_file_that_imports_its_neighbour_is_told_what_to_do(file: Path) -> None:
+def test_plugin_file_that_imports_a_sibling_module_gets_a_hint(file: Path) -> None:
     file.with_name("my_helper.py").write_text("", encoding="utf-8")
     file.write_text("import my_helper.parts", encoding="utf-8")
-    with pytest.raises(PluginError, match=r"it imports 'my_helper', which lies beside it: a plugin file is one file"):
+    with pytest.raises(PluginError, match="it imports 'my_helper' from the same folder") as error:
         discover([file])
+    assert error.value.code == "import-failed"

@@ -1,4 +1,4 @@
-"""What a plugin offers is looked at field by field: what cannot be used is told in words and not taken."""
+"""Validation of what plugins offer: invalid specs are reported and not registered."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SOURCES = {
 
 
 def source_of(kind: str, changes: str = "") -> str:
-    """A plugin module that offers one thing called other, with some ``changes``, written as in a dictionary."""
+    """Return a plugin module that offers one spec named other, with ``changes`` in the syntax of a dictionary."""
     return SOURCES[kind].replace("CHANGES", changes)
 
 
@@ -77,7 +77,7 @@ def is_offered(kind: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_what_is_well_made_is_taken(site: Path, kind: str) -> None:
+def test_valid_spec_is_registered(site: Path, kind: str) -> None:
     install(site, "typed-faces", source_of(kind))
     assert discover().problems == []
     assert is_offered(kind)
@@ -106,7 +106,7 @@ def test_what_is_well_made_is_taken(site: Path, kind: str) -> None:
         ("measure", "low", "'0'", "with low='0' where float is expected"),
     ],
 )
-def test_a_field_of_another_type_is_told_and_the_rest_goes_on(
+def test_field_of_the_wrong_type_is_reported_and_others_still_load(
     site: Path, kind: str, field: str, value: str, reason: str
 ) -> None:
     install(site, "typed-faces", source_of(kind, f"{field!r}: {value}"))
@@ -116,38 +116,38 @@ def test_a_field_of_another_type_is_told_and_the_rest_goes_on(
     assert registry.of_kind(StageKind.DETECTOR)
 
 
-def test_a_kind_that_is_a_mere_text_is_told_what_to_write(site: Path) -> None:
+def test_kind_given_as_a_string_gets_a_hint(site: Path) -> None:
     install(site, "typed-faces", good_source().replace("StageKind.ENHANCER", "'enhancer'"))
     assert problem_of(discover(), "typed-faces").endswith("is no kind of stage; write StageKind.ENHANCER")
 
 
 @pytest.mark.parametrize("kind", ["driver", "checkpoint", "metric"])
-def test_what_was_made_for_other_contracts_is_told_and_not_used(site: Path, kind: str) -> None:
+def test_incompatible_contract_version_is_rejected(site: Path, kind: str) -> None:
     install(site, "future-faces", source_of(kind, f"'api': {NEXT_VERSION}"))
     assert f"'other', made for version {NEXT_VERSION} of the" in problem_of(discover(), "future-faces")
     assert not is_offered(kind)
 
 
-def test_a_stage_of_other_contracts_with_other_fields_is_told_for_the_contracts(site: Path) -> None:
+def test_incompatible_contract_version_is_reported_before_wrong_types(site: Path) -> None:
     install(site, "future-faces", source_of("stage", f"'api': {NEXT_VERSION}, 'needs': ['face:edit']"))
     reason = problem_of(discover(), "future-faces")
     assert reason.startswith(f"offers the enhancer 'other', made for version {NEXT_VERSION} of the enhancer contract")
 
 
-def test_a_hook_that_forgets_to_return_is_told(site: Path) -> None:
+def test_hook_that_returns_none_is_reported(site: Path) -> None:
     install(site, "silent-faces", source_of("stage").replace("return [", "["))
     assert problem_of(discover(), "silent-faces") == "returns None from 'retalkit_stages', where a list is expected"
 
 
 @pytest.mark.parametrize("name", sorted(NO_TEXT))
-def test_a_name_that_yaml_reads_as_something_else_is_told(site: Path, name: str) -> None:
+def test_name_that_yaml_does_not_read_as_a_string_is_rejected(site: Path, name: str) -> None:
     install(site, "worded-faces", good_source(name=name))
     registry = discover()
     assert f"offers a stage named '{name}': YAML takes that" in problem_of(registry, "worded-faces")
     assert not any(found.spec.name == name for found in registry.stages)
 
 
-def test_the_list_of_such_words_is_that_of_yaml() -> None:
+def test_reserved_words_are_those_of_yaml() -> None:
     others = ("y", "n", "none", "nan", "inf", "e5", "nil", "void", "detail", "x1", "true_color")
     for word in (*NO_TEXT, *others):
         assert (yaml.safe_load(word) != word) == (word in NO_TEXT) == (name_fault(word) is not None), word
