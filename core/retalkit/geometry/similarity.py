@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+Points = NDArray[np.float32] | NDArray[np.float64]
 
 _SMALLEST_SPREAD = 1e-6
 """Sum of squared distances to the mean below which points count as coincident."""
 _SMALLEST_SCALE = 1e-9
 
 
-def fit_similarity(points: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64] | None:
+def fit_similarity(points: Points, target: Points) -> NDArray[np.float64] | None:
     """Return the rotation, uniform scale and translation, float64 [D, D + 1], that map ``points`` [N, D] to ``target``
     [N, D] with the least squared error.
 
@@ -25,7 +29,7 @@ def fit_similarity(points: NDArray[np.floating], target: NDArray[np.floating]) -
         return None
     if np.square(source - source.mean(0)).sum() < _SMALLEST_SPREAD:
         return None
-    fit = estimate_transform("similarity", source, wanted)
+    fit: Any = estimate_transform("similarity", source, wanted)
     # Since scikit-image 0.26 a failed fit is false; older versions return NaN.
     matrix = np.asarray(fit.params, np.float64)[:-1] if fit else np.full((1, 1), np.nan)
     if not np.isfinite(matrix).all() or np.linalg.norm(matrix[:, :-1]) < _SMALLEST_SCALE:

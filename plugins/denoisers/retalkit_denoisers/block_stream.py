@@ -1,4 +1,4 @@
-"""Cuts a stream of samples into blocks at fixed positions, so that results do not depend on how it arrived."""
+"""Splitting of a sample stream into blocks at fixed positions, so that results do not depend on the chunking."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Blocks:
-    """Gives blocks of ``size`` samples with ``context`` samples on both sides, zeros before 0 and after the end."""
+class BlockStream:
+    """Splits a stream into blocks of ``size`` samples with ``context`` samples on both sides, padded with zeros."""
 
     def __init__(self, size: int, context: int) -> None:
         self._size = size
         self._context = context
         self._waiting = np.zeros(context, dtype=np.float32)
-        self._owed = 0
+        self._pending = 0
 
     def push(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """float32 [N] of any length -> the blocks, float32 [size + 2 context] each, that are now complete."""
-        self._owed += len(samples)
+        """Add float32 [N] of any length; return the complete blocks, float32 [size + 2 context] each."""
+        self._pending += len(samples)
         self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
-        return self._cut()
+        return self._split()
 
     def finish(self) -> list[NDArray[np.float32]]:
-        """The blocks that cover the rest, filled up with zeros."""
-        count = -(-self._owed // self._size)
+        """Return the blocks that cover the remaining samples, padded with zeros."""
+        count = -(-self._pending // self._size)
         missing = count * self._size + 2 * self._context - len(self._waiting)
         if count > 0:
             self._waiting = np.concatenate([self._waiting, np.zeros(max(missing, 0), dtype=np.float32)])
-        return self._cut()
+        return self._split()
 
-    def _cut(self) -> list[NDArray[np.float32]]:
-        whole = self._size + 2 * self._context
+    def _split(self) -> list[NDArray[np.float32]]:
+        length = self._size + 2 * self._context
         blocks: list[NDArray[np.float32]] = []
         start = 0
-        while len(self._waiting) - start >= whole and self._owed > 0:
-            blocks.append(self._waiting[start : start + whole].copy())
+        while len(self._waiting) - start >= length and self._pending > 0:
+            blocks.append(self._waiting[start : start + length].copy())
             start += self._size
-            self._owed -= self._size
+            self._pending -= self._size
         self._waiting = self._waiting[start:].copy()
         return blocks
 
 
-def joined(pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """All pieces in a row, also when there are none."""
+def concatenate(pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Concatenate float32 arrays; an empty array if there are none."""
     return np.concatenate([np.zeros(0, dtype=np.float32), *pieces])

@@ -9,7 +9,7 @@ from retalkit.stages import DenoiseClip, Runtime, StageContext
 
 
 class NoDenoiser:
-    """Gives back what it gets."""
+    """Returns the speech unchanged."""
 
     def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         del config

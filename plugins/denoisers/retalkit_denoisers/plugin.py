@@ -1,4 +1,4 @@
-"""The denoisers' specs. Nothing heavy is imported here."""
+"""Specs of the bundled denoisers. Imports no denoising library."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _WAVEFORM = frozenset({"speech:waveform"})
 
 
 class SpectralGateConfig(StageConfig):
-    """Options of ``spectral_gate``."""
+    """Options of the denoiser ``spectral_gate``."""
 
     strength: float = Field(default=0.95, ge=0.0, le=1.0)
-    """How much of what is taken for noise goes: 0 leaves all, 1 leaves nothing of it."""
+    """Fraction of the estimated noise to remove: 0 none, 1 all."""
     threshold: float = Field(default=1.0, ge=0.0, le=5.0)
-    """Standard deviations above the noise's mean level, in dB, below which a band counts as noise."""
+    """Threshold of a frequency band, in standard deviations above the mean noise level in dB."""
 
 
 @hookimpl
@@ -27,7 +27,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.DENOISER,
             name="none",
-            summary="Leaves the speech as it is.",
+            summary="No denoising.",
             build="retalkit_denoisers.none:NoDenoiser",
             licence="Apache-2.0",
             needs=_WAVEFORM,
@@ -37,7 +37,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.DENOISER,
             name="spectral_gate",
-            summary="Spectral gating against the quietest moments nearby; fast, for steady noise.",
+            summary="Spectral gating with noise estimated from nearby quiet segments; fast, for stationary noise.",
             build="retalkit_denoisers.spectral_gate:SpectralGate",
             licence="Apache-2.0 AND MIT",
             config=SpectralGateConfig,
@@ -49,7 +49,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.DENOISER,
             name="rnnoise",
-            summary="RNNoise recurrent network, for steady and changing noise.",
+            summary="RNNoise recurrent network, for stationary and non-stationary noise.",
             build="retalkit_denoisers.rnnoise:Rnnoise",
             licence="Apache-2.0 AND BSD-3-Clause",
             needs=_WAVEFORM,

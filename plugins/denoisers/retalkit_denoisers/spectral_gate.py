@@ -1,7 +1,7 @@
-"""Spectral gating (Sainburg et al., PLOS Computational Biology 2020) with the package ``noisereduce``, as a stream.
+"""Streaming spectral gating (Sainburg et al., PLOS Computational Biology 2020) with the package ``noisereduce``.
 
-The package's stationary gate needs a sample of the noise alone. Here it is the quietest tenth of the twelve seconds
-around each block of four, so the estimate follows a noise that changes and needs no pause at the start.
+The package's stationary gate needs a noise sample. It is estimated from the quietest tenth of the twelve seconds around
+each block of four seconds, so that it adapts to changing noise and needs no initial pause.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.stages import SPEECH_RATE, DenoiseClip, Runtime, StageContext
 
-from retalkit_denoisers.block_stream import Blocks, joined
+from retalkit_denoisers.block_stream import BlockStream, concatenate
 from retalkit_denoisers.plugin import SpectralGateConfig
 
 _BLOCK = 4 * SPEECH_RATE
@@ -21,12 +21,12 @@ _MARGIN = SPEECH_RATE // 2
 _SEGMENT = SPEECH_RATE // 20
 _QUIET_SHARE = 0.1
 _FEWEST_SEGMENTS = 4
-# Noise below -75 dBFS does nobody harm, and gating it away would only cost speech.
-_INAUDIBLE = 10.0 ** (-75.0 / 10.0)
+# Gating noise below -75 dBFS would degrade the speech without an audible benefit.
+_INAUDIBLE_POWER = 10.0 ** (-75.0 / 10.0)
 
 
 class SpectralGate:
-    """Lowers what is no louder than the noise nearby."""
+    """Attenuates frequency bands that are not louder than the estimated noise."""
 
     def __init__(self, config: SpectralGateConfig, runtime: Runtime) -> None:
         self._config = config
@@ -36,35 +36,37 @@ class SpectralGate:
 
 
 class SpectralGateSession:
-    """One stream of speech; holds twelve seconds of it."""
+    """Denoising of one stream of speech; buffers twelve seconds."""
 
     def __init__(self, config: SpectralGateConfig) -> None:
         self._config = config
-        self._blocks = Blocks(_BLOCK, _CONTEXT)
+        self._blocks = BlockStream(_BLOCK, _CONTEXT)
         self._tail: NDArray[np.float32] | None = None
         self._received = 0
-        self._given = 0
+        self._returned = 0
 
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mono float32 [N] at 16 kHz -> the next samples that are ready, up to eight seconds behind the input."""
+        """Add mono float32 [N] at 16 kHz; return the samples that are ready, up to eight seconds behind the input."""
         self._received += len(waveform)
-        return self._give(self._blocks.push(waveform))
+        return self._emit(self._blocks.push(waveform))
 
     def finish(self) -> NDArray[np.float32]:
-        """The rest, so that all outputs together are as long as all inputs."""
-        return self._give(self._blocks.finish())
+        """Return the remaining samples. Input and output have the same total length."""
+        return self._emit(self._blocks.finish())
 
     def close(self) -> None: ...
 
-    def _give(self, blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        ready = joined([self._block(np.nan_to_num(block)) for block in blocks])[: self._received - self._given]
-        self._given += len(ready)
+    def _emit(self, blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        ready = concatenate([self._denoise_block(np.nan_to_num(block)) for block in blocks])[
+            : self._received - self._returned
+        ]
+        self._returned += len(ready)
         return ready
 
-    def _block(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The block in the middle, faded over from what the block before made of its first quarter second."""
+    def _denoise_block(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the denoised block without context, cross-faded with the previous block over its first 0.25 s."""
         region = samples[_CONTEXT - _MARGIN : _CONTEXT + _BLOCK + _FADE + _MARGIN]
-        noise = _quietest(samples)
+        noise = _estimate_noise(samples)
         cleaned = region if noise is None else self._gate(region, noise)
         cleaned = cleaned[_MARGIN : _MARGIN + _BLOCK + _FADE].copy()
         if self._tail is not None:
@@ -90,16 +92,16 @@ class SpectralGateSession:
         return np.asarray(cleaned, dtype=np.float32)
 
 
-def _quietest(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The quietest stretches in a row, or None where there is no noise to measure."""
+def _estimate_noise(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return the concatenated quietest segments, or None if there is no noise to estimate."""
     segments = samples[: len(samples) // _SEGMENT * _SEGMENT].reshape(-1, _SEGMENT)
-    # Digital silence is padding or an edit, not the room.
-    sounding = segments[segments[:, :16].any(axis=1) & segments[:, -16:].any(axis=1)]
-    if len(sounding) < _FEWEST_SEGMENTS:
+    # Digital silence is padding or an edit, not background noise.
+    audible = segments[segments[:, :16].any(axis=1) & segments[:, -16:].any(axis=1)]
+    if len(audible) < _FEWEST_SEGMENTS:
         return None
-    energies = np.mean(np.square(sounding, dtype=np.float64), axis=1)
-    count = max(_FEWEST_SEGMENTS, int(len(sounding) * _QUIET_SHARE))
-    chosen = np.sort(np.argsort(energies, kind="stable")[:count])
-    if energies[chosen].mean() < _INAUDIBLE:
+    energies = np.mean(np.square(audible, dtype=np.float64), axis=1)
+    count = max(_FEWEST_SEGMENTS, int(len(audible) * _QUIET_SHARE))
+    quietest = np.sort(np.argsort(energies, kind="stable")[:count])
+    if energies[quietest].mean() < _INAUDIBLE_POWER:
         return None
-    return np.concatenate(list(sounding[chosen]))
+    return np.concatenate(list(audible[quietest]))

@@ -1,1 +1,1 @@
-"""Face detectors that ship with Retalkit."""
+"""Bundled face detectors."""

@@ -1,9 +1,9 @@
-"""Imports MediaPipe without waiting for matplotlib, which it loads for plots that nobody here draws."""
+"""Lazy loading of matplotlib, which MediaPipe imports for plots that are not used here."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -12,8 +12,8 @@ from typing import Any
 _NAMES = ("matplotlib", "matplotlib.pyplot")
 
 
-class _Late(ModuleType):
-    """Stands in for a module and becomes it when something of it is first used."""
+class _LazyModule(ModuleType):
+    """A placeholder that imports the module on first attribute access."""
 
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
@@ -25,20 +25,20 @@ class _Late(ModuleType):
 
 
 @contextmanager
-def late_matplotlib() -> Iterator[None]:
-    """What is imported in the block gets a matplotlib that loads on first use. Afterwards matplotlib is as it was.
+def lazy_matplotlib() -> Generator[None]:
+    """Replace matplotlib by a lazy placeholder for modules imported in the block.
 
-    Takes 0.7 s of 1.1 s off the import of MediaPipe 0.10.21. Does nothing where matplotlib is loaded already.
+    Reduces the import time of MediaPipe 0.10.21 from 1.1 s to 0.4 s. No effect if matplotlib is already loaded.
     """
     if any(name in sys.modules for name in _NAMES):
         yield
         return
-    stand_ins = {name: _Late(name) for name in _NAMES}
-    stand_ins["matplotlib"].__dict__.update(pyplot=stand_ins["matplotlib.pyplot"], __path__=[])
-    sys.modules.update(stand_ins)
+    placeholders = {name: _LazyModule(name) for name in _NAMES}
+    placeholders["matplotlib"].__dict__.update(pyplot=placeholders["matplotlib.pyplot"], __path__=[])
+    sys.modules.update(placeholders)
     try:
         yield
     finally:
-        for name, module in stand_ins.items():
+        for name, module in placeholders.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Keeps the chatter of native libraries off the terminal without losing what others write."""
+"""Suppression of log lines that native libraries write to the terminal."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-CHATTER: Final = re.compile(rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl|[IW]\d{4} )")
-"""Lines of TensorFlow Lite, absl and MediaPipe below the level of an error."""
+LOG_LINE: Final = re.compile(rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl|[IW]\d{4} )")
+"""Log lines of TensorFlow Lite, absl and MediaPipe below error level."""
 
 STDERR: Final = 2
 
 
 @contextmanager
-def without_chatter() -> Iterator[None]:
-    """Collects what reaches file descriptor 2 and hands on all lines but native log lines when the block ends.
+def suppress_native_logs() -> Generator[None]:
+    """Buffer file descriptor 2 during the block, then write all lines except native log lines.
 
-    Meant for short blocks: building a graph and its first call. Where there is no descriptor 2, does nothing.
+    For short blocks, such as building a graph and its first call. No effect if descriptor 2 is closed.
     """
     try:
         saved = os.dup(STDERR)
     except OSError:
         yield
         return
-    with tempfile.TemporaryFile() as collected:
+    with tempfile.TemporaryFile() as buffer:
         _flush()
-        os.dup2(collected.fileno(), STDERR)
+        os.dup2(buffer.fileno(), STDERR)
         try:
             yield
         finally:
             _flush()
             os.dup2(saved, STDERR)
             os.close(saved)
-            collected.seek(0)
-            kept = b"".join(line for line in collected if not CHATTER.match(line))
+            buffer.seek(0)
+            kept = b"".join(line for line in buffer if not LOG_LINE.match(line))
             if kept:
                 os.write(STDERR, kept)
 

@@ -1,7 +1,6 @@
-"""How far a fitted mesh can be believed, from its geometry alone.
+"""Plausibility of a fitted face mesh from its geometry.
 
-The mesh network draws a well-shaped face whatever it is shown, so shape tells little; where it lies and how far it is
-turned tell more.
+The mesh network fits a well-formed face to any input, so the shape is not informative. Position, size and head yaw are.
 """
 
 from __future__ import annotations
@@ -13,32 +12,32 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 
 YAW: Final = (38.0, 48.0)
-"""Degrees from which a turned face counts less, and from which it counts nothing: profiles come out as 42 to 68."""
+"""Degrees of yaw at which plausibility starts to fall and at which it is 0; profiles are measured as 42 to 68."""
 INSIDE: Final = (0.5, 0.8)
-"""Share of the points inside the frame, from worthless to harmless."""
-SMALL: Final = (12.0, 24.0)
-"""Width of the face in pixels, from worthless to harmless."""
+"""Fraction of the points inside the frame at which plausibility is 0 and 1."""
+FACE_WIDTH: Final = (12.0, 24.0)
+"""Width of the face in pixels at which plausibility is 0 and 1."""
 
 ACROSS: Final = ((33, 263), (127, 356), (21, 251))
-"""Pairs of points (viewer's left, right) that lie straight across the head: eyes, temples, forehead."""
+"""Pairs of points (viewer's left, right) that are symmetric about the head's midplane: eyes, temples, forehead."""
 
 
 def plausibility(landmarks: NDArray[np.float32], width: int, height: int) -> float:
-    """A factor in [0, 1] for mesh landmarks [478, 3] in pixels of a frame of ``width`` x ``height``."""
+    """Return the plausibility in [0, 1] of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame."""
     points = landmarks[: mesh478.MESH_COUNT]
     x, y = points[:, 0], points[:, 1]
     inside = float(np.mean((x >= 0) & (x < width) & (y >= 0) & (y < height)))
-    turned = 1 - ramp(yaw(landmarks), *YAW)
-    return turned * ramp(inside, *INSIDE) * ramp(float(x.max() - x.min()), *SMALL)
+    frontal = 1 - ramp(yaw(landmarks), *YAW)
+    return frontal * ramp(inside, *INSIDE) * ramp(float(x.max() - x.min()), *FACE_WIDTH)
 
 
 def yaw(landmarks: NDArray[np.float32]) -> float:
-    """Degrees in [0, 90] that the head is turned to either side."""
+    """Return the absolute yaw of the head in degrees, in [0, 90]."""
     left, right = (landmarks[[pair[side] for pair in ACROSS]] for side in (0, 1))
     across = (right - left).sum(0)
     return float(np.degrees(np.arctan2(abs(across[2]), np.hypot(across[0], across[1]))))
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    """Return 0 up to ``low``, 1 from ``high``, linear in between."""
     return float(np.clip((value - low) / (high - low), 0, 1))

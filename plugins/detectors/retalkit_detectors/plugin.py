@@ -1,4 +1,4 @@
-"""Specs of the detectors that ship with Retalkit. Light: nothing here imports a face library."""
+"""Specs of the bundled detectors. Imports no face library."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class MediaPipeConfig(StageConfig):
     """Options of the detector ``mediapipe``."""
 
     max_faces: int = Field(default=4, ge=1, le=16)
-    """Faces tracked at a time."""
+    """Maximum number of faces tracked at a time."""
     min_confidence: float = Field(default=0.3, ge=0.0, le=1.0)
-    """Box detector score from which on a mesh is tried."""
+    """Score of the box detector above which a mesh is fitted."""
     min_presence: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Face presence that the mesh network must report."""
+    """Minimum face presence score of the mesh network."""
     detect_every: int = Field(default=5, ge=1)
-    """While a face is tracked, frames between two looks for further faces."""
+    """Frames between two searches for further faces while a face is tracked."""
 
 
 @hookimpl
@@ -32,7 +32,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.DETECTOR,
             name="mediapipe",
-            summary="MediaPipe face mesh with irises, 478 points in 3D, models inside the wheel",
+            summary="MediaPipe face mesh with irises: 478 points in 3D, models included in the wheel",
             build="retalkit_detectors.mediapipe_mesh:MediaPipeDetector",
             licence="Apache-2.0",
             config=MediaPipeConfig,
@@ -45,5 +45,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """What the published networks load."""
+    """Checkpoints of the published networks."""
     return face_alignment.CHECKPOINTS

@@ -1,4 +1,4 @@
-"""Faces that need no trained network: green boxes with 68 dots, and stand-ins for S3FD and FAN that see them."""
+"""Synthetic faces (green boxes with 68 dots) and fake S3FD and FAN networks that detect them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COLUMNS, ROWS, POINTS = 9, 8, 68
 LEVELS = torch.arange(POINTS) * 3.0 + 20
 
 
-def paint(image: Image, left: int, top: int, width: int, height: int) -> Float:
-    """Draws a face; gives its 68 points float64 [68, 2], middles of the dots in pixels.
+def draw_face(image: Image, left: int, top: int, width: int, height: int) -> Float:
+    """Draw a face and return the centres of its 68 dots in pixels, float64 [68, 2].
 
-    The dots lie a little off their grid, or all would lie alike in the cells of a heat map.
+    The dots have random offsets, so that their positions within the cells of a heat map differ.
     """
     image[top : top + height, left : left + width] = (0, 255, 0)
     pitch = min(width // COLUMNS, height // ROWS)
@@ -41,17 +41,17 @@ def paint(image: Image, left: int, top: int, width: int, height: int) -> Float:
 
 
 @dataclass
-class GreenBoxes:
-    """Answers like S3FD where the picture is green: each box twice, at neighbouring places with scores 0.99 and 0.9."""
+class FakeS3fd:
+    """Detects green boxes like S3FD: each box twice, at neighbouring anchors with scores 0.99 and 0.9."""
 
     smallest: int = 16
-    pictures: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """Height and width of what it was shown."""
+    image_sizes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Height and width of each input."""
 
-    def __call__(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        height, width = pictures.shape[2:]
-        self.pictures.append((height, width))
-        colours = pictures[0].permute(1, 2, 0).numpy() + MEAN
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        height, width = images.shape[2:]
+        self.image_sizes.append((height, width))
+        colours = images[0].permute(1, 2, 0).numpy() + MEAN
         green = ((colours[..., 1] > 128) & (colours[..., 2] < 128) & (colours[..., 0] < 128)).astype(np.uint8)
         maps = blank_maps(height, width)
         for x, y, across, down, _ in cv2.connectedComponentsWithStats(green)[2][1:]:
@@ -61,7 +61,7 @@ class GreenBoxes:
 
 
 def blank_maps(height: int, width: int) -> list[torch.Tensor]:
-    """S3FD's answer to a picture without a face."""
+    """Return S3FD's output maps for an image without a face."""
     maps: list[torch.Tensor] = []
     for level in range(6):
         rows, columns = (max(1, -(-size // (4 << level))) for size in (height, width))
@@ -71,30 +71,30 @@ def blank_maps(height: int, width: int) -> list[torch.Tensor]:
 
 
 def write_face(maps: list[torch.Tensor], box: Float, scores: tuple[float, ...] = (0.99, 0.9)) -> None:
-    """Writes a box (left, top, right, bottom) into the maps, with each score at a place of its own."""
+    """Write a box (left, top, right, bottom) into the maps, once per score at neighbouring anchors."""
     side = float(np.mean(box[2:] - box[:2]))
     level = int(np.clip(round(np.log2(side / 16)), 0, 5))
     stride = 4 << level
     rows, columns = maps[2 * level].shape[2:]
     column, row = (np.minimum((box[:2] + box[2:]) / 2 // stride, (columns - 1, rows - 1))).astype(int)
     for number, score in enumerate(scores):
-        place = max(column - number, 0) if column else min(column + number, columns - 1)
-        anchor = np.array([[(place + 0.5) * stride, (row + 0.5) * stride, 4.0 * stride, 4.0 * stride]])
-        maps[2 * level][0, :, row, place] = torch.tensor([0.0, np.log(score / (1 - score))])
-        maps[2 * level + 1][0, :, row, place] = torch.from_numpy(encode(box[None], anchor, VARIANCES)[0])
+        anchor_column = max(column - number, 0) if column else min(column + number, columns - 1)
+        anchor = np.array([[(anchor_column + 0.5) * stride, (row + 0.5) * stride, 4.0 * stride, 4.0 * stride]])
+        maps[2 * level][0, :, row, anchor_column] = torch.tensor([0.0, np.log(score / (1 - score))])
+        maps[2 * level + 1][0, :, row, anchor_column] = torch.from_numpy(encode(box[None], anchor, VARIANCES)[0])
 
 
-def dots(pictures: torch.Tensor) -> list[torch.Tensor]:
-    """Answers like FAN: for each colour a heat map whose peak is the middle of the dot."""
-    red, blue = pictures[:, 0, None] * 255, pictures[:, 2, None] * 255
-    seen = ((red - LEVELS[None, :, None, None]).abs() < 1.5) & (blue > 250)
-    heat = functional.avg_pool2d(seen.float(), 4)
+def fake_fan(images: torch.Tensor) -> list[torch.Tensor]:
+    """Return heat maps like FAN, one per colour, with the peak at the centre of the dot."""
+    red, blue = images[:, 0, None] * 255, images[:, 2, None] * 255
+    matches = ((red - LEVELS[None, :, None, None]).abs() < 1.5) & (blue > 250)
+    heat = functional.avg_pool2d(matches.float(), 4)
     for _ in range(3):
         heat = functional.avg_pool2d(heat, 3, stride=1, padding=1)
     return [torch.zeros_like(heat), heat]
 
 
-def stand_ins(**options: int) -> tuple[GreenBoxes, Networks]:
-    """Both stand-ins, and them as the networks of a session."""
-    boxes = GreenBoxes(**options)
-    return boxes, Networks(boxes, dots)
+def fake_networks(**options: int) -> tuple[FakeS3fd, Networks]:
+    """Return the fake S3FD, and both fakes as the networks of a session."""
+    boxes = FakeS3fd(**options)
+    return boxes, Networks(boxes, fake_fan)

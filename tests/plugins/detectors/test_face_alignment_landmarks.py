@@ -17,7 +17,7 @@ from face_alignment.detection.core import FaceDetector
 from retalkit_detectors.face_alignment.landmarks import find_landmarks, peaks, square_of, to_frame
 from retalkit_detectors.face_alignment.networks import load_networks
 
-from tests.plugins.detectors.synthetic_faces import dots, paint
+from tests.plugins.detectors.synthetic_faces import draw_face, fake_fan
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_landmarks_are_those_of_the_library_before_it_cuts_off_fractions(
 @pytest.mark.parametrize("offset", [(200, 180), (3, 2), (760, 560)])
 def test_painted_points_come_back_at_their_place(size: tuple[int, int], offset: tuple[int, int]) -> None:
     image = np.zeros((1100, 1200, 3), np.uint8)
-    points = paint(image, *offset, *size)
+    points = draw_face(image, *offset, *size)
     box = np.array([*offset, offset[0] + size[0], offset[1] + size[1]], float)
-    found = find_landmarks(image, box, dots, "cpu", False)[:, :2]
+    found = find_landmarks(image, box, fake_fan, "cpu", False)[:, :2]
     cell = sum(size) / 195 * 200 / 64
     error = found - points
     assert np.abs(error).max() < 0.6 * cell + 0.8
@@ -78,10 +78,10 @@ def test_painted_points_come_back_at_their_place(size: tuple[int, int], offset: 
 
 def test_a_face_half_outside_the_frame_keeps_what_is_seen() -> None:
     whole = np.zeros((400, 400, 3), np.uint8)
-    points = paint(whole, 150, 120, 160, 180)
+    points = draw_face(whole, 150, 120, 160, 180)
     image = np.ascontiguousarray(whole[:, 230:])
     box = np.array([-80.0, 120.0, 80.0, 300.0])
-    found = find_landmarks(image, box, dots, "cpu", False)[:, :2]
+    found = find_landmarks(image, box, fake_fan, "cpu", False)[:, :2]
     seen = points[:, 0] > 240
     assert seen.sum() > 20
     assert np.abs(found - (points - (230, 0)))[seen].max() < 5

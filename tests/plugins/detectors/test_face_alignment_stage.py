@@ -18,7 +18,7 @@ from retalkit_detectors.face_alignment.detector import FaceAlignmentSession
 from retalkit_detectors.face_alignment.interface import FaceAlignmentConfig
 from retalkit_detectors.face_alignment.networks import Networks
 
-from tests.plugins.detectors.synthetic_faces import GreenBoxes, paint, stand_ins
+from tests.plugins.detectors.synthetic_faces import FakeS3fd, draw_face, fake_networks
 
 Image = NDArray[np.uint8]
 
@@ -43,11 +43,11 @@ def test_a_face_comes_back_at_its_place_at_any_frame_size(
     image = np.full((height, width, 3), 30, np.uint8)
     across, down = min(size) * 3 // 8, min(size) * 4 // 8
     left, top = width * 2 // 5, height // 4
-    points = paint(image, left, top, across, down)
-    seen, networks = stand_ins()
+    points = draw_face(image, left, top, across, down)
+    seen, networks = fake_networks()
     (face,) = detect(session_of(networks, tmp_path, longest_side=longest_side), [image])[0]
-    assert max(seen.pictures[0]) == min(longest_side, max(size)) and len(seen.pictures) == 1
-    pixel = max(size) / max(seen.pictures[0])
+    assert max(seen.image_sizes[0]) == min(longest_side, max(size)) and len(seen.image_sizes) == 1
+    pixel = max(size) / max(seen.image_sizes[0])
     assert face.box.dtype == face.landmarks.dtype == np.float32
     np.testing.assert_allclose(face.box, [left, top, left + across, top + down], atol=pixel + 0.1)
     assert face.score == pytest.approx(0.99, abs=1e-3)
@@ -61,39 +61,39 @@ def test_a_face_comes_back_at_its_place_at_any_frame_size(
 
 def test_a_face_too_small_for_the_first_look_is_found_in_a_larger_one(tmp_path: Path) -> None:
     image = np.zeros((1080, 1920, 3), np.uint8)
-    points = paint(image, 900, 400, 40, 40)
-    seen, networks = stand_ins()
+    points = draw_face(image, 900, 400, 40, 40)
+    seen, networks = fake_networks()
     (face,) = detect(session_of(networks, tmp_path), [image])[0]
-    assert seen.pictures == [(360, 640), (720, 1280)]
+    assert seen.image_sizes == [(360, 640), (720, 1280)]
     np.testing.assert_allclose(face.box, [900, 400, 940, 440], atol=1.6)
     assert np.abs(face.landmarks[:, :2] - points).max() < 2.5
 
 
 def test_a_frame_without_a_face_gives_none_and_is_looked_at_no_larger_than_asked(tmp_path: Path) -> None:
     image = np.zeros((1080, 1920, 3), np.uint8)
-    seen, networks = stand_ins()
+    seen, networks = fake_networks()
     assert detect(session_of(networks, tmp_path / "one"), [image]) == [[]]
-    assert seen.pictures == [(360, 640), (720, 1280)]
+    assert seen.image_sizes == [(360, 640), (720, 1280)]
     assert detect(session_of(networks, tmp_path / "two", largest_side=64), [image]) == [[]]
-    assert seen.pictures[2:] == [(360, 640)]
+    assert seen.image_sizes[2:] == [(360, 640)]
 
 
 def test_the_largest_faces_get_landmarks(tmp_path: Path) -> None:
     image = np.zeros((360, 640, 3), np.uint8)
     for left, side in ((20, 60), (120, 150), (320, 90), (480, 120)):
-        paint(image, left, 40, side, side)
-    faces = detect(session_of(stand_ins()[1], tmp_path, max_faces=3), [image])[0]
+        draw_face(image, left, 40, side, side)
+    faces = detect(session_of(fake_networks()[1], tmp_path, max_faces=3), [image])[0]
     np.testing.assert_allclose([face.box[2] - face.box[0] for face in faces], [150, 120, 90], atol=0.1)
 
 
 def test_batches_make_no_difference_and_every_frame_is_seen_once(tmp_path: Path) -> None:
     images = [np.zeros((180, 320, 3), np.uint8) for _ in range(4)]
     for number, image in enumerate(images[:3]):
-        paint(image, 40 + 30 * number, 20, 100, 110)
-    seen, networks = stand_ins()
+        draw_face(image, 40 + 30 * number, 20, 100, 110)
+    seen, networks = fake_networks()
     session = session_of(networks, tmp_path / "together", largest_side=64)
     together = detect(session, images)
-    assert len(seen.pictures) == 4
+    assert len(seen.image_sizes) == 4
     alone = [
         detect(session_of(networks, tmp_path / "alone", largest_side=64), [images[number]], number)[0]
         for number in (2, 0, 3, 1)
@@ -108,12 +108,12 @@ def test_batches_make_no_difference_and_every_frame_is_seen_once(tmp_path: Path)
 
 def test_what_was_found_is_not_computed_again(tmp_path: Path) -> None:
     image = np.zeros((180, 320, 3), np.uint8)
-    paint(image, 40, 20, 100, 110)
-    seen, networks = stand_ins()
+    draw_face(image, 40, 20, 100, 110)
+    seen, networks = fake_networks()
     first = detect(session_of(networks, tmp_path), [image, np.zeros_like(image)], 7)
-    asked = len(seen.pictures)
+    asked = len(seen.image_sizes)
     again = detect(session_of(networks, tmp_path), [image, np.zeros_like(image), image], 7)
-    assert len(seen.pictures) == asked + 1
+    assert len(seen.image_sizes) == asked + 1
     assert [len(faces) for faces in again] == [1, 0, 1]
     np.testing.assert_array_equal(first[0][0].landmarks, again[0][0].landmarks)
     np.testing.assert_array_equal(first[0][0].box, again[0][0].box)
@@ -122,9 +122,9 @@ def test_what_was_found_is_not_computed_again(tmp_path: Path) -> None:
 
 def test_frames_are_not_changed(tmp_path: Path) -> None:
     image = np.zeros((180, 320, 3), np.uint8)
-    paint(image, 40, 20, 100, 110)
+    draw_face(image, 40, 20, 100, 110)
     before = image.copy()
     frames = FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64))
     frames.images.setflags(write=False)
-    session_of(Networks(GreenBoxes(), stand_ins()[1].fan), tmp_path).detect(frames)
+    session_of(Networks(FakeS3fd(), fake_networks()[1].fan), tmp_path).detect(frames)
     np.testing.assert_array_equal(image, before)

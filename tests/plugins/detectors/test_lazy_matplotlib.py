@@ -1,4 +1,4 @@
-"""MediaPipe is imported without matplotlib, and both work when they are wanted."""
+"""MediaPipe is imported without matplotlib, which is loaded on first use."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ assert matplotlib.pyplot.__file__.endswith("pyplot.py")
 """
 
 
-def test_matplotlib_loads_only_on_use() -> None:
+def test_matplotlib_is_loaded_on_first_use() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

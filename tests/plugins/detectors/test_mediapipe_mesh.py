@@ -21,7 +21,7 @@ from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
 from retalkit.media.sources import open_source
 from retalkit.stages import Face, FrameBatch
 from retalkit_detectors.mediapipe_mesh import MediaPipeSession
-from retalkit_detectors.native_logs import without_chatter
+from retalkit_detectors.native_logs import suppress_native_logs
 from retalkit_detectors.plugin import MediaPipeConfig
 
 Image = NDArray[np.uint8]
@@ -40,7 +40,7 @@ def frames_of(path: Path, start: int = 0, stop: int | None = None) -> list[Image
 
 
 @contextmanager
-def opened(**options: object) -> Iterator[MediaPipeSession]:
+def open_session(**options: object) -> Iterator[MediaPipeSession]:
     session = MediaPipeSession(MediaPipeConfig.model_validate(options))
     try:
         yield session
@@ -69,11 +69,11 @@ def woman(shared_media: Path) -> list[Image]:
 
 @pytest.fixture(scope="module")
 def woman_faces(woman: list[Image]) -> list[list[Face]]:
-    with opened() as session:
+    with open_session() as session:
         return detect(session, woman)
 
 
-def test_a_talking_head_is_one_sure_face(woman_faces: list[list[Face]]) -> None:
+def test_talking_head_is_one_face_with_high_score(woman_faces: list[list[Face]]) -> None:
     assert [len(faces) for faces in woman_faces] == [1] * 40
     for (face,) in woman_faces:
         assert face.landmarks.shape == (478, 3)
@@ -83,74 +83,74 @@ def test_a_talking_head_is_one_sure_face(woman_faces: list[list[Face]]) -> None:
         assert 200 < face.box[2] - face.box[0] < 260
 
 
-def test_depth_is_in_pixels_and_grows_away_from_the_camera(woman_faces: list[list[Face]]) -> None:
+def test_depth_is_in_pixels_and_increases_away_from_the_camera(woman_faces: list[list[Face]]) -> None:
     landmarks = np.stack([faces[0].landmarks for faces in woman_faces])
     eyes = np.linalg.norm(landmarks[:, 263] - landmarks[:, 33], axis=1)
     depth = landmarks[:, [127, 356], 2].mean(1) - landmarks[:, mesh478.NOSE_TIP, 2]
     assert 0.8 < np.median(depth / eyes) < 1.4
 
 
-def test_batches_do_not_change_a_bit(woman: list[Image], woman_faces: list[list[Face]]) -> None:
+def test_result_does_not_depend_on_the_batch(woman: list[Image], woman_faces: list[list[Face]]) -> None:
     images = woman[:14]
-    with opened() as session:
+    with open_session() as session:
         single = [detect(session, [image])[0] for image in images]
     for one, other in zip(single, woman_faces[:14], strict=True):
         assert np.array_equal(one[0].landmarks, other[0].landmarks)
         assert one[0].score == other[0].score
 
 
-def test_a_new_shot_inherits_nothing(shared_media: Path, woman: list[Image]) -> None:
-    # Both faces stand at about the same place, so that a tracker without the cut would go on from the old one.
+def test_cut_resets_the_tracks(shared_media: Path, woman: list[Image]) -> None:
+    # Both faces have about the same position, so without the reset the old track would continue.
     man = [cv2.resize(image, (590, 590)) for image in frames_of(shared_media / MAN, 0, 8)]
-    with opened() as session:
-        after_the_cut = detect(session, [*man, *woman[:8]])[8:]
-    with opened() as session:
+    with open_session() as session:
+        after_cut = detect(session, [*man, *woman[:8]])[8:]
+    with open_session() as session:
         fresh = detect(session, woman[:8])
-    for one, other in zip(after_the_cut, fresh, strict=True):
+    for one, other in zip(after_cut, fresh, strict=True):
         assert len(one) == len(other) == 1
         assert np.array_equal(one[0].landmarks, other[0].landmarks)
 
 
 def test_shots_faceless_frames_and_profiles(shared_media: Path) -> None:
     images = frames_of(shared_media / CUTS)
-    with opened() as session:
+    with open_session() as session:
         tracked = track(images, detect(session, images))
     shots = np.array([one.shot for one in tracked])
     assert (shots[:20] == shots[0]).all()
-    assert shots[0] >= 0  # a face 42 pixels wide: the full-range network
-    assert (shots[20:82] == -1).all()  # a profile that turns away, hands, a dark crowd
-    assert (shots[82:211] == shots[82]).all()  # a singer, a microphone and hands before the mouth
+    assert shots[0] >= 0  # face width 42 pixels: full-range network
+    assert (shots[20:82] == -1).all()  # turning profile, hands, dark crowd
+    assert (shots[82:211] == shots[82]).all()  # singer with microphone and hands in front of the mouth
     assert shots[82] > shots[0]
-    assert (shots[211:] == -1).all()  # an audience in profile
+    assert (shots[211:] == -1).all()  # audience in profile
 
 
-def test_clutter_is_not_followed(shared_media: Path) -> None:
-    # From frame 225 on the mesh network sees a face in the blurred plants, as large as the real one.
+def test_clutter_is_not_tracked(shared_media: Path) -> None:
+    # From frame 225, the mesh network detects a face in the blurred plants, as large as the real one.
     images = frames_of(shared_media / SILENT, 215, 245)
-    with opened() as session:
+    with open_session() as session:
         found = detect(session, images)
     assert all(sum(face.score > 0.3 for face in faces) == 1 for faces in found)
     assert all(faces[0].box[0] > 400 for faces in found)
 
 
-def test_two_people_side_by_side_are_told_apart(shared_media: Path, woman: list[Image]) -> None:
+def test_two_people_side_by_side_are_separate_tracks(shared_media: Path, woman: list[Image]) -> None:
     man = frames_of(shared_media / MAN, 0, 40)
     images = [np.hstack([cv2.resize(one, (590, 590)), other]) for one, other in zip(man, woman, strict=True)]
-    with opened() as session:
+    with open_session() as session:
         found = detect(session, images)
     assert all(len(faces) == 2 for faces in found)
     tracked = track(images, found)
     assert {one.shot for one in tracked} == {0}
     boxes = np.stack([one.face.box for one in tracked if one.face])
     assert len(boxes) == 40
-    assert (boxes[:, 0] > 590).all()  # hers is the larger face, and nobody takes its place
+    assert (boxes[:, 0] > 590).all()  # the woman's face is larger and stays selected
 
 
-def test_a_small_face_in_a_large_picture(woman: list[Image]) -> None:
+def test_small_face_in_a_large_image(woman: list[Image]) -> None:
     images = [np.full((720, 1280, 3), 90, np.uint8) for _ in range(6)]
     for canvas, image in zip(images, woman[:6], strict=True):
         canvas[100:220, 900:1020] = cv2.resize(image, (120, 120), interpolation=cv2.INTER_AREA)
-    with opened() as session:
+    with open_session() as session:
         found = detect(session, images)
     assert all(len(faces) == 1 and faces[0].score > 0.5 for faces in found)
 
@@ -158,26 +158,26 @@ def test_a_small_face_in_a_large_picture(woman: list[Image]) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (97, 131)])
 def test_odd_sizes_without_a_face(size: tuple[int, int]) -> None:
     images = np.random.default_rng(0).integers(0, 255, (3, *size, 3), np.uint8)
-    with opened() as session:
+    with open_session() as session:
         assert detect(session, images) == [[], [], []]
 
 
-def test_an_odd_size_with_a_face(woman: list[Image], woman_faces: list[list[Face]]) -> None:
+def test_odd_size_with_a_face(woman: list[Image], woman_faces: list[list[Face]]) -> None:
     images = [image[3:-2, 5:-4] for image in woman[:2]]
-    with opened() as session:
+    with open_session() as session:
         found = detect(session, images)
     moved = found[1][0].landmarks[:, :2] + (5, 3)
     assert np.abs(moved - woman_faces[1][0].landmarks[:, :2]).max() < 3
 
 
-def test_an_empty_batch(woman: list[Image]) -> None:
+def test_empty_batch(woman: list[Image]) -> None:
     empty = np.zeros((0, *woman[0].shape), np.uint8)
-    with opened() as session:
+    with open_session() as session:
         assert session.detect(FrameBatch(empty, np.zeros(0), np.zeros(0, np.int64))) == []
 
 
-def test_looking_to_the_viewers_right_is_a_positive_yaw(shared_media: Path) -> None:
-    with opened() as session:
+def test_yaw_is_positive_towards_the_viewers_right(shared_media: Path) -> None:
+    with open_session() as session:
         right = detect(session, frames_of(shared_media / SILENT, 0, 5))
         left = detect(session, frames_of(shared_media / CUTS, 110, 125))
     template = person_template(right[0][0].landmarks[None])
@@ -187,26 +187,26 @@ def test_looking_to_the_viewers_right_is_a_positive_yaw(shared_media: Path) -> N
     assert -45 < angles[1, 0] < -15
 
 
-def test_a_turned_template_of_a_real_face_is_recovered(woman_faces: list[list[Face]]) -> None:
+def test_pose_of_a_real_face_is_recovered(woman_faces: list[list[Face]]) -> None:
     landmarks = np.stack([faces[0].landmarks for faces in woman_faces])
     template = person_template(landmarks)
     pose = rigid_fit(landmarks[:, STABLE], template[STABLE])
     again = rigid_fit(to_pixels(template, pose)[:, STABLE], template[STABLE])
     assert np.allclose(again.rotation, pose.rotation, atol=1e-4)
-    assert np.abs(yaw_pitch_roll(pose)[:, 1]).mean() < 8  # she looks at the camera
+    assert np.abs(yaw_pitch_roll(pose)[:, 1]).mean() < 8  # the woman looks at the camera
 
 
-def test_ibug68_of_a_real_face_is_a_face(woman_faces: list[list[Face]]) -> None:
+def test_ibug68_of_a_real_face_is_plausible(woman_faces: list[list[Face]]) -> None:
     landmarks = np.stack([faces[0].landmarks for faces in woman_faces])
     template = person_template(landmarks)[None]
     points = convert(template, MESH478, IBUG68)[0]
-    middle = points[[8, 27, 28, 29, 30, 33, 51, 57, 62, 66], 0]
-    assert np.abs(middle).max() < 0.1
+    midline = points[[8, 27, 28, 29, 30, 33, 51, 57, 62, 66], 0]
+    assert np.abs(midline).max() < 0.1
     mirror = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
     mirror += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
     mirror += [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
     assert np.abs(points[mirror] * (-1, 1, 1) - points).max() < 0.15
-    assert (np.diff(points[:17, 0]) > -0.05).all()  # the jaw runs from left to right
+    assert (np.diff(points[:17, 0]) > -0.05).all()  # jaw line from left to right
     assert points[8, 1] == points[:, 1].max()
     eyes, nose, corners = np.split(convert(template, MESH478, POINTS5)[0], [2, 3])
     assert eyes[0, 0] < nose[0, 0] < eyes[1, 0]
@@ -226,20 +226,20 @@ session.close()
 """
 
 
-def test_nothing_is_written_to_the_terminal() -> None:
-    ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True, timeout=120)
-    assert ran.stderr == b""
-    assert ran.stdout == b""
+def test_no_output_on_the_terminal() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True, timeout=120)
+    assert done.stderr == b""
+    assert done.stdout == b""
 
 
-def test_what_others_write_meanwhile_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
-    with without_chatter():
-        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nmine\n")
-        os.write(2, b"W0000 00:00:1 2 some.cc:114] chatter\nalso mine\n")
-    assert capfd.readouterr().err == "mine\nalso mine\n"
+def test_other_output_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with suppress_native_logs():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nfirst line\n")
+        os.write(2, b"W0000 00:00:1 2 some.cc:114] message\nsecond line\n")
+    assert capfd.readouterr().err == "first line\nsecond line\n"
 
 
-def test_listing_imports_nothing_heavy() -> None:
+def test_specs_import_nothing_heavy() -> None:
     code = (
         "import sys, retalkit_detectors.plugin as p; list(p.retalkit_stages());"
         "heavy = {'cv2', 'mediapipe', 'scipy', 'torch'} & set(sys.modules);"
