@@ -27,10 +27,10 @@ class Layers:
 
     def origin(self, place: Sequence[str | int]) -> str:
         """Who gave the value at ``place``, for instance ``run.yaml, line 3``."""
-        for length in range(len(place), 0, -1):
-            if tuple(place[:length]) in self._origins:
-                return self._origins[tuple(place[:length])]
-        return next((owner for known, owner in self._origins.items() if known[: len(place)] == tuple(place)), "")
+        exact = tuple(place)
+        inside = next((owner for known, owner in self._origins.items() if known[: len(exact)] == exact), "")
+        around = (self._origins.get(exact[:length]) for length in range(len(exact), 0, -1))
+        return self._origins.get(exact) or inside or next((owner for owner in around if owner), "")
 
     def read(self, path: Path) -> tuple[str, str] | None:
         """Takes a run file; gives the preset that it names and where, if it does."""

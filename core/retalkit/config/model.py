@@ -191,7 +191,11 @@ def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
         offered = registry.offers(kind, choice.use)
         if len(offered) != 1:
             continue
-        full = {"use": choice.use, **read_options(offered[0], choice).model_dump(mode="json")}
+        options = read_options(offered[0], choice)
+        full = {"use": choice.use, **options.model_dump(mode="json")}
+        for option, driver in options.drivers().items():
+            driver_options = read_options(registry.driver(driver.use), driver)
+            full[option] = {"use": driver.use, **driver_options.model_dump(mode="json")}
         name, _, number = place.partition(".")
         if number:
             data[name][int(number)] = full
@@ -228,8 +232,8 @@ def _check_driver(parts: tuple[str | int, ...], choice: Choice, registry: Regist
     try:
         found = registry.driver(choice.use)
     except (ConfigError, PluginError) as error:
-        where = ".".join(str(part) for part in parts)
-        origin = layers.origin(parts)
+        where = ".".join(str(part) for part in (*parts, "use"))
+        origin = layers.origin((*parts, "use"))
         raise type(error)(f"{f'{origin}: ' if origin else ''}{where}: {error}", code=error.code) from error
     _validated(found.spec.config, choice, parts, layers, f"driver '{found.spec.name}'")
 

@@ -25,6 +25,7 @@ from retalkit.stages import (
     Reconstructor,
     ReferenceEnhancer,
     Runtime,
+    SpeechToMouth,
     StageKind,
 )
 from retalkit.storage.cache import content_hash, make_key
@@ -71,6 +72,10 @@ class PlannedDriver:
             "libraries": _library_versions(spec.requires),
             "sources": editable_sources(self.found),
         }
+
+    def make(self, runtime: Runtime) -> SpeechToMouth:
+        """Import and build the driver, with its networks."""
+        return self.found.spec.make(self.config, runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class PlannedStage(Generic[StageT]):
         return pool.get(key, lambda: self._build(runtime))
 
     def _build(self, runtime: Runtime) -> StageT:
-        drivers = {name: driver.found.spec.make(driver.config, runtime) for name, driver in self.drivers.items()}
+        drivers = {name: driver.make(runtime) for name, driver in self.drivers.items()}
         return cast("StageT", self.found.spec.make(self.config, replace(runtime, drivers=drivers)))
 
     def identity(self) -> dict[str, Any]:
@@ -270,6 +275,17 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     )
 
 
+def plan_driver(choice: Choice, registry: Registry, config_path: str) -> PlannedDriver:
+    """Choose a driver by itself and check it: for measuring it without a lip syncer.
+
+    ``config_path`` names it in messages, such as ``--driver``. Raises ConfigError for an unknown name or an invalid
+    option, PlanError where packages or files are missing.
+    """
+    driver = _planned_driver(choice, registry)
+    _check_driver(driver, config_path)
+    return driver
+
+
 def required_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
     """Return the names of the checkpoints that a run loads, whether they are in the store or not.
 
@@ -318,18 +334,9 @@ def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
             f"{stage.config_path}: {stage.label} does not enhance references: move it to `enhancers`",
             code="not-a-reference-enhancer",
         )
-    configs = [(stage.config_path, stage.config)]
     for name, driver in stage.drivers.items():
-        configs.append((f"{stage.config_path}.{name}", driver.config))
-        if (reason := missing_driver_packages(driver.found)) is not None:
-            raise PlanError(
-                f"{stage.config_path}.{name}: the driver '{driver.found.spec.name}' cannot run here: it {reason}",
-                code="missing-package",
-            )
-    for config_path, config in configs:
-        for name, path in config.files().items():
-            if not path.is_file():
-                raise PlanError(f"{config_path}.{name}: there is no file {path}", code="file-not-found")
+        _check_driver(driver, f"{stage.config_path}.{name}")
+    _check_files(stage.config, stage.config_path)
     start = MUST_GIVE.get(stage.kind)
     if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
         port = f"{start}NAME" if start.endswith(":") else start
@@ -338,6 +345,19 @@ def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
             "one and report this to its author",
             code="missing-port",
         )
+
+
+def _check_driver(driver: PlannedDriver, config_path: str) -> None:
+    """Raise PlanError where packages or files of a driver are missing."""
+    if (reason := missing_driver_packages(driver.found)) is not None:
+        raise PlanError(f"{config_path}: {driver.found.label} cannot run here: it {reason}", code="missing-package")
+    _check_files(driver.config, config_path)
+
+
+def _check_files(config: StageConfig, config_path: str) -> None:
+    for name, path in config.files().items():
+        if not path.is_file():
+            raise PlanError(f"{config_path}.{name}: there is no file {path}", code="file-not-found")
 
 
 def _check_weights(stages: list[PlannedStage[Any]], registry: Registry, store: WeightStore) -> None:
@@ -357,7 +377,8 @@ def _with_weights(stage: PlannedStage[Any], store: WeightStore) -> PlannedStage[
 
 
 def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints())))
+    of_drivers = (name for driver in stage.drivers.values() for name in driver.config.checkpoints())
+    return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints(), *of_drivers)))
 
 
 def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from retalkit.errors import RetalkitError
 from retalkit.geometry.schemes import COUNTS, IBUG68, MESH478
-from retalkit.pipeline.plan import INITIAL_PORTS
+from retalkit.pipeline.plan import INITIAL_PORTS, plan_driver
 from retalkit.plugins.availability import missing_packages
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.plugins.specs import StageConfig, StageSpec, incompatible_api
-from retalkit.stages import Runtime, SpeechToMouth, StageKind
+from retalkit.stages import Runtime, StageKind
 from retalkit.testing.building import import_build
 from retalkit.testing.checks.denoisers import examine_denoiser
 from retalkit.testing.checks.detectors import DetectorSubject
@@ -152,20 +152,22 @@ def _config(found: FoundStage, options: Options) -> StageConfig:
 
 def _runtime(found: FoundStage, config: StageConfig) -> Runtime:
     """What the stage is built with: weights of the store, and the drivers that its options name."""
+    choices = config.drivers()
+    registry = discover() if choices else Registry()
+    try:
+        chosen = {name: plan_driver(choice, registry, name) for name, choice in choices.items()}
+    except RetalkitError as error:
+        raise _UnavailableError(f"its driver cannot be used ({one_line(error)})") from error
     store = WeightStore()
-    names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
+    of_drivers = (name for driver in chosen.values() for name in driver.config.checkpoints())
+    names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints(), *of_drivers)))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
     runtime = Runtime(weights={name: store.file(name) for name in names})
-    choices = config.drivers()
-    registry = discover() if choices else Registry()
-    drivers: dict[str, SpeechToMouth] = {}
-    for name, choice in choices.items():
-        try:
-            driver = registry.driver(choice.use)
-            drivers[name] = driver.spec.make(driver.spec.config.model_validate(choice.options), runtime)
-        except (RetalkitError, ValidationError) as error:
-            raise _UnavailableError(f"its driver cannot be built ({one_line(error)})") from error
+    try:
+        drivers = {name: driver.make(runtime) for name, driver in chosen.items()}
+    except RetalkitError as error:
+        raise _UnavailableError(f"its driver cannot be built ({one_line(error)})") from error
     return replace(runtime, drivers=drivers)
 
 
