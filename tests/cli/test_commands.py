@@ -114,7 +114,8 @@ def test_plugins_shows_why_a_stage_cannot_run(capsys: pytest.CaptureFixture[str]
         "from retalkit.plugins import StageSpec, hookimpl\n"
         "from retalkit.stages import StageKind\n\n\n"
         "@hookimpl\ndef retalkit_stages():\n"
-        "    return [StageSpec(StageKind.DENOISER, 'mine', 'for a test', print, 'MIT', requires=('not_there',))]\n",
+        "    return [StageSpec(StageKind.DENOISER, 'mine', 'for a test', print, 'MIT', api=2,\n"
+        "                      requires=('not_there',))]\n",
         encoding="utf-8",
     )
     text = call(capsys, "plugins", "--plugin", file).out

@@ -83,7 +83,7 @@ def test_audio_file_as_video(capsys: pytest.CaptureFixture[str], sound: Path, re
 
 
 def test_video_without_audio_as_speech(capsys: pytest.CaptureFixture[str], video: Path, results: Path) -> None:
-    check_user_error(dub(capsys, video, video, results / "out.mp4"), results, "stripes.mp4", "sound")
+    check_user_error(dub(capsys, video, video, results / "out.mp4"), results, "stripes.mp4", "audio")
 
 
 @pytest.mark.parametrize("which", ["video", "speech"])

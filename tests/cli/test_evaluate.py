@@ -109,7 +109,7 @@ def test_what_cannot_be_measured_is_one_line(
         ([silent], "silent.mp4: the file has no audio"),
         ([nobody], "no face was found in"),
         ([tmp_path / "absent.mp4"], "absent.mp4"),
-        ([nobody, "--driver", "bnds"], "no driver is named 'bnds'; did you mean 'bands'?"),
+        ([nobody, "--driver", "bnds"], "unknown driver 'bnds'; did you mean 'bands'?"),
         ([nobody, "--preset", "papr"], "did you mean 'paper'?"),
         ([], "Missing argument"),
     ]

@@ -23,8 +23,8 @@ from retalkit.weights.checkpoint import Checkpoint
 
 @hookimpl
 def retalkit_stages():
-    return [StageSpec(kind=StageKind.ENHANCER, name="weighty", summary="for a test", build=lambda config: config,
-                      licence="MIT", checkpoints=("tiny",))]
+    return [StageSpec(kind=StageKind.ENHANCER, name="weighty", summary="for a test",
+                      build=lambda config, runtime: config, licence="MIT", checkpoints=("tiny",), api=2)]
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 from retalkit.plugins.registry import Registry
+from retalkit.stages import CONTRACT_VERSIONS
 
 GOOD = """
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
@@ -23,10 +24,10 @@ def retalkit_stages():
             kind=StageKind.ENHANCER,
             name="{name}",
             summary="for a test",
-            build=lambda config: config,
+            build=lambda config, runtime: config,
             licence="MIT",
             config=Options,
-            {extra}
+            {api}{extra}
         )
     ]
 """
@@ -34,7 +35,8 @@ def retalkit_stages():
 
 def good_source(name: str = "polish", extra: str = "") -> str:
     """Return the source of a plugin module that offers one enhancer."""
-    return GOOD.format(name=name, extra=extra)
+    api = "" if "api=" in extra else f"api={CONTRACT_VERSIONS['enhancer'].current}, "
+    return GOOD.format(name=name, api=api, extra=extra)
 
 
 def install(folder: Path, package: str, source: str, version: str = "2.0") -> None:

@@ -126,7 +126,7 @@ def test_the_preset_table_is_true() -> None:
     registry = discover()
     for name in preset_names():
         runs = all(
-            registry.offers(kind, choice.use) and availability(registry.find(kind, choice.use)) is None
+            registry.candidates(kind, choice.use) and availability(registry.find(kind, choice.use)) is None
             for kind, _, choice in load(registry, preset=name).choices
         )
         row = re.search(rf"^\| `{name}`.*\| (yes|no)[^|]*\|$", text_of("README.md"), re.M)

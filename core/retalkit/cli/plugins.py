@@ -22,7 +22,7 @@ def plugins(
 ) -> None:
     """List every installed stage, metric and driver, its package, and whether it can run here."""
     from retalkit.errors import ConfigError
-    from retalkit.plugins.availability import availability, missing_of_metric
+    from retalkit.plugins.availability import availability, metric_availability
     from retalkit.plugins.discovery import discover
     from retalkit.plugins.registry import nearest
     from retalkit.stages import StageKind
@@ -63,8 +63,8 @@ def plugins(
             "version": found.spec.version,
             "licence": found.spec.licence,
             "needs": sorted(found.spec.needs),
-            "runs_here": missing_of_metric(found) is None,
-            "reason": missing_of_metric(found),
+            "runs_here": metric_availability(found) is None,
+            "reason": metric_availability(found),
         }
         for found in registry.metrics
         if kind is None

@@ -32,7 +32,7 @@ from retalkit.metrics.open_scene import SceneOpener, measured_by
 from retalkit.metrics.scoring import unmet
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.plan import Plan
-from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import Cache, Folder, default_folder
 
@@ -85,7 +85,7 @@ def compare(
     sounds = ArmSounds(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = tasks_of(comparison, plans, sounds)
     found = _metrics(comparison, registry)
-    able = [each for each in found if missing_of_metric(each) is None]
+    able = [each for each in found if metric_availability(each) is None]
     if retry:
         for task in tasks:
             for cell in task.cells:
@@ -154,7 +154,7 @@ def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store
         name = found.spec.name
         given = store.score(cell.key, found)
         if given is None or not_asked(found, cell.name.arm):
-            reason = missing_of_metric(found) or unmet(found, cell.ports) or not_asked(found, cell.name.arm)
+            reason = metric_availability(found) or unmet(found, cell.ports) or not_asked(found, cell.name.arm)
             result.absent[name] = reason or failure
         elif given.error:
             result.failed_metrics[name] = given.error
@@ -292,7 +292,7 @@ def _metric_info(found: FoundMetric) -> MetricInfo:
         licence=spec.licence,
         package=f"{found.package} {found.package_version}",
         measures=spec.measures,
-        unavailable=missing_of_metric(found) or "",
+        unavailable=metric_availability(found) or "",
     )
 
 

@@ -188,7 +188,7 @@ def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
     """Plain data of the whole configuration with every option of every stage; itself a valid run file."""
     data = config.model_dump(mode="json")
     for kind, place, choice in config.choices:
-        offered = registry.offers(kind, choice.use)
+        offered = registry.candidates(kind, choice.use)
         if len(offered) != 1:
             continue
         options = read_options(offered[0], choice)
@@ -217,7 +217,7 @@ def _preset_path(name: str, owner: str) -> Path:
 def _check_stage(kind: StageKind, place: str, choice: Choice, registry: Registry, layers: Layers) -> None:
     parts = tuple(int(part) if part.isdigit() else part for part in place.split("."))
     origin = layers.origin((*parts, "use"))
-    if origin.startswith("preset ") and not registry.offers(kind, choice.use):
+    if origin.startswith("preset ") and not registry.candidates(kind, choice.use):
         return
     try:
         found = registry.find(kind, choice.use)

@@ -10,7 +10,7 @@ from typing import Any
 
 from retalkit.metrics.scene import Scene, scored_frames
 from retalkit.observer import Observer
-from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.fingerprint import editable_sources
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, PORTS
 from retalkit.plugins.registry import FoundMetric
@@ -52,7 +52,7 @@ def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> d
     sessions: dict[str, Any] = {}
     for found in metrics:
         name = found.spec.name
-        results[name] = MetricScore(absent=unmet(found, scene.ports) or missing_of_metric(found) or "")
+        results[name] = MetricScore(absent=unmet(found, scene.ports) or metric_availability(found) or "")
         if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
             # Not something that the scene happens to lack: the edit took it away.
             results[name] = MetricScore(error=FACE_GONE)

@@ -398,7 +398,7 @@ def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
 
 
 def _check_installed(config: RunConfig, registry: Registry) -> None:
-    missing = [(kind, choice.use) for kind, _, choice in config.choices if not registry.offers(kind, choice.use)]
+    missing = [(kind, choice.use) for kind, _, choice in config.choices if not registry.candidates(kind, choice.use)]
     if not missing:
         return
     names = list(dict.fromkeys(f"{kind.value} '{use}'" for kind, use in missing))

@@ -1,5 +1,4 @@
-"""What keeps a stage or metric from running here, and what tells one state of its code from another. Imports nothing of
-it."""
+"""Checks whether a stage or metric can run on this machine. They import nothing of it."""
 
 from __future__ import annotations
 
@@ -16,36 +15,34 @@ if TYPE_CHECKING:
 
 
 def availability(found: FoundStage) -> str | None:
-    """Why the stage cannot run on this machine, in one phrase, or None. Imports nothing."""
+    """Return why the stage cannot run on this machine, as one phrase, or None."""
     if (reason := incompatible_api(found.spec.kind, found.spec.api) or missing_packages(found)) is not None:
         return reason
-    store = WeightStore()
-    absent = [name for name in found.spec.checkpoints if store.path(name) is None]
-    if absent:
-        return missing_weights(absent)
-    return None
+    return _lacks_weights(found.spec.checkpoints)
 
 
 def missing_packages(found: FoundStage) -> str | None:
-    """Which Python packages the stage lacks here, in one phrase with the way to get them, or None."""
+    """Return which Python packages the stage lacks, as one phrase with the command that installs them, or None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 
 def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
-    """Return which Python packages a driver or finisher lacks, in one phrase with the command that installs them."""
+    """Return which Python packages a driver or finisher lacks, as one phrase with the command that installs them."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 
-def missing_of_metric(found: FoundMetric) -> str | None:
-    """Why the metric cannot be measured on this machine, in one phrase, or None. Imports nothing."""
+def metric_availability(found: FoundMetric) -> str | None:
+    """Return why the metric cannot be measured on this machine, as one phrase, or None."""
     spec = found.spec
     if (reason := _lacks_packages(spec.requires, spec.install)) is not None:
         return reason
+    return _lacks_weights(spec.checkpoints)
+
+
+def _lacks_weights(checkpoints: Sequence[str]) -> str | None:
     store = WeightStore()
-    absent = [name for name in spec.checkpoints if store.path(name) is None]
-    if absent:
-        return missing_weights(absent)
-    return None
+    absent = [name for name in checkpoints if store.path(name) is None]
+    return missing_weights(absent) if absent else None
 
 
 def _lacks_packages(requires: Sequence[str], install: str) -> str | None:
@@ -57,7 +54,7 @@ def _lacks_packages(requires: Sequence[str], install: str) -> str | None:
 
 
 def _importable(name: str) -> bool:
-    # Only the top package is looked up: to look further Python would have to import it.
+    # Only the top-level package is looked up. Looking up a submodule would import its parents.
     try:
         return find_spec(name.partition(".")[0]) is not None
     except ValueError:

@@ -1,8 +1,7 @@
-"""Which plugins are installed, and what they offer."""
+"""Discovery of installed plugins and plugin files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,16 +25,23 @@ from retalkit.plugins.registry import (
     nearest,
 )
 from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec
-from retalkit.plugins.validation import checkpoint_fault, driver_fault, finisher_fault, metric_fault, stage_fault
+from retalkit.plugins.validation import (
+    checkpoint_error,
+    driver_spec_error,
+    finisher_spec_error,
+    metric_spec_error,
+    stage_spec_error,
+)
 from retalkit.stages import StageKind
+from retalkit.storage.cache import content_hash
 from retalkit.weights.checkpoint import Checkpoint
 
 
 def discover(extra_files: Sequence[Path] = ()) -> Registry:
-    """Loads every installed plugin and asks it for its stages; one that fails is reported in ``problems``.
+    """Import every installed plugin and register what it offers. Failures are reported in ``Registry.problems``.
 
-    ``extra_files`` are plugin modules outside any package, each a single file. Since somebody named them, one that
-    cannot be used raises PluginError.
+    ``extra_files`` are plugin modules outside any package, each a single file. The user named them, so an invalid one
+    raises PluginError.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -51,7 +57,7 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
         before = len(registry.problems)
         _register(manager, load_file(path), _Owner(str(path), _digest(path), path.stem), registry)
         if broken := [problem for problem in registry.problems[before:] if not problem.usable]:
-            raise PluginError(f"{path}: {broken[-1].reason}")
+            raise PluginError(f"{path}: {broken[-1].reason}", code="invalid-plugin")
     order = list(StageKind)
     registry.checkpoints.sort(key=lambda checkpoint: checkpoint.name)
     registry.stages.sort(key=lambda found: (order.index(found.spec.kind), found.spec.name, found.package))
@@ -70,36 +76,35 @@ class _Owner:
 
 
 def _register(manager: pluggy.PluginManager, loaded: Attempt[Any], owner: _Owner, registry: Registry) -> None:
-    """Asks a plugin that could be imported, and takes what can be used."""
+    """Call the hooks of an imported plugin and register the valid specs."""
     plugin = loaded.result
 
     def report(reason: str, *, usable: bool = False) -> None:
         registry.problems.append(PluginProblem(owner.label, reason, usable))
 
     if twin := next((name for name, other in manager.list_name_plugin() if other is plugin), None):
-        report(f"names the same module as {twin}: it is asked once", usable=True)
+        report(f"entry point of the same module as {twin}: it is used once", usable=True)
         return
-    asked = attempt(partial(_answers, manager, plugin, owner.label))
-    registry.import_seconds[owner.label] = loaded.seconds + asked.seconds
-    if asked.result is None:
-        report(f"could not say what it offers: {asked.reason}")
+    called = attempt(partial(_call_hooks, manager, plugin, owner.label))
+    registry.import_seconds[owner.label] = loaded.seconds + called.seconds
+    if called.result is None:
+        report(f"its hooks failed: {called.reason}")
         return
-    if printed := loaded.printed or asked.printed:
-        report(f"prints while it is imported or asked what it offers: '{printed}'", usable=True)
+    if printed := loaded.printed or called.printed:
+        report(f"prints during import or in its hooks: '{printed}'", usable=True)
     known = [name for name in vars(Hooks) if not name.startswith("_")]
-    if not asked.result:
-        report("offers nothing: it has no function marked with retalkit.plugins.hookimpl")
-    for hook, answer in asked.result.items():
+    if not called.result:
+        report("offers nothing: no function is decorated with retalkit.plugins.hookimpl")
+    for hook, answer in called.result.items():
         if hook not in known:
-            report(f"implements '{hook}', which is no hook of this version{nearest(hook, known)}")
+            report(f"implements the unknown hook '{hook}'{nearest(hook, known)}")
         elif answer is None:
-            report(f"returns None from '{hook}', where a list is expected")
-    _take({hook: answer for hook, answer in asked.result.items() if answer is not None}, owner, registry, report)
+            report(f"{hook} returns None, expected a list")
+    _add_specs({hook: answer for hook, answer in called.result.items() if answer is not None}, owner, registry, report)
 
 
-def _answers(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[str, list[object] | None]:
-    """Every function of a plugin that is marked as a hook -> what it answers; None where it answers nothing, or where
-    this version has no such hook."""
+def _call_hooks(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[str, list[object] | None]:
+    """Return the result of every function decorated as a hook; None for a hook that returns None or is unknown."""
     manager.register(plugin, name=name)
     others = [other for other in manager.get_plugins() if other is not plugin]
     answers: dict[str, list[object] | None] = {}
@@ -109,43 +114,43 @@ def _answers(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[s
     return answers
 
 
-def _take(
+def _add_specs(
     offered: Mapping[str, list[object]], owner: _Owner, registry: Registry, report: Callable[[str], None]
 ) -> None:
-    """Puts into the registry what has no fault."""
+    """Add the valid specs to the registry and report the others."""
     for spec in offered.get("retalkit_stages", ()):
-        if (reason := stage_fault(spec)) is not None:
+        if (reason := stage_spec_error(spec)) is not None:
             report(reason)
             continue
         found = FoundStage(cast(StageSpec, spec), owner.package, owner.version, owner.entry_point)
-        if any(f.package == owner.package for f in registry.offers(found.spec.kind, found.spec.name)):
+        if any(f.package == owner.package for f in registry.candidates(found.spec.kind, found.spec.name)):
             report(f"offers {found.label} twice; only the first is listed")
         else:
             registry.stages.append(found)
     for driver in offered.get("retalkit_drivers", ()):
-        if (reason := driver_fault(driver, registry)) is not None:
+        if (reason := driver_spec_error(driver, registry)) is not None:
             report(reason)
         else:
             registry.drivers.append(FoundDriver(cast(DriverSpec, driver), owner.package, owner.version))
     for finisher in offered.get("retalkit_finishers", ()):
-        if (reason := finisher_fault(finisher, registry)) is not None:
+        if (reason := finisher_spec_error(finisher, registry)) is not None:
             report(reason)
         else:
             registry.finishers.append(FoundFinisher(cast(FinisherSpec, finisher), owner.package, owner.version))
     for checkpoint in offered.get("retalkit_checkpoints", ()):
-        if (reason := checkpoint_fault(checkpoint, registry)) is not None:
+        if (reason := checkpoint_error(checkpoint, registry)) is not None:
             report(reason)
         else:
             registry.checkpoints.append(cast(Checkpoint, checkpoint))
     for metric in offered.get("retalkit_metrics", ()):
-        if (reason := metric_fault(metric, registry)) is not None:
+        if (reason := metric_spec_error(metric, registry)) is not None:
             report(reason)
         else:
             registry.metrics.append(FoundMetric(cast(MetricSpec, metric), owner.package, owner.version))
 
 
 def _digest(path: Path) -> str:
-    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return f"sha256:{content_hash(path)[:12]}"
 
 
 def _package(entry_point: metadata.EntryPoint) -> str:

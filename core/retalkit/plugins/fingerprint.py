@@ -13,11 +13,11 @@ from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage
 
 
 def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
-    """Hash of the Python files of a stage's or metric's package where it is installed editable (``pip install -e``).
-    Else empty.
+    """Return a hash of the Python files of the plugin's package if it is installed editable (``pip install -e``), else
+    an empty string.
 
-    Who works on a plugin changes its code and not its version: what the code gave before must not be taken for what it
-    gives now.
+    During development the code of a plugin changes without its version, and cached results of older code must not be
+    used.
     """
     build = found.spec.build
     module = build.partition(":")[0] if isinstance(build, str) else build.__module__
@@ -26,7 +26,7 @@ def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
 
 @cache
 def sources_hash(package: str, module: str) -> str:
-    """Hash of the Python files of a module, where its package is installed editable. Else empty."""
+    """Return a hash of the Python files of a module if its package is installed editable, else an empty string."""
     try:
         origin = metadata.distribution(package).read_text("direct_url.json")
         spec = find_spec(module)

@@ -7,10 +7,11 @@ metric whose needs the scene meets, and report why the others were skipped.
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from retalkit.plugins.specs import resolve
 
 FRAMES: Final = "frames"
 """The metric reads every frame: ``add`` of its session is called."""
@@ -110,8 +111,7 @@ class MetricSpec:
 
     def make(self) -> Any:
         """Import and build the metric."""
-        build: Callable[[], Any] = pkgutil.resolve_name(self.build) if isinstance(self.build, str) else self.build
-        return build()
+        return resolve(self.build)()
 
 
 Scores = Mapping[str, float]

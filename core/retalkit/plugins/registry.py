@@ -1,4 +1,4 @@
-"""What was found: stages, metrics, drivers and checkpoints of all plugins, and how a name finds one."""
+"""Registry of the stages, metrics, drivers, finishers and checkpoints of all plugins, and lookup by name."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from retalkit.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class FoundStage:
-    """A stage that a plugin offers, and who offers it."""
+    """A stage and the package that offers it."""
 
     spec: StageSpec
     package: str
-    """Distribution that holds the plugin, or the path of a plugin file."""
+    """Name of the distribution, or the path of a plugin file."""
     package_version: str
-    """For a plugin file the beginning of its SHA-256, since that is what changes with it."""
+    """Version of the distribution, or the first digits of the SHA-256 of a plugin file."""
     entry_point: str
 
     @property
     def label(self) -> str:
-        """How messages call it, for instance ``lip_syncer 'exemplar'``."""
+        """Name in messages, such as ``lip_syncer 'exemplar'``."""
         return f"{self.spec.kind.value} '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundMetric:
-    """A metric that a plugin offers, and who offers it."""
+    """A metric and the package that offers it."""
 
     spec: MetricSpec
     package: str
@@ -43,7 +43,7 @@ class FoundMetric:
 
 @dataclass(frozen=True, slots=True)
 class FoundDriver:
-    """A driver that a plugin offers, and who offers it."""
+    """A driver and the package that offers it."""
 
     spec: DriverSpec
     package: str
@@ -51,13 +51,13 @@ class FoundDriver:
 
     @property
     def label(self) -> str:
-        """How messages call it, for instance ``driver 'name'``."""
+        """Name in messages, such as ``driver 'model'``."""
         return f"driver '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFinisher:
-    """A finisher that a plugin offers, and its package."""
+    """A finisher and the package that offers it."""
 
     spec: FinisherSpec
     package: str
@@ -65,18 +65,18 @@ class FoundFinisher:
 
     @property
     def label(self) -> str:
-        """How messages call it, for instance ``finisher 'name'``."""
+        """Name in messages, such as ``finisher 'sign'``."""
         return f"finisher '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:
-    """What is wrong with a plugin, in one line."""
+    """A problem of a plugin, in one line."""
 
     owner: str
     reason: str
     usable: bool = False
-    """Whether all that it offers can be used nevertheless."""
+    """Whether everything that the plugin offers can still be used."""
 
 
 FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
@@ -84,31 +84,31 @@ FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
 
 @dataclass(slots=True)
 class Registry:
-    """All that was found, in the order of stage kinds and then of names."""
+    """Everything that plugins offer. Stages are sorted by kind and name."""
 
     stages: list[FoundStage] = field(default_factory=list[FoundStage])
     problems: list[PluginProblem] = field(default_factory=list[PluginProblem])
     drivers: list[FoundDriver] = field(default_factory=list[FoundDriver])
-    """In the order in which they were found; every name once."""
+    """In the order of discovery, with unique names."""
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
-    """In the order of their names; every name once."""
+    """Sorted by name, with unique names."""
     metrics: list[FoundMetric] = field(default_factory=list[FoundMetric])
-    """In the order in which they were found; every name, and every measure's name, once."""
+    """In the order of discovery, with unique names of metrics and of measures."""
     finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
-    """In the order in which they were found; every name once."""
+    """In the order of discovery, with unique names."""
     import_seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Plugin -> seconds that it took to import it and to ask what it offers."""
+    """Plugin -> seconds for importing it and calling its hooks."""
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """The checkpoint of that name. Raises PluginError if no plugin declares it."""
+        """Return the checkpoint of that name. Raises PluginError if no plugin declares it."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
         if name not in names:
-            there = f"; there are: {', '.join(names)}" if names else "; no plugin declares any"
-            raise PluginError(f"no checkpoint is named '{name}'{nearest(name, names) or there}")
+            known = f"; known: {', '.join(names)}" if names else "; no plugin declares any"
+            raise PluginError(f"unknown checkpoint '{name}'{nearest(name, names) or known}", code="unknown-checkpoint")
         return self.checkpoints[names.index(name)]
 
     def driver(self, name: str) -> FoundDriver:
-        """The driver of that name. Raises ConfigError if there is none."""
+        """Return the driver of that name. Raises ConfigError if there is none."""
         return _named(self.drivers, name, "driver")
 
     def finisher(self, name: str) -> FoundFinisher:
@@ -116,15 +116,15 @@ class Registry:
         return _named(self.finishers, name, "finisher")
 
     def metric(self, name: str) -> FoundMetric:
-        """The metric of that name. Raises ConfigError if there is none."""
+        """Return the metric of that name. Raises ConfigError if there is none."""
         return _named(self.metrics, name, "metric")
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
-        """Every stage of one kind, also those that cannot run here."""
+        """Return every stage of one kind, including those that cannot run here."""
         return [found for found in self.stages if found.spec.kind == kind]
 
     def names(self, kind: StageKind) -> list[str]:
-        """What may stand behind ``use:``; a name that two packages offer is written ``PACKAGE:NAME``."""
+        """Return the valid values of ``use:``. A name that two packages offer is written ``PACKAGE:NAME``."""
         offered = self.of_kind(kind)
         plain = [found.spec.name for found in offered]
         return [
@@ -132,8 +132,8 @@ class Registry:
             for found in offered
         ]
 
-    def offers(self, kind: StageKind, use: str) -> list[FoundStage]:
-        """Stages that ``use`` may mean: ``NAME`` or ``PACKAGE:NAME``."""
+    def candidates(self, kind: StageKind, use: str) -> list[FoundStage]:
+        """Return the stages that match ``use``: ``NAME`` or ``PACKAGE:NAME``."""
         owner, _, name = use.rpartition(":")
         return [
             found
@@ -142,38 +142,42 @@ class Registry:
         ]
 
     def find(self, kind: StageKind, use: str) -> FoundStage:
-        """The stage that ``use`` (``NAME`` or ``PACKAGE:NAME``) means.
+        """Return the stage that ``use`` (``NAME`` or ``PACKAGE:NAME``) names.
 
-        Raises ConfigError if there is none (with the nearest name) and PluginError if two packages offer it or if it
-        was made for other contracts.
+        Raises ConfigError if there is none, and PluginError if two packages offer it or if it was made for an
+        incompatible contract version.
         """
-        offered = self.offers(kind, use)
+        offered = self.candidates(kind, use)
         if not offered:
-            raise ConfigError(f"no {kind.value} is named '{use}'{self._instead(kind, use)}")
+            raise ConfigError(f"unknown {kind.value} '{use}'{self._suggestion(kind, use)}", code="unknown-stage")
         if len(offered) > 1:
             owners = " and ".join(found.package for found in offered)
             choice = f"{offered[0].package}:{offered[0].spec.name}"
-            raise PluginError(f"{owners} both offer {offered[0].label}: choose one with `use: {choice}`")
+            raise PluginError(
+                f"{owners} both offer {offered[0].label}: choose one with `use: {choice}`", code="ambiguous-stage"
+            )
         if (reason := incompatible_api(kind, offered[0].spec.api)) is not None:
-            raise PluginError(f"{offered[0].label} of {offered[0].package} cannot run: {reason}")
+            raise PluginError(
+                f"{offered[0].label} of {offered[0].package} cannot run: {reason}", code="incompatible-version"
+            )
         return offered[0]
 
-    def _instead(self, kind: StageKind, use: str) -> str:
+    def _suggestion(self, kind: StageKind, use: str) -> str:
         names = self.names(kind)
-        text = nearest(use, names) or (f"; there are: {', '.join(names)}" if names else "; none is installed")
+        text = nearest(use, names) or (f"; known: {', '.join(names)}" if names else "; none is installed")
         if self.problems:
             text += f" ({_count(len(self.problems), 'plugin problem')}: see `retalkit plugins`)"
         return text
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the name that looks most like ``name``, or an empty text."""
+    """Return ``; did you mean 'x'?`` for the name most similar to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _same_package(one: str, other: str) -> bool:
-    """Distribution names are equal when they differ in case, dots, dashes and underscores only (PEP 503)."""
+    """Compare distribution names without case, dots, dashes and underscores (PEP 503)."""
     return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 
@@ -184,6 +188,6 @@ def _count(number: int, noun: str) -> str:
 def _named(offered: Sequence[FoundT], name: str, what: str) -> FoundT:
     names = [found.spec.name for found in offered]
     if name not in names:
-        there = f"; there are: {', '.join(names)}" if names else "; none is installed"
-        raise ConfigError(f"no {what} is named '{name}'{nearest(name, names) or there}")
+        known = f"; known: {', '.join(names)}" if names else "; none is installed"
+        raise ConfigError(f"unknown {what} '{name}'{nearest(name, names) or known}", code=f"unknown-{what}")
     return offered[names.index(name)]

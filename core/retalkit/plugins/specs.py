@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: str = Field(description="Name of the component, or PACKAGE:NAME where two packages offer one name.")
+    use: str = Field(description="Name of the component, or PACKAGE:NAME if two packages offer the same name.")
 
     @model_validator(mode="before")
     @classmethod
@@ -75,7 +75,7 @@ class StageSpec:
 
     kind: StageKind
     name: str
-    """What a run file writes after ``use:``; lower case with underscores."""
+    """Name after ``use:`` in a run file; lower case with underscores."""
     summary: str
     """One line for ``retalkit plugins``."""
     build: str | Callable[[Any, Runtime], Any]
@@ -92,7 +92,7 @@ class StageSpec:
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the stage to run, such as ``torch``."""
     install: str = ""
-    """What pip installs to provide them, such as ``retalkit[paper]``."""
+    """Argument of ``pip install`` that provides them, such as ``retalkit[paper]``."""
     checkpoints: tuple[str, ...] = ()
     """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
     optional_checkpoints: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class StageSpec:
 
     @property
     def enhances_references(self) -> bool:
-        """Whether this enhancer can stand in ``reference_enhancers:``."""
+        """Whether the stage can be listed under ``reference_enhancers:``."""
         return self.kind == StageKind.ENHANCER and "reference:image" in self.gives
 
 
@@ -116,7 +116,7 @@ class DriverSpec:
     ``retalkit evaluate speech-to-mouth`` measures it."""
 
     name: str
-    """What ``driver: {use: NAME}`` and ``--driver`` name; lower case with underscores."""
+    """Name in ``driver: {use: NAME}`` and ``--driver``; lower case with underscores."""
     summary: str
     """One line."""
     build: str | Callable[[Any, Runtime], SpeechToMouth]
@@ -127,7 +127,7 @@ class DriverSpec:
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the driver to run."""
     install: str = ""
-    """What pip installs to provide them."""
+    """Argument of ``pip install`` that provides them."""
     api: int = 1
     """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
@@ -139,10 +139,10 @@ class DriverSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """What a finisher may read of a run."""
+    """Data of a run that a finisher can read."""
 
     output: Path
-    """Where the finished file will be. Nothing is there yet, or a file that will be replaced."""
+    """Path of the finished file. It does not exist yet, or will be replaced."""
     video: Path
     """The source video."""
     speech: Path
@@ -151,12 +151,12 @@ class FinishedRun:
 
 
 class Finisher(Protocol):
-    """Changes the finished file before it gets its name, for instance to sign or label it."""
+    """Changes the finished file before it is renamed to its final path, for example to sign or label it."""
 
     def finish(self, source: Path, target: Path, run: FinishedRun) -> None:
         """Read the muxed file ``source`` and write the finished file ``target`` (same container, does not exist yet).
 
-        Leave ``source`` as it is. An exception ends the run without output; a RetalkitError is shown to the user.
+        Do not change ``source``. An exception ends the run without output; a RetalkitError is shown to the user.
         """
         ...
 
@@ -166,7 +166,7 @@ class FinisherSpec:
     """Static description of a finisher."""
 
     name: str
-    """What ``finishers: [NAME]`` names; lower case with underscores."""
+    """Name in ``finishers: [NAME]``; lower case with underscores."""
     summary: str
     """One line."""
     build: str | Callable[[Any], Finisher]
@@ -175,7 +175,7 @@ class FinisherSpec:
     requires: tuple[str, ...] = ()
     """Modules that must be importable for it to run."""
     install: str = ""
-    """What pip installs to provide them."""
+    """Argument of ``pip install`` that provides them."""
     api: int = 1
     """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
@@ -185,15 +185,12 @@ class FinisherSpec:
 
 
 def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:
-    """Import ``package.module:name``; a callable is returned as it is."""
-    if isinstance(build, str):
-        module, _, attribute = build.partition(":")
-        return getattr(import_module(module), attribute)
-    return build
+    """Import and return the object that ``package.module:name`` names. A callable is returned unchanged."""
+    return pkgutil.resolve_name(build) if isinstance(build, str) else build
 
 
 def incompatible_api(contract: str, api: int) -> str | None:
-    """Why a spec made for version ``api`` of a contract cannot be used, or None.
+    """Return why a spec made for version ``api`` of a contract cannot be used, or None.
 
     ``contract``: a key of ``retalkit.stages.CONTRACT_VERSIONS``.
     """

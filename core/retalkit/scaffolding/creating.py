@@ -60,7 +60,7 @@ def _check_free(names: PackageNames, kind: PluginKind, registry: Registry, *, is
 def _offers(stage: str, kind: PluginKind, registry: Registry) -> list[str]:
     """Packages that offer the name."""
     if kind.name != METRIC:
-        return [found.package for found in registry.offers(StageKind(kind.name), stage)]
+        return [found.package for found in registry.candidates(StageKind(kind.name), stage)]
     return [
         found.package
         for found in registry.metrics

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from retalkit.errors import ConfigError
-from retalkit.plugins.naming import NAME, NO_TEXT
+from retalkit.plugins.validation import NAME, YAML_WORDS
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
 """As the packaging standards have it, and with a letter in front, since Python names begin with one."""
@@ -63,7 +63,7 @@ def names_from(name: str) -> PackageNames:
         raise ConfigError(f"'{name}' would hide Python's own '{module}': choose another name")
     if module in _GENERIC.split():
         raise ConfigError(f"'{name}' is what many other folders and modules are called: choose another name")
-    if stage in NO_TEXT:
+    if stage in YAML_WORDS:
         raise ConfigError(f"'{name}' would be the stage '{stage}', which YAML takes for no text: choose another name")
     return PackageNames(distribution, module, stage)
 

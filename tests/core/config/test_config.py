@@ -122,7 +122,7 @@ def test_a_choice_may_be_written_in_python() -> None:
         ("lip_synce: exemplar\n", ["run.yaml, line 1: lip_synce: there is no such key; did you mean 'lip_syncer'?"]),
         (
             "\nlip_syncer: {use: exmplar}\n",
-            ["run.yaml, line 2: lip_syncer: no lip_syncer is named 'exmplar'", "'exemplar'?"],
+            ["run.yaml, line 2: lip_syncer: unknown lip_syncer 'exmplar'", "'exemplar'?"],
         ),
         ("lip_syncer: exmplar\n", ["run.yaml, line 1: lip_syncer", "did you mean 'exemplar'?"]),
         (

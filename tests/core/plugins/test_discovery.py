@@ -38,12 +38,12 @@ def test_third_party_package_is_found_with_its_version(site: Path) -> None:
         ("def broken(:", "SyntaxError"),
         (good_source(extra="no_such_field=1,"), "TypeError"),
         (good_source(name="Not A Name"), "'Not A Name'"),
-        (good_source().replace("StageKind.ENHANCER", "'enhancr'"), "no kind of stage; did you mean 'enhancer'?"),
+        (good_source().replace("StageKind.ENHANCER", "'enhancr'"), "unknown stage kind; did you mean 'enhancer'?"),
         (good_source().replace("strength", "use"), "an option named 'use'"),
-        (good_source().replace("config=Options", "config=dict"), "no StageConfig"),
+        (good_source().replace("config=Options", "config=dict"), "not a subclass of StageConfig"),
         (
             "from retalkit.plugins import hookimpl\n@hookimpl\ndef retalkit_stages():\n    yield 'a string'",
-            "offers str where a StageSpec is expected",
+            "offers str, expected StageSpec",
         ),
         (
             "from retalkit.plugins import hookimpl\n@hookimpl\ndef retalkit_stage():\n    return []",
@@ -83,8 +83,9 @@ def test_name_offered_by_two_packages_requires_the_package(site: Path) -> None:
     registry = discover()
     with pytest.raises(
         PluginError, match=r"one-faces and two-faces both offer enhancer 'polish'.*use: one-faces:polish"
-    ):
+    ) as error:
         registry.find(StageKind.ENHANCER, "polish")
+    assert error.value.code == "ambiguous-stage"
     assert registry.find(StageKind.ENHANCER, "two-faces:polish").package == "two-faces"
     assert registry.find(StageKind.ENHANCER, "Two_Faces:polish").package == "two-faces"
     assert {"one-faces:polish", "two-faces:polish"} <= set(registry.names(StageKind.ENHANCER))
@@ -103,13 +104,15 @@ def test_stage_of_another_contract_version_is_listed_but_cannot_run(site: Path) 
     registry = discover()
     found = next(found for found in registry.stages if found.spec.name == "polish")
     assert f"version {NEXT_VERSION}" in (availability(found) or "")
-    with pytest.raises(PluginError, match="future-faces cannot run"):
+    with pytest.raises(PluginError, match="future-faces cannot run") as error:
         registry.find(StageKind.ENHANCER, "polish")
+    assert error.value.code == "incompatible-version"
 
 
 def test_unknown_name_suggests_the_closest_match() -> None:
-    with pytest.raises(ConfigError, match="no lip_syncer is named 'exmplar'; did you mean 'exemplar'?"):
+    with pytest.raises(ConfigError, match="lip_syncer 'exmplar'; did you mean 'exemplar'") as error:
         discover().find(StageKind.LIP_SYNCER, "exmplar")
+    assert error.value.code == "unknown-stage"
 
 
 def test_missing_module_makes_a_stage_unavailable_without_importing_it(site: Path) -> None:
@@ -142,10 +145,12 @@ def test_invalid_plugin_file_is_an_error(tmp_path: Path, source: str | None, rea
 
 DRIVERS = """
 from retalkit.plugins import DriverSpec, hookimpl
+from retalkit.stages import CONTRACT_VERSIONS
 
 @hookimpl
 def retalkit_drivers():
-    return [DriverSpec(name="{name}", summary="A driver.", build=lambda: "built"), {more}]
+    return [DriverSpec(name="{name}", summary="A driver.", build=lambda config, runtime: "built",
+                       api=CONTRACT_VERSIONS["driver"].current), {more}]
 """
 
 
@@ -155,15 +160,16 @@ def test_drivers_are_found_through_their_hook(site: Path) -> None:
     assert registry.problems == []
     assert [found.spec.name for found in registry.drivers] == ["other", "model", "bands"]
     assert registry.driver("other").spec.make() == "built"
-    with pytest.raises(ConfigError, match="no driver is named 'bnds'; did you mean 'bands'"):
+    with pytest.raises(ConfigError, match="driver 'bnds'; did you mean 'bands'") as error:
         registry.driver("bnds")
+    assert error.value.code == "unknown-driver"
 
 
 def test_invalid_driver_is_reported(site: Path) -> None:
     install(site, "other-mouths", DRIVERS.format(name="bands", more="'a string'"))
     registry = discover()
     reasons = [problem.reason for problem in registry.problems]
-    assert any("offers str where a DriverSpec is expected" in reason for reason in reasons)
+    assert any("offers str, expected DriverSpec" in reason for reason in reasons)
     assert any("offers the driver 'bands', which another plugin offers" in reason for reason in reasons)
     assert [found.spec.name for found in registry.drivers].count("bands") == 1
 

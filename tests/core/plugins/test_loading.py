@@ -27,14 +27,14 @@ def test_output_during_import_is_captured_and_reported(
     registry = discover()
     assert capsys.readouterr() == ("", "")
     assert registry.find(StageKind.ENHANCER, "polish").package == "loud-faces"
-    assert "prints while it is imported or asked what it offers: 'hello'" in problem_of(registry, "loud-faces")
+    assert "prints during import or in its hooks: 'hello'" in problem_of(registry, "loud-faces")
 
 
 def test_output_of_a_hook_is_captured_and_reported(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(site, "loud-faces", good_source().replace("    return [", "    print('hello')\n    return ["))
     registry = discover()
     assert capsys.readouterr() == ("", "")
-    assert problem_of(registry, "loud-faces").endswith("asked what it offers: 'hello'")
+    assert problem_of(registry, "loud-faces").endswith("in its hooks: 'hello'")
     assert registry.find(StageKind.ENHANCER, "polish").package == "loud-faces"
 
 
@@ -80,7 +80,9 @@ def test_two_entry_points_to_one_module_are_reported(site: Path) -> None:
     (entry_points,) = site.glob("*/entry_points.txt")
     entry_points.write_text("[retalkit]\none = double_faces\ntwo = double_faces\n", encoding="utf-8")
     registry = discover()
-    assert problem_of(registry, "double-faces") == "names the same module as double-faces (one): it is asked once"
+    assert (
+        problem_of(registry, "double-faces") == "entry point of the same module as double-faces (one): it is used once"
+    )
     assert registry.find(StageKind.ENHANCER, "polish").entry_point == "one"
 
 

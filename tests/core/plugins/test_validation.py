@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from retalkit.plugins.discovery import discover
-from retalkit.plugins.naming import NO_TEXT, name_fault
+from retalkit.plugins.validation import YAML_WORDS, name_error
 from retalkit.stages import CONTRACT_VERSIONS, StageKind
 
 from tests.core.plugin_packages import good_source, install, problem_of
@@ -20,15 +20,17 @@ from retalkit.stages import CONTRACT_VERSIONS, StageKind
 
 @hookimpl
 def retalkit_stages():
-    values = dict(kind=StageKind.ENHANCER, name="other", summary="", build="a:b", licence="MIT")
+    values = dict(kind=StageKind.ENHANCER, name="other", summary="", build="a:b", licence="MIT",
+                  api=CONTRACT_VERSIONS["enhancer"].current)
     return [StageSpec(**{**values, CHANGES})]
 """
 DRIVER = """
 from retalkit.plugins import DriverSpec, hookimpl
+from retalkit.stages import CONTRACT_VERSIONS
 
 @hookimpl
 def retalkit_drivers():
-    values = dict(name="other", summary="", build="a:b")
+    values = dict(name="other", summary="", build="a:b", api=CONTRACT_VERSIONS["driver"].current)
     return [DriverSpec(**{**values, CHANGES})]
 """
 CHECKPOINT = """
@@ -86,24 +88,29 @@ def test_valid_spec_is_registered(site: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "value", "reason"),
     [
-        ("stage", "licence", "None", "offers the enhancer 'other', with licence=None where str is expected"),
-        ("stage", "needs", "['face:edit']", "with needs=['face:edit'] where frozenset[str] is expected"),
-        ("stage", "gives", "'face:edit'", "with gives='face:edit' where frozenset[str] is expected"),
-        ("stage", "requires", "'torch'", "with requires='torch' where tuple[str, ...] is expected"),
-        ("stage", "checkpoints", "(1,)", "with checkpoints=(1,) where tuple[str, ...] is expected"),
-        ("stage", "version", "2", "with version=2 where str is expected"),
-        ("stage", "api", "'1'", "with api='1' where int is expected"),
+        ("stage", "licence", "None", "offers the enhancer 'other', with licence=None, expected str"),
+        ("stage", "needs", "['face:edit']", "with needs=['face:edit'], expected frozenset[str]"),
+        ("stage", "gives", "'face:edit'", "with gives='face:edit', expected frozenset[str]"),
+        ("stage", "requires", "'torch'", "with requires='torch', expected tuple[str, ...]"),
+        ("stage", "checkpoints", "(1,)", "with checkpoints=(1,), expected tuple[str, ...]"),
+        ("stage", "version", "2", "with version=2, expected str"),
+        ("stage", "api", "'1'", "with api='1', expected int"),
         ("stage", "install", "'x' * 100 and [0] * 100", "with install=[0, 0, 0"),
-        ("driver", "summary", "None", "offers the driver 'other', with summary=None where str is expected"),
-        ("driver", "build", "7", "with build=7 where str | Callable[[], SpeechToMouth] is expected"),
+        ("driver", "summary", "None", "offers the driver 'other', with summary=None, expected str"),
+        ("driver", "build", "7", "with build=7, expected str | Callable[[Any, Runtime], SpeechToMouth]"),
         ("driver", "name", "'Other'", "offers a driver named 'Other': a name begins with"),
-        ("checkpoint", "urls", "'https://x.org'", "declares the checkpoint 'other', with urls='https://x.org' where"),
-        ("checkpoint", "size", "'7'", "with size='7' where int | None is expected"),
+        (
+            "checkpoint",
+            "urls",
+            "'https://x.org'",
+            "declares the checkpoint 'other', with urls='https://x.org', expected",
+        ),
+        ("checkpoint", "size", "'7'", "with size='7', expected int | None"),
         ("checkpoint", "name", "None", "declares a checkpoint named None: a name begins with"),
-        ("metric", "needs", "{'frames'}", "offers the metric 'other', with needs={'frames'} where frozenset[str]"),
-        ("metric", "measures", "['other']", "with measures=['other'] where tuple[Measure, ...] is expected"),
-        ("measure", "direction", "'up'", "with the measure 'other', with direction='up' where Direction is expected"),
-        ("measure", "low", "'0'", "with low='0' where float is expected"),
+        ("metric", "needs", "{'frames'}", "offers the metric 'other', with needs={'frames'}, expected frozenset[str]"),
+        ("metric", "measures", "['other']", "with measures=['other'], expected tuple[Measure, ...]"),
+        ("measure", "direction", "'up'", "with the measure 'other', with direction='up', expected Direction"),
+        ("measure", "low", "'0'", "with low='0', expected float"),
     ],
 )
 def test_field_of_the_wrong_type_is_reported_and_others_still_load(
@@ -118,7 +125,7 @@ def test_field_of_the_wrong_type_is_reported_and_others_still_load(
 
 def test_kind_given_as_a_string_gets_a_hint(site: Path) -> None:
     install(site, "typed-faces", good_source().replace("StageKind.ENHANCER", "'enhancer'"))
-    assert problem_of(discover(), "typed-faces").endswith("is no kind of stage; write StageKind.ENHANCER")
+    assert problem_of(discover(), "typed-faces").endswith("unknown stage kind; write StageKind.ENHANCER")
 
 
 @pytest.mark.parametrize("kind", ["driver", "checkpoint", "metric"])
@@ -136,18 +143,18 @@ def test_incompatible_contract_version_is_reported_before_wrong_types(site: Path
 
 def test_hook_that_returns_none_is_reported(site: Path) -> None:
     install(site, "silent-faces", source_of("stage").replace("return [", "["))
-    assert problem_of(discover(), "silent-faces") == "returns None from 'retalkit_stages', where a list is expected"
+    assert problem_of(discover(), "silent-faces") == "retalkit_stages returns None, expected a list"
 
 
-@pytest.mark.parametrize("name", sorted(NO_TEXT))
+@pytest.mark.parametrize("name", sorted(YAML_WORDS))
 def test_name_that_yaml_does_not_read_as_a_string_is_rejected(site: Path, name: str) -> None:
     install(site, "worded-faces", good_source(name=name))
     registry = discover()
-    assert f"offers a stage named '{name}': YAML takes that" in problem_of(registry, "worded-faces")
+    assert f"offers a stage named '{name}': YAML reads it" in problem_of(registry, "worded-faces")
     assert not any(found.spec.name == name for found in registry.stages)
 
 
 def test_reserved_words_are_those_of_yaml() -> None:
     others = ("y", "n", "none", "nan", "inf", "e5", "nil", "void", "detail", "x1", "true_color")
-    for word in (*NO_TEXT, *others):
-        assert (yaml.safe_load(word) != word) == (word in NO_TEXT) == (name_fault(word) is not None), word
+    for word in (*YAML_WORDS, *others):
+        assert (yaml.safe_load(word) != word) == (word in YAML_WORDS) == (name_error(word) is not None), word

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="these metrics need the extra: pip i
 from retalkit.errors import WeightsError
 from retalkit.inference import load_weights
 from retalkit.metrics import MetricSpec
-from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.discovery import discover
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.load import read_checkpoint
@@ -101,7 +101,7 @@ def test_metrics_without_their_weights_say_how_to_get_them() -> None:
     found = {metric.spec.name: metric for metric in discover().metrics if metric.spec.name in METRICS}
     assert set(found) == METRICS
     for name, metric in found.items():
-        reason = missing_of_metric(metric)
+        reason = metric_availability(metric)
         assert reason is not None and f"`retalkit weights pull {metric.spec.checkpoints[0]}" in reason, name
 
 

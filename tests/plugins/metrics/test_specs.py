@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from retalkit.metrics import LANDMARKS
 from retalkit.metrics.scene import Scene, scored_frames
-from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.discovery import discover
 from retalkit_metrics.cost import cost_scores
 from retalkit_metrics.interface import METRICS
@@ -26,7 +26,7 @@ def test_they_come_in_through_the_hook_and_run_here() -> None:
     assert [problem.reason for problem in registry.problems if "metric" in problem.owner] == []
     found = {metric.spec.name: metric for metric in registry.metrics}
     assert set(found) >= NAMES
-    assert all(missing_of_metric(found[name]) is None for name in NAMES)
+    assert all(metric_availability(found[name]) is None for name in NAMES)
 
 
 @pytest.mark.parametrize("spec", METRICS, ids=lambda spec: spec.name)

@@ -15,7 +15,7 @@ import numpy as np
 from retalkit.geometry.mesh_space import OPENING, WIDTH
 from retalkit.metrics.scene import Scene, scored_frames
 from retalkit.motion_eval.agreement import Lips
-from retalkit.plugins.availability import missing_of_metric
+from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, LIPS, PORTS, MetricSpec
 from retalkit.plugins.registry import FoundMetric
 from retalkit.plugins.specs import incompatible_api
@@ -67,7 +67,7 @@ def _checked(found: FoundMetric, folder: Path) -> Report:
             exam.skip("all other checks", "the spec cannot be read: mend it first")
             return exam.report()
         _look_at_spec(found, exam)
-    reason = incompatible_api("metric", spec.api) or missing_of_metric(found)
+    reason = incompatible_api("metric", spec.api) or metric_availability(found)
     if reason is not None:
         return exam.report(unavailable=reason)
     store = WeightStore()
