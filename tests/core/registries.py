@@ -1,4 +1,4 @@
-"""A registry made by hand, so that tests of configuration and planning do not depend on which stages ship."""
+"""A hand-made registry: tests of configuration and planning do not depend on the stages that ship."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Curve(BaseModel):
 
 
 class DetailOptions(StageConfig):
-    on: Literal["mouth", "face", "reference"] = "mouth"
+    on: Literal["mouth", "face"] = "mouth"
     strength: float = Field(default=1.0, ge=0, le=1)
     curve: Curve = Curve()
 
@@ -40,7 +40,8 @@ def stage(
         kind=kind,
         name=name,
         summary=f"the {name}",
-        build=lambda config: config,
+        build=lambda config, runtime: config,
+        api=2,
         licence="MIT",
         config=config,
         needs=frozenset(needs),
@@ -52,7 +53,7 @@ def stage(
 
 
 def usual_stages() -> list[FoundStage]:
-    """What the preset ``embedded`` needs, and ``first_frame`` and ``none`` beside it."""
+    """Return the stages of the preset ``embedded``, ``first_frame`` and ``none``."""
     return [
         stage(StageKind.DETECTOR, "mediapipe", gives=("landmarks:mesh478",)),
         stage(StageKind.RECONSTRUCTOR, "shallow", needs=("landmarks:mesh478",), gives=("coefficients:mesh",)),

@@ -1,4 +1,4 @@
-"""Whole runs on a small clip: what comes out, what is kept, what the record says."""
+"""Full runs on a small clip: output, cache and record."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from retalkit.imaging.compositing import shift_matrix
 from retalkit.media.sources import open_source
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.record import RunRecord
-from retalkit.plugins import StageConfig, StageSpec
+from retalkit.plugins import StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage
-from retalkit.stages import FaceEdit, FrameBatch, StageContext, StageKind, SyncBatch
+from retalkit.stages import DetectionClip, FaceEdit, FrameBatch, StageContext, StageKind, SyncBatch
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
@@ -41,13 +41,15 @@ def frames_of(path: Path) -> Iterator[np.ndarray]:
 
 
 def tracked_openings(path: Path, tmp_path: Path) -> np.ndarray:
-    """Opening of the lips in each frame, in face heights, as a fresh detector sees it."""
+    """Return the lip opening of each frame in face heights, measured by a new detector."""
     from retalkit.observer import SilentObserver
     from retalkit.storage.cache import Folder
 
     source = open_source(path)
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
-    session = spec.make(spec.config()).open(source.info, StageContext(Folder(tmp_path / "track"), SilentObserver()))
+    session = spec.make(spec.config()).open(
+        DetectionClip(source=source.info), StageContext(Folder(tmp_path / "track"), SilentObserver())
+    )
     rows = []
     for index, image in source.read(range(source.info.frame_count)):
         faces = session.detect(FrameBatch(image[None], source.times(index, index + 1), np.array([index])))[0]
@@ -66,7 +68,7 @@ def dubbed(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempP
     return retalkit.dub(moving_head, short_speech, folder / "out.mp4", cache=folder / "cache")
 
 
-def test_the_output_plays_with_the_speech_as_its_sound(dubbed: RunRecord, short_speech: Path) -> None:
+def test_output_plays_with_the_speech_as_sound(dubbed: RunRecord, short_speech: Path) -> None:
     with av.open(str(dubbed.output)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert container.streams.audio[0].codec_context.name == "aac"
@@ -83,9 +85,7 @@ def test_the_output_plays_with_the_speech_as_its_sound(dubbed: RunRecord, short_
     assert abs(lags[int(np.argmax(match))]) <= 16  # one millisecond
 
 
-def test_the_lips_move_and_the_rest_of_the_picture_does_not(
-    dubbed: RunRecord, moving_head: Path, tmp_path: Path
-) -> None:
+def test_lips_move_and_the_rest_of_the_image_does_not(dubbed: RunRecord, moving_head: Path, tmp_path: Path) -> None:
     openings = tracked_openings(dubbed.output, tmp_path)
     before = tracked_openings(moving_head, tmp_path)[: len(openings)]
     assert np.std(openings) > 3 * np.std(before)
@@ -94,29 +94,29 @@ def test_the_lips_move_and_the_rest_of_the_picture_does_not(
         assert np.abs(old[:200].astype(int) - new[:200]).mean() < 2.0
 
 
-def test_the_record_tells_what_was_done(dubbed: RunRecord) -> None:
+def test_record_describes_the_run(dubbed: RunRecord) -> None:
     stored = json.loads(dubbed.record.read_text())
     assert stored["frames_edited"] == 50
     assert stored["frames_passed"] == {}
     assert stored["output_seconds"] == pytest.approx(2.0)
-    assert {"speech", "faces", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
+    assert {"speech", "faces", "tracks", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
     assert stored["configuration"]["lip_syncer"]["use"] == "exemplar"
     assert stored["versions"]["mediapipe"] == "0.10.21"
-    assert len(stored["weights"]["lip_syncer.weights"]) == 64
+    assert len(stored["weights"]["lip_syncer.driver.weights"]) == 64
     assert len(stored["inputs"]["video_sha256"]) == 64
     assert stored["peak_memory_bytes"] > 50e6
 
 
-def test_the_same_again_computes_nothing_and_gives_the_same_bytes(
+def test_repeated_run_computes_nothing_and_writes_the_same_bytes(
     dubbed: RunRecord, moving_head: Path, short_speech: Path
 ) -> None:
     cache = dubbed.output.parent / "cache"
     again = retalkit.dub(moving_head, short_speech, dubbed.output.with_name("again.mp4"), cache=cache)
-    assert {"speech", "faces", "coefficients", "render"} <= set(again.cached_steps)
+    assert {"speech", "faces", "tracks", "coefficients", "render"} <= set(again.cached_steps)
     assert again.output.read_bytes() == dubbed.output.read_bytes()
 
 
-def test_another_enhancer_keeps_everything_before_it(dubbed: RunRecord, moving_head: Path, short_speech: Path) -> None:
+def test_other_enhancer_reuses_everything_before_it(dubbed: RunRecord, moving_head: Path, short_speech: Path) -> None:
     config = RunConfig.from_preset("embedded", registry=discover(), overrides=["enhancers=[none]"])
     cache = dubbed.output.parent / "cache"
     plan = dubbed.artefacts["mouth_plan"].read_bytes()
@@ -127,7 +127,7 @@ def test_another_enhancer_keeps_everything_before_it(dubbed: RunRecord, moving_h
     assert "render" not in other.cached_steps
 
 
-def test_the_cache_goes_by_content_not_by_name(dubbed: RunRecord, moving_head: Path, tmp_path: Path) -> None:
+def test_cache_is_keyed_by_content_not_by_name(dubbed: RunRecord, moving_head: Path, tmp_path: Path) -> None:
     cache = dubbed.output.parent / "cache"
     renamed = tmp_path / "other name.mp4"
     renamed.write_bytes(moving_head.read_bytes())
@@ -138,7 +138,7 @@ def test_the_cache_goes_by_content_not_by_name(dubbed: RunRecord, moving_head: P
 
 
 @pytest.mark.parametrize("noise", ["silence", "white", "hum"])
-def test_without_speech_the_mouth_rests(noise: str, moving_head: Path, tmp_path: Path) -> None:
+def test_mouth_rests_without_speech(noise: str, moving_head: Path, tmp_path: Path) -> None:
     time = np.arange(16000) / 16000
     samples = {
         "silence": np.zeros(16000),
@@ -153,51 +153,53 @@ def test_without_speech_the_mouth_rests(noise: str, moving_head: Path, tmp_path:
     assert any("rest" in note for note in record.notes)
 
 
-def test_a_photo_is_dubbed_too(short_speech: Path, tmp_path: Path) -> None:
+def test_photo_can_be_dubbed(short_speech: Path, tmp_path: Path) -> None:
     from skimage import data, io
 
     io.imsave(tmp_path / "face.png", data.astronaut()[:300, 80:380], check_contrast=False)
     record = retalkit.dub(tmp_path / "face.png", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
     assert record.frames_edited == 50
-    pictures = list(frames_of(record.output))
-    assert pictures[0].shape == (300, 300, 3)
-    assert max(np.abs(picture.astype(int) - pictures[0]).max() for picture in pictures) > 30
+    images = list(frames_of(record.output))
+    assert images[0].shape == (300, 300, 3)
+    assert max(np.abs(image.astype(int) - images[0]).max() for image in images) > 30
 
 
-def test_no_face_anywhere_is_one_clear_line(short_speech: Path, tmp_path: Path) -> None:
+def test_clip_without_a_face_is_rejected(short_speech: Path, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "wall.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for _ in range(20):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8))))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match="no face was found"):
+    with pytest.raises(InputError, match=r"wall\.mp4") as error:
         retalkit.dub(tmp_path / "wall.mp4", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
+    assert error.value.code == "no-face"
     assert not (tmp_path / "out.mp4").exists()
 
 
 class Astray:
-    """A lip syncer whose edits lie beside the frame (even positions) or have faded away."""
+    """A lip syncer whose edits are outside the frame (even positions) or fully faded."""
 
     def open(self, *given: object) -> Astray:
         return self
 
     def sync(self, batch: SyncBatch) -> list[FaceEdit]:
         image = np.zeros((9, 9, 3), np.uint8)
-        beside = FaceEdit(image, np.ones((9, 9), np.float32), shift_matrix(-200, -200))
+        outside = FaceEdit(image, np.ones((9, 9), np.float32), shift_matrix(-200, -200))
         faded = FaceEdit(image, np.zeros((9, 9), np.float32), shift_matrix(9, 9), 0.0, "large yaw")
-        return [faded if position % 2 else beside for position in batch.positions]
+        return [faded if position % 2 else outside for position in batch.positions]
 
     def close(self) -> None: ...
 
 
-def test_an_edit_beside_the_frame_counts_as_no_edit(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
+def test_edit_outside_the_frame_counts_as_passed_through(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
     registry = discover()
     spec = StageSpec(
         kind=StageKind.LIP_SYNCER,
         name="astray",
-        summary="Edits beside the frame.",
-        build=lambda config: Astray(),
+        summary="Edits outside the frame.",
+        build=lambda config, runtime: Astray(),
+        api=2,
         licence="MIT",
         needs=frozenset({"frames"}),
         gives=frozenset({"face:edit"}),
@@ -212,20 +214,13 @@ def test_an_edit_beside_the_frame_counts_as_no_edit(moving_head: Path, short_spe
         assert (record.frames_edited, record.frames_faded) == (25, {"large yaw": 25})
 
 
-def test_stages_work_by_themselves() -> None:
-    spec = discover().find(StageKind.DENOISER, "none").spec
-    stage = spec.make(spec.config())
-    assert isinstance(spec.config(), StageConfig)
-    assert stage is not None
-
-
-def test_cuts_and_faceless_frames_come_through(shared_media: Path, short_speech: Path, tmp_path: Path) -> None:
+def test_cuts_and_faceless_frames_pass_through(shared_media: Path, short_speech: Path, tmp_path: Path) -> None:
     clip = shared_media / "cuts_and_faceless_640x360p2997.mp4"
     config = RunConfig.from_preset("embedded", registry=discover(), overrides=["length=video"])
     record = retalkit.dub(clip, short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache", config=config)
     source, result = open_source(clip), open_source(record.output)
     count = source.info.frame_count
-    faces = next((tmp_path / "cache").glob("faces-*"))
+    faces = next(path.parent for path in (tmp_path / "cache").rglob("track.json"))
     analysis = StoredAnalysis(source, faces)
     boxes, shots = analysis.boxes(0, count), analysis.tracks(0, count)
     np.testing.assert_array_equal(np.isfinite(boxes).all(axis=1), shots >= 0)
@@ -234,6 +229,6 @@ def test_cuts_and_faceless_frames_come_through(shared_media: Path, short_speech:
     assert result.info.frame_count == count == record.frames_edited + sum(record.frames_passed.values())
     np.testing.assert_allclose(result.times(0, count), source.times(0, count), atol=2e-4)
     assert record.frames_passed["no face"] > 100
-    # The first shot has nobody to edit: frame by frame it is what it was, but for the codec.
+    # The first shot has no face to edit: only the codec changes its frames.
     for (_, old), (_, new) in zip(source.read(range(0, 60, 12)), result.read(range(0, 60, 12)), strict=True):
         assert np.abs(old.astype(int) - new).mean() < 2.0

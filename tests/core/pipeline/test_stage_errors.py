@@ -1,4 +1,4 @@
-"""A stage that fails is named, with the line of its own code; and what would do harm later is refused at once."""
+"""A failing stage is named with the line of its code; invalid results are rejected at once."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Options(StageConfig):
     fault: str = "raises"
 
 class Faulty:
-    def __init__(self, config):
+    def __init__(self, config, runtime):
         self.fault = config.fault
-    def open(self, analysis, context):
+    def open(self, clip, context):
         if self.fault == "open":
             raise KeyError("no such thing")
         return self
@@ -33,7 +33,7 @@ class Faulty:
 
 def wrong(fault, edits, batch):
     if fault == "raises":
-        return edits[0].nothing  # the line that is told
+        return edits[0].nothing  # reported line
     if fault == "count":
         return edits[:-1]
     if fault == "images":
@@ -48,7 +48,7 @@ def wrong(fault, edits, batch):
 @hookimpl
 def retalkit_stages():
     yield StageSpec(StageKind.ENHANCER, "faulty", "is wrong", Faulty, "MIT", Options,
-                    frozenset({"face:edit"}), frozenset({"face:edit"}))
+                    frozenset({"face:edit"}), frozenset({"face:edit"}), api=2)
 """
 
 
@@ -60,19 +60,19 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "fact"),
     [
         ("open", "failed: KeyError: 'no such thing'"),
         ("raises", "failed: AttributeError"),
         ("images", "because its needs do not name `reference:image`"),
         ("count", "results for"),
-        ("mask", "mask goes from 1.00999999 to 1.00999999, not within [0, 1]"),
+        ("mask", "mask ranges from 1.00999999 to 1.00999999, not within [0, 1]"),
         ("image", "image is float32"),
         ("shape", "mask is float32"),
     ],
 )
-def test_the_stage_and_its_line_are_named(
-    plugin: Path, moving_head: Path, short_speech: Path, tmp_path: Path, fault: str, told: str
+def test_error_names_the_stage_and_its_line(
+    plugin: Path, moving_head: Path, short_speech: Path, tmp_path: Path, fault: str, fact: str
 ) -> None:
     registry = discover([plugin])
     overrides = ["enhancers.0.use=faulty", f"enhancers.0.fault={fault}"]
@@ -82,11 +82,11 @@ def test_the_stage_and_its_line_are_named(
         retalkit.dub(moving_head, short_speech, output, config=config, registry=registry, cache=plugin.parent / "cache")
     text = str(raised.value)
     assert text.startswith(f"enhancer 'faulty' of {plugin} ")
-    assert told in text
+    assert fact in text
     assert "check_stage" in text and "\n" not in text
     if fault in ("open", "raises"):
         source = plugin.read_text(encoding="utf-8").splitlines()
-        line = next(n for n, code in enumerate(source, 1) if "no such thing" in code or "line that is told" in code)
-        lines = [n for n, code in enumerate(source, 1) if "no such thing" in code or "line that is told" in code]
+        line = next(n for n, code in enumerate(source, 1) if "no such thing" in code or "reported line" in code)
+        lines = [n for n, code in enumerate(source, 1) if "no such thing" in code or "reported line" in code]
         assert f"{plugin}, line {line if fault == 'open' else lines[1]})" in text
     assert not output.exists()

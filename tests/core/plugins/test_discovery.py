@@ -8,7 +8,7 @@ import pytest
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.availability import availability
 from retalkit.plugins.discovery import discover
-from retalkit.stages import CONTRACT_VERSIONS, StageKind
+from retalkit.stages import CONTRACT_VERSIONS, ContractVersion, StageKind
 
 from tests.core.plugin_packages import good_source, install, problem_of
 
@@ -199,3 +199,18 @@ def test_invalid_checkpoint_names_are_reported(site: Path) -> None:
     reasons = [problem.reason for problem in registry.problems]
     assert any("'../outside'" in reason for reason in reasons) and any("'lock'" in reason for reason in reasons)
     assert any("another plugin declares" in reason for reason in reasons)
+
+
+def test_accepted_range_of_contract_versions(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = CONTRACT_VERSIONS["enhancer"].current
+    install(site, "older-faces", good_source("older", extra=f"api={current - 1},"))
+    assert not is_usable("older")
+    wider = {**CONTRACT_VERSIONS, "enhancer": ContractVersion(current=current, oldest=current - 1)}
+    monkeypatch.setattr("retalkit.plugins.specs.CONTRACT_VERSIONS", wider)
+    assert is_usable("older")
+
+
+def is_usable(name: str) -> bool:
+    registry = discover()
+    found = next(found for found in registry.stages if found.spec.name == name)
+    return availability(found) is None
