@@ -27,6 +27,23 @@ def test_drivers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "driver" not in call(capsys, "plugins", "--kind", "enhancer").out
 
 
+FINISHER = """
+from retalkit.plugins import FinisherSpec, hookimpl
+
+@hookimpl
+def retalkit_finishers():
+    return [FinisherSpec(name="sign", summary="Sign the video.", build=lambda config: None, requires=("absent_lib",))]
+"""
+
+
+def test_finishers_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "signing.py"
+    file.write_text(FINISHER, encoding="utf-8")
+    (finisher,) = json.loads(call(capsys, "plugins", "--json", "--plugin", file).out)["finishers"]
+    assert (finisher["name"], finisher["runs_here"]) == ("sign", False) and "absent_lib" in finisher["reason"]
+    assert "\nfinisher\n  sign: Sign the video.\n" in call(capsys, "plugins", "--plugin", file).out
+
+
 def test_slow_plugin_is_listed(site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, "sleepy-faces", f"import time\ntime.sleep(0.3)\n{good_source()}")
     monkeypatch.setattr(plugins_command, "SLOW", 0.25)

@@ -1,4 +1,4 @@
-"""``retalkit plugins``: list installed stages, metrics and drivers, and the problems of plugins."""
+"""``retalkit plugins``: list installed stages, metrics, drivers and finishers, and the problems of plugins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List every installed stage, metric and driver, its package, and whether it can run here."""
+    """List every installed stage, metric, driver and finisher, its package, and whether it can run here."""
     from retalkit.errors import ConfigError
-    from retalkit.plugins.availability import availability, metric_availability
+    from retalkit.plugins.availability import availability, metric_availability, missing_driver_packages
     from retalkit.plugins.discovery import discover
     from retalkit.plugins.registry import nearest
     from retalkit.stages import StageKind
@@ -69,16 +69,21 @@ def plugins(
         for found in registry.metrics
         if kind is None
     ]
-    drivers: list[dict[str, Any]] = [
-        {
-            "name": found.spec.name,
-            "summary": found.spec.summary,
-            "package": found.package,
-            "package_version": found.package_version,
-        }
-        for found in registry.drivers
-        if kind is None
-    ]
+    drivers, finishers = (
+        [
+            {
+                "name": found.spec.name,
+                "summary": found.spec.summary,
+                "package": found.package,
+                "package_version": found.package_version,
+                "runs_here": missing_driver_packages(found) is None,
+                "reason": missing_driver_packages(found),
+            }
+            for found in components
+            if kind is None
+        ]
+        for components in (registry.drivers, registry.finishers)
+    )
     problems = [{"owner": problem.owner, "reason": problem.reason} for problem in registry.problems]
     slow = [
         {"owner": owner, "seconds": round(seconds, 1)}
@@ -86,8 +91,15 @@ def plugins(
         if seconds > SLOW
     ]
     if as_json:
-        found = {"stages": stages, "metrics": metrics, "drivers": drivers, "problems": problems, "slow": slow}
-        typer.echo(json.dumps(found, indent=2))
+        listed = {
+            "stages": stages,
+            "metrics": metrics,
+            "drivers": drivers,
+            "finishers": finishers,
+            "problems": problems,
+            "slow": slow,
+        }
+        typer.echo(json.dumps(listed, indent=2))
         return
     for heading in kinds:
         of_kind = [stage for stage in stages if stage["kind"] == heading]
@@ -97,10 +109,11 @@ def plugins(
     _print_heading("metric", metrics)
     for metric in metrics:
         _print_metric(metric)
-    _print_heading("driver", drivers)
-    for driver in drivers:
-        typer.echo(f"  {typer.style(driver['name'], bold=True)}: {driver['summary']}")
-        typer.echo(f"      {driver['package']} {driver['package_version']}")
+    for heading, components in (("driver", drivers), ("finisher", finishers)):
+        _print_heading(heading, components)
+        for component in components:
+            typer.echo(f"  {typer.style(component['name'], bold=True)}: {component['summary']}")
+            typer.echo(f"      {component['package']} {component['package_version']}; {_runs(component)}")
     _print_heading("problems", problems)
     for problem in problems:
         typer.echo(f"  {problem['owner']}: {problem['reason']}")
@@ -114,16 +127,18 @@ def _print_heading(text: str, rows: list[dict[str, Any]]) -> None:
         typer.echo(typer.style(text, bold=True))
 
 
+def _runs(component: dict[str, Any]) -> str:
+    return "runs here" if component["runs_here"] else f"cannot run here: {component['reason']}"
+
+
 def _print_stage(stage: dict[str, Any]) -> None:
     needs, gives = (", ".join(stage[side]) or "nothing" for side in ("needs", "gives"))
-    runs = "runs here" if stage["runs_here"] else f"cannot run here: {stage['reason']}"
     typer.echo(f"  {typer.style(stage['use'], bold=True)}: {stage['summary']}")
-    typer.echo(f"      {stage['package']} {stage['package_version']}, {stage['licence']}; {runs}")
+    typer.echo(f"      {stage['package']} {stage['package_version']}, {stage['licence']}; {_runs(stage)}")
     typer.echo(f"      needs {needs}; gives {gives}")
 
 
 def _print_metric(metric: dict[str, Any]) -> None:
-    runs = "runs here" if metric["runs_here"] else f"cannot run here: {metric['reason']}"
     typer.echo(f"  {typer.style(metric['name'], bold=True)}: {metric['summary']}")
-    typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {runs}")
+    typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {_runs(metric)}")
     typer.echo(f"      gives {', '.join(metric['measures'])}")

@@ -56,12 +56,12 @@ class Layers:
             self._lay((key,), value, upper_origins)
 
     def parse_override(self, override: str | tuple[str, Any, str]) -> None:
-        """Takes ``PLACE=VALUE``, or (place, value, owner)."""
+        """Takes ``KEY=VALUE``, or (place, value, owner)."""
         if isinstance(override, str):
             place, equals, text = override.partition("=")
             owner = f"--set {override}"
             if not equals or not place.strip():
-                raise ConfigError(f"{owner}: write PLACE=VALUE, such as lip_syncer.use=exemplar")
+                raise ConfigError(f"{owner}: write KEY=VALUE, such as lip_syncer.use=exemplar")
             value = yaml_io.read_value(text, owner)
         else:
             place, value, owner = override

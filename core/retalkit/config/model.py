@@ -149,7 +149,7 @@ def load(
 ) -> RunConfig:
     """The configuration of a preset, a run file and overrides, checked down to the options of each stage.
 
-    ``preset`` wins over the one that the file names at its top. An override is ``PLACE=VALUE`` with a YAML value, or
+    ``preset`` wins over the one that the file names at its top. An override is ``KEY=VALUE`` with a YAML value, or
     (place, value, what to call it in an error). A stage that only the preset names and that is not installed is left to
     the planner, which names all of them at once.
 

@@ -174,8 +174,8 @@ def test_an_error_in_a_run_file_says_where_and_suggests(tmp_path: Path, text: st
     [
         ("lip_syncer.use=exmplar", ["--set lip_syncer.use=exmplar: lip_syncer: ", "did you mean 'exemplar'?"]),
         ("lip_synce.use=exemplar", ["--set lip_synce.use=exemplar: lip_synce: there is no such key", "'lip_syncer'?"]),
-        ("extend", ["write PLACE=VALUE"]),
-        ("=3", ["write PLACE=VALUE"]),
+        ("extend", ["write KEY=VALUE"]),
+        ("=3", ["write KEY=VALUE"]),
         ("output..crf=3", ["has an empty part"]),
         ("seed.more=3", ["--set seed.more=3: seed: must be a valid integer"]),
         ("output.crf.more=3", ["output.crf"]),
