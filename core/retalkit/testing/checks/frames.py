@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
+from retalkit.testing.checks.memory import long_clip, memory
 from retalkit.testing.checks.speeches import look_at_speeches
 from retalkit.testing.checks.subject import EMPTY, Clips, FrameSubject, Indexes
 from retalkit.testing.checks.values import Row, difference
 from retalkit.testing.examination import arrays_of, same_values
 from retalkit.testing.fixtures.clips import Clip
-from retalkit.testing.isolation.memory import long_clip, memory
 from retalkit.testing.isolation.sandbox import seed_generators
 
 SLOW: Final = 0.3
