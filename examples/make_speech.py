@@ -1,6 +1,6 @@
-"""Makes examples/speech.wav from examples/speech.txt with eSpeak NG, a free synthesiser.
+"""Write examples/speech.wav from examples/speech.txt with eSpeak NG, a free speech synthesiser.
 
-Not needed for the demo: the recording is in the repository. To make it again:
+The demo does not need this script, since the file is in the repository. To regenerate it:
 
     pip install espeakng-loader
     python examples/make_speech.py
@@ -9,14 +9,15 @@ Not needed for the demo: the recording is in the repository. To make it again:
 from __future__ import annotations
 
 import ctypes
-import wave
 from pathlib import Path
 
 import espeakng_loader
+import numpy as np
+from scipy.io import wavfile
 
 HERE = Path(__file__).resolve().parent
 VOICE = b"en-us"
-WORDS_A_MINUTE = 150
+WORDS_PER_MINUTE = 150
 
 # From espeak-ng/speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -28,12 +29,12 @@ Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def synthesise(text: str) -> tuple[bytes, int]:
-    """16-bit mono samples and their rate."""
+    """Return 16-bit mono samples and their sample rate."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     data = espeakng_loader.get_data_path().encode()
     rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
     if rate <= 0 or library.espeak_SetVoiceByName(VOICE) != 0:
-        raise RuntimeError("eSpeak NG could not be started")
+        raise RuntimeError("eSpeak NG cannot be initialised")
     pieces: list[bytes] = []
 
     @Callback
@@ -43,7 +44,7 @@ def synthesise(text: str) -> tuple[bytes, int]:
         return 0
 
     library.espeak_SetSynthCallback(collect)
-    library.espeak_SetParameter(PARAMETER_RATE, WORDS_A_MINUTE, 0)
+    library.espeak_SetParameter(PARAMETER_RATE, WORDS_PER_MINUTE, 0)
     encoded = text.encode() + b"\0"
     library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, POSITION_CHARACTER, 0, TEXT_UTF8, None, None)
     library.espeak_Synchronize()
@@ -53,11 +54,7 @@ def synthesise(text: str) -> tuple[bytes, int]:
 def main() -> None:
     text = " ".join((HERE / "speech.txt").read_text(encoding="utf-8").split())
     samples, rate = synthesise(text)
-    with wave.open(str(HERE / "speech.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples)
+    wavfile.write(HERE / "speech.wav", rate, np.frombuffer(samples, np.int16))
     print(f"{HERE / 'speech.wav'}: {len(samples) / 2 / rate:.2f} s at {rate} Hz")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -91,11 +91,7 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sound = next(path for path in found if path.suffix in (".wav", ".flac", ".ogg", ".opus"))
     samples = np.concatenate(list(open_sound(sound).chunks(16000)))[: 2 * 16000]
     path = tmp_path_factory.mktemp("speech") / "short.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    wavfile.write(path, 16000, (samples * 32767).astype(np.int16))
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.stages import FaceBatch, FaceEdit, FrameResult, ReferenceBatch, SyncBatch
 from retalkit.weights.store import WeightStore
+from scipy.io import wavfile
 
 pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
@@ -75,13 +75,9 @@ def speech_of(frames: int, shared_media: Path, path: Path) -> Path:
     from retalkit.media.sound import open_sound
 
     samples = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        start = 2 * 16000
-        part = samples[start : start + frames * 640]
-        file.writeframes((part * 32767).astype("<i2").tobytes())
+    start = 2 * 16000
+    part = samples[start : start + frames * 640]
+    wavfile.write(path, 16000, (part * 32767).astype(np.int16))
     return path
 
 

@@ -7,7 +7,6 @@ what passes by.
 from __future__ import annotations
 
 import sys
-import wave
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +29,7 @@ from retalkit.plugins import StageSpec
 from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import FaceEdit, StageContext, StageKind
 from retalkit.storage.cache import Cache, Folder
+from scipy.io import wavfile
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 FOLDER = REPOSITORY / "docs" / "pictures"
@@ -145,11 +145,7 @@ def speech(seconds: float) -> NDArray[np.float32]:
 
 
 def write_wave(path: Path, samples: NDArray[np.float32]) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    wavfile.write(path, 16000, (np.clip(samples, -1, 1) * 32767).astype(np.int16))
 
 
 def cleaned(name: str, noisy: NDArray[np.float32], folder: Path) -> NDArray[np.float32]:

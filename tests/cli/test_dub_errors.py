@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from commands import Done, call
+from scipy.io import wavfile
 
 
 def make_video(path: Path, frames: int = 12, size: tuple[int, int] = (160, 120)) -> Path:
@@ -28,12 +28,8 @@ def make_video(path: Path, frames: int = 12, size: tuple[int, int] = (160, 120))
 def make_sound(path: Path, seconds: float = 0.5, level: float = 0.3) -> Path:
     rate = 16000
     time = np.arange(round(seconds * rate)) / rate
-    samples = (level * 32767 * np.sin(2 * np.pi * 220 * time)).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.tobytes())
+    samples = (level * 32767 * np.sin(2 * np.pi * 220 * time)).astype(np.int16)
+    wavfile.write(path, rate, samples)
     return path
 
 

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import sysconfig
-import wave
 import zipfile
 from collections.abc import Callable
 from itertools import islice
@@ -27,6 +26,7 @@ from retalkit.plugins.discovery import discover
 from retalkit.scaffolding.kinds import KIND_NAMES, METRIC
 from retalkit.stages import CONTRACT_VERSIONS
 from retalkit.weights.checkpoint import Checkpoint
+from scipy.io import wavfile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = tuple(kind for kind in KIND_NAMES if kind != METRIC)
@@ -53,16 +53,11 @@ def second(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture = frame.reformat(width=384, height=384).to_ndarray(format="rgb24")
             clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         clip.mux(stream.encode())
-    with wave.open(str(REPOSITORY / "examples" / "speech.wav"), "rb") as file:
-        rate = file.getframerate()
-        spoken = np.frombuffer(file.readframes(rate), "<i2")
+    rate, spoken = wavfile.read(REPOSITORY / "examples" / "speech.wav")
+    spoken = spoken[:rate]
     loud = int(np.argmax(np.abs(spoken) > 2000))
-    samples = np.concatenate([np.zeros(int(QUIET * rate), "<i2"), spoken[loud:]])[:rate]
-    with wave.open(str(folder / "speech.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
+    samples = np.concatenate([np.zeros(int(QUIET * rate), np.int16), spoken[loud:]])[:rate]
+    wavfile.write(folder / "speech.wav", rate, samples.astype(np.int16))
     return folder
 
 

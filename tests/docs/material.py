@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import wave
 from pathlib import Path
 
 import av
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 import retalkit
 from retalkit.media.sound import open_sound
+from scipy.io import wavfile
 
 SIDE = 320
 SECONDS = 2.2
@@ -29,11 +29,7 @@ def make(folder: Path, moving_head: Path, speech: Path, cache: Path) -> None:
         shutil.copy(folder / VIDEOS[0], folder / name)
     samples = np.concatenate(list(open_sound(speech).chunks(16000)))[3200:19200]
     for name in SOUNDS:
-        with wave.open(str(folder / name), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(16000)
-            file.writeframes((samples * 32767).astype("<i2").tobytes())
+        wavfile.write(folder / name, 16000, (samples * 32767).astype(np.int16))
     silent.unlink()
 
 

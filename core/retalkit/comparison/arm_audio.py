@@ -7,12 +7,12 @@ level gate alone cannot tell it from speech.
 from __future__ import annotations
 
 import math
-import wave
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from retalkit.comparison.results import NOISE, NOISY, SILENCE
 from retalkit.errors import InputError
@@ -93,8 +93,4 @@ def _whole(sound: SoundSource, seconds: float) -> NDArray[np.float32]:
 
 
 def _write(path: Path, sound: NDArray[np.float32], rate: int) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1 if sound.ndim == 1 else sound.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.rint(np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+    wavfile.write(path, rate, np.rint(np.clip(sound, -1, 1) * 32767).astype(np.int16))

@@ -5,7 +5,6 @@ What is found lies in the same cache as that of a run, so a clip that was dubbed
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import wavfile
 
 from retalkit.errors import InputError, PlanError
 from retalkit.geometry import mesh_space
@@ -114,9 +114,5 @@ def listened(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
     """A mono sound at 16 kHz as a run would hear it from a file."""
     with TemporaryDirectory(prefix="retalkit-") as folder:
         path = Path(folder) / "sound.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SPEECH_RATE)
-            file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+        wavfile.write(path, SPEECH_RATE, (np.clip(sound, -1, 1) * 32767).astype(np.int16))
         return steps.speech(open_sound(path), speech_key(steps.plan, content_hash(path)))

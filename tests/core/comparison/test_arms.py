@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from retalkit.comparison.arm_audio import ArmSounds, level
 from retalkit.errors import InputError
 from retalkit.media.sound import pcm
 from retalkit.storage.cache import Folder
+from scipy.io import wavfile
 
 
 def sounds(tmp_path: Path, seconds: float | None = None, noise: str = "white") -> ArmSounds:
@@ -56,10 +56,6 @@ def test_a_sound_is_made_once(tmp_path: Path, talking_head: Path) -> None:
 
 def test_a_silent_clip_has_no_level_for_noise(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(bytes(32000))
+    wavfile.write(path, 16000, np.zeros(16000, np.int16))
     with pytest.raises(InputError, match="no sound but silence"):
         sounds(tmp_path).of_arm("noise", path)
