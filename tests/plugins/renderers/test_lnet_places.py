@@ -17,19 +17,6 @@ torch = pytest.importorskip("torch", reason="the published networks need the ext
 from retalkit_renderers.lnet.hearing import heard
 from retalkit_renderers.lnet.interface import LNetConfig
 from retalkit_renderers.lnet.places import face_box, lower_half, network_faces
-from retalkit_renderers.lnet.published_boxes import padded_boxes, smoothed_boxes
-
-
-def test_boxes_are_padded_and_smoothed_as_published(shared_parity: Path) -> None:
-    with np.load(shared_parity / "pure_geometry.npz") as known:
-        boxes = known["boxes_in"]
-        np.testing.assert_array_equal(smoothed_boxes(boxes), known["boxes_smooth"])
-        np.testing.assert_array_equal(smoothed_boxes(boxes[:3]), known["boxes3_smooth"])
-        # The published function gives top, bottom, left, right.
-        order = [1, 3, 0, 2]
-        padded = padded_boxes(boxes, 360, 480)
-        np.testing.assert_array_equal(padded[:, order], known["facedetect_nosmooth"])
-        np.testing.assert_array_equal(smoothed_boxes(padded)[:, order], known["facedetect_y1y2x1x2"])
 
 
 def test_the_chin_gets_twenty_pixels_of_a_face_of_250() -> None:
