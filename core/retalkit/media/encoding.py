@@ -96,7 +96,7 @@ class SegmentWriter:
         try:
             self._container = av.open(str(self._partial), "w", format="nut")
         except (FFmpegError, OSError) as error:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         self._stream: VideoStream = self._container.add_stream(
             "libx264",
             rate=rate_hint.limit_denominator(1000),
@@ -151,7 +151,7 @@ class SegmentWriter:
             self._partial.replace(self.path)
             self._closed = True
         except (FFmpegError, OSError) as error:
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         finally:
             self.abort()
 
@@ -199,7 +199,7 @@ class SegmentWriter:
         if self._failure is None:
             return
         if isinstance(self._failure, (FFmpegError, OSError)):
-            raise _write_error(self.path, self._failure) from self._failure
+            raise write_error(self.path, self._failure) from self._failure
         raise self._failure
 
     def _work(self) -> None:
@@ -224,5 +224,6 @@ class SegmentWriter:
         self._container.mux(self._stream.encode(frame))
 
 
-def _write_error(path: Path, error: BaseException) -> OutputError:
+def write_error(path: Path, error: BaseException) -> OutputError:
+    """Return the user error for a file that cannot be written."""
     return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")

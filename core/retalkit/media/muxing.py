@@ -18,8 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
-from retalkit.media.containers import reason
-from retalkit.media.encoding import SEGMENT_LEAD
+from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.sound import SoundSource
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -67,7 +66,7 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
 
 
 def assemble(
@@ -94,7 +93,7 @@ def assemble(
         mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames)
         partial.replace(out)
     except OSError as error:
-        raise _write_error(out, error) from error
+        raise write_error(out, error) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -136,7 +135,7 @@ def mux(
             else:
                 _interleave(target, packets, _audio_packets(audio, sound))
     except (FFmpegError, OSError) as error:
-        raise _write_error(out, error) from error
+        raise write_error(out, error) from error
 
 
 def _format_of(path: Path) -> str:
@@ -275,7 +274,3 @@ def _interleave(
 
 def _decode_time(packet: av.Packet[VideoStream] | av.Packet[AudioStream]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
-
-
-def _write_error(path: Path, error: BaseException) -> OutputError:
-    return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")
