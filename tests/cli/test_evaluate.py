@@ -1,4 +1,4 @@
-"""``retalkit evaluate speech-to-mouth``: what it prints, and what it refuses."""
+"""Output and errors of ``retalkit evaluate speech-to-mouth``."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def flat(tmp_path: Path) -> Path:
 
 
 def make_clip(path: Path, sound: bool, seconds: int = 1) -> Path:
-    """Grey pictures without a face, and a tone."""
+    """Write a video of grey images without a face, optionally with a tone."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
         audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
         for number in range(25 * seconds):
-            picture = np.full((120, 160, 3), 100 + number % 25, np.uint8)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((120, 160, 3), 100 + number % 25, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode())
         if audio is not None:
             tone = 0.3 * np.sin(np.arange(16000 * seconds) / 8.0).astype(np.float32)
@@ -62,13 +62,13 @@ def make_clip(path: Path, sound: bool, seconds: int = 1) -> Path:
     return path
 
 
-def test_the_driver_of_the_package_follows_real_lips(
+def test_bundled_driver_follows_tracked_lips(
     capsys: pytest.CaptureFixture[str], shared_media: Path, cache: Path
 ) -> None:
     clips = [shared_media / "talk_man_700p22.mp4", shared_media / "talk_woman_590p25.mp4"]
     report = json.loads(evaluate(capsys, cache, *clips, "--json").out)
     assert report["driver"] == "model"
-    # The clips' own description says 2 and -1.
+    # The description of the clips states 2 and -1.
     assert [clip["agreement"]["offset"] for clip in report["clips"]] == pytest.approx([2, -1], abs=1)
     assert report["opening"] > 0.48
     assert report["width"] > 0.3
@@ -79,16 +79,16 @@ def test_the_driver_of_the_package_follows_real_lips(
     assert list(report["background"]) == ["silence", "white", "hum", "music", "babble"]
     assert {name: rest["at_rest"] for name, rest in report["background"].items() if rest["at_rest"] < 0.98} == {}
 
-    text = evaluate(capsys, cache, *clips, "--driver", "bands")
-    assert text.code == 0
-    assert "faces: from the cache" in text.err
-    lines = text.out.splitlines()
+    table = evaluate(capsys, cache, *clips, "--driver", "bands")
+    assert table.code == 0
+    assert "faces: from the cache" in table.err
+    lines = table.out.splitlines()
     assert lines[0].split()[:2] == ["clip", "offset"]
     assert [line.split()[0] for line in lines[1:4]] == [clips[0].name, clips[1].name, "all"]
     assert "babble 100%" in lines[-1]
 
 
-def test_a_driver_of_a_plugin_is_measured_too(
+def test_plugin_driver_is_measured(
     capsys: pytest.CaptureFixture[str], shared_media: Path, cache: Path, flat: Path
 ) -> None:
     clip = shared_media / "talk_woman_590p25.mp4"
@@ -100,39 +100,38 @@ def test_a_driver_of_a_plugin_is_measured_too(
     assert {rest["at_rest"] for rest in report["background"].values()} == {0.0}
 
 
-def test_what_cannot_be_measured_is_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_media: Path
-) -> None:
+def test_user_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_media: Path) -> None:
     silent = make_clip(tmp_path / "silent.mp4", sound=False)
-    nobody = make_clip(tmp_path / "nobody.mp4", sound=True)
+    faceless = make_clip(tmp_path / "faceless.mp4", sound=True)
     cases = [
-        ([silent], "silent.mp4: the file has no audio"),
-        ([nobody], "no face was found in"),
-        ([tmp_path / "absent.mp4"], "absent.mp4"),
-        ([nobody, "--driver", "bnds"], "unknown driver 'bnds'; did you mean 'bands'?"),
-        ([nobody, "--preset", "papr"], "did you mean 'paper'?"),
-        ([], "Missing argument"),
+        ([silent], ["silent.mp4"]),
+        ([faceless], ["faceless.mp4", "face"]),
+        ([tmp_path / "absent.mp4"], ["absent.mp4"]),
+        ([faceless, "--driver", "bnds"], ["'bnds'", "'bands'"]),
+        ([faceless, "--preset", "papr"], ["'papr'", "'paper'"]),
+        ([], ["Missing argument"]),
     ]
-    for arguments, text in cases:
+    for arguments, facts in cases:
         done = (
             evaluate(capsys, tmp_path, *arguments, "--quiet")
             if arguments
             else call(capsys, "evaluate", "speech-to-mouth")
         )
         assert done.code == 2, done.err
-        assert done.error.startswith("retalkit: error: ") and text in done.error
+        assert done.error.startswith("retalkit: error: ")
+        assert [fact for fact in facts if fact not in done.error] == []
         assert done.out == ""
 
 
-def test_missing_weights_are_one_line(
+def test_missing_driver_weights_are_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("retalkit_renderers.speech_to_mouth.model.WEIGHTS", tmp_path / "gone.safetensors")
     done = evaluate(capsys, tmp_path, tmp_path / "clip.mp4")
     assert done.code == 2
-    assert "the weights of the driver 'model' cannot be read" in done.error
+    assert "'model'" in done.error and "weights" in done.error
 
 
-def test_the_group_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_group_help_lists_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "speech-to-mouth" in call(capsys, "evaluate").out
     assert "--driver" in call(capsys, "evaluate", "speech-to-mouth", "--help").out

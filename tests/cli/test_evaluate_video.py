@@ -1,4 +1,4 @@
-"""``retalkit evaluate VIDEO``: any finished video, with what is known of it."""
+"""Scores and errors of ``retalkit evaluate VIDEO``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def scores(capsys: pytest.CaptureFixture[str], cache: Path, *arguments: object) 
     return json.loads(done.out)
 
 
-def test_a_video_against_itself_is_perfect(capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path) -> None:
+def test_video_compared_with_itself_is_perfect(
+    capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path
+) -> None:
     found = scores(capsys, cache, talking_head, "--reference", talking_head, "--original", talking_head)
     assert found["scores"]["lips"]["opening_r"] == pytest.approx(1.0, abs=1e-6)
     assert found["scores"]["lips"]["lip_lag"] == 0
@@ -30,19 +32,19 @@ def test_a_video_against_itself_is_perfect(capsys: pytest.CaptureFixture[str], c
     assert "quiet_mouth" in found["not_measured"]
 
 
-def test_a_video_of_somebody_else_has_no_record_and_needs_none(
+def test_video_without_run_record(
     capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path, tmp_path: Path
 ) -> None:
-    stranger = shutil.copy(talking_head, tmp_path / "stranger.mp4")
-    found = scores(capsys, cache, stranger)
+    foreign = shutil.copy(talking_head, tmp_path / "foreign.mp4")
+    found = scores(capsys, cache, foreign)
     assert "cpbd" in found["scores"]["sharpness"]
     assert "record" in str(found["not_measured"]["cost"])
     assert "unedited" in str(found["not_measured"]["steadiness"])
-    (tmp_path / "stranger.mp4.json").write_text('{"mine": true}')
-    assert scores(capsys, cache, stranger)["not_measured"]["cost"] == found["not_measured"]["cost"]
+    (tmp_path / "foreign.mp4.json").write_text('{"mine": true}')
+    assert scores(capsys, cache, foreign)["not_measured"]["cost"] == found["not_measured"]["cost"]
 
 
-def test_a_video_of_ours_knows_where_it_comes_from(
+def test_run_record_provides_the_original_clip(
     capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path
 ) -> None:
     found = scores(capsys, cache, talking_head, "--metric", "cost", "--metric", "steadiness")
@@ -51,23 +53,25 @@ def test_a_video_of_ours_knows_where_it_comes_from(
     assert found["scores"]["steadiness"]["outside_change"] < 3
 
 
-def test_silence_is_what_the_user_says(capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path) -> None:
+def test_silent_option_measures_mouth_at_rest(
+    capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path
+) -> None:
     found = scores(capsys, cache, talking_head, "--silent", "--metric", "quiet_mouth")
-    assert found["scores"]["quiet_mouth"]["rest_opening"] > 1.0, "she does speak"
+    assert found["scores"]["quiet_mouth"]["rest_opening"] > 1.0, "the person speaks"
 
 
-def test_the_text_lists_numbers_and_what_was_left_out(
+def test_table_lists_scores_and_skipped_metrics(
     capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path
 ) -> None:
     done = call(capsys, "evaluate", talking_head, "-q", "--cache", cache, "--metric", "lips", "--metric", "sharpness")
     assert "sharpness\n  CPBD" in done.out
     assert "not measured:\n  lips: needs lips of a person who says the words" in done.out
     assert "(--reference)" in done.out
-    told = call(capsys, "evaluate", talking_head, "--cache", cache, "--metric", "sharpness").err
-    assert "metrics: done in 0.0 s" not in told and " frames in " in told
+    progress = call(capsys, "evaluate", talking_head, "--cache", cache, "--metric", "sharpness").err
+    assert "metrics: done in 0.0 s" not in progress and " frames in " in progress
 
 
-def test_mistakes(capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path, tmp_path: Path) -> None:
+def test_user_errors(capsys: pytest.CaptureFixture[str], cache: Path, talking_head: Path, tmp_path: Path) -> None:
     missing = call(capsys, "evaluate", tmp_path / "none.mp4", "--cache", cache)
     assert (missing.code, "none.mp4" in missing.error) == (2, True)
     unknown = call(capsys, "evaluate", talking_head, "--metric", "lipz", "--cache", cache)

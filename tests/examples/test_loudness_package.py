@@ -18,8 +18,8 @@ import yaml
 from numpy.typing import NDArray
 from retalkit.config import RunConfig
 from retalkit.media.sound import open_sound
-from retalkit.motion_eval.agreement import GRID_RATE, smoothed
-from retalkit.motion_eval.clips import lips_of, track
+from retalkit.motion_eval.agreement import GRID_RATE, smooth
+from retalkit.motion_eval.clips import measure_lips, track
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.steps import Preparation
@@ -110,8 +110,8 @@ def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
     registry = discover()
     chosen = plan(RunConfig.from_preset(registry=registry), registry)
     preparation = Preparation(chosen, Cache(tmp_path), SilentObserver())
-    lips = lips_of(track(dubbed, preparation))
-    loudness = smoothed(heard(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
+    lips = measure_lips(track(dubbed, preparation))
+    loudness = smooth(heard(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
     seen = np.isfinite(lips.opening)
     assert seen.mean() > 0.9
     # Her own mouth stands still in that clip.

@@ -1,4 +1,4 @@
-"""``retalkit evaluate VIDEO``: one finished video, whoever made it."""
+"""``retalkit evaluate VIDEO``: metrics of one finished video from any source."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ if TYPE_CHECKING:
     from retalkit.metrics.evaluate_video import VideoScores
 
 
-_GIVEN_BY = {
+_OPTION_FOR_PORT = {
     ORIGINAL: "--original",
     TRUTH: "--reference and --original the same file",
     LIPS: "--reference",
     QUIET: "--silent",
 }
-"""What a metric may need -> the option that brings it."""
+"""Port that a metric may need -> the option that provides it."""
 
 
 def video(
     video: Annotated[Path, typer.Argument(help="The finished video.", show_default=False)],
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="VIDEO", help="Somebody who really says it, in time with the sound: what lips should do."),
+        typer.Option(metavar="VIDEO", help="A person speaking the same audio, in sync: reference for the lips."),
     ] = None,
     original: Annotated[
         Path | None,
-        typer.Option(metavar="VIDEO", help="The unedited clip. Default: the one that VIDEO's run record names."),
+        typer.Option(metavar="VIDEO", help="The unedited clip. Default: the one in VIDEO's run record."),
     ] = None,
     speech: Annotated[
-        Path | None, typer.Option(metavar="SOUND", help="The sound before it was encoded. Default: VIDEO's own.")
+        Path | None, typer.Option(metavar="AUDIO", help="The audio before encoding. Default: VIDEO's audio track.")
     ] = None,
-    silent: Annotated[bool, typer.Option("--silent", help="Nobody speaks: the mouth should rest.")] = False,
+    silent: Annotated[
+        bool, typer.Option("--silent", help="The audio has no speech: the mouth should be at rest.")
+    ] = False,
     metrics: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; may be repeated.")
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="Run only this metric; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where tracked faces are kept (RETALKIT_CACHE, ~/.cache/retalkit)."),
+        typer.Option(metavar="FOLDER", help="Cache for tracked faces (default: RETALKIT_CACHE, ~/.cache/retalkit)."),
     ] = None,
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Measure one finished VIDEO of any origin with every metric that has what it needs."""
+    """Measure one finished VIDEO from any source with every metric whose inputs are available."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 
@@ -72,30 +74,31 @@ def video(
             speech=speech,
             silent=silent,
         )
-    typer.echo(json.dumps(scores.plain(), indent=2) if as_json else _text(scores))
+    typer.echo(json.dumps(scores.plain(), indent=2) if as_json else _table(scores))
 
 
-def _text(scores: VideoScores) -> str:
+def _table(scores: VideoScores) -> str:
     rows: list[tuple[str, str, str]] = []
-    heads: dict[int, str] = {}
-    left_out: list[str] = []
+    headings: dict[int, str] = {}
+    skipped: list[str] = []
     for found in scores.metrics:
-        given = scores.given[found.spec.name]
-        if given.absent or given.error:
-            how = [_GIVEN_BY[port] for port in _GIVEN_BY if port in found.spec.needs - scores.ports]
+        result = scores.results[found.spec.name]
+        if result.skip_reason or result.error:
+            missing = found.spec.needs - scores.ports
+            how = [option for port, option in _OPTION_FOR_PORT.items() if port in missing]
             options = f" ({', '.join(how)})" if how else ""
-            left_out.append(f"  {found.spec.name}: {given.absent or given.error}{options}")
+            skipped.append(f"  {found.spec.name}: {result.skip_reason or result.error}{options}")
             continue
-        heads[len(rows)] = found.spec.name
+        headings[len(rows)] = found.spec.name
         for measure in found.spec.measures:
-            value = given.scores[measure.name]
-            text = f"{value:.{measure.digits}f}" if math.isfinite(value) else "-"
-            best = measure.direction if measure.direction != "nearer" else f"near {measure.ideal:g}"
-            rows.append((f"  {measure.title}", f"{text} {measure.unit}".strip(), f"{best} is better"))
+            value = result.scores[measure.name]
+            number = f"{value:.{measure.digits}f}" if math.isfinite(value) else "-"
+            best = f"closer to {measure.ideal:g}" if measure.direction == "nearer" else measure.direction
+            rows.append((f"  {measure.title}", f"{number} {measure.unit}".strip(), f"{best} is better"))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines: list[str] = []
     for position, row in enumerate(rows):
-        if position in heads:
-            lines.append(typer.style(heads[position], bold=True))
+        if position in headings:
+            lines.append(typer.style(headings[position], bold=True))
         lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return "\n".join([*lines, *([typer.style("not measured:", bold=True), *left_out] if left_out else [])])
+    return "\n".join([*lines, *([typer.style("not measured:", bold=True), *skipped] if skipped else [])])

@@ -51,7 +51,7 @@ class CellStore:
             "fingerprint": fingerprint(found),
             "measured_by": self.measured_by,
             "scores": {name: value if math.isfinite(value) else str(value) for name, value in given.scores.items()},
-            "absent": given.absent,
+            "absent": given.skip_reason,
             "error": given.error,
         }
         with self.cell(key).write(f"{found.spec.name}.json") as path:

@@ -28,8 +28,8 @@ from retalkit.comparison.spec import Comparison, Variant, read_comparison
 from retalkit.comparison.tasks import CellPlan, Task, check_readable, not_asked, plans_of, task_file, tasks_of
 from retalkit.config.model import effective
 from retalkit.errors import InputError, OutputError
-from retalkit.metrics.open_scene import SceneOpener, measured_by
-from retalkit.metrics.scoring import unmet
+from retalkit.metrics.open_scene import SceneOpener, measurement_key
+from retalkit.metrics.scoring import missing_inputs
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.plan import Plan
 from retalkit.plugins.availability import metric_availability
@@ -79,7 +79,7 @@ def compare(
     check_readable(comparison)
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
-    store = CellStore(out, measured_by(registry))
+    store = CellStore(out, measurement_key(registry))
     # Marked before anything lies in it: a call that is stopped must find the folder its own.
     _mark(out, comparison)
     sounds = ArmSounds(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
@@ -154,12 +154,12 @@ def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store
         name = found.spec.name
         given = store.score(cell.key, found)
         if given is None or not_asked(found, cell.name.arm):
-            reason = metric_availability(found) or unmet(found, cell.ports) or not_asked(found, cell.name.arm)
+            reason = metric_availability(found) or missing_inputs(found, cell.ports) or not_asked(found, cell.name.arm)
             result.absent[name] = reason or failure
         elif given.error:
             result.failed_metrics[name] = given.error
-        elif given.absent:
-            result.absent[name] = given.absent
+        elif given.skip_reason:
+            result.absent[name] = given.skip_reason
         else:
             for measure, value in given.scores.items():
                 result.scores[measure] = value if math.isfinite(value) else None
@@ -172,7 +172,7 @@ def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
         try:
-            analysis = opener.tracked(clip)
+            analysis = opener.track(clip)
         except InputError:
             continue
         points = analysis.landmarks(0, analysis.source.info.frame_count)[..., :2]

@@ -21,7 +21,7 @@ from retalkit.comparison.unedited import encode_unedited
 from retalkit.config.model import RunConfig
 from retalkit.errors import RetalkitError
 from retalkit.media.sound import open_sound, pcm
-from retalkit.metrics.open_scene import SceneOpener, shown_sources
+from retalkit.metrics.open_scene import SceneOpener, source_frames
 from retalkit.metrics.scoring import score
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
@@ -69,7 +69,7 @@ def run(task: dict[str, Any]) -> None:
     if not finished:
         video.parent.mkdir(parents=True, exist_ok=True)
         _make(task, registry, config, clip, speech, video)
-    sources = shown_sources(clip, open_sound(speech).duration, config.length, config.extend)
+    sources = source_frames(clip, open_sound(speech).duration, config.length, config.extend)
     opener = SceneOpener(registry, Cache(Path(task["cache"])), SilentObserver())
     metrics = [registry.metric(name) for name in task["metrics"]]
     for cell in task["cells"]:

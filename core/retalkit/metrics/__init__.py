@@ -1,4 +1,4 @@
-"""Scoring of finished videos. The names below are what a metric plugin imports."""
+"""Scoring of finished videos. Metric plugins import the names below."""
 
 from retalkit.plugins.metric_specs import (
     FRAMES,

@@ -1,4 +1,4 @@
-"""Scores one finished video of any origin."""
+"""Score one finished video from any source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit.media.sound import pcm
 from retalkit.media.sources import open_source
-from retalkit.metrics.open_scene import SceneOpener, shown_sources
+from retalkit.metrics.open_scene import SceneOpener, source_frames
 from retalkit.metrics.scoring import MetricScore, score
 from retalkit.observer import Observer
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, LIPS, ORIGINAL, QUIET, RECORD, SPEECH, TRUTH
@@ -27,23 +27,27 @@ from retalkit.storage.cache import Cache, Folder, content_hash
 
 @dataclass(frozen=True, slots=True)
 class VideoScores:
-    """What the metrics gave."""
+    """Results of all metrics for one video."""
 
     video: Path
     metrics: tuple[FoundMetric, ...]
-    given: Mapping[str, MetricScore]
+    results: Mapping[str, MetricScore]
+    """Metric name -> its result."""
     ports: frozenset[str]
-    """What of ``retalkit.plugins.metric_specs.PORTS`` there was."""
+    """Ports (``retalkit.plugins.metric_specs.PORTS``) that were available."""
 
     def plain(self) -> dict[str, Any]:
-        """Plain data for JSON; what is not defined is None."""
-        measured = {
-            name: {key: round(value, 6) if math.isfinite(value) else None for key, value in each.scores.items()}
-            for name, each in self.given.items()
-            if not each.absent and not each.error
-        }
-        left_out = {name: each.absent or each.error for name, each in self.given.items() if each.absent or each.error}
-        return {"video": str(self.video), "scores": measured, "not_measured": left_out}
+        """Return plain data for JSON; undefined values are None."""
+        measured: dict[str, dict[str, float | None]] = {}
+        skipped: dict[str, str] = {}
+        for name, result in self.results.items():
+            if reason := result.skip_reason or result.error:
+                skipped[name] = reason
+            else:
+                measured[name] = {
+                    key: round(value, 6) if math.isfinite(value) else None for key, value in result.scores.items()
+                }
+        return {"video": str(self.video), "scores": measured, "not_measured": skipped}
 
 
 def evaluate_video(
@@ -58,32 +62,32 @@ def evaluate_video(
     speech: Path | None = None,
     silent: bool = False,
 ) -> VideoScores:
-    """Scores ``video`` with every metric that has what it needs.
+    """Score ``video`` with every metric whose inputs are available.
 
-    ``original`` is the unedited clip, and ``speech`` the sound before it was encoded; where they are not given, those
-    that the record beside a video of ours names, if they are still there and the same. The original's frames are the
-    truth where ``reference`` is the same file. ``silent``: nobody speaks in the sound. Raises InputError for files that
-    cannot be read.
+    ``original`` is the unedited clip and ``speech`` the audio before encoding. Both default to the inputs named in the
+    run record next to a video that Retalkit made, if these files still exist unchanged. If ``reference`` is the same
+    file as ``original``, the original's frames are ground truth. ``silent`` means that the audio has no speech. Raises
+    InputError for files that cannot be read.
     """
     if open_source(video).info.is_photo:
-        raise InputError(f"{video} is a photo: give a finished video")
-    record = video.with_name(video.name + ".json")
-    known = _read(record)
-    if original is None and known is not None:
-        original = _input_of(known, "video")
-    if speech is None and known is not None:
-        # The sound in the video went through AAC, which shifts what hears it.
-        speech = _input_of(known, "speech")
-    heard = _sound(speech if speech is not None else video, must=speech is not None)
+        raise InputError(f"{video}: is a photo; give a finished video", code="photo-not-supported")
+    record_path = video.with_name(video.name + ".json")
+    record = _read_record(record_path)
+    if original is None and record is not None:
+        original = _unchanged_input(record, "video")
+    if speech is None and record is not None:
+        # The video's own track went through AAC, which shifts the audio.
+        speech = _unchanged_input(record, "speech")
+    sound = _read_sound(speech if speech is not None else video, required=speech is not None)
     ports = {FRAMES, LANDMARKS, ORIGINAL}
     ports |= {QUIET} if silent else {LIPS, SPEECH}
-    ports |= {RECORD} if known is not None else set[str]()
+    ports |= {RECORD} if record is not None else set[str]()
     if reference is not None and original is not None and reference.resolve() == original.resolve():
         ports.add(TRUTH)
     sources = None
-    if known is not None and original is not None:
-        options = known["configuration"]
-        sources = shown_sources(original, float(known["output_seconds"]), options["length"], options["extend"])
+    if record is not None and original is not None:
+        options = record["configuration"]
+        sources = source_frames(original, float(record["output_seconds"]), options["length"], options["extend"])
         sources = sources if len(sources) == open_source(video).info.frame_count else None
     with TemporaryDirectory(prefix="retalkit-evaluate-") as folder:
         scene = SceneOpener(registry, cache, observer).scene(
@@ -91,40 +95,43 @@ def evaluate_video(
             frozenset(ports),
             original=original,
             sources=sources,
-            sound=heard,
+            sound=sound,
             reference=reference,
-            record=record,
+            record=record_path,
             folder=Folder(Path(folder)),
         )
         chosen = tuple(registry.metrics if metrics is None else metrics)
         observer.started("metrics", scene.source.info.frame_count)
         began = time.perf_counter()
-        given = score(scene, chosen, observer)
+        results = score(scene, chosen, observer)
         observer.finished("metrics", time.perf_counter() - began, False)
-    return VideoScores(video, chosen, given, scene.ports)
+    return VideoScores(video, chosen, results, scene.ports)
 
 
-def _input_of(record: Mapping[str, Any], name: str) -> Path | None:
-    """A file that a run read, where it is still there with the same content."""
+def _unchanged_input(record: Mapping[str, Any], name: str) -> Path | None:
+    """Return the path of a run's input file if it still exists with the recorded SHA-256."""
     inputs = record["inputs"]
     path = Path(str(inputs.get(name, "")))
     return path if path.is_file() and content_hash(path) == inputs.get(f"{name}_sha256") else None
 
 
-def _read(record: Path) -> dict[str, Any] | None:
-    """A run record, or None where there is none or the file is somebody else's."""
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Read a run record; None if the file does not exist or is not a run record."""
     try:
-        data = json.loads(record.read_text(encoding="utf-8"))
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) and {"inputs", "configuration", "output_seconds"} <= set(data) else None  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(data, dict):
+        return None
+    record = cast("dict[str, Any]", data)
+    return record if {"inputs", "configuration", "output_seconds"} <= record.keys() else None
 
 
-def _sound(path: Path, must: bool) -> NDArray[np.float32] | None:
-    """float32 [N] at 16 kHz; None where a video has none."""
+def _read_sound(path: Path, *, required: bool) -> NDArray[np.float32] | None:
+    """Decode mono audio at 16 kHz, float32 [N]; None for a video without audio unless ``required``."""
     try:
         return pcm(path)
     except InputError:
-        if must:
+        if required:
             raise
         return None

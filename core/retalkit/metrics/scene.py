@@ -1,4 +1,4 @@
-"""What a metric sees: one finished video, and all that it may be scored against."""
+"""The input of a metric: one finished video and the data it can be compared with."""
 
 from __future__ import annotations
 
@@ -21,93 +21,97 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A finished video with its surroundings. What is not there is None; a metric is only opened where all that its
-    spec needs is there."""
+    """A finished video and its reference data. Missing data is None.
+
+    A metric is only opened for scenes that offer all ports that its spec needs.
+    """
 
     video: Path
-    """The video that is scored."""
+    """The video to score."""
     source: Source
-    """Its frames and times."""
+    """Frames and timestamps of the video."""
     output: Analysis | None = None
-    """The tracked face of the video: landmarks:mesh478 and coefficients:mesh. None where no face was found."""
+    """The tracked face in the video: landmarks:mesh478 and coefficients:mesh. None if no face was found."""
     original: Source | None = None
     """The unedited clip."""
     original_analysis: Analysis | None = None
-    """Its tracked face."""
+    """The tracked face in the unedited clip."""
     sources: NDArray[np.int64] | None = None
-    """int64 [T]: the frame of ``original`` that each frame of the video was made of."""
+    """int64 [T]: the frame of ``original`` that each frame of the video was made from."""
     sound: NDArray[np.float32] | None = None
-    """float32 [N], mono at 16 kHz in [-1, 1], decoded without loss: the sound that the lips should follow, its second 0
-    at the video's second 0."""
+    """The audio that the lips should follow: float32 [N], mono at 16 kHz in [-1, 1], decoded losslessly. Starts with
+    the video."""
     lips: Lips | None = None
-    """The lips of somebody who really says it."""
+    """Tracked lips of a person who speaks this audio."""
     record: Mapping[str, Any] | None = None
     """The run record (``retalkit.pipeline.record.RunRecord`` as plain data)."""
     ports: frozenset[str] = frozenset()
-    """What of ``retalkit.plugins.metric_specs.PORTS`` the scene offers."""
+    """Ports (``retalkit.plugins.metric_specs.PORTS``) that the scene offers."""
     cache: StageCache | None = None
-    """A folder where a metric may keep files."""
+    """Directory in which a metric may store files."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint -> safetensors file, for those that the metric's spec names."""
+    """Checkpoint name -> safetensors file, for the checkpoints in the metric's spec."""
     device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredFrame:
-    """One frame of the video with what belongs to it."""
+    """One frame of the video with its landmarks and its unedited frame."""
 
     index: int
     time: float
     """Seconds."""
     image: Image
-    """RGB uint8 [H, W, 3]. Shared between metrics: do not write to it."""
+    """RGB uint8 [H, W, 3]. Shared between metrics: read-only."""
     landmarks: Float
-    """float32 [478, 3] pixels, tracked in the video itself; NaN where no face was found."""
+    """float32 [478, 3] in pixels, tracked in the video itself; NaN if no face was found."""
     original: Image | None
-    """The unedited frame, RGB uint8 [H, W, 3], shared as well; None without ``original``."""
+    """The unedited frame, RGB uint8 [H, W, 3], also read-only; None if the scene has no unedited clip."""
     original_landmarks: Float
-    """float32 [478, 3] pixels of the face in the unedited frame; NaN where there is none."""
+    """float32 [478, 3] in pixels, of the face in the unedited frame; NaN if no face was found."""
     shot: int
-    """Number of the shot that the frame belongs to; -1 where no face was found. A change is a cut."""
+    """Track number of the face; -1 if no face was found. It changes at a cut."""
 
 
 class MetricSession(Protocol):
     """Measures one scene."""
 
     def add(self, frame: ScoredFrame) -> None:
-        """Takes the next frame; called for every frame in order, and only where the spec needs ``frames``."""
+        """Process the next frame. Called for every frame in order, but only if the spec needs ``frames``."""
         ...
 
     def result(self) -> Scores:
-        """The value of each measure that the spec names; NaN where one is not defined. Called once, at the end."""
+        """Return the value of each measure in the spec; NaN if undefined. Called once, at the end."""
         ...
 
 
 class Metric(Protocol):
-    """Gives sessions."""
+    """Opens one session per scene."""
 
     def open(self, scene: Scene) -> MetricSession: ...
 
 
 def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """bool [T] each, for the frames of the video: whether the unedited frame shows a face, and whether the video shows
-    it, too. Without an unedited clip the first is False everywhere."""
+    """Return for each frame whether the unedited frame shows a face, and whether the video still shows it.
+
+    Both are bool [T]. Without an unedited clip both are False everywhere.
+    """
     count = scene.source.info.frame_count
     at = np.arange(count) if scene.sources is None else scene.sources[:count]
     before, after = _has_face(scene.original_analysis), _has_face(scene.output)
-    there = np.zeros(count, np.bool_)
+    expected = np.zeros(count, np.bool_)
     inside = at < len(before)
-    there[: len(at)][inside] = before[at[inside]]
+    expected[: len(at)][inside] = before[at[inside]]
     kept = np.zeros(count, np.bool_)
     kept[: len(after)] = after[:count]
-    return there, kept & there
+    return expected, kept & expected
 
 
 def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
-    """Every frame of the scene, decoded once, in order."""
+    """Yield every frame of the scene in order, each decoded once."""
     count = scene.source.info.frame_count
     times = scene.source.times(0, count)
-    nothing = np.full((478, 3), np.nan, np.float32)
+    no_face = np.full((478, 3), np.nan, np.float32)
     originals = _originals(scene, count)
     frames = read_ahead(scene.source.read(range(count)), depth=4)
     try:
@@ -118,9 +122,9 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
                 index=index,
                 time=float(times[index]),
                 image=image,
-                landmarks=_row(scene.output, index, nothing),
+                landmarks=_landmarks(scene.output, index, no_face),
                 original=original,
-                original_landmarks=_row(scene.original_analysis, at, nothing),
+                original_landmarks=_landmarks(scene.original_analysis, at, no_face),
                 shot=-1 if scene.output is None else int(scene.output.tracks(index, index + 1)[0]),
             )
     finally:
@@ -142,7 +146,7 @@ def _has_face(analysis: Analysis | None) -> NDArray[np.bool_]:
     return analysis.tracks(0, analysis.source.info.frame_count) >= 0
 
 
-def _row(analysis: Analysis | None, index: int, nothing: Float) -> Float:
+def _landmarks(analysis: Analysis | None, index: int, default: Float) -> Float:
     if analysis is None or index >= analysis.source.info.frame_count:
-        return nothing
+        return default
     return analysis.landmarks(index, index + 1)[0]

@@ -1,5 +1,4 @@
-"""Runs metrics on a scene: which can be measured, all of them in one pass over the frames. One that fails stops none of
-the others."""
+"""Run metrics on a scene in one pass over its frames. A metric that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,69 +15,69 @@ from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, PORTS
 from retalkit.plugins.registry import FoundMetric
 from retalkit.weights.store import WeightStore
 
-FACE_GONE = "no face is found in the video, and the unedited clip shows one"
-"""What a metric that needs a face ends with where the video has lost it."""
+FACE_LOST = "no face is found in the video, but the unedited clip shows one"
+"""Error of a metric that needs a face, if the edit destroyed the face."""
 
 
 @dataclass(slots=True)
 class MetricScore:
-    """What one metric gave for one scene."""
+    """Result of one metric for one scene."""
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
-    """Measure -> value, NaN where it is not defined."""
-    absent: str = ""
-    """Why it was not measured; else empty."""
+    """Measure name -> value, NaN if undefined."""
+    skip_reason: str = ""
+    """Why the metric was not measured; empty if it was."""
     error: str = ""
-    """What it ended with; else empty."""
+    """The exception that the metric raised; empty if none."""
 
 
-def unmet(found: FoundMetric, ports: frozenset[str]) -> str:
-    """What the metric needs and a scene with these ports does not offer, in words; empty where it is all there."""
+def missing_inputs(found: FoundMetric, ports: frozenset[str]) -> str:
+    """Describe the inputs that the metric needs and that are not in ``ports``; empty if none is missing."""
     missing = [PORTS[port] for port in PORTS if port in found.spec.needs - ports]
     return f"needs {' and '.join(missing)}" if missing else ""
 
 
 def fingerprint(found: FoundMetric) -> list[Any]:
-    """Plain data that changes whenever the metric may give other numbers."""
+    """Return plain data that changes whenever the metric could return other numbers."""
     store = WeightStore()
     hashes = [store.sha256(name) for name in found.spec.checkpoints if store.path(name) is not None]
     return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:
-    """Name of a metric -> what it gave. Faults of a metric are part of its score."""
+    """Return metric name -> result. An exception in a metric becomes the ``error`` of its result."""
     store = WeightStore()
     results: dict[str, MetricScore] = {}
     sessions: dict[str, Any] = {}
     for found in metrics:
         name = found.spec.name
-        results[name] = MetricScore(absent=unmet(found, scene.ports) or metric_availability(found) or "")
+        results[name] = MetricScore(skip_reason=missing_inputs(found, scene.ports) or metric_availability(found) or "")
         if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
-            # Not something that the scene happens to lack: the edit took it away.
-            results[name] = MetricScore(error=FACE_GONE)
-        if results[name].absent or results[name].error:
+            # The unedited clip has a face, so the edit destroyed it: an error, not a missing input.
+            results[name] = MetricScore(error=FACE_LOST)
+        if results[name].skip_reason or results[name].error:
             continue
         weights = {checkpoint: store.file(checkpoint) for checkpoint in found.spec.checkpoints}
         try:
             sessions[name] = found.spec.make().open(replace(scene, weights=weights))
-        except Exception as error:  # a stranger's code: whatever it raises is its result
-            results[name].error = _line(error)
-    watching = [found for found in metrics if found.spec.name in sessions and FRAMES in found.spec.needs]
-    if watching:
-        _show_frames(scene, [found.spec.name for found in watching], sessions, results, observer)
+        except Exception as error:  # third-party code may raise anything
+            results[name].error = _one_line(error)
+    frame_metrics = [name for found in metrics if FRAMES in found.spec.needs and (name := found.spec.name) in sessions]
+    if frame_metrics:
+        _add_frames(scene, frame_metrics, sessions, results, observer)
     for found in metrics:
         name = found.spec.name
         if name not in sessions or results[name].error:
             continue
         try:
-            given = sessions[name].result()
-            results[name].scores = {m.name: float(given.get(m.name, math.nan)) for m in found.spec.measures}
+            values = sessions[name].result()
+            results[name].scores = {m.name: float(values.get(m.name, math.nan)) for m in found.spec.measures}
         except Exception as error:
-            results[name].error = _line(error)
+            results[name].error = _one_line(error)
     return results
 
 
-def _show_frames(
+def _add_frames(
     scene: Scene, names: list[str], sessions: dict[str, Any], results: dict[str, MetricScore], observer: Observer
 ) -> None:
     for frame in scored_frames(scene):
@@ -88,10 +87,10 @@ def _show_frames(
             try:
                 sessions[name].add(frame)
             except Exception as error:
-                results[name].error = _line(error)
+                results[name].error = _one_line(error)
         observer.advanced("metrics", frame.index + 1)
 
 
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _one_line(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,1 +1,1 @@
-"""Agreement of a driver's mouth motion with tracked lips."""
+"""Evaluation of predicted mouth motion against lips tracked in video."""

@@ -1,19 +1,19 @@
-"""How well a driver's mouth motion agrees with the lips of a person whose own voice drives it.
+"""Agreement of a driver's mouth motion with the tracked lips of the person whose voice drives it.
 
-All series stand on a grid of 25 frames a second, whatever the clip's rate. The lips were smoothed when they were
-tracked (Savitzky-Golay, 5 frames, order 2); the motion is smoothed likewise before it is correlated.
+All series are sampled at 25 values a second, whatever the clip's frame rate. The lips were smoothed when they were
+tracked (Savitzky-Golay, 5 frames, order 2); the motion is smoothed in the same way before it is correlated.
 
-**Offset.** Clips carry small delays between sound and lips. Each clip's own delay is estimated first and taken out: of
-the delays within 6 frames, the one at which the correlations of opening and width add up to most. So a score at lag 0
-is already the best of 13, and unrelated motion does not score 0. What it scores is measured by the same steps on motion
-that was turned round in time (shifted by at least a second, the end put at the beginning), and reported as chance.
+**Offset.** Clips have small delays between audio and lips. The delay of each clip is estimated first and compensated:
+it is the delay within 6 frames that maximises the sum of the correlations of opening and width. A score at lag 0 is
+therefore the best of 13, and unrelated motion does not score 0. Its score is reported as chance: the mean of the same
+procedure over circular shifts of the motion by at least a second.
 
-**Closures.** Frames in a row with a gap below ``CONTACT_GAP`` are one contact, and its frame is the middle of those
-with the least gap. It is a closure if the gap exceeds twice ``CONTACT_GAP`` in one of the six frames before that frame
-and in one of the six after it; so a mouth that rests makes none. A closure that is asked is the same in units of the
-motion: gap is opening times (1 - closure), and contact is ``CONTACT_ASKED``. Recall is the share of the lips' closures
-that have an asked one within two frames; precision is the share of asked closures that have one of the lips within two
-frames.
+**Closures.** Consecutive frames with a gap below ``CONTACT_GAP`` are one contact; its frame is the middle one of those
+with the smallest gap. It is a closure if the gap exceeds twice ``CONTACT_GAP`` in one of the six frames before and in
+one of the six frames after it, so a mouth at rest has no closures. Predicted closures are detected in the same way in
+units of the motion: the gap is opening times (1 - closure), and the threshold is ``PREDICTED_CONTACT``. Recall is the
+share of the lips' closures with a predicted one within two frames; precision is the share of the predicted closures
+with one of the lips within two frames.
 """
 
 from __future__ import annotations
@@ -31,72 +31,79 @@ from retalkit.stages import MouthMotion, Speech, SpeechToMouth
 Values = NDArray[np.float64]
 
 GRID_RATE: Final = 25
-MOST_OFFSET: Final = 6
-"""Frames within which a clip's own delay is looked for."""
+MAX_OFFSET: Final = 6
+"""Largest delay, in frames, that is searched for."""
 LAGS: Final = 3
-"""Frames around the corrected delay at which correlations are reported."""
+"""Frames around the compensated delay at which correlations are reported."""
 CONTACT_GAP: Final = 0.03
 """Gap of the inner lips, in distances between the outer eye corners, below which lips count as closed."""
-CONTACT_ASKED: Final = 0.15
-"""The same of asked motion, where 1 is a wide opening of this person."""
+PREDICTED_CONTACT: Final = 0.15
+"""The same for predicted motion, where 1 is a wide opening of this person."""
 TOLERANCE: Final = 2
-"""Frames by which an asked closure may miss the lips'."""
-_NEAR: Final = 6
-_PARABOLA: Final = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35.0
+"""Frames by which a predicted closure may differ from the lips'."""
+_EVENT_RADIUS: Final = 6
+"""Frames before and after a closure in which the lips must be open."""
+_SAVITZKY_GOLAY: Final = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35.0
+"""Filter of length 5, order 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lips:
-    """What a person's lips did in a clip, float64 [N] at 25 frames a second, NaN where no face was found."""
+    """Tracked lips of a clip, float64 [N] at 25 values a second; NaN where no face was found."""
 
     opening: Values
     """Gap of the inner lips, in distances between the outer eye corners."""
     width: Values
     start: float = 0.0
-    """Seconds of the first value, on the clock of the sound."""
+    """Time of the first value in seconds of the audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What a driver asks for, float64 [N + 2 * margin] at 25 frames a second; ``margin`` frames more than the lips on
-    both sides."""
+    """Mouth motion predicted by a driver, float64 [N + 2 * margin] at 25 values a second.
+
+    It extends beyond the lips by ``margin`` frames on both sides.
+    """
 
     opening: Values
     width: Values
     gap: Values
     """Opening times (1 - closure)."""
-    margin: int = MOST_OFFSET + LAGS
+    margin: int = MAX_OFFSET + LAGS
 
     def delayed(self, series: Values, frames: int) -> Values:
-        """``series`` (one of this motion) as the lips would follow it ``frames`` later, float64 [N]."""
+        """Return ``series`` (one of this motion) delayed by ``frames`` and cut to the lips, float64 [N]."""
         first = self.margin - frames
         return series[first : first + len(series) - 2 * self.margin]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Scores of one clip after its own delay was taken out; NaN where one is not defined."""
+    """Scores of one clip after its delay was compensated; NaN if undefined."""
 
     frames: int
-    """Frames that count, at 25 a second."""
+    """Frames with a tracked face, at 25 a second."""
     offset: int
-    """Frames by which the lips come after the sound (negative: the mouth is ahead), estimated and taken out."""
+    """Estimated delay of the lips relative to the audio in frames (negative: the lips are early), compensated."""
     opening: float
     """Pearson r of the opening at lag 0."""
     width: float
     opening_by_lag: tuple[float, ...]
-    """Pearson r with the motion delayed by -3 to 3 frames more."""
+    """Pearson r with the motion delayed by -3 to 3 more frames."""
     width_by_lag: tuple[float, ...]
     uncorrected_opening: float
-    """Pearson r of the opening without taking out any delay."""
+    """Pearson r of the opening without delay compensation."""
     uncorrected_width: float
     chance_opening: float
-    """Mean r of unrelated motion with the same way of taking out a delay."""
+    """Mean r of unrelated motion with the same delay compensation."""
     chance_width: float
     lip_closures: int
-    found_closures: int
-    asked_closures: int
-    right_closures: int
+    """Closures of the tracked lips."""
+    recalled_closures: int
+    """Closures of the tracked lips with a predicted one within two frames."""
+    predicted_closures: int
+    correct_closures: int
+    """Predicted closures with one of the tracked lips within two frames."""
 
     @property
     def best_opening(self) -> float:
@@ -108,51 +115,51 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Share of the lips' closures that were asked within two frames; NaN without any."""
-        return self.found_closures / self.lip_closures if self.lip_closures else float("nan")
+        """Share of the lips' closures with a predicted one within two frames; NaN without closures."""
+        return self.recalled_closures / self.lip_closures if self.lip_closures else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the asked closures that the lips made within two frames; NaN without any."""
-        return self.right_closures / self.asked_closures if self.asked_closures else float("nan")
+        """Share of the predicted closures with one of the lips within two frames; NaN without predictions."""
+        return self.correct_closures / self.predicted_closures if self.predicted_closures else float("nan")
 
 
-def ask(driver: SpeechToMouth, speech: Speech, lips: Lips) -> Motion:
-    """The driver's motion for the time of the lips and the margin around it."""
-    margin = MOST_OFFSET + LAGS
+def predict_motion(driver: SpeechToMouth, speech: Speech, lips: Lips) -> Motion:
+    """Run the driver for the time span of the lips and the margin around it."""
+    margin = MAX_OFFSET + LAGS
     times = lips.start + (np.arange(len(lips.opening) + 2 * margin) - margin) / GRID_RATE
-    return as_motion(driver.motion(speech, times))
+    return prepare_motion(driver.motion(speech, times))
 
 
-def as_motion(motion: MouthMotion) -> Motion:
-    """Opening and width smoothed as the lips were; the gap as it is."""
+def prepare_motion(motion: MouthMotion) -> Motion:
+    """Smooth opening and width like the tracked lips, and compute the gap from the unsmoothed opening."""
     opening = motion.opening.astype(np.float64)
     gap = opening * (1.0 - motion.closure)
-    return Motion(smoothed(opening), smoothed(motion.width.astype(np.float64)), gap)
+    return Motion(smooth(opening), smooth(motion.width.astype(np.float64)), gap)
 
 
-def smoothed(series: Values) -> Values:
-    """Savitzky-Golay over 5 values with a parabola; the ends are repeated."""
-    return sliding_window_view(np.pad(series, 2, mode="edge"), 5) @ _PARABOLA
+def smooth(series: Values) -> Values:
+    """Savitzky-Golay filter of length 5 and order 2; the ends are padded with the edge values."""
+    return sliding_window_view(np.pad(series, 2, mode="edge"), 5) @ _SAVITZKY_GOLAY
 
 
-def estimated_offset(lips: Lips, motion: Motion) -> int:
-    """Frames by which the lips come after the motion: see the module's text."""
-    sums = {frames: _sum_at(lips, motion, frames) for frames in range(-MOST_OFFSET, MOST_OFFSET + 1)}
-    # Of equals the one nearest to 0.
+def estimate_offset(lips: Lips, motion: Motion) -> int:
+    """Estimate the delay of the lips relative to the motion in frames (see the module docstring)."""
+    sums = {frames: _correlation_sum(lips, motion, frames) for frames in range(-MAX_OFFSET, MAX_OFFSET + 1)}
+    # Ties: the smallest delay wins.
     return max(sums, key=lambda frames: (sums[frames], -abs(frames)))
 
 
 def agreement(lips: Lips, motion: Motion) -> Agreement:
-    """All scores of one clip."""
-    offset = estimated_offset(lips, motion)
+    """Compute all scores of one clip."""
+    offset = estimate_offset(lips, motion)
     lags = [offset + lag for lag in range(-LAGS, LAGS + 1)]
     opening = tuple(correlation(lips.opening, motion.delayed(motion.opening, lag)) for lag in lags)
     width = tuple(correlation(lips.width, motion.delayed(motion.width, lag)) for lag in lags)
     chance_opening, chance_width = _chance(lips, motion)
     seen = np.isfinite(lips.opening)
     real = closure_events(lips.opening, CONTACT_GAP)
-    asked = closure_events(np.where(seen, motion.delayed(motion.gap, offset), np.nan), CONTACT_ASKED)
+    predicted = closure_events(np.where(seen, motion.delayed(motion.gap, offset), np.nan), PREDICTED_CONTACT)
     return Agreement(
         frames=int(seen.sum()),
         offset=offset,
@@ -165,37 +172,39 @@ def agreement(lips: Lips, motion: Motion) -> Agreement:
         chance_opening=chance_opening,
         chance_width=chance_width,
         lip_closures=len(real),
-        found_closures=_near(real, asked),
-        asked_closures=len(asked),
-        right_closures=_near(asked, real),
+        recalled_closures=_count_matches(real, predicted),
+        predicted_closures=len(predicted),
+        correct_closures=_count_matches(predicted, real),
     )
 
 
 def correlation(lips: Values, motion: Values) -> float:
-    """Pearson r over the frames where both are known."""
+    """Pearson r over the frames in which both are finite."""
     known = np.isfinite(lips) & np.isfinite(motion)
     return pearson(lips[known], motion[known])
 
 
 def closure_events(gap: Values, contact: float) -> list[int]:
-    """Frames at which the lips close between two openings: see the module's text. NaN is neither open nor closed."""
+    """Return the frames at which the lips close (see the module docstring). NaN is neither open nor closed."""
     closed = np.concatenate([[False], gap < contact, [False]])
     edges = np.flatnonzero(np.diff(closed.astype(np.int8)))
     events: list[int] = []
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         least = first + np.flatnonzero(gap[first:last] <= gap[first:last].min() + 1e-9)
         frame = int(least[len(least) // 2])
-        before, after = gap[max(0, frame - _NEAR) : frame], gap[frame + 1 : frame + 1 + _NEAR]
+        before = gap[max(0, frame - _EVENT_RADIUS) : frame]
+        after = gap[frame + 1 : frame + 1 + _EVENT_RADIUS]
         if (before > 2 * contact).any() and (after > 2 * contact).any():
             events.append(frame)
     return events
 
 
-def _near(events: list[int], others: list[int]) -> int:
+def _count_matches(events: list[int], others: list[int]) -> int:
+    """Count the events that have one of ``others`` within ``TOLERANCE`` frames."""
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events)
 
 
-def _sum_at(lips: Lips, motion: Motion, frames: int) -> float:
+def _correlation_sum(lips: Lips, motion: Motion, frames: int) -> float:
     values = (
         correlation(lips.opening, motion.delayed(motion.opening, frames)),
         correlation(lips.width, motion.delayed(motion.width, frames)),
@@ -204,6 +213,7 @@ def _sum_at(lips: Lips, motion: Motion, frames: int) -> float:
 
 
 def _chance(lips: Lips, motion: Motion) -> tuple[float, float]:
+    """Mean correlations of opening and width with circularly shifted motion."""
     count, margin = len(lips.opening), motion.margin
     if count < 4 * GRID_RATE:
         return float("nan"), float("nan")
@@ -213,12 +223,12 @@ def _chance(lips: Lips, motion: Motion) -> tuple[float, float]:
             np.pad(np.roll(motion.delayed(each, 0), shift), margin, mode="wrap")
             for each in (motion.opening, motion.width)
         )
-        turned = Motion(opening, width, motion.gap)
-        frames = estimated_offset(lips, turned)
+        shifted = Motion(opening, width, motion.gap)
+        frames = estimate_offset(lips, shifted)
         rows.append(
             (
-                correlation(lips.opening, turned.delayed(turned.opening, frames)),
-                correlation(lips.width, turned.delayed(turned.width, frames)),
+                correlation(lips.opening, shifted.delayed(shifted.opening, frames)),
+                correlation(lips.width, shifted.delayed(shifted.width, frames)),
             )
         )
     table = np.array(rows)

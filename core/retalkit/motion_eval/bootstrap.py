@@ -1,5 +1,7 @@
-"""Intervals for correlations by resampling: clips are drawn, and stretches of one second inside each (Künsch, "The
-jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989; nested for clips)."""
+"""Confidence intervals of correlations by a nested block bootstrap: over clips, and over blocks of one second.
+
+Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ Values = NDArray[np.float64]
 
 DRAWS = 2000
 BLOCK = 25
-"""Values drawn together, because neighbours resemble each other."""
+"""Consecutive values drawn together, because neighbouring values are correlated."""
 
 
 def correlation_draws(
     first: Values, second: Values, generator: np.random.Generator, draws: int = DRAWS, block: int = BLOCK
 ) -> Values:
-    """float64 [draws]: Pearson r of resampled blocks of two series [N]; values that are not finite are left out."""
+    """Return Pearson r of resampled blocks of two series [N], float64 [draws]. Non-finite values are ignored."""
     known = np.isfinite(first) & np.isfinite(second)
     starts = np.arange(0, len(first), block)
     a, b = np.where(known, first, 0.0), np.where(known, second, 0.0)
@@ -33,16 +35,16 @@ def correlation_draws(
 
 
 def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
-    """The middle ``level`` of the draws; NaN where none is defined."""
-    good = draws[np.isfinite(draws)]
-    if not len(good):
+    """Return the percentile interval of the draws; NaN if all draws are NaN."""
+    finite = draws[np.isfinite(draws)]
+    if not len(finite):
         return float("nan"), float("nan")
-    edge = 50.0 * (1.0 - level)
-    return float(np.percentile(good, edge)), float(np.percentile(good, 100.0 - edge))
+    tail = 50.0 * (1.0 - level)
+    return float(np.percentile(finite, tail)), float(np.percentile(finite, 100.0 - tail))
 
 
 def mean_interval(clips: Sequence[Values], generator: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean over clips, from each clip's draws [draws]: clips are drawn, too."""
+    """Return the interval of the mean over clips from the draws of each clip; resamples the clips as well."""
     table = np.stack(list(clips))
     chosen = generator.integers(0, len(table), (table.shape[1], len(table)))
     drawn = table[chosen, np.arange(table.shape[1])[:, None]]

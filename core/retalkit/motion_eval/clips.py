@@ -1,6 +1,6 @@
-"""Prepares clips for the evaluation of speech-to-mouth drivers: their lips are tracked, their own sound is listened to.
+"""Prepare clips for the evaluation of speech-to-mouth drivers: track the lips and analyse the audio track.
 
-What is found lies in the same cache as that of a run, so a clip that was dubbed before is not looked at again.
+Results go into the run cache, so a clip that was dubbed before is not tracked again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
+from retalkit.config.model import DEFAULT_PRESET
 from retalkit.errors import InputError, PlanError
 from retalkit.geometry import mesh_space
 from retalkit.media.sound import open_sound
@@ -27,16 +28,16 @@ from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, Analysis, Speech, SpeechToMouth
 from retalkit.storage.cache import content_hash
 
-SHORTEST: Final = 2.0
-"""Seconds of tracked lips below which a clip is refused."""
-AT_REST: Final = 0.05
-"""Opening, in units of ``MouthMotion``, up to which a mouth counts as at rest."""
+MIN_SECONDS: Final = 2.0
+"""Minimum duration of tracked lips."""
+REST_OPENING: Final = 0.05
+"""Largest opening, in units of ``MouthMotion``, of a mouth at rest."""
 _ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """One clip, ready to be scored."""
+    """Tracked lips and analysed speech of one clip."""
 
     name: str
     lips: Lips
@@ -44,50 +45,57 @@ class PreparedClip:
 
 
 @dataclass(frozen=True, slots=True)
-class RestInBackground:
-    """What a driver does while nobody speaks."""
+class BackgroundRest:
+    """Mouth motion that a driver predicts for audio without speech."""
 
     at_rest: float
-    """Share of frames with an opening of at most 0.05, 0 to 1, higher is better."""
+    """Share of frames with an opening of at most 0.05, from 0 to 1; higher is better."""
     opening: float
     """Mean opening in units of ``MouthMotion``; 0 is best."""
 
 
 def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
-    """Tracks the lips and listens to the clip's own sound.
+    """Track the lips and analyse the audio track of a clip.
 
-    Raises InputError where the clip has no sound, no face or too little of either, and PlanError for a reconstructor
-    that does not give ``coefficients:mesh``.
+    Raises InputError if the clip has no audio, no face, or too little of either, and PlanError if the reconstructor
+    does not provide ``coefficients:mesh``.
     """
-    _check_measures_lips(steps)
+    _check_mesh_coefficients(steps)
     if open_source(video).info.is_photo:
-        raise InputError(f"{video} is a photo: give a video of somebody who speaks")
+        raise InputError(f"{video}: is a photo; give a video of a speaking person", code="photo-not-supported")
     speech = steps.speech(open_sound(video), speech_key(steps.plan, content_hash(video)))
-    lips = lips_of(track(video, steps))
-    seen = np.isfinite(lips.opening).sum() / GRID_RATE
-    if seen < SHORTEST:
-        raise InputError(f"{video} shows a face for {seen:.1f} s only: give a clip of at least {SHORTEST:.0f} s")
+    lips = measure_lips(track(video, steps))
+    tracked = np.isfinite(lips.opening).sum() / GRID_RATE
+    if tracked < MIN_SECONDS:
+        raise InputError(
+            f"{video}: shows a face for only {tracked:.1f} s; give a clip of at least {MIN_SECONDS:.0f} s",
+            code="clip-too-short",
+        )
     return PreparedClip(video.name, lips, speech)
 
 
 def track(video: Path, steps: ClipSteps) -> StoredAnalysis:
-    """The face in every frame of a video with its coefficients:mesh.
+    """Track the face in every frame of a video and fit its coefficients:mesh.
 
-    Raises InputError where the video cannot be read or shows no face, and PlanError for a reconstructor that does not
-    give ``coefficients:mesh``.
+    Raises InputError if the video cannot be read or shows no face, and PlanError if the reconstructor does not provide
+    ``coefficients:mesh``.
     """
-    _check_measures_lips(steps)
+    _check_mesh_coefficients(steps)
     return steps.analyse(video)
 
 
-def _check_measures_lips(steps: ClipSteps) -> None:
+def _check_mesh_coefficients(steps: ClipSteps) -> None:
     stage = steps.plan.reconstructor
     if stage.coefficient_space != "mesh":
-        raise PlanError(f"{stage.label} does not give coefficients:mesh, which lips are measured in: use shallow")
+        raise PlanError(
+            f"{stage.label} does not provide coefficients:mesh, from which lips are measured; use a reconstructor that "
+            f"does, such as the one of the preset '{DEFAULT_PRESET}'",
+            code="mesh-coefficients-required",
+        )
 
 
-def lips_of(analysis: Analysis) -> Lips:
-    """The measured lips at 25 values a second, interpolated between frames; NaN next to frames without a face."""
+def measure_lips(analysis: Analysis) -> Lips:
+    """Measure the lips at 25 values a second, interpolated between frames; NaN next to frames without a face."""
     count = analysis.source.info.frame_count
     times = analysis.source.times(0, count)
     parts = [analysis.coefficients(first, min(first + _ROWS, count)) for first in range(0, count, _ROWS)]
@@ -97,22 +105,22 @@ def lips_of(analysis: Analysis) -> Lips:
     return Lips(np.interp(grid, times, opening), np.interp(grid, times, width))
 
 
-def rest_in(
+def measure_background_rest(
     sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, steps: ClipSteps
-) -> dict[str, RestInBackground]:
-    """Name -> how well the driver keeps the mouth at rest, with the run's denoiser and voice activity."""
-    results: dict[str, RestInBackground] = {}
+) -> dict[str, BackgroundRest]:
+    """Return sound name -> how well the driver keeps the mouth at rest, using the run's denoiser and VAD."""
+    results: dict[str, BackgroundRest] = {}
     for name, sound in sounds.items():
-        speech = listened(sound, steps)
+        speech = analyse_waveform(sound, steps)
         times = np.arange(0.0, len(sound) / SPEECH_RATE, 1.0 / GRID_RATE)
         opening = driver.motion(speech, times).opening
-        results[name] = RestInBackground(float((opening <= AT_REST).mean()), float(opening.mean()))
+        results[name] = BackgroundRest(float((opening <= REST_OPENING).mean()), float(opening.mean()))
     return results
 
 
-def listened(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
-    """A mono sound at 16 kHz as a run would hear it from a file."""
+def analyse_waveform(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
+    """Analyse mono audio at 16 kHz in the same way as a run analyses a file."""
     with TemporaryDirectory(prefix="retalkit-") as folder:
         path = Path(folder) / "sound.wav"
-        wavfile.write(path, SPEECH_RATE, (np.clip(sound, -1, 1) * 32767).astype(np.int16))
+        wavfile.write(path, SPEECH_RATE, (np.clip(sound, -1, 1) * 32767).astype("<i2"))
         return steps.speech(open_sound(path), speech_key(steps.plan, content_hash(path)))

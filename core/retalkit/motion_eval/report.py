@@ -1,4 +1,4 @@
-"""Scores of one driver on several clips, with intervals."""
+"""Scores of one driver on several clips, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from retalkit.motion_eval.agreement import Agreement, Motion, agreement, ask
+from retalkit.motion_eval.agreement import Agreement, Motion, agreement, predict_motion
 from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_interval
-from retalkit.motion_eval.clips import PreparedClip, RestInBackground, prepare_clip, rest_in
+from retalkit.motion_eval.clips import BackgroundRest, PreparedClip, measure_background_rest, prepare_clip
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
@@ -26,25 +26,25 @@ _VOICE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ClipScores:
-    """One clip."""
+    """Scores of one clip."""
 
     clip: str
     agreement: Agreement
     opening_interval: Interval
-    """95% interval of the opening's r by resampling seconds of the clip (the delay is held)."""
+    """95% confidence interval of the opening's r from resampled seconds of the clip (the delay is fixed)."""
     width_interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All clips, their mean, and what the driver does while nobody speaks."""
+    """Scores of all clips, their means, and the driver's motion for audio without speech."""
 
     driver: str
     clips: tuple[ClipScores, ...]
     opening: float
     """Mean over clips of r at lag 0."""
     opening_interval: Interval
-    """95% interval of it by resampling clips and seconds."""
+    """95% confidence interval of the mean from resampled clips and seconds."""
     width: float
     width_interval: Interval
     best_opening: float
@@ -53,20 +53,20 @@ class Report:
     chance_opening: float
     chance_width: float
     recall: float
-    """Share of all lip closures that were asked within two frames."""
+    """Share of all lip closures with a predicted one within two frames."""
     precision: float
-    background: dict[str, RestInBackground]
+    background: dict[str, BackgroundRest]
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain data for JSON; what is not defined is None."""
+        """Return plain data for JSON; undefined values are None."""
         data = asdict(self)
         for row, scores in zip(data["clips"], self.clips, strict=True):
-            found = scores.agreement
+            clip = scores.agreement
             row["agreement"] |= {
-                "best_opening": found.best_opening,
-                "best_width": found.best_width,
-                "recall": found.recall,
-                "precision": found.precision,
+                "best_opening": clip.best_opening,
+                "best_width": clip.best_width,
+                "recall": clip.recall,
+                "precision": clip.precision,
             }
         return _without_nan(data)
 
@@ -74,9 +74,9 @@ class Report:
 def evaluate(
     videos: Sequence[Path], name: str, driver: SpeechToMouth, chosen: Plan, cache: Cache, observer: Observer
 ) -> Report:
-    """Scores ``driver`` on clips whose sound belongs to the mouth that they show.
+    """Score ``driver`` on clips in which the visible person speaks the audio track.
 
-    Raises InputError for a clip that cannot be used, with one line that says why.
+    Raises InputError for a clip that cannot be used.
     """
     prepared = [prepare_clip(Path(video), ClipSteps(chosen, cache, observer)) for video in videos]
     scored = [_score(driver, clip) for clip in prepared]
@@ -93,8 +93,8 @@ def evaluate(
         for clip, (_, found), (opening, width) in zip(prepared, scored, drawn, strict=True)
     )
     voices = [clip.speech.waveform(0.0, min(clip.speech.duration, _VOICE_SECONDS)) for clip in prepared]
-    observer.note("listening to silence, noise, hum, music and babble")
-    background = rest_in(backgrounds(voices), driver, ClipSteps(chosen, cache, SilentObserver()))
+    observer.note("measuring silence, noise, hum, music and babble")
+    background = measure_background_rest(backgrounds(voices), driver, ClipSteps(chosen, cache, SilentObserver()))
     return _report(
         name,
         clips,
@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _score(driver: SpeechToMouth, clip: PreparedClip) -> tuple[Motion, Agreement]:
-    motion = ask(driver, clip.speech, clip.lips)
+    motion = predict_motion(driver, clip.speech, clip.lips)
     return motion, agreement(clip.lips, motion)
 
 
@@ -114,21 +114,21 @@ def _report(
     clips: tuple[ClipScores, ...],
     opening_interval: Interval,
     width_interval: Interval,
-    background: dict[str, RestInBackground],
+    background: dict[str, BackgroundRest],
 ) -> Report:
     found = [scores.agreement for scores in clips]
 
     def mean(values: list[float]) -> float:
-        good = [value for value in values if math.isfinite(value)]
-        return float(np.mean(good)) if good else float("nan")
+        finite = [value for value in values if math.isfinite(value)]
+        return float(np.mean(finite)) if finite else float("nan")
 
-    # Counts are added up: a clip of two closures must not weigh as much as one of twenty.
+    # Counts are summed, so that a clip with two closures has less weight than one with twenty.
     total = replace(
         found[0],
         lip_closures=sum(each.lip_closures for each in found),
-        found_closures=sum(each.found_closures for each in found),
-        asked_closures=sum(each.asked_closures for each in found),
-        right_closures=sum(each.right_closures for each in found),
+        recalled_closures=sum(each.recalled_closures for each in found),
+        predicted_closures=sum(each.predicted_closures for each in found),
+        correct_closures=sum(each.correct_closures for each in found),
     )
     return Report(
         driver=name,

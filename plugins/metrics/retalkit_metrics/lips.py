@@ -29,14 +29,14 @@ from retalkit.motion_eval.agreement import (
     CONTACT_GAP,
     GRID_RATE,
     LAGS,
-    MOST_OFFSET,
+    MAX_OFFSET,
     TOLERANCE,
     Lips,
     Motion,
     closure_events,
-    estimated_offset,
+    estimate_offset,
 )
-from retalkit.motion_eval.clips import lips_of
+from retalkit.motion_eval.clips import measure_lips
 from retalkit.motion_eval.correlation import pearson
 
 from retalkit_metrics.quiet_mouth import face_height
@@ -65,7 +65,7 @@ def _scores(scene: Scene) -> Scores:
     if scene.output is None or scene.lips is None:
         return dict.fromkeys(MEASURES, float("nan"))
     height = face_height(scene.output) if TRUTH in scene.ports else float("nan")
-    shown = lips_of(scene.output)
+    shown = measure_lips(scene.output)
     return lip_scores(shown, scene.lips, height, _lost(scene, shown))
 
 
@@ -91,14 +91,14 @@ def lip_scores(
         )
         shown = Lips(opening, width, shown.start)
     motion = _as_asked(reference, shown)
-    lag = estimated_offset(shown, motion)
+    lag = estimate_offset(shown, motion)
     opening, width = motion.delayed(motion.opening, lag), motion.delayed(motion.width, lag)
     known = np.isfinite(shown.opening) & np.isfinite(opening)
     if int(known.sum()) < SHORTEST:
         return dict.fromkeys(MEASURES, float("nan"))
     opening_r, width_r = _correlation(shown.opening, opening), _correlation(shown.width, width)
     # At the edge the sum may go on rising beyond it.
-    found = abs(lag) < MOST_OFFSET
+    found = abs(lag) < MAX_OFFSET
     moves = any(np.std(each[known]) > STILL for each in (shown.opening, shown.width))
     real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, contacts))
     return {
@@ -114,7 +114,7 @@ def lip_scores(
 def _as_asked(reference: Lips, shown: Lips) -> Motion:
     """The reference on the grid of the video's lips, with the margin in which a lag is looked for; NaN before it begins
     and after it ends."""
-    margin = MOST_OFFSET + LAGS
+    margin = MAX_OFFSET + LAGS
     times = shown.start + (np.arange(len(shown.opening) + 2 * margin) - margin) / GRID_RATE
     # In frames of the reference; rounded, so that its last value is not lost by 1e-16.
     places = np.round((times - reference.start) * GRID_RATE, 6)

@@ -13,7 +13,7 @@ from retalkit.geometry import mesh_space
 from retalkit.metrics import Scores
 from retalkit.metrics.scene import MetricSession, Scene
 from retalkit.motion_eval.agreement import GRID_RATE
-from retalkit.motion_eval.clips import lips_of
+from retalkit.motion_eval.clips import measure_lips
 from retalkit.stages import Analysis
 
 from retalkit_metrics.meters.mouth_tracking import REST_PERCENTILE
@@ -35,7 +35,7 @@ def quiet_scores(analysis: Analysis | None) -> Scores:
     if analysis is None:
         return nothing
     height = face_height(analysis)
-    opening = lips_of(analysis).opening
+    opening = measure_lips(analysis).opening
     seen = opening[np.isfinite(opening)]
     if not len(seen) or not height > 0:
         return nothing

@@ -18,7 +18,7 @@ from retalkit.comparison.run import Outcome, compare
 from retalkit.comparison.scheduling import run_tasks
 from retalkit.comparison.tasks import Task
 from retalkit.errors import InputError, OutputError, PlanError
-from retalkit.metrics.open_scene import measured_by
+from retalkit.metrics.open_scene import measurement_key
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 
@@ -249,7 +249,7 @@ def test_a_video_without_its_record_is_made_again(finished: Outcome, comparison:
 
 def test_scores_of_another_tracker_do_not_count(finished: Outcome) -> None:
     own, lips = cells(finished, "own", "base"), discover().metric("lips")
-    assert CellStore(finished.folder, measured_by(discover())).score(own.key, lips) is not None
+    assert CellStore(finished.folder, measurement_key(discover())).score(own.key, lips) is not None
     assert CellStore(finished.folder, "another tracker").score(own.key, lips) is None
 
 

@@ -1,4 +1,4 @@
-"""Known answers for the measures of speech-to-mouth drivers."""
+"""Scores of speech-to-mouth drivers on synthetic motion with known results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from retalkit.motion_eval.agreement import (
     Lips,
     Motion,
     agreement,
-    as_motion,
-    ask,
     closure_events,
     correlation,
+    predict_motion,
+    prepare_motion,
 )
 from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_interval
 from retalkit.speech.noise import at_level, backgrounds
@@ -28,14 +28,14 @@ SECONDS = 8
 
 
 def talking(times: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A smooth course between 0.1 and 0.9 that does not repeat."""
+    """Smooth aperiodic motion between 0.1 and 0.9."""
     generator = np.random.default_rng(seed)
     waves = [np.sin(2 * np.pi * (frequency * times + generator.uniform())) for frequency in (0.37, 1.1, 2.3, 3.7)]
     return 0.5 + 0.1 * np.sum(waves, axis=0)
 
 
-class Scripted:
-    """A driver that opens the mouth by ``talking`` and closes it at given times, whatever is said."""
+class ScriptedDriver:
+    """Driver that ignores the speech, opens the mouth by ``talking`` and closes it at the given times."""
 
     def __init__(self, closures: tuple[float, ...] = (), seed: int = 0) -> None:
         self.closures = closures
@@ -54,15 +54,15 @@ SPEECH = SpeechTrack(ArrayReader(np.zeros(16000, np.float32)), ArrayReader(np.ze
 
 
 def lips(delay: float = 0.0, closures: tuple[float, ...] = ()) -> Lips:
-    """Lips of a person who does what ``Scripted`` asks, ``delay`` seconds later; 1 is 0.2 eye distances."""
+    """Lips that follow ``ScriptedDriver`` ``delay`` seconds later; an opening of 1 is 0.2 eye distances."""
     times = np.arange(SECONDS * GRID_RATE) / GRID_RATE - delay
-    motion = Scripted(closures).motion(SPEECH, times)
+    motion = ScriptedDriver(closures).motion(SPEECH, times)
     gap = motion.opening * (1.0 - motion.closure)
     return Lips(0.2 * gap.astype(np.float64), 0.5 + 0.1 * motion.width.astype(np.float64))
 
 
-def test_what_is_asked_exactly_is_scored_one() -> None:
-    found = agreement(lips(), ask(Scripted(), SPEECH, lips()))
+def test_exact_prediction_scores_one() -> None:
+    found = agreement(lips(), predict_motion(ScriptedDriver(), SPEECH, lips()))
     assert found.offset == 0
     assert found.opening > 0.995 and found.width > 0.995
     assert found.best_opening == found.opening_by_lag[3] == found.opening
@@ -70,46 +70,46 @@ def test_what_is_asked_exactly_is_scored_one() -> None:
 
 
 @pytest.mark.parametrize("frames", [-4, 2, 6])
-def test_a_delay_is_found_and_taken_out(frames: int) -> None:
+def test_delay_is_estimated_and_compensated(frames: int) -> None:
     late = lips(delay=frames / GRID_RATE)
-    found = agreement(late, ask(Scripted(), SPEECH, late))
+    found = agreement(late, predict_motion(ScriptedDriver(), SPEECH, late))
     assert found.offset == frames
     assert found.opening > 0.995
     assert found.uncorrected_opening < 0.9
 
 
-def test_lags_are_relative_to_the_corrected_delay() -> None:
+def test_lags_are_relative_to_the_compensated_delay() -> None:
     late = lips(delay=2 / GRID_RATE)
-    motion = ask(Scripted(), SPEECH, late)
+    motion = predict_motion(ScriptedDriver(), SPEECH, late)
     found = agreement(late, motion)
     assert found.opening_by_lag[1] == pytest.approx(found.uncorrected_opening)
     assert found.opening_by_lag[1] == pytest.approx(correlation(late.opening, motion.delayed(motion.opening, 0)))
 
 
-def test_unrelated_motion_scores_about_what_is_called_chance() -> None:
-    found = agreement(lips(), ask(Scripted(seed=11), SPEECH, lips()))
+def test_unrelated_motion_scores_near_chance() -> None:
+    found = agreement(lips(), predict_motion(ScriptedDriver(seed=11), SPEECH, lips()))
     assert found.opening < 0.6
     assert abs(found.chance_opening) < 0.4
 
 
-def test_closures_are_counted_right() -> None:
-    real, asked = (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 2.08, 3.0, 6.0)
-    found = agreement(lips(closures=real), ask(Scripted(asked), SPEECH, lips(closures=real)))
-    assert (found.lip_closures, found.found_closures, found.recall) == (5, 3, 0.6)
-    assert (found.asked_closures, found.right_closures, found.precision) == (4, 3, 0.75)
+def test_closure_recall_and_precision() -> None:
+    real, predicted = (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 2.08, 3.0, 6.0)  # seconds
+    found = agreement(lips(closures=real), predict_motion(ScriptedDriver(predicted), SPEECH, lips(closures=real)))
+    assert (found.lip_closures, found.recalled_closures, found.recall) == (5, 3, 0.6)
+    assert (found.predicted_closures, found.correct_closures, found.precision) == (4, 3, 0.75)
 
 
-def test_a_closure_three_frames_off_is_false() -> None:
-    found = agreement(lips(closures=(2.0,)), ask(Scripted((2.12,)), SPEECH, lips(closures=(2.0,))))
+def test_closure_three_frames_off_is_not_matched() -> None:
+    found = agreement(lips(closures=(2.0,)), predict_motion(ScriptedDriver((2.12,)), SPEECH, lips(closures=(2.0,))))
     assert (found.recall, found.precision) == (0.0, 0.0)
 
 
-def test_without_closures_their_shares_are_not_defined() -> None:
-    found = agreement(lips(), ask(Scripted(), SPEECH, lips()))
+def test_recall_and_precision_are_nan_without_closures() -> None:
+    found = agreement(lips(), predict_motion(ScriptedDriver(), SPEECH, lips()))
     assert math.isnan(found.recall) and math.isnan(found.precision)
 
 
-def test_a_closure_stands_between_two_openings() -> None:
+def test_closure_requires_opening_before_and_after() -> None:
     gap = np.full(60, 0.1)
     gap[10] = 0.0
     gap[20:23] = 0.01, 0.0, 0.01
@@ -123,25 +123,25 @@ def test_a_closure_stands_between_two_openings() -> None:
     assert closure_events(gap, CONTACT_GAP)[0] == 21
 
 
-def test_frames_without_a_face_do_not_count() -> None:
+def test_frames_without_face_are_ignored() -> None:
     seen = lips()
     seen.opening[50:100] = np.nan
     seen.width[50:100] = np.nan
-    found = agreement(seen, ask(Scripted(), SPEECH, seen))
+    found = agreement(seen, predict_motion(ScriptedDriver(), SPEECH, seen))
     assert (found.frames, found.offset) == (SECONDS * GRID_RATE - 50, 0)
     assert found.opening > 0.995
 
 
-def test_motion_is_smoothed_as_lips_were() -> None:
+def test_motion_is_smoothed_like_tracked_lips() -> None:
     series = np.random.default_rng(0).uniform(size=40).astype(np.float32)
     zeros = np.zeros_like(series)
-    motion = as_motion(MouthMotion(series, series - 0.5, zeros, zeros, zeros))
+    motion = prepare_motion(MouthMotion(series, series - 0.5, zeros, zeros, zeros))
     assert isinstance(motion, Motion)
     np.testing.assert_allclose(motion.opening[2:-2], savgol_filter(series, 5, 2)[2:-2], atol=1e-6)
     np.testing.assert_allclose(motion.gap, series)
 
 
-def test_intervals_hold_the_correlation_and_shrink_with_length() -> None:
+def test_interval_contains_the_correlation_and_shrinks_with_length() -> None:
     generator = np.random.default_rng(0)
     first = generator.standard_normal(4000)
     second = 0.6 * first + 0.8 * generator.standard_normal(4000)
@@ -154,14 +154,14 @@ def test_intervals_hold_the_correlation_and_shrink_with_length() -> None:
     assert halved[0] < 0.6 < halved[1]
 
 
-def test_the_mean_over_clips_varies_with_the_clips() -> None:
+def test_mean_interval_resamples_clips() -> None:
     same = [np.full(500, 0.5), np.full(500, 0.5)]
     apart = [np.full(500, 0.2), np.full(500, 0.8)]
     assert mean_interval(same, np.random.default_rng(0)) == (0.5, 0.5)
     assert mean_interval(apart, np.random.default_rng(0)) == pytest.approx((0.2, 0.8))
 
 
-def test_backgrounds_have_their_level() -> None:
+def test_backgrounds_have_the_requested_level() -> None:
     voice = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1
     sounds = backgrounds([voice], seconds=2.0)
     assert list(sounds) == ["silence", "white", "hum", "music", "babble"]

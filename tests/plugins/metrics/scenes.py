@@ -15,7 +15,7 @@ from retalkit.geometry.mesh_space import COUNT, FACE_HEIGHT, OPENING, WIDTH
 from retalkit.media.sources import open_source
 from retalkit.metrics import FRAMES, LANDMARKS, LIPS, ORIGINAL, TRUTH
 from retalkit.metrics.scene import Scene, scored_frames
-from retalkit.motion_eval.clips import lips_of
+from retalkit.motion_eval.clips import measure_lips
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.plan import plan
@@ -114,7 +114,7 @@ class Tracker:
             output=analysis,
             original=frames,
             original_analysis=analysis,
-            lips=lips_of(analysis),
+            lips=measure_lips(analysis),
             ports=frozenset({FRAMES, LANDMARKS, ORIGINAL, TRUTH, LIPS}),
         )
 
