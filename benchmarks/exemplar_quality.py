@@ -38,8 +38,8 @@ from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.plugins.discovery import discover
 from retalkit.stages import FaceEdit, PassedThrough, StageContext, StageKind, SyncBatch
 from retalkit.storage.cache import Folder
-from retalkit_metrics.meters.image_quality import PictureQuality, PictureQualityMeter
-from retalkit_metrics.meters.mouth_tracking import MouthFollowing, mouth_following, shown_measures
+from retalkit_metrics.meters.image_quality import ImageQuality, ImageQualityMeter
+from retalkit_metrics.meters.mouth_tracking import MouthTracking, compare_mouth_motion, measure_mouth
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -94,8 +94,8 @@ class Scores:
     """One line of the table."""
 
     pair: str
-    mouth: MouthFollowing
-    picture: PictureQuality
+    mouth: MouthTracking
+    picture: ImageQuality
     motion_correlation: float
     """Pearson r of the shown opening with the opening of the motion itself, before it was fitted to the person."""
     open_seconds: float
@@ -185,13 +185,13 @@ def run_pair(shop: Workshop, pair: str, media: Path, out: Path, detail: bool) ->
         wanted = np.interp(analysis.source.times(0, count), given["times"], given["opening"]).astype(np.float32)
     landmarks, shown_landmarks = analysis.landmarks(0, count), shop.analyse(rendered).landmarks(0, count)
     template = person_template(landmarks)
-    shown = shown_measures(shown_landmarks, template)
+    shown = measure_mouth(shown_landmarks, template)
     height = float(np.nanmedian(analysis.coefficients(0, count)[:, mesh_space.FACE_HEIGHT]))
-    mouth = mouth_following(asked_opening, asked_width, shown[:, 0], shown[:, 1], height)
+    mouth = compare_mouth_motion(asked_opening, asked_width, shown[:, 0], shown[:, 1], height)
     both = np.isfinite(shown[:, 0]) & np.isfinite(asked_opening)
 
     pose = mesh_space.unpack_pose(analysis.coefficients(0, count))
-    meter, sheet = PictureQualityMeter(template), ContactSheet()
+    meter, sheet = ImageQualityMeter(template), ContactSheet()
     show = set(chosen_frames(asked_opening if driver is not None else shown[:, 0]))
     # Rendered again: whole frames of a long clip fit neither memory nor disk.
     for index, (_, original, output) in enumerate(work.frames()):

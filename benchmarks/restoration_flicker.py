@@ -43,7 +43,7 @@ from retalkit_enhancers.restoration import change
 from retalkit_enhancers.restoration.config import RestorationConfig
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
 from retalkit_metrics.meters.flicker import Flicker, FlickerMeter
-from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.image_quality import ImageQualityMeter
 from retalkit_metrics.meters.patches import Patch
 from stand_in_restorers import STAND_INS, StandIn
 
@@ -75,7 +75,7 @@ class Measured:
 
     def __init__(self, template: Float, mouth: bool = True) -> None:
         self.flicker = FlickerMeter(template, mouth)
-        self.quality = PictureQualityMeter(template)
+        self.quality = ImageQualityMeter(template)
         self.lines: list[Image] = []
         self.face: Image | None = None
         cheek = template[[50, 280]].mean(0)

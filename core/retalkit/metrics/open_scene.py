@@ -14,7 +14,7 @@ from retalkit.config.model import DEFAULT_PRESET, load
 from retalkit.errors import InputError
 from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
-from retalkit.metrics.scene import Scene
+from retalkit.metrics.scene import Scene, nearest_times
 from retalkit.motion_eval.agreement import GRID_RATE, Lips
 from retalkit.motion_eval.clips import measure_lips, track
 from retalkit.observer import Observer
@@ -128,11 +128,3 @@ def source_frames(clip: Path, seconds: float, length: Any, extend: Any) -> NDArr
     """Return the frame of the clip, int64 [T], that each frame of a dub with ``seconds`` of speech shows."""
     timeline = build_timeline(open_source(clip), seconds, length, extend)
     return timeline.sources(0, timeline.count)
-
-
-def nearest_times(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each time the index of the nearest of ``others`` (ascending), int64 [T]."""
-    after = np.clip(np.searchsorted(others, times), 1, max(len(others) - 1, 1))
-    before = after - 1
-    after = np.minimum(after, len(others) - 1)
-    return np.where(times - others[before] <= others[after] - times, before, after).astype(np.int64)

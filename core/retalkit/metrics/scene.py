@@ -133,6 +133,14 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
             originals.close()
 
 
+def nearest_times(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each time the index of the nearest of ``others`` (ascending), int64 [T]."""
+    after = np.clip(np.searchsorted(others, times), 1, max(len(others) - 1, 1))
+    before = after - 1
+    after = np.minimum(after, len(others) - 1)
+    return np.where(times - others[before] <= others[after] - times, before, after).astype(np.int64)
+
+
 def _originals(scene: Scene, count: int) -> Any:
     if scene.original is None:
         return None

@@ -1,1 +1,1 @@
-"""Metrics that come with Retalkit."""
+"""Metrics bundled with Retalkit."""

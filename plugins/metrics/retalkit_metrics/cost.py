@@ -1,10 +1,9 @@
-"""The metric ``cost``: what the run record says of time, memory and weights.
+"""The metric ``cost``: time, memory and weight size from the run record.
 
-``cost`` of a record holds what computing each step takes on this machine, also where this run read a stored result, and
-``stage_cost`` what each of the stages that make pixels takes of it. A
-record without it (of an older version) has only the seconds of this run; then a step that was read from the cache has
-no cost, and there is no real-time factor, since what is missing would make it look fast. ``peak_memory_cost`` is
-likewise the memory of a run that computes every step.
+``cost`` in a record is the computing time of each step on this machine, even if the run read the step from the cache.
+``stage_cost`` is the share of each stage that renders pixels. A record of an older version without ``cost`` has only
+the seconds of its own run. Steps read from the cache then have no cost, and the real-time factor is undefined because
+it would be too high. ``peak_memory_cost`` is the memory of a run that computes every step.
 """
 
 from __future__ import annotations
@@ -16,49 +15,49 @@ from retalkit.metrics import Scores
 from retalkit.metrics.scene import MetricSession, Scene
 
 from retalkit_metrics.interface import STAGES
-from retalkit_metrics.sessions import WithoutFrames
+from retalkit_metrics.sessions import FramelessSession
 
 _MEBIBYTE = 2**20
 _NAN = float("nan")
 _STEP_STAGES = {"faces": "detector", "coefficients": "reconstructor", "speech": "denoiser", "render": "render"}
-"""Step of a run that is the work of one stage -> the stage."""
+"""Pipeline step that runs one stage -> the stage."""
 
 
 class CostMetric:
-    """Reads the record; looks at no frame."""
+    """Reads the run record; needs no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
-        return WithoutFrames(lambda: cost_scores(scene.record or {}))
+        return FramelessSession(lambda: cost_scores(scene.record or {}))
 
 
 def cost_scores(record: Mapping[str, Any]) -> Scores:
-    """The measures of ``cost`` from a run record as plain data; NaN for what it does not tell."""
-    length = float(record.get("output_seconds") or 0.0)
-    complete, seconds = _seconds(record)
+    """Return the measures of ``cost`` from a run record (plain data); NaN for data that the record lacks."""
+    duration = float(record.get("output_seconds") or 0.0)
+    complete, seconds = _step_seconds(record)
     total = sum(seconds.values())
     weights = cast("Mapping[str, int] | None", record.get("weight_bytes"))
     memory = int(record.get("peak_memory_cost", record.get("peak_memory_bytes")) or 0)
-    spent = _of_stages(record, seconds)
+    stages = _stage_seconds(record, seconds)
     return {
-        "realtime_factor": length / total if complete and total > 0 and length > 0 else _NAN,
-        **{f"cost_{stage}": spent[stage] / length if stage in spent and length > 0 else _NAN for stage in STAGES},
+        "realtime_factor": duration / total if complete and total > 0 and duration > 0 else _NAN,
+        **{f"cost_{name}": stages[name] / duration if name in stages and duration > 0 else _NAN for name in STAGES},
         "peak_memory": memory / _MEBIBYTE if memory else _NAN,
         "weights_size": sum(weights.values()) / _MEBIBYTE if weights is not None else _NAN,
     }
 
 
-def _of_stages(record: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Stage -> its own seconds. Those that make pixels work at the same time: together they may exceed ``render``."""
-    found = {_STEP_STAGES[step]: value for step, value in seconds.items() if step in _STEP_STAGES}
-    own = cast("Mapping[str, float]", record.get("stage_cost") or {})
-    found |= {place: float(value) for place, value in own.items() if place in STAGES}
-    if own:
-        found["enhancers"] = sum(float(value) for place, value in own.items() if place.startswith("enhancers."))
-    return found
+def _stage_seconds(record: Mapping[str, Any], steps: Mapping[str, float]) -> dict[str, float]:
+    """Return stage -> seconds. Rendering stages run concurrently, so their sum may exceed ``render``."""
+    stages = {_STEP_STAGES[step]: value for step, value in steps.items() if step in _STEP_STAGES}
+    stage_cost = cast("Mapping[str, float]", record.get("stage_cost") or {})
+    stages |= {path: float(value) for path, value in stage_cost.items() if path in STAGES}
+    if stage_cost:
+        stages["enhancers"] = sum(float(value) for path, value in stage_cost.items() if path.startswith("enhancers."))
+    return stages
 
 
-def _seconds(record: Mapping[str, Any]) -> tuple[bool, dict[str, float]]:
-    """Whether no step is missing, and step -> seconds that computing it takes."""
+def _step_seconds(record: Mapping[str, Any]) -> tuple[bool, dict[str, float]]:
+    """Return whether the cost of every step is known, and step -> computing seconds."""
     cost = cast("Mapping[str, float]", record.get("cost") or {})
     measured = cast("Mapping[str, float]", record.get("seconds") or {})
     cached = set(cast("list[str]", record.get("cached_steps") or []))

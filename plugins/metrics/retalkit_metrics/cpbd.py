@@ -1,15 +1,15 @@
-"""CPBD: the share of edges that are too narrow to be seen as blurred.
+"""CPBD, a no-reference sharpness metric: the share of edges that are too narrow to look blurred.
 
 Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection (CPBD)",
-IEEE Transactions on Image Processing 20 (9), 2011. In short: an edge of width w is seen as blurred with the
-probability 1 - exp(-(w / w_jnb) ** 3.6), where w_jnb, the width that is just noticed, is 5 pixels in blocks of low
-contrast and 3 in others (Ferzli and Karam, IEEE TIP 2009); CPBD is the share of edge pixels whose probability is at
-most 63 %. Widths are those of Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002: along the row,
-from the local minimum to the local maximum around a pixel of a vertical edge. Only blocks of 64 x 64 with enough edges
-count. The edge detectors' thresholds are not in the paper; ours are those of the usual Sobel and Canny detectors, so
-numbers of other programs differ by some hundredths.
+IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w looks blurred with the probability
+1 - exp(-(w / w_jnb) ** 3.6). The just noticeable width w_jnb is 5 pixels in blocks of low contrast and 3 pixels in
+others (Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge
+width follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002: the distance along the row from
+the local minimum to the local maximum around a pixel of a vertical edge. Only blocks of 64 x 64 with enough edges
+count. The paper does not give the thresholds of its edge detectors; this module uses common defaults of the Sobel and
+Canny detectors, so results of other implementations differ by some hundredths.
 
-It depends on the size of the picture: compare frames of one size only.
+CPBD depends on the image size: compare only frames of the same size.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Mask = NDArray[np.bool_]
 
 BLOCK: Final = 64
 ENOUGH_EDGES: Final = 0.002
-"""Share of a block's pixels on edges above which it counts."""
+"""A block counts if more than this share of its pixels are edge pixels."""
 BETA: Final = 3.6
 LOW_CONTRAST: Final = 50.0
-"""Grey levels between the brightest and the darkest pixel of a block, up to which its contrast is low."""
+"""Largest difference in grey levels between the brightest and the darkest pixel of a block of low contrast."""
 WIDTH_LOW, WIDTH_HIGH = 5.0, 3.0
-"""Pixels: just noticed width at low and at higher contrast."""
+"""Just noticeable width in pixels at low and at high contrast."""
 NOTICED: Final = 63.5
-"""Percent below which the probability rounds to at most 63, that of an edge of just noticed width."""
+"""Percent; lower values round to at most 63, the probability of an edge of just noticeable width."""
 
 
 def cpbd(grey: NDArray[np.uint8]) -> float:
-    """CPBD of a grey picture, uint8 [H, W]: 0 to 1, higher is sharper; NaN where no block of 64 x 64 has edges."""
+    """Return the CPBD of a grey image, uint8 [H, W]: 0 to 1, higher is sharper; NaN if no 64 x 64 block has edges."""
     image = grey.astype(np.float64)
     widths = edge_widths(image)
     lines = _canny_edges(image)
@@ -56,24 +56,24 @@ def cpbd(grey: NDArray[np.uint8]) -> float:
 
 
 def edge_widths(image: Values) -> Values:
-    """float64 [H, W]: width in pixels of the edge at each pixel of a vertical edge, 0 elsewhere. At least 2."""
+    """Return the edge width in pixels (at least 2) at each pixel of a vertical edge, and 0 elsewhere; float64 [H, W]."""
     down, across = np.gradient(image)
-    # The gradient points along the row within 22.5 degrees.
+    # The gradient is within 22.5 degrees of the row direction.
     edges = _vertical_edges(image) & (np.abs(down) < np.tan(np.pi / 8) * np.abs(across))
     rises = edges & (across > 0)
     falls = edges & (across < 0)
     widths = np.zeros(image.shape)
-    for picture, chosen in ((image, rises), (-image, falls)):
-        to_left, to_right = _runs(picture)
+    for values, selected in ((image, rises), (-image, falls)):
+        to_left, to_right = _monotonic_runs(values)
         width = np.zeros(image.shape)
-        # One step to each side, and on from there as long as the row keeps falling or rising.
+        # One step to each side, and further while the row keeps falling or rising.
         width[:, 1:-1] = 2 + to_left[:, :-2] + to_right[:, 2:]
-        widths[chosen] = width[chosen]
+        widths[selected] = width[selected]
     return widths
 
 
-def _runs(image: Values) -> tuple[Values, Values]:
-    """How many steps in a row lead down to the left, and up to the right, from each pixel; float64 [H, W] each."""
+def _monotonic_runs(image: Values) -> tuple[Values, Values]:
+    """Return the number of steps from each pixel that go down to the left, and up to the right; float64 [H, W] each."""
     columns = np.ascontiguousarray(image.T)
     rising = np.diff(columns, axis=0) > 0
     left, right = np.zeros(columns.shape), np.zeros(columns.shape)
@@ -85,8 +85,7 @@ def _runs(image: Values) -> tuple[Values, Values]:
 
 
 def _vertical_edges(image: Values) -> Mask:
-    """Pixels where the Sobel gradient along the row is strong (its square above four times the mean) and a local
-    maximum of the row."""
+    """Return pixels whose squared Sobel gradient along the row exceeds four times the mean and is a local maximum."""
     strength = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_REPLICATE) ** 2
     edges = np.zeros(image.shape, np.bool_)
     middle = strength[:, 1:-1]
@@ -96,7 +95,9 @@ def _vertical_edges(image: Values) -> Mask:
 
 
 def _canny_edges(image: Values) -> Mask:
-    """Canny's edges, only to see which blocks have any. Thresholds are quantiles of the picture's own gradients, so
-    that blur alone takes no block out."""
-    found: Any = canny(image, sigma=np.sqrt(2), low_threshold=0.5, high_threshold=0.7, use_quantiles=True)
-    return cast(Mask, found)
+    """Return Canny edges, used to select blocks.
+
+    The thresholds are quantiles of the image's gradients, so that blur alone does not exclude a block.
+    """
+    edges: Any = canny(image, sigma=np.sqrt(2), low_threshold=0.5, high_threshold=0.7, use_quantiles=True)
+    return cast(Mask, edges)

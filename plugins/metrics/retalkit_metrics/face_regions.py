@@ -1,4 +1,4 @@
-"""Where the face is in a frame: rectangles and masks from mesh landmarks, and the person in the head frame."""
+"""Rectangles and masks of the face from mesh landmarks, and the mean face in the head frame."""
 
 from __future__ import annotations
 
@@ -18,55 +18,59 @@ Window = tuple[slice, slice]
 
 _ROWS: Final = 1024
 _SAMPLES: Final = 256
-"""Frames that are enough for the mean face of a person."""
+"""Maximum number of frames for the mean face."""
 
 
 def is_found(landmarks: Float) -> bool:
-    """Whether landmarks [N, 3] are those of a face, not NaN."""
+    """Return whether landmarks [N, 3] are finite, so that a face was found."""
     return bool(np.isfinite(landmarks).all())
 
 
-def window(points: Float, shape: tuple[int, ...], margin: float = 0.0) -> Window | None:
-    """The rectangle around points [N, 2 or 3] in pixels, ``margin`` times its longer side larger on each side, cut off
-    at the frame's borders; None where nothing is left."""
+def bounding_window(points: Float, shape: tuple[int, ...], margin: float = 0.0) -> Window | None:
+    """Return the bounding rectangle of points [N, 2 or 3] in pixels, clipped to the frame; None if it is empty.
+
+    It is enlarged on each side by ``margin`` times its longer side.
+    """
     low, high = points[:, :2].min(0), points[:, :2].max(0)
-    more = margin * float((high - low).max())
-    left, top = np.maximum(np.floor(low - more), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(high + more) + 1, [shape[1], shape[0]]).astype(int)
+    border = margin * float((high - low).max())
+    left, top = np.maximum(np.floor(low - border), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(high + border) + 1, [shape[1], shape[0]]).astype(int)
     return (slice(int(top), int(bottom)), slice(int(left), int(right))) if left < right and top < bottom else None
 
 
 def outside_face(faces: list[Float], shape: tuple[int, ...], enlarged: float) -> Image:
-    """uint8 [H, W]: 255 outside the hull of all ``faces`` (landmarks [478, 3] in pixels; those that are NaN are left
-    out) enlarged about its middle, 0 inside."""
+    """Return a mask, uint8 [H, W]: 0 inside the convex hull of all ``faces``, scaled by ``enlarged``, and 255 outside.
+
+    ``faces`` are landmarks [478, 3] in pixels; faces with NaN are ignored.
+    """
     mask = np.full(shape[:2], 255, np.uint8)
     found = [face[: mesh478.MESH_COUNT, :2] for face in faces if is_found(face)]
     if found:
         points = np.concatenate(found)
-        middle = (points.min(0) + points.max(0)) / 2
-        hull = cv2.convexHull(np.round(middle + (points - middle) * enlarged).astype(np.int32))
+        centre = (points.min(0) + points.max(0)) / 2
+        hull = cv2.convexHull(np.round(centre + (points - centre) * enlarged).astype(np.int32))
         cv2.fillConvexPoly(mask, hull, [0.0])
     return mask
 
 
 def template_of(analysis: Analysis) -> Float | None:
-    """The person in the head frame, float32 [478, 3], from frames spread over the clip; None where no face is."""
+    """Return the mean face in the head frame, float32 [478, 3], from frames across the clip; None without a face."""
     count = analysis.source.info.frame_count
-    kept: list[Float] = []
+    chunks: list[Float] = []
     step = max(1, -(-count // _SAMPLES))
     for first in range(0, count, _ROWS * step):
         rows = analysis.landmarks(first, min(first + _ROWS * step, count))[::step]
-        kept.append(rows[np.isfinite(rows).all(axis=(1, 2))])
-    good = np.concatenate(kept)
-    return person_template(good) if len(good) else None
+        chunks.append(rows[np.isfinite(rows).all(axis=(1, 2))])
+    found = np.concatenate(chunks)
+    return person_template(found) if len(found) else None
 
 
 def pose_of(landmarks: Float, template: Float) -> HeadPose:
-    """Pose (length 1) of the head with landmarks [478, 3] in pixels."""
+    """Fit the head pose (length 1) to landmarks [478, 3] in pixels."""
     stable = list(mesh478.STABLE)
     return rigid_fit(landmarks[None, stable], template[stable])
 
 
-def moved(pose: HeadPose, left: int, top: int) -> HeadPose:
-    """The same pose in a picture whose first pixel was at (left, top)."""
+def translate_pose(pose: HeadPose, left: int, top: int) -> HeadPose:
+    """Return the pose relative to a crop whose origin is at (left, top)."""
     return HeadPose(pose.scale, pose.rotation, pose.translation - np.array([left, top, 0], np.float32))

@@ -1,4 +1,4 @@
-"""Which frames the slow networks look at: the first one of every fifth of a second, by its timestamp."""
+"""Frame sampling for slow networks: the first frame of every fifth of a second, by timestamp."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from math import floor
 from typing import Final
 
 SAMPLES_PER_SECOND: Final = 5
-"""Neighbouring frames look alike: more of them cost time and say little."""
-_EARLY: Final = 1e-6
-"""Slots by which a timestamp may fall short of its slot by rounding."""
+"""Neighbouring frames are similar: more samples take more time and change the result little."""
+_ROUNDING: Final = 1e-6
+"""Tolerance for timestamps that rounding made slightly too small, in sampling intervals."""
 
 
 class FrameSampler:
-    """Picks frames by their times alone, so that all variants of one clip are measured on the same ones."""
+    """Selects frames by timestamp only, so that all variants of a clip are measured on the same frames."""
 
     def __init__(self) -> None:
         self._slot: int | None = None
 
-    def wants(self, time: float) -> bool:
-        """Whether the frame at ``time`` seconds is to be measured; asked once for every frame, in order."""
-        slot = floor(time * SAMPLES_PER_SECOND + _EARLY)
+    def selects(self, time: float) -> bool:
+        """Return whether to measure the frame at ``time`` seconds. Call it once per frame, in order."""
+        slot = floor(time * SAMPLES_PER_SECOND + _ROUNDING)
         if slot == self._slot:
             return False
         self._slot = slot

@@ -1,4 +1,4 @@
-"""What the metrics without a network give: names, ranges, sources. Light: read when metrics are listed."""
+"""Specs of the metrics that need no network. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FACE_HEIGHT: Final = "% of face height"
 _LIPS = MetricSpec(
     name="lips",
     version="3",
-    summary="The lips of the video against those of somebody who really says it, at 25 values a second.",
+    summary="Lip motion compared with a reference person who speaks the same words, at 25 values a second.",
     measures=(
         Measure(
             "opening_r",
@@ -20,9 +20,8 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="Correlation of the mouth's opening after the lag is taken out; 0 for a mouth that stands still, "
-            "and a face that is lost counts as one. "
-            "The lag is searched for, so chance is above 0: the mismatched arm shows it.",
+            summary="Correlation of the mouth opening after lag compensation; 0 for a motionless mouth, including a lost "
+            "face. The lag is searched for, so chance is above 0: the mismatched arm shows it.",
         ),
         Measure(
             "width_r",
@@ -31,7 +30,7 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="The same of the mouth's width.",
+            summary="The same for the mouth width.",
         ),
         Measure(
             "lip_lag",
@@ -42,8 +41,8 @@ _LIPS = MetricSpec(
             high=5.0,
             unit="frames at 25/s",
             digits=1,
-            summary="By how much the lips come after the reference's, looked for within 6 frames; undefined where the "
-            "best one is 6, for it may lie beyond. Says nothing where the correlations are low.",
+            summary="Delay of the lips relative to the reference, searched within 6 frames; undefined if the best one "
+            "is 6, because the true one may be larger. Meaningless if the correlations are low.",
         ),
         Measure(
             "opening_error",
@@ -53,8 +52,8 @@ _LIPS = MetricSpec(
             low=0.0,
             unit=FACE_HEIGHT,
             digits=2,
-            summary="Mean difference of the opening after the lag is taken out. Only where the reference is the same "
-            "person in a clip that shows the same words: other people open their mouths further or less.",
+            summary="Mean absolute difference of the opening after lag compensation. Only defined if the reference is "
+            "the same person, because people open their mouths by different amounts.",
         ),
         Measure(
             "closure_hits",
@@ -63,7 +62,7 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the reference's lip closures (p, b, m) that the video shows within two frames.",
+            summary="Recall: share of the reference's lip closures (p, b, m) that the video shows within two frames.",
         ),
         Measure(
             "closure_precision",
@@ -72,20 +71,20 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the closures shown that the reference has within two frames; it punishes a mouth that "
-            "flaps.",
+            summary="Share of the video's closures that the reference has within two frames; low for a mouth that closes "
+            "too often.",
         ),
     ),
     build="retalkit_metrics.lips:LipsMetric",
-    source="Pearson's r of distances between lip landmarks; lag and closures as retalkit.motion_eval.agreement "
-    "defines them",
+    source="Pearson's r of distances between lip landmarks; lag and closures as defined in "
+    "retalkit.motion_eval.agreement",
     needs=frozenset({LANDMARKS, LIPS}),
     uses=frozenset({TRUTH}),
 )
 
 _FACE = MetricSpec(
     name="face",
-    summary="Whether the face is still found wherever the unedited clip shows it.",
+    summary="Whether the face is still detected wherever the unedited clip shows it.",
     measures=(
         Measure(
             "face_kept",
@@ -94,18 +93,18 @@ _FACE = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the frames with a face in the unedited clip in which the video has one, too. Below 1 the "
-            "other numbers of the face are those of the frames that are left.",
+            summary="Share of the frames with a face in the unedited clip in which the video also has one. Below 1, the "
+            "other metrics of the face only cover the remaining frames.",
         ),
     ),
-    build="retalkit_metrics.face_kept:FaceKeptMetric",
-    source="definition in retalkit_metrics.face_kept",
+    build="retalkit_metrics.face_presence:FacePresenceMetric",
+    source="definition in retalkit_metrics.face_presence",
     needs=frozenset({ORIGINAL}),
 )
 
 _QUIET_MOUTH = MetricSpec(
     name="quiet_mouth",
-    summary="What the mouth does while nobody speaks: how far it opens, and how much it moves.",
+    summary="Opening and motion of the mouth in audio without speech.",
     measures=(
         Measure(
             "rest_opening",
@@ -115,7 +114,7 @@ _QUIET_MOUTH = MetricSpec(
             low=0.0,
             unit=FACE_HEIGHT,
             digits=2,
-            summary="98th percentile of the opening. A closed mouth that is tracked is not 0.",
+            summary="98th percentile of the opening. Tracking noise keeps it above 0 for a closed mouth.",
         ),
         Measure(
             "mouth_energy",
@@ -125,17 +124,17 @@ _QUIET_MOUTH = MetricSpec(
             low=0.0,
             unit="% of face height a second",
             digits=2,
-            summary="Root mean square of the opening's speed. The tracker's own jitter is in it.",
+            summary="Root mean square of the speed of the opening. Includes the tracker's jitter.",
         ),
     ),
-    build="retalkit_metrics.quiet_mouth:QuietMouthMetric",
-    source="definition in retalkit_metrics.quiet_mouth",
+    build="retalkit_metrics.mouth_at_rest:MouthAtRestMetric",
+    source="definition in retalkit_metrics.mouth_at_rest",
     needs=frozenset({LANDMARKS, QUIET}),
 )
 
 _PIXELS = MetricSpec(
     name="pixels",
-    summary="The frames against true ones: whole frame, and the rectangle around the mouth.",
+    summary="PSNR and SSIM against ground-truth frames: whole frame and mouth rectangle.",
     measures=(
         Measure(
             "psnr",
@@ -146,7 +145,7 @@ _PIXELS = MetricSpec(
             high=100.0,
             unit="dB",
             digits=2,
-            summary="Of the whole frame, most of which no edit touches. 100 stands for no difference at all.",
+            summary="PSNR of the whole frame, most of which is not edited. 100 means identical.",
         ),
         Measure(
             "ssim",
@@ -155,7 +154,7 @@ _PIXELS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="Of the whole frame, most of which no edit touches.",
+            summary="SSIM of the whole frame, most of which is not edited.",
         ),
         Measure(
             "mouth_psnr",
@@ -166,16 +165,21 @@ _PIXELS = MetricSpec(
             high=100.0,
             unit="dB",
             digits=2,
-            summary="Of the rectangle around the mouth. Rewards blur: where lips are not certain, their mean scores "
-            "best.",
+            summary="PSNR of the mouth rectangle. Rewards blur: for uncertain lips, their mean scores best.",
         ),
         Measure(
-            "mouth_ssim", "SSIM of the mouth", "higher", ideal=1.0, low=-1.0, high=1.0, summary="Rewards blur, too."
+            "mouth_ssim",
+            "SSIM of the mouth",
+            "higher",
+            ideal=1.0,
+            low=-1.0,
+            high=1.0,
+            summary="SSIM of the mouth rectangle. Also rewards blur.",
         ),
     ),
     build="retalkit_metrics.pixels:PixelsMetric",
     source="Wang et al., 'Image quality assessment: from error visibility to structural similarity', IEEE TIP 2004 "
-    "(scikit-image, Gaussian window, grey); PSNR of the squared error of all frames together",
+    "(scikit-image, Gaussian window, greyscale); PSNR of the squared error of all frames together",
     needs=frozenset({FRAMES, ORIGINAL, TRUTH}),
     requires=("skimage",),
     install="scikit-image",
@@ -183,7 +187,7 @@ _PIXELS = MetricSpec(
 
 _SHARPNESS = MetricSpec(
     name="sharpness",
-    summary="How sharp the face is: by the widths of its edges, and by its skin against the unedited clip's.",
+    summary="Sharpness of the face: edge widths (CPBD), and skin texture relative to the unedited clip.",
     measures=(
         Measure(
             "cpbd",
@@ -191,8 +195,8 @@ _SHARPNESS = MetricSpec(
             "higher",
             low=0.0,
             high=1.0,
-            summary="Share of the face's edges that are too narrow to be seen as blurred. Noise, blocks and a hard "
-            "seam count as sharp: read it beside the real video's.",
+            summary="Share of the face's edges that are too narrow to look blurred. Noise, blocking and a hard seam "
+            "count as sharp: compare with the real video.",
         ),
         Measure(
             "skin_sharpness",
@@ -201,8 +205,8 @@ _SHARPNESS = MetricSpec(
             ideal=1.0,
             low=0.0,
             digits=2,
-            summary="Variance of the Laplacian in the skin around the mouth over that of the unedited clip. Below 1: "
-            "softened; above 1: sharper or noisier.",
+            summary="Variance of the Laplacian in the skin around the mouth, relative to the unedited clip. Below 1: "
+            "softer; above 1: sharper or noisier.",
         ),
     ),
     build="retalkit_metrics.sharpness:SharpnessMetric",
@@ -216,7 +220,7 @@ _SHARPNESS = MetricSpec(
 
 _STEADINESS = MetricSpec(
     name="steadiness",
-    summary="What the edit adds that the unedited clip has not: flicker, a seam, changes outside the face.",
+    summary="Artifacts that the edit adds to the unedited clip: flicker, a seam, changes outside the face.",
     measures=(
         Measure(
             "ring_flicker",
@@ -224,8 +228,8 @@ _STEADINESS = MetricSpec(
             "lower",
             low=0.0,
             digits=2,
-            summary="Frame-to-frame difference at the border of the mouth region over the unedited clip's; 1 or less "
-            "is good. Blur lowers it.",
+            summary="Frame-to-frame difference at the border of the mouth region, relative to the unedited clip; 1 or "
+            "less is good. Blur lowers it.",
         ),
         Measure(
             "seam_energy",
@@ -234,8 +238,8 @@ _STEADINESS = MetricSpec(
             ideal=1.0,
             low=0.0,
             digits=2,
-            summary="Gradient along the border of the mouth region over the unedited clip's. Above 1: an edge that was "
-            "not there; below 1: blur.",
+            summary="Gradient along the border of the mouth region, relative to the unedited clip. Above 1: a new edge; "
+            "below 1: blur.",
         ),
         Measure(
             "flicker_coarse",
@@ -245,8 +249,8 @@ _STEADINESS = MetricSpec(
             low=0.0,
             unit="grey levels",
             digits=2,
-            summary="How far what the edit changes in the face (lips left out) jumps from frame to frame, in shading "
-            "and tint.",
+            summary="Frame-to-frame jumps of the change made to the face (without lips), low frequencies: shading and "
+            "tint.",
         ),
         Measure(
             "flicker_fine",
@@ -256,7 +260,8 @@ _STEADINESS = MetricSpec(
             low=0.0,
             unit="grey levels",
             digits=2,
-            summary="The same in skin, hair and noise. The encoder's part is in it: see the real video's.",
+            summary="The same for high frequencies: skin, hair and noise. Includes encoding noise: compare with the real "
+            "video.",
         ),
         Measure(
             "outside_change",
@@ -266,30 +271,30 @@ _STEADINESS = MetricSpec(
             low=0.0,
             high=255.0,
             unit="grey levels",
-            summary="Mean difference of pixels outside the face. The encoder's part is in it: see the real video's.",
+            summary="Mean absolute difference outside the face. Includes encoding noise: compare with the real video.",
         ),
     ),
-    build="retalkit_metrics.steadiness:SteadinessMetric",
-    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in the place of optical "
-    "flow (retalkit_metrics.meters.flicker and picture_quality)",
+    build="retalkit_metrics.temporal_stability:TemporalStabilityMetric",
+    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in place of optical flow "
+    "(retalkit_metrics.meters.flicker and image_quality)",
     needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
 )
 
 STAGES: Final = {
-    "detector": "finding and tracking the face",
-    "reconstructor": "fitting the face model",
-    "denoiser": "cleaning the speech and finding where somebody speaks",
-    "expression_editor": "making reference faces",
-    "lip_syncer": "making lips, with what it does for the whole clip",
+    "detector": "face detection and tracking",
+    "reconstructor": "face model fitting",
+    "denoiser": "denoising and voice activity detection",
+    "expression_editor": "reference faces",
+    "lip_syncer": "lip synthesis, including per-clip preparation",
     "enhancers": "all enhancers",
-    "render": "the whole second pass: decoding, lips and enhancers at the same time, pasting, encoding",
+    "render": "the whole second pass: decoding, lips and enhancers (concurrent), compositing, encoding",
 }
-"""Stage, or ``render`` -> what its seconds were spent on."""
+"""Stage, or ``render`` -> the work it does."""
 
 _COST = MetricSpec(
     name="cost",
     version="3",
-    summary="What the run took: seconds of each stage, memory, weights.",
+    summary="Cost of the run: seconds per stage, memory, weights.",
     measures=(
         Measure(
             "realtime_factor",
@@ -297,8 +302,7 @@ _COST = MetricSpec(
             "higher",
             low=0.0,
             digits=2,
-            summary="Seconds of video for each second of computing, all steps one after the other. More jobs at once "
-            "make it smaller.",
+            summary="Seconds of video per second of computing, with all steps in sequence. Concurrent jobs lower it.",
         ),
         *(
             Measure(
@@ -306,8 +310,8 @@ _COST = MetricSpec(
                 stage.replace("_", " "),
                 "lower",
                 low=0.0,
-                unit="s for each second",
-                summary=f"Seconds of its own for each second of video, also where a stored result was used: {work}.",
+                unit="s per second",
+                summary=f"Seconds per second of video, including steps read from the cache: {work}.",
             )
             for stage, work in STAGES.items()
         ),
@@ -318,7 +322,7 @@ _COST = MetricSpec(
             low=0.0,
             unit="MiB",
             digits=0,
-            summary="Largest resident memory of the process that ran it, also where a stored result was used.",
+            summary="Peak resident memory of the process, including steps read from the cache.",
         ),
         Measure(
             "weights_size",
@@ -327,7 +331,7 @@ _COST = MetricSpec(
             low=0.0,
             unit="MiB",
             digits=1,
-            summary="Size of all weight files that it loads; 0 where it loads none.",
+            summary="Size of all weight files that the run loads; 0 if it loads none.",
         ),
     ),
     build="retalkit_metrics.cost:CostMetric",

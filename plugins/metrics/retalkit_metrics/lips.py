@@ -1,20 +1,22 @@
-"""The metric ``lips``: how the lips in the video move, against those of somebody who really says the words.
+"""The metric ``lips``: lip motion in the video compared with the lips of a person who speaks the same words.
 
-Both are tracked by the same tracker and stand on a grid of 25 values a second. The video's own lag is estimated as in
-``retalkit.motion_eval.agreement`` (within 6 frames: where the correlations of opening and width add up to most)
-and taken out before anything else is measured. One at the edge of that search is no lag that was found, so it is taken
-out and not given. A correlation does not feel another person's scale, and closures are
-contacts of the lips, so the reference may be anybody; a difference of openings does feel it, and is only given where
-the scene says that the clip shows the same words (``truth``): then the reference is the same person.
+Both are tracked by the same tracker and sampled at 25 values a second. The lag of the video is estimated as in
+``retalkit.motion_eval.agreement`` (within 6 frames, at the largest sum of the correlations of opening and width) and
+compensated before anything else is measured. A lag at the edge of the search range is compensated but not reported,
+because the true one may be larger.
 
-A closure is a hit if the other lips come within 1.5 times the gap of a sure contact at that time, because the limit is
-as small as the tracker's jitter.
+Correlations do not depend on the scale of a person's mouth, and closures are contacts of the lips, so the reference may
+be any person. The difference of the openings does depend on scale. It is only defined if the reference is the same
+person, that is, if the scene offers ``truth``.
 
-Where the video has lost a face that the unedited clip shows, the mouth counts as one that stands still, half open, and
-closes for nothing: else a method that destroys the face in the hard frames would be scored on the easy ones.
+A closure is a hit if the other lips come within 1.5 times the gap of a definite contact at that time, because the
+contact threshold is as small as the tracker's jitter.
 
-A mouth that stands still while the reference's moves has the correlation 0, not none: else the worst result of all
-would drop out of the means.
+In frames in which the video lost a face that the unedited clip shows, the mouth counts as motionless, half open, and
+without closures. Otherwise, a method that destroys the face in difficult frames would be scored on the easy ones.
+
+A motionless mouth with a moving reference has the correlation 0 rather than NaN. Otherwise, the worst result would drop
+out of the means.
 """
 
 from __future__ import annotations
@@ -39,116 +41,119 @@ from retalkit.motion_eval.agreement import (
 from retalkit.motion_eval.clips import measure_lips
 from retalkit.motion_eval.correlation import pearson
 
-from retalkit_metrics.quiet_mouth import face_height
-from retalkit_metrics.sessions import WithoutFrames
+from retalkit_metrics.mouth_at_rest import face_height
+from retalkit_metrics.sessions import FramelessSession
 
 Values = NDArray[np.float64]
 
-SHORTEST = 25
-"""Values that both must have in common; below, nothing is measured."""
+MIN_VALUES = 25
+"""Minimum number of values that both series have in common."""
 STILL = 0.003
-"""Standard deviation, in distances between the outer eye corners, up to which a mouth stands still: the tracker's
-jitter on one picture shown again and again is up to 0.002, a mouth that talks has about 0.05."""
-NEARLY = 1.5
-"""Times the gap of a sure contact up to which lips may have touched."""
+"""Largest standard deviation of a motionless mouth, in distances between the outer eye corners. The tracker's jitter on
+a repeated image is up to 0.002; a speaking mouth has about 0.05."""
+POSSIBLE_CONTACT = 1.5
+"""Largest gap of a possible contact, relative to that of a definite contact."""
 MEASURES = ("opening_r", "width_r", "lip_lag", "opening_error", "closure_hits", "closure_precision")
 
 
 class LipsMetric:
-    """Reads the tracked lips; looks at no frame."""
+    """Reads the tracked lips; needs no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
-        return WithoutFrames(lambda: _scores(scene))
+        return FramelessSession(lambda: _scores(scene))
 
 
 def _scores(scene: Scene) -> Scores:
     if scene.output is None or scene.lips is None:
         return dict.fromkeys(MEASURES, float("nan"))
     height = face_height(scene.output) if TRUTH in scene.ports else float("nan")
-    shown = measure_lips(scene.output)
-    return lip_scores(shown, scene.lips, height, _lost(scene, shown))
+    lips = measure_lips(scene.output)
+    return lip_scores(lips, scene.lips, height, _lost_frames(scene, lips))
 
 
-def _lost(scene: Scene, shown: Lips) -> NDArray[np.bool_]:
-    """bool, on the grid of ``shown``: the unedited clip shows a face and the video has none."""
-    there, kept = faces_kept(scene)
-    times = scene.source.times(0, len(there))
-    grid = shown.start + np.arange(len(shown.opening)) / GRID_RATE
-    at = np.clip(np.searchsorted(times, grid + 1e-6, side="right") - 1, 0, len(times) - 1)
-    return (there & ~kept)[at]
+def _lost_frames(scene: Scene, lips: Lips) -> NDArray[np.bool_]:
+    """Return, on the grid of ``lips``, whether the unedited clip shows a face that the video has lost."""
+    expected, kept = faces_kept(scene)
+    times = scene.source.times(0, len(expected))
+    grid = lips.start + np.arange(len(lips.opening)) / GRID_RATE
+    frames = np.clip(np.searchsorted(times, grid + 1e-6, side="right") - 1, 0, len(times) - 1)
+    return (expected & ~kept)[frames]
 
 
 def lip_scores(
-    shown: Lips, reference: Lips, height: float = float("nan"), lost: NDArray[np.bool_] | None = None
+    lips: Lips, reference: Lips, height: float = float("nan"), lost: NDArray[np.bool_] | None = None
 ) -> Scores:
-    """The measures of ``lips``. ``height`` is the face height in the lips' unit, NaN where the reference is another
-    person; ``lost`` bool [N] says where the video lost the face. NaN for what is not defined: less than a second in
-    common, a reference that stands still, a lag at the edge of the search."""
-    contacts = shown.opening
-    if lost is not None and lost.any() and np.isfinite(contacts).any():
+    """Return the measures of ``lips``.
+
+    ``height`` is the face height in the unit of the lips, NaN if the reference is another person. ``lost`` is bool [N],
+    True where the video lost the face. Values are NaN with less than a second in common or a motionless reference; the
+    lag is NaN at the edge of the search range.
+    """
+    gap = lips.opening
+    if lost is not None and lost.any() and np.isfinite(gap).any():
         opening, width = (
-            np.where(lost & ~np.isfinite(each), np.nanmean(each), each) for each in (shown.opening, shown.width)
+            np.where(lost & ~np.isfinite(series), np.nanmean(series), series) for series in (lips.opening, lips.width)
         )
-        shown = Lips(opening, width, shown.start)
-    motion = _as_asked(reference, shown)
-    lag = estimate_offset(shown, motion)
+        lips = Lips(opening, width, lips.start)
+    motion = _resample(reference, lips)
+    lag = estimate_offset(lips, motion)
     opening, width = motion.delayed(motion.opening, lag), motion.delayed(motion.width, lag)
-    known = np.isfinite(shown.opening) & np.isfinite(opening)
-    if int(known.sum()) < SHORTEST:
+    common = np.isfinite(lips.opening) & np.isfinite(opening)
+    if int(common.sum()) < MIN_VALUES:
         return dict.fromkeys(MEASURES, float("nan"))
-    opening_r, width_r = _correlation(shown.opening, opening), _correlation(shown.width, width)
-    # At the edge the sum may go on rising beyond it.
-    found = abs(lag) < MAX_OFFSET
-    moves = any(np.std(each[known]) > STILL for each in (shown.opening, shown.width))
-    real, made = (_Closures.of(np.where(known, gap, np.nan)) for gap in (opening, contacts))
+    opening_r, width_r = _correlation(lips.opening, opening), _correlation(lips.width, width)
+    # At the edge of the search range, a larger lag could have a larger sum.
+    inside = abs(lag) < MAX_OFFSET
+    moves = any(np.std(series[common]) > STILL for series in (lips.opening, lips.width))
+    expected, actual = (_Closures.detect(np.where(common, values, np.nan)) for values in (opening, gap))
     return {
         "opening_r": opening_r,
         "width_r": width_r,
-        "lip_lag": float(lag) if found and moves and np.isfinite([opening_r, width_r]).any() else float("nan"),
-        "opening_error": float(np.abs(shown.opening - opening)[known].mean()) * 100.0 / height,
-        "closure_hits": _share_near(real.sure, made.possible),
-        "closure_precision": _share_near(made.sure, real.possible),
+        "lip_lag": float(lag) if inside and moves and np.isfinite([opening_r, width_r]).any() else float("nan"),
+        "opening_error": float(np.abs(lips.opening - opening)[common].mean()) * 100.0 / height,
+        "closure_hits": _share_matched(expected.definite, actual.possible),
+        "closure_precision": _share_matched(actual.definite, expected.possible),
     }
 
 
-def _as_asked(reference: Lips, shown: Lips) -> Motion:
-    """The reference on the grid of the video's lips, with the margin in which a lag is looked for; NaN before it begins
-    and after it ends."""
+def _resample(reference: Lips, lips: Lips) -> Motion:
+    """Resample the reference on the grid of ``lips``, with a margin for the lag search; NaN outside the reference."""
     margin = MAX_OFFSET + LAGS
-    times = shown.start + (np.arange(len(shown.opening) + 2 * margin) - margin) / GRID_RATE
-    # In frames of the reference; rounded, so that its last value is not lost by 1e-16.
-    places = np.round((times - reference.start) * GRID_RATE, 6)
-    there = np.arange(len(reference.opening))
+    times = lips.start + (np.arange(len(lips.opening) + 2 * margin) - margin) / GRID_RATE
+    # In frames of the reference; rounded, so that floating-point error does not drop its last value.
+    positions = np.round((times - reference.start) * GRID_RATE, 6)
+    samples = np.arange(len(reference.opening))
     opening, width = (
-        np.interp(places, there, series, left=np.nan, right=np.nan) for series in (reference.opening, reference.width)
+        np.interp(positions, samples, series, left=np.nan, right=np.nan)
+        for series in (reference.opening, reference.width)
     )
     return Motion(opening, width, opening, margin)
 
 
-def _correlation(shown: Values, reference: Values) -> float:
-    known = np.isfinite(shown) & np.isfinite(reference)
-    if not known.any() or np.std(reference[known]) <= STILL:
+def _correlation(values: Values, reference: Values) -> float:
+    common = np.isfinite(values) & np.isfinite(reference)
+    if not common.any() or np.std(reference[common]) <= STILL:
         return float("nan")
-    return pearson(shown[known], reference[known]) if np.std(shown[known]) > STILL else 0.0
+    return pearson(values[common], reference[common]) if np.std(values[common]) > STILL else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Closures:
-    """Frames at which lips close."""
+    """Frames at which the lips close."""
 
-    sure: list[int]
+    definite: list[int]
     possible: list[int]
-    """The sure ones, and those that come near: tracked in an encoded copy, the same lips end a little above or below
-    the limit."""
+    """The definite closures, and those slightly above the contact threshold: tracked in an encoded copy, the same lips
+    end up slightly above or below it."""
 
     @classmethod
-    def of(cls, gap: Values) -> _Closures:
-        sure = closure_events(gap, CONTACT_GAP)
-        return cls(sure, [*sure, *closure_events(gap, NEARLY * CONTACT_GAP)])
+    def detect(cls, gap: Values) -> _Closures:
+        definite = closure_events(gap, CONTACT_GAP)
+        return cls(definite, [*definite, *closure_events(gap, POSSIBLE_CONTACT * CONTACT_GAP)])
 
 
-def _share_near(events: list[int], others: list[int]) -> float:
-    """Share of ``events`` that have one of ``others`` within two frames; NaN without any."""
+def _share_matched(events: list[int], others: list[int]) -> float:
+    """Return the share of ``events`` that have one of ``others`` within two frames; NaN without events."""
     if not events:
         return float("nan")
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events) / len(events)

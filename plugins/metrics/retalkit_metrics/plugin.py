@@ -1,4 +1,4 @@
-"""Specs of the metrics. Light: nothing heavy is imported here."""
+"""Hooks that register the metrics and their checkpoints. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_metrics.fid.interface as fid
 import retalkit_metrics.identity.interface as identity
-import retalkit_metrics.interface as measured
+import retalkit_metrics.interface as handcrafted
 import retalkit_metrics.lpips.interface as lpips
 import retalkit_metrics.syncnet.interface as syncnet
 
@@ -19,12 +19,12 @@ _NETWORKS = (syncnet, lpips, fid, identity)
 
 @hookimpl
 def retalkit_metrics() -> Iterable[MetricSpec]:
-    """The metrics that need no network (``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness``,
-    ``cost``), and those that need one (``syncnet``, ``lpips``, ``fid``, ``identity``)."""
-    return [*measured.METRICS, *(spec for part in _NETWORKS for spec in part.METRICS)]
+    """Return the metrics without a network (``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``,
+    ``steadiness``, ``cost``) and those with one (``syncnet``, ``lpips``, ``fid``, ``identity``)."""
+    return [*handcrafted.METRICS, *(spec for module in _NETWORKS for spec in module.METRICS)]
 
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """What those networks load."""
-    return [checkpoint for part in _NETWORKS for checkpoint in part.CHECKPOINTS]
+    """Return the checkpoints of the networks."""
+    return [checkpoint for module in _NETWORKS for checkpoint in module.CHECKPOINTS]

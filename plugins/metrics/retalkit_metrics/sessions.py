@@ -1,4 +1,4 @@
-"""What sessions of these metrics share."""
+"""Helpers shared by metric sessions."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ Image = NDArray[np.uint8]
 
 
 class WithoutFrames:
-    """Session of a metric that looks at no frame: all is computed at the end."""
+    """Session of a metric that reads no frames and computes everything at the end."""
 
     def __init__(self, compute: Callable[[], Scores]) -> None:
         self._compute = compute
 
     def add(self, frame: ScoredFrame) -> None:
-        """Is not called."""
+        """Not called, because the metric does not need ``frames``."""
 
     def result(self) -> Scores:
         return self._compute()
 
 
 def frame_pair(frame: ScoredFrame) -> tuple[Image, Image]:
-    """The unedited frame and the video's, RGB uint8 [H, W, 3].
+    """Return the unedited frame and the video's frame, RGB uint8 [H, W, 3].
 
-    Raises InputError where there is none, or where they differ in size.
+    Raises InputError if there is no unedited frame or if the two differ in size.
     """
     if frame.original is None:
-        raise InputError("there is no unedited clip to compare the frames with")
+        raise InputError("the scene has no unedited clip to compare the frames with", code="missing-original")
     if frame.original.shape != frame.image.shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (frame.image, frame.original)]
-        raise InputError(f"the video is {sizes[0]} and the unedited clip {sizes[1]}: scale one to the other's size")
+        raise InputError(
+            f"the video is {sizes[0]} but the unedited clip is {sizes[1]}; scale both to the same size",
+            code="size-mismatch",
+        )
     return frame.original, frame.image

@@ -1,4 +1,4 @@
-"""The metric ``sharpness``: CPBD of the face, and the skin's sharpness against the unedited clip's."""
+"""The metric ``sharpness``: CPBD of the face, and skin sharpness relative to the unedited clip."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from retalkit.geometry import mesh478
 from retalkit.metrics import Scores
 from retalkit.metrics.scene import MetricSession, Scene, ScoredFrame
 
-from retalkit_metrics.compared_faces import FacePairs
 from retalkit_metrics.cpbd import cpbd
-from retalkit_metrics.face_regions import is_found, window
-from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.face_pairs import FacePairs
+from retalkit_metrics.face_regions import bounding_window, is_found
+from retalkit_metrics.meters.image_quality import ImageQualityMeter
 from retalkit_metrics.meters.patches import Mean
 
 
 class SharpnessMetric:
-    """Looks at the face of every frame."""
+    """Measures the face in every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session(scene)
@@ -28,7 +28,7 @@ class _Session:
         self._cpbd = Mean()
         self._faces = FacePairs(scene)
         template = self._faces.template
-        self._quality = None if template is None else PictureQualityMeter(template)
+        self._quality = None if template is None else ImageQualityMeter(template)
 
     def add(self, frame: ScoredFrame) -> None:
         value = face_cpbd(frame.image, frame.landmarks)
@@ -44,8 +44,8 @@ class _Session:
 
 
 def face_cpbd(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-    """CPBD of the rectangle around the face; NaN where there is none, or where it is too small for a block."""
-    face = window(landmarks[: mesh478.MESH_COUNT], image.shape) if is_found(landmarks) else None
+    """Return the CPBD of the face's bounding rectangle; NaN without a face or if it is smaller than a block."""
+    face = bounding_window(landmarks[: mesh478.MESH_COUNT], image.shape) if is_found(landmarks) else None
     if face is None:
         return float("nan")
     grey = cv2.cvtColor(np.ascontiguousarray(image[face]), cv2.COLOR_RGB2GRAY)

@@ -1,4 +1,4 @@
-"""Real scenes, tracked once."""
+"""Scenes from real clips, tracked once per session."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
 
 @pytest.fixture(scope="session")
 def talking(tracker: Tracker, shared_media: Path) -> Scene:
-    """A woman who talks for five seconds, 590 x 590, 25 frames a second, against herself."""
+    """A woman speaking for five seconds (590 x 590, 25 frames/s), compared with herself."""
     return tracker.unedited(shared_media / "talk_woman_590p25.mp4")
 
 
 @pytest.fixture(scope="session")
 def moment(tracker: Tracker, shared_media: Path) -> Scene:
-    """Sixteen frames of her."""
+    """Sixteen frames of the same clip."""
     return tracker.unedited(shared_media / "talk_woman_590p25.mp4", 20, 16)

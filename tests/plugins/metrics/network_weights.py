@@ -1,4 +1,4 @@
-"""Weights without training for the metrics' networks, repeatable, on a scale that keeps signals alive."""
+"""Deterministic random weights and inputs for the networks of the metrics."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ import torch
 from safetensors.torch import save_file
 
 
-def made_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Values for everything in the network's state: each follows from its name and shape. Those of norms and biases
-    stay near what a fresh network has."""
-    return {name: _made(name, tuple(value.shape)) for name, value in network.state_dict().items()}
+def random_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return random values for the network's state that depend only on name and shape.
+
+    Weights have He-like scale; norms and biases stay near their initial values.
+    """
+    return {name: _random_tensor(name, tuple(value.shape)) for name, value in network.state_dict().items()}
 
 
 def save(network: torch.nn.Module, file: Path, **changes: Any) -> Path:
-    """Writes ``made_state`` of a network, with some of it replaced."""
-    save_file({**made_state(network), **changes}, file)
+    """Write ``random_state`` of a network, with ``changes`` applied."""
+    save_file({**random_state(network), **changes}, file)
     return file
 
 
-def made_input(*shape: int) -> torch.Tensor:
-    """Values in [0, 1) that follow from the shape."""
+def random_input(*shape: int) -> torch.Tensor:
+    """Return random values in [0, 1) that depend only on the shape."""
     return torch.from_numpy(np.random.default_rng(shape).random(shape, np.float32))
 
 
-def _made(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _random_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     if name.endswith("num_batches_tracked"):
         return torch.zeros((), dtype=torch.int64)
     generator = np.random.default_rng(crc32(name.encode()))

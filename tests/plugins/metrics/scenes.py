@@ -1,4 +1,4 @@
-"""Builds scenes for metrics: from a real clip, from changed frames of one, and without any file."""
+"""Scenes for metric tests: from a real clip, from edited frames, and synthetic ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Float = NDArray[np.float32]
 
 
 class Frames:
-    """A source in memory."""
+    """In-memory ``Source``."""
 
     def __init__(self, images: list[Image], rate: float = 25.0) -> None:
         self.images = images
@@ -49,11 +49,11 @@ class Frames:
 
 
 @dataclass
-class MadeAnalysis:
-    """An analysis of numbers that a test gives; frames need not be there."""
+class SyntheticAnalysis:
+    """``Analysis`` with given mouth openings and blank frames."""
 
     opening: NDArray[Any]
-    """Distances between the outer eye corners."""
+    """In distances between the outer eye corners."""
     rate: float = 25.0
     height: float = 2.0
     """Face height in the same unit."""
@@ -85,7 +85,7 @@ class MadeAnalysis:
 
 
 class Tracker:
-    """Looks for the face as a run does; what it finds lies below ``folder``."""
+    """Tracks faces like a run, with a cache in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         registry = discover()
@@ -94,7 +94,7 @@ class Tracker:
         self._count = 0
 
     def track(self, source: Source) -> Analysis:
-        """Landmarks, shots and coefficients:mesh of every frame."""
+        """Return landmarks, tracks and coefficients:mesh of every frame."""
         self._count += 1
         limited = LimitedSource(source, source.info.frame_count)
         key = self._preparation.faces_key(f"clip {self._count}", limited.info.frame_count)
@@ -102,7 +102,7 @@ class Tracker:
         return self._preparation.reconstruct(found, limited, key, self._preparation.coefficients_key(key))
 
     def unedited(self, video: Path, first: int = 0, count: int | None = None) -> Scene:
-        """Frames of a clip against themselves, with the clip's own lips."""
+        """Return a scene in which frames of a clip are compared with themselves."""
         source = open_source(video)
         stop = source.info.frame_count if count is None else first + count
         rate = source.info.frame_count / source.info.duration
@@ -119,21 +119,21 @@ class Tracker:
         )
 
     def rearranged(self, scene: Scene, order: Iterable[int]) -> Scene:
-        """The clip's frames in another order, tracked again, against the clip's lips."""
+        """Return the scene with its frames reordered and tracked again, compared with the clip's lips."""
         assert isinstance(scene.source, Frames)
         frames = Frames([scene.source.images[index] for index in order], scene.source.rate)
         return replace(scene, source=frames, output=self.track(frames))
 
 
 def edited(scene: Scene, change: Callable[[Image, Float, int], Image]) -> Scene:
-    """``change(image, landmarks, index)`` on every frame; the face counts as found where it was."""
+    """Apply ``change(image, landmarks, index)`` to every frame; the tracked face stays the same."""
     assert isinstance(scene.source, Frames)
     changed = [change(frame.image, frame.landmarks, frame.index) for frame in scored_frames(scene)]
     return replace(scene, source=Frames(changed, scene.source.rate))
 
 
 def score(metric: str, scene: Scene) -> Mapping[str, float]:
-    """All measures of one installed metric, measured as a comparison does it."""
+    """Run one installed metric on a scene and check the ranges of its measures."""
     spec = discover().metric(metric).spec
     session = spec.make().open(scene)
     if FRAMES in spec.needs:

@@ -1,4 +1,4 @@
-"""The metric ``fid``: the distance of known normal distributions, of equal frames and of damaged ones."""
+"""The metric ``fid`` on known normal distributions and on real frames."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from retalkit.metrics.scene import Scene, scored_frames
 from retalkit_metrics.fid.frechet import frechet_distance
 from retalkit_metrics.fid.network import FidInception, empty_network
 
-from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.network_weights import random_input, random_state, save
 from tests.plugins.metrics.scenes import edited, score
 
 
-def exact(mean: np.ndarray, root: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """``count`` features whose mean is ``mean`` and whose covariance is root' root, without chance."""
+def gaussian_features(mean: np.ndarray, root: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """Return ``count`` features with exactly the given mean and the covariance root' root."""
     noise = np.random.default_rng(seed).standard_normal((count, len(mean)))
     noise -= noise.mean(0)
     white = noise @ np.linalg.inv(np.linalg.cholesky(np.cov(noise, rowvar=False))).T
     return mean + white @ root
 
 
-def test_distance_of_two_normal_distributions_is_the_analytic_one() -> None:
-    # Both covariances diagonal: |m1 - m2|^2 + the squared differences of the deviations.
-    one = exact(np.zeros(3), np.diag([1.0, 2.0, 3.0]), 50, 1)
-    other = exact(np.array([1.0, 0.0, -2.0]), np.diag([2.0, 2.0, 1.0]), 400, 2)
+def test_distance_matches_the_analytic_value() -> None:
+    # For diagonal covariances: |m1 - m2|^2 plus the squared differences of the standard deviations.
+    one = gaussian_features(np.zeros(3), np.diag([1.0, 2.0, 3.0]), 50, 1)
+    other = gaussian_features(np.array([1.0, 0.0, -2.0]), np.diag([2.0, 2.0, 1.0]), 400, 2)
     assert frechet_distance(one, other) == pytest.approx(5 + 1 + 0 + 4)
     assert frechet_distance(other, one) == pytest.approx(10)
 
 
-def test_covariances_that_do_not_commute_need_the_matrix_root() -> None:
+def test_distance_of_non_commuting_covariances() -> None:
     generator = np.random.default_rng(3)
     roots = [generator.standard_normal((4, 4)) for _ in range(2)]
-    one, other = (exact(np.zeros(4), root, 90, index) for index, root in enumerate(roots))
+    one, other = (gaussian_features(np.zeros(4), root, 90, index) for index, root in enumerate(roots))
     first, second = (root.T @ root for root in roots)
     expected = np.trace(first + second - 2 * np.real(linalg.sqrtm(first @ second)))
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
-    # The distance of the diagonals alone is another one.
+    # Ignoring the off-diagonal elements gives another value.
     assert expected != pytest.approx(((np.sqrt(np.diag(first)) - np.sqrt(np.diag(second))) ** 2).sum(), rel=0.05)
 
 
-def test_equal_sets_have_no_distance_with_few_features_and_many() -> None:
+def test_equal_sets_have_zero_distance() -> None:
     features = np.random.default_rng(0).standard_normal((60, 200)).astype(np.float32)
     assert frechet_distance(features, features) < 1e-9
     assert frechet_distance(features[:, :20], features[:, :20]) < 1e-9
@@ -55,24 +55,24 @@ def test_equal_sets_have_no_distance_with_few_features_and_many() -> None:
     assert frechet_distance(features, features + 0.5) == pytest.approx(200 * 0.25, rel=1e-5)
 
 
-def test_few_features_give_too_much() -> None:
-    """What the documentation warns of: two draws of one distribution, and the fewer they are, the larger it is."""
+def test_distance_is_biased_upwards_for_few_features() -> None:
+    """Two samples of the same distribution: the fewer features, the larger the distance."""
     draws = np.random.default_rng(5).standard_normal((2, 1000, 100))
     distances = [frechet_distance(draws[0, :count], draws[1, :count]) for count in (20, 100, 1000)]
     assert distances[0] > 2 * distances[1] > 4 * distances[2] > 0
 
 
-def test_sets_that_cannot_be_compared_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least two features"):
+def test_incompatible_shapes_are_rejected() -> None:
+    with pytest.raises(ValueError, match="two sets of at least two features"):
         frechet_distance(np.zeros((1, 5)), np.zeros((4, 5)))
-    with pytest.raises(ValueError, match="at least two features"):
+    with pytest.raises(ValueError, match="two sets of at least two features"):
         frechet_distance(np.zeros((4, 5)), np.zeros((4, 6)))
 
 
-def test_the_network_is_the_one_of_2015() -> None:
-    """Average pools do not count what lies outside; the last block pools maxima."""
+def test_network_matches_the_published_inception() -> None:
+    """Average pooling excludes the padding, the last block uses max pooling, and features match the published code."""
     network = empty_network().eval()
-    network.load_state_dict(made_state(network))
+    network.load_state_dict(random_state(network))
     with torch.inference_mode():
         ones = torch.ones(1, 288, 5, 5)
         pooled = network.Mixed_5d.branch_pool(ones)
@@ -80,16 +80,16 @@ def test_the_network_is_the_one_of_2015() -> None:
         rising = torch.arange(64.0).reshape(1, 1, 8, 8).expand(1, 2048, 8, 8)
         most = torch.nn.functional.max_pool2d(rising, 3, 1, 1)
         assert torch.equal(network.Mixed_7c(rising)[:, -192:], network.Mixed_7c.branch_pool(most))
-        features = network(made_input(1, 3, 80, 90))
+        features = network(random_input(1, 3, 80, 90))
     assert features.shape == (1, 2048)
-    # What the published code gives with the same weights.
+    # Output of the published code with the same weights.
     assert float(features.mean()) == pytest.approx(0.207048, abs=2e-5)
     assert float(features.std()) == pytest.approx(0.279221, abs=2e-5)
     assert features[0, :3].tolist() == pytest.approx([0.00073, 0.01684, 0.0], abs=2e-5)
 
 
 class Averages(torch.nn.Module):
-    """Stands in for the Inception where the answer must be known: features are the means of 8 x 8 parts."""
+    """Replaces the Inception in tests with known results: features are the means of 8 x 8 tiles."""
 
     def forward(self, x):
         return torch.nn.functional.adaptive_avg_pool2d(x, 8).flatten(1) * 255
@@ -97,28 +97,28 @@ class Averages(torch.nn.Module):
 
 @pytest.fixture
 def scene(moment: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Sixteen frames, four of which are looked at."""
+    """Sixteen frames, four of which are sampled."""
     monkeypatch.setattr(metric, "load_weights", lambda network, path, device: Averages())
-    monkeypatch.setattr(metric, "FEWEST", 4)
+    monkeypatch.setattr(metric, "MIN_FACES", 4)
     return replace(moment, weights={"fid_inception": Path("unread.safetensors")})
 
 
-def test_equal_frames_have_no_distance(scene: Scene) -> None:
+def test_identical_frames_have_zero_distance(scene: Scene) -> None:
     assert score("fid", scene)["fid"] < 1e-6
 
 
-def test_a_shift_of_all_features_is_its_square(scene: Scene) -> None:
+def test_constant_shift_gives_its_square(scene: Scene) -> None:
     dim = edited(scene, lambda image, landmarks, index: image // 2 + 20)
     light = edited(scene, lambda image, landmarks, index: image // 2 + 23)
     assert score("fid", replace(light, original=dim.source))["fid"] == pytest.approx(3 * 64 * 9, rel=1e-4)
 
 
-def test_too_few_faces_have_no_value(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metric, "FEWEST", 5)
+def test_too_few_faces_give_nan(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric, "MIN_FACES", 5)
     assert np.isnan(score("fid", scene)["fid"])
 
 
-def test_the_session_feeds_the_real_network(moment: Scene, tmp_path: Path) -> None:
+def test_session_runs_the_network(moment: Scene, tmp_path: Path) -> None:
     file = save(FidInception(), tmp_path / "inception.safetensors")
     session = metric.FidMetric().open(replace(moment, weights={"fid_inception": file}))
     session.add(next(scored_frames(moment)))

@@ -1,4 +1,4 @@
-"""The metric ``identity``: the same face, another one, and how a face is brought into place."""
+"""The metric ``identity``, its face alignment and its network."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from retalkit_metrics.identity.alignment import TEMPLATE, aligned_face
 from retalkit_metrics.identity.network import FaceRecogniser, empty_network
 
 from tests.plugins.conftest import Portrait
-from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.network_weights import random_input, random_state, save
 from tests.plugins.metrics.scenes import edited, score
 
 
-class Direction(torch.nn.Module):
-    """Stands in for the recogniser where the answer must be known: a face is the direction of its mean colour, less a
-    grey one's."""
+class MeanColour(torch.nn.Module):
+    """Replaces the recogniser in tests with known results: the direction of the mean colour relative to grey."""
 
     def forward(self, x):
         return torch.nn.functional.normalize(x.mean((2, 3)))
@@ -33,35 +32,35 @@ class Direction(torch.nn.Module):
 
 @pytest.fixture
 def scene(moment: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """Sixteen frames, four of which are looked at."""
-    monkeypatch.setattr(metric, "load_weights", lambda network, path, device: Direction())
+    """Sixteen frames, four of which are sampled."""
+    monkeypatch.setattr(metric, "load_weights", lambda network, path, device: MeanColour())
     return replace(moment, weights={"arcface_ir_se50": Path("unread.safetensors")})
 
 
-def test_the_same_face_is_itself(scene: Scene) -> None:
+def test_unchanged_face_scores_one(scene: Scene) -> None:
     assert score("identity", scene)["identity"] == pytest.approx(1, abs=1e-6)
 
 
-def test_a_known_angle_between_the_embeddings_is_found(scene: Scene) -> None:
+def test_score_is_the_cosine_of_the_embeddings(scene: Scene) -> None:
     def filled(*colour: int) -> Scene:
         return edited(scene, lambda image, landmarks, index: np.full_like(image, colour))
 
-    # Mean colours of (1, 0, 0) and (0.6, 0.8, 0), where 0 is middle grey.
+    # Mean colours (1, 0, 0) and (0.6, 0.8, 0) relative to middle grey.
     red, orange = filled(255, 127, 127), filled(127 + 77, 127 + 102, 127)
     found = score("identity", replace(orange, original=red.source))["identity"]
     assert found == pytest.approx(0.6, abs=0.02)
     assert score("identity", replace(filled(0, 127, 127), original=red.source))["identity"] < -0.99
 
 
-def test_one_frame_of_another_face_does_not_carry_the_median_away(scene: Scene) -> None:
-    def once(image, landmarks, index):
+def test_median_ignores_a_single_outlier_frame(scene: Scene) -> None:
+    def invert_once(image, landmarks, index):
         return 255 - image if index == 5 else image
 
-    assert score("identity", edited(scene, once))["identity"] == pytest.approx(1, abs=1e-6)
+    assert score("identity", edited(scene, invert_once))["identity"] == pytest.approx(1, abs=1e-6)
     assert score("identity", edited(scene, lambda image, landmarks, index: 255 - image))["identity"] < 0
 
 
-def test_frames_without_a_face_have_no_value(scene: Scene) -> None:
+def test_frames_without_face_give_nan(scene: Scene) -> None:
     class Faceless:
         source, landmark_scheme = scene.source, "mesh478"
 
@@ -74,8 +73,8 @@ def test_frames_without_a_face_have_no_value(scene: Scene) -> None:
     assert np.isnan(score("identity", replace(scene, output=Faceless()))["identity"])
 
 
-def test_the_real_network_tells_faces_apart(moment: Scene, portrait: Portrait, tmp_path: Path) -> None:
-    """Even without training it does. What it says of persons takes the published weights."""
+def test_network_distinguishes_faces(moment: Scene, portrait: Portrait, tmp_path: Path) -> None:
+    """Holds for random weights; only the published weights recognise people."""
     file = save(FaceRecogniser(), tmp_path / "arcface.safetensors")
     session = metric.IdentityMetric().open(replace(moment, weights={"arcface_ir_se50": file}))
     frame = next(scored_frames(moment))
@@ -90,7 +89,7 @@ def test_the_real_network_tells_faces_apart(moment: Scene, portrait: Portrait, t
     assert another < softened - 0.005 < 0.999
 
 
-def test_channels_come_blue_first(scene: Scene) -> None:
+def test_network_input_is_bgr(scene: Scene) -> None:
     session = metric.IdentityMetric().open(scene)
     red = np.zeros((1, 112, 112, 3), np.uint8)
     red[..., 0] = 255
@@ -99,14 +98,14 @@ def test_channels_come_blue_first(scene: Scene) -> None:
     assert tensor[0, :, 0, 0].tolist() == [-1, -1, 1]
 
 
-def test_points_come_to_lie_on_the_template(portrait: Portrait) -> None:
+def test_similarity_fits_the_template(portrait: Portrait) -> None:
     points = convert(portrait.landmarks, MESH478, POINTS5)[:, :2].astype(np.float64)
     matrix = fit_similarity(points, np.array(TEMPLATE))
     assert matrix is not None
     np.testing.assert_allclose([matrix[0, 0], matrix[0, 1]], [matrix[1, 1], -matrix[1, 0]], rtol=1e-12)
     moved = points @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(moved - TEMPLATE).max() < 6
-    # Nothing near it is better.
+    # A local minimum: small changes increase the error.
     error = ((moved - TEMPLATE) ** 2).sum()
     for change in np.eye(4) * 1e-3:
         a, b, x, y = change
@@ -114,7 +113,7 @@ def test_points_come_to_lie_on_the_template(portrait: Portrait) -> None:
         assert ((points @ other[:, :2].T + other[:, 2] - TEMPLATE) ** 2).sum() > error
 
 
-def test_a_known_turn_is_found() -> None:
+def test_similarity_recovers_a_known_rotation() -> None:
     turn = np.deg2rad(30)
     known = np.array([[np.cos(turn), -np.sin(turn), 5.0], [np.sin(turn), np.cos(turn), -7.0]]) * 2
     points = np.array(TEMPLATE)
@@ -122,7 +121,7 @@ def test_a_known_turn_is_found() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.6, 3.0])
-def test_a_face_of_any_size_is_cut_out_alike(portrait: Portrait, scale: float) -> None:
+def test_alignment_is_independent_of_face_size(portrait: Portrait, scale: float) -> None:
     large = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     landmarks = ((portrait.landmarks + 0.5) * scale - 0.5).astype(np.float32)
     one, other = aligned_face(portrait.image, portrait.landmarks), aligned_face(large.astype(np.uint8), landmarks)
@@ -130,18 +129,18 @@ def test_a_face_of_any_size_is_cut_out_alike(portrait: Portrait, scale: float) -
     assert np.abs(one.astype(float) - other).mean() < 4
 
 
-def test_no_face_and_a_tiny_one_have_no_picture(portrait: Portrait) -> None:
+def test_missing_or_tiny_face_has_no_crop(portrait: Portrait) -> None:
     assert aligned_face(portrait.image, np.full((478, 3), np.nan, np.float32)) is None
     assert aligned_face(portrait.image, np.zeros((478, 3), np.float32)) is None
     assert aligned_face(portrait.image, (portrait.landmarks / 20).astype(np.float32)) is None
 
 
-def test_embeddings_are_those_of_the_published_code() -> None:
+def test_embeddings_match_the_published_code() -> None:
     network = empty_network().eval()
-    network.load_state_dict(made_state(network))
+    network.load_state_dict(random_state(network))
     with torch.inference_mode():
-        embedding = network(made_input(1, 3, 112, 112) * 2 - 1)
+        embedding = network(random_input(1, 3, 112, 112) * 2 - 1)
     assert float(embedding.norm()) == pytest.approx(1, abs=1e-5)
-    # With the same weights.
+    # Output of the published code with the same weights.
     published = [0.00869, -0.03751, -0.01801, 0.04063, 0.02378, 0.09741]
     assert embedding[0, :6].tolist() == pytest.approx(published, abs=2e-5)

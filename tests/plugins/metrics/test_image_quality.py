@@ -1,17 +1,17 @@
-"""Measures of the picture, on a moving textured face-like pattern."""
+"""Image quality scores on a moving textured face-like pattern."""
 
 import cv2
 import numpy as np
 import pytest
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_pixels
-from retalkit_metrics.meters.image_quality import PictureQuality, PictureQualityMeter, mouth_region
+from retalkit_metrics.meters.image_quality import ImageQuality, ImageQualityMeter, mouth_region
 
 SIZE = 240
 
 
 def face() -> np.ndarray:
-    """A flat face in the head frame with the few points that the measures read."""
+    """Return a flat face in the head frame with the landmarks that the meter reads."""
     head = np.zeros((478, 3), np.float32)
     head[:, 1] = 0.2
     head[mesh478.FOREHEAD] = (0, -0.7, 0)
@@ -25,7 +25,7 @@ def face() -> np.ndarray:
 
 
 def clip(count: int = 6) -> list[tuple[np.ndarray, np.ndarray, HeadPose]]:
-    """Frames of a textured pattern that moves with the head, with landmarks and pose."""
+    """Return frames of a textured pattern that moves with the head, with landmarks and pose."""
     noise = np.random.default_rng(1).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
     texture = cv2.GaussianBlur(noise, (0, 0), 1.0)
     frames = []
@@ -38,8 +38,8 @@ def clip(count: int = 6) -> list[tuple[np.ndarray, np.ndarray, HeadPose]]:
     return frames
 
 
-def measure(change, edited: np.ndarray | None = None) -> PictureQuality:
-    meter = PictureQualityMeter(face())
+def measure(change, edited: np.ndarray | None = None) -> ImageQuality:
+    meter = ImageQualityMeter(face())
     for index, (image, landmarks, pose) in enumerate(clip()):
         meter.add(image, change(image, landmarks, index), landmarks, pose, edited=edited)
     return meter.result()
@@ -64,7 +64,7 @@ def test_blur_lowers_skin_sharpness() -> None:
     assert measure(soften).skin_sharpness < 0.6
 
 
-def test_alternating_brightness_raises_flicker_only_when_it_alternates() -> None:
+def test_only_alternating_brightness_raises_flicker() -> None:
     def alternate(image, landmarks, index):
         other = np.clip(image.astype(int) + (12 if index % 2 else -12), 0, 255)
         return blend(image, other, mouth_region(landmarks, image.shape))
@@ -84,27 +84,27 @@ def test_hard_edge_raises_seam_energy() -> None:
     assert measure(pasted).seam_energy > 1.2
 
 
-def test_spill_outside_the_mask_is_seen() -> None:
-    def spill(image, landmarks, index):
+def test_change_outside_the_mask_is_measured() -> None:
+    def change_rows(image, landmarks, index):
         changed = image.copy()
         changed[:5] ^= 1
         return changed
 
-    scores = measure(spill, np.zeros((SIZE, SIZE), np.float32))
+    scores = measure(change_rows, np.zeros((SIZE, SIZE), np.float32))
     assert scores.outside_identical == pytest.approx(1 - 5 / SIZE)
     assert scores.outside_change == pytest.approx(5 / SIZE)
 
 
-def test_no_difference_is_taken_across_a_cut() -> None:
+def test_no_flicker_across_a_cut() -> None:
     frames = clip()
-    meter = PictureQualityMeter(face())
+    meter = ImageQualityMeter(face())
     for image, landmarks, pose in frames:
         meter.cut()
         meter.add(image, image, landmarks, pose)
     assert np.isnan(meter.result().ring_flicker)
 
 
-def test_region_covers_mouth_and_not_the_frame() -> None:
+def test_region_covers_only_the_mouth() -> None:
     image, landmarks, _ = clip(1)[0]
     region = mouth_region(landmarks, image.shape)
     assert region.dtype == np.float32
@@ -115,7 +115,7 @@ def test_region_covers_mouth_and_not_the_frame() -> None:
     assert region[0, 0] == 0
 
 
-def test_shapes_must_agree() -> None:
+def test_different_shapes_are_rejected() -> None:
     image, landmarks, pose = clip(1)[0]
     with pytest.raises(ValueError, match="shape"):
-        PictureQualityMeter(face()).add(image, image[:-1], landmarks, pose)
+        ImageQualityMeter(face()).add(image, image[:-1], landmarks, pose)

@@ -1,4 +1,4 @@
-"""The metric ``lpips``: nothing for equal pictures, more for more distortion, by the equation of the paper."""
+"""The metric ``lpips`` on identical and distorted faces, and its network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch", reason="this metric needs the extra: pip in
 from retalkit.metrics.scene import Scene
 from retalkit_metrics.lpips.network import AlexNetFeatures, LinearLayers, distance
 
-from tests.plugins.metrics.network_weights import made_input, made_state, save
+from tests.plugins.metrics.network_weights import random_input, random_state, save
 from tests.plugins.metrics.scenes import Frames, edited, score
 
 
 def positive_linear() -> dict[str, torch.Tensor]:
-    """The published layers have no negative weights."""
-    return {name: value.abs() for name, value in made_state(LinearLayers()).items()}
+    """Return non-negative weights, like the published ones."""
+    return {name: value.abs() for name, value in random_state(LinearLayers()).items()}
 
 
 @pytest.fixture(scope="module")
@@ -32,29 +32,29 @@ def scene(moment: Scene, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return replace(moment, weights=weights)
 
 
-def test_it_follows_the_equation() -> None:
+def test_distance_follows_the_published_equation() -> None:
     features, linear = AlexNetFeatures().eval(), LinearLayers().eval()
-    features.load_state_dict(made_state(features))
+    features.load_state_dict(random_state(features))
     linear.load_state_dict(positive_linear())
-    one, other = made_input(2, 2, 3, 64, 80) * 2 - 1
+    one, other = random_input(2, 2, 3, 64, 80) * 2 - 1
     expected = torch.zeros(2)
     with torch.inference_mode():
         shift, scale = torch.tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])[:, None, :, None, None]
-        taps = [list(features((picture - shift) / scale)) for picture in (one, other)]
+        taps = [list(features((image - shift) / scale)) for image in (one, other)]
         for index, (a, b) in enumerate(zip(*taps, strict=True)):
             weights = linear.state_dict()[f"lin{index}.model.1.weight"][0, :, 0, 0]
-            apart = a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)
-            expected += torch.einsum("bchw,c->bhw", apart**2, weights).mean((1, 2))
+            difference = a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)
+            expected += torch.einsum("bchw,c->bhw", difference**2, weights).mean((1, 2))
         found = distance(features, linear, one, other)
         assert torch.allclose(found, expected, rtol=1e-4)
-        # What the published code gives with the same weights.
+        # Output of the published code with the same weights.
         assert found.tolist() == pytest.approx([0.19296, 0.19105], abs=2e-5)
         assert torch.allclose(found, distance(features, linear, other, one))
         assert distance(features, linear, one, one).tolist() == [0, 0]
     assert [tap.shape[1] for tap in taps[0]] == [64, 192, 384, 256, 256]
 
 
-def test_equal_frames_have_no_distance_and_blur_adds_to_it(scene: Scene) -> None:
+def test_distance_increases_with_blur(scene: Scene) -> None:
     assert score("lpips", scene) == {"lpips": 0}
 
     def blurred(deviation):
@@ -64,7 +64,7 @@ def test_equal_frames_have_no_distance_and_blur_adds_to_it(scene: Scene) -> None
     assert 1e-4 < distances[0] < distances[1] < distances[2]
 
 
-def test_only_the_face_counts(scene: Scene) -> None:
+def test_only_the_face_is_compared(scene: Scene) -> None:
     def corner(image, landmarks, index):
         changed = image.copy()
         changed[:20, :20] ^= 128
@@ -80,9 +80,9 @@ def test_only_the_face_counts(scene: Scene) -> None:
     assert score("lpips", edited(scene, mouth))["lpips"] > 1e-4
 
 
-def test_a_face_of_fewer_than_64_pixels_has_no_value(scene: Scene) -> None:
+def test_face_below_64_pixels_gives_nan(scene: Scene) -> None:
     class Shrunk:
-        """The same tracked face in a picture of a tenth of the size."""
+        """The same tracked face at a tenth of the size."""
 
         def __init__(self, analysis) -> None:
             self._analysis = analysis

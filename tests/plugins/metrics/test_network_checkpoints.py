@@ -1,4 +1,4 @@
-"""The checkpoints of the metrics' networks: what is in them, by the published files, and how they are read."""
+"""Checkpoints of the metrics' networks: contents of the published files, and reading them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from retalkit_metrics.syncnet.network import SyncNet
 from safetensors.torch import save_file
 
 from tests.conftest import REPOSITORY
-from tests.plugins.metrics.network_weights import made_state
+from tests.plugins.metrics.network_weights import random_state
 
 METRICS = {"syncnet", "lpips", "fid", "identity"}
 
-# Checkpoint -> entries, numbers in all of them, and some entries: facts of the published files, all but the two of
-# LPIPS read off the publishers' classes.
+# Checkpoint: number of entries, number of values, and some shapes. All but the two of LPIPS were derived from the
+# publishers' classes.
 KNOWN = {
     "syncnet": (
         102,
@@ -82,7 +82,7 @@ def checkpoint(name: str) -> Checkpoint:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_names_and_shapes_are_those_of_the_published_file(name: str) -> None:
+def test_names_and_shapes_match_the_published_file(name: str) -> None:
     shapes = checkpoint(name).expected_shapes()
     entries, numbers, some = KNOWN[name]
     assert len(shapes) == entries
@@ -91,13 +91,13 @@ def test_names_and_shapes_are_those_of_the_published_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["syncnet", "fid_inception"])
-def test_the_published_size_has_room_for_just_these_numbers(name: str) -> None:
+def test_declared_size_matches_the_number_of_values(name: str) -> None:
     size = checkpoint(name).size
     assert size is not None
     assert 0 < size - 4 * KNOWN[name][1] < 150_000
 
 
-def test_metrics_without_their_weights_say_how_to_get_them() -> None:
+def test_missing_weights_message_names_the_pull_command() -> None:
     found = {metric.spec.name: metric for metric in discover().metrics if metric.spec.name in METRICS}
     assert set(found) == METRICS
     for name, metric in found.items():
@@ -105,13 +105,13 @@ def test_metrics_without_their_weights_say_how_to_get_them() -> None:
         assert reason is not None and f"`retalkit weights pull {metric.spec.checkpoints[0]}" in reason, name
 
 
-def test_what_is_said_of_licences_is_never_nothing() -> None:
+def test_licences_are_declared() -> None:
     specs: list[MetricSpec] = [found.spec for found in discover().metrics if found.spec.name in METRICS]
     declared = {each.name: each for each in discover().checkpoints}
     for spec in specs:
         for name in spec.checkpoints:
             assert declared[name].licence and declared[name].urls and declared[name].sha256
-    # Nobody says of these what may be done with the weights, and code's licences do not either.
+    # No licence is published for these weights; the licences of the code do not cover them.
     assert [name for name in KNOWN if declared[name].commercial_use is None] == [
         "syncnet",
         "lpips_alexnet",
@@ -119,16 +119,16 @@ def test_what_is_said_of_licences_is_never_nothing() -> None:
     ]
 
 
-def test_every_measure_is_in_the_documentation() -> None:
+def test_measures_and_checkpoints_are_documented() -> None:
     text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
     specs = [found.spec for found in discover().metrics if found.spec.name in METRICS]
     assert [measure.name for spec in specs for measure in spec.measures if f"`{measure.name}`" not in text] == []
     assert [name for spec in specs for name in spec.checkpoints if f"`{name}`" not in text] == []
 
 
-def test_an_old_pickle_of_syncnet_is_read(tmp_path: Path) -> None:
-    # Before PyTorch 1.6 files were no zip archives, and before 0.4.1 norms did not count their batches.
-    state = {name: value for name, value in made_state(SyncNet()).items() if not name.endswith("batches_tracked")}
+def test_legacy_syncnet_pickle_is_read(tmp_path: Path) -> None:
+    # Files of PyTorch before 1.6 are not zip archives; norms before 0.4.1 have no num_batches_tracked.
+    state = {name: value for name, value in random_state(SyncNet()).items() if not name.endswith("batches_tracked")}
     file = tmp_path / "syncnet_v2.model"
     torch.save(state, file, _use_new_zipfile_serialization=False)
     arrays = read_checkpoint(file, checkpoint("syncnet"))
@@ -136,22 +136,22 @@ def test_an_old_pickle_of_syncnet_is_read(tmp_path: Path) -> None:
     assert torch.equal(arrays["netcnnlip.0.weight"], state["netcnnlip.0.weight"])
 
 
-def test_a_whole_pickled_syncnet_is_refused(tmp_path: Path) -> None:
+def test_pickled_syncnet_module_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "syncnet_v2.model"
     torch.save(SyncNet(), file)
     with pytest.raises(WeightsError, match="rejected: it contains more than weights"):
         read_checkpoint(file, checkpoint("syncnet"))
 
 
-def test_alexnets_classifier_is_left_out(tmp_path: Path) -> None:
-    state = made_state(AlexNetFeatures())
+def test_alexnet_classifier_is_dropped(tmp_path: Path) -> None:
+    state = random_state(AlexNetFeatures())
     file = tmp_path / "alexnet-owt-7be5be79.pth"
     torch.save({**state, "classifier.1.weight": torch.zeros(4, 4), "classifier.6.bias": torch.zeros(4)}, file)
     assert set(read_checkpoint(file, checkpoint("lpips_alexnet"))) == set(state)
 
 
-def test_lpips_of_another_trunk_is_refused(tmp_path: Path) -> None:
-    state = made_state(LinearLayers())
+def test_lpips_weights_of_another_backbone_are_rejected(tmp_path: Path) -> None:
+    state = random_state(LinearLayers())
     state["lin4.model.1.weight"] = torch.zeros(1, 512, 1, 1)
     file = tmp_path / "vgg.safetensors"
     save_file(state, file)
@@ -160,10 +160,10 @@ def test_lpips_of_another_trunk_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [empty_inception, empty_recogniser])
-def test_a_file_that_lacks_one_entry_is_refused(empty, tmp_path: Path) -> None:
-    state = made_state(empty())
-    lacking = next(name for name in state if name.endswith("running_mean"))
-    del state[lacking]
+def test_incomplete_checkpoint_is_rejected(empty, tmp_path: Path) -> None:
+    state = random_state(empty())
+    missing = next(name for name in state if name.endswith("running_mean"))
+    del state[missing]
     file = tmp_path / "short.safetensors"
     save_file(state, file)
     with pytest.raises(WeightsError, match="does not fit"):

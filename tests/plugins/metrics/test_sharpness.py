@@ -1,4 +1,4 @@
-"""The metric ``sharpness``: edges of known width, blur in steps, and skin that was softened or roughened."""
+"""The metric ``sharpness`` on edges of known width, increasing blur, and softened or noisy skin."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.plugins.metrics.scenes import edited, score
 
 
 def ramps(width: int, low: int, high: int) -> np.ndarray:
-    """uint8 [128, 128]: vertical edges of ``width`` pixels between two greys."""
+    """Return vertical edges of ``width`` pixels between two grey levels, uint8 [128, 128]."""
     period = np.concatenate(
         [np.full(20, low), np.linspace(low, high, width + 1)[1:-1], np.full(20, high)],
     )
@@ -30,27 +30,27 @@ def ramps(width: int, low: int, high: int) -> np.ndarray:
         (3, 20, 220, 1.0),
         (4, 20, 220, 0.0),
         (10, 20, 220, 0.0),
-        # Low contrast hides blur: 5 pixels are just noticed there.
+        # The just noticeable width is 5 pixels at low contrast.
         (4, 100, 140, 1.0),
         (8, 100, 140, 0.0),
     ],
 )
-def test_edges_of_known_width(width: int, low: int, high: int, expected: float) -> None:
+def test_cpbd_of_edges_of_known_width(width: int, low: int, high: int, expected: float) -> None:
     assert cpbd(ramps(width, low, high)) == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("width", [2, 4, 7])
-def test_the_width_of_an_edge_is_that_of_its_ramp(width: int) -> None:
+def test_edge_width_is_the_width_of_the_ramp(width: int) -> None:
     found = edge_widths(ramps(width, 20, 220).astype(np.float64))
     assert set(np.unique(found[found > 0])) == {width}
 
 
-def test_nothing_to_see_has_no_number() -> None:
+def test_image_without_edges_gives_nan() -> None:
     assert math.isnan(cpbd(np.full((128, 128), 90, np.uint8)))
     assert math.isnan(cpbd(ramps(1, 20, 220)[:50]))
 
 
-def test_cpbd_of_a_face_falls_with_every_step_of_blur(moment: Scene) -> None:
+def test_cpbd_of_a_face_decreases_with_blur(moment: Scene) -> None:
     frame = next(iter(scored_frames(moment)))
     values = [
         face_cpbd(cv2.GaussianBlur(frame.image, (0, 0), spread) if spread else frame.image, frame.landmarks)
@@ -60,26 +60,26 @@ def test_cpbd_of_a_face_falls_with_every_step_of_blur(moment: Scene) -> None:
     assert values[-1] < 0.05
 
 
-def test_an_untouched_clip_is_as_sharp_as_itself(moment: Scene) -> None:
+def test_unchanged_clip_is_as_sharp_as_the_original(moment: Scene) -> None:
     scores = score("sharpness", moment)
     assert scores["skin_sharpness"] == pytest.approx(1)
     assert scores["cpbd"] > 0.1
 
 
-def test_softened_and_roughened_skin_are_flagged(moment: Scene) -> None:
+def test_softened_and_noisy_skin(moment: Scene) -> None:
     def soften(image, landmarks, index):
         mask = mouth_region(landmarks, image.shape)[..., None]
         return np.round(image * (1 - mask) + cv2.GaussianBlur(image, (0, 0), 1.5) * mask).astype(np.uint8)
 
-    def roughen(image, landmarks, index):
+    def add_noise(image, landmarks, index):
         noise = np.random.default_rng(index).normal(0, 8, image.shape)
         return np.clip(image + noise, 0, 255).astype(np.uint8)
 
     assert score("sharpness", edited(moment, soften))["skin_sharpness"] < 0.6
-    assert score("sharpness", edited(moment, roughen))["skin_sharpness"] > 1.5
+    assert score("sharpness", edited(moment, add_noise))["skin_sharpness"] > 1.5
 
 
-def test_without_the_unedited_clip_cpbd_is_left(moment: Scene) -> None:
+def test_cpbd_does_not_need_the_unedited_clip(moment: Scene) -> None:
     scores = score("sharpness", replace(moment, original=None, original_analysis=None))
     assert scores["cpbd"] > 0.1
     assert math.isnan(scores["skin_sharpness"])

@@ -1,4 +1,4 @@
-"""What the metrics say of themselves."""
+"""Specs of the metrics without a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.plugins.metrics.scenes import Frames
 NAMES = {"face", "lips", "quiet_mouth", "pixels", "sharpness", "steadiness", "cost"}
 
 
-def test_they_come_in_through_the_hook_and_run_here() -> None:
+def test_metrics_are_registered_and_available() -> None:
     registry = discover()
     assert [problem.reason for problem in registry.problems if "metric" in problem.owner] == []
     found = {metric.spec.name: metric for metric in registry.metrics}
@@ -30,7 +30,7 @@ def test_they_come_in_through_the_hook_and_run_here() -> None:
 
 
 @pytest.mark.parametrize("spec", METRICS, ids=lambda spec: spec.name)
-def test_every_measure_says_what_it_is(spec) -> None:
+def test_measures_are_described(spec) -> None:
     assert spec.source and spec.summary.endswith(".")
     assert spec.needs
     for measure in spec.measures:
@@ -39,22 +39,22 @@ def test_every_measure_says_what_it_is(spec) -> None:
         assert measure.ideal is None or measure.low <= measure.ideal <= measure.high
 
 
-def test_a_metric_that_reads_the_tracked_face_says_so() -> None:
+def test_metrics_of_the_tracked_face_need_landmarks() -> None:
     assert all(LANDMARKS in spec.needs for spec in METRICS if spec.name in ("lips", "quiet_mouth", "sharpness"))
 
 
-def test_the_record_gives_every_measure_of_cost() -> None:
+def test_cost_returns_every_measure() -> None:
     spec = next(spec for spec in METRICS if spec.name == "cost")
     assert set(cost_scores({})) == {measure.name for measure in spec.measures}
 
 
-def test_every_measure_is_in_the_documentation() -> None:
+def test_measures_are_documented() -> None:
     text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
     missing = [measure.name for spec in METRICS for measure in spec.measures if f"`{measure.name}`" not in text]
     assert missing == []
 
 
-def test_the_metric_in_the_documentation_works(tmp_path: Path) -> None:
+def test_documented_example_metric_works(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs" / "metrics.md").read_text(encoding="utf-8")
     block = re.search(r"^```python[^\n]*\n(.*?)^```", text, re.M | re.S)
     assert block is not None
@@ -62,7 +62,7 @@ def test_the_metric_in_the_documentation_works(tmp_path: Path) -> None:
     plugin.write_text(block.group(1), encoding="utf-8")
     spec: Any = discover([plugin]).metric("brightness").spec
     frames = Frames([np.full((8, 8, 3), level, np.uint8) for level in (100, 140)])
-    scene = Scene(video=Path("made.mp4"), source=frames)
+    scene = Scene(video=Path("synthetic.mp4"), source=frames)
     session = spec.make().open(scene)
     for frame in scored_frames(scene):
         session.add(frame)

@@ -1,1 +1,1 @@
-"""FID: how far the faces of a video lie from those of the original."""
+"""Fréchet Inception distance (FID) between the faces of a video and those of the original."""

@@ -1,4 +1,4 @@
-"""The distance of two sets of features, each taken as a normal distribution.
+"""Fréchet distance of two sets of features, each modelled as a normal distribution.
 
 Dowson and Landau, "The Fréchet distance between multivariate normal distributions", Journal of Multivariate Analysis
 12, 1982, equation 4; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
@@ -14,14 +14,14 @@ Float = NDArray[np.float64]
 
 
 def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32] | Float) -> float:
-    """Features [N, D] and [M, D], at least two of each -> |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0, of features [N, D] and [M, D] with N, M >= 2.
 
-    With fewer features than dimensions the covariances have no full rank. A matrix root would be fed with noise then;
-    with C = A'A the trace of the root is the sum of the singular values of A1 A2', which needs no root.
+    With fewer features than dimensions, the covariances are rank-deficient and a matrix square root is numerically
+    unstable. With C = A'A, the trace of the root is the sum of the singular values of A1 A2', which avoids the root.
     Raises ValueError for other shapes.
     """
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
-        raise ValueError(f"two sets of at least two features are needed, not {one.shape} and {other.shape}")
+        raise ValueError(f"need two sets of at least two features, got shapes {one.shape} and {other.shape}")
     mean_one, root_one = _moments(one)
     mean_other, root_other = _moments(other)
     traces = float((root_one**2).sum() + (root_other**2).sum())
@@ -30,7 +30,7 @@ def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32
 
 
 def _moments(features: NDArray[np.float32] | Float) -> tuple[Float, Float]:
-    """Mean [D] and a root A [min(N, D), D] of the unbiased covariance A'A."""
+    """Return the mean [D] and a factor A [min(N, D), D] of the unbiased covariance A'A."""
     values = np.asarray(features, np.float64)
     mean = values.mean(0)
     centred = (values - mean) / np.sqrt(len(values) - 1)

@@ -1,4 +1,4 @@
-"""The metric ``fid`` and its checkpoint. Light: read when metrics are listed."""
+"""Specs of the metric ``fid`` and its checkpoint. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NETWORK: Final = "fid_inception"
 METRICS: Final = (
     MetricSpec(
         name="fid",
-        summary="How far the faces lie from the original's as a set (FID); compare only variants of the same frames.",
+        summary="Distance between the distributions of output and original faces (FID); compare on the same frames only.",
         measures=(
             Measure(
                 name="fid",
@@ -21,9 +21,9 @@ METRICS: Final = (
                 ideal=0.0,
                 low=0.0,
                 digits=1,
-                summary="Frechet distance of Inception features, face crops, five frames a second. Biased upwards by "
-                "few frames (far fewer than its 2048 dimensions): compare variants on the same frames, never clips "
-                "with one another or with a number from a paper. Blind to timing.",
+                summary="Fréchet distance of Inception features of face crops, five frames a second. Biased upwards, "
+                "because a clip has far fewer frames than the 2048 dimensions: compare variants on the same frames, "
+                "never different clips or numbers from papers. Does not measure timing.",
             ),
         ),
         build="retalkit_metrics.fid.metric:FidMetric",
@@ -40,17 +40,17 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="Inception v3 of 2015-12-05 as FID uses it, brought to PyTorch by pytorch-fid",
+        summary="Inception v3 of 2015-12-05 for FID, converted to PyTorch by pytorch-fid",
         file="pt_inception-2015-12-05-6726825d.pth",
         urls=(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         ),
-        # The licence of pytorch-fid's repository, to whose releases the file belongs.
+        # Licence of the pytorch-fid repository, which publishes the file as a release asset.
         licence="Apache-2.0 (pytorch-fid; the network is Google's inception-2015-12-05, trained on ImageNet)",
         commercial_use=True,
         shapes="retalkit_metrics.fid.network:parameter_shapes",
         size=95_628_359,
-        # The published name carries its beginning.
+        # The published file name contains its first digits.
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     ),
 )

@@ -1,8 +1,8 @@
-"""The Inception v3 whose features FID compares.
+"""The Inception v3 network for FID features.
 
-Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the form of the TensorFlow
-file of 2015-12-05 that Heusel et al. (NIPS 2017) used. It differs from torchvision's: average pools do not count what
-lies outside, and the last block pools maxima. Names are those of the file of pytorch-fid.
+Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the TensorFlow version of
+2015-12-05 used by Heusel et al. (NIPS 2017). Unlike torchvision's, its average pooling excludes the padding, and the
+last block uses max pooling. Parameter names are those of the pytorch-fid checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 299
-"""Pixels a side."""
+"""Side of the input in pixels."""
 FEATURES: Final = 2048
 
 _Kernel = int | tuple[int, int]
@@ -23,12 +23,12 @@ _DOWN: Final = (7, 1)
 
 
 class _Convolution(nn.Module):
-    """Convolution, batch norm, rectifier. Keeps the size, unless it has a stride or no border is added."""
+    """Convolution, batch norm, ReLU. Keeps the size unless it has a stride or ``padded`` is False."""
 
-    def __init__(self, channels: int, out: int, kernel: _Kernel, stride: int = 1, border: bool = True) -> None:
+    def __init__(self, channels: int, out: int, kernel: _Kernel, stride: int = 1, padded: bool = True) -> None:
         super().__init__()
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (sides[0] // 2, sides[1] // 2) if border and stride == 1 else (0, 0)
+        padding = (sides[0] // 2, sides[1] // 2) if padded and stride == 1 else (0, 0)
         self.conv = nn.Conv2d(channels, out, sides, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(out, eps=0.001)
 
@@ -36,15 +36,15 @@ class _Convolution(nn.Module):
         return functional.relu(self.bn(self.conv(x)))
 
 
-def _mean(x: Tensor) -> Tensor:
+def _average_pool(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-def _most(x: Tensor) -> Tensor:
+def _max_pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 3, 1, 1)
 
 
-def _halved(x: Tensor) -> Tensor:
+def _half_size(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 3, 2)
 
 
@@ -64,7 +64,7 @@ class _MixedA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         middle = self.branch5x5_2(self.branch5x5_1(x))
         twice = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch1x1(x), middle, twice, self.branch_pool(_mean(x))], 1)
+        return torch.cat([self.branch1x1(x), middle, twice, self.branch_pool(_average_pool(x))], 1)
 
 
 class _MixedB(nn.Module):
@@ -79,7 +79,7 @@ class _MixedB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         twice = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch3x3(x), twice, _halved(x)], 1)
+        return torch.cat([self.branch3x3(x), twice, _half_size(x)], 1)
 
 
 class _MixedC(nn.Module):
@@ -102,7 +102,7 @@ class _MixedC(nn.Module):
         once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
-        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(_mean(x))], 1)
+        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(_average_pool(x))], 1)
 
 
 class _MixedD(nn.Module):
@@ -119,15 +119,15 @@ class _MixedD(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         long = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
-        return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), long, _halved(x)], 1)
+        return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), long, _half_size(x)], 1)
 
 
 class _MixedE(nn.Module):
     """[B, C, 8, 8] -> [B, 2048, 8, 8]."""
 
-    def __init__(self, channels: int, *, maxima: bool) -> None:
+    def __init__(self, channels: int, *, max_pool: bool) -> None:
         super().__init__()
-        self._pool = _most if maxima else _mean
+        self._pool = _max_pool if max_pool else _average_pool
         self.branch1x1 = _Convolution(channels, 320, 1)
         self.branch3x3_1 = _Convolution(channels, 384, 1)
         self.branch3x3_2a = _Convolution(384, 384, (1, 3))
@@ -147,16 +147,18 @@ class _MixedE(nn.Module):
 
 
 class FidInception(nn.Module):
-    """RGB [B, 3, H, W] in [0, 1] -> features [B, 2048] of the last pool. The classifier of the file is kept and not
-    computed."""
+    """RGB [B, 3, H, W] in [0, 1] -> features [B, 2048] of the last pooling layer.
+
+    The checkpoint's classifier is loaded but not computed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.Conv2d_1a_3x3 = _Convolution(3, 32, 3, 2)
-        self.Conv2d_2a_3x3 = _Convolution(32, 32, 3, border=False)
+        self.Conv2d_2a_3x3 = _Convolution(32, 32, 3, padded=False)
         self.Conv2d_2b_3x3 = _Convolution(32, 64, 3)
         self.Conv2d_3b_1x1 = _Convolution(64, 80, 1)
-        self.Conv2d_4a_3x3 = _Convolution(80, 192, 3, border=False)
+        self.Conv2d_4a_3x3 = _Convolution(80, 192, 3, padded=False)
         self.Mixed_5b = _MixedA(192, 32)
         self.Mixed_5c = _MixedA(256, 64)
         self.Mixed_5d = _MixedA(288, 64)
@@ -166,14 +168,14 @@ class FidInception(nn.Module):
         self.Mixed_6d = _MixedC(160)
         self.Mixed_6e = _MixedC(192)
         self.Mixed_7a = _MixedD()
-        self.Mixed_7b = _MixedE(1280, maxima=False)
-        self.Mixed_7c = _MixedE(FEATURES, maxima=True)
+        self.Mixed_7b = _MixedE(1280, max_pool=False)
+        self.Mixed_7c = _MixedE(FEATURES, max_pool=True)
         self.fc = nn.Linear(FEATURES, 1008)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.interpolate(x, (SIZE, SIZE), mode="bilinear", align_corners=False) * 2 - 1
-        x = _halved(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
-        x = _halved(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
+        x = _half_size(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
+        x = _half_size(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
         for name, block in self.named_children():
             if name.startswith("Mixed_"):
                 x = block(x)
@@ -181,13 +183,13 @@ class FidInception(nn.Module):
 
 
 def empty_network() -> FidInception:
-    """The network with memory for its parameters and no values in it."""
+    """Return the network with uninitialised parameters."""
     with torch.device("meta"):
         network = FidInception()
     return network.to_empty(device="cpu")
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of everything in the checkpoint."""
+    """Return the name and shape of every entry in the checkpoint."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FidInception().state_dict().items()}

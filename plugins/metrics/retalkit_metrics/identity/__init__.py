@@ -1,1 +1,1 @@
-"""Is it still the same person?"""
+"""Similarity of the person's identity, measured by a face recognition network."""

@@ -1,4 +1,4 @@
-"""A face brought to the place at which face recognisers are trained."""
+"""Face alignment to the template of face recognition networks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ TEMPLATE: Final = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-"""Eyes, nose tip and mouth corners in pixels of a picture of 112 x 112 (the points of Liu et al., "SphereFace: deep
-hypersphere embedding for face recognition", CVPR 2017, moved by 8 pixels for the square)."""
+"""Eyes, nose tip and mouth corners in pixels of a 112 x 112 image (the points of Liu et al., "SphereFace: deep
+hypersphere embedding for face recognition", CVPR 2017, shifted by 8 pixels for the square image)."""
 SIZE: Final = 112
-SMALLEST: Final = 0.25
-"""Scale of the template below which a face is too small to be recognised: eyes 9 pixels apart."""
+MIN_SCALE: Final = 0.25
+"""Minimum size of a face relative to the template: eyes 9 pixels apart."""
 
 
 def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """Cuts a face out of RGB uint8 [H, W, 3] by its landmarks [478, 3] (pixels): uint8 [112, 112, 3], black outside.
-    None where there are no landmarks, or where the face is too small."""
+    """Crop an aligned face, uint8 [112, 112, 3], from RGB uint8 [H, W, 3] by its landmarks [478, 3] in pixels.
+
+    Pixels outside the frame are black. None without landmarks or if the face is too small.
+    """
     points = convert(landmarks, MESH478, POINTS5)[:, :2].astype(np.float64)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
         return None
@@ -34,10 +36,10 @@ def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> ND
     if matrix is None:
         return None
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale * SMALLEST > 1:
+    if scale * MIN_SCALE > 1:
         return None
     if scale < 0.5:
-        # The warp takes four pixels for each: a large face is made smaller first, or it would be aliased.
+        # Bilinear warping reads four pixels: reduce large faces first to avoid aliasing.
         image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
         matrix = fit_similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
         assert matrix is not None

@@ -1,4 +1,4 @@
-"""The metric ``identity`` and its checkpoint. Light: read when metrics are listed."""
+"""Specs of the metric ``identity`` and its checkpoint. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NETWORK: Final = "arcface_ir_se50"
 METRICS: Final = (
     MetricSpec(
         name="identity",
-        summary="Whether a face recogniser still sees the same person (cosine of ArcFace embeddings).",
+        summary="Similarity of the person's identity (cosine similarity of ArcFace embeddings).",
         measures=(
             Measure(
                 name="identity",
@@ -21,14 +21,14 @@ METRICS: Final = (
                 ideal=1.0,
                 low=-1.0,
                 high=1.0,
-                summary="Cosine of the ArcFace embeddings of output and original, median over five frames a second. "
-                "Another person gives about 0. A method that changes nothing gives 1.",
+                summary="Cosine similarity of the ArcFace embeddings of output and original, median over five frames a "
+                "second. Another person gives about 0; an unchanged video gives 1.",
             ),
         ),
         build="retalkit_metrics.identity.metric:IdentityMetric",
         source="Deng et al., ArcFace: additive angular margin loss for deep face recognition, CVPR 2019; the IR-SE50 "
         "of facexlib",
-        licence="Apache-2.0; weights MIT where stated, of faces collected from the web",
+        licence="Apache-2.0; weights: MIT where stated, trained on faces collected from the web",
         needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
         requires=("torch",),
         install="retalkit[paper]",
@@ -39,11 +39,11 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="ArcFace IR-SE50, tells faces of 112 x 112 apart",
+        summary="ArcFace IR-SE50 face recognition network, input 112 x 112",
         file="recognition_arcface_ir_se50.pth",
         urls=("https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",),
-        # facexlib calls the original licence MIT (InsightFace_Pytorch, its code) and refers to it for the use. Nothing
-        # is said of the weights, nor of MS1M, the faces they were trained on.
+        # facexlib states MIT, the licence of the InsightFace_Pytorch code, and refers users to it. No licence is stated
+        # for the weights or for MS1M, the training data.
         licence="MIT (InsightFace_Pytorch's code; nothing stated for the weights, trained on MS1M)",
         commercial_use=None,
         shapes="retalkit_metrics.identity.network:parameter_shapes",

@@ -1,4 +1,4 @@
-"""The cosine between the embeddings of the output's face and the original's, frame by frame."""
+"""Cosine similarity of the embeddings of the output's face and the original's, frame by frame."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class IdentityMetric:
     """Opens ``IdentitySession``."""
 
     def open(self, scene: Scene) -> IdentitySession:
-        """Raises WeightsError where the file of weights does not fit."""
+        """Raises WeightsError if the weights file does not match the network."""
         return IdentitySession(scene)
 
 
 class IdentitySession:
-    """Median over the sampled frames in which both faces were found; NaN where there is none. Each face is aligned by
-    its own landmarks, as a recogniser would."""
+    """Median over the sampled frames in which both faces were found; NaN without such frames.
+
+    Each face is aligned by its own landmarks, as in face recognition.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self._network = load_weights(empty_network(), scene.weights[NETWORK], scene.device)
@@ -34,8 +36,8 @@ class IdentitySession:
         self._cosines: list[float] = []
 
     def add(self, frame: ScoredFrame) -> None:
-        """Takes the next frame."""
-        if not self._sampler.wants(frame.time) or frame.original is None:
+        """Process the next frame."""
+        if not self._sampler.selects(frame.time) or frame.original is None:
             return
         output = aligned_face(frame.image, frame.landmarks)
         original = aligned_face(frame.original, frame.original_landmarks)
@@ -46,10 +48,10 @@ class IdentitySession:
             self._cosines.append(float((one * other).sum()))
 
     def result(self) -> Scores:
-        """Measure -> value."""
+        """Return measure name -> value."""
         return {"identity": float(np.median(self._cosines)) if self._cosines else float("nan")}
 
     def _tensor(self, faces: NDArray[np.uint8]) -> torch.Tensor:
-        # Blue first: the published training set was written through OpenCV without turning the channels round.
+        # BGR: the published training set was written through OpenCV without converting the channel order.
         tensor = torch.from_numpy(np.ascontiguousarray(faces[..., ::-1].transpose(0, 3, 1, 2)))
         return tensor.to(self._device).float() / 127.5 - 1

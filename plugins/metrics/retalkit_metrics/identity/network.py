@@ -1,7 +1,7 @@
-"""IR-SE50: a face of 112 x 112 becomes a direction that tells who it is.
+"""IR-SE50 face recognition network: unit-length identity embeddings of 112 x 112 faces.
 
 Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual units);
-Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Names are those of facexlib's file.
+Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names are those of the facexlib checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 112
-"""Pixels a side."""
+"""Side of the input in pixels."""
 EMBEDDING: Final = 512
 
 _STAGES: Final = ((64, 3), (128, 4), (256, 14), (512, 3))
@@ -37,7 +37,7 @@ class _Unit(nn.Module):
         super().__init__()
         self.shortcut_layer: nn.Module
         if channels == out:
-            # Takes every second pixel.
+            # Subsamples every second pixel.
             self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
@@ -69,7 +69,7 @@ class FaceRecogniser(nn.Module):
         self.body = nn.Sequential(*units)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512),
-            # A dropout stood here when it was trained.
+            # In place of the dropout used in training.
             nn.Identity(),
             nn.Flatten(),
             nn.Linear(512 * 7 * 7, EMBEDDING),
@@ -81,13 +81,13 @@ class FaceRecogniser(nn.Module):
 
 
 def empty_network() -> FaceRecogniser:
-    """The network with memory for its parameters and no values in it."""
+    """Return the network with uninitialised parameters."""
     with torch.device("meta"):
         network = FaceRecogniser()
     return network.to_empty(device="cpu")
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of everything in the checkpoint."""
+    """Return the name and shape of every entry in the checkpoint."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FaceRecogniser().state_dict().items()}

@@ -1,1 +1,1 @@
-"""LPIPS: how different two pictures look."""
+"""LPIPS: learned perceptual distance of two images."""

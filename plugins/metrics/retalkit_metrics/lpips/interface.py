@@ -1,4 +1,4 @@
-"""The metric ``lpips`` and its checkpoints. Light: read when metrics are listed."""
+"""Specs of the metric ``lpips`` and its checkpoints. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LINEAR: Final = "lpips_linear"
 METRICS: Final = (
     MetricSpec(
         name="lpips",
-        summary="How different the face looks from that of a clip that shows the same words (LPIPS, AlexNet).",
+        summary="Perceptual distance of the face from a clip that shows the same words (LPIPS, AlexNet).",
         measures=(
             Measure(
                 name="lpips",
@@ -22,8 +22,8 @@ METRICS: Final = (
                 ideal=0.0,
                 low=0.0,
                 digits=4,
-                summary="Learned perceptual distance of the face crop, mean over five frames a second; 0 is the same "
-                "picture. Depends on the face's size in pixels: compare within a clip.",
+                summary="Learned perceptual distance of the face crop, mean over five frames a second; 0 is identical. "
+                "Depends on the face size in pixels: compare within a clip.",
             ),
         ),
         build="retalkit_metrics.lpips.metric:LpipsMetric",
@@ -39,16 +39,16 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=FEATURES,
-        summary="AlexNet of torchvision, trained on ImageNet; its convolutions are what LPIPS compares",
+        summary="AlexNet of torchvision, trained on ImageNet; LPIPS compares the outputs of its convolutions",
         file="alexnet-owt-7be5be79.pth",
         urls=("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
-        # Torchvision's code is BSD-3-Clause; of its weights it says that they may have terms of their own, derived
-        # from the data that they were trained on.
+        # Torchvision's code is BSD-3-Clause. Its documentation states that the weights may have separate terms derived
+        # from the training data.
         licence="not stated for the weights (torchvision, BSD-3-Clause code; trained on ImageNet)",
         commercial_use=None,
         shapes="retalkit_metrics.lpips.network:feature_shapes",
-        min_size=244_403_360,  # with the classifier beside it
-        # The published name carries the beginning of the hash, by torch.hub's rule.
+        min_size=244_403_360,  # including the classifier
+        # The published file name contains the first digits of the hash (torch.hub convention).
         sha256="7be5be79",
         ignore_names=(r"^classifier\.",),
     ),

@@ -1,7 +1,7 @@
-"""LPIPS v0.1 with AlexNet: a learned distance of two pictures.
+"""LPIPS v0.1 with AlexNet: a learned perceptual distance of two images.
 
-Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation 1. Names are
-those of the published files: torchvision's ``features.*`` and ``lin0.model.1.weight`` to ``lin4``.
+Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation 1. Parameter
+names are those of the published checkpoints: torchvision's ``features.*`` and ``lin0.model.1.weight`` to ``lin4``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 _MEAN: Final = (-0.030, -0.088, -0.188)
 _DEVIATION: Final = (0.458, 0.448, 0.450)
-"""Of red, green, blue in [-1, 1]: ImageNet's. Version 0.0 left this step out."""
+"""ImageNet statistics of red, green and blue in [-1, 1]. LPIPS version 0.0 omitted this normalisation."""
 _WIDTHS: Final = (64, 192, 384, 256, 256)
 _EPSILON: Final = 1e-10
 
@@ -41,17 +41,17 @@ class AlexNetFeatures(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Iterator[Tensor]:
-        """What comes out of each of the five rectifiers, of pictures [B, 3, H, W]."""
+        """Yield the output of each of the five ReLUs for images [B, 3, H, W]."""
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 yield x
 
 
-class _Weighted(nn.Module):
+class _LinearLayer(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # A dropout stood first when it was trained.
+        # The identity is in place of the dropout used in training.
         self.model = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,55 +59,55 @@ class _Weighted(nn.Module):
 
 
 class LinearLayers(nn.Module):
-    """How much each channel of each of the five layers counts."""
+    """Weights of the channels of each of the five layers."""
 
     def __init__(self) -> None:
         super().__init__()
         for index, width in enumerate(_WIDTHS):
-            self.add_module(f"lin{index}", _Weighted(width))
+            self.add_module(f"lin{index}", _LinearLayer(width))
 
     def forward(self, differences: Iterator[Tensor]) -> Tensor:
-        """Squared differences [B, C, h, w] of each layer -> [B]: the distance."""
+        """Return the distance [B] for the squared differences [B, C, h, w] of each layer."""
         layers = self.children()
         return sum((layer(d).mean((1, 2, 3)) for layer, d in zip(layers, differences, strict=True)), torch.tensor(0.0))
 
 
 def distance(features: AlexNetFeatures, linear: LinearLayers, one: Tensor, other: Tensor) -> Tensor:
-    """LPIPS of pictures [B, 3, H, W], RGB in [-1, 1], at least 64 pixels a side -> [B]; 0 for equal ones."""
-    pairs = zip(features(_scaled(one)), features(_scaled(other)), strict=True)
-    return linear((_unit(a) - _unit(b)) ** 2 for a, b in pairs)
+    """Return the LPIPS distance [B] of images [B, 3, H, W], RGB in [-1, 1], at least 64 pixels wide and high."""
+    pairs = zip(features(_normalise(one)), features(_normalise(other)), strict=True)
+    return linear((_unit_length(a) - _unit_length(b)) ** 2 for a, b in pairs)
 
 
-def _scaled(picture: Tensor) -> Tensor:
-    mean = picture.new_tensor(_MEAN)[:, None, None]
-    return (picture - mean) / picture.new_tensor(_DEVIATION)[:, None, None]
+def _normalise(images: Tensor) -> Tensor:
+    mean = images.new_tensor(_MEAN)[:, None, None]
+    return (images - mean) / images.new_tensor(_DEVIATION)[:, None, None]
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit_length(x: Tensor) -> Tensor:
     return x / (torch.sqrt((x * x).sum(1, keepdim=True)) + _EPSILON)
 
 
 def empty_features() -> AlexNetFeatures:
-    """The network with memory for its parameters and no values in it."""
+    """Return the network with uninitialised parameters."""
     with torch.device("meta"):
         network = AlexNetFeatures()
     return network.to_empty(device="cpu")
 
 
 def empty_linear() -> LinearLayers:
-    """The layers with memory for their parameters and no values in it."""
+    """Return the layers with uninitialised parameters."""
     with torch.device("meta"):
         network = LinearLayers()
     return network.to_empty(device="cpu")
 
 
 def feature_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of all that is taken of AlexNet's checkpoint; its classifier is not."""
+    """Return the name and shape of every entry read from the AlexNet checkpoint (all but its classifier)."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in AlexNetFeatures().state_dict().items()}
 
 
 def linear_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of everything in the checkpoint of LPIPS itself."""
+    """Return the name and shape of every entry in the LPIPS checkpoint."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in LinearLayers().state_dict().items()}

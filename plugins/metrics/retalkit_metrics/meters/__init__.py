@@ -1,1 +1,1 @@
-"""Measurements on landmarks and pixels that several metrics share."""
+"""Measurements on landmarks and pixels, shared by several metrics and benchmarks."""

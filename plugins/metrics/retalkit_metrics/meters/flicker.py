@@ -1,16 +1,17 @@
-"""Flicker of a whole face: what an output changes from frame to frame more than the original does.
+"""Flicker of a whole face: temporal differences of the output in excess of the original's.
 
-Both are seen in a patch that stays with the head, and in two bands: coarse (tint, light, shading; a Gaussian low-pass
-of an eighth of the distance of the outer eye corners) and fine (the rest: skin, hair, edges, noise).
+Both are measured in a patch that is stabilised by head pose, and in two frequency bands: coarse (tint, light, shading;
+a Gaussian low-pass of an eighth of the distance between the outer eye corners) and fine (the residual: skin, hair,
+edges, noise).
 
-- **Ratios** compare the mean absolute difference of two frames that follow one another, as the warping error of Lai et
-  al. ("Learning blind video temporal consistency", ECCV 2018) does, with head pose in the place of flow, and with the
-  original over the same pixels as its unit. They count any difference, a mouth that says something else too.
-- **Added** flicker is how far what the output *changes* (output minus original) lies from the mean of its neighbours in
-  time: half the second temporal difference. A change that stays, or comes and goes steadily, adds nothing; a fast
-  motion of new lips adds a little (``mouth=False`` leaves the lips out). It needs no motion in the original.
+- **Ratios** divide the mean absolute difference of consecutive output frames by that of the original over the same
+  pixels, like the warping error of Lai et al. ("Learning blind video temporal consistency", ECCV 2018) with head pose
+  in place of optical flow. They include every difference, also that of a mouth that speaks other words.
+- **Added** flicker is the deviation of the *change* (output minus original) from the mean of its temporal neighbours:
+  half the second temporal difference. A constant or linearly growing change adds nothing. Fast motion of new lips adds
+  a little (``mouth=False`` excludes the lips). It does not depend on motion in the original.
 
-A filter that blurs scores below 1 in ``fine``: less detail changes less. Read it beside a measure of sharpness.
+A blur filter scores below 1 in ``fine``, because less detail changes less. Combine it with a sharpness metric.
 """
 
 from __future__ import annotations
@@ -29,33 +30,33 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PIXELS = 128
-"""Pixels of the patch for each IOD."""
+"""Patch pixels per IOD, the distance between the outer eye corners."""
 MARGIN = 0.2
-"""IOD around the face, so that the low-pass has neighbours."""
+"""Margin around the face in IOD, as support for the low-pass."""
 COARSE = 0.125
-"""Standard deviation in IOD of the low-pass that tells coarse from fine."""
+"""Standard deviation in IOD of the low-pass that separates coarse from fine."""
 INSET = 0.05
-"""IOD by which the outline of the face is shrunk, so that no background counts."""
+"""Erosion of the face outline in IOD, so that no background counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flicker:
-    """Scores of one clip; NaN where nothing could be measured."""
+    """Scores of one clip; NaN if nothing could be measured."""
 
     total: float
-    """Frame-to-frame difference of the output over the original's, all bands. At least 0; 1 or less is best. NaN where
-    the original stands still."""
+    """Frame-to-frame difference of the output relative to the original's, all bands. At least 0; 1 or less is best. NaN
+    if the original is static."""
     coarse: float
-    """The same of the coarse band: light and tint."""
+    """The same for the coarse band: light and tint."""
     fine: float
-    """The same of the fine band: detail and noise."""
+    """The same for the fine band: detail and noise."""
     added: float
-    """Grey levels by which the change lies off the mean of the frames before and after, all bands. At least 0; 0 is
-    best. Tint of every frame its own with a standard deviation of 1 gives about 1."""
+    """Deviation of the change from the mean of the previous and the next frame in grey levels, all bands. At least 0; 0
+    is best. An independent tint per frame with a standard deviation of 1 gives about 1."""
     added_coarse: float
     added_fine: float
     frames: int
-    """Frames that were compared with the one before."""
+    """Number of frames that were compared with the previous one."""
 
 
 _Bands = tuple[Float, Float, Float]
@@ -67,8 +68,8 @@ def _means() -> tuple[Mean, Mean, Mean]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What is kept of a frame."""
+class _FrameBands:
+    """Frequency bands of one frame."""
 
     original: _Bands
     output: _Bands
@@ -78,7 +79,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class FlickerMeter:
-    """Feed it the frames of one clip in order, then ask for ``result()``. Patches of two frames are held.
+    """Measures flicker over the frames of one clip, added in order. Holds the patches of two frames.
 
     >>> meter = FlickerMeter(template)
     >>> for original, output, pose in frames:
@@ -87,60 +88,61 @@ class FlickerMeter:
     """
 
     template: Float
-    """float32 [478, 3], the person in the head frame."""
+    """float32 [478, 3], the mean face in the head frame."""
     mouth: bool = True
-    """Whether the lips count. False for an output whose mouth says something else than the original's."""
+    """Whether to include the lips. Use False if output and original speak different words."""
     _patch: Patch = field(init=False)
     _face: NDArray[np.bool_] = field(init=False)
     _original: tuple[Mean, Mean, Mean] = field(default_factory=_means)
     _output: tuple[Mean, Mean, Mean] = field(default_factory=_means)
     _added: tuple[Mean, Mean, Mean] = field(default_factory=_means)
-    _last: list[_Seen] = field(default_factory=list[_Seen])
+    _last: list[_FrameBands] = field(default_factory=list[_FrameBands])
     _frames: int = 0
 
     def __post_init__(self) -> None:
         oval = self.template[list(mesh478.FACE_OVAL)]
         low, high = oval[:, :2].min(0) - MARGIN, oval[:, :2].max(0) + MARGIN
-        wide, tall = (max(1, round(float(side) * PIXELS)) for side in high - low)
+        width, height = (max(1, round(float(side) * PIXELS)) for side in high - low)
         depth = float(self.template[: mesh478.MESH_COUNT, 2].mean())
-        self._patch = Patch.upright(low[0], low[1], high[0], high[1], depth, (wide, tall))
-        reach = round(2 * INSET * PIXELS) + 1
-        face = _filled((oval[:, :2] - low) * PIXELS, tall, wide)
-        self._face = cv2.erode(face, np.ones((reach, reach), np.uint8)) > 0
+        self._patch = Patch.upright(low[0], low[1], high[0], high[1], depth, (width, height))
+        size = round(2 * INSET * PIXELS) + 1
+        face = _hull_mask((oval[:, :2] - low) * PIXELS, height, width)
+        self._face = cv2.erode(face, np.ones((size, size), np.uint8)) > 0
         if not self.mouth:
-            lips = _filled((self.template[list(mesh478.OUTER_LIPS), :2] - low) * PIXELS, tall, wide)
-            # Open mouths reach further than the mean one.
-            self._face &= cv2.dilate(lips, np.ones((3 * reach, 3 * reach), np.uint8)) == 0
+            lips = _hull_mask((self.template[list(mesh478.OUTER_LIPS), :2] - low) * PIXELS, height, width)
+            # An open mouth extends beyond the mean mouth.
+            self._face &= cv2.dilate(lips, np.ones((3 * size, 3 * size), np.uint8)) == 0
 
     def cut(self) -> None:
-        """Says that the next frame does not continue the last one (a scene cut, a frame without a face)."""
+        """Start a new sequence: the next frame does not continue the previous one (scene cut or missing face)."""
         self._last.clear()
 
     def add(self, original: Image, output: Image, pose: HeadPose) -> None:
-        """One frame: RGB uint8 [H, W, 3] both, and the pose (length 1) of the original's head; NaN counts as a cut.
+        """Add one frame: RGB uint8 [H, W, 3] both, and the pose (length 1) of the original's head; NaN is a cut.
 
-        Raises ValueError when the shapes differ.
+        Raises ValueError if the shapes differ.
         """
         if original.shape != output.shape:
             raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
         if not np.isfinite(pose.scale).all():
             self.cut()
             return
-        seen = self._see(original, output, pose)
+        frame = self._split(original, output, pose)
         if self._last:
-            self._frames += self._compare(self._last[-1], seen)
+            self._frames += self._add_difference(self._last[-1], frame)
         if len(self._last) == 2:
-            self._bend(self._last[0], self._last[1], seen)
-        self._last = [*self._last[-1:], seen]
+            self._add_second_difference(self._last[0], self._last[1], frame)
+        self._last = [*self._last[-1:], frame]
 
-    def _see(self, original: Image, output: Image, pose: HeadPose) -> _Seen:
+    def _split(self, original: Image, output: Image, pose: HeadPose) -> _FrameBands:
         matrix = self._patch.matrix(pose)
-        inside = self._patch.cut(np.full(original.shape[:2], 255, np.uint8), matrix) == 255
-        before, after = _bands(self._patch.cut(original, matrix)), _bands(self._patch.cut(output, matrix))
+        inside = self._patch.warp(np.full(original.shape[:2], 255, np.uint8), matrix) == 255
+        before, after = _bands(self._patch.warp(original, matrix)), _bands(self._patch.warp(output, matrix))
         change = (after[0] - before[0], after[1] - before[1], after[2] - before[2])
-        return _Seen(before, after, change, self._face & inside)
+        return _FrameBands(before, after, change, self._face & inside)
 
-    def _compare(self, last: _Seen, now: _Seen) -> bool:
+    def _add_difference(self, last: _FrameBands, now: _FrameBands) -> bool:
+        """Add the difference of two consecutive frames; False if they share no pixels."""
         support = last.support & now.support
         weight = float(support.sum())
         if weight == 0:
@@ -152,30 +154,30 @@ class FlickerMeter:
             self._output[band].add(float(after), weight)
         return True
 
-    def _bend(self, first: _Seen, middle: _Seen, last: _Seen) -> None:
+    def _add_second_difference(self, first: _FrameBands, middle: _FrameBands, last: _FrameBands) -> None:
         support = first.support & middle.support & last.support
         weight = float(support.sum())
         if weight == 0:
             return
         for band in range(3):
-            off = middle.change[band] - (first.change[band] + last.change[band]) / 2
-            self._added[band].add(float(np.abs(off)[support].mean()), weight)
+            deviation = middle.change[band] - (first.change[band] + last.change[band]) / 2
+            self._added[band].add(float(np.abs(deviation)[support].mean()), weight)
 
     def result(self) -> Flicker:
-        """Scores of all frames so far."""
+        """Return the scores of all frames added so far."""
         total, coarse, fine = (ratio(*pair) for pair in zip(self._output, self._original, strict=True))
-        every, low, high = self._added
-        return Flicker(total, coarse, fine, every.value, low.value, high.value, self._frames)
+        added, added_coarse, added_fine = (mean.value for mean in self._added)
+        return Flicker(total, coarse, fine, added, added_coarse, added_fine, self._frames)
 
 
-def _filled(outline: Float, tall: int, wide: int) -> Image:
-    """uint8 [tall, wide]: 255 in the hull of the points [N, 2]."""
-    mask = np.zeros((tall, wide), np.uint8)
+def _hull_mask(outline: Float, height: int, width: int) -> Image:
+    """Return a mask, uint8 [height, width]: 255 in the convex hull of the points [N, 2]."""
+    mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [cv2.convexHull(np.round(outline).astype(np.int32))], [255.0])
     return mask
 
 
 def _bands(patch: Image) -> _Bands:
-    every = patch.astype(np.float32)
-    low = cv2.GaussianBlur(every, (0, 0), COARSE * PIXELS, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
-    return every, low, every - low
+    values = patch.astype(np.float32)
+    low = cv2.GaussianBlur(values, (0, 0), COARSE * PIXELS, borderType=cv2.BORDER_REPLICATE).astype(np.float32)
+    return values, low, values - low

@@ -1,10 +1,10 @@
-"""What an edit did to the picture, relative to the original frames: skin sharpness, flicker, seam, spill.
+"""Image quality of an edit relative to the original frames: skin sharpness, flicker, seam, changes outside the edit.
 
 All measures compare output and original over the same pixels, so that the content (beard, light, noise) cancels out:
-1.0 means "as in the original". They stream: one frame of each is held, besides small patches of the last frame.
-The definitions follow common practice: sharpness as the variance of the Laplacian (Pech-Pacheco et al., "Diatom
-autofocusing in brightfield microscopy", ICPR 2000), flicker as the temporal difference of motion-compensated
-pixels (Lai et al., "Learning blind video temporal consistency", ECCV 2018, with head pose in place of flow).
+1.0 means "as in the original". Frames are streamed: only the current frame and small patches of the previous one are
+held. The definitions follow common practice: sharpness is the variance of the Laplacian (Pech-Pacheco et al., "Diatom
+autofocusing in brightfield microscopy", ICPR 2000); flicker is the temporal difference of motion-compensated pixels
+(Lai et al., "Learning blind video temporal consistency", ECCV 2018, with head pose in place of optical flow).
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ Image = NDArray[np.uint8]
 PATCH_SIZE = (176, 160)
 """Width and height in pixels of the pose-stabilised patch."""
 PATCH_EXTENT = (1.1, 1.0)
-"""What the patch shows, in IOD, centred on the mouth and reaching further down than up."""
+"""Width and height of the patch in IOD, centred on the mouth and extending further down than up."""
 RING = (0.03, 0.97)
-"""Mask values that count as the feather ring."""
+"""Range of mask values in the feather ring."""
 
 
 @dataclass(frozen=True, slots=True)
-class PictureQuality:
-    """Scores of one clip; NaN where nothing could be measured."""
+class ImageQuality:
+    """Scores of one clip; NaN if nothing could be measured."""
 
     skin_sharpness: float
-    """Laplacian variance of the output over the original's, in edited skin (lips of both excluded). At least 0; 1 is
-    best; below 1 means softened."""
+    """Laplacian variance of the output relative to the original's, in edited skin (lips of both excluded). At least 0;
+    1 is best; below 1 means softer."""
     ring_flicker: float
-    """Mean absolute frame-to-frame difference in the feather ring over the original's. At least 0; 1 or less is
+    """Mean absolute frame-to-frame difference in the feather ring relative to the original's. At least 0; 1 or less is
     best."""
     seam_energy: float
-    """Mean gradient along the border of the mask over the original's. At least 0; 1 is best; above 1 means a visible
-    seam."""
+    """Mean gradient along the border of the mask relative to the original's. At least 0; 1 is best; above 1 means a
+    visible seam."""
     outside_change: float
-    """Mean absolute difference outside the edited pixels in grey levels. At least 0; 0 is best (and exact
-    before encoding)."""
+    """Mean absolute difference outside the edited pixels in grey levels. At least 0; 0 is best (and exact before
+    encoding)."""
     outside_identical: float
-    """Share of pixels outside the edited ones that are bit-identical, 0 to 1, higher is better."""
+    """Share of bit-identical pixels outside the edited ones, from 0 to 1; higher is better."""
     frames: int
 
 
 def mouth_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
-    """A soft mask of the mouth region, float32 [H, W] in [0, 1], from landmarks [478, 3] in pixels.
+    """Return a soft mask of the mouth region, float32 [H, W] in [0, 1], from landmarks [478, 3] in pixels.
 
-    The same for every method, so that methods compare: hull of the ring of skin around the mouth, shrunk by 0.012 and
-    feathered by 0.009 of the face height.
+    It does not depend on the method, so that methods are comparable: the convex hull of the ring of skin around the
+    mouth, eroded by 0.012 and feathered by 0.009 of the face height.
     """
     height = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     mask = np.zeros(shape[:2], np.uint8)
@@ -82,17 +82,17 @@ def _gradient(grey: Float, support: NDArray[np.bool_]) -> float:
 
 
 @dataclass(slots=True)
-class PictureQualityMeter:
-    """Feed it the frames of one clip in order, then ask for ``result()``.
+class ImageQualityMeter:
+    """Measures image quality over the frames of one clip, added in order.
 
-    >>> meter = PictureQualityMeter(template)
+    >>> meter = ImageQualityMeter(template)
     >>> for original, output, landmarks, pose in frames:
     ...     meter.add(original, output, landmarks, pose)
     >>> meter.result().skin_sharpness
     """
 
     template: Float
-    """float32 [478, 3], the person in the head frame: says where in the head the mouth is."""
+    """float32 [478, 3], the mean face in the head frame, which locates the mouth."""
     _skin: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _flicker: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _seam: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
@@ -102,7 +102,7 @@ class PictureQualityMeter:
     _frames: int = 0
 
     def cut(self) -> None:
-        """Says that the next frame does not continue the last one (a scene cut, a frame without a face)."""
+        """Start a new sequence: the next frame does not continue the previous one (scene cut or missing face)."""
         self._last = None
 
     def add(
@@ -115,17 +115,18 @@ class PictureQualityMeter:
         region: Float | None = None,
         edited: Float | None = None,
     ) -> None:
-        """One frame.
+        """Add one frame. Raises ValueError if the shapes differ.
 
-        ``original`` and ``output`` are RGB uint8 [H, W, 3]; ``landmarks`` float32 [478, 3] pixels and ``pose``
-        (length 1) those of the original; ``output_landmarks`` those found in the output (default: the original's);
-        ``region`` float32 [H, W] in [0, 1] where sharpness, flicker and seam are measured (default: ``mouth_region``
-        of the output's landmarks, the same for every method); ``edited`` float32 [H, W] what the method says that it
-        changed, for the change outside it. Raises ValueError when the shapes differ.
+        ``original`` and ``output`` are RGB uint8 [H, W, 3]. ``landmarks`` (float32 [478, 3] in pixels) and ``pose``
+        (length 1) belong to the original; ``output_landmarks`` were found in the output (default: the original's).
+        ``region`` (float32 [H, W] in [0, 1]) is where sharpness, flicker and seam are measured (default:
+        ``mouth_region`` of the output's landmarks). ``edited`` (float32 [H, W]) is the mask of the edit; changes
+        outside it are measured.
         """
         if original.shape != output.shape:
             raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
-        shown = landmarks if output_landmarks is None or not np.isfinite(output_landmarks).all() else output_landmarks
+        output_found = output_landmarks is not None and bool(np.isfinite(output_landmarks).all())
+        shown = output_landmarks if output_landmarks is not None and output_found else landmarks
         soft = mouth_region(shown, original.shape) if region is None else region
         self._frames += 1
         before, after = _grey(original), _grey(output)
@@ -140,9 +141,9 @@ class PictureQualityMeter:
     def _add_outside(self, original: Image, output: Image, edited: Float) -> None:
         outside = edited <= 0
         if outside.any():
-            apart = cv2.absdiff(original, output)[outside]
-            self._change.add(float(apart.mean()), float(len(apart)))
-            self._identical.add(float((apart == 0).all(-1).mean()), float(len(apart)))
+            difference = cv2.absdiff(original, output)[outside]
+            self._change.add(float(difference.mean()), float(len(difference)))
+            self._identical.add(float((difference == 0).all(-1).mean()), float(len(difference)))
 
     def _add_skin(self, before: Float, after: Float, hard: Image, landmarks: Float, shown: Float) -> None:
         support = hard.copy()
@@ -166,7 +167,7 @@ class PictureQualityMeter:
             return
         patch = self._patch()
         matrix = patch.matrix(pose)
-        patches = [patch.cut(each, matrix) for each in (original, output, soft)]
+        patches = [patch.warp(image, matrix) for image in (original, output, soft)]
         before, after = patches[0].astype(np.float32), patches[1].astype(np.float32)
         ring = (patches[2] > RING[0]) & (patches[2] < RING[1])
         if self._last is not None:
@@ -178,14 +179,14 @@ class PictureQualityMeter:
         self._last = (before, after, ring)
 
     def _patch(self) -> Patch:
-        """A plane at the depth of the mouth."""
+        """Return the patch in the plane at the depth of the mouth."""
         centre = self.template[[13, 14]].mean(0)
         left, top = centre[0] - PATCH_EXTENT[0] / 2, centre[1] - PATCH_EXTENT[1] * 0.38
         return Patch.upright(left, top, left + PATCH_EXTENT[0], top + PATCH_EXTENT[1], centre[2], PATCH_SIZE)
 
-    def result(self) -> PictureQuality:
-        """Scores of all frames so far."""
-        return PictureQuality(
+    def result(self) -> ImageQuality:
+        """Return the scores of all frames added so far."""
+        return ImageQuality(
             skin_sharpness=ratio(*self._skin),
             ring_flicker=ratio(*self._flicker),
             seam_energy=ratio(*self._seam),

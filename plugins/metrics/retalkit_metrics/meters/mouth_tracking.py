@@ -1,7 +1,7 @@
-"""How well the mouth in an output follows what was asked of it, from landmarks that were tracked again in the output.
+"""Accuracy of the mouth in an output: requested motion compared with landmarks tracked in the output.
 
-Distances are percent of the face height (forehead to chin of the face mesh), so that they compare across people and
-frame sizes.
+Distances are in percent of the face height (forehead to chin of the face mesh), so that they are comparable between
+people and frame sizes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from retalkit.motion_eval.correlation import pearson
 Float = NDArray[np.float32]
 
 REST_PERCENTILE = 98.0
-"""Percentile of the shown opening that stands for "the mouth stays closed": a few tracking slips are forgiven."""
+"""Percentile of the tracked opening that must be low for a closed mouth; tolerates a few tracking errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class MouthFollowing:
-    """Scores of one clip; NaN where they are not defined (a correlation with something constant)."""
+class MouthTracking:
+    """Scores of one clip; NaN if undefined (correlation with a constant series)."""
 
     opening_correlation: float
     """Pearson r of the opening, -1 to 1, higher is better."""
@@ -33,58 +33,60 @@ class MouthFollowing:
     width_error: float
     """Mean absolute difference of the width, percent of face height, at least 0, lower is better."""
     opening_bias: float
-    """Mean of shown minus asked opening, percent of face height; 0 is best."""
-    shown_opening: float
-    """98th percentile of the shown opening, percent of face height. Where silence was asked: lower is better."""
-    asked_opening: float
-    """98th percentile of the asked opening, percent of face height."""
+    """Mean of tracked minus requested opening, percent of face height; 0 is best."""
+    tracked_opening: float
+    """98th percentile of the tracked opening, percent of face height. Lower is better if a closed mouth was
+    requested."""
+    requested_opening: float
+    """98th percentile of the requested opening, percent of face height."""
     frames: int
-    """Frames that count."""
+    """Number of frames compared."""
     lost: int
-    """Frames in which a mouth was asked for and the tracker found no face."""
+    """Number of frames with requested motion in which the tracker found no face."""
 
 
-def shown_measures(landmarks: Float, template: Float) -> Float:
-    """Opening, width and face height, float32 [T, 3] in IOD, of re-tracked landmarks [T, 478, 3] in pixels.
+def measure_mouth(landmarks: Float, template: Float) -> Float:
+    """Return opening, width and face height, float32 [T, 3] in IOD, of tracked landmarks [T, 478, 3] in pixels.
 
-    ``template`` float32 [478, 3] is the person in the head frame, made from the *source* clip: one template for both
-    keeps the unit the same. NaN rows stay NaN.
+    ``template`` (float32 [478, 3]) is the mean face in the head frame of the *source* clip; one template for source and
+    output keeps the unit the same. NaN rows stay NaN.
     """
     stable = list(mesh478.STABLE)
     head = to_head_frame(landmarks, rigid_fit(landmarks[:, stable], template[stable]))
     return np.stack([mesh_space.opening(head), mesh_space.width(head), mesh_space.face_height(head)], 1)
 
 
-def mouth_following(
-    asked_opening: Float, asked_width: Float, shown_opening: Float, shown_width: Float, face_height: float
-) -> MouthFollowing:
-    """Compares asked and shown series, float32 [T] in one unit (IOD or pixels), NaN where nothing was asked or found.
+def compare_mouth_motion(
+    requested_opening: Float, requested_width: Float, tracked_opening: Float, tracked_width: Float, face_height: float
+) -> MouthTracking:
+    """Compare requested and tracked series, float32 [T] in one unit (IOD or pixels); NaN where a value is missing.
 
-    ``face_height`` is the person's in the same unit. Raises ValueError for series of different length or a face
-    height that is not positive.
+    ``face_height`` is in the same unit. Raises ValueError for series of different lengths or a face height that is not
+    positive.
     """
-    series = [np.asarray(each, np.float64) for each in (asked_opening, asked_width, shown_opening, shown_width)]
+    given = (requested_opening, requested_width, tracked_opening, tracked_width)
+    series = [np.asarray(values, np.float64) for values in given]
     if len({len(each) for each in series}) != 1:
         raise ValueError(f"series differ in length: {[len(each) for each in series]}")
     if not face_height > 0:
         raise ValueError(f"face height must be positive, not {face_height}")
-    asked = np.isfinite(series[0]) & np.isfinite(series[1])
-    found = np.isfinite(series[2]) & np.isfinite(series[3])
-    good = asked & found
-    lost = int((asked & ~found).sum())
-    if not good.any():
+    requested = np.isfinite(series[0]) & np.isfinite(series[1])
+    tracked = np.isfinite(series[2]) & np.isfinite(series[3])
+    both = requested & tracked
+    lost = int((requested & ~tracked).sum())
+    if not both.any():
         nan = float("nan")
-        return MouthFollowing(nan, nan, nan, nan, nan, nan, nan, 0, lost)
-    want_opening, want_width, opening, width = (each[good] for each in series)
+        return MouthTracking(nan, nan, nan, nan, nan, nan, nan, 0, lost)
+    target_opening, target_width, opening, width = (values[both] for values in series)
     percent = 100.0 / face_height
-    return MouthFollowing(
-        opening_correlation=pearson(want_opening, opening),
-        width_correlation=pearson(want_width, width),
-        opening_error=float(np.abs(opening - want_opening).mean() * percent),
-        width_error=float(np.abs(width - want_width).mean() * percent),
-        opening_bias=float((opening - want_opening).mean() * percent),
-        shown_opening=float(np.percentile(opening, REST_PERCENTILE) * percent),
-        asked_opening=float(np.percentile(want_opening, REST_PERCENTILE) * percent),
-        frames=int(good.sum()),
+    return MouthTracking(
+        opening_correlation=pearson(target_opening, opening),
+        width_correlation=pearson(target_width, width),
+        opening_error=float(np.abs(opening - target_opening).mean() * percent),
+        width_error=float(np.abs(width - target_width).mean() * percent),
+        opening_bias=float((opening - target_opening).mean() * percent),
+        tracked_opening=float(np.percentile(opening, REST_PERCENTILE) * percent),
+        requested_opening=float(np.percentile(target_opening, REST_PERCENTILE) * percent),
+        frames=int(both.sum()),
         lost=lost,
     )

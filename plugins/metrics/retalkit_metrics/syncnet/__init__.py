@@ -1,1 +1,1 @@
-"""SyncNet: do lips and sound belong together?"""
+"""Audio-visual synchrony measured by SyncNet."""

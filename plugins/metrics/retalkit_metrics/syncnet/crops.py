@@ -1,14 +1,14 @@
-"""Which 25 frames a second SyncNet sees, and which square of each.
+"""Frame selection at 25 Hz and square face crops for SyncNet.
 
-The published pipeline turns the video into 25 frames a second, finds faces with S3FD, takes the median of their boxes
-over 13 frames and cuts out a square that is 1.4 times as wide as the box and reaches from its upper border to 0.4 box
-heights below its lower one. Scores depend on that square: a box that breathes with the mouth, or that another tracker
-drew for another variant, moves them. So here:
+The published pipeline converts the video to 25 frames a second, detects faces with S3FD, takes the median of their
+boxes over 13 frames, and crops a square that is 1.4 times as wide as the box and extends from its upper border to 0.4
+box heights below its lower border. Scores depend on this square: they change if the box moves with the mouth, or if
+variants are tracked differently. Therefore:
 
-* The frame that is nearest to each 1/25 s is taken, by timestamps: 30 frames a second and varying ones are fine.
-* The box is that of the mesh's oval (chin, cheeks, forehead: what S3FD was trained to box). Its size is one for the
-  whole shot; its place follows points that do not move when somebody speaks, with the published median.
-* Where the unedited clip was tracked, its face says where the box is: all variants are seen through the same one.
+* The frame nearest to each multiple of 1/25 s is used, by timestamp, so that any and varying frame rates work.
+* The box bounds the oval of the mesh (chin, cheeks, forehead), like the boxes that S3FD was trained on. Its size is
+  constant within a track; its position follows points that do not move in speech, with the published median filter.
+* If the unedited clip was tracked, its face gives the position, so that all variants use the same squares.
 """
 
 from __future__ import annotations
@@ -21,111 +21,111 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from retalkit.metrics.scene import Scene
+from retalkit.metrics.scene import Scene, nearest_times
 from scipy.ndimage import median_filter
 
-from retalkit_metrics.face_pairs import place_in
+from retalkit_metrics.square_crops import face_location
 from retalkit_metrics.syncnet.network import SIZE
 
 Float = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 RATE: Final = 25
-"""Frames a second that the network was trained with."""
-SMALLEST: Final = 48.0
-"""Pixels a side of a face's box below which it is too small to be read. (The published pipeline asks for 100.)"""
+"""Frame rate that the network was trained with."""
+MIN_SIDE: Final = 48.0
+"""Minimum side of a face box in pixels. (The published pipeline requires 100.)"""
 
 _SCALE: Final = 0.4
 _SMOOTHING: Final = 13
-"""Frames at 25 a second."""
-_OUTSIDE: Final = 110
-"""Grey level of what lies outside the frame."""
+"""Length of the median filter in frames at 25 a second."""
+_PADDING: Final = 110
+"""Grey level outside the frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Moments in a row, at 25 a second, in which one face was followed through one shot."""
+class Segment:
+    """Consecutive 25 Hz steps in which one face was tracked."""
 
     start: int
-    """First moment, in 1/25 s from the beginning of the video."""
+    """First step, in 1/25 s from the beginning of the video."""
     frames: NDArray[np.int64]
-    """int64 [T]: frame of the video at each moment."""
+    """int64 [T]: frame of the video at each step."""
     centres: Float
-    """float64 [T, 2]: middle of the face's box in pixels."""
+    """float64 [T, 2]: centre of the face box in pixels."""
     half: float
     """Half of the box's side in pixels."""
 
 
 def nearest_frames(times: Float) -> NDArray[np.int64]:
-    """Times [N] of frames in seconds, ascending -> int64 [T]: the frame nearest to each 1/25 s from 0 to the last
-    frame. A frame may come twice or never."""
-    moments = np.arange(int(np.floor(times[-1] * RATE + 0.5)) + 1) / RATE
-    after = np.clip(np.searchsorted(times, moments), 1, max(1, len(times) - 1))
-    before = after - 1
-    after = np.minimum(after, len(times) - 1)
-    return np.where(moments - times[before] <= times[after] - moments, before, after).astype(np.int64)
+    """Return the frame nearest to each multiple of 1/25 s from 0 to the last frame, int64 [T].
+
+    ``times`` are the ascending timestamps [N] of the frames in seconds. A frame may be repeated or skipped.
+    """
+    return nearest_times(np.arange(int(np.floor(times[-1] * RATE + 0.5)) + 1) / RATE, times)
 
 
-def find_stretches(scene: Scene) -> list[Stretch]:
-    """Every stretch of the video with a face that is large enough, in order."""
+def find_segments(scene: Scene) -> list[Segment]:
+    """Return every segment of the video with a sufficiently large face, in order."""
     count = scene.source.info.frame_count
     if count == 0:
         return []
     frames = nearest_frames(scene.source.times(0, count))
-    shots, centres, boxes = _faces(scene, count)
-    stretches: list[Stretch] = []
-    of_moment = shots[frames]
-    borders = np.flatnonzero(np.diff(of_moment)) + 1
+    tracks, anchors, boxes = _face_boxes(scene, count)
+    segments: list[Segment] = []
+    tracks = tracks[frames]
+    borders = (np.flatnonzero(np.diff(tracks)) + 1).tolist()
     for start, stop in zip((0, *borders), (*borders, len(frames)), strict=True):
-        if of_moment[start] < 0:
+        if tracks[start] < 0:
             continue
-        seen = frames[start:stop]
-        half = float(np.median(boxes[seen, 2:].max(axis=1))) / 2
-        if 2 * half < SMALLEST:
+        members = frames[start:stop]
+        half = float(np.median(boxes[members, 2:].max(axis=1))) / 2
+        if 2 * half < MIN_SIDE:
             continue
-        # From the still points to the middle of the box: one way for the whole stretch.
-        way = np.median(boxes[seen, :2] - centres[seen], axis=0)
-        followed = median_filter(centres[seen], (_SMOOTHING, 1), mode="nearest")
-        stretches.append(Stretch(int(start), seen, followed + way, half))
-    return stretches
+        # Offset from the stable points to the centre of the box, constant for the segment.
+        offset = np.median(boxes[members, :2] - anchors[members], axis=0)
+        smoothed = np.asarray(median_filter(anchors[members], (_SMOOTHING, 1), mode="nearest"), np.float64)
+        segments.append(Segment(start, members, smoothed + offset, half))
+    return segments
 
 
-def cut_square(image: Image, centre: Float, half: float) -> Image:
-    """The published square around a box of half side ``half`` at ``centre`` of RGB uint8 [H, W, 3]: RGB uint8
-    [224, 224, 3], grey outside the frame."""
+def crop_square(image: Image, centre: Float, half: float) -> Image:
+    """Crop the published square around a box with half side ``half`` at ``centre``.
+
+    Takes RGB uint8 [H, W, 3] and returns RGB uint8 [224, 224, 3], grey outside the frame.
+    """
     x, y = float(centre[0]), float(centre[1])
-    wide, high = half * (1 + _SCALE), half * (1 + 2 * _SCALE)
-    edges = (x - wide, y - half, x + wide, y + high)
+    across, down = half * (1 + _SCALE), half * (1 + 2 * _SCALE)
+    edges = (x - across, y - half, x + across, y + down)
     left, top, right, bottom = (int(np.floor(edge)) for edge in edges)
     height, width = image.shape[:2]
     inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
     if inside.size == 0:
-        return np.full((SIZE, SIZE, 3), _OUTSIDE, np.uint8)
+        return np.full((SIZE, SIZE, 3), _PADDING, np.uint8)
     margins = (max(0, -top), max(0, bottom - max(height, 0)), max(0, -left), max(0, right - width))
     if any(margins):
-        inside = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT, value=(_OUTSIDE,) * 3)
+        inside = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT, value=(_PADDING,) * 3)
     return cv2.resize(inside, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
-def _faces(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Float]:
-    """Of each frame: shot (-1: no face), the mean of the still points [2], and the box as middle, width, height [4]."""
-    shots = np.full(count, -1, np.int64)
-    centres, boxes = np.full((count, 2), np.nan), np.full((count, 4), np.nan)
-    still, oval = list(mesh478.STABLE), list(mesh478.FACE_OVAL)
-    for index, shot, points in _tracked(scene, count):
+def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Float]:
+    """Return per frame: track (-1: no face), mean of the stable points [2], and box as centre, width and height [4]."""
+    tracks = np.full(count, -1, np.int64)
+    anchors, boxes = np.full((count, 2), np.nan), np.full((count, 4), np.nan)
+    stable, oval = list(mesh478.STABLE), list(mesh478.FACE_OVAL)
+    for index, track, points in _tracked_frames(scene, count):
         outline = points[oval, :2].astype(np.float64)
-        least, most = outline.min(0), outline.max(0)
-        shots[index], centres[index] = shot, points[still, :2].astype(np.float64).mean(0)
-        boxes[index] = (*((least + most) / 2), *(most - least))
-    return shots, centres, boxes
+        low, high = outline.min(0), outline.max(0)
+        tracks[index], anchors[index] = track, points[stable, :2].astype(np.float64).mean(0)
+        boxes[index] = (*((low + high) / 2), *(high - low))
+    return tracks, anchors, boxes
 
 
-def _tracked(scene: Scene, count: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Frame, its shot and its landmarks [478, 3], for every frame with a face."""
+def _tracked_frames(scene: Scene, count: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Yield index, track and landmarks [478, 3] of every frame with a face."""
     for index in range(count):
-        analysis, at = place_in(scene, index)
+        analysis, at = face_location(scene, index)
         if analysis is None or at >= analysis.source.info.frame_count:
             continue
-        shot, points = int(analysis.tracks(at, at + 1)[0]), analysis.landmarks(at, at + 1)[0]
-        if shot >= 0 and np.isfinite(points).all():
-            yield index, shot, points
+        track, points = int(analysis.tracks(at, at + 1)[0]), analysis.landmarks(at, at + 1)[0]
+        if track >= 0 and np.isfinite(points).all():
+            yield index, track, points

@@ -1,4 +1,4 @@
-"""The metric ``syncnet`` and its checkpoint. Light: read when metrics are listed."""
+"""Specs of the metric ``syncnet`` and its checkpoint. Imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "syncnet"
 REACH: Final = 15
-"""Frames by which the sound is moved to both sides."""
+"""Largest offset between lips and audio that is searched, in frames."""
 
 METRICS: Final = (
     MetricSpec(
         name="syncnet",
-        summary="Whether lips and sound belong together, by a network that was trained to tell (LSE-C, LSE-D, offset).",
+        summary="Synchrony of lips and audio, measured by SyncNet (LSE-C, LSE-D, offset).",
         measures=(
             Measure(
                 name="lse_c",
@@ -22,8 +22,8 @@ METRICS: Final = (
                 direction="higher",
                 low=0.0,
                 digits=2,
-                summary="Confidence: how much nearer lips and sound are at the best offset than at the median one. A "
-                "method trained on SyncNet can beat real video: read it beside the anchor and the mismatched arm.",
+                summary="Confidence: median distance of lips and audio over all offsets minus the smallest. Methods "
+                "trained with SyncNet can exceed real video: compare with the anchor and the mismatched arm.",
             ),
             Measure(
                 name="lse_d",
@@ -31,7 +31,7 @@ METRICS: Final = (
                 direction="lower",
                 low=0.0,
                 digits=2,
-                summary="Mean distance of lips and sound at the best offset, in units of the network.",
+                summary="Mean distance of the embeddings of lips and audio at the best offset.",
             ),
             Measure(
                 name="av_offset",
@@ -42,8 +42,8 @@ METRICS: Final = (
                 high=float(REACH),
                 unit="frames at 25/s",
                 digits=0,
-                summary="Offset at which lips and sound are nearest; positive: the lips come late. Says nothing where "
-                "LSE-C is low. Clips carry offsets of their own: see the real video's.",
+                summary="Offset with the smallest distance; positive: the lips are late. Meaningless if LSE-C is low. "
+                "Clips have inherent offsets: compare with the real video.",
             ),
         ),
         build="retalkit_metrics.syncnet.metric:SyncNetMetric",
@@ -61,18 +61,18 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="SyncNet, brings five frames of a mouth and 0.2 s of sound into one space",
+        summary="SyncNet: joint embeddings of five frames of a mouth and 0.2 s of audio",
         file="syncnet_v2.model",
-        # Published with http; the same server gives the folder's other files over https.
+        # Published with an http URL; the same server offers https.
         urls=(
             "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
             "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
         ),
-        # The repository that loads it, joonson/syncnet_python, has the MIT licence; of the file nothing is said.
+        # The repository that loads it, joonson/syncnet_python, is MIT-licensed; no licence is stated for the file.
         licence="not stated for the weights (MIT for the publisher's code, Chung, 2016)",
         commercial_use=None,
         shapes="retalkit_metrics.syncnet.network:parameter_shapes",
-        # By projects that name this file; its publisher gives no hash.
+        # From other projects that use this file; its publisher states no hash.
         size=54_573_114,
         sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
     ),

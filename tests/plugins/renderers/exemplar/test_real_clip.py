@@ -15,8 +15,8 @@ from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FaceEdit, FrameBatch, SourceInfo, StageContext, StageKind
 from retalkit.storage.cache import Folder
-from retalkit_metrics.meters.image_quality import PictureQualityMeter
-from retalkit_metrics.meters.mouth_tracking import mouth_following, shown_measures
+from retalkit_metrics.meters.image_quality import ImageQualityMeter
+from retalkit_metrics.meters.mouth_tracking import compare_mouth_motion, measure_mouth
 
 FRAMES = 60
 
@@ -55,12 +55,12 @@ def test_the_mouth_follows_and_the_skin_stays(man: TalkingClip, tmp_path: Path) 
     wave = 0.5 - 0.5 * np.cos(np.arange(FRAMES) * 0.4)
     frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, opening=wave), tmp_path)
     found = track(frames, tmp_path)
-    shown = shown_measures(found, man.template)
+    shown = measure_mouth(found, man.template)
     height = float(plan["face_height"].mean())
-    scores = mouth_following(plan["opening"], plan["width"], shown[:, 0], shown[:, 1], height)
+    scores = compare_mouth_motion(plan["opening"], plan["width"], shown[:, 0], shown[:, 1], height)
     assert scores.opening_correlation > 0.93
     assert scores.opening_error < 1.2
-    meter = PictureQualityMeter(man.template)
+    meter = ImageQualityMeter(man.template)
     pose = mesh_space.unpack_pose(man.rows)
     for index, frame in enumerate(frames):
         meter.add(man.images[index], frame, man.points[index], pose[index : index + 1], found[index])
@@ -72,6 +72,6 @@ def test_the_mouth_follows_and_the_skin_stays(man: TalkingClip, tmp_path: Path) 
 
 def test_silence_closes_a_talking_mouth(man: TalkingClip, tmp_path: Path) -> None:
     frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, speech=0.0), tmp_path)
-    shown = shown_measures(track(frames, tmp_path), man.template)
+    shown = measure_mouth(track(frames, tmp_path), man.template)
     assert np.percentile(man.opening(), 98) / plan["face_height"].mean() > 0.05
     assert np.percentile(shown[:, 0], 98) / plan["face_height"].mean() < 0.012

@@ -1,7 +1,7 @@
-"""The metric ``steadiness``: flicker, a seam, and changes outside the face that the unedited clip has not.
+"""The metric ``steadiness``: flicker, a seam, and changes outside the face that the edit adds to the unedited clip.
 
-The face for "outside" is the hull of the mesh in the unedited frame and in the video's, a quarter larger, so that a jaw
-that moves, a beard and the border of a pasted face belong to it. Where neither shows a face, the whole frame counts.
+"Outside the face" is outside the convex hull of the mesh in both frames, enlarged by a quarter, so that a moving jaw, a
+beard and the border of a pasted face are inside. If neither frame shows a face, the whole frame counts.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 from retalkit.metrics import Scores
 from retalkit.metrics.scene import MetricSession, Scene, ScoredFrame
 
-from retalkit_metrics.compared_faces import FacePairs
+from retalkit_metrics.face_pairs import FacePairs
 from retalkit_metrics.face_regions import outside_face
 from retalkit_metrics.meters.flicker import FlickerMeter
-from retalkit_metrics.meters.image_quality import PictureQualityMeter
+from retalkit_metrics.meters.image_quality import ImageQualityMeter
 from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 ENLARGED: Final = 1.25
-"""How much larger than the mesh's hull the region is that an edit may change."""
+"""Scale of the region that an edit may change, relative to the hull of the mesh."""
 _NAN = float("nan")
 
 
-class SteadinessMetric:
-    """Looks at every frame."""
+class TemporalStabilityMetric:
+    """Measures every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session(scene)
@@ -36,15 +36,15 @@ class _Session:
     def __init__(self, scene: Scene) -> None:
         self._faces = FacePairs(scene)
         template = self._faces.template
-        self._quality = None if template is None else PictureQualityMeter(template)
-        # Lips that say something else are no flicker; left out in every scene, so that scenes compare.
+        self._quality = None if template is None else ImageQualityMeter(template)
+        # Lips that speak other words are not flicker. Excluded in every scene, so that scenes are comparable.
         self._flicker = None if template is None else FlickerMeter(template, mouth=False)
         self._outside = Mean()
 
     def add(self, frame: ScoredFrame) -> None:
         self._add_outside(frame)
         pair = self._faces.pair(frame)
-        cut = self._faces.starts_anew(frame) or pair is None
+        cut = self._faces.is_new_track(frame) or pair is None
         if self._quality is None or self._flicker is None:
             return
         if cut:
@@ -59,8 +59,8 @@ class _Session:
         mask = outside_face([frame.original_landmarks, frame.landmarks], image.shape, ENLARGED)
         pixels = int(np.count_nonzero(mask))
         if pixels:
-            apart = cv2.mean(cv2.absdiff(original, image), mask)[:3]
-            self._outside.add(float(np.mean(apart)), float(pixels))
+            difference = cv2.mean(cv2.absdiff(original, image), mask)[:3]
+            self._outside.add(float(np.mean(difference)), float(pixels))
 
     def result(self) -> Scores:
         quality = None if self._quality is None else self._quality.result()

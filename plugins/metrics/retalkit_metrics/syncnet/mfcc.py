@@ -1,9 +1,9 @@
-"""Cepstral coefficients of speech on the mel scale, 100 a second, as SyncNet was trained with.
+"""Mel-frequency cepstral coefficients (MFCC), 100 per second, as in the training of SyncNet.
 
 Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in continuously
-spoken sentences", IEEE TASSP 28, 1980. The details are the defaults of the library python_speech_features 0.6, which
-the published code calls: windows of 25 ms without a taper every 10 ms, 26 triangular filters from 0 to 8 kHz, 13
-coefficients, the first of which is the logarithm of the energy.
+spoken sentences", IEEE TASSP 28, 1980. Parameters are the defaults of python_speech_features 0.6, which the published
+code uses: rectangular windows of 25 ms every 10 ms, 26 triangular filters from 0 to 8 kHz, and 13 coefficients, the
+first of which is the log energy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.fft import dct
 Float = NDArray[np.float64]
 
 RATE: Final = 16000
-"""Samples a second."""
+"""Sample rate in Hz."""
 COEFFICIENTS: Final = 13
 STEPS_PER_SECOND: Final = 100
 
@@ -31,15 +31,15 @@ _CHUNK: Final = 2048
 """Windows computed at a time: 8 MB."""
 
 
-def as_pcm(sound: NDArray[np.float32]) -> Float:
-    """Samples in [-1, 1] -> the whole numbers of 16-bit sound, float64: the first coefficient depends on the scale."""
+def to_int16_scale(sound: NDArray[np.float32]) -> Float:
+    """Scale samples in [-1, 1] to the integers of 16-bit audio, as float64; the first coefficient depends on scale."""
     return np.clip(np.rint(np.asarray(sound, np.float64) * 32768), -32768, 32767)
 
 
-def cepstra(samples: Float) -> NDArray[np.float32]:
-    """Samples [N] at 16 kHz on the scale of 16-bit sound -> float32 [13, 1 + ceil((N - 400) / 160)], at least one step.
+def mfcc(samples: Float) -> NDArray[np.float32]:
+    """Return the MFCCs, float32 [13, 1 + ceil((N - 400) / 160)] (at least one step), of samples [N] at 16 kHz.
 
-    Step t covers the samples 160 t to 160 t + 400; zeros follow the last sample.
+    Samples are on the scale of 16-bit audio. Step t covers samples 160 t to 160 t + 400; the end is zero-padded.
     """
     count = 1 + max(0, -(-(len(samples) - _WINDOW) // _HOP))
     emphasised = np.zeros((count - 1) * _HOP + _WINDOW)
@@ -62,17 +62,17 @@ def _positive(values: Float) -> Float:
 
 
 def _lift() -> Float:
-    """Weights that even out the sizes of the coefficients."""
+    """Return the lifter, weights that equalise the magnitudes of the coefficients."""
     return 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(COEFFICIENTS) / _LIFTER)
 
 
 def _filters() -> Float:
-    """[26, 257]: triangles that are evenly spaced on the mel scale, their corners on whole bins."""
+    """Return the triangular filters [26, 257], evenly spaced on the mel scale with corners on integer bins."""
     mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), _FILTERS + 2)
     corners = np.floor((_BINS + 1) * (700 * (10 ** (mels / 2595) - 1)) / RATE)
     bins = np.arange(_BINS // 2 + 1)
     left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rising = (bins - left) / (top - left)
     falling = (right - bins) / (right - top)
-    # The published triangles do not hold their right corner, which is 0 anyhow.
+    # The published triangles exclude their right corner, whose value is 0 in any case.
     return np.clip(np.where(bins < top, rising, falling), 0, None)

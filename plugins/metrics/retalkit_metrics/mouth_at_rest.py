@@ -1,0 +1,67 @@
+"""The metric ``quiet_mouth``: opening and motion of the mouth in audio without speech.
+
+Both numbers are percent of the face height (forehead to chin) of the person in the video. They include the tracker's
+noise floor: it sees the inner lips of a closed mouth slightly apart, by an amount that differs between people, and
+with jitter. Compare variants with each other and, if available, with a real clip of the person at rest; do not expect 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh_space
+from retalkit.metrics import Scores
+from retalkit.metrics.scene import MetricSession, Scene
+from retalkit.motion_eval.agreement import GRID_RATE
+from retalkit.motion_eval.clips import measure_lips
+from retalkit.stages import Analysis
+
+from retalkit_metrics.meters.mouth_tracking import REST_PERCENTILE
+from retalkit_metrics.sessions import FramelessSession
+
+Values = NDArray[np.float64]
+
+
+class MouthAtRestMetric:
+    """Reads the tracked lips; needs no frames."""
+
+    def open(self, scene: Scene) -> MetricSession:
+        return FramelessSession(lambda: rest_scores(scene.output))
+
+
+def rest_scores(analysis: Analysis | None) -> Scores:
+    """Return the measures of ``quiet_mouth``; NaN without a face."""
+    undefined = {"rest_opening": float("nan"), "mouth_energy": float("nan")}
+    if analysis is None:
+        return undefined
+    height = face_height(analysis)
+    opening = measure_lips(analysis).opening
+    tracked = opening[np.isfinite(opening)]
+    if not len(tracked) or not height > 0:
+        return undefined
+    # The same rate for all clips: with a shorter step, jitter would be a higher speed.
+    speed = (np.diff(opening) * GRID_RATE)[_is_continuous(analysis, len(opening))]
+    speed = speed[np.isfinite(speed)]
+    percent = 100.0 / height
+    return {
+        "rest_opening": float(np.percentile(tracked, REST_PERCENTILE)) * percent,
+        "mouth_energy": float(np.sqrt(np.mean(speed**2))) * percent if len(speed) else float("nan"),
+    }
+
+
+def face_height(analysis: Analysis) -> float:
+    """Return the median face height in distances between the outer eye corners; NaN without a face."""
+    heights = analysis.coefficients(0, analysis.source.info.frame_count)[:, mesh_space.FACE_HEIGHT]
+    finite = heights[np.isfinite(heights)]
+    return float(np.median(finite)) if len(finite) else float("nan")
+
+
+def _is_continuous(analysis: Analysis, count: int) -> NDArray[np.bool_]:
+    """Return whether neighbouring values on the 25 Hz grid come from frames of one track, bool [count - 1]."""
+    frames = analysis.source.info.frame_count
+    times, shots = analysis.source.times(0, frames), analysis.tracks(0, frames)
+    grid = np.arange(count) / GRID_RATE
+    before = np.clip(np.searchsorted(times, grid + 1e-6, side="right") - 1, 0, frames - 1)
+    after = np.clip(np.searchsorted(times, grid - 1e-6, side="left"), 0, frames - 1)
+    same = shots[before] == shots[after]
+    return same[1:] & same[:-1] & (shots[before][1:] == shots[after][:-1])

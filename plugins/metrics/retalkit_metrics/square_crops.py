@@ -1,0 +1,72 @@
+"""Square face crops at the same position in the output frame and the original frame, for networks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry.face_crop import crop_boxes
+from retalkit.metrics.scene import Scene, ScoredFrame
+from retalkit.stages import Analysis
+
+from retalkit_metrics.sessions import frame_pair
+
+Image = NDArray[np.uint8]
+
+MIN_SIDE: Final = 64
+"""Minimum side of a face in pixels."""
+
+
+class SquareCrops:
+    """Crops the face from both frames at the position of the original's face (FFHQ square, smoothed over a second).
+
+    All variants of a clip are therefore compared over the same pixels. Without a tracked original, the position is that
+    of the output's face.
+    """
+
+    def __init__(self, scene: Scene, max_side: int) -> None:
+        """Crops with a side of more than ``max_side`` pixels are reduced by area averaging; none is enlarged."""
+        self._scene = scene
+        self._max_side = max_side
+
+    def crop(self, frame: ScoredFrame) -> tuple[Image, Image] | None:
+        """Return the crops of output and original, RGB uint8 [h, w, 3]; None without a face of at least 64 pixels.
+
+        Raises InputError if the frames differ in size.
+        """
+        original, image = frame_pair(frame)
+        box = self._box(frame.index)
+        if box is None or min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
+            return None
+        return self._resized(image, box), self._resized(original, box)
+
+    def _box(self, index: int) -> tuple[int, int, int, int] | None:
+        analysis, at = face_location(self._scene, index)
+        if analysis is None or at >= analysis.source.info.frame_count:
+            return None
+        box = crop_boxes(analysis, at, at + 1)[0]
+        if not np.isfinite(box).all():
+            return None
+        left, top, right, bottom = (int(edge) for edge in box)
+        return left, top, right, bottom
+
+    def _resized(self, image: Image, box: tuple[int, int, int, int]) -> Image:
+        left, top, right, bottom = box
+        crop = image[top:bottom, left:right]
+        scale = self._max_side / max(crop.shape[:2])
+        if scale >= 1:
+            return crop
+        size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
+        return cv2.resize(crop, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def face_location(scene: Scene, index: int) -> tuple[Analysis | None, int]:
+    """Return the analysis that locates the face in frame ``index`` of the video, and the frame number in it.
+
+    It is the analysis of the original if that was tracked, else that of the video itself.
+    """
+    if scene.original_analysis is None:
+        return scene.output, index
+    return scene.original_analysis, index if scene.sources is None else int(scene.sources[index])
