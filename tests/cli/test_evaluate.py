@@ -17,13 +17,16 @@ from retalkit.plugins import DriverSpec, hookimpl
 from retalkit.stages import MouthMotion
 
 class Flat:
+    def __init__(self, config, runtime):
+        pass
+
     def motion(self, speech, times):
         ones = np.ones(len(times), np.float32)
         return MouthMotion(0.5 * ones, 0 * ones, 0 * ones, 0 * ones, ones)
 
 @hookimpl
 def retalkit_drivers():
-    return [DriverSpec(name="flat", summary="always half open", build=Flat)]
+    return [DriverSpec(name="flat", summary="always half open", build=Flat, api=2)]
 """
 
 

@@ -51,7 +51,10 @@ def speech_to_mouth(
             metavar="CLIP...", help="Videos in which the visible person speaks the audio track.", show_default=False
         ),
     ],
-    driver: Annotated[str, typer.Option(metavar="NAME", help="Driver to measure, for instance bands.")] = "model",
+    driver: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Driver to measure. Default: the driver of the configured lip syncer."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -69,16 +72,23 @@ def speech_to_mouth(
     from retalkit.plugins.discovery import discover
 
     registry = discover(plugin or [])
-    spec = registry.driver(driver).spec
+    named = None if driver is None else registry.driver(driver).spec
     configuration = load(registry, file=config, preset=preset, overrides=overrides or [])
 
+    from retalkit.errors import PlanError
     from retalkit.motion_eval.report import evaluate
     from retalkit.pipeline.plan import plan
     from retalkit.storage.cache import Cache, default_folder
 
+    chosen = plan(configuration, registry)
+    configured = {planned.found.spec.name: planned for planned in chosen.lip_syncer.drivers.values()}
+    name = named.name if named is not None else next(iter(configured), None)
+    if name is None:
+        raise PlanError(f"{chosen.lip_syncer.label} uses no driver; name one with --driver", code="missing-driver")
+    spec, options = registry.driver(name).spec, configured[name].config if name in configured else None
     with progress(quiet=quiet) as observer:
         store = Cache(cache if cache is not None else default_folder())
-        report = evaluate(clips, driver, spec.make(), plan(configuration, registry), store, observer)
+        report = evaluate(clips, name, spec.make(options), chosen, store, observer)
     typer.echo(json.dumps(report.plain(), indent=2) if as_json else _table(report))
 
 

@@ -27,6 +27,7 @@ from retalkit.plugins.registry import Registry
 from retalkit.stages import SPEECH_RATE
 from retalkit.storage.cache import Cache, Folder, make_key
 
+
 def measurement_key(registry: Registry) -> str:
     """Return the cache key of what all metrics depend on: the tracking stages, and their code if it is editable.
 

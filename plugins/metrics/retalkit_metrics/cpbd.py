@@ -56,7 +56,7 @@ def cpbd(grey: NDArray[np.uint8]) -> float:
 
 
 def edge_widths(image: Values) -> Values:
-    """Return the edge width in pixels (at least 2) at each pixel of a vertical edge, and 0 elsewhere; float64 [H, W]."""
+    """Return the width in pixels (at least 2) of the vertical edge at each pixel, 0 without one; float64 [H, W]."""
     down, across = np.gradient(image)
     # The gradient is within 22.5 degrees of the row direction.
     edges = _vertical_edges(image) & (np.abs(down) < np.tan(np.pi / 8) * np.abs(across))

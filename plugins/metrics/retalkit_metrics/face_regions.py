@@ -53,7 +53,7 @@ def outside_face(faces: list[Float], shape: tuple[int, ...], enlarged: float) ->
     return mask
 
 
-def template_of(analysis: Analysis) -> Float | None:
+def mean_face(analysis: Analysis) -> Float | None:
     """Return the mean face in the head frame, float32 [478, 3], from frames across the clip; None without a face."""
     count = analysis.source.info.frame_count
     chunks: list[Float] = []
@@ -65,7 +65,7 @@ def template_of(analysis: Analysis) -> Float | None:
     return person_template(found) if len(found) else None
 
 
-def pose_of(landmarks: Float, template: Float) -> HeadPose:
+def head_pose(landmarks: Float, template: Float) -> HeadPose:
     """Fit the head pose (length 1) to landmarks [478, 3] in pixels."""
     stable = list(mesh478.STABLE)
     return rigid_fit(landmarks[None, stable], template[stable])

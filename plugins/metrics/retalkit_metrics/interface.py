@@ -20,8 +20,8 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="Correlation of the mouth opening after lag compensation; 0 for a motionless mouth, including a lost "
-            "face. The lag is searched for, so chance is above 0: the mismatched arm shows it.",
+            summary="Correlation of the mouth opening after lag compensation; 0 for a motionless mouth or a lost face. "
+            "The lag is searched for, so chance is above 0: the mismatched arm shows it.",
         ),
         Measure(
             "width_r",
@@ -71,8 +71,8 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the video's closures that the reference has within two frames; low for a mouth that closes "
-            "too often.",
+            summary="Share of the video's closures that the reference has within two frames; low for a mouth that "
+            "closes too often.",
         ),
     ),
     build="retalkit_metrics.lips:LipsMetric",
@@ -93,7 +93,7 @@ _FACE = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the frames with a face in the unedited clip in which the video also has one. Below 1, the "
+            summary="Share of the frames with a face in the unedited clip in which the video also has one. Below 1, "
             "other metrics of the face only cover the remaining frames.",
         ),
     ),
@@ -238,8 +238,8 @@ _STEADINESS = MetricSpec(
             ideal=1.0,
             low=0.0,
             digits=2,
-            summary="Gradient along the border of the mouth region, relative to the unedited clip. Above 1: a new edge; "
-            "below 1: blur.",
+            summary="Gradient along the border of the mouth region, relative to the unedited clip. Above 1: a new "
+            "edge; below 1: blur.",
         ),
         Measure(
             "flicker_coarse",
@@ -260,8 +260,8 @@ _STEADINESS = MetricSpec(
             low=0.0,
             unit="grey levels",
             digits=2,
-            summary="The same for high frequencies: skin, hair and noise. Includes encoding noise: compare with the real "
-            "video.",
+            summary="The same for high frequencies: skin, hair and noise. Includes encoding noise: compare with the "
+            "real video.",
         ),
         Measure(
             "outside_change",
@@ -275,8 +275,8 @@ _STEADINESS = MetricSpec(
         ),
     ),
     build="retalkit_metrics.temporal_stability:TemporalStabilityMetric",
-    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in place of optical flow "
-    "(retalkit_metrics.meters.flicker and image_quality)",
+    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in place of optical "
+    "flow (retalkit_metrics.meters.flicker and image_quality)",
     needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
 )
 

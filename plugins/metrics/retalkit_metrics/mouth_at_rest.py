@@ -2,7 +2,7 @@
 
 Both numbers are percent of the face height (forehead to chin) of the person in the video. They include the tracker's
 noise floor: it sees the inner lips of a closed mouth slightly apart, by an amount that differs between people, and
-with jitter. Compare variants with each other and, if available, with a real clip of the person at rest; do not expect 0.
+with jitter. Compare variants with each other and, if available, with a real clip of the person at rest. 0 is unusual.
 """
 
 from __future__ import annotations

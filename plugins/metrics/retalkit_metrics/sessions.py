@@ -13,7 +13,7 @@ from retalkit.metrics.scene import ScoredFrame
 Image = NDArray[np.uint8]
 
 
-class WithoutFrames:
+class FramelessSession:
     """Session of a metric that reads no frames and computes everything at the end."""
 
     def __init__(self, compute: Callable[[], Scores]) -> None:

@@ -18,8 +18,9 @@ from retalkit.metrics.scene import Scene, scored_frames
 from retalkit.motion_eval.clips import measure_lips
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource
+from retalkit.pipeline.keys import analysis_keys
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.stages import Analysis, Source, SourceInfo
 from retalkit.storage.cache import Cache
@@ -90,16 +91,15 @@ class Tracker:
     def __init__(self, folder: Path) -> None:
         registry = discover()
         chosen = plan(RunConfig.from_preset("embedded", registry=registry), registry)
-        self._preparation = Preparation(chosen, Cache(folder), SilentObserver())
+        self._steps = ClipSteps(chosen, Cache(folder), SilentObserver())
         self._count = 0
 
     def track(self, source: Source) -> Analysis:
         """Return landmarks, tracks and coefficients:mesh of every frame."""
         self._count += 1
         limited = LimitedSource(source, source.info.frame_count)
-        key = self._preparation.faces_key(f"clip {self._count}", limited.info.frame_count)
-        found = self._preparation.look(limited, key, Path("clip.mp4"))
-        return self._preparation.reconstruct(found, limited, key, self._preparation.coefficients_key(key))
+        keys = analysis_keys(self._steps.plan, f"clip {self._count}", limited.info.frame_count)
+        return self._steps.fit(self._steps.track(limited, keys, Path("clip.mp4")), keys)
 
     def unedited(self, video: Path, first: int = 0, count: int | None = None) -> Scene:
         """Return a scene in which frames of a clip are compared with themselves."""

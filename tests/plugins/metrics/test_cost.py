@@ -69,6 +69,6 @@ def test_cost_per_stage() -> None:
     assert scores["cost_lip_syncer"] == 1.5
     assert scores["cost_enhancers"] == 1.0
     assert scores["cost_denoiser"] == 0.5
-without_enhancers = cost_scores(RECORD | {"cost": COST, "stage_cost": {"lip_syncer": 6.0}})
-assert without_enhancers["cost_enhancers"] == 0, "no enhancers, no cost"
+    without_enhancers = cost_scores(RECORD | {"cost": COST, "stage_cost": {"lip_syncer": 6.0}})
+    assert without_enhancers["cost_enhancers"] == 0, "no enhancers, no cost"
     assert math.isnan(cost_scores(RECORD | {"cost": COST})["cost_lip_syncer"])

@@ -31,7 +31,7 @@ def test_black_frames_count_as_lost(talking: Scene, tracker: Tracker) -> None:
 
 def test_frame_mapping_of_the_scene_is_used(talking: Scene) -> None:
     count = talking.source.info.frame_count
-reversed_order = replace(talking, sources=np.arange(count)[::-1].copy())
+    reversed_order = replace(talking, sources=np.arange(count)[::-1].copy())
     assert score("face", reversed_order)["face_kept"] == 1
     assert math.isnan(score("face", replace(talking, original_analysis=None))["face_kept"])
 
@@ -40,7 +40,7 @@ def test_lost_face_is_an_error_not_a_missing_input(talking: Scene) -> None:
     registry = discover()
     metrics = [registry.metric(name) for name in ("face", "lips", "sharpness", "steadiness", "pixels")]
     gone = replace(talking, output=None, ports=talking.ports - {LANDMARKS})
-results = all_scores(gone, metrics, SilentObserver())
+    results = all_scores(gone, metrics, SilentObserver())
     assert results["face"].scores == {"face_kept": 0.0}
     assert results["lips"].error == results["sharpness"].error == results["steadiness"].error == FACE_LOST
     assert not results["pixels"].error and not results["pixels"].skip_reason

@@ -88,7 +88,7 @@ def test_face_below_64_pixels_gives_nan(scene: Scene) -> None:
             self._analysis = analysis
             self.source = Frames([np.zeros((59, 59, 3), np.uint8)] * scene.source.info.frame_count)
             self.landmark_scheme = analysis.landmark_scheme
-            self.shots = analysis.tracks
+            self.tracks = analysis.tracks
 
         def landmarks(self, start, stop):
             return self._analysis.landmarks(start, stop) / 10

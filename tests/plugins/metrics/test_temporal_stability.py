@@ -127,7 +127,7 @@ def test_cut_is_not_flicker(moment: Scene) -> None:
     jump = score("steadiness", scene)
     assert jump["flicker_coarse"] > 1 and jump["ring_flicker"] > 1.2
     two_shots: Any = PatchedAnalysis(
-        scene.output, shots=lambda start, stop: (np.arange(start, stop) // 8).astype(np.int32)
+        scene.output, tracks=lambda start, stop: (np.arange(start, stop) // 8).astype(np.int32)
     )
     cut = score("steadiness", replace(scene, output=two_shots))
     assert cut["flicker_coarse"] < 0.1 and cut["ring_flicker"] < 1.05

@@ -12,7 +12,7 @@ NETWORK: Final = "fid_inception"
 METRICS: Final = (
     MetricSpec(
         name="fid",
-        summary="Distance between the distributions of output and original faces (FID); compare on the same frames only.",
+        summary="Distance of the distributions of output and original faces (FID); compare only on the same frames.",
         measures=(
             Measure(
                 name="fid",
