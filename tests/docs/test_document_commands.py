@@ -24,10 +24,9 @@ import pytest
 import yaml
 from retalkit.comparison.spec import read_comparison
 from retalkit.config import RunConfig, load
-from retalkit.motion_eval.clips import track
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.availability import availability
 from retalkit.plugins.discovery import discover
 from retalkit.stages import Analysis, StageContext
@@ -168,10 +167,8 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
 
 def analysed(video: str) -> Analysis:
     registry = discover()
-    preparation = Preparation(
-        plan(RunConfig.from_preset(registry=registry), registry), Cache(default_folder()), SilentObserver()
-    )
-    return track(Path(video), preparation)
+    chosen = plan(RunConfig.from_preset(registry=registry), registry)
+    return ClipSteps(chosen, Cache(default_folder()), SilentObserver()).analyse(Path(video))
 
 
 def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:

@@ -20,7 +20,8 @@ from retalkit.stages import StageKind
 from docs.generate.commands import page as commands_page
 from tests.docs.pages import REPOSITORY, text_of
 
-LARGEST_PICTURE = 60_000
+LARGEST_IMAGE = 60_000
+"""Bytes."""
 LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 """What a browser fetches by itself."""
 
@@ -114,12 +115,12 @@ def test_every_stage_that_ships_is_explained_with_its_licence() -> None:
         assert ("Offline." in section) == (not found.spec.checkpoints and not found.spec.install), found.label
 
 
-def test_pictures_are_small_and_shown() -> None:
-    pictures = sorted((REPOSITORY / "docs" / "pictures").iterdir())
-    shown = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").rglob("*.md"))
-    for picture in pictures:
-        assert picture.stat().st_size <= LARGEST_PICTURE, picture.name
-        assert f"pictures/{picture.name})" in shown, picture.name
+def test_images_are_small_and_used() -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in pages)
+    for image in sorted((REPOSITORY / "docs" / "images").iterdir()):
+        assert image.stat().st_size <= LARGEST_IMAGE, image.name
+        assert f"images/{image.name})" in text, image.name
 
 
 def test_the_preset_table_is_true() -> None:
