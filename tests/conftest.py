@@ -31,13 +31,13 @@ def _shared_folder(name: str) -> Path:
 
 
 def pytest_collection_finish() -> None:
-    """What the tests import stays to the end: looking through it again at each collection takes minutes in all."""
+    """Exclude imported modules from garbage collections, which would take minutes in all."""
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests see a store of checkpoints without any, whatever the user of this machine has."""
+    """Give tests an empty checkpoint store, whatever the user of this machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALKIT_HOME", str(tmp_path_factory.mktemp("empty_home")))
         yield
@@ -45,13 +45,13 @@ def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_media() -> Path:
-    """Folder with real clips; the test is skipped with a reason where they are not at hand."""
+    """Directory with real clips; the test is skipped with a reason where it is missing."""
     return _shared_folder("media")
 
 
 @pytest.fixture(scope="session")
 def shared_parity() -> Path:
-    """Folder with reference numbers of the published implementation; skipped likewise."""
+    """Directory with reference numbers of the published implementation; skipped likewise."""
     return _shared_folder("parity")
 
 
@@ -97,7 +97,7 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def talking_head(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of somebody who says the example's words, with sound: ``moving_head`` dubbed."""
+    """Two seconds of a person saying the example sentence, with sound: ``moving_head`` dubbed."""
     import retalkit
 
     folder = tmp_path_factory.mktemp("talking")
@@ -107,7 +107,7 @@ def talking_head(moving_head: Path, short_speech: Path, tmp_path_factory: pytest
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of packages at the end of ``sys.path``; modules imported from it are forgotten afterwards."""
+    """A directory of packages on ``sys.path``; modules imported from it are removed afterwards."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

@@ -1,4 +1,4 @@
-"""Checkpoints without training: every value follows from its name and shape, by the rule of the parity folder."""
+"""Untrained checkpoints: every value follows from its parameter name and shape, by the rule of the parity folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 
 def load_module(path: Path) -> ModuleType:
-    """A Python file that lies outside any package."""
+    """Import a Python file outside any package."""
     spec = importlib.util.spec_from_file_location(f"parity_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -22,12 +22,12 @@ def load_module(path: Path) -> ModuleType:
 
 
 def manifest(parity: Path, network: str) -> dict[str, Any]:
-    """What is known of one network."""
+    """Return the manifest of one network."""
     return json.loads((parity / f"{network}.manifest.json").read_text(encoding="utf-8"))
 
 
 def fill(parity: Path, network: str, file: Path) -> None:
-    """Writes the pseudo-random checkpoint of a network; of ``enet`` without the L-Net inside."""
+    """Write the pseudo-random checkpoint of a network; for ``enet`` without the L-Net that it contains."""
     rule = load_module(parity / "fill.py")
     known = manifest(parity, network)
     entries: dict[str, Any] = {k: v for k, v in known["state_dict"].items() if not k.startswith("low_res.")}
@@ -38,11 +38,11 @@ def fill(parity: Path, network: str, file: Path) -> None:
         if name in arrays:
             continue
         if name.endswith("kernel"):
-            # GPEN's low-pass filters, which the published constructor makes: [1, 3, 3, 1] in both directions, and four
-            # times as much where the picture grows.
+            # GPEN's low-pass filters, as the published constructor makes them: [1, 3, 3, 1] in both directions, times
+            # four where the image is upsampled.
             taps = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]) / 64.0
             arrays[name] = (taps * (1.0 if name.startswith("ecd") else 4.0)).astype(np.float32)
         else:
             arrays[name] = np.zeros(shape, np.int64)
-    # ascontiguousarray would make a vector out of a single number.
+    # ascontiguousarray would turn a scalar into a vector.
     save_file({name: array.copy(order="C") for name, array in arrays.items()}, file)

@@ -1,4 +1,4 @@
-"""The presets ``paper`` and ``fast`` end to end, with pseudo-random weights: the mouth is noise, the road is real."""
+"""The presets ``paper`` and ``fast`` end to end with pseudo-random weights: noise in the mouth, all real stages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from retalkit_enhancers.restoration.enhancer import RestorationSession
 from safetensors.numpy import load_file, save_file
 
 FRAMES = 6
-UNRESTORED = "enhancers=[enet]"
+UNRESTORED = ("enhancers=[enet]", "reference_enhancers=[]")
 """Without the restoration networks, which take most of the time."""
 NETWORKS = ("dnet", "lnet", "enet", "face3d", "ganimation", "gpen", "gfpgan", "parsenet")
 
@@ -44,7 +44,7 @@ def weights(
     shared_parity: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Path]:
-    """A home whose store holds every checkpoint that the two presets need behind ``mediapipe``."""
+    """A RETALKIT_HOME with every checkpoint that the two presets load with ``mediapipe`` as detector."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALKIT_HOME", str(home))
@@ -58,7 +58,7 @@ def weights(
 
 
 def all_mouth(parsenet: Path, path: Path) -> Path:
-    """Made-up weights that find a mouth everywhere: by themselves they find none, and nothing would be restored."""
+    """Write weights that segment a mouth everywhere; unmodified they find none, and nothing would be restored."""
     arrays = load_file(parsenet)
     arrays["out_mask_conv.conv2d.bias"][10] = 1e3
     save_file(arrays, path)
@@ -67,7 +67,7 @@ def all_mouth(parsenet: Path, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory, shared_media: Path) -> Path:
-    """So much speech as the output has frames at 25 a second."""
+    """Speech of the duration of the output at 25 frames/s."""
     return speech_of(FRAMES, shared_media, tmp_path_factory.mktemp("words") / "words.wav")
 
 
@@ -100,31 +100,31 @@ def published(
     weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunRecord, Path]:
     folder = tmp_path_factory.mktemp("paper")
-    return run("paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, UNRESTORED), folder
+    return run("paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, *UNRESTORED), folder
 
 
-def test_the_published_networks_edit_every_frame(published: tuple[RunRecord, Path], shared_media: Path) -> None:
+def test_published_networks_edit_every_frame(published: tuple[RunRecord, Path], shared_media: Path) -> None:
     record, _ = published
     assert record.frames_edited == FRAMES and not record.frames_passed
     source = frames(shared_media / "talk_woman_590p25.mp4", FRAMES)
     result = frames(record.output, FRAMES)
     changed = np.abs(source - result).mean(axis=(0, 3))
     height, width = changed.shape
-    # Pseudo-random networks draw noise into the face; the corners of the picture are what they were, but for the codec.
+    # Pseudo-random networks draw noise into the face; only the codec changes the corners of the image.
     assert changed[height // 2 : 3 * height // 4, width // 3 : 2 * width // 3].mean() > 15
     for rows in (slice(0, 60), slice(-60, None)):
         for columns in (slice(0, 60), slice(-60, None)):
             assert changed[rows, columns].mean() < 3
 
 
-def test_the_record_names_every_weight(published: tuple[RunRecord, Path]) -> None:
+def test_record_names_every_weight_file(published: tuple[RunRecord, Path]) -> None:
     record, _ = published
     stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
     for name in ("expression_editor.dnet", "lip_syncer.lnet", "enhancers.0.enet", "reconstructor.face3d"):
         assert len(stored[name]) == 64
 
 
-def test_another_enhancer_runs_no_network_before_it_again(
+def test_other_enhancer_runs_no_earlier_network_again(
     published: tuple[RunRecord, Path],
     registry: Registry,
     shared_media: Path,
@@ -136,15 +136,22 @@ def test_another_enhancer_runs_no_network_before_it_again(
     def must_not_run(*_: object) -> None:
         raise AssertionError("a network ran whose result was stored")
 
-    # Every network's result goes into a store: deep3d's, D-Net's and L-Net's are there.
+    # Every network's result is stored: those of deep3d, D-Net and L-Net must be reused.
     monkeypatch.setattr("retalkit.storage.frame_store.FrameStore.put", must_not_run)
     record = run(
-        "paper", registry, shared_media / "talk_woman_590p25.mp4", words, folder, "enhancers=[none]", name="lips.mp4"
+        "paper",
+        registry,
+        shared_media / "talk_woman_590p25.mp4",
+        words,
+        folder,
+        "enhancers=[none]",
+        "reference_enhancers=[]",
+        name="lips.mp4",
     )
     assert record.frames_edited == FRAMES
 
 
-def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
+def test_interrupted_run_resumes_at_the_frame_with_the_same_result(
     published: tuple[RunRecord, Path],
     registry: Registry,
     shared_media: Path,
@@ -167,7 +174,7 @@ def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
     with monkeypatch.context() as patch:
         patch.setattr(FrameStore, "put", count)
         with pytest.raises(KeyboardInterrupt):
-            run("paper", registry, clip, words, tmp_path, UNRESTORED)
+            run("paper", registry, clip, words, tmp_path, *UNRESTORED)
     assert not (tmp_path / "out.mp4").exists()
     before = len(done)
     done.clear()
@@ -177,13 +184,13 @@ def test_a_run_that_is_cut_goes_on_at_the_frame_with_the_same_result(
         done.append(index)
 
     monkeypatch.setattr(FrameStore, "put", count_only)
-    again = run("paper", registry, clip, words, tmp_path, UNRESTORED)
-    # Four networks store what they make of a frame: nothing that was stored is computed again.
+    again = run("paper", registry, clip, words, tmp_path, *UNRESTORED)
+    # Four networks store one result per frame: nothing that was stored is computed again.
     assert before + len(done) == 4 * FRAMES
     assert again.output.read_bytes() == record.output.read_bytes()
 
 
-def test_the_shortcuts_run_without_dnet_and_without_the_3dmm(
+def test_fast_preset_runs_without_dnet_and_3dmm(
     weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path: Path
 ) -> None:
     for name in ("dnet", "face3d", "bfm_landmarks", "expression_templates"):
@@ -199,7 +206,7 @@ def test_the_shortcuts_run_without_dnet_and_without_the_3dmm(
     assert "enhancers.0.ganimation" in stored and "expression_editor.dnet" not in stored
 
 
-def test_the_whole_published_chain_restores_reference_mouth_and_face(
+def test_full_published_chain_restores_reference_mouth_and_face(
     weights: Path, registry: Registry, shared_media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, float]] = []
@@ -234,11 +241,11 @@ def test_the_whole_published_chain_restores_reference_mouth_and_face(
     record = run("paper", registry, clip, words, tmp_path)
     assert record.frames_edited == 1
     stored = json.loads(record.record.read_text(encoding="utf-8"))["weights"]
-    for name in ("enhancers.0.gpen", "enhancers.1.enet", "enhancers.2.gfpgan", "enhancers.2.parsenet"):
+    for name in ("reference_enhancers.0.gpen", "enhancers.0.enet", "enhancers.1.gfpgan", "enhancers.1.parsenet"):
         assert len(stored[name]) == 64
     caches = {folder.name.partition("-")[0] for folder in (tmp_path / "cache").iterdir()}
-    assert {"sharper", "enhancer"} <= caches
+    assert {"reference_enhancer", "enhancer"} <= caches
     assert sum(folder.name.startswith("enhancer-") for folder in (tmp_path / "cache").iterdir()) == 3
-    # Each of the four changed the picture that it was given, in the published order.
+    # Each of the four changed its input image, in the published order.
     assert [name for name, _ in seen] == ["reference", "enet", "restored", "restored"]
     assert all(change > 1 for _, change in seen), seen

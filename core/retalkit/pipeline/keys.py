@@ -61,7 +61,7 @@ def run_keys(plan: Plan, *, video: str, audio: str, frames: int, timeline: Outpu
     heard = speech_key(plan, audio)
     analysis = analysis_keys(plan, video, frames)
     references = make_key("references", analysis.coefficients, _identity(plan, plan.expression_editor))
-    reference_enhancers = _chain("reference enhancer", references, plan, plan.reference_enhancers)
+    reference_enhancers = _chain("reference_enhancer", references, plan, plan.reference_enhancers)
     shown = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
     read = reference_enhancers[-1] if reference_enhancers else references
     lips = make_key("lips", read, heard, shown, _identity(plan, plan.lip_syncer))

@@ -1,4 +1,4 @@
-"""A run killed with SIGKILL in any step goes on, and its output is identical to an undisturbed run's."""
+"""A run killed with SIGKILL in any step resumes; its output is identical to that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# The child kills itself the hard way at the moment asked for; short segments make several of them.
+# The child kills itself at the given moment. Short segments, so that there are several.
 CHILD = """
 import os, signal, sys
 from pathlib import Path
@@ -42,8 +42,8 @@ def run(clip: Path, speech: Path, output: Path, cache: Path, moment: str = "neve
 
 
 @pytest.fixture(scope="module")
-def undisturbed(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    folder = tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("uninterrupted")
     done = run(moving_head, short_speech, folder / "out.mp4", folder / "cache")
     assert done.returncode == 0, done.stderr
     return (folder / "out.mp4").read_bytes()
@@ -54,14 +54,15 @@ def undisturbed(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.
     [
         ("start faces", []),
         ("within faces", []),
-        ("start coefficients", ["faces"]),
-        ("start lips", ["speech", "faces", "coefficients"]),
-        ("within render", ["speech", "faces", "coefficients"]),
+        ("start tracks", ["faces"]),
+        ("start coefficients", ["faces", "tracks"]),
+        ("start lips", ["speech", "faces", "tracks", "coefficients"]),
+        ("within render", ["speech", "faces", "tracks", "coefficients"]),
         ("start join", ["speech", "faces", "coefficients", "render"]),
     ],
 )
-def test_killed_and_called_again(
-    moment: str, kept: list[str], moving_head: Path, short_speech: Path, undisturbed: bytes, tmp_path: Path
+def test_killed_run_resumes_with_identical_output(
+    moment: str, kept: list[str], moving_head: Path, short_speech: Path, uninterrupted: bytes, tmp_path: Path
 ) -> None:
     output, cache = tmp_path / "out.mp4", tmp_path / "cache"
     killed = run(moving_head, short_speech, output, cache, moment)
@@ -70,7 +71,7 @@ def test_killed_and_called_again(
     again = run(moving_head, short_speech, output, cache)
     assert again.returncode == 0, again.stderr
     assert set(kept) <= set(again.stdout.strip().split(","))
-    assert output.read_bytes() == undisturbed
+    assert output.read_bytes() == uninterrupted
     record = json.loads((tmp_path / "out.mp4.json").read_text())
     assert record["frames_edited"] + sum(record["frames_passed"].values()) == 50
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.mp4", "out.mp4.json"]
