@@ -1,5 +1,5 @@
 # Needs Python 3.11, git and make; everything else is installed into .venv.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV := .venv
 PACKAGES := .venv-packages
 BIN := $(VENV)/bin
@@ -10,13 +10,14 @@ VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
 
-.PHONY: help setup demo docs test test-packages lint types unit chromium clean
+.PHONY: help setup demo docs test test-pythons test-packages lint types unit chromium clean
 
 help:
 	@echo "make setup  make the virtual environment .venv; then: . $(BIN)/activate"
 	@echo "make demo   set up, then dub an example into $(OUT); VIDEO=... SPEECH=... takes your own footage"
 	@echo "make docs   set up, then build the documentation into site/"
 	@echo "make test   set up, then run the linter, the type checker and the tests"
+	@echo "make test-pythons  run make test with every supported Python that is installed (3.11, 3.12)"
 	@echo "make test-packages  test the stages that run the packages gfpgan and spandrel, in .venv-packages (6 GB)"
 	@echo "make clean  remove .venv, out and what tools left behind"
 
@@ -48,7 +49,14 @@ types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(STAMP) chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Every supported Python that is installed here, each in an environment of its own.
+test-pythons:
+	@for version in 3.11 3.12; do \
+		python=$$(command -v python$$version) || { echo "python$$version is not installed: skipped"; continue; }; \
+		$(MAKE) test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done
 
 # The pages of `retalkit compare` are tested in a real browser: the distribution's, which nothing else here needs.
 chromium:
@@ -68,4 +76,4 @@ test-packages:
 	$(PACKAGES)/bin/python -m pytest tests/plugins/enhancers/test_gfpgan_package.py tests/plugins/enhancers/test_spandrel_enhancer.py
 
 clean:
-	rm -rf $(VENV) $(PACKAGES) out site .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PACKAGES) .venv-3.11 .venv-3.12 out site .pytest_cache .ruff_cache

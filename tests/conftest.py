@@ -30,6 +30,12 @@ def _shared_folder(name: str) -> Path:
     return folder
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several pytest-xdist workers one thread: threads that compete for cores only wait for each other."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_collection_finish() -> None:
     """Exclude imported modules from garbage collections, which would take minutes in all."""
     gc.freeze()
