@@ -1,7 +1,7 @@
-"""Dubs an example that needs no download: a portrait from scikit-image, set in motion, and synthetic speech.
+"""Dub an animated portrait with synthetic speech. Needs no download.
 
-The portrait is NASA's picture of the astronaut Eileen Collins, in the public domain; its wheel carries it. The speech
-was made by ``make_speech.py``. ``--video`` and ``--speech`` take your own footage instead.
+The portrait is NASA's photo of the astronaut Eileen Collins, in the public domain, from scikit-image's wheel.
+``make_speech.py`` made the speech. ``--video`` and ``--speech`` select your own footage instead.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--video", type=Path, help="your own video or photo instead of the portrait")
-    parser.add_argument("--speech", type=Path, default=HERE / "speech.wav", help="your own speech")
+    parser.add_argument("--video", type=Path, help="video or photo to dub instead of the portrait")
+    parser.add_argument("--speech", type=Path, default=HERE / "speech.wav", help="speech to dub with")
     parser.add_argument("--output", type=Path, default=Path("out/demo.mp4"))
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)

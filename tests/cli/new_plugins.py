@@ -1,4 +1,4 @@
-"""Makes a package of every kind and puts all of them on the path of a process, as an installer would leave them."""
+"""Creates a package of every kind and installs all of them on the path of a subprocess."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retalkit.plugins.discovery import discover
-from retalkit.scaffolding.creating import NewPlugin, new_plugin
 from retalkit.scaffolding.kinds import KIND_NAMES
+from retalkit.scaffolding.new_plugin import NewPlugin, new_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Packages:
         return self.of[kind].names.stage
 
     def python(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs Python where all of them are installed."""
+        """Run Python with all packages installed."""
         sources = [str(made.folder / "src") for made in self.of.values()]
         path = os.pathsep.join([str(self.folder / "site"), *sources, os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
@@ -40,7 +40,7 @@ class Packages:
 
 
 def make_packages(folder: Path) -> Packages:
-    """A package for each kind in ``folder``, and its metadata, as its own pyproject.toml has them, in ``site``."""
+    """Create a package of each kind in ``folder``, and its metadata from its pyproject.toml in ``folder/site``."""
     (folder / "site").mkdir()
     registry = discover()
     made: dict[str, NewPlugin] = {}

@@ -1,4 +1,4 @@
-"""``retalkit new-plugin``: what it makes installs, is found, passes its own tests and runs, for every kind."""
+"""``retalkit new-plugin``: packages of every kind install, are discovered, pass their own tests and run."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 
 
 @pytest.fixture(scope="module")
-def second(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with one second of a moving head, clip.mp4, and of silence and words, speech.wav."""
+def one_second(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with one second of a moving head, clip.mp4, and of silence and words, speech.wav."""
     folder = tmp_path_factory.mktemp("second")
     with av.open(moving_head) as source, av.open(folder / "clip.mp4", "w") as clip:
         stream = clip.add_stream("libx264", rate=25, options={"crf": "16", "preset": "veryfast"})
         stream.width = stream.height = 384
         stream.pix_fmt = "yuv420p"
         for frame in islice(source.decode(video=0), 25):
-            picture = frame.reformat(width=384, height=384).to_ndarray(format="rgb24")
-            clip.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = frame.reformat(width=384, height=384).to_ndarray(format="rgb24")
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         clip.mux(stream.encode())
     rate, spoken = wavfile.read(REPOSITORY / "examples" / "speech.wav")
     spoken = spoken[:rate]
@@ -65,10 +65,10 @@ RUNS: dict[str, list[str]] = {
     "none": [],
     "no_denoiser": ["denoiser=none"],
     "detector": ["detector={name}"],
-    # On a calm clip of one person it agrees with `shallow`, unless a single frame has to do for the mean face.
+    # On a steady clip of one person it equals `shallow`, unless the mean face comes from a single frame.
     "reconstructor": ["reconstructor={name}", "reconstructor.samples=1"],
     "expression_editor": ["expression_editor={name}", "expression_editor.openness=1.0"],
-    # At 0 dBFS all counts as noise: the words that drive the mouth are gone.
+    # At 0 dBFS everything counts as noise, so no speech drives the mouth.
     "denoiser": ["denoiser={name}", "denoiser.threshold=0"],
     "lip_syncer": ["lip_syncer={name}", "enhancers=[]"],
     "enhancer": ["enhancers.1={name}"],
@@ -76,11 +76,18 @@ RUNS: dict[str, list[str]] = {
 
 
 @pytest.fixture(scope="module")
-def dubbed(packages: Packages, second: Path) -> Path:
-    """Folder with KIND.mp4, dubbed with the new stage of that kind, and with those of Retalkit alone none.mp4."""
+def dubbed(packages: Packages, one_second: Path) -> Path:
+    """Return a directory with KIND.mp4, dubbed with the new stage of that kind, and none.mp4 without new stages."""
     commands = [
-        ["dub", str(second / "clip.mp4"), str(second / "speech.wav"), "-o", str(second / f"{kind}.mp4"), "--quiet"]
-        + ["--cache", str(second / "cache")]
+        [
+            "dub",
+            str(one_second / "clip.mp4"),
+            str(one_second / "speech.wav"),
+            "-o",
+            str(one_second / f"{kind}.mp4"),
+            "--quiet",
+        ]
+        + ["--cache", str(one_second / "cache")]
         + [
             word
             for change in changes
@@ -88,7 +95,7 @@ def dubbed(packages: Packages, second: Path) -> Path:
         ]
         for kind, changes in RUNS.items()
     ]
-    # One process for all: most of the time of so short a run is imports.
+    # One process for all: imports take most of the time of such short runs.
     script = (
         "import sys, json\nfrom retalkit.cli.main import main\n"
         "for command in json.loads(sys.argv[1]):\n"
@@ -97,7 +104,7 @@ def dubbed(packages: Packages, second: Path) -> Path:
     )
     done = packages.python("-c", script, json.dumps(commands))
     assert done.returncode == 0, done.stderr
-    return second
+    return one_second
 
 
 def frames_of(path: Path) -> Frames:
@@ -107,14 +114,14 @@ def frames_of(path: Path) -> Frames:
 
 
 def changed(one: Frames, other: Frames) -> NDArray[np.float64]:
-    """float64 [T]: share of pixels in per mille that differ visibly in each frame."""
+    """Return the visibly different pixels of each frame in per mille, float64 [T]."""
     return (np.abs(one - other).max(axis=-1) > 12).mean(axis=(1, 2)) * 1000
 
 
-# --------------------------------------------------------------------------- what is made works at once
+# --------------------------------------------------------------------------- without changes
 
 
-def test_all_are_listed_and_run_here(packages: Packages) -> None:
+def test_all_kinds_are_listed_and_run(packages: Packages) -> None:
     done = packages.python("-m", "retalkit", "plugins", "--json")
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
@@ -125,7 +132,7 @@ def test_all_are_listed_and_run_here(packages: Packages) -> None:
         assert (entry["runs_here"], entry["package"], entry["licence"]) == (True, made.names.distribution, "Apache-2.0")
 
 
-def test_listing_them_imports_nothing_heavy(packages: Packages) -> None:
+def test_listing_imports_nothing_heavy(packages: Packages) -> None:
     modules = [f"{made.names.module}.plugin" for made in packages.of.values()]
     script = (
         f"import sys, {', '.join(modules)}\nprint(sorted({{'numpy', 'cv2', 'torch', 'mediapipe'}} & {{*sys.modules}}))"
@@ -134,7 +141,7 @@ def test_listing_them_imports_nothing_heavy(packages: Packages) -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_their_own_tests_pass(packages: Packages) -> None:
+def test_own_tests_pass(packages: Packages) -> None:
     folders = [made.folder for made in packages.of.values()]
     done = packages.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *folders)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -142,7 +149,7 @@ def test_their_own_tests_pass(packages: Packages) -> None:
 
 
 @pytest.mark.parametrize("kind", STAGES)
-def test_a_run_takes_it_and_the_picture_changes(kind: str, dubbed: Path, packages: Packages) -> None:
+def test_run_uses_the_stage_and_pixels_change(kind: str, dubbed: Path, packages: Packages) -> None:
     record = json.loads((dubbed / f"{kind}.mp4.json").read_text(encoding="utf-8"))
     assert packages.of[kind].names.distribution in json.dumps(record)
     without = dubbed / ("no_denoiser.mp4" if kind == "denoiser" else "none.mp4")
@@ -150,19 +157,19 @@ def test_a_run_takes_it_and_the_picture_changes(kind: str, dubbed: Path, package
     assert share.max() > 0, share
 
 
-def test_the_new_lip_syncer_moves_the_mouth_in_time_with_the_sound(dubbed: Path) -> None:
+def test_lip_syncer_opens_the_mouth_during_speech_only(dubbed: Path) -> None:
     made = frames_of(dubbed / "lip_syncer.mp4")
-    # The inside of the mouth is a dark red; in per mille.
+    # Pixels with the dark red of the mouth interior, in per mille.
     share = (np.abs(made - (48, 20, 20)).max(axis=-1) < 16).mean(axis=(1, 2)) * 1000
     times = np.arange(len(share)) / 25
     quiet, spoken = share[times < QUIET - 0.1], share[times > QUIET + 0.1]
     assert spoken.max() > quiet.max() + 2, share
-    # While nobody speaks every frame shows the mouth of the reference.
+    # Without speech every frame has the mouth of the reference.
     resting = changed(made, frames_of(dubbed / "clip.mp4"))[: len(quiet)]
     assert resting.min() > 5 and np.ptp(resting) < 3, resting
 
 
-def test_the_new_enhancer_sharpens_and_the_new_metric_sees_it(dubbed: Path, packages: Packages) -> None:
+def test_enhancer_raises_the_value_of_the_metric(dubbed: Path, packages: Packages) -> None:
     name = packages.name(METRIC)
 
     def measured(video: str) -> float:
@@ -175,7 +182,7 @@ def test_the_new_enhancer_sharpens_and_the_new_metric_sees_it(dubbed: Path, pack
     assert measured("enhancer.mp4") > 1.005 * measured("none.mp4") > 0
 
 
-def test_the_code_is_clean(packages: Packages) -> None:
+def test_code_passes_the_linter(packages: Packages) -> None:
     for made in packages.of.values():
         rules = "E,F,I,UP,B,SIM,PTH,T20,N,C4,RET"
         for words in (["check", "--select", rules], ["format", "--check"]):
@@ -184,13 +191,13 @@ def test_the_code_is_clean(packages: Packages) -> None:
 
 
 @pytest.mark.parametrize("kind", KIND_NAMES)
-def test_spec_option_and_checkpoint_are_there(kind: str, packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spec_has_option_and_example_checkpoint(kind: str, packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
     made = packages.of[kind]
     monkeypatch.syspath_prepend(made.folder / "src")
     plugin = __import__(f"{made.names.module}.plugin", fromlist=["plugin"])
     hook: Callable[[], list[Any]] = plugin.retalkit_metrics if kind == METRIC else plugin.retalkit_stages
     (spec,) = hook()
-    assert spec.api == CONTRACT_VERSIONS[spec.kind].current
+    assert spec.api == CONTRACT_VERSIONS[kind].current
     assert isinstance(spec, MetricSpec if kind == METRIC else StageSpec)
     if isinstance(spec, StageSpec):
         assert list(spec.config.model_fields) == [made.kind.option]
@@ -199,7 +206,7 @@ def test_spec_option_and_checkpoint_are_there(kind: str, packages: Packages, mon
         assert isinstance(config.body[-1], ast.Expr)
         assert isinstance(config.body[-2], ast.AnnAssign)
     assert tuple(plugin.retalkit_checkpoints()) == ()
-    # What stands there as a comment is a whole declaration.
+    # The commented example is a complete declaration.
     lines = Path(plugin.__file__).read_text(encoding="utf-8").splitlines()
     begin = lines.index("    # Checkpoint(")
     end = lines.index("    # ),", begin)
@@ -209,15 +216,15 @@ def test_spec_option_and_checkpoint_are_there(kind: str, packages: Packages, mon
 
 
 @pytest.mark.parametrize("kind", KIND_NAMES)
-def test_its_comparison_file_and_its_commands_are_good(
-    kind: str, packages: Packages, second: Path, monkeypatch: pytest.MonkeyPatch
+def test_comparison_file_and_readme_commands_are_valid(
+    kind: str, packages: Packages, one_second: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = packages.of[kind]
     for path in ("site", *(f"{other.folder.name}/src" for other in packages.of.values())):
         monkeypatch.syspath_prepend(packages.folder / path)
     registry = discover()
-    (second / "speaker.mp4").write_bytes((second / "clip.mp4").read_bytes())
-    file = second / f"{kind}.yaml"
+    (one_second / "speaker.mp4").write_bytes((one_second / "clip.mp4").read_bytes())
+    file = one_second / f"{kind}.yaml"
     text = (made.folder / "comparison.yaml").read_text(encoding="utf-8")
     file.write_text(text, encoding="utf-8")
     comparison = read_comparison(file, registry)
@@ -235,21 +242,19 @@ def test_its_comparison_file_and_its_commands_are_good(
         assert made.names.stage in [stage.found.spec.name for stage in planned.stages]
 
 
-# --------------------------------------------------------------------------- installing for real
+# --------------------------------------------------------------------------- real installation
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("glow", "enhancer"), ("loud-lips", "lip_syncer")])
-def test_pip_installs_it_in_a_new_environment_without_a_network(
-    name: str, kind: str, tmp_path: Path, dubbed: Path
-) -> None:
-    """The two that the documents make, with the commands that they give."""
+def test_pip_installs_into_new_environment_offline(name: str, kind: str, tmp_path: Path, dubbed: Path) -> None:
+    """The packages and commands of the documentation."""
     pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
     (site,) = (environment / "lib").glob("python*/site-packages")
-    # What is installed here is seen there, editable packages too; what is installed there does not come here.
+    # The new environment sees packages of this one, editable ones too, but not vice versa.
     here = sysconfig.get_paths()["purelib"]
     (site / "here.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
 
@@ -259,8 +264,8 @@ def test_pip_installs_it_in_a_new_environment_without_a_network(
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    said = run("retalkit", "new-plugin", name, "--kind", kind)
-    next_commands = [line.strip() for line in said.split("next:\n")[1].splitlines()]
+    printed = run("retalkit", "new-plugin", name, "--kind", kind)
+    next_commands = [line.strip() for line in printed.split("next:\n")[1].splitlines()]
     assert next_commands[0] == f"python -m pip install -e '{name}[dev]'"
     run("pip", "install", "--no-index", "--no-build-isolation", "-q", "-e", f"{name}[dev]")
     listed = json.loads(run("retalkit", "plugins", "--json", "--kind", kind))
@@ -277,7 +282,7 @@ def test_pip_installs_it_in_a_new_environment_without_a_network(
     assert changed(frames_of(tmp_path / "dubbed.mp4"), frames_of(dubbed / "none.mp4")).max() > 0
 
 
-def test_the_wheel_has_the_templates(tmp_path: Path) -> None:
+def test_wheel_contains_the_templates(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
     script = f"from hatchling.build import build_wheel\nbuild_wheel({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True, capture_output=True)

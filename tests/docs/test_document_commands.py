@@ -188,15 +188,15 @@ def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> No
     assert widest_open(faceless) is None
 
 
-def call_look_at_every_frame(look_at_every_frame: Callable[[Any, StageContext], int]) -> None:
-    """It tells all that it says it tells."""
+def call_count_frames(count_frames: Callable[[Any, StageContext], int]) -> None:
+    """Every report reaches the observer."""
     observer = create_autospec(SilentObserver, instance=True)
     context = StageContext(cache=Folder(Path("scratch")), observer=observer)
-    count = look_at_every_frame(analysed("talk.mp4"), context)
+    count = count_frames(analysed("talk.mp4"), context)
     assert [name for name, _, _ in observer.method_calls] == ["started", *["advanced"] * count, "finished", "note"]
 
 
-CALLS = {"look_at_every_frame": call_look_at_every_frame, "widest_open": call_widest_open}
+CALLS = {"count_frames": call_count_frames, "widest_open": call_widest_open}
 """Function that a page shows outside a plugin -> what calls it."""
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from retalkit.scaffolding.kinds import KIND_NAMES, kind_named
 from retalkit.scaffolding.names import names_from
-from retalkit.scaffolding.templating import rendered
+from retalkit.scaffolding.package_files import render_package
 
 from tests.docs.pages import EXAMPLE_PAGE, PAGES, REPOSITORY, blocks, text_of
 
@@ -51,7 +51,7 @@ def shown(page: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", KIND_NAMES)
 def test_templates_import_public_modules_only(kind: str) -> None:
-    files = rendered(names_from("soft-glow"), kind_named(kind))
+    files = render_package(names_from("soft-glow"), kind_named(kind))
     names = [name for path, text in files.items() if path.suffix == ".py" for name in used(text)]
     assert len(names) > 5
     assert [name for name in names if not is_public(name)] == []

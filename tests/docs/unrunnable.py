@@ -203,7 +203,7 @@ UNRUNNABLE: dict[str, Stand] = {
     "python -m build loud-lips": Stand("gets the package's build system from the network", _built),
     "twine upload": Stand("sends to PyPI", _nothing),
     "retalkit new-plugin retalkit-loudness --kind lip_syncer": Stand(
-        "what was made of it is installed on that page", _refused("offers the lip_syncer 'loudness' already")
+        "what was made of it is installed on that page", _refused("already offers the lip_syncer 'loudness'")
     ),
     "sudo apt-get install flite": Stand("needs root and a network", _flite),
     "python -m training.speech_to_mouth all --work rehearsal --tiny": Stand(

@@ -22,7 +22,7 @@ from retalkit.motion_eval.agreement import GRID_RATE, smooth
 from retalkit.motion_eval.clips import measure_lips, track
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.steps import Preparation
+from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.storage.cache import Cache
 
@@ -109,15 +109,15 @@ def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
     assert PACKAGE in json.dumps(record)
     registry = discover()
     chosen = plan(RunConfig.from_preset(registry=registry), registry)
-    preparation = Preparation(chosen, Cache(tmp_path), SilentObserver())
-    lips = measure_lips(track(dubbed, preparation))
+    steps = ClipSteps(chosen, Cache(tmp_path), SilentObserver())
+    lips = measure_lips(track(dubbed, steps))
     loudness = smooth(heard(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
     seen = np.isfinite(lips.opening)
     assert seen.mean() > 0.9
     # Her own mouth stands still in that clip.
     assert np.corrcoef(lips.opening[seen], np.sqrt(np.maximum(loudness[seen], 0)))[0, 1] > 0.5
     assert np.ptp(lips.opening[seen]) > 0.08
-    analysis = track(moving_head, preparation)
+    analysis = track(moving_head, steps)
     ours, theirs = (frames_of(path, 30) for path in (dubbed, moving_head))
     changes = np.abs(ours - theirs).mean(axis=3)
     for frame, points in zip(changes, analysis.landmarks(0, 30), strict=True):

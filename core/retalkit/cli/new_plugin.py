@@ -29,8 +29,8 @@ def new_plugin(
 ) -> None:
     """Create a complete plugin package that can be installed, tested and run, as a starting point."""
     from retalkit.plugins.discovery import discover
-    from retalkit.scaffolding.creating import new_plugin as create
     from retalkit.scaffolding.kinds import METRIC
+    from retalkit.scaffolding.new_plugin import new_plugin as create
 
     made = create(name, kind, discover(), folder=output, replace=force)
     typer.echo(f"{made.folder}: {made.kind.name} '{made.names.stage}' in {len(made.files)} files")
@@ -41,7 +41,7 @@ def new_plugin(
     if made.kind.name == METRIC:
         use = f"retalkit evaluate talk.mp4 --metric {made.names.stage}"
     else:
-        use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.place}={made.names.stage}"
+        use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.config_path}={made.names.stage}"
     typer.echo("next:")
     typer.echo(f"  python -m pip install -e {shlex.quote(f'{made.folder}[dev]')}")
     # Not `python -m pytest`: it puts the working directory first on sys.path, where a file could shadow the package.

@@ -1,1 +1,1 @@
-"""Makes plugin packages that work at once, for authors to change: names, templates, writing."""
+"""Templates of plugin packages, for ``retalkit new-plugin``."""

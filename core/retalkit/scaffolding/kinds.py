@@ -1,4 +1,4 @@
-"""What the packages of each kind differ in, as plain facts for the templates."""
+"""The kinds of plugin package, and the values that the templates use for each."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ METRIC: Final = "metric"
 
 @dataclass(frozen=True, slots=True)
 class PluginKind:
-    """One kind of package."""
+    """One kind of plugin package."""
 
     name: str
-    """``enhancer``, ...; also the folder of its templates."""
+    """``enhancer``, ...; also the directory of its templates."""
     summary: str
-    """One line for ``retalkit plugins``: what the example in it does."""
+    """One line for ``retalkit plugins``: what the example does."""
     option: str
-    """Name of the example's option; a metric has none."""
-    place: str
-    """Where a configuration names the stage, such as ``lip_syncer`` or ``enhancers.1``."""
+    """Name of the example's option; empty for a metric."""
+    config_path: str
+    """Where a run file names the stage, such as ``lip_syncer`` or ``enhancers.1``; empty for a metric."""
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """Modules without which it cannot run, besides those that Retalkit cannot do without."""
+    """Modules that it imports besides Retalkit's own dependencies."""
 
 
 _KINDS: Final = (
     PluginKind(
         name=StageKind.DETECTOR.value,
-        summary="MediaPipe's face mesh, every frame by itself",
+        summary="MediaPipe's face mesh, every frame independently",
         option="min_confidence",
-        place="detector",
+        config_path="detector",
         gives=("landmarks:mesh478",),
         requires=("mediapipe",),
     ),
     PluginKind(
         name=StageKind.RECONSTRUCTOR.value,
-        summary="Head pose by a rigid fit of one mean face of the whole clip",
+        summary="Head pose by a rigid fit of the clip's mean face",
         option="samples",
-        place="reconstructor",
+        config_path="reconstructor",
         needs=("landmarks:mesh478",),
         gives=("coefficients:mesh",),
     ),
     PluginKind(
         name=StageKind.EXPRESSION_EDITOR.value,
-        summary="One mouth of the clip, worn in every frame",
+        summary="The mouth of one frame of the clip in every frame",
         option="openness",
-        place="expression_editor",
+        config_path="expression_editor",
         needs=("coefficients:mesh", "landmarks:mesh478"),
         gives=("reference:landmarks",),
     ),
     PluginKind(
         name=StageKind.DENOISER.value,
-        summary="A noise gate: what is quiet becomes quieter",
+        summary="A noise gate: attenuates quiet sound",
         option="threshold",
-        place="denoiser",
+        config_path="denoiser",
         needs=("speech:waveform",),
         gives=("speech:waveform",),
     ),
     PluginKind(
         name=StageKind.LIP_SYNCER.value,
-        summary="Opens the mouth as far as the speech is loud",
+        summary="Opens the mouth in proportion to the loudness of the speech",
         option="opening",
-        place="lip_syncer",
+        config_path="lip_syncer",
         needs=("landmarks:mesh478", "reference:image", "reference:landmarks", "speech:activity", "speech:waveform"),
         gives=("face:edit",),
     ),
     PluginKind(
         name=StageKind.ENHANCER.value,
-        summary="Sharpens the edited face by an unsharp mask",
+        summary="Sharpens the edited face with an unsharp mask",
         option="strength",
-        place="enhancers.1",
+        config_path="enhancers.1",
         needs=("face:edit",),
         gives=("face:edit",),
     ),
     PluginKind(
         name=METRIC,
-        summary="How sharp the face is: mean strength of its fine detail",
+        summary="Sharpness of the face: mean strength of its fine detail",
         option="",
-        place="",
+        config_path="",
     ),
 )
 
@@ -91,11 +91,12 @@ KIND_NAMES: Final = tuple(kind.name for kind in _KINDS)
 
 
 def kind_named(text: str) -> PluginKind:
-    """The kind that the user means; a dash counts as an underscore. Raises ConfigError with the nearest name."""
+    """Return the kind of that name; a dash counts as an underscore. Raises ConfigError with the nearest name."""
     name = text.replace("-", "_").lower()
     for kind in _KINDS:
         if kind.name == name:
             return kind
     raise ConfigError(
-        f"--kind: '{text}' is no kind of plugin{nearest(name, KIND_NAMES)}; kinds: {', '.join(KIND_NAMES)}"
+        f"--kind: unknown kind of plugin '{text}'{nearest(name, KIND_NAMES)}; kinds: {', '.join(KIND_NAMES)}",
+        code="unknown-kind",
     )

@@ -1,4 +1,4 @@
-"""``loudness`` keeps the contract, opens the mouth by loudness, and changes the mouth alone."""
+"""Tests of ``loudness``: its contract, its response to loudness, and the pixels that it changes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.stages import SPEECH_RATE, FaceEdit, PassedThrough
 from retalkit.testing import check_stage
-from retalkit_loudness.drawing import draw_mouth
-from retalkit_loudness.loudness import RATE, at_times, mouth_by_loudness, smoothed
+from retalkit_loudness.loudness import RATE, opening_at, opening_from_loudness, smooth
 from retalkit_loudness.plugin import LoudnessLipSyncerConfig, retalkit_stages
-from retalkit_loudness.warp import LipMove, MouthAxes, column
+from retalkit_loudness.rendering import render_mouth
+from retalkit_loudness.warp import LipMove, MouthAxes, edge_index
 
 Float = NDArray[np.float32]
 SIZE, EYES = 300, 100.0
 MOUTH = 180
-"""Height of the line between the corners of the mouth in the test's face."""
+"""y of the line between the mouth corners of the test face."""
 
 
 class Sound:
-    """A second of silence, a second of a loud tone, a second of a quiet one, a second of noise that is no speech."""
+    """One second each of silence, a loud tone, a quiet tone, and a loud tone without voice activity."""
 
     duration = 4.0
 
@@ -42,7 +42,7 @@ class Sound:
 
 
 def face(gap: float = 0.0) -> Float:
-    """float32 [478, 3] of a face whose inner lips are ``gap`` eye distances apart in the middle."""
+    """Return landmarks float32 [478, 3] of a face with ``gap`` eye distances between the inner lips."""
     points = np.full((mesh478.COUNT, 3), (SIZE / 2, MOUTH, 0), np.float32)
     across = np.linspace(-30, 30, len(mesh478.UPPER_INNER_EDGE))
     bow = gap * EYES / 2 * (1 - (across / 30) ** 2)
@@ -53,8 +53,8 @@ def face(gap: float = 0.0) -> Float:
     return points
 
 
-def pixels_of(edit: object) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """(row, column) in the frame of every pixel that is edited, and its new colour."""
+def edited_pixels(edit: object) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Return (row, column) in the frame of every edited pixel, and its new colour."""
     assert isinstance(edit, FaceEdit)
     left, top = (int(shift) for shift in -edit.matrix[:, 2])
     at = np.argwhere(edit.mask > 0.5)
@@ -66,44 +66,44 @@ def test_contract() -> None:
         check_stage(spec).raise_if_broken()
 
 
-def test_the_mouth_follows_loudness_and_nothing_but_speech() -> None:
-    mouth = mouth_by_loudness(Sound(), LoudnessLipSyncerConfig())
-    shown = at_times(mouth, np.array([-1.0, 0.5, 1.5, 2.8, 3.8, 9.0]))
-    # 20 dB quieter, of 30.
-    np.testing.assert_allclose(shown, [0, 0, 1, 1 / 3, 0, 0], atol=0.01)
-    np.testing.assert_allclose(mouth_by_loudness(Sound(0.1), LoudnessLipSyncerConfig()), mouth, atol=1e-3)
+def test_opening_follows_the_loudness_of_speech_only() -> None:
+    openings = opening_from_loudness(Sound(), LoudnessLipSyncerConfig())
+    sampled = opening_at(openings, np.array([-1.0, 0.5, 1.5, 2.8, 3.8, 9.0]))
+    # 20 dB below the loudest, of a range of 30 dB.
+    np.testing.assert_allclose(sampled, [0, 0, 1, 1 / 3, 0, 0], atol=0.01)
+    np.testing.assert_allclose(opening_from_loudness(Sound(0.1), LoudnessLipSyncerConfig()), openings, atol=1e-3)
 
 
-def test_it_opens_faster_than_it_closes() -> None:
+def test_attack_is_faster_than_release() -> None:
     step = np.zeros(2 * RATE)
     step[:RATE] = 1
-    followed = smoothed(step, attack=0.05, release=0.1)
+    followed = smooth(step, attack=0.05, release=0.1)
     assert followed[4] == pytest.approx(1 - np.exp(-1), abs=0.01)
     assert followed[RATE + 9] == pytest.approx(np.exp(-1), abs=0.01)
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 0.2), (0.0, 0.35), (0.2, 0.05), (0.3, 0.0)])
-def test_lips_come_to_the_asked_gap_and_nothing_folds(before: float, after: float) -> None:
+def test_lips_reach_the_gap_and_the_warp_does_not_fold(before: float, after: float) -> None:
     points = face(before)
-    axes = MouthAxes.of(points, EYES)
+    axes = MouthAxes.from_landmarks(points, EYES)
     move = LipMove.to_gap(points, axes, after)
     assert move.gap_after == pytest.approx(after, abs=0.005)
     v = np.linspace(move.nose - 0.2, move.chin + 0.8, 2000, dtype=np.float32)
     for across in (0.0, 0.3, -0.5, 0.7):
         u = np.full_like(v, across)
-        source = v - move.moved(u, v, column(u))
-        middle = column(u)[0]
+        source = v - move.displacement(u, v, edge_index(u))
+        middle = edge_index(u)[0]
         outside = (v < move.new_upper[middle]) | (v > move.new_lower[middle])
         assert (np.diff(source[outside]) > -1e-6).all()
         assert source[0] == v[0]
         assert source[-1] == v[-1]
 
 
-def test_lips_that_part_show_something_else_and_the_rest_stays() -> None:
+def test_only_the_gap_between_opened_lips_changes_colour() -> None:
     image = np.full((SIZE, SIZE, 3), (180, 140, 120), np.uint8)
-    at, colours = pixels_of(draw_mouth(image, face(), EYES, 0.2))
+    at, colours = edited_pixels(render_mouth(image, face(), EYES, 0.2))
     other = at[(np.abs(colours.astype(int) - (180, 140, 120)) > 20).any(axis=1)]
-    # A fifth of 100 pixels, of which the upper lip takes a little.
+    # 20 pixels high at the middle; the upper lip moves up a little.
     assert len(other) > 300
     assert other[:, 0].min() >= MOUTH - 6
     assert other[:, 0].max() <= MOUTH + 20
@@ -111,14 +111,14 @@ def test_lips_that_part_show_something_else_and_the_rest_stays() -> None:
     assert at[:, 0].min() > MOUTH - 30
 
 
-def test_a_mouth_that_is_as_it_should_be_keeps_its_pixels() -> None:
+def test_mouth_with_the_right_gap_keeps_its_pixels() -> None:
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    at, colours = pixels_of(draw_mouth(image, face(0.2), EYES, 0.2))
+    at, colours = edited_pixels(render_mouth(image, face(0.2), EYES, 0.2))
     assert np.abs(colours.astype(int) - image[at[:, 0], at[:, 1]]).mean() < 1
 
 
-def test_a_mouth_that_cannot_be_drawn_passes_through() -> None:
+def test_mouth_that_cannot_be_rendered_passes_through() -> None:
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
-    assert draw_mouth(image, face() + 5000, EYES, 0.2) == PassedThrough("mouth outside the picture")
+    assert render_mouth(image, face() + 5000, EYES, 0.2) == PassedThrough("mouth outside the image")
     flat = face() * np.array([0.05, 1, 1], np.float32)
-    assert draw_mouth(image, flat, EYES, 0.2) == PassedThrough("mouth too narrow")
+    assert render_mouth(image, flat, EYES, 0.2) == PassedThrough("mouth too narrow")

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +183,7 @@ def changed(name: str, value: Any) -> Any:
         (changed("mask", lambda e: e.mask * 3), "mask of frame 0 goes from 1.5 to 1.5, not within [0, 1]"),
         (changed("mask", lambda e: e.mask[1:]), "mask of frame 0 is float32 [19, 30]"),
         (changed("matrix", lambda e: e.matrix * 0), "matrix of frame 0 cannot be inverted"),
-        (changed("exact", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels away from the image"),
+        (changed("unrounded_image", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels away from the image"),
         (changed("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, without a reason"),
         (changed("confidence", lambda e: 1.5), "confidence of frame 0 goes from 1.5"),
         (lambda self, batch, row: PassedThrough(""), "frame 0 passed through without a reason"),
@@ -249,7 +249,7 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
     ),
     (
         Syncs,
-        {"__init__": lambda self, given: (ToySession.__init__(self, given), given[0].landmarks(0, 2))[0]},
+        {"__init__": lambda self, *given: (ToySession.__init__(self, *given), given[0].analysis.landmarks(0, 2))[0]},
         "one_frame",
         "landmarks 0 to 2 of 1 were asked for",
     ),
@@ -349,16 +349,16 @@ def test_a_wrong_result_is_found(
     assert expected in words(report, check), str(report)
 
 
-class OnConfig(StageConfig):
-    on: Literal["mouth", "reference"] = "mouth"
-    """Where it works."""
+REFERENCE_PORTS = frozenset({"face:edit", "reference:image"})
 
 
-def test_an_enhancer_of_references_is_tried_there_too(tmp_path: Path) -> None:
-    good = testing.check_enhancer(spec_of(StageKind.ENHANCER, Enhances, config=OnConfig), folder=tmp_path / "good")
+def test_reference_enhancer_is_checked_in_both_places(tmp_path: Path) -> None:
+    good = testing.check_enhancer(
+        spec_of(StageKind.ENHANCER, Enhances, gives=REFERENCE_PORTS), folder=tmp_path / "good"
+    )
     assert good.ok and "reference_result" in good.passed, str(good)
     bad = broken(Enhances, enhance_references=lambda self, faces, references: replace(references, images=None))
-    report = testing.check_stage(spec_of(StageKind.ENHANCER, bad, config=OnConfig), folder=tmp_path / "bad")
+    report = testing.check_stage(spec_of(StageKind.ENHANCER, bad, gives=REFERENCE_PORTS), folder=tmp_path / "bad")
     assert "images is NoneType" in words(report, "reference_result"), str(report)
 
 
@@ -393,8 +393,9 @@ def test_what_a_spec_says_wrong_is_found(changes: dict[str, Any], expected: str,
 
 
 def test_descriptions_may_stand_in_the_field_or_in_a_parent(tmp_path: Path) -> None:
-    class Child(OnConfig, Described):
-        pass
+    class Child(Described):
+        on: str = "mouth"
+        """Region."""
 
     report = testing.check_stage(spec_of(StageKind.DENOISER, Denoises, config=Child), folder=tmp_path)
     assert report.ok, str(report)

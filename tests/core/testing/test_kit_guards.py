@@ -81,9 +81,9 @@ def test_results_that_lie_in_one_buffer_are_found(base: type[ToySession], tmp_pa
 def opening(function: Callable[[Any, Any], Any]) -> Any:
     """``__init__`` of a session that does something with the analysis."""
 
-    def init(self: Any, given: tuple[Any, ...]) -> None:
-        ToySession.__init__(self, given)
-        function(self, given[0])
+    def init(self: Any, clip: Any, context: Any) -> None:
+        ToySession.__init__(self, clip, context)
+        function(self, clip.analysis)
 
     return init
 
@@ -101,7 +101,7 @@ def look_at_all(self: Any, analysis: Any) -> None:
 
 
 def sync_with_all(self: Syncs, batch: Any) -> Any:
-    all_frames(self.given[0])
+    all_frames(self.clip.analysis)
     return Syncs.sync(self, batch)
 
 
@@ -121,11 +121,11 @@ def test_memory_that_grows_with_the_clip_is_found(members: dict[str, Any], expec
 # ------------------------------------------------------------------ building
 
 
-def build_of(before: Callable[[], Any]) -> Callable[[Any], ToyStage]:
+def build_of(before: Callable[[], Any]) -> Callable[[Any, Any], ToyStage]:
     """A stage that does something when it is built for the first time."""
     done: list[bool] = []
 
-    def build(config: Any) -> ToyStage:
+    def build(config: Any, runtime: Any) -> ToyStage:
         if not done:
             done.append(True)
             before()
@@ -165,9 +165,9 @@ def test_what_was_seen_is_told_even_where_it_ends_in_an_error(tmp_path: Path) ->
 def hearing(function: Callable[[Any, Any, Any], Any]) -> Any:
     """``__init__`` of a lip syncer that does something with the timeline and the speech."""
 
-    def init(self: Any, given: tuple[Any, ...]) -> None:
-        ToySession.__init__(self, given)
-        function(self, given[2], given[3])
+    def init(self: Any, clip: Any, context: Any) -> None:
+        ToySession.__init__(self, clip, context)
+        function(self, clip.timeline, clip.speech)
 
     return init
 
@@ -190,13 +190,13 @@ def read_as_far_as_the_output(self: Any, timeline: Any, speech: Any) -> None:
 def mouth_of_the_source_frame(self: Syncs, batch: Any, row: int) -> Any:
     edit = Syncs.one(self, batch, row)
     at = 0.04 * float(batch.faces.frames.indexes[row])
-    loud = self.given[3].waveform(at - 0.02, at + 0.02)
+    loud = self.clip.speech.waveform(at - 0.02, at + 0.02)
     image = np.full((20, 30, 3), np.abs(loud).max() * 200, np.uint8)
     return replace(edit, image=image) if isinstance(edit, FaceEdit) else edit
 
 
 def fail_after_the_source(self: Syncs, batch: Any, row: int) -> Any:
-    assert self.given[0].landmarks(int(batch.positions[row]), int(batch.positions[row]) + 1) is not None
+    assert self.clip.analysis.landmarks(int(batch.positions[row]), int(batch.positions[row]) + 1) is not None
     return Syncs.one(self, batch, row)
 
 
@@ -237,7 +237,7 @@ def test_coefficients_that_nobody_asked_for_are_not_there(tmp_path: Path) -> Non
 
 
 def test_a_stage_of_another_version_is_not_built(tmp_path: Path) -> None:
-    def build(config: Any) -> Any:
+    def build(config: Any, runtime: Any) -> Any:
         raise AssertionError("built")
 
     report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, build=build, api=7), folder=tmp_path)
@@ -316,8 +316,8 @@ def test_a_spec_that_cannot_be_read_is_told_in_words(changes: dict[str, Any], ex
     ("build", "expected"),
     [
         ("no_such_module:Stage", "importing no_such_module raised ModuleNotFoundError"),
-        (lambda config: object(), "what was built (object) has no open()"),
-        (lambda config: ToyStage(ToySession), "what open() gave (ToySession) has no sync()"),
+        (lambda config, runtime: object(), "what was built (object) has no open()"),
+        (lambda config, runtime: ToyStage(ToySession), "what open() gave (ToySession) has no sync()"),
     ],
 )
 def test_a_stage_without_its_methods_is_told_in_words(build: Any, expected: str, tmp_path: Path) -> None:

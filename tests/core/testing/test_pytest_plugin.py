@@ -38,14 +38,14 @@ def test_a_broken_stage_fails_with_the_words_of_the_report(tmp_path: Path) -> No
         "from retalkit.plugins import StageSpec, hookimpl\n"
         "from retalkit.stages import StageKind\n"
         "class Mute:\n"
-        "    def __init__(self, config): pass\n"
-        "    def open(self, context): return self\n"
+        "    def __init__(self, config, runtime): pass\n"
+        "    def open(self, clip, context): return self\n"
         "    def denoise(self, waveform): return waveform[:0]\n"
         "    def finish(self): return []\n"
         "    def close(self): pass\n"
         "@hookimpl\n"
         "def retalkit_stages():\n"
-        "    return [StageSpec(StageKind.DENOISER, 'mute', 'For a test.', 'broken_toy:Mute', 'MIT')]\n",
+        "    return [StageSpec(StageKind.DENOISER, 'mute', 'For a test.', 'broken_toy:Mute', 'MIT', api=2)]\n",
         encoding="utf-8",
     )
     info = tmp_path / "broken_toy-1.0.dist-info"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.stages import (
+    CONTRACT_VERSIONS,
     Face,
     FaceBatch,
     FaceEdit,
@@ -17,6 +18,8 @@ from retalkit.stages import (
     FrameResult,
     PassedThrough,
     ReferenceBatch,
+    Runtime,
+    StageContext,
     StageKind,
     SyncBatch,
 )
@@ -24,19 +27,22 @@ from retalkit.testing import Report
 
 
 class ToyStage:
-    """Opens sessions of one class; ``open`` of any kind ends with the context."""
+    """Opens sessions of one class."""
 
     def __init__(self, session: type[ToySession]) -> None:
         self._session = session
 
-    def open(self, *given: Any) -> ToySession:
-        return self._session(given)
+    def open(self, clip: Any, context: StageContext) -> ToySession:
+        return self._session(clip, context)
+
+    def open_references(self, clip: Any, context: StageContext) -> ToySession:
+        return self._session(clip, context)
 
 
 class ToySession:
-    def __init__(self, given: tuple[Any, ...]) -> None:
-        self.given = given
-        self.context = given[-1]
+    def __init__(self, clip: Any, context: StageContext) -> None:
+        self.clip = clip
+        self.context = context
 
     def close(self) -> None: ...
 
@@ -131,7 +137,7 @@ def words(report: Report, check: str) -> str:
 
 def spec_of(kind: StageKind, session: type[ToySession], **changes: Any) -> StageSpec:
     """The spec of a toy stage."""
-    build: Callable[[StageConfig], ToyStage] = lambda config: ToyStage(session)  # noqa: E731
+    build: Callable[[StageConfig, Runtime], ToyStage] = lambda config, runtime: ToyStage(session)  # noqa: E731
     spec = StageSpec(
         kind=kind,
         name="toy",
@@ -140,5 +146,6 @@ def spec_of(kind: StageKind, session: type[ToySession], **changes: Any) -> Stage
         licence="MIT",
         needs=frozenset({"frames"}),
         gives=frozenset({GIVES[kind]}),
+        api=CONTRACT_VERSIONS[kind].current,
     )
     return replace(spec, **changes)

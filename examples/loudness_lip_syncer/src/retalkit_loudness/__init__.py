@@ -1,1 +1,1 @@
-"""Opens the mouth as far as the speech is loud: a plugin for Retalkit."""
+"""A plugin for Retalkit that opens the mouth in proportion to the loudness of the speech."""

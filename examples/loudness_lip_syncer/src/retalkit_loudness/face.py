@@ -1,4 +1,4 @@
-"""What is measured of a face: its size, how far it is turned, and the gap between the lips."""
+"""Measurements of a face: size, yaw, and the gap between the lips."""
 
 from __future__ import annotations
 
@@ -12,51 +12,53 @@ from retalkit.stages import Analysis
 Float = NDArray[np.float32]
 
 CHUNK = 1024
-LEAST_SPAN, MOST_SPAN = 0.12, 0.30
-"""How much further than at rest a mouth opens at least and at most, in distances between the outer eye corners."""
+MIN_SPAN, MAX_SPAN = 0.12, 0.30
+"""Smallest and largest assumed range of mouth opening, in eye distances (between the outer eye corners)."""
 
 
 def eye_distance(landmarks: Float) -> Float:
-    """float32 [T] in pixels of landmarks [T, 478, 3]: between the outer eye corners in space. It stays the same when
-    the head turns, so all sizes here are told in it."""
+    """Return the 3D distance of the outer eye corners in pixels, float32 [T], of landmarks [T, 478, 3].
+
+    It is the unit of all sizes here, because it does not change when the head turns.
+    """
     across = landmarks[:, mesh478.RIGHT_EYE_OUTER] - landmarks[:, mesh478.LEFT_EYE_OUTER]
     return np.linalg.norm(across, axis=1).astype(np.float32)
 
 
-def turned_degrees(landmarks: Float) -> Float:
-    """float32 [T]: how far the head is turned to a side, from 0 (looks at the camera) to 90 (profile)."""
+def yaw_degrees(landmarks: Float) -> Float:
+    """Return the absolute yaw of the head in degrees, float32 [T], from 0 (frontal) to 90 (profile)."""
     across = landmarks[:, mesh478.RIGHT_EYE_OUTER] - landmarks[:, mesh478.LEFT_EYE_OUTER]
     return np.degrees(np.arctan2(np.abs(across[:, 2]), np.hypot(across[:, 0], across[:, 1]))).astype(np.float32)
 
 
 def gaps(landmarks: Float) -> Float:
-    """float32 [T]: between the inner lips in the middle as the picture shows it, in eye distances."""
+    """Return the gap between the inner lips at their middle in the image, float32 [T], in eye distances."""
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     gap = np.linalg.norm(landmarks[:, lower, :2] - landmarks[:, upper, :2], axis=1)
     return (gap / np.maximum(eye_distance(landmarks), 1e-3)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Mouth:
-    """What the mouth of the person in a clip does, in eye distances."""
+class MouthRange:
+    """Range of mouth opening of the person in a clip, in eye distances."""
 
     rest: float
-    """Gap of the lips when nothing is said: the least that the clip shows, which is not 0 for who smiles."""
+    """Gap of the lips at rest: the smallest in the clip, which is not 0 for a smile."""
     span: float
     """How much further the mouth opens."""
 
     @classmethod
-    def of(cls, analysis: Analysis) -> Mouth:
-        """Measured in all frames of a clip."""
+    def measure(cls, analysis: Analysis) -> MouthRange:
+        """Measure the range over all frames of a clip."""
         count = analysis.source.info.frame_count
         seen = [gaps(analysis.landmarks(start, min(start + CHUNK, count))) for start in range(0, count, CHUNK)]
         gap = np.concatenate([np.zeros(0, np.float32), *seen])
         gap = gap[np.isfinite(gap)]
         if not len(gap):
-            return cls(0.0, LEAST_SPAN)
+            return cls(0.0, MIN_SPAN)
         rest, wide = (float(value) for value in np.quantile(gap, [0.05, 0.95]))
-        return cls(rest, float(np.clip(wide - rest, LEAST_SPAN, MOST_SPAN)))
+        return cls(rest, float(np.clip(wide - rest, MIN_SPAN, MAX_SPAN)))
 
     def gap(self, opening: Float) -> Float:
-        """What the lips should show: openings float32 [T], 0 at rest, 1 wide, to gaps float32 [T]."""
+        """Return the gaps, float32 [T], of openings float32 [T], where 0 is at rest and 1 wide."""
         return np.asarray(self.rest + self.span * opening, np.float32)

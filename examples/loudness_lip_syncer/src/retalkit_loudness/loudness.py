@@ -1,4 +1,4 @@
-"""How loud the speech is at each moment, on the scale of the mouth: 0 closed, 1 as wide as it gets."""
+"""Mouth opening from the loudness of the speech: 0 closed, 1 the widest."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ Float = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 RATE = 100
-"""Values of loudness a second."""
+"""Loudness values per second."""
 CHUNK = 10 * RATE
-"""Values that are computed at once: no more than ten seconds of sound are held."""
+"""Values computed at a time: at most ten seconds of sound are in memory."""
 WINDOW = np.array([1, 2, 3, 2, 1]) / 9
-"""Weights of the 10 ms steps around a value: short enough for a syllable, long enough for the lowest voice."""
-SILENT = 1e-10
-"""Power that is added, so that the loudness of silence is a number (-100 dB)."""
+"""Weights of the 10 ms steps around a value: shorter than a syllable, longer than a period of the lowest voice."""
+POWER_FLOOR = 1e-10
+"""Added to the power, so that silence has a finite level (-100 dB)."""
 
 
-def mouth_by_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Float:
-    """float32 [N] in [0, 1], ``RATE`` values a second from 0 to the end of the speech: how far the mouth opens.
+def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Float:
+    """Return the mouth opening, float32 [N] in [0, 1], ``RATE`` values per second from 0 to the end of the speech.
 
-    The 95th percentile of the loudness while somebody speaks counts as the loudest, so that quiet and loud recordings
-    move the mouth alike.
+    The 95th percentile of the level during speech counts as the loudest, so that quiet and loud recordings move the
+    mouth alike.
     """
     count = int(np.ceil(speech.duration * RATE)) + 1
     power, active = np.zeros(count), np.zeros(count)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
-        # Half a step early, so that a value stands in the middle of the sound that it tells of.
-        heard = speech.waveform((start - 0.5) / RATE, (stop - 0.5) / RATE).astype(np.float64)
-        power[start:stop] = np.square(heard).reshape(stop - start, SPEECH_RATE // RATE).mean(1)
+        # Half a step early, so that a value is centred on its samples.
+        samples = speech.waveform((start - 0.5) / RATE, (stop - 0.5) / RATE).astype(np.float64)
+        power[start:stop] = np.square(samples).reshape(stop - start, SPEECH_RATE // RATE).mean(1)
         active[start:stop] = speech.activity(np.arange(start, stop) / RATE)
-    level = 10 * np.log10(np.convolve(power, WINDOW, "same")[:count] + SILENT)
+    level = 10 * np.log10(np.convolve(power, WINDOW, "same")[:count] + POWER_FLOOR)
     spoken = active > 0.5
     if not spoken.any():
         return np.zeros(count, np.float32)
     loudest = np.quantile(level[spoken], 0.95)
-    return smoothed(np.clip(1 + (level - loudest) / config.range_db, 0, 1) * active, config.attack, config.release)
+    return smooth(np.clip(1 + (level - loudest) / config.range_db, 0, 1) * active, config.attack, config.release)
 
 
-def smoothed(values: Times, attack: float, release: float) -> Float:
-    """``values`` float64 [N] followed fast upwards (``attack`` seconds) and slower downwards (``release``)."""
+def smooth(values: Times, attack: float, release: float) -> Float:
+    """Smooth ``values`` float64 [N]; ``attack`` and ``release``: time constants in seconds of rising and falling."""
     rise, fall = (1 - np.exp(-1 / (RATE * max(seconds, 1e-6))) for seconds in (attack, release))
     out, now = np.empty(len(values), np.float32), 0.0
     for index, value in enumerate(values.tolist()):
@@ -53,7 +53,7 @@ def smoothed(values: Times, attack: float, release: float) -> Float:
     return out
 
 
-def at_times(mouth: Float, times: Times) -> Float:
-    """The values at float64 [T] seconds, float32 [T]; closed before the speech and after it."""
-    grid = np.arange(len(mouth)) / RATE
-    return np.interp(times, grid, mouth, left=0.0, right=0.0).astype(np.float32)
+def opening_at(openings: Float, times: Times) -> Float:
+    """Return the openings at float64 [T] seconds, float32 [T]; 0 before and after the speech."""
+    grid = np.arange(len(openings)) / RATE
+    return np.interp(times, grid, openings, left=0.0, right=0.0).astype(np.float32)

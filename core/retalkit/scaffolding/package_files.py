@@ -1,4 +1,4 @@
-"""Fills the templates of a plugin package. Nothing is written here."""
+"""Renders the templates of a plugin package, without writing files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from retalkit.scaffolding.names import PackageNames, compatible_range
 from retalkit.stages import CONTRACT_VERSIONS
 
 
-def rendered(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
-    """Every file of the package: path inside it -> text, in the order in which one reads them."""
+def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
+    """Return the files of the package: path -> content, in reading order."""
     environment = Environment(
         loader=PackageLoader("retalkit.scaffolding"),
         undefined=StrictUndefined,
@@ -40,7 +40,7 @@ def rendered(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
 
 
 def _files(names: PackageNames, kind: PluginKind) -> dict[str, str]:
-    """Path in the package -> template."""
+    """Return path in the package -> template."""
     package = f"src/{names.module}"
     return {
         "README.md": "package/README.md.j2",
