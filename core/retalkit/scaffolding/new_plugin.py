@@ -62,7 +62,7 @@ def _check_name_is_free(names: PackageNames, kind: PluginKind, registry: Registr
 
 def _packages_offering(stage: str, kind: PluginKind, registry: Registry) -> list[str]:
     if kind.name != METRIC:
-        return [found.package for found in registry.offers(StageKind(kind.name), stage)]
+        return [found.package for found in registry.candidates(StageKind(kind.name), stage)]
     return [
         found.package
         for found in registry.metrics
