@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_metric_of_a_third_party_package_is_in_the_report(
     packages.mkdir()
     install(packages, "third-party-brightness", BRIGHTNESS)
     monkeypatch.syspath_prepend(str(packages))
-    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
     file = tmp_path / "two.yaml"
     file.write_text(comparison.read_text(encoding="utf-8").replace("syncnet", "brightness"), encoding="utf-8")
     out = tmp_path / "out"

@@ -1,1 +1,1 @@
-"""Compares stage variants: which cells there are, computing them, what the numbers say, and the report."""
+"""Comparison of stage variants: the comparison file, its videos and scores, statistics, and the report."""

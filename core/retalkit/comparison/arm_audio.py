@@ -1,7 +1,7 @@
-"""The sounds of the arms: what a clip is dubbed with, and what the result is scored against.
+"""Audio of the arms: the sounds that clips are dubbed with and scored against.
 
-Sounds are files without loss (16-bit PCM), made once. Noise is made at the level of the clip's own sound, so that a
-level gate alone cannot tell it from speech.
+Sounds are cached as lossless files (16-bit PCM). Noise has the level of the clip's own sound, so that a level gate
+alone cannot distinguish it from speech.
 """
 
 from __future__ import annotations
@@ -24,65 +24,66 @@ from retalkit.storage.cache import Folder, content_hash, make_key
 Sound = NDArray[np.float32]
 
 VERSION: Final = 1
-_LOUDEST: Final = 0.99
+_MAX_PEAK: Final = 0.99
 
 
-class ArmSounds:
-    """Makes sound files in one folder; a file that is there is not made again."""
+class ArmAudio:
+    """Writes sound files to one directory and reuses existing ones."""
 
     def __init__(self, folder: Folder, noise: str, seconds: float | None) -> None:
         self._folder = folder
         self._noise = noise
         self._seconds = seconds
 
-    def clean(self, path: Path) -> Path:
-        """The sound of a file, cut to the comparison's ``seconds``; the file itself where it is not longer.
+    def trimmed(self, path: Path) -> Path:
+        """Return the sound of a file, cut to the comparison's ``seconds``; the file itself if it is not longer.
 
-        Raises InputError where it has no sound.
+        Raises InputError if it has no sound.
         """
         sound = open_sound(path)
         if self._seconds is None or sound.duration <= self._seconds:
             return path
         name = make_key("clean", VERSION, content_hash(path), self._seconds) + ".wav"
-        if (made := self._folder.path(name)) is None:
+        if (cached := self._folder.path(name)) is None:
             with self._folder.write(name) as target:
-                _write(target, _whole(sound, self._seconds), sound.rate)
-            made = self._folder.folder / name
-        return made
+                _write(target, _read_start(sound, self._seconds), sound.rate)
+            cached = self._folder.folder / name
+        return cached
 
-    def of_arm(self, arm: str, clip: Path) -> Path:
-        """The sound of the arms ``silence``, ``noise`` and ``noisy_...`` for a clip. Raises InputError."""
+    def for_arm(self, arm: str, clip: Path) -> Path:
+        """Return the sound of the arms ``silence``, ``noise`` and ``noisy_...`` for a clip. Raises InputError."""
         name = make_key(arm, VERSION, content_hash(clip), self._seconds, "" if arm == SILENCE else self._noise) + ".wav"
-        if (made := self._folder.path(name)) is not None:
-            return made
-        own = pcm(self.clean(clip))
+        if (cached := self._folder.path(name)) is not None:
+            return cached
+        own = pcm(self.trimmed(clip))
         with self._folder.write(name) as target:
-            _write(target, _made(arm, own, self._noise, clip), SPEECH_RATE)
+            _write(target, _synthesize(arm, own, self._noise, clip), SPEECH_RATE)
         return self._folder.folder / name
 
 
-def level(sound: Sound) -> float:
-    """RMS in dBFS; minus infinity for digital silence."""
+def rms_dbfs(sound: Sound) -> float:
+    """Return the RMS level in dBFS; minus infinity for digital silence."""
     power = float(np.mean(np.square(sound, dtype=np.float64))) if len(sound) else 0.0
     return 10.0 * math.log10(power) if power > 0 else float("-inf")
 
 
-def _made(arm: str, own: Sound, noise: str, clip: Path) -> Sound:
+def _synthesize(arm: str, own: Sound, noise: str, clip: Path) -> Sound:
     seconds = len(own) / SPEECH_RATE
     if arm == SILENCE:
         return np.zeros(len(own), np.float32)
-    loudness = level(own)
+    loudness = rms_dbfs(own)
     if not math.isfinite(loudness):
-        raise InputError(f"{clip} has no sound but silence, which noise needs a level from: give a talking clip")
+        message = f"{clip}: the sound is digital silence, so the noise level is undefined: use a clip with speech"
+        raise InputError(message, code="silent-clip")
     ratio = 0.0 if arm == NOISE else NOISY[arm]
     added = backgrounds([], seconds, loudness - ratio)[noise][: len(own)]
     mixed = added if arm == NOISE else own[: len(added)] + added
     peak = float(np.abs(mixed).max())
-    return (mixed * (_LOUDEST / peak) if peak > _LOUDEST else mixed).astype(np.float32)
+    return (mixed * (_MAX_PEAK / peak) if peak > _MAX_PEAK else mixed).astype(np.float32)
 
 
-def _whole(sound: SoundSource, seconds: float) -> NDArray[np.float32]:
-    """The first ``seconds`` at the file's own rate, float32 [N, channels]."""
+def _read_start(sound: SoundSource, seconds: float) -> NDArray[np.float32]:
+    """Return the first ``seconds`` at the file's sample rate, float32 [N, channels]."""
     wanted = round(seconds * sound.rate)
     parts: list[NDArray[np.float32]] = []
     for chunk in sound.chunks(sound.rate, mono=False):

@@ -1,6 +1,7 @@
-"""Where a comparison keeps what it has computed: videos, scores and failures, each under its key.
+"""Store for the videos, scores and failures of a comparison, each under its key.
 
-``videos/KEY/video.mp4`` with its run record, ``cells/KEY/METRIC.json`` for each metric, ``cells/KEY/failure.json``.
+Layout: ``videos/KEY/video.mp4`` with its run record, ``cells/KEY/METRIC.json`` for each metric,
+``cells/KEY/failure.json``.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ _FAILURE = "failure.json"
 
 
 class CellStore:
-    """The folder of one comparison."""
+    """Output directory of one comparison."""
 
     def __init__(self, folder: Path, measured_by: str = "") -> None:
-        """``measured_by``: see ``retalkit.metrics.open_scene``; scores that were measured by something else do not
-        count."""
+        """``measured_by`` identifies the tracker, see ``retalkit.metrics.open_scene``. Scores measured by a different
+        one are ignored."""
         self.folder = folder
         self.measured_by = measured_by
 
     def video(self, key: str) -> Path:
-        """Where the video of a task lies, or will lie."""
+        """Return the path of a task's video, which may not exist yet."""
         return self.folder / "videos" / key / _VIDEO
 
     def record(self, key: str) -> dict[str, Any]:
-        """The run record beside a video; empty where there is none."""
+        """Return the run record of a video, or an empty dictionary if there is none."""
         path = self.video(key).with_name(_VIDEO + ".json")
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -40,13 +41,13 @@ class CellStore:
         return Folder(self.folder / "cells" / key)
 
     def log(self, key: str) -> Path:
-        """What the process of a task printed."""
+        """Return the path of the log with a task's process output."""
         return self.folder / "logs" / f"{key}.txt"
 
     # ------------------------------------------------------------------ scores
 
     def put_score(self, key: str, found: FoundMetric, given: MetricScore) -> None:
-        """Stores what a metric gave for a cell."""
+        """Store the result of a metric for a cell."""
         data = {
             "fingerprint": fingerprint(found),
             "measured_by": self.measured_by,
@@ -58,7 +59,7 @@ class CellStore:
             path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
     def score(self, key: str, found: FoundMetric) -> MetricScore | None:
-        """What the metric gave, as long as it would give the same now."""
+        """Return the stored result of a metric, or None if there is none or it is outdated."""
         path = self.cell(key).path(f"{found.spec.name}.json")
         if path is None:
             return None
@@ -76,7 +77,7 @@ class CellStore:
             path.write_text(json.dumps({"failure": line}), encoding="utf-8")
 
     def failure(self, key: str) -> str:
-        """Why the cell failed, in one line; empty where it did not."""
+        """Return why the cell failed, in one line; empty if it did not fail."""
         path = self.cell(key).path(_FAILURE)
         return "" if path is None else str(json.loads(path.read_text(encoding="utf-8"))["failure"])
 

@@ -1,4 +1,4 @@
-"""A comparison as files: everything in one JSON, and three tables for a spreadsheet."""
+"""Export of a comparison: one JSON file with all results and four CSV tables."""
 
 from __future__ import annotations
 
@@ -11,107 +11,64 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from retalkit.comparison.results import CellResult, Results
 from retalkit.comparison.stats.model import Analysis, Contrast, Summary
 from retalkit.comparison.votes import WinRate
-from retalkit.errors import InputError, OutputError
+from retalkit.errors import OutputError
 from retalkit.storage.cache import Folder
 
 RESULTS_FILE: Final = "results.json"
 FORMAT: Final = 1
-"""Number of the file's form; raised where an older one can no longer be read."""
+"""Version of the file format. Increase it for incompatible changes."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a text that begins with one of them."""
+"""Spreadsheets evaluate a string that starts with one of them as a formula."""
 
 
-def plain(value: Any) -> Any:
-    """Data that JSON knows: dataclasses become dictionaries, a number that is not finite None, a path its text."""
+def to_plain_data(value: Any) -> Any:
+    """Convert to JSON-compatible data: dataclasses to dictionaries, non-finite numbers to None, paths to strings."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: to_plain_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, np.generic | np.ndarray):
-        return plain(cast("Any", value).tolist())
+        return to_plain_data(cast("Any", value).tolist())
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        return {str(key): to_plain_data(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in cast("frozenset[Any]", value)), key=str)
+        return sorted((to_plain_data(item) for item in cast("frozenset[Any]", value)), key=str)
     if isinstance(value, list | tuple):
-        return [plain(item) for item in cast("Sequence[Any]", value)]
+        return [to_plain_data(item) for item in cast("Sequence[Any]", value)]
     return str(value)
 
 
 def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> Path:
-    """Writes ``results.json`` with all results, their analysis and the win rates of the votes; gives its path.
+    """Write ``results.json`` with all results, their analysis and the win rates of the votes; return its path.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the directory cannot be written.
     """
     data = {
         "format": FORMAT,
-        "results": plain(results),
-        "analysis": plain(analysis),
-        "win_rates": [{**plain(rate), "votes": rate.votes} for rate in rates],
+        "results": to_plain_data(results),
+        "analysis": to_plain_data(analysis),
+        "win_rates": [{**to_plain_data(rate), "votes": rate.votes} for rate in rates],
     }
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     return _write(folder, RESULTS_FILE, text + "\n")
 
 
-def read_results(path: Path) -> Results:
-    """The results in a ``results.json``, or in the folder that holds one. The analysis is not read: make it again.
-
-    Raises:
-        InputError: there is none, or it is something else.
-    """
-    path = path / RESULTS_FILE if path.is_dir() else path
-    advice = "run the comparison again, what is finished is not computed twice"
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"results {path}: cannot be read ({error.strerror or error}); {advice}") from error
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"results {path}: not a JSON file ({reason}); {advice}") from error
-    if not isinstance(data, dict) or "results" not in data:
-        raise InputError(f"results {path}: not the results of a comparison; name a {RESULTS_FILE}")
-    content = cast("dict[str, Any]", data)
-    if content.get("format") != FORMAT:
-        raise InputError(f"results {path}: written by another version of retalkit; {advice}")
-    try:
-        return TypeAdapter(Results).validate_python(_without_nulls(content["results"]))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"results {path}: {place}: {first['msg']}; {advice}") from error
-
-
-def _without_nulls(results: Any) -> Any:
-    """Takes the bounds of open ranges out, so that they become infinite again: JSON has no number for that."""
-    try:
-        measures = [measure for metric in results["metrics"] for measure in metric["measures"]]
-        for measure in measures:
-            for bound in ("low", "high"):
-                if measure[bound] is None:
-                    del measure[bound]
-    except (KeyError, TypeError):
-        # What is wrong with the file is said where it is checked.
-        return results
-    return results
-
-
 def write_csv(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> list[Path]:
-    """Writes ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv`` (UTF-8, comma, a header); gives their
-    paths.
+    """Write ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv`` (UTF-8, commas, with header); return
+    their paths.
 
-    An empty field is a number that there is none of. Numbers have all their digits. A text that a spreadsheet would
-    take for a formula gets an apostrophe in front.
+    Missing numbers are empty fields. Numbers are written with full precision. A string that a spreadsheet would
+    evaluate as a formula is prefixed with an apostrophe.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the directory cannot be written.
     """
     return [
         _table(folder, "cells.csv", *_cells(results)),
@@ -136,8 +93,8 @@ def _cells(results: Results) -> tuple[Sequence[str], Iterable[Sequence[object]]]
             cell.state,
             cell.failure,
             *(cell.scores.get(measure) for measure in measures),
-            _joined(cell.failed_metrics),
-            _joined(cell.absent),
+            _join_reasons(cell.failed_metrics),
+            _join_reasons(cell.absent),
             "; ".join(cell.notes),
             cell.video,
             cell.key,
@@ -147,7 +104,7 @@ def _cells(results: Results) -> tuple[Sequence[str], Iterable[Sequence[object]]]
     return header, (row(cell) for cell in results.cells)
 
 
-def _joined(reasons: Mapping[str, str]) -> str:
+def _join_reasons(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
@@ -164,7 +121,7 @@ def _table(folder: Path, name: str, header: Sequence[str], rows: Iterable[Sequen
 
 
 class _Lines(list[str]):
-    """What ``csv`` takes for a file."""
+    """Minimal file-like object for ``csv.writer``."""
 
     def write(self, text: str) -> None:
         self.append(text)
@@ -172,7 +129,7 @@ class _Lines(list[str]):
 
 def _field(value: object) -> object:
     if isinstance(value, float):
-        # repr keeps all digits; a float64 scalar of numpy would bring its type's name.
+        # repr keeps full precision; float() avoids the type name of NumPy scalars.
         return repr(float(value)) if math.isfinite(value) else ""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
@@ -182,8 +139,9 @@ def _field(value: object) -> object:
 def _write(folder: Path, name: str, text: str) -> Path:
     try:
         with Folder(folder).write(name) as path:
-            # A file's name may hold bytes that are no text; JSON reads what stands for them back.
+            # File names may contain bytes that are not valid UTF-8. JSON decodes the escapes again.
             path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
-        raise OutputError(f"{folder / name} cannot be written ({error.strerror or error})") from error
+        message = f"{folder / name}: cannot write the file: {error.strerror or error}"
+        raise OutputError(message, code="unwritable-output") from error
     return folder / name

@@ -1,4 +1,4 @@
-"""Everything that is written out of the results: tables, JSON, report and voting page."""
+"""Writes all output files of a comparison: tables, JSON, report and voting page."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from retalkit.comparison.votes import read_votes, win_rates
 from retalkit.observer import Observer, SilentObserver
 
 VOTES = "votes"
-"""Folder below the comparison's where what the voting page saves is put."""
+"""Subdirectory of the comparison for vote files saved from the voting page."""
 
 
 def publish(
     results: Results, folder: Path, faces: Mapping[str, Box] | None = None, observer: Observer | None = None
 ) -> Path:
-    """Writes CSV, JSON, ``report.html`` and ``blind.html`` into the comparison's folder; gives the report's path.
+    """Write CSV, JSON, ``report.html`` and ``blind.html`` into the comparison's directory; return the report's path.
 
-    ``faces``: clip -> left, top, right, bottom in pixels of what its face covers; pictures look there. Votes that
-    cannot be counted are told to the observer and in the report. Raises OutputError.
+    ``faces`` maps clips to the left, top, right, bottom of the face area in pixels; previews and contact sheets are
+    cropped to it. Skipped votes are reported to the observer and in the report. Raises OutputError.
     """
     observer = observer or SilentObserver()
     ballot = read_votes(folder / VOTES, results)
-    for line in ballot.left_out:
+    for line in ballot.skipped:
         observer.note(line)
     rates = win_rates(ballot.votes)
     analysis = analyse(results)
     write_csv(results, analysis, folder, rates)
     write_json(results, analysis, folder, rates)
-    return write_report(results, analysis, folder, rates, left_out=ballot.left_out, faces=faces, observer=observer)
+    return write_report(results, analysis, folder, rates, skipped_votes=ballot.skipped, faces=faces, observer=observer)

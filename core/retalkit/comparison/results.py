@@ -1,4 +1,4 @@
-"""What a comparison has found so far: plain data between computing, statistics and report."""
+"""Results of a comparison as plain dataclasses, shared by computation, statistics and report."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm: the clip itself through the encoder with its own sound, unedited. What a perfect method would give."""
+"""Arm: the unedited clip with its own sound, re-encoded. The score of a perfect method."""
 OWN: Final = "own"
-"""Arm: the clip dubbed with its own sound, so that its own frames are the truth."""
+"""Arm: the clip dubbed with its own sound, so that its own frames are the ground truth."""
 SPEECH: Final = "speech"
-"""Arm: the clip dubbed with a speech that the comparison file names."""
+"""Arm: the clip dubbed with a speech listed in the comparison file."""
 MISMATCHED: Final = "mismatched"
-"""Arm: the video of ``own`` scored against sound and lips of another clip. What chance gives."""
+"""Arm: the video of ``own`` scored against the sound and lips of another clip. The chance level."""
 SILENCE: Final = "silence"
 """Arm: the clip dubbed with silence."""
 NOISE: Final = "noise"
-"""Arm: the clip dubbed with noise alone, as loud as its own sound."""
+"""Arm: the clip dubbed with noise only, at the level of its own sound."""
 NOISY: Final = {"noisy_20": 20.0, "noisy_10": 10.0, "noisy_0": 0.0}
-"""Arms: the clip dubbed with its own sound in noise, and the speech's level above the noise in dB. Scored against the
-clean sound and the clip's own lips."""
+"""Arms -> signal-to-noise ratio in dB: the clip dubbed with its own sound plus noise. Scored against the clean sound
+and the clip's own lips."""
 ARMS: Final = (REAL, OWN, SPEECH, MISMATCHED, SILENCE, NOISE, *NOISY)
 
 ANCHOR: Final = "(real video)"
-"""Stands where a variant stands for cells of the arm ``real``."""
+"""Variant name of the cells of the arm ``real``."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellName:
-    """Which cell of the comparison."""
+    """Identity of a cell: one scored video of the comparison."""
 
     clip: str
     arm: str
     speech: str
-    """Name of the speech where the arm is ``speech``, of the wrong clip where it is ``mismatched``, else empty."""
+    """Name of the speech in the arm ``speech``, of the other clip in the arm ``mismatched``, else empty."""
     variant: str
     """``ANCHOR`` in the arm ``real``."""
     seed: int = 0
     rerun: int = 0
-    """More than 0: the same again from nothing, to see how far numbers move by themselves."""
+    """Number of the rerun, or 0 for the original run. Reruns start without cache and show run-to-run variation."""
 
     @property
     def label(self) -> str:
-        """How messages and folders of previews call it."""
+        """Readable name, used in messages."""
         parts = [self.clip, self.arm, self.speech, self.variant]
         parts += [f"seed {self.seed}"] if self.seed else []
         parts += [f"rerun {self.rerun}"] if self.rerun else []
@@ -53,22 +53,22 @@ class CellName:
 
 @dataclass(slots=True)
 class CellResult:
-    """One cell: its scores, or why there are none."""
+    """Scores of one cell, or the reason why there are none."""
 
     name: CellName
     key: str
-    """Folder below ``cells/`` of the output folder."""
+    """Directory name below ``cells/`` of the output directory."""
     state: Literal["done", "failed"]
     failure: str = ""
     """One line."""
     scores: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    """Measure -> value; None where it is not defined for this cell."""
+    """Measure -> value; None if it is undefined for this cell."""
     absent: dict[str, str] = field(default_factory=dict[str, str])
     """Metric -> why it was not measured here."""
     failed_metrics: dict[str, str] = field(default_factory=dict[str, str])
-    """Metric -> the error that it ended with."""
+    """Metric -> error message."""
     video: str = ""
-    """Path of the video relative to the output folder."""
+    """Path of the video relative to the output directory."""
     record: dict[str, Any] = field(default_factory=dict[str, Any])
     """The run record; empty in the arm ``real``."""
     notes: list[str] = field(default_factory=list[str])
@@ -76,46 +76,46 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class VariantInfo:
-    """One variant as it was run."""
+    """Description of one variant."""
 
     name: str
     is_base: bool
     stages: dict[str, str]
-    """Place -> stage, for instance ``enhancers.0`` -> ``detail``; in the order of a run."""
+    """Configuration key -> stage name, for instance ``enhancers.0`` -> ``detail``, in pipeline order."""
     differences: dict[str, str]
-    """Place -> value, for what differs from the base."""
+    """Configuration key -> value, for every key that differs from the base."""
     configuration: dict[str, Any]
-    """The whole run file."""
+    """The complete run file."""
     weights: tuple[dict[str, Any], ...]
-    """``name``, ``bytes``, ``licence``, ``commercial_use`` of each checkpoint that it loads."""
+    """``name``, ``bytes``, ``licence``, ``commercial_use`` of each checkpoint."""
     licences: tuple[str, ...]
-    """Of its stages, each once."""
+    """Unique licences of its stages."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """One metric as the report explains it."""
+    """Description of one metric."""
 
     name: str
     summary: str
     source: str
     licence: str
     package: str
-    """Distribution that offers it, and its version."""
+    """Name and version of the distribution that provides it."""
     measures: tuple[Measure, ...]
     unavailable: str = ""
-    """Why it was measured nowhere, such as missing weights; else empty."""
+    """Why the metric is unavailable in this installation, such as missing weights; else empty."""
 
 
 @dataclass(slots=True)
 class Results:
-    """A whole comparison."""
+    """All results of a comparison."""
 
     title: str
     created: str
     """ISO 8601, UTC."""
     comparison: dict[str, Any]
-    """The comparison file as it was read, all defaults filled in."""
+    """Content of the comparison file with all defaults filled in."""
     variants: list[VariantInfo]
     metrics: list[MetricInfo]
     cells: list[CellResult]
@@ -124,12 +124,12 @@ class Results:
     machine: dict[str, str]
     """``system``, ``processor``, ``cores``, ``python``."""
     jobs: int = 1
-    """Cells that were computed at once: more than 1 makes times longer."""
+    """Number of parallel jobs. Timings are unreliable above 1."""
 
     @property
     def base(self) -> VariantInfo:
         return next(variant for variant in self.variants if variant.is_base)
 
     def measures(self) -> list[Measure]:
-        """Every measure, in the order of the metrics."""
+        """Return every measure in the order of the metrics."""
         return [measure for metric in self.metrics for measure in metric.measures]

@@ -1,4 +1,4 @@
-"""``retalkit compare``: from a comparison file to scores, tables and a report. What is there is not computed again."""
+"""``retalkit compare``: computes the missing videos and scores of a comparison and collects all results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from retalkit._version import __version__
-from retalkit.comparison.arm_audio import ArmSounds
+from retalkit.comparison.arm_audio import ArmAudio
 from retalkit.comparison.cell_store import CellStore
 from retalkit.comparison.report import REPORT_FILE
 from retalkit.comparison.report.previews import Box
 from retalkit.comparison.results import CellResult, MetricInfo, Results, VariantInfo
 from retalkit.comparison.scheduling import run_tasks
 from retalkit.comparison.spec import Comparison, Variant, read_comparison
-from retalkit.comparison.tasks import CellPlan, Task, check_readable, not_asked, plans_of, task_file, tasks_of
+from retalkit.comparison.tasks import CellPlan, Task, build_tasks, check_readable, plan_variants, skip_reason, task_file
 from retalkit.config.model import effective
 from retalkit.errors import InputError, OutputError
 from retalkit.metrics.open_scene import SceneOpener, measurement_key
@@ -42,17 +42,17 @@ _LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scikit-image
 
 @dataclass(slots=True)
 class Outcome:
-    """What a call of ``compare`` did."""
+    """Outcome of one call of ``compare``."""
 
     results: Results
     folder: Path
     computed: int = 0
-    """Videos and scores that were computed in this call, counted by task."""
+    """Number of tasks computed in this call."""
     failed: list[str] = field(default_factory=list[str])
-    """Label and reason of every cell that failed, now or before."""
+    """Label and reason of every failed cell, including failures of earlier calls."""
     faces: dict[str, Box] = field(default_factory=dict[str, Box])
-    """Clip -> left, top, right, bottom in pixels of what its face covers in all frames; clips without one are left
-    out."""
+    """Clip -> left, top, right, bottom in pixels of the area covered by its face over all frames. Clips without a face
+    are omitted."""
 
 
 def compare(
@@ -67,33 +67,33 @@ def compare(
     force: bool = False,
     retry: bool = False,
 ) -> Outcome:
-    """Computes what is missing of a comparison in the folder ``out`` and gives all its results.
+    """Compute what is missing of a comparison in the directory ``out`` and return all results.
 
-    ``retry``: cells that failed are tried again. ``force``: ``out`` may hold another comparison's report, which is
-    replaced; its cells stay and are used where they fit. Raises ConfigError, PlanError, InputError or OutputError
-    before any work, each with one line that says what to do.
+    ``retry`` recomputes failed cells. ``force`` allows ``out`` to contain the report of another comparison, which is
+    replaced; its cells are kept and reused where they match. Raises ConfigError, PlanError, InputError or OutputError
+    before any computation.
     """
     comparison = read_comparison(path, registry)
-    plans = plans_of(comparison, registry)
+    plans = plan_variants(comparison, registry)
     _check_folder(out, comparison, force)
     check_readable(comparison)
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
     store = CellStore(out, measurement_key(registry))
-    # Marked before anything lies in it: a call that is stopped must find the folder its own.
-    _mark(out, comparison)
-    sounds = ArmSounds(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
-    tasks = tasks_of(comparison, plans, sounds)
+    # Written first, so that an interrupted call recognizes the directory as its own.
+    _write_marker(out, comparison)
+    sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
+    tasks = build_tasks(comparison, plans, sounds)
     found = _metrics(comparison, registry)
-    able = [each for each in found if metric_availability(each) is None]
+    available = [each for each in found if metric_availability(each) is None]
     if retry:
         for task in tasks:
             for cell in task.cells:
                 store.forget_failure(cell.key)
-    pending = [task for task in tasks if not _is_done(task, able, store)]
-    outcome = Outcome(_empty(comparison, plans, found, registry, jobs), out)
-    _run(pending, tasks, store, able, cache_folder, plugins, jobs, observer, outcome)
-    outcome.results.cells = [_collected(task, cell, found, store) for task in tasks for cell in task.cells]
+    pending = [task for task in tasks if not _is_done(task, available, store)]
+    outcome = Outcome(_empty_results(comparison, plans, found, registry, jobs), out)
+    _run(pending, tasks, store, available, cache_folder, plugins, jobs, observer, outcome)
+    outcome.results.cells = [_cell_result(task, cell, found, store) for task in tasks for cell in task.cells]
     outcome.faces = _faces(comparison, registry, Cache(cache_folder))
     outcome.failed = [f"{c.name.label}: {c.failure}" for c in outcome.results.cells if c.state == "failed"]
     return outcome
@@ -103,7 +103,7 @@ def _run(
     pending: list[Task],
     tasks: list[Task],
     store: CellStore,
-    able: list[FoundMetric],
+    metrics: list[FoundMetric],
     cache: Path,
     plugins: Sequence[Path],
     jobs: int,
@@ -114,7 +114,7 @@ def _run(
     began = time.monotonic()
     observer.started("videos", len(tasks))
     observer.advanced("videos", done)
-    names = [each.spec.name for each in able]
+    names = [each.spec.name for each in metrics]
 
     def text(task: Task) -> str:
         return task_file(task, store.folder, cache, list(plugins), names, store.measured_by)
@@ -126,7 +126,7 @@ def _run(
         if failure:
             observer.note(f"{task.label} failed: {failure}")
         for cell in task.cells:
-            if failure and not _is_scored(cell, able, store):
+            if failure and not _is_scored(cell, metrics, store):
                 store.put_failure(cell.key, failure)
         observer.advanced("videos", done)
 
@@ -139,22 +139,24 @@ def _is_done(task: Task, metrics: Sequence[FoundMetric], store: CellStore) -> bo
 
 
 def _is_scored(cell: CellPlan, metrics: Sequence[FoundMetric], store: CellStore) -> bool:
-    return all(not_asked(found, cell.name.arm) or store.score(cell.key, found) is not None for found in metrics)
+    return all(skip_reason(found, cell.name.arm) or store.score(cell.key, found) is not None for found in metrics)
 
 
-def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store: CellStore) -> CellResult:
+def _cell_result(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store: CellStore) -> CellResult:
     failure = store.failure(cell.key)
     result = CellResult(cell.name, cell.key, "failed" if failure else "done", failure)
     video = store.video(task.key)
     if video.is_file():
         result.video = video.relative_to(store.folder).as_posix()
-        result.record = {} if task.unedited else store.record(task.key)
+        result.record = {} if task.is_anchor else store.record(task.key)
         result.notes = [str(note) for note in result.record.get("notes", [])]
     for found in metrics:
         name = found.spec.name
         given = store.score(cell.key, found)
-        if given is None or not_asked(found, cell.name.arm):
-            reason = metric_availability(found) or missing_inputs(found, cell.ports) or not_asked(found, cell.name.arm)
+        if given is None or skip_reason(found, cell.name.arm):
+            reason = (
+                metric_availability(found) or missing_inputs(found, cell.ports) or skip_reason(found, cell.name.arm)
+            )
             result.absent[name] = reason or failure
         elif given.error:
             result.failed_metrics[name] = given.error
@@ -167,7 +169,7 @@ def _collected(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], store
 
 
 def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
-    """Where the pictures of the report look. The clips were tracked when they were scored."""
+    """Return the face area of each clip, for the crops in the report. Tracks come from the cache of the scoring."""
     opener = SceneOpener(registry, cache, SilentObserver())
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
@@ -182,40 +184,43 @@ def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str
     return boxes
 
 
-# ---------------------------------------------------------------------- the folder
+# ---------------------------------------------------------------------- output directory
 
 
 def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise OutputError(f"{out} is a file: name a folder with --output")
+        raise OutputError(f"{out}: not a directory: choose a directory with --output", code="not-a-directory")
     marker = out / _MARKER
     if not marker.is_file():
         if any(out.iterdir()):
-            raise OutputError(f"{out} holds other files and no comparison: name a new folder with --output")
+            message = f"{out}: the directory contains other files and no comparison: choose a new one with --output"
+            raise OutputError(message, code="foreign-directory")
         return
-    # Videos and scores lie under keys of their content: only a report can be lost.
+    # Videos and scores are stored under content keys, so only the report could be lost.
     known = json.loads(marker.read_text(encoding="utf-8"))
     if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
-            f"{out} holds the report of another comparison, or of this file before it was changed: name a new folder, "
-            "or replace the report with --force (videos and scores that still fit are used)"
+            f"{out}: contains the report of another comparison, or of an earlier version of this file: choose a new "
+            "directory with --output, or replace the report with --force (matching videos and scores are reused)",
+            code="output-exists",
         )
 
 
-def _mark(out: Path, comparison: Comparison) -> None:
+def _write_marker(out: Path, comparison: Comparison) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with Folder(out).write(_MARKER) as path:
             path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(f"{out}: cannot be written ({reason}): name another folder with --output") from error
+        message = f"{out}: cannot write to the directory ({reason}): choose another one with --output"
+        raise OutputError(message, code="unwritable-output") from error
 
 
 def _identity(comparison: Comparison) -> dict[str, Any]:
-    """Plain data of what is compared, without where it lies on this machine."""
+    """Return what is compared as JSON-compatible data, without the locations of files on this machine."""
     file = json.loads(comparison.file.model_dump_json())
     file["variants_as_run"] = {each.name: json.loads(each.config.model_dump_json()) for each in comparison.variants}
     for group in ("clips", "speeches"):
@@ -224,7 +229,7 @@ def _identity(comparison: Comparison) -> dict[str, Any]:
     return file
 
 
-# ---------------------------------------------------------------------- what the report says of the comparison
+# ---------------------------------------------------------------------- description of the comparison in the report
 
 
 def _metrics(comparison: Comparison, registry: Registry) -> list[FoundMetric]:
@@ -233,7 +238,7 @@ def _metrics(comparison: Comparison, registry: Registry) -> list[FoundMetric]:
     return [registry.metric(name) for name in comparison.file.metrics]
 
 
-def _empty(
+def _empty_results(
     comparison: Comparison, plans: dict[str, Plan], metrics: list[FoundMetric], registry: Registry, jobs: int
 ) -> Results:
     file = json.loads(comparison.file.model_dump_json())
@@ -248,7 +253,7 @@ def _empty(
         versions=_versions(plans, metrics),
         machine={
             "system": platform.platform(),
-            "processor": _processor(),
+            "processor": _cpu_name(),
             "cores": str(os.cpu_count() or 1),
             "python": sys.version.split()[0],
         },
@@ -309,8 +314,8 @@ def _versions(plans: dict[str, Plan], metrics: Sequence[FoundMetric]) -> dict[st
     return versions
 
 
-def _processor() -> str:
-    """The processor's name as the system tells it."""
+def _cpu_name() -> str:
+    """Return the CPU model name reported by the operating system."""
     path = Path("/proc/cpuinfo")
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""The comparison file: clips, speeches, variants, metrics. Read, checked, and turned into run configurations."""
+"""The comparison file (clips, speeches, variants, metrics): reading, validation, and the variants' configurations."""
 
 from __future__ import annotations
 
@@ -19,78 +19,76 @@ from retalkit.errors import ConfigError, InputError
 from retalkit.plugins.registry import Registry, nearest
 
 BASE = "base"
-"""Name of the variant that is the base pipeline itself."""
+"""Default name of the base pipeline."""
 DEFAULT_ARMS = (REAL, OWN, MISMATCHED, SILENCE, NOISE)
 
 
 class SpeechChoice(BaseModel):
-    """A speech, and who is seen saying it."""
+    """A speech and an optional video of its speaker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path
     reference: Path | None = None
-    """A video of somebody who says it in time with the sound. A speech that is a video with a face is its own."""
+    """Video of a person saying the speech in sync with the sound. A speech that is a video is its own reference."""
 
 
 class ComparisonFile(BaseModel):
-    """A comparison as its file writes it; relative paths are relative to the file."""
+    """Content of a comparison file. Relative paths are relative to the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: Annotated[str, Field(description="Heading of the report.")] = ""
     clips: Annotated[
-        dict[str, Path], Field(min_length=1, description="Name and path of each clip, or a list of paths.")
+        dict[str, Path], Field(min_length=1, description="Mapping of clip names to paths, or a list of paths.")
     ]
     speeches: Annotated[
         dict[str, SpeechChoice],
         Field(
-            description="Speeches that every clip is dubbed with, for the arm `speech`: a path, or path and reference."
+            description="Speeches that every clip is dubbed with in the arm `speech`: a path, or path and reference."
         ),
     ] = {}
     arms: Annotated[
         tuple[str, ...] | None,
-        Field(
-            description=f"What is dubbed with what: {', '.join(ARMS)}. Default: {', '.join(DEFAULT_ARMS)}, and speech."
-        ),
+        Field(description=f"Test conditions: {', '.join(ARMS)}. Default: {', '.join(DEFAULT_ARMS)}, and speech."),
     ] = None
     base: Annotated[
         dict[str, Any] | Path,
-        Field(description="The pipeline that variants differ from: keys of a run file, or the path of one."),
+        Field(description="The pipeline that variants are compared with: keys of a run file, or the path of one."),
     ] = {}
-    base_name: Annotated[str, Field(min_length=1, description="What the report calls the base, beside `variants`.")] = (
-        BASE
-    )
+    base_name: Annotated[
+        str, Field(min_length=1, description="Name of the base in the report; only with `variants`.")
+    ] = BASE
     variants: Annotated[
         dict[str, dict[str, Any]],
-        Field(description="Name -> places and values that differ from the base, such as `denoiser: none`."),
+        Field(description="Variant name -> keys and values that differ from the base, such as `denoiser: none`."),
     ] = {}
     grid: Annotated[
         dict[str, tuple[Any, ...]],
-        Field(description="Place -> values; every combination is a variant, and the first one is the base."),
+        Field(description="Key -> values. Every combination is a variant; the first one is the base."),
     ] = {}
     metrics: Annotated[
-        tuple[str, ...] | None, Field(description="Names of the metrics. Default: all that are not turned off.")
+        tuple[str, ...] | None, Field(description="Names of the metrics. Default: all metrics enabled by default.")
     ] = None
-    seeds: Annotated[tuple[int, ...], Field(min_length=1, description="Every variant runs with each.")] = (0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1, description="Every variant runs once per seed.")] = (0,)
     reruns: Annotated[
         int,
-        Field(ge=0, le=20, description="How often the base is run again from nothing, for the noise of the numbers."),
+        Field(ge=0, le=20, description="Number of reruns of the base without cache, to estimate the noise floor."),
     ] = 1
     noise: Annotated[
-        Literal["white", "hum", "music"], Field(description="What the arms `noise` and `noisy_...` add.")
+        Literal["white", "hum", "music"], Field(description="Kind of noise in the arms `noise` and `noisy_...`.")
     ] = "white"
-    seconds: Annotated[float | None, Field(gt=0.5, description="Sounds are cut to so many seconds.")] = None
+    seconds: Annotated[float | None, Field(gt=0.5, description="Maximum duration of each sound, in seconds.")] = None
 
     @field_validator("clips", mode="before")
     @classmethod
     def _clips(cls, value: Any) -> Any:
-        return _named(value)
+        return _name_paths(value)
 
     @field_validator("speeches", mode="before")
     @classmethod
     def _speeches(cls, value: Any) -> Any:
-        named = _named(value)
+        named = _name_paths(value)
         if not isinstance(named, dict):
             return named
         items = cast("dict[str, Any]", named).items()
@@ -102,28 +100,28 @@ class ComparisonFile(BaseModel):
         if isinstance(value, list):
             for arm in cast("list[Any]", value):
                 if arm not in ARMS:
-                    raise ValueError(f"'{arm}' is no arm; there are: {', '.join(ARMS)}")
+                    raise ValueError(f"unknown arm '{arm}' (available: {', '.join(ARMS)})")
         return value
 
     @field_validator("clips", "speeches", "variants")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         if any(not name.strip() for name in value):
-            raise ValueError("has an empty name")
+            raise ValueError("empty name")
         return value
 
     @field_validator("seeds", "arms", "metrics")
     @classmethod
-    def _once(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    def _unique(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         if value is not None and not value:
-            raise ValueError("is empty: leave it out, or name at least one")
-        if doubled := next((each for each in value or () if (value or ()).count(each) > 1), None):
-            raise ValueError(f"names '{doubled}' twice")
+            raise ValueError("empty list: omit the key or list at least one entry")
+        if duplicate := next((each for each in value or () if (value or ()).count(each) > 1), None):
+            raise ValueError(f"duplicate entry '{duplicate}'")
         return value
 
     @property
     def wanted_arms(self) -> tuple[str, ...]:
-        """Arms in their own order."""
+        """The selected arms in canonical order."""
         if self.arms is None:
             wanted = {*DEFAULT_ARMS, *((SPEECH,) if self.speeches else ())}
             return tuple(arm for arm in ARMS if arm in wanted and (arm != MISMATCHED or len(self.clips) > 1))
@@ -138,12 +136,12 @@ class Variant:
     config: RunConfig
     is_base: bool
     differences: dict[str, str]
-    """Place -> value as text, for what differs from the base."""
+    """Configuration key -> value as a string, for every key that differs from the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison file that was read and checked."""
+    """A validated comparison file with its variants."""
 
     path: Path
     file: ComparisonFile
@@ -155,57 +153,60 @@ class Comparison:
 
 
 def read_comparison(path: Path, registry: Registry) -> Comparison:
-    """Reads a comparison file and the configuration of every variant.
+    """Read a comparison file and the configuration of every variant.
 
-    Raises ConfigError with file, line and place; InputError where a clip or speech is not there.
+    Raises ConfigError with file, line and key; InputError if a clip or speech file does not exist.
     """
     data, lines = yaml_io.read_file(path)
 
     def origin(place: Sequence[str | int]) -> str:
         for length in range(len(place), 0, -1):
             if tuple(place[:length]) in lines:
-                return f"{path}, line {lines[tuple(place[:length])]}"
+                return f"{path}:{lines[tuple(place[:length])]}"
         return str(path)
 
     try:
         file = ComparisonFile.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(describe(error, ComparisonFile, data, (), origin)) from error
-    file = _resolved(file, path.parent)
+        message = describe(error, ComparisonFile, data, (), origin)
+        raise ConfigError(message, code="invalid-comparison") from error
+    file = _resolve_paths(file, path.parent)
     _check(file, registry, origin, path)
     return Comparison(path, file, _variants(file, registry, lines, path))
 
 
-def _named(value: Any) -> Any:
-    """Names for a list of paths: the file names without suffix."""
+def _name_paths(value: Any) -> Any:
+    """Turn a list of paths into a mapping with the file stems as names. Other values are returned unchanged."""
     if not isinstance(value, list):
         return value
     paths = cast("list[Any]", value)
     if not all(isinstance(item, str | Path) for item in paths):
-        raise ValueError("must be a list of paths, or names with paths")
+        raise ValueError("must be a list of paths or a mapping of names to paths")
     names = [Path(item).stem for item in paths]
-    if doubled := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"has two files called '{doubled}': write `NAME: PATH` for each")
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two files named '{duplicate}': write `NAME: PATH` for each")
     return dict(zip(names, paths, strict=True))
 
 
-def _resolved(file: ComparisonFile, folder: Path) -> ComparisonFile:
-    """The same with paths as seen from the working directory."""
+def _resolve_paths(file: ComparisonFile, folder: Path) -> ComparisonFile:
+    """Return the file content with all paths relative to the working directory."""
 
-    def seen(path: Path) -> Path:
+    def resolve(path: Path) -> Path:
         return path if path.is_absolute() else folder / path
 
     speeches = {
-        name: SpeechChoice(path=seen(each.path), reference=None if each.reference is None else seen(each.reference))
+        name: SpeechChoice(
+            path=resolve(each.path), reference=None if each.reference is None else resolve(each.reference)
+        )
         for name, each in file.speeches.items()
     }
-    clips = {name: seen(clip) for name, clip in file.clips.items()}
-    base = seen(file.base) if isinstance(file.base, Path) else file.base
+    clips = {name: resolve(clip) for name, clip in file.clips.items()}
+    base = resolve(file.base) if isinstance(file.base, Path) else file.base
     return file.model_copy(update={"clips": clips, "speeches": speeches, "base": base})
 
 
 def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) -> None:
-    """Raises for what the models cannot see."""
+    """Check what the pydantic models cannot: files, metric names, and combinations of keys."""
     for group, paths in (
         ("clips", dict(file.clips)),
         ("speeches", {name: each.path for name, each in file.speeches.items()}),
@@ -213,34 +214,41 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
     ):
         for name, given in paths.items():
             if not given.is_file():
-                raise InputError(f"{origin((group, name))}: {group}.{name}: there is no file {given}")
+                message = f"{origin((group, name))}: {group}.{name}: file not found: {given}"
+                raise InputError(message, code="file-not-found")
     for position, name in enumerate(file.metrics or ()):
         try:
             registry.metric(name)
         except ConfigError as error:
-            raise ConfigError(f"{origin(('metrics', position))}: metrics: {error}") from error
-    for place in _seeds_of_pipelines(file):
-        raise ConfigError(f"{origin(place)}: {'.'.join(place)}: write `seeds:`, with which every variant runs")
+            raise ConfigError(f"{origin(('metrics', position))}: metrics: {error}", code=error.code) from error
+    for place in _pipeline_seeds(file):
+        message = f"{origin(place)}: {'.'.join(place)}: not allowed here: list the seeds under `seeds:`"
+        raise ConfigError(message, code="seed-in-variant")
     if file.variants and file.grid:
-        raise ConfigError(f"{origin(('grid',))}: grid: a file has either variants or a grid")
+        message = f"{origin(('grid',))}: grid: cannot be combined with `variants:`: remove one of them"
+        raise ConfigError(message, code="conflicting-keys")
     if file.grid and file.base_name != BASE:
-        raise ConfigError(f"{origin(('base_name',))}: base_name: the base of a grid is its first combination")
+        message = f"{origin(('base_name',))}: base_name: not allowed with `grid:`, whose base is the first combination"
+        raise ConfigError(message, code="conflicting-keys")
     if not file.variants and not file.grid:
-        raise ConfigError(f"{path}: names no variants: add `variants:` or `grid:`")
+        raise ConfigError(f"{path}: no variants: add `variants:` or `grid:`", code="missing-variants")
     if empty := next((place for place, values in file.grid.items() if not values), None):
-        raise ConfigError(f"{origin(('grid', empty))}: grid.{empty}: needs at least one value")
+        raise ConfigError(f"{origin(('grid', empty))}: grid.{empty}: list at least one value", code="empty-list")
     for name in file.variants:
         if name in (file.base_name, ANCHOR):
-            raise ConfigError(f"{origin(('variants', name))}: variants.{name}: this name is taken: choose another one")
+            message = f"{origin(('variants', name))}: variants.{name}: the name is reserved: choose another name"
+            raise ConfigError(message, code="reserved-name")
     arms = file.wanted_arms
     if SPEECH in arms and not file.speeches:
-        raise ConfigError(f"{origin(('arms',))}: arms: '{SPEECH}' needs `speeches:`")
+        message = f"{origin(('arms',))}: arms: '{SPEECH}' requires `speeches:`"
+        raise ConfigError(message, code="missing-speeches")
     if MISMATCHED in arms and len(file.clips) < 2:
-        raise ConfigError(f"{origin(('arms',))}: arms: '{MISMATCHED}' takes another clip's words: name two clips")
+        message = f"{origin(('arms',))}: arms: '{MISMATCHED}' requires at least two clips"
+        raise ConfigError(message, code="too-few-clips")
 
 
-def _seeds_of_pipelines(file: ComparisonFile) -> list[tuple[str, ...]]:
-    """Where a pipeline names a seed of its own. The comparison's would silently take its place."""
+def _pipeline_seeds(file: ComparisonFile) -> list[tuple[str, ...]]:
+    """Return the keys where a pipeline sets ``seed``. The comparison's ``seeds`` would silently override it."""
     groups: list[tuple[tuple[str, ...], dict[str, Any]]] = [(("grid",), dict(file.grid))]
     groups += [(("variants", name), changes) for name, changes in file.variants.items()]
     if isinstance(file.base, dict):
@@ -249,24 +257,28 @@ def _seeds_of_pipelines(file: ComparisonFile) -> list[tuple[str, ...]]:
 
 
 def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int], path: Path) -> tuple[Variant, ...]:
-    wishes: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
+    requested: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
     if file.grid:
         places = list(file.grid)
         for values in itertools.product(*file.grid.values()):
             named = [_short(value) for value in values]
-            wishes.append((" + ".join(named), dict(zip(places, values, strict=True)), ("grid",)))
-        names = [name for name, _, _ in wishes]
-        if doubled := next((name for name in names if names.count(name) > 1), None):
-            raise ConfigError(f"{path}: grid: two combinations are called '{doubled}': write variants with names")
+            requested.append((" + ".join(named), dict(zip(places, values, strict=True)), ("grid",)))
+        names = [name for name, _, _ in requested]
+        if duplicate := next((name for name in names if names.count(name) > 1), None):
+            message = f"{path}: grid: two combinations are named '{duplicate}': use `variants:` with explicit names"
+            raise ConfigError(message, code="duplicate-name")
     else:
-        wishes.append((file.base_name, {}, ("base",)))
-        wishes += [(name, changes, ("variants", name)) for name, changes in file.variants.items()]
+        requested.append((file.base_name, {}, ("base",)))
+        requested += [(name, changes, ("variants", name)) for name, changes in file.variants.items()]
     found: list[Variant] = []
-    for name, changes, place in wishes:
+    for name, changes, place in requested:
         overrides = [(key, value, _where(lines, path, (*place, key))) for key, value in changes.items()]
         config = _load(file.base, overrides, registry, lines, path)
         if config.seed != RunConfig.model_fields["seed"].default:
-            raise ConfigError(f"{file.base}: seed: write `seeds:` in {path}, with which every variant runs")
+            message = (
+                f"{file.base}: seed: not allowed in the base of a comparison: list the seeds under `seeds:` in {path}"
+            )
+            raise ConfigError(message, code="seed-in-variant")
         if file.grid:
             differences = {key: _short(value) for key, value in changes.items()} if found else {}
             if found:
@@ -291,8 +303,9 @@ def _load(
     preset = inner.pop("preset", None)
     if preset is not None and preset not in (names := preset_names()):
         raise ConfigError(
-            f"{_where(lines, path, ('base', 'preset'))}: base.preset: no preset is named '{preset}'"
-            f"{nearest(str(preset), names) or '; there are: ' + ', '.join(names)}"
+            f"{_where(lines, path, ('base', 'preset'))}: base.preset: unknown preset '{preset}'"
+            f"{nearest(str(preset), names) or ' (available: ' + ', '.join(names) + ')'}",
+            code="unknown-preset",
         )
     overrides = [(key, value, _where(lines, path, ("base", key))) for key, value in inner.items()]
     return load(registry, preset=preset, overrides=[*overrides, *changes])
@@ -300,11 +313,11 @@ def _load(
 
 def _where(lines: dict[Place, int], path: Path, place: Place) -> str:
     line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), 1)
-    return f"{path}, line {line}"
+    return f"{path}:{line}"
 
 
 def _short(value: Any) -> str:
-    """A value as names and tables write it: ``detail``, ``detail(strength=0.5)``."""
+    """Return a value as a short string for names and tables: ``detail``, ``detail(strength=0.5)``."""
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         rest = ", ".join(f"{key}={_short(each)}" for key, each in items.items() if key != "use")

@@ -1,7 +1,7 @@
-"""What a comparison has to do: one task for each video, and the cells that are scored on it.
+"""Tasks of a comparison: one task per video, with the cells that are scored on it.
 
-Keys are made of content, never of names: a task that was done for another comparison in the same folder, or before the
-file was edited, is found again.
+Keys depend on content, never on names. A task that was already computed for another comparison in the same folder, or
+before the file was edited, is reused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from retalkit._version import __version__
-from retalkit.comparison.arm_audio import ArmSounds
+from retalkit.comparison.arm_audio import ArmAudio
 from retalkit.comparison.results import ANCHOR, MISMATCHED, NOISE, NOISY, OWN, REAL, SILENCE, SPEECH, CellName
 from retalkit.comparison.spec import Comparison, Variant
 from retalkit.config.model import RunConfig
@@ -26,54 +26,54 @@ from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import content_hash, make_key
 
 VERSION: Final = 1
-"""Part of every key: raise it when the same task would give another video or be scored otherwise."""
+"""Part of every key. Increase it when the same task would produce a different video or different scores."""
 
-_PICTURE = frozenset({FRAMES, LANDMARKS, ORIGINAL})
+_IMAGES = frozenset({FRAMES, LANDMARKS, ORIGINAL})
 PORTS: Final = {
-    REAL: _PICTURE | {TRUTH, LIPS, SPEECH_PORT},
-    OWN: _PICTURE | {TRUTH, LIPS, SPEECH_PORT, RECORD},
-    SPEECH: _PICTURE | {LIPS, SPEECH_PORT, RECORD},
-    # The pictures are those of ``own``, which are scored there.
+    REAL: _IMAGES | {TRUTH, LIPS, SPEECH_PORT},
+    OWN: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD},
+    SPEECH: _IMAGES | {LIPS, SPEECH_PORT, RECORD},
+    # The images are identical to those of ``own`` and are scored there.
     MISMATCHED: frozenset({FRAMES, LANDMARKS, LIPS, SPEECH_PORT}),
-    SILENCE: _PICTURE | {QUIET, RECORD},
-    NOISE: _PICTURE | {QUIET, RECORD},
-    **{arm: _PICTURE | {TRUTH, LIPS, SPEECH_PORT, RECORD} for arm in NOISY},
+    SILENCE: _IMAGES | {QUIET, RECORD},
+    NOISE: _IMAGES | {QUIET, RECORD},
+    **{arm: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD} for arm in NOISY},
 }
-"""Arm -> what its scenes may offer to metrics."""
+"""Arm -> the inputs that its scenes can provide to metrics."""
 
 
-def not_asked(found: FoundMetric, arm: str) -> str:
-    """Why a metric is left out of an arm that has all it needs; empty where it is not."""
+def skip_reason(found: FoundMetric, arm: str) -> str:
+    """Return why a metric is skipped in an arm that provides all its inputs; empty if it is not skipped."""
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
-        return "does not listen: its numbers are those of the arm 'own'"
+        return "independent of the speech: its values equal those of the arm 'own'"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """One way in which a task's video is scored."""
+    """One scoring of a task's video."""
 
     name: CellName
     key: str
     ports: frozenset[str]
     sound: Path | None
-    """What the lips should follow."""
+    """Sound that the lips should follow."""
     reference: Path | None
-    """Who is seen saying it."""
+    """Video of the speaker of ``sound``."""
 
 
 @dataclass(slots=True)
 class Task:
-    """One video to be made, and its cells."""
+    """One video to render and the cells scored on it."""
 
     key: str
     clip_name: str
     clip: Path
     speech: Path
     configuration: dict[str, Any]
-    """Plain data of the run configuration; of the arm ``real`` only the output options count."""
-    unedited: bool
-    """Arm ``real``: the clip goes through the encoder as it is."""
+    """Run configuration as JSON-compatible data. In the arm ``real`` only the output options are used."""
+    is_anchor: bool
+    """Arm ``real``: the clip is encoded without edits."""
     rerun: int
     cells: list[CellPlan] = field(default_factory=list[CellPlan])
 
@@ -82,11 +82,11 @@ class Task:
         return self.cells[0].name.label
 
 
-def tasks_of(comparison: Comparison, plans: dict[str, Plan], sounds: ArmSounds) -> list[Task]:
-    """Every task of a comparison, those of one clip in a row.
+def build_tasks(comparison: Comparison, plans: dict[str, Plan], sounds: ArmAudio) -> list[Task]:
+    """Return every task of a comparison, grouped by clip.
 
-    ``plans``: name of a variant -> its plan; variants without one are left out. Raises InputError for a clip or speech
-    that cannot be read, or that has no sound where an arm needs it.
+    ``plans`` maps variant names to plans; variants without a plan are skipped. Raises InputError for a clip or speech
+    that cannot be read, or that has no sound although an arm requires it.
     """
     file = comparison.file
     tasks: dict[str, Task] = {}
@@ -97,9 +97,9 @@ def tasks_of(comparison: Comparison, plans: dict[str, Plan], sounds: ArmSounds) 
         for arm in file.wanted_arms:
             for speech_name in _other_speeches(comparison, clip) if arm == SPEECH else ("",):
                 speech, sound, reference = _sounds(comparison, arm, clip, speech_name, other_name, sounds)
-                said = speech_name if arm == SPEECH else other_name if arm == MISMATCHED else ""
+                label = speech_name if arm == SPEECH else other_name if arm == MISMATCHED else ""
                 for variant, seed, rerun in _runs(comparison, arm, plans):
-                    name = CellName(clip_name, arm, said, variant.name if arm != REAL else ANCHOR, seed, rerun)
+                    name = CellName(clip_name, arm, label, variant.name if arm != REAL else ANCHOR, seed, rerun)
                     config = variant.config.model_copy(update={"seed": seed})
                     chosen = plans.get(variant.name)
                     key = _video_key(clip, speech, config, None if arm == REAL else chosen, rerun)
@@ -112,24 +112,24 @@ def tasks_of(comparison: Comparison, plans: dict[str, Plan], sounds: ArmSounds) 
 
 
 def _other_speeches(comparison: Comparison, clip: Path) -> list[str]:
-    """Names of the speeches that are not the clip itself: with its own words it stands in the arm ``own``."""
+    """Return the names of the speeches that are not the clip itself, which the arm ``own`` already covers."""
     own = content_hash(clip)
     return [name for name, choice in comparison.file.speeches.items() if content_hash(choice.path) != own]
 
 
-def plans_of(comparison: Comparison, registry: Registry) -> dict[str, Plan]:
-    """The plan of every variant. Raises PlanError for the first that cannot run here, with its name."""
+def plan_variants(comparison: Comparison, registry: Registry) -> dict[str, Plan]:
+    """Return the plan of every variant. Raises PlanError with the name of the first variant that cannot run."""
     plans: dict[str, Plan] = {}
     for variant in comparison.variants:
         try:
             plans[variant.name] = plan(variant.config, registry)
         except PlanError as error:
-            raise PlanError(f"{comparison.path}: variant '{variant.name}': {error}") from error
+            raise PlanError(f"{comparison.path}: variant '{variant.name}': {error}", code=error.code) from error
     return plans
 
 
 def check_readable(comparison: Comparison) -> None:
-    """Raises InputError for a clip or speech that cannot be read, or that has no sound where an arm takes it."""
+    """Raise InputError for a clip or speech that cannot be read, or that has no sound although an arm uses it."""
     file = comparison.file
     own_sound = any(arm != SPEECH for arm in file.wanted_arms)
     for clip in file.clips.values():
@@ -143,7 +143,7 @@ def check_readable(comparison: Comparison) -> None:
 
 
 def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tuple[Variant, int, int]]:
-    """(variant, seed, rerun) of an arm."""
+    """Return (variant, seed, rerun) for every run of an arm."""
     file, base = comparison.file, comparison.base
     if arm == REAL:
         return [(base, file.seeds[0], 0)]
@@ -154,25 +154,25 @@ def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tupl
 
 
 def _sounds(
-    comparison: Comparison, arm: str, clip: Path, speech_name: str, other_name: str, sounds: ArmSounds
+    comparison: Comparison, arm: str, clip: Path, speech_name: str, other_name: str, sounds: ArmAudio
 ) -> tuple[Path, Path | None, Path | None]:
-    """(what the clip is dubbed with, what it is scored against, who is seen saying that)."""
+    """Return (sound used for dubbing, sound used for scoring, video of the speaker of the latter)."""
     file = comparison.file
     if arm == SPEECH:
         choice = file.speeches[speech_name]
-        speech = sounds.clean(choice.path)
-        return speech, speech, choice.reference or (choice.path if _shows_somebody(choice.path) else None)
+        speech = sounds.trimmed(choice.path)
+        return speech, speech, choice.reference or (choice.path if _is_video(choice.path) else None)
     if arm in (SILENCE, NOISE):
-        return sounds.of_arm(arm, clip), None, None
-    own = sounds.clean(clip)
+        return sounds.for_arm(arm, clip), None, None
+    own = sounds.trimmed(clip)
     if arm == MISMATCHED:
         other = file.clips[other_name]
-        return own, sounds.clean(other), other
-    return (sounds.of_arm(arm, clip) if arm in NOISY else own), own, clip
+        return own, sounds.trimmed(other), other
+    return (sounds.for_arm(arm, clip) if arm in NOISY else own), own, clip
 
 
-def _shows_somebody(path: Path) -> bool:
-    """Whether a speech is a video: then its own lips say it."""
+def _is_video(path: Path) -> bool:
+    """Return whether a speech file is a video, which then serves as its own reference."""
     from retalkit.errors import InputError
 
     try:
@@ -201,7 +201,7 @@ def _cell(name: CellName, video_key: str, sound: Path | None, reference: Path | 
 def task_file(
     task: Task, out: Path, cache: Path, plugins: list[Path], metrics: list[str], measured_by: str = ""
 ) -> str:
-    """JSON that ``retalkit.comparison.worker`` reads."""
+    """Return the JSON task description for ``retalkit.comparison.worker``."""
     data = {
         "key": task.key,
         "out": str(out),
@@ -209,7 +209,7 @@ def task_file(
         "clip": str(task.clip),
         "speech": str(task.speech),
         "configuration": task.configuration,
-        "unedited": task.unedited,
+        "is_anchor": task.is_anchor,
         "rerun": task.rerun,
         "plugins": [str(path) for path in plugins],
         "metrics": metrics,

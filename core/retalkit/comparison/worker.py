@@ -1,7 +1,8 @@
-"""One task in a process of its own: makes the video if it is not there, then scores its cells.
+"""Worker process for one task: renders the video unless it exists, then scores its cells.
 
-A process of its own has its own peak of memory, and one that is killed takes nothing else with it. Started as
-``python -m retalkit.comparison.worker TASK.json``; exit code 2 and one line for what a user can mend.
+Each task runs in a separate process, so that its peak memory is measured separately and a killed process does not
+affect other tasks. Started as ``python -m retalkit.comparison.worker TASK.json``. A user error is printed to stderr in
+one line, with exit code 2.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from retalkit.comparison.anchor_video import encode_anchor
 from retalkit.comparison.cell_store import CellStore
-from retalkit.comparison.tasks import not_asked
-from retalkit.comparison.unedited import encode_unedited
+from retalkit.comparison.tasks import skip_reason
 from retalkit.config.model import RunConfig
 from retalkit.errors import RetalkitError
 from retalkit.media.sound import open_sound, pcm
@@ -33,7 +34,7 @@ _ORPHANED: Final = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 done, 2 something that the user can mend, with one line on stderr."""
+    """Run the task file given as the only argument; return the exit code: 0 for success, 2 for a user error."""
     _end_with_parent()
     task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
@@ -45,8 +46,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """A comparison that was killed is started again, and must not find somebody at the same video. What this process
-    leaves is whole or not there."""
+    """Exit when the parent process ends, so that a restarted comparison never competes for the same video.
+
+    All files are written atomically, so exiting at any time leaves no partial result.
+    """
     parent = os.getppid()
 
     def watch() -> None:
@@ -58,24 +61,24 @@ def _end_with_parent() -> None:
 
 
 def run(task: dict[str, Any]) -> None:
-    """Raises RetalkitError for what a user can mend."""
+    """Execute one task. Raises RetalkitError for user errors."""
     registry = discover([Path(path) for path in task["plugins"]])
     store = CellStore(Path(task["out"]), task["measured_by"])
     config = RunConfig.model_validate(task["configuration"])
     clip, speech = Path(task["clip"]), Path(task["speech"])
     video = store.video(task["key"])
-    # The record comes last: a run that was killed between the two is made again, for what it costs.
-    finished = video.is_file() and (task["unedited"] or video.with_name(video.name + ".json").is_file())
+    # The record is written last and holds the costs: without it, the video is rendered again.
+    finished = video.is_file() and (task["is_anchor"] or video.with_name(video.name + ".json").is_file())
     if not finished:
         video.parent.mkdir(parents=True, exist_ok=True)
-        _make(task, registry, config, clip, speech, video)
+        _render(task, registry, config, clip, speech, video)
     sources = source_frames(clip, open_sound(speech).duration, config.length, config.extend)
     opener = SceneOpener(registry, Cache(Path(task["cache"])), SilentObserver())
     metrics = [registry.metric(name) for name in task["metrics"]]
     for cell in task["cells"]:
-        asked = [found for found in metrics if not not_asked(found, cell["arm"])]
-        wanted = [found for found in asked if store.score(cell["key"], found) is None]
-        if not wanted:
+        applicable = [found for found in metrics if not skip_reason(found, cell["arm"])]
+        missing = [found for found in applicable if store.score(cell["key"], found) is None]
+        if not missing:
             continue
         scene = opener.scene(
             video,
@@ -84,31 +87,31 @@ def run(task: dict[str, Any]) -> None:
             sources=sources,
             sound=None if cell["sound"] is None else pcm(Path(cell["sound"])),
             reference=None if cell["reference"] is None else Path(cell["reference"]),
-            record=None if task["unedited"] else video.with_name(video.name + ".json"),
+            record=None if task["is_anchor"] else video.with_name(video.name + ".json"),
             folder=store.cell(cell["key"]),
             device=config.device,
         )
-        for name, given in score(scene, wanted, SilentObserver()).items():
+        for name, given in score(scene, missing, SilentObserver()).items():
             store.put_score(cell["key"], registry.metric(name), given)
 
 
-def _make(task: dict[str, Any], registry: Registry, config: RunConfig, clip: Path, speech: Path, video: Path) -> None:
-    if task["unedited"]:
-        encode_unedited(clip, speech, video, config)
+def _render(task: dict[str, Any], registry: Registry, config: RunConfig, clip: Path, speech: Path, video: Path) -> None:
+    if task["is_anchor"]:
+        encode_anchor(clip, speech, video, config)
         return
-    # Imported here: scoring alone needs none of it.
+    # Lazy import: scoring does not need the pipeline.
     from retalkit.pipeline.run import dub
 
     if not task["rerun"]:
         dub(clip, speech, video, config=config, registry=registry, cache=Path(task["cache"]), force=True)
         return
-    # From nothing: a cache of its own, empty also where an earlier call was killed, and which nobody needs afterwards.
-    own = video.parent / "cache"
-    shutil.rmtree(own, ignore_errors=True)
+    # A rerun uses an empty temporary cache. A killed run may have left one behind.
+    temporary = video.parent / "cache"
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        dub(clip, speech, video, config=config, registry=registry, cache=own, force=True)
+        dub(clip, speech, video, config=config, registry=registry, cache=temporary, force=True)
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 if __name__ == "__main__":

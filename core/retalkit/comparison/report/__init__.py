@@ -1,4 +1,4 @@
-"""The pages of a comparison: ``report.html`` and, for votes, ``blind.html``. Both hold all they need."""
+"""HTML pages of a comparison: ``report.html`` and, for votes, ``blind.html``. Both are self-contained."""
 
 from retalkit.comparison.report.pages import BLIND_FILE, REPORT_FILE, ReportSettings, write_report
 from retalkit.comparison.report.previews import Box, PreviewSettings

@@ -1,4 +1,4 @@
-"""The page on which people vote without knowing which variant they see."""
+"""Content of the page for blind votes, which hides the variants from the voter."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retalkit.comparison.report.groups import Previews, within_budget
+from retalkit.comparison.report.groups import Previews, select_within_budget
 from retalkit.comparison.results import Results
 from retalkit.comparison.votes import comparison_id, pairs
 
 
 @dataclass(frozen=True, slots=True)
 class BlindPage:
-    """What its template needs."""
+    """Data for the template of the page."""
 
     count: int
-    """Pairs to vote on."""
+    """Number of pairs to vote on."""
     identical: int
-    """Pairs left out, because both videos are the same."""
+    """Number of pairs omitted because both videos are identical."""
     shown: dict[str, Any]
-    """What may be read: the name of the comparison and the number of pairs."""
+    """Readable data: the comparison's identifier and the number of pairs."""
     hidden: str
-    """Pairs, their variants and videos, out of sight."""
-    inside: list[tuple[str, str]]
-    """Neutral name of a video -> its bytes as base64."""
+    """Obfuscated data: pairs with their variants and videos."""
+    embedded: list[tuple[str, str]]
+    """Neutral name of an embedded video, and its content as base64."""
     linked: int
-    """Videos that lie beside the page."""
+    """Number of videos stored in files next to the page."""
 
 
 def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
-    """Gathers the pairs. Videos beyond the budget get copies with neutral names in ``previews/blind``.
+    """Return the data of the page. Videos beyond the budget are copied to neutral names in ``previews/blind``.
 
     Args:
         results: the comparison.
-        previews: of its cells.
-        budget: bytes of base64 inside the page.
+        previews: previews of its cells.
+        budget: maximum size of the embedded videos, in bytes of base64.
     """
     identity = comparison_id(results)
     names = [variant.name for variant in results.variants]
     digests = {key: hashlib.sha256(preview.path.read_bytes()).hexdigest() for key, preview in previews.found.items()}
-    kept: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     used: list[list[str]] = []
     identical = 0
     for pair in pairs(results):
@@ -58,7 +58,7 @@ def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
             identical += 1
             continue
         shorter = min((previews.found[first], previews.found[second]), key=lambda each: each.end)
-        kept.append(
+        entries.append(
             {
                 "id": pair.id,
                 "first": {"variant": names.index(pair.variants[0]), "video": first},
@@ -69,41 +69,41 @@ def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
         )
         used.append([first, second])
     sizes = {key: previews.found[key].size for keys in used for key in keys}
-    held = within_budget(sizes, used, budget)
+    embedded = select_within_budget(sizes, used, budget)
     neutral = {key: hashlib.blake2s(f"{identity} {key}".encode(), digest_size=8).hexdigest() for key in sizes}
-    _copies(previews, {key: name for key, name in neutral.items() if key not in held})
-    for pair in kept:
+    _copy_videos(previews, {key: name for key, name in neutral.items() if key not in embedded})
+    for pair in entries:
         for side in (pair["first"], pair["second"]):
             key = side["video"]
             side["video"] = neutral[key]
-            if key not in held:
+            if key not in embedded:
                 side["link"] = f"previews/blind/{neutral[key]}.mp4"
-    # In the order of their neutral names, so that not even the order of the page tells anything.
-    inside = sorted((neutral[key], encoded(previews.found[key].path)) for key in held)
     return BlindPage(
-        count=len(kept),
+        count=len(entries),
         identical=identical,
-        shown={"comparison": identity, "pairs": len(kept)},
-        hidden=veiled({"variants": names, "pairs": kept}, identity),
-        inside=inside,
-        linked=len(sizes) - len(held),
+        shown={"comparison": identity, "pairs": len(entries)},
+        hidden=obfuscate({"variants": names, "pairs": entries}, identity),
+        # Sorted by neutral name, so that the order reveals nothing about the variants.
+        embedded=sorted((neutral[key], base64_text(previews.found[key].path)) for key in embedded),
+        linked=len(sizes) - len(embedded),
     )
 
 
-def encoded(path: Path) -> str:
-    """A file as base64."""
+def base64_text(path: Path) -> str:
+    """Return the content of a file as base64."""
     return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def veiled(data: object, key: str) -> str:
-    """JSON that cannot be read at a glance: exclusive or with ``key``, then base64. It keeps no secret."""
+def obfuscate(data: object, key: str) -> str:
+    """Return the data as JSON, XORed with ``key`` and base64-encoded. This is obfuscation, not encryption."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    letters = key.encode()
-    mixed = bytes(byte ^ letters[index % len(letters)] for index, byte in enumerate(text))
+    key_bytes = key.encode()
+    mixed = bytes(byte ^ key_bytes[index % len(key_bytes)] for index, byte in enumerate(text))
     return base64.b64encode(mixed).decode("ascii")
 
 
-def _copies(previews: Previews, wanted: Mapping[str, str]) -> None:
+def _copy_videos(previews: Previews, wanted: Mapping[str, str]) -> None:
+    """Hard-link or copy previews to their neutral names and delete outdated copies."""
     folder = previews.folder / "blind"
     if folder.is_dir():
         keep = {f"{name}.mp4" for name in wanted.values()}

@@ -1,4 +1,4 @@
-"""Plots as SVG that stands inside a page: its colours are the page's, so that they follow light and dark."""
+"""Charts of the report as inline SVG. Their colours are CSS variables, so that they follow light and dark mode."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from retalkit.comparison.report import views
+from retalkit.comparison.report.costs import SPEED, cost_measures
+from retalkit.comparison.report.findings_text import SIGNIFICANT
 from retalkit.comparison.report.formatting import arrow
-from retalkit.comparison.stats.model import Contrast
+from retalkit.comparison.report.groups import arm_title
+from retalkit.comparison.results import ANCHOR, MISMATCHED, OWN, REAL, SPEECH, Results
+from retalkit.comparison.stats.model import Analysis, Contrast
 from retalkit.plugins.metric_specs import Measure
 
 COLOURS: Final = 8
-"""Colours of the style sheet; more variants repeat them with other markers."""
-_LONGEST: Final = 40
+"""Number of colours in the style sheet; further variants reuse them with other markers."""
+_MAX_LABEL: Final = 40
 _MARKERS: Final = "osD^vP*X"
-_STAND_INS: Final = {
+_PLACEHOLDERS: Final = {
     "#010101": "var(--ink)",
     "#020202": "var(--faint)",
     "#030303": "var(--line)",
     "#040404": "var(--band)",
     **{f"#0505{index + 1:02x}": f"var(--v{index})" for index in range(COLOURS)},
 }
-"""What matplotlib is told -> what the page says."""
+"""Colour passed to matplotlib -> CSS colour in the SVG."""
 _INK, _FAINT, _LINE, _BAND = "#010101", "#020202", "#030303", "#040404"
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -51,8 +56,8 @@ _STYLE: Final[Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A mean with its interval; NaN where there is none."""
+class Estimate:
+    """A mean with its confidence interval; NaN if there is none."""
 
     mean: float
     low: float
@@ -60,59 +65,116 @@ class Point:
 
 
 def colour_of(position: int) -> str:
-    """The colour of the variant at this position of the comparison, as the page's style sheet calls it."""
+    """Return the CSS colour of the variant at this position of the comparison."""
     return f"var(--v{position % COLOURS})"
+
+
+def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], count: int) -> list[tuple[str, Markup]]:
+    """Return title and chart of speed against each quality measure in the arm ``own``; empty without a speed measure.
+
+    ``wanted`` selects the quality measures; if it is empty, at most ``count`` are chosen automatically.
+    """
+    speed = views.speed_measure(results)
+    if speed is None:
+        return []
+    plots: list[tuple[str, Markup]] = []
+    for quality in views.quality_measures(results, analysis, OWN, wanted, count):
+        points: list[tuple[int, str, Estimate, Estimate]] = []
+        for position, variant in enumerate(results.variants):
+            x = analysis.summary(variant.name, OWN, speed.name)
+            y = analysis.summary(variant.name, OWN, quality.name)
+            if x is not None and y is not None and x.clips and y.clips:
+                estimates = Estimate(x.mean, x.low, x.high), Estimate(y.mean, y.low, y.high)
+                points.append((position, variant.name, *estimates))
+        anchor = analysis.summary(ANCHOR, REAL, quality.name)
+        if points:
+            real = anchor.mean if anchor is not None and anchor.clips else float("nan")
+            name = f"speed-{len(plots)}"
+            plots.append((quality.title, speed_against_quality(name, speed, quality, points, real)))
+    return plots
+
+
+def pair_plots(results: Results, analysis: Analysis) -> list[tuple[str, list[tuple[str, Markup]]]]:
+    """Return for every arm the charts of paired differences to the base, each with its measure's title.
+
+    In ``own`` and ``speech``: every measure with a nonzero difference; of the cost measures only speed. In other arms:
+    measures that ``own`` lacks, and measures with a significant difference. The tables contain all measures.
+    """
+    positions = {variant.name: position for position, variant in enumerate(results.variants)}
+    found: list[tuple[str, list[tuple[str, Markup]]]] = []
+    arms = list(dict.fromkeys(contrast.arm for contrast in analysis.contrasts))
+    own = {contrast.measure for contrast in analysis.contrasts if contrast.arm == OWN and contrast.clips}
+    costs = cost_measures(results)
+    for arm in sorted((arm for arm in arms if arm != MISMATCHED), key=lambda each: each not in (OWN, SPEECH)):
+        plots: list[tuple[str, Markup]] = []
+        for measure in results.measures():
+            if measure.name in costs - {SPEED}:
+                continue
+            rows = [
+                (positions[contrast.variant], contrast)
+                for contrast in analysis.contrasts
+                if contrast.arm == arm and contrast.measure == measure.name and contrast.clips
+            ]
+            relevant = (
+                arm in (OWN, SPEECH) or measure.name not in own or any(each.verdict in SIGNIFICANT for _, each in rows)
+            )
+            if relevant and any(value for _, contrast in rows for _, value in contrast.differences):
+                name = f"pairs-{len(found)}-{len(plots)}"
+                plots.append((measure.title, paired_differences(name, measure, rows)))
+        if plots:
+            found.append((arm_title(arm), plots))
+    return found
 
 
 def speed_against_quality(
     name: str,
     speed: Measure,
     quality: Measure,
-    points: Sequence[tuple[int, str, Point, Point]],
+    points: Sequence[tuple[int, str, Estimate, Estimate]],
     anchor: float = math.nan,
 ) -> Markup:
-    """One marker for each variant with crossed intervals.
+    """Return a scatter plot with one marker and two confidence intervals per variant.
 
     Args:
-        name: distinguishes this plot from others on the page.
+        name: prefix of the element ids, unique on the page.
         speed: measure of the x axis.
         quality: measure of the y axis.
         points: position of the variant in the comparison, its name, its speed, its quality.
-        anchor: quality of the real video; NaN: not drawn.
+        anchor: quality of the real video, drawn as a line; NaN for no line.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(5.8, 3.1 + 0.1 * len(points)), layout="constrained")
         axes: Any = figure.add_subplot()
         for position, variant, x, y in points:
             axes.errorbar(
-                [x.mean], [y.mean], xerr=_reach(x), yerr=_reach(y), fmt=_marker(position), markersize=7,
-                color=_stand_in(position), elinewidth=1.2, capsize=0, label=_short(variant),
+                [x.mean], [y.mean], xerr=_error_bars(x), yerr=_error_bars(y), fmt=_marker(position), markersize=7,
+                color=_placeholder(position), elinewidth=1.2, capsize=0, label=_shorten(variant),
             )  # fmt: skip
         if math.isfinite(anchor):
             axes.axhline(anchor, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), label="real video")
-        axes.set_xlabel(_axis(speed))
-        axes.set_ylabel(_axis(quality))
+        axes.set_xlabel(_axis_label(speed))
+        axes.set_ylabel(_axis_label(quality))
         axes.margins(0.15)
         axes.set_xlim(left=0)
         axes.grid(color=_LINE, linewidth=0.5)
         axes.set_axisbelow(True)
         legend = figure.legend(loc="outside lower left", frameon=False, ncols=2)
-        _plain([*legend.get_texts(), axes.xaxis.label, axes.yaxis.label])
-        told = "; ".join(f"{variant}: {x.mean:.3g} and {y.mean:.3g}" for _, variant, x, y in points)
-        return _svg(figure, name, f"{speed.title} against {quality.title}", told)
+        _disable_math([*legend.get_texts(), axes.xaxis.label, axes.yaxis.label])
+        description = "; ".join(f"{variant}: {x.mean:.3g} and {y.mean:.3g}" for _, variant, x, y in points)
+        return _svg(figure, name, f"{speed.title} against {quality.title}", description)
 
 
 def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[int, Contrast]]) -> Markup:
-    """For each variant the differences to the base, a dot for each clip, with their mean and its interval.
+    """Return a dot plot of the differences to the base: one dot per clip, with the mean and its confidence interval.
 
     Args:
-        name: distinguishes this plot from others on the page.
-        measure: what differs.
+        name: prefix of the element ids, unique on the page.
+        measure: the compared measure.
         contrasts: position of the variant in the comparison, and its contrast; at least one.
     """
     with rc_context(_STYLE):
-        # Margins in inches, since laying out by the texts' true sizes takes half of the time.
-        names = [_short(contrast.variant) for _, contrast in contrasts]
+        # Fixed margins in inches: automatic layout would take half of the rendering time.
+        names = [_shorten(contrast.variant) for _, contrast in contrasts]
         left, foot, high = 0.2 + 0.073 * max(map(len, names)), 0.5, 0.65 + 0.34 * len(contrasts)
         wide = max(4.6, left + 3.2)
         figure = Figure(figsize=(wide, high))
@@ -122,7 +184,7 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
             axes.axvspan(-floor, floor, color=_BAND, linewidth=0)
         axes.axvline(0, color=_FAINT, linewidth=1)
         for row, (position, contrast) in enumerate(contrasts):
-            colour = _stand_in(position)
+            colour = _placeholder(position)
             values = [value for _, value in contrast.differences]
             axes.plot(values, [row] * len(values), _marker(position), color=colour, markersize=4, alpha=0.55)
             if math.isfinite(contrast.low):
@@ -135,64 +197,65 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
         axes.grid(axis="x", color=_LINE, linewidth=0.5)
         axes.set_axisbelow(True)
         distance = contrasts[0][1].quantity == "distance"
-        what = f"distance to {measure.ideal:g}" if distance else "difference"
+        quantity = f"distance to {measure.ideal:g}" if distance else "difference"
         better = "←" if distance or measure.direction == "lower" else "→"
-        axes.set_xlabel(f"{what}{f', {measure.unit}' if measure.unit else ''} (better {better})")
-        _plain([*axes.get_yticklabels(), axes.xaxis.label])
-        told = "; ".join(f"{contrast.variant}: mean {contrast.mean:+.3g}" for _, contrast in contrasts)
-        return _svg(figure, name, f"{measure.title}: each clip against {contrasts[0][1].against}", told)
+        axes.set_xlabel(f"{quantity}{f', {measure.unit}' if measure.unit else ''} (better {better})")
+        _disable_math([*axes.get_yticklabels(), axes.xaxis.label])
+        description = "; ".join(f"{contrast.variant}: mean {contrast.mean:+.3g}" for _, contrast in contrasts)
+        return _svg(figure, name, f"{measure.title}: each clip against {contrasts[0][1].against}", description)
 
 
-def _short(name: str) -> str:
-    """A name that leaves room for the plot; names of a grid differ at either end."""
-    half = _LONGEST // 2
-    return name if len(name) <= _LONGEST else f"{name[: half - 1]}…{name[-half:]}"
+def _shorten(name: str) -> str:
+    """Shorten a long name in the middle, because the names of grid variants differ at both ends."""
+    half = _MAX_LABEL // 2
+    return name if len(name) <= _MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _axis(measure: Measure) -> str:
+def _axis_label(measure: Measure) -> str:
     unit = f", {measure.unit}" if measure.unit else ""
     return f"{measure.title}{unit} ({arrow(measure)})"
 
 
-def _reach(point: Point) -> list[list[float]] | None:
-    if not (math.isfinite(point.low) and math.isfinite(point.high)):
+def _error_bars(estimate: Estimate) -> list[list[float]] | None:
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return None
-    return [[max(point.mean - point.low, 0.0)], [max(point.high - point.mean, 0.0)]]
+    return [[max(estimate.mean - estimate.low, 0.0)], [max(estimate.high - estimate.mean, 0.0)]]
 
 
 def _marker(position: int) -> str:
     return _MARKERS[(position + position // COLOURS) % len(_MARKERS)]
 
 
-def _stand_in(position: int) -> str:
+def _placeholder(position: int) -> str:
     return f"#0505{position % COLOURS + 1:02x}"
 
 
-def _plain(texts: Sequence[Any]) -> None:
-    """A dollar sign in a name is a dollar sign."""
+def _disable_math(texts: Sequence[Any]) -> None:
+    """Disable matplotlib's math mode, so that dollar signs in names are printed literally."""
     for text in texts:
         text.set_parse_math(False)
 
 
-def _svg(figure: Figure, name: str, title: str, told: str) -> Markup:
-    """The figure as an ``<svg>`` with ids of its own and with a title for readers that do not see it."""
-    kept = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(kept, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = kept.getvalue()
+def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
+    """Return the figure as an ``<svg>`` element with unique ids, and with title and description for screen readers."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
-    for stand_in, colour in _STAND_INS.items():
-        text = text.replace(stand_in, colour)
-    text = re.sub(r'<svg ([^>]*?)width="([\d.]+)pt" height="([\d.]+)pt"', _sized, text, count=1)
-    label = f'<svg role="img" aria-labelledby="{name}-title {name}-told" '
-    inner = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-told">{escape(told)}</desc>'
+    for placeholder, colour in _PLACEHOLDERS.items():
+        text = text.replace(placeholder, colour)
+    text = re.sub(r'<svg ([^>]*?)width="([\d.]+)pt" height="([\d.]+)pt"', _size_in_pixels, text, count=1)
+    label = f'<svg role="img" aria-labelledby="{name}-title {name}-description" '
+    title_element = f'<title id="{name}-title">{escape(title)}</title>'
+    inner = f'{title_element}<desc id="{name}-description">{escape(description)}</desc>'
     head, _, rest = text.partition(">")
     return Markup(label + head.removeprefix("<svg ") + ">" + inner + rest)
 
 
-def _sized(found: re.Match[str]) -> str:
-    """Points of 1/72 inch as pixels of 1/96 inch; the page may make it narrower."""
+def _size_in_pixels(found: re.Match[str]) -> str:
+    """Convert the size from points (1/72 inch) to CSS pixels (1/96 inch)."""
     width, height = (float(found[number]) * 96 / 72 for number in (2, 3))
     return f'<svg {found[1]}width="{width:.0f}" height="{height:.0f}"'

@@ -1,4 +1,4 @@
-"""Contact sheets: the same moments of every variant, one below the other, as a PNG."""
+"""Contact sheets: frames of every variant at the same times, one row per variant, as PNG."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from retalkit.comparison.report.groups import Group
-from retalkit.comparison.report.previews import Box, crop_around, nearest_frames
+from retalkit.comparison.report.previews import Box, evenly_spaced_frames, face_crop
 from retalkit.errors import RetalkitError
 from retalkit.media.sources import open_source
 
 COLUMNS = 6
-_TILE = 300
-"""Height of a picture in pixels."""
-_WIDEST = 320
+_TILE_HEIGHT = 300
+"""Maximum height of a tile in pixels."""
+_TILE_WIDTH = 320
+"""Maximum width of a tile in pixels."""
 _MARGIN = 0.08
-"""Part of the longer side of the face's box that is kept around: mouths must be seen here, necks are in the videos."""
+"""Margin around the face box, relative to its longer side. Small, so that the mouth is large."""
 _GAP = 4
-_TEXT = 18
-_PAPER = (255, 255, 255)
-_INK = (20, 20, 20)
+_FONT_SIZE = 18
+_BACKGROUND = (255, 255, 255)
+_FOREGROUND = (20, 20, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A contact sheet in the folder ``sheets``."""
+    """A contact sheet in the directory ``sheets``."""
 
     group: Group
     path: Path
     times: tuple[float, ...]
-    """Seconds of its columns, those of its first row."""
+    """Times of the columns in seconds, taken from the first row."""
 
 
 def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int = COLUMNS) -> Sheet | None:
-    """Draws ``folder/sheets/<group>.png`` from the finished videos, unless it is there; None where none can be read.
+    """Render ``folder/sheets/<group>.png`` from the finished videos unless it exists; None if no video can be read.
 
-    The moments lie evenly in time, whatever is seen there: nobody chose them.
+    The times are evenly spaced and do not depend on the content.
 
     Args:
         group: rows from top to bottom.
-        folder: the output folder of the comparison.
-        face: what part of the frames to show; None: all.
-        columns: moments.
+        folder: output directory of the comparison.
+        face: part of the frames to show; None for the full frame.
+        columns: number of times.
     """
     keys = [cell.key for cell in group.cells]
     mark = hashlib.blake2s(repr(("sheet 4", group.id, keys, face, columns)).encode(), digest_size=6).hexdigest()
@@ -63,65 +64,65 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
     rows: list[tuple[str, list[Image.Image], list[float]]] = []
     for cell in group.cells:
         try:
-            pictures, times = _moments(folder / cell.video, face, columns)
+            tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # the page lists it: its preview failed for the same reason
-        rows.append((cell.name.variant, pictures, times))
+            continue  # its preview fails for the same reason and the page reports it
+        rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None
-    drawn = _draw(rows)
+    sheet = _compose(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _save(drawn, path, rows[0][2])
+    _save(sheet, path, rows[0][2])
     return Sheet(group, path, tuple(rows[0][2]))
 
 
-def small_copy(path: Path) -> bytes:
-    """The sheet as a JPEG of a fifth of the size, for pages that hold it inside."""
+def jpeg_copy(path: Path) -> bytes:
+    """Return the sheet as JPEG for embedding; about a fifth of the PNG's file size."""
     with Image.open(path) as sheet:
-        kept = io.BytesIO()
-        sheet.convert("RGB").save(kept, "JPEG", quality=85, optimize=True)
-    return kept.getvalue()
+        buffer = io.BytesIO()
+        sheet.convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)
+    return buffer.getvalue()
 
 
-def _moments(video: Path, face: Box | None, columns: int) -> tuple[list[Image.Image], list[float]]:
+def _read_tiles(video: Path, face: Box | None, columns: int) -> tuple[list[Image.Image], list[float]]:
     source = open_source(video)
     times = [float(each) for each in source.times(0, source.info.frame_count)]
-    chosen = nearest_frames(times, columns)
-    pictures: list[Image.Image] = []
+    chosen = evenly_spaced_frames(times, columns)
+    tiles: list[Image.Image] = []
     for _, frame in source.read(chosen):
-        pictures.append(_tile(frame, face))
+        tiles.append(_tile(frame, face))
     source.close()
-    return pictures, [times[at] for at in chosen]
+    return tiles, [times[index] for index in chosen]
 
 
 def _tile(frame: NDArray[np.uint8], face: Box | None) -> Image.Image:
     height, width = frame.shape[:2]
     if face is not None:
-        x, y, w, h = crop_around(face, width, height, _MARGIN)
+        x, y, w, h = face_crop(face, width, height, _MARGIN)
         frame = frame[y : y + h, x : x + w]
         height, width = h, w
-    scale = min(_TILE / height, _WIDEST / width)
+    scale = min(_TILE_HEIGHT / height, _TILE_WIDTH / width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)
 
 
-def _draw(rows: Sequence[tuple[str, list[Image.Image], list[float]]]) -> Image.Image:
-    font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _TEXT)
-    columns = max(len(pictures) for _, pictures, _ in rows)
-    wide = max(picture.width for _, pictures, _ in rows for picture in pictures)
-    band = _TEXT + 2 * _GAP
-    heights = [band + max(picture.height for picture in pictures) + _GAP for _, pictures, _ in rows]
-    sheet = Image.new("RGB", (columns * (wide + _GAP) + _GAP, band + sum(heights)), _PAPER)
-    pen = ImageDraw.Draw(sheet)
+def _compose(rows: Sequence[tuple[str, list[Image.Image], list[float]]]) -> Image.Image:
+    font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _FONT_SIZE)
+    columns = max(len(tiles) for _, tiles, _ in rows)
+    width = max(tile.width for _, tiles, _ in rows for tile in tiles)
+    label_height = _FONT_SIZE + 2 * _GAP
+    heights = [label_height + max(tile.height for tile in tiles) + _GAP for _, tiles, _ in rows]
+    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, label_height + sum(heights)), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
     for column, time in enumerate(rows[0][2]):
-        pen.text((_GAP + column * (wide + _GAP), _GAP), f"{time:.2f} s", _INK, font)
-    top = band
-    for (name, pictures, _), height in zip(rows, heights, strict=True):
-        # Control characters have no shape; a name that is too long ends in the margin.
-        shown = "".join(letter if letter.isprintable() else " " for letter in name)
-        pen.text((_GAP, top + _GAP), shown, _INK, font)
-        for column, picture in enumerate(pictures):
-            sheet.paste(picture, (_GAP + column * (wide + _GAP), top + band))
+        draw.text((_GAP + column * (width + _GAP), _GAP), f"{time:.2f} s", _FOREGROUND, font)
+    top = label_height
+    for (name, tiles, _), height in zip(rows, heights, strict=True):
+        # Control characters have no glyph. A long name is clipped at the margin.
+        printable = "".join(letter if letter.isprintable() else " " for letter in name)
+        draw.text((_GAP, top + _GAP), printable, _FOREGROUND, font)
+        for column, tile in enumerate(tiles):
+            sheet.paste(tile, (_GAP + column * (width + _GAP), top + label_height))
         top += height
     return sheet
 
@@ -129,11 +130,11 @@ def _draw(rows: Sequence[tuple[str, list[Image.Image], list[float]]]) -> Image.I
 def _save(sheet: Image.Image, path: Path, times: Sequence[float]) -> None:
     from PIL.PngImagePlugin import PngInfo
 
-    words = PngInfo()
-    words.add_text("times", " ".join(f"{time:.4f}" for time in times))
+    metadata = PngInfo()
+    metadata.add_text("times", " ".join(f"{time:.4f}" for time in times))
     partial = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        sheet.save(partial, "PNG", pnginfo=words)
+        sheet.save(partial, "PNG", pnginfo=metadata)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

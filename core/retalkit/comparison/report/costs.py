@@ -1,4 +1,4 @@
-"""Which metrics tell what a run took, not how good its video is."""
+"""Distinguishes cost metrics (speed, memory) from quality metrics."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 from retalkit.comparison.results import MetricInfo, Results
 
 SPEED: Final = "realtime_factor"
-"""Measure of how fast a run was; the other measures of its metric are costs, too."""
+"""Name of the speed measure. All measures of the same metric are costs."""
 
 
 def is_cost(metric: MetricInfo) -> bool:
-    """Whether the metric tells what a run took, not how good its video is."""
+    """Return whether the metric measures the cost of a run, not the quality of its video."""
     return any(measure.name == SPEED for measure in metric.measures)
 
 
 def cost_measures(results: Results) -> set[str]:
-    """Names of the measures of all such metrics."""
+    """Return the names of all measures of cost metrics."""
     return {measure.name for metric in results.metrics if is_cost(metric) for measure in metric.measures}

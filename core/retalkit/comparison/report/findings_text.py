@@ -1,4 +1,4 @@
-"""What was found, in words. Only what a test has shown is called a difference."""
+"""Findings of the report as sentences and lists. Only statistically significant differences are called differences."""
 
 from __future__ import annotations
 
@@ -8,125 +8,128 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from retalkit.comparison.report.costs import cost_measures
-from retalkit.comparison.report.formatting import counted, interval, listed, number, share
+from retalkit.comparison.report.descriptive_summary import DescriptiveSummary, summarise_untested
+from retalkit.comparison.report.formatting import interval, join_words, number, pluralize, share
 from retalkit.comparison.report.groups import arm_title
-from retalkit.comparison.report.tendencies import Tendency, tendency_of
 from retalkit.comparison.results import Results
 from retalkit.comparison.stats.model import Analysis, Contrast, Failures, Verdict
 from retalkit.plugins.metric_specs import Measure
 
-SHOWN: tuple[Verdict, ...] = ("better", "worse")
+SIGNIFICANT: tuple[Verdict, ...] = ("better", "worse")
 VERDICTS: tuple[Verdict, ...] = ("better", "worse", "identical", "no difference shown", "cannot be shown")
 
 
 @dataclass(slots=True)
 class Line:
-    """All of a variant that got the same verdict for the same reason."""
+    """All comparisons of a variant with the same verdict and reason."""
 
     verdict: Verdict
     reason: str = ""
-    """Why it cannot be shown; else empty."""
-    places: list[tuple[str, list[str]]] = field(default_factory=list["tuple[str, list[str]]"])
-    """Title of an arm, and of the measures; for differences with their size."""
+    """Why a difference cannot be shown; else empty."""
+    arms: list[tuple[str, list[str]]] = field(default_factory=list["tuple[str, list[str]]"])
+    """Arm title and measure titles; significant differences include their size."""
 
     @property
     def count(self) -> int:
-        """Measures, once in each arm."""
-        return sum(len(measures) for _, measures in self.places)
+        """Number of comparisons (measure and arm)."""
+        return sum(len(measures) for _, measures in self.arms)
 
 
 @dataclass(slots=True)
 class Finding:
-    """What is said of a variant against the base."""
+    """Findings on one variant compared with the base."""
 
     variant: str
-    lead: str
-    """In words."""
+    summary: str
+    """One sentence."""
     counts: dict[Verdict, int]
     lines: list[Line]
     warnings: list[str]
-    """What failed, and so is in none of the numbers."""
-    tendency: Tendency | None = None
-    """What the clips showed where they are too few for a test."""
+    """Failures, which are missing from all values."""
+    descriptive: DescriptiveSummary | None = None
+    """Description of the observed differences where there are too few clips for a test."""
     same_costs: int = 0
-    """Costs that are identical, once in each arm: the lines leave them out."""
+    """Number of comparisons of cost measures that are identical; ``lines`` omits them."""
 
     @property
     def open_lines(self) -> list[Line]:
-        """What is worth reading at once: differences, and where there is none at all."""
-        return [line for line in self.lines if line.verdict in (*SHOWN, "identical")]
+        """Lines that are always visible: significant differences and identical measures."""
+        return [line for line in self.lines if line.verdict in (*SIGNIFICANT, "identical")]
 
     @property
-    def quiet_lines(self) -> list[Line]:
-        """What could not be told from chance."""
+    def collapsed_lines(self) -> list[Line]:
+        """Lines of measures without a significant difference."""
         return [line for line in self.lines if line.verdict == "no difference shown"]
 
     @property
     def reasons(self) -> list[str]:
-        """Why something cannot be shown, the most frequent first."""
+        """Why differences cannot be shown, most frequent first."""
         lines = sorted((line for line in self.lines if line.reason), key=lambda line: -line.count)
         return [f"{line.count} cannot be shown: {line.reason}" for line in lines]
 
 
-def totals(contrasts: Iterable[Contrast]) -> list[tuple[Verdict, int]]:
-    """How often each verdict was given, in their own order."""
+def verdict_counts(contrasts: Iterable[Contrast]) -> list[tuple[Verdict, int]]:
+    """Return the number of contrasts per verdict, in the order of ``VERDICTS``."""
     counts = Counter(contrast.verdict for contrast in contrasts)
     return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
 
 
 def findings(results: Results, analysis: Analysis) -> list[Finding]:
-    """One for each variant but the base."""
+    """Return the findings for each variant except the base."""
     measures = {measure.name: measure for measure in results.measures()}
     costs = cost_measures(results)
     found: list[Finding] = []
     for variant in results.variants:
         if variant.is_base:
             continue
-        mine = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
-        warnings = [line for each in analysis.failures if each.variant == variant.name for line in _failed(each)]
-        # The steps that a variant shares with the base cost the same: no news.
-        same = [contrast for contrast in mine if contrast.verdict == "identical" and contrast.measure in costs]
-        told = [contrast for contrast in mine if contrast not in same]
+        contrasts = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
+        warnings = [line for each in analysis.failures if each.variant == variant.name for line in _warnings(each)]
+        # Steps shared with the base have identical costs, which is not worth listing.
+        same = [contrast for contrast in contrasts if contrast.verdict == "identical" and contrast.measure in costs]
+        listed = [contrast for contrast in contrasts if contrast not in same]
         found.append(
             Finding(
                 variant=variant.name,
-                lead=_lead(mine),
-                counts=dict(totals(mine)),
-                lines=_lines(told, measures),
+                summary=_summary(contrasts),
+                counts=dict(verdict_counts(contrasts)),
+                lines=_lines(listed, measures),
                 warnings=warnings,
-                tendency=tendency_of(mine, measures, costs),
+                descriptive=summarise_untested(contrasts, measures, costs),
                 same_costs=len(same),
             )
         )
     return found
 
 
-def _failed(failures: Failures) -> list[str]:
-    lines = [f"{failures.failed} of {counted(failures.cells, 'cell')} failed"] if failures.failed else []
+def _warnings(failures: Failures) -> list[str]:
+    lines = [f"{failures.failed} of {pluralize(failures.cells, 'cell')} failed"] if failures.failed else []
     errors: dict[str, list[tuple[str, int]]] = {}
     for metric, error, count in failures.metrics:
         errors.setdefault(error, []).append((metric, count))
     for error, metrics in errors.items():
         cells = max(count for _, count in metrics)
-        lines.append(f"{listed([name for name, _ in metrics])} failed in {counted(cells, 'cell')}: {error}")
+        lines.append(f"{join_words([name for name, _ in metrics])} failed in {pluralize(cells, 'cell')}: {error}")
     return lines
 
 
 def size_of(contrast: Contrast, measure: Measure) -> str:
-    """``opening r +0.20 [+0.11, +0.27]``; for distances to an ideal it says so."""
-    what = f"{measure.title}'s distance to {measure.ideal:g}" if contrast.quantity == "distance" else measure.title
+    """Return a difference with its interval: ``opening r +0.20 [+0.11, +0.27]``."""
+    distance = contrast.quantity == "distance"
+    quantity = f"{measure.title}, distance to {measure.ideal:g}," if distance else measure.title
     unit = f" {measure.unit}" if measure.unit else ""
-    around = interval(contrast.low, contrast.high, measure.digits, signed=True)
-    return f"{what} {number(contrast.mean, measure.digits, signed=True)}{unit} {around}".rstrip()
+    bounds = interval(contrast.low, contrast.high, measure.digits, signed=True)
+    return f"{quantity} {number(contrast.mean, measure.digits, signed=True)}{unit} {bounds}".rstrip()
 
 
-def standing(analysis: Analysis, measures: Mapping[str, Measure]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Where variants stand between chance and the real video: titles of measures, and for each variant its shares.
+def position_shares(
+    analysis: Analysis, measures: Mapping[str, Measure]
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the positions between chance level and the real video: measure titles, and for each variant its shares.
 
-    Only measures that can tell: those in which a variant was shown to be better than chance, or which have too few
-    clips to show it.
+    Only informative measures are included: those in which some variant is significantly better than chance, or which
+    have too few clips for a test.
     """
-    telling = [
+    informative = [
         name
         for name in measures
         if any(
@@ -139,38 +142,39 @@ def standing(analysis: Analysis, measures: Mapping[str, Measure]) -> tuple[list[
     ]
     rows: dict[str, list[str]] = {}
     for position in analysis.positions:
-        if position.measure in telling:
-            row = rows.setdefault(position.variant, [share(math.nan)] * len(telling))
-            row[telling.index(position.measure)] = share(position.share)
-    return [measures[name].title for name in telling], list(rows.items())
+        if position.measure in informative:
+            row = rows.setdefault(position.variant, [share(math.nan)] * len(informative))
+            row[informative.index(position.measure)] = share(position.share)
+    return [measures[name].title for name in informative], list(rows.items())
 
 
-def _lead(mine: list[Contrast]) -> str:
-    if not mine:
-        return "nothing could be compared with the base"
-    counts = Counter(contrast.verdict for contrast in mine)
-    clips = max(contrast.clips for contrast in mine)
+def _summary(contrasts: list[Contrast]) -> str:
+    if not contrasts:
+        return "no comparison with the base was possible"
+    total = len(contrasts)
+    counts = Counter(contrast.verdict for contrast in contrasts)
+    clips = max(contrast.clips for contrast in contrasts)
     if counts["better"] or counts["worse"]:
-        parts = [f"{verdict} in {counts[verdict]}" for verdict in SHOWN if counts[verdict]]
-        return f"{' and '.join(parts)} of {counted(len(mine), 'comparison')} with the base"
-    if counts["identical"] == len(mine):
-        return f"identical to the base in all {counted(len(mine), 'comparison')}"
-    if counts["cannot be shown"] + counts["identical"] == len(mine):
-        return f"a difference cannot be shown with {counted(clips, 'clip')}, however large it may be"
-    return f"no difference shown in any of {counted(len(mine), 'comparison')} with the base"
+        parts = [f"{verdict} in {counts[verdict]}" for verdict in SIGNIFICANT if counts[verdict]]
+        return f"{' and '.join(parts)} of {pluralize(total, 'comparison')} with the base"
+    if counts["identical"] == total:
+        return f"identical to the base in all {pluralize(total, 'comparison')}"
+    if counts["cannot be shown"] + counts["identical"] == total:
+        return f"a difference of any size cannot be shown with {pluralize(clips, 'clip')}"
+    return f"no difference shown in any of {pluralize(total, 'comparison')} with the base"
 
 
-def _lines(mine: list[Contrast], measures: dict[str, Measure]) -> list[Line]:
+def _lines(contrasts: list[Contrast], measures: dict[str, Measure]) -> list[Line]:
     lines: dict[tuple[str, str], Line] = {}
-    for contrast in sorted(mine, key=lambda each: VERDICTS.index(each.verdict)):
+    for contrast in sorted(contrasts, key=lambda each: VERDICTS.index(each.verdict)):
         measure = measures.get(contrast.measure)
         if measure is None:
             continue
-        # Where nothing was measured the table says so; p values differ from each other, a lack of clips does not.
+        # Only "cannot be shown" is grouped by reason: other reasons contain p values, which all differ.
         reason = contrast.reason if contrast.verdict == "cannot be shown" else ""
         line = lines.setdefault((contrast.verdict, reason), Line(contrast.verdict, reason))
         title = arm_title(contrast.arm)
-        if not line.places or line.places[-1][0] != title:
-            line.places.append((title, []))
-        line.places[-1][1].append(size_of(contrast, measure) if contrast.verdict in SHOWN else measure.title)
+        if not line.arms or line.arms[-1][0] != title:
+            line.arms.append((title, []))
+        line.arms[-1][1].append(size_of(contrast, measure) if contrast.verdict in SIGNIFICANT else measure.title)
     return list(lines.values())

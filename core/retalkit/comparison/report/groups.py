@@ -1,4 +1,4 @@
-"""Cells that belong side by side: one clip with one speech, in every variant, frame for frame in step."""
+"""Groups of videos shown side by side (same clip and speech, all variants), and their previews."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ARM_TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is shown side by side."""
+    """Cells shown side by side."""
 
     clip: str
     arm: str
     speech: str
     seed: int
     cells: tuple[CellResult, ...]
-    """The real video first where it shows the same words, then variants in their order; done cells with a video."""
+    """Finished cells with a video: the real video first if it has the same speech, then the variants in order."""
 
     @property
     def id(self) -> str:
-        """Letters and digits; the same for the same group."""
+        """Deterministic identifier of letters and digits."""
         return "g" + _digest(self.clip, self.arm, self.speech, str(self.seed))
 
     @property
@@ -48,14 +48,16 @@ class Group:
 
 
 def arm_title(arm: str, speech: str = "") -> str:
-    """What pages call an arm."""
+    """Return the title of an arm in the report."""
     title = ARM_TITLES.get(arm, arm)
     return f"{title}: {speech}" if speech and arm == SPEECH else title
 
 
-def groups(results: Results) -> list[Group]:
-    """Every group with at least one video, ordered by clip, then arm. No reruns, and not the arm ``mismatched``: its
-    videos are those of ``own``."""
+def video_groups(results: Results) -> list[Group]:
+    """Return every group with at least one video, ordered by clip, then arm.
+
+    Excludes reruns and the arm ``mismatched``, whose videos are those of ``own``.
+    """
     order = [variant.name for variant in results.variants]
     found: dict[tuple[str, str, str, int], list[CellResult]] = {}
     anchors: dict[str, CellResult] = {}
@@ -70,85 +72,86 @@ def groups(results: Results) -> list[Group]:
     clips = list(dict.fromkeys(cell.name.clip for cell in results.cells))
     arms = list(ARMS)
 
-    def place(key: tuple[str, str, str, int]) -> tuple[int, int, str, int]:
+    def sort_key(key: tuple[str, str, str, int]) -> tuple[int, int, str, int]:
         clip, arm, speech, seed = key
         return clips.index(clip), arms.index(arm) if arm in arms else len(arms), speech, seed
 
-    listed: list[Group] = []
-    for key in sorted(found, key=place):
+    groups: list[Group] = []
+    for key in sorted(found, key=sort_key):
         clip, arm, speech, seed = key
         cells = sorted(found[key], key=lambda cell: order.index(cell.name.variant))
         if clip in anchors and (arm == OWN or arm in NOISY):
             cells = [anchors[clip], *cells]
-        listed.append(Group(clip, arm, speech, seed, tuple(cells)))
-    return listed
+        groups.append(Group(clip, arm, speech, seed, tuple(cells)))
+    return groups
 
 
 @dataclass(slots=True)
 class Previews:
-    """The previews of a comparison: which there are, and which of them a page holds inside."""
+    """Previews of a comparison."""
 
     folder: Path
     found: dict[str, Preview]
-    """Key of a cell -> its preview."""
+    """Cell key -> its preview."""
     failed: dict[str, str]
-    """Key of a cell -> why there is none; one line."""
+    """Cell key -> why it has no preview, in one line."""
 
 
 def make_previews(
-    listed: Sequence[Group],
+    groups: Sequence[Group],
     folder: Path,
     settings: PreviewSettings,
     faces: Mapping[str, Box],
     observer: Observer,
     kind: str = "",
 ) -> Previews:
-    """Makes what is missing in ``folder/previews``. A video that cannot be read costs its own preview only.
+    """Create the missing previews in ``folder/previews``. An unreadable video is recorded in ``Previews.failed``.
 
-    ``kind`` tells apart previews of one video that are made with other settings."""
-    made = Previews(folder / "previews", {}, {})
-    wanted = {cell.key: (cell, group.clip) for group in listed for cell in group.cells}
+    ``kind`` distinguishes previews of the same video with different settings.
+    """
+    previews = Previews(folder / "previews", {}, {})
+    wanted = {cell.key: (cell, group.clip) for group in groups for cell in group.cells}
     started = time.monotonic()
     step = f"{kind} previews".strip()
     observer.started(step, len(wanted))
     for position, (key, (cell, clip)) in enumerate(wanted.items()):
-        out = made.folder / f"{file_name(key)}{kind and '-'}{kind}.mp4"
+        out = previews.folder / f"{safe_file_name(key)}{kind and '-'}{kind}.mp4"
         try:
-            made.found[key] = make_preview(folder / cell.video, out, settings, faces.get(clip))
+            previews.found[key] = make_preview(folder / cell.video, out, settings, faces.get(clip))
         except RetalkitError as error:
-            made.failed[key] = str(error)
+            previews.failed[key] = str(error)
         observer.advanced(step, position + 1)
     observer.finished(step, time.monotonic() - started, False)
-    return made
+    return previews
 
 
-def within_budget(sizes: Mapping[str, int], order: list[list[str]], budget: int) -> set[str]:
-    """Keys to hold inside a page of at most ``budget`` bytes of base64; sets of keys go in whole or not at all.
+def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budget: int) -> set[str]:
+    """Return the keys of files to embed in a page, as complete sets within a budget.
 
     Args:
-        sizes: bytes of each file.
-        order: sets of keys, the most important first.
-        budget: bytes of text.
+        sizes: size of each file in bytes.
+        order: sets of keys, highest priority first. A set is embedded completely or not at all.
+        budget: maximum total size in bytes of base64.
     """
-    inside: set[str] = set()
+    embedded: set[str] = set()
     used = 0
     for keys in order:
-        cost = sum(-(-sizes[key] // 3) * 4 for key in set(keys) - inside)
+        cost = sum(-(-sizes[key] // 3) * 4 for key in set(keys) - embedded)
         if used + cost <= budget:
             used += cost
-            inside |= set(keys)
-    return inside
+            embedded |= set(keys)
+    return embedded
 
 
-def importance(group: Group) -> int:
-    """Which groups are held inside a page first: other speech, then own sound, then the rest."""
+def embedding_priority(group: Group) -> int:
+    """Return the sort key for embedding: other speech first, then own sound, then the rest."""
     return {SPEECH: 0, OWN: 1}.get(group.arm, 2)
 
 
-def file_name(key: str) -> str:
-    """A key as the name of a file in one folder; other letters than plain ones make way for a digest."""
-    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in key)
-    return key if plain == key and not key.startswith(".") else f"{plain.lstrip('.')}-{_digest(key)}"
+def safe_file_name(key: str) -> str:
+    """Return a key as a file name; keys with special characters are sanitized and get a digest suffix."""
+    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in key)
+    return key if safe == key and not key.startswith(".") else f"{safe.lstrip('.')}-{_digest(key)}"
 
 
 def _digest(*parts: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes the report of a comparison and its page for blind votes: two HTML files that open offline."""
+"""Writes the report of a comparison and its page for blind votes: two HTML files that work offline."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from urllib.parse import quote
 from PIL import Image
 
 from retalkit.comparison.report import findings_text, formatting, views
-from retalkit.comparison.report.blind import blind_page, encoded
-from retalkit.comparison.report.charts import colour_of
-from retalkit.comparison.report.contact_sheets import Sheet, make_sheet, small_copy
-from retalkit.comparison.report.gaps import gaps_of
+from retalkit.comparison.report.blind import base64_text, blind_page
+from retalkit.comparison.report.charts import colour_of, pair_plots, speed_plots
+from retalkit.comparison.report.contact_sheets import Sheet, jpeg_copy, make_sheet
 from retalkit.comparison.report.groups import (
     Group,
     Previews,
     arm_title,
-    groups,
-    importance,
+    embedding_priority,
     make_previews,
-    within_budget,
+    select_within_budget,
+    video_groups,
 )
-from retalkit.comparison.report.plots import pair_plots, speed_plots
+from retalkit.comparison.report.missing_data import collect_missing_data
 from retalkit.comparison.report.previews import Box, PreviewSettings
-from retalkit.comparison.report.templating import page
+from retalkit.comparison.report.templating import render_page
 from retalkit.comparison.results import ANCHOR, OWN, SILENCE, SPEECH, Results
 from retalkit.comparison.stats.model import Analysis
 from retalkit.comparison.votes import VOTED_ARMS, WinRate
@@ -42,7 +41,7 @@ _SECTIONS: Final = (
     ("findings", "Findings"),
     ("scores", "Scores"),
     ("contrasts", "Differences"),
-    ("positions", "Real and chance"),
+    ("positions", "Chance and real video"),
     ("plots", "Plots"),
     ("videos", "Videos"),
     ("sheets", "Contact sheets"),
@@ -55,17 +54,17 @@ _SECTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """What may be chosen of the pages."""
+    """Options of the pages."""
 
     budget: int = 60_000_000
-    """Bytes of videos and pictures inside each page; what is beyond lies beside it."""
+    """Maximum size of the videos and images embedded in each page, in bytes. Further files are linked."""
     preview: PreviewSettings = field(default_factory=PreviewSettings)
     fine: PreviewSettings = field(default_factory=lambda: PreviewSettings(height=720, crf=16))
-    """For the page of blind votes: what an enhancer does must be seen."""
+    """Settings for the page of blind votes. The effect of an enhancer must be visible."""
     quality: tuple[str, ...] = ()
-    """Measures that are plotted against speed; empty: the first one of each metric."""
+    """Measures to plot against speed; empty for the first one of each metric."""
     speed_plots: int = 4
-    """Plots of speed against quality at most, where ``quality`` is empty."""
+    """Maximum number of charts of speed against quality if ``quality`` is empty."""
 
 
 def write_report(
@@ -74,61 +73,62 @@ def write_report(
     folder: Path,
     win_rates: Sequence[WinRate] = (),
     *,
-    left_out: Sequence[str] = (),
+    skipped_votes: Sequence[str] = (),
     faces: Mapping[str, Box] | None = None,
     settings: ReportSettings | None = None,
     observer: Observer | None = None,
 ) -> Path:
-    """Writes ``report.html`` and ``blind.html`` into ``folder``; gives the path of the first.
+    """Write ``report.html`` and ``blind.html`` into ``folder``; return the path of the report.
 
-    Previews are kept in ``folder/previews`` and contact sheets in ``folder/sheets``; those that are there are not made
-    again. Each page is there whole or not at all.
+    Previews are stored in ``folder/previews`` and contact sheets in ``folder/sheets``; existing ones are reused. Pages
+    are written atomically.
 
     Args:
-        results: the comparison, finished or not.
-        analysis: what its numbers say.
-        folder: where the paths of the cells' videos start.
-        win_rates: of the votes so far (``retalkit.comparison.votes.win_rates``).
-        left_out: votes that could not be counted and why, one line each.
-        faces: clip -> the part of its frames (left, top, right, bottom in pixels) that holds the face in all of them;
-            previews and sheets show that part. Clips without one are shown whole.
-        settings: sizes.
-        observer: hears how far the previews are.
+        results: the comparison, complete or not.
+        analysis: its statistical analysis.
+        folder: output directory; the cells' video paths are relative to it.
+        win_rates: win rates of the votes so far (``retalkit.comparison.votes.win_rates``).
+        skipped_votes: votes that could not be counted, with the reason, one line each.
+        faces: clip -> area (left, top, right, bottom in pixels) that contains the face in all frames. Previews and
+            contact sheets are cropped to it; clips without an area are shown in full.
+        settings: sizes and limits.
+        observer: receives the progress of the previews.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the directory cannot be written.
     """
     settings = settings or ReportSettings()
     faces = faces or {}
     try:
-        shown = groups(results)
+        groups = video_groups(results)
         observer = observer or SilentObserver()
-        previews, sheets = _pictures(shown, folder, settings, faces, observer)
-        report = _report(results, analysis, folder, win_rates, left_out, shown, previews, sheets, settings)
-        fine = make_previews(_voted(shown), folder, settings.fine, faces, observer, kind="fine")
+        previews, sheets = _media(groups, folder, settings, faces, observer)
+        report = _report(results, analysis, folder, win_rates, skipped_votes, groups, previews, sheets, settings)
+        fine = make_previews(_voting_groups(groups), folder, settings.fine, faces, observer, kind="fine")
         blind = _blind(results, fine, settings)
         for name, text in ((BLIND_FILE, blind), (REPORT_FILE, report)):
             with Folder(folder).write(name) as path:
                 path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{folder}: the report cannot be written ({error.strerror or error})") from error
+        message = f"{folder}: cannot write the report: {error.strerror or error}"
+        raise OutputError(message, code="unwritable-output") from error
     return folder / REPORT_FILE
 
 
-def _voted(shown: Sequence[Group]) -> list[Group]:
-    """What voters see: no real video, which stands against nothing."""
+def _voting_groups(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups shown to voters, without the real video."""
     return [
         replace(group, cells=tuple(cell for cell in group.cells if cell.name.variant != ANCHOR))
-        for group in shown
+        for group in groups
         if group.arm in VOTED_ARMS
     ]
 
 
-def _pictures(
-    shown: Sequence[Group], folder: Path, settings: ReportSettings, faces: Mapping[str, Box], observer: Observer
+def _media(
+    groups: Sequence[Group], folder: Path, settings: ReportSettings, faces: Mapping[str, Box], observer: Observer
 ) -> tuple[Previews, list[Sheet]]:
-    previews = make_previews(shown, folder, settings.preview, faces, observer)
-    sheets = [sheet for group in shown if (sheet := make_sheet(group, folder, faces.get(group.clip))) is not None]
+    previews = make_previews(groups, folder, settings.preview, faces, observer)
+    sheets = [sheet for group in groups if (sheet := make_sheet(group, folder, faces.get(group.clip))) is not None]
     return previews, sheets
 
 
@@ -137,24 +137,24 @@ def _report(
     analysis: Analysis,
     folder: Path,
     win_rates: Sequence[WinRate],
-    left_out: Sequence[str],
-    shown: Sequence[Group],
+    skipped_votes: Sequence[str],
+    groups: Sequence[Group],
     previews: Previews,
     sheets: Sequence[Sheet],
     settings: ReportSettings,
 ) -> str:
-    ranked = sorted(shown, key=importance)
-    pictures = {str(sheet.path): small_copy(sheet.path) for sheet in sheets}
+    ranked = sorted(groups, key=embedding_priority)
+    images = {str(sheet.path): jpeg_copy(sheet.path) for sheet in sheets}
     order = [[cell.key for cell in group.cells if cell.key in previews.found] for group in ranked]
     sizes = {key: preview.size for key, preview in previews.found.items()}
-    sizes |= {path: len(data) for path, data in pictures.items()}
-    # Pictures first: they are small, and a report that was passed on alone still shows something.
-    held = within_budget(sizes, [*([path] for path in pictures), *order], settings.budget)
+    sizes |= {path: len(data) for path, data in images.items()}
+    # Images first: they are small, and a report that is sent without its directory still shows them.
+    embedded = select_within_budget(sizes, [*([path] for path in images), *order], settings.budget)
     names = {key: f"v{position}" for position, key in enumerate(previews.found)}
     colours = {variant.name: colour_of(position) for position, variant in enumerate(results.variants)}
     measures = {measure.name: measure for measure in results.measures()}
-    positions = views.positions_of(results, analysis)
-    return page(
+    positions = views.position_rows(results, analysis)
+    return render_page(
         "report.html.j2",
         styles=("base.css", "report.css"),
         scripts=("sync.js", "player.js"),
@@ -164,31 +164,32 @@ def _report(
         failed=sum(cell.state == "failed" for cell in results.cells),
         sections=[each for each in _SECTIONS if each[0] != "positions" or positions],
         colours=colours,
-        totals=findings_text.totals(analysis.contrasts),
+        verdict_counts=findings_text.verdict_counts(analysis.contrasts),
         findings=findings_text.findings(results, analysis),
-        standing=findings_text.standing(analysis, measures),
+        position_shares=findings_text.position_shares(analysis, measures),
         verdicts=findings_text.VERDICTS,
-        arms=views.arms_of(results, analysis),
+        arms=views.arm_views(results, analysis),
         positions=positions,
         speed_plots=speed_plots(results, analysis, settings.quality, settings.speed_plots),
         plot_arm=arm_title(OWN).capitalize(),
         pair_plots=pair_plots(results, analysis),
-        player=_player(results, shown, previews, held, names, colours, folder, settings),
-        linked=sum(key not in held for key in previews.found),
+        player=_player(groups, previews, embedded, names, colours, folder, settings),
+        linked=sum(key not in embedded for key in previews.found),
         cut=any(preview.cut for preview in previews.found.values()),
-        inside=[(names[key], encoded(previews.found[key].path)) for key in previews.found if key in held],
-        open_arms=(OWN, SPEECH, SILENCE),  # own alone flatters a mouth that goes on talking
-        sheets_linked=sum(path not in held for path in pictures),
-        sheets=_sheets(sheets, pictures, held, folder),
+        embedded=[(names[key], base64_text(previews.found[key].path)) for key in previews.found if key in embedded],
+        # ``own`` alone favours methods that leave the original mouth visible, so silence is expanded as well.
+        open_arms=(OWN, SPEECH, SILENCE),
+        sheets_linked=sum(path not in embedded for path in images),
+        sheets=_sheets(sheets, images, embedded, folder),
         win_rates=win_rates,
-        votes_left_out=left_out,
-        failures=gaps_of(results, previews.failed),
+        skipped_votes=skipped_votes,
+        missing=collect_missing_data(results, previews.failed),
     )
 
 
 def _blind(results: Results, previews: Previews, settings: ReportSettings) -> str:
     votes = blind_page(results, previews, settings.budget)
-    return page(
+    return render_page(
         "blind.html.j2",
         styles=("base.css", "blind.css"),
         scripts=("sync.js", "blind.js"),
@@ -197,26 +198,25 @@ def _blind(results: Results, previews: Previews, settings: ReportSettings) -> st
         identical=votes.identical,
         shown=votes.shown,
         hidden=votes.hidden,
-        inside=votes.inside,
+        embedded=votes.embedded,
     )
 
 
 def _player(
-    results: Results,
-    shown: Sequence[Group],
+    groups: Sequence[Group],
     previews: Previews,
-    held: set[str],
+    embedded: set[str],
     names: Mapping[str, str],
     colours: Mapping[str, str],
     folder: Path,
     settings: ReportSettings,
 ) -> dict[str, Any]:
-    listed: list[dict[str, Any]] = []
-    for group in shown:
+    entries: list[dict[str, Any]] = []
+    for group in groups:
         found = [previews.found[cell.key] for cell in group.cells if cell.key in previews.found]
         if not found:
             continue
-        # The shortest one: no video is asked for a frame that it does not have.
+        # The shortest preview is the clock, so that every video has every frame.
         clock = min(found, key=lambda each: (each.end, len(each.times)))
         tiles: list[dict[str, Any]] = []
         for cell in group.cells:
@@ -227,11 +227,11 @@ def _player(
             else:
                 tile |= {"id": names[cell.key], "width": preview.width, "height": preview.height}
                 tile["sound"] = preview.has_sound
-                if cell.key not in held:
+                if cell.key not in embedded:
                     tile["link"] = _link(preview.path, folder)
             tiles.append(tile)
         label = group.title.removeprefix(f"{group.clip} / ")
-        listed.append(
+        entries.append(
             {
                 "id": group.id,
                 "clip": group.clip,
@@ -241,26 +241,26 @@ def _player(
                 "tiles": tiles,
             }
         )
-    return {"groups": listed, "height": settings.preview.height, "seconds": f"{settings.preview.seconds:g}"}
+    return {"groups": entries, "height": settings.preview.height, "seconds": f"{settings.preview.seconds:g}"}
 
 
 def _sheets(
-    sheets: Sequence[Sheet], pictures: Mapping[str, bytes], held: set[str], folder: Path
+    sheets: Sequence[Sheet], images: Mapping[str, bytes], embedded: set[str], folder: Path
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for sheet in sheets:
         link = _link(sheet.path, folder)
-        inside = str(sheet.path) in held
-        data = base64.b64encode(pictures[str(sheet.path)]).decode("ascii") if inside else ""
-        with Image.open(sheet.path) as picture:
-            width, height = picture.size
-        rows = formatting.listed([cell.name.variant for cell in sheet.group.cells])
+        is_embedded = str(sheet.path) in embedded
+        data = base64.b64encode(images[str(sheet.path)]).decode("ascii") if is_embedded else ""
+        with Image.open(sheet.path) as image:
+            width, height = image.size
+        rows = formatting.join_words([cell.name.variant for cell in sheet.group.cells])
         found.append(
             {
                 "title": sheet.group.title,
                 "link": link,
-                "source": f"data:image/jpeg;base64,{data}" if inside else link,
-                "alt": f"{sheet.group.title}: rows {rows}, columns {len(sheet.times)} moments",
+                "source": f"data:image/jpeg;base64,{data}" if is_embedded else link,
+                "alt": f"{sheet.group.title}: rows {rows}, {len(sheet.times)} columns",
                 "width": width,
                 "height": height,
             }

@@ -1,4 +1,4 @@
-"""Small videos that a page can hold: H.264 and AAC, square pixels, the index in front."""
+"""Preview videos for the pages: H.264 and AAC, square pixels, index at the start of the file."""
 
 from __future__ import annotations
 
@@ -26,45 +26,47 @@ _SOUND_RATE = 48000
 _SOUND_BITS = 96_000
 _AAC_FRAME = 1024
 _MARGIN = 0.35
-"""Part of the box's longer side that is kept around it, so that neck and hair show where a seam would be."""
+"""Margin around the face box, relative to its longer side. Shows neck and hair, where seams are visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewSettings:
-    """How small previews are made."""
+    """Encoding settings of previews."""
 
     height: int = 360
-    """Pixels at most."""
+    """Maximum height in pixels."""
     seconds: float = 30.0
-    """Longer videos are cut there; the page says so."""
+    """Maximum duration. The page reports previews that are cut."""
     crf: int = 24
     """Quality of libx264."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One preview as it lies in its folder."""
+    """A preview file."""
 
     path: Path
     width: int
     height: int
     times: tuple[float, ...]
-    """Seconds at which each frame is shown, ascending; the first is 0."""
+    """Start time of each frame in seconds, ascending from 0."""
     end: float
-    """Seconds at which the last frame ends."""
+    """End time of the last frame in seconds."""
     cut: bool
-    """The video goes on after the preview's end."""
+    """Whether the preview is shorter than the video."""
     has_sound: bool
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
 
-def crop_around(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
-    """Left, top, width, height of the even-sized part of a frame of ``width`` x ``height`` pixels around ``box``;
-    ``margin`` is a part of the box's longer side."""
+def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
+    """Return left, top, width, height of the crop around ``box`` in a frame of ``width`` x ``height`` pixels.
+
+    All four are even. ``margin`` is relative to the box's longer side. A crop below 16 pixels yields the full frame.
+    """
     left, top, right, bottom = box
     margin *= max(right - left, bottom - top)
     x = max(0, int(left - margin)) & ~1
@@ -77,13 +79,13 @@ def crop_around(box: Box, width: int, height: int, margin: float = _MARGIN) -> t
 
 
 def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | None = None) -> Preview:
-    """Writes ``out``, unless it is there and was made with the same settings.
+    """Encode ``out`` unless it exists with the same settings.
 
     Args:
-        video: a finished video; upright, as the encoder of a run leaves it.
-        out: an ``.mp4``; it is there whole or not at all.
-        settings: size and length.
-        face: the part of the frame to show; None: all of it.
+        video: a finished video without rotation metadata, as runs write it.
+        out: path of the ``.mp4``, which is written atomically.
+        settings: size, duration and quality.
+        face: part of the frame to show; None for the full frame.
 
     Raises:
         InputError: the video cannot be read.
@@ -91,7 +93,7 @@ def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | 
     wanted = f"retalkit preview 2 {settings.height} {settings.seconds:g} {settings.crf} {face}"
     if out.is_file():
         try:
-            return _look(out, wanted)
+            return _inspect(out, wanted)
         except (InputError, _OutdatedError):
             out.unlink()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,17 +102,18 @@ def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | 
         cut = _encode(video, partial, settings, face, wanted)
         partial.replace(out)
     except (FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{video} cannot be shown: {reason(error)}; make its cell again") from error
+        message = f"{video}: cannot create a preview: {reason(error)}: delete the video and run the comparison again"
+        raise InputError(message, code="unreadable-file") from error
     finally:
         partial.unlink(missing_ok=True)
-    return _look(out, wanted + (" cut" if cut else ""))
+    return _inspect(out, wanted + (" cut" if cut else ""))
 
 
 class _OutdatedError(Exception):
-    """The preview was made with other settings."""
+    """The preview was encoded with other settings."""
 
 
-def _look(path: Path, wanted: str) -> Preview:
+def _inspect(path: Path, wanted: str) -> Preview:
     with open_media(path) as container:
         found = container.metadata.get("comment", "")
         if found.removesuffix(" cut") != wanted.removesuffix(" cut"):
@@ -133,34 +136,35 @@ def _look(path: Path, wanted: str) -> Preview:
 
 
 def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None, comment: str) -> bool:
-    """Whether the preview ends before the video does."""
+    """Encode a preview; return whether it is shorter than the video."""
     with open_media(video) as source:
-        picture = source.streams.video[0]
+        images = source.streams.video[0]
         sound = source.streams.audio[0] if source.streams.audio else None
-        streams = [picture] if sound is None else [picture, sound]
+        streams = [images] if sound is None else [images, sound]
         cut = source.duration is not None and source.duration / 1e6 > settings.seconds + 0.1
         options = {"movflags": "faststart"}
         with av.open(str(out), "w", format="mp4", options=options) as target:
             target.metadata["comment"] = comment + (" cut" if cut else "")
-            graph, width, height = _scaling(picture, settings, face)
-            coded = target.add_stream("libx264", rate=picture.average_rate or 25)
+            graph, width, height = _scaling_graph(images, settings, face)
+            coded = target.add_stream("libx264", rate=images.average_rate or 25)
             coded.width, coded.height, coded.pix_fmt = width, height, "yuv420p"
-            coded.time_base = picture.time_base
-            coded.codec_context.time_base = picture.time_base or Fraction(1, 90000)
-            # No B-frames and a keyframe each second: a page steps backward frame by frame.
-            # One thread: several gave another stream now and then, and equal videos must give equal previews.
+            coded.time_base = images.time_base
+            coded.codec_context.time_base = images.time_base or Fraction(1, 90000)
+            # No B-frames and short GOPs, for stepping backward frame by frame.
+            # One thread, because multithreaded encoding is not always deterministic and equal videos must give equal
+            # previews.
             coded.codec_context.thread_count = 1
             coded.codec_context.gop_size = 25
             coded.codec_context.max_b_frames = 0
             coded.options = {"crf": str(settings.crf), "preset": "veryfast"}
             for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
-                setattr(coded.codec_context, name, getattr(picture.codec_context, name))
-            heard, resampler = None, None
+                setattr(coded.codec_context, name, getattr(images.codec_context, name))
+            audio, resampler = None, None
             if sound is not None:
-                heard = target.add_stream("aac", rate=_SOUND_RATE)
+                audio = target.add_stream("aac", rate=_SOUND_RATE)
                 layout = "mono" if sound.codec_context.channels == 1 else "stereo"
-                heard.codec_context.layout = layout
-                heard.codec_context.bit_rate = _SOUND_BITS
+                audio.codec_context.layout = layout
+                audio.codec_context.bit_rate = _SOUND_BITS
                 resampler = AudioResampler(format="fltp", layout=layout, rate=_SOUND_RATE, frame_size=_AAC_FRAME)
             for packet in source.demux(*streams):
                 for frame in packet.decode():
@@ -170,37 +174,37 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
                         continue
                     if isinstance(frame, av.VideoFrame):
                         graph.push(frame)
-                        for small in _pulled(graph):
-                            small.pict_type = 0  # the source's choice of keyframes is not ours
-                            target.mux(coded.encode(small))
-                    elif heard is not None and resampler is not None:
+                        for scaled in _pull_frames(graph):
+                            scaled.pict_type = 0  # let the encoder choose keyframes, not the source
+                            target.mux(coded.encode(scaled))
+                    elif audio is not None and resampler is not None:
                         for piece in resampler.resample(frame):
-                            target.mux(heard.encode(piece))
+                            target.mux(audio.encode(piece))
             graph.push(None)
-            for small in _pulled(graph):
-                small.pict_type = 0
-                target.mux(coded.encode(small))
+            for scaled in _pull_frames(graph):
+                scaled.pict_type = 0
+                target.mux(coded.encode(scaled))
             target.mux(coded.encode(None))
-            if heard is not None and resampler is not None:
+            if audio is not None and resampler is not None:
                 for piece in resampler.resample(None):
-                    target.mux(heard.encode(piece))
-                target.mux(heard.encode(None))
+                    target.mux(audio.encode(piece))
+                target.mux(audio.encode(None))
         return cut
 
 
-def _scaling(picture: VideoStream, settings: PreviewSettings, face: Box | None) -> tuple[Graph, int, int]:
-    """Crops, scales and makes pixels square; with the size that comes out."""
-    x, y, w, h = 0, 0, picture.width, picture.height
+def _scaling_graph(stream: VideoStream, settings: PreviewSettings, face: Box | None) -> tuple[Graph, int, int]:
+    """Return a filter graph that crops, scales and makes pixels square, with the width and height of its output."""
+    x, y, w, h = 0, 0, stream.width, stream.height
     if face is not None:
-        x, y, w, h = crop_around(face, picture.width, picture.height)
-    aspect = float(picture.sample_aspect_ratio or 1) or 1.0
+        x, y, w, h = face_crop(face, stream.width, stream.height)
+    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     height = min(settings.height, h) & ~1 or 2
     width = max(round(w * aspect * height / h / 2) * 2, 2)
     graph = Graph()
     nodes: list[Any] = [
-        graph.add_buffer(template=picture),
+        graph.add_buffer(template=stream),
         graph.add("crop", f"{w}:{h}:{x}:{y}"),
-        # Exact, so that equal videos give equal previews wherever their pixels lie in memory.
+        # bitexact: SIMD paths depend on memory alignment, and equal videos must give equal previews.
         graph.add("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"),
         graph.add("setsar", "1"),
         graph.add("format", "yuv420p"),
@@ -212,7 +216,7 @@ def _scaling(picture: VideoStream, settings: PreviewSettings, face: Box | None) 
     return graph, width, height
 
 
-def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
+def _pull_frames(graph: Graph) -> Iterator[av.VideoFrame]:
     while True:
         try:
             frame = graph.pull()
@@ -222,15 +226,15 @@ def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
             yield frame
 
 
-def nearest_frames(times: Sequence[float], count: int) -> list[int]:
-    """Positions of ``count`` frames that lie evenly in time; each once."""
+def evenly_spaced_frames(times: Sequence[float], count: int) -> list[int]:
+    """Return the indices of up to ``count`` distinct frames that are evenly spaced in time."""
     if not times:
         return []
     end = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1)
     chosen: list[int] = []
     for step in range(count):
         wanted = end * (step + 0.5) / count
-        at = max((index for index, time in enumerate(times) if time <= wanted), default=0)
-        if not chosen or at > chosen[-1]:
-            chosen.append(at)
+        nearest = max((index for index, time in enumerate(times) if time <= wanted), default=0)
+        if not chosen or nearest > chosen[-1]:
+            chosen.append(nearest)
     return chosen

@@ -1,4 +1,4 @@
-"""Fills the templates. Everything is escaped but our own styles, scripts and plots."""
+"""Rendering of the Jinja templates. Everything is escaped except our own styles, scripts and charts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     names: dict[str, Any] = {
-        "counted": formatting.counted,
+        "pluralize": formatting.pluralize,
         "arrow": formatting.arrow,
         "direction": formatting.direction,
         "span": formatting.span,
         "share": formatting.share,
         "nothing": formatting.NOTHING,
-        "weights_of": views.weights_of,
+        "weights_summary": views.weights_summary,
         "as_yaml": views.as_yaml,
-        "shown_first": views.shown_first,
-        "group_starts": views.group_starts,
-        "has_signs": views.has_signs,
+        "significant_first": views.significant_first,
+        "metric_starts": views.metric_starts,
+        "has_verdicts": views.has_verdicts,
         "signs": views.SIGNS,
     }
     environment.globals.update(names)
@@ -47,16 +47,16 @@ def _template(name: str) -> str:
     return (files("retalkit.comparison.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def page(template: str, styles: Sequence[str], scripts: Sequence[str], **values: Any) -> str:
-    """A whole page; what is not Markup is escaped.
+def render_page(template: str, styles: Sequence[str], scripts: Sequence[str], **values: Any) -> str:
+    """Return a complete HTML page. Values that are not Markup are escaped.
 
     Args:
-        template: its file.
-        styles: files that go into its ``<style>``.
-        scripts: files that go into its ``<script>``.
-        values: what the template names.
+        template: file name of the template.
+        styles: files to include in ``<style>``.
+        scripts: files to include in ``<script>``.
+        values: variables of the template.
     """
-    # Our own files, which may hold what would have to be escaped in text.
+    # Trusted package files: CSS and JavaScript must not be HTML-escaped.
     css = Markup("\n".join(_template(name) for name in styles))
     code = Markup("\n".join(_template(name) for name in scripts))
     return _environment().get_template(template).render(css=css, scripts=code, **values)

@@ -1,4 +1,4 @@
-"""What the templates show, made ready: tables of texts, in the order of the page."""
+"""View models of the report: tables of formatted strings for the templates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from retalkit.comparison.export import plain
+from retalkit.comparison.export import to_plain_data
 from retalkit.comparison.report import formatting
 from retalkit.comparison.report.costs import SPEED, is_cost
-from retalkit.comparison.report.findings_text import SHOWN, totals
+from retalkit.comparison.report.findings_text import SIGNIFICANT, verdict_counts
 from retalkit.comparison.report.groups import arm_title
 from retalkit.comparison.results import (
     ANCHOR,
@@ -33,7 +33,7 @@ from retalkit.comparison.stats.model import Analysis, Contrast, Position, Summar
 from retalkit.plugins.metric_specs import Measure
 
 COLUMNS = 8
-"""Measures beside each other at most, unless one metric has more."""
+"""Maximum number of measure columns per table, unless one metric has more."""
 SIGNS: dict[str | None, str] = {
     "better": "▲",
     "worse": "▼",
@@ -42,14 +42,14 @@ SIGNS: dict[str | None, str] = {
     "cannot be shown": "?",
 }
 MEANINGS = {
-    REAL: "The clip itself through the encoder with its own sound, unedited: what a perfect method would give.",
-    OWN: "Each clip dubbed with its own sound, so that its own frames are the truth.",
-    SPEECH: "Each clip dubbed with words of somebody else.",
-    MISMATCHED: "The videos of the arm own sound, scored against sound and lips of another clip: what chance gives.",
-    SILENCE: "Each clip dubbed with silence: the mouth should rest.",
-    NOISE: "Each clip dubbed with noise as loud as its own sound: the mouth should rest.",
+    REAL: "The unedited clip with its own sound, re-encoded: the score of a perfect method.",
+    OWN: "Each clip dubbed with its own sound, so that its own frames are the ground truth.",
+    SPEECH: "Each clip dubbed with other speech.",
+    MISMATCHED: "The videos of the arm “own sound”, scored against the sound and lips of another clip: chance level.",
+    SILENCE: "Each clip dubbed with silence: the mouth should stay at rest.",
+    NOISE: "Each clip dubbed with noise at the level of its own sound: the mouth should stay at rest.",
 }
-_NOISY = "Each clip dubbed with its own sound {decibels:g} dB above noise, scored against the clean sound."
+_NOISY = "Each clip dubbed with its own sound plus noise at {decibels:g} dB SNR, scored against the clean sound."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +57,45 @@ class Cell:
     """One number of a table."""
 
     mean: str = formatting.NOTHING
-    around: str = ""
-    """The interval."""
+    interval: str = ""
     distance: str = ""
-    """Mean distance to the ideal, where there is one to be near."""
+    """Mean distance to the ideal, for measures that have one."""
     note: str = ""
-    """What is missing, such as ``1 undefined``."""
+    """Missing values, such as ``1 undefined``."""
     failed: int = 0
     verdict: Verdict | None = None
-    """Against the base; None for the base itself."""
+    """Verdict against the base; None for the base itself."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A variant, or what it is held against."""
+    """A variant, or a reference that variants are compared with."""
 
     name: str
     kind: str
-    """``base``, ``variant`` or ``frame``: the real video and chance."""
+    """``base``, ``variant``, or ``reference`` for the real video and chance level."""
     cells: list[Cell]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Some measures of an arm."""
+    """Scores of an arm in some measures."""
 
     metrics: list[tuple[str, int]]
-    """Metric and how many columns are its."""
+    """Metric and its number of columns."""
     columns: list[Measure]
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastRow:
-    """A line of the table of contrasts."""
+    """A row of the table of differences to the base."""
 
     measure: str
     variant: str
     difference: str
-    around: str
+    interval: str
     unit: str
     p: str
     adjusted: str
@@ -108,7 +107,7 @@ class ContrastRow:
 
 @dataclass(slots=True)
 class ArmView:
-    """All numbers of an arm."""
+    """All tables of an arm."""
 
     arm: str
     title: str
@@ -120,8 +119,8 @@ class ArmView:
     cells: int
 
 
-def arms_of(results: Results, analysis: Analysis) -> list[ArmView]:
-    """Every arm that has cells, in their own order."""
+def arm_views(results: Results, analysis: Analysis) -> list[ArmView]:
+    """Return the view of every arm that has cells, in canonical order."""
     present = {cell.name.arm for cell in results.cells}
     views: list[ArmView] = []
     for arm in [arm for arm in ARMS if arm in present] + sorted(present.difference(ARMS)):
@@ -134,7 +133,7 @@ def arms_of(results: Results, analysis: Analysis) -> list[ArmView]:
                 meaning=MEANINGS.get(arm) or (_NOISY.format(decibels=NOISY[arm]) if arm in NOISY else ""),
                 tables=_tables(results, analysis, arm),
                 contrasts=_contrasts(results, contrasts),
-                verdicts=totals(contrasts),
+                verdicts=verdict_counts(contrasts),
                 failed=sum(cell.state == "failed" for cell in cells),
                 cells=len(cells),
             )
@@ -143,11 +142,11 @@ def arms_of(results: Results, analysis: Analysis) -> list[ArmView]:
 
 
 def _tables(results: Results, analysis: Analysis, arm: str) -> list[Table]:
-    taken = {summary.measure for summary in analysis.summaries if summary.arm == arm}
-    packed: list[list[MetricInfo]] = []
+    measured = {summary.measure for summary in analysis.summaries if summary.arm == arm}
+    packed: list[list[MetricInfo]] = []  # metrics of each table, filled greedily
     room = 0
     for metric in results.metrics:
-        count = sum(measure.name in taken for measure in metric.measures)
+        count = sum(measure.name in measured for measure in metric.measures)
         if not count:
             continue
         if packed and count <= room:
@@ -158,26 +157,26 @@ def _tables(results: Results, analysis: Analysis, arm: str) -> list[Table]:
             room = COLUMNS - count
     tables: list[Table] = []
     for metrics in packed:
-        columns = [measure for metric in metrics for measure in metric.measures if measure.name in taken]
-        counts = [(metric.name, sum(measure.name in taken for measure in metric.measures)) for metric in metrics]
+        columns = [measure for metric in metrics for measure in metric.measures if measure.name in measured]
+        counts = [(metric.name, sum(measure.name in measured for measure in metric.measures)) for metric in metrics]
         rows = [row for row in _rows(results, analysis, arm, columns) if any(cell != Cell() for cell in row.cells)]
         tables.append(Table(counts, columns, rows))
     return tables
 
 
 def _rows(results: Results, analysis: Analysis, arm: str, columns: Sequence[Measure]) -> list[Row]:
-    def row(name: str, kind: str, variant: str, place: str) -> Row:
-        return Row(name, kind, [_cell(analysis, variant, place, measure) for measure in columns])
+    def row(name: str, kind: str, variant: str, row_arm: str) -> Row:
+        return Row(name, kind, [_cell(analysis, variant, row_arm, measure) for measure in columns])
 
     if arm == REAL:
-        return [row("real video", "frame", ANCHOR, REAL)]
+        return [row("real video", "reference", ANCHOR, REAL)]
     rows = [
         row(variant.name, "base" if variant.is_base else "variant", variant.name, arm) for variant in results.variants
     ]
     if arm == OWN or arm in NOISY:
         base = next((variant.name for variant in results.variants if variant.is_base), "")
-        rows.insert(0, row("real video", "frame", ANCHOR, REAL))
-        rows.append(row(f"chance: {base}, mismatched", "frame", base, MISMATCHED))
+        rows.insert(0, row("real video", "reference", ANCHOR, REAL))
+        rows.append(row(f"chance: {base}, mismatched", "reference", base, MISMATCHED))
     return rows
 
 
@@ -188,17 +187,17 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
     contrast = analysis.contrast(variant, arm, measure.name)
     return Cell(
         mean=formatting.number(summary.mean, measure.digits),
-        around=formatting.interval(summary.low, summary.high, measure.digits),
+        interval=formatting.interval(summary.low, summary.high, measure.digits),
         distance=formatting.number(summary.distance, measure.digits) if math.isfinite(summary.distance) else "",
-        note=_gaps(summary),
+        note=_missing_note(summary),
         failed=summary.failed,
         verdict=None if contrast is None else contrast.verdict,
         reason="" if contrast is None else contrast.reason,
     )
 
 
-def _gaps(summary: Summary) -> str:
-    """What a mean leaves out beside failures; nothing where the metric lacks what it needs in the whole arm."""
+def _missing_note(summary: Summary) -> str:
+    """Return the counts of undefined and absent values; empty if the metric is absent in the whole arm."""
     parts = [(summary.undefined, "undefined")]
     if summary.absent < summary.cells:
         parts.append((summary.absent, "absent"))
@@ -216,26 +215,26 @@ def _contrast(contrast: Contrast, measure: Measure) -> ContrastRow:
         measure=f"{measure.title}, distance to {measure.ideal:g}" if distance else measure.title,
         variant=contrast.variant,
         difference=formatting.number(contrast.mean, measure.digits, signed=True),
-        around=formatting.interval(contrast.low, contrast.high, measure.digits, signed=True),
+        interval=formatting.interval(contrast.low, contrast.high, measure.digits, signed=True),
         unit=measure.unit,
         p=formatting.probability(contrast.p),
         adjusted=formatting.probability(contrast.adjusted_p),
-        floor=formatting.NOTHING if contrast.floor is None else _precise(contrast.floor, measure.digits),
+        floor=formatting.NOTHING if contrast.floor is None else _nonzero(contrast.floor, measure.digits),
         clips=str(contrast.clips) + (f" ({contrast.unpaired} unpaired)" if contrast.unpaired else ""),
         verdict=contrast.verdict,
         reason=contrast.reason,
     )
 
 
-def _precise(value: float, digits: int) -> str:
-    """A floor may be far smaller than what tables show; it must not look like 0 then."""
+def _nonzero(value: float, digits: int) -> str:
+    """Format a noise floor, which may be too small for ``digits``, so that it does not appear as 0."""
     small = 0 < value < 0.5 * 10**-digits
     return f"{value:.1g}" if small else formatting.number(value, digits)
 
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """Where a variant stands between chance and the real video."""
+    """A row of the table of positions between chance level and the real video."""
 
     measure: str
     variant: str
@@ -244,20 +243,20 @@ class PositionRow:
     anchor: str
     share: str
     bar: float
-    """The share in [0, 1]; NaN: no bar."""
+    """Share clipped to [0, 1]; NaN for no bar."""
     against_chance: Contrast
     against_anchor: Contrast
     reason: str
 
 
-def positions_of(results: Results, analysis: Analysis) -> list[PositionRow]:
-    """Only measures that tell the real video from chance on at least one variant."""
+def position_rows(results: Results, analysis: Analysis) -> list[PositionRow]:
+    """Return the rows of all measures in which the real video scores better than chance for at least one variant."""
     measures = {measure.name: measure for measure in results.measures()}
-    telling = {position.measure for position in analysis.positions if math.isfinite(position.share)}
+    informative = {position.measure for position in analysis.positions if math.isfinite(position.share)}
     return [
         _position(position, measures[position.measure])
         for position in analysis.positions
-        if position.measure in telling and position.measure in measures
+        if position.measure in informative and position.measure in measures
     ]
 
 
@@ -281,48 +280,48 @@ def _position(position: Position, measure: Measure) -> PositionRow:
 
 
 def speed_measure(results: Results) -> Measure | None:
-    """The measure on the x axis of speed against quality."""
+    """Return the speed measure, or None if it was not measured."""
     return next((measure for measure in results.measures() if measure.name == SPEED), None)
 
 
 def quality_measures(
     results: Results, analysis: Analysis, arm: str, wanted: Sequence[str], count: int
 ) -> list[Measure]:
-    """The y axes: those that were asked for, or the first measure of each metric but the one that has the speed. One in
-    which all variants are the same shows nothing against speed."""
+    """Return the quality measures to plot against speed.
+
+    These are the measures named in ``wanted``. If it is empty: the first suitable measure of each metric except cost
+    metrics, at most ``count``. Measures with the same mean for all variants are not suitable.
+    """
 
     def means(measure: Measure) -> list[float]:
-        named = (each for each in analysis.summaries if each.measure == measure.name and each.arm == arm)
-        return [each.mean for each in named if each.clips and each.variant != ANCHOR]
+        summaries = (each for each in analysis.summaries if each.measure == measure.name and each.arm == arm)
+        return [each.mean for each in summaries if each.clips and each.variant != ANCHOR]
 
-    def known(measure: Measure) -> bool:
-        return bool(means(measure))
-
-    def tells(measure: Measure) -> bool:
+    def varies(measure: Measure) -> bool:
         found = means(measure)
         return len(found) == 1 or any(mean != found[0] for mean in found)
 
     if wanted:
-        return [measure for measure in results.measures() if measure.name in wanted and known(measure)]
-    firsts = [
-        next((measure for measure in metric.measures if known(measure) and tells(measure)), None)
+        return [measure for measure in results.measures() if measure.name in wanted and means(measure)]
+    chosen = [
+        next((measure for measure in metric.measures if means(measure) and varies(measure)), None)
         for metric in results.metrics
         if not is_cost(metric)
     ]
-    return [measure for measure in firsts if measure is not None][:count]
+    return [measure for measure in chosen if measure is not None][:count]
 
 
 def as_yaml(value: Any) -> str:
-    """Plain data as a file of this toolkit would write it."""
-    return yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True, width=100)
+    """Return data as YAML."""
+    return yaml.safe_dump(to_plain_data(value), sort_keys=False, allow_unicode=True, width=100)
 
 
-def weights_of(variant: VariantInfo) -> tuple[str, list[str]]:
-    """Size of all checkpoints together, and a line for each."""
+def weights_summary(variant: VariantInfo) -> tuple[str, list[str]]:
+    """Return the total size of all checkpoints, and one line per checkpoint."""
     total = sum(int(each.get("bytes") or 0) for each in variant.weights)
     lines: list[str] = []
     for each in variant.weights:
-        commercial = {True: "", False: ", not for commercial use", None: ", commercial use not stated"}
+        commercial = {True: "", False: ", non-commercial use only", None: ", commercial use not stated"}
         stated = commercial.get(each.get("commercial_use"), "")
         lines.append(
             f"{each.get('name')} ({formatting.size(int(each.get('bytes') or 0))}, {each.get('licence')}{stated})"
@@ -330,17 +329,17 @@ def weights_of(variant: VariantInfo) -> tuple[str, list[str]]:
     return (formatting.size(total) if variant.weights else "none"), lines
 
 
-def shown_first(rows: list[ContrastRow]) -> list[ContrastRow]:
-    """Differences that were shown, then the rest, each in its order."""
-    return [row for row in rows if row.verdict in SHOWN] + [row for row in rows if row.verdict not in SHOWN]
+def significant_first(rows: list[ContrastRow]) -> list[ContrastRow]:
+    """Sort rows with significant differences first; the order is otherwise unchanged."""
+    return [row for row in rows if row.verdict in SIGNIFICANT] + [row for row in rows if row.verdict not in SIGNIFICANT]
 
 
-def group_starts(table: Table) -> set[int]:
-    """Columns at which another metric begins."""
+def metric_starts(table: Table) -> set[int]:
+    """Return the indices of the columns at which the next metric starts."""
     ends = itertools.accumulate(count for _, count in table.metrics)
     return set(ends)
 
 
-def has_signs(table: Table) -> bool:
-    """Whether any number was held against the base."""
+def has_verdicts(table: Table) -> bool:
+    """Return whether any cell has a verdict against the base."""
     return any(cell.verdict for row in table.rows for cell in row.cells)

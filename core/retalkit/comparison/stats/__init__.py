@@ -1,1 +1,1 @@
-"""Statistics of a comparison: means, paired contrasts, intervals."""
+"""Statistics of a comparison: means, paired contrasts, confidence intervals, tests."""

@@ -1,4 +1,4 @@
-"""Variant against variant, clip by clip, and what may be said of it."""
+"""Paired contrasts between variants, clip by clip, and their verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retalkit.comparison.stats.lookup import Blocks
+from retalkit.comparison.stats.cell_table import ClipSpeechValues
 from retalkit.comparison.stats.model import Contrast, Quantity, Verdict
 from retalkit.comparison.stats.resampling import (
     ALPHA,
@@ -23,18 +23,19 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def quantity_of(measure: Measure) -> Quantity:
+    """Return the quantity to compare: the distance to the ideal for measures that have one, else the value."""
     return "distance" if measure.direction == "nearer" else "value"
 
 
 def gain_of(difference: float, measure: Measure) -> float:
-    """A difference, turned so that more than 0 is better."""
-    # Less is better of a distance, whatever the measure itself says. 0.0 - x, since there is no use for -0.
+    """Return a difference with its sign chosen so that positive is better."""
+    # Smaller distances are always better. 0.0 - x avoids a negative zero.
     return difference if measure.direction == "higher" else 0.0 - difference
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What a variant and its counterpart have in common."""
+    """Paired differences between a variant and its counterpart."""
 
     variant: str
     against: str
@@ -42,21 +43,21 @@ class Pairing:
     differences: Values
     """float64 [clips], variant - counterpart in the tested quantity."""
     same: bool
-    """Every value equals its counterpart, but for the rounding of means."""
+    """Every value equals its counterpart, up to the rounding of means."""
     unpaired: int
     floor: float | None
 
 
-def pair_up(
+def pair_clips(
     variant: str,
     against: str,
-    values: tuple[Blocks, Blocks],
-    quantities: tuple[Blocks, Blocks],
+    values: tuple[ClipSpeechValues, ClipSpeechValues],
+    quantities: tuple[ClipSpeechValues, ClipSpeechValues],
     floor: float | None,
 ) -> Pairing:
-    """Differences of ``quantities`` over the speeches that both sides have of a clip, one mean for each clip.
+    """Return the mean difference of ``quantities`` per clip, over the speeches that both sides have.
 
-    ``values`` are the measure's values as they are: equal distances to the ideal do not make two videos the same.
+    ``values`` are the measure's raw values: equal distances to the ideal do not imply identical videos.
     """
     mine, other = quantities
     clips: list[str] = []
@@ -66,25 +67,25 @@ def pair_up(
         common = [speech for speech in speeches if speech in other.get(clip, {})]
         if common:
             equal = {speech for speech in common if _equal(values[0][clip][speech], values[1][clip][speech])}
-            apart = [0.0 if speech in equal else speeches[speech] - other[clip][speech] for speech in common]
+            changes = [0.0 if speech in equal else speeches[speech] - other[clip][speech] for speech in common]
             clips.append(clip)
-            differences.append(float(np.mean(apart)))
+            differences.append(float(np.mean(changes)))
             same = same and len(equal) == len(common)
     unpaired = len(set(mine) | set(other)) - len(clips)
     return Pairing(variant, against, tuple(clips), np.array(differences, float), same, unpaired, floor)
 
 
 def _equal(first: float, second: float) -> bool:
-    # The mean of three equal numbers may differ from the number in its last bit.
+    # The mean of three equal numbers can differ from the number in the last bit.
     return math.isclose(first, second, rel_tol=1e-14)
 
 
 def contrasts(measure: Measure, arm: str, family: Sequence[Pairing]) -> list[Contrast]:
-    """Tests pairings of one measure and arm, corrected together."""
+    """Test the pairings of one measure and arm, corrected together for multiple comparisons."""
     tests = sum(bool(pairing.clips) for pairing in family)
     p_values = [sign_flip_p(pairing.differences, tests) for pairing in family]
     adjusted = holm(p_values)
-    # Holm never gives less for larger p, so this is the best that so few clips could have come to.
+    # Holm is monotonic, so this is the smallest adjusted p that this number of clips can reach.
     possible = holm([smallest_p(len(pairing.clips)) for pairing in family])
     return [
         _contrast(measure, arm, pairing, tests, p, q, best)
@@ -126,15 +127,16 @@ def _verdict(pairing: Pairing, gain: float, tests: int, adjusted: float, possibl
     count, floor = len(pairing.clips), pairing.floor
     clips = "1 clip" if count == 1 else f"{count} clips"
     if not count:
-        return "cannot be shown", "no clip has a value of both"
+        return "cannot be shown", "no clip has a value for both"
     if pairing.same:
-        return "identical", f"every value is the same, {clips}"
+        return "identical", f"all values are equal, {clips}"
     if possible > ALPHA:
         among = f" among {tests} variants" if tests > 1 else ""
-        return "cannot be shown", f"with {clips} no difference can be shown{among}: {clips_needed(tests)} are needed"
+        needed = clips_needed(tests)
+        return "cannot be shown", f"{clips} cannot show a difference{among}: at least {needed} clips are required"
     corrected = f"p = {adjusted:.2g}" + (f" corrected for {tests} variants" if tests > 1 else "")
     if adjusted > ALPHA:
         return "no difference shown", f"{corrected}, {clips}"
     if floor is not None and abs(gain) <= floor:
-        return "no difference shown", f"{corrected}, but a rerun alone moves the number by up to {floor:.3g}"
+        return "no difference shown", f"{corrected}, but reruns of the same variant differ by up to {floor:.3g}"
     return ("better" if gain > 0 else "worse"), f"{corrected}, {clips}"

@@ -1,4 +1,4 @@
-"""What the statistics of a comparison say: plain data for tables and report. Numbers are NaN where there is none."""
+"""Result types of the statistical analysis, used by the tables and the report. Missing numbers are NaN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 Verdict = Literal["better", "worse", "identical", "no difference shown", "cannot be shown"]
 Quantity = Literal["value", "distance"]
-"""What is compared: the measure's value, or for measures that should be near an ideal the distance to it."""
+"""Compared quantity: the measure's value, or the distance to its ideal for measures that have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,39 +19,39 @@ class Summary:
     arm: str
     measure: str
     clips: int
-    """Clips with a value: the number of independent observations."""
+    """Number of clips with a value, which are the independent observations."""
     mean: float
-    """Over clips, of each clip's mean over its speeches and seeds. Reruns are left out."""
+    """Mean over clips of each clip's mean over its speeches and seeds. Reruns are excluded."""
     low: float
     high: float
     """95 % bootstrap interval of the mean."""
     method: str
-    """``BCa``, ``percentile``, or empty where there is no interval."""
+    """``BCa``, ``percentile``, or empty if there is no interval."""
     note: str
     """Why there is no interval; else empty."""
     distance: float
-    """Mean distance to the ideal of a measure that should be near one; NaN for others."""
+    """Mean distance to the ideal; NaN for measures without one."""
     values: tuple[tuple[str, float], ...]
     """Clip and its value."""
     cells: int
-    """All cells, reruns left out: with a value, failed, undefined and absent."""
+    """All cells except reruns: with a value, failed, undefined and absent."""
     failed: int
-    """Cells without a video, or whose metric ended with an error."""
+    """Cells without a video, or whose metric raised an error."""
     undefined: int
-    """Cells where the metric ran and gave no finite number."""
+    """Cells where the metric returned no finite number."""
     absent: int
-    """Cells that lack what the metric needs."""
+    """Cells that lack an input of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A variant against another, clip by clip, in one measure and arm."""
+    """Paired comparison of two variants over clips, in one measure and arm."""
 
     variant: str
     arm: str
     measure: str
     against: str
-    """The base variant; in a ``Position`` the arm ``real`` or ``mismatched``."""
+    """Name of the base variant; in a ``Position``, the arm ``real`` or ``mismatched``."""
     quantity: Quantity
     clips: int
     """Clips where both have a value."""
@@ -61,27 +61,27 @@ class Contrast:
     high: float
     """95 % bootstrap interval of the mean, not corrected for the number of variants."""
     gain: float
-    """``mean`` turned so that more than 0 is better."""
+    """``mean`` with its sign chosen so that positive is better."""
     p: float
-    """Two-sided, sign-flip test over clips."""
+    """Two-sided p of the sign-flip test over clips."""
     adjusted_p: float
-    """After Holm over all variants of the same arm and measure."""
+    """p after Holm correction over all variants of the same arm and measure."""
     family: int
-    """How many tests were corrected together."""
+    """Number of tests corrected together."""
     floor: float | None
-    """Rerun noise floor of the measure in this arm; None where nothing was rerun."""
+    """Rerun noise floor of the measure in this arm; None without reruns."""
     verdict: Verdict
     reason: str
     """One sentence."""
     differences: tuple[tuple[str, float], ...]
     """Clip and its difference, in ``quantity``."""
     unpaired: int
-    """Clips where only one of both has a value; they are left out."""
+    """Clips where only one of the two has a value; they are excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a variant stands between chance and the real video. Over the clips that have all three."""
+    """Position of a variant between chance level and the real video, over the clips that have all three."""
 
     variant: str
     measure: str
@@ -89,11 +89,12 @@ class Position:
     clips: int
     own: float
     anchor: float
-    """Of the real video."""
+    """Mean of the real video."""
     chance: float
-    """Of the same variant's video against another clip's sound and lips."""
+    """Mean of the same variant's videos scored against another clip's sound and lips."""
     share: float
-    """(own - chance) / (anchor - chance): 0 is chance, 1 the real video; NaN where that says nothing."""
+    """(own - chance) / (anchor - chance): 0 is chance level, 1 the real video. NaN if the real video scores no better
+    than chance."""
     reason: str
     """Why there is no share; else empty."""
     against_anchor: Contrast
@@ -102,44 +103,44 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """How far a measure moves by itself in one arm, over all variants."""
+    """Run-to-run variation of a measure in one arm, over all variants."""
 
     arm: str
     measure: str
     floor: float | None
-    """Largest absolute difference between a rerun and its original; None where nothing was rerun."""
+    """Largest absolute difference between a rerun and its original; None without reruns."""
     pairs: int
-    """Reruns that could be compared."""
+    """Number of reruns that have a value, as has their original."""
     worst: str
-    """Label of the rerun with the largest difference; empty where there is none."""
+    """Label of the rerun with the largest difference; empty without reruns."""
     seed_spread: float | None
-    """Standard deviation over seeds (root mean square over videos); None where there is one seed only."""
+    """Standard deviation over seeds (root mean square over videos); None with a single seed."""
     seed_groups: int
-    """Clip, speech and variant with more than one seed."""
+    """Number of combinations of clip, speech and variant with more than one seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """What failed in one variant (or the real video), reruns included."""
+    """Failures of one variant (or the real video), including reruns."""
 
     variant: str
     cells: int
     failed: int
     """Cells without a video."""
     reasons: tuple[tuple[str, int], ...]
-    """Reason and cells, the most frequent first."""
+    """Reason and number of cells, most frequent first."""
     metrics: tuple[tuple[str, str, int], ...]
-    """Metric, its error and cells."""
+    """Metric, error message and number of cells."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that the numbers of a comparison say."""
+    """Complete statistical analysis of a comparison."""
 
     base: str
-    """Name of the base variant; empty where there is none."""
+    """Name of the base variant; empty if there is none."""
     clips: int
-    """Clips in the comparison."""
+    """Number of clips in the comparison."""
     summaries: tuple[Summary, ...]
     contrasts: tuple[Contrast, ...]
     positions: tuple[Position, ...]
@@ -147,23 +148,24 @@ class Analysis:
     failures: tuple[Failures, ...]
 
     @cached_property
-    def _places(self) -> dict[tuple[str, ...], Summary | Contrast | NoiseFloor]:
-        places: dict[tuple[str, ...], Summary | Contrast | NoiseFloor] = {}
-        places.update({("summary", one.variant, one.arm, one.measure): one for one in self.summaries})
-        places.update({("contrast", one.variant, one.arm, one.measure): one for one in self.contrasts})
-        places.update({("noise", one.arm, one.measure): one for one in self.noise})
-        return places
+    def _index(self) -> dict[tuple[str, ...], Summary | Contrast | NoiseFloor]:
+        index: dict[tuple[str, ...], Summary | Contrast | NoiseFloor] = {}
+        index.update({("summary", one.variant, one.arm, one.measure): one for one in self.summaries})
+        index.update({("contrast", one.variant, one.arm, one.measure): one for one in self.contrasts})
+        index.update({("noise", one.arm, one.measure): one for one in self.noise})
+        return index
 
     def summary(self, variant: str, arm: str, measure: str) -> Summary | None:
-        """None where the measure was taken from no video of the arm."""
-        found = self._places.get(("summary", variant, arm, measure))
+        """Return a variant's summary, or None if the measure was not computed in the arm."""
+        found = self._index.get(("summary", variant, arm, measure))
         return found if isinstance(found, Summary) else None
 
     def contrast(self, variant: str, arm: str, measure: str) -> Contrast | None:
-        """The variant against the base."""
-        found = self._places.get(("contrast", variant, arm, measure))
+        """Return the contrast of a variant with the base, or None if there is none."""
+        found = self._index.get(("contrast", variant, arm, measure))
         return found if isinstance(found, Contrast) else None
 
     def noise_floor(self, arm: str, measure: str) -> NoiseFloor | None:
-        found = self._places.get(("noise", arm, measure))
+        """Return the noise floor of a measure in an arm, or None if the measure was not computed there."""
+        found = self._index.get(("noise", arm, measure))
         return found if isinstance(found, NoiseFloor) else None

@@ -1,7 +1,7 @@
-"""What a handful of clips can say of a mean: intervals, sign-flip tests and the correction for many variants.
+"""Bootstrap intervals, sign-flip tests and Holm correction for small samples of clips.
 
-A number is one clip's, because speeches on one clip are not independent of each other. Every function gives the same
-for the same numbers: the random draws start from a fixed seed.
+Each observation is one clip, because speeches on one clip are not independent. All functions are deterministic: random
+resampling uses a fixed seed.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from scipy import stats
 Values = NDArray[np.float64]
 
 ALPHA: Final = 0.05
-"""Chance of a false alarm that is allowed for one measure in one arm, over all variants together."""
+"""Significance level for one measure in one arm, over all variants together (family-wise error rate)."""
 DRAWS: Final = 4095
-"""Resamples of an interval, and of a test with too many clips to try every sign in good time (more than 11)."""
+"""Resamples of an interval, and of a test with too many clips for an exhaustive one (more than 11)."""
 INTERVAL_CLIPS: Final = 3
-"""Fewer clips give no interval."""
+"""Minimum number of clips for an interval."""
 BCA_CLIPS: Final = 6
-"""Fewer clips give a plain percentile interval: the acceleration of BCa is a skewness, which so few cannot tell."""
+"""Minimum number of clips for BCa; fewer clips give a percentile interval, because they cannot estimate a skewness."""
 _SEED: Final = 20200
 
 
 def mean_interval(values: Values) -> tuple[float, float, str]:
-    """95 % bootstrap interval of the mean of float64 [N], and the method: ``BCa``, ``percentile`` or "" for none.
+    """Return the 95 % bootstrap interval of the mean of float64 [N], and the method: ``BCa``, ``percentile`` or "".
 
-    BCa: Efron, "Better bootstrap confidence intervals", JASA 1987, by ``scipy.stats.bootstrap``. With few clips such
-    intervals are too narrow: of 3 clips, three in four hold the truth rather than nineteen in twenty.
+    BCa: Efron, "Better bootstrap confidence intervals", JASA 1987, as implemented by ``scipy.stats.bootstrap``. With
+    few clips the intervals are too narrow: with 3 clips their coverage is about 75 % instead of 95 %.
     """
     if len(values) < INTERVAL_CLIPS:
         return math.nan, math.nan, ""
@@ -60,14 +60,14 @@ def _bootstrap(values: Values, method: str) -> tuple[float, float]:
 
 
 def sign_flip_p(differences: Values, tests: int = 1) -> float:
-    """Two-sided p of float64 [N] paired differences under "each is as likely to have the other sign".
+    """Return the two-sided p of the sign-flip permutation test on paired differences, float64 [N].
 
-    Every pattern of signs is tried up to 11 differences, random ones beyond (Fisher, "The Design of Experiments", 1935,
-    section 21; random draws with the observed one counted, Phipson and Smyth 2010). NaN for no differences.
-    ``tests`` is how many such tests are corrected together: more need finer random draws.
+    The test is exhaustive for up to 11 differences and uses random sign patterns beyond (Fisher, "The Design of
+    Experiments", 1935, section 21; Phipson and Smyth 2010 for counting the observed pattern). NaN for no differences.
+    ``tests`` is the number of tests that are corrected together: more tests need more random patterns.
     """
     if len(differences) < 2:
-        # One difference is as large with either sign.
+        # A single difference is equally extreme with either sign.
         return 1.0 if len(differences) else math.nan
     test: Any = stats.permutation_test
     found = test(
@@ -83,20 +83,20 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """The smallest two-sided p that the sign-flip test can give for ``count`` differences; NaN for none."""
+    """Return the smallest two-sided p of the sign-flip test for ``count`` differences; NaN for none."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 
 def clips_needed(tests: int = 1) -> int:
-    """How many clips there must be before one of ``tests`` variants can differ at all: 6 for one."""
+    """Return the number of clips required for significance in a family of ``tests`` tests: 6 for one test."""
     return math.ceil(1 - math.log2(ALPHA / max(tests, 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in the order given; NaN stays NaN and does not count as a test.
+    """Return Holm-adjusted p values in the order given. NaN stays NaN and does not count as a test.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979: the
-    smallest times m, the next times m - 1 and so on, none below the one before it, none above 1.
+    smallest p times m, the next times m - 1 and so on, made monotonic and limited to 1.
     """
     adjusted = [math.nan] * len(p_values)
     order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))

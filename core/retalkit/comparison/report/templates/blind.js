@@ -1,20 +1,20 @@
 "use strict";
-/* Votes on pairs of videos without knowing which is which. What a pair holds is in `hidden-data`, hidden from a glance
-   (exclusive or with the comparison's name, then base64), not from somebody who looks for it. */
+/* Blind votes on pairs of videos. The variants of each pair are in `hidden-data`, which is obfuscated (XOR with the
+   comparison's identifier, then base64), not encrypted. */
 (() => {
   const shown = JSON.parse(document.getElementById("pair-data").textContent);
   if (!shown.pairs) return;
   const by = (id) => document.getElementById(id);
-  const hidden = reveal(by("hidden-data").textContent, shown.comparison);
-  const together = new Together(() => undefined);
+  const hidden = deobfuscate(by("hidden-data").textContent, shown.comparison);
+  const sync = new VideoSync(() => undefined);
   const memory = new Map();
   let voter = "";
   let state = null;
-  let elsewhere = { order: [], votes: [] };
+  let otherPages = { order: [], votes: [] };
 
-  function reveal(text, key) {
+  function deobfuscate(text, key) {
     const mixed = atob(text.trim());
-    const bytes = Uint8Array.from(mixed, (letter, index) => letter.charCodeAt(0) ^ key.charCodeAt(index % key.length));
+    const bytes = Uint8Array.from(mixed, (byte, index) => byte.charCodeAt(0) ^ key.charCodeAt(index % key.length));
     return JSON.parse(new TextDecoder().decode(bytes));
   }
 
@@ -33,12 +33,12 @@
     try {
       localStorage.setItem(storeKey(name), JSON.stringify(value));
     } catch {
-      by("problem").textContent = "This browser keeps nothing for this page: save the votes before you close it.";
+      by("problem").textContent = "This browser cannot store votes: save them as JSON before you close the page.";
     }
   }
 
-  /* Numbers in [0, 1) from a text and from chance of this page load (xorshift of 32 bits). */
-  function dice(text) {
+  /* Random number generator for [0, 1), seeded by a string and a random number of this page load (32-bit xorshift). */
+  function randomGenerator(text) {
     const seed = new Uint32Array(1);
     crypto.getRandomValues(seed);
     let value = seed[0];
@@ -55,11 +55,11 @@
   }
 
   function newOrder(name) {
-    const roll = dice(name);
-    for (let warm = 0; warm < 16; warm += 1) roll();
-    const order = hidden.pairs.map((pair) => ({ pair: pair.id, swapped: roll() < 0.5 }));
+    const random = randomGenerator(name);
+    for (let warmup = 0; warmup < 16; warmup += 1) random();
+    const order = hidden.pairs.map((pair) => ({ pair: pair.id, swapped: random() < 0.5 }));
     for (let last = order.length - 1; last > 0; last -= 1) {
-      const other = Math.floor(roll() * (last + 1));
+      const other = Math.floor(random() * (last + 1));
       [order[last], order[other]] = [order[other], order[last]];
     }
     return order;
@@ -69,25 +69,29 @@
     voter = name;
     const known = new Set(hidden.pairs.map((pair) => pair.id));
     const stored = read("voter " + voter) || { order: [], votes: [], finished: false };
-    /* Pairs that were made again since are new ones. Votes on pairs of another page are kept for that page. */
-    const here = (each) => known.has(each.pair);
-    state = { order: stored.order.filter(here), votes: stored.votes.filter(here), finished: stored.finished };
-    elsewhere = {
-      order: stored.order.filter((each) => !here(each)),
-      votes: stored.votes.filter((vote) => !here(vote)),
+    /* Pairs with changed videos have new ids. Votes on pairs of other pages are kept for those pages. */
+    const onThisPage = (each) => known.has(each.pair);
+    state = {
+      order: stored.order.filter(onThisPage),
+      votes: stored.votes.filter(onThisPage),
+      finished: stored.finished,
+    };
+    otherPages = {
+      order: stored.order.filter((each) => !onThisPage(each)),
+      votes: stored.votes.filter((vote) => !onThisPage(vote)),
     };
     const listed = new Set(state.order.map((each) => each.pair));
     state.order.push(...newOrder(voter).filter((each) => !listed.has(each.pair)));
     if (!state.votes.length) state.finished = false;
     write("current", voter);
-    keep();
+    saveState();
     next();
   }
 
-  const keep = () =>
+  const saveState = () =>
     write("voter " + voter, {
-      order: [...state.order, ...elsewhere.order],
-      votes: [...state.votes, ...elsewhere.votes],
+      order: [...state.order, ...otherPages.order],
+      votes: [...state.votes, ...otherPages.votes],
       finished: state.finished,
     });
   const votedOn = () => new Set(state.votes.map((vote) => vote.pair));
@@ -117,52 +121,52 @@
     by("bar").value = state.votes.length / state.order.length;
     const pair = hidden.pairs.find((one) => one.id === each.pair);
     const videos = [by("left"), by("right")];
-    together.stop();
+    sync.stop();
     sides(each).forEach((side, index) => {
-      videos[index].src = addressOf(side.video, side.link);
+      videos[index].src = videoUrl(side.video, side.link);
     });
-    forgetAddresses(new Set(sides(each).map((side) => side.video)));
-    together.load(videos, pair.times, pair.end);
-    together.play(0);
+    releaseVideoUrls(new Set(sides(each).map((side) => side.video)));
+    sync.load(videos, pair.times, pair.end);
+    sync.play(0);
   }
 
   function choose(choice) {
     const each = current();
     if (!each || by("vote").hidden) return;
     state.votes.push({ pair: each.pair, swapped: each.swapped, choice, time: new Date().toISOString() });
-    keep();
+    saveState();
     next();
   }
 
   function undo() {
     if (by("vote").hidden || !state.votes.length) return;
     const last = state.votes.pop();
-    const place = state.order.findIndex((each) => each.pair === last.pair);
-    state.order.unshift(...state.order.splice(place, 1));
-    keep();
+    const index = state.order.findIndex((each) => each.pair === last.pair);
+    state.order.unshift(...state.order.splice(index, 1));
+    saveState();
     next();
   }
 
   function finish() {
-    together.stop();
+    sync.stop();
     state.finished = true;
-    keep();
+    saveState();
     by("vote").hidden = true;
     by("end").hidden = false;
-    by("thanks").textContent = `${voter}: ${state.votes.length} of ${state.order.length} pairs. Thank you. This is what they were.`;
-    by("rates").replaceChildren(...rates().map(line));
+    by("thanks").textContent = `${voter}: ${state.votes.length} of ${state.order.length} pairs. Thank you. These are the results.`;
+    by("rates").replaceChildren(...winRates().map(rateRow));
   }
 
-  function written() {
+  function namedVotes() {
     return state.votes.map((vote) => {
       const [left, right] = sides(vote).map((side) => hidden.variants[side.variant]);
       return { pair: vote.pair, left, right, choice: vote.choice, time: vote.time };
     });
   }
 
-  function rates() {
+  function winRates() {
     const found = new Map();
-    for (const vote of written()) {
+    for (const vote of namedVotes()) {
       for (const [variant, other, side] of [
         [vote.left, vote.right, "left"],
         [vote.right, vote.left, "right"],
@@ -192,7 +196,7 @@
     return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
   }
 
-  function line(each) {
+  function rateRow(each) {
     const count = each.wins + each.ties + each.losses;
     const rate = (each.wins + each.ties / 2) / count;
     const [low, high] = wilson(rate, count);
@@ -209,13 +213,13 @@
   }
 
   function save() {
-    const file = { comparison: shown.comparison, voter, time: new Date().toISOString(), votes: written() };
-    const address = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }));
+    const file = { comparison: shown.comparison, voter, time: new Date().toISOString(), votes: namedVotes() };
+    const url = URL.createObjectURL(new Blob([JSON.stringify(file, null, 1)], { type: "application/json" }));
     const link = document.createElement("a");
-    link.href = address;
+    link.href = url;
     link.download = `votes-${voter.replace(/[^\p{L}\p{N}_-]+/gu, "_")}-${shown.comparison.slice(-6)}.json`;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
   }
 
   by("who").addEventListener("submit", (event) => {
@@ -232,8 +236,8 @@
     });
   }
   const replay = () => {
-    together.stop();
-    together.play(0);
+    sync.stop();
+    sync.play(0);
   };
   by("replay").addEventListener("click", replay);
   by("undo").addEventListener("click", undo);
@@ -255,8 +259,8 @@
     else return;
     event.preventDefault();
   });
-  const before = read("current");
-  const ours = new Set(hidden.pairs.map((pair) => pair.id));
-  const began = before && (read("voter " + before)?.votes ?? []).some((vote) => ours.has(vote.pair));
-  if (began) begin(before);
+  const lastVoter = read("current");
+  const pairIds = new Set(hidden.pairs.map((pair) => pair.id));
+  const hasVotes = lastVoter && (read("voter " + lastVoter)?.votes ?? []).some((vote) => pairIds.has(vote.pair));
+  if (hasVotes) begin(lastVoter);
 })();

@@ -1,104 +1,103 @@
 "use strict";
-/* The videos of the report, side by side. */
+/* Player of the report: videos side by side, synchronized. */
 (() => {
-  const place = document.getElementById("player");
-  if (!place) return;
+  const player = document.getElementById("player");
+  if (!player) return;
   const data = JSON.parse(document.getElementById("player-data").textContent);
   const by = (id) => document.getElementById(id);
-  const off = new Set();
-  let heard = "";
+  const hiddenNames = new Set();
+  let audible = "";
   let current = null;
-  let sized = false;
-  const together = new Together(tell);
-  window.retalkitPlayer = together;
+  let sizeChosen = false;
+  const sync = new VideoSync(update);
+  window.retalkitPlayer = sync;
 
   function option(value, text) {
-    const made = document.createElement("option");
-    made.value = value;
-    made.textContent = text;
-    return made;
+    const element = document.createElement("option");
+    element.value = value;
+    element.textContent = text;
+    return element;
   }
 
-  function fillArms(wish) {
-    const chosen = data.groups.filter((group) => group.clip === by("clip").value);
-    by("arm").replaceChildren(...chosen.map((group) => option(group.id, group.label)));
-    const same = chosen.find((group) => group.label === wish);
-    by("arm").value = (same || chosen[0]).id;
-    show();
+  function fillArms(preferredLabel) {
+    const groups = data.groups.filter((group) => group.clip === by("clip").value);
+    by("arm").replaceChildren(...groups.map((group) => option(group.id, group.label)));
+    const preferred = groups.find((group) => group.label === preferredLabel);
+    by("arm").value = (preferred || groups[0]).id;
+    showGroup();
   }
 
-  function show() {
-    together.stop();
+  function showGroup() {
+    sync.stop();
     current = data.groups.find((group) => group.id === by("arm").value);
     const names = current.tiles.map((tile) => tile.name);
-    if (!names.includes(heard)) heard = names.find((name) => !name.startsWith("(")) || names[0];
-    by("shown").replaceChildren(document.createTextNode("Show "), ...current.tiles.map(box));
-    const figures = current.tiles.map(figure);
-    by("tiles").replaceChildren(...figures);
-    forgetAddresses(new Set(current.tiles.map((tile) => tile.id)));
-    together.load([...by("tiles").querySelectorAll("video")], current.times, current.end);
+    if (!names.includes(audible)) audible = names.find((name) => !name.startsWith("(")) || names[0];
+    by("shown").replaceChildren(document.createTextNode("Show "), ...current.tiles.map(variantCheckbox));
+    by("tiles").replaceChildren(...current.tiles.map(tileFigure));
+    releaseVideoUrls(new Set(current.tiles.map((tile) => tile.id)));
+    sync.load([...by("tiles").querySelectorAll("video")], current.times, current.end);
     by("scrubber").max = String(current.times.length - 1);
-    listen();
-    hide();
-    together.show(0);
+    updateSound();
+    updateVisibility();
+    sync.show(0);
   }
 
-  function size(pixels) {
+  function setTileSize(pixels) {
     by("tile").value = pixels;
     by("tiles").style.setProperty("--tile", pixels + "px");
   }
 
-  /* The largest size at which all videos stand in one row, or the smallest; until somebody chose one. */
-  function fit() {
-    if (sized) return;
-    const count = current.tiles.filter((tile) => !off.has(tile.name)).length;
+  /* Use the largest size at which all videos fit in one row, or the smallest one, unless the user chose a size. */
+  function fitTiles() {
+    if (sizeChosen) return;
+    const count = current.tiles.filter((tile) => !hiddenNames.has(tile.name)).length;
     const gap = parseFloat(getComputedStyle(by("tiles")).columnGap) || 0;
     const sizes = [...by("tile").options].map((each) => Number(each.value));
-    const room = by("tiles").clientWidth;
-    size(String(sizes.filter((each) => count * (each + gap) - gap <= room).pop() || sizes[0]));
+    const available = by("tiles").clientWidth;
+    setTileSize(String(sizes.filter((each) => count * (each + gap) - gap <= available).pop() || sizes[0]));
   }
 
-  function box(tile) {
+  function variantCheckbox(tile) {
     const label = document.createElement("label");
-    const check = document.createElement("input");
-    check.type = "checkbox";
-    check.checked = !off.has(tile.name);
-    check.dataset.name = tile.name;
-    check.addEventListener("change", () => {
-      if (check.checked) off.delete(tile.name);
-      else off.add(tile.name);
-      hide(true);
+    const checkbox = document.createElement("input");
+    checkbox.type = "checkbox";
+    checkbox.checked = !hiddenNames.has(tile.name);
+    checkbox.dataset.name = tile.name;
+    checkbox.addEventListener("change", () => {
+      if (checkbox.checked) hiddenNames.delete(tile.name);
+      else hiddenNames.add(tile.name);
+      updateVisibility(true);
     });
-    label.append(check, swatch(tile), document.createTextNode(tile.name));
+    label.append(checkbox, swatch(tile), document.createTextNode(tile.name));
     return label;
   }
 
   function swatch(tile) {
-    const made = document.createElement("span");
-    made.className = "swatch";
-    made.style.background = tile.colour || "var(--faint)";
-    return made;
+    const element = document.createElement("span");
+    element.className = "swatch";
+    element.style.background = tile.colour || "var(--faint)";
+    return element;
   }
 
-  function figure(tile) {
-    const made = document.createElement("figure");
-    made.dataset.name = tile.name;
+  function tileFigure(tile) {
+    const figure = document.createElement("figure");
+    figure.dataset.name = tile.name;
     if (tile.problem) {
       const text = document.createElement("div");
       text.className = "broken";
       text.textContent = tile.problem;
-      made.append(text);
+      figure.append(text);
     } else {
       const video = document.createElement("video");
       video.preload = "auto";
       video.playsInline = true;
       video.muted = true;
-      video.src = addressOf(tile.id, tile.link);
+      video.src = videoUrl(tile.id, tile.link);
       video.dataset.name = tile.name;
       video.setAttribute("aria-label", tile.name);
       video.style.aspectRatio = tile.width + " / " + tile.height;
-      video.addEventListener("click", toggle);
-      made.append(video);
+      video.addEventListener("click", togglePlayback);
+      figure.append(video);
     }
     const caption = document.createElement("figcaption");
     const name = document.createElement("span");
@@ -111,97 +110,96 @@
       const label = document.createElement("label");
       const radio = document.createElement("input");
       radio.type = "radio";
-      radio.name = "heard";
-      radio.checked = tile.name === heard;
+      radio.name = "audible";
+      radio.checked = tile.name === audible;
       radio.addEventListener("change", () => {
-        heard = tile.name;
-        listen();
+        audible = tile.name;
+        updateSound();
       });
       label.append(radio, document.createTextNode("sound"));
       caption.append(label);
     }
-    made.append(caption);
-    return made;
+    figure.append(caption);
+    return figure;
   }
 
-  function listen() {
-    for (const video of together.videos) {
-      video.muted = video.dataset.name !== heard;
-      if (!video.muted) together.leader = video;
+  function updateSound() {
+    for (const video of sync.videos) {
+      video.muted = video.dataset.name !== audible;
+      if (!video.muted) sync.leader = video;
     }
   }
 
-  async function hide(changed) {
-    const frame = together.frame;
-    const playing = together.playing;
-    for (const made of by("tiles").children) {
-      const gone = off.has(made.dataset.name);
-      made.hidden = gone;
-      const video = made.querySelector("video");
+  async function updateVisibility(changed) {
+    const frame = sync.frame;
+    const playing = sync.playing;
+    for (const figure of by("tiles").children) {
+      figure.hidden = hiddenNames.has(figure.dataset.name);
+      const video = figure.querySelector("video");
       if (!video) continue;
-      if (gone) {
+      if (figure.hidden) {
         video.dataset.off = "1";
         video.pause();
       } else delete video.dataset.off;
     }
-    fit();
+    fitTiles();
     if (!changed) return;
-    together.stop();
-    await together.show(frame);
-    if (playing) together.play(frame);
+    sync.stop();
+    await sync.show(frame);
+    if (playing) sync.play(frame);
   }
 
-  function tell() {
+  function update() {
     if (!current) return;
-    const frame = together.frame;
-    by("play").textContent = together.playing ? "Pause" : "Play";
+    const frame = sync.frame;
+    by("play").textContent = sync.playing ? "Pause" : "Play";
     by("scrubber").value = String(frame);
     by("clock").textContent = `frame ${frame + 1} of ${current.times.length}, ${current.times[frame].toFixed(3)} s`;
   }
 
-  function toggle() {
-    if (together.playing) together.pause();
-    else together.play();
+  function togglePlayback() {
+    if (sync.playing) sync.pause();
+    else sync.play();
   }
 
   by("clip").append(...[...new Set(data.groups.map((group) => group.clip))].map((clip) => option(clip, clip)));
   by("clip").addEventListener("change", () => fillArms(current.label));
-  by("arm").addEventListener("change", show);
+  by("arm").addEventListener("change", showGroup);
   by("tile").addEventListener("change", () => {
-    sized = true;
-    size(by("tile").value);
+    sizeChosen = true;
+    setTileSize(by("tile").value);
   });
-  by("play").addEventListener("click", toggle);
-  by("back").addEventListener("click", () => together.step(-1));
-  by("forward").addEventListener("click", () => together.step(1));
+  by("play").addEventListener("click", togglePlayback);
+  by("back").addEventListener("click", () => sync.step(-1));
+  by("forward").addEventListener("click", () => sync.step(1));
   by("scrubber").addEventListener("input", () => {
-    together.stop();
-    together.show(Number(by("scrubber").value));
+    sync.stop();
+    sync.show(Number(by("scrubber").value));
   });
   by("speed").addEventListener("change", () => {
-    together.rate = Number(by("speed").value);
+    sync.rate = Number(by("speed").value);
   });
   by("loop").addEventListener("change", () => {
-    together.loop = by("loop").checked;
+    sync.loop = by("loop").checked;
   });
-  window.addEventListener("resize", fit);
+  window.addEventListener("resize", fitTiles);
 
-  /* Half of the videos, or as much as half of the window: else keys move the page, as they do everywhere. */
+  /* Whether the videos fill half of their own height or half of the window. Otherwise keys scroll the page as usual. */
   function inView() {
-    const seen = by("tiles").getBoundingClientRect();
-    const height = Math.min(seen.bottom, innerHeight) - Math.max(seen.top, 0);
-    return height >= Math.min(seen.height, innerHeight) / 2;
+    const bounds = by("tiles").getBoundingClientRect();
+    const visible = Math.min(bounds.bottom, innerHeight) - Math.max(bounds.top, 0);
+    return visible >= Math.min(bounds.height, innerHeight) / 2;
   }
 
   document.addEventListener("keydown", (event) => {
-    const at = event.target;
-    if (event.ctrlKey || event.metaKey || event.altKey || at.matches("select")) return;
-    if (!place.contains(at) && (at.matches("input, button") || !inView())) return;
-    const field = at.matches("input, button, summary");
+    const target = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches("select")) return;
+    if (!player.contains(target) && (target.matches("input, button") || !inView())) return;
+    const isControl = target.matches("input, button, summary");
     const steps = { ",": -1, ".": 1, ArrowLeft: -1, ArrowRight: 1 };
-    if (event.key === " " && !field) {
-      if (!event.repeat) toggle();
-    } else if (event.key in steps && !(field && event.key.startsWith("Arrow"))) together.step(steps[event.key]);
+    if (event.key === " " && !isControl) {
+      if (!event.repeat) togglePlayback();
+    } else if (event.key in steps && !(isControl && event.key.startsWith("Arrow"))) sync.step(steps[event.key]);
     else return;
     event.preventDefault();
   });

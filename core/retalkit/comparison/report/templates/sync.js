@@ -1,16 +1,17 @@
 "use strict";
-/* Plays several videos in step and moves them frame by frame. Frames are found by their times, not by counting, so that
-   a variable frame rate is no special case. */
-class Together {
-  constructor(tell) {
-    this.tell = tell;
+/* Synchronized playback and frame stepping of several videos. Frames are located by time, not by index, so that variable
+   frame rates work. */
+class VideoSync {
+  constructor(onUpdate) {
+    this.onUpdate = onUpdate;
     this.rate = 1;
     this.loop = false;
-    this.turn = 0;
+    /* Incremented by every command, so that pending asynchronous steps of earlier commands stop. */
+    this.generation = 0;
     this.load([], [0], 0);
   }
 
-  /* times: seconds at which each frame is shown; end: seconds at which the last one ends. */
+  /* times: start time of each frame in seconds; end: end time of the last frame. */
   load(videos, times, end) {
     this.stop();
     this.videos = videos;
@@ -24,7 +25,7 @@ class Together {
     return this.videos.filter((video) => !video.dataset.off);
   }
 
-  /* The video whose sound is heard, or the first that is shown: its speed is left alone. */
+  /* The reference clock: the audible video, or the first visible one. Its playback rate is not adjusted. */
   get lead() {
     const active = this.active;
     return active.includes(this.leader) ? this.leader : active[0] || null;
@@ -41,8 +42,8 @@ class Together {
     return low;
   }
 
-  /* A time well inside a frame: at its edge a player may show either neighbour. */
-  inside(frame) {
+  /* The middle of a frame's interval: at its boundary a player may show either neighbour. */
+  middleOf(frame) {
     const next = frame + 1 < this.times.length ? this.times[frame + 1] : this.end;
     return (this.times[frame] + next) / 2;
   }
@@ -53,7 +54,7 @@ class Together {
 
   stop() {
     this.playing = false;
-    this.turn += 1;
+    this.generation += 1;
     for (const video of this.videos || []) video.pause();
   }
 
@@ -65,8 +66,8 @@ class Together {
 
   async show(frame) {
     this.at = Math.min(Math.max(frame, 0), this.times.length - 1);
-    this.tell();
-    await Promise.all(this.active.map((video) => settle(video, this.inside(this.at))));
+    this.onUpdate();
+    await Promise.all(this.active.map((video) => seek(video, this.middleOf(this.at))));
   }
 
   async step(by) {
@@ -77,24 +78,24 @@ class Together {
 
   async play(from) {
     if (this.playing || !this.lead) return;
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     this.playing = true;
     this.at = from === undefined ? (this.at >= this.times.length - 1 ? 0 : this.at) : from;
-    this.tell();
-    const start = this.at === 0 ? 0 : this.inside(this.at);
+    this.onUpdate();
+    const start = this.at === 0 ? 0 : this.middleOf(this.at);
     const active = this.active;
-    await Promise.all(active.map((video) => settle(video, start)));
-    if (turn !== this.turn) return;
+    await Promise.all(active.map((video) => seek(video, start)));
+    if (generation !== this.generation) return;
     for (const video of active) {
       delete video.dataset.held;
       video.playbackRate = this.rate;
     }
     await Promise.all(active.map((video) => video.play().catch(() => undefined)));
-    if (turn === this.turn) this.watch(turn);
+    if (generation === this.generation) this.synchronize(generation);
   }
 
-  watch(turn) {
-    if (turn !== this.turn) return;
+  synchronize(generation) {
+    if (generation !== this.generation) return;
     const lead = this.lead;
     if (!lead) return;
     if (lead.ended || lead.currentTime >= this.end - 1e-3) {
@@ -113,7 +114,7 @@ class Together {
         video.currentTime = lead.currentTime;
         continue;
       }
-      /* A busy machine shows some video late: the others wait for it. */
+      /* On a busy machine one video may fall behind: the others wait for it. */
       const wait = video.currentTime - slowest > (video.dataset.held ? 0.5 : 1.5) * frame;
       if (wait) {
         video.dataset.held = "1";
@@ -122,21 +123,21 @@ class Together {
       }
       delete video.dataset.held;
       if (video.paused) video.play().catch(() => undefined);
-      /* Small distances are made up for by speed, which nobody sees; the one that is heard keeps its own. */
-      const bend = Math.abs(ahead) < frame / 8 ? 0 : Math.min(Math.max(6 * ahead, -0.5), 0.5);
-      const rate = this.rate * (1 - bend);
+      /* Small offsets are corrected by the playback rate, which is not noticeable. */
+      const correction = Math.abs(ahead) < frame / 8 ? 0 : Math.min(Math.max(6 * ahead, -0.5), 0.5);
+      const rate = this.rate * (1 - correction);
       if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
     }
-    this.tell();
-    requestAnimationFrame(() => this.watch(turn));
+    this.onUpdate();
+    requestAnimationFrame(() => this.synchronize(generation));
   }
 }
 
-/* Resolves when the video shows that time, or cannot. */
-function settle(video, time) {
+/* Seek a video; resolves when it shows the given time, on errors, and after a timeout of 5 s. */
+function seek(video, time) {
   return new Promise((resolve) => {
     const done = () => {
-      clearTimeout(late);
+      clearTimeout(timeout);
       video.removeEventListener("seeked", done);
       video.removeEventListener("error", done);
       video.removeEventListener("loadeddata", go);
@@ -146,7 +147,7 @@ function settle(video, time) {
       if (Math.abs(video.currentTime - time) < 1e-4 && !video.seeking) done();
       else video.currentTime = time;
     };
-    const late = setTimeout(done, 5000);
+    const timeout = setTimeout(done, 5000);
     video.addEventListener("seeked", done);
     video.addEventListener("error", done);
     if (video.error) done();
@@ -155,24 +156,24 @@ function settle(video, time) {
   });
 }
 
-/* The address of a video: of the copy inside the page, or of the file beside it. */
-const addresses = new Map();
-function addressOf(id, link) {
-  const inside = document.getElementById("video-" + id);
-  if (!inside) return link;
-  if (!addresses.has(id)) {
-    const text = atob(inside.textContent.trim());
+/* The URL of a video: a blob of its embedded copy, or the linked file. */
+const blobUrls = new Map();
+function videoUrl(id, link) {
+  const embedded = document.getElementById("video-" + id);
+  if (!embedded) return link;
+  if (!blobUrls.has(id)) {
+    const text = atob(embedded.textContent.trim());
     const bytes = new Uint8Array(text.length);
     for (let index = 0; index < text.length; index += 1) bytes[index] = text.charCodeAt(index);
-    addresses.set(id, URL.createObjectURL(new Blob([bytes], { type: "video/mp4" })));
+    blobUrls.set(id, URL.createObjectURL(new Blob([bytes], { type: "video/mp4" })));
   }
-  return addresses.get(id);
+  return blobUrls.get(id);
 }
 
-function forgetAddresses(keep) {
-  for (const [id, address] of addresses) {
+function releaseVideoUrls(keep) {
+  for (const [id, url] of blobUrls) {
     if (keep.has(id)) continue;
-    URL.revokeObjectURL(address);
-    addresses.delete(id);
+    URL.revokeObjectURL(url);
+    blobUrls.delete(id);
   }
 }

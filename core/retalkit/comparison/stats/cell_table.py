@@ -1,4 +1,4 @@
-"""Finds the values of a comparison's cells, and tells why a cell has none."""
+"""Lookup of cell values by variant, arm and clip, and of the reason why a cell has no value."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from retalkit.comparison.results import ANCHOR, ARMS, CellResult, Results
 from retalkit.comparison.stats.model import Quantity
 from retalkit.plugins.metric_specs import Measure
 
-Blocks = Mapping[str, Mapping[str, float]]
+ClipSpeechValues = Mapping[str, Mapping[str, float]]
 """Clip -> speech -> value."""
 
 State = Literal["value", "failed", "undefined", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Metered:
-    """A measure and the metric that gives it."""
+class MetricMeasure:
+    """A measure and the name of the metric that computes it."""
 
     metric: str
     measure: Measure
 
     def state(self, cell: CellResult) -> State:
-        """Why a cell has no value, or that it has one."""
+        """Return whether a cell has a value, or why it has none."""
         if cell.state == "failed" or self.metric in cell.failed_metrics:
             return "failed"
         if self.measure.name in cell.scores:
@@ -37,42 +37,44 @@ class Metered:
         return "absent"
 
     def value(self, cell: CellResult) -> float | None:
-        """The cell's value where it has a finite one."""
+        """Return the cell's value, or None if it has no finite value."""
         return cell.scores[self.measure.name] if self.state(cell) == "value" else None
 
-    def taken(self, cells: list[CellResult]) -> bool:
-        """Whether the metric was run on any of the cells."""
+    def measured_in(self, cells: list[CellResult]) -> bool:
+        """Return whether the metric was run on any of the cells."""
         return any(cell.state == "done" and self.state(cell) != "absent" for cell in cells)
 
 
-class Cells:
-    """The cells of a comparison by variant and arm, reruns apart."""
+class CellTable:
+    """Cells of a comparison by variant and arm, with reruns kept separately."""
 
     def __init__(self, results: Results) -> None:
         names = {cell.name.arm for cell in results.cells}
         self.arms = [arm for arm in ARMS if arm in names] + sorted(names.difference(ARMS))
         known = [ANCHOR, *(variant.name for variant in results.variants)]
         self.variants = known + sorted({cell.name.variant for cell in results.cells}.difference(known))
-        self.of: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
+        self.originals: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
         self.reruns: dict[str, list[CellResult]] = defaultdict(list)
-        # In one order, whatever order they were finished in: sums of floats depend on it.
+        # Sorted, because floating-point sums depend on the order and cells finish in any order.
         for cell in sorted(results.cells, key=lambda cell: (cell.name.clip, cell.name.speech, cell.name.seed)):
             if cell.name.rerun:
                 self.reruns[cell.name.arm].append(cell)
             else:
-                self.of[cell.name.variant, cell.name.arm].append(cell)
+                self.originals[cell.name.variant, cell.name.arm].append(cell)
 
     def arm(self, arm: str) -> list[CellResult]:
-        """All cells of an arm but the reruns."""
-        return [cell for variant in self.variants for cell in self.of.get((variant, arm), [])]
+        """Return all cells of an arm except reruns."""
+        return [cell for variant in self.variants for cell in self.originals.get((variant, arm), [])]
 
-    def blocks(self, variant: str, arm: str, metered: Metered, quantity: Quantity = "value") -> Blocks:
-        """Clip -> speech -> mean over seeds, of what has a value."""
+    def seed_means(
+        self, variant: str, arm: str, measured: MetricMeasure, quantity: Quantity = "value"
+    ) -> ClipSpeechValues:
+        """Return clip -> speech -> mean over seeds; cells without a value are ignored."""
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for cell in self.of.get((variant, arm), []):
-            value = metered.value(cell)
+        for cell in self.originals.get((variant, arm), []):
+            value = measured.value(cell)
             if value is not None:
-                value = -metered.measure.goodness(value) if quantity == "distance" else value
+                value = -measured.measure.goodness(value) if quantity == "distance" else value
                 found[cell.name.clip][cell.name.speech].append(value)
         return {
             clip: {speech: float(np.mean(values)) for speech, values in speeches.items()}

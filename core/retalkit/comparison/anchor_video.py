@@ -1,4 +1,4 @@
-"""The anchor: a clip through the encoder as it is, so that what the codec does to numbers is known."""
+"""Video of the arm ``real``: the unedited clip, encoded like a dub, to measure the effect of the codec."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 
 
-def encode_unedited(clip: Path, speech: Path, output: Path, config: RunConfig) -> None:
-    """Writes the frames that a dub of ``clip`` with ``speech`` would show, unedited, with ``speech`` as its sound.
+def encode_anchor(clip: Path, speech: Path, output: Path, config: RunConfig) -> None:
+    """Write the unedited frames that a dub of ``clip`` with ``speech`` would be made from, with ``speech`` as sound.
 
-    Raises InputError for files that cannot be read and OutputError where ``output`` cannot be written.
+    Raises InputError for unreadable files and OutputError if ``output`` cannot be written.
     """
     source, sound = open_source(clip), open_sound(speech)
     timeline = build_timeline(source, sound.duration, config.length, config.extend)
     time_base = output_time_base(timeline.time_base)
-    with TemporaryDirectory(prefix=".unedited-", dir=output.parent) as folder:
+    with TemporaryDirectory(prefix=".anchor-", dir=output.parent) as folder:
         segment = Path(folder) / "segment.mp4"
         options = config.output
         writer = SegmentWriter(

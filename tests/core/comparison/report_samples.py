@@ -1,4 +1,4 @@
-"""A comparison made up for the pages: three variants, two clips, a few arms, tiny videos that move; and a browser."""
+"""A synthetic comparison for the report (three variants, two clips, small videos), and a browser for its pages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RATE = 25
 SECONDS = 2.0
 SIZE = (160, 120)
 COLOURS = ((40, 90, 160), (150, 70, 40), (40, 130, 70))
-"""Of the variants; the real video is grey."""
+"""Background colours of the variants; the real video is grey."""
 GREY = (110, 110, 110)
 UNAVAILABLE = "no checkpoint syncnet: run `retalkit weights import FILE`"
 FAILURE = "no face in 71% of the frames: choose another clip"
@@ -49,8 +49,8 @@ SYNC = Measure("lse_c", "LSE-C", "higher", None, 0.0, unit="", digits=2, summary
 
 
 @dataclass
-class Made:
-    """The folder of a comparison, and what was found."""
+class SampleComparison:
+    """Output directory of a comparison and its results."""
 
     folder: Path
     results: Results
@@ -59,7 +59,7 @@ class Made:
 
 
 def make_video(path: Path, colour: tuple[int, int, int], seed: int, sound: bool = True) -> None:
-    """Two seconds at 25 frames/s: a bright bar that moves on by three pixels a frame, and a tone."""
+    """Encode two seconds at 25 frames/s: a bright bar that moves three pixels per frame, and a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = SIZE
     with av.open(str(path), "w") as target:
@@ -92,10 +92,10 @@ def make_results(
     folder: Path,
     names: tuple[str, str, str] = ("base", "warp", "warp+detail"),
     clips: tuple[str, ...] = ("anna", "boris"),
-) -> Made:
-    """Writes the videos of the first two clips below ``folder`` and makes up all scores; the first name is the base.
+) -> SampleComparison:
+    """Write the videos of the first two clips below ``folder`` and generate all scores; the first name is the base.
 
-    The second variant is truly better in opening r, the third is no different from the base; one cell failed.
+    The second variant is better in opening r, the third equals the base up to noise; one cell failed.
     """
     generator = np.random.default_rng(3)
     cells: list[CellResult] = []
@@ -124,11 +124,11 @@ def make_results(
         },
         variants=[_variant(name, index) for index, name in enumerate(names)],
         metrics=[
-            MetricInfo("mouth", "Follows the lips.", "docs/speech-to-mouth.md", "Apache-2.0", "retalkit 0.1.0",
+            MetricInfo("mouth", "Lip motion.", "docs/speech-to-mouth.md", "Apache-2.0", "retalkit 0.1.0",
                        (OPENING, LAG, LEAK)),
             MetricInfo("identity", "Same person?", "Deng et al., ArcFace, CVPR 2019", "MIT", "retalkit 0.1.0",
                        (IDENTITY,)),
-            MetricInfo("cost", "What it takes.", "the run record", "Apache-2.0", "retalkit 0.1.0", (SPEED,)),
+            MetricInfo("cost", "Cost of the run.", "the run record", "Apache-2.0", "retalkit 0.1.0", (SPEED,)),
             MetricInfo("syncnet", "Sync by SyncNet.", "Chung and Zisserman, Out of time, ACCV-W 2016", "MIT",
                        "retalkit 0.1.0", (SYNC,), unavailable=UNAVAILABLE),
         ],
@@ -137,7 +137,7 @@ def make_results(
         machine={"system": "Linux 6.1", "processor": "x86-64", "cores": "2", "python": "3.11.9"},
         jobs=2,
     )  # fmt: skip
-    return Made(folder, results, names, clips)
+    return SampleComparison(folder, results, names, clips)
 
 
 def _variant(name: str, index: int) -> VariantInfo:
@@ -197,7 +197,7 @@ def _cell(
 
 
 def hash_of(text: str) -> int:
-    """The same in every process, unlike ``hash``."""
+    """Return a hash that is the same in every process, unlike ``hash``."""
     return sum((index + 1) * ord(letter) for index, letter in enumerate(text))
 
 
@@ -215,36 +215,41 @@ FLAGS = (
 
 
 @dataclass
-class Watched:
-    """A page in a real browser, and all that it should not have done."""
+class BrowserPage:
+    """A page in Chromium with its network requests and errors."""
 
     page: Any
     """``playwright.sync_api.Page``."""
     requests: list[str] = field(default_factory=list)
-    """Addresses that were asked for."""
-    troubles: list[str] = field(default_factory=list)
-    """Errors and warnings of the console, uncaught errors, dialogs."""
+    """Requested URLs."""
+    errors: list[str] = field(default_factory=list)
+    """Console errors and warnings, uncaught exceptions, dialogs."""
 
-    def until(self, expression: str, seconds: float = 20.0) -> None:
-        """Waits until it is true. (The page's own policy forbids playwright's ``wait_for_function``.)"""
+    def wait_until(self, expression: str, seconds: float = 20.0) -> None:
+        """Wait until a JavaScript expression is true.
+
+        Playwright's ``wait_for_function`` is blocked by the page's content security policy.
+        """
         end = time.monotonic() + seconds
         while not self.page.evaluate(expression):
             assert time.monotonic() < end, f"never true: {expression}"
             self.page.wait_for_timeout(10)
 
-    def calm(self) -> None:
-        """Fails where there was an error, or a request to anything but the disk and the page itself."""
-        assert self.troubles == []
+    def assert_no_errors(self) -> None:
+        """Fail if there was an error or a network request."""
+        assert self.errors == []
         assert [each for each in self.requests if not each.startswith(("file:///", "data:", "blob:"))] == []
-        assert self.requests, "nothing was watched"
+        assert self.requests, "no requests were recorded"
 
 
 @contextmanager
-def watched_page(profile: Path, width: int = 1280) -> Iterator[Watched]:
-    """A page of the distribution's Chromium with a profile of its own; skips the test where there is none, or fails
-    where ``RETALKIT_REQUIRE_BROWSER`` is set."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+def open_browser_page(profile: Path, width: int = 1280) -> Iterator[BrowserPage]:
+    """Open a page in the installed Chromium with a new profile.
+
+    Without a browser the test is skipped, or fails if ``RETALKIT_REQUIRE_BROWSER`` is set.
+    """
+    executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if executable is None:
         text = f"no browser: none of {', '.join(BROWSERS)} is in PATH; install chromium"
         if os.environ.get("RETALKIT_REQUIRE_BROWSER"):
             pytest.fail(text)
@@ -253,21 +258,21 @@ def watched_page(profile: Path, width: int = 1280) -> Iterator[Watched]:
 
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=found, args=list(FLAGS), viewport={"width": width, "height": 900}
+            str(profile), executable_path=executable, args=list(FLAGS), viewport={"width": width, "height": 900}
         )
-        watched = Watched(context.new_page())
-        context.on("request", lambda request: watched.requests.append(request.url))
-        watched.page.on(
-            "console", lambda line: watched.troubles.append(line.text) if line.type in ("error", "warning") else None
+        browser_page = BrowserPage(context.new_page())
+        context.on("request", lambda request: browser_page.requests.append(request.url))
+        browser_page.page.on(
+            "console", lambda line: browser_page.errors.append(line.text) if line.type in ("error", "warning") else None
         )
-        watched.page.on("pageerror", lambda error: watched.troubles.append(str(error)))
+        browser_page.page.on("pageerror", lambda error: browser_page.errors.append(str(error)))
 
         def dismiss(dialog: Any) -> None:
-            watched.troubles.append(f"dialog: {dialog.message}")
+            browser_page.errors.append(f"dialog: {dialog.message}")
             dialog.dismiss()
 
-        watched.page.on("dialog", dismiss)
+        browser_page.page.on("dialog", dismiss)
         try:
-            yield watched
+            yield browser_page
         finally:
             context.close()

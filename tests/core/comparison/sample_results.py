@@ -1,4 +1,4 @@
-"""Results of a comparison that nobody ran: numbers by hand, so that what they must give is known."""
+"""Synthetic results of a comparison with hand-written scores, for tests with known expected values."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def cell(
 
 
 def failed(
-    variant: str, clip: str, why: str = "it broke", arm: str = OWN, speech: str = "", seed: int = 0
+    variant: str, clip: str, why: str = "stage crashed", arm: str = OWN, speech: str = "", seed: int = 0
 ) -> CellResult:
     name = CellName(clip, arm, speech, variant, seed)
     return CellResult(name, f"failed-{variant}-{clip}-{speech}-{seed}", "failed", failure=why)
 
 
 def row(variant: str, values: Sequence[float | None], measure: Measure = SCORE, arm: str = OWN) -> list[CellResult]:
-    """One cell for each value, on clips c0, c1 and so on."""
+    """Return one cell per value, on the clips c0, c1 and so on."""
     return [cell(variant, f"c{index}", {measure.name: value}, arm) for index, value in enumerate(values)]
 
 
 def results(cells: Sequence[CellResult], measures: Sequence[Measure] = (SCORE,)) -> Results:
-    """The first variant that the cells name is the base; all measures are of one metric, ``made``."""
+    """Return results whose base is the first variant of the cells; all measures belong to the metric ``sample``."""
     names = [name for name in dict.fromkeys(cell.name.variant for cell in cells) if name != ANCHOR]
     variants = [
         VariantInfo(name, index == 0, {"denoiser": name}, {} if index == 0 else {"denoiser": name}, {}, (), ())
         for index, name in enumerate(names)
     ]
-    metric = MetricInfo("made", "made up", "nowhere", "Apache-2.0", "tests 1", tuple(measures))
+    metric = MetricInfo("sample", "Sample metric.", "none", "Apache-2.0", "tests 1", tuple(measures))
     return Results(
-        title="made up",
+        title="sample",
         created="2026-01-01T00:00:00Z",
         comparison={"clips": sorted({cell.name.clip for cell in cells})},
         variants=variants,

@@ -1,4 +1,4 @@
-"""Whole comparisons on a small clip: cells, failures, resuming, metrics of strangers."""
+"""Full comparisons on a small clip: cells, failures, resume, third-party metrics."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from retalkit.metrics.open_scene import measurement_key
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 
-# A metric that counts frames and looks into what it is given, an enhancer that breaks off, one that is killed.
-STRANGER = """
+# A metric that counts frames and checks its input, an enhancer that raises, and one that is killed.
+THIRD_PARTY = """
 import os, signal
 from retalkit.metrics import FRAMES, Measure, MetricSpec
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
@@ -37,16 +37,16 @@ class Counting:
         self.count += 1
         assert frame.original is not None and frame.original.shape == frame.image.shape
     def result(self):
-        return {"counted_frames": self.count, "heard_seconds": len(self.scene.sound) / 16000}
+        return {"counted_frames": self.count, "sound_seconds": len(self.scene.sound) / 16000}
 
 class Breaking:
     def open(self, scene):
         raise RuntimeError("this metric is broken")
 
 class Enhancer:
-    def __init__(self, config):
+    def __init__(self, config, runtime):
         self.config = config
-    def open(self, analysis, context):
+    def open(self, clip, context):
         return self
     def enhance(self, batch, edits):
         if self.config.killed:
@@ -56,9 +56,9 @@ class Enhancer:
         pass
 
 class Blackening:
-    def __init__(self, config):
+    def __init__(self, config, runtime):
         pass
-    def open(self, analysis, context):
+    def open(self, clip, context):
         return self
     def enhance(self, batch, edits):
         from retalkit.stages import FaceEdit
@@ -75,17 +75,17 @@ class Options(StageConfig):
 @hookimpl
 def retalkit_metrics():
     count = Measure("counted_frames", "frames", "higher", digits=0)
-    heard = Measure("heard_seconds", "heard", "nearer", ideal=2.0, unit="s")
-    yield MetricSpec("counting", "Counts frames.", (count, heard), Counting, "a test", needs=frozenset({FRAMES}))
+    duration = Measure("sound_seconds", "sound", "nearer", ideal=2.0, unit="s")
+    yield MetricSpec("counting", "Counts frames.", (count, duration), Counting, "a test", needs=frozenset({FRAMES}))
     broken = Measure("never", "never", "higher")
     yield MetricSpec("breaking", "Breaks.", (broken,), Breaking, "a test")
 
 @hookimpl
 def retalkit_stages():
     yield StageSpec(StageKind.ENHANCER, "broken", "breaks", Enhancer, "MIT", Options,
-                    frozenset({"face:edit"}), frozenset({"face:edit"}))
-    yield StageSpec(StageKind.ENHANCER, "blackening", "paints over", Blackening, "MIT",
-                    needs=frozenset({"face:edit"}), gives=frozenset({"face:edit"}))
+                    frozenset({"face:edit"}), frozenset({"face:edit"}), api=2)
+    yield StageSpec(StageKind.ENHANCER, "blackening", "fills frames with black", Blackening, "MIT",
+                    needs=frozenset({"face:edit"}), gives=frozenset({"face:edit"}), api=2)
 """
 
 FILE = """
@@ -103,8 +103,8 @@ seconds: 1.0
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plugin") / "stranger.py"
-    path.write_text(STRANGER, encoding="utf-8")
+    path = tmp_path_factory.mktemp("plugin") / "third_party.py"
+    path.write_text(THIRD_PARTY, encoding="utf-8")
     return path
 
 
@@ -136,7 +136,7 @@ def cells(outcome: Outcome, arm: str, variant: str, rerun: int = 0) -> CellResul
     return found[0]
 
 
-def test_every_cell_is_there_and_failures_are_counted(finished: Outcome) -> None:
+def test_every_cell_has_a_state_and_failures_are_counted(finished: Outcome) -> None:
     states = {(cell.name.arm, cell.name.variant, cell.name.rerun): cell.state for cell in finished.results.cells}
     assert states == {
         ("real", "(real video)", 0): "done",
@@ -150,27 +150,27 @@ def test_every_cell_is_there_and_failures_are_counted(finished: Outcome) -> None
     assert "SIGKILL" in cells(finished, "own", "killed").failure
 
 
-def test_scores_are_those_of_the_cell(finished: Outcome) -> None:
+def test_cells_have_the_scores_of_their_arm(finished: Outcome) -> None:
     own, silent = cells(finished, "own", "base"), cells(finished, "silence", "base")
-    # 25 frames a second, and the frame that begins at the end of the sound is not shown.
+    # 25 frames/s; the frame that starts at the end of the sound is excluded.
     assert own.scores["counted_frames"] == 25
-    assert own.scores["heard_seconds"] == pytest.approx(1.0, abs=0.01)
+    assert own.scores["sound_seconds"] == pytest.approx(1.0, abs=0.01)
     assert own.scores["opening_r"] is not None
     assert "without speech" in own.absent["quiet_mouth"]
     assert silent.scores["rest_opening"] is not None
     assert "lips" in silent.absent
     anchor = cells(finished, "real", "(real video)")
-    assert (anchor.scores["opening_r"] or 0) > 0.95, "the clip's own lips follow themselves"
+    assert (anchor.scores["opening_r"] or 0) > 0.95, "the clip's lips correlate with themselves"
     assert "cost" in anchor.absent
 
 
-def test_a_broken_metric_stops_no_other(finished: Outcome) -> None:
+def test_failing_metric_does_not_affect_others(finished: Outcome) -> None:
     own = cells(finished, "own", "base")
     assert own.state == "done"
     assert own.failed_metrics == {"breaking": "RuntimeError: this metric is broken"}
 
 
-def test_a_rerun_gives_the_same_picture_from_nothing(finished: Outcome) -> None:
+def test_rerun_without_cache_gives_the_same_video(finished: Outcome) -> None:
     first, again = cells(finished, "own", "base"), cells(finished, "own", "base", rerun=1)
     assert first.video != again.video
     one, other = ((finished.folder / cell.video).read_bytes() for cell in (first, again))
@@ -179,16 +179,17 @@ def test_a_rerun_gives_the_same_picture_from_nothing(finished: Outcome) -> None:
     assert not list((finished.folder / again.video).parent.glob("cache*"))
 
 
-def test_common_steps_are_computed_once_and_cost_what_they_cost(finished: Outcome) -> None:
+def test_shared_steps_are_computed_once_and_charged_to_each_variant(finished: Outcome) -> None:
     records = [cells(finished, "own", name).record for name in ("base", "plain")]
     assert any("faces" in record["cached_steps"] for record in records)
+    steps = {"speech", "faces", "tracks", "coefficients", "references", "lips", "render", "join"}
     for record in records:
-        assert set(record["cost"]) == {"speech", "faces", "coefficients", "references", "lips", "render", "join"}
+        assert set(record["cost"]) == steps
         assert record["cost"]["faces"] > 0.05
     assert records[0]["cost"]["faces"] == records[1]["cost"]["faces"]
 
 
-def test_the_same_again_computes_nothing(finished: Outcome, comparison: Path, plugin: Path) -> None:
+def test_repeated_comparison_computes_nothing(finished: Outcome, comparison: Path, plugin: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in (finished.folder / "videos").rglob("*") if path.is_file()}
     again = run(comparison, finished.folder, plugin)
     assert again.computed == 0
@@ -199,21 +200,23 @@ def test_the_same_again_computes_nothing(finished: Outcome, comparison: Path, pl
     }
 
 
-def test_another_comparison_does_not_take_the_folder_over(
+def test_directory_of_another_comparison_is_not_overwritten(
     finished: Outcome, comparison: Path, plugin: Path, tmp_path: Path
 ) -> None:
     changed = tmp_path / "changed.yaml"
     changed.write_text(comparison.read_text().replace("killed: {", "other: {"), encoding="utf-8")
-    (finished.folder / "report.html").write_text("what people read", encoding="utf-8")
-    with pytest.raises(OutputError, match="--force"):
+    (finished.folder / "report.html").write_text("existing report", encoding="utf-8")
+    with pytest.raises(OutputError, match="--force") as error:
         run(changed, finished.folder, plugin)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="holds other files"):
-        run(comparison, tmp_path / "mine", plugin)
+    assert error.value.code == "output-exists"
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("text")
+    with pytest.raises(OutputError, match="documents") as error:
+        run(comparison, tmp_path / "documents", plugin)
+    assert error.value.code == "foreign-directory"
 
 
-def test_a_mended_file_takes_its_folder_again_after_an_error(
+def test_corrected_file_reuses_the_directory_after_an_error(
     comparison: Path, plugin: Path, talking_head: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.mp4"
@@ -224,20 +227,21 @@ def test_a_mended_file_takes_its_folder_again_after_an_error(
     with pytest.raises(InputError, match=r"broken\.mp4"):
         run(path, tmp_path / "out", plugin)
     assert not list((tmp_path / "out").rglob("*.wav"))
-    # What was begun and never became a report is nobody's loss.
+    # A directory without a report can be reused without --force.
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "out" / "comparison.json").write_text('{"another": "file"}', encoding="utf-8")
     path.write_text(text.replace("variants:", "variants:\n  raw: {denoiser: none}").replace("own, ", ""), "utf-8")
     assert run(path, tmp_path / "out", plugin).results.cells
 
 
-def test_an_output_that_cannot_be_made_is_one_line(comparison: Path, plugin: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(OutputError, match="cannot be written"):
+def test_output_directory_that_cannot_be_created(comparison: Path, plugin: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"file.out") as error:
         run(comparison, tmp_path / "file" / "out", plugin)
+    assert error.value.code == "unwritable-output"
 
 
-def test_a_video_without_its_record_is_made_again(finished: Outcome, comparison: Path, plugin: Path) -> None:
+def test_video_without_record_is_rendered_again(finished: Outcome, comparison: Path, plugin: Path) -> None:
     own = cells(finished, "own", "plain")
     record = (finished.folder / own.video).with_name("video.mp4.json")
     record.unlink()
@@ -247,29 +251,29 @@ def test_a_video_without_its_record_is_made_again(finished: Outcome, comparison:
     assert cells(again, "own", "plain").scores["peak_memory"] is not None
 
 
-def test_scores_of_another_tracker_do_not_count(finished: Outcome) -> None:
+def test_scores_of_another_tracker_are_ignored(finished: Outcome) -> None:
     own, lips = cells(finished, "own", "base"), discover().metric("lips")
     assert CellStore(finished.folder, measurement_key(discover())).score(own.key, lips) is not None
     assert CellStore(finished.folder, "another tracker").score(own.key, lips) is None
 
 
-def test_a_face_that_is_gone_is_counted_as_a_failure(talking_head: Path, plugin: Path, tmp_path: Path) -> None:
-    path = tmp_path / "gone.yaml"
+def test_lost_face_counts_as_failure(talking_head: Path, plugin: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lost.yaml"
     path.write_text(
         f"clips: {{head: {talking_head}}}\narms: [own]\nreruns: 0\nseconds: 1.0\nmetrics: [face, lips, sharpness]\n"
-        "variants: {gone: {enhancers.0: blackening}}\n",
+        "variants: {black: {enhancers.0: blackening}}\n",
         encoding="utf-8",
     )
     outcome = run(path, tmp_path / "out", plugin)
-    gone = cells(outcome, "own", "gone")
-    assert gone.scores["face_kept"] == 0
-    assert set(gone.failed_metrics) == {"lips", "sharpness"}
+    black = cells(outcome, "own", "black")
+    assert black.scores["face_kept"] == 0
+    assert set(black.failed_metrics) == {"lips", "sharpness"}
     assert cells(outcome, "own", "base").scores["face_kept"] == 1
     report = publish(outcome.results, outcome.folder, outcome.faces).read_text(encoding="utf-8")
-    assert "Lips and sharpness failed in 1 cell: no face is found in the video" in report
+    assert f"Lips and sharpness failed in 1 cell: {black.failed_metrics['lips']}" in report
 
 
-def test_a_variant_that_cannot_run_is_told_before_any_work(talking_head: Path, tmp_path: Path, plugin: Path) -> None:
+def test_unavailable_variant_is_reported_first(talking_head: Path, tmp_path: Path, plugin: Path) -> None:
     path = tmp_path / "paper.yaml"
     path.write_text(f"clips: [{talking_head}]\nvariants: {{paper: {{lip_syncer: lnet}}}}\n", encoding="utf-8")
     with pytest.raises(PlanError, match="variant 'paper': "):
@@ -277,7 +281,7 @@ def test_a_variant_that_cannot_run_is_told_before_any_work(talking_head: Path, t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_comparison_that_is_killed_goes_on(comparison: Path, plugin: Path, tmp_path: Path) -> None:
+def test_killed_comparison_resumes(comparison: Path, plugin: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     command = [sys.executable, "-m", "retalkit", "compare", str(comparison), "-o", str(out), "--cache", str(cache)]
     process = subprocess.Popen([*command, "--plugin", str(plugin), "-q"], start_new_session=True)
@@ -297,14 +301,14 @@ def test_a_comparison_that_is_killed_goes_on(comparison: Path, plugin: Path, tmp
 
 CHILD = """
 import sys, time
-from retalkit.comparison import worker as task_process
+from retalkit.comparison import worker
 
 def run(task):
-    print("at work", flush=True)
+    print("started", flush=True)
     time.sleep(600)
 
-task_process.run = run
-task_process.main(sys.argv[1:])
+worker.run = run
+worker.main(sys.argv[1:])
 """
 PARENT = """
 import subprocess, sys, time
@@ -315,7 +319,7 @@ time.sleep(600)
 """
 
 
-def test_a_task_ends_with_the_comparison_that_was_killed(tmp_path: Path) -> None:
+def test_worker_exits_with_its_killed_parent(tmp_path: Path) -> None:
     (tmp_path / "task.json").write_text("{}")
     command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path / "task.json")]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -324,13 +328,13 @@ def test_a_task_ends_with_the_comparison_that_was_killed(tmp_path: Path) -> None
     os.kill(child, 0)
     parent.kill()
     parent.wait()
-    limit = time.monotonic() + 60  # it would sleep ten times as long
-    while time.monotonic() < limit and is_there(child):
+    limit = time.monotonic() + 60  # the worker would sleep ten times as long
+    while time.monotonic() < limit and is_running(child):
         time.sleep(0.05)
-    assert not is_there(child)
+    assert not is_running(child)
 
 
-def is_there(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -338,14 +342,14 @@ def is_there(process: int) -> bool:
     return True
 
 
-def test_the_first_task_of_a_clip_runs_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_first_task_of_a_clip_runs_before_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from retalkit.comparison import scheduling
     from retalkit.comparison.cell_store import CellStore
 
     running: list[str] = []
     together: list[frozenset[str]] = []
 
-    class Quick:
+    class FakeProcess:
         def __init__(self, name: str) -> None:
             self.name, self.polls, self.returncode = name, 0, 0
             running.append(name)
@@ -358,7 +362,7 @@ def test_the_first_task_of_a_clip_runs_alone(monkeypatch: pytest.MonkeyPatch, tm
             running.remove(self.name)
             return 0
 
-    monkeypatch.setattr(scheduling, "_start", lambda task, *rest: Quick(task.key))
+    monkeypatch.setattr(scheduling, "_start", lambda task, *rest: FakeProcess(task.key))
     monkeypatch.setattr(scheduling, "_POLL", 0.0)
     tasks = [Task(f"{clip}{n}", clip, tmp_path, tmp_path, {}, False, 0) for clip in "ab" for n in range(3)]
     ended: list[str] = []

@@ -1,4 +1,4 @@
-"""What has no number, and why: nothing that is missing is left out."""
+"""Missing values of a comparison and their reasons: failures, absent inputs, unavailable metrics, notes of runs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from retalkit.media.sound import SILENT
 
 
 @dataclass(slots=True)
-class Gaps:
-    """What has no number, and why."""
+class MissingData:
+    """Missing values and their reasons."""
 
     cells: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Label of a failed cell, and its line."""
+    """Label of a failed cell and its error message."""
     metrics: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     """Label of a cell, metric, error."""
     absent: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
-    """Metric, reason, cells."""
+    """Metric, reason, number of cells."""
     unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Metric that was measured nowhere, and why."""
+    """Metric that is unavailable in this installation, and why."""
     notes: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    """What runs had to say, and in how many cells; not that the silence of the arm ``silence`` is silent."""
+    """Note of a run and number of cells, except the expected note on silent input in the arm ``silence``."""
     videos: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Label of a cell whose video cannot be shown, and why."""
 
 
-def gaps_of(results: Results, videos: dict[str, str]) -> Gaps:
-    """All gaps of a comparison.
+def collect_missing_data(results: Results, videos: dict[str, str]) -> MissingData:
+    """Collect all missing values of a comparison.
 
     Args:
         results: the comparison.
-        videos: key of a cell whose video cannot be shown -> why.
+        videos: key of a cell whose video cannot be shown -> reason.
     """
-    found = Gaps()
+    found = MissingData()
     absent: Counter[tuple[str, str]] = Counter()
     notes: Counter[str] = Counter()
     for cell in results.cells:
@@ -42,14 +42,14 @@ def gaps_of(results: Results, videos: dict[str, str]) -> Gaps:
             found.cells.append((cell.name.label, cell.failure or "no reason given"))
         found.metrics += [(cell.name.label, metric, error) for metric, error in cell.failed_metrics.items()]
         absent.update(cell.absent.items())
-        # That its sound is silent is what the arm is for.
+        # Silent input is expected in this arm.
         notes.update(note for note in cell.notes if cell.name.arm != SILENCE or SILENT not in note)
         if cell.key in videos and cell.name.arm != MISMATCHED:
             found.videos.append((cell.name.label, videos[cell.key]))
     found.unavailable = [(metric.name, metric.unavailable) for metric in results.metrics if metric.unavailable]
-    named = dict(found.unavailable)
+    unavailable = dict(found.unavailable)
     found.absent = [
-        (metric, reason, count) for (metric, reason), count in absent.items() if named.get(metric) != reason
+        (metric, reason, count) for (metric, reason), count in absent.items() if unavailable.get(metric) != reason
     ]
     found.notes = notes.most_common()
     return found
