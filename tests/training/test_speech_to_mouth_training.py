@@ -1,4 +1,4 @@
-"""Speech-to-mouth training: targets, labels, augmentation, and the whole recipe very small."""
+"""Speech-to-mouth training: targets, phone labels, augmentation, and the full pipeline with tiny sizes."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ pytest.importorskip("faker", reason="training needs the extra: pip install 'reta
 
 from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
 
-from training.speech_to_mouth.augmentation import augmented, louder_and_softer, negative, without_some_bands
+from training.speech_to_mouth.augmentation import augment, mask_bands, non_speech_example, vary_loudness
 from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.negatives import BABBLE, KINDS, NegativePool
+from training.speech_to_mouth.corpus_synthesis import Shard, resample, synthesise
 from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.recipe import Recipe, make_corpus, make_network, score_and_export, tiny
-from training.speech_to_mouth.synthesis import Shard, at_16_khz, synthesise
+from training.speech_to_mouth.non_speech import BABBLE, KINDS, NonSpeechPool
+from training.speech_to_mouth.pipeline import PipelineConfig, make_corpus, make_network, score_and_export, tiny_config
+from training.speech_to_mouth.sentences import LOCALES, sentence, words
 from training.speech_to_mouth.targets import Phone, mouth_targets
-from training.speech_to_mouth.texts import LOCALES, sentence, words
+from training.speech_to_mouth.tts import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
 from training.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
-from training.speech_to_mouth.voices import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny corpus, made once."""
+    """Synthesise a tiny corpus once."""
     folder = tmp_path_factory.mktemp("training")
-    make_corpus(_recipe(), folder)
+    make_corpus(_config(), folder)
     return folder
 
 
-def _recipe() -> Recipe:
-    return replace(tiny(), hours=0.015)
+def _config() -> PipelineConfig:
+    return replace(tiny_config(), hours=0.015)
 
 
 def _timed(letters: str, seconds: float = 0.1, lead: float = 0.4) -> list[Phone]:
-    """The letters in a row after ``lead`` seconds of silence, followed by as much silence."""
+    """Return the letters in sequence with ``lead`` seconds of silence before and after."""
     phones = [Phone(0.0, lead, "_")]
     for letter in letters:
         phones.append(Phone(phones[-1].stop, phones[-1].stop + seconds, letter))
@@ -49,7 +49,7 @@ def _timed(letters: str, seconds: float = 0.1, lead: float = 0.4) -> list[Phone]
 
 
 def _at(letters: str, index: int, measure: int, seconds: float = 0.1) -> float:
-    """A measure in the middle of the letter at ``index``."""
+    """Return a measure in the middle of the letter at ``index``."""
     phones = _timed(letters, seconds)
     time = 0.4 + (index + 0.5) * seconds
     count = round(phones[-1].stop * 50)
@@ -67,12 +67,12 @@ def test_lips_close_fully_for_bilabials(letter: str, seconds: float) -> None:
     assert opening[36] > 0.5
 
 
-def test_labiodentals_leave_a_slit_only() -> None:
+def test_labiodentals_close_to_a_slit() -> None:
     phones = [Phone(0.0, 0.5, "a"), Phone(0.5, 0.6, "f"), Phone(0.6, 1.2, "a")]
     assert mouth_targets(phones, 60).measures[26:28, 0].min() < 0.08
 
 
-def test_gaps_of_the_inner_lips_are_ordered_as_measured_on_people() -> None:
+def test_openings_are_ordered_as_in_measurements() -> None:
     open_vowel = _at("tat", 1, 0, 0.15)
     for rounded in "oɔruw":
         assert _at(f"t{rounded}t", 1, 0, 0.15) < 0.6 * open_vowel
@@ -80,14 +80,14 @@ def test_gaps_of_the_inner_lips_are_ordered_as_measured_on_people() -> None:
         assert 0.25 < _at(f"a{parted}a", 1, 0) < 0.8 * open_vowel
 
 
-def test_width_tells_rounded_from_spread() -> None:
+def test_width_separates_rounded_and_spread_vowels() -> None:
     assert _at("tut", 1, 1, 0.15) < -0.5
     assert _at("tit", 1, 1, 0.15) > 0.4
     assert _at("tut", 1, 2, 0.15) > 0.5
     assert _at("tit", 1, 2, 0.15) < 0.2
 
 
-def test_rounding_is_taken_up_before_the_vowel() -> None:
+def test_rounding_is_anticipated() -> None:
     assert _at("asu", 1, 1) < _at("asi", 1, 1) - 0.2
 
 
@@ -100,38 +100,38 @@ def test_silence_is_closed_and_not_speech() -> None:
     assert targets.classes[0] == SILENCE
 
 
-def test_every_class_is_used_and_closures_have_theirs() -> None:
+def test_every_class_is_used() -> None:
     assert {viseme.kind for viseme in TABLE.values()} == set(range(len(CLASSES)))
     assert {letter for letter, viseme in TABLE.items() if viseme.kind == BILABIAL} >= set("pbm")
     assert letters_of_ipa("tʃ") == ["t", "ʃ"]
     assert letters_of_ipa("aː") == ["a"]
 
 
-def test_sentences_are_repeatable_and_every_language_has_words() -> None:
+def test_sentences_are_deterministic_and_every_language_has_words() -> None:
     assert set(ESPEAK_LANGUAGES.values()) <= set(LOCALES)
     assert all(len(words(language)) >= 100 for language in LOCALES)
     assert sentence(random.Random(3), "de") == sentence(random.Random(3), "de")
 
 
 def _envelope(sound: np.ndarray) -> np.ndarray:
-    """Level in dB every 5 ms."""
+    """Return the level in dB every 5 ms."""
     frames = sound[: len(sound) // 80 * 80].reshape(-1, 80)
     return 10.0 * np.log10(np.convolve((frames**2).mean(1), np.ones(2) / 2, "same") + 1e-9)
 
 
 def _edge_errors(synthesiser: Espeak | Flite, sentences: int) -> np.ndarray:
-    """Seconds between where labels say that sound starts or stops beside silence, and where it does."""
+    """Return the errors in seconds of labelled boundaries between sound and silence."""
     generator = random.Random(5)
     errors: list[float] = []
     for _ in range(sentences):
         utterance = synthesiser.speak(generator)
         if utterance is None:
             continue
-        sound, phones = at_16_khz(utterance)
+        sound, phones = resample(utterance)
         level = _envelope(sound)
         loud = level > np.percentile(level, 95) - 35.0
         for left, right in zip(phones, phones[1:], strict=False):
-            # Vowels beside silence: with a stop the label starts in its silent part.
+            # Only vowels next to silence, because stops start with a silent closure.
             if (left.letter == "_") == (right.letter == "_"):
                 continue
             vowel, pause = (right, left) if left.letter == "_" else (left, right)
@@ -144,27 +144,27 @@ def _edge_errors(synthesiser: Espeak | Flite, sentences: int) -> np.ndarray:
     return np.array(errors)
 
 
-def test_labels_of_espeak_sit_on_the_sound() -> None:
+def test_espeak_labels_are_aligned() -> None:
     errors = _edge_errors(Espeak(), 60)
     assert len(errors) >= 15
     assert abs(np.median(errors)) <= 0.015
 
 
 @pytest.mark.skipif(flite_program() is None, reason="flite is not installed: apt-get install flite")
-def test_labels_of_flite_sit_on_the_sound() -> None:
+def test_flite_labels_are_aligned() -> None:
     errors = _edge_errors(Flite(), 12)
     assert len(errors) >= 4
     assert abs(np.median(errors)) <= 0.03
 
 
-def test_stops_are_quieter_than_the_vowels_around_them() -> None:
+def test_stops_are_quieter_than_adjacent_vowels() -> None:
     generator, synthesiser = random.Random(2), Espeak()
     drops: list[float] = []
     for _ in range(30):
         utterance = synthesiser.speak(generator)
         if utterance is None:
             continue
-        sound, phones = at_16_khz(utterance)
+        sound, phones = resample(utterance)
         level = _envelope(sound)
         for before, stop, after in zip(phones, phones[1:], phones[2:], strict=False):
             if stop.letter in "ptk" and before.letter in "aeiou" and after.letter in "aeiou":
@@ -177,65 +177,65 @@ def test_stops_are_quieter_than_the_vowels_around_them() -> None:
 
 
 def test_augmentation_keeps_length_and_timing(work: Path) -> None:
-    corpus = Corpus([shard for shard in _recipe().shards(work) if not shard.held_out])
-    pool = NegativePool(work / "corpus")
+    corpus = Corpus([shard for shard in _config().shards(work) if not shard.held_out])
+    pool = NonSpeechPool(work / "corpus")
     for seed in range(8):
         sound = np.zeros(32000, np.float32)
         sound[16000:16032] = 0.9
-        click, _ = augmented(np.random.default_rng(seed), sound, np.zeros((100, 6), np.float32), pool)
+        click, _ = augment(np.random.default_rng(seed), sound, np.zeros((100, 6), np.float32), pool)
         assert click.shape == sound.shape
         assert click.dtype == np.float32
         assert (
             abs(int(np.argmax(np.abs(click))) - 16016) <= 80 or np.abs(click[:15000]).max() > 0.3 * np.abs(click).max()
         )
-        piece, targets = corpus.piece(np.random.default_rng(seed), 100)
-        heard, known = augmented(np.random.default_rng(seed), piece, targets, pool)
-        assert heard.shape == piece.shape
-        assert known.shape == targets.shape
-        np.testing.assert_array_equal(known[:, 4:], targets[:, 4:])
-        np.testing.assert_array_equal(known[:, 0] == 0.0, targets[:, 0] == 0.0)
-        assert np.abs(heard).max() <= 1.0
+        piece, targets = corpus.random_crop(np.random.default_rng(seed), 100)
+        changed, changed_targets = augment(np.random.default_rng(seed), piece, targets, pool)
+        assert changed.shape == piece.shape
+        assert changed_targets.shape == targets.shape
+        np.testing.assert_array_equal(changed_targets[:, 4:], targets[:, 4:])
+        np.testing.assert_array_equal(changed_targets[:, 0] == 0.0, targets[:, 0] == 0.0)
+        assert np.abs(changed).max() <= 1.0
 
 
 def test_louder_speech_opens_the_mouth_wider() -> None:
     sound, targets = np.full(64000, 0.1, np.float32), np.full((200, 6), 0.5, np.float32)
-    louder, known = louder_and_softer(np.random.default_rng(0), sound, targets)
+    louder, changed = vary_loudness(np.random.default_rng(0), sound, targets)
     levels = np.abs(louder).reshape(200, 320).mean(1)
-    assert np.corrcoef(levels, known[:, 0])[0, 1] > 0.95
-    np.testing.assert_array_equal(known[:, 1], targets[:, 1])
+    assert np.corrcoef(levels, changed[:, 0])[0, 1] > 0.95
+    np.testing.assert_array_equal(changed[:, 1], targets[:, 1])
 
 
-def test_silenced_bands_are_few_and_whole() -> None:
+def test_masked_bands_are_complete_and_few() -> None:
     levels = np.random.default_rng(0).uniform(-10.0, 5.0, (50, 80)).astype(np.float32)
     for seed in range(20):
-        changed = without_some_bands(np.random.default_rng(seed), levels)
-        silent = (changed == levels.min()).all(axis=0)
-        assert 3 <= silent.sum() <= 28
-        np.testing.assert_array_equal(changed[:, ~silent], levels[:, ~silent])
+        changed = mask_bands(np.random.default_rng(seed), levels)
+        masked = (changed == levels.min()).all(axis=0)
+        assert 3 <= masked.sum() <= 28
+        np.testing.assert_array_equal(changed[:, ~masked], levels[:, ~masked])
 
 
-def test_babble_among_the_negatives_stays_faint(work: Path) -> None:
-    pool = NegativePool(work / "corpus")
+def test_babble_stays_faint(work: Path) -> None:
+    pool = NonSpeechPool(work / "corpus")
     assert set(pool.kinds.tolist()) == set(range(len(KINDS)))
     babble, kind = pool.pick(np.random.default_rng(0), 32000, BABBLE)
     assert kind == BABBLE
     assert babble.any()
-    only_babble = NegativePool.__new__(NegativePool)
+    only_babble = NonSpeechPool.__new__(NonSpeechPool)
     only_babble.kinds = pool.kinds[pool.kinds == BABBLE]
     only_babble._clips = pool._clips[pool.kinds == BABBLE]
     for seed in range(10):
-        sound = negative(np.random.default_rng(seed), only_babble, 32000)
+        sound = non_speech_example(np.random.default_rng(seed), only_babble, 32000)
         assert 20.0 * np.log10(np.sqrt(np.mean(sound**2)) + 1e-12) < -37.5
 
 
-def test_an_interrupted_corpus_goes_on_and_gives_the_same(work: Path, tmp_path: Path) -> None:
+def test_interrupted_corpus_synthesis_is_reproducible(work: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    recipe = _recipe()
-    first = recipe.shards(work)[0]
-    other = replace(recipe, hours=recipe.hours).shards(again)[0]
+    config = _config()
+    first = config.shards(work)[0]
+    other = replace(config, hours=config.hours).shards(again)[0]
     (again / "corpus").mkdir(parents=True)
     (again / "corpus" / f"{other.folder.name}.1.part").mkdir()
-    make_corpus(recipe, again)
+    make_corpus(config, again)
     for name in ("waveform.npy", "targets.npy"):
         np.testing.assert_array_equal(np.load(first.folder / name), np.load(other.folder / name))
     np.testing.assert_array_equal(
@@ -243,9 +243,9 @@ def test_an_interrupted_corpus_goes_on_and_gives_the_same(work: Path, tmp_path: 
     )
 
 
-def test_a_shard_is_the_same_every_time(tmp_path: Path) -> None:
-    # This seed's 90 s hold a voice with breath noise, which espeak-ng would seed by the clock.
-    seed = Recipe().shards(tmp_path)[3].seed
+def test_shard_is_deterministic(tmp_path: Path) -> None:
+    # This seed selects a voice with breath noise, which espeak-ng seeds from the clock by default.
+    seed = PipelineConfig().shards(tmp_path)[3].seed
     shards = [Shard(tmp_path / name, "espeak", seed, 90.0, False) for name in ("one", "two")]
     for shard in shards:
         synthesise([shard], 1)
@@ -253,21 +253,21 @@ def test_a_shard_is_the_same_every_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*waveforms)
 
 
-def test_a_resumed_training_ends_with_the_same_weights_and_exports(work: Path) -> None:
-    recipe = _recipe()
+def test_resumed_training_gives_identical_weights_and_exports(work: Path) -> None:
+    config = _config()
     whole, cut = work / "whole", work / "cut"
     for folder in (whole, cut):
         folder.mkdir()
         (folder / "corpus").symlink_to(work / "corpus")
-    undisturbed = make_network(recipe, whole)
-    make_network(recipe, cut, stop_after=6)
+    undisturbed = make_network(config, whole)
+    make_network(config, cut, stop_after=6)
     assert torch.load(cut / "training" / "checkpoint.pt", weights_only=True)["step"] == 4
-    resumed = make_network(recipe, cut)
+    resumed = make_network(config, cut)
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
     path = work / "weights.safetensors"
-    score_and_export(recipe, work, resumed, path)
+    score_and_export(config, work, resumed, path)
     from safetensors import safe_open
 
     with safe_open(str(path), framework="numpy") as file:
@@ -279,29 +279,29 @@ def test_a_resumed_training_ends_with_the_same_weights_and_exports(work: Path) -
     assert json.loads(metadata["scales"])["opening"] > 0.3
 
 
-def test_what_is_scored_is_the_running_average_of_the_weights(work: Path) -> None:
+def test_training_returns_the_moving_average_of_the_weights(work: Path) -> None:
     folder = work / "average"
     folder.mkdir()
     (folder / "corpus").symlink_to(work / "corpus")
-    averaged = make_network(_recipe(), folder).state_dict()
+    averaged = make_network(_config(), folder).state_dict()
     state = torch.load(folder / "training" / "checkpoint.pt", weights_only=True)
     name = "head.weight"
     assert torch.equal(averaged[name], state["average"][f"module.{name}"])
     assert not torch.equal(averaged[name], state["network"][name])
 
 
-def test_another_configuration_does_not_go_on_from_a_checkpoint(work: Path) -> None:
+def test_checkpoint_of_another_configuration_is_rejected(work: Path) -> None:
     folder = work / "other"
     folder.mkdir()
     (folder / "corpus").symlink_to(work / "corpus")
-    recipe = _recipe()
-    make_network(recipe, folder, stop_after=4)
+    config = _config()
+    make_network(config, folder, stop_after=4)
     with pytest.raises(ValueError, match="another configuration"):
-        make_network(replace(recipe, training=replace(recipe.training, learning_rate=1.0)), folder)
+        make_network(replace(config, training=replace(config.training, learning_rate=1.0)), folder)
 
 
 @pytest.mark.parametrize("lookahead", [0.2, 0.08])
-def test_a_bounded_look_ahead_is_kept(lookahead: float) -> None:
+def test_look_ahead_is_bounded(lookahead: float) -> None:
     torch.manual_seed(0)
     network = SpeechToMouthNetwork(16, lookahead_seconds=lookahead).eval()
     sound = np.random.default_rng(0).standard_normal(4 * 16000).astype(np.float32) * 0.1
@@ -309,8 +309,8 @@ def test_a_bounded_look_ahead_is_kept(lookahead: float) -> None:
     cut = 2 * 16000
     changed[cut:] = 0.0
     rows = []
-    for heard in (sound, changed):
-        features = torch.from_numpy(network_input(log_mel(heard), ahead=0).T[None].copy())
+    for audio in (sound, changed):
+        features = torch.from_numpy(network_input(log_mel(audio), ahead=0).T[None].copy())
         with torch.inference_mode():
             rows.append(network(features)[0].numpy())
     differs = np.flatnonzero(np.abs(rows[0] - rows[1]).max(axis=0) > 0)
@@ -319,7 +319,7 @@ def test_a_bounded_look_ahead_is_kept(lookahead: float) -> None:
     assert first_time < 2.0
 
 
-def test_the_package_runs_the_same_network() -> None:
+def test_package_runs_the_same_network() -> None:
     from retalkit_renderers.speech_to_mouth.network import make_network as numpy_network
 
     torch.manual_seed(0)

@@ -1,1 +1,1 @@
-"""How the mouth network's weights are made: synthetic speech, mouth targets, training, export. See README.md."""
+"""Training of the speech-to-mouth network: synthetic speech, mouth targets, training loop, export. See README.md."""

@@ -1,7 +1,7 @@
-"""From a clean piece of speech to what microphones, rooms and other people make of it.
+"""Audio augmentation: loudness, rooms, microphones, noise, and masking of mel bands.
 
-Nothing here moves the sound in time, so the targets stay where they are. Only the loudness contour changes a target:
-who speaks louder opens the mouth wider (Schulman, "Articulatory dynamics of loud and normal speech", JASA 1989).
+No augmentation shifts the audio in time, so the targets stay aligned. Only the loudness contour changes the targets:
+louder speech has larger mouth openings (Schulman, "Articulatory dynamics of loud and normal speech", JASA 1989).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.features import BAND_COUNT, log_mel, network_input
 
 from training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
-from training.speech_to_mouth.negatives import BABBLE, POOL_LEVEL, NegativePool
-from training.speech_to_mouth.synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, STORED_LEVEL
+from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, STORED_LEVEL
+from training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
 
 LOWEST_SPEECH, HIGHEST_SPEECH = -38.0, -8.0
-"""dBFS between which speech opens the mouth."""
+"""Level range in dBFS of speech that opens the mouth."""
 HIGHEST_BABBLE = -38.0
-"""dBFS up to which many voices at once, with nobody in front, leave the mouth closed."""
+"""Maximum level in dBFS of babble without a foreground speaker, for which the mouth stays closed."""
 _REST_JAW = 0.05
 _WARPS = np.round(np.linspace(0.86, 1.18, 17), 3)
+"""Factors of vocal tract length perturbation."""
 
 _Sound = NDArray[np.float32]
 
@@ -39,33 +40,33 @@ class Example:
 def training_example(
     generator: np.random.Generator,
     corpus: Corpus,
-    pool: NegativePool,
+    pool: NonSpeechPool,
     count: int,
     negative_share: float,
     ahead: int,
 ) -> Example:
-    """``count`` targets with the features that belong to them; negatives come with the given share."""
+    """Return ``count`` targets with their features; non-speech examples have probability ``negative_share``."""
     if generator.random() < negative_share:
-        sound = negative(generator, pool, count * SAMPLES_PER_TARGET)
+        sound = non_speech_example(generator, pool, count * SAMPLES_PER_TARGET)
         targets = np.zeros((count, TARGET_COLUMNS), np.float32)
         targets[:, 3] = _REST_JAW
     else:
-        sound, targets = corpus.piece(generator, count)
-        sound, targets = augmented(generator, sound, targets, pool)
+        sound, targets = corpus.random_crop(generator, count)
+        sound, targets = augment(generator, sound, targets, pool)
     warp = float(generator.choice(_WARPS)) if generator.random() < 0.6 else 1.0
     levels = log_mel(sound, warp)
     if generator.random() < 0.5:
-        levels = without_some_bands(generator, levels)
+        levels = mask_bands(generator, levels)
     return Example(network_input(levels, ahead), targets)
 
 
-def augmented(
-    generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32], pool: NegativePool
+def augment(
+    generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32], pool: NonSpeechPool
 ) -> tuple[_Sound, NDArray[np.float32]]:
-    """The same length of sound and targets, as heard somewhere else."""
+    """Apply random loudness, room, noise, level, clipping and noise floor; the length stays the same."""
     if generator.random() < 0.6:
-        sound, targets = louder_and_softer(generator, sound, targets)
-    sound = room_and_colour(generator, sound)
+        sound, targets = vary_loudness(generator, sound, targets)
+    sound = apply_room_and_filter(generator, sound)
     if generator.random() < 0.75:
         noise, kind = pool.pick(generator, len(sound))
         least = 6.0 if kind == BABBLE else 0.0
@@ -80,10 +81,10 @@ def augmented(
     return np.clip(sound, -1.0, 1.0).astype(np.float32), targets
 
 
-def without_some_bands(generator: np.random.Generator, levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel levels [T, 80] with one or two ranges of up to 14 bands silenced (Park et al., "SpecAugment", 2019).
+def mask_bands(generator: np.random.Generator, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mask one or two ranges of up to 14 bands in log-mel levels [T, 80] (Park et al., "SpecAugment", 2019).
 
-    A network that leans on the few bands in which the synthesisers are alike knows little of people.
+    This keeps the network from relying on the few bands in which the synthesisers are similar.
     """
     changed = levels.copy()
     for _ in range(int(generator.integers(1, 3))):
@@ -93,15 +94,15 @@ def without_some_bands(generator: np.random.Generator, levels: NDArray[np.float3
     return changed
 
 
-def negative(generator: np.random.Generator, pool: NegativePool, samples: int) -> _Sound:
-    """Sound at which the mouth stays closed, from below hearing to as loud as speech; babble stays faint."""
+def non_speech_example(generator: np.random.Generator, pool: NonSpeechPool, samples: int) -> _Sound:
+    """Return audio for which the mouth stays closed, from inaudible to as loud as speech; babble stays faint."""
     choice = generator.random()
     if choice < 0.1:
         return (_gain(generator.uniform(-110.0, -55.0)) * generator.standard_normal(samples)).astype(np.float32)
     kind = BABBLE if choice < 0.4 else None
     sound, found = pool.pick(generator, samples, kind)
     if generator.random() < 0.5:
-        sound = room_and_colour(generator, sound)
+        sound = apply_room_and_filter(generator, sound)
     if generator.random() < 0.3:
         other, second = pool.pick(generator, samples)
         sound = sound + other * _gain(generator.uniform(-20.0, 0.0))
@@ -111,26 +112,26 @@ def negative(generator: np.random.Generator, pool: NegativePool, samples: int) -
     return np.clip(sound * _gain(generator.uniform(-62.0, highest) - POOL_LEVEL), -1.0, 1.0).astype(np.float32)
 
 
-def louder_and_softer(
+def vary_loudness(
     generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32]
 ) -> tuple[_Sound, NDArray[np.float32]]:
-    """A slow loudness contour of -8 to 5 dB, and openings that go with it (3% for each dB)."""
+    """Apply a slow loudness contour of -8 to 5 dB, and scale the openings with it (3% per dB)."""
     points = int(generator.integers(3, 12))
     decibels = generator.uniform(-8.0, 5.0, points)
-    places = np.linspace(0.0, len(sound), points)
-    curve = np.interp(np.arange(len(sound)), places, decibels)
+    positions = np.linspace(0.0, len(sound), points)
+    curve = np.interp(np.arange(len(sound)), positions, decibels)
     changed = targets.copy()
     at_targets = curve[SAMPLES_PER_TARGET // 2 :: SAMPLES_PER_TARGET]
     changed[:, [0, 3]] *= np.clip(1.0 + 0.03 * at_targets, 0.6, 1.3)[:, None]
     return (sound * 10.0 ** (curve / 20.0)).astype(np.float32), changed
 
 
-def room_and_colour(generator: np.random.Generator, sound: _Sound) -> _Sound:
-    """Echoes that die away exponentially after the direct sound, and the filter of some microphone or telephone."""
+def apply_room_and_filter(generator: np.random.Generator, sound: _Sound) -> _Sound:
+    """Apply exponentially decaying reverberation, and the frequency response of a microphone or telephone."""
     samples = len(sound)
     size = 1 << int(np.ceil(np.log2(samples + 0.5 * SAMPLE_RATE)))
     frequencies = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
-    response = _colour(generator, frequencies).astype(np.complex64)
+    response = _frequency_response(generator, frequencies).astype(np.complex64)
     if generator.random() < 0.5:
         length = int(generator.uniform(0.1, 0.5) * SAMPLE_RATE)
         echo = generator.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
@@ -138,11 +139,11 @@ def room_and_colour(generator: np.random.Generator, sound: _Sound) -> _Sound:
         echo *= _gain(-generator.uniform(2.0, 15.0)) / (np.sqrt(np.sum(echo**2)) + 1e-9)
         echo[0] = 1.0
         response = response * np.fft.rfft(echo, size)
-    # Zero-phase colour and an echo that starts at the direct sound keep the timing.
+    # A zero-phase filter and reverberation that starts at the direct sound preserve the timing.
     return np.fft.irfft(np.fft.rfft(sound, size) * response, size)[:samples].astype(np.float32)
 
 
-def _colour(generator: np.random.Generator, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+def _frequency_response(generator: np.random.Generator, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
     decibels = np.zeros_like(frequencies)
     if generator.random() < 0.7:
         decibels += generator.uniform(-4.0, 4.0) * np.log2((frequencies + 100.0) / 1000.0)

@@ -1,4 +1,4 @@
-"""Reading the corpus: pieces of speech with their targets, straight from the mapped files."""
+"""Reader of the training corpus: speech with its targets from memory-mapped files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.speech_to_mouth.synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, Shard
+from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, Shard
 
 TARGET_COLUMNS = 6
 """opening, width, protrusion, jaw, speech, class."""
@@ -23,7 +23,7 @@ class _Utterance:
 
 
 class Corpus:
-    """Utterances of some shards."""
+    """Utterances of a list of shards."""
 
     def __init__(self, shards: list[Shard]) -> None:
         self._waveforms = [np.load(shard.folder / "waveform.npy", mmap_mode="r") for shard in shards]
@@ -44,15 +44,20 @@ class Corpus:
         return sum(len(waveform) for waveform in self._waveforms) / SAMPLE_RATE / 3600.0
 
     def utterance(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """float32 [N] sound at -24 dBFS and float32 [N / 320, 6] targets."""
+        """Return the audio at -24 dBFS, float32 [N], and its targets, float32 [N / 320, 6]."""
         found = self._utterances[index]
         samples = self._waveforms[found.shard][found.first : found.first + found.count]
         first, count = found.first // SAMPLES_PER_TARGET, found.count // SAMPLES_PER_TARGET
         targets = self._targets[found.shard][first : first + count]
         return samples.astype(np.float32) / 32767.0, targets.astype(np.float32)
 
-    def piece(self, generator: np.random.Generator, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A random piece of ``count`` targets: [count * 320] and [count, 6]; short speech lies in silence."""
+    def random_crop(
+        self, generator: np.random.Generator, count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return a random crop of ``count`` targets: audio [count * 320] and targets [count, 6].
+
+        Shorter utterances are padded with silence.
+        """
         waveform, targets = self.utterance(int(generator.integers(len(self))))
         spare = count - len(targets)
         if spare < 0:
@@ -68,19 +73,21 @@ class Corpus:
         return sound, known
 
     def speaking_measures(self) -> NDArray[np.float32]:
-        """float32 [n, 4]: the measures of all targets inside speech, every fifth one."""
-        rows = [np.asarray(targets[::5], np.float32) for targets in self._targets]
-        joined = np.concatenate(rows)
-        return joined[joined[:, 4] > 0.5, :4]
+        """Return the measures of every fifth target within speech, float32 [n, 4]."""
+        targets = self._every_fifth_target()
+        return targets[targets[:, 4] > 0.5, :4]
 
     def widths_and_classes(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Width and viseme class, [n] each, of every fifth target."""
-        joined = np.concatenate([np.asarray(targets[::5], np.float32) for targets in self._targets])
-        return joined[:, 1], joined[:, 5].astype(np.int64)
+        """Return width and viseme class of every fifth target, [n] each."""
+        targets = self._every_fifth_target()
+        return targets[:, 1], targets[:, 5].astype(np.int64)
+
+    def _every_fifth_target(self) -> NDArray[np.float32]:
+        return np.concatenate([np.asarray(targets[::5], np.float32) for targets in self._targets])
 
 
 def corpus_hash(shards: list[Shard]) -> str:
-    """SHA-256 over the files of the shards."""
+    """Return the SHA-256 over the files of the shards."""
     digest = hashlib.sha256()
     for shard in shards:
         for name in ("waveform.npy", "targets.npy", "utterances.json"):

@@ -1,4 +1,4 @@
-"""From a trained network to the file that the package ships."""
+"""Export of a trained network to the safetensors file of the package."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FORMAT = "1"
 
 
 def output_scales(corpus: Corpus) -> dict[str, float]:
-    """How to turn outputs into the units of ``MouthMotion``: divide by these.
+    """Return the divisors that convert network outputs to the units of ``MouthMotion``.
 
-    ``opening``, ``protrusion`` and ``jaw``: 95th percentile of the targets inside speech. ``spread``: of the positive,
-    ``rounding``: of the negative widths' size.
+    ``opening``, ``protrusion`` and ``jaw`` are the 95th percentiles of the targets within speech. ``spread`` and
+    ``rounding`` are the 95th percentiles of the absolute values of positive and negative widths.
     """
     values = corpus.speaking_measures()
     width = values[:, MEASURES.index("width")]
@@ -35,10 +35,10 @@ def output_scales(corpus: Corpus) -> dict[str, float]:
 
 
 def class_widths(corpus: Corpus) -> list[float]:
-    """Mean width of the targets of each viseme class, in the order of ``CLASSES``."""
+    """Return the mean target width of each viseme class, in the order of ``CLASSES``."""
     widths, classes = corpus.widths_and_classes()
-    known = [widths[classes == number] for number in range(len(CLASSES))]
-    return [round(float(of_class.mean()), 4) if len(of_class) else 0.0 for of_class in known]
+    by_class = [widths[classes == number] for number in range(len(CLASSES))]
+    return [round(float(values.mean()), 4) if len(values) else 0.0 for values in by_class]
 
 
 def export(
@@ -46,12 +46,12 @@ def export(
     path: Path,
     scales: dict[str, float],
     calibration: dict[str, Any],
-    facts: dict[str, str],
+    extra_metadata: dict[str, str],
 ) -> None:
-    """Writes the weights as float16 with everything that a reader needs in the metadata; replaces an older file.
+    """Write the weights as float16, with the network's configuration in the metadata; replaces an existing file.
 
-    ``calibration``: ``closure_threshold`` is the posterior of p, b, m or f, v from which the lips are taken to touch;
-    ``class_widths`` and ``gains`` are what ``class_widths`` and ``validation.range_gains`` give.
+    ``calibration`` contains ``closure_threshold`` (the posterior of p, b, m, f, v above which the lips touch),
+    ``class_widths`` (from ``class_widths``) and ``gains`` (from ``validation.range_gains``).
     """
     tensors = {
         name: tensor.detach().to(torch.float16).contiguous()
@@ -68,7 +68,7 @@ def export(
         "measures": json.dumps(MEASURES),
         "scales": json.dumps(scales),
         "calibration": json.dumps(calibration),
-        **facts,
+        **extra_metadata,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")

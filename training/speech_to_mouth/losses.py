@@ -1,4 +1,4 @@
-"""What the network is trained to do, in one number."""
+"""Training loss of the speech-to-mouth network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SILENT_WEIGHT = 0.3
 _CORRELATION_WEIGHTS = (0.6, 0.5, 0.2, 0.2)
 _SPEECH_WEIGHT = 0.5
 _CLASS_WEIGHT = 0.35
-_LEAST_DEVIATION = 0.03
+_MIN_DEVIATION = 0.03
 
 
 def class_weights() -> Tensor:
-    """Closures are rare and short, and nothing is seen as clearly as a missed one."""
+    """Return the class weights of the cross-entropy, which emphasise closures: they are rare, short and conspicuous."""
     weights = torch.ones(len(CLASSES))
     weights[BILABIAL] = 2.5
     weights[LABIODENTAL] = 2.0
@@ -25,20 +25,20 @@ def class_weights() -> Tensor:
 
 
 def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Loss of outputs [B, 20, J] against targets [B, J, 6], and its parts for the log.
+    """Return the loss of outputs [B, 20, J] for targets [B, J, 6], and its terms for the log.
 
-    Squared errors and cross-entropies, and for each sequence whose target moves 1 - Pearson's r of each measure:
-    later every person's range is fitted to the clip, so what counts is the course, not the size.
+    It is the sum of squared errors, cross-entropies, and 1 - Pearson's r of each measure for sequences with a moving
+    target. The motion is later scaled to the range of each person, so its shape matters more than its amplitude.
     """
-    known = targets.transpose(1, 2)
-    measures, aims = outputs[:, :4].float(), known[:, :4]
-    speech = known[:, 4]
+    expected = targets.transpose(1, 2)
+    measures, aims = outputs[:, :4].float(), expected[:, :4]
+    speech = expected[:, 4]
     weight = _SILENT_WEIGHT + (1.0 - _SILENT_WEIGHT) * speech
     squares = ((measures - aims) ** 2 * weight[:, None]).mean(dim=(0, 2))
     regression = (squares * squares.new_tensor(MEASURE_WEIGHTS)).sum()
-    correlation, means = _decorrelation(measures, aims)
+    correlation, means = _correlation_loss(measures, aims)
     voice = functional.binary_cross_entropy_with_logits(outputs[:, 4].float(), speech)
-    classes = functional.cross_entropy(outputs[:, 5:].float(), known[:, 5].long(), weight=class_weights())
+    classes = functional.cross_entropy(outputs[:, 5:].float(), expected[:, 5].long(), weight=class_weights())
     total = regression + correlation + _SPEECH_WEIGHT * voice + _CLASS_WEIGHT * classes
     parts = {
         "loss": total,
@@ -52,11 +52,12 @@ def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, f
     return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
-def _decorrelation(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
-    ours = measures - measures.mean(2, keepdim=True)
-    theirs = aims - aims.mean(2, keepdim=True)
-    products = (ours * theirs).mean(2)
-    deviations = ((ours**2).mean(2) + 1e-4).sqrt() * ((theirs**2).mean(2) + 1e-6).sqrt()
-    moving = ((theirs**2).mean(2).sqrt() > _LEAST_DEVIATION).float()
+def _correlation_loss(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum of 1 - Pearson's r, and the mean of each measure."""
+    outputs = measures - measures.mean(2, keepdim=True)
+    targets = aims - aims.mean(2, keepdim=True)
+    products = (outputs * targets).mean(2)
+    deviations = ((outputs**2).mean(2) + 1e-4).sqrt() * ((targets**2).mean(2) + 1e-6).sqrt()
+    moving = ((targets**2).mean(2).sqrt() > _MIN_DEVIATION).float()
     means = ((1.0 - products / deviations) * moving).sum(0) / moving.sum(0).clamp(min=1.0)
     return (means * means.new_tensor(_CORRELATION_WEIGHTS)).sum(), means

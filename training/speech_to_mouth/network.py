@@ -1,7 +1,7 @@
-"""The network as it is trained; the package runs the same one in numpy.
+"""PyTorch version of the network for training; the package runs the same network in NumPy.
 
-Temporal convolutions (Bai, Kolter and Koltun 2018) in residual blocks with pre-activation (He et al. 2016): batch norm,
-ReLU, dilated convolution, ReLU, dropout, 1x1 convolution.
+A temporal convolutional network (Bai, Kolter and Koltun 2018) of residual blocks with pre-activation (He et al. 2016):
+batch norm, ReLU, dilated convolution, ReLU, dropout, 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STEM_AHEAD_SECONDS = 0.0375
 
 
 class Block(nn.Module):
-    """One residual block; ``after`` rows of 0.02 s are looked ahead, the rest of the reach looks back."""
+    """Residual block with a look-ahead of ``after`` steps of 0.02 s; the rest of its receptive field is in the past."""
 
     def __init__(self, channels: int, dilation: int, after: int, dropout: float) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class Block(nn.Module):
         self.padding = (dilation * (_TAPS - 1) - after, after)
 
     def forward(self, rows: Tensor) -> Tensor:
-        heard = nn.functional.pad(torch.relu(self.norm(rows)), self.padding)
-        return rows + self.point(self.dropout(torch.relu(self.conv(heard))))
+        padded = nn.functional.pad(torch.relu(self.norm(rows)), self.padding)
+        return rows + self.point(self.dropout(torch.relu(self.conv(padded))))
 
 
 class SpeechToMouthNetwork(nn.Module):
-    """Features [B, 160, T] at 100 Hz -> outputs [B, 20, T // 2] at 50 Hz; output j is of the time (2 j + 1) / 100.
+    """Features [B, 160, T] at 100 Hz -> outputs [B, 20, T // 2] at 50 Hz; output j is at the time (2 j + 1) / 100.
 
-    With ``lookahead_seconds`` (at least 0.0375, the stem's own) no output depends on later sound than that.
+    With ``lookahead_seconds`` (at least 0.0375, the look-ahead of the stem), no output depends on later audio.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SpeechToMouthNetwork(nn.Module):
         self.head = nn.Conv1d(channels, OUTPUTS, 1)
 
     def hidden(self, features: Tensor) -> Tensor:
-        """Last hidden layer [B, C, T // 2], at least 0."""
+        """Return the last hidden layer [B, C, T // 2], at least 0."""
         rows = self.stem(features)
         for block in self.blocks:
             rows = block(rows)
@@ -73,17 +73,17 @@ class SpeechToMouthNetwork(nn.Module):
 
 
 def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:
-    """Rows of look-ahead of each block: half its reach, or what is left of the look-ahead that is allowed."""
+    """Return the look-ahead of each block in steps: half its receptive field, limited by the allowed look-ahead."""
     halves = tuple(dilation * (_TAPS - 1) // 2 for dilation in dilations)
     if lookahead_seconds is None:
         return halves
     if lookahead_seconds < _STEM_AHEAD_SECONDS:
         raise ValueError(
-            f"a look-ahead of {lookahead_seconds} s is under the {_STEM_AHEAD_SECONDS} s of the first layer"
+            f"look-ahead must be at least {_STEM_AHEAD_SECONDS} s, that of the first layer; got {lookahead_seconds} s"
         )
-    left = int((lookahead_seconds - _STEM_AHEAD_SECONDS) / _ROW_SECONDS + 1e-9)
-    afters: list[int] = []
+    remaining = int((lookahead_seconds - _STEM_AHEAD_SECONDS) / _ROW_SECONDS + 1e-9)
+    result: list[int] = []
     for half in halves:
-        afters.append(min(half, left))
-        left -= afters[-1]
-    return tuple(afters)
+        result.append(min(half, remaining))
+        remaining -= result[-1]
+    return tuple(result)

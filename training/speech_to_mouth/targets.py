@@ -1,9 +1,9 @@
-"""From timed phones to what the mouth does 50 times a second.
+"""Mouth targets at 50 Hz from timed phones.
 
-Coarticulation by dominance functions (Löfqvist, "Speech as audible gestures", 1990; Cohen and Massaro, "Modeling
-coarticulation in synthetic visual speech", 1993, eq. 1 to 3): each phone pulls each measure to its aim with a weight
-that is full in the phone's middle and falls off exponentially before and after it; the value is the weighted mean.
-Lips close completely for p, b and m whatever stands beside them, so closures are laid over that mean.
+Coarticulation is modelled by dominance functions (Löfqvist, "Speech as audible gestures", 1990; Cohen and Massaro,
+"Modeling coarticulation in synthetic visual speech", 1993, eq. 1 to 3): the value of a measure is the mean of the
+targets of all phones, weighted by dominances that are constant in the middle of a phone and decay exponentially before
+and after it. Lips close completely for p, b and m in any context, so closures are applied after the mean.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from training.speech_to_mouth.visemes import BILABIAL, LABIODENTAL, SILENCE, TABLE
 
 TARGET_RATE = 50
-"""Target values a second; value ``j`` belongs to the time (2 j + 1) / 100."""
+"""Target values per second; value ``j`` is at the time (2 j + 1) / 100."""
 MEASURES = ("opening", "width", "protrusion", "jaw")
 
-# Seconds in which dominance falls to 1/e before and after a phone. Rounding is taken up early (Bell-Berti and
-# Harris, "Temporal patterns of coarticulation: lip rounding", JASA 1982).
+# Time constants in seconds of the dominance before and after a phone. Rounding is anticipated (Bell-Berti and Harris,
+# "Temporal patterns of coarticulation: lip rounding", JASA 1982).
 _BEFORE = np.array([0.040, 0.080, 0.090, 0.055])
 _AFTER = np.array([0.042, 0.065, 0.070, 0.060])
 _REACH = 0.6
@@ -31,7 +31,7 @@ _PAUSE = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One phone: seconds from the start of the sound, and an IPA letter of ``visemes.TABLE``."""
+    """A phone: start and stop in seconds from the start of the audio, and an IPA letter of ``visemes.TABLE``."""
 
     start: float
     stop: float
@@ -40,18 +40,18 @@ class Phone:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is known of each target time."""
+    """Training targets at each target time."""
 
     measures: NDArray[np.float32]
     """float32 [J, 4] in the order of ``MEASURES``."""
     speech: NDArray[np.float32]
-    """float32 [J]: 1 inside speech (pauses under 0.12 s belong to it), else 0."""
+    """float32 [J]: 1 within speech (including pauses shorter than 0.12 s), else 0."""
     classes: NDArray[np.int64]
     """int64 [J], index into ``visemes.CLASSES``."""
 
 
-def joined(phones: list[Phone]) -> list[Phone]:
-    """The same phones with neighbouring silences as one."""
+def merge_silences(phones: list[Phone]) -> list[Phone]:
+    """Merge consecutive silences and drop empty phones."""
     result: list[Phone] = []
     for phone in phones:
         if result and phone.letter == "_" and result[-1].letter == "_":
@@ -62,11 +62,11 @@ def joined(phones: list[Phone]) -> list[Phone]:
 
 
 def mouth_targets(phones: list[Phone], count: int) -> Targets:
-    """The first ``count`` target values of a sound with these phones; outside them the mouth is closed."""
+    """Return the first ``count`` targets of audio with these phones; the mouth is closed before and after them."""
     times = (2.0 * np.arange(count) + 1.0) / (2.0 * TARGET_RATE)
     edge = Phone(-10.0, phones[0].start if phones else 0.0, "_")
     tail = Phone(phones[-1].stop if phones else 0.0, 2.0 * count / TARGET_RATE + 10.0, "_")
-    phones = joined([edge, *phones, tail])
+    phones = merge_silences([edge, *phones, tail])
     starts = np.array([phone.start for phone in phones])
     stops = np.array([phone.stop for phone in phones])
     visemes = [TABLE[phone.letter] for phone in phones]
@@ -79,7 +79,7 @@ def mouth_targets(phones: list[Phone], count: int) -> Targets:
         block = times[first : first + 200]
         near = (stops > block[0] - _REACH) & (starts < block[-1] + _REACH)
         measures[first : first + 200] = _blend(block, starts[near], stops[near], aims[near], holds[near], kinds[near])
-    measures[:, 0] = _closed(times, measures[:, 0], starts, stops, kinds)
+    measures[:, 0] = _apply_closures(times, measures[:, 0], starts, stops, kinds)
 
     index = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(phones) - 1)
     speech = (kinds[index] != SILENCE) | ((stops - starts)[index] < _PAUSE)
@@ -96,12 +96,12 @@ def _blend(
 ) -> NDArray[np.float64]:
     lengths = stops - starts
     silent = kinds == SILENCE
-    # Lips part about 0.1 s before the sound starts and come to rest about 0.08 s after it ends.
+    # Lips open about 0.1 s before the sound starts and close about 0.08 s after it ends.
     held_from = np.where(silent, starts + np.minimum(0.08, 0.5 * lengths), starts + 0.3 * lengths)
     held_to = np.where(silent, stops - np.minimum(0.10, 0.5 * lengths), stops - 0.3 * lengths)
     before = np.maximum(held_from - times[:, None], 0.0)
     after = np.maximum(times[:, None] - held_to, 0.0)
-    # In a short pause the lips hardly move to rest.
+    # The lips hardly move towards rest in a short pause.
     weight = np.where(silent, np.clip(lengths / 0.15, 0.2, 1.0), 1.0)
     values = np.zeros((len(times), 4))
     for column in range(4):
@@ -110,20 +110,20 @@ def _blend(
     return values
 
 
-def _closed(
+def _apply_closures(
     times: NDArray[np.float64],
     opening: NDArray[np.float64],
     starts: NDArray[np.float64],
     stops: NDArray[np.float64],
     kinds: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Lays the closures over the opening: all the way for p, b, m, to a slit for f and v."""
+    """Limit the opening during closures: to 0 for p, b and m, and to a slit for f and v."""
     result = opening.copy()
     for start, stop, kind in zip(starts, stops, kinds, strict=True):
         if kind not in (BILABIAL, LABIODENTAL):
             continue
         length = stop - start
-        # A target value at least every 0.02 s falls into the closure, however short the phone is.
+        # Long enough that at least one 50 Hz target is within the closure of even a short phone.
         middle, half = start + 0.45 * length, max(0.011, 0.35 * length)
         near = slice(*np.searchsorted(times, (middle - half - _CLOSING, middle + half + _OPENING)))
         distance = np.abs(times[near] - middle) - half

@@ -1,15 +1,15 @@
-"""What the lips do for each phone: aims, how firmly each aim is held, and the viseme class.
+"""Viseme table: targets of each phone, their dominances, and the viseme class.
 
-The aims are for a person of medium effort, by these sources:
+The targets are for medium articulation effort, from these sources:
 
 * classes: Fisher, "Confusions among visually perceived consonants", JSHR 1968; MPEG-4 Facial Animation (ISO 14496-2).
 * vowels: lip area and width after Abry and Boe, "Laws for lips", Speech Communication 1986; Linker, "Articulatory and
   acoustic correlates of labial activity in vowels", UCLA 1982. Rounded vowels have a *small* gap between the inner
   lips (also the open-mid ones), although the jaw may be low.
-* consonants: Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993, for how strongly each is
-  held. For s and z the teeth meet while the lips are parted; k and g leave the lips to the vowels around them.
+* consonants: Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993, for the dominances. For s
+  and z, the teeth are closed and the lips are apart; for k and g, the surrounding vowels determine the lips.
 
-The numbers are a reading of these sources by hand, not measurements of one of them.
+The values were set by hand from these sources and are not measurements.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SILENCE, BILABIAL, LABIODENTAL = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Viseme:
-    """Aims of one phone, and how strongly each is held against its neighbours (dominance)."""
+    """Targets of one phone, and their dominances (weights relative to neighbouring phones)."""
 
     opening: float
     """Gap of the inner lips, 0 to 1."""
@@ -59,7 +59,7 @@ class Viseme:
 
 REST = Viseme(0.0, 0.0, 0.0, 0.05, 1.0, 0.35, 0.35, 0.8, SILENCE)
 
-# phones: opening, width, protrusion, jaw; hold of opening, width, protrusion, jaw; class
+# phones: opening, width, protrusion, jaw; dominance of opening, width, protrusion, jaw; class
 _ROWS: tuple[tuple[str, tuple[float, ...], tuple[float, ...], int], ...] = (
     ("p b m ɓ ʙ", (0.0, -0.05, 0.10, 0.22), (3.0, 0.20, 0.3, 0.7), 1),
     ("f v ɱ", (0.06, 0.10, 0.05, 0.18), (2.4, 0.40, 0.4, 0.9), 2),
@@ -101,7 +101,7 @@ _ROWS: tuple[tuple[str, tuple[float, ...], tuple[float, ...], int], ...] = (
 TABLE: dict[str, Viseme] = {"_": REST} | {
     phone: Viseme(*aims, *holds, kind) for phones, aims, holds, kind in _ROWS for phone in phones.split()
 }
-"""IPA letter -> what the lips do. ``_`` is silence."""
+"""IPA letter -> viseme. ``_`` is silence."""
 
 _ARPABET = {
     "aa": "ɑ", "ae": "æ", "ah": "ʌ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "ay": "aɪ", "b": "b", "ch": "tʃ", "d": "d",
@@ -114,10 +114,10 @@ _ARPABET = {
 
 
 def letters_of_ipa(symbol: str) -> list[str]:
-    """The letters of an IPA symbol that move the lips: ``tʃ`` gives t, ʃ; length and tone marks give nothing."""
+    """Return the letters of an IPA symbol that are in ``TABLE``: t, ʃ for ``tʃ``; length and tone marks are ignored."""
     return [letter for letter in symbol if letter in TABLE]
 
 
 def letters_of_arpabet(symbol: str) -> list[str]:
-    """The same for the names that flite uses; an unknown name counts as a neutral vowel."""
+    """Return the IPA letters of a phone name of flite; unknown names are a neutral vowel."""
     return list(_ARPABET.get(symbol.lower(), "ə"))

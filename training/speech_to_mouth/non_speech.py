@@ -1,4 +1,4 @@
-"""Sounds at which a mouth stays closed: noise, hum, tones, music, knocks, and many voices at once."""
+"""Synthetic audio for which the mouth stays closed: noise, hum, tones, music, knocks and babble."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
+from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("noise", "hum", "tones", "music", "knocks", "babble")
 BABBLE = KINDS.index("babble")
 POOL_LEVEL = -26.0
-"""dBFS of every stored clip."""
+"""Level of every stored clip in dBFS."""
 _SHARES = (0.26, 0.08, 0.08, 0.26, 0.04, 0.28)
 
 _Sound = NDArray[np.float64]
 
 
-class NegativePool:
-    """Clips of equal length, made once and mapped from disk: int16 [K, N], with the kind of each."""
+class NonSpeechPool:
+    """Memory-mapped clips of equal length, int16 [K, N], and the kind of each."""
 
     def __init__(self, folder: Path) -> None:
         self._clips = np.load(folder / "negatives.npy", mmap_mode="r")
@@ -33,20 +33,20 @@ class NegativePool:
     def pick(
         self, generator: np.random.Generator, samples: int, kind: int | None = None
     ) -> tuple[NDArray[np.float32], int]:
-        """A random piece at ``POOL_LEVEL`` and its kind."""
-        usable = np.arange(len(self.kinds)) if kind is None else np.flatnonzero(self.kinds == kind)
-        row = int(generator.choice(usable))
+        """Return a random crop at ``POOL_LEVEL`` and its kind."""
+        candidates = np.arange(len(self.kinds)) if kind is None else np.flatnonzero(self.kinds == kind)
+        row = int(generator.choice(candidates))
         start = int(generator.integers(self._clips.shape[1] - samples + 1))
         piece = self._clips[row, start : start + samples].astype(np.float32) / 32767.0
         return piece * (1.0 if generator.random() < 0.5 else -1.0), int(self.kinds[row])
 
 
 def make_pool(folder: Path, corpus: Corpus, clips: int, seconds: float, seed: int) -> None:
-    """Writes the pool unless it is there."""
+    """Write the pool unless it exists."""
     if (folder / "negative_kinds.npy").exists():
         return
     generator = np.random.default_rng([seed, 77])
-    # A clip that one crop needs in full must reach a target further than the crop.
+    # Clips are a multiple of the target length, so that a crop of full length fits.
     samples = round(seconds * SAMPLE_RATE) // SAMPLES_PER_TARGET * SAMPLES_PER_TARGET
     counts = np.maximum(1, np.round(np.array(_SHARES) * clips)).astype(int)
     kinds = np.repeat(np.arange(len(KINDS)), counts)
@@ -59,11 +59,11 @@ def make_pool(folder: Path, corpus: Corpus, clips: int, seconds: float, seed: in
         temporary = folder / f"{name}.{os.getpid()}.part.npy"
         np.save(temporary, values)
         temporary.replace(folder / name)
-    logger.info("negatives: %d clips of %.1f s", len(kinds), samples / SAMPLE_RATE)
+    logger.info("non-speech: %d clips of %.1f s", len(kinds), samples / SAMPLE_RATE)
 
 
 def _noise(generator: np.random.Generator, samples: int) -> _Sound:
-    """White to brown, steady or swelling."""
+    """White to brown noise, constant or with a varying level."""
     spectrum = np.fft.rfft(generator.standard_normal(samples))
     slope = generator.choice([0.0, 0.5, generator.uniform(-0.2, 1.2)])
     sound = np.fft.irfft(spectrum * (np.arange(len(spectrum)) + 20.0) ** -slope, samples)
@@ -86,7 +86,7 @@ def _hum(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _tones(generator: np.random.Generator, samples: int) -> _Sound:
-    """Steady, sliding and beeping sines."""
+    """Sine tones: constant, gliding and pulsed."""
     sound = np.zeros(samples)
     for _ in range(int(generator.integers(1, 4))):
         pitch = np.exp(generator.uniform(np.log(80), np.log(4000)))
@@ -99,7 +99,7 @@ def _tones(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _music(generator: np.random.Generator, samples: int) -> _Sound:
-    """Chords, arpeggios, a bass and percussion on one beat."""
+    """Chords, arpeggios, bass and percussion on a common beat."""
     sound = np.zeros(samples)
     beat = generator.uniform(0.25, 0.6)
     scale = np.array([0, 2, 4, 5, 7, 9, 11] if generator.random() < 0.5 else [0, 2, 3, 5, 7, 8, 10])
@@ -129,28 +129,28 @@ def _music(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _knocks(generator: np.random.Generator, samples: int) -> _Sound:
-    """Claps, keys and steps."""
+    """Impulsive sounds such as claps, keys and steps."""
     sound = 0.002 * generator.standard_normal(samples)
     for _ in range(int(generator.integers(4, 40))):
         length = int(generator.uniform(0.01, 0.12) * SAMPLE_RATE)
         start = int(generator.integers(samples - length))
-        fall = np.exp(-np.arange(length) / (length / 5.0))
+        decay = np.exp(-np.arange(length) / (length / 5.0))
         tone = np.sin(2 * np.pi * generator.uniform(100, 3000) * np.arange(length) / SAMPLE_RATE)
         share = generator.random()
-        hit = (share * tone + (1 - share) * generator.standard_normal(length)) * fall
+        hit = (share * tone + (1 - share) * generator.standard_normal(length)) * decay
         sound[start : start + length] += hit * generator.uniform(0.1, 1.0)
     return sound
 
 
 def _babble(generator: np.random.Generator, corpus: Corpus, samples: int) -> _Sound:
-    """4 to 12 voices that never stop, none much louder than the others."""
+    """4 to 12 continuous voices of similar level."""
     sound = np.zeros(samples)
     for _ in range(int(generator.integers(4, 13))):
         level = generator.uniform(0.6, 1.0)
         position = 0
         while position < samples:
             voice, targets = corpus.utterance(int(generator.integers(len(corpus))))
-            # Without the silence around the speech, so that the number of voices stays.
+            # Trim the silence around the speech, so that the number of voices is constant.
             speaking = np.flatnonzero(targets[:, 4] > 0.5)
             voice = voice[speaking[0] * SAMPLES_PER_TARGET : (speaking[-1] + 1) * SAMPLES_PER_TARGET]
             if position == 0:
@@ -165,8 +165,8 @@ _MAKERS = (_noise, _hum, _tones, _music, _knocks)
 
 
 def _contour(generator: np.random.Generator, samples: int, points: int, low: float, high: float) -> _Sound:
-    places = np.linspace(0, samples - 1, max(2, points))
-    return np.interp(np.arange(samples), places, generator.uniform(low, high, len(places)))
+    positions = np.linspace(0, samples - 1, max(2, points))
+    return np.interp(np.arange(samples), positions, generator.uniform(low, high, len(positions)))
 
 
 def _add_note(
@@ -185,14 +185,14 @@ def _add_note(
         )
 
 
-def _add_hit(generator: np.random.Generator, sound: _Sound, start: int, place: int) -> None:
+def _add_hit(generator: np.random.Generator, sound: _Sound, start: int, beat: int) -> None:
     length = min(int(0.2 * SAMPLE_RATE), len(sound) - start)
     if length <= 0:
         return
     times = np.arange(length) / SAMPLE_RATE
-    if place == 0:
+    if beat == 0:
         hit = np.sin(2 * np.pi * (50.0 + 60.0 * np.exp(-times * 30.0)) * times) * np.exp(-times * 15.0) * 1.5
-    elif place == 2:
+    elif beat == 2:
         hit = generator.standard_normal(length) * np.exp(-times * 20.0)
     else:
         hit = np.diff(generator.standard_normal(length + 1)) * np.exp(-times * 60.0) * 0.5

@@ -1,6 +1,7 @@
-"""Sentences for the synthesisers: random words of many languages out of the ``faker`` package (MIT licence).
+"""Sentences for the synthesisers: random words of many languages from the ``faker`` package (MIT licence).
 
-The sentences mean nothing. The network learns sounds, and word lists carry each language's sounds and their order.
+The sentences are meaningless. The network learns phones, and word lists contain the phones of each language and their
+order.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ LOCALES: dict[str, tuple[str, ...]] = {
     "lt": ("lt_LT",),
     "lv": ("lv_LV",),
 }
-"""Language -> locales of ``faker`` whose lists are joined. The languages are those of espeak-ng."""
+"""Language code of espeak-ng -> locales of ``faker`` whose word lists are combined."""
 
 _PARTS = {
     "lorem": ("word_list",),
@@ -62,7 +63,7 @@ _PARTS = {
 
 @lru_cache(maxsize=64)
 def words(language: str) -> tuple[str, ...]:
-    """All words known of ``language``, in a fixed order; ordinary words count twice as much as names."""
+    """Return all words of ``language`` in a fixed order; ordinary words have twice the weight of names."""
     ordinary: list[str] = []
     names: list[str] = []
     for locale in LOCALES[language]:
@@ -76,10 +77,10 @@ def words(language: str) -> tuple[str, ...]:
 
 
 def sentence(generator: random.Random, language: str, least: int = 5, most: int = 12) -> str:
-    """``least`` to ``most`` random words, some followed by a comma, which makes a pause."""
+    """Return ``least`` to ``most`` random words, some followed by a comma, which is spoken as a pause."""
     chosen = generator.choices(words(language), k=generator.randint(least, most))
     if language == "en" and generator.random() < 0.3:
-        chosen = [_invented(generator) if generator.random() < 0.5 else word for word in chosen]
+        chosen = [_pseudo_word(generator) if generator.random() < 0.5 else word for word in chosen]
     parts = [word + ("," if generator.random() < 0.12 else "") for word in chosen]
     return " ".join(parts).rstrip(",")
 
@@ -93,7 +94,7 @@ def _attributes(part: str, locale: str, names: tuple[str, ...]) -> list[str]:
     for name in names:
         values = getattr(provider, name, ())
         found.extend(str(value) for value in (values.keys() if isinstance(values, dict) else values))
-    return [text for text in found if 1 < len(text) < 30 and not any(sign in text for sign in "{}<>[]0123456789")]
+    return [word for word in found if 1 < len(word) < 30 and not any(sign in word for sign in "{}<>[]0123456789")]
 
 
 # fmt: off
@@ -106,8 +107,8 @@ _CODAS = ["", "", "", "p", "b", "m", "f", "v", "t", "s", "n", "l", "k", "mp", "f
 # fmt: on
 
 
-def _invented(generator: random.Random) -> str:
-    """A word that nobody has: it shows the network sounds side by side that no dictionary has."""
+def _pseudo_word(generator: random.Random) -> str:
+    """Return a pseudo-word, for phone sequences that occur in no dictionary."""
     count = generator.randint(1, 3)
     choose = generator.choice
     return "".join(choose(_ONSETS) + choose(_NUCLEI) + choose(_CODAS) for _ in range(count))

@@ -1,9 +1,9 @@
-"""The corpus on disk: shards of speech with mouth targets, each made by a process of its own.
+"""Synthesis of the training corpus: shards of speech with mouth targets, each written by a separate process.
 
-A shard depends on its number, the seed and the program versions only, so an interrupted synthesis goes on where it was
-and gives the same corpus. It is a folder with ``waveform.npy`` (int16 [N] at 16 kHz, all utterances in a row, speech
-at -24 dBFS), ``targets.npy`` (float16 [N / 320, 6]: opening, width, protrusion, jaw, speech, class) and
-``utterances.json`` ([first sample, sample count, voice] of each).
+A shard only depends on its number, the seed and the program versions, so an interrupted synthesis resumes and yields
+the same corpus. It is a directory with ``waveform.npy`` (int16 [N] at 16 kHz, concatenated utterances, speech at -24
+dBFS), ``targets.npy`` (float16 [N / 320, 6]: opening, width, protrusion, jaw, speech, class) and ``utterances.json``
+([first sample, sample count, voice] of each utterance).
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from training.speech_to_mouth.targets import Phone, joined, mouth_targets
-from training.speech_to_mouth.voices import Espeak, Flite, Utterance
+from training.speech_to_mouth.targets import Phone, merge_silences, mouth_targets
+from training.speech_to_mouth.tts import Espeak, Flite, Utterance
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 SAMPLES_PER_TARGET = 320
 STORED_LEVEL = -24.0
-"""dBFS of the speaking parts."""
-_TRIES = 400
+"""Level of the speech parts in dBFS."""
+_MAX_FAILURES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What one process makes."""
+    """Description of one shard."""
 
     folder: Path
     synthesiser: str
@@ -47,7 +47,7 @@ class Shard:
 
 
 def plan(folder: Path, hours: float, seed: int, flite_share: float, shard_minutes: float) -> list[Shard]:
-    """The shards of a corpus: training voices for ``hours``, and held-out voices for a thirtieth of it."""
+    """Return the shards of a corpus: ``hours`` of training voices, and a thirtieth of it of held-out voices."""
     shards: list[Shard] = []
     for held_out, total in ((False, hours), (True, hours / 30.0)):
         for number, (synthesiser, share) in enumerate((("espeak", 1.0 - flite_share), ("flite", flite_share))):
@@ -61,20 +61,20 @@ def plan(folder: Path, hours: float, seed: int, flite_share: float, shard_minute
 
 
 def synthesise(shards: list[Shard], processes: int) -> None:
-    """Makes the shards that are not there yet."""
+    """Write the missing shards."""
     missing = [shard for shard in shards if not shard.folder.is_dir()]
-    logger.info("synthesis: %d of %d shards to make", len(missing), len(shards))
+    logger.info("synthesis: %d of %d shards missing", len(missing), len(shards))
     if not missing:
         return
-    # A fresh process for each shard: espeak-ng carries its random state from one sentence to the next.
+    # A new process per shard: espeak-ng keeps its random state between sentences.
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(processes, len(missing)), maxtasksperchild=1) as pool:
-        for number, name in enumerate(pool.imap_unordered(_make, missing, chunksize=1), 1):
+        for number, name in enumerate(pool.imap_unordered(_write_shard, missing, chunksize=1), 1):
             logger.info("synthesis: %s (%d of %d)", name, number, len(missing))
 
 
-def at_16_khz(utterance: Utterance, speed: float = 1.0) -> tuple[NDArray[np.float32], list[Phone]]:
-    """The sound at 16 kHz, played ``speed`` times faster (pitch and formants move along), and its phones."""
+def resample(utterance: Utterance, speed: float = 1.0) -> tuple[NDArray[np.float32], list[Phone]]:
+    """Return the audio at 16 kHz, played ``speed`` times faster (with pitch and formants), and its phones."""
     ratio = Fraction(SAMPLE_RATE / (utterance.rate * speed)).limit_denominator(200)
     waveform = resample_poly(utterance.waveform, ratio.numerator, ratio.denominator).astype(np.float32)
     stretch = float(ratio) * utterance.rate / SAMPLE_RATE
@@ -82,7 +82,7 @@ def at_16_khz(utterance: Utterance, speed: float = 1.0) -> tuple[NDArray[np.floa
     return waveform, phones
 
 
-def _make(shard: Shard) -> str:
+def _write_shard(shard: Shard) -> str:
     generator = random.Random(shard.seed)
     synthesiser = Espeak(shard.seed % 2**31) if shard.synthesiser == "espeak" else Flite()
     waveforms: list[NDArray[np.int16]] = []
@@ -91,16 +91,18 @@ def _make(shard: Shard) -> str:
     samples = failures = 0
     while samples < shard.seconds * SAMPLE_RATE:
         utterance = synthesiser.speak(generator, shard.held_out)
-        made = None if utterance is None else _prepare(utterance, generator)
-        if utterance is None or made is None:
+        prepared = None if utterance is None else _prepare(utterance, generator)
+        if utterance is None or prepared is None:
             failures += 1
-            if failures > _TRIES:
-                raise RuntimeError(f"{shard.synthesiser} gave no usable speech {_TRIES} times for {shard.folder.name}")
+            if failures > _MAX_FAILURES:
+                raise RuntimeError(
+                    f"{shard.folder.name}: {shard.synthesiser} failed {failures} times to produce speech"
+                )
             continue
-        waveforms.append(made[0])
-        targets.append(made[1])
-        utterances.append((samples, len(made[0]), utterance.voice))
-        samples += len(made[0])
+        waveforms.append(prepared[0])
+        targets.append(prepared[1])
+        utterances.append((samples, len(prepared[0]), utterance.voice))
+        samples += len(prepared[0])
     temporary = shard.folder.with_name(f"{shard.folder.name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -113,22 +115,22 @@ def _make(shard: Shard) -> str:
 
 def _prepare(utterance: Utterance, generator: random.Random) -> tuple[NDArray[np.int16], NDArray[np.float16]] | None:
     speed = float(np.exp(generator.uniform(-0.16, 0.16)))
-    sound, phones = at_16_khz(utterance, speed)
+    sound, phones = resample(utterance, speed)
     if len(phones) < 5 or len(sound) < SAMPLE_RATE // 2:
         return None
     lead, tail = generator.uniform(0.1, 0.7), generator.uniform(0.1, 0.8)
     head = round(lead * SAMPLE_RATE)
     count = (head + len(sound) + round(tail * SAMPLE_RATE)) // SAMPLES_PER_TARGET
     waveform = np.zeros(count * SAMPLES_PER_TARGET, np.float32)
-    placed = sound[: len(waveform) - head]
-    waveform[head : head + len(placed)] = placed
+    speech = sound[: len(waveform) - head]
+    waveform[head : head + len(speech)] = speech
     shifted = [Phone(p.start + head / SAMPLE_RATE, p.stop + head / SAMPLE_RATE, p.letter) for p in phones]
-    known = mouth_targets(joined(shifted), count)
-    speaking = np.repeat(known.speech > 0.5, SAMPLES_PER_TARGET)
+    targets = mouth_targets(merge_silences(shifted), count)
+    speaking = np.repeat(targets.speech > 0.5, SAMPLES_PER_TARGET)
     power = float(np.mean(waveform[speaking] ** 2)) if speaking.any() else 0.0
     if power < 1e-8:
         return None
     waveform *= 10.0 ** (STORED_LEVEL / 20.0) / np.sqrt(power)
     stored = np.clip(np.round(waveform * 32767.0), -32768, 32767).astype(np.int16)
-    columns = np.concatenate([known.measures, known.speech[:, None], known.classes[:, None]], axis=1)
+    columns = np.concatenate([targets.measures, targets.speech[:, None], targets.classes[:, None]], axis=1)
     return stored, columns.astype(np.float16)

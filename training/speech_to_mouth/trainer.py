@@ -1,7 +1,7 @@
-"""The training loop: batches from processes of their own, checkpoints, and the same result after an interruption.
+"""Training loop with batches from worker processes, checkpoints and deterministic resumption.
 
-Everything random in a batch comes from the seed and the number of its step alone; the state of the network's dropout is
-in the checkpoint. So a resumed run ends with the same weights as one that was never stopped.
+All randomness of a batch depends only on the seed and the step number, and the checkpoint contains the random state of
+the dropout. A resumed run therefore ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.speech_to_mouth.augmentation import training_example
 from training.speech_to_mouth.corpus import Corpus
+from training.speech_to_mouth.corpus_synthesis import Shard
 from training.speech_to_mouth.losses import training_loss
-from training.speech_to_mouth.negatives import NegativePool
 from training.speech_to_mouth.network import DILATIONS, SpeechToMouthNetwork
-from training.speech_to_mouth.synthesis import Shard
+from training.speech_to_mouth.non_speech import NonSpeechPool
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ Batch = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """Everything that decides the weights, apart from the corpus."""
+    """All settings that affect the weights, apart from the corpus."""
 
     steps: int = 3400
     batch_size: int = 12
@@ -53,23 +53,23 @@ class TrainingConfig:
     warm_up_steps: int = 50
     negative_share: float = 0.17
     averaging: float = 0.997
-    """What the running average of the weights keeps in each step; the average is what is scored and exported."""
+    """Decay of the exponential moving average of the weights, which is validated and exported."""
     checkpoint_every: int = 100
     seed: int = 1
     producers: int = 1
-    """Processes that make batches; does not change the result."""
+    """Number of processes that make batches; does not affect the result."""
     threads: int = 1
-    """Threads of torch; another number may round differently."""
+    """Number of torch threads; affects rounding."""
     bfloat16: bool = True
-    """Convolutions in bfloat16: nearly twice as fast where the processor has it, slower where it has not."""
+    """Convolutions in bfloat16: nearly twice as fast on CPUs with bfloat16 support, slower on others."""
 
     def ahead(self) -> int:
-        """Frames of look-ahead of the features' running mean."""
+        """Return the look-ahead of the features' running mean in frames."""
         return INPUT_CONTEXT if self.lookahead_seconds is None else 0
 
 
-def make_batch(config: TrainingConfig, corpus: Corpus, pool: NegativePool, step: int) -> Batch:
-    """Features [B, 160, 2 J] and targets [B, J, 6] of one step, as float16."""
+def make_batch(config: TrainingConfig, corpus: Corpus, pool: NonSpeechPool, step: int) -> Batch:
+    """Return the features [B, 160, 2 J] and targets [B, J, 6] of one step, as float16."""
     count = round(config.seconds * 50)
     features: list[NDArray[np.float32]] = []
     targets: list[NDArray[np.float32]] = []
@@ -84,16 +84,16 @@ def make_batch(config: TrainingConfig, corpus: Corpus, pool: NegativePool, step:
 def train(
     config: TrainingConfig, shards: list[Shard], pool_folder: Path, folder: Path, stop_after: int | None = None
 ) -> SpeechToMouthNetwork:
-    """Trains, or goes on from ``folder/checkpoint.pt``. ``stop_after`` ends early after that step, as a cut would.
+    """Train, resuming from ``folder/checkpoint.pt`` if it exists. ``stop_after`` simulates an interruption there.
 
-    What it returns is the running average of the weights (Polyak and Juditsky, "Acceleration of stochastic
-    approximation by averaging", 1992), which the last batches shake less than the weights themselves.
+    Returns the moving average of the weights (Polyak and Juditsky, "Acceleration of stochastic approximation by
+    averaging", 1992), which depends less on the last batches than the weights themselves.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = SpeechToMouthNetwork(config.channels, config.dilations, config.lookahead_seconds, config.dropout)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(config, step))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(config, step))
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
     first = _resume(config, folder, network, average, optimiser, schedule)
     last = config.steps if stop_after is None else min(stop_after, config.steps)
@@ -115,27 +115,28 @@ def train(
                 sums[name] = sums.get(name, 0.0) + value
             done = step + 1
             if done % 50 == 0 or done == last:
-                _report(done, config.steps, done - first, time.monotonic() - started, sums)
+                _log_progress(done, config.steps, done - first, time.monotonic() - started, sums)
                 sums = {}
             if done % config.checkpoint_every == 0 or done == config.steps:
-                _save(config, folder, done, network, average, optimiser, schedule)
+                _save_checkpoint(config, folder, done, network, average, optimiser, schedule)
     averaged = average.module
     assert isinstance(averaged, SpeechToMouthNetwork)
     return averaged.eval()
 
 
-def _rate(config: TrainingConfig, step: int) -> float:
-    warm = min(1.0, (step + 1) / max(1, config.warm_up_steps))
-    return warm * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / config.steps)))))
+def _learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the factor of the learning rate: linear warm-up and cosine decay."""
+    warm_up = min(1.0, (step + 1) / max(1, config.warm_up_steps))
+    return warm_up * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / config.steps)))))
 
 
-def _report(done: int, steps: int, here: int, seconds: float, sums: dict[str, float]) -> None:
+def _log_progress(done: int, steps: int, this_run: int, seconds: float, sums: dict[str, float]) -> None:
     count = (done - 1) % 50 + 1
-    text = " ".join(f"{name} {value / min(count, here):.3f}" for name, value in sums.items())
-    logger.info("step %d of %d, %.2f s a step: %s", done, steps, seconds / here, text)
+    means = " ".join(f"{name} {value / min(count, this_run):.3f}" for name, value in sums.items())
+    logger.info("step %d of %d, %.2f s per step: %s", done, steps, seconds / this_run, means)
 
 
-def _save(
+def _save_checkpoint(
     config: TrainingConfig,
     folder: Path,
     step: int,
@@ -172,18 +173,20 @@ def _resume(
         return 0
     state = torch.load(path, weights_only=True)
     if state["config"] != _comparable(config):
-        raise ValueError(f"{path} was made with another configuration: take another folder, or delete the file")
+        raise ValueError(
+            f"{path}: was written with another configuration; use another --work folder or delete the file"
+        )
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
     schedule.load_state_dict(state["schedule"])
     torch.set_rng_state(state["random"])
-    logger.info("training goes on after step %d", state["step"])
+    logger.info("resuming training after step %d", state["step"])
     return int(state["step"])
 
 
 def _comparable(config: TrainingConfig) -> dict[str, object]:
-    """What a checkpoint must agree in: all but how the work is spread and how often it is saved."""
+    """Return the settings that must match those of a checkpoint: all but parallelism and checkpoint frequency."""
     values = asdict(config)
     for name in ("producers", "threads", "checkpoint_every"):
         del values[name]
@@ -194,7 +197,7 @@ def _comparable(config: TrainingConfig) -> dict[str, object]:
 def _batches(
     config: TrainingConfig, shards: list[Shard], pool_folder: Path, first: int, last: int
 ) -> Iterator[Iterator[Batch]]:
-    """The batches of the steps [first, last), in order, made ahead of time by ``config.producers`` processes."""
+    """Yield the batches of the steps [first, last) in order, prefetched by ``config.producers`` processes."""
     context = multiprocessing.get_context("spawn")
     queues: list[Queue[Batch]] = [context.Queue(6) for _ in range(config.producers)]
     processes = [
@@ -221,13 +224,13 @@ def _next(queue: Queue[Batch], processes: list[multiprocessing.process.BaseProce
             return queue.get(timeout=5.0)
         except Empty:
             if any(process.exitcode not in (None, 0) for process in processes):
-                raise RuntimeError("a process that makes batches has died; its error is above") from None
+                raise RuntimeError("a batch worker process died; see its error above") from None
 
 
 def _produce(config: TrainingConfig, shards: list[Shard], pool_folder: Path, steps: range, queue: Queue[Batch]) -> None:
-    corpus, pool = Corpus(shards), NegativePool(pool_folder)
+    corpus, pool = Corpus(shards), NonSpeechPool(pool_folder)
     for step in steps:
         queue.put(make_batch(config, corpus, pool, step))
-    # Without this the process could end before the last batch is through.
+    # Otherwise, the process could exit before the last batch is transferred.
     queue.close()
     queue.join_thread()

@@ -1,11 +1,11 @@
-"""Synthetic voices that tell when each phone sounds.
+"""Text-to-speech with phone timestamps: espeak-ng and flite.
 
 * espeak-ng (GPL-3, from the ``espeakng-loader`` wheel): its library reports each phoneme as an event with its time.
-* flite (BSD-like licence): ``flite -psdur`` prints each phone with the time at which it ends. Its voices slt, awb and
-  rms are built from recordings of real people (CMU ARCTIC, free for any use), kal from diphones of one.
+* flite (BSD-like licence): ``flite -psdur`` prints each phone with its end time. Its voices slt, awb and rms are built
+  from recordings of real people (CMU ARCTIC, free for any use), kal from the diphones of one person.
 
-The licences are of the programs; the sound they make is free to use. MBROLA voices, which espeak-ng could call, are for
-non-commercial use only and are never used.
+The licences apply to the programs; the generated audio is free to use. MBROLA voices, which espeak-ng supports, are for
+non-commercial use only and are not used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.speech_to_mouth.sentences import sentence
 from training.speech_to_mouth.targets import Phone
-from training.speech_to_mouth.texts import sentence
 from training.speech_to_mouth.visemes import letters_of_arpabet, letters_of_ipa
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A sound and its phones, as the synthesiser gave them."""
+    """Synthesised audio and its phones."""
 
     waveform: NDArray[np.float32]
     """float32 [N] in [-1, 1]."""
@@ -46,7 +46,7 @@ ESPEAK_LANGUAGES: dict[str, str] = {
     "tr": "tr", "az": "az", "la": "la", "id": "id", "sw": "sw", "vi": "vi", "hy": "hy", "ka": "ka", "hi": "hi",
     "bn": "bn", "ko": "ko", "cmn": "cmn", "lt": "lt", "lv": "lv",
 }  # fmt: skip
-"""espeak-ng voice -> language of the words it reads."""
+"""espeak-ng voice -> language of its sentences."""
 ESPEAK_VARIANTS = (
     *("", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5"),
     *("klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6", "Andy", "Annie", "Alicia", "Andrea", "Denis", "Gene"),
@@ -86,7 +86,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """espeak-ng in this process. The library has one state for the process: make one object of it."""
+    """In-process espeak-ng. The library has global state, so create only one instance per process."""
 
     def __init__(self, seed: int = 0) -> None:
         import espeakng_loader
@@ -96,8 +96,8 @@ class Espeak:
         phoneme_events_in_ipa = 1 | 2
         self._rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, phoneme_events_in_ipa)
         if self._rate <= 0:
-            raise RuntimeError(f"espeak-ng did not start with the data of {data.decode()}")
-        # The library seeds its breath noise by the clock.
+            raise RuntimeError(f"espeak-ng could not be initialised with the data in {data.decode()}")
+        # By default, the library seeds its breath noise from the clock.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         self._chunks: list[NDArray[np.int16]] = []
         self._events: list[tuple[float, str]] = []
@@ -105,9 +105,9 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, generator: random.Random, held_out: bool = False) -> Utterance | None:
-        """A random sentence in a random voice; None where the voice is not there or nothing sounded."""
+        """Synthesise a random sentence with a random voice; None if the voice is missing or there is no audio."""
         language, variant = _espeak_voice(generator, held_out)
-        text = sentence(generator, ESPEAK_LANGUAGES[language])
+        words = sentence(generator, ESPEAK_LANGUAGES[language])
         parameters = {
             _RATE: generator.randint(120, 240),
             _PITCH: generator.randint(15, 85),
@@ -121,7 +121,7 @@ class Espeak:
             self._library.espeak_SetParameter(number, value, 0)
         self._chunks.clear()
         self._events.clear()
-        encoded = text.encode()
+        encoded = words.encode()
         self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
         if not self._chunks:
@@ -149,9 +149,9 @@ class Espeak:
         for (start, symbol), stop in zip(self._events, stops, strict=True):
             letters = ["_"] if symbol.strip("_:| ") == "" else letters_of_ipa(symbol)
             if letters:
-                phones.extend(_spread(start, stop, letters))
+                phones.extend(_split_evenly(start, stop, letters))
             elif phones:
-                # A length mark and the like: the phone before it lasts longer.
+                # A length mark or similar extends the previous phone.
                 phones[-1] = Phone(phones[-1].start, stop, phones[-1].letter)
         return phones
 
@@ -165,32 +165,32 @@ def _espeak_voice(generator: random.Random, held_out: bool) -> tuple[str, str]:
 
 
 def flite_program() -> str | None:
-    """Path of the flite program, or None."""
+    """Return the path of the flite program, or None."""
     return shutil.which("flite")
 
 
 class Flite:
-    """The flite program, one run for each sentence. English only."""
+    """The flite program, run once per sentence. English only."""
 
     def __init__(self) -> None:
         program = flite_program()
         if program is None:
-            raise RuntimeError("flite is not installed: `apt-get install flite`, or train with --without-flite")
+            raise RuntimeError("flite is not installed; run `apt-get install flite` or train with --without-flite")
         self._program = program
 
     def speak(self, generator: random.Random, held_out: bool = False) -> Utterance | None:
-        """A random English sentence in a random voice; None where the labels do not fit the sound.
+        """Synthesise a random English sentence with a random voice; None if the labels do not match the audio.
 
-        The held-out voice's labels are stretched to its sound and good to a few hundredths of a second only.
+        The labels of the held-out voice are scaled to the audio and accurate to a few hundredths of a second only.
         """
         voice = generator.choice(HELD_OUT_FLITE_VOICES if held_out else FLITE_VOICES)
         stretch, pitch = generator.uniform(0.8, 1.3), generator.uniform(85.0, 220.0)
-        text = sentence(generator, "en", 7, 14)
+        words = sentence(generator, "en", 7, 14)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
             settings = [f"duration_stretch={stretch:.2f}", f"int_f0_target_mean={pitch:.0f}"]
             command = [self._program, "-voice", voice, "--setf", settings[0], "--setf", settings[1], "-psdur"]
-            done = subprocess.run([*command, text, str(path)], capture_output=True, timeout=60, check=True)
+            done = subprocess.run([*command, words, str(path)], capture_output=True, timeout=60, check=True)
             with wave.open(str(path), "rb") as file:
                 rate = file.getframerate()
                 waveform = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768.0
@@ -199,7 +199,7 @@ class Flite:
         if not phones or abs(duration / phones[-1].stop - 1.0) > (0.06 if held_out else 0.01):
             return None
         if held_out:
-            # Diphones are cut to whole pitch periods: the sound is some 3% shorter than the times that kal prints.
+            # Diphones are cut at pitch periods: the audio is about 3% shorter than the times that kal prints.
             ratio = duration / phones[-1].stop
             phones = [Phone(phone.start * ratio, phone.stop * ratio, phone.letter) for phone in phones]
         return Utterance(waveform, rate, phones, f"flite-{voice}")
@@ -214,15 +214,15 @@ def _flite_phones(listing: str) -> list[Phone]:
             continue
         stop = float(ending) + offset
         if stop < time - 0.001:
-            # A new sentence starts its clock at zero.
+            # Times restart at zero in a new sentence.
             offset = time
             stop = float(ending) + offset
-        phones.extend(_spread(time, stop, letters_of_arpabet(name)))
+        phones.extend(_split_evenly(time, stop, letters_of_arpabet(name)))
         time = stop
     return phones
 
 
-def _spread(start: float, stop: float, letters: list[str]) -> list[Phone]:
-    """A diphthong or an affricate takes its time in equal parts."""
+def _split_evenly(start: float, stop: float, letters: list[str]) -> list[Phone]:
+    """Split the duration of a diphthong or an affricate into equal parts."""
     edges = [start + (stop - start) * number / len(letters) for number in range(len(letters) + 1)]
     return [Phone(edges[n], edges[n + 1], letter) for n, letter in enumerate(letters) if edges[n + 1] > edges[n]]
