@@ -1,4 +1,4 @@
-"""The one way in which stages and the runner report: progress, timing, notes and artefacts."""
+"""The interface through which stages and the runner report progress, timing, notes and artefacts."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Hears what a run does. Implementations must be cheap: they are called for every batch."""
+    """Receives the events of a run. Methods must be fast: they are called for every batch."""
 
     def started(self, step: str, total: int | None) -> None:
-        """A step begins; ``total`` counts its units (frames, or seconds of sound), None if unknown."""
+        """A step has started; ``total`` is its number of units (frames, or seconds of sound), None if unknown."""
         ...
 
     def advanced(self, step: str, done: int) -> None:
-        """``done`` units of the step are finished so far."""
+        """``done`` units of the step are finished."""
         ...
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
-        """The step ended after ``seconds`` of wall-clock time; ``cached`` if nothing was computed."""
+        """The step has ended after ``seconds`` of wall-clock time; ``cached`` if its result was in the cache."""
         ...
 
     def note(self, text: str) -> None:
-        """One sentence that the user should read, for instance how a short video was extended."""
+        """One sentence for the user, for instance how a short video was extended."""
         ...
 
     def artefact(self, name: str, path: Path) -> None:
-        """A file that a stage leaves for whoever wants to look deeper, such as the mouth plan."""
+        """A file of a stage for inspection, such as the mouth plan."""
         ...
 
 
 class SilentObserver:
-    """Hears everything and does nothing."""
+    """Ignores every event."""
 
     def started(self, step: str, total: int | None) -> None: ...
 

@@ -76,12 +76,12 @@ version outside the accepted range is listed with the reason and not run."""
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of the source video before it is decoded, after rotation metadata was applied."""
+    """Properties of the source video, with rotation metadata applied."""
 
     width: int
     height: int
     frame_count: int
-    """Frames that decode, counted, not estimated."""
+    """Number of decodable frames: counted, not estimated."""
     duration: float
     """Seconds from the first frame's start to the last frame's end."""
     is_photo: bool = False
@@ -89,7 +89,7 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Decoded frames in a row."""
+    """Consecutive decoded frames."""
 
     images: NDArray[np.uint8]
     """RGB uint8 [T, H, W, 3]."""
@@ -113,29 +113,29 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:
-    """Frames together with what analysis knows of the one face that the run edits."""
+    """Frames with the analysis of the face that is edited."""
 
     frames: FrameBatch
     landmarks: NDArray[np.float32]
-    """float32 [T, N, 3] in pixels, smoothed inside each shot; a row of NaN: no face in that frame. A run asks
-    lip syncers and enhancers for no such frame, but other callers may."""
+    """float32 [T, N, 3] in pixels, smoothed within each track. A row of NaN means that the frame has no face. A run
+    passes no such frame to lip syncers and enhancers, but other callers may."""
     coefficients: NDArray[np.float32]
-    """float32 [T, C] in the space that the reconstructor names; NaN rows as above."""
+    """float32 [T, C] in the space that the reconstructor declares; NaN rows as above."""
     boxes: NDArray[np.float32]
-    """float32 [T, 4]: the detector's box of the face (left, top, right, bottom in pixels, may reach outside the frame),
-    mean of five frames of the shot; NaN rows as above."""
+    """float32 [T, 4]: bounding box of the face (left, top, right, bottom in pixels; may reach outside the frame),
+    averaged over five frames of the track; NaN rows as above."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBatch:
-    """The same face wearing one canonical expression, for each frame of a FaceBatch."""
+    """The face with the canonical expression, for each frame of a FaceBatch."""
 
     landmarks: NDArray[np.float32]
-    """float32 [T, N, 3] in pixels of the frame that the lips are put into, NaN rows where there is no face."""
+    """float32 [T, N, 3] in pixels of the edited frame, NaN rows where there is no face."""
     images: NDArray[np.uint8] | None = None
-    """RGB uint8 [T, H, W, 3] whole frames, only when the run asked for ``reference:image``; else None. They differ from
-    the frames down to below the frame's own chin and out to the jaw: the mask of an edit that is made of them must
-    cover all of that, or the old jaw shows."""
+    """RGB uint8 [T, H, W, 3], full frames, only when ``reference:image`` is requested; else None. They differ from the
+    source frames out to the jaw and below the chin: the mask of an edit that is made from them must cover that region,
+    or the original jaw remains visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +145,12 @@ class FaceEdit:
     image: NDArray[np.uint8]
     """RGB uint8 [h, w, 3]."""
     mask: NDArray[np.float32]
-    """float32 [h, w] in [0, 1]: how much of ``image`` replaces the frame. 0 means: pixel stays bit-identical."""
+    """float32 [h, w] in [0, 1]: opacity of ``image``. Where it is 0 the frame stays bit-identical."""
     matrix: NDArray[np.float32]
-    """float32 [2, 3]: maps pixel centres of the frame (x, y, 1) to pixel centres of ``image``. A pure integer
-    translation (an edit at the frame's own resolution) is pasted without resampling."""
+    """float32 [2, 3]: maps pixel centres of the frame (x, y, 1) to pixel centres of ``image``. An integer translation
+    (an edit at the resolution of the frame) is pasted without resampling."""
     confidence: float = 1.0
-    """In [0, 1]; the stage has already faded ``mask`` accordingly. Reported, not applied again."""
+    """In [0, 1]. Reported only: the stage has already faded ``mask`` accordingly."""
     reason: str = ""
     """Why confidence is low, as a short phrase such as ``large yaw`` or ``occluded``."""
     unrounded_image: NDArray[np.float32] | None = None
@@ -161,10 +161,10 @@ class FaceEdit:
 
 @dataclass(frozen=True, slots=True)
 class PassedThrough:
-    """The frame stays as it was."""
+    """The frame stays unchanged."""
 
     reason: str
-    """A short phrase such as ``no face`` that the run record counts."""
+    """A short phrase such as ``no face``; the run record counts frames by reason."""
 
 
 FrameResult = FaceEdit | PassedThrough
@@ -172,21 +172,21 @@ FrameResult = FaceEdit | PassedThrough
 
 @dataclass(frozen=True, slots=True)
 class MouthMotion:
-    """What the mouth should do, one row for each asked time. All arrays are float32 [T].
+    """Target mouth motion, one row for each requested time. All arrays are float32 [T].
 
-    The units belong to nobody: a lip syncer retargets them to the person in the clip.
+    Units are independent of the person: a lip syncer retargets them to the person in the clip.
     """
 
     opening: NDArray[np.float32]
-    """Distance of the inner lips: 0 closed, 1 the 95th percentile of a person who talks; up to 1.5."""
+    """Distance between the inner lips: 0 closed, 1 the 95th percentile of a talking person; up to 1.5."""
     width: NDArray[np.float32]
     """Signed mouth width: 0 at rest, 1 the 95th percentile of spreading (as in "ee"), -1 of rounding ("oo")."""
     protrusion: NDArray[np.float32]
-    """Lips forward: 0 at rest, 1 fully protruded; at least 0."""
+    """Lip protrusion: 0 at rest, 1 full; not negative."""
     closure: NDArray[np.float32]
-    """Probability in [0, 1] that the lips touch here (p, b, m; f, v for the lower lip)."""
+    """Probability in [0, 1] that the lips touch (p, b, m; for f and v the lower lip and the teeth)."""
     speech: NDArray[np.float32]
-    """Probability in [0, 1] that somebody speaks; 0 means: mouth at rest."""
+    """Probability in [0, 1] of speech; 0: the mouth is at rest."""
 
 
 class SpeechToMouth(Protocol):
@@ -211,96 +211,96 @@ class Source(Protocol):
     def info(self) -> SourceInfo: ...
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """float64 [stop-start] presentation times in seconds."""
+        """Return float64 [stop - start] presentation times in seconds."""
         ...
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yields (index, RGB uint8 [H, W, 3]) in the order asked; ascending order is cheapest."""
+        """Yield (index, RGB uint8 [H, W, 3]) in the requested order; ascending order is fastest."""
         ...
 
 
 class Analysis(Protocol):
-    """What the analysis pass stored of the source video and the face that is edited."""
+    """The stored analysis of the source video and of the face that is edited."""
 
     @property
     def source(self) -> Source: ...
 
     @property
     def landmark_scheme(self) -> str:
-        """``mesh478`` or ``ibug68`` or what a plugin names."""
+        """``mesh478``, ``ibug68`` or a scheme of a plugin."""
         ...
 
     @property
     def coefficient_space(self) -> str:
-        """``mesh`` or ``bfm257`` or what a plugin names; empty before the reconstructor ran."""
+        """``mesh``, ``bfm257`` or a space of a plugin; empty before the reconstructor has run."""
         ...
 
     def landmarks(self, start: int, stop: int) -> NDArray[np.float32]:
-        """float32 [T, N, 3] of source frames [start, stop): pixels, smoothed, NaN rows where there is no face."""
+        """Return float32 [T, N, 3] of source frames [start, stop) in pixels, smoothed; NaN rows: no face."""
         ...
 
     def coefficients(self, start: int, stop: int) -> NDArray[np.float32]:
-        """float32 [T, C] of source frames [start, stop), NaN rows where there is no face."""
+        """Return float32 [T, C] of source frames [start, stop), NaN rows where there is no face."""
         ...
 
     def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
-        """float32 [T, 4] of source frames [start, stop), see ``FaceBatch.boxes``."""
+        """Return float32 [T, 4] of source frames [start, stop), see ``FaceBatch.boxes``."""
         ...
 
     def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
-        """int32 [T]: number of the track each frame belongs to; a cut or a gap starts a new one; -1: no face."""
+        """Return int32 [T]: the track number of each frame; a cut or a gap starts a new track; -1: no face."""
         ...
 
 
 class Timeline(Protocol):
-    """The output: which source frame is shown when."""
+    """The output timeline: which source frame is shown at which time."""
 
     @property
     def count(self) -> int: ...
 
     @property
     def duration(self) -> float:
-        """Seconds to the end of the last frame."""
+        """Seconds until the end of the last frame."""
         ...
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """float64 [T] presentation times of output frames, seconds from the first one."""
+        """Return float64 [T] presentation times of output frames, in seconds from the first one."""
         ...
 
     def sources(self, start: int, stop: int) -> NDArray[np.int64]:
-        """int64 [T] source index of each output frame."""
+        """Return int64 [T] source index of each output frame."""
         ...
 
 
 class Speech(Protocol):
-    """The cleaned speech. Times are seconds of the output; before 0 and after the end there is silence."""
+    """The denoised speech. Times are in seconds of the output; before 0 and after the end there is silence."""
 
     @property
     def duration(self) -> float: ...
 
     def waveform(self, start: float, stop: float) -> NDArray[np.float32]:
-        """Mono float32 [round((stop-start)*16000)] in [-1, 1] at 16 kHz, zero padded outside."""
+        """Return mono float32 [round((stop - start) * 16000)] in [-1, 1] at 16 kHz, zero-padded outside."""
         ...
 
     def mel_windows(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """float32 [T, 80, 16]: for each time the 16 mel steps (0.2 s, 80 steps a second) that the published
-        networks take, in [-4, 4]."""
+        """Return float32 [T, 80, 16] in [-4, 4]: for each time the window of 16 mel steps (0.2 s, 80 steps per second)
+        that the published networks read."""
         ...
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """float32 [T] in [0, 1]: voice activity after the absolute level gate; 0 in silence, noise, hum, music."""
+        """Return float32 [T] in [0, 1]: voice activity after the level gate; 0 in silence, noise, hum and music."""
         ...
 
 
 class StageCache(Protocol):
-    """A folder that belongs to this stage, this configuration and this input alone."""
+    """A cache directory of one stage, one configuration and one input."""
 
     def path(self, name: str) -> Path | None:
-        """The finished file of that name, or None."""
+        """Return the finished file of that name, or None."""
         ...
 
     def write(self, name: str) -> AbstractContextManager[Path]:
-        """``with cache.write("plan.npz") as path:`` gives a temporary path and renames it on a clean exit."""
+        """``with cache.write("plan.npz") as path:`` yields a temporary path and renames it on success."""
         ...
 
 

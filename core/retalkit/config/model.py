@@ -33,25 +33,27 @@ SINGLE_KINDS = (
 )
 """Kinds of which a run has exactly one, in the order in which their results are used."""
 
-
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
 """Keys of the run file that hold lists of enhancers."""
 
 
 class OutputConfig(BaseModel):
-    """How the video is encoded (H.264 by x264)."""
+    """Encoding of the output video (H.264 by x264)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    crf: Annotated[int, Field(ge=0, le=51, description="Constant rate factor: lower is better and larger.")] = 18
+    crf: Annotated[
+        int,
+        Field(ge=0, le=51, description="Constant rate factor: lower is better and larger."),
+    ] = 18
     preset: Annotated[
         Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"],
-        Field(description="Speed of x264 against file size."),
+        Field(description="Preset of x264: encoding speed against file size."),
     ] = "veryfast"
 
 
 class RunConfig(BaseModel):
-    """Everything that decides a run besides its inputs."""
+    """The configuration of a run: everything that determines the result besides the inputs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,15 +71,15 @@ class RunConfig(BaseModel):
     ] = ()
     face: Annotated[
         Literal["largest"] | int,
-        Field(description="The face to edit: the largest, or its number counted from 0 at the left."),
+        Field(description="The face to edit: the largest, or a number counted from 0 at the left."),
     ] = "largest"
     length: Annotated[
         Literal["speech", "video"],
-        Field(description="The output lasts as long as the speech, or as the video (mouth at rest after the speech)."),
+        Field(description="Match the duration of the speech or of the video (mouth at rest after the speech)."),
     ] = "speech"
     extend: Annotated[
         Literal["pingpong", "loop", "freeze", "cut"],
-        Field(description="What happens where the speech is longer than the video."),
+        Field(description="How the video is extended where the speech is longer."),
     ] = "pingpong"
     device: Annotated[
         str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$", description="Where networks run: cpu, cuda, cuda:N or mps.")
@@ -92,12 +94,10 @@ class RunConfig(BaseModel):
     voice_activity: VoiceActivityOptions = VoiceActivityOptions()
     analysis_seconds: Annotated[
         float,
-        Field(
-            gt=0, description="Seconds of the source that are searched for mouth shapes at least, where it is longer."
-        ),
+        Field(gt=0, description="Minimum duration of the source, in seconds, that is analysed for mouth shapes."),
     ] = 120.0
     cache_limit_gb: Annotated[
-        float, Field(ge=0, description="The oldest results leave the cache when it is larger than this.")
+        float, Field(ge=0, description="Maximum size of the cache; the oldest results are removed first.")
     ] = 20.0
     output: OutputConfig = OutputConfig()
 
@@ -114,7 +114,7 @@ class RunConfig(BaseModel):
 
     @property
     def choices(self) -> list[tuple[StageKind, str, Choice]]:
-        """(kind, path such as ``enhancers.0``, choice) of every stage."""
+        """(kind, configuration path such as ``enhancers.0``, choice) of every stage."""
         single = [(kind, kind.value, getattr(self, kind.value)) for kind in SINGLE_KINDS]
         lists = [
             (StageKind.ENHANCER, f"{name}.{number}", choice)
@@ -125,17 +125,17 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
-        """A packaged preset, changed by ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
+        """Return a packaged preset with ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
         return load(registry, preset=name, overrides=overrides)
 
     @classmethod
     def from_file(cls, path: Path, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
-        """A run file over its preset. Raises ConfigError."""
+        """Return the configuration of a run file on top of its preset. Raises ConfigError."""
         return load(registry, file=path, overrides=overrides)
 
 
 def preset_names() -> list[str]:
-    """The presets that the package ships."""
+    """Return the names of the packaged presets."""
     files = resources.files("retalkit.config") / "presets"
     return sorted(file.name.removesuffix(".yaml") for file in files.iterdir() if file.name.endswith(".yaml"))
 
@@ -147,13 +147,13 @@ def load(
     preset: str | None = None,
     overrides: Sequence[str | tuple[str, Any, str]] = (),
 ) -> RunConfig:
-    """The configuration of a preset, a run file and overrides, checked down to the options of each stage.
+    """Return the merged configuration of a preset, a run file and overrides, validated with the options of each stage.
 
-    ``preset`` wins over the one that the file names at its top. An override is ``KEY=VALUE`` with a YAML value, or
-    (place, value, what to call it in an error). A stage that only the preset names and that is not installed is left to
-    the planner, which names all of them at once.
+    ``preset`` takes precedence over the preset that the file names. An override is ``KEY=VALUE`` with a YAML value, or
+    (path, value, name in error messages). A stage that only the preset names and that is not installed is left to the
+    planner, which lists all of them at once.
 
-    Raises ConfigError, with the file, line and place, and PluginError where a name is ambiguous.
+    Raises ConfigError, with file, line and path, and PluginError where a name is ambiguous.
     """
     layers = Layers()
     named = layers.read(file) if file is not None else None
@@ -166,7 +166,7 @@ def load(
     try:
         config = RunConfig.model_validate(layers.data)
     except ValidationError as error:
-        raise ConfigError(describe(error, RunConfig, layers.data, (), layers.origin)) from error
+        raise ConfigError(describe(error, RunConfig, layers.data, (), layers.origin), code="invalid-config") from error
     for kind, place, choice in config.choices:
         _check_stage(kind, place, choice, registry, layers)
     for number, choice in enumerate(config.finishers):
@@ -185,7 +185,7 @@ def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice
 
 
 def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
-    """Plain data of the whole configuration with every option of every stage; itself a valid run file."""
+    """Return the full configuration with every option of every stage as plain data, which is a valid run file."""
     data = config.model_dump(mode="json")
     for kind, place, choice in config.choices:
         offered = registry.candidates(kind, choice.use)
@@ -201,6 +201,9 @@ def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
             data[name][int(number)] = full
         else:
             data[name] = full
+    for position, choice in enumerate(config.finishers):
+        finisher = read_options(registry.finisher(choice.use), choice)
+        data["finishers"][position] = {"use": choice.use, **finisher.model_dump(mode="json")}
     return data
 
 
@@ -209,7 +212,8 @@ def _preset_path(name: str, owner: str) -> Path:
     if name not in names:
         begin = f"{owner}: " if owner else ""
         raise ConfigError(
-            f"{begin}no preset is named '{name}'{nearest(name, names) or '; there are: ' + ', '.join(names)}"
+            f"{begin}unknown preset '{name}'{nearest(name, names) or '; available: ' + ', '.join(names)}",
+            code="unknown-preset",
         )
     return Path(str(resources.files("retalkit.config") / "presets" / f"{name}.yaml"))
 

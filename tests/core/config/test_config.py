@@ -147,7 +147,7 @@ def test_a_choice_may_be_written_in_python() -> None:
         ("detector: {max_faces: 2}\n", ["line 1: detector: says no stage: add `use: NAME`"]),
         ("detector:\n", ["line 1: detector: must be a group of options"]),
         ("enhancers: detail\n", ["line 1: enhancers: must be"]),
-        ("preset: papre\n", ["line 1: no preset is named 'papre'; did you mean 'paper'?"]),
+        ("preset: papre\n", ["line 1: unknown preset 'papre'; did you mean 'paper'?"]),
         ("preset: [paper]\n", ["line 1: preset: must be the name"]),
         ("extend: loop\nseed: 1\nextend: cut\n", ["line 3: extend is given twice"]),
         ("output: {crf: 1, crf: 2}\n", ["line 1: output.crf is given twice"]),
