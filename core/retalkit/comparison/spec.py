@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retalkit.comparison.results import ANCHOR, ARMS, MISMATCHED, NOISE, OWN, REAL, SILENCE, SPEECH
 from retalkit.config import yaml_io
-from retalkit.config.messages import describe
+from retalkit.config.messages import describe, error_code
 from retalkit.config.model import RunConfig, load, preset_names
-from retalkit.config.yaml_io import Place
+from retalkit.config.yaml_io import KeyPath
 from retalkit.errors import ConfigError, InputError
 from retalkit.plugins.registry import Registry, nearest
 
@@ -100,7 +100,7 @@ class ComparisonFile(BaseModel):
         if isinstance(value, list):
             for arm in cast("list[Any]", value):
                 if arm not in ARMS:
-                    raise ValueError(f"unknown arm '{arm}' (available: {', '.join(ARMS)})")
+                    raise ValueError(f"unknown arm '{arm}'; known: {', '.join(ARMS)}")
         return value
 
     @field_validator("clips", "speeches", "variants")
@@ -159,17 +159,17 @@ def read_comparison(path: Path, registry: Registry) -> Comparison:
     """
     data, lines = yaml_io.read_file(path)
 
-    def origin(place: Sequence[str | int]) -> str:
-        for length in range(len(place), 0, -1):
-            if tuple(place[:length]) in lines:
-                return f"{path}:{lines[tuple(place[:length])]}"
+    def origin(key_path: Sequence[str | int]) -> str:
+        for length in range(len(key_path), 0, -1):
+            if tuple(key_path[:length]) in lines:
+                return f"{path}:{lines[tuple(key_path[:length])]}"
         return str(path)
 
     try:
         file = ComparisonFile.model_validate(data)
     except ValidationError as error:
         message = describe(error, ComparisonFile, data, (), origin)
-        raise ConfigError(message, code="invalid-comparison") from error
+        raise ConfigError(message, code=error_code(error)) from error
     file = _resolve_paths(file, path.parent)
     _check(file, registry, origin, path)
     return Comparison(path, file, _variants(file, registry, lines, path))
@@ -221,8 +221,8 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
             registry.metric(name)
         except ConfigError as error:
             raise ConfigError(f"{origin(('metrics', position))}: metrics: {error}", code=error.code) from error
-    for place in _pipeline_seeds(file):
-        message = f"{origin(place)}: {'.'.join(place)}: not allowed here: list the seeds under `seeds:`"
+    for key_path in _pipeline_seeds(file):
+        message = f"{origin(key_path)}: {'.'.join(key_path)}: not allowed here: list the seeds under `seeds:`"
         raise ConfigError(message, code="seed-in-variant")
     if file.variants and file.grid:
         message = f"{origin(('grid',))}: grid: cannot be combined with `variants:`: remove one of them"
@@ -232,7 +232,7 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
         raise ConfigError(message, code="conflicting-keys")
     if not file.variants and not file.grid:
         raise ConfigError(f"{path}: no variants: add `variants:` or `grid:`", code="missing-variants")
-    if empty := next((place for place, values in file.grid.items() if not values), None):
+    if empty := next((key_path for key_path, values in file.grid.items() if not values), None):
         raise ConfigError(f"{origin(('grid', empty))}: grid.{empty}: list at least one value", code="empty-list")
     for name in file.variants:
         if name in (file.base_name, ANCHOR):
@@ -253,16 +253,16 @@ def _pipeline_seeds(file: ComparisonFile) -> list[tuple[str, ...]]:
     groups += [(("variants", name), changes) for name, changes in file.variants.items()]
     if isinstance(file.base, dict):
         groups.append((("base",), file.base))
-    return [(*place, "seed") for place, values in groups if "seed" in values]
+    return [(*key_path, "seed") for key_path, values in groups if "seed" in values]
 
 
-def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int], path: Path) -> tuple[Variant, ...]:
+def _variants(file: ComparisonFile, registry: Registry, lines: dict[KeyPath, int], path: Path) -> tuple[Variant, ...]:
     requested: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
     if file.grid:
-        places = list(file.grid)
+        keys = list(file.grid)
         for values in itertools.product(*file.grid.values()):
             named = [_short(value) for value in values]
-            requested.append((" + ".join(named), dict(zip(places, values, strict=True)), ("grid",)))
+            requested.append((" + ".join(named), dict(zip(keys, values, strict=True)), ("grid",)))
         names = [name for name, _, _ in requested]
         if duplicate := next((name for name in names if names.count(name) > 1), None):
             message = f"{path}: grid: two combinations are named '{duplicate}': use `variants:` with explicit names"
@@ -271,8 +271,8 @@ def _variants(file: ComparisonFile, registry: Registry, lines: dict[Place, int],
         requested.append((file.base_name, {}, ("base",)))
         requested += [(name, changes, ("variants", name)) for name, changes in file.variants.items()]
     found: list[Variant] = []
-    for name, changes, place in requested:
-        overrides = [(key, value, _where(lines, path, (*place, key))) for key, value in changes.items()]
+    for name, changes, key_path in requested:
+        overrides = [(key, value, _where(lines, path, (*key_path, key))) for key, value in changes.items()]
         config = _load(file.base, overrides, registry, lines, path)
         if config.seed != RunConfig.model_fields["seed"].default:
             message = (
@@ -294,7 +294,7 @@ def _load(
     base: dict[str, Any] | Path,
     changes: list[tuple[str, Any, str]],
     registry: Registry,
-    lines: dict[Place, int],
+    lines: dict[KeyPath, int],
     path: Path,
 ) -> RunConfig:
     if isinstance(base, Path):
@@ -304,15 +304,15 @@ def _load(
     if preset is not None and preset not in (names := preset_names()):
         raise ConfigError(
             f"{_where(lines, path, ('base', 'preset'))}: base.preset: unknown preset '{preset}'"
-            f"{nearest(str(preset), names) or ' (available: ' + ', '.join(names) + ')'}",
+            f"{nearest(str(preset), names) or '; known: ' + ', '.join(names)}",
             code="unknown-preset",
         )
     overrides = [(key, value, _where(lines, path, ("base", key))) for key, value in inner.items()]
     return load(registry, preset=preset, overrides=[*overrides, *changes])
 
 
-def _where(lines: dict[Place, int], path: Path, place: Place) -> str:
-    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), 1)
+def _where(lines: dict[KeyPath, int], path: Path, key_path: KeyPath) -> str:
+    line = next((lines[key_path[:n]] for n in range(len(key_path), 0, -1) if key_path[:n] in lines), 1)
     return f"{path}:{line}"
 
 

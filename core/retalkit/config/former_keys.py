@@ -13,7 +13,7 @@ _MOVED = {"quietest_speech": "voice_activity.quietest_speech"}
 def check_former_keys(data: dict[str, Any], origin: Callable[[Sequence[str | int]], str]) -> None:
     """Raise ConfigError (code ``former-key``) where the run file was written for Retalkit 0.1.
 
-    ``data``: the merged layers. ``origin``: returns where the value at a path comes from, such as ``run.yaml, line 3``.
+    ``data``: the merged layers. ``origin``: returns where the value at a path comes from, such as ``run.yaml:3``.
     """
     for old, new in _MOVED.items():
         if old in data:

@@ -1,4 +1,4 @@
-"""The layers of a configuration, laid over one another as plain data that remembers where each value came from."""
+"""Merge of the layers of a configuration (preset, run file, overrides), with the origin of every value."""
 
 from __future__ import annotations
 
@@ -7,131 +7,136 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.config import yaml_io
-from retalkit.config.yaml_io import Place, dotted
+from retalkit.config.yaml_io import KeyPath, dotted
 from retalkit.errors import ConfigError
 from retalkit.stages import StageKind
 
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
 _LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
 _MERGED = frozenset({"output", "voice_activity"})
-"""Groups of which a later layer changes single values; everything else it replaces."""
+"""Groups that later layers merge key by key; all other values are replaced."""
 
 
 class Layers:
-    """Filled with the run file first, then the preset below it, then the overrides on top."""
+    """Merged layers. Read the run file first, then add the preset below it, then apply the overrides."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
-        self._origins: dict[Place, str] = {}
-        self._overrides: list[tuple[Place, Any, str]] = []
+        self._origins: dict[KeyPath, str] = {}
+        self._overrides: list[tuple[KeyPath, Any, str]] = []
 
-    def origin(self, place: Sequence[str | int]) -> str:
-        """Who gave the value at ``place``, for instance ``run.yaml, line 3``."""
-        exact = tuple(place)
-        inside = next((owner for known, owner in self._origins.items() if known[: len(exact)] == exact), "")
+    def origin(self, key_path: Sequence[str | int]) -> str:
+        """Return the source of the value at a key path, for instance ``run.yaml:3``."""
+        exact = tuple(key_path)
+        inside = next((source for known, source in self._origins.items() if known[: len(exact)] == exact), "")
         around = (self._origins.get(exact[:length]) for length in range(len(exact), 0, -1))
-        return self._origins.get(exact) or inside or next((owner for owner in around if owner), "")
+        return self._origins.get(exact) or inside or next((source for source in around if source), "")
 
     def read(self, path: Path) -> tuple[str, str] | None:
-        """Takes a run file; gives the preset that it names and where, if it does."""
+        """Read a run file; return the name of its preset and its source, or None without a preset."""
         data, lines = yaml_io.read_file(path)
-        named = data.pop("preset", None)
+        preset = data.pop("preset", None)
         for key, value in data.items():
-            self._lay((key,), value, {place: f"{path}, line {line}" for place, line in lines.items()})
-        if named is None:
+            self._set((key,), value, {key_path: f"{path}:{line}" for key_path, line in lines.items()})
+        if preset is None:
             return None
-        where = f"{path}, line {lines[('preset',)]}"
-        if not isinstance(named, str):
-            raise ConfigError(f"{where}: preset: must be the name of a preset, such as 'embedded'")
-        return named, where
+        source = f"{path}:{lines[('preset',)]}"
+        if not isinstance(preset, str):
+            message = f"{source}: preset: must be the name of a preset, such as 'embedded'"
+            raise ConfigError(message, code="invalid-option")
+        return preset, source
 
-    def add_below(self, path: Path, owner: str) -> None:
-        """Takes a preset: what is already there wins."""
-        upper, upper_origins = self.data, self._origins
+    def add_below(self, path: Path, source: str) -> None:
+        """Add a preset below the current values, which take precedence."""
+        current, current_origins = self.data, self._origins
         self.data, self._origins = {}, {}
         data, lines = yaml_io.read_file(path)
         for key, value in data.items():
-            self._lay((key,), value, dict.fromkeys(lines, owner))
-        for key, value in upper.items():
-            self._lay((key,), value, upper_origins)
+            self._set((key,), value, dict.fromkeys(lines, source))
+        for key, value in current.items():
+            self._set((key,), value, current_origins)
 
     def parse_override(self, override: str | tuple[str, Any, str]) -> None:
-        """Takes ``KEY=VALUE``, or (place, value, owner)."""
+        """Add an override: ``KEY=VALUE``, or a tuple of key, value and source for error messages."""
         if isinstance(override, str):
-            place, equals, text = override.partition("=")
-            owner = f"--set {override}"
-            if not equals or not place.strip():
-                raise ConfigError(f"{owner}: write KEY=VALUE, such as lip_syncer.use=exemplar")
-            value = yaml_io.read_value(text, owner)
+            key, equals, text = override.partition("=")
+            source = f"--set {override}"
+            if not equals or not key.strip():
+                message = f"{source}: write KEY=VALUE, such as lip_syncer.use=exemplar"
+                raise ConfigError(message, code="invalid-override")
+            value = yaml_io.read_value(text, source)
         else:
-            place, value, owner = override
-        parts = [part.strip() for part in place.split(".")]
+            key, value, source = override
+        parts = [part.strip() for part in key.split(".")]
         if not all(parts):
-            raise ConfigError(f"{owner}: '{place}' has an empty part")
-        self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, owner))
+            raise ConfigError(f"{source}: the key '{key}' has an empty part", code="invalid-override")
+        self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 
     def apply_overrides(self) -> None:
-        """Lays the overrides on top, in their order, but a choice of stage before the options of stages."""
-        for place, value, owner in sorted(self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"):
-            self._override(place, value, owner)
+        """Apply the overrides in order, but choices of stages before options of stages."""
+        for key_path, value, source in sorted(
+            self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"
+        ):
+            self._override(key_path, value, source)
 
-    # ------------------------------------------------------------------ laying
+    # ------------------------------------------------------------------ merging
 
-    def _lay(self, place: Place, value: Any, origins: dict[Place, str]) -> None:
-        """Puts ``value`` at a top-level place, with the origins of everything below."""
-        key = str(place[0])
+    def _set(self, key_path: KeyPath, value: Any, origins: dict[KeyPath, str]) -> None:
+        """Set a top-level value and the origins of everything below it."""
+        key = str(key_path[0])
         if key in _MERGED and isinstance(value, dict) and isinstance(self.data.get(key), dict):
             for part, item in cast("dict[str, Any]", value).items():
                 self.data[key][part] = item
-                self._forget((key, part))
-                self._adopt((key, part), origins)
+                self._drop_origins((key, part))
+                self._copy_origins((key, part), origins)
             return
-        self.data[key] = _normalised(key, value)
-        self._forget(place)
-        self._adopt(place, origins)
+        self.data[key] = _expand_names(key, value)
+        self._drop_origins(key_path)
+        self._copy_origins(key_path, origins)
 
-    def _override(self, place: Place, value: Any, owner: str) -> None:
-        if len(place) == 1:
-            self._lay(place, value, {place: owner})
+    def _override(self, key_path: KeyPath, value: Any, source: str) -> None:
+        if len(key_path) == 1:
+            self._set(key_path, value, {key_path: source})
             return
         holder: Any = self.data
-        for depth, part in enumerate(place[:-1]):
+        for depth, part in enumerate(key_path[:-1]):
             if isinstance(holder, dict):
                 mapping = cast("dict[str, Any]", holder)
                 if part == "driver" and isinstance(mapping.get("driver"), str):
                     mapping["driver"] = {"use": mapping["driver"]}
                 holder = mapping.setdefault(str(part), {})
             else:
-                holder = _entry(cast("list[Any]", holder), part, place[:depth], owner)
+                holder = _entry(cast("list[Any]", holder), part, key_path[:depth], source)
             if not isinstance(holder, dict | list):
-                raise ConfigError(f"{owner}: {dotted(place[: depth + 1])} is a single value and has no parts")
-        last = place[-1]
+                message = f"{source}: {dotted(key_path[: depth + 1])}: a single value has no options"
+                raise ConfigError(message, code="invalid-override")
+        last = key_path[-1]
         if isinstance(holder, list):
             entries = cast("list[Any]", holder)
             if last == len(entries):
                 entries.append(None)
-            _entry(entries, last, place[:-1], owner)
-            entries[int(last)] = {"use": value} if place[0] in _LISTS and isinstance(value, str) else value
+            _entry(entries, last, key_path[:-1], source)
+            entries[int(last)] = {"use": value} if key_path[0] in _LISTS and isinstance(value, str) else value
         elif last == "use" and holder.get("use") != value:
             holder.clear()
             holder["use"] = value
-            self._forget(place[:-1])
-            self._origins[place[:-1]] = owner
+            self._drop_origins(key_path[:-1])
+            self._origins[key_path[:-1]] = source
         else:
             holder[str(last)] = value
-        self._forget(place)
-        self._origins[place] = owner
+        self._drop_origins(key_path)
+        self._origins[key_path] = source
 
-    def _forget(self, place: Place) -> None:
-        for known in [known for known in self._origins if known[: len(place)] == place]:
+    def _drop_origins(self, key_path: KeyPath) -> None:
+        for known in [known for known in self._origins if known[: len(key_path)] == key_path]:
             del self._origins[known]
 
-    def _adopt(self, place: Place, origins: dict[Place, str]) -> None:
-        self._origins.update({known: owner for known, owner in origins.items() if known[: len(place)] == place})
+    def _copy_origins(self, key_path: KeyPath, origins: dict[KeyPath, str]) -> None:
+        self._origins.update({known: source for known, source in origins.items() if known[: len(key_path)] == key_path})
 
 
-def _normalised(key: str, value: Any) -> Any:
-    """A stage may be written as its bare name."""
+def _expand_names(key: str, value: Any) -> Any:
+    """Expand stages given by name only to mappings."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
     if key in _LISTS and isinstance(value, list):
@@ -139,11 +144,11 @@ def _normalised(key: str, value: Any) -> Any:
     return value
 
 
-def _entry(entries: list[Any], part: str | int, place: Place, owner: str) -> Any:
+def _entry(entries: list[Any], part: str | int, key_path: KeyPath, source: str) -> Any:
     if not isinstance(part, int):
-        raise ConfigError(
-            f"{owner}: {dotted(place)} is a list: write the number of an entry, such as {dotted(place)}.0"
-        )
+        message = f"{source}: {dotted(key_path)}: a list: use the index of an entry, such as {dotted(key_path)}.0"
+        raise ConfigError(message, code="invalid-override")
     if part >= len(entries):
-        raise ConfigError(f"{owner}: {dotted(place)} has {len(entries)} entries, counted from 0")
+        message = f"{source}: {dotted(key_path)}: index {part} is out of range: the list has {len(entries)} entries"
+        raise ConfigError(message, code="invalid-override")
     return entries[part]

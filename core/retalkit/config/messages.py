@@ -1,4 +1,4 @@
-"""Turns what pydantic says of a wrong configuration into one line: where, what, and the nearest name."""
+"""One-line messages and error codes for pydantic validation errors of configurations."""
 
 from __future__ import annotations
 
@@ -20,27 +20,42 @@ def describe(
     origin: Callable[[Sequence[str | int]], str] | None = None,
     stage: str = "",
 ) -> str:
-    """One line for the first problem, with the number of the others.
+    """Return one line on the first problem: origin, key, reason, and the number of further problems.
 
-    ``data`` is what was read into ``model``, ``prefix`` the place where it stands, ``origin`` says who gave a place,
-    and ``stage`` names the stage whose options they are.
+    Args:
+        error: the validation error.
+        model: the model that ``data`` was validated with.
+        data: the validated data.
+        prefix: path of ``data`` in the configuration.
+        origin: returns the source of a path, such as ``run.yaml:3``.
+        stage: label of the stage whose options ``data`` are; empty for other data.
     """
     details = error.errors(include_url=False)
-    # A key that nobody knows explains the one that is missing.
-    first = next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
-    known = _known_place(first, data)
-    place = (*prefix, *known)
-    owner = origin(place) if origin is not None else ""
-    text = f"{owner}: " if owner else ""
-    text += f"{dotted(place)}: " if place else ""
-    text += _reason(first, model, known, stage)
-    others = len({_known_place(detail, data) for detail in details}) - 1
+    first = _first(details)
+    key = _key_path(first, data)
+    path = (*prefix, *key)
+    source = origin(path) if origin is not None else ""
+    text = f"{source}: " if source else ""
+    text += f"{dotted(path)}: " if path else ""
+    text += _reason(first, model, key, stage)
+    others = len({_key_path(detail, data) for detail in details}) - 1
     return text + (f" (and {others} more)" if others > 0 else "")
 
 
-def _known_place(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
-    """The error's place without the parts that only name members of a union."""
-    place: list[str | int] = []
+def error_code(error: ValidationError) -> str:
+    """Return the code of the problem that ``describe`` reports."""
+    kind = _first(error.errors(include_url=False))["type"]
+    return {"extra_forbidden": "unknown-option", "missing": "missing-option"}.get(kind, "invalid-option")
+
+
+def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Return the problem to report. An unknown key comes first, because it is often a misspelt missing key."""
+    return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
+
+
+def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
+    """Return the error's location without the parts that name members of a union."""
+    path: list[str | int] = []
     for part in detail["loc"]:
         if isinstance(data, dict) and part in data:
             data = cast("dict[str | int, Any]", data)[part]
@@ -48,27 +63,27 @@ def _known_place(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
             data = cast("list[Any]", data)[part]
         else:
             break
-        place.append(part)
-    return tuple(place)
+        path.append(part)
+    return tuple(path)
 
 
-def _reason(detail: ErrorDetails, model: type[BaseModel], place: tuple[str | int, ...], stage: str) -> str:
-    kind, given = detail["type"], detail["input"]
+def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], stage: str) -> str:
+    kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        owner = f"{stage} has no such option" if stage and len(place) == 1 else "there is no such key"
-        names = _fields(model, place[:-1])
-        return owner + (nearest(str(place[-1]), names) or (f"; there are: {', '.join(names)}" if names else ""))
+        problem = f"unknown option of {stage}" if stage and len(path) == 1 else "unknown key"
+        names = _field_names(model, path[:-1])
+        return problem + (nearest(str(path[-1]), names) or (f"; known: {', '.join(names)}" if names else ""))
     if kind == "missing":
         name = detail["loc"][-1]
-        return "says no stage: add `use: NAME`" if name == "use" else f"'{name}' is missing"
+        return "no name given: add `use: NAME`" if name == "use" else f"missing key '{name}'"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"must be a group of options in the form `key: value`, not {_shown(given)}"
+        return f"must be a mapping of options, `key: value`, not {_shorten(value)}"
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         message = "Input should match " + str(detail.get("ctx", {}).get("pattern", "the pattern"))
     text = message.replace("Input should be", "must be").replace("Input should", "must")
     text = text[:1].lower() + text[1:]
-    return f"{text}, not {_shown(given)}" + (_literal_hint(detail) if kind == "literal_error" else "")
+    return f"{text}, not {_shorten(value)}" + (_literal_hint(detail) if kind == "literal_error" else "")
 
 
 def _literal_hint(detail: ErrorDetails) -> str:
@@ -76,15 +91,15 @@ def _literal_hint(detail: ErrorDetails) -> str:
     return nearest(str(detail["input"]), expected.split("'")[1::2])
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _fields(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
-    """Names that may stand at ``place`` of a model, as far as its annotations tell."""
+def _field_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """Return the valid keys at a path of a model; empty if its annotations do not determine them."""
     current: Any = model
-    for part in place:
+    for part in path:
         if isinstance(part, int):
             continue
         field = current.model_fields.get(part)

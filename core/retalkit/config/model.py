@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from retalkit.config.former_keys import check_former_keys
 from retalkit.config.layers import Layers
-from retalkit.config.messages import describe
+from retalkit.config.messages import describe, error_code
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import Choice, StageConfig
@@ -166,7 +166,8 @@ def load(
     try:
         config = RunConfig.model_validate(layers.data)
     except ValidationError as error:
-        raise ConfigError(describe(error, RunConfig, layers.data, (), layers.origin), code="invalid-config") from error
+        message = describe(error, RunConfig, layers.data, (), layers.origin)
+        raise ConfigError(message, code=error_code(error)) from error
     for kind, place, choice in config.choices:
         _check_stage(kind, place, choice, registry, layers)
     for number, choice in enumerate(config.finishers):
@@ -181,7 +182,7 @@ def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice
     except ValidationError as error:
         where = (found.label.partition(" ")[0],)
         text = describe(error, found.spec.config, choice.options, where, None, found.label)
-        raise ConfigError(text, code="invalid-option") from error
+        raise ConfigError(text, code=error_code(error)) from error
 
 
 def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
@@ -211,10 +212,8 @@ def _preset_path(name: str, owner: str) -> Path:
     names = preset_names()
     if name not in names:
         begin = f"{owner}: " if owner else ""
-        raise ConfigError(
-            f"{begin}unknown preset '{name}'{nearest(name, names) or '; available: ' + ', '.join(names)}",
-            code="unknown-preset",
-        )
+        message = f"{begin}unknown preset '{name}'{nearest(name, names) or '; known: ' + ', '.join(names)}"
+        raise ConfigError(message, code="unknown-preset")
     return Path(str(resources.files("retalkit.config") / "presets" / f"{name}.yaml"))
 
 
@@ -259,4 +258,4 @@ def _validated(
         return model.model_validate(choice.options)
     except ValidationError as error:
         text = describe(error, model, choice.options, parts, layers.origin, label)
-        raise ConfigError(text, code="invalid-option") from error
+        raise ConfigError(text, code=error_code(error)) from error

@@ -1,4 +1,4 @@
-"""JSON Schema of a run file, with the options of every stage that is installed, so that editors complete it."""
+"""JSON Schema of run files with the options of every installed stage, for completion and validation in editors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit.stages import StageKind
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
-    """Draft 2020-12. Each stage is one of the installed ones: its bare name, or a mapping with its own options."""
+    """Return a JSON Schema (draft 2020-12). A stage is the name of an installed one, or a mapping with its options."""
     schema = RunConfig.model_json_schema()
     definitions: dict[str, Any] = schema.get("$defs", {})
     definitions.pop("Choice", None)
@@ -31,7 +31,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     )
     properties["finishers"]["items"] = _components("finisher", registry.finishers, registry, definitions)
     properties["face"]["anyOf"] = [{"const": "largest"}, {"type": "integer", "minimum": 0}]
-    preset = {"enum": preset_names(), "description": "Where everything comes from that this file does not say."}
+    preset = {"enum": preset_names(), "description": "Preset that provides every value not set in this file."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Retalkit run file",
@@ -97,8 +97,10 @@ def _mapping(
 
 
 def option_descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """The strings that stand below the fields of a model and of those it is made of. Read from the source here, since
-    pydantic would do it whenever stages are listed."""
+    """Return the docstrings below the fields of a model and its base classes.
+
+    They are parsed from the source here, because pydantic would parse them whenever a model is created.
+    """
     parents = [
         parent for parent in reversed(model.__mro__) if issubclass(parent, BaseModel) and parent is not BaseModel
     ]

@@ -1,4 +1,4 @@
-"""Presets, run files and overrides become one configuration; what is wrong is said with its place."""
+"""Run configuration: merge of presets, run files and overrides, error messages, JSON Schema."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def message(error: pytest.ExceptionInfo[ConfigError]) -> str:
 # --------------------------------------------------------------------------- layers
 
 
-def test_the_default_is_the_embedded_preset() -> None:
+def test_default_is_the_embedded_preset() -> None:
     config = load(REGISTRY)
     assert [choice.use for _, _, choice in config.choices] == [
         "mediapipe",
@@ -46,7 +46,7 @@ def test_the_default_is_the_embedded_preset() -> None:
     assert (config.face, config.length, config.extend, config.output.crf) == ("largest", "speech", "pingpong", 18)
 
 
-def test_a_run_file_goes_over_its_preset_and_overrides_over_both(tmp_path: Path) -> None:
+def test_run_file_overrides_preset_and_overrides_take_precedence(tmp_path: Path) -> None:
     file = run_file(tmp_path, "preset: embedded\ndenoiser: none\noutput: {crf: 20}\nextend: loop\n")
     config = load(REGISTRY, file=file, overrides=["extend=freeze", "output.preset=fast"])
     assert (config.denoiser.use, config.extend) == ("none", "freeze")
@@ -54,19 +54,19 @@ def test_a_run_file_goes_over_its_preset_and_overrides_over_both(tmp_path: Path)
     assert config.lip_syncer.use == "exemplar"
 
 
-def test_a_stage_in_a_run_file_replaces_the_presets_stage_with_its_options(tmp_path: Path) -> None:
+def test_stage_in_a_run_file_replaces_the_stage_of_the_preset(tmp_path: Path) -> None:
     file = run_file(tmp_path, "enhancers:\n  - {use: detail, strength: 0.5}\n")
     assert load(REGISTRY, file=file).enhancers[0].options == {"strength": 0.5}
 
 
-def test_the_command_lines_preset_wins_over_the_run_files(tmp_path: Path) -> None:
+def test_preset_argument_takes_precedence_over_the_run_file(tmp_path: Path) -> None:
     file = run_file(tmp_path, "preset: paper\n")
     assert load(REGISTRY, file=file).lip_syncer.use == "lnet"
     assert load(REGISTRY, file=file, preset="embedded").lip_syncer.use == "exemplar"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "\ufeffextend: loop\n", "---\n...\n"])
-def test_empty_files_and_byte_order_marks_are_fine(tmp_path: Path, text: str) -> None:
+def test_empty_files_and_byte_order_marks_are_valid(tmp_path: Path, text: str) -> None:
     assert load(REGISTRY, file=run_file(tmp_path, text)).lip_syncer.use == "exemplar"
 
 
@@ -87,152 +87,166 @@ def test_overrides_of_the_enhancers(overrides: list[str], enhancers: list[tuple[
     assert [(choice.use, choice.options) for choice in config.enhancers] == enhancers
 
 
-def test_another_stage_drops_the_former_ones_options_and_the_order_of_overrides_does_not_matter() -> None:
+def test_choosing_a_stage_drops_options_independent_of_override_order() -> None:
     before = load(REGISTRY, overrides=["expression_editor.template=smile"])
     assert before.expression_editor.options == {"template": "smile"}
     other = load(REGISTRY, overrides=["expression_editor.template=smile", "expression_editor.use=first_frame"][1:])
     assert other.expression_editor.options == {}
     back = load(REGISTRY, overrides=["enhancers.0.strength=0.2", "enhancers.0.use=detail"])
     assert back.enhancers[0].options == {"on": "mouth", "strength": 0.2}
-    with pytest.raises(ConfigError, match="'first_frame' has no such option"):
+    with pytest.raises(ConfigError, match="'first_frame'") as error:
         load(REGISTRY, overrides=["expression_editor.template=smile", "expression_editor.use=first_frame"])
+    assert error.value.code == "unknown-option"
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [("on", "on"), ("no", "no"), ("1e-1", 0.1), ("1:30", "1:30"), ("2024-01-01", "2024-01-01"), ("010", 10)],
 )
-def test_words_are_read_as_yaml_1_2_reads_them(text: str, value: object) -> None:
+def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     assert yaml_io.read_value(text, "here") == value
 
 
-def test_a_choice_may_be_written_in_python() -> None:
+def test_choices_can_be_constructed_in_python() -> None:
     config = load(REGISTRY).model_copy(update={"enhancers": (Choice(use="detail", on="face"),)})  # pyright: ignore
     assert config.enhancers[0].options == {"on": "face"}
     with pytest.raises(ValidationError):
         RunConfig.model_validate({**load(REGISTRY).model_dump(), "typo": 1})
 
 
-# --------------------------------------------------------------------------- what is wrong, and where
+# --------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "code", "facts"),
     [
-        ("lip_synce: exemplar\n", ["run.yaml, line 1: lip_synce: there is no such key; did you mean 'lip_syncer'?"]),
-        (
-            "\nlip_syncer: {use: exmplar}\n",
-            ["run.yaml, line 2: lip_syncer: unknown lip_syncer 'exmplar'", "'exemplar'?"],
-        ),
-        ("lip_syncer: exmplar\n", ["run.yaml, line 1: lip_syncer", "did you mean 'exemplar'?"]),
+        ("lip_synce: exemplar\n", "unknown-option", ["run.yaml:1: lip_synce: ", "did you mean 'lip_syncer'?"]),
+        ("\nlip_syncer: {use: exmplar}\n", "unknown-stage", ["run.yaml:2: lip_syncer: ", "'exmplar'", "'exemplar'?"]),
+        ("lip_syncer: exmplar\n", "unknown-stage", ["run.yaml:1: lip_syncer", "did you mean 'exemplar'?"]),
         (
             "enhancers:\n  - none\n  - use: detail\n    strenght: 1\n",
-            ["run.yaml, line 4: enhancers.1.strenght: enhancer 'detail' has no such option; did you mean 'strength'?"],
+            "unknown-option",
+            ["run.yaml:4: enhancers.1.strenght: ", "enhancer 'detail'", "did you mean 'strength'?"],
         ),
         (
             "enhancers:\n  - {use: detail, strength: 7}\n",
-            ["line 2: enhancers.0.strength: must be less than or equal to 1, not 7"],
+            "invalid-option",
+            [":2: enhancers.0.strength: must be less than or equal to 1, not 7"],
         ),
-        ("enhancers:\n  - {use: detail, curve: {point: 7}}\n", ["enhancers.0.curve.point", "did you mean 'points'?"]),
+        (
+            "enhancers:\n  - {use: detail, curve: {point: 7}}\n",
+            "unknown-option",
+            ["enhancers.0.curve.point", "did you mean 'points'?"],
+        ),
         (
             "enhancers:\n  - {use: detail, on: moth}\n",
+            "invalid-option",
             ["enhancers.0.on: must be 'mouth' or 'face'", "'mouth'?"],
         ),
-        ("output:\n  crff: 3\n", ["line 2: output.crff: there is no such key; did you mean 'crf'?"]),
-        ("output:\n  crf: 70\n", ["line 2: output.crf: must be less than or equal to 51, not 70"]),
-        ("extend: pingpon\n", ["line 1: extend: must be", "did you mean 'pingpong'?"]),
-        ("face: nearest\n", ["line 1: face: must be 'largest' or the number of a face"]),
-        ("face: -1\n", ["line 1: face: must be 'largest' or the number of a face"]),
-        ("device: gpu\n", ["line 1: device: must match", "'gpu'"]),
-        ("detector: {max_faces: 2}\n", ["line 1: detector: says no stage: add `use: NAME`"]),
-        ("detector:\n", ["line 1: detector: must be a group of options"]),
-        ("enhancers: detail\n", ["line 1: enhancers: must be"]),
-        ("preset: papre\n", ["line 1: unknown preset 'papre'; did you mean 'paper'?"]),
-        ("preset: [paper]\n", ["line 1: preset: must be the name"]),
-        ("extend: loop\nseed: 1\nextend: cut\n", ["line 3: extend is given twice"]),
-        ("output: {crf: 1, crf: 2}\n", ["line 1: output.crf is given twice"]),
-        ("- a\n- b\n", ["holds a list"]),
-        ("just words\n", ["holds a str"]),
-        ("a: [1\nb: 2\n", ["is no valid YAML", "line 2"]),
-        ("a: 1\n---\nb: 2\n", ["is no valid YAML"]),
-        ("a: &x [*x]\n", ["contains itself"]),
-        ("a: !!python/object/apply:os.system ['true']\n", ["line 1: a: the tag", "is not allowed"]),
-        ("a: !!python/name:os.system x\n", ["is no valid YAML"]),
-        ("? [a, b]\n: 1\n", ["a key must be a word"]),
-        ("a: \x07\n", ["is no valid YAML"]),
-        ("seed: 1\nextend: lop\nlength: sp\n", ["line 3: length", "(and 1 more)"]),
+        ("output:\n  crff: 3\n", "unknown-option", [":2: output.crff: ", "did you mean 'crf'?"]),
+        ("output:\n  crf: 70\n", "invalid-option", [":2: output.crf: must be less than or equal to 51, not 70"]),
+        ("extend: pingpon\n", "invalid-option", [":1: extend: must be", "did you mean 'pingpong'?"]),
+        ("face: nearest\n", "invalid-option", [":1: face: must be 'largest' or the number of a face"]),
+        ("face: -1\n", "invalid-option", [":1: face: must be 'largest' or the number of a face"]),
+        ("device: gpu\n", "invalid-option", [":1: device: must match", "'gpu'"]),
+        ("detector: {max_faces: 2}\n", "missing-option", [":1: detector: ", "`use: NAME`"]),
+        ("detector:\n", "invalid-option", [":1: detector: must be a mapping of options"]),
+        ("enhancers: detail\n", "invalid-option", [":1: enhancers: must be"]),
+        ("preset: papre\n", "unknown-preset", [":1: ", "'papre'", "did you mean 'paper'?"]),
+        ("preset: [paper]\n", "invalid-option", [":1: preset: must be the name"]),
+        ("extend: loop\nseed: 1\nextend: cut\n", "duplicate-key", [":3: extend: "]),
+        ("output: {crf: 1, crf: 2}\n", "duplicate-key", [":1: output.crf: "]),
+        ("- a\n- b\n", "not-a-mapping", ["not a list"]),
+        ("just words\n", "not-a-mapping", ["not a str"]),
+        ("a: [1\nb: 2\n", "invalid-yaml", ["run.yaml:2: "]),
+        ("a: 1\n---\nb: 2\n", "invalid-yaml", []),
+        ("a: &x [*x]\n", "invalid-yaml", [":1: a.0: ", "alias"]),
+        ("a: !!python/object/apply:os.system ['true']\n", "invalid-yaml", [":1: a: the tag", "is not allowed"]),
+        ("a: !!python/name:os.system x\n", "invalid-yaml", []),
+        ("? [a, b]\n: 1\n", "invalid-yaml", [":1: a key must be a string"]),
+        ("a: \x07\n", "invalid-yaml", []),
+        ("seed: 1\nextend: lop\nlength: sp\n", "invalid-option", [":3: length", "(and 1 more)"]),
     ],
 )
-def test_an_error_in_a_run_file_says_where_and_suggests(tmp_path: Path, text: str, parts: list[str]) -> None:
+def test_run_file_error_has_code_location_and_suggestion(
+    tmp_path: Path, text: str, code: str, facts: list[str]
+) -> None:
     with pytest.raises(ConfigError) as error:
         load(REGISTRY, file=run_file(tmp_path, text))
-    assert all(part in message(error) for part in parts), message(error)
+    assert error.value.code == code, message(error)
+    assert all(fact in message(error) for fact in ["run.yaml", *facts]), message(error)
 
 
 @pytest.mark.parametrize(
-    ("override", "parts"),
+    ("override", "code", "facts"),
     [
-        ("lip_syncer.use=exmplar", ["--set lip_syncer.use=exmplar: lip_syncer: ", "did you mean 'exemplar'?"]),
-        ("lip_synce.use=exemplar", ["--set lip_synce.use=exemplar: lip_synce: there is no such key", "'lip_syncer'?"]),
-        ("extend", ["write KEY=VALUE"]),
-        ("=3", ["write KEY=VALUE"]),
-        ("output..crf=3", ["has an empty part"]),
-        ("seed.more=3", ["--set seed.more=3: seed: must be a valid integer"]),
-        ("output.crf.more=3", ["output.crf"]),
-        ("enhancers.3.on=face", ["enhancers has 1 entries"]),
-        ("enhancers.first.on=face", ["enhancers is a list", "enhancers.0"]),
-        ("enhancers.0.on=[face", ["--set enhancers.0.on=[face: is no valid YAML"]),
-        ("preset=paper", ["preset"]),
+        ("lip_syncer.use=exmplar", "unknown-stage", ["lip_syncer: ", "did you mean 'exemplar'?"]),
+        ("lip_synce.use=exemplar", "unknown-option", ["lip_synce: ", "'lip_syncer'?"]),
+        ("extend", "invalid-override", ["write KEY=VALUE"]),
+        ("=3", "invalid-override", ["write KEY=VALUE"]),
+        ("output..crf=3", "invalid-override", ["empty part"]),
+        ("seed.more=3", "invalid-option", ["seed: must be a valid integer"]),
+        ("output.crf.more=3", "invalid-option", ["output.crf"]),
+        ("output.crf.more.deep=3", "invalid-option", ["output.crf"]),
+        ("enhancers.3.on=face", "invalid-override", ["enhancers: ", "index 3", "1 entries"]),
+        ("enhancers.first.on=face", "invalid-override", ["enhancers: ", "enhancers.0"]),
+        ("enhancers.0.on=[face", "invalid-yaml", ["--set enhancers.0.on=[face: "]),
+        ("preset=paper", "unknown-option", ["preset"]),
     ],
 )
-def test_an_error_in_an_override_names_the_override(override: str, parts: list[str]) -> None:
+def test_override_error_has_code_and_names_the_override(override: str, code: str, facts: list[str]) -> None:
     with pytest.raises(ConfigError) as error:
         load(REGISTRY, overrides=[override])
-    assert all(part in message(error) for part in parts), message(error)
+    assert error.value.code == code, message(error)
+    assert all(fact in message(error) for fact in [f"--set {override}: ", *facts]), message(error)
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read"):
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: ") as error:
         load(REGISTRY, file=tmp_path / "absent.yaml")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    assert error.value.code == "file-not-found"
+    with pytest.raises(ConfigError) as error:
         load(REGISTRY, file=tmp_path)
+    assert error.value.code == "unreadable-file" and str(tmp_path) in message(error)
     (tmp_path / "latin.yaml").write_bytes("preset: é".encode("latin-1"))
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml: not UTF-8") as error:
         load(REGISTRY, file=tmp_path / "latin.yaml")
+    assert error.value.code == "unreadable-file"
 
 
-def test_a_doubled_name_is_settled_by_its_package() -> None:
+def test_ambiguous_name_is_resolved_by_its_package() -> None:
     registry = usual_registry(stage(StageKind.ENHANCER, "detail", package="other-faces"))
-    with pytest.raises(PluginError, match=r"--set enhancers=\[detail\].*retalkit and other-faces both offer"):
+    with pytest.raises(PluginError, match=r"--set enhancers=\[detail\].*retalkit and other-faces") as error:
         load(registry, overrides=["enhancers=[detail]"])
+    assert error.value.code == "ambiguous-stage"
     config = load(registry, overrides=["enhancers=['other-faces:detail']"])
     assert registry.find(StageKind.ENHANCER, config.enhancers[0].use).package == "other-faces"
 
 
-# --------------------------------------------------------------------------- showing and describing
+# --------------------------------------------------------------------------- effective configuration and schema
 
 
 @pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_loads_even_where_its_stages_are_not_installed(preset: str) -> None:
+def test_presets_load_without_their_stages(preset: str) -> None:
     config = load(usual_registry(), preset=preset)
     assert all(choice.use for _, _, choice in config.choices)
 
 
-def test_the_full_form_is_a_run_file_that_reads_back_to_itself(tmp_path: Path) -> None:
+def test_effective_configuration_is_a_valid_run_file(tmp_path: Path) -> None:
     registry = discover()
     shown = effective(load(registry), registry)
     file = run_file(tmp_path, yaml_io.write(shown))
     assert effective(load(registry, file=file, preset="paper"), registry) == shown
 
 
-def test_the_full_form_has_every_option_of_every_stage() -> None:
+def test_effective_configuration_has_every_option() -> None:
     shown = effective(load(REGISTRY), REGISTRY)
     assert shown["expression_editor"] == {"use": "neutral_warp", "template": "neutral"}
     assert shown["enhancers"] == [{"use": "detail", "on": "mouth", "strength": 1.0, "curve": {"points": 5}}]
     assert "on: mouth" in yaml_io.write(shown)
 
 
-def test_the_schema_accepts_what_load_accepts() -> None:
+def test_schema_accepts_what_load_accepts() -> None:
     registry = discover()
     validator = jsonschema.Draft202012Validator(json_schema(registry))
     jsonschema.Draft202012Validator.check_schema(json_schema(registry))
@@ -255,13 +269,13 @@ def test_the_schema_accepts_what_load_accepts() -> None:
         assert not validator.is_valid(data), data
 
 
-def test_the_schema_resolves_nested_models_of_stages() -> None:
+def test_schema_resolves_nested_models() -> None:
     validator = jsonschema.Draft202012Validator(json_schema(REGISTRY))
     validator.validate({"enhancers": [{"use": "detail", "curve": {"points": 3}}]})
     assert not validator.is_valid({"enhancers": [{"use": "detail", "curve": {"point": 3}}]})
 
 
-def test_the_schema_describes_options_by_the_strings_below_them() -> None:
+def test_schema_describes_options_by_their_docstrings() -> None:
     schema = json_schema(discover())
     detail = next(one for one in schema["properties"]["enhancers"]["items"]["oneOf"] if one.get("title") == "detail")
     assert "restores" in detail["properties"]["strength"]["description"]

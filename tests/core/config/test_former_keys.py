@@ -14,10 +14,10 @@ from tests.core.registries import usual_registry
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
-        ("denoiser: none\nquietest_speech: -50\n", ["line 2", "voice_activity: {quietest_speech: -50}"]),
+        ("denoiser: none\nquietest_speech: -50\n", ["run.yaml:2: ", "voice_activity: {quietest_speech: -50}"]),
         (
             "enhancers:\n  - {use: detail, on: reference}\n",
-            ["line 2", "enhancers.0.on", "reference_enhancers: [{use: detail}]"],
+            ["run.yaml:2: ", "enhancers.0.on", "reference_enhancers: [{use: detail}]"],
         ),
     ],
 )

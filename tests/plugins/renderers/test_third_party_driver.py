@@ -119,10 +119,10 @@ def test_driver_is_part_of_the_cache_key(plugin: Path, registry: Registry, tmp_p
 @pytest.mark.parametrize(
     ("lines", "code", "facts"),
     [
-        ("use: wav", "", ["line 5: lip_syncer.driver.use: ", "'wav'", "'wave'"]),
-        ("use: wave\n    speed: 2", "invalid-option", ["line 6: lip_syncer.driver.speed: ", "'wave'", "rate"]),
-        ("use: wave\n    rate: fast", "invalid-option", ["line 6: lip_syncer.driver.rate: ", "number", "'fast'"]),
-        ("rate: 2", "", ["line 4: lip_syncer.driver: ", "use: NAME"]),
+        ("use: wav", "unknown-driver", [":5: lip_syncer.driver.use: ", "'wav'", "'wave'"]),
+        ("use: wave\n    speed: 2", "unknown-option", [":6: lip_syncer.driver.speed: ", "'wave'", "rate"]),
+        ("use: wave\n    rate: fast", "invalid-option", [":6: lip_syncer.driver.rate: ", "number", "'fast'"]),
+        ("rate: 2", "missing-option", [":4: lip_syncer.driver: ", "use: NAME"]),
     ],
 )
 def test_invalid_driver_names_the_line(
@@ -135,7 +135,7 @@ def test_invalid_driver_names_the_line(
     message = str(error.value)
     assert [fact for fact in (str(file), *facts) if fact not in message] == []
     assert "\n" not in message
-    assert not code or error.value.code == code
+    assert error.value.code == code
 
 
 def test_missing_package_of_a_driver_is_reported(registry: Registry) -> None:
