@@ -27,9 +27,9 @@ def check_former_keys(data: dict[str, Any], origin: Callable[[Sequence[str | int
     for number, entry in enumerate(cast("list[Any]", enhancers) if isinstance(enhancers, list) else []):
         if isinstance(entry, dict) and cast("dict[str, Any]", entry).get("on") == "reference":
             use = cast("dict[str, Any]", entry).get("use", "NAME")
-            place = ("enhancers", number, "on")
+            key_path = ("enhancers", number, "on")
             raise ConfigError(
-                f"{origin(place)}: enhancers.{number}.on: 'reference' was an option of Retalkit 0.1: move the entry to "
-                f"`reference_enhancers: [{{use: {use}}}]`, without `on`",
+                f"{origin(key_path)}: enhancers.{number}.on: 'reference' was an option of Retalkit 0.1: move the entry "
+                f"to `reference_enhancers: [{{use: {use}}}]`, without `on`",
                 code="former-key",
             )
