@@ -1,4 +1,4 @@
-"""Contact sheets: chosen frames of two versions of a clip, the face above and the mouth below, as one picture."""
+"""Contact sheets: selected frames of two versions of a clip in one image, the face above and the mouth below."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ Float = NDArray[np.float32]
 CELL = 220
 FACE_REACH = 0.72
 MOUTH_REACH = 0.30
-"""Half the side of a cell's view, in face heights."""
+"""Half the side of a cell's field of view, in face heights."""
 
 
-def chosen_frames(opening: Float, count: int = 9) -> list[int]:
-    """Frames worth looking at, ascending: evenly spread ones, the widest, and the start and middle of closures.
+def select_frames(opening: Float, count: int = 9) -> list[int]:
+    """Return representative frames in ascending order: evenly spaced ones, the widest opening, and starts of closures.
 
-    ``opening`` float32 [T] in any unit, NaN where there is no face.
+    ``opening`` is float32 [T] in any unit, NaN without a face.
     """
-    seen = np.flatnonzero(np.isfinite(opening))
-    if not len(seen):
+    tracked = np.flatnonzero(np.isfinite(opening))
+    if not len(tracked):
         return []
-    chosen = {int(seen[0]), int(seen[np.nanargmax(opening[seen])])}
-    shut = opening < 0.1 * float(np.nanpercentile(opening, 95)) + 1e-6
-    starts = np.flatnonzero(shut[1:] & ~shut[:-1]) + 1
-    chosen.update(int(start) for start in starts[:: max(1, len(starts) // 2)][:2])
-    for frame in seen[np.linspace(0, len(seen) - 1, 3 * count).round().astype(int)][1::3]:
-        if len(chosen) >= count:
+    selected = {int(tracked[0]), int(tracked[np.nanargmax(opening[tracked])])}
+    closed = opening < 0.1 * float(np.nanpercentile(opening, 95)) + 1e-6
+    starts = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
+    selected.update(int(start) for start in starts[:: max(1, len(starts) // 2)][:2])
+    for frame in tracked[np.linspace(0, len(tracked) - 1, 3 * count).round().astype(int)][1::3]:
+        if len(selected) >= count:
             break
-        if min(abs(int(frame) - other) for other in chosen) > 1:
-            chosen.add(int(frame))
-    return sorted(chosen)
+        if min(abs(int(frame) - other) for other in selected) > 1:
+            selected.add(int(frame))
+    return sorted(selected)
 
 
 @dataclass(slots=True)
 class ContactSheet:
-    """Collects cells; only the small cells are held."""
+    """Collects cells; does not keep the full frames."""
 
     columns: list[Image] = field(default_factory=list)
 
     def add(self, label: str, original: Image, output: Image, landmarks: Float) -> None:
-        """One column: face and mouth of original and output, RGB uint8 [H, W, 3], landmarks [478, 3] pixels."""
+        """Add a column: face and mouth of original and output, RGB uint8 [H, W, 3], landmarks [478, 3] in pixels."""
         points = landmarks[:, :2]
         height = float(np.linalg.norm(points[mesh478.CHIN] - points[mesh478.FOREHEAD]))
         cells: list[Image] = []
@@ -62,7 +62,7 @@ class ContactSheet:
         self.columns.append(np.vstack(cells))
 
     def write(self, path: Path) -> None:
-        """Writes a PNG; nothing when there is no column."""
+        """Write a PNG; nothing if there are no columns."""
         if self.columns:
             ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(self.columns), cv2.COLOR_RGB2BGR))
             if ok:

@@ -1,4 +1,4 @@
-"""Shows that peak memory does not grow with length: one clip, looped to several lengths, dubbed.
+"""Measures the peak memory of ``retalkit dub`` for one clip, looped to several durations.
 
 python benchmarks/memory.py VIDEO SPEECH [--seconds 10 60 600]
 """
@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,13 +18,13 @@ import av
 
 
 def looped_video(clip: Path, seconds: float, out: Path) -> None:
-    """The clip again and again, re-encoded, as long as asked."""
+    """Write the clip repeated or cut to ``seconds``, re-encoded."""
     with av.open(str(out), "w") as target:
         with av.open(str(clip)) as first:
-            picture = first.streams.video[0]
-            rate = picture.average_rate or Fraction(25)
+            video = first.streams.video[0]
+            rate = video.average_rate or Fraction(25)
             stream = target.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "20"})
-            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+            stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
         done = 0
         while done / rate < seconds:
             with av.open(str(clip)) as source:
@@ -38,7 +39,7 @@ def looped_video(clip: Path, seconds: float, out: Path) -> None:
 
 
 def looped_sound(sound: Path, seconds: float, out: Path) -> None:
-    """The speech again and again, 16 kHz mono wav, as long as asked."""
+    """Write the speech repeated to at least ``seconds``, as 16 kHz mono WAV."""
     resampler = av.AudioResampler("s16", "mono", 16000)
     with av.open(str(out), "w") as target:
         stream = target.add_stream("pcm_s16le", rate=16000, layout="mono")
@@ -57,12 +58,12 @@ def looped_sound(sound: Path, seconds: float, out: Path) -> None:
         target.mux(stream.encode(None))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 60, 600])
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(f"{'seconds':>8}{'peak MiB':>10}{'x real time':>13}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

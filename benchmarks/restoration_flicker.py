@@ -1,16 +1,15 @@
-"""Measures how much a restoration of single frames flickers, and what its option ``steadiness`` does about it.
+"""Measures the flicker of frame-by-frame face restoration, and the effect of the option ``steadiness``.
 
     python benchmarks/restoration_flicker.py --media DIR --out DIR [--frames 60] [--enhancer gpen | gfpgan]
 
-Each talking clip of DIR is dubbed once with the stages of the preset ``embedded``, driven by another clip's lips; what
-comes after is measured on its first frames, before encoding, against the dub that was not restored. Without
-``--enhancer`` the restorers are stand-ins (``stand_in_restorers.py``), with it a network of the weight store. Writes
-``flicker.json`` and a picture for each clip and restorer: a face at each steadiness, and below it a row of pixels
-across the cheeks through time.
+Each talking clip of DIR is dubbed once with the stages of the default preset, driven by another clip's lips. Restored
+frames are compared with the dub before restoration, before encoding. Without ``--enhancer``, the restorers are
+simulated (``simulated_restorers.py``); with it, a network from the weight store is used. Writes ``flicker.json`` and an
+image for each clip and restorer: a face at each steadiness, and below it a row of pixels across the cheeks over time.
 
-The price of steadiness is printed first: what it leaves of a change that ought to stay (a region as large as the iris,
-the teeth, the lips made brighter by one), and the shadow that it throws around it. ``--low-pass`` tries another spread
-than the stage's.
+The side effects of steadiness are printed first: the share that remains of an intended change (a region of the size of
+the iris, the teeth or the lips is brightened), and the shadow around it. ``--low-pass`` sets another standard deviation
+of the low-pass filter than the stage's.
 """
 
 from __future__ import annotations
@@ -19,24 +18,22 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from asked_motion import NoSpeech, WholeClip, motion_file
-from exemplar_quality import DEFAULT_PAIRS, TALKING, Workshop, find_clip
+from default_stages import DEFAULT_PAIRS, SILENCE, TALKING, DefaultStages, apply, dub, find_clip
+from mouth_motion import write_motion
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, person_template
-from retalkit.imaging.compositing import composite
 from retalkit.observer import SilentObserver
-from retalkit.pipeline import detect
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceEdit, FrameResult, StageContext, StageKind, SyncBatch
+from retalkit.stages import EnhancementClip, Runtime, StageContext, StageKind
 from retalkit.storage.cache import Folder
 from retalkit.weights.store import WeightStore
 from retalkit_enhancers.restoration import change
@@ -45,33 +42,34 @@ from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
 from retalkit_metrics.meters.flicker import Flicker, FlickerMeter
 from retalkit_metrics.meters.image_quality import ImageQualityMeter
 from retalkit_metrics.meters.patches import Patch
-from stand_in_restorers import STAND_INS, StandIn
+from simulated_restorers import SIMULATED, SimulatedRestorer
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
+TALKING_PAIRS = [pair for pair in DEFAULT_PAIRS if pair.startswith(TALKING) and not pair.endswith(SILENCE)]
 STEADINESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 REGIONS = {"iris": (10, 10), "teeth": (45, 11), "lips": (60, 28)}
-"""Half axes in pixels of 512."""
+"""Semi-axes in pixels of the 512-pixel template."""
 SLICE = 200
-"""Pixels of the row that is shown through time."""
+"""Length in pixels of the row that is shown over time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """One row of the table."""
 
     clip: str
     restorer: str
     steadiness: float | None
-    """None: the dub itself, against the source."""
+    """None: the dub itself, compared with the source."""
     flicker: Flicker
     sharpness: float
-    """Laplacian variance of the face over the unrestored dub's."""
+    """Laplacian variance of the face relative to the dub before restoration."""
 
 
-class Measured:
-    """One output: its meters and its picture."""
+class Output:
+    """Meters and image of one output."""
 
     def __init__(self, template: Float, mouth: bool = True) -> None:
         self.flicker = FlickerMeter(template, mouth)
@@ -87,7 +85,7 @@ class Measured:
             return
         self.flicker.add(before, after, pose)
         self.quality.add(before, after, landmarks, pose, region=face_region(landmarks, before.shape))
-        self.lines.append(self._slice.cut(after, self._slice.matrix(pose))[:1])
+        self.lines.append(self._slice.warp(after, self._slice.matrix(pose))[:1])
         if show:
             self.face = face_cell(after, landmarks)
 
@@ -96,12 +94,12 @@ class Measured:
 
 
 def face_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
-    """float32 [H, W]: 1 inside the face's outline, shrunk by a twelfth of its width."""
+    """Return a mask of the face outline, eroded by a twelfth of its width; float32 [H, W]."""
     mask = np.zeros(shape[:2], np.uint8)
     oval = landmarks[list(mesh478.FACE_OVAL), :2]
     cv2.fillPoly(mask, [cv2.convexHull(np.round(oval).astype(np.int32))], [1.0])
-    reach = max(1, round(float(np.ptp(oval[:, 0])) / 6)) | 1
-    return cv2.erode(mask, np.ones((reach, reach), np.uint8)).astype(np.float32)
+    size = max(1, round(float(np.ptp(oval[:, 0])) / 6)) | 1
+    return cv2.erode(mask, np.ones((size, size), np.uint8)).astype(np.float32)
 
 
 def face_cell(image: Image, landmarks: Float) -> Image:
@@ -113,118 +111,94 @@ def face_cell(image: Image, landmarks: Float) -> Image:
     return np.asarray(cv2.warpAffine(image, matrix, (2 * SLICE, 2 * SLICE), flags=flags), np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class Dubbed:
-    """A batch of frames and the edits that dub them."""
-
-    batch: SyncBatch
-    edits: list[FrameResult]
-    sources: NDArray[np.uint8]
-
-
-def dubbed(shop: Workshop, analysis: StoredAnalysis, motion: Path, name: str, frames: int) -> Iterator[Dubbed]:
-    """The first frames with the embedded stages, driven by a motion file."""
-    editor = shop.stage(StageKind.EXPRESSION_EDITOR, "neutral_warp").open(analysis, shop.context(f"{name}-editor"))
-    syncer = shop.stage(StageKind.LIP_SYNCER, "exemplar", motion=motion)
-    session = syncer.open(analysis, editor, WholeClip(analysis), NoSpeech(), shop.context(f"{name}-exemplar"))
-    detail = shop.stage(StageKind.ENHANCER, "detail").open(analysis, shop.context(f"{name}-detail"))
-    count = min(frames, analysis.source.info.frame_count)
-    for batch in detect.frame_batches(analysis.source, 0, count):
-        faces = analysis.faces(batch.images, batch.times, batch.indexes)
-        sync = SyncBatch(batch.indexes, batch.times, faces, editor.edit(faces))
-        yield Dubbed(sync, detail.enhance(sync, session.sync(sync)), batch.images)
-    for each in (detail, session, editor):
-        each.close()
-
-
-def finished(images: NDArray[np.uint8], edits: list[FrameResult]) -> list[Image]:
-    """The frames with their edits."""
-    frames = [image.copy() for image in images]
-    for frame, edit in zip(frames, edits, strict=True):
-        if isinstance(edit, FaceEdit):
-            composite(frame, edit)
-    return frames
-
-
-def sessions(name: str, steadiness: tuple[float, ...], analysis: StoredAnalysis, folder: Path) -> list[Any]:
-    """The restoration by ``name`` at each steadiness. They share a folder, so that each face is restored once."""
-    cache = Folder(folder / f"restored-{name}")
-    if name in STAND_INS:
-        restorer = StandIn(STAND_INS[name])
-        context = StageContext(cache, SilentObserver())
-        made = [RestorationEnhancer(RestorationConfig(steadiness=value), lambda _: restorer) for value in steadiness]
-        return [stage.open(analysis, context) for stage in made]
+def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[Any]:
+    """Open the restorer ``name`` at each steadiness. They share a cache, so that each face is restored once."""
+    context = StageContext(cache=Folder(folder / f"restored-{name}"), observer=SilentObserver())
+    clip = EnhancementClip(analysis=analysis)
+    if name in SIMULATED:
+        restorer = SimulatedRestorer(SIMULATED[name])
+        configs = [RestorationConfig(steadiness=value) for value in STEADINESS]
+        return [RestorationEnhancer(config, Runtime(), lambda _: restorer).open(clip, context) for config in configs]
     spec, store = discover().find(StageKind.ENHANCER, name).spec, WeightStore()
-    weights = {needed: store.path(needed) for needed in (*spec.checkpoints, *spec.config().checkpoints())}
-    for needed, path in weights.items():
-        if path is None:
-            sys.exit(f"the weights '{needed}' are not in the store: retalkit weights pull {needed}")
-    context = StageContext(cache, SilentObserver(), weights={key: path for key, path in weights.items() if path})
-    return [spec.make(spec.config(steadiness=value)).open(analysis, context) for value in steadiness]
+    weights: dict[str, Path] = {}
+    for checkpoint in (*spec.checkpoints, *spec.config().checkpoints()):
+        if (path := store.path(checkpoint)) is None:
+            sys.exit(f"the weights '{checkpoint}' are not installed; run `retalkit weights pull {checkpoint}`")
+        weights[checkpoint] = path
+    runtime = Runtime(weights=weights)
+    return [spec.make(spec.config(steadiness=value), runtime).open(clip, context) for value in STEADINESS]
 
 
-def measure(shop: Workshop, pair: str, restorers: list[str], options: argparse.Namespace, folder: Path) -> list[Row]:
-    """All rows of one clip; writes its pictures."""
+def measure(
+    stages: DefaultStages, pair: str, restorers: list[str], options: argparse.Namespace, folder: Path
+) -> list[Row]:
+    """Measure all restorers on one clip and write their images."""
     source_name, _, driver_name = pair.partition(":")
-    analysis = shop.analyse(find_clip(options.media, source_name))
-    driver = shop.analyse(find_clip(options.media, driver_name))
-    motion = motion_file(driver, analysis.source.info.duration, folder / f"{source_name}.motion.npz")
+    source = find_clip(options.media, source_name)
+    analysis = stages.analyse(source)
+    driver = stages.analyse(find_clip(options.media, driver_name))
+    motion = write_motion(driver, analysis.source.info.duration, folder / f"{source_name}.motion.npz")
     count = min(options.frames, analysis.source.info.frame_count)
     landmarks = analysis.landmarks(0, analysis.source.info.frame_count)
     template, landmarks = person_template(landmarks), landmarks[:count]
     pose = mesh_space.unpack_pose(analysis.coefficients(0, count))
 
-    dub = Measured(template, mouth=False)
-    opened = {name: sessions(name, STEADINESS, analysis, folder / source_name) for name in restorers}
-    found = {name: [Measured(template) for _ in STEADINESS] for name in restorers}
-    for part in dubbed(shop, analysis, motion, source_name, count):
-        plain = finished(part.sources, part.edits)
-        rows = part.batch.positions
-        for row, source, frame in zip(rows, part.sources, plain, strict=True):
-            dub.add(source, frame, landmarks[row], pose[row : row + 1], row == count // 2)
-        for name, made in opened.items():
-            for session, measured in zip(made, found[name], strict=True):
-                outputs = finished(part.sources, session.enhance(part.batch, part.edits))
-                for row, frame, output in zip(rows, plain, outputs, strict=True):
-                    measured.add(frame, output, landmarks[row], pose[row : row + 1], row == count // 2)
-    table = [dub.row(source_name, "(dub)", None)]
-    for name, each in found.items():
-        table += [one.row(source_name, name, value) for one, value in zip(each, STEADINESS, strict=True)]
-        write_picture(options.out / f"{source_name}__{name}.png", [dub, *each])
-        for session in opened[name]:
+    dubbed = Output(template, mouth=False)
+    sessions = {name: open_restorers(name, analysis, folder / source_name) for name in restorers}
+    outputs = {name: [Output(template) for _ in STEADINESS] for name in restorers}
+    with stages.open(source, motion) as opened:
+        for part in dub(opened.job, count):
+            frames = apply(part.images, part.edits)
+            for row, image, frame in zip(part.indexes, part.images, frames, strict=True):
+                dubbed.add(image, frame, landmarks[row], pose[row : row + 1], row == count // 2)
+            for name in restorers:
+                for session, output in zip(sessions[name], outputs[name], strict=True):
+                    edits = part.edits if part.synced is None else session.enhance(part.synced.batch, part.edits)
+                    restored = apply(part.images, edits)
+                    for row, frame, image in zip(part.indexes, frames, restored, strict=True):
+                        output.add(frame, image, landmarks[row], pose[row : row + 1], row == count // 2)
+    table = [dubbed.row(source_name, "(dub)", None)]
+    for name in restorers:
+        table += [output.row(source_name, name, value) for output, value in zip(outputs[name], STEADINESS, strict=True)]
+        write_image(options.out / f"{source_name}__{name}.png", [dubbed, *outputs[name]])
+        for session in sessions[name]:
             session.close()
     return table
 
 
-def write_picture(path: Path, outputs: list[Measured]) -> None:
+def write_image(path: Path, outputs: list[Output]) -> None:
+    """Write a column per output: the face, and a row of pixels over time."""
     columns: list[Image] = []
-    for label, one in zip(("dub", *(f"steadiness {value:g}" for value in STEADINESS)), outputs, strict=True):
-        face = np.zeros((2 * SLICE, 2 * SLICE, 3), np.uint8) if one.face is None else one.face.copy()
+    for label, output in zip(("dub", *(f"steadiness {value:g}" for value in STEADINESS)), outputs, strict=True):
+        face = np.zeros((2 * SLICE, 2 * SLICE, 3), np.uint8) if output.face is None else output.face.copy()
         cv2.putText(face, label, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 255, 0), 1)
-        time = cv2.resize(np.vstack(one.lines), (2 * SLICE, 2 * len(one.lines)), interpolation=cv2.INTER_NEAREST)
-        columns.append(np.vstack([face, time]))
+        lines = np.vstack(output.lines)
+        over_time = cv2.resize(lines, (2 * SLICE, 2 * len(lines)), interpolation=cv2.INTER_NEAREST)
+        columns.append(np.vstack([face, over_time]))
     ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(columns), cv2.COLOR_RGB2BGR))
     if ok:
         path.write_bytes(encoded.tobytes())
 
 
-def price(axes: tuple[int, int], steadiness: float) -> tuple[float, float]:
-    """What is left of an ellipse that a restoration makes brighter, as a share, and what falls on the 12 pixels around
-    it, in shares of the change: below 0 is a shadow."""
+def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float]:
+    """Return the share that remains of a brightened ellipse, and the mean change in the 12 pixels around it.
+
+    Both are relative to the change; a negative value around it is a shadow.
+    """
     inside = np.zeros((512, 512), np.uint8)
     cv2.ellipse(inside, (256, 256), axes, 0, 0, 360, [255.0], -1, cv2.LINE_AA)
     around = (cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))) > 0) & (inside == 0)
-    left = change.steadied(np.repeat(inside[..., None].astype(np.float32) / 255, 3, 2), steadiness)
-    return float(left[inside == 255].mean()), float(left[around].mean())
+    remaining = change.steadied(np.repeat(inside[..., None].astype(np.float32) / 255, 3, 2), steadiness)
+    return float(remaining[inside == 255].mean()), float(remaining[around].mean())
 
 
-def prices() -> str:
-    """One line for each steadiness: kept share and shadow of each region."""
-    lines = [f"low-pass {change.COARSE:g}: share kept / shadow around, of a region made brighter"]
+def side_effect_table() -> str:
+    """Format one line for each steadiness: remaining share and shadow of each region."""
+    lines = [f"low-pass {change.COARSE:g}: share kept / shadow around a brightened region"]
     for value in STEADINESS:
         pairs = (
             f"{name} {kept:.2f} / {round(shadow, 2) + 0.0:5.2f}"
-            for name, (kept, shadow) in ((name, price(axes, value)) for name, axes in REGIONS.items())
+            for name, (kept, shadow) in ((name, side_effects(axes, value)) for name, axes in REGIONS.items())
         )
         lines.append(f"steadiness {value:<5g} " + "   ".join(pairs))
     return "\n".join(lines)
@@ -235,6 +209,7 @@ HEADER += f"{'coarse':>6} {'fine':>6} {'sharp':>6}"
 
 
 def line(row: Row) -> str:
+    """Format one row of the table."""
     flicker, steadiness = row.flicker, "" if row.steadiness is None else f"{row.steadiness:g}"
     return (
         f"{row.clip:14} {row.restorer:10} {steadiness:>6} {flicker.total:6.2f} {flicker.coarse:6.2f} "
@@ -244,7 +219,7 @@ def line(row: Row) -> str:
 
 
 def means(rows: list[Row]) -> list[Row]:
-    """The mean over clips of each restorer and steadiness."""
+    """Return the mean over clips for each restorer and steadiness."""
     kinds = dict.fromkeys((row.restorer, row.steadiness) for row in rows)
     result: list[Row] = []
     for restorer, steadiness in kinds:
@@ -257,26 +232,26 @@ def means(rows: list[Row]) -> list[Row]:
     return result
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--enhancer", choices=("gpen", "gfpgan"))
-    parser.add_argument("--clips", nargs="+", default=list(TALKING), metavar="SOURCE")
+    parser.add_argument("--restorers", nargs="+", choices=tuple(SIMULATED), default=list(SIMULATED))
+    parser.add_argument("--pairs", nargs="+", default=TALKING_PAIRS, metavar="SOURCE:DRIVER")
     parser.add_argument("--low-pass", type=float, default=change.COARSE, metavar="PIXELS")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     change.COARSE = options.low_pass
     options.out.mkdir(parents=True, exist_ok=True)
-    restorers = [options.enhancer] if options.enhancer else list(STAND_INS)
-    pairs = [pair for pair in DEFAULT_PAIRS if pair.partition(":")[0] in options.clips and "silence" not in pair]
+    restorers = [options.enhancer] if options.enhancer else options.restorers
     rows: list[Row] = []
-    print(prices())
+    print(side_effect_table())
     print(HEADER)
     with tempfile.TemporaryDirectory(prefix="restoration-flicker-") as folder:
-        shop = Workshop(Path(folder))
-        for pair in pairs:
-            found = measure(shop, pair, restorers, options, Path(folder))
+        stages = DefaultStages(Path(folder))
+        for pair in options.pairs:
+            found = measure(stages, pair, restorers, options, Path(folder))
             print("\n".join(map(line, found)), flush=True)
             rows += found
     print("\n".join(map(line, means(rows))))

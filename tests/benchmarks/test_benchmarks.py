@@ -1,0 +1,90 @@
+"""Every benchmark runs on a tiny clip. The numbers that they print are not checked."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+BENCHMARKS = REPOSITORY / "benchmarks"
+TESTED = {"dub_speed", "exemplar_quality", "memory", "paper_networks", "restoration_flicker"}
+SLOW = {"network_backends"}
+"""Benchmarks that compile networks for minutes."""
+SECONDS = 0.4
+
+
+def benchmark(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable_benchmarks() -> Iterator[None]:
+    """Put ``benchmarks`` on ``sys.path``, as for a script, and remove its modules at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture(scope="module")
+def media(
+    importable_benchmarks: None, moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Directory with a clip ``head.mp4`` and its speech ``head.wav``, ten frames long."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    memory = benchmark("memory")
+    memory.looped_video(moving_head, SECONDS, folder / "head.mp4")
+    memory.looped_sound(short_speech, SECONDS, folder / "head.wav")
+    return folder
+
+
+def test_every_benchmark_is_tested() -> None:
+    programs = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert TESTED <= programs <= TESTED | SLOW
+
+
+def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1"])
+    printed = capsys.readouterr().out
+    assert "lower bound: decode" in printed and "render" in printed
+
+
+def test_memory(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("memory").main([str(media / "head.mp4"), str(media / "head.wav"), "--seconds", str(SECONDS)])
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert float(row[1]) > 50, "peak memory in MiB"
+
+
+def test_exemplar_quality(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("exemplar_quality").main(["--media", str(media), "--out", str(tmp_path), "--pairs", "head:head"])
+    assert "head:head" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "head__head.scores.json").read_text())
+    assert scores["mouth"]["frames"] >= 8
+    assert (tmp_path / "head__head.png").exists()
+
+
+def test_restoration_flicker(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--media", str(media), "--out", str(tmp_path), "--pairs", "head:head", "--frames", "4"]
+    benchmark("restoration_flicker").main([*arguments, "--restorers", "drifting"])
+    assert "drifting" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "flicker.json").read_text())
+    assert [row["steadiness"] for row in rows] == [None, 0.0, 0.25, 0.5, 0.75, 1.0]
+    assert rows[1]["flicker"]["frames"] == 3
+
+
+def test_paper_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch", reason="this benchmark needs the extra: pip install 'retalkit[paper]'")
+    # The benchmark sets the number of threads of the process.
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    arguments = ["--only", "face3d", "--rounds", "1"]
+    monkeypatch.setattr(sys, "argv", ["paper_networks.py", *arguments])
+    benchmark("paper_networks").main()
+    assert "face3d" in capsys.readouterr().out
