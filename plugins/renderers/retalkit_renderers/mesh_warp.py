@@ -1,12 +1,11 @@
 """Piecewise affine warps between two shapes of one face mesh.
 
-A ``MeshTopology`` is made once for a person: which points form triangles. ``TriangleRaster`` says which triangle each
-pixel of an output rectangle lies in; it is made once for a frame and serves every layer of it. ``dense_map`` then
-gives the maps for ``cv2.remap`` that fetch each output pixel from a source shape; ``fetch`` does that.
+A ``MeshTopology`` (the triangles) is built once per person. A ``TriangleRaster`` (the triangle under each pixel of an
+output rectangle) is built once per frame and used for every layer. Its ``dense_map`` returns the maps for ``cv2.remap``
+that sample each output pixel from a source shape; ``sample_image`` applies them.
 
-Everything runs at half resolution and is enlarged afterwards: the maps are piecewise linear, so that nothing is lost
-but the kinks at the edges of triangles. Points and displacements are complex numbers here (x + iy): half as many
-steps.
+Maps are computed at half resolution and upsampled: they are piecewise linear, so only the kinks at the edges of
+triangles are lost. Points and displacements are complex numbers (x + iy), which halves the number of operations.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Image = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]
 
 RING_SCALE = 1.4
-"""The fixed outer ring lies this much further from the nose than the face oval."""
+"""Scale of the fixed outer ring relative to the face oval, around the nose tip."""
 RING_COUNT = len(mesh478.FACE_OVAL)
 ROWS = (0.07, 0.18, 0.32, 0.46, 0.6, 0.74, 0.87, 0.95)
-"""Where the points inside the mouth lie between the upper (0) and the lower (1) lip edge."""
+"""Positions of the points inside the mouth between the upper (0) and the lower (1) lip edge."""
 COLUMNS = len(mesh478.UPPER_INNER_EDGE) - 2
 INNER_COUNT = COLUMNS * len(ROWS)
 RING_START = mesh478.MESH_COUNT
@@ -39,29 +38,30 @@ POINT_COUNT = INNER_START + INNER_COUNT
 
 _STEP = 2
 _SHIFT = 4
-_LEAST_AREA = 0.3
-"""Twice the area in pixels below which a triangle is not drawn."""
+_MIN_AREA = 0.3
+"""Twice the area in pixels below which a triangle is not rasterised."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
 _SHARE = np.array(ROWS, np.float32)[None, :, None]
 _OPENED = 0.25
+"""Opening of the lips, IOD, at which the mesh is triangulated."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshTopology:
-    """Triangles over POINT_COUNT points and how much each mesh point follows the mouth."""
+    """Triangles over POINT_COUNT points, and how much each mesh point moves with the mouth."""
 
     triangles: NDArray[np.int32]
-    """int32 [M, 3]; those inside the mouth come first."""
+    """int32 [M, 3]; the triangles inside the mouth come first."""
     inner_count: int
-    """How many triangles lie inside the mouth."""
-    follow: Float
-    """float32 [478] in [0, 1]: 1 on lips and chin, 0 where the face keeps still."""
+    """Number of triangles inside the mouth."""
+    mouth_weights: Float
+    """float32 [478] in [0, 1]: 1 on lips and chin, 0 where the face does not move."""
 
     @property
     def points(self) -> NDArray[np.int32]:
-        """Sorted numbers of the points that any triangle uses."""
+        """Sorted numbers of the points that triangles use."""
         return np.unique(self.triangles)
 
 
@@ -70,10 +70,10 @@ def _smoothstep(value: Float, low: float, high: float) -> Float:
     return (unit * unit * (3 - 2 * unit)).astype(np.float32)
 
 
-def follow_weights(rest: Float) -> Float:
+def fit_mouth_weights(rest: Float) -> Float:
     """float32 [478]: how much each point of a person's ``rest`` shape [478, 3] (head frame) follows the mouth.
 
-    Grows from the nose base to the lips and fades towards the ears; lips always follow.
+    Grows from the nose base to the lips and fades towards the ears; lips always mouth_weights.
     """
     across = np.abs(rest[:, 0] - rest[mesh478.NOSE_BASE, 0])
     weights = _smoothstep(rest[:, 1], float(rest[mesh478.NOSE_BASE, 1]) + 0.02, float(rest[13, 1]))
@@ -89,7 +89,7 @@ def make_topology(rest: Float) -> MeshTopology:
     The lips are opened for the Delaunay triangulation, so that the border of the mouth is made of edges; the hole is
     filled with a regular grid.
     """
-    follow = follow_weights(rest)
+    mouth_weights = fit_mouth_weights(rest)
     flat = rest[: mesh478.MESH_COUNT, :2].astype(np.float64).copy()
     across = flat[:, 0] - flat[13, 0]
     lower = flat[:, 1] > flat[14, 1] + 0.005
@@ -102,18 +102,18 @@ def make_topology(rest: Float) -> MeshTopology:
     border = points[list(mesh478.INNER_LIPS)].astype(np.float32)
     hole = np.isin(triangles, mesh478.INNER_LIPS).all(1)
     hole &= np.array([cv2.pointPolygonTest(border, (float(x), float(y)), False) > 0 for x, y in centre])
-    reach = np.concatenate([follow[: mesh478.MESH_COUNT], np.zeros(RING_COUNT, np.float32)])
+    reach = np.concatenate([mouth_weights[: mesh478.MESH_COUNT], np.zeros(RING_COUNT, np.float32)])
     depth = np.concatenate([rest[: mesh478.MESH_COUNT, 1], np.full(RING_COUNT, -9.0)])
     moves = reach[triangles].max(1) > 1e-3
     near = (depth[triangles].max(1) > rest[mesh478.NOSE_TIP, 1] - 0.02) & (triangles.max(1) < mesh478.MESH_COUNT)
     near &= np.abs(points[triangles, 0] - flat[mesh478.NOSE_BASE, 0]).min(1) < 0.45
     skin = triangles[(moves | near) & ~hole]
     inner = _inner_triangles()
-    return MeshTopology(np.vstack([inner, skin]).astype(np.int32), len(inner), follow)
+    return MeshTopology(np.vstack([inner, skin]).astype(np.int32), len(inner), mouth_weights)
 
 
 def _inner_triangles() -> NDArray[np.int32]:
-    """The grid between the upper and the lower inner lip edge; corners are shared by both edges."""
+    """Return the triangles between the upper and the lower inner lip edge, which share the corners of the mouth."""
     upper, lower = mesh478.UPPER_INNER_EDGE, mesh478.LOWER_INNER_EDGE
     columns = [
         [upper[c], *(INNER_START + (c - 1) * len(ROWS) + row for row in range(len(ROWS))), lower[c]]
@@ -134,14 +134,14 @@ def _ring(flat: NDArray[np.floating]) -> NDArray[np.floating]:
     return centre + RING_SCALE * (flat[_FACE_OVAL] - centre)
 
 
-def complete_points(mesh: Float, ring_from: Float | None = None, inside: Float | None = None) -> Float:
-    """All points of the topology, float32 [POINT_COUNT, 2], from mesh points [>= 468, 2] in pixels.
+def topology_points(mesh: Float, ring_from: Float | None = None, inside: Float | None = None) -> Float:
+    """Return all points of the topology, float32 [POINT_COUNT, 2], for mesh points [>= 468, 2] in pixels.
 
-    ``ring_from``: mesh points that the fixed ring is taken from (the current frame's, also for a warped shape);
-    ``inside`` float32 [INNER_COUNT, 2]: points inside the mouth, by default evenly between the lips.
+    ``ring_from``: mesh points that the fixed ring is computed from (those of the current frame, also for a warped
+    shape); ``inside`` float32 [INNER_COUNT, 2]: points inside the mouth, by default evenly between the lips.
     """
     base = mesh if ring_from is None else ring_from
-    inner = between_lips(mesh) if inside is None else inside
+    inner = interior_grid(mesh) if inside is None else inside
     points = np.empty((POINT_COUNT, 2), np.float32)
     points[:RING_START] = mesh[:RING_START, :2]
     points[RING_START:INNER_START] = _ring(base[:, :2])
@@ -149,26 +149,26 @@ def complete_points(mesh: Float, ring_from: Float | None = None, inside: Float |
     return points
 
 
-def between_lips(mesh: Float) -> Float:
-    """float32 [INNER_COUNT, 2 or 3]: grid points between the inner lip edges at the shares ``ROWS``."""
+def interior_grid(mesh: Float) -> Float:
+    """Return float32 [INNER_COUNT, 2 or 3]: grid points between the inner lip edges at the shares ``ROWS``."""
     upper, lower = mesh[_UPPER], mesh[_LOWER]
     grid = upper[:, None] * (1 - _SHARE) + lower[:, None] * _SHARE
     return grid.reshape(INNER_COUNT, -1).astype(np.float32)
 
 
 class TriangleRaster:
-    """Which triangle each pixel of a rectangle lies in, for one output shape, at half resolution."""
+    """The triangle under each pixel of a rectangle, for one output shape, at half resolution."""
 
     def __init__(
-        self, topology: MeshTopology, points: Float, rectangle: Rectangle, wanted: NDArray[np.bool_] | None = None
+        self, topology: MeshTopology, points: Float, rectangle: Rectangle, included: NDArray[np.bool_] | None = None
     ) -> None:
         """``points`` float32 [POINT_COUNT, 2] in pixels of the frame; ``rectangle`` left, top, width, height;
-        ``wanted`` bool [M]: triangles that are not left out. What no triangle covers stays in its place."""
+        ``included`` bool [M]: triangles to rasterise. Pixels without a triangle are not displaced."""
         left, top, width, height = rectangle
         self.rectangle = rectangle
-        # One small pixel more on each side, because cv2.resize cannot extrapolate.
+        # One more small pixel on each side, because cv2.resize cannot extrapolate.
         self._size = ((width + 1) // _STEP + 2, (height + 1) // _STEP + 2)
-        # A full pixel x sits at (x + 0.5) / step - 0.5 of the small image, as cv2.resize has it.
+        # The full pixel x is at (x + 0.5) / step - 0.5 of the small image, as in cv2.resize.
         self._origin = complex(left - _STEP + (_STEP - 1) / 2, top - _STEP + (_STEP - 1) / 2)
         self._columns = _STEP * np.arange(self._size[0], dtype=np.float32)
         self._rows = _STEP * np.arange(self._size[1], dtype=np.float32)[:, None]
@@ -176,13 +176,13 @@ class TriangleRaster:
         self._target = (_complex(points) - self._origin)[self._triangles]
         first, second = self._target[1] - self._target[0], self._target[2] - self._target[0]
         self._area = (first.conj() * second).imag
-        self._flat = np.abs(self._area) < _LEAST_AREA
+        self._flat = np.abs(self._area) < _MIN_AREA
         area = np.where(self._flat, np.inf, self._area)
         self._inverse = (second.imag / area, -second.real / area, -first.imag / area, first.real / area)
-        self._ids = self._drawn(topology.inner_count, wanted)
+        self._ids = self._rasterise(topology.inner_count, included)
 
-    def _drawn(self, inner_count: int, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        """Number of the triangle under each small pixel, [h, w]; the count of triangles where there is none."""
+    def _rasterise(self, inner_count: int, included: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+        """Return the number of the triangle under each small pixel, [h, w]; the count of triangles if there is none."""
         count = len(self._area)
         fixed = np.empty((count, 3, 2), np.int32)
         scaled = self._target.T * ((1 << _SHIFT) / _STEP)
@@ -191,8 +191,8 @@ class TriangleRaster:
         low = np.minimum(np.minimum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
         high = np.maximum(np.maximum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
         drawn = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
-        drawn &= ~self._flat if wanted is None else wanted & ~self._flat
-        # A triangle that shows its back (profile) is hidden behind those that show their front: it is drawn first.
+        drawn &= ~self._flat if included is None else included & ~self._flat
+        # Back-facing triangles (in profile) are behind front-facing ones: draw them first.
         front = self._area * np.sign(np.median(self._area)) > 0
         front[:inner_count] = True
         order = np.concatenate([np.flatnonzero(drawn & ~front), np.flatnonzero(drawn & front)])
@@ -202,9 +202,9 @@ class TriangleRaster:
         return ids.astype(np.intp)
 
     def _affines(self, source: Float) -> tuple[Complex, Complex, Complex]:
-        """For each triangle the displacement to ``source`` as ``a * x + b * y + c``; complex64 [M + 1] each, last: 0.
+        """Return a, b and c of the displacement to ``source``, ``a * x + b * y + c``, of each triangle.
 
-        x and y count from the first small pixel.
+        complex64 [M + 1] each, the last row 0; x and y count from the first small pixel.
         """
         origin = (_complex(source) - self._origin)[self._triangles]
         to_first, to_second = origin[1] - origin[0], origin[2] - origin[0]
@@ -218,9 +218,9 @@ class TriangleRaster:
         return out[0], out[1], out[2]
 
     def displacement(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> Float:
-        """How far each small pixel is fetched from its own place: float32 [h, w, 2], x and y in full pixels.
+        """Return the displacement of each small pixel to its source: float32 [h, w, 2], x and y in full pixels.
 
-        At half resolution, with one small pixel more on each side of ``rectangle`` (see ``dense_map``).
+        At half resolution, with one more small pixel on each side of ``rectangle`` (see ``dense_map``).
         """
         left, top, width, height = self.rectangle if rectangle is None else rectangle
         x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
@@ -230,31 +230,31 @@ class TriangleRaster:
         moved = across.take(ids) * self._columns[x0:x1]
         moved += down.take(ids) * self._rows[y0:y1]
         moved += shift.take(ids)
-        # Rounds off the kinks at triangle edges; the displacement, not the map, so that borders stay put.
+        # Smooths the kinks at triangle edges. Blurring the displacement, not the map, keeps borders in place.
         small = cv2.blur(moved.view(np.float32).reshape(*moved.shape, 2), (3, 3))
         if smooth > 0:
             small = cv2.GaussianBlur(small, (0, 0), smooth / _STEP)
         return np.asarray(small, np.float32)
 
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
-        """Maps float32 [h, w] (x and y in pixels of the source's frame) for each pixel of ``rectangle`` (default: all).
+        """Return maps float32 [h, w] (x and y in pixels of the source frame) for ``rectangle`` (default: all).
 
-        ``source`` float32 [POINT_COUNT, 2]. A smaller ``rectangle`` must begin an even number of pixels from the
-        raster's corner and lie inside it. ``smooth``: sigma in pixels of a blur of the displacement, against folds at
+        ``source`` float32 [POINT_COUNT, 2]. A smaller ``rectangle`` must be inside the raster's and begin an even
+        number of pixels from its corner. ``smooth``: sigma in pixels of a blur of the displacement, against folds at
         the outline of a turned face.
         """
         inside = self.rectangle if rectangle is None else rectangle
-        return enlarged_map(self.displacement(source, inside, smooth), inside)
+        return upsample_map(self.displacement(source, inside, smooth), inside)
 
 
 def _complex(points: Float) -> NDArray[np.complex128]:
     return points[:, 0].astype(np.float64) + 1j * points[:, 1]
 
 
-def enlarged(small: Float, rectangle: Rectangle) -> Float:
-    """Values on the small grid of a ``displacement``, [h, w] or [h, w, 2], for each pixel of ``rectangle``.
+def upsample(small: Float, rectangle: Rectangle) -> Float:
+    """Upsample values on the small grid of a ``displacement``, [h, w] or [h, w, 2], to the pixels of ``rectangle``.
 
-    The corner of ``small`` belongs to ``rectangle``; it may be larger than needed.
+    The corner of ``small`` belongs to the corner of ``rectangle``; ``small`` may be larger than needed.
     """
     _, _, width, height = rectangle
     small = small[: (height + 1) // _STEP + 2, : (width + 1) // _STEP + 2]
@@ -263,31 +263,34 @@ def enlarged(small: Float, rectangle: Rectangle) -> Float:
     return np.asarray(full[_STEP : _STEP + height, _STEP : _STEP + width], np.float32)
 
 
-def enlarged_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
-    """The maps for ``cv2.remap`` of a ``displacement`` whose corner belongs to ``rectangle``, float32 [h, w] each."""
+def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
+    """Return the maps for ``cv2.remap``, float32 [h, w] each, of a ``displacement`` that starts at ``rectangle``."""
     left, top, width, height = rectangle
-    across, down = (enlarged(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
+    across, down = (upsample(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
     map_x = across + np.arange(left, left + width, dtype=np.float32)
     map_y = down + np.arange(top, top + height, dtype=np.float32)[:, None]
     return map_x, map_y
 
 
-def moved_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
-    """The part of a raster's ``rectangle`` that covers ``least`` and all that is set in ``moved`` (bool, the small
-    grid of a ``displacement``). Begins an even number of pixels from the raster's corner where ``least`` does."""
+def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
+    """Return the part of a raster's ``rectangle`` that covers ``least`` and all that is set in ``moved``.
+
+    ``moved`` is bool, on the small grid of a ``displacement``. The result begins an even number of pixels from the
+    raster's corner if ``least`` does.
+    """
     left, top, width, height = rectangle
     x, y, w, h = cv2.boundingRect(moved.view(np.uint8))
     x0, y0, x1, y1 = least[0], least[1], least[0] + least[2], least[1] + least[3]
     if w and h:
-        # Enlarging mixes neighbours, so a set value reaches one small pixel further.
+        # Upsampling interpolates between neighbours: a set value affects one more small pixel.
         x0, x1 = min(x0, left + _STEP * (x - 2)), max(x1, left + _STEP * (x + w))
         y0, y1 = min(y0, top + _STEP * (y - 2)), max(y1, top + _STEP * (y + h))
     x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, left + width), min(y1, top + height)
     return x0, y0, x1 - x0, y1 - y0
 
 
-def fetch(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
-    """``cv2.remap`` of RGB uint8 [H, W, 3], bicubic; outside the part ``sharp`` of the maps bilinear (cheaper)."""
+def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
+    """Apply ``cv2.remap`` to RGB uint8 [H, W, 3]: bicubic, or bilinear outside ``sharp``, a part of the maps."""
     if sharp is None:
         return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     out = np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -298,7 +301,7 @@ def fetch(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = No
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:
-    """Bounding box of ``points`` [K, 2] with a margin in pixels, inside a frame, at even corner coordinates."""
+    """Return the bounding box of ``points`` [K, 2] with a margin in pixels, inside a frame, with even left and top."""
     across, down = points[:, 0], points[:, 1]
     left = max(0, math.floor(across.min() - margin)) // 2 * 2
     top = max(0, math.floor(down.min() - margin)) // 2 * 2

@@ -1,4 +1,4 @@
-"""Expression editors on a real face whose mouth and head are moved by known amounts."""
+"""Expression editors on a real face with known motion of mouth and head."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from retalkit.geometry.pose import HeadPose, person_template, rigid_fit, to_head
 from retalkit.observer import SilentObserver
 from retalkit.stages import ExpressionEditClip, FaceBatch, FrameBatch, Runtime, SourceInfo, StageContext
 from retalkit.storage.cache import Folder
-from retalkit_renderers.editors.clip_shape import LONG_SHOT
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
 from retalkit_renderers.editors.first_frame import FirstFrameEditor
+from retalkit_renderers.editors.mouth_shapes import close_mouth, smile
 from retalkit_renderers.editors.neutral_warp import NeutralWarpEditor
-from retalkit_renderers.editors.shape import closed_mouth, smiling
+from retalkit_renderers.editors.track_shapes import LONG_TRACK
 from scipy.spatial.transform import Rotation
 
 from tests.plugins.boxes import box_of
@@ -29,7 +29,7 @@ Float = NDArray[np.float32]
 
 @dataclass
 class Clip:
-    """A picture that stands still under landmarks that move; implements ``Analysis`` and ``Source``."""
+    """A constant image with moving landmarks; implements ``Analysis`` and ``Source``."""
 
     image: NDArray[np.uint8]
     points: Float
@@ -81,15 +81,15 @@ class Clip:
 
 
 def opened(head: Float, gap: float) -> Float:
-    """The face with its jaw dropped from closed lips by ``gap`` IOD."""
-    out = closed_mouth(head)
+    """Return the face with its jaw lowered from closed lips by ``gap`` IOD."""
+    out = close_mouth(head)
     out[list(mesh478.LOWER_LIP), 1] += gap
     out[[mesh478.CHIN, 148, 377, 175, 199, 200], 1] += gap
     return out
 
 
-def make_clip(portrait: Any, gaps: Float, *, shots: NDArray[np.int32] | None = None, width: float = 1.0) -> Clip:
-    """One frame for each gap; the head turns a little from frame to frame; a NaN gap is a frame without a face."""
+def make_clip(portrait: Any, gaps: Float, *, tracks: NDArray[np.int32] | None = None, width: float = 1.0) -> Clip:
+    """Return one frame per gap, with a slowly turning head; NaN: a frame without a face."""
     template = person_template(portrait.landmarks[None])
     still = rigid_fit(portrait.landmarks[None, list(mesh478.STABLE)], template[list(mesh478.STABLE)])
     base = to_head_frame(portrait.landmarks[None], still)[0]
@@ -107,7 +107,7 @@ def make_clip(portrait: Any, gaps: Float, *, shots: NDArray[np.int32] | None = N
     lost = ~np.isfinite(gaps)
     points[lost] = np.nan
     pose.scale[lost] = np.nan
-    numbers = np.where(lost, -1, 0 if shots is None else shots).astype(np.int32)
+    numbers = np.where(lost, -1, 0 if tracks is None else tracks).astype(np.int32)
     return Clip(portrait.image, points, pose, numbers)
 
 
@@ -115,8 +115,8 @@ def talking(count: int = 60) -> Float:
     return (0.12 * (1 - np.cos(np.arange(count) * 0.5))).astype(np.float32)
 
 
-def context(folder: Path, *wanted: str) -> StageContext:
-    return StageContext(Folder(folder), SilentObserver(), requested_ports=frozenset(wanted))
+def context(folder: Path, *ports: str) -> StageContext:
+    return StageContext(Folder(folder), SilentObserver(), requested_ports=frozenset(ports))
 
 
 def mouth_of(clip: Clip, landmarks: Float, row: int) -> Float:
@@ -142,7 +142,7 @@ def test_neutral_warp_closes_the_mouth_in_the_pose_of_each_frame(portrait: Any, 
     assert widest[mesh478.CHIN, 1] < mouth_of(clip, clip.points[6], 6)[mesh478.CHIN, 1] - 0.1
 
 
-def test_smile_lifts_and_spreads_the_corners(portrait: Any, tmp_path: Path) -> None:
+def test_smile_raises_and_spreads_the_corners(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
     heads = []
     for template in ("neutral", "smile"):
@@ -154,7 +154,7 @@ def test_smile_lifts_and_spreads_the_corners(portrait: Any, tmp_path: Path) -> N
     assert np.ptp(heads[1][corners, 0]) > np.ptp(heads[0][corners, 0]) + 0.03
 
 
-def test_frames_without_a_face_stay_empty(portrait: Any, tmp_path: Path) -> None:
+def test_frames_without_a_face_have_nan_references(portrait: Any, tmp_path: Path) -> None:
     gaps = talking()
     gaps[10:14] = np.nan
     clip = make_clip(portrait, gaps)
@@ -169,7 +169,7 @@ def test_frames_without_a_face_stay_empty(portrait: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "editor", [NeutralWarpEditor(NeutralWarpConfig(), Runtime()), FirstFrameEditor(FirstFrameConfig(), Runtime())]
 )
-def test_a_clip_without_any_face(portrait: Any, tmp_path: Path, editor: Any) -> None:
+def test_clip_without_a_face(portrait: Any, tmp_path: Path, editor: Any) -> None:
     clip = make_clip(portrait, np.full(20, np.nan, np.float32))
     session = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
     given = session.edit(clip.batch(0, 1))
@@ -177,22 +177,22 @@ def test_a_clip_without_any_face(portrait: Any, tmp_path: Path, editor: Any) -> 
     np.testing.assert_array_equal(given.images[0], portrait.image)
 
 
-def test_two_people_keep_their_own_mouths(portrait: Any, tmp_path: Path) -> None:
-    narrow, wide = make_clip(portrait, talking(LONG_SHOT + 5)), make_clip(portrait, talking(LONG_SHOT + 5), width=1.3)
+def test_two_people_get_their_own_mouths(portrait: Any, tmp_path: Path) -> None:
+    narrow, wide = make_clip(portrait, talking(LONG_TRACK + 5)), make_clip(portrait, talking(LONG_TRACK + 5), width=1.3)
     both = Clip(
         portrait.image,
         np.concatenate([narrow.points, wide.points]),
         HeadPose(*(np.concatenate([getattr(each.pose, name) for each in (narrow, wide)]) for name in POSE)),
-        np.repeat(np.array([0, 1], np.int32), LONG_SHOT + 5),
+        np.repeat(np.array([0, 1], np.int32), LONG_TRACK + 5),
     )
     given = (
         NeutralWarpEditor(NeutralWarpConfig(), Runtime())
         .open(ExpressionEditClip(analysis=both), context(tmp_path))
-        .edit(both.batch(4, LONG_SHOT + 9))
+        .edit(both.batch(4, LONG_TRACK + 9))
     )
     widths = [
         mesh_space.width(mouth_of(both, given.landmarks[place], row)[None])[0]
-        for place, row in enumerate((4, LONG_SHOT + 9))
+        for place, row in enumerate((4, LONG_TRACK + 9))
     ]
     assert widths[1] / widths[0] == pytest.approx(1.3, rel=0.03)
 
@@ -200,38 +200,38 @@ def test_two_people_keep_their_own_mouths(portrait: Any, tmp_path: Path) -> None
 POSE = ("scale", "rotation", "translation")
 
 
-def test_a_short_shot_borrows_a_closed_mouth(portrait: Any, tmp_path: Path) -> None:
-    gaps = np.concatenate([talking(LONG_SHOT + 5), np.full(8, 0.2, np.float32)])
-    shots = np.repeat(np.array([0, 1], np.int32), [LONG_SHOT + 5, 8])
-    clip = make_clip(portrait, gaps, shots=shots)
+def test_short_track_uses_the_closed_mouth_of_a_long_one(portrait: Any, tmp_path: Path) -> None:
+    gaps = np.concatenate([talking(LONG_TRACK + 5), np.full(8, 0.2, np.float32)])
+    tracks = np.repeat(np.array([0, 1], np.int32), [LONG_TRACK + 5, 8])
+    clip = make_clip(portrait, gaps, tracks=tracks)
     session = NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(
         ExpressionEditClip(analysis=clip), context(tmp_path)
     )
-    np.testing.assert_array_equal(session.known.shapes[0], session.known.shapes[1])
+    np.testing.assert_array_equal(session.track_shapes.shapes[0], session.track_shapes.shapes[1])
 
 
-def test_batches_and_a_second_opening_give_the_same_bits(portrait: Any, tmp_path: Path) -> None:
+def test_batch_size_and_reopening_do_not_change_bits(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
     editor = NeutralWarpEditor(NeutralWarpConfig(), Runtime())
     first = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
     together = first.edit(clip.batch(3, 4, 5))
     clip.longest_read = 0
     again = editor.open(ExpressionEditClip(analysis=clip), context(tmp_path, "reference:image"))
-    assert clip.longest_read == 0, "the stored shape was not used"
+    assert clip.longest_read == 0, "the stored shapes must be used"
     for place, row in enumerate((3, 4, 5)):
         alone = again.edit(clip.batch(row))
         np.testing.assert_array_equal(alone.landmarks[0], together.landmarks[place])
         np.testing.assert_array_equal(alone.images[0], together.images[place])
 
 
-def test_a_long_clip_is_read_in_pieces(portrait: Any, tmp_path: Path) -> None:
+def test_long_clip_is_read_in_chunks(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking(1500))
     NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(ExpressionEditClip(analysis=clip), context(tmp_path))
     assert clip.longest_read <= 512
     assert clip.reads == []
 
 
-def test_images_only_when_wanted_and_only_the_lower_face_changes(portrait: Any, tmp_path: Path) -> None:
+def test_requested_images_change_in_the_lower_face_only(portrait: Any, tmp_path: Path) -> None:
     clip = make_clip(portrait, talking())
     row = int(np.argmax(talking()))
     session = NeutralWarpEditor(NeutralWarpConfig(), Runtime()).open(
@@ -246,7 +246,7 @@ def test_images_only_when_wanted_and_only_the_lower_face_changes(portrait: Any, 
     assert apart[nose:].max() > 30
 
 
-def test_first_frame_repeats_the_first_mouth(portrait: Any, tmp_path: Path) -> None:
+def test_first_frame_transfers_the_first_mouth(portrait: Any, tmp_path: Path) -> None:
     gaps = talking()
     gaps[:5] = np.nan
     clip = make_clip(portrait, gaps)
@@ -280,14 +280,14 @@ def test_first_frame_image_follows_the_head(portrait: Any, tmp_path: Path) -> No
     assert np.abs(image[:20].astype(int) - portrait.image[:20]).max() == 0
 
 
-def test_closing_moves_lower_lip_more_than_upper(portrait: Any) -> None:
+def test_closing_moves_the_lower_lip_more_than_the_upper(portrait: Any) -> None:
     clip = make_clip(portrait, np.array([0.2], np.float32))
     head = mouth_of(clip, clip.points[0], 0)
-    closed = closed_mouth(head)
+    closed = close_mouth(head)
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     assert closed[upper, 1] == pytest.approx(closed[lower, 1], abs=1e-5)
     assert head[lower, 1] - closed[lower, 1] > 3 * (closed[upper, 1] - head[upper, 1]) > 0
     assert closed[mesh478.CHIN, 1] < head[mesh478.CHIN, 1] - 0.1
     corners = [mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]
     np.testing.assert_allclose(closed[corners], head[corners], atol=0.04)
-    assert not np.array_equal(smiling(closed), closed)
+    assert not np.array_equal(smile(closed), closed)

@@ -1,1 +1,1 @@
-"""Expression editors: the face in one canonical expression."""
+"""Expression editors: give the face one canonical expression."""

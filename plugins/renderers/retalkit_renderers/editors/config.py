@@ -1,4 +1,4 @@
-"""Options of the expression editors. Light: read when stages are listed."""
+"""Options of the expression editors. Imported when stages are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class NeutralWarpConfig(StageConfig):
     """Options of ``neutral_warp``."""
 
     template: Literal["neutral", "smile"] = "neutral"
-    """The canonical expression: the person's own closed mouth, or the same with lifted corners."""
+    """The canonical expression: the person's own closed mouth, or the same with raised corners."""

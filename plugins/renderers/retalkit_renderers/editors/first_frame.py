@@ -1,4 +1,4 @@
-"""Expression editor ``first_frame``: always the first face of the clip (a shortcut of the reproduction)."""
+"""Expression editor ``first_frame``: the first face of the clip for every frame (a shortcut of reproductions)."""
 
 from __future__ import annotations
 
@@ -9,49 +9,50 @@ from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels
 from retalkit.stages import Analysis, ExpressionEditClip, FaceBatch, ReferenceBatch, Runtime, StageContext
 
-from retalkit_renderers.editors.clip_shape import first_with_face, head_shapes
 from retalkit_renderers.editors.config import FirstFrameConfig
-from retalkit_renderers.editors.shape import wear
-from retalkit_renderers.mesh_warp import follow_weights
+from retalkit_renderers.editors.mouth_shapes import transfer_lower_face
+from retalkit_renderers.editors.track_shapes import first_face_frame, head_shapes
+from retalkit_renderers.mesh_warp import fit_mouth_weights
 
 Float = NDArray[np.float32]
 
 FEATHER = 0.03
-"""Blur of the face's outline, in face heights, when the first face is put into a frame."""
+"""Blur of the outline of the face, in face heights, when the first face is pasted into a frame."""
 
 
 def plane_matrix(pose: HeadPose, depth: float) -> NDArray[np.float64]:
-    """Maps the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3]; ``pose`` of length 1."""
+    """Return the matrix from the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3]; ``pose`` of length
+    1."""
     corners = np.array([[0, 0, depth], [1, 0, depth], [0, 1, depth]], np.float32)
     origin, right, down = to_pixels(corners, pose)[0, :, :2].astype(np.float64)
     return np.vstack([np.column_stack([right - origin, down - origin, origin]), [0, 0, 1]])
 
 
 class FirstFrameSession:
-    """Serves the first face in the pose of every frame."""
+    """Returns the first face in the pose of every frame."""
 
     def __init__(self, analysis: Analysis, context: StageContext) -> None:
-        self._wants_images = "reference:image" in context.requested_ports
-        self._index = first_with_face(analysis)
+        self._images_requested = "reference:image" in context.requested_ports
+        self._index = first_face_frame(analysis)
         self._shape: Float | None = None
         self._image: NDArray[np.uint8] | None = None
         if self._index is None:
             return
         self._shape = head_shapes(analysis, self._index, self._index + 1)[0]
-        self._weights = follow_weights(self._shape)
-        if self._wants_images:
+        self._weights = fit_mouth_weights(self._shape)
+        if self._images_requested:
             self._pose = mesh_space.unpack_pose(analysis.coefficients(self._index, self._index + 1))
             self._landmarks = analysis.landmarks(self._index, self._index + 1)[0]
             self._image = next(iter(analysis.source.read([self._index])))[1]
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """The first frame's lower face as landmarks, and as whole frames where images are wanted."""
+        """Return the lower face of the first frame as landmarks, and as whole frames if images are requested."""
         if self._shape is None:
-            images = faces.frames.images.copy() if self._wants_images else None
+            images = faces.frames.images.copy() if self._images_requested else None
             return ReferenceBatch(np.full_like(faces.landmarks, np.nan), images)
         pose = mesh_space.unpack_pose(faces.coefficients)
-        landmarks = wear(self._shape, to_head_frame(faces.landmarks, pose), pose, self._weights)
-        return ReferenceBatch(landmarks, self._images(faces, pose) if self._wants_images else None)
+        landmarks = transfer_lower_face(self._shape, to_head_frame(faces.landmarks, pose), pose, self._weights)
+        return ReferenceBatch(landmarks, self._images(faces, pose) if self._images_requested else None)
 
     def _images(self, faces: FaceBatch, pose: HeadPose) -> NDArray[np.uint8]:
         assert self._shape is not None and self._image is not None
@@ -83,12 +84,12 @@ class FirstFrameSession:
 
 
 class FirstFrameEditor:
-    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:mesh478`` and, when wanted,
+    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:landmarks`` and, on request,
     ``reference:image``."""
 
     def __init__(self, config: FirstFrameConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> FirstFrameSession:
-        """Reads the first frame that has a face; without any, every reference row is NaN."""
+        """Read the first frame with a face; without any, every reference row is NaN."""
         return FirstFrameSession(clip.analysis, context)

@@ -9,16 +9,16 @@ from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import to_head_frame
 from retalkit.stages import Analysis, ExpressionEditClip, FaceBatch, ReferenceBatch, Runtime, StageContext
 
-from retalkit_renderers.editors.clip_shape import ShotShapes
 from retalkit_renderers.editors.config import NeutralWarpConfig
-from retalkit_renderers.editors.shape import closed_mouth, smiling, wear
+from retalkit_renderers.editors.mouth_shapes import close_mouth, smile, transfer_lower_face
+from retalkit_renderers.editors.track_shapes import TrackShapes
 from retalkit_renderers.mesh_warp import (
     MeshTopology,
     TriangleRaster,
-    complete_points,
     even_rectangle,
-    follow_weights,
+    fit_mouth_weights,
     make_topology,
+    topology_points,
 )
 
 Float = NDArray[np.float32]
@@ -27,61 +27,61 @@ STORED = "canonical.npz"
 
 
 class NeutralWarpSession:
-    """Serves, in the pose of every frame, one shape of the lower face for each shot."""
+    """Returns, in the pose of every frame, the canonical shape of the lower face of its track."""
 
     def __init__(self, config: NeutralWarpConfig, analysis: Analysis, context: StageContext) -> None:
         self._analysis = analysis
-        self._wants_images = "reference:image" in context.requested_ports
-        known = self._stored(context)
-        if known is None:
-            known = self._learned(config, analysis)
+        self._images_requested = "reference:image" in context.requested_ports
+        shapes = self._load(context)
+        if shapes is None:
+            shapes = self._fit(config, analysis)
             with context.cache.write(STORED) as path:
-                np.savez(path, shots=known.shots, shapes=known.shapes)
-        self.known = known
-        """The canonical shapes in the head frame."""
+                np.savez(path, tracks=shapes.tracks, shapes=shapes.shapes)
+        self.track_shapes = shapes
+        """Canonical shapes in the head frame."""
         self._topologies: dict[int, MeshTopology] = {}
 
     @staticmethod
-    def _stored(context: StageContext) -> ShotShapes | None:
+    def _load(context: StageContext) -> TrackShapes | None:
         path = context.cache.path(STORED)
         if path is None:
             return None
         with np.load(path, allow_pickle=False) as stored:
-            return ShotShapes(stored["shots"], stored["shapes"])
+            return TrackShapes(stored["tracks"], stored["shapes"])
 
     @staticmethod
-    def _learned(config: NeutralWarpConfig, analysis: Analysis) -> ShotShapes:
-        found = ShotShapes.learn(analysis)
-        shapes = [closed_mouth(shape) for shape in found.shapes]
+    def _fit(config: NeutralWarpConfig, analysis: Analysis) -> TrackShapes:
+        found = TrackShapes.fit(analysis)
+        shapes = [close_mouth(shape) for shape in found.shapes]
         if config.template == "smile":
-            shapes = [smiling(shape) for shape in shapes]
-        return ShotShapes(found.shots, np.array(shapes, np.float32).reshape(-1, mesh478.COUNT, 3))
+            shapes = [smile(shape) for shape in shapes]
+        return TrackShapes(found.tracks, np.array(shapes, np.float32).reshape(-1, mesh478.COUNT, 3))
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """The canonical shape as landmarks, and as whole frames where images are wanted."""
+        """Return the canonical shape as landmarks, and as whole frames if images are requested."""
         landmarks = np.full_like(faces.landmarks, np.nan)
-        images = faces.frames.images.copy() if self._wants_images else None
+        images = faces.frames.images.copy() if self._images_requested else None
         pose = mesh_space.unpack_pose(faces.coefficients)
         head = to_head_frame(faces.landmarks, pose)
         for row, index in enumerate(faces.frames.indexes):
             if not np.isfinite(head[row]).all():
                 continue
-            known = self.known.row(int(self._analysis.tracks(int(index), int(index) + 1)[0]))
-            if known is None:
+            number = self.track_shapes.row(int(self._analysis.tracks(int(index), int(index) + 1)[0]))
+            if number is None:
                 continue
-            one, shape = slice(row, row + 1), self.known.shapes[known]
-            landmarks[row] = wear(shape, head[one], pose[one], follow_weights(shape))[0]
+            one, shape = slice(row, row + 1), self.track_shapes.shapes[number]
+            landmarks[row] = transfer_lower_face(shape, head[one], pose[one], fit_mouth_weights(shape))[0]
             if images is not None:
-                self._warp(images[row], faces.landmarks[row, :, :2], landmarks[row, :, :2], known)
+                self._warp(images[row], faces.landmarks[row, :, :2], landmarks[row, :, :2], number)
         return ReferenceBatch(landmarks, images)
 
-    def _warp(self, image: NDArray[np.uint8], source_points: Float, target_points: Float, known: int) -> None:
-        """Brings the lower face of one frame to the canonical shape, in place."""
-        if known not in self._topologies:
-            self._topologies[known] = make_topology(self.known.shapes[known])
-        topology = self._topologies[known]
-        source = complete_points(source_points)
-        target = complete_points(target_points, ring_from=source_points)
+    def _warp(self, image: NDArray[np.uint8], source_points: Float, target_points: Float, number: int) -> None:
+        """Warp the lower face of one frame to the canonical shape, in place."""
+        if number not in self._topologies:
+            self._topologies[number] = make_topology(self.track_shapes.shapes[number])
+        topology = self._topologies[number]
+        source = topology_points(source_points)
+        target = topology_points(target_points, ring_from=source_points)
         used = topology.points
         high, wide = image.shape[:2]
         rectangle = even_rectangle(np.vstack([source[used], target[used]]), 2, wide, high)
@@ -93,16 +93,16 @@ class NeutralWarpSession:
         image[top : top + height, left : left + width] = warped
 
     def close(self) -> None:
-        """Holds nothing that has to be freed."""
+        """Nothing to release."""
 
 
 class NeutralWarpEditor:
-    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:mesh478`` and, when wanted,
+    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:landmarks`` and, on request,
     ``reference:image``."""
 
     def __init__(self, config: NeutralWarpConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> NeutralWarpSession:
-        """Learns the shapes from the least open frames of each shot, once; they are kept in the cache."""
+        """Compute the shapes from the least open frames of each track, or read them from the cache."""
         return NeutralWarpSession(self._config, clip.analysis, context)

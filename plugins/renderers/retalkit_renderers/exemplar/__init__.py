@@ -1,1 +1,1 @@
-"""The ``exemplar`` lip syncer: pictures of the person's own mouth, warped onto every frame. No network makes pixels."""
+"""The ``exemplar`` lip syncer: images of the person's own mouth, warped onto every frame, without a network."""

@@ -1,7 +1,7 @@
-"""The bank of exemplars: source frames of the same person, kept as crops around the mouth.
+"""The exemplar bank: source frames of the same person, stored as crops around the mouth.
 
-Pixels lie in one raw file in the stage's cache and are read on demand; numbers lie in an .npz beside it. The size of
-both is bounded by the number of exemplars, not by the length of the video.
+Pixels are in one raw file in the cache of the stage and are read on demand; measurements are in an .npz file. The size
+of both depends on the number of exemplars, not on the length of the video.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from retalkit.geometry.pose import HeadPose, to_head_frame
 from retalkit.media.prefetch import read_ahead
 from retalkit.stages import Analysis, StageContext
 
-from retalkit_renderers.exemplar.mouth_pixels import (
-    learn_lip_colour,
+from retalkit_renderers.exemplar.mouth_appearance import (
+    fit_lip_classifier,
     lip_strip,
     mouth_patch,
     pixel_gap,
-    skin_look,
+    skin_appearance,
     to_lab,
 )
 
@@ -37,18 +37,19 @@ Image = NDArray[np.uint8]
 PIXELS = "bank.u8"
 NUMBERS = "bank.npz"
 _REACH = (0.36, 0.24, 0.3)
-"""Of the crop from the middle of the mouth, in face heights: sideways, up, down; wide enough for the guard."""
+"""Extent of the crop from the middle of the mouth, in face heights: sideways, up, down. The occlusion detector needs
+this much."""
 _CACHE_BYTES = 48 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplars:
-    """Numbers of K exemplars."""
+    """Measurements of K exemplars."""
 
     indexes: NDArray[np.int64]
-    """int64 [K], source frames, ascending."""
-    shots: NDArray[np.int32]
-    """int32 [K], track that each belongs to."""
+    """int64 [K], numbers of the source frames, ascending."""
+    tracks: NDArray[np.int32]
+    """int32 [K], number of the track that each belongs to."""
     rectangles: NDArray[np.int32]
     """int32 [K, 4]: left, top, width, height of the crop in its frame."""
     landmarks: Float
@@ -58,7 +59,7 @@ class Exemplars:
     patches: Float
     """float32 [K, 32, 48], grey."""
     sharpness: Float
-    """float32 [K], fine detail of the skin, grey levels."""
+    """float32 [K], standard deviation of the Laplacian on the skin, grey levels."""
     skin: Float
     """float32 [K, 3], median colour of the skin around the mouth, Lab."""
     gaps: Float
@@ -68,7 +69,7 @@ class Exemplars:
         return len(self.indexes)
 
     def rows(self, rows: NDArray[np.int64]) -> Exemplars:
-        """Some of them, in the order given."""
+        """Return the exemplars of the given rows, in that order."""
         return Exemplars(**{name: getattr(self, name)[rows] for name in Exemplars.__dataclass_fields__})
 
     @property
@@ -82,7 +83,7 @@ class Exemplars:
 
 
 class Bank:
-    """Exemplars with their pixels."""
+    """Exemplars with their pixels. Recently used crops are kept in memory."""
 
     def __init__(self, exemplars: Exemplars, file: Path) -> None:
         self.exemplars = exemplars
@@ -93,7 +94,7 @@ class Bank:
         self._bytes = 0
 
     def crop(self, number: int) -> Image:
-        """RGB uint8 [h, w, 3] of exemplar ``number``; do not write into it."""
+        """Return RGB uint8 [h, w, 3] of exemplar ``number``. Callers must not modify it."""
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]
@@ -113,11 +114,11 @@ class Bank:
 
 
 def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int, int, int]:
-    """left, top, width, height of the crop around the mouth of landmarks [478, 3], inside a frame."""
+    """Return left, top, width, height of the crop around the mouth of landmarks [478, 3], inside a frame."""
     size = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     points = landmarks[list(mesh478.AROUND_MOUTH + mesh478.OUTER_LIPS), :2]
     centre = landmarks[[13, 14], :2].mean(0)
-    # A head on its side or a wide open mouth may reach further than the box around the middle.
+    # A tilted head or a wide open mouth may extend beyond the box around the middle.
     low = np.floor(np.minimum(centre - size * np.array(_REACH[:2]), points.min(0) - 0.1 * size)).astype(int)
     high = np.ceil(np.maximum(centre + size * np.array(_REACH[::2]), points.max(0) + 0.1 * size)).astype(int)
     left, top = (int(np.clip(low[axis], 0, limit - 2)) for axis, limit in enumerate((width, height)))
@@ -127,7 +128,7 @@ def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int
 
 
 def load_bank(context: StageContext) -> Bank | None:
-    """The finished bank in the cache, if there is one."""
+    """Return the bank in the cache, or None."""
     pixels, numbers = context.cache.path(PIXELS), context.cache.path(NUMBERS)
     if pixels is None or numbers is None:
         return None
@@ -136,13 +137,13 @@ def load_bank(context: StageContext) -> Bank | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One source frame, seen while the bank is filled."""
+class BankFrame:
+    """One source frame that is read while the bank is filled."""
 
     row: int
-    """Row of the bank."""
+    """Row in the bank."""
     index: int
-    """Source frame."""
+    """Number of the source frame."""
     image: Image
     """RGB uint8 [H, W, 3], the whole frame."""
     landmarks: Float
@@ -152,21 +153,21 @@ class Reading:
 
 
 class BankBuilder:
-    """Reads the pixels of chosen source frames once and stores the bank."""
+    """Reads the pixels of the selected source frames once and stores the bank."""
 
     def __init__(self, analysis: Analysis, indexes: NDArray[np.int64], context: StageContext) -> None:
         """``indexes``: source frames with a face, ascending."""
         self._analysis = analysis
         self._context = context
         self.indexes = indexes
-        self.shots = gather(analysis.tracks, indexes)
+        self.tracks = gather(analysis.tracks, indexes)
         self._landmarks = gather(analysis.landmarks, indexes)
         self._coefficients = gather(analysis.coefficients, indexes)
         self._pose = mesh_space.unpack_pose(self._coefficients)
         self._heads = to_head_frame(self._landmarks, self._pose)
 
-    def build(self, visit: Callable[[Iterator[Reading]], None]) -> Bank:
-        """Fills the bank. ``visit`` is called once for each shot and must read all that it is given."""
+    def build(self, visit: Callable[[Iterator[BankFrame]], None]) -> Bank:
+        """Fill the bank. ``visit`` is called once per track and must read all frames that it receives."""
         info = self._analysis.source.info
         rectangles = np.array([mouth_rectangle(one, info.width, info.height) for one in self._landmarks], np.int32)
         patches: list[Float] = []
@@ -175,33 +176,33 @@ class BankBuilder:
         skin: list[Float] = []
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
-        # Frames are decoded in a thread of their own while the ones before are measured.
-        reading = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
-        with closing(reading) as frames, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
+        # Frames are decoded in another thread while earlier ones are measured.
+        source_frames = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
+        with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
-            def readings(rows: list[int]) -> Iterator[Reading]:
+            def frames_of_track(rows: list[int]) -> Iterator[BankFrame]:
                 centre = np.median(self._heads[rows], axis=0)
                 for row in rows:
-                    index, image = next(frames)
+                    index, image = next(decoded)
                     left, top, width, height = (int(value) for value in rectangles[row])
                     crop = np.ascontiguousarray(image[top : top + height, left : left + width])
                     file.write(crop.tobytes())
                     pose = self._pose[row : row + 1]
                     patches.append(mouth_patch(crop, (left, top), pose, centre))
-                    sharp, colour = skin_look(crop, (left, top), self._landmarks[row])
-                    sharpness.append(sharp)
+                    detail, colour = skin_appearance(crop, (left, top), self._landmarks[row])
+                    sharpness.append(detail)
                     skin.append(colour)
                     strips.append(lip_strip(crop, (left, top), pose, self._heads[row]))
-                    yield Reading(row, index, image, self._landmarks[row], pose)
+                    yield BankFrame(row, index, image, self._landmarks[row], pose)
                     self._context.observer.advanced(step, row + 1)
 
-            for _, rows in groupby(range(len(self.indexes)), key=lambda row: int(self.shots[row])):
-                visit(readings(list(rows)))
-        colour = learn_lip_colour(strips, self._heads)
-        gaps = [pixel_gap(strip, head, colour) for strip, head in zip(strips, self._heads, strict=True)]
+            for _, rows in groupby(range(len(self.indexes)), key=lambda row: int(self.tracks[row])):
+                visit(frames_of_track(list(rows)))
+        classifier = fit_lip_classifier(strips, self._heads)
+        gaps = [pixel_gap(strip, head, classifier) for strip, head in zip(strips, self._heads, strict=True)]
         exemplars = Exemplars(
             indexes=self.indexes,
-            shots=self.shots,
+            tracks=self.tracks,
             rectangles=rectangles,
             landmarks=self._landmarks,
             coefficients=self._coefficients,
@@ -219,17 +220,17 @@ class BankBuilder:
 
 
 def save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
-    """Writes an .npz under exactly that name (numpy adds a suffix to a name, not to a file)."""
+    """Write an .npz file with exactly that name. NumPy appends a suffix to a path, but not to an open file."""
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
 
-Row = TypeVar("Row", bound=np.generic)
+RowT = TypeVar("RowT", bound=np.generic)
 
 
-def gather(read: Callable[[int, int], NDArray[Row]], indexes: NDArray[np.int64], chunk: int = 512) -> NDArray[Row]:
-    """Rows of ascending ``indexes`` from something that is read in ranges; at least one."""
-    parts: list[NDArray[Row]] = []
+def gather(read: Callable[[int, int], NDArray[RowT]], indexes: NDArray[np.int64], chunk: int = 512) -> NDArray[RowT]:
+    """Return the rows of ascending ``indexes`` (at least one) of an array that ``read`` returns in ranges."""
+    parts: list[NDArray[RowT]] = []
     position = 0
     while position < len(indexes):
         start = int(indexes[position])

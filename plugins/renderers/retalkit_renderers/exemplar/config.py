@@ -1,4 +1,4 @@
-"""Options of the lip syncer ``exemplar``. Light: read when stages are listed."""
+"""Options of the lip syncer ``exemplar``. Imported when stages are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class ExemplarConfig(StageConfig):
     """Options of ``exemplar``."""
 
     driver: DriverChoice = DriverChoice(use="model")
-    """The driver: a speech-to-mouth model of any installed package, and its options."""
+    """The speech-to-mouth driver, of any installed package, and its options."""
     motion: Path | None = None
-    """An .npz file with arrays times, opening, width, protrusion, closure, speech (see ``MouthMotion``) that drives
-    the lips instead of the speech."""
+    """An .npz file with the arrays times, opening, width, protrusion, closure and speech (see ``MouthMotion``). It
+    replaces the driver."""
     bank_size: int = Field(default=300, ge=1, le=600)
-    """Most source frames that mouths are taken from."""
+    """Maximum number of source frames that mouths are taken from."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """How far the mouth moves; 1 is what this person does in the clip."""
+    """Amplitude of the mouth motion; 1: the range of this person in the clip."""
     yaw_fade: tuple[float, float] = (35.0, 45.0)
-    """Head turn in degrees at which the edit begins to fade and at which the original frame comes through."""
+    """Yaw of the head in degrees from which the edit fades, and from which the frame stays unchanged."""
     blend_levels: int = Field(default=5, ge=0, le=7)
-    """Levels of the Laplacian blend; 0 blends plainly."""
+    """Levels of the Laplacian pyramid blend; 0: alpha blending."""
     grain: bool = True
-    """Put back the grain that warping takes away."""
+    """Restore the grain that warping removes."""
 
     def drivers(self) -> dict[str, DriverChoice]:
-        """Return the driver; none where a motion file replaces it."""
+        """Return the driver, or nothing if a motion file replaces it."""
         return super().drivers() if self.motion is None else {}

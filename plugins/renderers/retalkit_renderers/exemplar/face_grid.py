@@ -1,4 +1,4 @@
-"""Samples the skin around a mouth on a coarse grid that moves with the face mesh: jaw and cheeks keep their cells."""
+"""A coarse grid of skin samples around the mouth that moves with the face mesh: jaw and cheeks keep their cells."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Image = NDArray[np.uint8]
 COLUMNS, ROWS = 64, 48
 HALF_WIDTH = 0.62
 ABOVE, BELOW = 0.42, 0.52
-"""Reach of the grid from the middle of the mouth, IOD."""
+"""Extent of the grid from the middle of the mouth, IOD."""
 INSET = 0.93
-"""The grid ends inside the face oval by this factor: hair and background are no skin."""
+"""Scale of the face oval that limits the grid: hair and background are not skin."""
 FACING = 0.45
-"""Cosine to the camera below which skin is seen too flat to be judged."""
+"""Cosine between surface normal and viewing direction below which skin is not evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceGrid:
-    """Where each cell lies on a person's mesh."""
+    """Position of each cell on a person's mesh."""
 
     corners: NDArray[np.int64]
-    """int64 [ROWS * COLUMNS, 3], mesh points around each cell; zeros where the cell is not on the face."""
+    """int64 [ROWS * COLUMNS, 3], mesh points of the triangle around each cell; invalid where it is not on the face."""
     shares: Float
-    """float32 [ROWS * COLUMNS, 3], barycentric."""
+    """float32 [ROWS * COLUMNS, 3], barycentric coordinates."""
     on_face: NDArray[np.bool_]
     """bool [ROWS, COLUMNS]."""
     lips: NDArray[np.bool_]
-    """bool [ROWS, COLUMNS]: lips and mouth with a small margin, whose look changes with speech."""
+    """bool [ROWS, COLUMNS]: lips and mouth with a small margin, whose appearance changes with speech."""
     normals: Float
-    """float32 [ROWS, COLUMNS, 3] in the head frame, towards the outside of the face."""
+    """float32 [ROWS, COLUMNS, 3] in the head frame, outward."""
 
     @classmethod
-    def of(cls, shape: Float) -> FaceGrid:
-        """``shape`` float32 [478, 3]: the person in the head frame, mouth nearly closed."""
+    def from_shape(cls, shape: Float) -> FaceGrid:
+        """Build the grid on ``shape``, float32 [478, 3]: the person in the head frame, mouth nearly closed."""
         centre = shape[[13, 14], :2].mean(0)
         x = centre[0] + np.linspace(-HALF_WIDTH, HALF_WIDTH, COLUMNS, dtype=np.float32)
         y = centre[1] + np.linspace(-ABOVE, BELOW, ROWS, dtype=np.float32)
@@ -63,20 +63,20 @@ class FaceGrid:
         return cls(corners, shares, on_face, lips, normals.astype(np.float32))
 
     def pixels(self, landmarks: Float) -> Float:
-        """Pixel position of each cell, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
-        places = np.ascontiguousarray(landmarks[:, :2], np.float32).view(np.complex64)[:, 0].take(self.corners)
-        places *= self.shares
-        place = places[:, 0] + places[:, 1] + places[:, 2]
-        return place.view(np.float32).reshape(ROWS, COLUMNS, 2)
+        """Return the pixel position of each cell, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
+        corners = np.ascontiguousarray(landmarks[:, :2], np.float32).view(np.complex64)[:, 0].take(self.corners)
+        corners *= self.shares
+        points = corners[:, 0] + corners[:, 1] + corners[:, 2]
+        return points.view(np.float32).reshape(ROWS, COLUMNS, 2)
 
     def visible(self, rotation: Float) -> NDArray[np.bool_]:
-        """bool [ROWS, COLUMNS]: cells on the face that look towards the camera, for a head rotation [3, 3]."""
+        """Return bool [ROWS, COLUMNS]: cells on the face that face the camera, for a head rotation [3, 3]."""
         return self.on_face & (-(self.normals @ rotation[2]) > FACING)
 
     def sample(self, image: Image, landmarks: Float) -> Float:
-        """Colours of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1], averaged over a cell's area."""
-        places = self.pixels(landmarks)
-        across, down = cv2.split(places)
+        """Return the colours of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1], averaged over the area of a cell."""
+        points = self.pixels(landmarks)
+        across, down = cv2.split(points)
         on_face = self.on_face.view(np.uint8)
         (left, right, *_), (top, bottom, *_) = cv2.minMaxLoc(across, on_face), cv2.minMaxLoc(down, on_face)
         x0, x1 = max(math.floor(left) - 2, 0), min(math.ceil(right) + 3, image.shape[1])
@@ -84,7 +84,7 @@ class FaceGrid:
         if x1 - x0 < 2 or y1 - y0 < 2:
             return np.zeros((ROWS, COLUMNS, 3), np.float32)
         crop = image[y0:y1, x0:x1]
-        step = float(np.linalg.norm(places[ROWS // 2, -1] - places[ROWS // 2, 0])) / COLUMNS
+        step = float(np.linalg.norm(points[ROWS // 2, -1] - points[ROWS // 2, 0])) / COLUMNS
         shrink = 1 / max(1.0, step)
         size = (max(1, round(crop.shape[1] * shrink)), max(1, round(crop.shape[0] * shrink)))
         small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA) if shrink < 1 else crop
@@ -94,20 +94,20 @@ class FaceGrid:
         return cells.astype(np.float32) * np.float32(1 / 255)
 
     def to_rectangle(self, cells: Float, landmarks: Float, rectangle: tuple[int, int, int, int]) -> Float:
-        """A soft picture of the cells [ROWS, COLUMNS] in a rectangle (left, top, width, height) of the frame.
+        """Return an image of the cells [ROWS, COLUMNS] in a rectangle (left, top, width, height) of the frame.
 
-        By the affine map that fits the cells best: enough for soft masks, and it cannot fold.
+        Uses the affine map that fits the cells best: enough for soft masks, and it cannot fold.
         """
         left, top, width, height = rectangle
-        places = self.pixels(landmarks)[self.on_face] - [left, top]
+        points = self.pixels(landmarks)[self.on_face] - [left, top]
         row, column = np.nonzero(self.on_face)
         basis = np.column_stack([column, row, np.ones(len(row))])
-        matrix, *_ = np.linalg.lstsq(basis, places, rcond=None)
+        matrix, *_ = np.linalg.lstsq(basis, points, rcond=None)
         return cv2.warpAffine(cells, matrix.T, (width, height), flags=cv2.INTER_LINEAR)
 
 
 def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
-    """Grid cells inside a closed outline [K, 2] in the head frame."""
+    """Return bool [ROWS, COLUMNS]: grid cells inside a closed outline [K, 2] in the head frame."""
     cells = np.stack([(outline[:, 0] - x[0]) / (x[1] - x[0]), (outline[:, 1] - y[0]) / (y[1] - y[0])], 1)
     filled = np.zeros((ROWS, COLUMNS), np.uint8)
     cv2.fillPoly(filled, [np.round(cells).astype(np.int32)], 1)
@@ -115,7 +115,7 @@ def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
 
 
 def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> Float:
-    """Shares float32 [K, 3] of each point [K, 2] in its triangle [K, 3, 2], by areas."""
+    """Return the barycentric coordinates, float32 [K, 3], of each point [K, 2] in its triangle [K, 3, 2]."""
 
     def area(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
         return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])

@@ -1,10 +1,10 @@
-"""A small linear model of how one person's lower face moves, in the head frame (unit IOD).
+"""Linear model of the motion of one person's lower face, in the head frame (unit IOD).
 
-Coefficients, in order: opening, width, protrusion (each the difference from rest, in IOD), then ``EXTRA`` ways in
-which this person's lips move besides them (asymmetry, lip shape), found by principal components.
+Coefficients, in order: the controls opening, width and protrusion (each the difference from rest, in IOD), then
+``EXTRA_COUNT`` principal components of this person's other lip motion (asymmetry, lip shape).
 
-The first three columns come from a ridge regression on the person's own frames that is pulled towards a generic
-prior made of simple geometry, so that a person who never speaks has a mouth model, too.
+The controls are fitted to the person's own frames by ridge regression with a generic prior of simple geometry as its
+mean, so that a person who never speaks has a mouth model, too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from retalkit.geometry import mesh478, mesh_space
 
 Float = NDArray[np.float32]
 
-ASKED = 3
-EXTRA = 6
-COUNT = ASKED + EXTRA
+CONTROL_COUNT = 3
+EXTRA_COUNT = 6
+COEFFICIENT_COUNT = CONTROL_COUNT + EXTRA_COUNT
 _PRIOR_FRAMES = 25.0
 _PRIOR_SPREAD = np.array([0.06, 0.03, 0.02])
 _LIPS = list(mesh478.LIPS)
@@ -32,22 +32,21 @@ class MouthModel:
     rest: Float
     """float32 [478, 3], lips closed, head frame."""
     basis: Float
-    """float32 [COUNT, 478, 3], displacement for one unit of each coefficient."""
+    """float32 [COEFFICIENT_COUNT, 478, 3], displacement for one unit of each coefficient."""
     extra_limit: Float
-    """float32 [EXTRA], largest magnitude of the extra coefficients."""
+    """float32 [EXTRA_COUNT], maximum magnitude of the extra coefficients."""
 
     def shape(self, coefficients: Float, gap: Float) -> Float:
-        """Target shapes float32 [T, 478, 3] from coefficients [T, COUNT].
+        """Return shapes float32 [T, 478, 3] for coefficients [T, COEFFICIENT_COUNT].
 
-        ``gap`` float32 [T] in [0, 1] multiplies the opening between the inner lips: 0 makes them touch. Lips never
-        cross.
+        ``gap`` float32 [T] in [0, 1] scales the opening between the inner lips: 0 makes them touch. Lips never cross.
         """
         moved = self.rest + np.einsum("tc,cnd->tnd", coefficients, self.basis)
         return close_lips(moved.astype(np.float32), gap)
 
 
 def close_lips(shapes: Float, gap: Float) -> Float:
-    """Scales the gap of each pair of inner lip points by ``gap`` [T] in [0, 1]; crossed pairs are made to touch."""
+    """Return shapes whose inner lip pairs have their gap scaled by ``gap`` [T] in [0, 1]; crossed pairs touch."""
     out = shapes.copy()
     upper, lower = np.array(mesh478.INNER_LIP_PAIRS, np.intp).T
     middle = (out[:, upper] + out[:, lower]) / 2
@@ -59,7 +58,7 @@ def close_lips(shapes: Float, gap: Float) -> Float:
 
 
 def closed_rest(shape: Float) -> Float:
-    """Closes a nearly neutral shape [478, 3]: the lower lip and the jaw rise, the upper lip comes down a little."""
+    """Return a nearly neutral shape [478, 3] with closed lips: lower lip and jaw rise, the upper lip lowers."""
     out = shape.copy()
     gap = float(max(0.0, shape[14, 1] - shape[13, 1]))
     across = np.abs(shape[:, 0] - shape[13, 0])
@@ -83,15 +82,15 @@ def _half_width(rest: Float) -> float:
 
 
 def generic_basis(rest: Float) -> Float:
-    """Prior displacements float32 [ASKED, 478, 3] for a ``rest`` shape: jaw and lips open, corners spread, lips
-    protrude. Made by hand from how far points lie from the mouth; unit IOD for each IOD."""
+    """Return prior displacements float32 [CONTROL_COUNT, 478, 3] for a ``rest`` shape: jaw and lips open, corners
+    spread, lips protrude. Hand-made functions of the distance from the mouth; IOD per IOD."""
     half = _half_width(rest)
     mouth = rest[[13, 14]].mean(0)
     across, down = rest[:, 0] - mouth[0], rest[:, 1] - mouth[1]
     centre = np.clip(1 - (across / (1.12 * half)) ** 2, 0, 1)
     wide = np.clip(1 - (across / 0.8) ** 2, 0, 1)
     lower, upper = list(mesh478.LOWER_LIP), list(mesh478.UPPER_LIP)
-    basis = np.zeros((ASKED, len(rest), 3))
+    basis = np.zeros((CONTROL_COUNT, len(rest), 3))
     below = down > 0.01
     basis[0, below, 1] = 0.75 * wide[below] * np.clip(0.3 + down[below] / 0.35, 0, 1)
     basis[0, lower, 1] = 0.85 * centre[lower] ** 0.8
@@ -108,34 +107,38 @@ def generic_basis(rest: Float) -> Float:
 
 
 def fit_mouth_model(rest: Float, shapes: Float) -> MouthModel:
-    """Fits the model to head-frame shapes float32 [F, 478, 3] of one person (F may be 0) around ``rest``."""
-    prior = generic_basis(rest).reshape(ASKED, -1).astype(np.float64)
+    """Fit the model to head-frame shapes float32 [F, 478, 3] of one person (F may be 0) around ``rest``."""
+    prior = generic_basis(rest).reshape(CONTROL_COUNT, -1).astype(np.float64)
     count = rest.size
-    moved = (shapes - rest).reshape(len(shapes), count).astype(np.float64)
-    base = mesh_space.measures(rest[None])[0, :ASKED]
-    asked = mesh_space.measures(shapes)[:, :ASKED].astype(np.float64) - base if len(shapes) else np.zeros((0, ASKED))
-    # Frames that stray far (a lost tracker) would pull the fit.
-    size = np.abs(moved).max(1) if len(moved) else np.zeros(0)
+    displacement = (shapes - rest).reshape(len(shapes), count).astype(np.float64)
+    base = mesh_space.measures(rest[None])[0, :CONTROL_COUNT]
+    controls = (
+        mesh_space.measures(shapes)[:, :CONTROL_COUNT].astype(np.float64) - base
+        if len(shapes)
+        else np.zeros((0, CONTROL_COUNT))
+    )
+    # Outliers, such as frames in which the tracker was lost, would distort the fit.
+    size = np.abs(displacement).max(1) if len(displacement) else np.zeros(0)
     keep = size < max(0.5, float(np.quantile(size, 0.99))) if len(size) else np.zeros(0, bool)
-    asked, moved = asked[keep], moved[keep]
-    pull = np.diag(_PRIOR_FRAMES * _PRIOR_SPREAD**2)
-    basis = np.linalg.solve(asked.T @ asked + pull, asked.T @ moved + pull @ prior)
-    basis = _exact(basis, rest)
-    extra, limit = _extra(moved - asked @ basis, basis, rest)
-    joined = np.vstack([basis, extra]).reshape(COUNT, *rest.shape)
+    controls, displacement = controls[keep], displacement[keep]
+    ridge = np.diag(_PRIOR_FRAMES * _PRIOR_SPREAD**2)
+    basis = np.linalg.solve(controls.T @ controls + ridge, controls.T @ displacement + ridge @ prior)
+    basis = _normalise_controls(basis, rest)
+    extra, limit = _extra_components(displacement - controls @ basis, basis, rest)
+    joined = np.vstack([basis, extra]).reshape(COEFFICIENT_COUNT, *rest.shape)
     return MouthModel(rest, joined.astype(np.float32), limit)
 
 
 def _gradient(rest: Float) -> NDArray[np.float64]:
-    """Linear opening and width, float64 [2, 478 * 3], as functions of the displacement."""
+    """Return the gradient of opening and width with respect to the displacement, float64 [2, 478 * 3]."""
     rows = np.zeros((2, *rest.shape))
     rows[0, 14, 1], rows[0, 13, 1] = 1, -1
     rows[1, mesh478.INNER_RIGHT_CORNER, 0], rows[1, mesh478.INNER_LEFT_CORNER, 0] = 1, -1
     return rows.reshape(2, -1)
 
 
-def _exact(basis: NDArray[np.float64], rest: Float) -> NDArray[np.float64]:
-    """Mixes the columns so that one unit of opening opens by one and leaves the width alone, and so on."""
+def _normalise_controls(basis: NDArray[np.float64], rest: Float) -> NDArray[np.float64]:
+    """Return the controls combined so that a unit of opening changes the opening by 1 and the width by 0, and so on."""
     out = basis.copy()
     gradient = _gradient(rest)
     out[:2] = np.linalg.inv(out[:2] @ gradient.T) @ out[:2]
@@ -143,34 +146,38 @@ def _exact(basis: NDArray[np.float64], rest: Float) -> NDArray[np.float64]:
     return out
 
 
-def _extra(residual: NDArray[np.float64], basis: NDArray[np.float64], rest: Float) -> tuple[NDArray[np.float64], Float]:
-    """Principal components [EXTRA, 478 * 3] of what the asked columns leave, weighted to the lips, and their limits."""
-    limit = np.zeros(EXTRA, np.float32)
-    if len(residual) < 4 * EXTRA:
-        return np.zeros((EXTRA, residual.shape[1])), limit
-    # Depth is the tracker's guess; it must not win components.
+def _extra_components(
+    residual: NDArray[np.float64], basis: NDArray[np.float64], rest: Float
+) -> tuple[NDArray[np.float64], Float]:
+    """Return principal components [EXTRA_COUNT, 478 * 3] of the residual on the lips, and their limits."""
+    limit = np.zeros(EXTRA_COUNT, np.float32)
+    if len(residual) < 4 * EXTRA_COUNT:
+        return np.zeros((EXTRA_COUNT, residual.shape[1])), limit
+    # Depth is unreliable: components are computed from x and y alone.
     lips = residual.reshape(-1, *rest.shape)[:, _LIPS, :2].reshape(len(residual), -1)
     _, _, right = np.linalg.svd(lips, full_matrices=False)
-    score = lips @ right[:EXTRA].T
+    score = lips @ right[:EXTRA_COUNT].T
     spread = score.std(0) + 1e-6
     score = score / spread
-    ridge = 5.0 * np.eye(EXTRA)
+    ridge = 5.0 * np.eye(EXTRA_COUNT)
     extra = np.linalg.solve(score.T @ score + ridge, score.T @ residual)
     extra -= (extra @ _gradient(rest).T) @ basis[:2]
     limit[:] = 2.0
     return extra, limit
 
 
-def extra_coefficients(model: MouthModel, shapes: Float) -> Float:
-    """float32 [F, COUNT]: the coefficients of given shapes; the asked ones from their measures, the rest by least
-    squares on the lips, within the model's limits."""
-    base = mesh_space.measures(model.rest[None])[0, :ASKED]
-    out = np.zeros((len(shapes), COUNT), np.float32)
-    out[:, :ASKED] = mesh_space.measures(shapes)[:, :ASKED] - base
-    left = shapes - model.rest - np.einsum("fc,cnd->fnd", out[:, :ASKED], model.basis[:ASKED])
-    lips = left[:, _LIPS, :2].reshape(len(shapes), -1)
-    columns = model.basis[ASKED:][:, _LIPS, :2].reshape(EXTRA, -1)
+def fit_coefficients(model: MouthModel, shapes: Float) -> Float:
+    """Return float32 [F, COEFFICIENT_COUNT], the coefficients of ``shapes``: controls from their measures, the
+    others by least squares on the lips, within the limits of the model."""
+    base = mesh_space.measures(model.rest[None])[0, :CONTROL_COUNT]
+    out = np.zeros((len(shapes), COEFFICIENT_COUNT), np.float32)
+    out[:, :CONTROL_COUNT] = mesh_space.measures(shapes)[:, :CONTROL_COUNT] - base
+    residual = shapes - model.rest - np.einsum("fc,cnd->fnd", out[:, :CONTROL_COUNT], model.basis[:CONTROL_COUNT])
+    lips = residual[:, _LIPS, :2].reshape(len(shapes), -1)
+    columns = model.basis[CONTROL_COUNT:][:, _LIPS, :2].reshape(EXTRA_COUNT, -1)
     if model.extra_limit.any():
-        system = columns @ columns.T + 1e-4 * np.eye(EXTRA)
-        out[:, ASKED:] = np.clip(np.linalg.solve(system, columns @ lips.T).T, -model.extra_limit, model.extra_limit)
+        system = columns @ columns.T + 1e-4 * np.eye(EXTRA_COUNT)
+        out[:, CONTROL_COUNT:] = np.clip(
+            np.linalg.solve(system, columns @ lips.T).T, -model.extra_limit, model.extra_limit
+        )
     return out

@@ -1,4 +1,4 @@
-"""Measuring the person in the clip: rest shape, range of the mouth, mouth model."""
+"""Measures the person in the clip: rest shape, range of the mouth, mouth model."""
 
 from __future__ import annotations
 
@@ -10,63 +10,71 @@ from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import to_head_frame, yaw_pitch_roll
 from retalkit.stages import Analysis, MouthMotion
 
-from retalkit_renderers.exemplar.mouth_model import ASKED, COUNT, MouthModel, closed_rest, fit_mouth_model
+from retalkit_renderers.exemplar.mouth_model import (
+    COEFFICIENT_COUNT,
+    CONTROL_COUNT,
+    MouthModel,
+    closed_rest,
+    fit_mouth_model,
+)
 
 Float = NDArray[np.float32]
 
 CHUNK = 512
-MOST_SHAPES = 1200
-"""Most frames that the mouth model is fitted to: memory does not grow with the clip."""
-SILENT_OPENING = 0.04
-"""A person whose 98th percentile of opening stays below this many IOD never opens the mouth."""
-SILENT_GAIN = 0.7
+MAX_SHAPES = 1200
+"""Maximum number of frames that the mouth model is fitted to: memory does not grow with the clip."""
+NEVER_OPENS_BELOW = 0.04
+"""Someone whose 98th percentile of opening stays below this many IOD never opens the mouth in the clip."""
+NEVER_OPENS_GAIN = 0.7
+"""Amplitude of such a mouth relative to the typical range."""
 _TYPICAL = (0.2, 0.06, 0.06, 0.025)
-"""What a talker usually does, in IOD: 95th percentile of opening, of spreading, of rounding, of protrusion."""
-_FEWEST_FRAMES = 12
+"""Typical range of a talking person in IOD: 95th percentile of opening, of spreading, of rounding, of protrusion."""
+_MIN_FRAMES = 12
 _SLIT = 0.016
+"""Openings below this many IOD are closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthRange:
-    """What full opening, spreading, rounding and protrusion mean for this person, in IOD from rest."""
+    """Full opening, spreading, rounding and protrusion of this person, in IOD from rest."""
 
     opening: float
     spread: float
     rounding: float
     protrusion: float
-    most_opening: float
-    """The opening that is never exceeded: the person's own 98th percentile."""
+    max_opening: float
+    """Limit of the opening: the person's own 98th percentile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Everything that planning needs of the person."""
+    """Everything that planning needs to know about the person."""
 
     model: MouthModel
     range: MouthRange
-    silent: bool
-    """The mouth never opens in the clip: its inside has to be made up."""
+    never_opens: bool
+    """The mouth never opens in the clip: its interior must be rendered."""
     face_height: float
     """IOD."""
 
-    def targets(self, motion: MouthMotion, strength: float = 1.0) -> tuple[Float, Float]:
-        """Coefficients float32 [T, COUNT] (the extra ones 0) and gap factors float32 [T] for what is asked."""
-        size, speech = self.range, np.clip(motion.speech, 0, 1)
-        lively = _ramp(speech, 0.15, 0.6) * strength
-        opening = np.clip(motion.opening, 0, 1.5) * size.opening
+    def retarget(self, motion: MouthMotion, strength: float = 1.0) -> tuple[Float, Float]:
+        """Return coefficients float32 [T, COEFFICIENT_COUNT] (extra ones 0) and gap factors float32 [T]."""
+        mouth_range, speech = self.range, np.clip(motion.speech, 0, 1)
+        amplitude = _ramp(speech, 0.15, 0.6) * strength
+        opening = np.clip(motion.opening, 0, 1.5) * mouth_range.opening
         gap = 1 - _ramp(motion.closure, 0.25, 0.65)
-        out = np.zeros((len(opening), COUNT), np.float32)
-        out[:, 0] = soft_limit(opening * lively * gap, size.most_opening)
-        # What is nearly closed closes: a slit of a pixel looks like a fault.
+        out = np.zeros((len(opening), COEFFICIENT_COUNT), np.float32)
+        out[:, 0] = soft_limit(opening * amplitude * gap, mouth_range.max_opening)
+        # Close nearly closed lips: a slit one pixel high looks like an artefact.
         gap = gap * _ramp(out[:, 0], 0.0, _SLIT)
         sideways = np.clip(motion.width, -1.5, 1.5)
-        out[:, 1] = np.where(sideways > 0, sideways * size.spread, sideways * size.rounding) * lively
-        out[:, 2] = np.clip(motion.protrusion, 0, 1.5) * size.protrusion * lively
+        out[:, 1] = np.where(sideways > 0, sideways * mouth_range.spread, sideways * mouth_range.rounding) * amplitude
+        out[:, 2] = np.clip(motion.protrusion, 0, 1.5) * mouth_range.protrusion * amplitude
         return out, gap.astype(np.float32)
 
 
 def soft_limit(value: Float, most: float) -> Float:
-    """Bends values above 80% of ``most`` so that they never exceed it; keeps their order."""
+    """Compress values above 80% of ``most`` so that none exceeds it; monotonic."""
     knee = 0.8 * most
     over = np.maximum(value - knee, 0)
     return np.where(value > knee, knee + (most - knee) * np.tanh(over / max(most - knee, 1e-6)), value)
@@ -77,18 +85,18 @@ def _ramp(value: Float, low: float, high: float) -> Float:
     return unit * unit * (3 - 2 * unit)
 
 
-def sample_shapes(analysis: Analysis, wanted: NDArray[np.int32]) -> tuple[Float, Float]:
-    """Head-frame shapes float32 [F, 478, 3] of frames spread over the shots ``wanted`` with the head turned less than
-    35 degrees where there are enough, and the openings of all their frames, float32 [S]."""
+def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float, Float]:
+    """Return head-frame shapes float32 [F, 478, 3] of frames spread over ``tracks``, and the openings of all their
+    frames, float32 [S]. Only frames with less than 35 degrees of yaw, if there are enough of them."""
     count = analysis.source.info.frame_count
-    stride = max(1, -(-count // MOST_SHAPES))
+    stride = max(1, -(-count // MAX_SHAPES))
     shapes: list[Float] = []
-    turned: list[Float] = []
+    yaws: list[Float] = []
     openings: list[Float] = []
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
         coefficients = analysis.coefficients(start, stop)
-        seen = np.isfinite(coefficients[:, 0]) & np.isin(analysis.tracks(start, stop), wanted)
+        seen = np.isfinite(coefficients[:, 0]) & np.isin(analysis.tracks(start, stop), tracks)
         openings.append(coefficients[seen, mesh_space.OPENING])
         seen &= (np.arange(start, stop) % stride) == 0
         rows = np.flatnonzero(seen)
@@ -96,53 +104,53 @@ def sample_shapes(analysis: Analysis, wanted: NDArray[np.int32]) -> tuple[Float,
             continue
         pose = mesh_space.unpack_pose(coefficients[rows])
         shapes.append(to_head_frame(analysis.landmarks(start, stop)[rows], pose))
-        turned.append(np.abs(yaw_pitch_roll(pose)[:, 0]))
+        yaws.append(np.abs(yaw_pitch_roll(pose)[:, 0]))
     if not shapes:
         return np.zeros((0, 478, 3), np.float32), np.zeros(0, np.float32)
-    joined, yaw = np.concatenate(shapes), np.concatenate(turned)
+    joined, yaw = np.concatenate(shapes), np.concatenate(yaws)
     frontal = yaw < 35
-    if frontal.sum() >= _FEWEST_FRAMES:
+    if frontal.sum() >= _MIN_FRAMES:
         joined = joined[frontal]
     return joined, np.concatenate(openings)
 
 
-def own_rest(shapes: Float) -> Float:
-    """The least open tenth of head-frame shapes [F, 478, 3], averaged: float32 [478, 3]."""
+def least_open_shape(shapes: Float) -> Float:
+    """Return the mean of the least open tenth of head-frame shapes [F, 478, 3]: float32 [478, 3]."""
     opening = mesh_space.opening(shapes)
     return shapes[opening <= max(float(np.percentile(opening, 10)), 0.008)].mean(0)
 
 
 def measure_person(shapes: Float, openings: Float, reference: Float | None) -> Person:
-    """Builds the person from head-frame shapes [F, 478, 3] and all openings [S].
+    """Measure a person from head-frame shapes [F, 478, 3] and all openings [S].
 
-    ``reference`` float32 [478, 3]: the canonical expression of the expression editor, taken as rest and closed where
-    it is open; None: the person's own least open frames. Raises ValueError without any shape.
+    ``reference`` float32 [478, 3]: the canonical expression of the expression editor, which becomes the rest shape,
+    closed if it is open; None: use the person's own least open frames. Raises ValueError without any shape.
     """
     if not len(shapes):
         raise ValueError("no frame has a face")
-    rest = closed_rest(own_rest(shapes) if reference is None else reference)
+    rest = closed_rest(least_open_shape(shapes) if reference is None else reference)
     model = fit_mouth_model(rest, shapes)
-    asked = mesh_space.measures(shapes)[:, :ASKED] - mesh_space.measures(rest[None])[0, :ASKED]
+    controls = mesh_space.measures(shapes)[:, :CONTROL_COUNT] - mesh_space.measures(rest[None])[0, :CONTROL_COUNT]
     most = float(np.percentile(openings, 98)) if len(openings) else 0.0
-    silent = most < SILENT_OPENING or len(shapes) < _FEWEST_FRAMES
+    never_opens = most < NEVER_OPENS_BELOW or len(shapes) < _MIN_FRAMES
     height = float(np.median(mesh_space.face_height(shapes)))
-    return Person(model, _range(asked, most, silent), silent, height)
+    return Person(model, _mouth_range(controls, most, never_opens), never_opens, height)
 
 
-def _range(asked: Float, most: float, silent: bool) -> MouthRange:
+def _mouth_range(controls: Float, most: float, never_opens: bool) -> MouthRange:
     opening, spread, rounding, protrusion = _TYPICAL
-    if silent:
-        gain = SILENT_GAIN
+    if never_opens:
+        gain = NEVER_OPENS_GAIN
         return MouthRange(gain * opening, gain * spread, gain * rounding, gain * protrusion, gain * opening)
 
     def within(value: float, typical: float) -> float:
         return float(np.clip(value, 0.6 * typical, 1.5 * typical))
 
-    full = within(float(np.percentile(asked[:, 0], 95)), opening)
+    full = within(float(np.percentile(controls[:, 0], 95)), opening)
     return MouthRange(
         opening=min(full, 1.15 * most),
-        spread=within(float(np.percentile(asked[:, 1], 95)), spread),
-        rounding=within(-float(np.percentile(asked[:, 1], 5)), rounding),
-        protrusion=within(float(np.percentile(asked[:, 2], 95)), protrusion),
-        most_opening=most,
+        spread=within(float(np.percentile(controls[:, 1], 95)), spread),
+        rounding=within(-float(np.percentile(controls[:, 1], 5)), rounding),
+        protrusion=within(float(np.percentile(controls[:, 2], 95)), protrusion),
+        max_opening=most,
     )

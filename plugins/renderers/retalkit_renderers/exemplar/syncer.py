@@ -10,78 +10,79 @@ from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose
 from retalkit.stages import FrameResult, LipSyncClip, LipSyncerSession, PassedThrough, Runtime, StageContext, SyncBatch
 
-from retalkit_renderers.exemplar.bank import Bank
-from retalkit_renderers.exemplar.cast import Member
-from retalkit_renderers.exemplar.casting import covered_exemplars, know_clip
+from retalkit_renderers.exemplar.clip_model import ClipModel, load_or_build_clip_model, occluded_exemplars
 from retalkit_renderers.exemplar.config import ExemplarConfig
-from retalkit_renderers.exemplar.crossfade import shown_exemplars
-from retalkit_renderers.exemplar.driving import asked_motion
-from retalkit_renderers.exemplar.plan import PLAN, Plan, load_plan, make_plan, save_plan
-from retalkit_renderers.exemplar.rendering import FrameRenderer, frame_shape
+from retalkit_renderers.exemplar.crossfade import exemplar_mix
+from retalkit_renderers.exemplar.frame_renderer import FrameRenderer, frame_geometry
+from retalkit_renderers.exemplar.motion_source import requested_motion
+from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
 
 Float = NDArray[np.float32]
 
 NO_FACE = PassedThrough("no face")
-LITTLE_SEEN = PassedThrough("too little of this face")
+TOO_FEW_FRAMES = PassedThrough("too few frames of this face")
 OUT_OF_FRAME = PassedThrough("mouth out of frame")
 LARGE_YAW = "large yaw"
 LOW_CONFIDENCE = "low confidence"
 OCCLUDED = "occluded"
-_LEAST_CONFIDENCE = 0.02
-_SURE = 0.999
-_HIDDEN = (0.10, 0.22)
-"""Share of the skin around the mouth that is hidden, at which the edit begins to fade and at which it is given up."""
-_BELIEVED = (0.035, 0.07)
-"""Smaller shares are mostly shadows of lips and nose; protecting them would show the original lips."""
-_REPLANS = 3
+_MIN_CONFIDENCE = 0.02
+_FULL_CONFIDENCE = 0.999
+_OCCLUSION_FADE = (0.10, 0.22)
+"""Occluded share of the skin around the mouth from which the edit fades, and from which the frame stays unchanged."""
+_OCCLUSION_TRUST = (0.035, 0.07)
+"""Occluded share from which the occlusion mask is applied, and from which fully. Smaller shares are mostly shadows of
+lips and nose; masking them would show the original lips."""
+_MAX_REPLANS = 3
 
 
 class ExemplarLipSyncer:
-    """Chooses, for each output frame, a source frame of the same person whose mouth is near the asked shape, warps it
-    onto the current head and blends. No network makes pixels."""
+    """For each output frame, chooses a source frame of the same person whose mouth is close to the target shape, warps
+    it onto the current head and blends it. No network generates pixels."""
 
     def __init__(self, config: ExemplarConfig, runtime: Runtime) -> None:
         self._config = config
         self._driver = runtime.drivers.get("driver")
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession:
-        """Measures the person, fills the bank and plans all frames, as far as the cache does not have them."""
-        known = know_clip(clip.analysis, clip.references, self._config.bank_size, context)
-        if known is None:
-            return _NobodySession()
-        cast, bank = known
-        if cast[0].person.silent:
-            context.observer.note("the mouth never opens in this video, so its inside is drawn and it moves less")
+        """Measure the person, fill the bank and plan all frames, unless the cache has them."""
+        model = load_or_build_clip_model(clip.analysis, clip.references, self._config.bank_size, context)
+        if model is None:
+            return _NoFaceSession()
+        if model.identities[0].person.never_opens:
+            context.observer.note("the mouth never opens in this video: its interior is rendered and it moves less")
         plan = load_plan(context)
         if plan is None or len(plan) != clip.timeline.count:
-            plan = self._planned(clip, cast, bank, context)
+            plan = self._make_plan(clip, model, context)
             save_plan(plan, context)
         stored = context.cache.path(PLAN)
         if stored is not None:
             context.observer.artefact("mouth_plan", stored)
-        return ExemplarSession(cast, bank, plan, self._config)
+        return ExemplarSession(model, plan, self._config)
 
-    def _planned(self, clip: LipSyncClip, cast: list[Member], bank: Bank, context: StageContext) -> Plan:
-        """Plans, looks whether something hides a chosen mouth, and plans again without it."""
+    def _make_plan(self, clip: LipSyncClip, model: ClipModel, context: StageContext) -> MouthPlan:
+        """Plan, check whether something occludes a chosen mouth, and plan again without occluded ones."""
         analysis, timeline = clip.analysis, clip.timeline
-        motion, times = asked_motion(self._config, self._driver, clip.speech, timeline)
+        identities, bank = model.identities, model.bank
+        motion, times = requested_motion(self._config, self._driver, clip.speech, timeline)
         blocked = np.zeros(len(bank.exemplars), bool)
         checked = np.zeros(len(bank.exemplars), bool)
-        for _ in range(_REPLANS):
-            plan = make_plan(analysis, timeline, motion, times, cast, bank.exemplars, blocked, self._config, context)
+        for _ in range(_MAX_REPLANS):
+            plan = make_plan(
+                analysis, timeline, motion, times, identities, bank.exemplars, blocked, self._config, context
+            )
             before = int(blocked.sum())
-            for number, member in enumerate(cast):
-                used = np.unique(plan.index[(plan.member == number) & (plan.index >= 0)]).astype(np.int64)
+            for number, identity in enumerate(identities):
+                used = np.unique(plan.exemplar[(plan.identity == number) & (plan.exemplar >= 0)]).astype(np.int64)
                 used = used[~checked[used]]
-                blocked[used] = covered_exemplars(used, member, bank)
+                blocked[used] = occluded_exemplars(used, identity, bank)
                 checked[used] = True
             if int(blocked.sum()) == before:
                 return plan
-        return make_plan(analysis, timeline, motion, times, cast, bank.exemplars, blocked, self._config, context)
+        return make_plan(analysis, timeline, motion, times, identities, bank.exemplars, blocked, self._config, context)
 
 
-class _NobodySession:
-    """A clip without any face."""
+class _NoFaceSession:
+    """Session for a clip without any face."""
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         return [NO_FACE] * len(batch.positions)
@@ -90,53 +91,61 @@ class _NobodySession:
 
 
 class ExemplarSession:
-    """Renders planned frames; each one by itself, in any batches."""
+    """Renders planned frames, each independently of the others."""
 
-    def __init__(self, cast: list[Member], bank: Bank, plan: Plan, config: ExemplarConfig) -> None:
-        self._cast = cast
-        self._bank = bank
+    def __init__(self, model: ClipModel, plan: MouthPlan, config: ExemplarConfig) -> None:
+        self._identities = model.identities
+        self._bank = model.bank
         self._plan = plan
-        self._renderers = [FrameRenderer(member, bank, config) for member in cast]
-        self._sources = bank.exemplars.indexes
+        self._renderers = [FrameRenderer(identity, model.bank, config) for identity in model.identities]
+        self._sources = model.bank.exemplars.indexes
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """One edit for each position; frames without a face, far turned or hopeless ones pass through."""
+        """Return one edit per position; frames without a face, with a large yaw or low confidence pass through."""
         pose = mesh_space.unpack_pose(batch.faces.coefficients)
-        return [self._one(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
+        return [self._sync_frame(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
 
-    def _one(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
+    def _sync_frame(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
         position, plan = int(batch.positions[row]), self._plan
         landmarks = batch.faces.landmarks[row]
         if not np.isfinite(landmarks).all() or not np.isfinite(batch.faces.coefficients[row]).all():
             return NO_FACE
-        number = int(plan.member[position])
-        if number < 0 or plan.index[position] < 0:
-            return LITTLE_SEEN
+        number = int(plan.identity[position])
+        if number < 0 or plan.exemplar[position] < 0:
+            return TOO_FEW_FRAMES
         confidence = float(plan.confidence[position])
-        reason = "" if confidence > _SURE else LARGE_YAW if plan.turned[position] < _SURE else LOW_CONFIDENCE
-        if confidence < _LEAST_CONFIDENCE:
+        reason = (
+            ""
+            if confidence > _FULL_CONFIDENCE
+            else LARGE_YAW
+            if plan.yaw_weight[position] < _FULL_CONFIDENCE
+            else LOW_CONFIDENCE
+        )
+        if confidence < _MIN_CONFIDENCE:
             return PassedThrough(reason)
-        member, renderer = self._cast[number], self._renderers[number]
+        identity, renderer = self._identities[number], self._renderers[number]
         image = batch.faces.frames.images[row]
-        target = member.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
-        shape = frame_shape(landmarks, pose, target, renderer.topology.follow)
-        edit = renderer.render(image, shape, shown_exemplars(plan.index, self._sources, position))
+        target = identity.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
+        shape = frame_geometry(landmarks, pose, target, renderer.topology.mouth_weights)
+        edit = renderer.render(image, shape, exemplar_mix(plan.exemplar, self._sources, position))
         if edit is None:
             return OUT_OF_FRAME
-        mask = edit.mask
-        if member.guard is not None and member.guard.grid is not None:
+        mask, detector = edit.mask, identity.occlusion_detector
+        if detector is not None and detector.grid is not None:
             left, top = (int(-value) for value in edit.matrix[:, 2])
             box = (left, top, mask.shape[1], mask.shape[0])
-            hidden, share = member.guard.protect(image, landmarks, pose, box, _BELIEVED[0])
-            if share > _BELIEVED[0]:
-                left_over = 1 - float(np.clip((share - _HIDDEN[0]) / (_HIDDEN[1] - _HIDDEN[0]), 0, 1))
-                if left_over * confidence < _LEAST_CONFIDENCE:
+            occluded, share = detector.mask(image, landmarks, pose, box, _OCCLUSION_TRUST[0])
+            if share > _OCCLUSION_TRUST[0]:
+                low, high = _OCCLUSION_FADE
+                visible = 1 - float(np.clip((share - low) / (high - low), 0, 1))
+                if visible * confidence < _MIN_CONFIDENCE:
                     return PassedThrough(OCCLUDED)
-                reason = OCCLUDED if left_over < _SURE else reason
-                confidence *= left_over
-                believed = min((share - _BELIEVED[0]) / (_BELIEVED[1] - _BELIEVED[0]), 1.0)
-                mask = mask * (1 - hidden * np.float32(believed))
-        if confidence < _SURE:
+                reason = OCCLUDED if visible < _FULL_CONFIDENCE else reason
+                confidence *= visible
+                low, high = _OCCLUSION_TRUST
+                trust = min((share - low) / (high - low), 1.0)
+                mask = mask * (1 - occluded * np.float32(trust))
+        if confidence < _FULL_CONFIDENCE:
             mask = mask * np.float32(confidence)
         return replace(edit, mask=mask, confidence=confidence, reason=reason)
 

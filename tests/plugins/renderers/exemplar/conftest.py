@@ -1,4 +1,4 @@
-"""Clips that the tests of the lip syncer share."""
+"""Shared clips for the tests of the lip syncer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from exemplar_clips import TalkingClip, talking_clip
 
 @pytest.fixture(scope="session")
 def talking(portrait: Any) -> TalkingClip:
-    """48 frames of a head that sways while its mouth opens and closes three times."""
+    """48 frames of a swaying head whose mouth opens and closes three times."""
     return talking_clip(portrait)
 
 
 @pytest.fixture
 def still(talking: TalkingClip) -> TalkingClip:
-    """The same head, whose mouth never opens."""
+    """The same head with a mouth that never opens."""
     closed = int(talking.opening().argmin())
     images = [talking.images[closed]] * 20
     points = np.repeat(talking.points[closed : closed + 1], 20, axis=0)

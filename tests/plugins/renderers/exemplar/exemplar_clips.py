@@ -1,4 +1,4 @@
-"""A talking head with known landmarks: the portrait, whose mouth is warped open and shut under a moving head."""
+"""A talking head with known landmarks: the portrait with a warped mouth and a moving head."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from retalkit.storage.cache import Folder
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.mouth_model import closed_rest, generic_basis
 from retalkit_renderers.exemplar.syncer import ExemplarLipSyncer
-from retalkit_renderers.mesh_warp import TriangleRaster, complete_points, make_topology
+from retalkit_renderers.mesh_warp import TriangleRaster, make_topology, topology_points
 
 from tests.plugins.boxes import box_of
 
@@ -99,7 +99,7 @@ class TalkingClip:
         return self.rows[:, mesh_space.OPENING]
 
     def batch(self, start: int, stop: int) -> SyncBatch:
-        """Output frames [start, stop); their source frames are the same ones."""
+        """Return output frames [start, stop), which are the same source frames."""
         positions = np.arange(start, stop)
         frames = FrameBatch(np.stack(self.images[start:stop]), self.times(start, stop), positions)
         faces = FaceBatch(frames, self.points[start:stop], self.rows[start:stop], box_of(self.points[start:stop]))
@@ -107,7 +107,7 @@ class TalkingClip:
 
 
 class NoReferences:
-    """An expression editor that knows no face: the lip syncer then measures the person itself."""
+    """An expression editor that returns no face, so that the lip syncer measures the person itself."""
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
         return ReferenceBatch(np.full_like(faces.landmarks, np.nan))
@@ -115,8 +115,8 @@ class NoReferences:
     def close(self) -> None: ...
 
 
-class Listener(SilentObserver):
-    """Keeps what it is told."""
+class RecordingObserver(SilentObserver):
+    """Records notes and artefacts."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -130,7 +130,7 @@ class Listener(SilentObserver):
 
 
 def motion_file(path: Path, count: int, **columns: Any) -> Path:
-    """Writes a motion file; what is not given is at rest while somebody speaks."""
+    """Write a motion file with speech; other columns are at rest by default."""
     rows = {name: np.zeros(count) for name in ("opening", "width", "protrusion", "closure")}
     rows["speech"] = np.ones(count)
     rows |= {name: np.broadcast_to(np.asarray(value, float), (count,)) for name, value in columns.items()}
@@ -140,10 +140,10 @@ def motion_file(path: Path, count: int, **columns: Any) -> Path:
 
 @dataclass
 class Opened:
-    """A session and what it left behind."""
+    """An open session, its events and its cache folder."""
 
     session: LipSyncerSession
-    listener: Listener
+    observer: RecordingObserver
     folder: Path
 
     @property
@@ -159,18 +159,18 @@ class Opened:
 
 
 def open_exemplar(clip: TalkingClip, folder: Path, motion: Path, **options: Any) -> Opened:
-    """Opens the lip syncer on a clip, driven by a motion file."""
-    listener = Listener()
+    """Open the lip syncer on a clip, driven by a motion file."""
+    observer = RecordingObserver()
     config = ExemplarConfig(motion=motion, **options)
-    context = StageContext(Folder(folder), listener)
+    context = StageContext(Folder(folder), observer)
     silence = SpeechTrack(ArrayReader(np.zeros(16000, np.float32)), ArrayReader(np.zeros(101, np.float32)))
     opened = LipSyncClip(analysis=clip, references=NoReferences(), timeline=clip, speech=silence)
     session = ExemplarLipSyncer(config, Runtime()).open(opened, context)
-    return Opened(session, listener, folder)
+    return Opened(session, observer, folder)
 
 
 def talking_clip(portrait: Any) -> TalkingClip:
-    """48 frames of a head that sways while its mouth opens and closes three times, between 0 and 0.15 IOD."""
+    """Return 48 frames of a swaying head whose mouth opens and closes three times, between 0 and 0.15 IOD."""
     template = person_template(portrait.landmarks[None])
     pose = rigid_fit(portrait.landmarks[None, STABLE], template[STABLE])
     rest = closed_rest(to_head_frame(portrait.landmarks[None], pose)[0])
@@ -178,14 +178,14 @@ def talking_clip(portrait: Any) -> TalkingClip:
     basis = generic_basis(rest)
     high, wide = portrait.image.shape[:2]
     images, points = [], []
-    now = complete_points(portrait.landmarks[:, :2])
+    now = topology_points(portrait.landmarks[:, :2])
     for index in range(48):
         opening = 0.075 * (1 - np.cos(2 * np.pi * index / 16))
         shape = rest + np.float32(opening) * basis[0] + np.float32(0.02 * np.sin(index / 5)) * basis[1]
         goal = to_pixels(shape, pose)[0]
-        still = topology.follow[:, None] <= 0
+        still = topology.mouth_weights[:, None] <= 0
         goal = np.where(still, portrait.landmarks, goal).astype(np.float32)
-        wanted = complete_points(goal[:, :2], ring_from=portrait.landmarks[:, :2])
+        wanted = topology_points(goal[:, :2], ring_from=portrait.landmarks[:, :2])
         raster = TriangleRaster(topology, wanted, (0, 0, wide, high))
         map_x, map_y = raster.dense_map(now)
         image = cv2.remap(portrait.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

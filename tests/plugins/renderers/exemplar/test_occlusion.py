@@ -1,4 +1,4 @@
-"""The occlusion guard on a portrait with things in front of it, and on real clips."""
+"""The occlusion detector on a portrait with occluders, and on real clips."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FrameBatch, StageContext, StageKind
 from retalkit.storage.cache import Folder
-from retalkit_renderers.exemplar.occlusion import OcclusionGuard
+from retalkit_renderers.exemplar.occlusion import OcclusionDetector
 
 STABLE = list(mesh478.STABLE)
 Frame = tuple[np.ndarray, np.ndarray, HeadPose]
 
 
 def still_frames(portrait: Any, count: int = 16) -> list[Frame]:
-    """The portrait, shifted a little and lit a little differently in each frame."""
+    """Return the portrait with a small shift and a small change of brightness in each frame."""
     template = person_template(portrait.landmarks[None])
     generator = np.random.default_rng(4)
     frames = []
@@ -39,7 +39,7 @@ def still_frames(portrait: Any, count: int = 16) -> list[Frame]:
 
 
 def covered(frame: Frame, colour: tuple[int, int, int] = (30, 30, 34)) -> tuple[Frame, np.ndarray]:
-    """Holds a disc in front of one corner of the mouth; also its mask."""
+    """Return the frame with a disc in front of one corner of the mouth, and the mask of the disc."""
     image, points, pose = frame
     height = np.linalg.norm(points[mesh478.CHIN, :2] - points[mesh478.FOREHEAD, :2])
     centre = points[mesh478.RIGHT_CORNER, :2] + np.array([0.0, 0.09 * height])
@@ -57,22 +57,22 @@ def around_mouth(points: np.ndarray) -> tuple[int, int, int, int]:
 
 
 @pytest.fixture(scope="module")
-def guard(portrait: Any) -> OcclusionGuard:
-    return OcclusionGuard.fit(still_frames(portrait))
+def detector(portrait: Any) -> OcclusionDetector:
+    return OcclusionDetector.fit(still_frames(portrait))
 
 
-def test_nothing_in_front_protects_nothing(portrait: Any, guard: OcclusionGuard) -> None:
+def test_mask_is_empty_without_an_occluder(portrait: Any, detector: OcclusionDetector) -> None:
     for image, points, pose in still_frames(portrait, 30)[20:]:
-        mask, share = guard.protect(image, points, pose, around_mouth(points))
+        mask, share = detector.mask(image, points, pose, around_mouth(points))
         assert share == 0
         assert not mask.any()
 
 
 @pytest.mark.parametrize("colour", [(30, 30, 34), (60, 90, 160), (245, 245, 245)])
-def test_a_disc_in_front_is_found(portrait: Any, guard: OcclusionGuard, colour: tuple[int, int, int]) -> None:
+def test_disc_is_detected(portrait: Any, detector: OcclusionDetector, colour: tuple[int, int, int]) -> None:
     (image, points, pose), disc = covered(still_frames(portrait)[3], colour)
     left, top, width, height = around_mouth(points)
-    mask, share = guard.protect(image, points, pose, (left, top, width, height))
+    mask, share = detector.mask(image, points, pose, (left, top, width, height))
     assert mask.dtype == np.float32
     assert mask.shape == (height, width)
     assert 0 <= mask.min() <= mask.max() <= 1
@@ -86,48 +86,48 @@ def test_a_disc_in_front_is_found(portrait: Any, guard: OcclusionGuard, colour: 
     assert mask[far].mean() < 0.05
 
 
-def test_it_learns_from_frames_that_are_sometimes_covered(portrait: Any) -> None:
+def test_fit_tolerates_partly_occluded_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 20)
-    dirty = [covered(frame)[0] if index % 3 == 0 else frame for index, frame in enumerate(frames)]
-    guard = OcclusionGuard.fit(dirty)
+    partly_occluded = [covered(frame)[0] if index % 3 == 0 else frame for index, frame in enumerate(frames)]
+    detector = OcclusionDetector.fit(partly_occluded)
     (image, points, pose), _ = covered(frames[4])
-    assert guard.protect(image, points, pose, around_mouth(points))[1] > 0.03
+    assert detector.mask(image, points, pose, around_mouth(points))[1] > 0.03
     image, points, pose = frames[5]
-    assert guard.protect(image, points, pose, around_mouth(points))[1] == 0
+    assert detector.mask(image, points, pose, around_mouth(points))[1] == 0
 
 
-def test_a_smooth_shadow_is_no_occluder(portrait: Any, guard: OcclusionGuard) -> None:
+def test_smooth_shadow_is_not_an_occluder(portrait: Any, detector: OcclusionDetector) -> None:
     image, points, pose = still_frames(portrait)[2]
     slope = np.linspace(1.0, 0.85, image.shape[1])[None, :, None]
     shaded = (image * slope).astype(np.uint8)
-    assert guard.protect(shaded, points, pose, around_mouth(points))[1] < 0.02
+    assert detector.mask(shaded, points, pose, around_mouth(points))[1] < 0.02
 
 
-def test_lips_and_teeth_alone_never_count(portrait: Any, guard: OcclusionGuard) -> None:
+def test_lips_and_teeth_are_not_occluders(portrait: Any, detector: OcclusionDetector) -> None:
     image, points, pose = still_frames(portrait)[2]
     image = image.copy()
     cv2.fillPoly(image, [np.round(points[list(mesh478.INNER_LIPS), :2]).astype(np.int32)], (20, 5, 5))
-    assert guard.protect(image, points, pose, around_mouth(points))[1] == 0
+    assert detector.mask(image, points, pose, around_mouth(points))[1] == 0
 
 
-def test_too_few_samples_protect_nothing(portrait: Any) -> None:
+def test_mask_is_empty_with_too_few_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 3)
-    guard = OcclusionGuard.fit(frames)
+    detector = OcclusionDetector.fit(frames)
     (image, points, pose), _ = covered(frames[0])
-    mask, share = guard.protect(image, points, pose, around_mouth(points))
+    mask, share = detector.mask(image, points, pose, around_mouth(points))
     assert share == 0
     assert not mask.any()
 
 
-def test_rows_without_a_face(portrait: Any, guard: OcclusionGuard) -> None:
+def test_mask_is_empty_without_a_face(portrait: Any, detector: OcclusionDetector) -> None:
     image, points, pose = still_frames(portrait, 1)[0]
-    mask, share = guard.protect(image, np.full_like(points, np.nan), pose, (0, 0, 40, 30))
+    mask, share = detector.mask(image, np.full_like(points, np.nan), pose, (0, 0, 40, 30))
     assert mask.shape == (30, 40)
     assert share == 0
 
 
 def track(path: Path, wanted: range, folder: Path) -> list[Frame]:
-    """Detected frames of a real clip that have a face, with poses of one person."""
+    """Return the frames of a real clip in which a face is detected, with poses of one person."""
     source = open_source(path)
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
     context = StageContext(Folder(folder), SilentObserver())
@@ -143,17 +143,17 @@ def track(path: Path, wanted: range, folder: Path) -> list[Frame]:
     return [(image, points[row], pose[row : row + 1]) for row, (image, _) in enumerate(found)]
 
 
-def test_a_real_talking_face_is_free(shared_media: Path, tmp_path: Path) -> None:
+def test_talking_face_is_not_occluded(shared_media: Path, tmp_path: Path) -> None:
     frames = track(shared_media / "talk_man_700p22.mp4", range(0, 60), tmp_path)
-    guard = OcclusionGuard.fit(frames[::3])
-    shares = [guard.protect(*frame, around_mouth(frame[1]))[1] for frame in frames[1::3]]
+    detector = OcclusionDetector.fit(frames[::3])
+    shares = [detector.mask(*frame, around_mouth(frame[1]))[1] for frame in frames[1::3]]
     assert max(shares) < 0.02
 
 
-def test_a_real_microphone_is_protected(shared_media: Path, tmp_path: Path) -> None:
+def test_microphone_is_detected(shared_media: Path, tmp_path: Path) -> None:
     frames = track(shared_media / "cuts_and_faceless_640x360p2997.mp4", range(84, 206), tmp_path)
     assert len(frames) > 80
-    guard = OcclusionGuard.fit(frames[::2])
-    shares = [guard.protect(*frame, around_mouth(frame[1]))[1] for frame in frames]
-    # The microphone or a hand reaches over the chin or the lips in most of this shot.
+    detector = OcclusionDetector.fit(frames[::2])
+    shares = [detector.mask(*frame, around_mouth(frame[1]))[1] for frame in frames]
+    # The microphone or a hand covers the chin or the lips in most of this track.
     assert np.mean(np.array(shares) > 0.02) > 0.4

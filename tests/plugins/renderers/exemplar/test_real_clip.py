@@ -1,4 +1,4 @@
-"""The lip syncer ``exemplar`` on footage: the mouth that a tracker finds in the output is the one that was asked."""
+"""The lip syncer ``exemplar`` on real clips: landmarks detected in the output match the requested mouth."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def rendered(clip: TalkingClip, motion: Path, folder: Path) -> tuple[list[np.nda
     return frames, opened.plan
 
 
-def test_the_mouth_follows_and_the_skin_stays(man: TalkingClip, tmp_path: Path) -> None:
+def test_mouth_follows_the_motion_and_skin_is_preserved(man: TalkingClip, tmp_path: Path) -> None:
     wave = 0.5 - 0.5 * np.cos(np.arange(FRAMES) * 0.4)
     frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, opening=wave), tmp_path)
     found = track(frames, tmp_path)
@@ -70,7 +70,7 @@ def test_the_mouth_follows_and_the_skin_stays(man: TalkingClip, tmp_path: Path) 
     assert quality.ring_flicker < 1.2
 
 
-def test_silence_closes_a_talking_mouth(man: TalkingClip, tmp_path: Path) -> None:
+def test_silence_closes_the_mouth(man: TalkingClip, tmp_path: Path) -> None:
     frames, plan = rendered(man, motion_file(tmp_path / "motion.npz", FRAMES, speech=0.0), tmp_path)
     shown = measure_mouth(track(frames, tmp_path), man.template)
     assert np.percentile(man.opening(), 98) / plan["face_height"].mean() > 0.05

@@ -1,4 +1,4 @@
-"""The lip syncer ``exemplar`` against its contract, on a portrait that talks."""
+"""The lip syncer ``exemplar`` against its contract, on a talking portrait."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def same(first: list[Any], second: list[Any]) -> bool:
     )
 
 
-def test_it_is_offered_and_light() -> None:
+def test_spec_declares_its_ports() -> None:
     spec = discover().find(StageKind.LIP_SYNCER, "exemplar").spec
     assert spec.gives == {"face:edit"}
     assert {"landmarks:mesh478", "coefficients:mesh", "reference:landmarks", "speech:activity"} <= spec.needs
 
 
-def test_any_batches_and_a_resumed_run_give_the_same_pixels(talking: TalkingClip, tmp_path: Path) -> None:
+def test_batch_size_and_resume_do_not_change_pixels(talking: TalkingClip, tmp_path: Path) -> None:
     motion = motion_file(tmp_path / "motion.npz", 48, opening=waves(48))
     first = open_exemplar(talking, tmp_path / "cache", motion)
     whole = first.results(talking, 48)
     assert same(whole, first.results(talking, 1))
     talking.reads.clear()
     resumed = open_exemplar(talking, tmp_path / "cache", motion)
-    assert talking.reads == []  # plan and bank come from the cache
+    assert talking.reads == [], "plan and bank must come from the cache"
     assert same(whole[20:30], resumed.session.sync(talking.batch(20, 30)))
     again = open_exemplar(talking, tmp_path / "elsewhere", motion)
     assert same(whole, again.results(talking, 7))
 
 
-def test_pixels_outside_the_mask_and_the_upper_face_stay(talking: TalkingClip, tmp_path: Path) -> None:
+def test_pixels_outside_the_mask_and_in_the_upper_face_are_unchanged(talking: TalkingClip, tmp_path: Path) -> None:
     opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=1.0))
     for index, edit in enumerate(opened.results(talking)):
         assert isinstance(edit, FaceEdit)
@@ -71,7 +71,7 @@ def test_pixels_outside_the_mask_and_the_upper_face_stay(talking: TalkingClip, t
         assert changed.any()
 
 
-def test_frames_without_a_face_come_through(talking: TalkingClip, tmp_path: Path) -> None:
+def test_frames_without_a_face_pass_through(talking: TalkingClip, tmp_path: Path) -> None:
     points, numbers = talking.points.copy(), talking.numbers.copy()
     points[10:14], numbers[10:14], numbers[14:] = np.nan, -1, 1
     clip = replace(talking, points=points, numbers=numbers)
@@ -82,20 +82,20 @@ def test_frames_without_a_face_come_through(talking: TalkingClip, tmp_path: Path
     assert np.isnan(opened.plan["opening"][10:14]).all() and np.isfinite(opened.plan["opening"][14:]).all()
 
 
-def test_a_clip_without_any_face_comes_through(talking: TalkingClip, tmp_path: Path) -> None:
+def test_clip_without_a_face_passes_through(talking: TalkingClip, tmp_path: Path) -> None:
     clip = replace(talking, points=np.full_like(talking.points, np.nan), numbers=np.full(48, -1, np.int32))
     opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48))
     assert set(opened.results(clip)) == {PassedThrough("no face")}
 
 
-def test_a_turned_head_fades_and_then_comes_through(talking: TalkingClip, tmp_path: Path) -> None:
+def test_turned_head_fades_and_then_passes_through(talking: TalkingClip, tmp_path: Path) -> None:
     pose = rigid_fit(talking.points[:, STABLE], talking.template[STABLE])
     heads = to_head_frame(talking.points, pose)
     turn = np.zeros(48)
     turn[20:24], turn[24:28] = 40, 60
     rotation = Rotation.from_euler("y", turn[:, None], degrees=True).as_matrix().astype(np.float32)
-    turned = replace(pose, rotation=np.einsum("tij,tjk->tik", pose.rotation, rotation))
-    clip = replace(talking, points=np.where(turn[:, None, None] > 0, to_pixels(heads, turned), talking.points))
+    yaw_weight = replace(pose, rotation=np.einsum("tij,tjk->tik", pose.rotation, rotation))
+    clip = replace(talking, points=np.where(turn[:, None, None] > 0, to_pixels(heads, yaw_weight), talking.points))
     opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=waves(48)))
     results = opened.results(clip)
     assert all(one == PassedThrough("large yaw") for one in results[24:28])
@@ -104,16 +104,16 @@ def test_a_turned_head_fades_and_then_comes_through(talking: TalkingClip, tmp_pa
     assert isinstance(results[0], FaceEdit) and results[0].confidence == 1
 
 
-def test_silence_asks_for_closed_lips_and_shows_them(talking: TalkingClip, tmp_path: Path) -> None:
+def test_silence_shows_closed_lips(talking: TalkingClip, tmp_path: Path) -> None:
     motion = motion_file(tmp_path / "motion.npz", 48, opening=1.0, width=1.0, speech=0.0)
     opened = open_exemplar(talking, tmp_path / "cache", motion)
     plan = opened.plan
     assert plan["opening"].max() < 1e-4
-    # The portrait shows teeth: where lips are to be closed, exemplars must be taken from closed frames.
-    assert talking.opening()[plan["index"]].max() < 0.02
+    # The portrait shows teeth: closed lips need exemplars from closed frames.
+    assert talking.opening()[plan["exemplar"]].max() < 0.02
 
 
-def test_a_closure_shuts_the_lips_to_the_frame(talking: TalkingClip, tmp_path: Path) -> None:
+def test_closure_closes_the_lips_in_its_frame(talking: TalkingClip, tmp_path: Path) -> None:
     closure = np.zeros(48)
     closure[[12, 30]] = 1
     opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=1.0, closure=closure))
@@ -122,24 +122,24 @@ def test_a_closure_shuts_the_lips_to_the_frame(talking: TalkingClip, tmp_path: P
     assert np.delete(opening, [12, 30]).min() > 0.08
 
 
-def test_opening_never_exceeds_what_the_person_shows(talking: TalkingClip, tmp_path: Path) -> None:
+def test_opening_is_limited_to_the_range_of_the_person(talking: TalkingClip, tmp_path: Path) -> None:
     opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=1.5), strength=1.5)
     most = float(np.percentile(talking.opening(), 98))
     assert opened.plan["opening"].max() <= most + 0.004
     assert opened.plan["opening"].min() > 0.85 * most
 
 
-def test_the_plan_tells_what_was_asked(talking: TalkingClip, tmp_path: Path) -> None:
+def test_plan_is_an_artefact_with_the_requested_motion(talking: TalkingClip, tmp_path: Path) -> None:
     opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=waves(48)))
-    assert opened.listener.artefacts["mouth_plan"] == tmp_path / "plan.npz"
+    assert opened.observer.artefacts["mouth_plan"] == tmp_path / "plan.npz"
     plan = opened.plan
     assert len(plan["times"]) == 48
     assert np.corrcoef(plan["opening"], waves(48))[0, 1] > 0.97
     assert 1.5 < plan["face_height"].mean() < 2.5
 
 
-def test_the_mouth_in_the_picture_opens_with_the_plan(talking: TalkingClip, tmp_path: Path) -> None:
-    """Pixels, not numbers: what is brighter than lips (this portrait's teeth) shows where the mouth is open."""
+def test_rendered_mouth_opens_with_the_plan(talking: TalkingClip, tmp_path: Path) -> None:
+    """Measured in pixels: those that are less red than lips (teeth in this portrait) show an open mouth."""
     opened = open_exemplar(talking, tmp_path, motion_file(tmp_path / "m.npz", 48, opening=(np.arange(48) // 8) % 2))
     seen = []
     for index, edit in enumerate(opened.results(talking)):
@@ -150,13 +150,13 @@ def test_the_mouth_in_the_picture_opens_with_the_plan(talking: TalkingClip, tmp_
         column = frame[y - 12 : y + 22, x - 6 : x + 7].astype(float)
         redness = column[..., 0] / column.sum(-1)
         seen.append((redness < 0.37).mean())
-    asked = opened.plan["opening"]
-    assert np.corrcoef(seen, asked)[0, 1] > 0.8
+    requested = opened.plan["opening"]
+    assert np.corrcoef(seen, requested)[0, 1] > 0.8
 
 
-def test_a_mouth_that_never_opens_is_drawn_and_said_so(still: TalkingClip, tmp_path: Path) -> None:
+def test_interior_is_rendered_for_a_mouth_that_never_opens(still: TalkingClip, tmp_path: Path) -> None:
     opened = open_exemplar(still, tmp_path, motion_file(tmp_path / "m.npz", 20, opening=1.0))
-    assert any("never opens" in note for note in opened.listener.notes)
+    assert any("never opens" in note for note in opened.observer.notes)
     assert 0.08 < opened.plan["opening"].max() <= 0.7 * 0.2 + 1e-4
     edit = opened.results(still)[5]
     assert isinstance(edit, FaceEdit)
@@ -167,14 +167,17 @@ def test_a_mouth_that_never_opens_is_drawn_and_said_so(still: TalkingClip, tmp_p
     assert inside < 0.55 * lips
 
 
-def test_a_bad_motion_file_is_one_clear_line(talking: TalkingClip, tmp_path: Path) -> None:
+def test_invalid_motion_file_is_reported(talking: TalkingClip, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.npz"
     wrong.write_text("not an archive")
-    with pytest.raises(ConfigError, match="wrong.npz"):
+    with pytest.raises(ConfigError, match=r"wrong\.npz") as error:
         open_exemplar(talking, tmp_path / "a", wrong)
+    assert error.value.code == "unreadable-file"
     np.savez(wrong, times=[0.0, 1.0], opening=[0.0, 1.0])
-    with pytest.raises(ConfigError, match="lacks width"):
+    with pytest.raises(ConfigError, match=r"wrong\.npz.*lacks width, protrusion, closure, speech") as error:
         open_exemplar(talking, tmp_path / "b", wrong)
+    assert error.value.code == "invalid-motion-file"
     motion_file(wrong, 3, opening=[0, np.nan, 1])
-    with pytest.raises(ConfigError, match="finite"):
+    with pytest.raises(ConfigError, match=r"wrong\.npz.*finite") as error:
         open_exemplar(talking, tmp_path / "c", wrong)
+    assert error.value.code == "invalid-motion-file"

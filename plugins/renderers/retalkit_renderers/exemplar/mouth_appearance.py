@@ -1,8 +1,8 @@
-"""What the pixels of a mouth say: how open it really is, how sharp it is, what it looks like.
+"""Measurements on the pixels of a mouth: gap between the lips, sharpness, skin colour, appearance.
 
-The landmark tracker calls mouths closed while teeth show, so closedness is measured in pixels: the thickness of what
-is not lip between the lips. Lip and not-lip colours are told apart for each clip by a linear discriminant (Fisher,
-"The use of multiple measurements in taxonomic problems", 1936), because lips are not red on everybody.
+Landmarks report closed lips while teeth are visible, so closure is measured in pixels: the thickness of the region
+between the lips that does not have the colour of lips. A linear discriminant (Fisher, "The use of multiple measurements
+in taxonomic problems", 1936) is fitted per clip, because not everyone has red lips.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PATCH = (48, 32)
-"""Width and height of the grey patch that jumps are judged by."""
+"""Width and height of the grey patch that jumps between exemplars are compared by."""
 _PATCH_EXTENT = (0.75, 0.5)
 STRIP = (16, 60)
 """Width and height of the colour strip through the middle of the lips."""
 STRIP_EXTENT = (0.16, 0.34)
-"""What the strip shows, in IOD."""
-_FEWEST_SAMPLES = 200
+"""Width and height of the strip, in IOD."""
+_MIN_SAMPLES = 200
 _NOT_LIP_REDNESS = 0.62
 _NOT_LIP_LIGHT = 0.45
 
 
 def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: Float, extent: tuple[float, float],
                  size: tuple[int, int]) -> Image:  # fmt: skip
-    """Samples a frontal rectangle of the head frame; ``image`` begins at ``offset`` of the frame."""
+    """Return a frontal rectangle of the head frame; ``image`` begins at ``offset`` of the frame."""
     width, height = extent
     left, top = centre[0] - width / 2, centre[1] - height / 2
     corners = np.array(
@@ -47,22 +47,22 @@ def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: 
 
 
 def mouth_patch(image: Image, offset: tuple[int, int], pose: HeadPose, rest: Float) -> Float:
-    """Grey float32 [32, 48] in [0, 255] of the mouth, fixed to the head (``pose`` of length 1)."""
+    """Return grey float32 [32, 48] in [0, 255] of the mouth, aligned with the head (``pose`` of length 1)."""
     centre = rest[[13, 14, mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(0)
-    # Some blur first: the patch is smaller than what it shows.
+    # Blur against aliasing: the patch has fewer pixels than the region it shows.
     soft = cv2.GaussianBlur(image, (0, 0), max(0.3, float(pose.scale[0]) * _PATCH_EXTENT[0] / PATCH[0] / 2.5))
     patch = _plane_patch(soft.astype(np.uint8), offset, pose, centre, _PATCH_EXTENT, PATCH)
     return cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def lip_strip(image: Image, offset: tuple[int, int], pose: HeadPose, head: Float) -> Image:
-    """RGB uint8 [60, 16, 3]: a strip down through the middle of the mouth of head-frame landmarks [478, 3]."""
+    """Return RGB uint8 [60, 16, 3]: a vertical strip through the mouth centre of head-frame landmarks [478, 3]."""
     return _plane_patch(image, offset, pose, head[[13, 14]].mean(0), STRIP_EXTENT, STRIP)
 
 
-def skin_look(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[float, Float]:
-    """Fine detail (standard deviation of the Laplacian, grey levels) and median colour (RGB, float32 [3]) of the skin
-    around the lips of landmarks [478, 3]; zeros where none is in the picture."""
+def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[float, Float]:
+    """Return the standard deviation of the Laplacian (grey levels) and the median colour (RGB, float32 [3]) of the skin
+    around the lips of landmarks [478, 3]; zeros if none is in the image."""
     mask = np.zeros(image.shape[:2], np.uint8)
     around = landmarks[list(mesh478.AROUND_MOUTH), :2] - offset
     lips = landmarks[list(mesh478.OUTER_LIPS), :2] - offset
@@ -81,30 +81,30 @@ def skin_look(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[
 
 
 def _median(values: NDArray[np.uint8]) -> float:
-    """Exact, by counting."""
+    """Return the exact median, from a histogram."""
     below = np.cumsum(np.bincount(values, minlength=256))
     low, high = np.searchsorted(below, [(len(values) - 1) // 2, len(values) // 2], side="right")
     return float(low + high) / 2
 
 
 def to_lab(colours: Float) -> Float:
-    """RGB float32 [K, 3] in [0, 255] -> CIE Lab float32 [K, 3]."""
+    """Convert RGB float32 [K, 3] in [0, 255] to CIE Lab float32 [K, 3]."""
     return cv2.cvtColor(colours[None] / np.float32(255), cv2.COLOR_RGB2LAB)[0]
 
 
 @dataclass(frozen=True, slots=True)
-class LipColour:
-    """Tells lip pixels from others by a linear score in Lab; a score above 0 is lip."""
+class LipClassifier:
+    """Classifies pixels by a linear score in Lab; a score above 0 means lip."""
 
     weights: NDArray[np.float64]
     """float64 [3]."""
     bias: float
-    learned: bool
-    """False: too few open frames; the rule of redness is used."""
+    fitted: bool
+    """False if there were too few open frames; a fixed threshold of redness is used then."""
 
 
-def _bands(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Rows of the strip that show lip, what lies between the lips, and that with a margin."""
+def _strip_rows(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return masks of the rows of the strip: lips, region between the lips, and that region with a margin."""
     middle = (head[13, 1] + head[14, 1]) / 2
     rows = (np.arange(STRIP[1]) + 0.5) / STRIP[1] * STRIP_EXTENT[1] - STRIP_EXTENT[1] / 2 + middle
     lip = ((rows > head[0, 1] + 0.008) & (rows < head[13, 1] - 0.012)) | (
@@ -119,29 +119,29 @@ def _lab(strip: Image) -> Float:
     return cv2.cvtColor(strip.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
 
 
-def learn_lip_colour(strips: list[Image], heads: Float) -> LipColour:
-    """Learns from the strips of a clip and their head-frame landmarks [K, 478, 3]."""
+def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
+    """Fit the classifier to the strips of a clip and their head-frame landmarks [K, 478, 3]."""
     lip_samples: list[Float] = []
     other_samples: list[Float] = []
     for strip, head in zip(strips, heads, strict=True):
-        lip, between, _ = _bands(head)
+        lip, between, _ = _strip_rows(head)
         lab = _lab(strip)
         lip_samples.append(lab[lip].reshape(-1, 3)[::3])
         other_samples.append(lab[between].reshape(-1, 3))
     lips = np.concatenate(lip_samples) if lip_samples else np.zeros((0, 3), np.float32)
     others = np.concatenate(other_samples) if other_samples else np.zeros((0, 3), np.float32)
-    if min(len(lips), len(others)) < _FEWEST_SAMPLES:
-        return LipColour(np.zeros(3), 0.0, False)
-    # Teeth and dark cavity lie on both sides of the lips in lightness: redness and yellowness decide.
+    if min(len(lips), len(others)) < _MIN_SAMPLES:
+        return LipClassifier(np.zeros(3), 0.0, False)
+    # Teeth are lighter and the cavity is darker than lips, so only the channels a and b are used.
     lips, others = lips[:, 1:].astype(np.float64), others[:, 1:].astype(np.float64)
     scatter = np.cov(lips.T) + np.cov(others.T) + np.eye(2)
     weights = np.linalg.solve(scatter, lips.mean(0) - others.mean(0))
-    return LipColour(np.array([0.0, *weights]), -float((lips.mean(0) + others.mean(0)) / 2 @ weights), True)
+    return LipClassifier(np.array([0.0, *weights]), -float((lips.mean(0) + others.mean(0)) / 2 @ weights), True)
 
 
-def pixel_gap(strip: Image, head: Float, colour: LipColour) -> float:
-    """Thickness in IOD of what is not lip between the lips; about 0 for a closed mouth."""
-    lip, _, around = _bands(head)
+def pixel_gap(strip: Image, head: Float, classifier: LipClassifier) -> float:
+    """Return the thickness in IOD of the region between the lips that is not lip; about 0 for a closed mouth."""
+    lip, _, around = _strip_rows(head)
     lab = _lab(strip)
     known = lab[lip]
     if not lip.any() or not around.any():
@@ -151,6 +151,6 @@ def pixel_gap(strip: Image, head: Float, colour: LipColour) -> float:
     inside = lab[around]
     dark = inside[..., 0] < _NOT_LIP_LIGHT * light
     other = inside[..., 1] < _NOT_LIP_REDNESS * redness
-    if colour.learned:
-        other = (inside @ colour.weights + colour.bias) < 0
+    if classifier.fitted:
+        other = (inside @ classifier.weights + classifier.bias) < 0
     return float((other | dark).sum(0).mean()) * STRIP_EXTENT[1] / STRIP[1]

@@ -1,4 +1,4 @@
-"""Shapes of the lower face in the head frame: closing a mouth, lifting its corners, wearing a shape."""
+"""Shapes of the lower face in the head frame: closing the mouth, raising its corners, transferring a shape."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from retalkit.geometry.pose import HeadPose, to_pixels
 Float = NDArray[np.float32]
 
 UPPER_SHARE = 0.15
-"""Share of a gap that the upper lip closes; the jaw does the rest."""
+"""Share of the gap that the upper lip closes; the jaw closes the rest."""
 SMILE_OUT = 0.035
 SMILE_UP = 0.045
-"""How far the corners of the ``smile`` template move, IOD."""
+"""Displacement of the corners of the ``smile`` template, IOD."""
 
 
-def closed_mouth(shape: Float) -> Float:
-    """Lifts the lower lip, and the chin with it, until the inner lip edges meet; float32 [478, 3] in the head frame."""
+def close_mouth(shape: Float) -> Float:
+    """Return a shape, float32 [478, 3] in the head frame, with lower lip and chin raised until the inner lips meet."""
     closed = shape.astype(np.float32, copy=True)
     pairs = sorted(mesh478.INNER_LIP_PAIRS, key=lambda pair: float(shape[pair[0], 0] + shape[pair[1], 0]))
     upper = np.array([pair[0] for pair in pairs])
     lower = np.array([pair[1] for pair in pairs])
     across = (shape[upper, 0] + shape[lower, 0]) / 2
     gaps = np.maximum(shape[lower, 1] - shape[upper, 1], 0)
-    # The corners are closed already: the profile of the gap ends there at zero.
+    # The corners are closed: the profile of the gap ends there at zero.
     left, right = shape[mesh478.INNER_LEFT_CORNER, 0], shape[mesh478.INNER_RIGHT_CORNER, 0]
     knots = np.concatenate([[min(left, across[0] - 1e-3)], across, [max(right, across[-1] + 1e-3)]])
     profile = np.interp(shape[:, 0], knots, np.concatenate([[0], gaps, [0]])).astype(np.float32)
@@ -44,24 +44,24 @@ def closed_mouth(shape: Float) -> Float:
     return closed
 
 
-def smiling(shape: Float) -> Float:
-    """The shape with its mouth corners drawn outwards and up, float32 [478, 3] in the head frame."""
-    smile = shape.astype(np.float32, copy=True)
+def smile(shape: Float) -> Float:
+    """Return the shape with its mouth corners moved outwards and up, float32 [478, 3] in the head frame."""
+    out = shape.astype(np.float32, copy=True)
     centre = shape[[13, 14]].mean(0)
     half = abs(float(shape[mesh478.RIGHT_CORNER, 0] - shape[mesh478.LEFT_CORNER, 0])) / 2 + 1e-6
     aside = np.clip((shape[:, 0] - centre[0]) / half, -1.6, 1.6)
     near = np.exp(-(((shape[:, 1] - centre[1]) / 0.28) ** 2)) * np.where(np.abs(aside) > 1, 1.6 - np.abs(aside), 0.6)
     near = np.clip(near / 0.6, 0, 1)
     near[mesh478.MESH_COUNT :] = 0
-    smile[:, 0] += SMILE_OUT * np.clip(aside, -1, 1) * near
-    smile[:, 1] -= SMILE_UP * np.clip(aside, -1, 1) ** 2 * near
-    return smile
+    out[:, 0] += SMILE_OUT * np.clip(aside, -1, 1) * near
+    out[:, 1] -= SMILE_UP * np.clip(aside, -1, 1) ** 2 * near
+    return out
 
 
-def wear(shape: Float, head: Float, pose: HeadPose, weights: Float) -> Float:
-    """Puts the lower face of ``shape`` [478, 3] into frames whose head-frame landmarks are ``head`` [T, 478, 3].
+def transfer_lower_face(shape: Float, head: Float, pose: HeadPose, weights: Float) -> Float:
+    """Transfer the lower face of ``shape`` [478, 3] to frames whose head-frame landmarks are ``head`` [T, 478, 3].
 
-    Gives pixels, float32 [T, 478, 3]; NaN rows stay NaN. ``weights`` [478] say how much each point follows ``shape``.
+    Returns pixels, float32 [T, 478, 3]; NaN rows stay NaN. ``weights`` [478] blend between ``head`` (0) and ``shape``.
     """
     mixed = head + (shape[None] - head) * weights[None, :, None]
     return to_pixels(mixed.astype(np.float32), pose)

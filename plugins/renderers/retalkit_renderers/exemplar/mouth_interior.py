@@ -1,9 +1,9 @@
-"""A drawn inside of the mouth, for people who never open it in their clip: there is nothing to copy then.
+"""Procedural rendering of the mouth interior, for people who never open the mouth in their clip.
 
-Not anatomy, but what a viewer expects behind parted lips: a row of upper teeth that keeps still with the head, in the
-shadow of the upper lip and darker to the sides; a dark cavity; a tongue that comes up when the mouth is wide; the wet
-inner edge of the lips. All colours are made of the person's own lips and skin, in the light of the frame.
-Keep openings small (a gain of 0.7 at most): a wide drawn mouth convinces nobody.
+A plausible view behind parted lips, not anatomy: upper teeth that are fixed to the head, in the shadow of the upper lip
+and darker towards the sides; a dark cavity; a tongue that rises when the mouth is wide open; the wet inner edge of the
+lips. All colours derive from the person's own lips and skin under the light of the frame.
+Keep openings small (a gain of at most 0.7): a wide open rendered mouth does not look real.
 """
 
 from __future__ import annotations
@@ -20,33 +20,35 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 DEPTH = 0.05
-"""Teeth behind the lips, IOD (outer eye corners, about 9 cm)."""
+"""Depth of the teeth behind the lips, IOD (distance of the outer eye corners, about 9 cm)."""
 UPPER_SHARE = 0.15
-"""Share of an opening by which the upper lip rises: gives back where the closed lips meet."""
+"""Share of an opening by which the upper lip rises; locates the line where the closed lips meet."""
 EDGE = 0.031
-"""Incisal edge below the closed lips."""
+"""Incisal edge below the closed lips, IOD."""
 TOOTH_ENDS = (0.0, 0.088, 0.150, 0.208, 0.256)
-"""Borders of the teeth from the middle line outwards, as seen from the front: incisors, canine, premolar."""
+"""Borders of the teeth from the midline outwards, seen from the front, IOD: incisors, canine, premolar."""
 TOOTH_SHORTER = (0.0, 0.007, 0.001, 0.010)
+"""How much shorter each tooth is than the first incisor, IOD."""
 CURVE = 0.55
-"""How the row of teeth rises to the sides: IOD for each squared IOD."""
+"""Rise of the row of teeth towards the sides: IOD per squared IOD."""
 ENAMEL = (1.09, 1.05, 0.99)
-"""Colour of teeth against that of the skin's light, RGB."""
+"""Colour of teeth relative to that of the light on the skin, RGB."""
 SUPERSAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class MouthColours:
-    """What the drawing takes from the person, RGB float32 [3] in [0, 255]."""
+    """Colours measured on the person, RGB float32 [3] in [0, 255]."""
 
     lips: Float
     skin_left: Float
+    """Skin at the viewer's left of the mouth."""
     skin_right: Float
-    """Skin beside the mouth on the viewer's left and right: their difference is the light."""
+    """Skin at the viewer's right of the mouth. The difference to ``skin_left`` gives the direction of the light."""
 
     @classmethod
-    def of(cls, image: Image, landmarks: Float) -> MouthColours:
-        """Measured in a frame RGB uint8 [H, W, 3] with landmarks [478, 3]: medians, so that shine does not count."""
+    def measure(cls, image: Image, landmarks: Float) -> MouthColours:
+        """Measure a frame RGB uint8 [H, W, 3] with landmarks [478, 3]. Medians ignore specular highlights."""
         points = landmarks[:, :2]
         lips = np.zeros(image.shape[:2], np.uint8)
         cv2.fillPoly(lips, [np.round(points[list(mesh478.OUTER_LIPS)]).astype(np.int32)], 1)
@@ -65,21 +67,21 @@ class MouthColours:
 
 
 LEFT_CHEEK, RIGHT_CHEEK = 206, 426
-"""Mesh points on the skin beside the mouth."""
+"""Mesh points on the skin at both sides of the mouth."""
 
 
-def draw_inner_mouth(
+def render_mouth_interior(
     crop: Image, polygon: Float, pose: HeadPose, origin: tuple[int, int], target: Float, colours: MouthColours
 ) -> Image:
-    """``crop`` (RGB uint8 [h, w, 3]) with the inside of the mouth drawn into ``polygon``; a new array.
+    """Return a copy of ``crop`` (RGB uint8 [h, w, 3]) with the mouth interior rendered into ``polygon``.
 
     ``polygon`` float32 [K, 2]: inner lip edge in pixels of the crop (``INNER_LIPS`` of the target); ``pose`` of
-    length 1; ``origin``: left and top of the crop in the frame; ``target`` float32 [478, 3]: the asked shape in the
-    head frame. A closed mouth leaves the crop as it is.
+    length 1; ``origin``: left and top of the crop in the frame; ``target`` float32 [478, 3]: the target shape in the
+    head frame. A closed mouth returns ``crop`` itself.
 
-    >>> colours = MouthColours.of(image, landmarks)
+    >>> colours = MouthColours.measure(image, landmarks)
     >>> lips = goal[list(mesh478.INNER_LIPS)] - [left, top]
-    >>> crop = draw_inner_mouth(crop, lips, pose, (left, top), target_head, colours)
+    >>> crop = render_mouth_interior(crop, lips, pose, (left, top), target_head, colours)
     """
     gap = float(target[14, 1] - target[13, 1])
     low = np.maximum(np.floor(polygon.min(0)).astype(int) - 2, 0)
@@ -93,17 +95,17 @@ def draw_inner_mouth(
     scale = float(pose.scale[0])
     across, down = _head_coordinates(pose, target, low + np.asarray(origin), size)
     inside = cv2.distanceTransform((shape > 127).astype(np.uint8), cv2.DIST_L2, 5) / (SUPERSAMPLE * scale)
-    painted = _paint(across, down, inside.astype(np.float32), gap, target, colours)
+    rendered = _render(across, down, inside.astype(np.float32), gap, target, colours)
     blur = SUPERSAMPLE * (0.3 + 0.0025 * scale)
-    painted = cv2.GaussianBlur(painted, (0, 0), blur)
-    # A little inside the edge, so that the lip's own pixels make the border.
+    rendered = cv2.GaussianBlur(rendered, (0, 0), blur)
+    # Slightly inside the edge, so that the border consists of pixels of the lip.
     alpha = cv2.GaussianBlur(shape.astype(np.float32) / 255, (0, 0), SUPERSAMPLE * 0.6)
     small = (int(high[0] - low[0]), int(high[1] - low[1]))
-    painted = cv2.resize(painted, small, interpolation=cv2.INTER_AREA)
+    rendered = cv2.resize(rendered, small, interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)[..., None]
     out = crop.copy()
     part = out[low[1] : high[1], low[0] : high[0]]
-    mixed = part * (1 - alpha) + painted * alpha
+    mixed = part * (1 - alpha) + rendered * alpha
     part[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
     return out
 
@@ -111,7 +113,8 @@ def draw_inner_mouth(
 def _head_coordinates(
     pose: HeadPose, target: Float, corner: NDArray[np.int64], size: NDArray[np.int64]
 ) -> tuple[Float, Float]:
-    """For each fine pixel, IOD right of and below the middle of the closed lips, in the plane of the teeth."""
+    """Return the coordinates of each supersampled pixel in the plane of the teeth: IOD right of and below the middle of
+    the closed lips."""
     gap = target[14, 1] - target[13, 1]
     middle = np.array([(target[13, 0] + target[14, 0]) / 2, target[13, 1] + UPPER_SHARE * gap], np.float64)
     scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
@@ -125,29 +128,29 @@ def _head_coordinates(
     return across.astype(np.float32), down.astype(np.float32)
 
 
-def _paint(across: Float, down: Float, inside: Float, gap: float, target: Float, colours: MouthColours) -> Float:
-    """RGB float32 [h, w, 3] of everything behind the lips; ``inside`` is the distance to the lips, IOD."""
+def _render(across: Float, down: Float, inside: Float, gap: float, target: Float, colours: MouthColours) -> Float:
+    """Return RGB float32 [h, w, 3] of everything behind the lips; ``inside`` is the distance to the lips, IOD."""
     half = max(float(target[mesh478.INNER_RIGHT_CORNER, 0] - target[mesh478.INNER_LEFT_CORNER, 0]) / 2, 0.05)
     light = _light(across / half, colours)
     side = np.clip(1 - (np.abs(across) / (1.05 * half)) ** 2.2, 0, 1)
     cavity = _cavity(across, down, gap, half, target, colours)
     skin = (colours.skin_left + colours.skin_right) / 2
-    # Enamel reflects the same light: half way between the skin's colour and its brightness.
+    # Enamel reflects the same light: between the colour of the skin and grey of the same brightness.
     skin = 0.65 * skin.mean() + 0.35 * skin
     enamel = np.minimum(skin * np.array(ENAMEL, np.float32), 245)
     bright, cover = _teeth(across, down, gap, light, side)
-    # What is shaded in a mouth turns red-brown, not grey.
+    # Shadows in a mouth are red-brown, not grey.
     shade = colours.lips * np.array([0.30, 0.22, 0.20], np.float32)
     teeth = shade + (enamel - shade) * np.clip(bright, 0, 1.1)[..., None]
-    picture = cavity * (1 - cover[..., None]) + teeth * cover[..., None]
-    # The lips' wet inner edge: darker than the lip, redder than the cavity.
+    image = cavity * (1 - cover[..., None]) + teeth * cover[..., None]
+    # The wet inner edge of the lips: darker than the lip, redder than the cavity.
     rim = np.exp(-((inside / (0.006 + 0.06 * gap)) ** 2)) * 0.75
     edge = colours.lips * np.array([0.52, 0.42, 0.42], np.float32) * light[..., None]
-    return (picture * (1 - rim[..., None]) + edge * rim[..., None]).astype(np.float32)
+    return (image * (1 - rim[..., None]) + edge * rim[..., None]).astype(np.float32)
 
 
 def _light(side: Float, colours: MouthColours) -> Float:
-    """How bright it is at each place against the mean of both cheeks."""
+    """Return the brightness at each pixel relative to the mean of both cheeks."""
     left, right = float(colours.skin_left.mean()), float(colours.skin_right.mean())
     slope = np.clip((right - left) / max(left + right, 1.0), -0.35, 0.35)
     return (1 + slope * np.clip(side, -1, 1)).astype(np.float32)
@@ -166,7 +169,7 @@ def _cavity(across: Float, down: Float, gap: float, half: float, target: Float, 
 
 
 def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) -> tuple[Float, Float]:
-    """Brightness (1: fully lit) and cover of the upper row, float32 [h, w] each."""
+    """Return brightness (1: fully lit) and coverage of the upper teeth, float32 [h, w] each."""
     away = np.abs(across)
     number = np.clip(np.searchsorted(TOOTH_ENDS, away.ravel(), side="right").reshape(away.shape) - 1, 0, 3)
     ends, shorter = np.array(TOOTH_ENDS, np.float32), np.array(TOOTH_SHORTER, np.float32)
@@ -176,7 +179,7 @@ def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) ->
     rounded = 0.007 * np.exp(-border / 0.007)
     edge = EDGE - shorter[number] - rounded - CURVE * across**2
     cover = np.clip((edge - down) / 0.004 + 0.5, 0, 1) * (away < ends[-1])
-    # Seen from above the edge: shadow of the upper lip, a clear band, a thin glassy edge.
+    # From the lip to the edge: shadow of the upper lip, a bright band, a thin translucent edge.
     lip = -0.15 * gap / 0.85
     shadow = 0.45 + 0.55 * np.clip((down - lip) / 0.035, 0, 1)
     glass = 1 - 0.12 * np.exp(-(((edge - down) / 0.007) ** 2))

@@ -1,7 +1,7 @@
-"""Where the inside of the mouth comes from: teeth do not stretch with the lips.
+"""Warp of the mouth interior: teeth are rigid and do not stretch with the lips.
 
-Three bands, from top to bottom: the upper teeth keep still with the head, the lower teeth move with the jaw, and what
-lies between them takes up the difference. Near the lips the map joins theirs, so that nothing tears.
+Three bands, from top to bottom: the upper teeth move with the head, the lower teeth move with the jaw, and the band
+between them absorbs the difference. Near the lips the warp continues theirs, so that it stays continuous.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from retalkit_renderers.mesh_warp import COLUMNS, INNER_COUNT, ROWS
 Float = NDArray[np.float32]
 
 _TEETH_DEPTH = 0.04
-"""Teeth lie this far behind the inner lips, in IOD."""
+"""Depth of the teeth behind the inner lips, in IOD."""
 _UPPER_BAND = (0.0, 0.16, 0.46, 0.66)
-"""Shares of the opening, from the upper lip down: joins the lip, rigid from, rigid to, gone."""
+"""Shares of the opening, from the upper lip downwards: start of the blend, start and end of the rigid band, end of the
+blend."""
 _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
-"""The same from the lower lip up."""
-_LEAST_SLOPE = 0.2
+"""The same from the lower lip upwards."""
+_MIN_SLOPE = 0.2
 _JAW_SHARE = 0.9
 _JAW = np.array([152, 148, 377, 175, 199], np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
@@ -30,8 +31,8 @@ _SHARE = np.array([0.0, *ROWS, 1.0])
 _STEPS = np.diff(_SHARE)[None]
 
 
-class HeadPlane:
-    """The plane of the teeth in one frame: pixels <-> head frame."""
+class TeethPlane:
+    """Plane of the teeth in one frame. Converts between pixels and head frame."""
 
     def __init__(self, pose: HeadPose, depth: float) -> None:
         """``pose`` of length 1; ``depth`` z in the head frame."""
@@ -49,7 +50,7 @@ class HeadPlane:
 
 
 def teeth_depth(rest: Float) -> float:
-    """z of the teeth in the head frame of a rest shape [478, 3]."""
+    """Return z of the teeth in the head frame of a rest shape [478, 3]."""
     return float(rest[[13, 14], 2].mean()) + _TEETH_DEPTH
 
 
@@ -61,38 +62,41 @@ def _band(share: NDArray[np.float64], corners: tuple[float, float, float, float]
     return band * band * (3 - 2 * band)
 
 
-def inside_points(
+def interior_points(
     target: Float,
-    target_plane: HeadPlane,
+    target_plane: TeethPlane,
     target_head: Float,
     source: Float,
-    source_plane: HeadPlane,
+    source_plane: TeethPlane,
     source_head: Float,
 ) -> Float:
-    """Where the grid points inside the mouth lie in an exemplar: float32 [INNER_COUNT, 2] pixels of its frame.
+    """Return the grid points inside the mouth in an exemplar: float32 [INNER_COUNT, 2], pixels of its frame.
 
-    ``target`` and ``source`` are lips in pixels [>= 468, 2 or 3]; ``*_head`` the same in the head frame [478, 3].
+    ``target`` and ``source`` are mesh points in pixels [>= 468, 2 or 3]; ``*_head`` are the same in the head frame
+    [478, 3].
     """
     upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
     from_upper, from_lower = source_plane.to_head(source[_UPPER, :2]), source_plane.to_head(source[_LOWER, :2])
     jaw = _JAW_SHARE * (source_head[_JAW, :2] - target_head[_JAW, :2]).mean(0)
     share = _SHARE[:, None]
-    here = upper[:, None] + (lower - upper)[:, None] * share
-    lips = from_upper[:, None] + (from_lower - from_upper)[:, None] * share
-    with_head = _band(share, _UPPER_BAND)
-    with_jaw = _band(1 - share, _LOWER_BAND)
-    there = lips + with_head * (here - lips) + with_jaw * (here + jaw - lips)
-    there[..., 1] = _in_order(there[..., 1], from_upper[:, 1], from_lower[:, 1])
-    return source_plane.to_pixels(there[:, 1:-1].reshape(INNER_COUNT, 2))
+    target_grid = upper[:, None] + (lower - upper)[:, None] * share
+    lip_grid = from_upper[:, None] + (from_lower - from_upper)[:, None] * share
+    head_weight = _band(share, _UPPER_BAND)
+    jaw_weight = _band(1 - share, _LOWER_BAND)
+    grid = lip_grid + head_weight * (target_grid - lip_grid) + jaw_weight * (target_grid + jaw - lip_grid)
+    grid[..., 1] = _monotonic_rows(grid[..., 1], from_upper[:, 1], from_lower[:, 1])
+    return source_plane.to_pixels(grid[:, 1:-1].reshape(INNER_COUNT, 2))
 
 
-def _in_order(rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Makes each column [COLUMNS, R] run from ``top`` to ``bottom`` downwards without folding or standing still."""
+def _monotonic_rows(
+    rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return each column [COLUMNS, R] strictly ascending from ``top`` to ``bottom``, so that the warp does not fold."""
     even = _STEPS * np.maximum(bottom - top, 1e-4)[:, None]
-    # Steps beyond the least one share what is left to give.
-    spare = np.maximum(rows[:, 1:] - rows[:, :-1] - _LEAST_SLOPE * even, 0)
-    room = (1 - _LEAST_SLOPE) * even.sum(1, keepdims=True)
-    steps = _LEAST_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)
+    # What each step exceeds the minimum by is scaled to the remaining length.
+    spare = np.maximum(rows[:, 1:] - rows[:, :-1] - _MIN_SLOPE * even, 0)
+    room = (1 - _MIN_SLOPE) * even.sum(1, keepdims=True)
+    steps = _MIN_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)
     out = np.empty((COLUMNS, len(_SHARE)))
     out[:, 0] = top
     out[:, 1:] = top[:, None] + np.cumsum(steps, axis=1)

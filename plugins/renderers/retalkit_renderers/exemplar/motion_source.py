@@ -1,4 +1,4 @@
-"""Where the asked mouth motion comes from: a speech-to-mouth driver or a file."""
+"""Reads the requested mouth motion from a speech-to-mouth driver or from a file."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ CHUNK = 250
 _NAMES = tuple(each.name for each in fields(MouthMotion))
 
 
-def asked_motion(
+def requested_motion(
     config: ExemplarConfig, driver: SpeechToMouth | None, speech: Speech, timeline: Timeline
 ) -> tuple[MouthMotion, NDArray[np.float64]]:
-    """The motion of all output frames, and their times. Asked in chunks fixed by position, so that memory stays small.
+    """Return the motion of all output frames and their times. The driver is called in chunks, so memory stays small.
 
-    Raises ConfigError when the motion file cannot be used.
+    Raises ConfigError if the motion file cannot be used.
     """
     if config.motion is not None:
-        at = _from_file(config.motion)
+        motion_at = _from_file(config.motion)
     elif driver is not None:
-        at = _from_speech(driver, speech)
+        motion_at = _from_speech(driver, speech)
     else:
         raise ValueError("exemplar was built without its driver: pass it in Runtime.drivers")
     columns: dict[str, list[Float]] = {name: [] for name in _NAMES}
     times: list[NDArray[np.float64]] = []
     for start in range(0, timeline.count, CHUNK):
-        here = timeline.times(start, min(start + CHUNK, timeline.count))
-        motion = at(here)
-        times.append(np.asarray(here, np.float64))
+        chunk_times = timeline.times(start, min(start + CHUNK, timeline.count))
+        motion = motion_at(chunk_times)
+        times.append(np.asarray(chunk_times, np.float64))
         for name in _NAMES:
             columns[name].append(np.asarray(getattr(motion, name), np.float32))
     joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.float32) for name, parts in columns.items()}
@@ -46,39 +46,43 @@ def asked_motion(
 
 
 def _from_speech(driver: SpeechToMouth, speech: Speech) -> MotionAt:
-    def at(times: NDArray[np.float64]) -> MouthMotion:
+    def motion_at(times: NDArray[np.float64]) -> MouthMotion:
         return driver.motion(speech, times)
 
-    return at
+    return motion_at
 
 
 def _from_file(path: Path) -> MotionAt:
     arrays = read_motion_file(path)
 
-    def at(times: NDArray[np.float64]) -> MouthMotion:
+    def motion_at(times: NDArray[np.float64]) -> MouthMotion:
         rows = {name: np.interp(times, arrays["times"], arrays[name]).astype(np.float32) for name in _NAMES}
         return MouthMotion(**rows)
 
-    return at
+    return motion_at
 
 
 def read_motion_file(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Arrays times, opening, width, protrusion, closure and speech of an .npz file, float64 [N], times rising.
+    """Return arrays times (ascending), opening, width, protrusion, closure and speech of an .npz file: float64 [N].
 
-    Raises ConfigError that names the file and what is wrong with it.
+    Raises ConfigError that names the file and the fault.
     """
-    wanted = ("times", *_NAMES)
+    required = ("times", *_NAMES)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: np.asarray(stored[name], np.float64) for name in wanted if name in stored}
+            arrays = {name: np.asarray(stored[name], np.float64) for name in required if name in stored}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"motion file {path} cannot be read ({error}): give an .npz file") from error
-    missing = [name for name in wanted if name not in arrays]
+        message = f"cannot read the motion file {path} ({error}): it must be an .npz file"
+        raise ConfigError(message, code="unreadable-file") from error
+    missing = [name for name in required if name not in arrays]
     if missing:
-        raise ConfigError(f"motion file {path} lacks {', '.join(missing)}: it needs the arrays {', '.join(wanted)}")
+        message = f"motion file {path} lacks {', '.join(missing)}: it needs the arrays {', '.join(required)}"
+        raise ConfigError(message, code="invalid-motion-file")
     length = len(arrays["times"]) if arrays["times"].ndim == 1 else 0
     if not length or any(array.shape != (length,) for array in arrays.values()):
-        raise ConfigError(f"motion file {path}: all arrays must have one dimension and the same length, at least 1")
+        message = f"motion file {path}: all arrays must have one dimension and the same length, at least 1"
+        raise ConfigError(message, code="invalid-motion-file")
     if not all(np.isfinite(array).all() for array in arrays.values()) or (np.diff(arrays["times"]) <= 0).any():
-        raise ConfigError(f"motion file {path}: times must rise and all values be finite")
+        message = f"motion file {path}: times must ascend and all values be finite"
+        raise ConfigError(message, code="invalid-motion-file")
     return arrays

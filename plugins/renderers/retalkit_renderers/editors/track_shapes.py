@@ -1,0 +1,127 @@
+"""Least open face shape of each track of a clip, read in chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478, mesh_space
+from retalkit.geometry.pose import to_head_frame, yaw_pitch_roll
+from retalkit.stages import Analysis
+
+Float = NDArray[np.float32]
+
+CHUNK = 512
+SAMPLES = 128
+"""Maximum number of frames of a track in a median: memory does not grow with the clip."""
+CLOSED_SHARE = 0.1
+"""Share of the frames of a track that count as least open."""
+LONG_TRACK = 40
+"""Frames from which a track is expected to contain a closed mouth."""
+FRONTAL_YAW = 25.0
+"""Degrees of yaw beyond which half of the mouth is not visible and its landmarks are unreliable."""
+
+
+def head_shapes(analysis: Analysis, start: int, stop: int) -> Float:
+    """Return head-frame landmarks float32 [T, 478, 3] of source frames [start, stop)."""
+    pose = mesh_space.unpack_pose(analysis.coefficients(start, stop))
+    return to_head_frame(analysis.landmarks(start, stop), pose)
+
+
+def first_face_frame(analysis: Analysis) -> int | None:
+    """Return the index of the first source frame with a face, or None."""
+    count = analysis.source.info.frame_count
+    for start in range(0, count, CHUNK):
+        found = np.isfinite(analysis.coefficients(start, min(start + CHUNK, count))[:, 0])
+        if found.any():
+            return start + int(found.argmax())
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOpenings:
+    """Opening, yaw and track of every source frame."""
+
+    opening: Float
+    """float32 [T] in IOD, NaN where there is no face."""
+    frontal: NDArray[np.bool_]
+    """bool [T]: absolute yaw below ``FRONTAL_YAW``."""
+    tracks: NDArray[np.int32]
+    """int32 [T], track number; -1: no face."""
+
+    @classmethod
+    def read(cls, analysis: Analysis) -> FrameOpenings:
+        """Read coefficients and tracks in chunks; keeps nine bytes per frame."""
+        count = analysis.source.info.frame_count
+        opening = np.full(count, np.nan, np.float32)
+        frontal, tracks = np.zeros(count, bool), np.full(count, -1, np.int32)
+        for start in range(0, count, CHUNK):
+            stop = min(start + CHUNK, count)
+            coefficients = analysis.coefficients(start, stop)
+            opening[start:stop] = coefficients[:, mesh_space.OPENING]
+            tracks[start:stop] = analysis.tracks(start, stop)
+            with np.errstate(invalid="ignore"):
+                frontal[start:stop] = np.abs(yaw_pitch_roll(mesh_space.unpack_pose(coefficients))[:, 0]) < FRONTAL_YAW
+        return cls(opening, frontal, tracks)
+
+    def least_open(self, track: int) -> list[int]:
+        """Return at most ``SAMPLES`` of the 10% least open frames of a track; only frontal ones if there are enough."""
+        valid = np.isfinite(self.opening) & (self.tracks == track)
+        frontal = valid & self.frontal
+        pool = frontal if frontal.sum() >= max(5, 0.2 * valid.sum()) else valid
+        if not pool.any():
+            return []
+        limit = np.quantile(self.opening[pool], CLOSED_SHARE)
+        frames = np.flatnonzero(pool & (self.opening <= limit))
+        spread = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), SAMPLES)).round().astype(int))
+        return [int(frame) for frame in frames[spread]]
+
+
+def median_shape(analysis: Analysis, frames: list[int]) -> Float:
+    """Return the median head-frame shape float32 [478, 3] of ascending source frames."""
+    rows: list[Float] = []
+    position = 0
+    while position < len(frames):
+        start = frames[position]
+        inside = [frame - start for frame in frames[position : position + CHUNK] if frame < start + CHUNK]
+        rows.append(head_shapes(analysis, start, start + inside[-1] + 1)[inside])
+        position += len(inside)
+    return np.median(np.concatenate(rows), axis=0).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackShapes:
+    """The least open shape of each track. A clip may cut between people, and each has their own shape."""
+
+    tracks: NDArray[np.int32]
+    """int32 [S], ascending."""
+    shapes: Float
+    """float32 [S, 478, 3] in the head frame."""
+
+    @classmethod
+    def fit(cls, analysis: Analysis) -> TrackShapes:
+        """Read the least open frames of every track. A track shorter than ``LONG_TRACK`` frames, in which the mouth may
+        never close, gets the shape of the long track with the most similar upper face."""
+        openings = FrameOpenings.read(analysis)
+        numbers = np.unique(openings.tracks[np.isfinite(openings.opening) & (openings.tracks >= 0)])
+        own: list[Float] = []
+        long: list[bool] = []
+        for track in numbers:
+            own.append(median_shape(analysis, openings.least_open(int(track))))
+            long.append(int((openings.tracks == track).sum()) >= LONG_TRACK)
+        if not own:
+            return cls(numbers.astype(np.int32), np.zeros((0, 478, 3), np.float32))
+        shapes = np.array(own, np.float32)
+        if any(long):
+            stable = list(mesh478.STABLE)
+            known = np.flatnonzero(long)
+            for row in np.flatnonzero(~np.array(long)):
+                distance = np.square(shapes[known][:, stable] - shapes[row, stable]).mean(axis=(1, 2))
+                shapes[row] = shapes[known[int(distance.argmin())]]
+        return cls(numbers.astype(np.int32), shapes)
+
+    def row(self, track: int) -> int | None:
+        """Return the row of a track's shape, or None for a track without one."""
+        row = int(np.searchsorted(self.tracks, track))
+        return row if row < len(self.tracks) and self.tracks[row] == track else None

@@ -1,0 +1,143 @@
+"""Everything that is measured once per clip: the exemplar bank and the identities. Stored in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh_space
+from retalkit.geometry.pose import HeadPose, to_head_frame
+from retalkit.stages import Analysis, ExpressionEditorSession, FaceBatch, FrameBatch, StageContext
+
+from retalkit_renderers.exemplar.bank import Bank, BankBuilder, BankFrame, Exemplars, load_bank
+from retalkit_renderers.exemplar.bank_frames import select_bank_frames
+from retalkit_renderers.exemplar.identities import Identity, group_tracks
+from retalkit_renderers.exemplar.identity_store import load_identities, save_identities
+from retalkit_renderers.exemplar.occlusion import MIN_SAMPLES, OcclusionDetector
+from retalkit_renderers.exemplar.person import measure_person, sample_shapes
+
+Float = NDArray[np.float32]
+
+_REFERENCE_FRAMES = 6
+"""Frames of each track for which the expression editor is called."""
+_OCCLUSION_FRAMES = 24
+"""Frames of each track that the occlusion detector is fitted to."""
+MAX_OCCLUDED_SHARE = 0.04
+"""An exemplar is not used from this occluded share of the skin around its mouth on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipModel:
+    """The people in a clip and the mouths to choose from."""
+
+    identities: list[Identity]
+    bank: Bank
+
+
+def load_or_build_clip_model(
+    analysis: Analysis, references: ExpressionEditorSession, bank_size: int, context: StageContext
+) -> ClipModel | None:
+    """Return the model of a clip, from the cache if it is there; None if the clip shows no face."""
+    identities, bank = load_identities(context), load_bank(context)
+    if identities is not None and bank is not None:
+        return ClipModel(identities, bank)
+    indexes = select_bank_frames(analysis, bank_size)
+    if not len(indexes):
+        return None
+    builder = BankBuilder(analysis, indexes, context)
+    sampler = _TrackSampler(analysis, references, builder)
+    bank = builder.build(sampler)
+    identities = [
+        _measure_identity(tracks, bank.exemplars, analysis, sampler) for tracks in group_tracks(bank.exemplars)
+    ]
+    save_identities(identities, context)
+    return ClipModel(identities, bank)
+
+
+def _measure_identity(
+    tracks: NDArray[np.int32], exemplars: Exemplars, analysis: Analysis, sampler: _TrackSampler
+) -> Identity:
+    shapes, openings = sample_shapes(analysis, tracks)
+    person = measure_person(shapes, openings, sampler.canonical_shape(tracks))
+    rows = np.flatnonzero(np.isin(exemplars.tracks, tracks))
+    return Identity(person, tracks, rows, sampler.occlusion_detector(tracks))
+
+
+class _TrackSampler:
+    """Reads whole frames while the bank is filled: references and occlusion need more than the mouth crop."""
+
+    def __init__(self, analysis: Analysis, editor: ExpressionEditorSession, builder: BankBuilder) -> None:
+        self._analysis = analysis
+        self._editor = editor
+        self._tracks = builder.tracks
+        self._shapes: dict[int, list[Float]] = {}
+        self._detectors: dict[int, tuple[int, OcclusionDetector]] = {}
+
+    def __call__(self, frames: Iterator[BankFrame]) -> None:
+        """Read the frames of one track."""
+        first = next(frames, None)
+        if first is None:
+            return
+        track = int(self._tracks[first.row])
+        count = int((self._tracks == track).sum())
+        with_reference, sampled = _spread(count, _REFERENCE_FRAMES), _spread(count, _OCCLUSION_FRAMES)
+
+        def samples() -> Iterator[tuple[NDArray[np.uint8], Float, HeadPose]]:
+            frame: BankFrame | None = first
+            number = 0
+            while frame is not None:
+                if number in with_reference:
+                    self._add_reference(track, frame)
+                if number in sampled:
+                    yield frame.image, frame.landmarks, frame.pose
+                number += 1
+                frame = next(frames, None)
+
+        if count < MIN_SAMPLES:
+            for _ in samples():
+                pass
+            return
+        detector = OcclusionDetector.fit(samples())
+        if detector.grid is not None:
+            self._detectors[track] = (count, detector)
+
+    def _add_reference(self, track: int, frame: BankFrame) -> None:
+        start, stop = frame.index, frame.index + 1
+        frames = FrameBatch(frame.image[None], self._analysis.source.times(start, stop), np.array([start], np.int64))
+        coefficients = self._analysis.coefficients(start, stop)
+        landmarks, boxes = self._analysis.landmarks(start, stop), self._analysis.boxes(start, stop)
+        reference = self._editor.edit(FaceBatch(frames, landmarks, coefficients, boxes))
+        head = to_head_frame(reference.landmarks, mesh_space.unpack_pose(coefficients))
+        if np.isfinite(head).all():
+            self._shapes.setdefault(track, []).append(head[0])
+
+    def canonical_shape(self, tracks: NDArray[np.int32]) -> Float | None:
+        """Return float32 [478, 3]: the canonical expression in the head frame; None if the editor returned none."""
+        shapes = [shape for track in tracks for shape in self._shapes.get(int(track), [])]
+        return np.median(np.array(shapes), axis=0).astype(np.float32) if shapes else None
+
+    def occlusion_detector(self, tracks: NDArray[np.int32]) -> OcclusionDetector | None:
+        """Return the detector of the longest of these tracks."""
+        fitted = [self._detectors[int(track)] for track in tracks if int(track) in self._detectors]
+        return max(fitted, key=lambda one: one[0])[1] if fitted else None
+
+
+def _spread(count: int, most: int) -> set[int]:
+    """Return at most ``most`` numbers, evenly spread over range(count)."""
+    return {int(number) for number in np.linspace(0, count - 1, min(count, most)).round()}
+
+
+def occluded_exemplars(numbers: NDArray[np.int64], identity: Identity, bank: Bank) -> NDArray[np.bool_]:
+    """Return bool for each bank row in ``numbers``: whether something is in front of its mouth."""
+    out = np.zeros(len(numbers), bool)
+    detector, exemplars = identity.occlusion_detector, bank.exemplars
+    if detector is None or detector.grid is None:
+        return out
+    for position, number in enumerate(numbers):
+        corner = np.array([*exemplars.rectangles[number, :2], 0], np.float32)
+        pose = mesh_space.unpack_pose(exemplars.coefficients[number : number + 1])
+        _, share = detector.detect(bank.crop(int(number)), exemplars.landmarks[number] - corner, pose)
+        out[position] = share > MAX_OCCLUDED_SHARE
+    return out

@@ -1,0 +1,243 @@
+"""The mouth plan: target shape and exemplar of every output frame.
+
+It is made once when the session opens and stored, so that every frame can be rendered independently and a resumed run
+continues with the same plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh_space
+from retalkit.geometry.pose import HeadPose, yaw_pitch_roll
+from retalkit.stages import Analysis, MouthMotion, StageContext, Timeline
+from scipy.ndimage import gaussian_filter1d
+
+from retalkit_renderers.exemplar.bank import Exemplars, gather, save_arrays
+from retalkit_renderers.exemplar.config import ExemplarConfig
+from retalkit_renderers.exemplar.identities import Identity, identity_numbers
+from retalkit_renderers.exemplar.mouth_model import COEFFICIENT_COUNT, CONTROL_COUNT, fit_coefficients
+from retalkit_renderers.exemplar.viterbi_search import LOOK_AHEAD, WINDOW, ViterbiSearch
+
+Float = NDArray[np.float32]
+
+PLAN = "plan.npz"
+_EXTRA_SMOOTHING = 1.2
+"""Standard deviation in frames of the smoothing of the exemplars' own lip shapes in the target."""
+_WIDTH_SHARE = 0.5
+"""Share of the exemplars' width in the target width."""
+_WIDTH_GAIN = 1.2
+"""Measured: the width that is tracked in the output changes by this factor less than that of the target landmarks."""
+_DISTANCE_FADE = (0.16, 0.3)
+"""Lip distance in IOD from which confidence falls, and at which it is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class MouthPlan:
+    """One row per output frame."""
+
+    times: NDArray[np.float64]
+    """float64 [T], seconds."""
+    identity: NDArray[np.int32]
+    """int32 [T], number of the identity; -1: no face, or too few frames of it."""
+    exemplar: NDArray[np.int32]
+    """int32 [T], row of the bank; -1: no face or no exemplar."""
+    coefficients: Float
+    """float32 [T, COEFFICIENT_COUNT] of the mouth model."""
+    gap: Float
+    """float32 [T] in [0, 1]: 0 makes the lips touch."""
+    opening: Float
+    """float32 [T], opening of the target shape in IOD; NaN where there is no face."""
+    width: Float
+    """float32 [T], target width in IOD of the output image; ``coefficients`` exceed it by ``_WIDTH_GAIN``; NaN where
+    there is no face."""
+    face_height: Float
+    """float32 [T], height of the source face in IOD; NaN where there is no face. ``opening / face_height`` is the
+    opening in face heights."""
+    confidence: Float
+    """float32 [T] in [0, 1]; opacity of the edit."""
+    yaw_weight: Float
+    """float32 [T] in [0, 1]: factor of the confidence that depends on the yaw of the head."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def load_plan(context: StageContext) -> MouthPlan | None:
+    """Return the plan in the cache, or None."""
+    path = context.cache.path(PLAN)
+    if path is None:
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        return MouthPlan(**{each.name: stored[each.name] for each in fields(MouthPlan)})
+
+
+def save_plan(plan: MouthPlan, context: StageContext) -> Path:
+    """Store the plan and return its path."""
+    with context.cache.write(PLAN) as path:
+        save_arrays(path, {each.name: getattr(plan, each.name) for each in fields(MouthPlan)})
+    stored = context.cache.path(PLAN)
+    assert stored is not None
+    return stored
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceFaces:
+    """Faces of the source frames that are shown at some output positions."""
+
+    pose: HeadPose
+    yaw: Float
+    """float32 [T], absolute, degrees."""
+    face_height: Float
+    tracks: NDArray[np.int32]
+    valid: NDArray[np.bool_]
+    """False where there is no face."""
+
+
+def _source_faces(analysis: Analysis, sources: NDArray[np.int64]) -> _SourceFaces:
+    # With a loop or ping-pong a source frame may occur twice in the window.
+    distinct, row = np.unique(sources, return_inverse=True)
+    row = row.reshape(-1)
+    coefficients = gather(analysis.coefficients, distinct)[row]
+    pose = mesh_space.unpack_pose(coefficients)
+    valid = np.isfinite(coefficients[:, 0])
+    yaw = np.full(len(sources), np.nan, np.float32)
+    if valid.any():
+        yaw[valid] = np.abs(yaw_pitch_roll(pose[np.flatnonzero(valid)])[:, 0])
+    tracks = gather(analysis.tracks, distinct)[row]
+    return _SourceFaces(pose, yaw, coefficients[:, mesh_space.FACE_HEIGHT], tracks, valid)
+
+
+def make_plan(
+    analysis: Analysis,
+    timeline: Timeline,
+    motion: MouthMotion,
+    times: NDArray[np.float64],
+    identities: list[Identity],
+    exemplars: Exemplars,
+    blocked: NDArray[np.bool_],
+    config: ExemplarConfig,
+    context: StageContext,
+) -> MouthPlan:
+    """Plan the whole output.
+
+    ``motion`` has one row per output frame; ``blocked`` bool [K]: rows of the bank that must not be shown.
+    """
+    plan = _empty_plan(times)
+    step, began = "mouth plan", monotonic()
+    context.observer.started(step, timeline.count)
+    planners = [_IdentityPlanner(identity, exemplars, blocked, motion, config) for identity in identities]
+    for start in range(0, timeline.count, WINDOW):
+        stop = min(start + WINDOW, timeline.count)
+        sources = timeline.sources(start, min(stop + LOOK_AHEAD, timeline.count))
+        faces = _source_faces(analysis, sources)
+        numbers = np.where(faces.valid, identity_numbers(identities, faces.tracks), -1)
+        kept = slice(start, stop)
+        plan.identity[kept] = numbers[: stop - start]
+        plan.face_height[kept] = np.where(faces.valid, faces.face_height, np.nan)[: stop - start]
+        plan.yaw_weight[kept] = (1 - _ramp(np.nan_to_num(faces.yaw, nan=90.0), *config.yaw_fade))[: stop - start]
+        for number, planner in enumerate(planners):
+            planner.plan_window(plan, start, stop, np.flatnonzero(numbers == number), faces)
+        context.observer.advanced(step, stop)
+    for planner in planners:
+        planner.fill_shapes(plan)
+    context.observer.finished(step, monotonic() - began, False)
+    return plan
+
+
+def _empty_plan(times: NDArray[np.float64]) -> MouthPlan:
+    count = len(times)
+    zeros, unknown = np.zeros(count, np.float32), np.full(count, np.nan, np.float32)
+    return MouthPlan(
+        times=np.asarray(times, np.float64),
+        identity=np.full(count, -1, np.int32),
+        exemplar=np.full(count, -1, np.int32),
+        coefficients=np.zeros((count, COEFFICIENT_COUNT), np.float32),
+        gap=zeros.copy(),
+        opening=unknown.copy(),
+        width=unknown.copy(),
+        face_height=unknown.copy(),
+        confidence=zeros.copy(),
+        yaw_weight=zeros.copy(),
+    )
+
+
+class _IdentityPlanner:
+    """Plans the frames of one identity."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        exemplars: Exemplars,
+        blocked: NDArray[np.bool_],
+        motion: MouthMotion,
+        config: ExemplarConfig,
+    ) -> None:
+        self._identity = identity
+        own = exemplars.rows(identity.rows)
+        self._search = ViterbiSearch(own, blocked[identity.rows])
+        self._exemplar_coefficients = fit_coefficients(identity.person.model, own.heads)
+        self._coefficients, self._gap = identity.person.retarget(motion, config.strength)
+        self._previous: int | None = None
+        self._positions: list[NDArray[np.int64]] = []
+
+    def plan_window(self, plan: MouthPlan, start: int, stop: int, rows: NDArray[np.int64], faces: _SourceFaces) -> None:
+        """Choose exemplars for the ``rows`` of the window and write those before ``stop`` into the plan."""
+        if not len(rows):
+            self._previous = None
+            return
+        person, positions = self._identity.person, start + rows
+        shapes = person.model.shape(self._coefficients[positions], self._gap[positions])
+        cost, distance = self._search.unary_costs(shapes, faces.pose.rotation[rows], faces.pose.scale[rows])
+        path = self._search.best_path(cost, self._previous)
+        kept = np.flatnonzero(positions < stop)
+        if not len(kept):
+            return
+        self._previous = int(path[kept[-1]])
+        here = positions[kept]
+        plan.exemplar[here] = self._identity.rows[path[kept]]
+        near = 1.0 if person.never_opens else 1 - _ramp(distance[kept, path[kept]], *_DISTANCE_FADE)
+        plan.confidence[here] = plan.yaw_weight[here] * near
+        self._positions.append(here)
+
+    def fill_shapes(self, plan: MouthPlan) -> None:
+        """Fill in the target shapes, which depend on the exemplars around each frame."""
+        if not self._positions:
+            return
+        person, here = self._identity.person, np.concatenate(self._positions)
+        coefficients = self._coefficients[here]
+        if not person.never_opens:
+            chosen = np.searchsorted(self._identity.rows, plan.exemplar[here])
+            coefficients = _blend_with_exemplars(coefficients, self._exemplar_coefficients[chosen])
+        plan.coefficients[here] = coefficients
+        plan.gap[here] = self._gap[here]
+        for first in range(0, len(here), WINDOW):
+            part = here[first : first + WINDOW]
+            shapes = person.model.shape(plan.coefficients[part], plan.gap[part])
+            plan.opening[part] = mesh_space.opening(shapes)
+            plan.width[part] = mesh_space.width(shapes)
+        # The skin at the corners moves less than the corners themselves: exceed the target to compensate.
+        plan.coefficients[here, 1] *= _WIDTH_GAIN
+
+
+def _blend_with_exemplars(coefficients: Float, shown: Float) -> Float:
+    """Return target coefficients [T, COEFFICIENT_COUNT] with the extra ones of the exemplars ``shown``, smoothed over
+    time, and a share of their width.
+
+    The exemplars' own lip shapes are part of the target so that they are warped as little as possible. Some requested
+    widths do not occur with some openings on this person.
+    """
+    smooth = gaussian_filter1d(shown, _EXTRA_SMOOTHING, axis=0, mode="nearest")
+    out = coefficients.copy()
+    out[:, 1] += _WIDTH_SHARE * (smooth[:, 1] - out[:, 1])
+    out[:, CONTROL_COUNT:] = smooth[:, CONTROL_COUNT:]
+    return out
+
+
+def _ramp(value: Float, low: float, high: float) -> Float:
+    unit = np.clip((value - low) / (high - low), 0, 1)
+    return unit * unit * (3 - 2 * unit)

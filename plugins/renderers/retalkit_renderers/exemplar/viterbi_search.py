@@ -1,0 +1,130 @@
+"""Chooses an exemplar for every output frame by dynamic programming (Viterbi, 1967; used for video rewriting by
+Bregler, Covell and Slaney, "Video Rewrite", SIGGRAPH 1997).
+
+The unary cost of an exemplar at a frame: distance of its lips from the target, difference in head rotation, blur, and
+how open its *pixels* are where the target is closed. The transition cost: playing the next source frame is free,
+holding a frame costs little, and a jump costs more the more the mouth images differ.
+
+Windows have fixed positions and each looks ahead beyond its end, so the result depends on the input alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.geometry import mesh478, mesh_space
+
+from retalkit_renderers.exemplar.bank import Exemplars
+
+Float = NDArray[np.float32]
+
+WINDOW = 256
+LOOK_AHEAD = 48
+_POINTS = list(mesh478.INNER_LIPS + mesh478.OUTER_LIPS)
+_UPPER = [pair[0] for pair in mesh478.INNER_LIP_PAIRS]
+_LOWER = [pair[1] for pair in mesh478.INNER_LIP_PAIRS]
+
+_OPENING_WEIGHT = 2.0
+_WIDTH_WEIGHT = 5.0
+_POSE_COST = 0.12
+_MAX_ANGLE = 0.6
+_BLUR_COST = 0.03
+_SIZE_COST = 0.05
+_CLOSED_GAP = 0.014
+"""A target whose lips are nearer than this (IOD) requires closed pixels."""
+_OPEN_WHERE_CLOSED_COST = 12.0
+_PIXEL_GAP_COST = 8.0
+_STRETCH_COST = 1.5
+_MAX_STRETCH = 1.3
+_CLOSED_WHERE_OPEN_COST = 1.0
+_BLOCKED_COST = 50.0
+_JUMP_COST = 0.02
+_JUMP_DIFFERENCE_COST = 0.15
+_HOLD_COST = 0.005
+_BACKWARD_COST = 0.03
+
+
+class ViterbiSearch:
+    """Costs of one bank of K exemplars, for any target."""
+
+    def __init__(self, exemplars: Exemplars, blocked: NDArray[np.bool_]) -> None:
+        """``blocked`` bool [K]: exemplars that must not be shown, because something is in front of them."""
+        heads = exemplars.heads
+        self._features = lip_features(heads)
+        self._gap = _mean_gap(heads)
+        pose = exemplars.pose
+        self._rotation = pose.rotation
+        self._scale = pose.scale
+        sharp = exemplars.sharpness / max(float(np.median(exemplars.sharpness)), 1e-6)
+        self._own_cost = _BLUR_COST * np.maximum(0, 1 - sharp) + _BLOCKED_COST * blocked
+        # Pixel gap of a closed mouth on this person: a dark line between the lips counts as gap.
+        floor = float(np.percentile(exemplars.gaps, 4)) if len(exemplars) else 0.0
+        self._pixel_gap = np.maximum(0, exemplars.gaps - floor - 0.004)
+        self._transitions = _transition_costs(exemplars)
+
+    def unary_costs(self, targets: Float, rotation: Float, scale: Float) -> tuple[Float, Float]:
+        """Return costs float32 [T, K] and lip distances [T, K] of target shapes [T, 478, 3] on heads with ``rotation``
+        [T, 3, 3] and ``scale`` [T]."""
+        features = lip_features(targets)
+        square = (features**2).sum(1)[:, None] + (self._features**2).sum(1)[None] - 2 * features @ self._features.T
+        distance = np.sqrt(np.maximum(square, 0) / len(_POINTS))
+        trace = np.einsum("tij,kij->tk", rotation, self._rotation)
+        angle = np.minimum(np.arccos(np.clip((trace - 1) / 2, -1, 1)), _MAX_ANGLE)
+        smaller = np.maximum(0, np.log(scale[:, None] / self._scale[None]))
+        gap = _mean_gap(targets)[:, None]
+        closed = gap < _CLOSED_GAP
+        # Closed lips look alike from all directions: pose matters less than that they are closed.
+        cost = distance + _POSE_COST * angle * np.where(closed, 0.3, 1) + _SIZE_COST * smaller + self._own_cost[None]
+        cost += closed * (
+            _OPEN_WHERE_CLOSED_COST * np.maximum(0, self._gap[None] - gap - 0.004) + _PIXEL_GAP_COST * self._pixel_gap
+        )
+        cost += _CLOSED_WHERE_OPEN_COST * np.maximum(0, gap - self._gap[None] - 0.02) * (self._gap[None] < 0.03)
+        cost += _STRETCH_COST * np.maximum(0, gap - _MAX_STRETCH * self._gap[None] - 0.01)
+        return cost.astype(np.float32), distance.astype(np.float32)
+
+    def best_path(self, cost: Float, previous: int | None) -> NDArray[np.int64]:
+        """Return the cheapest path int64 [T] for unary costs [T, K]; ``previous``: exemplar of the frame before."""
+        steps, states = cost.shape
+        total = cost[0].copy() if previous is None else cost[0] + self._transitions[previous]
+        back = np.zeros((steps, states), np.int32)
+        rows = np.arange(states)
+        for step in range(1, steps):
+            reached = total[:, None] + self._transitions
+            back[step] = reached.argmin(0)
+            total = reached[back[step], rows] + cost[step]
+        path = np.zeros(steps, np.int64)
+        path[-1] = int(total.argmin())
+        for step in range(steps - 1, 0, -1):
+            path[step - 1] = back[step, path[step]]
+        return path
+
+
+def lip_features(heads: Float) -> Float:
+    """Return float32 [T, F]: lip points, weighted gaps and width of head-frame shapes [T, 478, 3].
+
+    The sum of squared differences is a squared distance in IOD.
+    """
+    points = heads[:, _POINTS, :2].reshape(len(heads), -1)
+    gaps = (heads[:, _LOWER, 1] - heads[:, _UPPER, 1]) * _OPENING_WEIGHT
+    return np.hstack([points, gaps, mesh_space.width(heads)[:, None] * _WIDTH_WEIGHT]).astype(np.float32)
+
+
+def _mean_gap(heads: Float) -> Float:
+    return (heads[:, _LOWER, 1] - heads[:, _UPPER, 1]).mean(1)
+
+
+def _transition_costs(exemplars: Exemplars) -> Float:
+    """Return float32 [K, K]: cost of showing the column's exemplar after the row's."""
+    count = len(exemplars)
+    look = exemplars.patches.reshape(count, -1)
+    look = look - look.mean(1, keepdims=True)
+    square = (look**2).sum(1)
+    distance = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * look @ look.T, 0) / look.shape[1]) / 255
+    following = np.minimum(np.arange(count) + 1, count - 1)
+    # A jump replaces the frame that would have followed: compare that one with the one that is shown.
+    costs = _JUMP_COST + _JUMP_DIFFERENCE_COST * distance[following]
+    consecutive = np.flatnonzero(np.diff(exemplars.indexes) == 1)
+    costs[consecutive, consecutive + 1] = 0
+    costs[np.arange(count), np.arange(count)] = _HOLD_COST
+    costs[consecutive + 1, consecutive] = _BACKWARD_COST
+    return costs.astype(np.float32)
