@@ -1,4 +1,5 @@
-"""What this package offers. Light: read whenever stages are listed."""
+"""Specs of the bundled expression editors, lip syncers and drivers. Imported when stages are listed, so it imports no
+array library."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def retalkit_stages() -> list[StageSpec]:
             api=2,
             kind=StageKind.EXPRESSION_EDITOR,
             name="first_frame",
-            summary="the first face of the clip as reference (shortcut of the VideoReTalking reproduction)",
+            summary="the first face of the clip as reference (a shortcut of VideoReTalking reproductions)",
             build="retalkit_renderers.editors.first_frame:FirstFrameEditor",
             licence="Apache-2.0",
             config=FirstFrameConfig,
@@ -48,7 +49,7 @@ def retalkit_stages() -> list[StageSpec]:
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
             version="3",
-            summary="the person's own mouth pictures, chosen by shape and warped onto each frame",
+            summary="the person's own mouth from other frames, chosen by shape and warped onto each frame",
             build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
             licence="Apache-2.0",
             config=ExemplarConfig,
@@ -68,5 +69,5 @@ def retalkit_drivers() -> list[DriverSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> list[Checkpoint]:
-    """What the published networks load."""
+    """The checkpoints of the published networks."""
     return [*dnet.CHECKPOINTS, *lnet.CHECKPOINTS]

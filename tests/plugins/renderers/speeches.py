@@ -1,4 +1,4 @@
-"""Speech tracks for the tests of the drivers."""
+"""Speech for the tests of the drivers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FIELDS = ("opening", "width", "protrusion", "closure", "speech")
 NAMES = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", "talk_woman_590p25.mp4")
 
 
-def analysed(sound: np.ndarray) -> SpeechTrack:
-    """A track with the activity that is found in the sound."""
+def with_activity(sound: np.ndarray) -> SpeechTrack:
+    """Return a speech with the voice activity detected in the sound."""
     activity = VoiceActivity()
     values = np.concatenate([activity.push(sound), activity.finish()])
     return SpeechTrack(ArrayReader(sound), ArrayReader(values))
 
 
-def taken_for_speech(sound: np.ndarray) -> SpeechTrack:
-    """A track whose activity is 1 all along, to look at the driver alone."""
+def always_active(sound: np.ndarray) -> SpeechTrack:
+    """Return a speech with constant voice activity 1, to test the driver alone."""
     return SpeechTrack(ArrayReader(sound), ArrayReader(np.ones(activity_count(len(sound)), np.float32)))
 
 
@@ -31,5 +31,5 @@ def make_driver(use: str) -> SpeechToMouth:
 
 
 def motion(use: str, speech: SpeechTrack, times: np.ndarray | None = None) -> MouthMotion:
-    asked = np.arange(0.0, speech.duration, 0.04) if times is None else times
-    return make_driver(use).motion(speech, asked)
+    requested = np.arange(0.0, speech.duration, 0.04) if times is None else times
+    return make_driver(use).motion(speech, requested)

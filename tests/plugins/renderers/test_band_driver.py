@@ -1,4 +1,4 @@
-"""The plain driver: what vowels, consonants and real speech make of the mouth."""
+"""The driver ``bands`` on vowels, consonants and real speech."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion
 
 from tests.core.speech.sounds import at_level, load, vowel
-from tests.plugins.renderers.speeches import FIELDS, NAMES, analysed, taken_for_speech
+from tests.plugins.renderers.speeches import FIELDS, NAMES, always_active, with_activity
 from tests.plugins.renderers.speeches import motion as motion_of
 
 VOWELS = {"a": (750.0, 1200.0, 2500.0), "i": (280.0, 2300.0, 3000.0), "u": (300.0, 750.0, 2300.0)}
@@ -25,9 +25,9 @@ def voices(shared_media: Path) -> list[np.ndarray]:
     return [load(shared_media / name) for name in NAMES]
 
 
-def test_vowels_have_their_shapes():
+def test_vowels_differ_in_opening_and_width():
     parts = [at_level(vowel(VOWELS[name], 0.5), -20.0) for name in ("a", "i", "u")]
-    shapes = motion(taken_for_speech(np.concatenate(parts)), np.array([0.25, 0.75, 1.25]))
+    shapes = motion(always_active(np.concatenate(parts)), np.array([0.25, 0.75, 1.25]))
     opening_a, opening_i, opening_u = shapes.opening
     assert opening_a > 1.3 * max(opening_i, opening_u)
     assert opening_a > 0.8
@@ -35,29 +35,29 @@ def test_vowels_have_their_shapes():
     assert shapes.protrusion[2] > 0.4 and shapes.protrusion[1] == 0.0
 
 
-def test_a_short_gap_between_back_vowels_is_a_likely_closure_and_a_hiss_is_not():
+def test_gap_between_back_vowels_is_a_closure_and_hiss_is_not():
     back = at_level(vowel((600.0, 900.0, 2400.0), 0.3), -20.0)
     gap = np.zeros(1120, np.float32)
     hiss = at_level(np.diff(np.random.default_rng(0).standard_normal(1121)), -24.0)
-    closed = motion(taken_for_speech(np.concatenate([back, gap, back])), np.array([0.335]))
-    hissed = motion(taken_for_speech(np.concatenate([back, hiss, back])), np.array([0.335]))
+    closed = motion(always_active(np.concatenate([back, gap, back])), np.array([0.335]))
+    hissed = motion(always_active(np.concatenate([back, hiss, back])), np.array([0.335]))
     assert closed.closure[0] > 0.2 > 0.02 > hissed.closure[0]
     assert closed.opening[0] < 0.6
 
 
-def test_the_driver_looks_ahead_no_further_than_a_fifth_of_a_second(voices):
+def test_look_ahead_is_at_most_a_fifth_of_a_second(voices):
     sound = voices[0][:64000].copy()
-    before = motion(taken_for_speech(sound))
+    before = motion(always_active(sound))
     sound[40000:] = 0.0
-    after = motion(taken_for_speech(sound))
+    after = motion(always_active(sound))
     times = np.arange(0.0, 4.0, 0.04)
     for name in FIELDS:
         changed = times[getattr(before, name) != getattr(after, name)]
         assert changed.size == 0 or changed.min() >= 2.5 - 0.2
 
 
-def test_the_opening_follows_a_real_mouth(shared_media):
-    """A man who says his own words; his lips lag his voice by two frames (the clips' description)."""
+def test_opening_correlates_with_a_real_mouth(shared_media):
+    """A talking man whose lips lag the sound by two frames, as the description of the clips states."""
     import av
     import mediapipe
 
@@ -70,6 +70,6 @@ def test_the_opening_follows_a_real_mouth(shared_media):
             eyes = np.hypot(points[33].x - points[263].x, points[33].y - points[263].y)
             openings.append(np.hypot(points[13].x - points[14].x, points[13].y - points[14].y) / eyes)
             times.append(frame.time)
-    speech = analysed(load(path))
+    speech = with_activity(load(path))
     shapes = motion(speech, np.array(times) - 2 * 0.0452)
     assert np.corrcoef(shapes.opening, openings)[0, 1] > 0.45

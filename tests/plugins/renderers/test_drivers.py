@@ -1,4 +1,4 @@
-"""What every driver must do."""
+"""Requirements on every driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from retalkit_renderers.speech_to_mouth.interface import DRIVERS
 
 from tests.core.speech.sounds import load, without_speech
-from tests.plugins.renderers.speeches import FIELDS, NAMES, analysed, make_driver, motion
+from tests.plugins.renderers.speeches import FIELDS, NAMES, make_driver, motion, with_activity
 
 USES = tuple(spec.name for spec in DRIVERS)
 each_driver = pytest.mark.parametrize("use", USES)
@@ -20,21 +20,21 @@ def voices(shared_media: Path) -> list[np.ndarray]:
     return [load(shared_media / name) for name in NAMES]
 
 
-def test_nothing_but_speech_opens_the_mouth(voices: list[np.ndarray]) -> None:
-    opened: dict[tuple[str, str], float] = {}
+def test_mouth_stays_closed_without_speech(voices: list[np.ndarray]) -> None:
+    failures: dict[tuple[str, str], float] = {}
     for name, sound in without_speech(6.0, voices).items():
-        speech = analysed(sound)
+        speech = with_activity(sound)
         for use in USES:
             share = float((motion(use, speech).opening <= 0.05).mean())
             if share < 0.98:
-                opened[use, name] = share
-    assert opened == {}
+                failures[use, name] = share
+    assert failures == {}
 
 
 @each_driver
-def test_speech_moves_the_mouth_like_a_mouth(use: str, voices: list[np.ndarray]) -> None:
+def test_speech_gives_plausible_mouth_motion(use: str, voices: list[np.ndarray]) -> None:
     for voice in voices:
-        speech = analysed(voice)
+        speech = with_activity(voice)
         shapes = motion(use, speech, np.arange(0.0, speech.duration, 0.01))
         speaking = shapes.speech > 0.5
         assert 0.25 < shapes.opening[speaking].mean() < 0.6
@@ -45,20 +45,20 @@ def test_speech_moves_the_mouth_like_a_mouth(use: str, voices: list[np.ndarray])
 
 
 @each_driver
-def test_ranges_and_types_hold(use: str, voices: list[np.ndarray]) -> None:
-    shapes = motion(use, analysed(voices[0]), np.array([-5.0, -0.01, 0.0, 0.5, 3.0, 9.5999, 9.7, 1e5]))
+def test_values_have_documented_ranges_and_types(use: str, voices: list[np.ndarray]) -> None:
+    shapes = motion(use, with_activity(voices[0]), np.array([-5.0, -0.01, 0.0, 0.5, 3.0, 9.5999, 9.7, 1e5]))
     lowest = {"opening": 0.0, "width": -1.0, "protrusion": 0.0, "closure": 0.0, "speech": 0.0}
     for name in FIELDS:
         values = getattr(shapes, name)
         assert values.dtype == np.float32 and values.shape == (8,)
         assert values.min() >= lowest[name] and values.max() <= (1.5 if name == "opening" else 1.0)
         assert values[0] == values[-1] == 0.0
-    assert motion(use, analysed(voices[0]), np.zeros(0)).opening.shape == (0,)
+    assert motion(use, with_activity(voices[0]), np.zeros(0)).opening.shape == (0,)
 
 
 @each_driver
-def test_a_time_has_one_value_however_it_is_asked(use: str, voices: list[np.ndarray]) -> None:
-    speech = analysed(voices[0])
+def test_value_does_not_depend_on_the_other_times(use: str, voices: list[np.ndarray]) -> None:
+    speech = with_activity(voices[0])
     times = np.arange(0.0, speech.duration, 0.0333667)
     whole = motion(use, speech, times)
     driver = make_driver(use)
@@ -69,9 +69,9 @@ def test_a_time_has_one_value_however_it_is_asked(use: str, voices: list[np.ndar
 
 
 @each_driver
-def test_two_speeches_are_not_mixed_up(use: str, voices: list[np.ndarray]) -> None:
+def test_driver_serves_several_speeches(use: str, voices: list[np.ndarray]) -> None:
     driver = make_driver(use)
-    first, second = analysed(voices[0]), analysed(voices[1])
+    first, second = with_activity(voices[0]), with_activity(voices[1])
     times = np.array([1.5, 2.0, 2.5])
     alone = motion(use, second, times)
     driver.motion(first, times)

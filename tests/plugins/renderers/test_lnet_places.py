@@ -10,7 +10,7 @@ import pytest
 from retalkit.media.sound import open_sound
 from retalkit.speech.mel import SILENT_LEVEL
 
-from tests.plugins.renderers.speeches import analysed, taken_for_speech
+from tests.plugins.renderers.speeches import always_active, with_activity
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
@@ -64,7 +64,7 @@ def test_silence_is_heard_where_nobody_speaks(shared_media: Path) -> None:
     hiss = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.004
     sound = hiss.copy()
     sound[16000:] += words
-    speech = analysed(sound)
+    speech = with_activity(sound)
     times = np.arange(0.0, speech.duration, 0.04)
     gated, open_ears = heard(speech, times, gate=True), heard(speech, times, gate=False)
     np.testing.assert_array_equal(open_ears, speech.mel_windows(times))
@@ -76,20 +76,20 @@ def test_silence_is_heard_where_nobody_speaks(shared_media: Path) -> None:
     np.testing.assert_array_equal(gated.transpose(0, 2, 1)[~quiet], open_ears.transpose(0, 2, 1)[~quiet])
     assert (quiet.any(axis=1) & ~quiet.all(axis=1)).any()
     assert (~quiet).all(axis=1).any()
-    np.testing.assert_array_equal(heard(taken_for_speech(sound), times, gate=True), open_ears)
+    np.testing.assert_array_equal(heard(always_active(sound), times, gate=True), open_ears)
 
 
 def test_the_end_of_a_speech_is_not_taken_for_silence() -> None:
     """Windows there are moved back, and so must be the times at which the gate looks."""
     sound = (np.random.default_rng(0).standard_normal(16000) * 0.1).astype(np.float32)
-    speech = taken_for_speech(sound)
+    speech = always_active(sound)
     times = np.array([0.9, 0.96, 0.99])
     np.testing.assert_array_equal(heard(speech, times, gate=True), heard(speech, times, gate=False))
 
 
 def test_steps_do_not_depend_on_which_times_are_asked(shared_media: Path) -> None:
     words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[: 2 * 16000]
-    speech = analysed(words)
+    speech = with_activity(words)
     times = np.array([-0.5, 0.0, 0.31, 1.2, 1.99, 2.5])
     together = heard(speech, times, gate=True)
     for row, time in enumerate(times):

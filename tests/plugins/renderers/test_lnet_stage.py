@@ -19,7 +19,7 @@ from retalkit.stages import FaceEdit, PassedThrough, ReferenceBatch, StageContex
 from retalkit.storage.cache import Folder
 
 from tests.plugins.renderers.dnet_clips import RealClip, real_clip
-from tests.plugins.renderers.speeches import taken_for_speech
+from tests.plugins.renderers.speeches import always_active
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
@@ -38,7 +38,7 @@ def clip(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> RealCl
 @pytest.fixture(scope="module")
 def speech(shared_media: Path) -> SpeechTrack:
     words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))
-    return taken_for_speech(words[2 * 16000 : 3 * 16000])
+    return always_active(words[2 * 16000 : 3 * 16000])
 
 
 def sync_batch(clip: RealClip, *rows: int) -> SyncBatch:

@@ -1,4 +1,4 @@
-"""The numpy network gives what PyTorch gives, whole or in stretches."""
+"""The NumPy network matches the PyTorch network, at once and in chunks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
+from retalkit_renderers.speech_to_mouth.chunked_inference import CHUNK, ChunkedInference
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
 from retalkit_renderers.speech_to_mouth.network import load_network, make_network
-from retalkit_renderers.speech_to_mouth.stretches import STRETCH, NetworkReader
 
 from training.speech_to_mouth.export import export
 from training.speech_to_mouth.network import SpeechToMouthNetwork
@@ -42,7 +42,7 @@ def as_speech(waveform: np.ndarray) -> SpeechTrack:
 
 
 @pytest.mark.parametrize("lookahead", [None, 0.2])
-def test_numpy_gives_what_torch_gives(tmp_path: Path, lookahead: float | None) -> None:
+def test_numpy_matches_torch(tmp_path: Path, lookahead: float | None) -> None:
     network = random_network(lookahead)
     path = tmp_path / "network.safetensors"
     export(network, path, {"opening": 1.0}, 0.4, {})
@@ -51,38 +51,38 @@ def test_numpy_gives_what_torch_gives(tmp_path: Path, lookahead: float | None) -
     with torch.no_grad():
         features = network_input(log_mel(waveform), INPUT_CONTEXT if lookahead is None else 0)
         expected = network(torch.from_numpy(features.T[None].copy()))[0].T.numpy()
-    ours = NetworkReader(load_network(path), as_speech(waveform))
-    assert ours.count == len(expected) > 2 * STRETCH
+    ours = ChunkedInference(load_network(path), as_speech(waveform))
+    assert ours.count == len(expected) > 2 * CHUNK
     assert np.abs(expected).max() > 0.3
     np.testing.assert_allclose(ours.read(0, ours.count), expected, atol=1e-4)
 
 
-def test_a_row_has_the_same_bits_however_it_is_asked() -> None:
-    network = made()
+def test_row_has_the_same_bits_in_every_request() -> None:
+    network = make_random()
     waveform = sound()
-    whole = NetworkReader(network, as_speech(waveform)).read(0, 600)
-    reader = NetworkReader(network, as_speech(waveform))
+    whole = ChunkedInference(network, as_speech(waveform)).read(0, 600)
+    reader = ChunkedInference(network, as_speech(waveform))
     for start, stop in ((590, 600), (250, 262), (3, 4), (0, 300)):
         assert np.array_equal(reader.read(start, stop), whole[start:stop])
 
 
-def test_rows_outside_the_speech_are_not_known() -> None:
-    reader = NetworkReader(made(), as_speech(sound(1.0)))
+def test_rows_outside_the_speech_are_nan() -> None:
+    reader = ChunkedInference(make_random(), as_speech(sound(1.0)))
     rows = reader.read(-3, 55)
     assert np.isnan(rows[:3]).all() and np.isnan(rows[53:]).all() and np.isfinite(rows[3:53]).all()
-    assert NetworkReader(made(), as_speech(sound(1.0)[:100])).read(0, 2).shape == (2, 20)
+    assert ChunkedInference(make_random(), as_speech(sound(1.0)[:100])).read(0, 2).shape == (2, 20)
 
 
-def test_a_bounded_look_ahead_holds() -> None:
-    network = made(0.2)
+def test_look_ahead_is_bounded() -> None:
+    network = make_random(0.2)
     waveform = sound()
-    before = NetworkReader(network, as_speech(waveform)).read(0, 600)
+    before = ChunkedInference(network, as_speech(waveform)).read(0, 600)
     waveform[5 * RATE :] *= 3.0
-    changed = np.flatnonzero((NetworkReader(network, as_speech(waveform)).read(0, 600) != before).any(axis=1))
+    changed = np.flatnonzero((ChunkedInference(network, as_speech(waveform)).read(0, 600) != before).any(axis=1))
     assert (2 * changed[0] + 1) * 0.01 >= 5.0 - 0.2 - 1e-9
 
 
-def test_a_network_with_another_number_of_blocks_is_refused() -> None:
+def test_wrong_number_of_blocks_is_rejected() -> None:
     with pytest.raises(ValueError, match="6 blocks, but 2 dilations"):
         make_network(tensors(random_network()), {"dilations": "[1, 2]"})
 
@@ -91,7 +91,7 @@ def tensors(network: SpeechToMouthNetwork) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in network.state_dict().items() if value.ndim}
 
 
-def made(lookahead: float | None = None):
+def make_random(lookahead: float | None = None):
     network = random_network(lookahead)
     metadata = {"after": str(list(network.after)), "lookahead": "" if lookahead is None else str(lookahead)}
     return make_network(tensors(network), metadata)

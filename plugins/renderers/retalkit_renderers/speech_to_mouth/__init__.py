@@ -1,1 +1,1 @@
-"""Drivers: what the mouth does while something is said."""
+"""The drivers ``model`` and ``bands``: mouth motion from speech."""

@@ -1,4 +1,4 @@
-"""Runs the network over a speech of any length, in stretches that are fixed by their position."""
+"""Runs the network over a speech of any length, in chunks at fixed positions."""
 
 from __future__ import annotations
 
@@ -23,66 +23,67 @@ from retalkit_renderers.speech_to_mouth.network import STEM_STRIDE, Network
 Float = NDArray[np.float32]
 
 ROW_RATE = 50
-"""Output rows a second; row ``j`` belongs to the time ``(2 j + 1) / 100``."""
-STRETCH = 256
+"""Output rows per second; row ``j`` belongs to the time ``(2 j + 1) / 100``."""
+CHUNK = 256
 """Rows that are computed at once."""
-_KEPT = 6
+_MAX_CHUNKS = 6
+"""Chunks that are kept in memory."""
 
 
-class NetworkReader:
-    """Outputs of the network for any rows of one speech. A row has the same bits however it is asked for."""
+class ChunkedInference:
+    """Outputs of the network for any rows of one speech. A row has the same bits in every request."""
 
     def __init__(self, network: Network, speech: Speech) -> None:
         self._network = network
         self._speech = speech
         self._frames = round(speech.duration * SPEECH_RATE) // HOP
-        # A network that was trained to answer early was given means of the past alone.
+        # A network with a bounded look-ahead was trained with means of the past alone.
         self._ahead = 0 if network.metadata.get("lookahead") else INPUT_CONTEXT
-        self._kept: OrderedDict[int, Float] = OrderedDict()
+        self._chunks: OrderedDict[int, Float] = OrderedDict()
 
     @property
     def ahead(self) -> float:
-        """Seconds of sound after a row that it may depend on."""
+        """Seconds of sound after a row that the row may depend on."""
         stem_and_window = 0.0375
         return self._network.after / ROW_RATE + stem_and_window + self._ahead / FRAME_RATE
 
     @property
     def count(self) -> int:
-        """Rows of the whole speech."""
+        """Number of rows of the whole speech."""
         return self._frames // STEM_STRIDE
 
     def read(self, start: int, stop: int) -> Float:
-        """Raw outputs float32 [stop - start, outputs]; rows outside the speech are NaN."""
+        """Return raw outputs float32 [stop - start, outputs]; rows outside the speech are NaN."""
         out = np.full((max(stop - start, 0), self._network.outputs), np.nan, np.float32)
-        for number in range(max(start, 0) // STRETCH, -(-min(stop, self.count) // STRETCH)):
-            rows = self._stretch(number)
-            first = number * STRETCH
+        for number in range(max(start, 0) // CHUNK, -(-min(stop, self.count) // CHUNK)):
+            rows = self._chunk(number)
+            first = number * CHUNK
             low, high = max(start, first), min(stop, first + len(rows))
             out[low - start : high - start] = rows[low - first : high - first]
         return out
 
-    def _stretch(self, number: int) -> Float:
-        rows = self._kept.get(number)
+    def _chunk(self, number: int) -> Float:
+        rows = self._chunks.get(number)
         if rows is None:
-            rows = self._compute(number * STRETCH)
-            self._kept[number] = rows
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            rows = self._compute(number * CHUNK)
+            self._chunks[number] = rows
+            if len(self._chunks) > _MAX_CHUNKS:
+                self._chunks.popitem(last=False)
         else:
-            self._kept.move_to_end(number)
+            self._chunks.move_to_end(number)
         return rows
 
     def _compute(self, start: int) -> Float:
-        # Always the same shapes: matrix products of other shapes may round differently.
-        first, last = self._network.feature_rows(start, start + STRETCH)
+        # The shapes are always the same: matrix products of other shapes may round differently.
+        first, last = self._network.feature_rows(start, start + CHUNK)
         features = speech_features(self._speech, self._frames, first, last, self._ahead)
         return self._network.forward(features, start, self.count)[: self.count - start]
 
 
 def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:
-    """Rows [first, last) of ``network_input`` of a speech of that many frames; zeros outside it.
+    """Return rows [first, last) of ``network_input`` for a speech of that many frames; zeros outside it.
 
-    The running mean is made as if the outermost frames went on for ever, as in training.
+    The running mean repeats the outermost frames at both ends, as in training.
     """
     behind = MEAN_FRAMES - 1 - ahead
     low, high = first - behind, last + ahead

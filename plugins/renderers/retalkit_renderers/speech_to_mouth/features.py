@@ -1,8 +1,7 @@
-"""What the mouth network hears: a log-mel spectrum in absolute level, and a copy freed of the channel's colour.
+"""Input features of the network: a log-mel spectrum in absolute level, and a copy without the channel's mean.
 
-Two blocks of one sound that overlap give the same numbers up to rounding when both have their context:
-``LOG_MEL_CONTEXT`` frames on each side for ``log_mel`` and ``INPUT_CONTEXT`` more for ``network_input``. The same
-block always gives the same bits.
+Overlapping blocks of one sound give the same numbers up to rounding if both have their context: ``LOG_MEL_CONTEXT``
+frames on each side for ``log_mel`` and ``INPUT_CONTEXT`` more for ``network_input``. Equal blocks give equal bits.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
 FRAME_RATE = 100
-"""Frames a second; frame ``i`` is centred at sample ``i * 160 + 80``, that is at ``i / 100 + 0.005`` seconds."""
+"""Frames per second; frame ``i`` is centred at sample ``i * 160 + 80``, that is at ``i / 100 + 0.005`` seconds."""
 HOP = SAMPLE_RATE // FRAME_RATE
 WINDOW = 400
 BAND_COUNT = 80
 LOG_MEL_CONTEXT = 1
-"""Frames (of 160 samples) before and after a block whose sound reaches into the block's own frames."""
+"""Frames (of 160 samples) before and after a block whose sound affects the frames of the block."""
 MEAN_FRAMES = 301
 """Frames of the running mean: 3 s and the frame itself."""
 INPUT_CONTEXT = MEAN_FRAMES // 2
@@ -34,10 +33,10 @@ _SIDE = (WINDOW - HOP) // 2
 
 
 def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.float32]:
-    """Natural log of mel power, float32 [N // 160, 80]; ``waveform`` is float32 [N] in [-1, 1] at 16 kHz.
+    """Return the natural log of mel power, float32 [N // 160, 80]; ``waveform`` is float32 [N] in [-1, 1] at 16 kHz.
 
-    Outside the waveform stands silence. Digital silence gives ln 1e-6 = -13.8, speech at -20 dBFS about -2 to 6.
-    ``warp`` other than 1 reads the spectrum ``warp`` times higher (for training: another length of the vocal tract).
+    The waveform is padded with silence. Digital silence gives ln 1e-6 = -13.8, speech at -20 dBFS about -2 to 6.
+    ``warp`` other than 1 reads the spectrum ``warp`` times higher (in training: another length of the vocal tract).
     """
     count = len(waveform) // HOP
     if count == 0:
@@ -50,11 +49,11 @@ def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.floa
 
 
 def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> NDArray[np.float32]:
-    """float32 [T, 160] out of ``log_mel``'s [T, 80].
+    """Return float32 [T, 160] for the output [T, 80] of ``log_mel``.
 
-    The first 80 columns are (level + 4) / 4, so they carry the absolute level. The last 80 are the level minus its mean
-    over 301 frames around, divided by 4; at both ends the outermost frame is repeated. ``ahead`` says how many of the
-    301 frames lie after the present one (0 to 300; a network with a bounded look-ahead takes fewer).
+    The first 80 columns are (level + 4) / 4 and contain the absolute level. The last 80 are the level minus its mean
+    over 301 frames, divided by 4; at both ends the outermost frame is repeated. ``ahead``: how many of the 301 frames
+    are after the current one (0 to 300; fewer for a network with a bounded look-ahead).
     """
     if len(levels) == 0:
         return np.zeros((0, 2 * BAND_COUNT), np.float32)
@@ -69,13 +68,13 @@ def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> ND
 
 @lru_cache(maxsize=64)
 def mel_bank(warp: float = 1.0) -> NDArray[np.float32]:
-    """float32 [257, 80]: triangles equally wide on the mel scale (O'Shaughnessy 1987), each at least one bin wide."""
+    """Return float32 [257, 80]: triangles equally wide on the mel scale (O'Shaughnessy 1987), at least one bin wide."""
     edges = _hertz(np.linspace(_mel(_LOWEST), _mel(_HIGHEST), BAND_COUNT + 2))
     edges = np.minimum(edges * warp, SAMPLE_RATE / 2.0)
     spacing = SAMPLE_RATE / _TRANSFORM
     bins = np.arange(_TRANSFORM // 2 + 1)[:, None] * spacing
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    # Low bands are narrower than a bin: without a least width some would be empty.
+    # Low bands are narrower than a bin: without a minimum width some would be empty.
     rise = np.maximum(centre - lower, spacing)
     fall = np.maximum(upper - centre, spacing)
     bank = np.minimum(1.0 - (centre - bins) / rise, 1.0 - (bins - centre) / fall)

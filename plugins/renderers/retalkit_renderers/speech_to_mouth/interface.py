@@ -1,4 +1,4 @@
-"""The drivers ``model`` and ``bands``. Light: read when plugins are listed."""
+"""Specs of the drivers ``model`` and ``bands``. Imported when plugins are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DRIVERS: Final = (
     ),
     DriverSpec(
         name="bands",
-        summary="a rule on band energies, without training",
+        summary="rules on band energies, without training",
         build="retalkit_renderers.speech_to_mouth.bands:make_driver",
         config=BandDriverConfig,
         api=2,

@@ -1,12 +1,12 @@
-"""The network that turns speech features into mouth motion, in numpy: one core is enough, torch is not needed.
+"""The network that predicts mouth motion from speech features, in NumPy: one core is enough, torch is not needed.
 
 A temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and
 recurrent networks for sequence modeling", 2018) of residual blocks with pre-activation (He et al., "Identity mappings
 in deep residual networks", ECCV 2016): batch norm, ReLU, dilated convolution, ReLU, 1x1 convolution. The stem halves
 the rate: rows of features come at 100 Hz, rows of the network at 50 Hz.
 
-A stretch of rows anywhere in the sound is computed from the features that it sees, with the bits that depend on the
-stretch alone. Before the first and after the last row of the sound every layer sees zeros, as in training.
+Any range of rows is computed from the features in its receptive field, and its bits depend on that range alone. Before
+the first and after the last row of the sound every layer is padded with zeros, as in training.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ _DEFAULT_DILATIONS = (1, 2, 4, 8, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """Batch norm at run time: a factor and a summand for each channel, float32 [C]."""
+class BatchNorm:
+    """Batch norm for inference, followed by ReLU: a factor and an offset per channel, float32 [C]."""
 
     factor: Float
-    summand: Float
+    offset: Float
 
     def __call__(self, rows: Float) -> Float:
-        return np.maximum(rows * self.factor + self.summand, 0)
+        return np.maximum(rows * self.factor + self.offset, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One residual block."""
 
-    scale: Scale
+    scale: BatchNorm
     taps: Float
-    """float32 [K, C, C]: the dilated convolution, one matrix for each tap, to be applied from the right."""
+    """float32 [K, C, C]: the dilated convolution, one matrix per tap, applied from the right."""
     taps_bias: Float
     point: Float
     """float32 [C, C], applied from the right."""
     point_bias: Float
     dilation: int
     after: int
-    """Rows of look-ahead; the other taps look back."""
+    """Rows of look-ahead; the other taps read earlier rows."""
 
     @property
     def reach(self) -> int:
-        """Rows that the block needs besides its own, before and after together."""
+        """Rows that the block needs before and after its own, together."""
         return self.dilation * (len(self.taps) - 1)
 
     @property
@@ -63,32 +63,32 @@ class Block:
         return self.reach - self.after
 
     def __call__(self, rows: Float, inside: slice) -> Float:
-        """Rows [J + reach, C] -> [J, C]; only the rows ``inside`` belong to the sound."""
+        """Return rows [J, C] for rows [J + reach, C]; only the rows ``inside`` belong to the sound."""
         count = len(rows) - self.reach
-        heard = np.zeros_like(rows)
-        heard[inside] = self.scale(rows[inside])
-        mixed = convolve(heard, self.taps, self.dilation, count) + self.taps_bias
+        activated = np.zeros_like(rows)
+        activated[inside] = self.scale(rows[inside])
+        mixed = convolve(activated, self.taps, self.dilation, count) + self.taps_bias
         return rows[self.before : self.before + count] + (np.maximum(mixed, 0) @ self.point + self.point_bias)
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The whole network with its weights."""
+    """The network with its weights."""
 
     stem: Float
     """float32 [6, inputs, C]."""
     stem_bias: Float
     blocks: tuple[Block, ...]
-    scale: Scale
+    scale: BatchNorm
     head: Float
     """float32 [C, outputs]."""
     head_bias: Float
     metadata: Mapping[str, str]
-    """Strings of the weights file."""
+    """Metadata strings of the weights file."""
 
     @property
     def inputs(self) -> int:
-        """Columns of the features."""
+        """Number of columns of the features."""
         return self.stem.shape[1]
 
     @property
@@ -97,24 +97,24 @@ class Network:
 
     @property
     def before(self) -> int:
-        """Rows at 50 Hz that an output row sees of the past."""
+        """Past rows at 50 Hz in the receptive field of an output row."""
         return sum(block.before for block in self.blocks)
 
     @property
     def after(self) -> int:
-        """Rows at 50 Hz that an output row sees of the future."""
+        """Future rows at 50 Hz in the receptive field of an output row."""
         return sum(block.after for block in self.blocks)
 
     def feature_rows(self, start: int, stop: int) -> tuple[int, int]:
-        """Rows of features, as [first, last), that the output rows [start, stop) need; the first may be negative."""
+        """Return the rows of features [first, last) that the output rows [start, stop) need; first may be negative."""
         first = STEM_STRIDE * (start - self.before) - STEM_PADDING
         return first, STEM_STRIDE * (stop + self.after - 1) - STEM_PADDING + len(self.stem)
 
     def hidden(self, features: Float, start: int, total: int) -> Float:
-        """Last hidden layer, float32 [J, C] at least 0, of the output rows from ``start`` on.
+        """Return the last hidden layer, float32 [J, C] at least 0, of the output rows from ``start`` on.
 
-        ``features`` float32 [R, inputs] are the rows that ``feature_rows`` names, zeros where they lie outside the
-        sound; ``total`` counts the output rows of the whole sound.
+        ``features`` float32 [R, inputs] are the rows ``feature_rows(...)``, zeros outside the sound; ``total`` is the
+        number of output rows of the whole sound.
         """
         count = (len(features) - len(self.stem)) // STEM_STRIDE + 1
         rows = strided(features, self.stem, count) + self.stem_bias
@@ -125,12 +125,12 @@ class Network:
         return self.scale(rows)
 
     def forward(self, features: Float, start: int, total: int) -> Float:
-        """Raw outputs float32 [J, outputs], of what ``hidden`` takes."""
+        """Return raw outputs float32 [J, outputs]; see ``hidden`` for the arguments."""
         return self.hidden(features, start, total) @ self.head + self.head_bias
 
 
 def convolve(rows: Float, taps: Float, dilation: int, count: int) -> Float:
-    """The dilated convolution without padding: float32 [count, out] of rows [count + dilation * (K - 1), in]."""
+    """Return the unpadded dilated convolution, float32 [count, out], of rows [count + dilation * (K - 1), in]."""
     total = rows[:count] @ taps[0]
     for tap in range(1, len(taps)):
         total += rows[tap * dilation : tap * dilation + count] @ taps[tap]
@@ -138,7 +138,7 @@ def convolve(rows: Float, taps: Float, dilation: int, count: int) -> Float:
 
 
 def strided(rows: Float, taps: Float, count: int) -> Float:
-    """The stem without padding: float32 [count, out] of rows [2 * count + K - 2, in]."""
+    """Return the stem without padding, float32 [count, out], of rows [2 * count + K - 2, in]."""
     end = STEM_STRIDE * (count - 1) + 1
     total = rows[:end:STEM_STRIDE] @ taps[0]
     for tap in range(1, len(taps)):
@@ -147,12 +147,12 @@ def strided(rows: Float, taps: Float, count: int) -> Float:
 
 
 def load_network(path: Path) -> Network:
-    """Reads a safetensors file with the names of the PyTorch modules: stem, blocks.I.{norm,conv,point}, norm, head.
+    """Read a safetensors file with the names of the PyTorch modules: stem, blocks.I.{norm,conv,point}, norm, head.
 
-    The tensors may be float16 or float32; everything is computed in float32. Metadata: ``dilations`` (JSON list) and
-    ``after`` (JSON list, rows of look-ahead of each block; default: as many as back).
+    The tensors may be float16 or float32; the computation is in float32. Metadata: ``dilations`` (JSON list) and
+    ``after`` (JSON list, rows of look-ahead per block; default: as many as look-back).
 
-    Raises OSError for a file that cannot be read, ValueError for one that is no such network.
+    Raises OSError for a file that cannot be read, ValueError for one that does not contain such a network.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -165,11 +165,11 @@ def load_network(path: Path) -> Network:
     except SafetensorError as error:
         raise ValueError(str(error)) from error
     except KeyError as error:
-        raise ValueError(f"it lacks {error}") from error
+        raise ValueError(f"tensor {error} is missing") from error
 
 
 def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> Network:
-    """The network from arrays named and shaped as in PyTorch; see ``load_network``."""
+    """Build the network from arrays with the names and shapes of PyTorch; see ``load_network``."""
     count = sum(name.startswith("blocks.") and name.endswith(".conv.weight") for name in tensors)
     dilations = json.loads(metadata.get("dilations", "null")) or list(_DEFAULT_DILATIONS)
     if len(dilations) != count:
@@ -199,13 +199,13 @@ def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> N
     )
 
 
-def _scale(tensors: Mapping[str, Float], name: str) -> Scale:
+def _scale(tensors: Mapping[str, Float], name: str) -> BatchNorm:
     deviation = np.sqrt(tensors[f"{name}.running_var"].astype(np.float64) + _EPSILON)
     factor = tensors[f"{name}.weight"] / deviation
-    summand = tensors[f"{name}.bias"] - factor * tensors[f"{name}.running_mean"]
-    return Scale(factor.astype(np.float32), summand.astype(np.float32))
+    offset = tensors[f"{name}.bias"] - factor * tensors[f"{name}.running_mean"]
+    return BatchNorm(factor.astype(np.float32), offset.astype(np.float32))
 
 
 def _taps(weight: Float) -> Float:
-    """[out, in, K] as PyTorch has it -> float32 [K, in, out], contiguous."""
+    """Convert [out, in, K], as in PyTorch, to contiguous float32 [K, in, out]."""
     return np.ascontiguousarray(weight.astype(np.float32).transpose(2, 1, 0))
