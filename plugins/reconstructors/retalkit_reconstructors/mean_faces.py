@@ -1,4 +1,4 @@
-"""Mean faces: one for each shot, shared between shots that look alike."""
+"""Mean faces: one per track, shared between tracks with similar faces."""
 
 from __future__ import annotations
 
@@ -20,56 +20,57 @@ STABLE: Final = list(mesh478.STABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Templates:
-    """Which mean face each shot is fitted with."""
+class MeanFaces:
+    """The mean face of each track."""
 
     faces: Float
-    """float32 [G, 478, 3] in the head frame; G may be 0 when no frame has a face."""
-    shots: NDArray[np.int32]
-    """int32 [S], ascending numbers of the shots."""
+    """float32 [G, 478, 3] in the head frame; G is 0 if no frame has a face."""
+    tracks: NDArray[np.int32]
+    """int32 [S], track numbers, ascending."""
     groups: NDArray[np.int32]
-    """int32 [S], the face of each shot."""
+    """int32 [S], the row in ``faces`` of each track."""
 
-    def of(self, shot: int) -> Float:
-        """The mean face [478, 3] of a shot that was seen when the templates were made."""
-        place = int(np.searchsorted(self.shots, shot))
-        if place == len(self.shots) or self.shots[place] != shot:
-            raise KeyError(f"shot {shot} is not one of the analysed clip")
-        return self.faces[self.groups[place]]
+    def for_track(self, track: int) -> Float:
+        """Return the mean face [478, 3] of a track of the clip. Raises KeyError for another track."""
+        row = int(np.searchsorted(self.tracks, track))
+        if row == len(self.tracks) or self.tracks[row] != track:
+            raise KeyError(f"the clip has no track {track}")
+        return self.faces[self.groups[row]]
 
 
 @dataclass(frozen=True, slots=True)
-class ShotFace:
-    """The mean face of one shot."""
+class TrackFace:
+    """The mean face of one track."""
 
-    shot: int
+    track: int
     count: int
-    """Frames of the shot."""
+    """Number of frames of the track."""
     face: Float
 
 
-class ShotSampler:
-    """Keeps between n and 2 n evenly spread frames of a shot whose length is not known beforehand."""
+class TrackSampler:
+    """Keeps between n and 2 n evenly spread frames of a track of unknown length."""
 
-    def __init__(self, wanted: int) -> None:
-        self._wanted = wanted
+    def __init__(self, target: int) -> None:
+        self._target = target
         self._stride = 1
         self.count = 0
         self.kept: list[Float] = []
 
     def add(self, landmarks: Float) -> None:
+        """Take the landmarks of the next frame."""
         if self.count % self._stride == 0:
             self.kept.append(landmarks.copy())
         self.count += 1
-        if len(self.kept) >= 2 * self._wanted:
+        if len(self.kept) >= 2 * self._target:
             del self.kept[1::2]
             self._stride *= 2
 
 
-def shot_faces(analysis: Analysis, wanted: int) -> Iterator[ShotFace]:
-    """The mean face of every shot, in order; reads the landmarks once, a chunk at a time."""
+def track_faces(analysis: Analysis, frames_per_track: int) -> Iterator[TrackFace]:
+    """Yield the mean face of every track, in order. Reads the landmarks once, in chunks."""
     current = -1
-    sampler = ShotSampler(wanted)
+    sampler = TrackSampler(frames_per_track)
     count = analysis.source.info.frame_count
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
@@ -82,57 +83,57 @@ def shot_faces(analysis: Analysis, wanted: int) -> Iterator[ShotFace]:
                 continue
             if number != current:
                 if sampler.count:
-                    yield ShotFace(current, sampler.count, person_template(np.stack(sampler.kept)))
-                current, sampler = int(number), ShotSampler(wanted)
+                    yield TrackFace(current, sampler.count, person_template(np.stack(sampler.kept)))
+                current, sampler = int(number), TrackSampler(frames_per_track)
             sampler.add(row)
     if sampler.count:
-        yield ShotFace(current, sampler.count, person_template(np.stack(sampler.kept)))
+        yield TrackFace(current, sampler.count, person_template(np.stack(sampler.kept)))
 
 
-def group(shots: Iterable[ShotFace], min_shot: int, same_person: float) -> Templates:
-    """Lets shots share a mean face where theirs differ by less than ``same_person`` (root mean square in IOD).
+def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float) -> MeanFaces:
+    """Group tracks whose mean faces differ by less than ``same_person`` (root mean square in IOD).
 
-    Mean faces of one person in one calm shot differ by up to 0.03 with the angle from which they were seen, about as
-    much as those of two persons: this tells geometry apart, not identity. A shot of fewer than ``min_shot`` frames
-    never opens a group unless no other shot is there to share with.
+    Mean faces of one person in one calm track differ by up to 0.03 with the viewing angle, about as much as those of
+    two people: this distinguishes geometry, not identity. A track of fewer than ``min_track`` frames never starts a
+    group unless there is no other.
     """
-    everything = sorted(shots, key=lambda shot: shot.shot)
-    # Long shots first, so that the faces that many frames agree on are the ones that others join.
-    ranked = sorted(everything, key=lambda shot: (-shot.count, shot.shot))
+    ordered = sorted(tracks, key=lambda track: track.track)
+    # Long tracks first: their mean faces are the most reliable, and shorter tracks join them.
+    ranked = sorted(ordered, key=lambda track: (-track.count, track.track))
     sums: list[NDArray[np.float64]] = []
     weights: list[int] = []
     chosen: dict[int, int] = {}
-    for shot in ranked:
+    for track in ranked:
         aligned = [
-            align(shot.face, (total / weight).astype(np.float32)) for total, weight in zip(sums, weights, strict=True)
+            align(track.face, (total / weight).astype(np.float32)) for total, weight in zip(sums, weights, strict=True)
         ]
         distances = [distance for _, distance in aligned]
         nearest = int(np.argmin(distances)) if distances else -1
-        if nearest < 0 or (distances[nearest] >= same_person and shot.count >= min_shot):
-            chosen[shot.shot] = len(sums)
-            sums.append(shot.face.astype(np.float64) * shot.count)
-            weights.append(shot.count)
+        if nearest < 0 or (distances[nearest] >= same_person and track.count >= min_track):
+            chosen[track.track] = len(sums)
+            sums.append(track.face.astype(np.float64) * track.count)
+            weights.append(track.count)
             continue
-        chosen[shot.shot] = nearest
+        chosen[track.track] = nearest
         if distances[nearest] < same_person:
-            sums[nearest] += aligned[nearest][0].astype(np.float64) * shot.count
-            weights[nearest] += shot.count
+            sums[nearest] += aligned[nearest][0].astype(np.float64) * track.count
+            weights[nearest] += track.count
     faces = [unit_size(total / weight) for total, weight in zip(sums, weights, strict=True)]
-    return Templates(
+    return MeanFaces(
         np.stack(faces) if faces else np.empty((0, mesh478.COUNT, 3), np.float32),
-        np.array([shot.shot for shot in everything], np.int32),
-        np.array([chosen[shot.shot] for shot in everything], np.int32),
+        np.array([track.track for track in ordered], np.int32),
+        np.array([chosen[track.track] for track in ordered], np.int32),
     )
 
 
-def align(face: Float, onto: Float) -> tuple[Float, float]:
-    """``face`` moved onto another mean face, and the root mean square distance of the stable points that is left."""
-    moved = to_head_frame(face[None], rigid_fit(face[None, STABLE], onto[STABLE]))[0]
-    distance = np.sqrt(((moved[STABLE] - onto[STABLE]) ** 2).sum(1).mean())
+def align(face: Float, reference: Float) -> tuple[Float, float]:
+    """Align ``face`` with another mean face. Returns it and the root mean square distance of the stable points."""
+    moved = to_head_frame(face[None], rigid_fit(face[None, STABLE], reference[STABLE]))[0]
+    distance = np.sqrt(((moved[STABLE] - reference[STABLE]) ** 2).sum(1).mean())
     return moved, float(distance)
 
 
 def unit_size(face: NDArray[np.float64]) -> Float:
-    """The face with a distance of 1 between its outer eye corners."""
+    """Return the face scaled to a distance of 1 between the outer eye corners."""
     size = np.linalg.norm(face[mesh478.RIGHT_EYE_OUTER] - face[mesh478.LEFT_EYE_OUTER])
     return (face / size).astype(np.float32)

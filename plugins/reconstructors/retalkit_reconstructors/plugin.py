@@ -1,4 +1,4 @@
-"""Specs of the reconstructors that ship with Retalkit. Light: nothing here imports an array library's heavy parts."""
+"""Specs of the bundled reconstructors. Imported when stages are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ class ShallowConfig(StageConfig):
     """Options of the reconstructor ``shallow``."""
 
     frames_per_shot: int = Field(default=200, ge=1)
-    """Frames of a shot that its mean face is made from, evenly spread, at most twice as many."""
+    """Frames per track that its mean face is computed from, evenly spread; at most twice as many are used."""
     min_shot: int = Field(default=12, ge=1)
-    """Frames that a shot needs for a mean face of its own; shorter ones take the nearest."""
+    """Frames that a track needs for its own mean face; shorter tracks use the most similar one."""
     same_person: float = Field(default=0.03, ge=0.0)
-    """Shots share a mean face when theirs differ by less than this, root mean square in IOD."""
+    """Tracks share a mean face if theirs differ by less than this, root mean square in IOD."""
 
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
+    """The reconstructors ``shallow`` and ``deep3d``."""
     return [
         StageSpec(
             api=2,
             kind=StageKind.RECONSTRUCTOR,
             name="shallow",
-            summary="Head pose and mouth measures by a rigid fit of the person's mean face to the mesh landmarks",
+            summary="head pose and mouth measures by a rigid fit of the person's mean face to the mesh landmarks",
             build="retalkit_reconstructors.shallow:ShallowReconstructor",
             licence="Apache-2.0",
             config=ShallowConfig,
@@ -44,5 +45,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """What the published networks load."""
+    """The checkpoints of the published networks."""
     return deep3d.CHECKPOINTS

@@ -1,7 +1,7 @@
-"""The reconstructor ``shallow``: head pose and mouth measures straight from the mesh landmarks.
+"""The reconstructor ``shallow``: head pose and mouth measures directly from the mesh landmarks.
 
-The face model is the person's own mean face, made from the clip; what is left after its rigid fit is expression. No
-network and no weights. Coefficients are those of ``retalkit.geometry.mesh_space``.
+The face model is the person's own mean face, computed from the clip; the residual of its rigid fit is the expression.
+There is no network and no weights. Coefficients are those of ``retalkit.geometry.mesh_space``.
 """
 
 from __future__ import annotations
@@ -15,68 +15,69 @@ from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import rigid_fit, to_head_frame
 from retalkit.stages import Analysis, FaceBatch, ReconstructionClip, Runtime, StageContext
 
+from retalkit_reconstructors.mean_faces import STABLE, MeanFaces, group_tracks, track_faces
 from retalkit_reconstructors.plugin import ShallowConfig
-from retalkit_reconstructors.templates import STABLE, Templates, group, shot_faces
 
-STORED: Final = "templates.npz"
+STORED: Final = "mean_faces.npz"
 
 
 class ShallowReconstructor:
-    """Fits the mean face of each shot to its frames."""
+    """Fits the mean face of each track to its frames."""
 
     def __init__(self, config: ShallowConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> ShallowSession:
+        """Compute the mean faces, or read them from the cache."""
         analysis = clip.analysis
         stored = context.cache.path(STORED)
         if stored is None:
-            shots = shot_faces(analysis, self._config.frames_per_shot)
-            templates = group(shots, self._config.min_shot, self._config.same_person)
+            tracks = track_faces(analysis, self._config.frames_per_shot)
+            mean_faces = group_tracks(tracks, self._config.min_shot, self._config.same_person)
             with context.cache.write(STORED) as path:
-                save(templates, path)
+                save(mean_faces, path)
         else:
-            templates = load(stored)
-        return ShallowSession(analysis, templates)
+            mean_faces = load(stored)
+        return ShallowSession(analysis, mean_faces)
 
 
 class ShallowSession:
-    """Serves one clip; every frame is fitted by itself."""
+    """Fits the frames of one clip, each independently."""
 
-    def __init__(self, analysis: Analysis, templates: Templates) -> None:
+    def __init__(self, analysis: Analysis, mean_faces: MeanFaces) -> None:
         self._analysis = analysis
-        self._templates = templates
+        self._mean_faces = mean_faces
 
     def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
-        """float32 [T, 13], see ``retalkit.geometry.mesh_space``."""
+        """Return float32 [T, 13], see ``retalkit.geometry.mesh_space``."""
         out = np.full((len(faces.landmarks), mesh_space.COUNT), np.nan, np.float32)
-        shots = self._shots(faces.frames.indexes)
-        shots[~np.isfinite(faces.landmarks).all(axis=(1, 2))] = -1
-        for shot in np.unique(shots[shots >= 0]):
-            rows = shots == shot
+        tracks = self._tracks(faces.frames.indexes)
+        tracks[~np.isfinite(faces.landmarks).all(axis=(1, 2))] = -1
+        for track in np.unique(tracks[tracks >= 0]):
+            rows = tracks == track
             landmarks = faces.landmarks[rows]
-            pose = rigid_fit(landmarks[:, STABLE], self._templates.of(int(shot))[STABLE])
+            pose = rigid_fit(landmarks[:, STABLE], self._mean_faces.for_track(int(track))[STABLE])
             out[rows] = mesh_space.pack(pose, mesh_space.measures(to_head_frame(landmarks, pose)))
         return out
 
     def close(self) -> None:
-        """Holds nothing that has to be freed."""
+        """Nothing to release."""
 
-    def _shots(self, indexes: NDArray[np.int64]) -> NDArray[np.int32]:
-        shots = np.full(len(indexes), -1, np.int32)
+    def _tracks(self, indexes: NDArray[np.int64]) -> NDArray[np.int32]:
+        tracks = np.full(len(indexes), -1, np.int32)
         breaks = np.flatnonzero(np.diff(indexes) != 1) + 1
         for run in np.split(np.arange(len(indexes)), breaks):
             if len(run):
                 start = int(indexes[run[0]])
-                shots[run] = self._analysis.tracks(start, start + len(run))
-        return shots
+                tracks[run] = self._analysis.tracks(start, start + len(run))
+        return tracks
 
 
-def save(templates: Templates, path: Path) -> None:
+def save(mean_faces: MeanFaces, path: Path) -> None:
     with path.open("wb") as file:
-        np.savez(file, faces=templates.faces, shots=templates.shots, groups=templates.groups)
+        np.savez(file, faces=mean_faces.faces, tracks=mean_faces.tracks, groups=mean_faces.groups)
 
 
-def load(path: Path) -> Templates:
+def load(path: Path) -> MeanFaces:
     with np.load(path, allow_pickle=False) as stored:
-        return Templates(stored["faces"], stored["shots"], stored["groups"])
+        return MeanFaces(stored["faces"], stored["tracks"], stored["groups"])

@@ -1,4 +1,4 @@
-"""The reconstructor ``shallow`` on a made face that moves by known poses, and on a real clip."""
+"""The reconstructor ``shallow`` on a synthetic face with known poses, and on a real clip."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.stages import FaceBatch, FrameBatch, ReconstructionClip, Runtime, SourceInfo, StageContext
 from retalkit.storage.cache import Folder
+from retalkit_reconstructors.mean_faces import TrackSampler
 from retalkit_reconstructors.plugin import ShallowConfig
 from retalkit_reconstructors.shallow import STORED, ShallowReconstructor, ShallowSession
-from retalkit_reconstructors.templates import ShotSampler
 from scipy.spatial.transform import Rotation
 
 from tests.plugins.boxes import box_of
@@ -28,8 +28,8 @@ from tests.plugins.boxes import box_of
 Float = NDArray[np.float32]
 
 
-class NoPicture:
-    """A source of which only the length is asked."""
+class NoFrames:
+    """A source with a length and no frames."""
 
     def __init__(self, count: int) -> None:
         self.info = SourceInfo(640, 480, count, count / 25)
@@ -43,7 +43,7 @@ class NoPicture:
 
 @dataclass
 class Clip:
-    """Landmarks and shots of a clip; implements ``retalkit.stages.Analysis`` and counts what is read at a time."""
+    """Landmarks and tracks of a clip; implements ``retalkit.stages.Analysis`` and records the longest read."""
 
     points: Float
     numbers: NDArray[np.int32]
@@ -52,8 +52,8 @@ class Clip:
     longest_read: int = 0
 
     @property
-    def source(self) -> NoPicture:
-        return NoPicture(len(self.points))
+    def source(self) -> NoFrames:
+        return NoFrames(len(self.points))
 
     def landmarks(self, start: int, stop: int) -> Float:
         self.longest_read = max(self.longest_read, stop - start)
@@ -75,8 +75,8 @@ class Clip:
         )
 
 
-def made_face(seed: int) -> Float:
-    """A face in the head frame: random but mirrored, eye corners one unit apart."""
+def random_face(seed: int) -> Float:
+    """Return a face in the head frame: random but symmetric, with eye corners one unit apart."""
     points = np.random.default_rng(seed).uniform((-0.7, -0.5, -0.2), (0.7, 1.3, 0.8), (478, 3)).astype(np.float32)
     for left, right in ((33, 263), (127, 356), (21, 251), (54, 284), (162, 389), (133, 362), (98, 327)):
         points[left, 0] = -abs(points[left, 0])
@@ -105,25 +105,25 @@ def whole(session: ShallowSession, clip: Clip) -> Float:
 
 @pytest.fixture
 def clip() -> Clip:
-    """60 frames: a shot of 30, a gap of 5, a shot of 25; the mouth opens and closes."""
-    face = np.broadcast_to(made_face(1), (60, 478, 3)).copy()
+    """60 frames: a track of 30, a gap of 5, a track of 25, with a mouth that opens and closes."""
+    face = np.broadcast_to(random_face(1), (60, 478, 3)).copy()
     face[:, 13] = (0, 0.8, 0)
     face[:, 14] = (0, 0.8, 0)
     face[:, 14, 1] += 0.2 * (1 + np.sin(np.arange(60) * 0.6))
     points = to_pixels(face, motion(60))
-    shots = np.repeat([0, -1, 1], [30, 5, 25]).astype(np.int32)
-    points[shots < 0] = np.nan
-    return Clip(points, shots)
+    tracks = np.repeat([0, -1, 1], [30, 5, 25]).astype(np.int32)
+    points[tracks < 0] = np.nan
+    return Clip(points, tracks)
 
 
-def test_known_poses_and_openings_are_found(clip: Clip, tmp_path: Path) -> None:
+def test_known_poses_and_openings_are_recovered(clip: Clip, tmp_path: Path) -> None:
     out = whole(opened(clip, tmp_path), clip)
     assert out.shape == (60, mesh_space.COUNT)
     assert out.dtype == np.float32
     good = clip.numbers >= 0
     assert np.isnan(out[~good]).all()
     true, found = motion(60), mesh_space.unpack_pose(out)
-    # The mean face may be turned by a constant against ours; what moves must not be.
+    # The mean face may be rotated by a constant; the motion must be the same.
     drift = np.einsum("tji,tjk->tik", true.rotation[good], found.rotation[good])
     assert np.abs(drift - drift[0]).max() < 2e-3
     assert np.allclose(found.scale[good], true.scale[good], rtol=1e-3)
@@ -132,7 +132,7 @@ def test_known_poses_and_openings_are_found(clip: Clip, tmp_path: Path) -> None:
     assert np.ptp(out[good, mesh_space.WIDTH]) < 2e-3
 
 
-def test_coefficients_lead_back_to_the_landmarks(clip: Clip, tmp_path: Path) -> None:
+def test_coefficients_reproduce_the_landmarks(clip: Clip, tmp_path: Path) -> None:
     out = whole(opened(clip, tmp_path), clip)
     pose = mesh_space.unpack_pose(out)
     head = mesh_space.head_landmarks(clip.points, out)
@@ -143,14 +143,14 @@ def test_coefficients_lead_back_to_the_landmarks(clip: Clip, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
-def test_batches_and_resume_do_not_change_a_bit(clip: Clip, tmp_path: Path, size: int) -> None:
+def test_batch_size_and_resume_do_not_change_bits(clip: Clip, tmp_path: Path, size: int) -> None:
     expected = whole(opened(clip, tmp_path / "a"), clip)
     resumed = opened(clip, tmp_path / "a")
     parts = [resumed.reconstruct(clip.batch(np.arange(k, min(k + size, 60)))) for k in range(0, 60, size)]
     assert np.array_equal(np.concatenate(parts), expected, equal_nan=True)
 
 
-def test_what_was_stored_is_used_again(clip: Clip, tmp_path: Path) -> None:
+def test_stored_mean_faces_are_reused(clip: Clip, tmp_path: Path) -> None:
     expected = whole(opened(clip, tmp_path), clip)
     assert (tmp_path / STORED).is_file()
     clip.longest_read = 0
@@ -159,7 +159,7 @@ def test_what_was_stored_is_used_again(clip: Clip, tmp_path: Path) -> None:
     assert np.array_equal(whole(session, clip), expected, equal_nan=True)
 
 
-def test_frames_may_come_in_any_order(clip: Clip, tmp_path: Path) -> None:
+def test_frames_can_be_in_any_order(clip: Clip, tmp_path: Path) -> None:
     session = opened(clip, tmp_path)
     expected = whole(session, clip)
     order = np.array([50, 3, 4, 5, 31, 58, 0, 59])
@@ -167,7 +167,7 @@ def test_frames_may_come_in_any_order(clip: Clip, tmp_path: Path) -> None:
 
 
 def test_two_people_have_two_mean_faces(tmp_path: Path) -> None:
-    faces = [made_face(1), made_face(2), made_face(1)]
+    faces = [random_face(1), random_face(2), random_face(1)]
     points = np.concatenate([to_pixels(face, motion(40, seed)) for seed, face in enumerate(faces)])
     clip = Clip(points, np.repeat([0, 1, 2], 40).astype(np.int32))
     session = opened(clip, tmp_path)
@@ -179,8 +179,8 @@ def test_two_people_have_two_mean_faces(tmp_path: Path) -> None:
         assert np.ptp(head[start : start + 40], axis=0).max() < 2e-3
 
 
-def test_a_short_shot_borrows_the_nearest_face(tmp_path: Path) -> None:
-    faces = np.repeat(np.stack([made_face(1), made_face(1) + 0.2, made_face(2)]), [30, 5, 30], axis=0)
+def test_short_track_uses_the_nearest_mean_face(tmp_path: Path) -> None:
+    faces = np.repeat(np.stack([random_face(1), random_face(1) + 0.2, random_face(2)]), [30, 5, 30], axis=0)
     faces[30:35] += np.random.default_rng(0).normal(0, 0.05, (478, 3)).astype(np.float32)
     clip = Clip(to_pixels(faces, motion(65)), np.repeat([0, 1, 2], [30, 5, 30]).astype(np.int32))
     out = whole(opened(clip, tmp_path), clip)
@@ -189,7 +189,7 @@ def test_a_short_shot_borrows_the_nearest_face(tmp_path: Path) -> None:
         assert list(stored["groups"]) == [0, 0, 1]
 
 
-def test_one_frame_is_enough(clip: Clip, tmp_path: Path) -> None:
+def test_single_frame_is_fitted(clip: Clip, tmp_path: Path) -> None:
     photo = Clip(clip.points[:1], clip.numbers[:1])
     out = whole(opened(photo, tmp_path), photo)
     assert np.isfinite(out).all()
@@ -197,26 +197,26 @@ def test_one_frame_is_enough(clip: Clip, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("points", [478, 0])
-def test_a_clip_without_a_face(tmp_path: Path, points: int) -> None:
+def test_clip_without_a_face(tmp_path: Path, points: int) -> None:
     clip = Clip(np.full((9, points, 3), np.nan, np.float32), np.full(9, -1, np.int32))
     out = whole(opened(clip, tmp_path), clip)
     assert out.shape == (9, mesh_space.COUNT)
     assert np.isnan(out).all()
 
 
-def test_an_empty_batch(clip: Clip, tmp_path: Path) -> None:
+def test_empty_batch(clip: Clip, tmp_path: Path) -> None:
     assert opened(clip, tmp_path).reconstruct(clip.batch(np.empty(0, np.int64))).shape == (0, mesh_space.COUNT)
 
 
-def test_a_long_clip_is_read_in_pieces(tmp_path: Path) -> None:
-    points = np.tile(to_pixels(made_face(1), motion(500)), (3, 1, 1))
+def test_long_clip_is_read_in_chunks(tmp_path: Path) -> None:
+    points = np.tile(to_pixels(random_face(1), motion(500)), (3, 1, 1))
     clip = Clip(points, np.zeros(1500, np.int32))
     opened(clip, tmp_path)
     assert 0 < clip.longest_read <= 256
 
 
-def test_samples_are_bounded_and_spread() -> None:
-    sampler = ShotSampler(50)
+def test_samples_are_bounded_and_evenly_spread() -> None:
+    sampler = TrackSampler(50)
     for index in range(2345):
         sampler.add(np.array([index], np.float32))
     kept = np.concatenate(sampler.kept)
@@ -225,7 +225,7 @@ def test_samples_are_bounded_and_spread() -> None:
     assert kept[-1] > 2345 * 0.95
 
 
-def test_a_real_head_moves_smoothly(shared_media: Path, tmp_path: Path) -> None:
+def test_real_head_moves_smoothly(shared_media: Path, tmp_path: Path) -> None:
     mediapipe_mesh = pytest.importorskip("retalkit_detectors.mediapipe_mesh")
     from retalkit_detectors.plugin import MediaPipeConfig
 
@@ -234,22 +234,22 @@ def test_a_real_head_moves_smoothly(shared_media: Path, tmp_path: Path) -> None:
     session = mediapipe_mesh.MediaPipeSession(MediaPipeConfig())
     found = session.detect(FrameBatch(images, np.arange(90) / 30, np.arange(90)))
     session.close()
-    shots = np.zeros(90, np.int32)
+    tracks = np.zeros(90, np.int32)
     smoother = TrackSmoother()
-    ready = smoother.push(np.stack([faces[0].landmarks for faces in found]), shots)
+    ready = smoother.push(np.stack([faces[0].landmarks for faces in found]), tracks)
     landmarks = np.concatenate([ready, smoother.finish()])
-    clip = Clip(landmarks, shots)
+    clip = Clip(landmarks, tracks)
     out = whole(opened(clip, tmp_path), clip)
     angles = yaw_pitch_roll(mesh_space.unpack_pose(out))
     assert np.diff(angles, 2, axis=0).std(0).max() < 0.25
     assert np.diff(out[:, 0], 2).std() / out[:, 0].mean() < 0.003
-    assert np.percentile(out[:, mesh_space.OPENING], 98) < 0.03  # she never opens the mouth
+    assert np.percentile(out[:, mesh_space.OPENING], 98) < 0.03  # the mouth never opens in this clip
     assert 1.4 < np.median(out[:, mesh_space.FACE_HEIGHT]) < 2.2
     residual = to_head_frame(landmarks, mesh_space.unpack_pose(out))[:, list(mesh478.STABLE)].std(0)
     assert residual.max() < 0.03
 
 
-def test_listing_imports_nothing_heavy() -> None:
+def test_listing_imports_no_array_library() -> None:
     code = (
         "import sys, retalkit_reconstructors.plugin as p; list(p.retalkit_stages());"
         "heavy = {'cv2', 'mediapipe', 'scipy', 'torch'} & set(sys.modules);"
