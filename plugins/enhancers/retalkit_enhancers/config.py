@@ -1,4 +1,4 @@
-"""Options of the enhancers. Light: read when stages are listed."""
+"""Options of the enhancers ``detail`` and ``none``. Imported when stages are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class DetailConfig(StageConfig):
     """Options of ``detail``."""
 
     on: Literal["mouth", "face"] = "mouth"
-    """Where detail is restored: in the ring of skin around the mouth and in it, or wherever the face was edited."""
+    """Where detail is restored: at the mouth and in a ring of skin around it, or wherever the face was edited."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """1 restores what the original has, 0 does nothing, up to 1.5."""
+    """Amount: 1 restores the level of the original, 0 does nothing; at most 1.5."""
 
 
 class NoneConfig(StageConfig):

@@ -1,10 +1,9 @@
-"""Enhancer ``detail``: an edit keeps the sharpness and grain that the original frame has around it. No network.
+"""The enhancer ``detail``: gives an edit the sharpness and grain of the original frame. No network.
 
-Warping and blending average pixels, which takes away grain and pores: the edited skin looks polished beside the rest.
-The two finest bands of the edit are held against those of the original on matched skin (lips excluded), and lifted
-where energy is missing: first by a limited gain on texture (edges are left, so that nothing gets a halo), then with
-the original's own grain. The same frame always gets the same grain, and an edit that lacks nothing stays as it is,
-bit for bit.
+Warping and blending average pixels, which removes grain and pores: the edited skin looks smoother than the rest.
+The two finest bands of the edit are compared with those of the original on matching skin (without the lips). Missing
+energy is restored first by a limited gain on texture (edges are excluded, to avoid halos), then with the grain of the
+original. The same frame always gets the same grain, and an edit that lacks nothing is not changed.
 """
 
 from __future__ import annotations
@@ -19,8 +18,16 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, Runtime, StageContext, SyncBatch
 
-from retalkit_enhancers.bands import LocalMean, Support, enlarge, fine_bands, limited, plan_lift, probe
 from retalkit_enhancers.config import DetailConfig
+from retalkit_enhancers.frequency_bands import (
+    LocalMean,
+    Support,
+    enlarge,
+    fine_bands,
+    limited,
+    match_band_energy,
+    probe,
+)
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -30,17 +37,17 @@ MAX_FACTOR = 4.0
 SEARCH_STEPS = 6
 START = 1.05
 """Amplitude ratio from which texture counts as softened."""
-MATCHED = 10.0
-"""Grey levels by which edit and original may differ, smoothed, and still show the same skin."""
+MATCH_TOLERANCE = 10.0
+"""Smoothed difference in grey levels up to which edit and original show the same skin."""
 NOISE_SIZE = 256
-"""Drawn grain repeats after so many pixels, from another place in every frame."""
+"""Period in pixels of the synthetic grain; its offset differs from frame to frame."""
 IBUG68_LIPS = tuple(range(48, 60))
 MIN_SKIN = 200
-"""Fewer matched pixels of skin say nothing about grain."""
+"""Minimum number of matching skin pixels to measure grain."""
 
 
 def original_under(image: Image, edit: FaceEdit) -> Image:
-    """The frame's pixels where the edit lies, at the edit's resolution: RGB uint8 [h, w, 3]."""
+    """Return the pixels of the frame under the edit, at the resolution of the edit: RGB uint8 [h, w, 3]."""
     high, wide = edit.image.shape[:2]
     shift = edit.matrix[:, 2]
     whole = np.array_equal(edit.matrix[:, :2], np.eye(2, dtype=np.float32)) and np.array_equal(shift, np.round(shift))
@@ -51,7 +58,7 @@ def original_under(image: Image, edit: FaceEdit) -> Image:
 
 
 class DetailSession:
-    """Works frame by frame and keeps nothing of them."""
+    """Enhances each frame independently."""
 
     def __init__(self, config: DetailConfig, seed: int) -> None:
         self._config = config
@@ -59,10 +66,10 @@ class DetailSession:
         self._noise: list[Float] | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Edits of the same size, mask and place, with grain; PassedThrough stays."""
+        """Return edits of the same size, mask and position, with grain; PassedThrough stays."""
         frames = batch.faces.frames
         return [
-            self._enhanced(edit, frames.images[row], batch.faces.landmarks[row], int(frames.indexes[row]))
+            self._enhance_frame(edit, frames.images[row], batch.faces.landmarks[row], int(frames.indexes[row]))
             if isinstance(edit, FaceEdit)
             else edit
             for row, edit in enumerate(edits)
@@ -70,7 +77,7 @@ class DetailSession:
 
     def close(self) -> None: ...
 
-    def _enhanced(self, edit: FaceEdit, frame: Image, landmarks: Float, index: int) -> FaceEdit:
+    def _enhance_frame(self, edit: FaceEdit, frame: Image, landmarks: Float, index: int) -> FaceEdit:
         if self._config.strength <= 0 or not np.isfinite(landmarks).all() or min(edit.image.shape[:2]) < 8:
             return edit
         points = landmarks[:, :2] @ edit.matrix[:, :2].T + edit.matrix[:, 2]
@@ -90,14 +97,14 @@ class DetailSession:
         return replace(edit, image=image)
 
     def _missing_detail(self, edited: Image, original: Image, area: Float, points: Float, index: int) -> Float | None:
-        """What to add, float32 [h, w] in whole grey levels, or None where nothing is missing."""
+        """Return the values to add, float32 [h, w] in integer grey levels, or None if nothing is missing."""
         now = cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY).astype(np.float32)
         before = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY).astype(np.float32)
         reach = self._reach(points)
         support = Support(self._skin(now, before, area, points, reach))
         if support.count < MIN_SKIN:
             return None
-        edge = support.usual_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F)))
+        edge = support.texture_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F)))
         energy = (support.laplacian_energy(now, edge), support.laplacian_energy(before, edge))
         if energy[0] * START**2 >= energy[1]:
             return None
@@ -106,18 +113,22 @@ class DetailSession:
         delta: Float | None = None
         for level, (band, source) in enumerate(zip(fine_bands(now), fine_bands(before), strict=True)):
             have, want = probe(now, band, level), probe(before, source, level)
-            cap = support.usual_limit(want)
-            lift = plan_lift(mean, limited(have, cap), limited(want, cap), self._config.strength, MAX_GAIN, START)
-            if not lift.needed:
+            cap = support.texture_limit(want)
+            band_gain = match_band_energy(
+                mean, limited(have, cap), limited(want, cap), self._config.strength, MAX_GAIN, START
+            )
+            if not band_gain.needed:
                 continue
-            limit = support.usual_limit(source)
+            limit = support.texture_limit(source)
             texture = limited(source, limit)
-            gain, grain = enlarge(lift.gain, now.shape), enlarge(lift.grain, now.shape)
-            if support.count < skin.size and float(lift.grain.max()) > 0:
-                # Original lips must not shine through: there the grain is drawn, as strong as that around them.
+            gain, grain = enlarge(band_gain.gain, now.shape), enlarge(band_gain.grain, now.shape)
+            if support.count < skin.size and float(band_gain.grain.max()) > 0:
+                # Original lips must not show through: they get synthetic grain with the level of the skin around.
                 square = texture * skin
-                usual = enlarge(np.sqrt(mean.of(square * square)[0]), now.shape)
-                texture = np.where(support.pixels, texture, self._drawn(now.shape, index, level) * usual)
+                level_around = enlarge(np.sqrt(mean.average(square * square)[0]), now.shape)
+                texture = np.where(
+                    support.pixels, texture, self._synthetic_grain(now.shape, index, level) * level_around
+                )
             added = (gain - 1) * limited(band, limit) + grain * texture
             added *= _texture_only(band, source * skin, 2 * limit)
             delta = added if delta is None else delta + added
@@ -126,10 +137,10 @@ class DetailSession:
     def _rounded(
         self, delta: Float, now: Float, support: Support, edge: float, energy: tuple[float, float]
     ) -> Float | None:
-        """``delta`` in whole grey levels, with the energy that was asked for; ``energy`` is there and in the original.
+        """Return ``delta`` in integer grey levels, scaled to the target energy; ``energy``: of edit and original.
 
-        Skin in compressed video has less than one grey level of texture, which rounding would swallow: so a common
-        factor is searched that brings the rounded result to the target.
+        Skin in compressed video has less than one grey level of texture, which rounding would remove. Bisection finds
+        the factor with which the rounded result reaches the target.
         """
         have, want = energy
         target = have + (want - have) * self._config.strength
@@ -143,8 +154,8 @@ class DetailSession:
         whole = np.rint(delta * np.float32(low))
         return whole if cv2.countNonZero(whole) else None
 
-    def _drawn(self, shape: tuple[int, ...], index: int, level: int) -> Float:
-        """One band of white noise, standard deviation 1, the same for the same source frame."""
+    def _synthetic_grain(self, shape: tuple[int, ...], index: int, level: int) -> Float:
+        """Return one band of white noise, standard deviation 1, the same for the same source frame."""
         if self._noise is None:
             self._noise = _noise_bands(self._seed)
         band = self._noise[level]
@@ -159,13 +170,13 @@ class DetailSession:
         return points[list(indexes)] if len(points) > max(indexes) else points
 
     def _reach(self, points: Float) -> float:
-        """Pixels to average over: a quarter of the mouth's width."""
+        """Return the averaging radius in pixels: a quarter of the width of the mouth."""
         lips = self._lips(points)
         return max(4.0, float(np.linalg.norm(lips.max(0) - lips.min(0))) / 4)
 
     def _around_mouth(self, points: Float, mask: Float) -> tuple[Float, int, int]:
-        """``mask`` inside a soft ellipse about the mouth and the chin's skin, 0 outside: the part around the ellipse,
-        float32 [h, w] in [0, 1], its left and its top."""
+        """Return ``mask`` times a soft ellipse around mouth and chin, cropped to the ellipse (float32 [h, w] in [0,
+        1]), and the left and top of the crop."""
         lips = self._lips(points)
         centre, half = (lips.max(0) + lips.min(0)) / 2, float(np.ptp(lips[:, 0])) / 2 + 1
         middle, reach = (float(centre[0]), float(centre[1]) + 0.2 * half), (2.2 * half, 1.9 * half)
@@ -182,20 +193,20 @@ class DetailSession:
         return mask[top:bottom, left:right] * soft, left, top
 
     def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Image:
-        """1 where edit and original both show the same skin inside the mask, else 0: uint8 [h, w]."""
+        """Return uint8 [h, w]: 1 where edit and original show the same skin inside the mask, else 0."""
         lips = np.zeros(now.shape, np.uint8)
         outline = cv2.convexHull(np.round(self._lips(points)).astype(np.int32))
         cv2.fillPoly(lips, [outline], 1)
         margin = max(1, int(reach / 4))
         lips = cv2.dilate(lips, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
         # Two boxes of 5 pixels have the variance of a Gaussian of sigma 2.
-        apart = np.abs(cv2.blur(cv2.blur(cv2.subtract(now, before), (5, 5)), (5, 5)))
-        return ((area > 0.5) & (lips == 0) & (apart < MATCHED)).view(np.uint8)
+        difference = np.abs(cv2.blur(cv2.blur(cv2.subtract(now, before), (5, 5)), (5, 5)))
+        return ((area > 0.5) & (lips == 0) & (difference < MATCH_TOLERANCE)).view(np.uint8)
 
 
 def _noise_bands(seed: int) -> list[Float]:
-    """The fine bands of white noise, float32, standard deviation 1, that continue seamlessly when repeated; given
-    twice in both directions."""
+    """Return the fine bands of white noise, float32, standard deviation 1, seamless when repeated; repeated twice in
+    both directions."""
     margin = 8
     noise = np.random.default_rng(seed).standard_normal((NOISE_SIZE, NOISE_SIZE), np.float32)
     bands = (band[margin:-margin, margin:-margin] for band in fine_bands(np.pad(noise, margin, mode="wrap")))
@@ -203,9 +214,10 @@ def _noise_bands(seed: int) -> list[Float]:
 
 
 def _texture_only(now: Float, before: Float, limit: float) -> Float:
-    """0 on and beside what is an edge in either band, else 1, softly: edges are not lifted, against halos."""
+    """Return weights that are 0 on and next to edges of either band and 1 elsewhere, with soft transitions: amplified
+    edges would become halos."""
     edges = (cv2.max(np.abs(now), np.abs(before)) > limit).view(np.uint8)
-    # A lone strong pixel is grain: two of nine are an edge.
+    # One strong pixel of nine is grain, two are an edge.
     edges = (cv2.boxFilter(edges, -1, (3, 3), normalize=False) > 1).view(np.uint8)
     near = cv2.boxFilter(cv2.dilate(edges, np.ones((5, 5), np.uint8)), -1, (3, 3), normalize=False)
     return 1 - near * np.float32(1 / 9)
@@ -218,5 +230,5 @@ class DetailEnhancer:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> DetailSession:
-        """Nothing to prepare: each frame is held against its own original."""
+        """Open a session. There is nothing to prepare: each frame is compared with its own original."""
         return DetailSession(self._config, context.seed)

@@ -1,4 +1,4 @@
-"""Enhancer ``none``: the identity."""
+"""The enhancer ``none``: leaves the edit unchanged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from retalkit_enhancers.config import NoneConfig
 
 
 class NoneSession:
-    """Hands edits on."""
+    """Returns edits unchanged."""
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """The same edits."""
+        """Return the same edits."""
         return list(edits)
 
     def close(self) -> None: ...
@@ -26,5 +26,5 @@ class NoneEnhancer:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> NoneSession:
-        """Nothing to prepare."""
+        """Open a session; there is nothing to prepare."""
         return NoneSession()

@@ -1,4 +1,4 @@
-"""Specs of the enhancers. Light: nothing heavy is imported here."""
+"""Specs of the bundled enhancers. Imported when stages are listed, so it imports no array library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             kind=StageKind.ENHANCER,
             name="detail",
             version="2",
-            summary="Keeps the sharpness and grain of the original in the edited face; no network.",
+            summary="restores the sharpness and grain of the original in the edited face; no network",
             build="retalkit_enhancers.detail:DetailEnhancer",
             licence="Apache-2.0",
             config=DetailConfig,
@@ -41,7 +41,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.ENHANCER,
             name="none",
-            summary="Leaves the edited face as it is.",
+            summary="leaves the edited face unchanged",
             build="retalkit_enhancers.none:NoneEnhancer",
             licence="Apache-2.0",
             config=NoneConfig,
@@ -58,6 +58,6 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """What the published networks load."""
+    """The checkpoints of the published networks."""
     parts = (enet, ganimation, gpen, gfpgan, parsing, published_files)
     return [checkpoint for part in parts for checkpoint in part.CHECKPOINTS]

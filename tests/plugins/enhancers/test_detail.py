@@ -1,4 +1,4 @@
-"""The enhancer ``detail`` on a textured picture that an edit has softened."""
+"""The enhancer ``detail`` on a textured image with a softened edit."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NO_ANALYSIS: Any = EnhancementClip(analysis=None)  # type: ignore[arg-type]
 
 
 def skin(seed: int = 0) -> np.ndarray:
-    """RGB uint8 [SIZE, SIZE, 3] with a grain of about two grey levels."""
+    """Return RGB uint8 [SIZE, SIZE, 3] with grain of about two grey levels."""
     grain = np.random.default_rng(seed).normal(0, 2.5, (SIZE, SIZE, 1))
     slope = np.linspace(120, 160, SIZE)[:, None, None]
     return np.clip(slope + grain + [20, 0, -20], 0, 255).astype(np.uint8)
 
 
 def face() -> np.ndarray:
-    """Landmarks float32 [478, 3] whose lips lie in the middle of the picture."""
+    """Return landmarks float32 [478, 3] with lips in the middle of the image."""
     points = np.full((478, 3), 100, np.float32)
     around = np.linspace(0, 2 * np.pi, len(mesh478.OUTER_LIPS), endpoint=False)
     points[list(mesh478.OUTER_LIPS), 0] = 100 + 26 * np.cos(around)
@@ -64,7 +64,7 @@ def batch_of(images: list[np.ndarray], indexes: list[int]) -> SyncBatch:
 
 
 def edit_of(image: np.ndarray, soft: float = 0.0) -> FaceEdit:
-    """The middle of the picture, softened, with a feathered mask."""
+    """Return an edit of the middle of the image, softened, with a feathered mask."""
     crop = np.ascontiguousarray(image[TOP : TOP + 120, LEFT : LEFT + 120])
     mask = np.zeros((120, 120), np.float32)
     cv2.circle(mask, (60, 60), 48, 1.0, -1)
@@ -89,7 +89,7 @@ cv2.ellipse(RING, (60, 60), (34, 18), 0, 0, 360, 0, -1)
 
 
 @pytest.mark.parametrize("soft", [0.5, 0.7])
-def test_softened_skin_gets_its_sharpness_back(tmp_path: Path, soft: float) -> None:
+def test_softened_skin_is_sharpened(tmp_path: Path, soft: float) -> None:
     image = skin()
     edit = edit_of(image, soft)
     given = session(tmp_path).enhance(batch_of([image], [3]), [edit])[0]
@@ -104,14 +104,14 @@ def test_softened_skin_gets_its_sharpness_back(tmp_path: Path, soft: float) -> N
     assert np.abs(given.image.astype(int) - edit.image).max() < 12
 
 
-def test_nothing_missing_means_nothing_done(tmp_path: Path) -> None:
+def test_sharp_edit_is_unchanged(tmp_path: Path) -> None:
     image = skin()
     for edit in (edit_of(image), edit_of(skin(seed=5))):
         given = session(tmp_path).enhance(batch_of([image], [0]), [edit])[0]
         np.testing.assert_array_equal(given.image, edit.image)
 
 
-def test_strength_zero_does_nothing_and_more_does_more(tmp_path: Path) -> None:
+def test_strength_scales_the_change(tmp_path: Path) -> None:
     image, region = skin(), RING > 0
     edit = edit_of(image, 0.7)
     batch = batch_of([image], [0])
@@ -135,7 +135,7 @@ def test_edges_get_no_halo(tmp_path: Path) -> None:
     assert np.abs(added[rows]).mean() > 0.5
 
 
-def test_original_lips_do_not_shine_through(tmp_path: Path) -> None:
+def test_original_lips_do_not_show_through(tmp_path: Path) -> None:
     plain = skin()
     image = plain.copy()
     stripes = (np.arange(SIZE) // 2 % 2 * 120).astype(np.uint8)
@@ -148,7 +148,7 @@ def test_original_lips_do_not_shine_through(tmp_path: Path) -> None:
     assert np.abs(added).max() < 12
 
 
-def test_grain_belongs_to_the_source_frame_not_to_the_batch(tmp_path: Path) -> None:
+def test_grain_depends_on_the_source_frame_only(tmp_path: Path) -> None:
     images = [skin(seed) for seed in (1, 2, 3)]
     edits = [edit_of(image, 0.6) for image in images]
     together = session(tmp_path).enhance(batch_of(images, [7, 8, 9]), edits)
@@ -157,7 +157,7 @@ def test_grain_belongs_to_the_source_frame_not_to_the_batch(tmp_path: Path) -> N
         np.testing.assert_array_equal(alone.image, together[row].image)
 
 
-def test_passed_frames_and_faceless_rows_stay(tmp_path: Path) -> None:
+def test_frames_without_edit_or_face_are_unchanged(tmp_path: Path) -> None:
     image = skin()
     batch = batch_of([image, image], [0, 1])
     batch.faces.landmarks[1] = np.nan
@@ -167,7 +167,7 @@ def test_passed_frames_and_faceless_rows_stay(tmp_path: Path) -> None:
     assert session(tmp_path).enhance(empty, []) == []
 
 
-def test_an_edit_at_another_size(tmp_path: Path) -> None:
+def test_edit_at_another_resolution(tmp_path: Path) -> None:
     image = skin()
     half = np.array([[0.5, 0, -LEFT / 2], [0, 0.5, -TOP / 2]], np.float32)
     crop = cv2.warpAffine(image, half, (60, 60), flags=cv2.INTER_LINEAR)
@@ -178,7 +178,7 @@ def test_an_edit_at_another_size(tmp_path: Path) -> None:
     assert sharpness(given.image, whole) > 1.3 * sharpness(edit.image, whole)
 
 
-def test_on_mouth_leaves_the_rest(tmp_path: Path) -> None:
+def test_on_mouth_changes_the_mouth_only(tmp_path: Path) -> None:
     image = skin()
     edit = FaceEdit(
         cv2.GaussianBlur(image, (0, 0), 0.7), np.ones((SIZE, SIZE), np.float32), np.eye(2, 3, dtype=np.float32)
@@ -191,7 +191,7 @@ def test_on_mouth_leaves_the_rest(tmp_path: Path) -> None:
     assert (mouth.image[80:120, 60:140] != edit.image[80:120, 60:140]).any()
 
 
-def test_none_hands_on(tmp_path: Path) -> None:
+def test_none_returns_the_same_edits(tmp_path: Path) -> None:
     image = skin()
     edits = [edit_of(image, 0.6), PassedThrough("no face")]
     context = StageContext(Folder(tmp_path), SilentObserver())
@@ -204,7 +204,7 @@ def test_none_hands_on(tmp_path: Path) -> None:
     assert given[1] is edits[1]
 
 
-def test_both_are_found_as_plugins() -> None:
+def test_both_are_registered() -> None:
     registry = discover()
     for name in ("detail", "none"):
         spec = registry.find(StageKind.ENHANCER, name).spec
