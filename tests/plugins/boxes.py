@@ -1,4 +1,4 @@
-"""Boxes for made-up clips."""
+"""Face boxes of synthetic clips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def box_of(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [T, 4]: the bounds of landmarks [T, N, D]; NaN rows stay NaN."""
+    """Return float32 [T, 4]: the bounds of landmarks [T, N, D]; NaN rows stay NaN."""
     points = landmarks[..., :2]
     if not points.shape[1]:
         return np.full((len(points), 4), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""A real face with real landmarks, without a clip: scikit-image's public-domain portrait."""
+"""A real face with detected landmarks: scikit-image's public-domain portrait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retalkit.storage.cache import Folder
 
 @dataclass(frozen=True)
 class Portrait:
-    """One picture and the face in it; read-only."""
+    """One image and the landmarks of its face; read-only."""
 
     image: NDArray[np.uint8]
     """RGB uint8 [H, W, 3]."""
