@@ -72,23 +72,25 @@ def speech_to_mouth(
     from retalkit.plugins.discovery import discover
 
     registry = discover(plugin or [])
-    named = None if driver is None else registry.driver(driver).spec
     configuration = load(registry, file=config, preset=preset, overrides=overrides or [])
 
     from retalkit.errors import PlanError
     from retalkit.motion_eval.report import evaluate
-    from retalkit.pipeline.plan import plan
+    from retalkit.pipeline.plan import plan, plan_driver
+    from retalkit.plugins.specs import DriverChoice
+    from retalkit.stages import Runtime
     from retalkit.storage.cache import Cache, default_folder
 
     chosen = plan(configuration, registry)
-    configured = {planned.found.spec.name: planned for planned in chosen.lip_syncer.drivers.values()}
-    name = named.name if named is not None else next(iter(configured), None)
-    if name is None:
+    configured = chosen.lip_syncer.config.drivers().values()
+    choice = next((each for each in configured if driver in (None, each.use)), None)
+    if choice is None and driver is None:
         raise PlanError(f"{chosen.lip_syncer.label} uses no driver; name one with --driver", code="missing-driver")
-    spec, options = registry.driver(name).spec, configured[name].config if name in configured else None
+    measured = plan_driver(choice or DriverChoice(use=str(driver)), registry, "--driver")
+    runtime = Runtime(device=configuration.device, precision=configuration.precision, threads=configuration.threads)
     with progress(quiet=quiet) as observer:
         store = Cache(cache if cache is not None else default_folder())
-        report = evaluate(clips, name, spec.make(options), chosen, store, observer)
+        report = evaluate(clips, measured.found.spec.name, measured.make(runtime), chosen, store, observer)
     typer.echo(json.dumps(report.plain(), indent=2) if as_json else _table(report))
 
 

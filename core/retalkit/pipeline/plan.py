@@ -58,6 +58,9 @@ class PlannedDriver:
 
     found: FoundDriver
     config: StageConfig
+    weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Checkpoint name -> file in the store, for a driver without a lip syncer; else the lip syncer's weights contain
+    them."""
 
     def identity(self) -> dict[str, Any]:
         """Return plain data that changes whenever the driver may predict another motion: part of cache keys."""
@@ -75,7 +78,7 @@ class PlannedDriver:
 
     def make(self, runtime: Runtime) -> SpeechToMouth:
         """Import and build the driver, with its networks."""
-        return self.found.spec.make(self.config, runtime)
+        return self.found.spec.make(self.config, replace(runtime, weights={**runtime.weights, **self.weights}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,14 +279,19 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
 
 
 def plan_driver(choice: Choice, registry: Registry, config_path: str) -> PlannedDriver:
-    """Choose a driver by itself and check it: for measuring it without a lip syncer.
+    """Choose a driver and check it, to measure it without a lip syncer.
 
     ``config_path`` names it in messages, such as ``--driver``. Raises ConfigError for an unknown name or an invalid
-    option, PlanError where packages or files are missing.
+    option, PlanError where packages, files or weights are missing.
     """
     driver = _planned_driver(choice, registry)
     _check_driver(driver, config_path)
-    return driver
+    store, names = WeightStore(), driver.config.checkpoints()
+    if missing := [name for name in names if store.path(name) is None]:
+        reason = missing_weights(missing, registry.checkpoints, store.folder)
+        message = f"{config_path}: {driver.found.label} cannot run here: {reason}"
+        raise PlanError(message, code="missing-weights")
+    return replace(driver, weights={name: store.file(name) for name in names})
 
 
 def required_checkpoints(config: RunConfig, registry: Registry) -> list[str]:

@@ -159,8 +159,7 @@ def _runtime(found: FoundStage, config: StageConfig) -> Runtime:
     except RetalkitError as error:
         raise _UnavailableError(f"its driver cannot be used ({one_line(error)})") from error
     store = WeightStore()
-    of_drivers = (name for driver in chosen.values() for name in driver.config.checkpoints())
-    names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints(), *of_drivers)))
+    names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
     runtime = Runtime(weights={name: store.file(name) for name in names})

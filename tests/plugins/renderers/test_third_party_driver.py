@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from retalkit.config import RunConfig, effective, load
 from retalkit.config.schema import json_schema
 from retalkit.errors import ConfigError, PlanError
-from retalkit.pipeline.plan import plan
+from retalkit.pipeline.plan import plan, plan_driver
+from retalkit.plugins import DriverChoice
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.stages import StageKind
@@ -30,6 +31,10 @@ from retalkit.stages import MouthMotion
 class WaveConfig(StageConfig):
     rate: float = 3.0
     table: Path | None = None
+    network: bool = False
+
+    def checkpoints(self):
+        return ("wave_network",) if self.network else ()
 
 
 class WaveDriver:
@@ -142,8 +147,26 @@ def test_missing_package_of_a_driver_is_reported(registry: Registry) -> None:
     with pytest.raises(PlanError) as error:
         plan(with_driver(registry, "absent"), registry)
     assert error.value.code == "missing-package"
-    facts = ("lip_syncer.driver: ", "driver 'absent'", "no_such", "pip install 'w[all]'")
-    assert [fact for fact in facts if fact not in str(error.value)] == []
+    facts = ("driver 'absent'", "no_such", "pip install 'w[all]'")
+    assert [fact for fact in ("lip_syncer.driver: ", *facts) if fact not in str(error.value)] == []
+    with pytest.raises(PlanError) as error:
+        plan_driver(DriverChoice(use="absent"), registry, "--driver")
+    assert error.value.code == "missing-package"
+    assert [fact for fact in ("--driver: ", *facts) if fact not in str(error.value)] == []
+
+
+def test_missing_weights_of_a_driver_are_reported(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETALKIT_HOME", str(tmp_path))
+    with pytest.raises(PlanError) as error:
+        plan(with_driver(registry, "{use: wave, network: true}"), registry)
+    assert error.value.code == "missing-weights"
+    assert "lip_syncer 'exemplar'" in str(error.value) and "wave_network" in str(error.value)
+    with pytest.raises(PlanError) as error:
+        plan_driver(DriverChoice(use="wave", network=True), registry, "--driver")
+    assert error.value.code == "missing-weights"
+    assert "driver 'wave'" in str(error.value) and "wave_network" in str(error.value)
 
 
 def test_missing_file_of_a_driver_is_reported(registry: Registry, tmp_path: Path) -> None:
@@ -165,7 +188,7 @@ def test_schema_completes_drivers_and_their_options(registry: Registry) -> None:
 
 def test_effective_configuration_shows_the_options_of_the_driver(registry: Registry) -> None:
     shown = effective(with_driver(registry, "wave"), registry)
-    assert shown["lip_syncer"]["driver"] == {"use": "wave", "rate": 3.0, "table": None}
+    assert shown["lip_syncer"]["driver"] == {"use": "wave", "rate": 3.0, "table": None, "network": False}
 
 
 def test_author_kit_reports_a_driver_that_is_not_installed(registry: Registry) -> None:
