@@ -1,4 +1,4 @@
-"""Runs tasks in processes, several at once; says how each ended."""
+"""Runs the tasks of a comparison in parallel worker processes and reports how each one ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Running:
     task: Task
     process: subprocess.Popen[bytes]
     opened_clip: bool
-    """Whether it is the first of its clip: the others wait for what it puts into the cache."""
+    """Whether it is the first task of its clip, whose cached results the other tasks of the clip wait for."""
 
 
 def run_tasks(
@@ -35,10 +35,11 @@ def run_tasks(
     jobs: int,
     ended: Callable[[Task, str], None],
 ) -> None:
-    """Runs every task, at most ``jobs`` at once; ``ended`` hears each with an empty text or why it failed.
+    """Run every task, at most ``jobs`` in parallel.
 
-    ``text`` gives the task file's content. The first task of a clip runs before the others of that clip, so that what
-    all of them need is computed once. Stopped by an exception (Ctrl-C), it ends the processes that still run.
+    ``text`` returns the content of a task file. ``ended`` is called with every finished task and its error, or an
+    empty string. The first task of a clip runs before the others of that clip, so that their common steps are computed
+    once. On an exception (Ctrl-C) the running processes are terminated.
     """
     waiting = list(tasks)
     running: list[_Running] = []
@@ -77,13 +78,13 @@ def _start(task: Task, text: Callable[[Task], str], store: CellStore, folder: Pa
 
 
 def _outcome(code: int, log: Path) -> str:
-    """Empty for success, else why it failed in one line."""
+    """Return an empty string for success, else the error in one line."""
     if code == 0:
         return ""
     if code < 0:
         name = signal.Signals(-code).name if -code in {each.value for each in signal.Signals} else str(-code)
-        hint = ": perhaps out of memory" if name == "SIGKILL" else ""
-        return f"the process was ended by {name}{hint} ({log})"
+        hint = ", possibly out of memory" if name == "SIGKILL" else ""
+        return f"process terminated by {name}{hint} ({log})"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     last = lines[-1] if lines else f"exit code {code}"
-    return last if code == 2 else f"a fault of the program: {last} ({log})"
+    return last if code == 2 else f"internal error: {last} ({log})"
