@@ -276,8 +276,9 @@ def test_lost_face_counts_as_failure(talking_head: Path, plugin: Path, tmp_path:
 def test_unavailable_variant_is_reported_first(talking_head: Path, tmp_path: Path, plugin: Path) -> None:
     path = tmp_path / "paper.yaml"
     path.write_text(f"clips: [{talking_head}]\nvariants: {{paper: {{lip_syncer: lnet}}}}\n", encoding="utf-8")
-    with pytest.raises(PlanError, match="variant 'paper': "):
+    with pytest.raises(PlanError, match=r"paper\.yaml: variant 'paper': ") as error:
         run(path, tmp_path / "out", plugin)
+    assert error.value.code == "missing-weights"
     assert not (tmp_path / "out").exists()
 
 

@@ -156,18 +156,23 @@ def test_invalid_file_is_one_line_with_code(
 
 
 @pytest.mark.parametrize(
-    ("text", "facts"),
+    ("text", "code", "facts"),
     [
-        ("clips: [a.mp4]\nmetrics: [lipz]\n" + VARIANTS, [":2: metrics: ", "'lipz'", "did you mean 'lips'"]),
-        ("clips: [a.mp4]\nvariants:\n  x: {denoizer: none}\n", [":3: denoizer: "]),
-        ("clips: [a.mp4]\nvariants:\n  x: {denoiser: nome}\n", [":3: denoiser: ", "'nome'"]),
+        (
+            "clips: [a.mp4]\nmetrics: [lipz]\n" + VARIANTS,
+            "unknown-metric",
+            [":2: metrics: ", "'lipz'", "did you mean 'lips'"],
+        ),
+        ("clips: [a.mp4]\nvariants:\n  x: {denoizer: none}\n", "unknown-option", [":3: denoizer: "]),
+        ("clips: [a.mp4]\nvariants:\n  x: {denoiser: nome}\n", "unknown-stage", [":3: denoiser: ", "'nome'"]),
     ],
 )
 def test_errors_of_metrics_and_variants_have_file_and_line(
-    folder: Path, registry: Registry, text: str, facts: list[str]
+    folder: Path, registry: Registry, text: str, code: str, facts: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as error:
         read(folder, text, registry)
     message = str(error.value)
+    assert error.value.code == code, message
     assert all(fact in message for fact in ["comparison.yaml", *facts]), message
     assert "\n" not in message
