@@ -1,7 +1,6 @@
-"""Every command of the documents is run, page by page, in a folder with the files that the page names: those in blocks,
-and those in the text that no block shows.
+"""Run every command of the documentation, page by page, in a directory with the files that the page names.
 
-What cannot be run stands in ``unrunnable.py``, with the reason and a check in its place.
+Commands that cannot be run are listed in ``unrunnable.py`` with the reason and an alternative check.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from retalkit.stages import Analysis, StageContext
 from retalkit.storage.cache import Cache, Folder, default_folder
 
 from tests.cli.commands import call
-from tests.docs import material
 from tests.docs.pages import (
     EXAMPLE_PAGE,
     PAGES,
@@ -45,30 +43,33 @@ from tests.docs.pages import (
     commands,
     prose_commands,
 )
+from tests.docs.sample_files import write_sample_files
 from tests.docs.unrunnable import UNRUNNABLE
 
-GIVEN = {"docs/compare.md": ("dubbed.mp4",)}
-"""Results that a page takes from another one."""
+EXISTING_FILES = {"docs/compare.md": ("dubbed.mp4",)}
+"""Page -> results of other pages that it uses."""
 PACKAGES = {"docs/testing-kit.md": ("my_package", "README.md", "louder.py")}
-"""A package of the reader's that a page speaks of, made of a file that another page shows."""
-INSIDE = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
-"""A folder in which the reader of a page is."""
-OUTPUTS = ("-o", "--output")
+"""Page -> package that it mentions: its name, and the page and title of the block with its code."""
+WORKING_FOLDERS = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
+"""Page -> folder in which the commands of the page run."""
+OUTPUT_OPTIONS = ("-o", "--output")
 
 
 @pytest.fixture(scope="session")
 def clips(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folder with the videos and sounds that pages name; every page shares one cache."""
+    """Folder with the videos and sounds that pages name. All pages share one cache."""
     folder = tmp_path_factory.mktemp("documents")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALKIT_CACHE", str(tmp_path_factory.mktemp("documents_cache")))
-        material.make(folder, moving_head, REPOSITORY / "examples" / "speech.wav", tmp_path_factory.mktemp("making"))
+        write_sample_files(
+            folder, moving_head, REPOSITORY / "examples" / "speech.wav", tmp_path_factory.mktemp("making")
+        )
         yield folder
 
 
 @pytest.fixture
-def reader(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """A reader's empty folder with clips in it, and what she may install there."""
+def working_folder(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Change to an empty directory with the clips. Modules that are imported from it are unloaded afterwards."""
     shutil.copytree(clips, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
@@ -79,12 +80,12 @@ def reader(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) or prose_commands(page)])
-def test_what_the_page_shows_works(page: str, reader: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page_runs(page: str, working_folder: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = blocks(page)
-    for name in GIVEN.get(page, ()):
+    for name in EXISTING_FILES.get(page, ()):
         shutil.copy("talk.mp4", name)
-    if page in INSIDE:
-        shutil.copytree(INSIDE[page], Path.cwd(), dirs_exist_ok=True)
+    if page in WORKING_FOLDERS:
+        shutil.copytree(WORKING_FOLDERS[page], Path.cwd(), dirs_exist_ok=True)
     for block in found:
         if block.title:
             Path(block.title).write_text(block.text, encoding="utf-8")
@@ -93,12 +94,12 @@ def test_what_the_page_shows_works(page: str, reader: pytest.MonkeyPatch, capsys
         Path(name).mkdir()
         source = next(block.text for block in blocks(other) if block.title == title)
         Path(name, "plugin.py").write_text(source, encoding="utf-8")
-        reader.syspath_prepend(Path.cwd())
+        working_folder.syspath_prepend(Path.cwd())
     values: dict[str, Any] = {"__name__": "a_page"}
     for block in found:
         if block.language == "bash":
             for command in commands(block):
-                run(command, reader, capsys)
+                run(command, working_folder, capsys)
         elif block.language == "python":
             run_python(block, values)
         elif block.language == "yaml":
@@ -106,27 +107,27 @@ def test_what_the_page_shows_works(page: str, reader: pytest.MonkeyPatch, capsys
         elif block.language == "toml":
             tomllib.loads(block.text)
         else:
-            assert block.language == "text", f"{page}: no test knows what to do with ```{block.language}"
+            assert block.language == "text", f"{page}: unknown language of a block: ```{block.language}"
     shown = all_commands()
     for command in prose_commands(page):
-        if not any(other.is_begun_by(command) for other in shown):
-            run(command, reader, capsys)
+        if not any(other.starts_with(command) for other in shown):
+            run(command, working_folder, capsys)
 
 
 def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a reader would, with the exit code that the page announces; what it is to write is there afterwards."""
+    """Run a command and check its exit code and the files that it writes."""
     if command.text in UNRUNNABLE:
         UNRUNNABLE[command.text].check(command, patch, capsys)
         return
     program = Path(command.words[0]).name
     assert program in ("retalkit", "python", "pytest"), (
-        f"{command.page}: `{command.text}` must run, or stand in UNRUNNABLE"
+        f"{command.page}: tests cannot run `{command.text}`: add it to UNRUNNABLE"
     )
     if program == "retalkit":
         done = call(capsys, *command.words[1:])
         code, out, err = done.code, done.out, done.err
     else:
-        # Not the installed `pytest`: it must be that of these tests.
+        # Run pytest with the interpreter of these tests.
         before = ["-m", "pytest", "-p", "no:cacheprovider"] if program == "pytest" else []
         process = subprocess.run(
             [sys.executable, *before, *command.words[1:]],
@@ -137,16 +138,16 @@ def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         )
         code, out, err = process.returncode, process.stdout, process.stderr
         assert program != "pytest" or code or re.search(r"\b[1-9]\d* passed\b", out), f"{command.text}: {out}"
-    assert code == command.code, f"{command.page}: `{command.text}` ended with {code}: {err}"
-    if command.into:
-        Path(command.into).write_text(out, encoding="utf-8")
+    assert code == command.exit_code, f"{command.page}: `{command.text}` exited with {code}: {err}"
+    if command.output_file:
+        Path(command.output_file).write_text(out, encoding="utf-8")
     for option, value in zip(command.words, command.words[1:], strict=False):
-        if option in OUTPUTS:
+        if option in OUTPUT_OPTIONS:
             assert Path(value).exists() == (code == 0), f"{command.page}: `{command.text}` and {value}"
 
 
 def run_python(block: Block, values: dict[str, Any]) -> None:
-    """A script is run, and the tests and functions in it; a plugin is found, and what it offers can be built."""
+    """Execute a block and call its tests and functions. Build the stages and metrics of a plugin."""
     before = set(values)
     is_plugin = "@hookimpl" in block.text
     exec(compile(block.text, block.page, "exec"), values)
@@ -154,7 +155,7 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
         if name.startswith("test_"):
             values[name]()
         elif inspect.isfunction(values[name]) and values[name].__module__ == values["__name__"] and not is_plugin:
-            assert name in CALLS, f"{block.page}: no test calls {name}()"
+            assert name in CALLS, f"{block.page}: {name}() is not in CALLS"
             CALLS[name](values[name])
     if is_plugin:
         file = Path(block.title or "a_plugin.py")
@@ -165,15 +166,15 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
             found.spec.make(found.spec.config()) if hasattr(found.spec, "config") else found.spec.make()
 
 
-def analysed(video: str) -> Analysis:
+def analyse(video: str) -> Analysis:
     registry = discover()
     chosen = plan(RunConfig.from_preset(registry=registry), registry)
     return ClipSteps(chosen, Cache(default_folder()), SilentObserver()).analyse(Path(video))
 
 
 def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:
-    """On a clip that talks, and on one without a face."""
-    analysis = analysed("talk.mp4")
+    """Call the function with a talking clip and with one without a face."""
+    analysis = analyse("talk.mp4")
     found = widest_open(analysis)
     assert found is not None
     frame, index = found
@@ -192,16 +193,16 @@ def call_count_frames(count_frames: Callable[[Any, StageContext], int]) -> None:
     """Every report reaches the observer."""
     observer = create_autospec(SilentObserver, instance=True)
     context = StageContext(cache=Folder(Path("scratch")), observer=observer)
-    count = count_frames(analysed("talk.mp4"), context)
+    count = count_frames(analyse("talk.mp4"), context)
     assert [name for name, _, _ in observer.method_calls] == ["started", *["advanced"] * count, "finished", "note"]
 
 
 CALLS = {"count_frames": call_count_frames, "widest_open": call_widest_open}
-"""Function that a page shows outside a plugin -> what calls it."""
+"""Name of a function that a page defines outside a plugin -> function that calls it."""
 
 
 def read_yaml(block: Block) -> None:
-    """A comparison file names clips; anything else is a run file."""
+    """Validate a comparison file (with ``clips``) or a run file."""
     file = Path(block.title or "comparison.yaml")
     registry = discover([Path("my_lips.py")] if Path("my_lips.py").exists() else [])
     file.write_text(block.text, encoding="utf-8")
@@ -213,7 +214,9 @@ def read_yaml(block: Block) -> None:
         plan(config, registry)
 
 
-def test_every_exception_is_still_needed() -> None:
-    typed = {command.text for command in (*all_commands(), *(one for page in PAGES for one in prose_commands(page)))}
-    assert set(UNRUNNABLE) <= typed, f"no document says any more: {sorted(set(UNRUNNABLE) - typed)}"
-    assert all(stand.reason for stand in UNRUNNABLE.values())
+def test_unrunnable_commands_are_still_documented() -> None:
+    documented = {
+        command.text for command in (*all_commands(), *(one for page in PAGES for one in prose_commands(page)))
+    }
+    assert set(UNRUNNABLE) <= documented, f"no longer documented: {sorted(set(UNRUNNABLE) - documented)}"
+    assert all(alternative.reason for alternative in UNRUNNABLE.values())

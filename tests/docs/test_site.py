@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, asks no other host for anything, and agrees with the code."""
+"""The documentation site builds without warnings, loads nothing from other hosts, and agrees with the code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.docs.pages import REPOSITORY, text_of
 
 LARGEST_IMAGE = 60_000
 """Bytes."""
-LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
-"""What a browser fetches by itself."""
+URL_ATTRIBUTES = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+"""Tag -> attribute with a URL that a browser loads by itself."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site. Links, anchors and pages outside the navigation are warnings, and a warning ends the build."""
+    """Build the site. Broken links and anchors, and pages outside the navigation, are errors."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
@@ -42,37 +42,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _Loaded(HTMLParser):
-    """Collects what a page makes the browser fetch."""
+class _LoadedUrls(HTMLParser):
+    """Collects the URLs that a browser loads with a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.addresses: list[str] = []
+        self.urls: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         if tag == "link" and values.get("rel") in ("canonical", "next", "prev"):
             return
-        if (address := values.get(LOADED.get(tag, ""))) is not None:
-            self.addresses.append(address)
+        if (url := values.get(URL_ATTRIBUTES.get(tag, ""))) is not None:
+            self.urls.append(url)
 
 
-def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> None:
+def test_pages_are_built_and_load_nothing_from_other_hosts(site: Path) -> None:
     pages = sorted(path.relative_to(site) for path in site.rglob("*.html"))
-    written = [
+    sources = [
         path.relative_to(REPOSITORY / "docs").with_suffix(".html") for path in (REPOSITORY / "docs").rglob("*.md")
     ]
-    assert set(written) <= set(pages)
+    assert set(sources) <= set(pages)
     for page in pages:
-        reader = _Loaded()
-        reader.feed((site / page).read_text(encoding="utf-8"))
-        assert reader.addresses
-        assert not [address for address in reader.addresses if urlsplit(address).netloc], page
+        parser = _LoadedUrls()
+        parser.feed((site / page).read_text(encoding="utf-8"))
+        assert parser.urls
+        assert not [url for url in parser.urls if urlsplit(url).netloc], page
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet
 
 
-def test_the_contracts_are_in_the_reference(site: Path) -> None:
+def test_contracts_are_in_reference(site: Path) -> None:
     page = (site / "reference" / "stages.html").read_text(encoding="utf-8")
     for name in ("LipSyncer.open", "LipSyncerSession.sync", "FaceEdit.mask", "StageContext", "CONTRACT_VERSIONS"):
         assert f'id="retalkit.stages.{name}"' in page, name
@@ -93,23 +93,23 @@ def test_the_contracts_are_in_the_reference(site: Path) -> None:
         ("testing", "retalkit.testing.fixtures.clips.Clip.sync_batch"),
     ],
 )
-def test_what_authors_use_besides_is_in_the_reference(site: Path, page: str, name: str) -> None:
+def test_other_public_objects_are_in_reference(site: Path, page: str, name: str) -> None:
     assert f'id="{name}"' in (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
 
 
-def test_the_page_of_commands_is_that_of_the_code() -> None:
-    assert text_of("docs/commands.md") == commands_page(), "run `make docs`, which writes docs/commands.md"
+def test_commands_page_matches_cli() -> None:
+    assert text_of("docs/commands.md") == commands_page(), "run `make docs`, which generates docs/commands.md"
 
 
-def test_every_stage_that_ships_is_explained_with_its_licence() -> None:
+def test_bundled_stages_are_documented_with_their_licence() -> None:
     sections = re.split(r"^### ", text_of("docs/stages.md"), flags=re.M)
     registry = discover()
     ours = [found for found in registry.stages if found.package == "retalkit"]
     assert {found.spec.kind for found in ours} == set(StageKind)
     for found in ours:
         name, kind = found.spec.name, found.spec.kind.value
-        heads = (f"`{name}`\n", f"`{name}` ({kind})\n")
-        section = next((text for text in sections if text.startswith(heads)), None)
+        headings = (f"`{name}`\n", f"`{name}` ({kind})\n")
+        section = next((text for text in sections if text.startswith(headings)), None)
         assert section is not None, found.label
         assert f"Licence: {found.spec.licence}.\n" in section, found.label
         assert ("Offline." in section) == (not found.spec.checkpoints and not found.spec.install), found.label
@@ -123,7 +123,7 @@ def test_images_are_small_and_used() -> None:
         assert f"images/{image.name})" in text, image.name
 
 
-def test_the_preset_table_is_true() -> None:
+def test_preset_table_matches_availability() -> None:
     registry = discover()
     for name in preset_names():
         runs = all(
@@ -135,7 +135,7 @@ def test_the_preset_table_is_true() -> None:
         assert (row.group(1) == "yes") == runs, name
 
 
-def test_the_run_file_page_names_every_key_with_its_default() -> None:
+def test_run_file_page_documents_all_keys_and_defaults() -> None:
     page = text_of("docs/run-file.md")
     for name, field in RunConfig.model_fields.items():
         assert f"`{name}" in page

@@ -1,4 +1,4 @@
-"""The commands of the documents that no test can run as they stand: why, and what is checked in their place."""
+"""Commands of the documentation that tests cannot run: the reason, and an alternative check."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.cli.commands import call
 from tests.docs.pages import EXAMPLE_PAGE, REPOSITORY, Command
 
 Check = Callable[[Command, pytest.MonkeyPatch, pytest.CaptureFixture[str]], None]
-"""Called in the folder of the page."""
+"""Called in the working directory of the page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Why a command is not run, and what is done in its stead."""
+class Alternative:
+    """Why a command is not run, and the check that replaces it."""
 
     reason: str
     check: Check
 
 
-def _target(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """make knows the target, and its recipe takes every variable that the command sets."""
+def _check_make_target(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The make target exists, and its recipe uses every variable that the command sets."""
     done = subprocess.run(
         ["make", "--dry-run", "--always-make", *command.words[1:]],
         cwd=REPOSITORY,
@@ -43,11 +43,11 @@ def _target(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     )
     assert done.returncode == 0, done.stderr
     for word in command.words[2:]:
-        assert word.partition("=")[2] in done.stdout, f"{word} changes nothing"
+        assert word.partition("=")[2] in done.stdout, f"{word} is not used"
 
 
-def _demo(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """make does all of it but the installing: it takes the environment of the tests."""
+def _check_demo(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The target runs in the environment of the tests, without the installation."""
     for name in ("examples", "pyproject.toml", "constraints.txt"):
         if not Path(name).exists():
             Path(name).symlink_to(REPOSITORY / name)
@@ -65,14 +65,14 @@ def _demo(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert record["frames_edited"] > 0
 
 
-def _environment(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The virtual environment that make fills is the one that is activated."""
+def _check_environment(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command activates the virtual environment that make creates."""
     folder = Path(command.words[1]).parent.parent
     assert re.search(rf"^VENV := {re.escape(str(folder))}$", (REPOSITORY / "Makefile").read_text(), re.M)
 
 
-def _requirements(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What pip is given can be read, the extras are ours, and none of it is what our own extras forbid."""
+def _check_requirements(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The requirements are valid, the extras exist, and pinned versions are in the ranges of our extras."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     ranges = [Requirement(text) for texts in (project["dependencies"], *extras.values()) for text in texts]
@@ -80,13 +80,13 @@ def _requirements(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Ca
         if word.startswith((".[", "retalkit[")):
             assert set(word.partition("[")[2][:-1].split(",")) <= set(extras)
         elif not word.startswith("-"):
-            asked = Requirement(word)
-            for version in [one.version for one in asked.specifier if one.operator == "=="]:
-                assert all(known.specifier.contains(version) for known in ranges if known.name == asked.name)
+            requirement = Requirement(word)
+            for version in [one.version for one in requirement.specifier if one.operator == "=="]:
+                assert all(known.specifier.contains(version) for known in ranges if known.name == requirement.name)
 
 
-def _own_package(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The package is put on the path with its own entry points, as pip would leave it."""
+def _install_local_package(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Put the package on the path with its entry points, as pip does."""
     folder, _, extra = command.words[-1].rstrip("]").partition("[")
     project = tomllib.loads((Path(folder) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert not extra or extra in project["optional-dependencies"]
@@ -101,8 +101,8 @@ def _own_package(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Cap
         patch.syspath_prepend(path)
 
 
-def _built(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The build system that the package names makes a wheel of it, without pip around it."""
+def _check_build(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The build system of the package builds a wheel, without pip."""
     pytest.importorskip("hatchling", reason="builds need the extra: pip install 'retalkit[dev]'")
     folder = Path(command.words[-1])
     script = "from hatchling.build import build_wheel\nbuild_wheel('dist')"
@@ -110,18 +110,18 @@ def _built(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert list(folder.glob("dist/*.whl"))
 
 
-def _nothing(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is nothing of it that could be checked here."""
+def _check_nothing(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of the command can be checked."""
 
 
-def _flite(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is the package that the training itself asks for."""
+def _check_flite(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The training program names the same package in its error message."""
     program = (REPOSITORY / "training" / "speech_to_mouth" / "__main__.py").read_text(encoding="utf-8")
     assert " ".join(command.words[1:]) in program
 
 
-def _training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The options are read, and the weights go where the page says; the work itself is left out."""
+def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options are valid, and the weights are written to the documented path. The training is replaced."""
     pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
     program = importlib.import_module("training.speech_to_mouth.__main__")
     written: list[Path] = []
@@ -134,8 +134,8 @@ def _training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert [path.name for path in written] == ["tiny.safetensors" if "--tiny" in command.words else named]
 
 
-def _options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The script has every option."""
+def _check_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script has all options of the command."""
     done = subprocess.run(
         [sys.executable, command.words[1], "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
@@ -143,25 +143,25 @@ def _options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert all(word in done.stdout for word in command.words if word.startswith("--"))
 
 
-def _offline(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It gets as far as the network, and is told there that there is none."""
+def _check_offline(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command fails where it would open a connection."""
     patch.setenv("RETALKIT_OFFLINE", "1")
     done = call(capsys, *command.words[1:])
     assert (done.code, "RETALKIT_OFFLINE is set" in done.error) == (2, True), done.error
 
 
-def _refused(needle: str) -> Check:
-    """It runs, and is refused in one line that holds ``needle``."""
+def _check_error(text: str) -> Check:
+    """The command fails with a one-line error that contains ``text``."""
 
     def check(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         done = call(capsys, *command.words[1:])
-        assert (done.code, needle in done.error) == (2, True), done.error
+        assert (done.code, text in done.error) == (2, True), done.error
 
     return check
 
 
-def _readable(variants: Mapping[str, int]) -> Check:
-    """The comparison file is read, with the clips that it names, and makes so many variants on each page."""
+def _check_comparison(variants: Mapping[str, int]) -> Check:
+    """The comparison file is valid, its clips exist, and it has the number of variants given for the page."""
 
     def check(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         assert len(read_comparison(Path(command.words[2]), discover()).variants) == variants[command.page]
@@ -173,59 +173,62 @@ def _readable(variants: Mapping[str, int]) -> Check:
     return check
 
 
-_INSTALLS = Stand("would change the environment that the tests run in, from the network", _requirements)
-_OWN = Stand(
-    "pip gets the build system from the network; tests/cli/test_new_plugin.py and tests/examples install without one",
-    _own_package,
+_INSTALLS = Alternative("would change the environment of the tests, and needs a network", _check_requirements)
+_LOCAL_PACKAGE = Alternative(
+    "pip downloads the build system; tests/cli/test_new_plugin.py and tests/examples install without a network",
+    _install_local_package,
 )
-_DEMO = Stand("would install the environment first", _demo)
-_MAKE = Stand("runs these tests, or minutes of installing; tests/docs/test_site.py builds the site", _target)
-_LONG_TRAINING = Stand("takes half an hour", _training)
-_PULL = Stand("downloads from the internet", _offline)
+_DEMO = Alternative("would create the environment first", _check_demo)
+_MAKE = Alternative(
+    "runs these tests, or takes minutes to install; tests/docs/test_site.py builds the site", _check_make_target
+)
+_LONG_TRAINING = Alternative("takes half an hour", _check_training)
+_PULL = Alternative("downloads from the internet", _check_offline)
 
-UNRUNNABLE: dict[str, Stand] = {
+UNRUNNABLE: dict[str, Alternative] = {
     "make setup": _MAKE,
     "make demo": _DEMO,
     "make demo VIDEO=me.mp4 SPEECH=words.wav OUT=out/me.mp4": _DEMO,
     "make test": _MAKE,
-    "make test-packages": Stand("installs 6 GB of other packages, among them another torch", _target),
+    "make test-packages": Alternative("installs 6 GB of packages, including another torch", _check_make_target),
+    "make test-pythons": _MAKE,
     "make docs": _MAKE,
-    ". .venv/bin/activate": Stand("a shell's own business", _environment),
+    ". .venv/bin/activate": Alternative("changes only the shell", _check_environment),
     'pip install -e ".[train]"': _INSTALLS,
     'pip install torch==2.14.1 torchvision==0.29.1 "numpy<2" cython setuptools wheel': _INSTALLS,
     'pip install --no-build-isolation basicsr==1.4.2 filterpy "numpy<2" opencv-python==4.11.0.86': _INSTALLS,
     'pip install -e ".[gfpgan,spandrel]"': _INSTALLS,
-    'pip install -e "loud-lips[dev]"': _OWN,
-    "python -m pip install -e 'my-sharpener[dev]'": _OWN,
-    "python -m pip install -e '.[dev]'": _OWN,
+    'pip install -e "loud-lips[dev]"': _LOCAL_PACKAGE,
+    "python -m pip install -e 'my-sharpener[dev]'": _LOCAL_PACKAGE,
+    "python -m pip install -e '.[dev]'": _LOCAL_PACKAGE,
     "pip install 'retalkit[paper]'": _INSTALLS,
     "pip install spandrel_extra_arches": _INSTALLS,
-    "python -m build loud-lips": Stand("gets the package's build system from the network", _built),
-    "twine upload": Stand("sends to PyPI", _nothing),
-    "retalkit new-plugin retalkit-loudness --kind lip_syncer": Stand(
-        "what was made of it is installed on that page", _refused("already offers the lip_syncer 'loudness'")
+    "python -m build loud-lips": Alternative("downloads the build system of the package", _check_build),
+    "twine upload": Alternative("uploads to PyPI", _check_nothing),
+    "retalkit new-plugin retalkit-loudness --kind lip_syncer": Alternative(
+        "its result is installed on that page", _check_error("already offers the lip_syncer 'loudness'")
     ),
-    "sudo apt-get install flite": Stand("needs root and a network", _flite),
-    "python -m training.speech_to_mouth all --work rehearsal --tiny": Stand(
-        "takes half a minute; tests/training runs the same recipe", _training
+    "sudo apt-get install flite": Alternative("needs root and a network", _check_flite),
+    "python -m training.speech_to_mouth all --work rehearsal --tiny": Alternative(
+        "takes half a minute; tests/training runs the same recipe", _check_training
     ),
     "python -m training.speech_to_mouth all --work work": _LONG_TRAINING,
     "python -m training.speech_to_mouth all --work work --output mine.safetensors": _LONG_TRAINING,
-    "python benchmarks/restoration_flicker.py --media CLIPS --out OUT --enhancer gfpgan": Stand(
-        "needs real clips and published weights", _options
+    "python benchmarks/restoration_flicker.py --media CLIPS --out OUT --enhancer gfpgan": Alternative(
+        "needs real clips and published weights", _check_options
     ),
     "retalkit weights pull lnet enet": _PULL,
     "retalkit weights pull --preset paper": _PULL,
-    "retalkit weights import LNet.pth": Stand("the published file cannot be had", _refused("LNet.pth")),
-    "retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --preset paper --device cuda": Stand(
-        "the published weights cannot be had", _refused("weights")
+    "retalkit weights import LNet.pth": Alternative("the published file is not available", _check_error("LNet.pth")),
+    "retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --preset paper --device cuda": Alternative(
+        "the published weights are not available", _check_error("weights")
     ),
-    "retalkit compare comparison.yaml --output compared": Stand(
-        "makes a dozen videos; tests/examples and the tutorials run such comparisons",
-        _readable({"README.md": 3, EXAMPLE_PAGE: 2}),
+    "retalkit compare comparison.yaml --output compared": Alternative(
+        "makes a dozen videos; tests/examples and the tutorials run comparisons",
+        _check_comparison({"README.md": 3, EXAMPLE_PAGE: 2}),
     ),
-    "retalkit compare comparison.yaml --output compared --jobs 2": Stand(
-        "makes dozens of videos; the tutorials' comparisons are run", _readable({"docs/compare.md": 8})
+    "retalkit compare comparison.yaml --output compared --jobs 2": Alternative(
+        "makes dozens of videos; the tutorials run comparisons", _check_comparison({"docs/compare.md": 8})
     ),
 }
-"""Command as it stands in a document -> why it is not run, and the check in its place."""
+"""Command as documented -> why it is not run, and the alternative check."""

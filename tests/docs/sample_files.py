@@ -1,4 +1,4 @@
-"""The files that the pages name, small: a clip of two seconds and speech of one."""
+"""Small versions of the files that the pages name: clips of 2.2 seconds and speech of one second."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VIDEOS = ("talk.mp4", "other.mp4", "me.mp4", "clip.mp4", "speaker.mp4", "talk_ma
 SOUNDS = ("speech.wav", "words.wav")
 
 
-def make(folder: Path, moving_head: Path, speech: Path, cache: Path) -> None:
-    """Fills ``folder``. Every video shows the same head, which says the example's words."""
+def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Path) -> None:
+    """Fill ``folder``. Every video shows the same person, who says the example's speech."""
     silent = folder / "silent.mp4"
-    first = _smaller(moving_head, silent)
+    first = _shorten(moving_head, silent)
     cv2.imwrite(str(folder / "portrait.jpg"), first[..., ::-1])
     retalkit.dub(silent, speech, folder / VIDEOS[0], cache=cache)
     (folder / f"{VIDEOS[0]}.json").unlink()
@@ -33,15 +33,15 @@ def make(folder: Path, moving_head: Path, speech: Path, cache: Path) -> None:
     silent.unlink()
 
 
-def _smaller(source: Path, target: Path) -> np.ndarray:
-    """A shorter and smaller copy, and its first frame in RGB."""
-    with av.open(source) as read, av.open(target, "w") as written:
-        stream = written.add_stream("libx264", rate=25, options={"crf": "18", "preset": "veryfast"})
+def _shorten(source: Path, target: Path) -> np.ndarray:
+    """Write a shorter and smaller copy. Return its first frame in RGB."""
+    with av.open(source) as container, av.open(target, "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "18", "preset": "veryfast"})
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
         images: list[np.ndarray] = []
-        for frame, _ in zip(read.decode(video=0), range(round(SECONDS * 25)), strict=False):
+        for frame, _ in zip(container.decode(video=0), range(round(SECONDS * 25)), strict=False):
             images.append(frame.reformat(SIDE, SIDE, format="rgb24").to_ndarray())
-            written.mux(stream.encode(av.VideoFrame.from_ndarray(images[-1], format="rgb24")))
-        written.mux(stream.encode())
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(images[-1], format="rgb24")))
+        output.mux(stream.encode())
     return images[0]
