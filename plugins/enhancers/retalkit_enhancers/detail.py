@@ -54,7 +54,8 @@ def original_under(image: Image, edit: FaceEdit) -> Image:
     left, top = (int(-shift[0]), int(-shift[1])) if whole else (0, 0)
     if whole and left >= 0 and top >= 0 and top + high <= image.shape[0] and left + wide <= image.shape[1]:
         return image[top : top + high, left : left + wide]
-    return cv2.warpAffine(image, edit.matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    under = cv2.warpAffine(image, edit.matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(under, np.uint8)
 
 
 class DetailSession:
@@ -104,7 +105,7 @@ class DetailSession:
         support = Support(self._skin(now, before, area, points, reach))
         if support.count < MIN_SKIN:
             return None
-        edge = support.texture_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F)))
+        edge = support.texture_limit(np.asarray(cv2.Laplacian(before, cv2.CV_32F), np.float32))
         energy = (support.laplacian_energy(now, edge), support.laplacian_energy(before, edge))
         if energy[0] * START**2 >= energy[1]:
             return None
@@ -196,7 +197,7 @@ class DetailSession:
         """Return uint8 [h, w]: 1 where edit and original show the same skin inside the mask, else 0."""
         lips = np.zeros(now.shape, np.uint8)
         outline = cv2.convexHull(np.round(self._lips(points)).astype(np.int32))
-        cv2.fillPoly(lips, [outline], 1)
+        cv2.fillPoly(lips, [outline], (1.0,))
         margin = max(1, int(reach / 4))
         lips = cv2.dilate(lips, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
         # Two boxes of 5 pixels have the variance of a Gaussian of sigma 2.

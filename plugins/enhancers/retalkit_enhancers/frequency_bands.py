@@ -47,7 +47,7 @@ def enlarge(small: Float, shape: tuple[int, ...]) -> Float:
 
 def limited(band: Float, limit: float) -> Float:
     """Return ``band`` clipped to ``limit`` grey levels on both sides."""
-    return np.asarray(cv2.max(cv2.min(band, limit), -limit), np.float32)
+    return np.clip(band, np.float32(-limit), np.float32(limit))
 
 
 def probe(grey: Float, band: Float, level: int) -> Float:
@@ -102,7 +102,7 @@ class LocalMean:
 
     def average(self, *products: Float) -> list[Float]:
         """Return the local average of up to four images (full size, 0 where the weight is 0) on the coarse grid."""
-        cells = shrink(cv2.merge(products))
+        cells = shrink(np.asarray(cv2.merge(products), np.float32))
         return [
             self._filled(each, values) for each, values in zip(_split(self._blur(cells)), _split(cells), strict=True)
         ]

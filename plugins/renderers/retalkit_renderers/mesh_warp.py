@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -129,7 +130,7 @@ def _inner_triangles() -> NDArray[np.int32]:
     return np.array(triangles, np.int32)
 
 
-def _ring(flat: NDArray[np.floating]) -> NDArray[np.floating]:
+def _ring(flat: NDArray[Any]) -> NDArray[Any]:
     centre = flat[mesh478.NOSE_TIP]
     return centre + RING_SCALE * (flat[_FACE_OVAL] - centre)
 

@@ -38,8 +38,8 @@ class FirstFrameSession:
         self._image: NDArray[np.uint8] | None = None
         if self._index is None:
             return
-        self._shape = head_shapes(analysis, self._index, self._index + 1)[0]
-        self._weights = fit_mouth_weights(self._shape)
+        shape = head_shapes(analysis, self._index, self._index + 1)[0]
+        self._shape, self._weights = shape, fit_mouth_weights(shape)
         if self._images_requested:
             self._pose = mesh_space.unpack_pose(analysis.coefficients(self._index, self._index + 1))
             self._landmarks = analysis.landmarks(self._index, self._index + 1)[0]
@@ -73,11 +73,12 @@ class FirstFrameSession:
     def _face_mask(self, shape: tuple[int, ...]) -> Float:
         mask = np.zeros(shape[:2], np.uint8)
         outline = np.round(self._landmarks[list(mesh478.FACE_OVAL), :2] * 16).astype(np.int32)
-        cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(mask, [outline], (255.0,), cv2.LINE_AA, 4)
         height = float(np.linalg.norm(self._landmarks[mesh478.CHIN, :2] - self._landmarks[mesh478.FOREHEAD, :2]))
         shrink = max(1, int(FEATHER * height))
         mask = cv2.erode(mask, np.ones((2 * shrink + 1, 2 * shrink + 1), np.uint8))
-        return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), FEATHER * height / 2 + 0.1)
+        blurred = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), FEATHER * height / 2 + 0.1)
+        return np.asarray(blurred, np.float32)
 
     def close(self) -> None:
         self._image = None

@@ -7,16 +7,17 @@ of both depends on the number of exemplars, not on the length of the video.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
 from retalkit.media.prefetch import read_ahead
@@ -35,11 +36,12 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PIXELS = "bank.u8"
-NUMBERS = "bank.npz"
+MEASUREMENTS = "bank.npz"
 _REACH = (0.36, 0.24, 0.3)
 """Extent of the crop from the middle of the mouth, in face heights: sideways, up, down. The occlusion detector needs
 this much."""
 _CACHE_BYTES = 48 << 20
+"""Memory for crops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +92,26 @@ class Bank:
         self._file = file
         sizes = exemplars.rectangles[:, 2].astype(np.int64) * exemplars.rectangles[:, 3] * 3
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
-        self._kept: OrderedDict[int, Image] = OrderedDict()
+        self._crops: OrderedDict[int, Image] = OrderedDict()
         self._bytes = 0
 
     def crop(self, number: int) -> Image:
         """Return RGB uint8 [h, w, 3] of exemplar ``number``. Callers must not modify it."""
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
+        if number in self._crops:
+            self._crops.move_to_end(number)
+            return self._crops[number]
         _, _, width, height = (int(value) for value in self.exemplars.rectangles[number])
         offset = int(self._offsets[number])
         pixels = np.fromfile(self._file, np.uint8, count=width * height * 3, offset=offset)
         crop = pixels.reshape(height, width, 3)
-        self._kept[number] = crop
+        self._crops[number] = crop
         self._bytes += crop.nbytes
-        while self._bytes > _CACHE_BYTES and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        while self._bytes > _CACHE_BYTES and len(self._crops) > 1:
+            self._bytes -= self._crops.popitem(last=False)[1].nbytes
         return crop
 
     def close(self) -> None:
-        self._kept.clear()
+        self._crops.clear()
         self._bytes = 0
 
 
@@ -129,10 +131,10 @@ def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int
 
 def load_bank(context: StageContext) -> Bank | None:
     """Return the bank in the cache, or None."""
-    pixels, numbers = context.cache.path(PIXELS), context.cache.path(NUMBERS)
-    if pixels is None or numbers is None:
+    pixels, measurements = context.cache.path(PIXELS), context.cache.path(MEASUREMENTS)
+    if pixels is None or measurements is None:
         return None
-    with np.load(numbers, allow_pickle=False) as stored:
+    with np.load(measurements, allow_pickle=False) as stored:
         return Bank(Exemplars(**{name: stored[name] for name in Exemplars.__dataclass_fields__}), pixels)
 
 
@@ -183,6 +185,8 @@ class BankBuilder:
             def frames_of_track(rows: list[int]) -> Iterator[BankFrame]:
                 centre = np.median(self._heads[rows], axis=0)
                 for row in rows:
+                    if self._context.cancelled:
+                        raise RunCancelledError("the run was cancelled: the same call resumes it")
                     index, image = next(decoded)
                     left, top, width, height = (int(value) for value in rectangles[row])
                     crop = np.ascontiguousarray(image[top : top + height, left : left + width])
@@ -211,7 +215,7 @@ class BankBuilder:
             skin=to_lab(np.array(skin, np.float32)),
             gaps=np.array(gaps, np.float32),
         )
-        with self._context.cache.write(NUMBERS) as path:
+        with self._context.cache.write(MEASUREMENTS) as path:
             save_arrays(path, {name: getattr(exemplars, name) for name in Exemplars.__dataclass_fields__})
         stored = self._context.cache.path(PIXELS)
         assert stored is not None
@@ -219,7 +223,7 @@ class BankBuilder:
         return Bank(exemplars, stored)
 
 
-def save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write an .npz file with exactly that name. NumPy appends a suffix to a path, but not to an open file."""
     with path.open("wb") as file:
         np.savez(file, **arrays)

@@ -68,7 +68,10 @@ def morph(first: Float, second: Float, share: float) -> Float:
     height, width = first.shape[:2]
     if min(height, width) < 16:
         return first * (1 - share) + second * share
-    grey = [cv2.cvtColor(cv2.convertScaleAbs(cv2.max(image, 0.0)), cv2.COLOR_RGB2GRAY) for image in (first, second)]
+    grey = [
+        cv2.cvtColor(cv2.convertScaleAbs(np.maximum(image, np.float32(0))), cv2.COLOR_RGB2GRAY)
+        for image in (first, second)
+    ]
     # OpenCV takes the coarsest scale from the width alone: in a low image no patch fits there and it crashes.
     extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
     grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]

@@ -103,14 +103,15 @@ class FaceGrid:
         row, column = np.nonzero(self.on_face)
         basis = np.column_stack([column, row, np.ones(len(row))])
         matrix, *_ = np.linalg.lstsq(basis, points, rcond=None)
-        return cv2.warpAffine(cells, matrix.T, (width, height), flags=cv2.INTER_LINEAR)
+        image = cv2.warpAffine(cells, matrix.T, (width, height), flags=cv2.INTER_LINEAR)
+        return np.asarray(image, np.float32)
 
 
 def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
     """Return bool [ROWS, COLUMNS]: grid cells inside a closed outline [K, 2] in the head frame."""
     cells = np.stack([(outline[:, 0] - x[0]) / (x[1] - x[0]), (outline[:, 1] - y[0]) / (y[1] - y[0])], 1)
     filled = np.zeros((ROWS, COLUMNS), np.uint8)
-    cv2.fillPoly(filled, [np.round(cells).astype(np.int32)], 1)
+    cv2.fillPoly(filled, [np.round(cells).astype(np.int32)], (1.0,))
     return filled > 0
 
 

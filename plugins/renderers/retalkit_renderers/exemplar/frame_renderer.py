@@ -49,7 +49,9 @@ _EROSION = 0.012
 _COARSEST_BAND = 4
 """Minimum length in pixels of the shorter side of the coarsest band of the blend."""
 _COLOUR_SIGMA = 0.07
+"""Standard deviation of the colour matching, in face heights."""
 _LIP_MARGIN = 0.02
+"""Margin around the lips that does not count as skin, in face heights."""
 _EDITED_DISPLACEMENT = (0.03, 0.25)
 """Displacement in pixels from which a background pixel counts as partly edited, and from which as fully edited."""
 _MIN_DISPLACEMENT = 0.01
@@ -119,7 +121,7 @@ class FrameRenderer:
         self.topology: MeshTopology = make_topology(rest)
         self._used = self.topology.points
         self._depth = teeth_depth(rest)
-        self._source_faces = bank.exemplars.heads
+        self._heads = bank.exemplars.heads
         self._poses = bank.exemplars.pose
 
     def render(self, image: Image, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
@@ -173,12 +175,11 @@ class FrameRenderer:
         the rectangle of both: ``mouth`` and everything that moves."""
         small = raster.displacement(now, smooth=_BACKGROUND_SMOOTHING * height)
         across, down = cv2.split(cv2.absdiff(small, np.zeros_like(small)))
-        moved = cv2.max(across, down)
-        box = displaced_rectangle(moved > _EDITED_DISPLACEMENT[0], raster.rectangle, mouth)
+        moved = np.asarray(cv2.max(across, down), np.float32)
+        low, high = _EDITED_DISPLACEMENT
+        box = displaced_rectangle(moved > low, raster.rectangle, mouth)
         left, top = (box[0] - raster.rectangle[0]) // 2, (box[1] - raster.rectangle[1]) // 2
-        support = (upsample(moved[top:, left:], box) - np.float32(_EDITED_DISPLACEMENT[0])) * np.float32(
-            1 / (_EDITED_DISPLACEMENT[1] - _EDITED_DISPLACEMENT[0])
-        )
+        support = (upsample(moved[top:, left:], box) - np.float32(low)) * np.float32(1 / (high - low))
         support = np.clip(support, 0, 1)
         return sample_image(image, *upsample_map(small[top:, left:], box)), support, box
 
@@ -194,7 +195,7 @@ class FrameRenderer:
         around them (uint8 [h, w], 1 on skin)."""
         left, top, width, height = mouth
         corner = np.array([left, top], np.float32)
-        hull = cv2.convexHull(shape.target[_AROUND_MOUTH] - corner)[:, 0]
+        hull = np.asarray(cv2.convexHull(shape.target[_AROUND_MOUTH] - corner)[:, 0], np.float32)
         region = _polygon(hull, width, height)
         shrink = max(1, int(_EROSION * shape.height))
         region = cv2.erode(region, np.ones((2 * shrink + 1, 2 * shrink + 1), np.uint8))
@@ -220,7 +221,8 @@ class FrameRenderer:
         def matched(source: MouthSource, part: Rectangle | None = None) -> Float:
             over = self._warp(raster, mouth, shape, plane, source, part).astype(np.float32)
             over = match_blur(over, sharpness, skin)
-            return cv2.add(over, low_frequency_offset(under, over, weight, _COLOUR_SIGMA * shape.height))
+            offset = low_frequency_offset(under, over, weight, _COLOUR_SIGMA * shape.height)
+            return np.asarray(cv2.add(over, offset), np.float32)
 
         over = matched(sources[0])
         x, y, w, h = cv2.boundingRect((lips > 0.01).view(np.uint8))
@@ -256,9 +258,7 @@ class FrameRenderer:
         exemplars = self._bank.exemplars
         left, top = (int(value) for value in exemplars.rectangles[number, :2])
         pose = self._poses[number : number + 1]
-        return MouthSource(
-            self._bank.crop(number), (left, top), exemplars.landmarks[number], pose, self._source_faces[number]
-        )
+        return MouthSource(self._bank.crop(number), (left, top), exemplars.landmarks[number], pose, self._heads[number])
 
     def _render_interior(self, base: Image, shape: FrameGeometry, left: int, top: int) -> Image:
         """Render the mouth interior, which no frame of this person shows."""

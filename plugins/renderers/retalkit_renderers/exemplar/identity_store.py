@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from retalkit_renderers.exemplar.person import MouthRange, Person
 
 IDENTITIES = "identities.npz"
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 def save_identities(identities: list[Identity], context: StageContext) -> None:

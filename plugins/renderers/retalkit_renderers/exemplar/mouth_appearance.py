@@ -76,7 +76,7 @@ def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> 
     detail = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[part], cv2.CV_32F, ksize=3)
     _, spread = cv2.meanStdDev(detail, mask=skin)
     inside = skin > 0
-    colour = [_median(np.ascontiguousarray(channel)[inside]) for channel in cv2.split(image[part])]
+    colour = [_median(np.ascontiguousarray(channel, np.uint8)[inside]) for channel in cv2.split(image[part])]
     return float(spread[0, 0]), np.array(colour, np.float32)
 
 
@@ -116,7 +116,7 @@ def _strip_rows(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDAr
 
 
 def _lab(strip: Image) -> Float:
-    return cv2.cvtColor(strip.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return np.asarray(cv2.cvtColor(strip.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
 
 
 def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:

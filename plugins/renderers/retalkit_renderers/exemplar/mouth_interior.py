@@ -51,8 +51,8 @@ class MouthColours:
         """Measure a frame RGB uint8 [H, W, 3] with landmarks [478, 3]. Medians ignore specular highlights."""
         points = landmarks[:, :2]
         lips = np.zeros(image.shape[:2], np.uint8)
-        cv2.fillPoly(lips, [np.round(points[list(mesh478.OUTER_LIPS)]).astype(np.int32)], 1)
-        cv2.fillPoly(lips, [np.round(points[list(mesh478.INNER_LIPS)]).astype(np.int32)], 0)
+        cv2.fillPoly(lips, [np.round(points[list(mesh478.OUTER_LIPS)]).astype(np.int32)], (1.0,))
+        cv2.fillPoly(lips, [np.round(points[list(mesh478.INNER_LIPS)]).astype(np.int32)], (0.0,))
         lips = cv2.erode(lips, np.ones((3, 3), np.uint8)) if lips.sum() > 400 else lips
         size = max(2, int(0.03 * np.linalg.norm(points[mesh478.CHIN] - points[mesh478.FOREHEAD])))
 

@@ -12,6 +12,7 @@ from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose, yaw_pitch_roll
 from retalkit.stages import Analysis, MouthMotion, StageContext, Timeline
@@ -132,6 +133,8 @@ def make_plan(
     context.observer.started(step, timeline.count)
     planners = [_IdentityPlanner(identity, exemplars, blocked, motion, config) for identity in identities]
     for start in range(0, timeline.count, WINDOW):
+        if context.cancelled:
+            raise RunCancelledError("the run was cancelled: the same call resumes it")
         stop = min(start + WINDOW, timeline.count)
         sources = timeline.sources(start, min(stop + LOOK_AHEAD, timeline.count))
         faces = _source_faces(analysis, sources)
@@ -198,30 +201,30 @@ class _IdentityPlanner:
         if not len(kept):
             return
         self._previous = int(path[kept[-1]])
-        here = positions[kept]
-        plan.exemplar[here] = self._identity.rows[path[kept]]
+        planned = positions[kept]
+        plan.exemplar[planned] = self._identity.rows[path[kept]]
         near = 1.0 if person.never_opens else 1 - _ramp(distance[kept, path[kept]], *_DISTANCE_FADE)
-        plan.confidence[here] = plan.yaw_weight[here] * near
-        self._positions.append(here)
+        plan.confidence[planned] = plan.yaw_weight[planned] * near
+        self._positions.append(planned)
 
     def fill_shapes(self, plan: MouthPlan) -> None:
         """Fill in the target shapes, which depend on the exemplars around each frame."""
         if not self._positions:
             return
-        person, here = self._identity.person, np.concatenate(self._positions)
-        coefficients = self._coefficients[here]
+        person, planned = self._identity.person, np.concatenate(self._positions)
+        coefficients = self._coefficients[planned]
         if not person.never_opens:
-            chosen = np.searchsorted(self._identity.rows, plan.exemplar[here])
+            chosen = np.searchsorted(self._identity.rows, plan.exemplar[planned])
             coefficients = _blend_with_exemplars(coefficients, self._exemplar_coefficients[chosen])
-        plan.coefficients[here] = coefficients
-        plan.gap[here] = self._gap[here]
-        for first in range(0, len(here), WINDOW):
-            part = here[first : first + WINDOW]
+        plan.coefficients[planned] = coefficients
+        plan.gap[planned] = self._gap[planned]
+        for first in range(0, len(planned), WINDOW):
+            part = planned[first : first + WINDOW]
             shapes = person.model.shape(plan.coefficients[part], plan.gap[part])
             plan.opening[part] = mesh_space.opening(shapes)
             plan.width[part] = mesh_space.width(shapes)
         # The skin at the corners moves less than the corners themselves: exceed the target to compensate.
-        plan.coefficients[here, 1] *= _WIDTH_GAIN
+        plan.coefficients[planned, 1] *= _WIDTH_GAIN
 
 
 def _blend_with_exemplars(coefficients: Float, shown: Float) -> Float:

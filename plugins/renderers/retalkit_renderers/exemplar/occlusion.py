@@ -51,7 +51,8 @@ def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
     total += np.float32(0.3 * level)
     across, down = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25), cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.25)
     scale = np.float32(1 / level)
-    return np.asarray(cv2.merge([light * scale, red / total, blue / total, cv2.magnitude(across, down) * scale]))
+    channels = [light * scale, red / total, blue / total, cv2.magnitude(across, down) * scale]
+    return np.asarray(cv2.merge(channels), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class OcclusionDetector:
         the original frame should stay. Mask and share are 0 if the share is not above ``min_share``. A frame with a
         share above about 0.25 should not be edited.
         """
-        left, top, width, height = rectangle
+        _, _, width, height = rectangle
         if self.grid is None or not np.isfinite(landmarks).all():
             return np.zeros((height, width), np.float32), 0.0
         cells, share = self.detect(image, landmarks, pose)
@@ -136,8 +137,8 @@ class OcclusionDetector:
         # More edges than expected are evidence, fewer are not.
         np.maximum(features[..., 3], self.expected[..., 3], out=features[..., 3])
         light, red, blue, edge = cv2.split(cv2.absdiff(features, self.expected) / self.tolerance)
-        evidence = cv2.max(cv2.max(light, red), cv2.max(blue, edge))
-        evidence = cv2.GaussianBlur(evidence * visible, (0, 0), 0.8)
+        strongest = np.asarray(cv2.max(cv2.max(light, red), cv2.max(blue, edge)), np.float32)
+        evidence = cv2.GaussianBlur(np.asarray(strongest * visible, np.float32), (0, 0), 0.8)
         if cv2.minMaxLoc(evidence, skin.view(np.uint8))[1] <= PEAK:
             return np.zeros((ROWS, COLUMNS), np.float32), 0.0
         found = (evidence > 1).view(np.uint8)

@@ -114,13 +114,9 @@ class ExemplarSession:
         if number < 0 or plan.exemplar[position] < 0:
             return TOO_FEW_FRAMES
         confidence = float(plan.confidence[position])
-        reason = (
-            ""
-            if confidence > _FULL_CONFIDENCE
-            else LARGE_YAW
-            if plan.yaw_weight[position] < _FULL_CONFIDENCE
-            else LOW_CONFIDENCE
-        )
+        reason = ""
+        if confidence <= _FULL_CONFIDENCE:
+            reason = LARGE_YAW if plan.yaw_weight[position] < _FULL_CONFIDENCE else LOW_CONFIDENCE
         if confidence < _MIN_CONFIDENCE:
             return PassedThrough(reason)
         identity, renderer = self._identities[number], self._renderers[number]

@@ -27,7 +27,7 @@ _JAW_SHARE = 0.9
 _JAW = np.array([152, 148, 377, 175, 199], np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
-_SHARE = np.array([0.0, *ROWS, 1.0])
+_SHARE = np.array([0.0, *ROWS, 1.0], np.float64)
 _STEPS = np.diff(_SHARE)[None]
 
 
@@ -58,7 +58,7 @@ def _band(share: NDArray[np.float64], corners: tuple[float, float, float, float]
     start, full, until, end = corners
     rise = np.clip((share - start) / (full - start), 0, 1)
     fall = np.clip((end - share) / (end - until), 0, 1)
-    band = np.minimum(rise, fall)
+    band = np.asarray(np.minimum(rise, fall), np.float64)
     return band * band * (3 - 2 * band)
 
 
@@ -82,7 +82,7 @@ def interior_points(
     target_grid = upper[:, None] + (lower - upper)[:, None] * share
     lip_grid = from_upper[:, None] + (from_lower - from_upper)[:, None] * share
     head_weight = _band(share, _UPPER_BAND)
-    jaw_weight = _band(1 - share, _LOWER_BAND)
+    jaw_weight = _band(1.0 - share, _LOWER_BAND)
     grid = lip_grid + head_weight * (target_grid - lip_grid) + jaw_weight * (target_grid + jaw - lip_grid)
     grid[..., 1] = _monotonic_rows(grid[..., 1], from_upper[:, 1], from_lower[:, 1])
     return source_plane.to_pixels(grid[:, 1:-1].reshape(INNER_COUNT, 2))

@@ -36,7 +36,7 @@ def detail_level(image: Float, skin: Image) -> float:
         return 0.0
     # Edges (nostrils, moustache) are not grain: clip them.
     grey = _grey(image)
-    fine = cv2.min(cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), _GRAIN_SIGMA)), 12.0)
+    fine = np.minimum(cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), _GRAIN_SIGMA)), np.float32(12))
     return float(np.sqrt(cv2.norm(fine, cv2.NORM_L2SQR, skin) / total))
 
 
@@ -68,7 +68,7 @@ def restore_grain(edited: Float, original: Float, skin: Image, where: Float) -> 
     more = _laplacian(_grey(fine))
     # var(now + gain * more) = want, solved for the gain; the covariance from var(now + more).
     square = _variance(more, skin)
-    cross = (_variance(cv2.add(now, more), skin) - have - square) / 2
+    cross = (_variance(np.asarray(cv2.add(now, more), np.float32), skin) - have - square) / 2
     if square <= 0:
         return edited
     gain = min((-cross + float(np.sqrt(max(cross * cross - square * (have - want), 0)))) / square, _MAX_GAIN)
