@@ -2,7 +2,7 @@
 
 ``cost`` in a record is the computing time of each step on this machine, even if the run read the step from the cache.
 ``stage_cost`` is the share of each stage that renders pixels. A record of an older version without ``cost`` has only
-the seconds of its own run. Steps read from the cache then have no cost, and the real-time factor is undefined because
+the seconds of that run. Steps read from the cache then have no cost, and the real-time factor is undefined because
 it would be too high. ``peak_memory_cost`` is the memory of a run that computes every step.
 """
 
