@@ -39,6 +39,7 @@ demo: $(STAMP)
 # NO_MKDOCS_2_WARNING hides the theme's notice about MkDocs 2.
 docs: $(STAMP)
 	$(BIN)/python docs/generate/commands.py
+	$(BIN)/python docs/generate/errors.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: lint types unit

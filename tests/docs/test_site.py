@@ -18,6 +18,7 @@ from retalkit.plugins.discovery import discover
 from retalkit.stages import StageKind
 
 from docs.generate.commands import page as commands_page
+from docs.generate.errors import collect, documented
 from tests.docs.pages import REPOSITORY, text_of
 
 LARGEST_IMAGE = 60_000
@@ -99,6 +100,10 @@ def test_other_public_objects_are_in_reference(site: Path, page: str, name: str)
 
 def test_commands_page_matches_cli() -> None:
     assert text_of("docs/commands.md") == commands_page(), "run `make docs`, which generates docs/commands.md"
+
+
+def test_errors_page_matches_source() -> None:
+    assert documented() == {code: found.classes for code, found in collect().items()}, "run `make docs`"
 
 
 def test_bundled_stages_are_documented_with_their_licence() -> None:

@@ -109,15 +109,15 @@ class Registry:
 
     def driver(self, name: str) -> FoundDriver:
         """Return the driver of that name. Raises ConfigError if there is none."""
-        return _named(self.drivers, name, "driver")
+        return _named(self.drivers, name, "driver", "unknown-driver")
 
     def finisher(self, name: str) -> FoundFinisher:
         """Return the finisher of that name. Raises ConfigError if there is none."""
-        return _named(self.finishers, name, "finisher")
+        return _named(self.finishers, name, "finisher", "unknown-finisher")
 
     def metric(self, name: str) -> FoundMetric:
         """Return the metric of that name. Raises ConfigError if there is none."""
-        return _named(self.metrics, name, "metric")
+        return _named(self.metrics, name, "metric", "unknown-metric")
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
         """Return every stage of one kind, including those that cannot run here."""
@@ -185,9 +185,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _named(offered: Sequence[FoundT], name: str, what: str) -> FoundT:
+def _named(offered: Sequence[FoundT], name: str, what: str, code: str) -> FoundT:
     names = [found.spec.name for found in offered]
     if name not in names:
         known = f"; known: {', '.join(names)}" if names else "; none is installed"
-        raise ConfigError(f"unknown {what} '{name}'{nearest(name, names) or known}", code=f"unknown-{what}")
+        raise ConfigError(f"unknown {what} '{name}'{nearest(name, names) or known}", code=code)
     return offered[names.index(name)]
