@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.keys import RunKeys
-from retalkit.pipeline.plan import Plan, PlannedStage
+from retalkit.pipeline.plan import Plan
+from retalkit.pipeline.planned_stage import PlannedStage
 from retalkit.pipeline.reference_chain import EnhancedReferences
 from retalkit.pipeline.stage_errors import attribute_errors, validate_results
 from retalkit.pipeline.steps import ClipSteps

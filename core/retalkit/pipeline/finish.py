@@ -12,7 +12,7 @@ from pathlib import Path
 from retalkit.errors import OutputError, RetalkitError
 from retalkit.media.containers import reason
 from retalkit.media.muxing import SoundTrack, mux
-from retalkit.pipeline.plan import PlannedFinisher
+from retalkit.pipeline.planned_stage import PlannedFinisher
 from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.stage_errors import attribute_errors
 from retalkit.plugins.specs import FinishedRun

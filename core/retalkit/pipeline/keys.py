@@ -7,7 +7,8 @@ from typing import Any
 
 from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline import detect, speech, track
-from retalkit.pipeline.plan import Plan, PlannedStage
+from retalkit.pipeline.plan import Plan
+from retalkit.pipeline.planned_stage import PlannedStage
 from retalkit.storage.cache import make_key
 
 

@@ -15,7 +15,8 @@ from retalkit.observer import Observer
 from retalkit.pipeline import detect, fit, speech, track
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.keys import AnalysisKeys, analysis_keys
-from retalkit.pipeline.plan import Plan, PlannedStage, StageT
+from retalkit.pipeline.plan import Plan
+from retalkit.pipeline.planned_stage import PlannedStage, StageT
 from retalkit.pipeline.timing import StepTimer
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import DenoiseClip, DetectionClip, ObjectPool, ReconstructionClip, StageContext

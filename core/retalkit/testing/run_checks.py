@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from retalkit.errors import RetalkitError
 from retalkit.geometry.schemes import COUNTS, IBUG68, MESH478
-from retalkit.pipeline.plan import INITIAL_PORTS, plan_driver
+from retalkit.pipeline.plan import plan_driver
+from retalkit.pipeline.ports import INITIAL_PORTS
 from retalkit.plugins.availability import missing_packages
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage, Registry

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from retalkit.config import RunConfig, load
 from retalkit.errors import PlanError, WeightsError
-from retalkit.pipeline.plan import PlannedStage, plan
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.planned_stage import PlannedStage
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from retalkit.config.schema import option_descriptions
 from retalkit.geometry.schemes import COUNTS
-from retalkit.pipeline.plan import INITIAL_PORTS, MUST_GIVE
+from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE
 from retalkit.plugins.hooks import GROUP
 from retalkit.plugins.metric_specs import Measure, MetricSpec
 from retalkit.plugins.registry import FoundStage

@@ -1,0 +1,89 @@
+"""Ports between stages: which earlier stage provides what a stage needs, and what to do where none does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retalkit.pipeline.planned_stage import PlannedStage
+from retalkit.plugins.availability import availability
+from retalkit.plugins.registry import FoundStage, Registry
+from retalkit.stages import StageKind
+
+INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
+"""What the runner itself provides to every stage."""
+
+MUST_GIVE = {
+    StageKind.DETECTOR: "landmarks:",
+    StageKind.RECONSTRUCTOR: "coefficients:",
+    StageKind.EXPRESSION_EDITOR: "reference:",
+    StageKind.LIP_SYNCER: "face:edit",
+}
+"""Port, or prefix of it, that every stage of the kind must provide."""
+
+
+def find_provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str] | None:
+    """Return (position, port) of the last stage that provides ``need``, else of the last convertible port."""
+    candidates = [
+        (position, port) for position in range(len(before) - 1, -1, -1) for port in sorted(before[position].gives)
+    ]
+    exact = next((candidate for candidate in candidates if candidate[1] == need), None)
+    return exact or next((candidate for candidate in candidates if _fits(candidate[1], need)), None)
+
+
+def _fits(port: str, need: str) -> bool:
+    """Whether ``port`` is ``need``, or landmarks that can be converted to it."""
+    if port == need:
+        return True
+    if not (port.startswith("landmarks:") and need.startswith("landmarks:")):
+        return False
+    # Imported here because it needs NumPy, which listing and checking otherwise do without.
+    from retalkit.geometry.schemes import convertible
+
+    return need.removeprefix("landmarks:") in convertible(port.removeprefix("landmarks:"))
+
+
+def missing_port_message(
+    need: str, stage: PlannedStage[Any], before: list[PlannedStage[Any]], registry: Registry
+) -> str:
+    """Return one sentence that names both stages and the fix."""
+    if not before:
+        return (
+            f"{stage.label} is the first stage and needs {need}, which only later stages provide"
+            f"{alternatives(stage, registry)}"
+        )
+    kinds = {earlier.kind for earlier in before}
+    helpers = [
+        found
+        for found in registry.stages
+        if found.spec.kind in kinds
+        and found.spec.kind != stage.kind
+        and any(_fits(port, need) for port in found.spec.gives)
+        and availability(found) is None
+    ]
+    partner = _partner(need, before, helpers)
+    gives = ", ".join(sorted(partner.gives)) or "nothing"
+    text = f"{stage.label} needs {need}, but {partner.label} provides {gives}"
+    if helpers:
+        kind = partner.kind.value
+        names = " or ".join(dict.fromkeys(f"{kind}.use={f.spec.name}" for f in helpers if f.spec.kind == partner.kind))
+        return f"{text}: set {names}"
+    return f"{text} and no installed stage before it can provide it{alternatives(stage, registry)}"
+
+
+def _partner(need: str, before: list[PlannedStage[Any]], helpers: list[FoundStage]) -> PlannedStage[Any]:
+    """Return the earlier stage from which ``need`` should come."""
+    kinds = {found.spec.kind for found in helpers}
+    family = need.partition(":")[0] + ":"
+    for stage in reversed(before):
+        if stage.kind in kinds or (not kinds and any(port.startswith(family) for port in stage.gives)):
+            return stage
+    return before[-1]
+
+
+def alternatives(stage: PlannedStage[Any], registry: Registry) -> str:
+    names = [
+        found.spec.name
+        for found in registry.of_kind(stage.kind)
+        if found is not stage.found and availability(found) is None
+    ]
+    return f"; set {stage.config_path}.use to another {stage.kind.value}, such as {names[0]}" if names else ""
