@@ -72,9 +72,9 @@ def _smoothstep(value: Float, low: float, high: float) -> Float:
 
 
 def fit_mouth_weights(rest: Float) -> Float:
-    """float32 [478]: how much each point of a person's ``rest`` shape [478, 3] (head frame) follows the mouth.
+    """Return float32 [478]: how much each point of a person's ``rest`` shape [478, 3] (head frame) follows the mouth.
 
-    Grows from the nose base to the lips and fades towards the ears; lips always mouth_weights.
+    The weight grows from the nose base to the lips and fades towards the ears; it is 1 on the lips.
     """
     across = np.abs(rest[:, 0] - rest[mesh478.NOSE_BASE, 0])
     weights = _smoothstep(rest[:, 1], float(rest[mesh478.NOSE_BASE, 1]) + 0.02, float(rest[13, 1]))
@@ -85,9 +85,9 @@ def fit_mouth_weights(rest: Float) -> Float:
 
 
 def make_topology(rest: Float) -> MeshTopology:
-    """Triangulates a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
+    """Triangulate a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
 
-    The lips are opened for the Delaunay triangulation, so that the border of the mouth is made of edges; the hole is
+    The lips are opened for the Delaunay triangulation, so that the border of the mouth consists of edges; the hole is
     filled with a regular grid.
     """
     mouth_weights = fit_mouth_weights(rest)

@@ -49,7 +49,7 @@ _SPEECH_GATE = (0.02, 0.2)
 
 
 class ModelDriver:
-    """Predicts mouth motion with the network that the package ships."""
+    """Predicts mouth motion with the bundled network."""
 
     def __init__(self, weights: Path | None = None) -> None:
         """Read the weights, by default those of the package. Raises PluginError if they are missing or do not fit."""
@@ -137,8 +137,8 @@ def labial_posterior(raw: Float) -> Float:
 def mouth_width(raw: Float, class_widths: Float) -> Float:
     """Return the width in the units of the training targets, float32 [R - 12], of raw outputs [R, 20].
 
-    The mean of two estimates that err differently, the regressed width and the width to be expected of the viseme
-    classes (``class_widths`` [15]), hann_smooth over time.
+    The mean of two estimates with different errors, the regressed width and the expected width of the viseme classes
+    (``class_widths`` [15]), smoothed over time. 6 rows are lost at each end.
     """
     estimate = 0.5 * (raw[:, _WIDTH] + _class_shares(raw) @ class_widths)
     return np.convolve(estimate, _WIDTH_WEIGHTS / _WIDTH_WEIGHTS.sum(), mode="valid").astype(np.float32)

@@ -36,31 +36,31 @@ def render(portrait: Any, gap: float, scale: float = 1.0, left: int = 0, top: in
     polygon = to_pixels(target, pose)[0, INNER, :2] - np.array([left, top], np.float32)
     crop = np.ascontiguousarray(image[top:, left:])
     colours = MouthColours.measure(image, portrait.landmarks * scale)
-    given = render_mouth_interior(crop, polygon.astype(np.float32), pose, (left, top), target, colours)
+    rendered = render_mouth_interior(crop, polygon.astype(np.float32), pose, (left, top), target, colours)
     inside = np.zeros(crop.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round(polygon).astype(np.int32)], 1)
-    return crop, given, inside > 0, colours
+    return crop, rendered, inside > 0, colours
 
 
 def test_closed_mouth_is_unchanged(portrait: Any) -> None:
-    crop, given, _, _ = render(portrait, 0.0)
-    np.testing.assert_array_equal(given, crop)
+    crop, rendered, _, _ = render(portrait, 0.0)
+    np.testing.assert_array_equal(rendered, crop)
 
 
 def test_only_the_opening_changes(portrait: Any) -> None:
-    crop, given, inside, _ = render(portrait, 0.12)
+    crop, rendered, inside, _ = render(portrait, 0.12)
     near = cv2.dilate(inside.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    np.testing.assert_array_equal(given[~near], crop[~near])
-    assert (given[inside] != crop[inside]).mean() > 0.9
+    np.testing.assert_array_equal(rendered[~near], crop[~near])
+    assert (rendered[inside] != crop[inside]).mean() > 0.9
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_teeth_are_above_the_dark_cavity(portrait: Any, scale: float) -> None:
-    _, given, inside, colours = render(portrait, 0.14, scale)
+    _, rendered, inside, colours = render(portrait, 0.14, scale)
     rows, columns = np.nonzero(inside)
     middle = abs(columns - columns.mean()) < 0.25 * np.ptp(columns)
     level = (rows - rows.min()) / np.ptp(rows)
-    grey = given[rows, columns].astype(float)
+    grey = rendered[rows, columns].astype(float)
     teeth = grey[middle & (level > 0.12) & (level < 0.30)]
     dark = grey[middle & (level > 0.5) & (level < 0.7)]
     assert np.percentile(teeth.mean(-1), 75) > 2 * np.median(dark.mean(-1))
@@ -72,9 +72,9 @@ def test_teeth_are_above_the_dark_cavity(portrait: Any, scale: float) -> None:
 def test_upper_teeth_do_not_move_with_the_jaw(portrait: Any) -> None:
     renderings = [render(portrait, gap, 2.0) for gap in (0.12, 0.18)]
     edges = []
-    for _, given, inside, _ in renderings:
+    for _, rendered, inside, _ in renderings:
         rows, columns = np.nonzero(inside)
-        column = given[rows.min() + 2 : rows.max() - 2, int(columns.mean()) + 6].astype(float).mean(-1)
+        column = rendered[rows.min() + 2 : rows.max() - 2, int(columns.mean()) + 6].astype(float).mean(-1)
         drop = np.gradient(column)
         edges.append(rows.min() + 2 + int(np.argmin(drop)))
     assert abs(edges[0] - edges[1]) <= 6

@@ -38,7 +38,7 @@ def still_frames(portrait: Any, count: int = 16) -> list[Frame]:
     return frames
 
 
-def covered(frame: Frame, colour: tuple[int, int, int] = (30, 30, 34)) -> tuple[Frame, np.ndarray]:
+def occluded(frame: Frame, colour: tuple[int, int, int] = (30, 30, 34)) -> tuple[Frame, np.ndarray]:
     """Return the frame with a disc in front of one corner of the mouth, and the mask of the disc."""
     image, points, pose = frame
     height = np.linalg.norm(points[mesh478.CHIN, :2] - points[mesh478.FOREHEAD, :2])
@@ -70,7 +70,7 @@ def test_mask_is_empty_without_an_occluder(portrait: Any, detector: OcclusionDet
 
 @pytest.mark.parametrize("colour", [(30, 30, 34), (60, 90, 160), (245, 245, 245)])
 def test_disc_is_detected(portrait: Any, detector: OcclusionDetector, colour: tuple[int, int, int]) -> None:
-    (image, points, pose), disc = covered(still_frames(portrait)[3], colour)
+    (image, points, pose), disc = occluded(still_frames(portrait)[3], colour)
     left, top, width, height = around_mouth(points)
     mask, share = detector.mask(image, points, pose, (left, top, width, height))
     assert mask.dtype == np.float32
@@ -88,9 +88,9 @@ def test_disc_is_detected(portrait: Any, detector: OcclusionDetector, colour: tu
 
 def test_fit_tolerates_partly_occluded_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 20)
-    partly_occluded = [covered(frame)[0] if index % 3 == 0 else frame for index, frame in enumerate(frames)]
+    partly_occluded = [occluded(frame)[0] if index % 3 == 0 else frame for index, frame in enumerate(frames)]
     detector = OcclusionDetector.fit(partly_occluded)
-    (image, points, pose), _ = covered(frames[4])
+    (image, points, pose), _ = occluded(frames[4])
     assert detector.mask(image, points, pose, around_mouth(points))[1] > 0.03
     image, points, pose = frames[5]
     assert detector.mask(image, points, pose, around_mouth(points))[1] == 0
@@ -113,7 +113,7 @@ def test_lips_and_teeth_are_not_occluders(portrait: Any, detector: OcclusionDete
 def test_mask_is_empty_with_too_few_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 3)
     detector = OcclusionDetector.fit(frames)
-    (image, points, pose), _ = covered(frames[0])
+    (image, points, pose), _ = occluded(frames[0])
     mask, share = detector.mask(image, points, pose, around_mouth(points))
     assert share == 0
     assert not mask.any()

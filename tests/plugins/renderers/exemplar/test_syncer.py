@@ -94,8 +94,8 @@ def test_turned_head_fades_and_then_passes_through(talking: TalkingClip, tmp_pat
     turn = np.zeros(48)
     turn[20:24], turn[24:28] = 40, 60
     rotation = Rotation.from_euler("y", turn[:, None], degrees=True).as_matrix().astype(np.float32)
-    yaw_weight = replace(pose, rotation=np.einsum("tij,tjk->tik", pose.rotation, rotation))
-    clip = replace(talking, points=np.where(turn[:, None, None] > 0, to_pixels(heads, yaw_weight), talking.points))
+    turned = replace(pose, rotation=np.einsum("tij,tjk->tik", pose.rotation, rotation))
+    clip = replace(talking, points=np.where(turn[:, None, None] > 0, to_pixels(heads, turned), talking.points))
     opened = open_exemplar(clip, tmp_path, motion_file(tmp_path / "motion.npz", 48, opening=waves(48)))
     results = opened.results(clip)
     assert all(one == PassedThrough("large yaw") for one in results[24:28])
