@@ -145,7 +145,8 @@ def test_own_tests_pass(packages: Packages) -> None:
     folders = [made.folder for made in packages.of.values()]
     done = packages.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *folders)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{2 * len(folders) + 1} passed" in done.stdout
+    # Two tests of its own per lip syncer, one per other kind, and many checks.
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 10 * len(folders)
 
 
 @pytest.mark.parametrize("kind", STAGES)

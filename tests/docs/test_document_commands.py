@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +154,7 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
     exec(compile(block.text, block.page, "exec"), values)
     for name in set(values) - before:
         if name.startswith("test_"):
-            values[name]()
+            run_test(values[name])
         elif inspect.isfunction(values[name]) and values[name].__module__ == values["__name__"] and not is_plugin:
             assert name in CALLS, f"{block.page}: {name}() is not in CALLS"
             CALLS[name](values[name])
@@ -164,6 +165,17 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
         offered = [*registry.stages, *registry.metrics]
         for found in [one for one in offered if one.package == str(file)]:
             found.spec.make(found.spec.config()) if hasattr(found.spec, "config") else found.spec.make()
+
+
+def run_test(function: Callable[..., None]) -> None:
+    """Call a test, or a parametrized test with every parameter that is not expected to fail."""
+    marks = [mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"]
+    if not marks:
+        function()
+    for parameter in marks[0].args[1] if marks else ():
+        if not parameter.marks:
+            with suppress(pytest.skip.Exception):
+                function(*parameter.values)
 
 
 def analyse(video: str) -> Analysis:

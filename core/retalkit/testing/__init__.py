@@ -1,7 +1,8 @@
-"""The plugin author's kit: one call checks a stage or a metric against its contract and says in words what is broken.
+"""The testing kit for plugin authors: checks stages and metrics against their contracts.
 
-``check_stage(spec)`` picks the kind; ``check_detector`` and its like insist on one. The pytest option
-``--retalkit-stages`` checks everything that is installed. See docs/testing-kit.md.
+``parametrize_with_checks`` makes one test per stage and check. ``check_stage(spec)`` and ``check_metric(spec)`` run all
+checks and return a report. The pytest option ``--retalkit-stages`` checks everything that is installed. See
+docs/testing-kit.md.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retalkit.testing.checks.metrics import check_metric
+    from retalkit.testing.checks.names import check_names
+    from retalkit.testing.parametrize import ContractCheck, parametrize_with_checks
     from retalkit.testing.report import Problem, Report, SkippedCheck
-    from retalkit.testing.run_checks import (
+    from retalkit.testing.stage_checks import (
         check_denoiser,
         check_detector,
         check_enhancer,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ContractCheck",
     "Problem",
     "Report",
     "SkippedCheck",
@@ -32,20 +36,25 @@ __all__ = [
     "check_expression_editor",
     "check_lip_syncer",
     "check_metric",
+    "check_names",
     "check_reconstructor",
     "check_stage",
+    "parametrize_with_checks",
 ]
 
-# Names are looked up on first use: pytest loads this package at every start, for its option.
-_HOMES = {
+# Modules are imported on first use: pytest imports this package at every start, for its option.
+_MODULES = {
+    "ContractCheck": "parametrize",
     "Problem": "report",
     "Report": "report",
     "SkippedCheck": "report",
     "check_metric": "checks.metrics",
+    "check_names": "checks.names",
+    "parametrize_with_checks": "parametrize",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'retalkit.testing' has no attribute '{name}'")
-    return getattr(import_module(f"retalkit.testing.{_HOMES.get(name, 'run_checks')}"), name)
+    return getattr(import_module(f"retalkit.testing.{_MODULES.get(name, 'stage_checks')}"), name)

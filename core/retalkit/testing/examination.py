@@ -1,4 +1,4 @@
-"""What all checks share: sessions are opened and called under watch, and what is broken is noted in words."""
+"""Runs a stage's code in a sandbox and records problems, skipped checks and times for a report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,35 +20,41 @@ from retalkit.observer import SilentObserver
 from retalkit.pipeline.stage_errors import error_location
 from retalkit.stages import Runtime, StageContext
 from retalkit.storage.cache import Folder
-from retalkit.testing.isolation.sandbox import Sandbox, generators
+from retalkit.testing.isolation.sandbox import Sandbox, generator_states
 from retalkit.testing.report import Problem, Report, SkippedCheck
 
 Arrays = dict[str, NDArray[Any]]
 
-_INPUTS = "A stage reads what it is given and makes its own arrays: the same frames go to the stages behind it."
+SIDE_EFFECTS: Final = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
+"""Checks of what a stage does besides its work."""
+
+_INPUTS = "A stage does not modify its inputs: later stages receive the same frames."
 _GENERATORS = (
-    "Anything random comes from a generator of the stage's own, seeded by StageContext.seed; the process's generators "
-    "stay as they were."
+    "Random numbers come from a generator of the stage's own, seeded with StageContext.seed; the process's generators "
+    "are not used."
 )
-
-
 _PROCESS = (
-    "The process belongs to whoever runs the stage: its working folder and its environment stay as they were. (A "
-    "library that changes them when it is imported is imported by the module that `build` names.)"
+    "The working directory and the environment belong to the caller and are not changed. (A library that changes them "
+    "on import is imported by the module that `build` names.)"
 )
-_MANNERS = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
+_NETWORKS = (
+    "Networks are loaded when the stage is built, once per process, and not in open(): see Runtime.weights and "
+    "Runtime.shared."
+)
+_LARGE: Final = 100_000
+"""Bytes of a file from which on reading it in every open() counts as loading a network."""
 
 
 class StopCheckError(Exception):
-    """The rest of a check makes no sense; what is broken has been noted."""
+    """The rest of a check cannot run; the problem has been recorded."""
 
 
 class CallError(Exception):
-    """Something that was called raised, and nothing has been noted of it. The text is the error's, with its place."""
+    """A call raised an exception that has not been recorded. The message is that of the exception, with its line."""
 
 
-class OnlyStageCache:
-    """Offers what ``StageCache`` promises and nothing else."""
+class CacheOnly:
+    """The ``StageCache`` protocol and nothing else of ``Folder``."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -62,7 +69,7 @@ class OnlyStageCache:
 
 
 class Examination:
-    """Notes for one report."""
+    """Collects the problems, skipped checks and times of one report."""
 
     def __init__(self, label: str, folder: Path) -> None:
         self.label = label
@@ -70,99 +77,121 @@ class Examination:
         self.runtime = Runtime()
         """What the stage is built with."""
         self.module = ""
-        """Where the code that is checked lives, for the places of its errors."""
+        """Module of the checked code, for the locations of its errors."""
+        self.names: tuple[str, ...] = ()
+        """Names of all checks, if known: others are not recorded as skipped."""
+        self.seconds: dict[str, float] = {}
         self._caches: list[Path] = []
         self._problems: list[Problem] = []
         self._skipped: list[SkippedCheck] = []
         self._passed: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self._opens_reading: dict[str, int] = {}
         self._prefix = ""
 
-    def part(self, prefix: str) -> Examination:
-        """The same notes; names of checks, caches and times made through it begin with ``prefix``."""
+    def with_prefix(self, prefix: str) -> Examination:
+        """Return an examination with the same records, which adds ``prefix`` to the names of checks and caches."""
         part = copy(self)
         part._prefix = prefix
         return part
 
-    # ------------------------------------------------------------------ notes
+    def scratch(self) -> Examination:
+        """Return an examination with the same runtime and caches, whose records are discarded."""
+        other = copy(self)
+        other._problems, other._skipped, other._passed = [], [], []
+        return other
+
+    # ------------------------------------------------------------------ records
 
     def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
-        """Notes what is broken; the same words only once. ``fault`` as in ``Problem``."""
+        """Record a problem; the same text only once per check. ``fault``: see ``Problem``."""
         check = self._prefix + check
-        found = Problem(check, broken, contract, fault)
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
-            self._problems.append(found)
+            self._problems.append(Problem(check, broken, contract, fault))
 
-    def skip(self, check: str, reason: str) -> None:
-        """Notes a check that could not be made."""
-        self._skipped.append(SkippedCheck(self._prefix + check, reason))
+    def skip(self, checks: str | tuple[str, ...], reason: str) -> None:
+        """Record checks that could not run, or a part of a check by a name of its own."""
+        if isinstance(checks, str):
+            self._skipped.append(SkippedCheck((self._prefix + checks,), reason))
+            return
+        names = [self._prefix + check for check in checks]
+        known = tuple(name for name in names if not self.names or name in self.names)
+        if known:
+            self._skipped.append(SkippedCheck(known, reason))
 
-    def broken(self, check: str) -> bool:
-        """Whether a check has found something."""
+    def has_problem(self, check: str) -> bool:
+        """Whether a check has found a problem."""
         return any(problem.check == self._prefix + check for problem in self._problems)
 
     @contextmanager
     def check(self, name: str) -> Generator[None]:
-        """One check. It counts as passed where it ends and has noted nothing."""
-        before = len(self._problems)
-        skipped = len(self._skipped)
+        """Run a check. It passes if the block completes and the check has no problem and was not skipped."""
         try:
             yield
         except StopCheckError:
             return
         name = self._prefix + name
-        if len(self._problems) == before and len(self._skipped) == skipped and name not in self._passed:
+        if name not in self._passed and all(name not in skipped.checks for skipped in self._skipped):
             self._passed.append(name)
 
+    def record_seconds(self, name: str, seconds: float) -> None:
+        """Record the time of one unit of work."""
+        self.seconds[self._prefix + name] = seconds
+
+    def timed(self, name: str, function: Callable[[], Any]) -> Any:
+        """Return the function's result, and record its time."""
+        start = time.perf_counter()
+        result = function()
+        self.record_seconds(name, time.perf_counter() - start)
+        return result
+
     def report(self, unavailable: str = "") -> Report:
-        """All notes."""
+        """Return the report."""
         broken = {problem.check for problem in self._problems}
         passed = tuple(name for name in self._passed if name not in broken)
         skipped = tuple(self._skipped)
         return Report(self.label, tuple(self._problems), skipped, passed, dict(self.seconds), unavailable)
 
-    # ------------------------------------------------------------------ calls
+    # ------------------------------------------------------------------ sandbox
 
-    def context(self, name: str, wanted: frozenset[str] = frozenset(), seed: int = 0) -> StageContext:
-        """A context with the cache of that name, which may be written to from now on."""
+    def context(self, name: str, requested: frozenset[str] = frozenset(), seed: int = 0) -> StageContext:
+        """Return a context with the cache of that name, which the stage may then write to."""
         folder = self.folder / "caches" / (self._prefix + name)
         if folder not in self._caches:
             self._caches.append(folder)
             folder.mkdir(parents=True, exist_ok=True)
-        cache = OnlyStageCache(Folder(folder))
-        return StageContext(cache, SilentObserver(), seed=seed, requested_ports=wanted)
+        return StageContext(CacheOnly(Folder(folder)), SilentObserver(), seed=seed, requested_ports=requested)
 
     @contextmanager
-    def watched(self, *, change_folder: bool) -> Generator[None]:
-        """Everything inside is watched; what was seen is noted at the end."""
+    def sandboxed(self, *, change_folder: bool) -> Generator[None]:
+        """Run the block in a sandbox, and record the side effects."""
         (self.folder / "caches").mkdir(parents=True, exist_ok=True)
         sandbox = Sandbox(self._caches, self.folder / "elsewhere", change_folder=change_folder)
         try:
-            with sandbox.entered(), warnings.catch_warnings():
-                # Warnings are for the developer of a library, and each is shown once: no matter of the contract.
+            with sandbox.active(), warnings.catch_warnings():
+                # Warnings address developers of libraries and are no part of the contract.
                 warnings.simplefilter("ignore")
                 yield
         finally:
-            self._note(sandbox)
+            self._record_side_effects(sandbox)
 
-    def _note(self, sandbox: Sandbox) -> None:
+    def _record_side_effects(self, sandbox: Sandbox) -> None:
         for path in sandbox.writes:
             self.problem(
                 "writes",
                 f"wrote outside of its cache: {path}",
-                "Stages write nowhere but into the cache that they are given (StageContext.cache).",
+                "Stages write only to the cache that they receive (StageContext.cache).",
                 f"writes into {Path(path).parent}",
             )
         for address in dict.fromkeys(sandbox.calls):
             self.problem(
                 "network",
-                f"called the network: {address}",
-                "Stages never download; checkpoints are declared, and Runtime.weights has their files.",
+                f"accessed the network: {address}",
+                "Stages never download. Checkpoints are declared, and Runtime.weights has their paths.",
             )
         if sandbox.printed.strip():
             self.problem(
                 "output",
-                f"printed: {_shortened(sandbox.printed)}",
+                f"printed: {_shorten(sandbox.printed)}",
                 "Stages never print; they report through StageContext.observer.",
             )
         if sandbox.argv.was_read:
@@ -171,122 +200,182 @@ class Examination:
                 "read the command line (sys.argv)",
                 "Stages never read the command line; their options are in their configuration.",
             )
-        for name in _MANNERS:
+        for name in SIDE_EFFECTS:
             with self.check(name):
-                if self.broken(name):
+                if self.has_problem(name):
                     raise StopCheckError
 
-    def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The function's result; notes an exception and raises StopCheckError."""
-        try:
-            return self.tried(what, function, *arguments)
-        except CallError as failed:
-            self.raised(check, what, failed, "", contract)
-            raise StopCheckError from failed
+    # ------------------------------------------------------------------ calls
 
-    def raised(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
-        """Notes an exception. ``where``: with what it came, in words that begin with `` for``, or nothing."""
-        self.problem(check, f"{what} raised {failed}{where}", contract, f"{what} raised {failed}")
+    def import_build(self, build: Any, contract: str) -> None:
+        """Import the module that ``build`` names, outside the sandbox: side effects of imports are not checked."""
+        self.module = build.partition(":")[0] if isinstance(build, str) else getattr(build, "__module__", "")
+        if isinstance(build, str):
+            try:
+                import_module(self.module)
+            except (Exception, SystemExit) as error:
+                self.problem("build", f"importing {self.module} raised {one_line(error, self.module)}", contract)
+                raise StopCheckError from error
 
-    def tried(
+    def run(
         self, what: str, function: Callable[..., Any], *arguments: Any, inputs: Mapping[str, object] | None = None
     ) -> Any:
-        """The function's result; notes inputs and other things that were changed. Raises CallError for an exception.
+        """Return the function's result, and record side effects. Raises CallError for an exception.
 
-        ``inputs``: what to call things that must stay as they are; without it the arguments.
+        ``inputs``: what must not change, by name; by default the arguments.
         """
-        before = named_arrays(inputs) if inputs is not None else arrays_of(arguments)
-        kept = {name: array.copy() for name, array in before.items()}
-        states = generators()
+        before = named_arrays(inputs) if inputs is not None else arrays_in(arguments)
+        copies = {name: array.copy() for name, array in before.items()}
+        states = generator_states()
         folder, variables = Path.cwd(), dict(os.environ)
         try:
-            result = function(*arguments)
+            return function(*arguments)
         except (Exception, SystemExit) as error:
             raise CallError(one_line(error, self.module)) from error
         finally:
-            for name, state in generators().items():
+            for name, state in generator_states().items():
                 if name in states and states[name] != state:
-                    self.problem(
-                        "generators", f"{what} changed the state of the global generator of {name}", _GENERATORS
-                    )
+                    self.problem("generators", f"{what} changed the global random generator of {name}", _GENERATORS)
             for name, array in before.items():
-                if not same_values(array, kept[name]):
-                    self.problem("inputs", f"{what} changed {name} of its input", _INPUTS)
-            self._look_at_process(what, folder, variables)
-        return result
+                if not same_values(array, copies[name]):
+                    self.problem("inputs", f"{what} modified its input: {name}", _INPUTS)
+            self._check_process(what, folder, variables)
 
-    def _look_at_process(self, what: str, folder: Path, variables: dict[str, str]) -> None:
-        if (now := Path.cwd()) != folder:
-            self.problem("process", f"{what} changed the working folder to {now}", _PROCESS)
-            os.chdir(folder)
-        for name in sorted({name for name, _ in {*os.environ.items()} ^ {*variables.items()}}):
-            self.problem("process", f"{what} changed the environment variable {name}", _PROCESS)
+    def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the function's result; record an exception and raise StopCheckError."""
+        try:
+            return self.run(what, function, *arguments)
+        except CallError as failed:
+            self.record_exception(check, what, failed, "", contract)
+            raise StopCheckError from failed
 
-    def has(self, check: str, owner: str, value: object, methods: tuple[str, ...], contract: str) -> None:
-        """Notes the first method that is not there, and raises StopCheckError then."""
+    def call_open(self, what: str, function: Callable[[], Any]) -> Any:
+        """``run`` for an ``open`` of the stage; large files that it reads are counted for ``check_networks``."""
+        with Sandbox.recorded_reads() as paths:
+            try:
+                return self.run(what, function)
+            finally:
+                caches = [os.path.realpath(cache) for cache in self._caches]
+                for path in paths:
+                    if not any(Path(path).is_relative_to(cache) for cache in caches):
+                        self._opens_reading[path] = self._opens_reading.get(path, 0) + 1
+
+    def check_networks(self) -> None:
+        """Record large files that several calls of ``open`` have read."""
+        with self.check("networks"):
+            if self.has_problem("networks"):
+                raise StopCheckError
+            for path, opens in self._opens_reading.items():
+                if opens > 1 and (size := _size(path)) >= _LARGE:
+                    self.problem("networks", f"open() reads {path} ({size // 1000} kB) every time", _NETWORKS)
+
+    @contextmanager
+    def hidden_weights(self) -> Generator[None]:
+        """Remove the files of ``Runtime.weights`` in the block."""
+        folder, hidden = self.weights_folder, self.weights_folder.with_name("hidden")
+        with Sandbox.paused():
+            folder.rename(hidden)
+        try:
+            yield
+        finally:
+            with Sandbox.paused():
+                hidden.rename(folder)
+
+    @property
+    def weights_folder(self) -> Path:
+        """Directory with links to the files of the weights."""
+        return self.folder / "weights"
+
+    def check_late_loading(self, function: Callable[[Examination], None]) -> None:
+        """Check that ``function`` works without the files of the weights, after the stage was built.
+
+        ``function`` opens a session and calls it; it lets a CallError pass. Its argument takes the other problems.
+        """
+        if not self.runtime.weights:
+            return
+        with self.check("networks"), self.hidden_weights():
+            try:
+                function(self.scratch())
+            except StopCheckError:
+                pass  # other checks find the same problem
+            except CallError as failed:
+                names = ", ".join(self.runtime.weights)
+                words = f"a session reads the files of the weights ({names}): without them it raised {failed}"
+                self.problem("networks", words, _NETWORKS, "reads weights after building")
+
+    def record_exception(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
+        """Record an exception. ``where``: the input, starting with `` for``, or empty."""
+        self.problem(check, f"{what} raised {failed}{where}", contract, f"{what} raised {failed}")
+
+    def require_methods(self, check: str, owner: str, value: object, methods: tuple[str, ...], contract: str) -> None:
+        """Record the first missing method, and raise StopCheckError."""
         for name in methods:
             if not callable(getattr(value, name, None)):
                 self.problem(check, f"{owner} ({type(value).__name__}) has no {name}()", contract)
                 raise StopCheckError
 
     def close(self, check: str, session: Any) -> None:
-        """Closes a session."""
-        self.call(check, "close()", "close() frees what open() took, also after an error.", session.close)
-
-    def note_seconds(self, name: str, seconds: float) -> None:
-        """Notes how long one of something took."""
-        self.seconds[self._prefix + name] = seconds
-
-    def timed(self, name: str, units: int, function: Callable[[], Any]) -> Any:
-        """The function's result; notes the seconds of one unit."""
-        start = time.perf_counter()
-        result = function()
-        self.note_seconds(name, (time.perf_counter() - start) / max(units, 1))
-        return result
+        """Close a session."""
+        self.call(check, "close()", "close() releases what open() acquired, also after an error.", session.close)
 
     def check_close(self, session: Any) -> None:
-        """Two calls of close()."""
+        """Check two calls of ``close``."""
         with self.check("close"):
             self.close("close", session)
-            self.call("close", "close() called a second time", "Closing a closed session does nothing.", session.close)
+            contract = "Closing a closed session does nothing."
+            self.call("close", "a second call of close()", contract, session.close)
+
+    def _check_process(self, what: str, folder: Path, variables: dict[str, str]) -> None:
+        if (now := Path.cwd()) != folder:
+            self.problem("process", f"{what} changed the working directory to {now}", _PROCESS)
+            os.chdir(folder)
+        for name in sorted({name for name, _ in {*os.environ.items()} ^ {*variables.items()}}):
+            self.problem("process", f"{what} changed the environment variable {name}", _PROCESS)
 
 
-def arrays_of(value: object, name: str = "") -> Arrays:
-    """Every array inside of dataclasses, lists and tuples, by a name such as ``faces.frames.images``."""
+def arrays_in(value: object, name: str = "") -> Arrays:
+    """Return every array in dataclasses, lists and tuples, by a name such as ``faces.frames.images``."""
     if isinstance(value, np.ndarray):
         return {name or "the array": cast("NDArray[Any]", value)}
     found: Arrays = {}
     if is_dataclass(value) and not isinstance(value, type):
         for part in fields(value):
-            found |= arrays_of(getattr(value, part.name), f"{name}.{part.name}".lstrip("."))
+            found |= arrays_in(getattr(value, part.name), f"{name}.{part.name}".lstrip("."))
     elif isinstance(value, list | tuple):
         for number, item in enumerate(cast("list[object]", value)):
-            found |= arrays_of(item, f"{name}[{number}]" if name else "" if number == 0 else f"argument {number + 1}")
+            found |= arrays_in(item, f"{name}[{number}]" if name else "" if number == 0 else f"argument {number + 1}")
     return found
 
 
 def named_arrays(values: Mapping[str, object]) -> Arrays:
-    """``arrays_of`` each value, by such names as ``the image of the edit``; a value without a name by its own names."""
+    """Return the arrays in each value, by names such as ``the image of the edit``; an empty name adds nothing."""
     found: Arrays = {}
     for name, value in values.items():
-        inside = arrays_of(value)
+        inside = arrays_in(value)
         found |= {f"the {part} of {name}": array for part, array in inside.items()} if name else inside
     return found
 
 
 def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Bit for bit, NaN equal to NaN."""
+    """Whether two arrays are equal bit for bit; NaN equals NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
 
 
 def one_line(error: BaseException, module: str = "") -> str:
-    """Type, text and place of an exception: the line of the code of ``module`` that it came through."""
+    """Return type and message of an exception, and the line of ``module`` that it passed through."""
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f': {text}' if text else ''}{error_location(error, module, only_own=True)}"
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 200 else f"{line[:200]}..."
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

@@ -1,6 +1,6 @@
-"""The pytest plugin: ``pytest --retalkit-stages`` checks every stage and metric that is installed.
+"""The pytest plugin: ``pytest --retalkit-stages`` checks every installed stage and metric.
 
-Light, since pytest loads it at every start.
+pytest imports this module at every start, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from retalkit.plugins.registry import FoundMetric, FoundStage, Registry
     from retalkit.testing.fixtures.kit_material import Material
 
 _OPTION = "--retalkit-stages"
+_EXPECTED = "retalkit_expected_failures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the option."""
+    """Add the option and the ini setting."""
     group = parser.getgroup("retalkit", "Retalkit")
     group.addoption(
         _OPTION,
@@ -24,91 +26,125 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="",
         default=None,
         metavar="NAME,...",
-        help="check every installed stage and metric of Retalkit against its contract, or those named only "
-        f"({_OPTION}=mine,theirs)",
+        help="check the named stages and metrics of Retalkit against their contracts, or all that are installed; one "
+        f"test per stage and check ({_OPTION}=mine,theirs)",
+    )
+    parser.addini(
+        _EXPECTED,
+        f"checks of {_OPTION} that are expected to fail, one per line: KIND.NAME.CHECK: REASON",
+        type="linelist",
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Adds one test item for each stage and metric, and a failing one for each plugin that cannot be used."""
-    wanted: str | None = session.config.getoption(_OPTION)
-    if wanted is None:
+    """Add one item per stage and check, and a failing item per plugin that cannot be used."""
+    requested: str | None = session.config.getoption(_OPTION)
+    if requested is None:
         return
     from retalkit.plugins.discovery import discover
 
     registry = discover()
-    offered = [*registry.stages, *registry.metrics]
-    names = [name.strip() for name in wanted.split(",") if name.strip()]
-    if unknown := sorted(set(names) - {found.spec.name for found in offered}):
-        # Why a name is not there stands in the problem that speaks of it; else any of them may be why.
-        speaking = [problem for problem in registry.problems if f"'{unknown[0]}'" in problem.reason]
-        why = "".join(f"; {problem.owner}: {problem.reason}" for problem in speaking or registry.problems)
-        raise pytest.UsageError(
-            f"{_OPTION}: no stage or metric is named '{unknown[0]}' (`retalkit plugins` lists them; folders of tests "
-            f"stand before the option){why}"
-        )
-    for found in offered:
-        if not names or found.spec.name in names:
-            kind = getattr(found.spec, "kind", "metric")
-            items.append(KitItem.from_parent(session, name=f"retalkit[{kind}-{found.spec.name}]", found=found))
+    names = [name.strip() for name in requested.split(",") if name.strip()]
+    expected = _expected_failures(session.config)
+    for found in _selected(registry, names):
+        items += _items_of(session, found, expected)
+    if expected and not names:
+        raise pytest.UsageError(f"{_EXPECTED}: no stage or metric is named '{next(iter(expected))}'")
     for problem in registry.problems if not names else ():
-        name = f"retalkit[plugin-{problem.owner}]"
+        name = f"plugin {problem.owner}"
         items.append(ProblemItem.from_parent(session, name=name, reason=f"{problem.owner}: {problem.reason}"))
 
 
+def _expected_failures(config: pytest.Config) -> dict[str, dict[str, str]]:
+    """Return ``KIND.NAME`` -> check -> reason."""
+    expected: dict[str, dict[str, str]] = {}
+    for line in config.getini(_EXPECTED):
+        path, separator, reason = line.partition(":")
+        owner, _, check = path.strip().rpartition(".")
+        if not separator or not reason.strip() or owner.count(".") != 1:
+            raise pytest.UsageError(f"{_EXPECTED}: '{line}' is not KIND.NAME.CHECK: REASON")
+        expected.setdefault(owner, {})[check] = reason.strip()
+    return expected
+
+
+def _selected(registry: Registry, names: list[str]) -> list[FoundStage | FoundMetric]:
+    """Return the stages and metrics with these names, or all. Raises UsageError for an unknown name."""
+    offered = [*registry.stages, *registry.metrics]
+    if unknown := sorted(set(names) - {found.spec.name for found in offered}):
+        # The problem that mentions the name is the reason, else any of them may be.
+        mentioned = [problem for problem in registry.problems if f"'{unknown[0]}'" in problem.reason]
+        why = "".join(f"; {problem.owner}: {problem.reason}" for problem in mentioned or registry.problems)
+        raise pytest.UsageError(
+            f"{_OPTION}: no stage or metric is named '{unknown[0]}' (`retalkit plugins` lists them; test directories "
+            f"come before the option){why}"
+        )
+    return [found for found in offered if not names or found.spec.name in names]
+
+
+def _items_of(
+    session: pytest.Session, found: FoundStage | FoundMetric, expected: dict[str, dict[str, str]]
+) -> list[pytest.Item]:
+    from retalkit.testing.parametrize import SharedExamination, expected_failure_marks
+
+    examination = SharedExamination(found)
+    own = expected.pop(f"{getattr(found.spec, 'kind', 'metric')}.{found.spec.name}", {})
+    if unknown := examination.unknown_check(own):
+        raise pytest.UsageError(f"{_EXPECTED}: {unknown}")
+    items: list[pytest.Item] = []
+    for check in examination.checks():
+        item = CheckItem.from_parent(session, name=str(check), check=check)
+        for mark in expected_failure_marks(check.name, own):
+            item.add_marker(mark)
+        items.append(item)
+    return items
+
+
 class ProblemItem(pytest.Item):
-    """Fails: something of an installed plugin cannot be used."""
+    """Fails with the reason why a part of an installed plugin cannot be used."""
 
     def __init__(self, *, reason: str, **others: Any) -> None:
         super().__init__(**others)
         self.reason = reason
 
     def runtest(self) -> None:
-        """Fails with the reason."""
+        """Fail."""
         raise AssertionError(self.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
-        """The reason instead of a traceback."""
+        """Return the reason instead of a traceback."""
         return self.reason
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """What the list of failures calls it."""
+        """Return the name in the list of failures."""
         return ("retalkit", None, self.name)
 
 
-class KitItem(pytest.Item):
-    """Checks one stage or metric."""
+class CheckItem(pytest.Item):
+    """One check of one stage or metric."""
 
-    def __init__(self, *, found: Any, **others: Any) -> None:
+    def __init__(self, *, check: Any, **others: Any) -> None:
         super().__init__(**others)
-        self.found = found
+        self.check = check
 
     def runtest(self) -> None:
-        """Fails with the words of the report; skips what cannot run here."""
-        from retalkit.plugins.registry import FoundStage
-        from retalkit.testing import check_metric, check_stage
-
-        report = check_stage(self.found) if isinstance(self.found, FoundStage) else check_metric(self.found)
-        self.add_report_section("call", "retalkit", str(report))
-        report.raise_if_broken()
-        if report.unavailable:
-            pytest.skip(report.unavailable)
+        """Fail with the problems of the check; skip it if it could not run."""
+        self.check()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
-        """The report's words instead of a traceback."""
+        """Return the problems instead of a traceback."""
         if isinstance(excinfo.value, AssertionError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """What the list of failures calls it."""
+        """Return the name in the list of failures."""
         return ("retalkit", None, self.name)
 
 
 @pytest.fixture(scope="session")
 def retalkit_material() -> Material:
-    """Pictures and sound for tests of a plugin, made without any download."""
+    """Images and sound for tests of a plugin. Needs no download."""
     from retalkit.testing.fixtures.kit_material import Material
 
     return Material()

@@ -1,4 +1,4 @@
-"""What the kit found, in words."""
+"""The result of checking one stage or metric."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _NUMBER: Final = re.compile(r"-?\d+(?:[\d.]*\d)?(?:e[-+]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One way in which an implementation breaks its contract."""
+    """One violation of a contract."""
 
     check: str
     """Name of the check, such as ``batches``."""
     broken: str
-    """What is wrong, with the place and the numbers."""
+    """What is wrong, with frame and numbers."""
     contract: str
-    """What the contract says instead."""
+    """What the contract requires."""
     fault: str = ""
-    """What other problems of the same fault have alike; empty: the words of ``broken`` without their numbers."""
+    """Equal for problems with the same cause; empty: ``broken`` without its numbers."""
 
     @property
     def kind(self) -> str:
-        """Equal for problems that are one fault, in other frames or found by other checks."""
+        """Equal for problems with the same cause, in other frames or found by other checks."""
         return self.fault or f"{_NUMBER.sub('#', self.broken)} {self.contract}"
 
     def __str__(self) -> str:
@@ -33,13 +33,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SkippedCheck:
-    """A check that could not be made."""
+    """Checks that could not be run."""
 
-    check: str
+    checks: tuple[str, ...]
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.check}: {self.reason}"
+        return f"{', '.join(self.checks)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +47,51 @@ class Report:
     """The result of checking one stage or metric."""
 
     label: str
-    """How messages call it, for instance ``lip_syncer 'exemplar'``."""
+    """Name in messages, such as ``lip_syncer 'exemplar'``."""
     problems: tuple[Problem, ...] = ()
     skipped: tuple[SkippedCheck, ...] = ()
     passed: tuple[str, ...] = ()
-    """Names of the checks that found nothing wrong, in the order in which they were made."""
+    """Names of the checks that found no problem, in the order in which they ran."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """What took how long, such as ``open`` and ``frame``: seconds of one, on this machine, now."""
+    """Seconds of one ``open``, one ``frame`` and the like, on this machine."""
     unavailable: str = ""
-    """Why nothing of it could be run here (a package, weights, an option is missing); else empty."""
+    """Why the stage cannot run here, such as a missing package, missing weights or an invalid option; else empty."""
 
     @property
     def ok(self) -> bool:
-        """Whether it ran and nothing is broken. False for one that could not run here."""
+        """Whether the stage ran and no problem was found. False for a stage that cannot run here."""
         return not self.problems and not self.unavailable
 
     def raise_if_broken(self) -> None:
-        """Raises AssertionError with the words of the report where something is broken."""
-        __tracebackhide__ = True  # pytest shows the words, not these lines
+        """Raise AssertionError with the text of the report if there is a problem."""
+        __tracebackhide__ = True  # pytest shows the text instead of these lines
         if self.problems:
             raise AssertionError(str(self))
 
+    def only(self, check: str) -> Report:
+        """Return the report of one check."""
+        return Report(
+            self.label,
+            tuple(problem for problem in self.problems if problem.check == check),
+            tuple(SkippedCheck((check,), skipped.reason) for skipped in self.skipped if check in skipped.checks),
+            tuple(name for name in self.passed if name == check),
+            unavailable=self.unavailable,
+        )
+
     def __str__(self) -> str:
-        """Several lines: the verdict, each problem with its contract, what was skipped and why, the speed."""
+        """Return lines with the verdict, each problem with its contract, skipped checks, and times."""
         kinds: dict[str, list[Problem]] = {}
         for problem in self.problems:
             kinds.setdefault(problem.kind, []).append(problem)
         lines = [f"{self.label}: {self._verdict(len(kinds))}"]
-        for alike in kinds.values():
-            lines += [f"  {alike[0].check}: {alike[0].broken}{_others(alike)}", f"      contract: {alike[0].contract}"]
+        for group in kinds.values():
+            lines += [f"  {group[0].check}: {group[0].broken}{_repetitions(group)}"]
+            lines += [f"      contract: {group[0].contract}"]
         if self.problems and self.unavailable:
             lines.append(f"  not run: {self.unavailable}")
         lines += [f"  skipped {skipped}" for skipped in self.skipped]
         if self.seconds:
-            lines.append("  speed: " + ", ".join(f"{name} {_time(value)}" for name, value in self.seconds.items()))
+            lines.append("  time: " + ", ".join(f"{name} {_time(value)}" for name, value in self.seconds.items()))
         return "\n".join(lines)
 
     def _verdict(self, faults: int) -> str:
@@ -89,13 +100,13 @@ class Report:
         return f"not checked: {self.unavailable}" if self.unavailable else f"ok, {len(self.passed)} checks"
 
 
-def _others(alike: list[Problem]) -> str:
-    """What is to be said of a fault that is in many frames, and that many checks find."""
-    first = alike[0].check
-    more = sum(problem.check == first for problem in alike) - 1
-    also = [check for check in dict.fromkeys(problem.check for problem in alike) if check != first]
-    said = [f"{more} more like it"] * bool(more) + [f"also in: {', '.join(also)}"] * bool(also)
-    return f" ({'; '.join(said)})" if said else ""
+def _repetitions(group: list[Problem]) -> str:
+    """Summarise further problems with the same cause: other frames, other checks."""
+    first = group[0].check
+    more = sum(problem.check == first for problem in group) - 1
+    others = [check for check in dict.fromkeys(problem.check for problem in group) if check != first]
+    parts = [f"{more} more like it"] * bool(more) + [f"also in: {', '.join(others)}"] * bool(others)
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _time(seconds: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.stages import SPEECH_RATE, FaceEdit, PassedThrough
-from retalkit.testing import check_stage
+from retalkit.testing import ContractCheck, parametrize_with_checks
 from retalkit_loudness.loudness import RATE, opening_at, opening_from_loudness, smooth
 from retalkit_loudness.plugin import LoudnessLipSyncerConfig, retalkit_stages
 from retalkit_loudness.rendering import render_mouth
@@ -61,9 +61,9 @@ def edited_pixels(edit: object) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
     return at + [top, left], edit.image[at[:, 0], at[:, 1]]
 
 
-def test_contract() -> None:
-    for spec in retalkit_stages():
-        check_stage(spec).raise_if_broken()
+@parametrize_with_checks(retalkit_stages())
+def test_contract(check: ContractCheck) -> None:
+    check()
 
 
 def test_opening_follows_the_loudness_of_speech_only() -> None:

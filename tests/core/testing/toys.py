@@ -1,4 +1,4 @@
-"""Small stages that keep their contracts; a test breaks one of them in one way."""
+"""Small valid stages. Tests replace single methods with faulty ones."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Reconstructs(ToySession):
 
 class Edits(ToySession):
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        wanted = "reference:image" in self.context.requested_ports
-        return ReferenceBatch(faces.landmarks.copy(), faces.frames.images.copy() if wanted else None)
+        images = "reference:image" in self.context.requested_ports
+        return ReferenceBatch(faces.landmarks.copy(), faces.frames.images.copy() if images else None)
 
 
 class Syncs(ToySession):
@@ -114,7 +114,7 @@ GIVES = {
     StageKind.LIP_SYNCER: "face:edit",
     StageKind.ENHANCER: "face:edit",
 }
-GOOD: dict[StageKind, type[ToySession]] = {
+VALID: dict[StageKind, type[ToySession]] = {
     StageKind.DETECTOR: Detects,
     StageKind.RECONSTRUCTOR: Reconstructs,
     StageKind.EXPRESSION_EDITOR: Edits,
@@ -122,26 +122,26 @@ GOOD: dict[StageKind, type[ToySession]] = {
     StageKind.LIP_SYNCER: Syncs,
     StageKind.ENHANCER: Enhances,
 }
-KIND = {session: kind for kind, session in GOOD.items()}
+KIND = {session: kind for kind, session in VALID.items()}
 
 
-def broken(base: type[ToySession], **members: Any) -> type[ToySession]:
-    """The good toy with other members."""
-    return type(f"Broken{base.__name__}", (base,), members)
+def faulty(base: type[ToySession], **members: Any) -> type[ToySession]:
+    """Return a subclass of a valid session with other members."""
+    return type(f"Faulty{base.__name__}", (base,), members)
 
 
-def words(report: Report, check: str) -> str:
-    """What a check found broken."""
+def problems(report: Report, check: str) -> str:
+    """Return the problems of one check."""
     return " | ".join(problem.broken for problem in report.problems if problem.check == check)
 
 
 def spec_of(kind: StageKind, session: type[ToySession], **changes: Any) -> StageSpec:
-    """The spec of a toy stage."""
+    """Return the spec of a stage with this session."""
     build: Callable[[StageConfig, Runtime], ToyStage] = lambda config, runtime: ToyStage(session)  # noqa: E731
     spec = StageSpec(
         kind=kind,
         name="toy",
-        summary="A toy for a test.",
+        summary="A stage for tests.",
         build=build,
         licence="MIT",
         needs=frozenset({"frames"}),

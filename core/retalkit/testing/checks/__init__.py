@@ -1,1 +1,1 @@
-"""Checks of each stage kind and of metrics."""
+"""The checks of each kind of stage, and of metrics."""

@@ -1,197 +1,205 @@
-"""Checks of a denoiser."""
+"""Checks of denoisers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.stages import SPEECH_RATE, DenoiseClip
-from retalkit.testing.checks.values import difference, misfit, out_of_range
+from retalkit.testing.checks.values import array_error, first_difference, range_error
 from retalkit.testing.examination import CallError, Examination, StopCheckError, same_values
 from retalkit.testing.fixtures.upstream import sound
-from retalkit.testing.isolation.allocations import counted, held
+from retalkit.testing.isolation.allocations import allocated_bytes, trace_allocations
 from retalkit.testing.isolation.sandbox import seed_generators
 
 Float = NDArray[np.float32]
 
 _SECONDS: Final = 6.3
-"""Of the sound, which is no whole number of anything."""
+"""Duration of the sound, which is not a multiple of common block sizes."""
 _SLOW: Final = 0.3
-"""Seconds of work for one of sound, from which on memory is not looked at."""
+"""Seconds of work per second of sound above which memory is not checked."""
 _WARM: Final = 16
-"""Seconds of sound before memory is first looked at; some denoisers look far around."""
+"""Seconds of sound before the first measurement of memory: some denoisers look far ahead."""
 _SHARE: Final = 0.5
 _SLACK: Final = 1 << 19
 _SILENT: Final = 1e-3
 
-_GIVES = "denoise() and finish() give mono float32 [N] in [-1, 1]."
+_RESULT = "denoise() and finish() return mono float32 [N] in [-1, 1]."
 _LENGTH = "All chunks together have exactly the input's length, with no delay against it."
-_CHUNKS = "How the sound is cut into chunks must not change the result."
+_CHUNKS = "The result does not depend on how the sound is cut into chunks."
 _REPEATABLE = "The same input, options and seed give the same result, bit for bit."
-_GLOBAL = (
-    "A result must not depend on the process's random generators: use one of your own, seeded by StageContext.seed."
-)
-_CHUNK = "A chunk may have any length, also none; then nothing is ready, or what was held back."
-_KEPT = "What a denoiser has given stays as it is: every chunk is an array of its own, not one buffer for all."
+_GLOBAL = "Results do not depend on the process's random generators: use your own generator, with StageContext.seed."
+_CHUNK = "A chunk may have any length, also 0; then the result is empty or what was pending."
+_KEPT = "Returned arrays do not change later: every chunk is an array of its own instead of a shared buffer."
 _SEED: Final = 20_000_003
 _SILENCE = "A denoiser adds nothing: silence stays silent."
 _MEMORY = "Peak memory does not depend on the length of the sound."
 
 
-def examine_denoiser(exam: Examination, stage: Any) -> None:
-    """All checks; what they find is noted."""
+def check_denoiser_stage(exam: Examination, stage: Any) -> None:
+    """Run all checks and record them."""
     waveform = sound(_SECONDS)
     seed_generators(1)
     results: list[Float] = []
     seconds = 0.0
     with exam.check("result"):
         start = time.perf_counter()
-        results.append(_denoised(exam, stage, "result", waveform, (SPEECH_RATE,)))
+        results.append(_denoise(exam, stage, "result", waveform, (SPEECH_RATE,)))
         seconds = (time.perf_counter() - start) / _SECONDS
-        exam.note_seconds("second of sound", seconds)
+        exam.record_seconds("second of sound", seconds)
     if not results:
-        exam.skip("repeatable, chunks, seed, short, silence and memory", "there is no result: mend what is told first")
+        names = ("length", "repeatable", "chunks", "seed", "short", "silence", "memory", "networks")
+        exam.skip(names, "there is no result to compare with: fix `result` first")
         return
-    _look_at_place(exam, waveform, results[0])
-    _repeated(exam, stage, waveform, results[0])
+    _check_length(exam, waveform, results[0])
+    _check_repetition(exam, stage, waveform, results[0])
     with exam.check("seed"):
-        one, other = (_denoised(exam, stage, "seed", waveform[:SPEECH_RATE], (5000,), _SEED) for _ in range(2))
-        if found := _apart(one, other):
+        one, other = (_denoise(exam, stage, "seed", waveform[:SPEECH_RATE], (5000,), _SEED) for _ in range(2))
+        if found := _difference(one, other):
             exam.problem("seed", f"two sessions with StageContext.seed = {_SEED} differ: {found}", _REPEATABLE)
     with exam.check("short"):
         for length in (0, 1, 7):
-            _denoised(exam, stage, "short", waveform[:length], (SPEECH_RATE,))
+            _denoise(exam, stage, "short", waveform[:length], (SPEECH_RATE,))
     with exam.check("silence"):
-        _silence(exam, stage)
+        _check_silence(exam, stage)
     if seconds > _SLOW:
-        exam.skip("memory", f"it takes {seconds:.1f} s for a second of sound, and this takes many")
+        exam.skip(("memory",), f"it takes {seconds:.1f} s per second of sound, and the check needs many")
     else:
         with exam.check("memory"):
-            _memory(exam, stage)
+            _check_memory(exam, stage)
+    exam.check_late_loading(lambda scratch: _denoise_one_chunk(scratch, stage, waveform[:SPEECH_RATE]))
+    exam.check_networks()
 
 
-def _denoised(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int], seed: int = 0) -> Float:
-    """The whole result of a new session that is given chunks of these sizes, over and over, 0 among them or not."""
-    context = exam.context(check, seed=seed)
-    session = exam.timed(
-        "open",
-        1,
-        lambda: exam.call(
-            check, "open()", _GIVES, stage.open, DenoiseClip(duration=len(waveform) / SPEECH_RATE), context
-        ),
-    )
-    exam.has(check, "what open() gave", session, ("denoise", "finish", "close"), _GIVES)
+def _denoise_one_chunk(exam: Examination, stage: Any, waveform: Float) -> None:
+    clip = DenoiseClip(duration=len(waveform) / SPEECH_RATE)
+    session = exam.run("open()", stage.open, clip, exam.context("networks"))
+    exam.run("denoise()", session.denoise, waveform.copy())
+    exam.run("finish()", session.finish)
+    exam.close("networks", session)
+
+
+def _denoise(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int], seed: int = 0) -> Float:
+    """Return the result of a new session for chunks of these sizes, which repeat; 0 is a valid size."""
+    session = exam.timed("open", lambda: _open(exam, stage, check, len(waveform) / SPEECH_RATE, seed))
+    exam.require_methods(check, "the session", session, ("denoise", "finish", "close"), _RESULT)
     parts: list[Float] = []
     kept: list[Float] = []
     at, turn = 0, 0
     while at < len(waveform) or turn < len(sizes):
         chunk = waveform[at : at + sizes[turn % len(sizes)]].copy()
         at, turn = at + len(chunk), turn + 1
-        parts.append(_part(exam, check, "denoise()", session.denoise, chunk))
+        parts.append(_call(exam, check, "denoise()", session.denoise, chunk))
         kept.append(parts[-1].copy())
         if at >= len(waveform) and turn >= len(sizes):
             break
-    given = sum(map(len, parts))
-    if given > at:
-        exam.problem(check, f"denoise() gave {given} samples when it had been given {at}", _LENGTH)
-    kept.append(_part(exam, check, "finish()", session.finish).copy())
+    returned = sum(map(len, parts))
+    if returned > at:
+        exam.problem(check, f"denoise() returned {returned} samples for {at} samples", _LENGTH)
+    kept.append(_call(exam, check, "finish()", session.finish).copy())
     if not all(same_values(part, copy) for part, copy in zip(parts, kept, strict=False)):
-        exam.problem("chunks", "a later call of denoise() changed what an earlier one had given", _KEPT)
+        exam.problem("chunks", "a later call of denoise() changed the result of an earlier one", _KEPT)
     if check == "result":
         exam.check_close(session)
     else:
         exam.close(check, session)
     result = np.concatenate(kept)
     if len(result) != len(waveform):
-        exam.problem("length", f"{len(waveform)} samples went in, {len(result)} came out after finish()", _LENGTH)
+        exam.problem("length", f"{len(waveform)} samples of input, {len(result)} of output after finish()", _LENGTH)
         raise StopCheckError
-    if wrong := out_of_range(result, -1.0, 1.0):
-        exam.problem(check, f"the sound {wrong}", _GIVES)
+    if wrong := range_error(result, -1.0, 1.0):
+        exam.problem(check, f"the result {wrong}", _RESULT)
     return result
 
 
-def _part(exam: Examination, check: str, what: str, function: Any, *arguments: Float) -> Float:
+def _open(exam: Examination, stage: Any, check: str, duration: float, seed: int = 0) -> Any:
+    context = exam.context(check, seed=seed)
     try:
-        given = exam.tried(what, function, *arguments)
+        return exam.call_open("open()", lambda: stage.open(DenoiseClip(duration=duration), context))
+    except CallError as failed:
+        exam.record_exception(check, "open()", failed, "", _RESULT)
+        raise StopCheckError from failed
+
+
+def _call(exam: Examination, check: str, what: str, function: Callable[..., Any], *arguments: Any) -> Float:
+    """Return one chunk of the result."""
+    try:
+        result = exam.run(what, function, *arguments)
     except CallError as failed:
         where = f" for a chunk of {len(arguments[0])} samples" if arguments else ""
-        exam.raised(check, what, failed, where, _CHUNK if arguments and len(arguments[0]) < 8 else _GIVES)
+        exam.record_exception(check, what, failed, where, _CHUNK if arguments and len(arguments[0]) < 8 else _RESULT)
         raise StopCheckError from failed
-    if wrong := misfit(given, np.float32, (None,), "[N]"):
-        exam.problem(check, f"{what} {wrong}", _GIVES)
+    if wrong := array_error(result, np.float32, (None,), "[N]"):
+        exam.problem(check, f"{what} {wrong}", _RESULT)
         raise StopCheckError
-    return given
+    return result
 
 
-def _look_at_place(exam: Examination, waveform: Float, result: Float) -> None:
-    """Whether what comes out lies where it went in."""
+def _check_length(exam: Examination, waveform: Float, result: Float) -> None:
+    """Check that the result has no delay."""
     with exam.check("length"):
         reach = 400
         middle = slice(reach, len(waveform) - reach)
         if not np.abs(result).max(initial=0) > _SILENT:
-            exam.skip("delay", "nothing of the kit's sound is left, so that no delay can be seen")
+            exam.skip(("length",), "the result is silent, so its delay is unknown")
             return
         lags = range(-reach, reach + 1, 5)
         fits = [float(np.dot(waveform[middle], result[reach + lag : len(result) - reach + lag])) for lag in lags]
         lag = lags[int(np.argmax(fits))]
         if abs(lag) > 40 and max(fits) > 1.05 * max(fits[len(fits) // 2], 0.0):
-            exam.problem("length", f"the sound comes {abs(lag) / 16:.0f} ms {'late' if lag > 0 else 'early'}", _LENGTH)
+            exam.problem("length", f"the sound is {abs(lag) / 16:.0f} ms {'late' if lag > 0 else 'early'}", _LENGTH)
 
 
-def _repeated(exam: Examination, stage: Any, waveform: Float, whole: Float) -> None:
-    """Other chunks, another state of the global generators; what differs is then looked into."""
+def _check_repetition(exam: Examination, stage: Any, waveform: Float, whole: Float) -> None:
+    """Repeat with other chunks and another state of the global generators, and analyse a difference."""
     seed_generators(2)
     with exam.check("chunks"):
-        again = _denoised(exam, stage, "chunks", waveform, (1, 0, 333, 4096, 20001))
-        if not (found := _apart(whole, again)):
-            for name in ("repeatable", "seed"):
-                with exam.check(name):
-                    pass
+        again = _denoise(exam, stage, "chunks", waveform, (1, 0, 333, 4096, 20001))
+        if not (found := _difference(whole, again)):
+            with exam.check("repeatable"):
+                pass
             return
         for name, seed in (("repeatable", 1), ("seed", 2)):
             seed_generators(seed)
-            if other := _apart(whole, _denoised(exam, stage, name, waveform, (SPEECH_RATE,))):
-                words = (
+            if other := _difference(whole, _denoise(exam, stage, name, waveform, (SPEECH_RATE,))):
+                repeatable = name == "repeatable"
+                cause = (
                     "two sessions with the same input differ"
-                    if name == "repeatable"
-                    else ("another state of the global random generators changes it")
+                    if repeatable
+                    else "another state of the global random generators changes the result"
                 )
-                exam.problem(name, f"{words}: {other}", _REPEATABLE if name == "repeatable" else _GLOBAL)
+                exam.problem(name, f"{cause}: {other}", _REPEATABLE if repeatable else _GLOBAL)
                 raise StopCheckError
         exam.problem("chunks", f"other chunks of the same sound give another result: {found}", _CHUNKS)
 
 
-def _apart(one: Float, other: Float) -> str:
-    return difference([{"sound": one}], [{"sound": other}], [0]).replace(" of frame 0", "")
+def _difference(one: Float, other: Float) -> str:
+    return first_difference([{"sound": one}], [{"sound": other}], [0]).replace(" of frame 0", "")
 
 
-def _silence(exam: Examination, stage: Any) -> None:
-    result = _denoised(exam, stage, "silence", np.zeros(2 * SPEECH_RATE + 5, np.float32), (SPEECH_RATE,))
+def _check_silence(exam: Examination, stage: Any) -> None:
+    result = _denoise(exam, stage, "silence", np.zeros(2 * SPEECH_RATE + 5, np.float32), (SPEECH_RATE,))
     loudest = float(np.abs(result).max(initial=0))
     if loudest > _SILENT:
-        exam.problem("silence", f"silence comes out with samples of up to {loudest:.3f}", _SILENCE)
+        exam.problem("silence", f"the result of silence has samples of up to {loudest:.3f}", _SILENCE)
 
 
-def _memory(exam: Examination, stage: Any) -> None:
-    """What stays allocated after four times the sound is held against what the sound takes."""
-    with counted():
-        clip = DenoiseClip(duration=60.0)
-        session = exam.call("memory", "open()", _GIVES, stage.open, clip, exam.context("memory"))
+def _check_memory(exam: Examination, stage: Any) -> None:
+    """Compare what stays allocated after four times the sound with the size of the sound."""
+    with trace_allocations():
+        session = _open(exam, stage, "memory", 60.0)
         kept: list[int] = []
         chunk = sound(1.0)
         for second in range(4 * _WARM):
-            _part(exam, "memory", "denoise()", session.denoise, chunk.copy())
+            _call(exam, "memory", "denoise()", session.denoise, chunk.copy())
             if second + 1 in (_WARM, 4 * _WARM):
-                kept.append(held())
+                kept.append(allocated_bytes())
         grown, more = kept[1] - kept[0], 3 * _WARM
         if grown > _SHARE * chunk.nbytes * more + _SLACK:
-            exam.problem(
-                "memory",
-                f"holds {grown / more / 1024:.0f} kB more for each further second (it takes {chunk.nbytes // 1024} kB)",
-                _MEMORY,
-            )
+            each, size = grown / more / 1024, chunk.nbytes // 1024
+            exam.problem("memory", f"holds {each:.0f} kB more for each further second (it takes {size} kB)", _MEMORY)
         exam.close("memory", session)

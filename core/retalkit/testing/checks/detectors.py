@@ -1,4 +1,4 @@
-"""Checks of a detector."""
+"""Checks of detectors."""
 
 from __future__ import annotations
 
@@ -11,80 +11,78 @@ from numpy.typing import NDArray
 from retalkit.geometry.schemes import COUNTS
 from retalkit.stages import DetectionClip, Face
 from retalkit.testing.checks.subject import FrameSubject, Indexes
-from retalkit.testing.checks.values import Row, misfit, out_of_range, taken
+from retalkit.testing.checks.values import Row, array_error, copy_row, range_error
 from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip
 
 _BOX = "Face.box is float32 [4]: left, top, right, bottom in pixels."
-_LANDMARKS = "Face.landmarks is float32 [N, 3] in pixels, in the scheme that the spec's `gives` names."
+_LANDMARKS = "Face.landmarks is float32 [N, 3] in pixels, in the scheme that `gives` of the spec names."
 _SCORE = "Face.score is a number in [0, 1]."
 _SMALLEST: Final = 2.0
 
 
 class DetectorSubject(FrameSubject):
-    """``detect()`` of one detector."""
+    """``detect()`` of a detector."""
 
     serial = True
     method = "detect"
-    contract = "detect() gives a list of faces for each frame, empty where there is none."
+    contract = "detect() returns a list of faces for each frame, empty where there is none."
 
     def __init__(self, exam: Examination, stage: Any, scheme: str) -> None:
         super().__init__(exam, stage)
         self._scheme = scheme
         self._faces = 0
 
-    def opened(self, clip: Clip, cache: str) -> Any:
+    def open_session(self, clip: Clip, cache: str) -> Any:
         return self.stage.open(DetectionClip(source=clip.source.info), self.context(cache))
 
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         frames = clip.frames(numbers)
-        given = self.asked(check, clip, numbers, session, frames)
-        if not isinstance(given, list) or not all(isinstance(faces, list) for faces in cast("list[object]", given)):
-            self.exam.problem(check, f"{self.call} gave no list of lists", self.contract)
+        result = self.call_method(check, clip, numbers, session, frames)
+        if not isinstance(result, list) or not all(isinstance(faces, list) for faces in cast("list[object]", result)):
+            self.exam.problem(check, f"{self.call} did not return a list of lists", self.contract)
             raise StopCheckError
-        results = cast("list[list[object]]", given)
+        results = cast("list[list[object]]", result)
         if len(results) != len(numbers):
             self.exam.problem(
-                check, f"{self.call} gave {len(results)} results for {len(numbers)} frames", self.contract
+                check, f"{self.call} returned {len(results)} results for {len(numbers)} frames", self.contract
             )
             raise StopCheckError
         return [self._row(check, faces, clip) for faces in results]
 
-    def finished(self) -> None:
+    def finish(self) -> None:
         if not self._faces:
-            self.exam.skip("faces", "it found no face in the kit's clip, so that nothing of a face was looked at")
+            self.exam.skip("faces", "it detected no face in the kit's clip, so no face was checked")
 
     def _row(self, check: str, faces: Sequence[object], clip: Clip) -> Row:
         row: dict[str, Any] = {"number of faces": len(faces)}
         for number, face in enumerate(faces):
             if not isinstance(face, Face):
-                self.exam.problem(
-                    check, f"{self.call} gave {type(face).__name__} where a Face is expected", self.contract
-                )
+                self.exam.problem(check, f"{self.call} returned {type(face).__name__} instead of a Face", self.contract)
                 raise StopCheckError
             self._faces += 1
-            self._look(check, face, clip)
+            self._check_face(check, face, clip)
             row |= {f"{name} {number}": getattr(face, name) for name in ("box", "landmarks", "score")}
-        return taken(row)
+        return copy_row(row)
 
-    def _look(self, check: str, face: Face, clip: Clip) -> None:
+    def _check_face(self, check: str, face: Face, clip: Clip) -> None:
         box: object = face.box
         points: object = face.landmarks
-        if wrong := misfit(box, np.float32, (4,), "[4]"):
+        if wrong := array_error(box, np.float32, (4,), "[4]"):
             self.exam.problem(check, f"box {wrong}", _BOX)
         else:
-            self._look_at_box(check, face.box, clip)
+            self._check_box(check, face.box, clip)
         count = COUNTS.get(self._scheme)
-        if wrong := misfit(points, np.float32, (count, 3), "[N, 3]"):
-            self.exam.problem(check, f"landmarks ({self._scheme or 'no scheme named'}) {wrong}", _LANDMARKS)
+        if wrong := array_error(points, np.float32, (count, 3), "[N, 3]"):
+            self.exam.problem(check, f"landmarks ({self._scheme or 'no scheme'}) {wrong}", _LANDMARKS)
         elif not np.isfinite(face.landmarks).all():
-            self.exam.problem(check, "landmarks of a face that was found have NaN or infinite values", _LANDMARKS)
+            self.exam.problem(check, "landmarks of a detected face have NaN or infinite values", _LANDMARKS)
         elif float(np.ptp(face.landmarks[:, :2], axis=0).max()) < _SMALLEST < clip.source.info.width:
-            self.exam.problem(check, "all landmarks lie within 2 pixels: are they fractions of the frame?", _LANDMARKS)
-        if (wrong := _no_number(face.score)) or (wrong := out_of_range(np.asarray(face.score, np.float64), 0.0, 1.0)):
+            self.exam.problem(check, "all landmarks are within 2 pixels: are they fractions of the frame?", _LANDMARKS)
+        if (wrong := _number_error(face.score)) or (wrong := range_error(np.asarray(face.score, np.float64), 0.0, 1.0)):
             self.exam.problem(check, f"score {wrong}", _SCORE)
 
-    def _look_at_box(self, check: str, box: NDArray[np.float32], clip: Clip) -> None:
+    def _check_box(self, check: str, box: NDArray[np.float32], clip: Clip) -> None:
         width, height = float(box[2] - box[0]), float(box[3] - box[1])
         if not np.isfinite(box).all():
             self.exam.problem(check, "box has NaN or infinite values", _BOX)
@@ -98,6 +96,6 @@ class DetectorSubject(FrameSubject):
             self.exam.problem(check, f"box is {width:.2f} pixels wide: is it in fractions of the frame?", _BOX)
 
 
-def _no_number(value: object) -> str:
-    number = isinstance(value, float | int | np.floating) and not isinstance(value, bool)
-    return "" if number else f"is {type(value).__name__}"
+def _number_error(value: object) -> str:
+    is_number = isinstance(value, float | int | np.floating) and not isinstance(value, bool)
+    return "" if is_number else f"is {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""Checks of an enhancer, behind the lip syncer and before it."""
+"""Checks of enhancers, after the lip syncer and on reference images."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, PassedThrough, ReferenceBatch, SyncBatch
-from retalkit.testing.checks.edits import as_row, looked_at
+from retalkit.testing.checks.edits import as_row, check_edits
 from retalkit.testing.checks.subject import FrameSubject
-from retalkit.testing.checks.values import Row, misfit, taken
+from retalkit.testing.checks.values import Row, array_error, copy_row
 from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip, Indexes, plain_references
 
-_KEPT = "enhance() keeps order and number, and a frame that passed through stays so."
+_KEPT = "enhance() keeps order and number, and PassedThrough stays."
 _SIDE = 96
 
 
 class EnhancerSubject(FrameSubject):
-    """``enhance()`` of one enhancer."""
+    """``enhance()`` of an enhancer."""
 
     positions = True
     method = "enhance"
@@ -29,25 +29,27 @@ class EnhancerSubject(FrameSubject):
         super().__init__(exam, stage)
         self._images = images
 
-    def opened(self, clip: Clip, cache: str) -> Any:
+    def open_session(self, clip: Clip, cache: str) -> Any:
         return self.stage.open(EnhancementClip(analysis=clip.analysis), self.context(cache))
 
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
-        edits = [_edit(batch, row, check) for row in range(len(numbers))]
+        edits = [_example_edit(batch, row, check) for row in range(len(numbers))]
         inputs = {
             "": batch,
             **{f"the edit of frame {number}": edit for number, edit in zip(numbers, edits, strict=True)},
         }
-        given = self.asked(check, clip, numbers, session, batch, list(edits), inputs=inputs)
+        result = self.call_method(check, clip, numbers, session, batch, list(edits), inputs=inputs)
         scheme = clip.analysis.landmark_scheme
-        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces, scheme)
+        results = check_edits(self.exam, check, self.call, result, numbers.tolist(), batch.faces, scheme)
         for number, before, after in zip(numbers, edits, results, strict=True):
             if isinstance(before, PassedThrough) and before != after:
-                self.exam.problem(check, f"frame {number} had passed through and does not any more", _KEPT)
+                self.exam.problem(check, f"frame {number} was passed through and is no longer", _KEPT)
             elif isinstance(before, FaceEdit) and isinstance(after, PassedThrough):
-                self.exam.problem(check, f"the edit of frame {number} is gone: passed through, {after.reason}", _KEPT)
-        return [as_row(result) for result in results]
+                self.exam.problem(
+                    check, f"the edit of frame {number} is missing: passed through, {after.reason}", _KEPT
+                )
+        return [as_row(one) for one in results]
 
 
 class ReferenceEnhancerSubject(FrameSubject):
@@ -55,34 +57,36 @@ class ReferenceEnhancerSubject(FrameSubject):
 
     any_order = True
     method = "enhance_references"
-    contract = "enhance_references() gives a ReferenceBatch with sharper images, RGB uint8 [T, H, W, 3] as before."
+    contract = "enhance_references() returns a ReferenceBatch with images RGB uint8 [T, H, W, 3] of the same size."
 
-    def opened(self, clip: Clip, cache: str) -> Any:
+    def open_session(self, clip: Clip, cache: str) -> Any:
         return self.stage.open_references(EnhancementClip(analysis=clip.analysis), self.context(cache))
 
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers)
         references = plain_references(faces, images=True)
         inputs = {"": faces, "the references": references}
-        given = self.asked(check, clip, numbers, session, faces, references, inputs=inputs)
-        if not isinstance(given, ReferenceBatch):
-            self.exam.problem(check, f"{self.call} gave {type(given).__name__}", self.contract)
+        result = self.call_method(check, clip, numbers, session, faces, references, inputs=inputs)
+        if not isinstance(result, ReferenceBatch):
+            self.exam.problem(check, f"{self.call} returned {type(result).__name__}", self.contract)
             raise StopCheckError
-        images: object = given.images
-        if wrong := misfit(images, np.uint8, faces.frames.images.shape, "[T, H, W, 3]"):
+        images: object = result.images
+        if wrong := array_error(images, np.uint8, faces.frames.images.shape, "[T, H, W, 3]"):
             self.exam.problem(check, f"images {wrong}", self.contract)
             raise StopCheckError
-        assert given.images is not None
-        if not np.array_equal(given.landmarks, faces.landmarks, equal_nan=True):
-            self.exam.problem(check, f"{self.call} changed the landmarks", "Only the images of references get sharper.")
-        return [taken({"image": image}) for image in given.images]
+        assert result.images is not None
+        if not np.array_equal(result.landmarks, faces.landmarks, equal_nan=True):
+            self.exam.problem(
+                check, f"{self.call} changed the landmarks", "enhance_references() changes only the images."
+            )
+        return [copy_row({"image": image}) for image in result.images]
 
 
-def _edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
-    """What a lip syncer may have made of the row; it depends on the position alone, never on the batch."""
+def _example_edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
+    """Return a possible result of a lip syncer for the row. It depends only on the position, not on the batch."""
     image, box, position = batch.faces.frames.images[row], batch.faces.boxes[row], int(batch.positions[row])
     if not np.isfinite(box).all():
-        # Nobody's lips, but a lip syncer of a stranger may edit here.
+        # A third-party lip syncer may edit frames without a face.
         return _small_edit(image) if check == "one_pixel" and position else PassedThrough("no face")
     if position % 8 == 5:
         return PassedThrough("occluded")
@@ -94,30 +98,30 @@ def _edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
 
 
 def _flat_edit(image: Any, left: int, top: int, width: int, height: int) -> FaceEdit:
-    """The lower face at the frame's own resolution, softened."""
+    """Return the lower face at the frame's resolution, blurred."""
     matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
     cut = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     return FaceEdit(np.asarray(cv2.blur(cut, (5, 5)), np.uint8), _oval(width, height), matrix)
 
 
 def _scaled_edit(image: Any, box: Any) -> FaceEdit:
-    """A face of 96 x 96 with exact pixels, as the published networks give it."""
+    """Return a face of 96 x 96 pixels with an unrounded image, like the published networks."""
     scale = _SIDE / max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
     matrix = np.array([[scale, 0, -scale * box[0]], [0, scale, -scale * box[1]]], np.float32)
     cut = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    exact = np.asarray(cut, np.float32) / np.float32(255)
+    unrounded = np.asarray(cut, np.float32) / np.float32(255)
     mask = _oval(_SIDE, _SIDE)
     mask[: _SIDE // 2] = 0
-    return FaceEdit((exact * 255).astype(np.uint8), mask, matrix, unrounded_image=exact)
+    return FaceEdit((unrounded * 255).astype(np.uint8), mask, matrix, unrounded_image=unrounded)
 
 
 def _small_edit(image: Any) -> FaceEdit:
-    """One pixel."""
+    """Return an edit of one pixel."""
     return FaceEdit(image[:1, :1].copy(), np.ones((1, 1), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
 
 
 def _oval(width: int, height: int) -> Any:
-    """float32 [height, width] in [0, 1], fading to 0 at the border."""
+    """Return a mask float32 [height, width] in [0, 1] that fades to 0 at the border."""
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     return np.clip(2 - 2 * np.sqrt(x * x + y * y), 0, 1).astype(np.float32)

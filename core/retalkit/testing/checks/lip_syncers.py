@@ -1,4 +1,4 @@
-"""Checks of a lip syncer."""
+"""Checks of lip syncers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from retalkit.stages import FaceEdit, LipSyncClip
-from retalkit.testing.checks.edits import as_row, looked_at
+from retalkit.testing.checks.edits import as_row, check_edits
 from retalkit.testing.checks.subject import FrameSubject
 from retalkit.testing.checks.values import Row
 from retalkit.testing.examination import Examination
 from retalkit.testing.fixtures.clips import Clip, Indexes, PlainReferences
 
-_NO_FACE = "A row of NaN says that there is no face in a frame: PassedThrough."
+_NO_FACE = "A row of NaN means that there is no face in a frame: return PassedThrough."
 
 
 class LipSyncerSubject(FrameSubject):
-    """``sync()`` of one lip syncer."""
+    """``sync()`` of a lip syncer."""
 
     positions = True
-    hears = True
+    uses_speech = True
     method = "sync"
-    contract = "sync() gives one FaceEdit or PassedThrough for each position."
+    contract = "sync() returns one FaceEdit or PassedThrough per position."
 
     def __init__(self, exam: Examination, stage: Any, images: bool) -> None:
         super().__init__(exam, stage)
@@ -30,27 +30,29 @@ class LipSyncerSubject(FrameSubject):
         self._reasons: dict[str, int] = {}
         self._edits = 0
 
-    def opened(self, clip: Clip, cache: str) -> Any:
+    def open_session(self, clip: Clip, cache: str) -> Any:
         references = PlainReferences(self._images)
-        what = LipSyncClip(analysis=clip.analysis, references=references, timeline=clip.timeline, speech=clip.speech)
-        return self.stage.open(what, self.context(cache))
+        opened = LipSyncClip(analysis=clip.analysis, references=references, timeline=clip.timeline, speech=clip.speech)
+        return self.stage.open(opened, self.context(cache))
 
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         batch = clip.sync_batch(numbers, references=self._images)
-        given = self.asked(check, clip, numbers, session, batch)
+        result = self.call_method(check, clip, numbers, session, batch)
         scheme = clip.analysis.landmark_scheme
-        results = looked_at(self.exam, check, self.call, given, numbers.tolist(), batch.faces, scheme)
-        for result, number, points in zip(results, numbers, batch.faces.landmarks, strict=True):
-            if not isinstance(result, FaceEdit):
+        results = check_edits(self.exam, check, self.call, result, numbers.tolist(), batch.faces, scheme)
+        for edit, number, points in zip(results, numbers, batch.faces.landmarks, strict=True):
+            if not isinstance(edit, FaceEdit):
                 if np.isfinite(points).all():
-                    self._reasons[result.reason] = self._reasons.get(result.reason, 0) + 1
+                    self._reasons[edit.reason] = self._reasons.get(edit.reason, 0) + 1
                 continue
             self._edits += 1
             if not np.isfinite(points).all():
                 self.exam.problem(check, f"frame {number} has no face, but it was edited", _NO_FACE)
-        return [as_row(result) for result in results]
+        return [as_row(one) for one in results]
 
-    def finished(self) -> None:
+    def finish(self) -> None:
         if not self._edits:
             reasons = ", ".join(self._reasons)
-            self.exam.skip("edits", f"every face of the kit's clip passed through ({reasons}): no edit was looked at")
+            self.exam.skip(
+                "edits", f"every face of the kit's clip was passed through ({reasons}), so no edit was checked"
+            )

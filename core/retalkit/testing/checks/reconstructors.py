@@ -1,4 +1,4 @@
-"""Checks of a reconstructor."""
+"""Checks of reconstructors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from retalkit.stages import ReconstructionClip
 from retalkit.testing.checks.subject import FrameSubject, Indexes
-from retalkit.testing.checks.values import Row, misfit, taken
+from retalkit.testing.checks.values import Row, array_error, copy_row
 from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip, Float
 from retalkit.testing.fixtures.upstream import SPACES
 
-_NO_FACE = "A row of NaN, and only that, says that there is no face."
+_NO_FACE = "A row of NaN means that there is no face; other rows have no NaN."
 
 
 class ReconstructorSubject(FrameSubject):
-    """``reconstruct()`` of one reconstructor."""
+    """``reconstruct()`` of a reconstructor."""
 
     serial = True
     method = "reconstruct"
-    contract = "reconstruct() gives float32 [T, C] in the space that the spec's `gives` names."
+    contract = "reconstruct() returns float32 [T, C] in the space that `gives` of the spec names."
 
     def __init__(self, exam: Examination, stage: Any, space: str, reads_frames: bool) -> None:
         super().__init__(exam, stage)
@@ -30,30 +30,30 @@ class ReconstructorSubject(FrameSubject):
         self._width = SPACES.get(space)
         self._fitted = 0
 
-    def opened(self, clip: Clip, cache: str) -> Any:
+    def open_session(self, clip: Clip, cache: str) -> Any:
         return self.stage.open(ReconstructionClip(analysis=clip.without_coefficients().analysis), self.context(cache))
 
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
         faces = clip.faces(numbers, images=self._reads_frames, coefficients=False)
-        given = self.asked(check, clip, numbers, session, faces)
+        result = self.call_method(check, clip, numbers, session, faces)
         space = f" (space {self._space})" if self._width is not None and self._space in SPACES else ""
-        if wrong := misfit(given, np.float32, (len(numbers), self._width), "[T, C]"):
+        if wrong := array_error(result, np.float32, (len(numbers), self._width), "[T, C]"):
             self.exam.problem(check, f"the result{space} {wrong}", self.contract)
             raise StopCheckError
-        rows = cast(Float, given)
+        rows = cast(Float, result)
         if len(rows):
             self._width = rows.shape[1]
         for number, row in zip(numbers, rows, strict=True):
-            seen = bool(np.isfinite(clip.analysis.all_landmarks[number]).all())
-            if not seen and not np.isnan(row).all():
+            has_face = bool(np.isfinite(clip.analysis.all_landmarks[number]).all())
+            if not has_face and not np.isnan(row).all():
                 self.exam.problem(check, f"frame {number} has no face, but its row is not NaN", _NO_FACE)
             elif np.isnan(row).any() and not np.isnan(row).all():
-                self.exam.problem(check, f"the row of frame {number} is NaN in a part", _NO_FACE)
+                self.exam.problem(check, f"the row of frame {number} is partly NaN", _NO_FACE)
             elif np.isinf(row).any():
                 self.exam.problem(check, f"the row of frame {number} has infinite values", self.contract)
             self._fitted += int(np.isfinite(row).all())
-        return [taken({"row": row}) for row in rows]
+        return [copy_row({"row": row}) for row in rows]
 
-    def finished(self) -> None:
+    def finish(self) -> None:
         if not self._fitted:
-            self.exam.skip("faces", "every row of the kit's clip is NaN, so that no coefficients were looked at")
+            self.exam.skip("faces", "every row of the kit's clip is NaN, so no coefficients were checked")

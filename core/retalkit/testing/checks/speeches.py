@@ -1,4 +1,4 @@
-"""How a lip syncer takes speech that is silent or short, and whether it looks at the right moment of it."""
+"""Checks of a lip syncer with a silent and a short speech, and of the moment of the speech that it uses."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from retalkit.testing.checks.subject import Clips, FrameSubject, Indexes
-from retalkit.testing.checks.values import Row, difference
+from retalkit.testing.checks.values import Row, first_difference
 from retalkit.testing.fixtures.clips import Clip
 
 _POSITIONS = (
-    "SyncBatch.positions and .times say where in the output, and so where in the speech, a frame is shown; "
-    "FrameBatch.indexes says which source frame it is."
+    "SyncBatch.positions and .times are the position of a frame in the output, and so in the speech; "
+    "FrameBatch.indexes is the source frame."
 )
 
 
-def look_at_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
-    """Frames with a silent speech, and behind the end of a short one; one of each where the stage is slow."""
+def check_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
+    """Check frames with a silent speech and after the end of a short one; one frame each if the stage is slow."""
     exam = subject.exam
     clip = clips.short_speech
     few = 1 if slow else 3
     late = np.arange(clip.output_count - few, clip.output_count)
-    # Past its end the source is shown backward, so that these positions show the same frames while somebody speaks.
+    # After its end the source runs backward: these positions show the same frames during the speech.
     early = np.sort(clip.timeline.sources(int(late[0]), int(late[-1]) + 1))
     silent: list[Row] = []
     with exam.check("silence"):
@@ -33,12 +33,13 @@ def look_at_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None
             return
         spoken, after = rows[:few], rows[few:][::-1]
         numbers = early.tolist()
-        heard = silent and all(difference([one], [two], [0]) for one, two in zip(spoken, silent, strict=True))
+        pairs = zip(spoken, silent, strict=True)
+        depends_on_speech = silent and all(first_difference([one], [two], [0]) for one, two in pairs)
         edited = all(row["result"] == "edit" for row in spoken)
-        if heard and edited and not difference(spoken, after, numbers):
+        if depends_on_speech and edited and not first_difference(spoken, after, numbers):
             words = (
-                f"position {late[-1]}, where the speech is over, got the edit of position {early[0]}, where somebody "
-                "speaks; both show the same source frame"
+                f"position {late[-1]}, after the end of the speech, has the edit of position {early[0]}, during the "
+                "speech; both show the same source frame"
             )
             exam.problem("short_speech", words, _POSITIONS)
 
@@ -46,6 +47,6 @@ def look_at_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None
 def _rows(subject: FrameSubject, check: str, clip: Clip, batches: Sequence[Indexes]) -> list[Row]:
     session = subject.open(check, clip, check)
     try:
-        return [row for batch in batches for row in subject.served(check, session, clip, batch)]
+        return [row for batch in batches for row in subject.request(check, session, clip, batch)]
     finally:
         subject.exam.close(check, session)

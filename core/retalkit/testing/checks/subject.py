@@ -1,4 +1,4 @@
-"""Something that is opened for a clip and serves frames: how it is asked, and how it is told what it could not take."""
+"""Base class of the checked sessions that process frames: opening them, calling them, describing failures."""
 
 from __future__ import annotations
 
@@ -20,40 +20,37 @@ Indexes = NDArray[np.int64]
 
 EMPTY: Final = "A batch may have no frames; then the result has none."
 _OPEN = "open() works for every clip, also for one without a face."
-_NOBODY = (
-    "A row of NaN says that there is no face in a frame. A run gives such rows to reconstructors and to whatever reads "
-    "the analysis in open(); it asks lip syncers and enhancers for no such frame, but other callers may."
+_NO_FACE = (
+    "A row of NaN means that there is no face in a frame. A run passes such rows to reconstructors and to what reads "
+    "the analysis in open(). It requests no such frame from lip syncers and enhancers, but other callers may."
 )
 _SHORT_SPEECH = "A speech may end before the output does; then there is silence."
 _SITUATIONS: Final = {
     "empty": ("a batch without frames", EMPTY),
-    "no_face": ("a clip without a face: all rows of landmarks, coefficients and boxes are NaN", _NOBODY),
-    "odd_size": ("frames of 167 x 121 pixels, with half of the face outside", "Frames have any size, odd ones, too."),
+    "no_face": ("a clip without a face: all rows of landmarks, coefficients and boxes are NaN", _NO_FACE),
+    "odd_size": ("frames of 167 x 121 pixels, with half of the face outside", "Frames have any size, also odd ones."),
     "one_pixel": ("frames of 1 x 1 pixel without a face", "Frames have any size, also a single pixel."),
     "one_frame": ("a clip of a single frame", "A clip may have a single frame: a photo has one."),
-    "silence": (
-        "a speech that is silent: zeros, and nobody speaks",
-        "A speech may be silent, as a whole or where a frame is.",
-    ),
+    "silence": ("a silent speech: zeros without voice activity", "A speech may be silent, as a whole or in part."),
     "short_speech": ("a speech of one second, shorter than the output", _SHORT_SPEECH),
     "end": (
         "the end of the clip and of the output",
-        "The output may be longer than the source, which is then shown back and forth: a position in the output "
-        "(SyncBatch.positions) is no index of a source frame (FrameBatch.indexes).",
+        "The output may be longer than the source, which then runs back and forth: a position in the output "
+        "(SyncBatch.positions) is not the index of a source frame (FrameBatch.indexes).",
     ),
     "undeclared": (
         "landmarks of the scheme ibug68, since its needs name no `landmarks:`",
-        "What a stage reads its spec names in `needs`: else it gets what happens to be there.",
+        "A stage names what it reads in `needs`; without that it receives any scheme.",
     ),
-    "seed": ("another StageContext.seed than 0", "Every whole number is a seed."),
-    "long_clip": ("a long clip", "A clip may be of any length."),
+    "seed": ("another StageContext.seed than 0", "Every integer is a valid seed."),
+    "long_clip": ("a long clip", "A clip may have any length."),
 }
-"""Name of a check -> what is special in it, and what the contract says of that."""
+"""Name of a check -> what is special about its input, and what the contract says about that."""
 
 
 @dataclass(frozen=True)
 class Clips:
-    """What a stage is tried on, each in landmarks and coefficients that the stage takes."""
+    """The clips of the checks, in the landmark scheme and coefficient space that the stage reads."""
 
     whole: Clip
     odd: Clip
@@ -63,75 +60,90 @@ class Clips:
     silent: Clip
     short_speech: Clip
     long: Callable[[int], Clip]
-    """A clip of so many small frames."""
+    """Makes a clip of that many small frames."""
     undeclared: Clip | None = None
-    """In landmarks that the stage did not ask for, where it asks for none."""
+    """In a scheme that the stage does not name, if it names none."""
 
 
 class FrameSubject(ABC):
-    """Something that is opened for a clip and gives one result for each frame."""
+    """A stage that is opened for a clip and returns one result per frame."""
 
     serial = False
-    """Whether the runner always begins with the first frame."""
+    """Whether a run always starts with the first frame."""
     any_order = False
-    """Whether frames may be asked for in any order and again."""
+    """Whether frames may be requested in any order and repeatedly."""
     positions = False
-    """Whether it is asked for positions in the output, not for source frames."""
-    hears = False
-    """Whether it is given the speech."""
+    """Whether it is called with positions in the output instead of source frames."""
+    uses_speech = False
+    """Whether it receives the speech."""
     method = ""
-    """Name of the method that serves frames."""
+    """Name of the method that processes frames."""
     contract = ""
-    """What a result is."""
+    """What the method returns."""
 
     def __init__(self, exam: Examination, stage: Any) -> None:
         self.exam = exam
         self.stage = stage
         self.seed = 0
-        self.lacks = ""
-        """What it is not given, since its spec does not name it: a sentence, or nothing."""
-        self.given: list[object] | None = None
-        """Where there is a list, all that the method gives is kept in it."""
-        self._alone = False
+        self.omitted_inputs = ""
+        """Inputs that it does not receive because its spec does not name them: a sentence, or empty."""
+        self.results: list[object] | None = None
+        """If a list: collects the results of the method."""
+        self._raise_call_errors = False
 
     @property
     def call(self) -> str:
-        """How messages call the method, such as ``sync()``."""
+        """Name of the method in messages, such as ``sync()``."""
         return f"{self.method}()"
 
     @abstractmethod
-    def opened(self, clip: Clip, cache: str) -> Any:
-        """A session for the clip with the cache of that name, or an exception."""
+    def open_session(self, clip: Clip, cache: str) -> Any:
+        """Open a session for the clip with the cache of that name."""
 
     @abstractmethod
-    def served(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
-        """Asks the session for frames; notes what is wrong with the result. Raises StopCheckError where it is of no
-        use."""
+    def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
+        """Call the session for frames and check the result. Raises StopCheckError if the result is unusable."""
 
-    def finished(self) -> None:
-        """Called when all is done: for what can only be said in the end."""
+    def finish(self) -> None:
+        """Record what is known only after all calls."""
         return
 
     def count(self, clip: Clip) -> int:
-        """Frames that can be asked for."""
+        """Return the number of frames that can be requested."""
         return clip.output_count if self.positions else clip.count
 
-    def context(self, cache: str, wanted: frozenset[str] = frozenset()) -> StageContext:
-        """What ``opened`` gives to the stage."""
-        return self.exam.context(cache, wanted, self.seed)
+    def context(self, cache: str, requested: frozenset[str] = frozenset()) -> StageContext:
+        """Return the context for ``open_session``."""
+        return self.exam.context(cache, requested, self.seed)
 
     def open(self, check: str, clip: Clip, cache: str) -> Any:
-        """``opened`` under watch."""
-        where, contract = _SITUATIONS.get(check, ("", f"{_OPEN} {self.lacks}".strip()))
+        """Open a session, record exceptions, and check its methods."""
+        where, contract = _SITUATIONS.get(check, ("", f"{_OPEN} {self.omitted_inputs}".strip()))
         try:
-            session = self.exam.tried("open()", lambda: self.opened(clip, cache))
+            session = self.exam.call_open("open()", lambda: self.open_session(clip, cache))
         except CallError as failed:
-            self.exam.raised(check, "open()", failed, f" for {where}" if where else "", contract)
+            self.exam.record_exception(check, "open()", failed, f" for {where}" if where else "", contract)
             raise StopCheckError from failed
-        self.exam.has(check, "what open() gave", session, (self.method, "close"), self.contract)
+        self.exam.require_methods(check, "the session", session, (self.method, "close"), self.contract)
         return session
 
-    def asked(
+    def check_late_loading(self, clip: Clip) -> None:
+        """Check that a session needs no file of the weights: networks are loaded when the stage is built."""
+
+        def request_one(scratch: Examination) -> None:
+            exam, self.exam = self.exam, scratch
+            self._raise_call_errors = True
+            try:
+                session = scratch.run("open()", lambda: self.open_session(clip, "networks"))
+                self.request("networks", session, clip, np.arange(1))
+                scratch.close("networks", session)
+            finally:
+                self.exam = exam
+                self._raise_call_errors = False
+
+        self.exam.check_late_loading(request_one)
+
+    def call_method(
         self,
         check: str,
         clip: Clip,
@@ -140,49 +152,49 @@ class FrameSubject(ABC):
         *arguments: Any,
         inputs: Mapping[str, object] | None = None,
     ) -> object:
-        """What the session's method gives; notes an exception with the frame that it came from."""
+        """Return the result of the session's method; record an exception with the frame that caused it."""
         try:
-            given = self.exam.tried(self.call, getattr(session, self.method), *arguments, inputs=inputs)
+            result = self.exam.run(self.call, getattr(session, self.method), *arguments, inputs=inputs)
         except CallError as failed:
-            if self._alone:
+            if self._raise_call_errors:
                 raise
-            where, contract = self._told(check, clip, numbers)
-            self.exam.raised(check, self.call, failed, where, contract)
+            where, contract = self._describe_failure(check, clip, numbers)
+            self.exam.record_exception(check, self.call, failed, where, contract)
             raise StopCheckError from failed
-        if self.given is not None:
-            self.given.append(given)
-        return given
+        if self.results is not None:
+            self.results.append(result)
+        return result
 
-    def _told(self, check: str, clip: Clip, numbers: Indexes) -> tuple[str, str]:
-        """With what it was that the method raised, and what the contract says of that."""
-        situation, contract = _SITUATIONS.get(check, ("", f"{self.contract} {self.lacks}".strip()))
+    def _describe_failure(self, check: str, clip: Clip, numbers: Indexes) -> tuple[str, str]:
+        """Return the input that the method failed for, and what the contract says about it."""
+        situation, contract = _SITUATIONS.get(check, ("", f"{self.contract} {self.omitted_inputs}".strip()))
         if not len(numbers):
             return f" for {situation or 'a batch without frames'}", EMPTY
         around = f" ({situation})" if situation else ""
-        number = self._first_that_fails(check, clip, numbers)
+        number = self._first_failing(check, clip, numbers)
         if number is None:
-            frames = f"frames {numbers[0]} to {numbers[-1]} together, for none of them alone"
+            frames = f"frames {numbers[0]} to {numbers[-1]} in one batch, but not for each of them separately"
             return f" for {frames if len(numbers) > 1 else f'frame {numbers[0]}'}{around}", contract
         source = int(clip.timeline.sources(number, number + 1)[0]) if self.positions else number
         if not situation and not np.isfinite(clip.analysis.all_boxes[source]).all():
-            return f" for frame {number}, which has no face: its rows are NaN", _NOBODY
+            return f" for frame {number}, which has no face: its rows are NaN", _NO_FACE
         return f" for frame {number}{around}", contract
 
-    def _first_that_fails(self, check: str, clip: Clip, numbers: Iterable[int]) -> int | None:
-        """The first of the frames that a new session does not take alone."""
-        self._alone = True
+    def _first_failing(self, check: str, clip: Clip, numbers: Iterable[int]) -> int | None:
+        """Return the first frame for which a new session fails when called frame by frame."""
+        self._raise_call_errors = True
         session: Any = None
         number = None
         try:
-            session = self.opened(clip, f"{check}-alone")
+            session = self.open_session(clip, f"{check}-single")
             for number in numbers:
-                self.served(check, session, clip, np.array([number]))
+                self.request(check, session, clip, np.array([number]))
         except CallError:
             return None if number is None else int(number)
-        except Exception:  # it fails in another way: nothing is known of frames
+        except Exception:  # it fails in another way, which identifies no frame
             return None
         finally:
-            self._alone = False
+            self._raise_call_errors = False
             with suppress(Exception):
                 session.close()
         return None

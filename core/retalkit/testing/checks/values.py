@@ -1,4 +1,4 @@
-"""Says in words how an array differs from what a contract asks for, or from another one."""
+"""Describes how an array differs from what a contract requires, or from another array."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from numpy.typing import DTypeLike, NDArray
 from retalkit.testing.examination import same_values
 
 Row = Mapping[str, Any]
-"""What a stage gave for one frame: arrays, numbers and words by name."""
+"""The result of a stage for one frame: arrays, numbers and strings by name."""
 
 
-def taken(row: Row) -> Row:
-    """The row with arrays of its own, so that it stays what it was: a stage may write into its arrays again."""
+def copy_row(row: Row) -> Row:
+    """Return the row with copied arrays: a stage may reuse its buffers."""
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
 
 
-def misfit(value: object, dtype: DTypeLike, shape: Sequence[int | None], axes: str) -> str:
-    """Why ``value`` is no array of this dtype and shape (None: any length), else empty. ``axes`` names the shape."""
-    wanted = f"{np.dtype(dtype).name} {axes}"
+def array_error(value: object, dtype: DTypeLike, shape: Sequence[int | None], axes: str) -> str:
+    """Why ``value`` is not an array of this dtype and shape (None: any length), else empty. ``axes``: for messages."""
+    expected = f"{np.dtype(dtype).name} {axes}"
     if not isinstance(value, np.ndarray):
-        return f"is {type(value).__name__}, not an array {wanted}"
+        return f"is {type(value).__name__}, not an array {expected}"
     array: NDArray[Any] = value
     fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
     if array.dtype != np.dtype(dtype) or not fits:
         lengths = ", ".join("any" if want is None else str(want) for want in shape)
-        return f"is {array.dtype.name} {list(array.shape)}, not {wanted} = [{lengths}]"
+        return f"is {array.dtype.name} {list(array.shape)}, not {expected} = [{lengths}]"
     return ""
 
 
-def out_of_range(array: NDArray[Any], low: float, high: float) -> str:
-    """Why a value lies outside of [low, high] or is no number, else empty."""
+def range_error(array: NDArray[Any], low: float, high: float) -> str:
+    """Why values are outside of [low, high] or not finite, else empty."""
     if not np.isfinite(array).all():
         return f"has {int((~np.isfinite(array)).sum())} values that are NaN or infinite"
     if array.size and (array.min() < low or array.max() > high):
-        return f"goes from {float(array.min()):g} to {float(array.max()):g}, not within [{low:g}, {high:g}]"
+        return f"ranges from {float(array.min()):g} to {float(array.max()):g}, not within [{low:g}, {high:g}]"
     return ""
 
 
-def difference(rows: Sequence[Row], others: Sequence[Row], numbers: Sequence[int]) -> str:
-    """The first difference between two lists of results, in words, else empty. ``numbers`` are those of the frames."""
+def first_difference(rows: Sequence[Row], others: Sequence[Row], numbers: Sequence[int]) -> str:
+    """Describe the first difference between two lists of results, else empty. ``numbers``: frames of the rows."""
     for number, row, other in zip(numbers, rows, others, strict=True):
         for name in dict.fromkeys((*row, *other)):
             one, two = row.get(name), other.get(name)
             if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
                 if not same_values(one, two):
-                    return f"{name} of frame {number} {_apart(one, two)}"
+                    return f"{name} of frame {number} {_array_difference(one, two)}"
             elif type(one) is not type(two) or one != two:
-                return f"{name} of frame {number} is {_short(one)} once and {_short(two)} the other time"
+                return f"{name} of frame {number} is first {_brief(one)} and then {_brief(two)}"
     return ""
 
 
-def _apart(one: NDArray[Any], two: NDArray[Any]) -> str:
+def _array_difference(one: NDArray[Any], two: NDArray[Any]) -> str:
     if one.shape != two.shape or one.dtype != two.dtype:
-        return f"is {one.dtype.name} {list(one.shape)} once and {two.dtype.name} {list(two.shape)} the other time"
+        return f"is first {one.dtype.name} {list(one.shape)} and then {two.dtype.name} {list(two.shape)}"
     first, second = one.astype(np.float64), two.astype(np.float64)
     same = (first == second) | (np.isnan(first) & np.isnan(second))
     largest = np.abs(first - second)[~same]
     largest = largest[np.isfinite(largest)]
-    amount = f"by up to {largest.max():.3g}" if largest.size else "in where it is NaN"
+    amount = f"by up to {largest.max():.3g}" if largest.size else "in its NaN values"
     return f"differs {amount}, in {np.count_nonzero(~same)} of {same.size} values"
 
 
-def _short(value: object) -> str:
+def _brief(value: object) -> str:
     if isinstance(value, np.ndarray):
         array: NDArray[Any] = value
         return f"an array {list(array.shape)}"

@@ -1,1 +1,1 @@
-"""Detection of side effects, allocations and memory growth."""
+"""Detection of side effects and allocations."""

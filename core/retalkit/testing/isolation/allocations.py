@@ -1,4 +1,4 @@
-"""Counts what numpy and Python allocate while a stage or metric works."""
+"""Measures what NumPy and Python allocate."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def counted() -> Generator[None]:
-    """Allocations inside are counted.
+def trace_allocations() -> Generator[None]:
+    """Trace allocations in the block.
 
-    What was there before counts as no garbage meanwhile: in a process that has much loaded, to look through it again
-    and again would take longer than the checks.
+    Existing objects are frozen for the garbage collector: in a process with many modules, collecting them again and
+    again would take longer than the checks.
     """
-    # Whoever has frozen something already wants it to stay so.
-    ours = gc.get_freeze_count() == 0
-    if ours:
+    # A caller that froze objects before wants them to stay frozen.
+    freeze = gc.get_freeze_count() == 0
+    if freeze:
         gc.freeze()
     tracemalloc.start()
     try:
         yield
     finally:
         tracemalloc.stop()
-        if ours:
+        if freeze:
             gc.unfreeze()
 
 
-def held() -> int:
-    """Bytes that were allocated since counting began and are still in use."""
+def allocated_bytes() -> int:
+    """Return the bytes that were allocated since tracing started and are still in use."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
 
-def most_held() -> int:
-    """Bytes that were in use at most since counting, or this function, began; it begins again."""
+def take_peak_bytes() -> int:
+    """Return the peak of allocated bytes since tracing started, or since the last call of this function."""
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     return peak

@@ -1,5 +1,5 @@
-"""Watches what a stage does besides its work: writing elsewhere, calling the network, printing, reading the command
-line, touching the process's random generators."""
+"""Detects side effects of a stage: files written elsewhere, network access, output, use of the command line and of the
+process's random generators."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
-_CHANGING = {
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+_PATH_EVENTS = {
     "os.mkdir": 0,
     "os.remove": 0,
     "os.rmdir": 0,
@@ -27,96 +27,121 @@ _CHANGING = {
     "os.symlink": 1,
     "os.truncate": 0,
 }
-"""Audit event -> which of its arguments is the path that changes."""
-_CALLING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
-_HARMLESS = ("/dev/", "/proc/", "/sys/")
+"""Audit event -> index of the argument that is the changed path."""
+_NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_IGNORED = ("/dev/", "/proc/", "/sys/")
 
-# Python's audit hooks stay for ever once they are added, so there is one, and it looks here what is being watched.
-_watching: list[Sandbox] = []
+# Audit hooks cannot be removed, so there is a single one, which reports to the innermost sandbox.
+_active: list[Sandbox] = []
+_reads: list[set[str]] = []
 
 
 class Sandbox:
-    """While it is entered the process has an empty working folder, no network, and its output is caught."""
+    """While it is active the process has an empty working directory and no network, and its output is captured."""
 
     def __init__(self, allowed: Sequence[Path], elsewhere: Path, *, change_folder: bool = True) -> None:
-        """``allowed``: folders that may be written to, which may become more; ``elsewhere``: an empty folder for
-        temporary files and for the working folder, where ``change_folder`` is set."""
+        """``allowed``: directories that may be written to; the list may grow. ``elsewhere``: an empty directory for
+        temporary files and, with ``change_folder``, for the working directory."""
         self._allowed = allowed
         self._elsewhere = elsewhere.resolve()
         self._change_folder = change_folder
         self.writes: list[str] = []
-        """Paths outside of the allowed folders that were written, made or removed."""
+        """Paths outside of the allowed directories that were written, created or removed."""
         self.calls: list[str] = []
-        """Addresses that were called."""
+        """Network addresses that were accessed."""
         self.printed = ""
-        """What went to stdout and stderr."""
-        self.argv = _WatchedArguments(["retalkit-testing"])
+        """Output to stdout and stderr."""
+        self.argv = _RecordedArguments(["retalkit-testing"])
 
     @contextmanager
-    def entered(self) -> Generator[None]:
-        """Restores everything at the end."""
+    def active(self) -> Generator[None]:
+        """Activate the sandbox, and restore the process at the end."""
         _add_hook()
         temporary, working = self._elsewhere / "temporary", self._elsewhere / "working"
         for folder in (temporary, working):
             folder.mkdir(parents=True, exist_ok=True)
-        heard = StringIO()
-        states = _generator_states()
+        printed = StringIO()
+        states = _saved_generators()
         before = Path.cwd()
         with ExitStack() as stack:
             stack.callback(_restore_generators, states)
             stack.enter_context(patch.dict(os.environ, {"TMPDIR": str(temporary)}))
             stack.enter_context(patch.object(tempfile, "tempdir", str(temporary)))
             stack.enter_context(patch.object(sys, "argv", self.argv))
-            file = stack.enter_context(_caught_descriptors(self._elsewhere / "output"))
-            stack.enter_context(redirect_stdout(heard))
-            stack.enter_context(redirect_stderr(heard))
+            file = stack.enter_context(_captured_descriptors(self._elsewhere / "output"))
+            stack.enter_context(redirect_stdout(printed))
+            stack.enter_context(redirect_stderr(printed))
             if self._change_folder:
                 stack.callback(os.chdir, before)
                 os.chdir(working)
-            _watching.append(self)
-            stack.callback(_watching.remove, self)
+            _active.append(self)
+            stack.callback(_active.remove, self)
             try:
                 yield
             finally:
-                self.printed = heard.getvalue() + _said(file)
+                self.printed = printed.getvalue() + file.read_text(encoding="utf-8", errors="replace")
         self.writes += [str(path) for folder in (temporary, working) for path in folder.rglob("*") if path.is_file()]
 
-    def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Called for every audit event; raises OSError where the network is called."""
+    @staticmethod
+    @contextmanager
+    def recorded_reads() -> Generator[set[str]]:
+        """Collect the paths of files that Python code opens for reading in the block, in an active sandbox."""
+        paths = set[str]()
+        _reads.append(paths)
+        try:
+            yield paths
+        finally:
+            _reads.pop()
+
+    @staticmethod
+    @contextmanager
+    def paused() -> Generator[None]:
+        """Ignore the side effects of the block, which are the kit's own."""
+        saved = list(_active)
+        _active.clear()
+        try:
+            yield
+        finally:
+            _active.extend(saved)
+
+    def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Handle an audit event. Raises OSError on network access."""
         if event == "open":
             path, mode, flags = arguments
             if isinstance(mode, str):
                 writing = any(letter in mode for letter in "wax+")
             else:
-                writing = bool((flags or 0) & _WRITING)
+                writing = bool((flags or 0) & _WRITE_FLAGS)
             if writing:
-                self._wrote(event, path)
-        elif event in _CHANGING:
-            self._wrote(event, arguments[_CHANGING[event]])
-        elif event in _CALLING:
+                self._record_write(event, path)
+            elif _reads:
+                _record_read(path)
+        elif event in _PATH_EVENTS:
+            self._record_write(event, arguments[_PATH_EVENTS[event]])
+        elif event in _NETWORK_EVENTS:
             address = arguments[0] if event in ("socket.getaddrinfo", "socket.gethostbyname") else arguments[1]
-            # A path is a socket of this machine.
+            # A path is a local socket.
             if not isinstance(address, str | bytes) or event in ("socket.getaddrinfo", "socket.gethostbyname"):
                 self.calls.append(str(address))
                 raise OSError("a stage must not use the network")
 
-    def _wrote(self, event: str, path: object) -> None:
+    def _record_write(self, event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
-        if text.startswith(_HARMLESS) or "__pycache__" in text or text.endswith(".pyc"):
+        if text.startswith(_IGNORED) or "__pycache__" in text or text.endswith(".pyc"):
             return
-        # realpath, not Path.resolve: it raises no further audit events that matter here, and the file need not exist.
+        # realpath, not Path.resolve: it raises no relevant audit events, and the file need not exist.
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
-            return  # a file without a name, as tempfile.TemporaryFile makes it: nobody ever finds it
+            return  # an unnamed file, as tempfile.TemporaryFile creates it
         inside = any(Path(whole).is_relative_to(os.path.realpath(folder)) for folder in self._allowed)
         if not inside and whole not in self.writes:
             self.writes.append(whole)
 
 
-class _WatchedArguments(list[str]):
-    """A command line that notes when it is read."""
+class _RecordedArguments(list[str]):
+    """A command line that records whether it was read."""
 
     was_read = False
 
@@ -139,28 +164,37 @@ class _WatchedArguments(list[str]):
         return super().__iter__()
 
 
-def generators() -> dict[str, object]:
-    """What can be compared of the process's random generators, by name."""
+def _record_read(path: object) -> None:
+    if isinstance(path, str | bytes | os.PathLike):
+        text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
+        if not text.startswith(_IGNORED) and not text.endswith((".py", ".pyc")):
+            whole = os.path.realpath(text)
+            for paths in _reads:
+                paths.add(whole)
+
+
+def generator_states() -> dict[str, object]:
+    """Return comparable states of the process's random generators, by name."""
     numpy_state: Any = np.random.get_state()
     states: dict[str, object] = {
         "random": random.getstate(),
         "numpy.random": (numpy_state[0], numpy_state[1].tobytes(), *numpy_state[2:]),
     }
     if (torch := _torch()) is not None:
-        # Not its whole state: making a network draws from it before the weights are loaded. Seeding it is what harms.
+        # Only the seed: creating a network draws from the generator before its weights are loaded.
         states["torch"] = torch.initial_seed()
     return states
 
 
 def seed_generators(seed: int) -> None:
-    """Brings the process's random generators into a state of their own."""
+    """Seed the process's random generators."""
     random.seed(seed)
     np.random.seed(seed)
     if (torch := _torch()) is not None:
         torch.manual_seed(seed)
 
 
-def _generator_states() -> tuple[Any, Any, Any]:
+def _saved_generators() -> tuple[Any, Any, Any]:
     torch = _torch()
     return random.getstate(), np.random.get_state(), None if torch is None else torch.get_rng_state()
 
@@ -173,22 +207,22 @@ def _restore_generators(states: tuple[Any, Any, Any]) -> None:
 
 
 def _torch() -> Any:
-    """torch, where somebody has imported it: the kit does not."""
+    """Return torch if it has been imported; the kit does not import it."""
     return sys.modules.get("torch")
 
 
 @lru_cache(maxsize=1)
 def _add_hook() -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if _watching:
-            _watching[-1].heard(event, arguments)
+        if _active:
+            _active[-1].on_event(event, arguments)
 
     sys.addaudithook(hook)
 
 
 @contextmanager
-def _caught_descriptors(path: Path) -> Generator[Path]:
-    """What libraries write to descriptors 1 and 2, past Python, goes into a file."""
+def _captured_descriptors(path: Path) -> Generator[Path]:
+    """Redirect file descriptors 1 and 2, which native libraries write to, into a file."""
     for stream in (sys.stdout, sys.stderr):
         cast(TextIO, stream).flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
@@ -201,7 +235,3 @@ def _caught_descriptors(path: Path) -> Generator[Path]:
         for descriptor, old in zip((1, 2), kept, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
-
-
-def _said(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""The kit finds what is broken, and says it in words; it leaves alone what is not."""
+"""The kit reports violations of contracts, and passes valid stages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from retalkit.plugins.registry import FoundStage
 from retalkit.stages import CONTRACT_VERSIONS, FaceEdit, PassedThrough, StageKind
 
 from tests.core.testing.toys import (
-    GOOD,
     KIND,
+    VALID,
     Denoises,
     Detects,
     Edits,
@@ -29,28 +29,29 @@ from tests.core.testing.toys import (
     Reconstructs,
     Syncs,
     ToySession,
-    broken,
+    faulty,
+    problems,
     spec_of,
-    words,
 )
 
 NEXT_VERSION = CONTRACT_VERSIONS["enhancer"].current + 1
 
 
 @pytest.mark.parametrize("kind", list(StageKind))
-def test_a_good_stage_of_every_kind_passes(kind: StageKind, tmp_path: Path) -> None:
-    report = testing.check_stage(spec_of(kind, GOOD[kind]), folder=tmp_path)
+def test_valid_stage_of_every_kind_passes(kind: StageKind, tmp_path: Path) -> None:
+    spec = spec_of(kind, VALID[kind])
+    report = testing.check_stage(spec, folder=tmp_path)
     assert report.ok, str(report)
-    assert {"spec", "result", "close", "memory", "writes", "network"} <= set(report.passed)
+    assert set(report.passed) == set(testing.check_names(spec))
     assert report.seconds
     report.raise_if_broken()
 
 
-# ------------------------------------------------------------------ every kind: manners
+# ------------------------------------------------------------------ side effects
 
 
-def then(function: Any) -> Any:
-    """``sync`` that does something besides."""
+def sync_and(function: Any) -> Any:
+    """Return a ``sync`` with a side effect."""
 
     def sync(self: Syncs, batch: Any) -> Any:
         function(self)
@@ -62,7 +63,7 @@ def then(function: Any) -> Any:
 OUTSIDE = Path(tempfile.gettempdir()) / "retalkit_kit_outside.txt"
 
 
-def fail_when_closed_again(self: Any) -> None:
+def fail_at_second_close(self: Any) -> None:
     if getattr(self, "closed", False):
         raise RuntimeError("closed twice")
     self.closed = True
@@ -74,42 +75,46 @@ KEPT: list[Any] = []
 @pytest.mark.parametrize(
     ("members", "check", "expected"),
     [
-        ({"sync": then(lambda self: sys.stdout.write("hello"))}, "output", "printed: hello"),
-        ({"sync": then(lambda self: OUTSIDE.write_text("x"))}, "writes", str(OUTSIDE)),
-        ({"sync": then(lambda self: Path("here.txt").write_text("x"))}, "writes", "here.txt"),
-        ({"sync": then(lambda self: sys.argv[1:])}, "command_line", "read the command line"),
-        ({"sync": then(lambda self: np.random.rand())}, "generators", "global generator of numpy.random"),
-        ({"sync": then(lambda self: random.random())}, "generators", "global generator of random"),
-        ({"close": fail_when_closed_again}, "close", "a second time raised RuntimeError: closed twice"),
-        ({"sync": then(lambda self: KEPT.append(np.zeros((4, 288, 336, 3), np.uint8)))}, "memory", "for each further"),
-        ({"sync": then(lambda self: self.context.cache.folder)}, "result", "has no attribute 'folder'"),
+        ({"sync": sync_and(lambda self: sys.stdout.write("hello"))}, "output", "printed: hello"),
+        ({"sync": sync_and(lambda self: OUTSIDE.write_text("x"))}, "writes", str(OUTSIDE)),
+        ({"sync": sync_and(lambda self: Path("here.txt").write_text("x"))}, "writes", "here.txt"),
+        ({"sync": sync_and(lambda self: sys.argv[1:])}, "command_line", "read the command line"),
+        ({"sync": sync_and(lambda self: np.random.rand())}, "generators", "global random generator of numpy.random"),
+        ({"sync": sync_and(lambda self: random.random())}, "generators", "global random generator of random"),
+        ({"close": fail_at_second_close}, "close", "a second call of close() raised RuntimeError: closed twice"),
+        (
+            {"sync": sync_and(lambda self: KEPT.append(np.zeros((4, 288, 336, 3), np.uint8)))},
+            "memory",
+            "for each further",
+        ),
+        ({"sync": sync_and(lambda self: self.context.cache.folder)}, "result", "has no attribute 'folder'"),
     ],
 )
-def test_bad_manners_are_found(members: dict[str, Any], check: str, expected: str, tmp_path: Path) -> None:
+def test_side_effects_are_reported(members: dict[str, Any], check: str, expected: str, tmp_path: Path) -> None:
     KEPT.clear()
-    report = testing.check_lip_syncer(spec_of(StageKind.LIP_SYNCER, broken(Syncs, **members)), folder=tmp_path)
+    report = testing.check_lip_syncer(spec_of(StageKind.LIP_SYNCER, faulty(Syncs, **members)), folder=tmp_path)
     OUTSIDE.unlink(missing_ok=True)
     KEPT.clear()
-    assert expected in words(report, check), str(report)
+    assert expected in problems(report, check), str(report)
     with pytest.raises(AssertionError, match="lip_syncer 'toy'"):
         report.raise_if_broken()
 
 
-def test_a_call_of_the_network_is_stopped_and_found(tmp_path: Path) -> None:
+def test_network_access_is_blocked_and_reported(tmp_path: Path) -> None:
     def sync(self: Syncs, batch: Any) -> Any:
         with suppress(OSError):
             socket.create_connection(("192.0.2.1", 80), timeout=0.1)
         return Syncs.sync(self, batch)
 
-    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, sync=sync)), folder=tmp_path)
-    assert "192.0.2.1" in words(report, "network")
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, faulty(Syncs, sync=sync)), folder=tmp_path)
+    assert "192.0.2.1" in problems(report, "network")
 
 
-# ------------------------------------------------------------------ every kind: the same result
+# ------------------------------------------------------------------ repeatable results
 
 
-def noisy(source: Any) -> Any:
-    """A lip syncer whose pixels come from a source of random numbers."""
+def with_noise(source: Any) -> Any:
+    """Return ``one`` with pixels from a source of random numbers."""
 
     def one(self: Syncs, batch: Any, row: int) -> Any:
         edit = Syncs.one(self, batch, row)
@@ -118,19 +123,19 @@ def noisy(source: Any) -> Any:
     return one
 
 
-def with_the_batch(self: Syncs, batch: Any, row: int) -> Any:
+def with_batch_size(self: Syncs, batch: Any, row: int) -> Any:
     edit = Syncs.one(self, batch, row)
     more = np.uint8(len(batch.positions))
     return replace(edit, image=edit.image + more) if isinstance(edit, FaceEdit) else edit
 
 
-def counting_up(self: Syncs, batch: Any, row: int) -> Any:
+def with_call_count(self: Syncs, batch: Any, row: int) -> Any:
     self.served = getattr(self, "served", 0) + 1
     edit = Syncs.one(self, batch, row)
     return replace(edit, image=edit.image + np.uint8(self.served)) if isinstance(edit, FaceEdit) else edit
 
 
-def from_the_cache(self: Syncs, batch: Any, row: int) -> Any:
+def with_cache_state(self: Syncs, batch: Any, row: int) -> Any:
     edit = Syncs.one(self, batch, row)
     if not hasattr(self, "known"):
         self.known = self.context.cache.path("mark") is not None
@@ -142,32 +147,40 @@ def from_the_cache(self: Syncs, batch: Any, row: int) -> Any:
 @pytest.mark.parametrize(
     ("one", "check", "expected"),
     [
-        (noisy(lambda: np.random.default_rng().integers(200)), "repeatable", "two sessions with the same input differ"),
-        (noisy(lambda: np.random.get_state()[1][5] % 250), "seed", "another state of the global random generators"),
-        (with_the_batch, "batches", "frames one by one and the same frames together differ: image of frame 0"),
-        (counting_up, "start", "a session that begins with frame 4 differs"),
-        (from_the_cache, "resume", "a second session with the same cache differs"),
+        (
+            with_noise(lambda: np.random.default_rng().integers(200)),
+            "repeatable",
+            "two sessions with the same input differ",
+        ),
+        (
+            with_noise(lambda: np.random.get_state()[1][5] % 250),
+            "seed",
+            "another state of the global random generators",
+        ),
+        (with_batch_size, "batches", "frames one by one and the same frames in one batch differ: image of frame 0"),
+        (with_call_count, "start", "a session that starts with frame 4 differs"),
+        (with_cache_state, "resume", "a second session with the same cache differs"),
     ],
 )
-def test_results_that_are_not_the_same_are_found(one: Any, check: str, expected: str, tmp_path: Path) -> None:
-    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, one=one)), folder=tmp_path)
-    assert expected in words(report, check), str(report)
+def test_varying_results_are_reported(one: Any, check: str, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, faulty(Syncs, one=one)), folder=tmp_path)
+    assert expected in problems(report, check), str(report)
 
 
-def test_an_input_that_was_changed_is_found(tmp_path: Path) -> None:
+def test_modified_input_is_reported(tmp_path: Path) -> None:
     def sync(self: Syncs, batch: Any) -> Any:
         batch.faces.frames.images[:1, :1] = 7
         return Syncs.sync(self, batch)
 
-    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, sync=sync)), folder=tmp_path)
-    assert "sync() changed faces.frames.images of its input" in words(report, "inputs")
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, faulty(Syncs, sync=sync)), folder=tmp_path)
+    assert "sync() modified its input: faces.frames.images" in problems(report, "inputs")
 
 
-# ------------------------------------------------------------------ each kind: its result
+# ------------------------------------------------------------------ results of each kind
 
 
-def changed(name: str, value: Any) -> Any:
-    """A lip syncer whose edits have one other field."""
+def with_field(name: str, value: Any) -> Any:
+    """Return ``one`` whose edits have another value of one field."""
 
     def one(self: Syncs, batch: Any, row: int) -> Any:
         edit = Syncs.one(self, batch, row)
@@ -179,33 +192,33 @@ def changed(name: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (changed("image", lambda e: e.image.astype(np.float32)), "image of frame 0 is float32 [20, 30, 3]"),
-        (changed("mask", lambda e: e.mask * 3), "mask of frame 0 goes from 1.5 to 1.5, not within [0, 1]"),
-        (changed("mask", lambda e: e.mask[1:]), "mask of frame 0 is float32 [19, 30]"),
-        (changed("matrix", lambda e: e.matrix * 0), "matrix of frame 0 cannot be inverted"),
-        (changed("unrounded_image", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels away from the image"),
-        (changed("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, without a reason"),
-        (changed("confidence", lambda e: 1.5), "confidence of frame 0 goes from 1.5"),
+        (with_field("image", lambda e: e.image.astype(np.float32)), "image of frame 0 is float32 [20, 30, 3]"),
+        (with_field("mask", lambda e: e.mask * 3), "mask of frame 0 ranges from 1.5 to 1.5, not within [0, 1]"),
+        (with_field("mask", lambda e: e.mask[1:]), "mask of frame 0 is float32 [19, 30]"),
+        (with_field("matrix", lambda e: e.matrix * 0), "matrix of frame 0 cannot be inverted"),
+        (with_field("unrounded_image", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels from the image"),
+        (with_field("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, without a reason"),
+        (with_field("confidence", lambda e: 1.5), "confidence of frame 0 ranges from 1.5"),
         (lambda self, batch, row: PassedThrough(""), "frame 0 passed through without a reason"),
-        (lambda self, batch, row: None, "gave NoneType for frame 0"),
+        (lambda self, batch, row: None, "returned NoneType for frame 0"),
     ],
 )
-def test_wrong_edits_are_found(one: Any, expected: str, tmp_path: Path) -> None:
-    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, broken(Syncs, one=one)), folder=tmp_path)
-    assert expected in words(report, "result"), str(report)
+def test_invalid_edits_are_reported(one: Any, expected: str, tmp_path: Path) -> None:
+    report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, faulty(Syncs, one=one)), folder=tmp_path)
+    assert expected in problems(report, "result"), str(report)
 
 
-def edit_nobody(self: Syncs, batch: Any, row: int) -> Any:
+def edit_without_face(self: Syncs, batch: Any, row: int) -> Any:
     image = np.zeros((4, 4, 3), np.uint8)
     return FaceEdit(image, np.ones((4, 4), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
 
 
-def as_edit(result: Any, change: Any) -> Any:
+def change_edit(result: Any, change: Any) -> Any:
     return change(result) if isinstance(result, FaceEdit) else result
 
 
-def other_sign(edit: Any) -> Any:
-    """The mistake that is made most: the matrix of the way back."""
+def invert_translation(edit: Any) -> Any:
+    """Return the edit with a frequent mistake: the inverse matrix."""
     matrix = edit.matrix.copy()
     matrix[:, 2] *= -1
     return replace(edit, matrix=matrix)
@@ -218,22 +231,22 @@ def face_with(name: str, value: Any) -> Any:
     return faces
 
 
-def half_nan(self: Reconstructs, faces: Any) -> Any:
+def partly_nan(self: Reconstructs, faces: Any) -> Any:
     rows = Reconstructs.reconstruct(self, faces)
     rows[:, 0] = np.nan
     return rows
 
 
 CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
-    (Syncs, {"one": edit_nobody}, "no_face", "frame 0 has no face, but it was edited"),
+    (Syncs, {"one": edit_without_face}, "no_face", "frame 0 has no face, but it was edited"),
     (
         Syncs,
-        {"one": lambda self, b, row: as_edit(Syncs.one(self, b, row), other_sign)},
+        {"one": lambda self, b, row: change_edit(Syncs.one(self, b, row), invert_translation)},
         "result",
-        "the edit of frame 0 lies at x -",
+        "the edit of frame 0 is at x -",
     ),
-    (Enhances, {"better": lambda self, edit: other_sign(edit)}, "result", "the edit of frame 0 lies at x -"),
-    (Syncs, {"sync": lambda self, batch: Syncs.sync(self, batch)[:1]}, "result", "gave 1 results for 2 frames"),
+    (Enhances, {"better": lambda self, edit: invert_translation(edit)}, "result", "the edit of frame 0 is at x -"),
+    (Syncs, {"sync": lambda self, batch: Syncs.sync(self, batch)[:1]}, "result", "returned 1 results for 2 frames"),
     (Syncs, {"sync": lambda self, b: Syncs.sync(self, b) if len(b.positions) else 1 / 0}, "empty", "ZeroDivisionError"),
     (
         Syncs,
@@ -251,23 +264,23 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         Syncs,
         {"__init__": lambda self, *given: (ToySession.__init__(self, *given), given[0].analysis.landmarks(0, 2))[0]},
         "one_frame",
-        "landmarks 0 to 2 of 1 were asked for",
+        "landmarks 0 to 2 of 1 requested",
     ),
     (Detects, {"faces": face_with("box", lambda f: f.box / 1000)}, "result", "is it in fractions of the frame?"),
     (Detects, {"faces": face_with("box", lambda f: f.box[::-1].copy())}, "result", "is it left, top, width, height?"),
-    (Detects, {"faces": face_with("score", lambda f: 7.0)}, "result", "score goes from 7 to 7, not within [0, 1]"),
+    (Detects, {"faces": face_with("score", lambda f: 7.0)}, "result", "score ranges from 7 to 7, not within [0, 1]"),
     (Detects, {"faces": face_with("score", lambda f: "1")}, "result", "score is str"),
     (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks[:, :2])}, "result", "landmarks (points5) is"),
     (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks * np.nan)}, "result", "NaN or infinite"),
-    (Detects, {"detect": lambda self, frames: [[]]}, "result", "gave 1 results for 2 frames"),
-    (Detects, {"detect": lambda self, frames: None}, "result", "gave no list of lists"),
+    (Detects, {"detect": lambda self, frames: [[]]}, "result", "returned 1 results for 2 frames"),
+    (Detects, {"detect": lambda self, frames: None}, "result", "did not return a list of lists"),
     (
         Reconstructs,
         {"reconstruct": lambda self, f: np.nan_to_num(Reconstructs.reconstruct(self, f))},
         "result",
         "frame 3 has no face, but its row is not NaN",
     ),
-    (Reconstructs, {"reconstruct": half_nan}, "result", "the row of frame 0 is NaN in a part"),
+    (Reconstructs, {"reconstruct": partly_nan}, "result", "the row of frame 0 is partly NaN"),
     (
         Reconstructs,
         {"reconstruct": lambda self, f: Reconstructs.reconstruct(self, f).astype(np.float64)},
@@ -278,7 +291,7 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         Edits,
         {"edit": lambda self, f: replace(Edits.edit(self, f), images=None)},
         "result",
-        "gave no images, though reference:image is wanted",
+        "returned no images, but reference:image was requested",
     ),
     (
         Edits,
@@ -292,7 +305,7 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         "result",
         "frame 3 has no face, but its landmarks are not NaN",
     ),
-    (Edits, {"edit": lambda self, f: f}, "result", "edit() gave FaceBatch"),
+    (Edits, {"edit": lambda self, f: f}, "result", "edit() returned FaceBatch"),
     (
         Edits,
         {"edit": lambda self, f: Edits.edit(self, f) if (np.diff(f.frames.indexes) >= 0).all() else 1 / 0},
@@ -305,25 +318,25 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         "result",
         "results for 6 frames",
     ),
-    (Enhances, {"better": lambda self, e: PassedThrough("tired")}, "result", "the edit of frame 0 is gone"),
+    (Enhances, {"better": lambda self, e: PassedThrough("unknown")}, "result", "the edit of frame 0 is missing"),
     (
         Enhances,
-        {"enhance": lambda self, b, edits: [edit_nobody(self, b, 0) for _ in edits]},
+        {"enhance": lambda self, b, edits: [edit_without_face(self, b, 0) for _ in edits]},
         "result",
-        "frame 3 had passed through and does not any more",
+        "frame 3 was passed through and is no longer",
     ),
-    (Denoises, {"denoise": lambda self, w: w[:-1]}, "length", "samples went in"),
+    (Denoises, {"denoise": lambda self, w: w[:-1]}, "length", "samples of input"),
     (Denoises, {"denoise": lambda self, w: w.astype(np.float64)}, "result", "denoise() is float64"),
     (Denoises, {"denoise": lambda self, w: w * np.float32(9)}, "result", "not within [-1, 1]"),
-    (Denoises, {"denoise": lambda self, w: w + np.float32(0.01)}, "silence", "silence comes out"),
+    (Denoises, {"denoise": lambda self, w: w + np.float32(0.01)}, "silence", "the result of silence"),
     (
         Denoises,
         {"denoise": lambda self, w: w / max(float(np.abs(w).max(initial=0)), 1e-3)},
         "chunks",
         "other chunks of the same sound give another result",
     ),
-    (Denoises, {"finish": lambda self: np.zeros(4, np.float32)}, "length", "came out after finish()"),
-    (Denoises, {"denoise": lambda self, w: np.roll(w, 160)}, "length", "the sound comes 10 ms late"),
+    (Denoises, {"finish": lambda self: np.zeros(4, np.float32)}, "length", "of output after finish()"),
+    (Denoises, {"denoise": lambda self, w: np.roll(w, 160)}, "length", "the sound is 10 ms late"),
     (
         Denoises,
         {"denoise": lambda self, w: KEPT.append(w.copy()) or w * np.float32(0.5)},
@@ -340,13 +353,13 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("base", "members", "check", "expected"), CASES)
-def test_a_wrong_result_is_found(
+def test_invalid_results_are_reported(
     base: type[ToySession], members: dict[str, Any], check: str, expected: str, tmp_path: Path
 ) -> None:
     KEPT.clear()
-    report = testing.check_stage(spec_of(KIND[base], broken(base, **members)), folder=tmp_path)
+    report = testing.check_stage(spec_of(KIND[base], faulty(base, **members)), folder=tmp_path)
     KEPT.clear()
-    assert expected in words(report, check), str(report)
+    assert expected in problems(report, check), str(report)
 
 
 REFERENCE_PORTS = frozenset({"face:edit", "reference:image"})
@@ -357,9 +370,9 @@ def test_reference_enhancer_is_checked_in_both_places(tmp_path: Path) -> None:
         spec_of(StageKind.ENHANCER, Enhances, gives=REFERENCE_PORTS), folder=tmp_path / "good"
     )
     assert good.ok and "reference_result" in good.passed, str(good)
-    bad = broken(Enhances, enhance_references=lambda self, faces, references: replace(references, images=None))
+    bad = faulty(Enhances, enhance_references=lambda self, faces, references: replace(references, images=None))
     report = testing.check_stage(spec_of(StageKind.ENHANCER, bad, gives=REFERENCE_PORTS), folder=tmp_path / "bad")
-    assert "images is NoneType" in words(report, "reference_result"), str(report)
+    assert "images is NoneType" in problems(report, "reference_result"), str(report)
 
 
 # ------------------------------------------------------------------ specs
@@ -387,12 +400,12 @@ class Described(StageConfig):
         ({"build": "module.Class"}, "build is 'module.Class'"),
     ],
 )
-def test_what_a_spec_says_wrong_is_found(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+def test_invalid_specs_are_reported(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, **changes), folder=tmp_path)
-    assert expected in words(report, "spec"), str(report)
+    assert expected in problems(report, "spec"), str(report)
 
 
-def test_descriptions_may_stand_in_the_field_or_in_a_parent(tmp_path: Path) -> None:
+def test_option_descriptions_may_be_in_the_field_or_a_parent(tmp_path: Path) -> None:
     class Child(Described):
         on: str = "mouth"
         """Region."""
@@ -401,17 +414,17 @@ def test_descriptions_may_stand_in_the_field_or_in_a_parent(tmp_path: Path) -> N
     assert report.ok, str(report)
 
 
-def test_a_heavy_plugin_file_is_found(tmp_path: Path) -> None:
+def test_heavy_imports_of_a_plugin_file_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "import cv2\nfrom retalkit.plugins import hookimpl\n\n@hookimpl\ndef retalkit_stages():\n    return []\n"
     )
     found = FoundStage(spec_of(StageKind.DENOISER, Denoises), str(file), "1", "mine")
     report = testing.check_stage(found, folder=tmp_path / "kit")
-    assert "listing the stage imports cv2" in words(report, "spec")
+    assert "listing the stage imports cv2" in problems(report, "spec")
 
 
-# ------------------------------------------------------------------ what cannot run
+# ------------------------------------------------------------------ stages that cannot run
 
 
 @pytest.mark.parametrize(
@@ -419,46 +432,44 @@ def test_a_heavy_plugin_file_is_found(tmp_path: Path) -> None:
     [
         ({"requires": ("no_such_package",)}, "needs the Python package no_such_package"),
         ({"checkpoints": ("no_such_weights",)}, "needs the weights no_such_weights"),
-        ({"needs": frozenset({"landmarks:mine99"})}, "landmarks:mine99, which the kit cannot make"),
-        ({"needs": frozenset({"coefficients:mine"})}, "coefficients:mine, which the kit cannot make"),
+        ({"needs": frozenset({"landmarks:mine99"})}, "landmarks:mine99, which the kit cannot provide"),
+        ({"needs": frozenset({"coefficients:mine"})}, "coefficients:mine, which the kit cannot provide"),
     ],
 )
-def test_what_cannot_run_is_never_ok(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+def test_unavailable_stage_is_not_ok(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
     report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, Syncs, **changes), folder=tmp_path)
     assert expected in report.unavailable and not report.ok and not report.problems
     assert "not checked" in str(report)
     report.raise_if_broken()
 
 
-def test_options_are_read_and_wrong_ones_told(tmp_path: Path) -> None:
+def test_invalid_options_are_reported(tmp_path: Path) -> None:
     spec = spec_of(StageKind.DENOISER, Denoises, config=Described)
     assert "strength" in testing.check_stage(spec, options={"strength": "much"}, folder=tmp_path).unavailable
 
 
-def test_an_edit_whose_mask_is_faded_away_lies_nowhere(tmp_path: Path) -> None:
-    def faded(edit: FaceEdit) -> FaceEdit:
-        return replace(other_sign(edit), mask=np.zeros_like(edit.mask), confidence=0.0, reason="large yaw")
+def test_edit_with_an_empty_mask_has_no_position(tmp_path: Path) -> None:
+    def with_empty_mask(edit: FaceEdit) -> FaceEdit:
+        return replace(invert_translation(edit), mask=np.zeros_like(edit.mask), confidence=0.0, reason="large yaw")
 
-    stage = broken(Syncs, one=lambda self, batch, row: as_edit(Syncs.one(self, batch, row), faded))
+    stage = faulty(Syncs, one=lambda self, batch, row: change_edit(Syncs.one(self, batch, row), with_empty_mask))
     report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, stage), folder=tmp_path)
     assert report.ok, str(report)
 
 
-def test_a_failing_test_shows_the_report_and_no_line_of_the_kit(tmp_path: Path) -> None:
+def test_traceback_hides_lines_of_the_kit(tmp_path: Path) -> None:
     report = testing.check_stage(spec_of(StageKind.DENOISER, Denoises, name="Toy"), folder=tmp_path)
     with pytest.raises(AssertionError) as caught:
         report.raise_if_broken()
-    assert [entry.name for entry in caught.traceback.filter(caught)] == [
-        "test_a_failing_test_shows_the_report_and_no_line_of_the_kit"
-    ]
+    assert [entry.name for entry in caught.traceback.filter(caught)] == ["test_traceback_hides_lines_of_the_kit"]
 
 
-def test_a_lip_syncer_that_edits_nothing_is_said_to(tmp_path: Path) -> None:
-    idle = broken(Syncs, one=lambda self, batch, row: PassedThrough("shy"))
+def test_lip_syncer_without_edits_is_noted(tmp_path: Path) -> None:
+    idle = faulty(Syncs, one=lambda self, batch, row: PassedThrough("shy"))
     report = testing.check_stage(spec_of(StageKind.LIP_SYNCER, idle), folder=tmp_path)
     assert report.ok and any("shy" in skipped.reason for skipped in report.skipped), str(report)
 
 
-def test_the_kind_must_be_the_one_that_was_asked() -> None:
-    with pytest.raises(ValueError, match="a detector is expected, this is a denoiser"):
+def test_wrong_kind_raises() -> None:
+    with pytest.raises(ValueError, match="expected a detector, got a denoiser"):
         testing.check_detector(spec_of(StageKind.DENOISER, Denoises))
