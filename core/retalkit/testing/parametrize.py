@@ -28,6 +28,16 @@ class ContractCheck:
         self._examination = examination
         self.name = name
 
+    @property
+    def spec(self) -> StageSpec | MetricSpec:
+        """The checked spec."""
+        return self._examination.spec
+
+    @property
+    def report(self) -> Report:
+        """The report of all checks of the stage or metric. The first access runs them."""
+        return self._examination.report
+
     def __call__(self) -> None:
         """Raise AssertionError with the problems of the check; skip the test if the check could not run."""
         __tracebackhide__ = True  # pytest shows the text instead of these lines

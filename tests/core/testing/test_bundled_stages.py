@@ -1,4 +1,4 @@
-"""Every stage that ships passes the author's kit, those with networks with pseudo-random weights."""
+"""All bundled stages and metrics pass the testing kit, networks with pseudo-random weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from retalkit.plugins.discovery import discover
-from retalkit.plugins.registry import FoundMetric, FoundStage
-from retalkit.testing import check_metric, check_stage
+from retalkit.testing import ContractCheck, parametrize_with_checks
 from retalkit.weights.store import WeightStore
 
 REGISTRY = discover()
@@ -19,14 +18,14 @@ NETWORKS = ("dnet", "lnet", "enet", "face3d", "gpen", "gfpgan", "parsenet", "s3f
 MATRICES = {"bfm_landmarks": "similarity_Lm3D_all.mat", "expression_templates": "expression.mat"}
 
 OPTIONS = {"face_alignment": {"max_faces": 1, "flip": False}}
-"""Pseudo-random networks see faces everywhere."""
+"""Networks with pseudo-random weights detect faces everywhere."""
 
 
 @pytest.fixture(scope="module")
 def weights(
     pseudo_weights: Callable[[str], Path], shared_parity: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """A store with every checkpoint that our stages load by default."""
+    """Use a store with every checkpoint that the bundled stages load by default."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALKIT_HOME", str(tmp_path_factory.mktemp("home")))
         store = WeightStore()
@@ -37,22 +36,17 @@ def weights(
         yield
 
 
-@pytest.mark.parametrize("found", STAGES, ids=lambda found: found.label)
-def test_our_stage_keeps_its_contract(found: FoundStage, request: pytest.FixtureRequest) -> None:
-    if found.spec.checkpoints:
+@parametrize_with_checks(STAGES, options=OPTIONS)
+def test_bundled_stage_passes(check: ContractCheck, request: pytest.FixtureRequest) -> None:
+    spec = check.spec
+    if spec.checkpoints:
         request.getfixturevalue("weights")
-    report = check_stage(found, options=OPTIONS.get(found.spec.name))
-    report.raise_if_broken()
-    if report.unavailable:
-        missing = [name for name in found.spec.requires if importlib.util.find_spec(name) is None]
-        assert missing or found.spec.name == "spandrel", str(report)
-        pytest.skip(str(report))
-    assert report.ok
+    if check.report.unavailable:
+        missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
+        assert missing or spec.name == "spandrel", str(check.report)
+    check()
 
 
-@pytest.mark.parametrize("found", METRICS, ids=lambda found: found.spec.name)
-def test_our_metric_keeps_its_contract(found: FoundMetric) -> None:
-    report = check_metric(found)
-    report.raise_if_broken()
-    if report.unavailable:
-        pytest.skip(str(report))
+@parametrize_with_checks(METRICS)
+def test_bundled_metric_passes(check: ContractCheck) -> None:
+    check()
