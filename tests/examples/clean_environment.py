@@ -1,4 +1,4 @@
-"""A virtual environment that holds what some projects declare to need, and nothing else of what is installed here."""
+"""A virtual environment with the declared dependencies of projects and no other installed packages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 TOOLS = ("pip", "hatchling")
-"""What installs packages without a network."""
+"""Packages needed to install others offline."""
 SHARED = ("*.libs", "cv2*")
-"""OpenCV is installed twice here, one build over the other, and the libraries of either may be the ones that count."""
+"""Two builds of OpenCV are installed in the same directory; either may own the libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A virtual environment in which Retalkit and the example are installed, not linked."""
+    """A virtual environment with non-editable installations of Retalkit and the example."""
 
     folder: Path
     package: Path
-    """The example's folder, a copy."""
+    """A copy of the example's directory."""
 
     def run(self, *words: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a program of the environment; its exit code must be ``code``."""
+        """Run a program of the environment that must exit with ``code``."""
         hidden = ("PYTHON", "PIP_", "RETALKIT_", "PYTEST", "VIRTUAL_ENV")
         done = subprocess.run(
             [str(self.folder / "bin" / str(words[0])), *map(str, words[1:])],
@@ -49,12 +49,12 @@ class Environment:
         return done
 
     def install(self, what: object) -> None:
-        """Installs a package with all that it declares to need, which must be there: there is no network."""
+        """Install a package offline; its dependencies must be installed."""
         self.run("python", "-m", "pip", "install", "-q", "--no-build-isolation", "--no-index", what)
 
 
 def make_environment(folder: Path, projects: Iterable[Path], extra: str) -> None:
-    """An environment in ``folder`` with what the ``projects`` declare to need, the last one with ``extra``."""
+    """Create an environment in ``folder`` with the dependencies of the ``projects``, the last one with ``extra``."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
     own = [tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"] for project in projects]
@@ -67,7 +67,7 @@ def make_environment(folder: Path, projects: Iterable[Path], extra: str) -> None
 
 
 def needed(requirements: Iterable[Requirement]) -> Iterator[metadata.Distribution]:
-    """What is installed here of these and of all that they need in turn, every distribution once."""
+    """Return the installed distributions of these requirements and of their dependencies."""
     left, seen, given = list(requirements), set[tuple[str, str]](), set[str]()
     while left:
         requirement = left.pop()
@@ -85,7 +85,7 @@ def needed(requirements: Iterable[Requirement]) -> Iterator[metadata.Distributio
 
 
 def link(found: metadata.Distribution, site: Path) -> None:
-    """Makes an installed distribution visible in ``site``."""
+    """Link an installed distribution into ``site``."""
     home = Path(str(found.locate_file("")))
     tops = {PurePath(file).parts[0] for file in found.files or ()} - {"..", "__pycache__"}
     paths = [home / top for top in tops] + [path for pattern in SHARED for path in home.glob(pattern)]

@@ -52,7 +52,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture(scope="module")
 def dubbed(environment: Environment, moving_head: Path, short_speech: Path) -> Path:
-    """The moving head with the words of ``short_speech``, its mouth opened by their loudness."""
+    """Return the moving head dubbed with ``short_speech`` by the example."""
     video = environment.folder.parent / "dubbed.mp4"
     environment.run(
         "retalkit", "dub", moving_head, short_speech, "-o", video, "--set", "lip_syncer=loudness", "--quiet"
@@ -60,14 +60,14 @@ def dubbed(environment: Environment, moving_head: Path, short_speech: Path) -> P
     return video
 
 
-def test_it_is_really_installed_there(environment: Environment) -> None:
+def test_packages_are_installed_in_the_environment(environment: Environment) -> None:
     script = "import retalkit, retalkit_loudness; print(retalkit.__file__); print(retalkit_loudness.__file__)"
     for path in environment.run("python", "-c", script).stdout.splitlines():
         assert Path(path).is_relative_to(environment.folder)
 
 
-def test_only_what_is_declared_is_there(environment: Environment) -> None:
-    """So that a dependency which the example or Retalkit does not declare is found missing."""
+def test_environment_has_declared_dependencies_only(environment: Environment) -> None:
+    """An undeclared dependency of the example or of Retalkit would be missing."""
     script = (
         "from importlib.util import find_spec; print(*map(bool, map(find_spec, ('numpy', 'pytest', 'torch', 'ruff'))))"
     )
@@ -75,7 +75,7 @@ def test_only_what_is_declared_is_there(environment: Environment) -> None:
     environment.run("python", "-m", "pip", "check")
 
 
-def test_it_is_listed_with_its_package_and_runs_here(environment: Environment) -> None:
+def test_stage_is_listed_with_its_package(environment: Environment) -> None:
     listed = json.loads(environment.run("retalkit", "plugins", "--json").stdout)
     assert listed["problems"] == []
     (entry,) = (stage for stage in listed["stages"] if stage["name"] == "loudness")
@@ -86,8 +86,8 @@ def test_it_is_listed_with_its_package_and_runs_here(environment: Environment) -
     assert re.search(rf"  loudness: .*\n +{PACKAGE} 0.1.0, Apache-2.0; runs here\n", table), table
 
 
-def heard(sound: Path, times: Values) -> Values:
-    """Loudness at float64 [T] seconds, root mean square of 80 ms: measured without the package."""
+def loudness_of(sound: Path, times: Values) -> Values:
+    """Return the RMS over 80 ms at float64 [T] seconds, computed independently of the package."""
     samples = np.concatenate(list(open_sound(sound).chunks(RATE))).astype(np.float64)
     samples = np.concatenate([samples, np.zeros(RATE)])
     middles = np.rint(times * RATE).astype(int)
@@ -96,13 +96,13 @@ def heard(sound: Path, times: Values) -> Values:
 
 
 def frames_of(path: Path, count: int) -> NDArray[np.int16]:
-    """int16 [count, H, W, 3], RGB."""
+    """Return the first frames, RGB int16 [count, H, W, 3]."""
     with av.open(path) as container:
         frames = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
         return np.stack([frame for frame, _ in zip(frames, range(count), strict=False)]).astype(np.int16)
 
 
-def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
+def test_mouth_follows_the_loudness_and_eyes_stay(
     dubbed: Path, moving_head: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     record = json.loads(dubbed.with_name("dubbed.mp4.json").read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
     chosen = plan(RunConfig.from_preset(registry=registry), registry)
     steps = ClipSteps(chosen, Cache(tmp_path), SilentObserver())
     lips = measure_lips(track(dubbed, steps))
-    loudness = smooth(heard(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
+    loudness = smooth(loudness_of(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
     seen = np.isfinite(lips.opening)
     assert seen.mean() > 0.9
     # Her own mouth stands still in that clip.
@@ -127,13 +127,13 @@ def test_the_mouth_moves_with_the_loudness_and_the_eyes_stay(
     assert changes.max(axis=(1, 2)).max() > 80
 
 
-def test_its_own_tests_pass(environment: Environment) -> None:
+def test_own_tests_pass(environment: Environment) -> None:
     done = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-rA", cwd=environment.package)
     assert "PASSED tests/test_loudness.py::test_contract" in done.stdout
     assert re.search(r"\d+ passed", done.stdout)
 
 
-def test_it_is_compared_with_ours(environment: Environment, dubbed: Path) -> None:
+def test_comparison_with_exemplar_runs(environment: Environment, dubbed: Path) -> None:
     file = environment.package / "comparison.yaml"
     comparison = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert comparison["variants"] == {"loudness": {"lip_syncer": "loudness"}}
@@ -161,13 +161,13 @@ def test_it_is_compared_with_ours(environment: Environment, dubbed: Path) -> Non
 
 @pytest.fixture
 def uninstalled(environment: Environment) -> Iterator[Environment]:
-    """The environment without the example, which comes back afterwards."""
+    """Uninstall the example, and install it again at the end."""
     environment.run("python", "-m", "pip", "uninstall", "-y", "-q", PACKAGE)
     yield environment
     environment.install(environment.package)
 
 
-def test_uninstalled_it_is_gone_and_a_run_file_that_names_it_says_so(uninstalled: Environment) -> None:
+def test_run_file_with_uninstalled_stage_is_an_error(uninstalled: Environment) -> None:
     listed = json.loads(uninstalled.run("retalkit", "plugins", "--json").stdout)
     assert "loudness" not in json.dumps(listed)
     run_file = uninstalled.folder.parent / "run.yaml"
@@ -177,7 +177,7 @@ def test_uninstalled_it_is_gone_and_a_run_file_that_names_it_says_so(uninstalled
     assert re.match(r"retalkit: error: .*lip_syncer.*'loudness'", line), line
 
 
-def test_it_imports_only_what_a_stranger_may() -> None:
+def test_example_imports_public_names_only() -> None:
     allowed = {"retalkit", "retalkit_loudness", "numpy", "cv2", "pydantic", "pytest"} | set(sys.stdlib_module_names)
     files = [*(EXAMPLE / "src").rglob("*.py"), *(EXAMPLE / "tests").rglob("*.py")]
     assert len(files) > 5
