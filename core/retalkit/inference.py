@@ -6,7 +6,7 @@ Needs torch (``pip install 'retalkit[paper]'``); nothing else of the core import
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,19 @@ from retalkit.errors import WeightsError
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def empty_network(kind: Callable[[], NetworkT]) -> NetworkT:
+    """Return ``kind()`` with uninitialised parameters: drawing random ones takes longer than loading a checkpoint."""
+    with torch.device("meta"):
+        network = kind()
+    return network.to_empty(device="cpu")
+
+
+def state_shapes(kind: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every entry of the state dict of ``kind()``."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in kind().state_dict().items()}
 
 
 def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT:

@@ -1,4 +1,4 @@
-"""Layers with equalised learning rates, and low-pass filters whose numbers lie in the checkpoint."""
+"""Layers with equalised learning rates, and low-pass filters that are stored in the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,83 +8,90 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_enhancers.restoration.modulation import SLOPE
+from retalkit_enhancers.stylegan2 import ACTIVATION_GAIN, NEGATIVE_SLOPE
 
-CODE_SIZE = 512
-GAIN = 2**0.5
-"""Behind every leaky ReLU: it keeps the variance."""
-_TAPS = 4
+
+def activate(x: Tensor, bias: Tensor) -> Tensor:
+    """Return the scaled leaky ReLU of ``x`` [B, C, h, w] plus ``bias`` [C]."""
+    return functional.leaky_relu(x + bias[:, None, None], NEGATIVE_SLOPE) * ACTIVATION_GAIN
 
 
 class EqualLinear(nn.Module):
-    """A matrix whose stored weights have variance 1 / ``rate`` ** 2: its factors are taken when it is used."""
+    """A linear layer with equalised learning rate: the stored weights have variance 1 / ``rate`` ** 2."""
 
     def __init__(self, inputs: int, outputs: int, rate: float = 1, *, activated: bool = False) -> None:
         super().__init__()
         self._rate, self._activated = rate, activated
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """[B, inputs] to [B, outputs]."""
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs] -> [B, outputs]."""
         scale = self._rate / math.sqrt(self.weight.shape[1])
-        result = functional.linear(values * scale, self.weight, self.bias * self._rate)
-        return functional.leaky_relu(result, SLOPE) * GAIN if self._activated else result
+        out = functional.linear(x * scale, self.weight, self.bias * self._rate)
+        return functional.leaky_relu(out, NEGATIVE_SLOPE) * ACTIVATION_GAIN if self._activated else out
 
 
 class LowPass(nn.Module):
-    """A filter of 4 x 4 numbers on every channel. It is a buffer, since the checkpoint holds it."""
+    """A depthwise 4 x 4 filter. It is a buffer because the checkpoint contains it."""
 
     kernel: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, gain: float = 1) -> None:
+        """``gain``: 4 for a filter that follows the insertion of zeros."""
         super().__init__()
-        self.register_buffer("kernel", torch.empty(_TAPS, _TAPS))
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps) * gain)
 
-    def _of(self, values: Tensor) -> Tensor:
-        """[channels, 1, 4, 4]"""
-        return self.kernel.expand(values.shape[1], 1, _TAPS, _TAPS)
+    def smooth(self, x: Tensor, padding: int) -> Tensor:
+        """[B, C, h, w] -> [B, C, h + 2 padding - 3, w + 2 padding - 3], zero padding."""
+        return functional.conv2d(x, self._weight(x).flip(2, 3), padding=padding, groups=x.shape[1])
 
-    def smooth(self, values: Tensor, padding: int) -> Tensor:
-        """[B, channels, h, w] to [B, channels, h + 2 padding - 3, w + 2 padding - 3], with zeros around."""
-        return functional.conv2d(values, self._of(values).flip(2, 3), padding=padding, groups=values.shape[1])
+    def upsample(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, 2h, 2w]: insert zeros between pixels, then filter."""
+        return functional.conv_transpose2d(x, self._weight(x), stride=2, padding=1, groups=x.shape[1])
 
-    def enlarged(self, values: Tensor) -> Tensor:
-        """[B, channels, h, w] to [B, channels, 2h, 2w]: zeros between the pixels, then the filter."""
-        return functional.conv_transpose2d(values, self._of(values), stride=2, padding=1, groups=values.shape[1])
+    def _weight(self, x: Tensor) -> Tensor:
+        return self.kernel.expand(x.shape[1], 1, *self.kernel.shape)
 
 
 class EqualConvolution(nn.Module):
-    """The weights of a convolution of the encoder."""
+    """A convolution of the encoder with equalised learning rate."""
 
-    def __init__(self, inputs: int, outputs: int, size: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
+        self._stride = stride
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, h, w] -> [B, outputs, h', w'], without padding."""
+        scale = 1 / math.sqrt(self.weight[0].numel())
+        return functional.conv2d(x, self.weight * scale, stride=self._stride)
 
 
 class Bias(nn.Module):
-    """What is added before a leaky ReLU."""
+    """The bias of a leaky ReLU; the published layer that adds it is called FusedLeakyReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(x, self.bias)
+
+
+class Blur(LowPass):
+    """The low-pass filter before a convolution with stride 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.smooth(x, padding=2)
 
 
 class EncoderLayer(nn.Sequential):
-    """A convolution, with the pixels halved before it where it has a filter, and a leaky ReLU."""
+    """Convolution and leaky ReLU; with ``downsample`` a low-pass filter and stride 2."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, halved: bool) -> None:
-        filters = [LowPass()] if halved else []
-        super().__init__(*filters, EqualConvolution(inputs, outputs, size), Bias(outputs))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[B, inputs, h, w] to [B, outputs, h, w], or half of h and w."""
-        *filters, convolution, added = self
-        assert isinstance(convolution, EqualConvolution) and isinstance(added, Bias)
-        stride = 1
-        for each in filters:
-            assert isinstance(each, LowPass)
-            input, stride = each.smooth(input, padding=2), 2
-        # The factor behind the leaky ReLU may stand before it.
-        weight = convolution.weight * (GAIN / math.sqrt(convolution.weight[0].numel()))
-        return functional.leaky_relu_(functional.conv2d(input, weight, added.bias * GAIN, stride=stride), SLOPE)
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, downsample: bool) -> None:
+        blur = [Blur()] if downsample else []
+        super().__init__(
+            *blur, EqualConvolution(inputs, outputs, kernel, stride=2 if downsample else 1), Bias(outputs)
+        )

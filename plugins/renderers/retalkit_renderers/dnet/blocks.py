@@ -1,7 +1,7 @@
 """Blocks of D-Net. Attribute names are those of the published parameters.
 
-The blocks are of PIRenderer (Ren et al., "PIRenderer: Controllable portrait image generation via semantic neural
-rendering", ICCV 2021). ``descriptor`` is [B, D]; pictures and features are [B, C, H, W].
+The blocks come from PIRenderer (Ren et al., "PIRenderer: Controllable portrait image generation via semantic neural
+rendering", ICCV 2021). ``descriptor`` is [B, D]; images and features are [B, C, H, W].
 """
 
 from __future__ import annotations
@@ -10,75 +10,79 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retalkit_renderers.dnet.convolutions import DoublingConvolution, NarrowConvolution
-from retalkit_renderers.dnet.norms import AdaptiveNorm, WholeNorm, channel_moments, rectified
+from retalkit_renderers.dnet.norms import AdaptiveInstanceNorm
+from retalkit_renderers.layer_norm import LayerNorm2d
+
+NEGATIVE_SLOPE = 0.1
+"""Of every leaky ReLU in the network."""
 
 
-def same_size(kernel: int, inputs: int, outputs: int) -> nn.Conv2d:
-    """A convolution that keeps the size; ``kernel`` is odd."""
+def leaky_relu(x: Tensor) -> Tensor:
+    """Return the leaky ReLU of ``x`` with the network's slope."""
+    return functional.leaky_relu(x, NEGATIVE_SLOPE)
+
+
+def same_convolution(kernel: int, inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a convolution that keeps height and width; ``kernel`` is odd."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
-class NormalisedConvolution(nn.Module):
-    """Convolution, layer normalisation, leaky rectifier, at one size."""
+class ConvolutionBlock(nn.Module):
+    """Convolution, layer normalisation and leaky ReLU at constant resolution."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
         super().__init__()
-        self.model = nn.Sequential(same_size(kernel, inputs, outputs), WholeNorm(outputs))
+        self.model = nn.Sequential(same_convolution(kernel, inputs, outputs), LayerNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return rectified(self.model(x))
+        return leaky_relu(self.model(x))
 
 
-class Halving(NormalisedConvolution):
-    """The same, and then means of 2 x 2 pixels."""
+class DownsampleBlock(ConvolutionBlock):
+    """``ConvolutionBlock`` followed by 2 x 2 average pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.avg_pool2d(super().forward(x), 2)
 
 
-class Doubling(nn.Module):
-    """The same on a picture enlarged by two."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(DoublingConvolution(inputs, outputs, 3), WholeNorm(outputs))
+class UpsampleBlock(ConvolutionBlock):
+    """``ConvolutionBlock`` after nearest-neighbour upsampling by two."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return rectified(self.model(x))
+        return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-class ToPicture(nn.Module):
-    """7 x 7 convolution to an RGB picture in (-1, 1)."""
+class ToImage(nn.Module):
+    """7 x 7 convolution to an RGB image in (-1, 1)."""
 
     def __init__(self, inputs: int, outputs: int = 3) -> None:
         super().__init__()
-        self.model = nn.Sequential(NarrowConvolution(inputs, outputs, 7))
+        self.model = nn.Sequential(same_convolution(7, inputs, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.model(x))
 
 
 class AdaptiveResidual(nn.Module):
-    """``x`` + AdaIN(convolution(x)).
+    """``x + AdaIN(convolution(x))``.
 
-    The published block has a first convolution and norm whose result it throws away. Their parameters stand in the
-    checkpoint, so they stand here; nothing computes with them.
+    The published block also computes ``conv1`` and ``norm1`` and discards the result. Their parameters are part of the
+    checkpoint and are kept here, but never used, so they receive no gradient.
     """
 
     def __init__(self, channels: int, descriptor: int) -> None:
         super().__init__()
-        self.conv1 = same_size(3, channels, channels)
-        self.conv2 = same_size(3, channels, channels)
-        self.norm1 = AdaptiveNorm(channels, descriptor)
-        self.norm2 = AdaptiveNorm(channels, descriptor)
+        self.conv1 = same_convolution(3, channels, channels)
+        self.conv2 = same_convolution(3, channels, channels)
+        self.norm1 = AdaptiveInstanceNorm(channels, descriptor)
+        self.norm2 = AdaptiveInstanceNorm(channels, descriptor)
 
     def forward(self, x: Tensor, descriptor: Tensor) -> Tensor:
-        return self.norm2(self.conv2(x), descriptor).add_(x)
+        return x + self.norm2(self.conv2(x), descriptor)
 
 
 class AdaptiveResiduals(nn.Module):
-    """Two of them in a row."""
+    """Two ``AdaptiveResidual`` blocks in sequence."""
 
     def __init__(self, channels: int, descriptor: int) -> None:
         super().__init__()
@@ -89,40 +93,38 @@ class AdaptiveResiduals(nn.Module):
         return self.res1(self.res0(x, descriptor), descriptor)
 
 
-class AdaptiveHalving(nn.Module):
-    """AdaIN, rectifier and convolution twice; the first convolution halves the size."""
+class AdaptiveDownsample(nn.Module):
+    """AdaIN, leaky ReLU and convolution, twice; the first convolution has stride 2."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()
         self.conv_0 = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
-        self.conv_1 = same_size(3, outputs, outputs)
-        self.norm_0 = AdaptiveNorm(inputs, descriptor)
-        self.norm_1 = AdaptiveNorm(outputs, descriptor)
+        self.conv_1 = same_convolution(3, outputs, outputs)
+        self.norm_0 = AdaptiveInstanceNorm(inputs, descriptor)
+        self.norm_1 = AdaptiveInstanceNorm(outputs, descriptor)
 
     def forward(self, x: Tensor, descriptor: Tensor) -> Tensor:
-        # ``x`` is still needed on the other side of the hourglass.
-        x = self.conv_0(rectified(self.norm_0(x, descriptor, keep=True)))
-        return self.conv_1(rectified(self.norm_1(x, descriptor)))
+        x = self.conv_0(leaky_relu(self.norm_0(x, descriptor)))
+        return self.conv_1(leaky_relu(self.norm_1(x, descriptor)))
 
 
-class AdaptiveDoubling(nn.Module):
-    """Two branches of AdaIN, rectifier and transposed convolution, added; twice the size."""
+class AdaptiveUpsample(nn.Module):
+    """Sum of two branches of AdaIN, leaky ReLU and transposed convolution; doubles height and width."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()
-        self.conv_0 = same_size(3, inputs, outputs)
+        self.conv_0 = same_convolution(3, inputs, outputs)
         self.conv_1 = self._transposed(outputs, outputs)
         self.conv_s = self._transposed(inputs, outputs)
-        self.norm_0 = AdaptiveNorm(inputs, descriptor)
-        self.norm_1 = AdaptiveNorm(outputs, descriptor)
-        self.norm_s = AdaptiveNorm(inputs, descriptor)
+        self.norm_0 = AdaptiveInstanceNorm(inputs, descriptor)
+        self.norm_1 = AdaptiveInstanceNorm(outputs, descriptor)
+        self.norm_s = AdaptiveInstanceNorm(inputs, descriptor)
 
     @staticmethod
     def _transposed(inputs: int, outputs: int) -> nn.ConvTranspose2d:
         return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
 
     def forward(self, x: Tensor, descriptor: Tensor) -> Tensor:
-        moments = channel_moments(x)
-        short = self.conv_s(rectified(self.norm_s(x, descriptor, moments, keep=True)))
-        inner = self.conv_0(rectified(self.norm_0(x, descriptor, moments)))
-        return short + self.conv_1(rectified(self.norm_1(inner, descriptor)))
+        shortcut = self.conv_s(leaky_relu(self.norm_s(x, descriptor)))
+        x = self.conv_0(leaky_relu(self.norm_0(x, descriptor)))
+        return shortcut + self.conv_1(leaky_relu(self.norm_1(x, descriptor)))

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retalkit_renderers.dnet.blocks import (
-    AdaptiveDoubling,
-    AdaptiveHalving,
+    NEGATIVE_SLOPE,
+    AdaptiveDownsample,
     AdaptiveResiduals,
-    Doubling,
-    Halving,
-    NormalisedConvolution,
-    ToPicture,
-    same_size,
+    AdaptiveUpsample,
+    ConvolutionBlock,
+    DownsampleBlock,
+    ToImage,
+    UpsampleBlock,
+    same_convolution,
 )
-from retalkit_renderers.dnet.convolutions import NarrowConvolution
-from retalkit_renderers.dnet.norms import LEAK, WholeNorm
+from retalkit_renderers.layer_norm import LayerNorm2d
 
 COEFFICIENTS = 73
 DESCRIPTOR = 256
@@ -54,13 +54,9 @@ class DNet(nn.Module):
         self.mapping_net = MappingNet()
         self.warpping_net = WarpingNet()
         self.editing_net = EditingNet()
-        # Pixels with their channels side by side, in weights and features: nothing is rearranged between convolutions.
-        # torch's own annotations lack this form of the call.
-        self.to(memory_format=torch.channels_last)  # pyright: ignore
 
     def forward(self, image: Tensor, coefficients: Tensor) -> DNetOutput:
         """``image`` [B, 3, 256, 256], RGB in [-1, 1]; ``coefficients`` [B, 73, 26] as ``driving_window`` makes them."""
-        image = image.contiguous(memory_format=torch.channels_last)
         descriptor = self.mapping_net(coefficients).flatten(1)
         flow = self.warpping_net(image, descriptor)
         warped = warp(image, flow)
@@ -79,7 +75,7 @@ class MappingNet(nn.Module):
 
     @staticmethod
     def _layer() -> nn.Sequential:
-        return nn.Sequential(nn.LeakyReLU(LEAK), nn.Conv1d(DESCRIPTOR, DESCRIPTOR, 3, dilation=3))
+        return nn.Sequential(nn.LeakyReLU(NEGATIVE_SLOPE), nn.Conv1d(DESCRIPTOR, DESCRIPTOR, 3, dilation=3))
 
     def forward(self, coefficients: Tensor) -> Tensor:
         x = self.first(coefficients)
@@ -94,7 +90,7 @@ class WarpingNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.hourglass = Hourglass()
-        self.flow_out = nn.Sequential(WholeNorm(256), nn.LeakyReLU(LEAK, inplace=True), NarrowConvolution(256, 2, 7))
+        self.flow_out = nn.Sequential(LayerNorm2d(256), nn.LeakyReLU(NEGATIVE_SLOPE), same_convolution(7, 256, 2))
 
     def forward(self, image: Tensor, descriptor: Tensor) -> Tensor:
         return self.flow_out(self.hourglass(image, descriptor))
@@ -115,12 +111,12 @@ class Hourglass(nn.Module):
 class HourglassEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.input_layer = same_size(7, 3, 32)
-        self.encoder0 = AdaptiveHalving(32, 64, DESCRIPTOR)
-        self.encoder1 = AdaptiveHalving(64, 128, DESCRIPTOR)
-        self.encoder2 = AdaptiveHalving(128, 256, DESCRIPTOR)
-        self.encoder3 = AdaptiveHalving(256, 256, DESCRIPTOR)
-        self.encoder4 = AdaptiveHalving(256, 256, DESCRIPTOR)
+        self.input_layer = same_convolution(7, 3, 32)
+        self.encoder0 = AdaptiveDownsample(32, 64, DESCRIPTOR)
+        self.encoder1 = AdaptiveDownsample(64, 128, DESCRIPTOR)
+        self.encoder2 = AdaptiveDownsample(128, 256, DESCRIPTOR)
+        self.encoder3 = AdaptiveDownsample(256, 256, DESCRIPTOR)
+        self.encoder4 = AdaptiveDownsample(256, 256, DESCRIPTOR)
 
     def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
         """Features after each of the last four halvings, sides 64, 32, 16, 8."""
@@ -135,9 +131,9 @@ class HourglassEncoder(nn.Module):
 class HourglassDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.decoder4 = AdaptiveDoubling(256, 256, DESCRIPTOR)
-        self.decoder3 = AdaptiveDoubling(512, 256, DESCRIPTOR)
-        self.decoder2 = AdaptiveDoubling(512, 128, DESCRIPTOR)
+        self.decoder4 = AdaptiveUpsample(256, 256, DESCRIPTOR)
+        self.decoder3 = AdaptiveUpsample(512, 256, DESCRIPTOR)
+        self.decoder2 = AdaptiveUpsample(512, 128, DESCRIPTOR)
 
     def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
         *across, x = features
@@ -155,17 +151,16 @@ class EditingNet(nn.Module):
         self.decoder = EditingDecoder()
 
     def forward(self, image: Tensor, warped: Tensor, descriptor: Tensor) -> Tensor:
-        both = torch.cat([image, warped], dim=1).contiguous(memory_format=torch.channels_last)
-        return self.decoder(self.encoder(both), descriptor)
+        return self.decoder(self.encoder(torch.cat([image, warped], dim=1)), descriptor)
 
 
 class EditingEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first = NormalisedConvolution(6, 64, 7)
-        self.down0 = Halving(64, 128)
-        self.down1 = Halving(128, 256)
-        self.down2 = Halving(256, 256)
+        self.first = ConvolutionBlock(6, 64, 7)
+        self.down0 = DownsampleBlock(64, 128)
+        self.down1 = DownsampleBlock(128, 256)
+        self.down2 = DownsampleBlock(256, 256)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features with sides 256, 128, 64, 32."""
@@ -181,12 +176,12 @@ class EditingDecoder(nn.Module):
         self.up2, self.res2, self.jump2 = self._level(256, 256)
         self.up1, self.res1, self.jump1 = self._level(256, 128)
         self.up0, self.res0, self.jump0 = self._level(128, 64)
-        self.final = ToPicture(64)
+        self.final = ToImage(64)
 
     @staticmethod
-    def _level(inputs: int, outputs: int) -> tuple[Doubling, AdaptiveResiduals, NormalisedConvolution]:
+    def _level(inputs: int, outputs: int) -> tuple[UpsampleBlock, AdaptiveResiduals, ConvolutionBlock]:
         residuals = AdaptiveResiduals(inputs, DESCRIPTOR)
-        return Doubling(inputs, outputs), residuals, NormalisedConvolution(outputs, outputs)
+        return UpsampleBlock(inputs, outputs), residuals, ConvolutionBlock(outputs, outputs)
 
     def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
         *across, x = features
@@ -195,8 +190,8 @@ class EditingDecoder(nn.Module):
             (self.up1, self.res1, self.jump1),
             (self.up0, self.res0, self.jump0),
         )
-        for (doubling, residuals, jump), feature in zip(levels, reversed(across), strict=True):
-            x = doubling(residuals(x, descriptor)).add_(jump(feature))
+        for (upsample, residuals, jump), feature in zip(levels, reversed(across), strict=True):
+            x = upsample(residuals(x, descriptor)) + jump(feature)
         return self.final(x)
 
 

@@ -19,11 +19,10 @@ LOCAL_SHARE: Final = 4
 """One channel of four is local."""
 
 _HIDDEN: Final = 128
-_EPSILON: Final = 1e-5
 
 
-class AdaptiveNorm(nn.Module):
-    """Zero mean and unit variance of each channel, then scale and offset that the speech asks for; ``x`` is used up."""
+class AdaptiveInstanceNorm(nn.Module):
+    """Instance normalisation with scale and shift predicted from the speech."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -33,9 +32,9 @@ class AdaptiveNorm(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         hidden = self.mlp_shared(z)
-        scale, offset = self.mlp_gamma(hidden) + 1, self.mlp_beta(hidden)
-        factor = centre_channels_(x) * scale[..., None, None]
-        return torch.addcmul(offset[..., None, None], x, factor)
+        scale = 1 + self.mlp_gamma(hidden)[..., None, None]
+        # Contiguous memory: with channels last, torch sums in an order that loses several digits.
+        return functional.instance_norm(x.contiguous()) * scale + self.mlp_beta(hidden)[..., None, None]
 
 
 class Spectrum(nn.Module):
@@ -51,7 +50,7 @@ class Spectrum(nn.Module):
         spectrum = torch.fft.rfft2(x, norm="ortho")
         # Real and imaginary part of a channel are neighbours: [B, 2 C, H, W / 2 + 1].
         parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).reshape(batch, 2 * channels, height, -1)
-        parts = functional.relu_(self.bn(self.conv_layer(parts)))
+        parts = functional.relu(self.bn(self.conv_layer(parts)))
         parts = parts.reshape(batch, channels, 2, height, -1).permute(0, 1, 3, 4, 2).contiguous()
         return torch.fft.irfft2(torch.view_as_complex(parts), s=(height, width), norm="ortho")
 
@@ -63,7 +62,7 @@ class SpectralTransform(nn.Module):
         super().__init__()
         half = channels // 2
         self.conv1 = nn.Sequential(
-            nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU(inplace=True)
+            nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()
         )
         self.fu = Spectrum(half)
         self.conv2 = nn.Conv2d(half, channels, 1, bias=False)
@@ -96,12 +95,12 @@ class FourierLayer(nn.Module):
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.ffc = FourierConvolution(channels)
-        self.bn_l = AdaptiveNorm(self.ffc.local, features)
-        self.bn_g = AdaptiveNorm(channels - self.ffc.local, features)
+        self.bn_l = AdaptiveInstanceNorm(self.ffc.local, features)
+        self.bn_g = AdaptiveInstanceNorm(channels - self.ffc.local, features)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         near, far = self.ffc(x)
-        return functional.leaky_relu_(torch.cat([self.bn_l(near, z), self.bn_g(far, z)], dim=1), SLOPE)
+        return functional.leaky_relu(torch.cat([self.bn_l(near, z), self.bn_g(far, z)], dim=1), SLOPE)
 
 
 class FourierBlock(nn.Module):
@@ -109,8 +108,8 @@ class FourierBlock(nn.Module):
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
-        self.conv1: nn.Module = FourierLayer(channels, features)
-        self.conv2: nn.Module = FourierLayer(channels, features)
+        self.conv1 = FourierLayer(channels, features)
+        self.conv2 = FourierLayer(channels, features)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         return x + self.conv2(self.conv1(x, z), z)
@@ -128,16 +127,6 @@ class FourierBlocks(nn.Module):
         for block in self.children():
             x = block(x, z)
         return x
-
-
-def centre_channels_(x: Tensor) -> Tensor:
-    """Takes the mean of each channel of each picture [B, C, H, W] away, in place, and gives one by its deviation,
-    [B, C, 1, 1].
-
-    torch's own instance norm loses two digits where channels lie last in memory.
-    """
-    x -= x.mean((2, 3), keepdim=True)
-    return torch.rsqrt(x.square().mean((2, 3), keepdim=True) + _EPSILON)
 
 
 def _mirrored(inside: int, outside: int) -> nn.Conv2d:

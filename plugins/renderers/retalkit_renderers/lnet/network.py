@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from retalkit_renderers.lnet.attention import CrossAttention, NoAttention
 from retalkit_renderers.lnet.convolutions import (
-    AudioConvolution,
-    DoubledConvolution,
-    FinalConvolution,
-    NormedConvolution,
+    AudioBlock,
+    ConvolutionBlock,
+    ToImage,
+    UpsampleBlock,
 )
 from retalkit_renderers.lnet.fourier import FourierBlocks
 
@@ -35,15 +35,15 @@ class VisualEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first_inp = NormedConvolution(3, _CHANNELS[0], 7)
-        self.first_ref = NormedConvolution(3, _CHANNELS[0], 7)
+        self.first_inp = ConvolutionBlock(3, _CHANNELS[0], 7)
+        self.first_ref = ConvolutionBlock(3, _CHANNELS[0], 7)
         for level in range(_LEVELS):
             inside, outside = _CHANNELS[level], _CHANNELS[level + 1]
             last = level == _LEVELS - 1
             attention = CrossAttention(outside, 2, 4, _CHANNELS[0], 4 * _CHANNELS[0]) if last else NoAttention()
             self.add_module(f"ca{level}", attention)
-            self.add_module(f"ref_down{level}", NormedConvolution(inside, outside, halved=True))
-            self.add_module(f"inp_down{level}", NormedConvolution(inside, outside, halved=True))
+            self.add_module(f"ref_down{level}", ConvolutionBlock(inside, outside, downsample=True))
+            self.add_module(f"inp_down{level}", ConvolutionBlock(inside, outside, downsample=True))
 
     def forward(self, masked: Tensor, reference: Tensor) -> list[Tensor]:
         masked, reference = self.first_inp(masked), self.first_ref(reference)
@@ -65,10 +65,10 @@ class Decoder(nn.Module):
         for level in reversed(range(_LEVELS)):
             # The coarsest features are those of both faces.
             inside = _CHANNELS[level + 1] if level < _LEVELS - 1 else 2 * _CHANNELS[-1]
-            self.add_module(f"up{level}", DoubledConvolution(inside, _CHANNELS[level]))
+            self.add_module(f"up{level}", UpsampleBlock(inside, _CHANNELS[level]))
             self.add_module(f"res{level}", FourierBlocks(_BLOCKS, inside, _SPEECH))
-            self.add_module(f"jump{level}", NormedConvolution(_CHANNELS[level], _CHANNELS[level]))
-        self.final: nn.Module = FinalConvolution(_CHANNELS[0], 3)
+            self.add_module(f"jump{level}", ConvolutionBlock(_CHANNELS[level], _CHANNELS[level]))
+        self.final = ToImage(_CHANNELS[0], 3)
 
     def forward(self, features: list[Tensor], speech: Tensor) -> Tensor:
         out = features[-1]
@@ -87,19 +87,19 @@ class LNet(nn.Module):
         self.encoder = VisualEncoder()
         self.decoder = Decoder()
         self.audio_encoder = nn.Sequential(
-            AudioConvolution(1, 32),  # 32 x 80 x 16
-            AudioConvolution(32, 32, residual=True),
-            AudioConvolution(32, 32, residual=True),
-            AudioConvolution(32, 64, stride=(3, 1)),  # 64 x 27 x 16
-            AudioConvolution(64, 64, residual=True),
-            AudioConvolution(64, 64, residual=True),
-            AudioConvolution(64, 128, stride=3),  # 128 x 9 x 6
-            AudioConvolution(128, 128, residual=True),
-            AudioConvolution(128, 128, residual=True),
-            AudioConvolution(128, 256, stride=(3, 2)),  # 256 x 3 x 3
-            AudioConvolution(256, 256, residual=True),
-            AudioConvolution(256, _SPEECH, padding=0),  # 512 x 1 x 1
-            AudioConvolution(_SPEECH, _SPEECH, 1, padding=0),
+            AudioBlock(1, 32),  # 32 x 80 x 16
+            AudioBlock(32, 32, residual=True),
+            AudioBlock(32, 32, residual=True),
+            AudioBlock(32, 64, stride=(3, 1)),  # 64 x 27 x 16
+            AudioBlock(64, 64, residual=True),
+            AudioBlock(64, 64, residual=True),
+            AudioBlock(64, 128, stride=3),  # 128 x 9 x 6
+            AudioBlock(128, 128, residual=True),
+            AudioBlock(128, 128, residual=True),
+            AudioBlock(128, 256, stride=(3, 2)),  # 256 x 3 x 3
+            AudioBlock(256, 256, residual=True),
+            AudioBlock(256, _SPEECH, padding=0),  # 512 x 1 x 1
+            AudioBlock(_SPEECH, _SPEECH, 1, padding=0),
         )
 
     def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
@@ -108,8 +108,7 @@ class LNet(nn.Module):
         ``audio_sequences``: float32 [B, 1, 80, 16], mel in [-4, 4]. ``face_sequences``: float32 [B, 6, 96, 96] in
         [0, 1], blue first: the masked face, then the reference.
         """
-        faces = face_sequences.to(memory_format=torch.channels_last)
-        masked, reference = faces.split(3, dim=1)
+        masked, reference = face_sequences.split(3, dim=1)
         speech = self.audio_encoder(audio_sequences).flatten(1)
         return self.decoder(self.encoder(masked, reference), speech)
 
