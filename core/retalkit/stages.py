@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -329,18 +330,31 @@ class Runtime:
     """``float32``, ``bfloat16`` or ``float16``: number format of convolutions and matrix products."""
     threads: int = 0
     """CPU threads that a network should use; 0: the default of its library."""
+    inference: str = "auto"
+    """Library that runs networks: ``torch``, ``openvino``, or ``auto``; ``backend`` resolves it."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Checkpoint name -> safetensors file with the network's parameter names."""
     drivers: Mapping[str, SpeechToMouth] = field(default_factory=dict[str, SpeechToMouth])
     """Option name -> driver, for each option of the type ``DriverChoice``."""
     pool: ObjectPool = field(default_factory=ObjectPool)
 
+    @property
+    def backend(self) -> str:
+        """``openvino`` or ``torch``: the library that runs networks (``retalkit.inference.compile_network``).
+
+        ``auto`` is OpenVINO where it is installed, for float32 on the CPU; else PyTorch.
+        """
+        if self.inference != "auto":
+            return self.inference
+        suitable = self.device == "cpu" and self.precision == "float32"
+        return "openvino" if suitable and find_spec("openvino") is not None else "torch"
+
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return the object of ``key`` in this process, such as a loaded network; ``make`` builds it at the first call.
 
-        ``key`` must identify what ``make`` builds; device and precision are added to it.
+        ``key`` must identify what ``make`` builds; device, precision, threads and backend are added to it.
         """
-        return self.pool.get((self.device, self.precision, self.threads, key), make)
+        return self.pool.get((self.device, self.precision, self.threads, self.backend, key), make)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,13 @@ class RunConfig(BaseModel):
     threads: Annotated[
         int, Field(ge=0, le=1024, description="CPU threads of networks; 0: the default of their library.")
     ] = 0
+    inference: Annotated[
+        Literal["auto", "torch", "openvino"],
+        Field(
+            description="Library that runs networks; auto: OpenVINO where it is installed, for float32 on the CPU, "
+            "else PyTorch."
+        ),
+    ] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of every random number.")] = 0
     voice_activity: VoiceActivityOptions = VoiceActivityOptions()
     analysis_seconds: Annotated[

@@ -8,7 +8,7 @@ from typing import Any
 from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline import detect, speech, track
 from retalkit.pipeline.plan import Plan
-from retalkit.pipeline.planned_stage import PlannedStage
+from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
 from retalkit.storage.cache import make_key
 
 
@@ -87,5 +87,4 @@ def _chain(name: str, first: str, plan: Plan, stages: tuple[PlannedStage[Any], .
 
 
 def _identity(plan: Plan, stage: PlannedStage[Any]) -> dict[str, Any]:
-    config = plan.config
-    return {**stage.identity(), "device": config.device, "precision": config.precision, "seed": config.seed}
+    return {**stage.identity(), **inference_identity(plan.config, stage), "seed": plan.config.seed}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from retalkit.config import Choice, RunConfig, read_options
@@ -78,6 +79,7 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
         _check_runnable(stage, registry)
     _check_weights(stages, registry, store)
     _check_device(config, stages)
+    _check_inference(config)
     stages = [_with_weights(stage, store) for stage in stages]
     requested: list[set[str]] = [set() for _ in stages]
     for position, stage in enumerate(stages):
@@ -211,6 +213,23 @@ def _with_weights(stage: PlannedStage[Any], store: WeightStore) -> PlannedStage[
 def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
     of_drivers = (name for driver in stage.drivers.values() for name in driver.config.checkpoints())
     return tuple(dict.fromkeys((*stage.found.spec.checkpoints, *stage.config.checkpoints(), *of_drivers)))
+
+
+def _check_inference(config: RunConfig) -> None:
+    """Raise PlanError where the run requests OpenVINO and it is not installed or cannot run as requested."""
+    if config.inference != "openvino":
+        return
+    if find_spec("openvino") is None:
+        raise PlanError(
+            "inference: openvino is not installed: pip install 'retalkit[openvino]', or set inference=torch",
+            code="missing-package",
+        )
+    if config.device != "cpu" or config.precision != "float32":
+        raise PlanError(
+            f"inference: openvino runs on the CPU with float32 only, not with device={config.device} and "
+            f"precision={config.precision}: set inference=auto",
+            code="unsupported-inference",
+        )
 
 
 def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:

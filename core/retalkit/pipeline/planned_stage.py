@@ -120,10 +120,8 @@ class PlannedStage(Generic[StageT]):
 
     def make(self, run: RunConfig, pool: ObjectPool) -> StageT:
         """Return the stage of ``pool``; it is imported and built, with its networks, at the first call."""
-        runtime = Runtime(
-            device=run.device, precision=run.precision, threads=run.threads, weights=self.weights, pool=pool
-        )
-        key = make_key("stage", self.identity(), run.device, run.precision, run.threads)
+        runtime = replace(_runtime(run), weights=self.weights, pool=pool)
+        key = make_key("stage", self.identity(), run.device, run.precision, run.threads, runtime.backend)
         return pool.get(key, lambda: self._build(runtime))
 
     def _build(self, runtime: Runtime) -> StageT:
@@ -173,6 +171,18 @@ class PlannedFinisher:
 
     found: FoundFinisher
     config: StageConfig
+
+
+def inference_identity(run: RunConfig, stage: PlannedStage[Any]) -> dict[str, Any]:
+    """Return how the networks of a stage are run, as plain data for cache keys."""
+    identity: dict[str, Any] = {"device": run.device, "precision": run.precision}
+    if "torch" in stage.found.spec.requires and (backend := _runtime(run).backend) != "torch":
+        identity["backend"] = _library_versions([backend])
+    return identity
+
+
+def _runtime(run: RunConfig) -> Runtime:
+    return Runtime(device=run.device, precision=run.precision, threads=run.threads, inference=run.inference)
 
 
 def _library_versions(requires: Iterable[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.pipeline.timing import StepTimer, Stopwatch, peak_memory_bytes, stored_cost
 
-_RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+_RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "openvino", "scipy", "torch")
 _OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
 """Stage -> step in which its session is opened."""
 

@@ -1,1 +1,1 @@
-"""The detector ``face_alignment``: S3FD boxes and the 68 points of FAN, through the library of that name."""
+"""Detector ``face_alignment``: S3FD boxes and 68 FAN landmarks, with the networks of the library face-alignment."""

@@ -1,4 +1,4 @@
-"""Options, stage and checkpoints of the detector ``face_alignment``. Light: nothing here imports torch."""
+"""Options, stage and checkpoints of the detector ``face_alignment``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class FaceAlignmentConfig(StageConfig):
     """Options of the detector ``face_alignment``."""
 
     longest_side: int = Field(default=640, ge=64, le=4096)
-    """Faces are looked for in the frame made so small that its longer side has these many pixels (never larger than it
-    is): time and memory of S3FD grow with the area. Its smallest boxes are 16 pixels wide. Landmarks always come from
-    the frame at its own resolution."""
+    """Longer side in pixels of the downscaled frame in which faces are searched (never upscaled): time and memory of
+    S3FD grow with the area. Its smallest boxes are 16 pixels wide. Landmarks are always fitted at the frame's own
+    resolution."""
     largest_side: int = Field(default=1280, ge=64, le=4096)
-    """Where no face was found, the frame is looked at again at twice the side, and so on up to this one. About 1.2 GB
-    of memory at 1280. Not above ``longest_side``: one look only."""
+    """If no face is found, the search is repeated at twice the side, up to this one. About 1.2 GB of memory at 1280. A
+    value not above ``longest_side`` searches once."""
     min_score: float = Field(default=0.5, ge=0.05, lt=1.0)
-    """Score of S3FD that a face must exceed; the published pipeline takes 0.5."""
+    """Minimum score of S3FD (exclusive); 0.5 in the published pipeline."""
     max_faces: int = Field(default=4, ge=1, le=16)
-    """Faces of a frame that get landmarks, the largest first."""
+    """Maximum number of faces per frame, the largest first."""
     flip: bool = False
-    """Adds the heat maps of the mirrored face before the landmarks are read off. Twice the time for them; the published
-    pipeline does not."""
+    """Add the heat maps of the mirrored face before the landmarks are computed. Doubles their time; not in the
+    published pipeline."""
 
 
 STAGES: Final = (
@@ -34,6 +34,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.DETECTOR,
         name="face_alignment",
+        version="2",
         summary="S3FD boxes and 68 FAN landmarks, the detector of the published pipeline",
         build="retalkit_detectors.face_alignment.detector:FaceAlignmentDetector",
         licence="Apache-2.0 AND BSD-3-Clause",
@@ -47,7 +48,7 @@ STAGES: Final = (
 )
 
 _PUBLISHER: Final = "https://www.adrianbulat.com/downloads/python-fan/"
-_LICENCE: Final = "BSD-3-Clause, as their author says of code and models; he does not own the training images"
+_LICENCE: Final = "BSD-3-Clause by their author, for code and models; not for the training images"
 
 CHECKPOINTS: Final = (
     Checkpoint(

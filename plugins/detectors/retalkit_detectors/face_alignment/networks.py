@@ -1,71 +1,66 @@
-"""The library's two networks with weights of our store.
+"""The two networks of the library face-alignment, with weights of the weight store.
 
-The library's own constructor downloads its weights, or reads them from a pickle at a path; its network classes do
-neither, and their parameter names are those of the published files. So the classes are taken and nothing else of it
-that loads, compiles or sets options of torch for the whole process.
+The library's constructor downloads its weights, or reads them from a pickle. Its network classes do neither, and their
+parameter names are those of the published files. Only these classes are used, and no code of the library that loads,
+compiles or sets process-wide options of torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import torch
-from face_alignment.detection.sfd.net_s3fd import s3fd as S3FD  # noqa: N812 - the library writes its class small
+from face_alignment.detection.sfd.net_s3fd import s3fd as S3FD  # noqa: N812 - the library's class name is lower case
 from face_alignment.models import FAN
-from retalkit.inference import load_weights
+from retalkit.inference import CompiledNetwork, compile_network, empty_network, load_weights, state_shapes
+from retalkit.stages import Runtime
 from torch import nn
 
 HOURGLASSES = 4
 
 
-class Network(Protocol):
-    """A network of the library: one picture in, several maps out."""
-
-    def __call__(self, pictures: torch.Tensor, /) -> list[torch.Tensor]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Both networks, on the device on which they compute."""
+    """Both networks, ready for inference."""
 
-    s3fd: Network
-    """float32 [1, 3, h, w], BGR 0 to 255 less ``boxes.MEAN``; sides of at least 32 -> for each of six levels scores
+    s3fd: CompiledNetwork
+    """float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``; sides of at least 32 -> for each of six levels scores
     [1, 2, h', w'] (background, face; before the softmax) and offsets [1, 4, h', w']."""
-    fan: Network
-    """float32 [1, 3, 256, 256], RGB in [0, 1] -> heat maps [1, 68, 64, 64] of each hourglass; the last counts."""
-    device: str = "cpu"
-    precision: str = "float32"
+    fan: CompiledNetwork
+    """float32 [1, 3, 256, 256], RGB in [0, 1] -> heat maps [1, 68, 64, 64] of each hourglass; the last is used."""
 
 
-def load_networks(s3fd: Path, fan: Path, device: str = "cpu", precision: str = "float32") -> Networks:
-    """Both networks with the weights of these safetensors files.
+def load_networks(runtime: Runtime) -> Networks:
+    """Return both networks. Raises WeightsError if a checkpoint does not fit."""
+    return Networks(
+        s3fd=_load(runtime, "s3fd", S3FD, torch.zeros(1, 3, 64, 96), variable_size=True),
+        fan=_load(runtime, "fan", make_fan, torch.zeros(1, 3, 256, 256)),
+    )
 
-    Raises WeightsError where a file does not fit.
-    """
-    return Networks(_quick(S3FD(), s3fd, device), _quick(FAN(HOURGLASSES), fan, device), device, precision)
+
+def make_fan() -> nn.Module:
+    """Return FAN with four hourglasses, initialised at random."""
+    return FAN(HOURGLASSES)
 
 
 def s3fd_shapes() -> dict[str, tuple[int, ...]]:
-    """Parameter names and shapes of S3FD."""
-    with torch.device("meta"):
-        return _shapes(S3FD())
+    """Return name and shape of each parameter of S3FD."""
+    return state_shapes(S3FD)
 
 
 def fan_shapes() -> dict[str, tuple[int, ...]]:
-    """Parameter names and shapes of FAN with four hourglasses."""
-    with torch.device("meta"):
-        return _shapes(FAN(HOURGLASSES))
+    """Return name and shape of each parameter of FAN with four hourglasses."""
+    return state_shapes(make_fan)
 
 
-def _quick(network: nn.Module, weights: Path, device: str) -> Network:
-    loaded = load_weights(network, weights, device)
-    if torch.device(device).type == "cpu":
-        # Takes a fifth to a quarter of the time off both networks.
-        loaded.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-    return loaded
+def _load(
+    runtime: Runtime, name: str, make: Callable[[], nn.Module], example: torch.Tensor, *, variable_size: bool = False
+) -> CompiledNetwork:
+    weights = runtime.weights[name]
 
+    def load() -> CompiledNetwork:
+        network = load_weights(empty_network(make), weights)
+        return compile_network(network, [example], runtime, variable_size=variable_size)
 
-def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    return runtime.shared((name, weights), load)

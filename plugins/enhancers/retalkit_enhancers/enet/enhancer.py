@@ -1,17 +1,17 @@
-"""Enhancer ``enet``: E-Net draws the face around the lip syncer's mouth.
+"""Enhancer ``enet``: E-Net generates the face around the lip syncer's mouth.
 
 Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild", SIGGRAPH
-Asia 2022, section 3.3. As published: box, crop and resize of the reference, colours in the order blue, green, red,
-result cut to [0, 1] and truncated to whole grey levels. Other than published:
+Asia 2022, section 3.3. As published: box, crop and resize of the reference, BGR colours, result clipped to [0, 1] and
+truncated to integer grey levels. Differences from the published script:
 
-- L-Net is a stage of its own; its exact result is taken over. After any other lip syncer the edited frame, cut to the
-  face's box and brought to 96 x 96, takes its place. What that syncer kept clear of (a hand) is then drawn, too.
+- L-Net is a separate stage; its unrounded result is the input. After any other lip syncer, the input is the edited
+  frame, cropped to the face box and resized to 96 x 96. What that syncer masked out (a hand) is then generated, too.
 - The result fades in over the edge of its box. The published script pastes the whole box and hides the edge later, with
-  face parsing and a blend over the whole picture.
-- ``upper_face`` works by itself (the published ``--up_face`` does nothing unless ``--without_rl1`` is given, too), and
-  the upper half is told by its rows, not by pixels that are not black.
-- With ``keep_upper`` the upper half of the frame keeps its bits; published, it goes through 384 x 384 and back.
-- Noise is drawn for each frame from a generator of its own.
+  face parsing and a blend over the whole frame.
+- ``upper_face`` works on its own (the published ``--up_face`` has no effect without ``--without_rl1``), and the upper
+  half is selected by its rows, not by non-black pixels.
+- With ``keep_upper`` the upper half of the frame stays bit-identical; published, it is resized to 384 x 384 and back.
+- Each frame has its own noise generator.
 """
 
 from __future__ import annotations
@@ -27,26 +27,27 @@ from retalkit.inference import slices
 from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, Runtime, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
 
-from retalkit_enhancers.enet.drawing import FaceDrawing
-from retalkit_enhancers.enet.identities import Identities
+from retalkit_enhancers.enet.face_generator import FaceGenerator, load_networks
+from retalkit_enhancers.enet.face_region import full_mask, locate
+from retalkit_enhancers.enet.identity_codes import reference_key
 from retalkit_enhancers.enet.interface import NETWORK, EnetConfig
 from retalkit_enhancers.enet.network import SIZE
-from retalkit_enhancers.enet.places import full_mask, placed
+from retalkit_enhancers.ganimation.emotional_face import EmotionalFace
 
-_FINE = 257
-"""Steps of the stored 16-bit levels in one of 8 bits: truncating twice is truncating once."""
+_STEPS = 257
+"""16-bit levels in one 8-bit level: truncating to 16 bits and then to 8 equals truncating to 8."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One face to be drawn."""
+    """One face to generate."""
 
     row: int
     position: int
     edit: FaceEdit
-    """The lip syncer's."""
+    """The edit of the lip syncer."""
     box: NDArray[np.float32]
-    """float32 [4], whole numbers."""
+    """float32 [4], integers."""
     low: NDArray[np.float32]
     """float32 [96, 96, 3], RGB in [0, 1]."""
     reference: NDArray[np.uint8]
@@ -54,22 +55,23 @@ class _Job:
     original: NDArray[np.uint8]
     """RGB uint8 [384, 384, 3]: the face in the source frame."""
     key: bytes
-    """Of the reference."""
+    """Hash of the reference."""
 
 
 class EnetSession:
-    """Draws faces and keeps each in the cache. Networks are loaded when the first is asked that is not stored."""
+    """Generates the faces of one clip and keeps each in the cache."""
 
-    def __init__(self, config: EnetConfig, runtime: Runtime, context: StageContext) -> None:
+    def __init__(self, config: EnetConfig, generator: FaceGenerator, context: StageContext) -> None:
         self._config = config
-        self._runtime = runtime
-        self._context = context
+        self._generator = generator
         self._store = FrameStore(context.cache, NETWORK)
         self._mask = full_mask(config.keep_upper and config.upper_face == "original")
-        self._drawing: FaceDrawing | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Faces of 384 x 384; PassedThrough stays, and so does an edit that shows nothing or has no face's box."""
+        """Return edits of 384 x 384.
+
+        Unchanged: ``PassedThrough``, an edit whose mask is zero, and an edit without a face box.
+        """
         results = list(edits)
         missing: list[_Job] = []
         for job in _jobs(batch, edits):
@@ -79,37 +81,34 @@ class EnetSession:
             else:
                 results[job.row] = self._result(job, stored["levels"])
         for part in self._parts(missing):
-            for job, levels in zip(part, self._drawn(part), strict=True):
+            for job, levels in zip(part, self._generate(part), strict=True):
                 self._store.put(job.position, levels=levels)
                 results[job.row] = self._result(job, levels)
         return results
 
     def close(self) -> None:
-        """Frees the networks."""
-        self._drawing = None
+        """Do nothing: the networks belong to the stage."""
 
     def _result(self, job: _Job, levels: NDArray[np.uint16]) -> FaceEdit:
         return replace(
             job.edit,
-            image=(levels // _FINE).astype(np.uint8),
-            # As strong as the lip syncer left it: its mask is faded where it is not sure.
+            image=(levels // _STEPS).astype(np.uint8),
+            # The lip syncer fades its mask where its confidence is low.
             mask=self._mask * job.edit.mask.max(),
             matrix=crop_matrix(job.box, SIZE),
             unrounded_image=levels.astype(np.float32) / 65535,
         )
 
     def _parts(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
-        """Jobs in a row with the same reference, at most ``batch`` at a time."""
+        """Yield consecutive jobs with the same reference, at most ``batch`` at a time."""
         for _, group in groupby(jobs, key=lambda job: job.key):
             same = list(group)
             for part in slices(len(same), self._config.batch):
                 yield same[part]
 
-    def _drawn(self, jobs: Sequence[_Job]) -> NDArray[np.uint16]:
-        """uint16 [T, 384, 384, 3], RGB, 65535 is 1: faces with the same reference."""
-        if self._drawing is None:
-            self._drawing = FaceDrawing(self._config, self._runtime, self._context.seed)
-        faces = self._drawing(
+    def _generate(self, jobs: Sequence[_Job]) -> NDArray[np.uint16]:
+        """Return faces with the same reference, RGB uint16 [T, 384, 384, 3]; 65535 is 1."""
+        faces = self._generator(
             low=np.stack([job.low for job in jobs]),
             reference=jobs[0].reference,
             key=jobs[0].key,
@@ -124,11 +123,11 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
         if not isinstance(edit, FaceEdit) or not edit.mask.any():
             continue
         frame = batch.faces.frames.images[row]
-        found = placed(edit, frame, batch.faces.boxes[row])
+        found = locate(edit, frame, batch.faces.boxes[row])
         if found is None:
             continue
         if (references := batch.references.images) is None:
-            raise ValueError("enet needs reference images, and the expression editor gave none")
+            raise ValueError("enet needs reference images, and the expression editor returned none")
         box, low = found
         reference = crop_face(references[row], box, SIZE)
         yield _Job(
@@ -139,7 +138,7 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
             low=low,
             reference=reference,
             original=crop_face(frame, box, SIZE),
-            key=Identities.key(reference),
+            key=reference_key(reference),
         )
 
 
@@ -147,9 +146,15 @@ class EnetEnhancer:
     """Needs ``frames``, ``reference:image`` and ``face:edit``; gives ``face:edit``."""
 
     def __init__(self, config: EnetConfig, runtime: Runtime) -> None:
+        """Raises WeightsError if a checkpoint does not fit."""
         self._config = config
-        self._runtime = runtime
+        self._device = runtime.device
+        self._networks = load_networks(runtime)
+        emotion = config.upper_face
+        self._emotion = None if emotion == "original" else EmotionalFace(runtime, emotion)
 
     def open(self, clip: EnhancementClip, context: StageContext) -> EnetSession:
-        """Opens without work: everything is done frame by frame."""
-        return EnetSession(self._config, self._runtime, context)
+        """Open without work: faces are generated frame by frame."""
+        del clip
+        generator = FaceGenerator(self._config, self._networks, self._emotion, self._device, context.seed)
+        return EnetSession(self._config, generator, context)

@@ -1,4 +1,4 @@
-"""The enhancer ``enet`` and its checkpoint. Light: read when stages are listed."""
+"""The enhancer ``enet`` and its checkpoint. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ class EnetConfig(StageConfig):
     """Options of ``enet``."""
 
     on: Literal["face"] = "face"
-    """Where it works: it draws the whole face anew."""
+    """What is enhanced: E-Net generates the whole face."""
     upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
-    """``original`` keeps the expression of brows and eyes; another one changes the upper half of the face with
-    GANimation."""
+    """Expression of the upper half of the face: ``original``, or an emotion that GANimation generates."""
     keep_upper: bool = False
-    """The upper half of the face comes from the original frame, not from the network."""
+    """Use the upper half of the original frame instead of the network's."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames with the same reference that go through the network together on a graphics card, about 0.2 GB each. A
-    processor takes them one by one, which is no slower."""
+    """Frames with the same reference per call of the network on a GPU, about 0.2 GB each. On the CPU each call has one
+    frame, which is as fast."""
 
     def checkpoints(self) -> tuple[str, ...]:
-        """GANimation's, where the expression is changed."""
+        """Return the checkpoint of GANimation, if the expression is changed."""
         return () if self.upper_face == "original" else (EMOTION_NETWORK,)
 
 
@@ -39,7 +38,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.ENHANCER,
         name="enet",
-        summary="E-Net of VideoReTalking: draws the face at 384 x 384 around the lip syncer's mouth",
+        summary="E-Net of VideoReTalking: generates the face at 384 x 384 around the lip syncer's mouth",
         version="2",
         build="retalkit_enhancers.enet.enhancer:EnetEnhancer",
         licence="Apache-2.0",
@@ -62,12 +61,12 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",
-        min_size=636_094_664,  # with the L-Net beside it
-        # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
+        min_size=636_094_664,  # including L-Net
+        # Hash of the copy that an author of the paper published at Hugging Face (vinthony/videoretalking).
         sha256="967ee3ed857619cedd92b6407dc8a124cbfe763cc11cad58316fe21271a8928f",
         entries=("state_dict",),
         strip_from_names="module.",
-        # The L-Net that it was trained with; the published loader takes L-Net from its own file, too.
+        # The L-Net that E-Net was trained with; the published loader also reads L-Net from its own file.
         ignore_names=("low_res",),
     ),
 )

@@ -1,6 +1,6 @@
 """E-Net of VideoReTalking: a face of 96 x 96 becomes one of 384 x 384.
 
-Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code from the reference face; a decoder of
+Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code of the reference face; a decoder of
 two StyleGAN2 levels generates the face around the low-resolution one. Colours are BGR in [0, 1]. L-Net, which the
 published module contains, is a separate stage here: its result is the input.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,7 +22,6 @@ from retalkit_enhancers.stylegan2 import (
     StyledConvolution,
     ToColours,
     optional_noise,
-    upsample,
 )
 
 LOW_SIZE = 96
@@ -88,6 +88,4 @@ class ENet(nn.Module):
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Return name and shape of each parameter of the network."""
-    from retalkit.inference import state_shapes
-
     return state_shapes(ENet)

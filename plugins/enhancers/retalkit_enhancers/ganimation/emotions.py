@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Numbers of the action units in the order in which the network takes them (that of OpenFace)."""
+"""Numbers of the action units in the order of the network's input (that of OpenFace)."""
 _RAISED: Final[Mapping[str, Mapping[int, float]]] = MappingProxyType(
     {
         "sad": {},
@@ -18,7 +18,7 @@ _RAISED: Final[Mapping[str, Mapping[int, float]]] = MappingProxyType(
 EMOTIONS: Final = tuple(_RAISED)
 
 
-def units_of(emotion: str) -> tuple[float, ...]:
-    """Strength of each of ``UNITS`` in [0, 1], as VideoReTalking sets them. Every one is 0 in its ``sad``."""
+def unit_strengths(emotion: str) -> tuple[float, ...]:
+    """Return the strength of each of ``UNITS`` in [0, 1], as VideoReTalking sets them. All are 0 in its ``sad``."""
     raised = _RAISED[emotion]
     return tuple(raised.get(unit, 0.0) for unit in UNITS)

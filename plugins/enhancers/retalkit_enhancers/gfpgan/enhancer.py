@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from retalkit.stages import Runtime
 
-from retalkit_enhancers.gfpgan.restorer import GfpganRestorer
+from retalkit_enhancers.gfpgan.restorer import gfpgan_restorer
 from retalkit_enhancers.restoration.config import RestorationConfig
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
 from retalkit_enhancers.restoration.template import FFHQ
 
 
 class GfpganEnhancer(RestorationEnhancer):
-    """The restoration enhancer with GFPGAN and the place where GFPGAN wants the face."""
+    """The restoration enhancer with GFPGAN and its template."""
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
-        def load(seed: int) -> GfpganRestorer:
-            return GfpganRestorer(runtime, seed, config.batch)
-
-        super().__init__(config, runtime, load, FFHQ)
+        super().__init__(config, runtime, gfpgan_restorer(runtime, config.batch), FFHQ)

@@ -1,4 +1,4 @@
-"""The enhancer ``gfpgan`` and its checkpoint. Light: read when stages are listed."""
+"""The enhancer ``gfpgan`` and its checkpoint. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="GFPGAN v1.3, restores a damaged face of 512 x 512",
+        summary="GFPGAN v1.3, restores a degraded face of 512 x 512",
         file="GFPGANv1.3.pth",
         urls=(
             "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.3.pth",

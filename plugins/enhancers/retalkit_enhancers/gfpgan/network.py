@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -89,6 +90,4 @@ class Gfpgan(nn.Module):
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Return name and shape of each parameter of the network and of the noise that the checkpoint contains."""
-    from retalkit.inference import state_shapes
-
     return state_shapes(Gfpgan)

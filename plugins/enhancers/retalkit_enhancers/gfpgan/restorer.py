@@ -1,49 +1,41 @@
-"""GFPGAN ready to restore faces: loaded, on its device, with its noise and the published scaling of pixels."""
+"""Load GFPGAN."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from retalkit.inference import computing, full_batches, load_weights, noise_generator
+from retalkit.inference import CompiledNetwork, compile_network, empty_network, load_weights
 from retalkit.stages import Runtime
-from torch import Tensor
+from torch import Tensor, nn
 
 from retalkit_enhancers.gfpgan.generator import NOISE_SIZES
 from retalkit_enhancers.gfpgan.interface import NETWORK
-from retalkit_enhancers.gfpgan.network import Gfpgan, empty_network
-from retalkit_enhancers.restoration.pixels import from_network, to_network
+from retalkit_enhancers.gfpgan.network import SIZE, Gfpgan
+from retalkit_enhancers.restoration.restorer import NetworkRestorer
 
 
-class GfpganRestorer:
-    """The loaded network. Its noise belongs to the frame: each frame has a generator of its own."""
+class _WithNoise(nn.Module):
+    """The network with its noise as separate inputs."""
 
-    def __init__(self, runtime: Runtime, seed: int = 0, batch: int = 1) -> None:
-        """``batch``: faces that go through the network together. Raises WeightsError where the file does not fit."""
-        self._device, self._precision, self._batch = runtime.device, runtime.precision, batch
-        self._seed = seed
-        with computing(self._device, self._precision):
-            self._network: Gfpgan = load_weights(empty_network(), runtime.weights[NETWORK], self._device).arrange()
-        self._noisy = self._network.is_noisy
+    def __init__(self, network: Gfpgan) -> None:
+        super().__init__()
+        self.network = network
 
-    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [B, 512, 512, 3], RGB in [0, 1]: restored faces of RGB uint8 [B, 512, 512, 3].
+    def forward(self, faces: Tensor, *noise: Tensor) -> Tensor:
+        return self.network(faces, noise or None)
 
-        ``indexes`` int64 [B]: position of each face in the output; with the seed it chooses the face's noise.
-        """
-        restored = np.empty(faces.shape, np.float32)
-        with computing(self._device, self._precision):
-            for rows, wanted in full_batches(len(faces), self._batch, self._device):
-                noise = self._noise(indexes[rows].tolist()) if self._noisy else None
-                drawn = from_network(self._network(to_network(faces[rows], self._device), noise))
-                restored[rows[:wanted]] = drawn[:wanted]
-        return restored
 
-    def _noise(self, indexes: Sequence[int]) -> list[Tensor]:
-        generators = [noise_generator(self._seed, index) for index in indexes]
-        return [
-            torch.cat([torch.randn(1, 1, size, size, generator=each) for each in generators]).to(self._device)
-            for size in NOISE_SIZES
-        ]
+def gfpgan_restorer(runtime: Runtime, batch: int = 1) -> NetworkRestorer:
+    """Return the restorer; ``batch``: faces per call on a GPU. Raises WeightsError if the checkpoint does not fit.
+
+    The noise belongs to the frame; a network whose noise strengths are all zero gets none.
+    """
+    weights = runtime.weights[NETWORK]
+
+    def load() -> tuple[CompiledNetwork, tuple[int, ...]]:
+        network = load_weights(empty_network(Gfpgan), weights)
+        sizes = NOISE_SIZES if network.is_noisy else ()
+        inputs = [torch.zeros(1, 3, SIZE, SIZE), *(torch.zeros(1, 1, size, size) for size in sizes)]
+        return compile_network(_WithNoise(network), inputs, runtime), sizes
+
+    network, sizes = runtime.shared((NETWORK, weights), load)
+    return NetworkRestorer(network, runtime.device, batch, sizes)

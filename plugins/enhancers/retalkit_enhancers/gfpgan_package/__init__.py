@@ -1,1 +1,1 @@
-"""The published package ``gfpgan``, run as a stage."""
+"""The published package ``gfpgan``, as a stage."""

@@ -1,4 +1,4 @@
-"""How to import the package ``gfpgan`` beside a torchvision of today."""
+"""Import the package ``gfpgan`` with a current torchvision."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from retalkit.errors import PluginError
 
 from retalkit_enhancers.gfpgan_package.interface import INSTALL, NAME
 
-_GONE: Final = "torchvision.transforms.functional_tensor"
+_REMOVED: Final = "torchvision.transforms.functional_tensor"
 
 
 @contextmanager
-def gone_module() -> Generator[None]:
-    """Inside, ``torchvision.transforms.functional_tensor`` can be imported; after it all is as before.
+def removed_module() -> Generator[None]:
+    """Make ``torchvision.transforms.functional_tensor`` importable inside the block.
 
-    ``gfpgan`` imports ``basicsr``, whose last release (1.4.2, 2022) takes ``rgb_to_grayscale`` out of that module.
-    torchvision 0.17 removed the module; the function is in ``torchvision.transforms.functional``, where it always was.
-    A torchvision that still has the module keeps its own.
+    ``gfpgan`` imports ``basicsr``, whose last release (1.4.2, 2022) imports ``rgb_to_grayscale`` from that module.
+    torchvision 0.17 removed it; the function is still in ``torchvision.transforms.functional``. A torchvision that has
+    the module is left alone.
     """
-    if _GONE in sys.modules or find_spec(_GONE) is not None:
+    if _REMOVED in sys.modules or find_spec(_REMOVED) is not None:
         yield
         return
-    module = ModuleType(_GONE)
+    module = ModuleType(_REMOVED)
     module.rgb_to_grayscale = import_module("torchvision.transforms.functional").rgb_to_grayscale  # type: ignore[attr-defined]
-    sys.modules[_GONE] = module
+    sys.modules[_REMOVED] = module
     try:
         yield
     finally:
-        # What imported the function keeps it. Nobody else shall take this for the old module.
-        del sys.modules[_GONE]
+        # Importers keep the function. Other code must not see the replacement module.
+        del sys.modules[_REMOVED]
 
 
-def clean_architecture() -> Any:
-    """The package's class ``GFPGANv1Clean``. Raises PluginError where the package cannot be imported."""
+def import_architecture() -> Any:
+    """Return the package's class ``GFPGANv1Clean``. Raises PluginError if the package cannot be imported."""
     try:
-        with gone_module():
+        with removed_module():
             return import_module("gfpgan.archs.gfpganv1_clean_arch").GFPGANv1Clean
-    # A torchvision that was built for another torch fails with RuntimeError, a missing library with OSError.
+    # A torchvision built for another torch raises RuntimeError, a missing shared library OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(
             f"enhancer '{NAME}': the package gfpgan cannot be imported ({type(error).__name__}: {text}): "
-            f"install it again (pip install '{INSTALL}') or use the enhancer 'gfpgan', which does without it"
+            f"reinstall it (pip install '{INSTALL}') or use the enhancer 'gfpgan', which does not need it",
+            code="broken-package",
         ) from error

@@ -1,4 +1,4 @@
-"""The enhancer ``gfpgan_package``. Light: read when stages are listed."""
+"""The enhancer ``gfpgan_package``. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGES: Final = (
     replace(
         restoration_spec(
             NAME,
-            "GFPGAN as the package gfpgan computes it",
+            "GFPGAN with the code of the package gfpgan",
             "retalkit_enhancers.gfpgan_package.enhancer:GfpganPackageEnhancer",
             "Apache-2.0",
         ),

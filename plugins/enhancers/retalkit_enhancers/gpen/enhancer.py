@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from retalkit.stages import Runtime
 
-from retalkit_enhancers.gpen.restorer import GpenRestorer
+from retalkit_enhancers.gpen.restorer import gpen_restorer
 from retalkit_enhancers.restoration.config import RestorationConfig
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
 from retalkit_enhancers.restoration.template import GPEN
 
 
 class GpenEnhancer(RestorationEnhancer):
-    """The restoration enhancer with GPEN and the place where GPEN wants the face."""
+    """The restoration enhancer with GPEN and its template."""
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
-        def load(seed: int) -> GpenRestorer:
-            return GpenRestorer(runtime, seed, config.batch)
-
-        super().__init__(config, runtime, load, GPEN)
+        super().__init__(config, runtime, gpen_restorer(runtime, config.batch), GPEN)

@@ -1,4 +1,4 @@
-"""The enhancer ``gpen`` and its checkpoint. Light: read when stages are listed."""
+"""The enhancer ``gpen`` and its checkpoint. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="GPEN-BFR-512, restores a damaged face of 512 x 512",
+        summary="GPEN-BFR-512, restores a degraded face of 512 x 512",
         file="GPEN-BFR-512.pth",
         urls=(
             *released("GPEN-BFR-512.pth"),

@@ -92,6 +92,4 @@ class EncoderLayer(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, downsample: bool) -> None:
         blur = [Blur()] if downsample else []
-        super().__init__(
-            *blur, EqualConvolution(inputs, outputs, kernel, stride=2 if downsample else 1), Bias(outputs)
-        )
+        super().__init__(*blur, EqualConvolution(inputs, outputs, kernel, stride=2 if downsample else 1), Bias(outputs))

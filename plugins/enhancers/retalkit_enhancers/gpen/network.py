@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,7 +32,9 @@ _EPSILON = 1e-8
 class StyleConvolution(ModulatedConvolution):
     """A modulated convolution with equalised learning rate; with ``enlarge`` it doubles height and width."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, enlarge: bool = False, demodulate: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, enlarge: bool = False, demodulate: bool = True
+    ) -> None:
         gain = 1 / math.sqrt(inputs * kernel**2)
         modulation = EqualLinear(CODE_SIZE, inputs)
         super().__init__(modulation, inputs, outputs, kernel, demodulate=demodulate, gain=gain)
@@ -155,6 +158,4 @@ class Gpen(nn.Module):
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Return name and shape of each parameter and filter of the network."""
-    from retalkit.inference import state_shapes
-
     return state_shapes(Gpen)

@@ -1,4 +1,4 @@
-"""The checkpoint of face parsing. Light: read when checkpoints are listed."""
+"""The checkpoint of face parsing. Imports no torch: read when checkpoints are listed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NETWORK: Final = "parsenet"
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="ParseNet, finds skin, eyes, lips and 16 more classes in an aligned face of 512 x 512",
+        summary="ParseNet, segments an aligned face of 512 x 512 into 19 classes",
         file="ParseNet-latest.pth",
         urls=(
             *released("ParseNet-latest.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/ParseNet-latest.pth",
         ),
-        # The repository that the file comes from says so of all that it holds.
+        # The licence of the whole repository that publishes the file.
         licence="academic and non-commercial use only (GPEN, Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.parsing.network:parameter_shapes",

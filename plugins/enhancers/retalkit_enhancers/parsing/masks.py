@@ -1,4 +1,4 @@
-"""From the classes of ParseNet to masks of a mouth or a face."""
+"""Masks of the mouth or the face from the classes of ParseNet."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ NAMES: Final = (
 """The classes of CelebAMask-HQ (Lee et al., CVPR 2020) in ParseNet's order."""
 
 MOUTH: Final = frozenset({10, 11, 12})
-"""The inner mouth and both lips."""
+"""Inner mouth and lips."""
 FACE: Final = frozenset({1, 2, 3, 4, 5, 6, 7}) | MOUTH
-"""Skin and all that lies in it, glasses too; no ears, hair or neck. The published chain restores these."""
+"""Skin and the features inside it, including glasses; no ears, hair or neck. The published pipeline restores these."""
 
 BORDER: Final = 20
-"""Pixels of 512 at the edges of the aligned face that a soft mask leaves out."""
+"""Width in pixels of 512 of the border of the aligned face where a soft mask is zero."""
 BLUR: Final = 11.0
 """Standard deviation in pixels of 512 of each of the two blurs that soften a mask."""
 _KERNEL: Final = (101, 101)
 
 
 def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[np.uint8]:
-    """uint8 of the same shape: 255 where the class is one of ``wanted``, else 0."""
+    """Return uint8 of the same shape: 255 where the class is one of ``wanted``, else 0."""
     table = np.zeros(256, np.uint8)
     table[list(wanted)] = 255
     return table[classes]
 
 
-def softened(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [512, 512] of the same range: nothing within ``BORDER`` of the edges, blurred twice, as published."""
+def soften(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mask float32 [512, 512] with a zero border of ``BORDER`` pixels, blurred twice, as published."""
     inner = np.zeros(mask.shape, np.float32)
     middle = slice(BORDER, -BORDER)
     inner[middle, middle] = mask[middle, middle]

@@ -1,29 +1,30 @@
-"""ParseNet: sorts the pixels of an aligned face of 512 x 512 into 19 classes (skin, nose, lips, hair, ...).
+"""ParseNet: classifies the pixels of an aligned face of 512 x 512 into 19 classes (skin, nose, lips, hair, ...).
 
-Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, where it makes
-the semantic maps; the version published with GPEN (Yang et al., CVPR 2021), 32 to 256 channels. It has a second head
-that draws a picture, which nobody uses: its parameters are kept, because they are in the checkpoint, and the picture is
-not computed.
+Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, where it computes
+the semantic maps; the version published with GPEN (Yang et al., CVPR 2021), 32 to 256 channels. Its second head
+predicts an image that the pipeline does not use: its parameters are kept, because the checkpoint contains them, and the
+image is not computed.
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-import torch
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 512
-"""Pixels a side of what the network was trained on. Any multiple of 16 works."""
+"""Side in pixels of the training images. Any multiple of 16 works."""
 CLASSES: Final = 19
 
 _WIDTHS: Final = (64, 128, 256, 256, 256)
-"""Channels at 512, 256, 128, 64 and 32 pixels a side."""
+"""Channels at 512, 256, 128, 64 and 32 pixels."""
 _BODY: Final = 10
-SLOPE: Final = 0.2
+NEGATIVE_SLOPE: Final = 0.2
+"""Of every leaky ReLU in the network."""
 
-Change = Literal["none", "down", "up"]
+Resize = Literal["none", "down", "up"]
 
 
 class _Norm(nn.Module):
@@ -36,18 +37,13 @@ class _Norm(nn.Module):
 
 
 class Convolution(nn.Module):
-    """3 x 3 with mirrored borders; doubles the size before ("up", nearest) or halves it ("down", stride)."""
+    """3 x 3 convolution, reflection padding; ``up`` doubles the input (nearest neighbour), ``down`` has stride 2."""
 
-    def __init__(self, channels: int, out: int, change: Change = "none", *, norm: bool = False) -> None:
+    def __init__(self, channels: int, out: int, resize: Resize = "none", *, norm: bool = False) -> None:
         super().__init__()
-        self._up = change == "up"
-        self.conv2d = nn.Conv2d(channels, out, 3, stride=2 if change == "down" else 1, bias=not norm)
+        self._up = resize == "up"
+        self.conv2d = nn.Conv2d(channels, out, 3, stride=2 if resize == "down" else 1, bias=not norm)
         self.norm = _Norm(out) if norm else nn.Identity()
-
-    @property
-    def batch_norm(self) -> nn.BatchNorm2d | None:
-        """What follows the convolution, if anything."""
-        return self.norm.norm if isinstance(self.norm, _Norm) else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self._up:
@@ -56,23 +52,22 @@ class Convolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut. The size grows in the first and shrinks in the second."""
+    """Two convolutions with a shortcut. The first one upsamples, the second one downsamples."""
 
-    def __init__(self, channels: int, out: int, change: Change = "none") -> None:
+    def __init__(self, channels: int, out: int, resize: Resize = "none") -> None:
         super().__init__()
-        # A shortcut without parameters keeps size and channels.
-        plain = change == "none" and channels == out
-        self.shortcut_func = nn.Identity() if plain else Convolution(channels, out, change)
-        self.conv1 = Convolution(channels, out, "up" if change == "up" else "none", norm=True)
-        self.conv2 = Convolution(out, out, "down" if change == "down" else "none", norm=True)
+        plain = resize == "none" and channels == out
+        self.shortcut_func = nn.Identity() if plain else Convolution(channels, out, resize)
+        self.conv1 = Convolution(channels, out, "up" if resize == "up" else "none", norm=True)
+        self.conv2 = Convolution(out, out, "down" if resize == "down" else "none", norm=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.leaky_relu(self.conv1(x), SLOPE)
+        inner = functional.leaky_relu(self.conv1(x), NEGATIVE_SLOPE)
         return self.shortcut_func(x) + self.conv2(inner)
 
 
 class ParseNet(nn.Module):
-    """[B, 3, 512, 512] RGB in [-1, 1] -> [B, 19, 512, 512] scores of the classes, in no unit."""
+    """[B, 3, 512, 512] RGB in [-1, 1] -> [B, 19, 512, 512] logits of the classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,18 +80,10 @@ class ParseNet(nn.Module):
         self.out_mask_conv = Convolution(_WIDTHS[0], CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        coded = self.encoder(x)
-        return self.out_mask_conv(self.decoder(coded + self.body(coded)))
-
-
-def empty_network() -> ParseNet:
-    """The network with memory for its parameters and no values in it."""
-    with torch.device("meta"):
-        network = ParseNet()
-    return network.to_empty(device="cpu")
+        features = self.encoder(x)
+        return self.out_mask_conv(self.decoder(features + self.body(features)))
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of everything in the checkpoint."""
-    with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in ParseNet().state_dict().items()}
+    """Return name and shape of each entry of the checkpoint."""
+    return state_shapes(ParseNet)

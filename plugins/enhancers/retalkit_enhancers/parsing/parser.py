@@ -1,31 +1,31 @@
-"""ParseNet ready to parse: loaded and on its device."""
+"""Parse aligned faces with ParseNet."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.inference import computing, load_weights
+from retalkit.inference import CompiledNetwork, compile_network, empty_network, load_weights
+from retalkit.stages import Runtime
 
-from retalkit_enhancers.parsing.network import ParseNet, empty_network
-from retalkit_enhancers.parsing.quick import QuickParseNet
+from retalkit_enhancers.parsing.interface import NETWORK
+from retalkit_enhancers.parsing.network import SIZE, ParseNet
+from retalkit_enhancers.restoration.face_tensors import to_tensor
 
 
 class FaceParser:
-    """A loaded network; it keeps nothing of what it saw."""
+    """Classifies the pixels of aligned faces."""
 
-    def __init__(self, weights: Path, device: str = "cpu", precision: str = "float32") -> None:
-        """``weights``: safetensors file. Raises WeightsError where it does not fit."""
-        self._device, self._precision = device, precision
-        network = load_weights(empty_network(), weights, device)
-        quick = device == "cpu" and precision == "float32"
-        self._network: ParseNet | QuickParseNet = QuickParseNet(network) if quick else network
+    def __init__(self, runtime: Runtime) -> None:
+        """Raises WeightsError if the checkpoint does not fit."""
+        weights = runtime.weights[NETWORK]
+
+        def load() -> CompiledNetwork:
+            network = load_weights(empty_network(ParseNet), weights)
+            return compile_network(network, [torch.zeros(1, 3, SIZE, SIZE)], runtime)
+
+        self._network = runtime.shared((NETWORK, weights), load)
 
     def classes(self, face: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """RGB uint8 [512, 512, 3], aligned -> uint8 [512, 512]: the class of each pixel, 0 to 18 (see ``masks``)."""
-        with computing(self._device, self._precision):
-            image = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1))).to(self._device)
-            scores = self._network((image[None].float() / 127.5) - 1)
-            return scores[0].argmax(0).to(torch.uint8).cpu().numpy()
+        """Return the class of each pixel, 0 to 18 (see ``masks``): uint8 [512, 512] for RGB uint8 [512, 512, 3]."""
+        return self._network(to_tensor(face[None]))[0][0].argmax(0).to(torch.uint8).numpy()

@@ -1,1 +1,1 @@
-"""What all enhancers share that restore a face with a network of 512 x 512 pixels."""
+"""Shared code of enhancers that restore a face with a network of 512 x 512 pixels."""

@@ -1,4 +1,4 @@
-"""What all restoration enhancers share in their specs: options, needs, packages. Light: read when stages are listed."""
+"""Options and spec of restoration enhancers. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ PARSING_NETWORK: Final = "parsenet"
 
 
 class RestorationConfig(StageConfig):
-    """Options of every enhancer that restores faces with a network."""
+    """Options of enhancers that restore faces with a network."""
 
     on: Literal["face", "mouth"] = "face"
     """What is restored: the whole face, or the mouth alone (found by face parsing and blended over a Laplacian
     pyramid)."""
     strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """1 shows the restored pixels, 0 changes nothing, between them a mixture."""
+    """Strength of the restoration: 1 shows the restored pixels, 0 changes nothing."""
     steadiness: float = Field(default=0.75, ge=0.0, le=1.0)
-    """Share of the restored face's coarse colours and shading that is taken back from the unrestored face. A network
-    that sees single frames gives each another tint and light, which flickers; 1 keeps its fine detail alone, 0 is as
-    published. The default was chosen by measurement, though with stand-ins for the networks (docs/paper.md)."""
+    """Share of the restored face's coarse colours and shading that is replaced with the unrestored face's. A network
+    that restores single frames gives each a different tint and brightness, which flickers. 1 keeps only the fine detail
+    of the restoration, 0 is as published. The default was measured, with stand-ins for the networks (docs/paper.md)."""
     mask: Literal["template", "parsing"] = "template"
-    """How a restored face is let into the frame: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose
-    and mouth that face parsing finds. ``on: mouth`` always parses."""
+    """Mask of the restored face: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose and mouth that
+    face parsing finds. ``on: mouth`` always parses."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Faces that go through the network together on a graphics card; a processor takes them one by one, which is no
-    slower."""
+    """Faces per call of the network on a GPU. On the CPU each call has one face, which is as fast."""
 
     @property
     def parses(self) -> bool:
@@ -36,12 +35,12 @@ class RestorationConfig(StageConfig):
         return self.strength > 0 and (self.on == "mouth" or self.mask == "parsing")
 
     def checkpoints(self) -> tuple[str, ...]:
-        """The face-parsing network's, where it is needed."""
+        """Return the checkpoint of face parsing, if it is needed."""
         return (PARSING_NETWORK,) if self.parses else ()
 
 
 def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSpec:
-    """The spec of an enhancer that is a ``RestorationEnhancer`` and loads the checkpoint of its own name."""
+    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint of its own name."""
     return StageSpec(
         kind=StageKind.ENHANCER,
         name=name,

@@ -1,4 +1,4 @@
-"""The part of a frame that a restoration works on: the edit put in, cut around the face."""
+"""The part of a frame that a restoration works on: the face, with the edit composited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retalkit_enhancers.restoration.template import Matrix, inverse
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels, whole numbers, right and bottom just outside."""
+"""left, top, right, bottom in pixels, integers; right and bottom are exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +24,36 @@ class Crop:
     """A rectangle of a frame at the frame's own resolution."""
 
     image: Image
-    """RGB uint8 [h, w, 3], a copy, with the edit in it."""
+    """RGB uint8 [h, w, 3], a copy that contains the edit."""
     shown: NDArray[np.bool_]
-    """bool [h, w]: where the edit shows."""
+    """bool [h, w]: where the edit is visible."""
     left: int
     top: int
 
     def local(self, matrix: Matrix) -> Matrix:
-        """float64 [2, 3]: for pixels of the crop what ``matrix`` is for those of the frame."""
+        """Return ``matrix`` of the frame for pixels of the crop: float64 [2, 3]."""
         moved = np.array(matrix, np.float64)
         moved[:, 2] += moved[:, :2] @ (self.left, self.top)
         return moved
 
-    def place(self) -> Float:
-        """float32 [2, 3], of an edit that covers the crop."""
+    def matrix(self) -> Float:
+        """Return the matrix of an edit that covers the crop: float32 [2, 3]."""
         return shift_matrix(self.left, self.top)
 
 
-def face_crop(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
-    """What of ``frame`` (RGB uint8 [H, W, 3]) the template sees through ``matrix``, and all of the edit.
+def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
+    """Return the part of ``frame`` (RGB uint8 [H, W, 3]) that maps into the template, extended by all of the edit.
 
-    None where no pixel of the template lies in the frame.
+    None if no pixel of the template lies in the frame.
     """
     height, width = frame.shape[:2]
-    face = _seen(matrix, SIZE, SIZE, width, height)
+    face = _bounds(matrix, SIZE, SIZE, width, height)
     if face is None:
         return None
     box = face
     if (
         edit is not None
-        and (covered := _seen(edit.matrix, edit.image.shape[1], edit.image.shape[0], width, height)) is not None
+        and (covered := _bounds(edit.matrix, edit.image.shape[1], edit.image.shape[0], width, height)) is not None
     ):
         (left, top, right, bottom), other = box, covered
         box = min(left, other[0]), min(top, other[1]), max(right, other[2]), max(bottom, other[3])
@@ -69,8 +69,8 @@ def face_crop(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Cro
     return replace(crop, shown=(mask > 0) | (crop.image != before).any(2))
 
 
-def _seen(matrix: Matrix | Float, columns: int, rows: int, width: int, height: int) -> Box | None:
-    """Bounds in a ``width`` x ``height`` frame of ``columns`` x ``rows`` pixels that ``matrix`` takes from it."""
+def _bounds(matrix: Matrix | Float, columns: int, rows: int, width: int, height: int) -> Box | None:
+    """Return the bounds, in a ``width`` x ``height`` frame, of ``columns`` x ``rows`` pixels sampled by ``matrix``."""
     ends = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
     corners = ends @ inverse(np.asarray(matrix, np.float64)).T
     low = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)

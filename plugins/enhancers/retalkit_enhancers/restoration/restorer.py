@@ -1,31 +1,49 @@
-"""What a network must offer to become a restoration enhancer."""
+"""What a network must provide to become a restoration enhancer, and the restorer of our own networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.inference import CompiledNetwork, frame_noise, full_batches
+
+from retalkit_enhancers.restoration.face_tensors import to_images, to_tensor
 
 SIZE: Final = 512
 """Side in pixels of the aligned faces."""
 
 
 class Restorer(Protocol):
-    """Restores aligned faces. It holds a loaded network and nothing of a clip.
+    """Restores aligned faces. It holds a loaded network and no state of a clip.
 
     The result for a face must not depend on the other faces of the call.
     """
 
-    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [B, 512, 512, 3], RGB in [0, 1] (values outside are cut): the restored faces.
+    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+        """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1] (values outside are clipped).
 
         ``faces`` RGB uint8 [B, 512, 512, 3], aligned to the template; ``indexes`` int64 [B]: the position of each in
-        the output (in the source for reference images), for noise of the frame's own.
+        the output (in the source for reference images), which with ``seed`` selects its noise.
         """
         ...
 
 
-RestorerLoader = Callable[[int], Restorer]
-"""Returns the loaded network for a seed. Raises WeightsError."""
+class NetworkRestorer:
+    """Restores faces with a compiled network."""
+
+    def __init__(self, network: CompiledNetwork, device: str, batch: int = 1, noise_sizes: Sequence[int] = ()) -> None:
+        """``network`` maps faces [B, 3, 512, 512], RGB in [-1, 1], and noise [B, 1, n, n] for each n of
+        ``noise_sizes`` to restored faces; ``batch``: faces per call on a GPU."""
+        self._network, self._device, self._batch = network, device, batch
+        self._noise_sizes = noise_sizes
+
+    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+        """Return the restored faces; see ``Restorer``."""
+        restored = np.empty(faces.shape, np.float32)
+        for rows, wanted in full_batches(len(faces), self._batch, self._device):
+            noise = frame_noise(seed, indexes[rows].tolist(), self._noise_sizes)
+            images = to_images(self._network(to_tensor(faces[rows]), *noise)[0])
+            restored[rows[:wanted]] = images[:wanted]
+        return restored

@@ -1,4 +1,4 @@
-"""Where a restoration network wants the face: templates of five points in 512 x 512, and the way there and back."""
+"""Face templates of restoration networks: five points in 512 x 512, and warps to the template and back."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ Float = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 _FEATHER = 0.25
-"""Share of the oval's radius over which it fades out."""
+"""Share of the oval's radius over which the mask fades out."""
 _EYES_TO_CENTRE, _HALF_HEIGHT, _HALF_WIDTH = 0.6, 1.3, 1.15
-"""The oval of a face: centre below the eyes and half of its height in distances of eyes and mouth, half of its width in
-distances of the eyes."""
+"""The oval of a face: distance of its centre below the eyes and half height, both in units of the distance from eyes to
+mouth; half width, in units of the distance between the eyes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Five points (left eye, right eye, nose, left and right mouth corner; left is the viewer's) in pixels of 512."""
+    """Five points in pixels of 512: left eye, right eye, nose, left and right mouth corner (the viewer's left)."""
 
     points: tuple[tuple[float, float], ...]
 
     def array(self) -> Matrix:
-        """float64 [5, 2]."""
+        """Return the points, float64 [5, 2]."""
         return np.array(self.points, np.float64)
 
 
-def _padded(points: tuple[tuple[float, float], ...], height: int, wide: int, padding: float) -> Template:
-    """A template for ``wide`` x ``height`` pixels, made square, with ``padding`` of the side added all around, at 512.
+def _padded(points: tuple[tuple[float, float], ...], height: int, width: int, padding: float) -> Template:
+    """Return a template for ``width`` x ``height`` pixels, made square and padded, scaled to 512.
 
-    The padded side is rounded to whole pixels, half to even, as the published function does.
+    ``padding`` is the share of the side that is added on each side. The padded side is rounded to integer pixels, half
+    to even, as in the published function.
     """
-    longer = max(height, wide)
+    longer = max(height, width)
     side = longer + round(2 * padding * longer)
-    shift = np.array([(longer - wide) / 2, (longer - height) / 2]) + padding * longer
+    shift = np.array([(longer - width) / 2, (longer - height) / 2]) + padding * longer
     moved = (np.array(points, np.float64) + shift) * (SIZE / side)
     return Template(tuple((float(x), float(y)) for x, y in moved))
 
@@ -54,10 +55,10 @@ GPEN: Final = _padded(
         (62.72990036, 92.20410156),
     ),
     height=112,
-    wide=96,
+    width=96,
     padding=0.25,
 )
-"""GPEN's: the points of 96 x 112 that face recognition uses, with a quarter of padding."""
+"""Template of GPEN: the points that face recognition uses at 96 x 112, with padding of a quarter."""
 
 FFHQ: Final = Template(
     (
@@ -68,49 +69,53 @@ FFHQ: Final = Template(
         (313.08905, 371.15118),
     )
 )
-"""That of facexlib, for networks trained on FFHQ such as GFPGAN, CodeFormer and RestoreFormer."""
+"""Template of facexlib, for networks trained on FFHQ such as GFPGAN, CodeFormer and RestoreFormer."""
 
 
 def scale_of(matrix: Matrix) -> float:
-    """How much a similarity [2, 3] enlarges."""
+    """Return the scale of a similarity [2, 3]."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """The way back, float64 [2, 3]."""
+    """Return the inverse of an affine matrix, float64 [2, 3]."""
     return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, np.float64)), np.float64)
 
 
-def aligned(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
-    """The face of ``image`` (RGB uint8 [H, W, 3]) in the template: RGB uint8 [512, 512, 3], bilinear, black outside.
+def warp_to_template(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
+    """Return the face of ``image`` (RGB uint8 [H, W, 3]) in the template: RGB uint8 [512, 512, 3].
 
-    A face larger than the template is smoothed first, so that reducing it does not make patterns.
+    Bilinear, black outside the image. A face larger than the template is low-pass filtered first, against aliasing.
     """
-    smooth = np.asarray(_antialiased(image, 1 / scale_of(matrix)), np.uint8)
+    smooth = np.asarray(_low_pass_for(image, 1 / scale_of(matrix)), np.uint8)
     return np.asarray(cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def warped_back(plane: Float, matrix: Matrix, wide: int, height: int) -> Float:
-    """float32 [height, wide] or [height, wide, C]: ``plane`` of the template ([512, 512] or [512, 512, C]) in the
-    picture that ``matrix`` brings into the template; 0 outside."""
-    smooth = _antialiased(plane, scale_of(matrix))
+def warp_from_template(plane: Float, matrix: Matrix, width: int, height: int) -> Float:
+    """Return ``plane`` of the template, [512, 512] or [512, 512, C], warped back to a ``width`` x ``height`` image.
+
+    ``matrix`` maps the image to the template. Returns float32 [height, width] or [height, width, C], 0 outside.
+    """
+    smooth = _low_pass_for(plane, scale_of(matrix))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(smooth, matrix, (wide, height), flags=flags), np.float32)
+    return np.asarray(cv2.warpAffine(smooth, matrix, (width, height), flags=flags), np.float32)
 
 
-def _antialiased(image: NDArray[np.uint8] | Float, reduction: float) -> NDArray[np.uint8] | Float:
-    """The picture without what would be lost when it gets ``reduction`` times smaller."""
+def _low_pass_for(image: NDArray[np.uint8] | Float, reduction: float) -> NDArray[np.uint8] | Float:
+    """Return the image low-pass filtered for a reduction by ``reduction``."""
     if reduction <= 1.05:
         return image
-    # With the spread of a bilinear pixel itself. More would take detail, less would let patterns through.
+    # Together with bilinear sampling. A larger sigma would remove detail, a smaller one would leave aliasing.
     sigma = 0.3 * float(np.sqrt(reduction * reduction - 1))
     return cv2.GaussianBlur(image, (0, 0), sigma)  # pyright: ignore[reportReturnType]
 
 
 @cache
 def oval(template: Template) -> Float:
-    """float32 [512, 512] in [0, 1], read-only: 1 on the face, fading to 0 at about the outline of brow, cheeks and
-    chin."""
+    """Return the oval mask of a face, float32 [512, 512] in [0, 1], read-only.
+
+    It is 1 on the face and fades to 0 at about the outline of brow, cheeks and chin.
+    """
     points = template.array()
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)
     down, across = float(mouth[1] - eyes[1]), float(points[1, 0] - points[0, 0])

@@ -1,1 +1,1 @@
-"""Checkpoints of faces' restoration that the package ``spandrel`` knows, run as a stage."""
+"""Face-restoration checkpoints that the package ``spandrel`` supports, as a stage."""

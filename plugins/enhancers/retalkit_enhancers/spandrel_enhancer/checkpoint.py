@@ -1,4 +1,4 @@
-"""From a user's checkpoint to a network that restores faces, by the package ``spandrel``."""
+"""Load a user's face-restoration checkpoint with the package ``spandrel``."""
 
 from __future__ import annotations
 
@@ -16,96 +16,109 @@ from retalkit_enhancers.spandrel_enhancer.interface import NAME
 
 CODEFORMER: Final = "CodeFormer"
 FACE_NETWORKS: Final = ("GFPGAN", "RestoreFormer", CODEFORMER)
-"""Identifiers in spandrel of the networks that restore an aligned face of 512 x 512. All were trained with the same
-template of five points and with pixels in [-1, 1]."""
+"""spandrel's identifiers of networks that restore an aligned face of 512 x 512. All were trained with the same template
+of five points and with pixels in [-1, 1]."""
 _EXTRA: Final = "spandrel_extra_arches"
 _CODEFORMER_NAMES: Final = ("position_emb", "idx_pred_layer.1.weight")
 
 
 class FaceCheckpoint:
-    """A file that spandrel takes for a face-restoration network."""
+    """A file that spandrel recognises as a face-restoration network."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the file and finds out what it is; keeps none of its tensors.
+        """Read the file and recognise its architecture; keep none of its tensors.
 
-        Raises WeightsError for a file that cannot be read, would run code, or is no such network; PluginError where
+        Raises WeightsError for a file that cannot be read, would run code, or is not such a network; PluginError if
         spandrel cannot be imported.
         """
-        self._path = path
-        self.architecture = self._recognised(self._tensors()).id
+        self.path = path
+        self.architecture = self._recognise(self._tensors()).id
         """One of ``FACE_NETWORKS``."""
 
     def load(self, device: str) -> torch.nn.Module:
-        """The network with its weights, for use, on the device. Raises WeightsError where they do not fit."""
+        """Return the network in evaluation mode, on the device. Raises WeightsError if the weights do not fit."""
         tensors = self._tensors()
-        architecture = self._recognised(tensors)
+        architecture = self._recognise(tensors)
         try:
-            # spandrel makes networks with random numbers first, out of torch's own generator.
+            # spandrel initialises networks with random numbers of torch's global generator.
             with torch.random.fork_rng(devices=[]):
                 described = architecture.load(tensors)
-        # What spandrel's readers of hyperparameters, torch's layers and its strict loading raise.
+        # Errors of spandrel's hyperparameter readers, of torch's layers and of strict loading.
         except (RuntimeError, KeyError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
             raise WeightsError(
-                f"{self._path}: looks like {self.architecture} and does not fit it "
-                f"({' '.join(str(error).split())[:200]}): get the file from its publisher again"
+                f"{self.path}: recognised as {self.architecture}, but does not fit it "
+                f"({' '.join(str(error).split())[:200]}): download the file from its publisher again",
+                code="weights-mismatch",
             ) from error
         if described.scale != 1 or (described.input_channels, described.output_channels) != (3, 3):
             raise WeightsError(
-                f"{self._path}: takes {described.input_channels} channels to {described.output_channels} at "
-                f"{described.scale} times the size; enhancer '{NAME}' needs 3, 3 and 1: choose another checkpoint"
+                f"{self.path}: has {described.input_channels} input channels, {described.output_channels} output "
+                f"channels and scale {described.scale}; enhancer '{NAME}' needs 3, 3 and 1: choose another checkpoint",
+                code="unsupported-checkpoint",
             )
         return described.model.float().eval().requires_grad_(False).to(device)
 
     def _tensors(self) -> dict[str, Any]:
-        """The network's parameters, taken out of what trainers wrap around them."""
-        content = read_file(self._path)
+        """Return the network's parameters, without the wrappers that trainers add."""
+        content = read_file(self.path)
         try:
             tensors = _spandrel().canonicalize_state_dict(content) if isinstance(content, dict) else None
         except AttributeError:
-            # Names that are no text.
+            # Names that are not strings.
             tensors = None
         if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
-            raise WeightsError(f"{self._path}: holds no network's parameters: choose the checkpoint of one")
+            raise WeightsError(
+                f"{self.path}: contains no network parameters: choose the checkpoint of a network",
+                code="unsupported-checkpoint",
+            )
         return cast("dict[str, Any]", tensors)
 
-    def _recognised(self, tensors: Mapping[str, Any]) -> Any:
-        """The architecture of spandrel that the parameters belong to. Raises WeightsError if it restores no faces."""
+    def _recognise(self, tensors: Mapping[str, Any]) -> Any:
+        """Return spandrel's architecture of the parameters. Raises WeightsError if it does not restore faces."""
         wanted = ", ".join(FACE_NETWORKS)
         found = next((each for each in _architectures() if each.detect(tensors)), None)
         if found is not None and found.architecture.id in FACE_NETWORKS:
             return found.architecture
         if found is not None:
             raise WeightsError(
-                f"{self._path}: is a checkpoint of {found.architecture.name}, which is no network that restores a face "
-                f"of 512 x 512: choose one of {wanted}"
+                f"{self.path}: is a checkpoint of {found.architecture.name}, which does not restore a face of "
+                f"512 x 512: choose one of {wanted}",
+                code="unsupported-checkpoint",
             )
         if all(name in tensors for name in _CODEFORMER_NAMES):
             raise WeightsError(
-                f"{self._path}: is a checkpoint of {CODEFORMER}, whose code is in another package, for non-commercial "
-                "use only: if your use is that, pip install spandrel_extra_arches"
+                f"{self.path}: is a checkpoint of {CODEFORMER}, whose code is in another package, for non-commercial "
+                "use only: if that fits your use, pip install spandrel_extra_arches",
+                code="missing-package",
             )
-        raise WeightsError(f"{self._path}: is nothing that spandrel recognises: choose a checkpoint of one of {wanted}")
+        raise WeightsError(
+            f"{self.path}: is not recognised by spandrel: choose a checkpoint of one of {wanted}",
+            code="unsupported-checkpoint",
+        )
 
 
 def _spandrel() -> Any:
-    return _imported("spandrel")
+    return _import("spandrel")
 
 
 def _architectures() -> Iterator[Any]:
-    """What spandrel recognises, in its order; then what the package of its restricted architectures does, where a user
-    installed it. Its own way would be to add those to spandrel, for all else in this process."""
+    """Yield spandrel's architectures in its order, then those of its package of restricted ones, if it is installed.
+
+    spandrel's own installer would add these to its registry for the whole process.
+    """
     yield from _spandrel().MAIN_REGISTRY.architectures("detection")
     if find_spec(_EXTRA) is not None:
-        yield from _imported(_EXTRA).EXTRA_REGISTRY.architectures("detection")
+        yield from _import(_EXTRA).EXTRA_REGISTRY.architectures("detection")
 
 
-def _imported(package: str) -> Any:
+def _import(package: str) -> Any:
     try:
         return import_module(package)
-    # A torchvision that was built for another torch fails with RuntimeError, a missing library with OSError.
+    # A torchvision built for another torch raises RuntimeError, a missing shared library OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(
             f"enhancer '{NAME}': the package {package} cannot be imported ({type(error).__name__}: {text}): "
-            "install torch, torchvision and it again, in one command"
+            f"reinstall torch, torchvision and {package} in one command",
+            code="broken-package",
         ) from error

@@ -1,4 +1,4 @@
-"""The enhancer ``spandrel``. Light: read when stages are listed."""
+"""The enhancer ``spandrel``. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SpandrelConfig(RestorationConfig):
     """Options of ``spandrel``: those of every restoration enhancer, and the file."""
 
     weights: Path
-    """The checkpoint: a GFPGAN, RestoreFormer or CodeFormer file (.pth, .pt, .ckpt or .safetensors). The licence that
-    counts is that of the file."""
+    """The checkpoint: a GFPGAN, RestoreFormer or CodeFormer file (.pth, .pt, .ckpt or .safetensors). The licence of the
+    file applies."""
     fidelity: float | None = Field(default=None, ge=0.0, le=1.0)
-    """CodeFormer only: 0 draws the most detail, 1 stays closest to the unrestored face; without a number 0.5."""
+    """CodeFormer only: 0 generates the most detail, 1 stays closest to the unrestored face; default 0.5."""
 
     @field_validator("weights")
     @classmethod
@@ -35,7 +35,7 @@ STAGES: Final = (
     replace(
         restoration_spec(
             NAME,
-            "GFPGAN, RestoreFormer or CodeFormer from a file of yours, by the package spandrel",
+            "GFPGAN, RestoreFormer or CodeFormer from your own file, with the package spandrel",
             "retalkit_enhancers.spandrel_enhancer.enhancer:SpandrelEnhancer",
             "MIT and the licence of the checkpoint",
         ),

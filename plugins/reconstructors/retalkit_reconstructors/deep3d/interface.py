@@ -1,4 +1,4 @@
-"""The reconstructor ``deep3d`` and its checkpoints. Light: nothing here imports an array library."""
+"""The reconstructor ``deep3d`` and its checkpoints. Imports no array library: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.RECONSTRUCTOR,
         name="deep3d",
+        version="2",
         summary="257 face model coefficients by ResNet-50, the reconstruction of the published pipeline",
         build="retalkit_reconstructors.deep3d.reconstructor:Deep3DReconstructor",
         licence="Apache-2.0 AND MIT",
@@ -30,25 +31,25 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="Deep3DFaceRecon, ResNet-50 from an aligned face to 257 coefficients",
+        summary="Deep3DFaceRecon, ResNet-50 that estimates 257 coefficients of an aligned face",
         file="face3d_pretrain_epoch_20.pth",
         urls=(
             "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/face3d_pretrain_epoch_20.pth",
             "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/face3d_pretrain_epoch_20.pth",
         ),
-        licence="Apache-2.0 by its repository; the Basel Face Model that it describes has a licence of its own",
+        licence="Apache-2.0 by its repository; the Basel Face Model has its own licence",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
-        # Its publishers give no hash. This one is that of the copies at Hugging Face (under this name, and as
+        # The publishers give no hash. This is the hash of the copies at Hugging Face (under this name, and as
         # epoch_20.pth of Deep3DFaceRecon_pytorch, also from an author of the paper).
         size=288_860_037,
         sha256="6d17a6b23457b521801baae583cb6a58f7238fe6721fc3d65d76407460e9149b",
-        # Beside this entry a file of the training has the states of its optimisers (opt_00) and schedules (sched_00).
+        # A training checkpoint also contains states of optimisers (opt_00) and schedulers (sched_00).
         entries=("net_recon",),
     ),
     Checkpoint(
         name=LANDMARKS,
-        summary="68 standard landmarks in 3D that faces are aligned to",
+        summary="68 standard landmarks in 3D, the alignment target",
         file="similarity_Lm3D_all.mat",
         urls=(
             "https://github.com/microsoft/Deep3DFaceReconstruction/raw/master/BFM/similarity_Lm3D_all.mat",

@@ -1,4 +1,4 @@
-"""The network that reads face model coefficients off an aligned face, with the names of the published checkpoint.
+"""The network that estimates face model coefficients of an aligned face, with the published parameter names.
 
 He et al., "Deep residual learning for image recognition", CVPR 2016: ResNet-50, with the stride of a stage in its 3 x 3
 convolution; Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019: one
@@ -7,47 +7,49 @@ linear layer for each group of coefficients on the pooled features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 import torch
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
+SIDE: Final = 224
+"""Side in pixels of the aligned face."""
 GROUPS: Final = (80, 64, 80, 3, 27, 2, 1)
-"""Identity, expression, texture, angles, lighting, translation across, translation along the view."""
+"""Identity, expression, texture, angles, lighting, translation in x and y, translation in z."""
 COUNT: Final = sum(GROUPS)
 """257 coefficients."""
 
 _BLOCKS: Final = (3, 4, 6, 3)
 _WIDTHS: Final = (64, 128, 256, 512)
 _EXPANSION: Final = 4
-_PAIRS: Final = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
-"""Members of a block that follow each other; the last pair is that of a ``downsample``."""
 
 
 class Bottleneck(nn.Module):
-    """1 x 1 down, 3 x 3, 1 x 1 up, added to what came in: [B, inside, H, W] -> [B, 4 width, H / stride, W / stride]."""
+    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions.
 
-    def __init__(self, inside: int, width: int, stride: int) -> None:
+    [B, inputs, H, W] -> [B, 4 width, H / stride, W / stride].
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        outside = width * _EXPANSION
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
-        self.bn1: nn.Module = nn.BatchNorm2d(width)
+        outputs = width * _EXPANSION
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2: nn.Module = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
-        self.bn3: nn.Module = nn.BatchNorm2d(outside)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Sequential | None = None
-        if stride != 1 or inside != outside:
-            self.downsample = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.relu_(self.bn1(self.conv1(x)))
-        inner = functional.relu_(self.bn2(self.conv2(inner)))
+        inner = functional.relu(self.bn1(self.conv1(x)))
+        inner = functional.relu(self.bn2(self.conv2(inner)))
         inner = self.bn3(self.conv3(inner))
-        inner += x if self.downsample is None else self.downsample(x)
-        return functional.relu_(inner)
+        return functional.relu(inner + (x if self.downsample is None else self.downsample(x)))
 
 
 class Backbone(nn.Module):
@@ -56,21 +58,21 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
-        self.bn1: nn.Module = nn.BatchNorm2d(64)
+        self.bn1 = nn.BatchNorm2d(64)
         self.layer1 = _stage(64, _WIDTHS[0], _BLOCKS[0], 1)  # 256 x 56 x 56
         self.layer2 = _stage(256, _WIDTHS[1], _BLOCKS[1], 2)  # 512 x 28 x 28
         self.layer3 = _stage(512, _WIDTHS[2], _BLOCKS[2], 2)  # 1024 x 14 x 14
         self.layer4 = _stage(1024, _WIDTHS[3], _BLOCKS[3], 2)  # 2048 x 7 x 7
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu_(self.bn1(self.conv1(x)))  # 64 x 112 x 112
+        x = functional.relu(self.bn1(self.conv1(x)))  # 64 x 112 x 112
         x = functional.max_pool2d(x, 3, 2, 1)  # 64 x 56 x 56
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean((2, 3), keepdim=True)
 
 
 class CoefficientNetwork(nn.Module):
-    """float32 [B, 3, 224, 224], RGB in [0, 1] as ``align_face`` cuts it -> [B, 257] coefficients."""
+    """float32 [B, 3, 224, 224], RGB in [0, 1] as ``align_face`` crops it -> coefficients [B, 257]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,45 +80,15 @@ class CoefficientNetwork(nn.Module):
         self.final_layers = nn.ModuleList(nn.Conv2d(2048, count, 1) for count in GROUPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.backbone(x).flatten(1)
-        # Row by row: a product with several rows at once may be rounded in another way than that with one.
-        return torch.stack([self._read_off(row) for row in features])
-
-    def _read_off(self, features: Tensor) -> Tensor:
-        """[2048] -> [257]"""
-        layers = cast("Iterable[nn.Conv2d]", self.final_layers)
-        return torch.cat([torch.mv(layer.weight.flatten(1), features) + cast(Tensor, layer.bias) for layer in layers])
+        features = self.backbone(x)
+        return torch.cat([layer(features) for layer in self.final_layers], dim=1).flatten(1)
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what the checkpoint must hold."""
-    with torch.device("meta"):
-        network = CoefficientNetwork()
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    """Return name and shape of each entry of the checkpoint."""
+    return state_shapes(CoefficientNetwork)
 
 
-def fold_normalisations(network: CoefficientNetwork) -> CoefficientNetwork:
-    """Works every batch normalisation into the convolution before it: the same function up to rounding, faster.
-
-    Changes the network in place, its parameter names too: load its weights and set it to evaluation mode first.
-    """
-    for module in list(network.modules()):
-        for convolution, normalisation in _PAIRS:
-            norm = getattr(module, normalisation, None)
-            if isinstance(norm, nn.BatchNorm2d):
-                _fold(getattr(module, convolution), norm)
-                setattr(module, normalisation, nn.Identity())
-    return network
-
-
-@torch.no_grad()
-def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    assert norm.running_mean is not None and norm.running_var is not None
-    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    convolution.weight *= factor[:, None, None, None]
-    convolution.bias = nn.Parameter(norm.bias - norm.running_mean * factor, requires_grad=False)
-
-
-def _stage(inside: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
     rest = (Bottleneck(width * _EXPANSION, width, 1) for _ in range(blocks - 1))
-    return nn.Sequential(Bottleneck(inside, width, stride), *rest)
+    return nn.Sequential(Bottleneck(inputs, width, stride), *rest)

@@ -1,6 +1,6 @@
-"""What D-Net is told of a frame: expression, pose and crop of the 26 frames around it.
+"""Driving coefficients of D-Net: expression, pose and crop of the 26 frames around a frame.
 
-Coefficients are those of the space ``bfm257``: float32 [T, 262] = identity 80, expression 64, texture 80, angles 3,
+Coefficients are in the space ``bfm257``: float32 [T, 262] = identity 80, expression 64, texture 80, angles 3,
 illumination 27, translation 3, and the five numbers of the crop for the fit: width, height, scale, shift x, shift y.
 """
 
@@ -20,19 +20,21 @@ CROP: Final = slice(259, 262)
 """Scale and shift; width and height are the same for every frame."""
 SCALE: Final = 259
 WIDTH: Final = 262
-"""Numbers of a frame."""
+"""Coefficients of a frame."""
 
 EXPRESSIONS: Final = 64
 BEFORE: Final = 13
 AFTER: Final = 12
-"""Frames around the one that is edited; with itself 26."""
+"""Frames before and after the edited one."""
+WINDOW: Final = BEFORE + 1 + AFTER
+"""26 frames."""
 
 EXPRESSION_SHARE: Final = 0.3
-"""Weight of the expression against that of the angles where the nearest frame is sought."""
+"""Weight of the expression, against that of the angles, in the distance of two frames."""
 
 
 class FaceParts(NamedTuple):
-    """The parts of a fit, each float32 [T, ...]."""
+    """Parts of the coefficients, each float32 [T, ...]."""
 
     identity: Float
     expression: Float
@@ -43,17 +45,17 @@ class FaceParts(NamedTuple):
 
 
 def split(coefficients: Float) -> FaceParts:
-    """The parts of [T, 257] coefficients."""
+    """Return the parts of coefficients [T, 257]."""
     return FaceParts(*np.split(coefficients, [80, 144, 224, 227, 254], axis=1))
 
 
 def window(index: int, first: int, last: int) -> NDArray[np.int64]:
-    """int64 [26]: the frames around ``index``, none before ``first`` or after ``last``; the ends are repeated."""
+    """Return the frames around ``index``, int64 [26], clipped to ``first`` and ``last``."""
     return np.clip(np.arange(index - BEFORE, index + AFTER + 1), first, last)
 
 
 def driving_window(rows: Float, crop_ratio: float = 1.0) -> Float:
-    """float32 [73, 26]: what D-Net reads of the coefficients [26, 262] of a ``window``.
+    """Return D-Net's input float32 [73, 26] for the coefficients [26, 262] of a ``window``.
 
     Rows 0 to 63 expression, 64 to 66 angles, 67 to 69 translation, 70 to 72 scale and shift of the crop; the scale is
     multiplied by ``crop_ratio``.
@@ -63,18 +65,18 @@ def driving_window(rows: Float, crop_ratio: float = 1.0) -> Float:
     return np.concatenate(parts, axis=1).astype(np.float32).T
 
 
-def wearing(driving: Float, expression: Float) -> Float:
-    """A copy of a driving window [73, 26] in which every frame has the same ``expression`` [64]."""
+def replace_expression(driving: Float, expression: Float) -> Float:
+    """Return a copy of a driving window [73, 26] with ``expression`` [64] in every frame."""
     out = driving.copy()
     out[:EXPRESSIONS] = expression[:, None]
     return out
 
 
 def crop_norm_ratio(source: Float, targets: Float) -> float:
-    """How much larger ``source`` [262] was cropped than the frame of ``targets`` [T, 262] that is most like it.
+    """Return the crop scale of ``source`` [262] relative to the most similar frame of ``targets`` [T, 262].
 
-    A source that is one of the targets is most like itself, and the ratio is exactly 1: so in the published script, and
-    so in this package, where source and targets are frames of one shot. It matters where another video drives the face.
+    The ratio is exactly 1 if the source is one of the targets, as in the published script and in this package, where
+    source and targets are frames of one shot. It matters when another video drives the face.
     """
     expression = np.abs(targets[:, EXPRESSION] - source[EXPRESSION]).mean(1)
     angles = np.abs(targets[:, ANGLES] - source[ANGLES]).mean(1)

@@ -1,4 +1,4 @@
-"""The expression editor ``dnet`` and its checkpoints. Light: read when stages are listed."""
+"""The expression editor ``dnet`` and its checkpoints. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from retalkit_renderers.releases import released
 NETWORK: Final = "dnet"
 TEMPLATES: Final = "expression_templates"
 FIT: Final = ("face3d", "bfm_landmarks")
-"""Checkpoints of the reconstructor that reads the expression off a picture."""
+"""Checkpoints of the reconstructor that estimates the expression of a photo."""
 
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FILES: Final = (".npy", ".npz", ".safetensors", ".mat")
+IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+COEFFICIENT_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".mat")
 
 
 class DNetConfig(StageConfig):
     """Options of ``dnet``."""
 
     template: Literal["neutral", "smile"] | Path = "neutral"
-    """The expression that every frame gets: ``neutral``, ``smile``, a picture of a face that wears it, or a file with
-    its 64 coefficients (npy, npz, safetensors or mat)."""
+    """Expression of every frame: ``neutral``, ``smile``, a photo of a face with the expression, or a file with its 64
+    coefficients (npy, npz, safetensors or mat)."""
     one_shot: bool = False
-    """Every frame is drawn from the first one of its shot instead of from itself: a steadier mouth, less sharp where
-    the head moves away from there."""
+    """Generate every frame from the first one of its shot instead of from itself: the mouth is steadier, and less sharp
+    where the head has moved."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames that go through the network together on a graphics card, about 0.1 GB each. A processor takes them one by
-    one, which is no slower."""
+    """Frames per call of the network on a GPU, about 0.1 GB each. On the CPU each call has one frame, which is as
+    fast."""
 
     @field_validator("template")
     @classmethod
     def _known_kind(cls, template: str | Path) -> str | Path:
-        if isinstance(template, Path) and template.suffix.lower() not in (*PICTURES, *FILES):
-            raise ValueError("must be neutral, smile, a picture, or a .npy, .npz, .safetensors or .mat file")
+        if isinstance(template, Path) and template.suffix.lower() not in (*IMAGE_SUFFIXES, *COEFFICIENT_SUFFIXES):
+            raise ValueError("must be neutral, smile, an image, or a .npy, .npz, .safetensors or .mat file")
         return template
 
     def checkpoints(self) -> tuple[str, ...]:
-        """The templates of the paper, or the network that reads an expression off a picture."""
+        """Return the published templates, or the network that estimates the expression of a photo."""
         if not isinstance(self.template, Path):
             return (TEMPLATES,)
-        return FIT if self.template.suffix.lower() in PICTURES else ()
+        return FIT if self.template.suffix.lower() in IMAGE_SUFFIXES else ()
 
 
 STAGES: Final = (
@@ -53,8 +53,8 @@ STAGES: Final = (
         api=2,
         kind=StageKind.EXPRESSION_EDITOR,
         name=NETWORK,
-        summary="D-Net of VideoReTalking: every frame's face, drawn anew with one expression",
-        version="2",
+        summary="D-Net of VideoReTalking: generates every frame's face with one expression",
+        version="3",
         build="retalkit_renderers.dnet.editor:DNetEditor",
         licence="Apache-2.0",
         config=DNetConfig,

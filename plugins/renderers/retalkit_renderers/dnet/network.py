@@ -1,4 +1,4 @@
-"""D-Net: a portrait with another expression, driven by 3DMM coefficients of neighbouring frames.
+"""D-Net: edits the expression of a portrait, driven by 3DMM coefficients of neighbouring frames.
 
 The network of PIRenderer (Ren et al., ICCV 2021) as VideoReTalking (Cheng et al., SIGGRAPH Asia 2022) trained it.
 Parameter names and shapes are those of the published ``DNet.pt``; numbers agree with the published implementation.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,20 +31,19 @@ DESCRIPTOR = 256
 
 
 class DNetOutput(NamedTuple):
-    """What D-Net computes of one batch."""
+    """Output of D-Net for a batch."""
 
     image: Tensor
     """[B, 3, 256, 256], RGB in (-1, 1): the edited portrait."""
     warped: Tensor
-    """[B, 3, 256, 256]: the source moved along the flow."""
+    """[B, 3, 256, 256]: the source warped by the flow."""
     flow: Tensor
-    """[B, 2, 64, 64], x and y in pixels of a 64 x 64 picture: where each pixel is taken from, relative to its place."""
+    """[B, 2, 64, 64], x and y in pixels of a 64 x 64 image: offset of the sampling position of each pixel."""
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every parameter of the published network."""
-    with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in DNet().state_dict().items()}
+    """Return name and shape of each parameter of the published network."""
+    return state_shapes(DNet)
 
 
 class DNet(nn.Module):
@@ -85,7 +85,7 @@ class MappingNet(nn.Module):
 
 
 class WarpingNet(nn.Module):
-    """Where each pixel of the edited portrait comes from: flow [B, 2, 64, 64]."""
+    """Predicts the flow [B, 2, 64, 64] from the source to the edited portrait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class WarpingNet(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Five halvings and three doublings with connections across: [B, 256, 64, 64]."""
+    """Five downsampling and three upsampling blocks with skip connections: [B, 256, 64, 64]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,11 +119,11 @@ class HourglassEncoder(nn.Module):
         self.encoder4 = AdaptiveDownsample(256, 256, DESCRIPTOR)
 
     def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
-        """Features after each of the last four halvings, sides 64, 32, 16, 8."""
+        """Return the features after each of the last four blocks, sides 64, 32, 16 and 8."""
         x = self.encoder0(self.input_layer(image), descriptor)
         features: list[Tensor] = []
-        for halving in (self.encoder1, self.encoder2, self.encoder3, self.encoder4):
-            x = halving(x, descriptor)
+        for downsample in (self.encoder1, self.encoder2, self.encoder3, self.encoder4):
+            x = downsample(x, descriptor)
             features.append(x)
         return features
 
@@ -136,14 +136,14 @@ class HourglassDecoder(nn.Module):
         self.decoder2 = AdaptiveUpsample(512, 128, DESCRIPTOR)
 
     def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
-        *across, x = features
-        for doubling, feature in zip((self.decoder4, self.decoder3, self.decoder2), reversed(across), strict=True):
-            x = torch.cat([doubling(x, descriptor), feature], dim=1)
+        *skips, x = features
+        for upsample, feature in zip((self.decoder4, self.decoder3, self.decoder2), reversed(skips), strict=True):
+            x = torch.cat([upsample(x, descriptor), feature], dim=1)
         return x
 
 
 class EditingNet(nn.Module):
-    """Repairs the warped portrait: [B, 3, 256, 256] in (-1, 1)."""
+    """Refines the warped portrait: [B, 3, 256, 256] in (-1, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,10 +163,10 @@ class EditingEncoder(nn.Module):
         self.down2 = DownsampleBlock(256, 256)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features with sides 256, 128, 64, 32."""
+        """Return features with sides 256, 128, 64 and 32."""
         features = [self.first(x)]
-        for halving in (self.down0, self.down1, self.down2):
-            features.append(halving(features[-1]))
+        for downsample in (self.down0, self.down1, self.down2):
+            features.append(downsample(features[-1]))
         return features
 
 
@@ -184,29 +184,28 @@ class EditingDecoder(nn.Module):
         return UpsampleBlock(inputs, outputs), residuals, ConvolutionBlock(outputs, outputs)
 
     def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
-        *across, x = features
+        *skips, x = features
         levels = (
             (self.up2, self.res2, self.jump2),
             (self.up1, self.res1, self.jump1),
             (self.up0, self.res0, self.jump0),
         )
-        for (upsample, residuals, jump), feature in zip(levels, reversed(across), strict=True):
+        for (upsample, residuals, jump), feature in zip(levels, reversed(skips), strict=True):
             x = upsample(residuals(x, descriptor)) + jump(feature)
         return self.final(x)
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """``image`` [B, 3, H, W] sampled at the places that ``flow`` [B, 2, h, w] (pixels of its own size) names.
+    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], in pixels of its own size.
 
-    As published, the grid counts -1 and 1 as the centres of the border pixels and the sampling counts them as the
-    borders themselves. Even a flow of zero therefore makes the picture smaller, by two of its 256 pixels at each
-    border; the weights were trained with it.
+    As published, the grid places -1 and 1 at the centres of the border pixels, and the sampling at their outer edges.
+    A flow of zero therefore shrinks the image by two of its 256 pixels at each border; the weights were trained so.
     """
     height, width = flow.shape[2:]
     last = torch.tensor([width - 1, height - 1], dtype=flow.dtype, device=flow.device)
     right = torch.arange(width, dtype=flow.dtype, device=flow.device)
     down = torch.arange(height, dtype=flow.dtype, device=flow.device)
-    still = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
-    places = (2 * (still / last) - 1) + 2 * (flow.permute(0, 2, 3, 1) / last)
-    places = functional.interpolate(places.permute(0, 3, 1, 2), image.shape[2:], mode="bilinear", align_corners=False)
-    return functional.grid_sample(image, places.permute(0, 2, 3, 1), align_corners=False)
+    identity = torch.stack(torch.meshgrid(right, down, indexing="xy"), dim=-1)
+    grid = (2 * (identity / last) - 1) + 2 * (flow.permute(0, 2, 3, 1) / last)
+    grid = functional.interpolate(grid.permute(0, 3, 1, 2), image.shape[2:], mode="bilinear", align_corners=False)
+    return functional.grid_sample(image, grid.permute(0, 2, 3, 1), align_corners=False)

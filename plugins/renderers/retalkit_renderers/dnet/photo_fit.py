@@ -1,6 +1,6 @@
-"""The expression of a face in a picture: what the reconstructor of the run reads off it.
+"""Estimate the expression of a face in a photo with the detector and the reconstructor of other packages.
 
-The stages are looked up by name, as a run file does; no other package is imported.
+The stages are found by name, as from a run file; no other package is imported.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ DETECTOR: Final = "mediapipe"
 RECONSTRUCTOR: Final = "deep3d"
 
 
-def expression_of_picture(
-    path: Path, runtime: Runtime, context: StageContext, registry: Registry | None = None
-) -> Float:
-    """float32 [64]: the expression of the largest face, cropped and fitted as the frames of a video are.
+def photo_expression(path: Path, runtime: Runtime, context: StageContext, registry: Registry | None = None) -> Float:
+    """Return the expression float32 [64] of the largest face, cropped and fitted like the frames of a video.
 
-    ``runtime`` must hold the weights of the reconstructor. Raises InputError where the picture cannot be read or shows
-    no face, ConfigError where the stages are not installed.
+    ``runtime`` must contain the weights of the reconstructor. Raises InputError if the photo cannot be read or shows no
+    face, ConfigError if the stages are not installed.
     """
     registry = discover() if registry is None else registry
     detector = registry.find(StageKind.DETECTOR, DETECTOR)
@@ -52,7 +50,7 @@ def expression_of_picture(
     inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=reconstructor.spec.gives)
     face = _largest_face(detector, source, runtime, inner)
     if face is None:
-        raise InputError(f"{path}: shows no face whose expression could be taken: name a picture with a larger face")
+        raise InputError(f"{path}: no face found: choose an image with a larger face", code="no-face")
     photo = _OneFace(source, face, _scheme(detector))
     session = reconstructor.spec.make(reconstructor.spec.config(), runtime).open(
         ReconstructionClip(analysis=photo), inner
@@ -62,7 +60,10 @@ def expression_of_picture(
     finally:
         session.close()
     if not np.isfinite(row).all():
-        raise InputError(f"{path}: its face is too small to read an expression off: name a picture with a larger face")
+        raise InputError(
+            f"{path}: the face is too small to estimate its expression: choose an image with a larger face",
+            code="no-face",
+        )
     return row[EXPRESSION]
 
 
@@ -86,7 +87,7 @@ def _scheme(detector: FoundStage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The names with one beginning in a cache."""
+    """A cache whose names have a prefix."""
 
     cache: StageCache
     prefix: str
@@ -100,7 +101,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _OneFace:
-    """What is known of a picture with one face; implements ``Analysis``."""
+    """Analysis of a photo with one face; implements ``Analysis``."""
 
     source: PhotoSource
     face: Face
@@ -120,5 +121,5 @@ class _OneFace:
         return np.zeros(1, np.int32)[start:stop]
 
     def batch(self) -> FaceBatch:
-        """The picture as the reconstructor is given it."""
+        """Return the photo as input of the reconstructor."""
         return FaceBatch(_frame(self.source), self.landmarks(0, 1), self.coefficients(0, 1), self.boxes(0, 1))

@@ -1,4 +1,4 @@
-"""Which frames of a shot D-Net looks at. The published script takes the whole video for one shot."""
+"""Frames of a shot that D-Net reads. The published script treats the whole video as one shot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from retalkit_renderers.dnet.coefficients import AFTER, BEFORE, window
 Float = NDArray[np.float32]
 
 _CHUNK = 1024
-"""Frames that are looked at in one go on the way to the beginning of a shot."""
+"""Frames read at once when searching the start of a shot."""
 
 
 def window_rows(analysis: Analysis, index: int) -> Float | None:
-    """Coefficients float32 [26, 262] of the frames around ``index``, repeated at the ends of its shot.
+    """Return coefficients float32 [26, 262] of the frames around ``index``, repeated at the ends of its shot.
 
-    A frame of the shot that was not fitted stands back behind the nearest one that was, of two equally near the
-    earlier. None where the frame itself has no face or no fit.
+    A frame of the shot without a fit is replaced with the nearest one that has a fit; of two equally near ones, the
+    earlier. None if the frame itself has no face or no fit.
     """
     count = analysis.source.info.frame_count
     start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
@@ -27,18 +27,18 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     fitted = np.isfinite(rows).all(axis=1)
     if shots[here] < 0 or not fitted[here]:
         return None
-    # A shot ends at the first other frame on either side, should its number ever come back.
+    # A shot ends at the first frame of another shot, even if its number occurs again later.
     others = np.flatnonzero(shots != shots[here])
     first = int(others[others < here].max(initial=-1)) + 1
     last = int(others[others > here].min(initial=len(shots))) - 1
     usable = np.flatnonzero(fitted[first : last + 1]) + first
-    places = window(here, first, last)
-    nearest = usable[np.abs(usable[None] - places[:, None]).argmin(axis=1)]
+    wanted = window(here, first, last)
+    nearest = usable[np.abs(usable[None] - wanted[:, None]).argmin(axis=1)]
     return rows[nearest]
 
 
 def first_of_shot(analysis: Analysis, index: int) -> int:
-    """The first frame of the shot that ``index`` belongs to."""
+    """Return the first frame of the shot of ``index``."""
     shot = analysis.tracks(index, index + 1)[0]
     first = index
     while first > 0:

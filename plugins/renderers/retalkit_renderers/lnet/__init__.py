@@ -1,1 +1,1 @@
-"""The lip syncer ``lnet``: the lower half of a face, drawn from speech and a reference face by a network."""
+"""Lip syncer ``lnet``: a network generates the lower half of the face from speech and a reference face."""

@@ -1,7 +1,7 @@
-"""Cross attention: each place of the masked face gathers features of the reference face, with the published names.
+"""Cross attention from the masked face to the reference face, with the published parameter names.
 
-Vaswani et al., "Attention is all you need", NeurIPS 2017. Both queries and keys come from the masked face and only the
-values from the reference.
+Vaswani et al., "Attention is all you need", NeurIPS 2017. Queries and keys come from the masked face, only the values
+from the reference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """[B, N, dimension] twice -> [B, N, dimension]."""
+    """Multi-head attention: two inputs [B, N, dimension] -> [B, N, dimension]."""
 
     def __init__(self, dimension: int, heads: int, head_dimension: int) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class Attention(nn.Module):
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.to_q(x), self.to_k(x), self.to_v(y))
         )
-        gathered = functional.scaled_dot_product_attention(query, key, value)
-        return self.to_out(gathered.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        return self.to_out(attended.transpose(1, 2).flatten(2))
 
 
 class NormedAttention(nn.Module):
-    """Attention over layer-normed features."""
+    """Attention over layer-normalised features."""
 
     def __init__(self, dimension: int, heads: int, head_dimension: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class NormedAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers; the places 2 and 4 of the published sequence are dropouts, which do nothing here."""
+    """Two linear layers. Entries 2 and 4 of the published sequence are dropouts with probability 0."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class FeedForward(nn.Module):
 
 
 class NormedFeedForward(nn.Module):
-    """Feed-forward layers over layer-normed features."""
+    """Feed-forward layers over layer-normalised features."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class NormedFeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Masked face and reference face, both [B, C, H, W] -> the masked face's features [B, C, H, W]."""
+    """Features of masked and reference face, both [B, C, H, W] -> those of the masked face [B, C, H, W]."""
 
     def __init__(self, dimension: int, depth: int, heads: int, head_dimension: int, hidden: int) -> None:
         super().__init__()
@@ -80,16 +80,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        places, others = (part.flatten(2).transpose(1, 2) for part in (x, y))  # [B, H * W, C]
+        masked, reference = (part.flatten(2).transpose(1, 2) for part in (x, y))  # [B, H * W, C]
         for layer in self.layers:
             attention, forward = layer.children()
-            places = places + attention(places, others)
-            places = places + forward(places)
-        return places.transpose(1, 2).unflatten(2, (height, width))
+            masked = masked + attention(masked, reference)
+            masked = masked + forward(masked)
+        return masked.transpose(1, 2).unflatten(2, (height, width))
 
 
 class NoAttention(nn.Module):
-    """Stands where pictures are too large for attention; the masked face passes."""
+    """Placeholder at resolutions too large for attention; returns the features of the masked face."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x

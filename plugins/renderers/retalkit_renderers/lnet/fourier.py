@@ -1,9 +1,10 @@
-"""Residual blocks that see the whole face at once, conditioned on the speech.
+"""Residual blocks of fast Fourier convolutions, conditioned on the speech.
 
-Chi, Jiang and Mu, "Fast Fourier convolution", NeurIPS 2020: three quarters of the channels are global and pass through
-a spectrum. Their norms take scale and offset from the speech: Huang and Belongie, "Arbitrary style transfer in
-real-time with adaptive instance normalization", ICCV 2017. The published constructor shifts its arguments by one place,
-so that these blocks have a leaky rectifier of slope 0.01 and no spectral norm, unlike the rest of the network.
+Chi, Jiang and Mu, "Fast Fourier convolution", NeurIPS 2020: three quarters of the channels are global and are convolved
+in the frequency domain, so that each pixel depends on the whole face. The speech predicts scale and shift of the
+normalisation (Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV
+2017). The published constructor shifts its arguments by one position. These blocks therefore have a leaky ReLU of slope
+0.01 and no spectral normalisation, unlike the rest of the network.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SLOPE: Final = 0.01
-LOCAL_SHARE: Final = 4
+NEGATIVE_SLOPE: Final = 0.01
+LOCAL_DIVISOR: Final = 4
 """One channel of four is local."""
 
 _HIDDEN: Final = 128
@@ -37,8 +38,8 @@ class AdaptiveInstanceNorm(nn.Module):
         return functional.instance_norm(x.contiguous()) * scale + self.mlp_beta(hidden)[..., None, None]
 
 
-class Spectrum(nn.Module):
-    """Mixes the channels of each frequency: [B, inside, H, W] -> the same."""
+class FourierUnit(nn.Module):
+    """1 x 1 convolution in the frequency domain: [B, channels, H, W] -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class Spectrum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         spectrum = torch.fft.rfft2(x, norm="ortho")
-        # Real and imaginary part of a channel are neighbours: [B, 2 C, H, W / 2 + 1].
+        # Real and imaginary part of a channel are adjacent: [B, 2 C, H, W / 2 + 1].
         parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).reshape(batch, 2 * channels, height, -1)
         parts = functional.relu(self.bn(self.conv_layer(parts)))
         parts = parts.reshape(batch, channels, 2, height, -1).permute(0, 1, 3, 4, 2).contiguous()
@@ -56,15 +57,13 @@ class Spectrum(nn.Module):
 
 
 class SpectralTransform(nn.Module):
-    """From global channels to global channels: [B, channels, H, W] -> the same."""
+    """The path from global to global channels: [B, channels, H, W] -> the same."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()
-        )
-        self.fu = Spectrum(half)
+        self.conv1 = nn.Sequential(nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU())
+        self.fu = FourierUnit(half)
         self.conv2 = nn.Conv2d(half, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,24 +72,27 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """Local channels come first: [B, C, H, W] -> (local [B, C / 4, H, W], global [B, 3 C / 4, H, W])."""
+    """Convolution with a local and a global path: [B, C, H, W] -> local [B, C / 4, H, W], global [B, 3 C / 4, H, W].
+
+    Local channels come first in the input.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.local = channels // LOCAL_SHARE
+        self.local = channels // LOCAL_DIVISOR
         rest = channels - self.local
-        self.convl2l = _mirrored(self.local, self.local)
-        self.convl2g = _mirrored(self.local, rest)
-        self.convg2l = _mirrored(rest, self.local)
+        self.convl2l = _reflect_convolution(self.local, self.local)
+        self.convl2g = _reflect_convolution(self.local, rest)
+        self.convg2l = _reflect_convolution(rest, self.local)
         self.convg2g = SpectralTransform(rest)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        near, far = x[:, : self.local], x[:, self.local :]
-        return self.convl2l(near) + self.convg2l(far), self.convl2g(near) + self.convg2g(far)
+        local, rest = x[:, : self.local], x[:, self.local :]
+        return self.convl2l(local) + self.convg2l(rest), self.convl2g(local) + self.convg2g(rest)
 
 
 class FourierLayer(nn.Module):
-    """Fourier convolution, adaptive norms, leaky rectifier: [B, C, H, W] and speech [B, F] -> [B, C, H, W]."""
+    """Fourier convolution, adaptive normalisation, leaky ReLU: [B, C, H, W] and speech [B, F] -> [B, C, H, W]."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -99,12 +101,12 @@ class FourierLayer(nn.Module):
         self.bn_g = AdaptiveInstanceNorm(channels - self.ffc.local, features)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        near, far = self.ffc(x)
-        return functional.leaky_relu(torch.cat([self.bn_l(near, z), self.bn_g(far, z)], dim=1), SLOPE)
+        local, rest = self.ffc(x)
+        return functional.leaky_relu(torch.cat([self.bn_l(local, z), self.bn_g(rest, z)], dim=1), NEGATIVE_SLOPE)
 
 
 class FourierBlock(nn.Module):
-    """Two layers, added to what came in."""
+    """Two layers with a shortcut."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class FourierBlock(nn.Module):
 
 
 class FourierBlocks(nn.Module):
-    """``count`` blocks in a row, named ``res0``, ``res1`` and so on."""
+    """``count`` blocks in sequence, named ``res0``, ``res1`` and so on."""
 
     def __init__(self, count: int, channels: int, features: int) -> None:
         super().__init__()
@@ -129,5 +131,5 @@ class FourierBlocks(nn.Module):
         return x
 
 
-def _mirrored(inside: int, outside: int) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, 3, padding=1, bias=False, padding_mode="reflect")
+def _reflect_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, padding_mode="reflect")

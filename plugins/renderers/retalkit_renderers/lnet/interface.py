@@ -1,4 +1,4 @@
-"""The lip syncer ``lnet`` and its checkpoint. Light: read when stages are listed."""
+"""The lip syncer ``lnet`` and its checkpoint. Imports no torch: read when stages are listed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class LNetConfig(StageConfig):
     """Options of ``lnet``."""
 
     gate: bool = True
-    """Where nobody speaks the network hears silence, so that noise moves no mouth. The published pipeline lets it hear
-    everything."""
+    """Replace the input with silence where there is no speech, so that noise does not move the mouth. The published
+    pipeline has no gate."""
     chin: float = Field(default=0.08, ge=0.0, le=0.5)
-    """How far the face's box is lengthened below, in heights of the box: 20 pixels, as published, for a box of 250."""
+    """Extension of the face box below, as a share of its height: the published 20 pixels for a box of 250."""
     batch: int = Field(default=4, ge=1, le=64)
-    """Frames that go through the network together on a graphics card, about 0.1 GB each. A processor takes them one by
-    one, which is no slower."""
+    """Frames per call of the network on a GPU, about 0.1 GB each. On the CPU each call has one frame, which is as
+    fast."""
 
 
 STAGES: Final = (
@@ -32,7 +32,8 @@ STAGES: Final = (
         api=2,
         kind=StageKind.LIP_SYNCER,
         name=NETWORK,
-        summary="L-Net of VideoReTalking: draws the lower face at 96 x 96 from speech",
+        summary="L-Net of VideoReTalking: generates the lower face at 96 x 96 from speech",
+        version="2",
         build="retalkit_renderers.lnet.syncer:LNetLipSyncer",
         licence="Apache-2.0",
         config=LNetConfig,
@@ -47,14 +48,14 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="L-Net of VideoReTalking, from speech and a face to its mouth at 96 x 96",
+        summary="L-Net of VideoReTalking, generates the mouth of a face at 96 x 96 from speech",
         file="LNet.pth",
         urls=released("LNet.pth"),
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",
         min_size=511_304_340,
-        # As an author of the paper published it a second time, at Hugging Face (vinthony/videoretalking).
+        # Hash of the copy that an author of the paper published at Hugging Face (vinthony/videoretalking).
         sha256="7ae06fef0454c421b828cc53e8d4b9c92d990867a858ea7bb9661ab6cf6ab774",
         entries=("state_dict",),
         strip_from_names="module.",

@@ -1,6 +1,6 @@
-"""L-Net of VideoReTalking (Cheng et al., SIGGRAPH Asia 2022), with the names of the published checkpoint.
+"""L-Net of VideoReTalking (Cheng et al., SIGGRAPH Asia 2022), with the parameter names of the published checkpoint.
 
-A face whose lower half is masked, a reference face and a fifth of a second of speech make a face that speaks.
+From a face with a masked lower half, a reference face and 0.2 s of speech it generates the speaking face.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import torch
+from retalkit.inference import state_shapes
 from torch import Tensor, nn
 
 from retalkit_renderers.lnet.attention import CrossAttention, NoAttention
@@ -20,18 +21,20 @@ from retalkit_renderers.lnet.convolutions import (
 from retalkit_renderers.lnet.fourier import FourierBlocks
 
 SIDE: Final = 96
-"""Pixels of a face that the network takes and makes."""
+"""Side in pixels of the input and output faces."""
 
 _CHANNELS: Final = (64, 128, 256, 512)
-"""At 96, 48, 24 and 12 pixels."""
+"""Channels at 96, 48, 24 and 12 pixels."""
 _LEVELS: Final = 3
 _SPEECH: Final = 512
 _BLOCKS: Final = 9
 
 
 class VisualEncoder(nn.Module):
-    """Masked and reference face, both [B, 3, 96, 96] -> features of the masked face at 96, 48, 24 and 12 pixels; the
-    last with those of the reference behind, [B, 1024, 12, 12]."""
+    """Masked and reference face, both [B, 3, 96, 96] -> features of the masked face at 96, 48, 24 and 12 pixels.
+
+    The last are concatenated with those of the reference, [B, 1024, 12, 12].
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,12 +61,12 @@ class VisualEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features of ``VisualEncoder`` and speech [B, 512] -> a face [B, 3, 96, 96] in [0, 1]."""
+    """Features of ``VisualEncoder`` and speech [B, 512] -> face [B, 3, 96, 96] in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
         for level in reversed(range(_LEVELS)):
-            # The coarsest features are those of both faces.
+            # The coarsest features contain both faces.
             inside = _CHANNELS[level + 1] if level < _LEVELS - 1 else 2 * _CHANNELS[-1]
             self.add_module(f"up{level}", UpsampleBlock(inside, _CHANNELS[level]))
             self.add_module(f"res{level}", FourierBlocks(_BLOCKS, inside, _SPEECH))
@@ -80,7 +83,7 @@ class Decoder(nn.Module):
 
 
 class LNet(nn.Module):
-    """127.7 million parameters, most of them at 12 x 12 pixels."""
+    """The whole network: 127.7 million parameters, most of them at 12 x 12 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,10 +106,10 @@ class LNet(nn.Module):
         )
 
     def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
-        """float32 [B, 3, 96, 96] in [0, 1], blue first.
+        """Return faces float32 [B, 3, 96, 96], BGR in [0, 1].
 
-        ``audio_sequences``: float32 [B, 1, 80, 16], mel in [-4, 4]. ``face_sequences``: float32 [B, 6, 96, 96] in
-        [0, 1], blue first: the masked face, then the reference.
+        ``audio_sequences``: float32 [B, 1, 80, 16], mel in [-4, 4]. ``face_sequences``: float32 [B, 6, 96, 96], BGR in
+        [0, 1]: the masked face, then the reference.
         """
         masked, reference = face_sequences.split(3, dim=1)
         speech = self.audio_encoder(audio_sequences).flatten(1)
@@ -114,7 +117,5 @@ class LNet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what the checkpoint must hold."""
-    with torch.device("meta"):
-        network = LNet()
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    """Return name and shape of each entry of the checkpoint."""
+    return state_shapes(LNet)

@@ -1,14 +1,14 @@
-"""Lip syncer ``lnet``: L-Net draws the lower face to the speech.
+"""Lip syncer ``lnet``: L-Net generates the lower face from the speech.
 
 Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild", SIGGRAPH
-Asia 2022, section 3.2. As published: box, crops, blue first, lower half of the masked face black, a fifth of a second
-of mel for a frame. Other than published:
+Asia 2022, section 3.2. As published: box, crops, BGR colours, masked face with a black lower half, 0.2 s of mel per
+frame. Differences from the published script:
 
-- Speech follows the timestamps of the frames. Its windows are those of ``retalkit.speech.mel_windows``, also in speech
-  that is shorter than a window.
-- The box is the mean of five frames of the shot; published, means run over cuts and people and into one another.
-- The room below the chin grows with the face; published, it is 20 pixels in any picture.
-- With ``gate`` the network hears silence where nobody speaks (``retalkit_renderers.lnet.hearing``).
+- Mel windows follow the timestamps of the frames (``retalkit.speech.mel_windows``), also for speech shorter than a
+  window.
+- The box is the mean over five frames of the shot; the published mean crosses cuts and faces and is applied twice.
+- The extension below the chin scales with the face; published, it is 20 pixels at any size.
+- With ``gate`` the input is silence where there is no speech (``retalkit_renderers.lnet.mel_gate``).
 - The result fades in over the edge of the lower half; published, E-Net's face replaces the whole box.
 """
 
@@ -25,11 +25,11 @@ from retalkit.inference import slices
 from retalkit.stages import FaceEdit, FrameResult, LipSyncClip, PassedThrough, Runtime, Speech, StageContext, SyncBatch
 from retalkit.storage.frame_store import FrameStore
 
-from retalkit_renderers.lnet.drawing import FaceDrawing
-from retalkit_renderers.lnet.hearing import heard
-from retalkit_renderers.lnet.interface import NETWORK, LNetConfig
+from retalkit_renderers.lnet.face_generator import FaceGenerator
+from retalkit_renderers.lnet.face_region import face_box, lower_half, network_faces
+from retalkit_renderers.lnet.interface import LNetConfig
+from retalkit_renderers.lnet.mel_gate import gated_windows
 from retalkit_renderers.lnet.network import SIDE
-from retalkit_renderers.lnet.places import face_box, lower_half, network_faces
 
 Float = NDArray[np.float32]
 
@@ -40,26 +40,25 @@ OUT_OF_FRAME: Final = PassedThrough("face out of frame")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One face to be drawn."""
+    """One face to generate."""
 
     row: int
     position: int
     box: Float
-    """float32 [4], whole numbers."""
+    """float32 [4], integers."""
 
 
 class LNetSession:
-    """Draws faces and keeps each in the cache. The network is loaded when the first is asked that is not stored."""
+    """Generates the faces of one clip and keeps each in the cache."""
 
-    def __init__(self, config: LNetConfig, runtime: Runtime, speech: Speech, context: StageContext) -> None:
+    def __init__(self, config: LNetConfig, generator: FaceGenerator, speech: Speech, context: StageContext) -> None:
         self._config = config
         self._speech = speech
-        self._runtime = runtime
+        self._generator = generator
         self._store = FrameStore(context.cache, STORED)
-        self._network: FaceDrawing | None = None
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Faces of 96 x 96 with their exact values; a frame without a face passes."""
+        """Return edits of 96 x 96 with unrounded images; frames without a face are passed through."""
         results: list[FrameResult] = [NO_FACE] * len(batch.positions)
         missing: list[_Job] = []
         height, width = batch.faces.frames.images.shape[1:3]
@@ -78,43 +77,39 @@ class LNetSession:
                 results[row] = _edit(stored[STORED], box)
         for part in slices(len(missing), self._config.batch):
             jobs = missing[part]
-            for job, face in zip(jobs, self._draw(batch, jobs), strict=True):
+            for job, face in zip(jobs, self._generate(batch, jobs), strict=True):
                 self._store.put(job.position, **{STORED: face})
                 results[job.row] = _edit(face, job.box)
         return results
 
     def close(self) -> None:
-        """Frees the network."""
-        self._network = None
+        """Do nothing: the network belongs to the stage."""
 
-    def _draw(self, batch: SyncBatch, jobs: Sequence[_Job]) -> Float:
-        """float32 [T, 96, 96, 3], RGB in [0, 1]."""
+    def _generate(self, batch: SyncBatch, jobs: Sequence[_Job]) -> Float:
+        """Return faces float32 [T, 96, 96, 3], RGB in [0, 1]."""
         if (references := batch.references.images) is None:
-            raise ValueError("lnet needs reference images, and the expression editor gave none")
-        if self._network is None:
-            runtime = self._runtime
-            weights = runtime.weights[NETWORK]
-            self._network = FaceDrawing(weights, runtime.device, runtime.precision, self._config.batch)
+            raise ValueError("lnet needs reference images, and the expression editor returned none")
         frames = batch.faces.frames.images
         faces = np.stack([network_faces(frames[job.row], references[job.row], job.box) for job in jobs])
-        mel = heard(self._speech, batch.times[[job.row for job in jobs]], gate=self._config.gate)
-        return self._network(mel, faces)
+        mel = gated_windows(self._speech, batch.times[[job.row for job in jobs]], gate=self._config.gate)
+        return self._generator(mel, faces)
 
 
 class LNetLipSyncer:
     """Needs ``frames``, ``reference:image`` and the speech; gives ``face:edit``."""
 
     def __init__(self, config: LNetConfig, runtime: Runtime) -> None:
+        """Raises WeightsError if the checkpoint does not fit."""
         self._config = config
-        self._runtime = runtime
+        self._generator = FaceGenerator(runtime, config.batch)
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LNetSession:
-        """Opens without work: everything is done frame by frame."""
-        return LNetSession(self._config, self._runtime, clip.speech, context)
+        """Open without work: faces are generated frame by frame."""
+        return LNetSession(self._config, self._generator, clip.speech, context)
 
 
 def _edit(face: Float, box: Float) -> FaceEdit:
-    # Truncated as published.
+    # Truncated to integer levels, as published.
     return FaceEdit(
         image=(face * np.float32(255)).astype(np.uint8),
         mask=lower_half(),

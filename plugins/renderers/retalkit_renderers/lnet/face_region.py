@@ -1,4 +1,4 @@
-"""Which part of a frame L-Net sees, what it is shown of it, and how its face is let in."""
+"""The region of the face that L-Net generates, its input images, and the mask of the result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from retalkit_renderers.lnet.network import SIDE
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-CUT: Final = 4 * SIDE
-"""Pixels a side of the crops that the published pipeline makes for E-Net and reduces for L-Net."""
+CROP: Final = 4 * SIDE
+"""Side in pixels of the crops that the published pipeline makes for E-Net and downscales for L-Net."""
 _EDGE: Final = 6
-"""Pixels of 96 over which the face fades in from the edge of its box."""
-_RISE: Final = 10
+"""Pixels of 96 over which the mask fades in from the edge of the box."""
+_TRANSITION: Final = 10
 """Pixels of 96 above the middle over which the lower half fades in."""
 
 
 def face_box(detected: Float, chin: float, width: int, height: int) -> Float | None:
-    """The box float32 [4] (left, top, right, bottom, whole numbers) of a face that was detected at ``detected``
-    float32 [4]: lengthened below by ``chin`` of its height, cut at the frame.
+    """Return the detector's box float32 [4] extended below by ``chin`` of its height, clipped to the frame and rounded.
 
-    None where nothing of it is left, or no number says where it is.
+    None if the box is not finite, or less than 2 pixels of it are inside the frame.
     """
     if not np.isfinite(detected).all():
         return None
@@ -36,13 +35,13 @@ def face_box(detected: Float, chin: float, width: int, height: int) -> Float | N
 
 
 def network_faces(frame: Image, reference: Image, box: Float) -> Float:
-    """float32 [6, 96, 96] in [0, 1], blue first: the frame's face with its lower half black, then the reference's.
+    """Return the input float32 [6, 96, 96], BGR in [0, 1]: the face with a black lower half, then the reference.
 
-    Crops go through 384 x 384 as published, and from there bilinearly to 96: the mean of the middle two of four pixels
-    in both directions.
+    As published, crops are resized to 384 x 384 and then bilinearly to 96: the mean of the middle two of four pixels in
+    both directions.
     """
-    faces = [crop_face(image, box, CUT).astype(np.float32) for image in (frame, reference)]
-    faces[0][CUT // 2 :] = 0
+    faces = [crop_face(image, box, CROP).astype(np.float32) for image in (frame, reference)]
+    faces[0][CROP // 2 :] = 0
     planes = np.concatenate([face[..., ::-1] for face in faces], axis=2)
     cells = planes.reshape(SIDE, 4, SIDE, 4, 6)[:, 1:3, :, 1:3]
     return np.ascontiguousarray(cells.mean((1, 3)).transpose(2, 0, 1) / 255, np.float32)
@@ -50,15 +49,15 @@ def network_faces(frame: Image, reference: Image, box: Float) -> Float:
 
 @cache
 def lower_half() -> Float:
-    """float32 [96, 96] in [0, 1], read-only: the half that the network draws, without an edge that is seen."""
+    """Return the mask of the generated half, float32 [96, 96] in [0, 1], read-only, with soft edges."""
     edge = np.minimum(np.arange(SIDE), np.arange(SIDE)[::-1]) + 0.5
-    across = _soft(edge / _EDGE)
-    down = np.minimum(across, _soft((np.arange(SIDE) + 0.5 - (SIDE // 2 - _RISE)) / _RISE))
+    across = _smoothstep(edge / _EDGE)
+    down = np.minimum(across, _smoothstep((np.arange(SIDE) + 0.5 - (SIDE // 2 - _TRANSITION)) / _TRANSITION))
     mask = (down[:, None] * across).astype(np.float32)
     mask.setflags(write=False)
     return mask
 
 
-def _soft(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smoothstep(share: NDArray[np.float64]) -> NDArray[np.float64]:
     step = np.clip(share, 0, 1)
     return step * step * (3 - 2 * step)

@@ -1,0 +1,50 @@
+"""Create networks and load their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from retalkit.errors import WeightsError
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+def empty_network(make: Callable[[], NetworkT]) -> NetworkT:
+    """Return ``make()`` with uninitialised parameters: drawing random ones takes longer than loading a checkpoint."""
+    with torch.device("meta"):
+        network = make()
+    return network.to_empty(device="cpu")
+
+
+def state_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every entry of the state dict of ``make()``."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in make().state_dict().items()}
+
+
+def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT:
+    """Return the network with the weights of a safetensors file (float32), in evaluation mode, on the device.
+
+    Raises WeightsError if the file cannot be read, or if names or shapes differ from those of the network.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise WeightsError(
+            f"{path}: cannot be read ({text}): pull or import '{path.stem}' again with --force", code="unreadable-file"
+        ) from error
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path}: does not fit the network: {' '.join(str(error).split())[:300]}", code="weights-mismatch"
+        ) from error
+    return network.eval().requires_grad_(False).to(device)

@@ -1,0 +1,162 @@
+"""Run networks with OpenVINO on the CPU.
+
+A network is converted once. The converted model is stored in ``RETALKIT_HOME/openvino`` under a hash of its weights,
+its source code and the versions of the libraries, so that later processes only read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import shutil
+import sys
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, cast
+
+import openvino
+import torch
+from torch import Tensor, nn
+
+from retalkit.inference.compilation import flatten
+from retalkit.weights.store import home
+
+_FORMAT: Final = 1
+"""Part of the hash: raise it when the conversion changes."""
+_KEPT_SECONDS: Final = 30 * 24 * 3600.0
+"""Converted models that were not read for so long are removed when another one of the same network is stored."""
+_KEPT_SIZES: Final = 4
+"""Compiled models kept in memory for inputs of different sizes."""
+
+
+class OpenVinoNetwork:
+    """A network run by OpenVINO in float32."""
+
+    backend = "openvino"
+
+    def __init__(
+        self, network: nn.Module, example_inputs: Sequence[Tensor], *, threads: int = 0, variable_size: bool = False
+    ) -> None:
+        self._core = openvino.Core()
+        self._lock = threading.Lock()
+        self._options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            # Several runs on one machine must not be pinned to the same cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._model = converted(self._core, network, example_inputs, variable_size=variable_size)
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._variable_size = variable_size
+        if not variable_size:
+            self._compiled[()] = self._core.compile_model(self._model, "CPU", self._options)
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        arrays = [each.detach().float().cpu().contiguous().numpy() for each in inputs]
+        # A compiled model has one inference request, whose output buffers the next call overwrites.
+        with self._lock:
+            results = self._network(tuple(inputs[0].shape))(arrays, share_inputs=True)
+            return [torch.from_numpy(results[index].copy()) for index in range(len(results))]
+
+    def _network(self, shape: tuple[int, ...]) -> Any:
+        if not self._variable_size:
+            return self._compiled[()]
+        compiled = self._compiled.pop(shape, None)
+        if compiled is None:
+            model = self._model.clone()
+            model.reshape({0: list(shape)})
+            compiled = self._core.compile_model(model, "CPU", self._options)
+        self._compiled[shape] = compiled  # the most recent is last
+        while len(self._compiled) > _KEPT_SIZES:
+            del self._compiled[next(iter(self._compiled))]
+        return compiled
+
+
+def converted(
+    core: openvino.Core, network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False
+) -> openvino.Model:
+    """Return the network as an OpenVINO model, read from disk where it was converted before."""
+    name = type(network).__name__
+    folder = home() / "openvino"
+    entry = folder / f"{name}-{network_hash(network, example_inputs, variable_size=variable_size)[:24]}"
+    with suppress(RuntimeError, OSError):  # damaged or absent: convert again
+        model = core.read_model(entry / "model.xml")
+        os.utime(entry)
+        return model
+    model = _convert(network, example_inputs, variable_size=variable_size)
+    with suppress(OSError):  # without room on the disk the network works all the same
+        _store(model, entry)
+        _remove_old(folder, name)
+    return model
+
+
+def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False) -> str:
+    """Return a hash of everything that the converted model depends on."""
+    shapes = [(tuple(each.shape), str(each.dtype)) for each in example_inputs]
+    kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: (kind.__module__, kind.__name__))
+    versions = (_FORMAT, openvino.__version__, torch.__version__, sys.version_info[:2])
+    digest = hashlib.sha256(repr((versions, shapes, variable_size)).encode())
+    for source in sorted({_source(kind) for kind in kinds if not kind.__module__.startswith("torch.")}):
+        digest.update(source.encode())
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    # Options that are neither parameters nor buffers, such as strides, show in the text form of the layers.
+    digest.update(repr(network).encode())
+    return digest.hexdigest()
+
+
+def _source(kind: type) -> str:
+    """Return the source of the module that defines a layer, or the layer's name where there is none."""
+    try:
+        return inspect.getsource(sys.modules[kind.__module__])
+    except (OSError, TypeError, KeyError):
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Flat(nn.Module):
+    """A network whose outputs are one flat tuple of tensors."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(flatten(self.network(*inputs)))
+
+
+def _convert(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool) -> openvino.Model:
+    shapes = [list(each.shape) for each in example_inputs]
+    if variable_size:
+        shapes[0][2:] = [-1, -1]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing is deprecated and reports every constant that it records
+        traced = cast("Any", torch.jit).trace(_Flat(network.cpu()), tuple(example_inputs), check_trace=False)
+        return openvino.convert_model(traced, example_input=tuple(example_inputs), input=shapes)
+
+
+def _store(model: openvino.Model, entry: Path) -> None:
+    """Write the model atomically."""
+    temporary = entry.with_name(f".partial-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
+        shutil.rmtree(entry, ignore_errors=True)
+        temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_old(folder: Path, name: str) -> None:
+    oldest = time.time() - _KEPT_SECONDS
+    for entry in folder.glob(f"{name}-*"):
+        with suppress(OSError):
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry, ignore_errors=True)

@@ -1,1 +1,0 @@
-"""Convolutions that the networks of several enhancers are built of."""

@@ -1,0 +1,44 @@
+"""Identity codes of reference faces, computed once for each reference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from retalkit.inference import CompiledNetwork
+from torch import Tensor
+
+from retalkit_enhancers.enet.face_region import to_bgr_planes
+
+_MAXIMUM = 4096
+"""Codes kept in memory, 2 KB each: a clip that is played back and forth reuses its references."""
+
+
+def reference_key(reference: NDArray[np.uint8]) -> bytes:
+    """Return a hash of the pixels: equal for equal references."""
+    return hashlib.blake2b(reference.tobytes(), digest_size=16).digest()
+
+
+class IdentityCodes:
+    """Cache of identity codes. A still reference is encoded once for the whole clip."""
+
+    def __init__(self, encoder: CompiledNetwork) -> None:
+        self._encoder = encoder
+        self._codes: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    def get(self, reference: NDArray[np.uint8], key: bytes) -> Tensor:
+        """Return the code float32 [1, 512] of a reference face RGB uint8 [384, 384, 3] with this key."""
+        code = self._codes.get(key)
+        if code is None:
+            # One at a time: a code must not depend on other references.
+            image = torch.from_numpy(to_bgr_planes(reference))
+            code = self._encoder(image[None].float() / 255)[0]
+            self._codes[key] = code
+            if len(self._codes) > _MAXIMUM:
+                self._codes.popitem(last=False)
+        else:
+            self._codes.move_to_end(key)
+        return code
