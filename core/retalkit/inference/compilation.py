@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from retalkit.inference.execution import computing
+from retalkit.inference.execution import computing, flatten
 from retalkit.stages import Runtime
 
 
@@ -57,10 +56,3 @@ class TorchNetwork:
         with computing(self._device, self._precision):
             outputs = self._network(*(each.to(self._device) for each in inputs))
             return [each.float().cpu() for each in flatten(outputs)]
-
-
-def flatten(outputs: Tensor | Iterable[Any]) -> list[Tensor]:
-    """Return the tensors in the output of a network, in order."""
-    if isinstance(outputs, torch.Tensor):
-        return [outputs]
-    return [tensor for each in outputs for tensor in flatten(each)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,3 +56,10 @@ def frame_noise(seed: int, indexes: Sequence[int], sizes: Sequence[int]) -> list
     """
     generators = [noise_generator(seed, index) for index in indexes]
     return [torch.cat([torch.randn(1, 1, size, size, generator=each) for each in generators]) for size in sizes]
+
+
+def flatten(outputs: torch.Tensor | Iterable[Any]) -> list[torch.Tensor]:
+    """Return the tensors in the output of a network, in order."""
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    return [tensor for each in outputs for tensor in flatten(each)]

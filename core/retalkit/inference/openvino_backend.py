@@ -24,7 +24,7 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from retalkit.inference.compilation import flatten
+from retalkit.inference.execution import flatten
 from retalkit.weights.store import home
 
 _FORMAT: Final = 1

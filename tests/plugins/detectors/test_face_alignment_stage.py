@@ -1,4 +1,4 @@
-"""The detector ``face_alignment`` as a stage, with networks that see painted faces."""
+"""The detector ``face_alignment`` with fake networks that detect synthetic faces."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def detect(session: FaceAlignmentSession, images: list[Image], start: int = 0) -
 
 @pytest.mark.parametrize("longest_side", [320, 640])
 @pytest.mark.parametrize("size", [(320, 240), (333, 251), (640, 360), (1280, 720), (1920, 1080), (720, 1280)])
-def test_a_face_comes_back_at_its_place_at_any_frame_size(
-    tmp_path: Path, size: tuple[int, int], longest_side: int
-) -> None:
+def test_face_is_found_at_any_frame_size(tmp_path: Path, size: tuple[int, int], longest_side: int) -> None:
     width, height = size
     image = np.full((height, width, 3), 30, np.uint8)
     across, down = min(size) * 3 // 8, min(size) * 4 // 8
@@ -55,11 +53,11 @@ def test_a_face_comes_back_at_its_place_at_any_frame_size(
     cell = (across + down) / 195 * 200 / 64
     error = face.landmarks[:, :2] - points
     assert np.abs(error).max() < 0.6 * cell + 0.8
-    # The library's crop, with which FAN was trained, leaves out a 256th on the left and above: a sixth of a cell.
+    # The library's crop, with which FAN was trained, omits 1/256 at the left and top: a sixth of a cell.
     assert np.abs(error.mean(0)).max() < 0.17 * cell + 0.6
 
 
-def test_a_face_too_small_for_the_first_look_is_found_in_a_larger_one(tmp_path: Path) -> None:
+def test_small_face_is_found_at_a_larger_side(tmp_path: Path) -> None:
     image = np.zeros((1080, 1920, 3), np.uint8)
     points = draw_face(image, 900, 400, 40, 40)
     seen, networks = fake_networks()
@@ -69,7 +67,7 @@ def test_a_face_too_small_for_the_first_look_is_found_in_a_larger_one(tmp_path: 
     assert np.abs(face.landmarks[:, :2] - points).max() < 2.5
 
 
-def test_a_frame_without_a_face_gives_none_and_is_looked_at_no_larger_than_asked(tmp_path: Path) -> None:
+def test_frame_without_a_face_is_searched_up_to_the_largest_side(tmp_path: Path) -> None:
     image = np.zeros((1080, 1920, 3), np.uint8)
     seen, networks = fake_networks()
     assert detect(session_of(networks, tmp_path / "one"), [image]) == [[]]
@@ -78,7 +76,7 @@ def test_a_frame_without_a_face_gives_none_and_is_looked_at_no_larger_than_asked
     assert seen.image_sizes[2:] == [(360, 640)]
 
 
-def test_the_largest_faces_get_landmarks(tmp_path: Path) -> None:
+def test_only_the_largest_faces_are_returned(tmp_path: Path) -> None:
     image = np.zeros((360, 640, 3), np.uint8)
     for left, side in ((20, 60), (120, 150), (320, 90), (480, 120)):
         draw_face(image, left, 40, side, side)
@@ -86,7 +84,7 @@ def test_the_largest_faces_get_landmarks(tmp_path: Path) -> None:
     np.testing.assert_allclose([face.box[2] - face.box[0] for face in faces], [150, 120, 90], atol=0.1)
 
 
-def test_batches_make_no_difference_and_every_frame_is_seen_once(tmp_path: Path) -> None:
+def test_results_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     images = [np.zeros((180, 320, 3), np.uint8) for _ in range(4)]
     for number, image in enumerate(images[:3]):
         draw_face(image, 40 + 30 * number, 20, 100, 110)
@@ -106,7 +104,7 @@ def test_batches_make_no_difference_and_every_frame_is_seen_once(tmp_path: Path)
             assert one.score == other.score
 
 
-def test_what_was_found_is_not_computed_again(tmp_path: Path) -> None:
+def test_stored_faces_are_not_computed_again(tmp_path: Path) -> None:
     image = np.zeros((180, 320, 3), np.uint8)
     draw_face(image, 40, 20, 100, 110)
     seen, networks = fake_networks()
@@ -120,7 +118,7 @@ def test_what_was_found_is_not_computed_again(tmp_path: Path) -> None:
     assert first[0][0].score == again[0][0].score
 
 
-def test_frames_are_not_changed(tmp_path: Path) -> None:
+def test_frames_are_not_modified(tmp_path: Path) -> None:
     image = np.zeros((180, 320, 3), np.uint8)
     draw_face(image, 40, 20, 100, 110)
     before = image.copy()

@@ -1,4 +1,4 @@
-"""The package ``gfpgan`` as a stage: what holds without it, and its network against ours where it is installed."""
+"""The package ``gfpgan`` as a stage; where it is installed, its network compared with ours."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 from retalkit.errors import PluginError, WeightsError
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceEdit, StageContext, StageKind
+from retalkit.stages import EnhancementClip, FaceEdit, Runtime, StageContext, StageKind
 from retalkit.storage.cache import Folder
-from retalkit_enhancers.gfpgan_package.importing import clean_architecture, gone_module
+from retalkit_enhancers.gfpgan_package.importing import import_architecture, removed_module
 
 from tests.plugins.conftest import Portrait
-from tests.plugins.enhancers.foreign_packages import aligned_face, alone, made_up, unavailable
+from tests.plugins.enhancers.third_party_packages import aligned_face, fake_packages, isolated, unavailable
 
-GONE = "torchvision.transforms.functional_tensor"
-FUNCTIONS = {"torchvision__transforms__functional": "def rgb_to_grayscale(picture):\n    return 'grey'\n"}
+REMOVED = "torchvision.transforms.functional_tensor"
+FUNCTIONS = {"torchvision__transforms__functional": "def rgb_to_grayscale(image):\n    return 'grey'\n"}
 USER = "from torchvision.transforms.functional_tensor import rgb_to_grayscale\n"
-"""How basicsr imports."""
+"""The import in basicsr."""
 
 missing = [name for name in ("torch", "torchvision", "gfpgan") if find_spec(name) is None]
 installed = pytest.mark.skipif(
@@ -33,68 +33,68 @@ installed = pytest.mark.skipif(
 )
 
 
-def test_without_the_package_it_is_listed_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_listed_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = unavailable("gfpgan_package", ("gfpgan",), monkeypatch)
     assert reason == "needs the Python package gfpgan (pip install 'retalkit[gfpgan]')"
 
 
-def test_it_takes_the_checkpoint_of_gfpgan() -> None:
+def test_checkpoint_is_that_of_gfpgan() -> None:
     registry = discover()
     spec = registry.find(StageKind.ENHANCER, "gfpgan_package").spec
     assert spec.checkpoints == registry.find(StageKind.ENHANCER, "gfpgan").spec.checkpoints == ("gfpgan",)
 
 
-def test_the_gone_module_is_there_for_one_import_only(tmp_path: Path) -> None:
-    with made_up(tmp_path, "torchvision", "basicsr", **FUNCTIONS, basicsr__degradations=USER):
+def test_removed_module_is_importable_inside_the_block_only(tmp_path: Path) -> None:
+    with fake_packages(tmp_path, "torchvision", "basicsr", **FUNCTIONS, basicsr__degradations=USER):
         with pytest.raises(ModuleNotFoundError):
             import_module("basicsr.degradations")
-        with gone_module():
+        with removed_module():
             import basicsr.degradations as imported
         assert imported.rgb_to_grayscale(None) == "grey"
-        assert GONE not in sys.modules
+        assert REMOVED not in sys.modules
         assert not hasattr(sys.modules["torchvision.transforms"], "functional_tensor")
-        with pytest.raises(ZeroDivisionError), gone_module():
+        with pytest.raises(ZeroDivisionError), removed_module():
             raise ZeroDivisionError
-        assert GONE not in sys.modules
+        assert REMOVED not in sys.modules
 
 
-def test_a_torchvision_that_has_the_module_keeps_it(tmp_path: Path) -> None:
-    own = {"torchvision__transforms__functional_tensor": "def rgb_to_grayscale(picture):\n    return 'own'\n"}
-    with made_up(tmp_path, "torchvision", "basicsr", **FUNCTIONS, **own, basicsr__degradations=USER):
-        with gone_module():
+def test_existing_module_of_torchvision_is_kept(tmp_path: Path) -> None:
+    own = {"torchvision__transforms__functional_tensor": "def rgb_to_grayscale(image):\n    return 'own'\n"}
+    with fake_packages(tmp_path, "torchvision", "basicsr", **FUNCTIONS, **own, basicsr__degradations=USER):
+        with removed_module():
             import basicsr.degradations as imported
         assert imported.rgb_to_grayscale(None) == "own"
-        assert GONE in sys.modules
-        # One that somebody else put there is left alone, too.
-        stranger = sys.modules[GONE] = ModuleType(GONE)
-        with gone_module():
-            assert sys.modules[GONE] is stranger
-        assert sys.modules[GONE] is stranger
+        assert REMOVED in sys.modules
+        # Also one that another package added.
+        other = sys.modules[REMOVED] = ModuleType(REMOVED)
+        with removed_module():
+            assert sys.modules[REMOVED] is other
+        assert sys.modules[REMOVED] is other
 
 
 @pytest.mark.parametrize(
     "source", ["import not_there_at_all", "raise RuntimeError('operator torchvision::nms\\ndoes not exist')"]
 )
-def test_a_package_that_cannot_be_imported_is_one_line(source: str, tmp_path: Path) -> None:
+def test_broken_package_is_reported_in_one_line(source: str, tmp_path: Path) -> None:
     broken = {"gfpgan__archs__gfpganv1_clean_arch": source + "\n"}
-    with made_up(tmp_path, "torchvision", "gfpgan", **FUNCTIONS, **broken):
+    with fake_packages(tmp_path, "torchvision", "gfpgan", **FUNCTIONS, **broken):
         with pytest.raises(
             PluginError, match=r"package gfpgan cannot be imported .*pip install 'retalkit\[gfpgan\]'"
         ) as e:
-            clean_architecture()
-        assert GONE not in sys.modules
+            import_architecture()
+        assert REMOVED not in sys.modules
     assert "\n" not in str(e.value)
 
 
-def test_a_torchvision_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:
+def test_broken_torchvision_is_reported_in_one_line(tmp_path: Path) -> None:
     broken = {"torchvision__transforms__functional": "raise RuntimeError('operator torchvision::nms')\n"}
-    with made_up(tmp_path, "torchvision", "gfpgan", **broken), pytest.raises(PluginError, match="nms"):
-        clean_architecture()
+    with fake_packages(tmp_path, "torchvision", "gfpgan", **broken), pytest.raises(PluginError, match="nms"):
+        import_architecture()
 
 
 @pytest.fixture(scope="module")
 def noisy_weights(pseudo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All strengths of noise 0.1."""
+    """All noise strengths 0.1."""
     from safetensors.numpy import load_file, save_file
 
     arrays = load_file(pseudo_weights("gfpgan"))
@@ -105,42 +105,39 @@ def noisy_weights(pseudo_weights: Callable[[str], Path], tmp_path_factory: pytes
     return file
 
 
-def context_of(weights: Path, folder: Path | None = None) -> StageContext:
-    cache: Any = folder and Folder(folder)
-    return StageContext(cache, SilentObserver(), seed=11, weights={"gfpgan": weights})
+def runtime_of(weights: Path) -> Runtime:
+    return Runtime(inference="torch", weights={"gfpgan": weights})
 
 
 @installed
-def test_the_package_gives_what_ours_gives(
-    noisy_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_package_matches_our_network(noisy_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    from retalkit_enhancers.gfpgan.restorer import GfpganRestorer
+    from retalkit_enhancers.gfpgan.restorer import gfpgan_restorer
     from retalkit_enhancers.gfpgan_package.enhancer import package_restorer
 
     face, index = aligned_face(), np.array([7], np.int64)
-    context = context_of(noisy_weights)
-    ours = GfpganRestorer(context).restore(face, index)
+    runtime = runtime_of(noisy_weights)
+    ours = gfpgan_restorer(runtime).restore(face, index, seed=11)
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    with alone(tmp_path / "empty", monkeypatch, "gfpgan", "basicsr", "facexlib"):
-        theirs = package_restorer(clean_architecture(), context).restore(face, index)
+    with isolated(tmp_path / "empty", monkeypatch, "gfpgan", "basicsr", "facexlib"):
+        theirs = package_restorer(import_architecture(), runtime).restore(face, index, seed=11)
     assert theirs.dtype == np.float32 and np.ptp(theirs) > 0.5
-    # With noise, too: it is drawn from the frame's own seed in the same order.
+    # Including the noise, which is drawn from the frame's seed in the same order.
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 @installed
-def test_the_package_gives_what_its_own_class_gives(pseudo_weights: Callable[[str], Path]) -> None:
-    """``GFPGANer`` cannot be made without its detectors: here it gets the network and a list for a helper."""
+def test_package_stage_matches_the_class_gfpganer(pseudo_weights: Callable[[str], Path]) -> None:
+    """``GFPGANer`` cannot be constructed without its detectors: it gets the network and a list as helper."""
     import torch
     from retalkit_enhancers.gfpgan_package.enhancer import package_restorer
 
     face = aligned_face()
-    architecture = clean_architecture()
-    restorer = package_restorer(architecture, context_of(pseudo_weights("gfpgan")))
-    result = restorer.restore(face, np.array([0], np.int64))[0]
+    architecture = import_architecture()
+    restorer = package_restorer(architecture, runtime_of(pseudo_weights("gfpgan")))
+    result = restorer.restore(face, np.array([0], np.int64), seed=0)[0]
 
     from gfpgan import GFPGANer
 
@@ -158,29 +155,32 @@ def test_the_package_gives_what_its_own_class_gives(pseudo_weights: Callable[[st
 
 
 @installed
-def test_a_checkpoint_that_does_not_fit_is_refused(pseudo_weights: Callable[[str], Path]) -> None:
+def test_mismatched_checkpoint_is_rejected(pseudo_weights: Callable[[str], Path]) -> None:
     from retalkit_enhancers.gfpgan_package.enhancer import package_restorer
 
     with pytest.raises(WeightsError, match="does not fit"):
-        package_restorer(clean_architecture(), context_of(pseudo_weights("parsenet")))
+        package_restorer(import_architecture(), runtime_of(pseudo_weights("parsenet")))
 
 
 @installed
-def test_the_stage_on_a_real_face(portrait: Portrait, noisy_weights: Path, tmp_path: Path) -> None:
+def test_stage_restores_a_real_face(portrait: Portrait, noisy_weights: Path, tmp_path: Path) -> None:
     from tests.plugins.enhancers.test_restoration_stage import Stored, batch_of, changed, shown, soft_edit
 
     spec = discover().find(StageKind.ENHANCER, "gfpgan_package").spec
     edit = soft_edit(portrait)
     before = shown(portrait.image, edit)
 
-    def run(weights: Path) -> FaceEdit:
-        session = spec.make(spec.config()).open(Stored(), context_of(weights, tmp_path / "cache"))
+    stage: Any = spec.make(spec.config(), runtime_of(noisy_weights))
+
+    def run() -> FaceEdit:
+        clip: Any = EnhancementClip(analysis=Stored())  # type: ignore[arg-type]
+        session = stage.open(clip, StageContext(Folder(tmp_path / "cache"), SilentObserver(), seed=11))
         result = session.enhance(batch_of(portrait), [edit])[0]
         session.close()
         return result
 
-    first = run(noisy_weights)
+    first = run()
     touched = changed(shown(portrait.image, first), before)
     assert 0.03 < touched.mean() < 0.3
-    # Again out of the cache, without the network.
-    np.testing.assert_array_equal(run(tmp_path / "not there").image, first.image)
+    # Again, from the cache.
+    np.testing.assert_array_equal(run().image, first.image)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from retalkit_enhancers.parsing.masks import BORDER, FACE, MOUTH, NAMES, class_mask, softened
+from retalkit_enhancers.parsing.masks import BORDER, FACE, MOUTH, NAMES, class_mask, soften
 
 TOLERANCE = 1e-4
 
@@ -27,14 +27,14 @@ def ellipse() -> np.ndarray:
 
 def test_soft_mask_is_the_published_one(published: dict[str, np.ndarray], ellipse: np.ndarray) -> None:
     before = ellipse.copy()
-    np.testing.assert_allclose(softened(ellipse)[::4, ::4], published["mask_postprocess"], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(soften(ellipse)[::4, ::4], published["mask_postprocess"], rtol=0, atol=TOLERANCE)
     np.testing.assert_array_equal(ellipse, before)
 
 
 def test_soft_mask_leaves_out_the_edges() -> None:
     mask = np.zeros((512, 512), np.float32)
     mask[:BORDER] = 1
-    assert not softened(mask).any()
+    assert not soften(mask).any()
 
 
 def test_classes_of_mouth_and_face() -> None:

@@ -1,4 +1,4 @@
-"""The reconstructor ``deep3d``: its network against the published numbers, its files, and the stage on footage."""
+"""The reconstructor ``deep3d``: its network compared with the published one, its files, and the stage on a clip."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins import StageConfig
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.stages import (
+    DetectionClip,
+    FaceBatch,
+    FrameBatch,
+    ReconstructionClip,
+    Runtime,
+    SourceInfo,
+    StageContext,
+    StageKind,
+)
 from retalkit.storage.cache import Folder
 from retalkit.weights.load import read_checkpoint
 from retalkit.weights.store import WeightStore
 from retalkit_reconstructors.deep3d import standard_landmarks
 from retalkit_reconstructors.deep3d.interface import CHECKPOINTS, STAGES
 
+from tests.parity import Published
 from tests.plugins.boxes import box_of
-from tests.pseudo_weights import load_module, manifest
 
 torch = pytest.importorskip("torch", reason="the published networks need torch")
 
@@ -41,54 +50,36 @@ FACELESS = 4
 
 
 @pytest.fixture(scope="module")
-def published(shared_parity: Path) -> dict[str, NDArray[Any]]:
-    with np.load(shared_parity / "face3d.npz") as stored:
-        return dict(stored)
-
-
-@pytest.fixture
-def network(pseudo_weights: Weights) -> Any:
-    from retalkit.inference import load_weights
-    from retalkit_reconstructors.deep3d.network import CoefficientNetwork
-
-    return load_weights(CoefficientNetwork(), pseudo_weights("face3d"))
+def published(shared_parity: Path) -> Published:
+    return Published(shared_parity, "face3d")
 
 
 @pytest.fixture(scope="module")
-def pictures(shared_parity: Path) -> Any:
-    return torch.from_numpy(load_module(shared_parity / "inputs.py").make("face3d")["x"])
+def network(pseudo_weights: Weights) -> Any:
+    from retalkit.inference import empty_network, load_weights
+    from retalkit_reconstructors.deep3d.network import CoefficientNetwork
+
+    return load_weights(empty_network(CoefficientNetwork), pseudo_weights("face3d"))
 
 
-def test_the_parameters_are_the_published_ones(shared_parity: Path) -> None:
-    known = {name: tuple(shape) for name, (shape, _) in manifest(shared_parity, "face3d")["state_dict"].items()}
+def test_parameters_match_the_published_checkpoint(published: Published) -> None:
     shapes = NETWORK.expected_shapes()
-    assert shapes == known
-    assert list(shapes) == list(known)
+    assert shapes == published.shapes
+    assert list(shapes) == list(published.shapes)
 
 
-def test_the_network_gives_the_published_numbers(network: Any, pictures: Any, published: dict[str, Any]) -> None:
+def test_outputs_match_published(network: Any, published: Published) -> None:
+    images = torch.from_numpy(published.inputs["x"])
     with torch.inference_mode():
-        assert np.abs(network.backbone(pictures).numpy() - published["mid_backbone"]).max() <= 1e-4
-        assert np.abs(network(pictures).numpy() - published["coeffs"]).max() <= 1e-4
-
-
-def test_folded_as_the_stage_runs_it_gives_them_too(network: Any, pictures: Any, published: dict[str, Any]) -> None:
-    from retalkit_reconstructors.deep3d.network import fold_normalisations
-
-    folded = fold_normalisations(network).to(memory_format=torch.channels_last)
-    assert not [module for module in folded.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    with torch.inference_mode():
-        found = folded(pictures.to(memory_format=torch.channels_last))
-        alone = folded(pictures[1:].to(memory_format=torch.channels_last))
-    assert np.abs(found.numpy() - published["coeffs"]).max() <= 1e-4
-    assert torch.equal(alone, found[1:])
+        published.check(network.backbone(images).numpy(), "mid_backbone")
+        published.check(network(images).numpy(), "coeffs")
 
 
 # ------------------------------------------------------------------------------ its files
 
 
 def published_file(path: Path, drop: str = "") -> Path:
-    """A file as the training wrote it: the network beside the states of its optimiser and schedule."""
+    """A file as the published training wrote it: the network and the states of its optimiser and scheduler."""
     weights = {
         name: torch.zeros((), dtype=torch.int64 if name.endswith("tracked") else torch.float32).expand(shape)
         for name, shape in NETWORK.expected_shapes().items()
@@ -104,12 +95,12 @@ def published_file(path: Path, drop: str = "") -> Path:
     return path
 
 
-def test_the_published_file_is_taken_with_the_states_of_its_training(tmp_path: Path) -> None:
+def test_published_file_with_training_states_is_read(tmp_path: Path) -> None:
     file = published_file(tmp_path / "face3d_pretrain_epoch_20.pth")
     assert set(read_checkpoint(file, NETWORK)) == set(NETWORK.expected_shapes())
 
 
-def test_a_file_that_lacks_a_parameter_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_missing_parameter_is_reported_by_name(tmp_path: Path) -> None:
     file = published_file(tmp_path / "face3d.pth", drop="final_layers.6.bias")
     with pytest.raises(WeightsError, match=r"missing final_layers\.6\.bias"):
         read_checkpoint(file, NETWORK)
@@ -117,12 +108,12 @@ def test_a_file_that_lacks_a_parameter_is_refused_with_its_name(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def landmarks_file(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The standard landmarks in a weight store, made of the published file."""
+    """The standard landmarks in a weight store, imported from the published file."""
     store = WeightStore(tmp_path_factory.mktemp("weights"))
     return store.add(LANDMARKS, shared_parity / LANDMARKS.file)
 
 
-def test_the_standard_landmarks_are_those_of_the_published_file(landmarks_file: Path, shared_parity: Path) -> None:
+def test_standard_landmarks_match_the_published_file(landmarks_file: Path, shared_parity: Path) -> None:
     from scipy.io import loadmat
 
     standard = standard_landmarks.load(landmarks_file)
@@ -132,11 +123,11 @@ def test_the_standard_landmarks_are_those_of_the_published_file(landmarks_file: 
     assert left[0] < nose[0] < right[0] and left[1] > nose[1] > mouth[1]
 
 
-@pytest.mark.parametrize("fault", ["empty", "cut off", "something else"])
-def test_a_file_that_is_not_matlabs_is_refused(shared_parity: Path, tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["empty", "truncated", "html"])
+def test_other_files_are_rejected(shared_parity: Path, tmp_path: Path, fault: str) -> None:
     data = (shared_parity / LANDMARKS.file).read_bytes()
     path = tmp_path / LANDMARKS.file
-    path.write_bytes({"empty": b"", "cut off": data[:500], "something else": b"<html>not found</html>" * 40}[fault])
+    path.write_bytes({"empty": b"", "truncated": data[:500], "html": b"<html>not found</html>" * 40}[fault])
     with pytest.raises(WeightsError, match="similarity_Lm3D_all.mat"):
         read_checkpoint(path, LANDMARKS)
 
@@ -146,7 +137,7 @@ def test_a_file_that_is_not_matlabs_is_refused(shared_parity: Path, tmp_path: Pa
 
 @dataclass
 class RealClip:
-    """The first frames of a clip with the landmarks that the mesh detector finds; one frame has lost its face."""
+    """The first frames of a clip with the landmarks of the mesh detector; one frame has no face."""
 
     images: NDArray[np.uint8]
     points: NDArray[np.float32]
@@ -194,7 +185,7 @@ def clip(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> RealCl
     images = np.stack([image for _, image in source.read(range(FRAMES))])
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
     context = StageContext(Folder(tmp_path_factory.mktemp("detector")), SilentObserver())
-    session = spec.make(spec.config()).open(source.info, context)
+    session = spec.make(spec.config(), Runtime()).open(DetectionClip(source=source.info), context)
     found = session.detect(FrameBatch(images, np.arange(FRAMES) / 25.0, np.arange(FRAMES)))
     session.close()
     points = np.stack([faces[0].landmarks for faces in found])
@@ -206,9 +197,10 @@ def clip(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> RealCl
 def opened(clip: RealClip, pseudo_weights: Weights, landmarks_file: Path) -> Opened:
     weights = {NETWORK.name: pseudo_weights("face3d"), LANDMARKS.name: landmarks_file}
 
+    stage: Any = STAGES[0].make(StageConfig(), Runtime(inference="torch", weights=weights))
+
     def session(folder: Path) -> Any:
-        context = StageContext(Folder(folder), SilentObserver(), weights=weights)
-        return STAGES[0].make(StageConfig()).open(clip, context)
+        return stage.open(ReconstructionClip(analysis=clip), StageContext(Folder(folder), SilentObserver()))
 
     return session
 
@@ -220,7 +212,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(opened: Opened, clip: RealClip, folder: Path) -> NDArray[np.float32]:
-    """What the stage gives for the clip; its cache stays in ``folder``."""
+    """Result of the stage for the clip; its cache stays in ``folder``."""
     session = opened(folder)
     found = session.reconstruct(clip.batch(range(FRAMES)))
     session.close()
@@ -233,7 +225,7 @@ def test_every_frame_with_a_face_has_a_row(rows: NDArray[np.float32]) -> None:
     assert np.isfinite(np.delete(rows, FACELESS, axis=0)).all()
 
 
-def test_rows_do_not_depend_on_the_batches(
+def test_results_do_not_depend_on_the_batch(
     opened: Opened, clip: RealClip, rows: NDArray[np.float32], tmp_path: Path
 ) -> None:
     session = opened(tmp_path)
@@ -242,8 +234,8 @@ def test_rows_do_not_depend_on_the_batches(
     assert session.reconstruct(clip.batch([])).shape == (0, 262)
 
 
-def test_a_row_is_what_the_published_steps_give(clip: RealClip, network: Any, rows: NDArray[np.float32]) -> None:
-    """The published steps for one frame, with Pillow and the network as its file describes it."""
+def test_result_matches_the_published_steps(clip: RealClip, network: Any, rows: NDArray[np.float32]) -> None:
+    """Recompute one frame by the published steps, with Pillow and the network itself."""
     import cv2
 
     pillow = pytest.importorskip("PIL.Image")
@@ -260,13 +252,13 @@ def test_a_row_is_what_the_published_steps_give(clip: RealClip, network: Any, ro
     left = int(side / 2 - 112 + (x - 128) * scale)
     top = int(side / 2 - 112 + (128 - y) * scale)
     face = pillow.fromarray(crop).resize((side, side), pillow.BICUBIC).crop((left, top, left + 224, top + 224))
-    picture = torch.from_numpy(np.asarray(face).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.asarray(face).astype(np.float32) / 255).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        wanted = network(picture)[0].numpy()
-    assert np.abs(row[:257] - wanted).max() <= 1e-4
+        expected = network(pixels)[0].numpy()
+    assert np.abs(row[:257] - expected).max() <= 1e-4
 
 
-def test_the_aligned_face_is_as_large_as_the_standard_one(
+def test_aligned_face_has_the_size_of_the_standard_face(
     clip: RealClip, landmarks_file: Path, rows: NDArray[np.float32]
 ) -> None:
     row = rows[0]
@@ -277,7 +269,7 @@ def test_the_aligned_face_is_as_large_as_the_standard_one(
     assert eyes == pytest.approx(102 * np.linalg.norm(standard[1] - standard[0]), rel=0.15)
 
 
-def test_a_killed_run_goes_on_where_it_stopped(
+def test_interrupted_run_resumes_from_the_cache(
     opened: Opened, clip: RealClip, rows: NDArray[np.float32], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = sorted(folder.iterdir())

@@ -1,4 +1,4 @@
-"""Real frames with real landmarks and made-up coefficients, for the expression editor ``dnet``."""
+"""Real frames with real landmarks and synthetic coefficients, for the expression editor ``dnet``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceBatch, FrameBatch, SourceInfo, StageContext, StageKind
+from retalkit.stages import DetectionClip, FaceBatch, FrameBatch, Runtime, SourceInfo, StageContext, StageKind
 from retalkit.storage.cache import Folder
 
 from tests.plugins.boxes import box_of
@@ -19,8 +19,8 @@ from tests.plugins.boxes import box_of
 Float = NDArray[np.float32]
 
 
-def made_up_coefficients(count: int, seed: int = 3) -> Float:
-    """float32 [count, 262] in the ranges of a fit."""
+def synthetic_coefficients(count: int, seed: int = 3) -> Float:
+    """Return coefficients float32 [count, 262] in the ranges of a fit."""
     generator = np.random.default_rng(seed)
     rows = generator.standard_normal((count, 262))
     rows[:, 224:227] *= 0.1
@@ -77,22 +77,22 @@ class RealClip:
 
 
 def real_clip(path: Path, count: int, folder: Path) -> RealClip:
-    """The first frames of a clip with the mesh that the detector finds; one shot."""
+    """Return the first frames of a clip with the landmarks of the mesh detector, as one shot."""
     source = open_source(path)
     images = np.stack([image for _, image in source.read(range(count))])
     spec = discover().find(StageKind.DETECTOR, "mediapipe").spec
     context = StageContext(Folder(folder), SilentObserver())
-    session = spec.make(spec.config()).open(source.info, context)
+    session = spec.make(spec.config(), Runtime()).open(DetectionClip(source=source.info), context)
     try:
         found = session.detect(FrameBatch(images, np.arange(count) / 25.0, np.arange(count)))
     finally:
         session.close()
     points = np.stack([faces[0].landmarks for faces in found])
-    return RealClip(images, points, made_up_coefficients(count), np.zeros(count, np.int32))
+    return RealClip(images, points, synthetic_coefficients(count), np.zeros(count, np.int32))
 
 
 def only_numbers(count: int) -> RealClip:
-    """A clip of one shot without pictures and landmarks."""
+    """Return a clip of one shot without images and landmarks."""
     empty = np.zeros((count, 0, 0, 3), np.uint8)
     points = np.zeros((count, 478, 3), np.float32)
-    return RealClip(empty, points, made_up_coefficients(count), np.zeros(count, np.int32))
+    return RealClip(empty, points, synthetic_coefficients(count), np.zeros(count, np.int32))

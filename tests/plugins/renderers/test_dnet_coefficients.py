@@ -1,4 +1,4 @@
-"""What D-Net is told of a frame, against the published functions; the window ends where the shot ends."""
+"""Driving coefficients of D-Net compared with the published functions; windows end with the shot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from retalkit_renderers.dnet.coefficients import crop_norm_ratio, driving_window, split, wearing, window
+from retalkit_renderers.dnet.coefficients import crop_norm_ratio, driving_window, replace_expression, split, window
 from retalkit_renderers.dnet.shots import first_of_shot, window_rows
 
 from tests.plugins.renderers.dnet_clips import only_numbers
@@ -21,7 +21,7 @@ def known(shared_parity: Path) -> dict[str, NDArray[Any]]:
 
 
 @pytest.mark.parametrize("index", [0, 5, 20, 39])
-def test_the_driving_window_is_the_published_one(known: dict[str, Any], index: int) -> None:
+def test_driving_window_matches_published(known: dict[str, Any], index: int) -> None:
     rows = known["semantic"]
     around = rows[window(index, 0, len(rows) - 1)]
     ratio = crop_norm_ratio(rows[index], rows)
@@ -30,7 +30,7 @@ def test_the_driving_window_is_the_published_one(known: dict[str, Any], index: i
     assert np.abs(driving_window(around) - known[f"sem_noratio_{index}"]).max() <= 1e-5
 
 
-def test_the_crop_of_another_frame_changes_the_scale_as_published(known: dict[str, Any]) -> None:
+def test_crop_ratio_changes_the_scale_as_published(known: dict[str, Any]) -> None:
     rows = known["semantic"]
     ratio = crop_norm_ratio(rows[0], rows[7:])
     assert ratio == pytest.approx(known["ratio_0_vs_7on"][0], abs=1e-5)
@@ -40,26 +40,26 @@ def test_the_crop_of_another_frame_changes_the_scale_as_published(known: dict[st
 
 
 @pytest.mark.parametrize(("index", "count"), [(0, 40), (39, 40), (0, 1)])
-def test_the_window_repeats_the_ends(known: dict[str, Any], index: int, count: int) -> None:
+def test_window_repeats_the_ends(known: dict[str, Any], index: int, count: int) -> None:
     assert np.array_equal(window(index, 0, count - 1), known[f"seq_index_{index}_{count}"])
 
 
-def test_a_fit_is_split_into_the_published_parts(known: dict[str, Any]) -> None:
+def test_parts_match_published(known: dict[str, Any]) -> None:
     parts = split(known["coeff257"])
     for part, name in zip(parts, ("id", "exp", "tex", "angle", "gamma", "trans"), strict=True):
         assert np.array_equal(part, known[f"split_{name}"])
 
 
-def test_the_template_replaces_the_expression_of_every_frame_and_nothing_else(known: dict[str, Any]) -> None:
+def test_replace_expression_changes_only_the_expression(known: dict[str, Any]) -> None:
     driving = known["sem_5"]
     expression = np.arange(64, dtype=np.float32)
-    worn = wearing(driving, expression)
-    assert (worn[:64] == expression[:, None]).all()
-    assert np.array_equal(worn[64:], driving[64:])
-    assert not np.array_equal(driving[:64], worn[:64])
+    replaced = replace_expression(driving, expression)
+    assert (replaced[:64] == expression[:, None]).all()
+    assert np.array_equal(replaced[64:], driving[64:])
+    assert not np.array_equal(driving[:64], replaced[:64])
 
 
-def test_a_window_does_not_reach_over_a_cut() -> None:
+def test_window_stays_inside_the_shot() -> None:
     clip = only_numbers(60)
     clip.numbers[20:] = 1
     clip.numbers[50:] = -1
@@ -70,7 +70,7 @@ def test_a_window_does_not_reach_over_a_cut() -> None:
     assert window_rows(clip, 55) is None
 
 
-def test_a_shot_whose_number_comes_back_is_another_stretch() -> None:
+def test_shot_number_that_occurs_again_is_another_shot() -> None:
     clip = only_numbers(30)
     clip.numbers[10:14] = 1
     found = window_rows(clip, 5)
@@ -81,7 +81,7 @@ def test_a_shot_whose_number_comes_back_is_another_stretch() -> None:
     assert np.array_equal(found, clip.rows[window(16, 14, 29)])
 
 
-def test_a_frame_that_was_not_fitted_borrows_from_its_neighbour() -> None:
+def test_frames_without_fit_use_the_nearest_fit() -> None:
     clip = only_numbers(40)
     clip.rows[[0, 11, 12]] = np.nan
     found = window_rows(clip, 10)
@@ -92,7 +92,7 @@ def test_a_frame_that_was_not_fitted_borrows_from_its_neighbour() -> None:
     assert window_rows(clip, 11) is None
 
 
-def test_the_first_frame_of_a_shot_is_found_far_back() -> None:
+def test_first_frame_of_a_long_shot_is_found() -> None:
     clip = only_numbers(3000)
     clip.numbers[7:] = 1
     assert first_of_shot(clip, 2999) == 7

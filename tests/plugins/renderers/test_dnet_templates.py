@@ -1,9 +1,8 @@
-"""The expression that D-Net gives: published templates, files of coefficients, and a picture of a face."""
+"""Expressions for D-Net: published templates, coefficient files and photos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from retalkit.observer import SilentObserver
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage, Registry
-from retalkit.stages import Face, FaceBatch, FrameBatch, StageContext, StageKind
+from retalkit.stages import Face, FaceBatch, FrameBatch, Runtime, StageContext, StageKind
 from retalkit.storage.cache import Folder
 from retalkit.weights.load import read_checkpoint
 from retalkit.weights.store import WeightStore
@@ -36,16 +35,14 @@ def store(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize(("template", "name"), [("neutral", "expression_center"), ("smile", "expression_mouth")])
-def test_templates_are_those_of_the_published_file(store: Path, shared_parity: Path, template: str, name: str) -> None:
+def test_templates_match_the_published_file(store: Path, shared_parity: Path, template: str, name: str) -> None:
     found = published_expression(store, template)
     assert found.dtype == np.float32
     assert np.array_equal(found, loadmat(shared_parity / "expression.mat")[name][0])
 
 
-def test_another_matlab_file_is_refused(shared_parity: Path) -> None:
-    with pytest.raises(
-        WeightsError, match=r"similarity_Lm3D_all.mat: not a valid expression.mat \(it holds no 'express"
-    ):
+def test_other_matlab_files_are_rejected(shared_parity: Path) -> None:
+    with pytest.raises(WeightsError, match=r"similarity_Lm3D_all.mat: not a valid expression.mat .*expression_center"):
         read_checkpoint(shared_parity / "similarity_Lm3D_all.mat", CHECKPOINTS[1])
 
 
@@ -66,71 +63,71 @@ def write(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["npy", "npy of a fit", "npz", "safetensors", "mat"])
-def test_coefficients_come_from_any_of_the_files(tmp_path: Path, kind: str) -> None:
+def test_coefficients_are_read_from_each_file_type(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(stored_expression(write(tmp_path, kind)), EXPRESSION)
 
 
-def test_a_file_without_an_expression_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_unusable_coefficient_files_are_reported_in_one_line(tmp_path: Path) -> None:
     files: dict[str, Path] = {}
     for name, array in {"short": np.zeros(60), "text": np.array(["a"] * 64), "lost": np.full(64, np.nan)}.items():
         files[name] = tmp_path / f"{name}.npy"
         np.save(files[name], array)
     files["many"] = tmp_path / "many.npz"
     np.savez(files["many"], one=EXPRESSION, two=EXPRESSION)
-    for name in ("torn.npy", "torn.npz", "torn.safetensors", "torn.mat"):
+    for name in ("truncated.npy", "truncated.npz", "truncated.safetensors", "truncated.mat"):
         files[name] = tmp_path / name
-        files[name].write_bytes(b"\x93NUMPY and then nothing")
+        files[name].write_bytes(b"\x93NUMPY truncated")
     files["objects"] = tmp_path / "objects.npy"
     np.save(files["objects"], np.array([{}], dtype=object), allow_pickle=True)
-    wanted = {"short": "holds 60 numbers", "lost": "not finite", "many": r"one, two\) is named expression"}
+    facts = {"short": "60", "lost": "not finite", "many": "one, two"}
     for name, path in files.items():
-        with pytest.raises(InputError, match=wanted.get(name, name)) as caught:
+        with pytest.raises(InputError, match=facts.get(name, name)) as caught:
             stored_expression(path)
+        assert caught.value.code in ("invalid-coefficients", "unreadable-file")
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_options_say_what_has_to_be_there() -> None:
+def test_options_declare_checkpoints_and_files() -> None:
     assert DNetConfig().checkpoints() == ("expression_templates",)
     assert DNetConfig.model_validate({"template": "smile"}).files() == {}
-    picture = DNetConfig.model_validate({"template": "me.JPG"})
-    assert picture.checkpoints() == ("face3d", "bfm_landmarks")
-    assert picture.files() == {"template": Path("me.JPG")}
+    photo = DNetConfig.model_validate({"template": "me.JPG"})
+    assert photo.checkpoints() == ("face3d", "bfm_landmarks")
+    assert photo.files() == {"template": Path("me.JPG")}
     assert DNetConfig.model_validate({"template": "grin.npy"}).checkpoints() == ()
-    with pytest.raises(ValidationError, match="must be neutral, smile, a picture"):
+    with pytest.raises(ValidationError, match="must be neutral, smile, an image"):
         DNetConfig.model_validate({"template": "nutral"})
 
 
 @pytest.fixture
-def fitting(pseudo_weights: Callable[[str], Path], shared_parity: Path, tmp_path: Path) -> StageContext:
-    """A context with the weights that a picture is fitted with."""
+def runtime(pseudo_weights: Callable[[str], Path], shared_parity: Path, tmp_path: Path) -> Runtime:
+    """A runtime with the weights of the reconstructor."""
     landmarks = discover().checkpoint("bfm_landmarks")
     file = WeightStore(tmp_path / "store").add(landmarks, shared_parity / landmarks.file)
     weights = {"face3d": pseudo_weights("face3d"), "bfm_landmarks": file}
-    return StageContext(Folder(tmp_path / "cache"), SilentObserver(), weights=weights)
+    return Runtime(inference="torch", weights=weights)
 
 
-def test_a_picture_gives_the_expression_of_its_face(portrait: Any, fitting: StageContext, tmp_path: Path) -> None:
-    """A wider picture of the same face has the same expression: nothing but the face counts."""
-    from retalkit_renderers.dnet.photo_fit import expression_of_picture
+def test_expression_of_a_photo_depends_on_the_face_only(portrait: Any, runtime: Runtime, tmp_path: Path) -> None:
+    from retalkit_renderers.dnet.photo_fit import photo_expression
 
     found: list[Any] = []
     wider = cv2.copyMakeBorder(portrait.image, 0, 40, 0, 60, cv2.BORDER_REPLICATE)
     for name, image in (("one.png", portrait.image), ("wide.png", wider)):
         assert cv2.imwrite(str(tmp_path / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        context = replace(fitting, cache=Folder(tmp_path / f"cache {name}"))
-        found.append(expression_of_picture(tmp_path / name, context))
+        context = StageContext(Folder(tmp_path / f"cache {name}"), SilentObserver())
+        found.append(photo_expression(tmp_path / name, runtime, context))
     assert found[0].shape == (64,) and found[0].dtype == np.float32
-    # Pseudo-random weights tell faces apart far more than a border beside the same one does.
+    # With pseudo-random weights, other faces differ far more.
     assert np.abs(found[0] - found[1]).max() < 0.1 * np.abs(found[0]).max()
 
 
-class TwoFaces:
-    """A detector that finds a small and a large face, and a reconstructor that tells which one it is given."""
+class ThreeFaces:
+    """A detector of three faces, and a reconstructor whose result identifies the face that it receives."""
 
-    def __init__(self, config: StageConfig) -> None:
-        del config
+    def __init__(self, config: StageConfig, runtime: Runtime) -> None:
+        del config, runtime
 
-    def open(self, given: Any, context: StageContext) -> TwoFaces:
+    def open(self, clip: Any, context: StageContext) -> ThreeFaces:
         with context.cache.write("seen") as path:
             path.touch()
         return self
@@ -147,26 +144,29 @@ class TwoFaces:
         pass
 
 
-def test_the_largest_of_several_faces_counts(tmp_path: Path) -> None:
-    from retalkit_renderers.dnet.photo_fit import expression_of_picture
+def test_the_largest_face_is_used(tmp_path: Path) -> None:
+    from retalkit_renderers.dnet.photo_fit import photo_expression
 
     specs = [
-        StageSpec(StageKind.DETECTOR, "mediapipe", "", TwoFaces, "", gives=frozenset({"landmarks:ibug68"})),
-        StageSpec(StageKind.RECONSTRUCTOR, "deep3d", "", TwoFaces, "", gives=frozenset({"coefficients:bfm257"})),
+        StageSpec(StageKind.DETECTOR, "mediapipe", "", ThreeFaces, "", api=2, gives=frozenset({"landmarks:ibug68"})),
+        StageSpec(
+            StageKind.RECONSTRUCTOR, "deep3d", "", ThreeFaces, "", api=2, gives=frozenset({"coefficients:bfm257"})
+        ),
     ]
     registry = Registry([FoundStage(spec, "test", "1", "test") for spec in specs])
     path = tmp_path / "crowd.png"
     assert cv2.imwrite(str(path), np.zeros((30, 60, 3), np.uint8))
     context = StageContext(Folder(tmp_path / "cache"), SilentObserver())
-    assert (expression_of_picture(path, context, registry) == 10).all()
-    # What these stages store must not meet what the editor itself stores.
+    assert (photo_expression(path, Runtime(), context, registry) == 10).all()
+    # The files of these stages must not collide with those of the editor.
     assert [file.name for file in (tmp_path / "cache").iterdir()] == ["template-seen"]
 
 
-def test_a_picture_without_a_face_is_refused(fitting: StageContext, tmp_path: Path) -> None:
-    from retalkit_renderers.dnet.photo_fit import expression_of_picture
+def test_photo_without_a_face_is_rejected(runtime: Runtime, tmp_path: Path) -> None:
+    from retalkit_renderers.dnet.photo_fit import photo_expression
 
     path = tmp_path / "wall.png"
     assert cv2.imwrite(str(path), np.full((120, 160, 3), 128, np.uint8))
-    with pytest.raises(InputError, match=r"wall\.png: shows no face"):
-        expression_of_picture(path, fitting)
+    with pytest.raises(InputError, match=r"wall\.png") as error:
+        photo_expression(path, runtime, StageContext(Folder(tmp_path / "cache"), SilentObserver()))
+    assert error.value.code == "no-face"

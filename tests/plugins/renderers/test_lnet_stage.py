@@ -15,7 +15,17 @@ from retalkit.media.sound import open_sound
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.speech.mel import SILENT_LEVEL
-from retalkit.stages import FaceEdit, PassedThrough, ReferenceBatch, StageContext, StageKind, SyncBatch
+from retalkit.stages import (
+    FaceEdit,
+    LipSyncClip,
+    ObjectPool,
+    PassedThrough,
+    ReferenceBatch,
+    Runtime,
+    StageContext,
+    StageKind,
+    SyncBatch,
+)
 from retalkit.storage.cache import Folder
 
 from tests.plugins.renderers.dnet_clips import RealClip, real_clip
@@ -28,6 +38,7 @@ from retalkit_renderers.lnet import syncer
 from retalkit_renderers.lnet.interface import LNetConfig
 
 FRAMES = 4
+POOL = ObjectPool()
 
 
 @pytest.fixture(scope="module")
@@ -51,37 +62,37 @@ def sync_batch(clip: RealClip, *rows: int) -> SyncBatch:
 def opened(
     clip: RealClip, speech: SpeechTrack, folder: Path, weights: Path = Path(), config: LNetConfig | None = None
 ) -> syncer.LNetSession:
-    context = StageContext(Folder(folder), SilentObserver(), weights={"lnet": weights})
-    nothing: Any = None
-    return syncer.LNetLipSyncer(config or LNetConfig()).open(clip, nothing, nothing, speech, context)
+    runtime = Runtime(inference="torch", weights={"lnet": weights}, pool=POOL)
+    unused: Any = None
+    opening = LipSyncClip(analysis=clip, references=unused, timeline=unused, speech=speech)
+    return syncer.LNetLipSyncer(config or LNetConfig(), runtime).open(
+        opening, StageContext(Folder(folder), SilentObserver())
+    )
 
 
-class FakeDrawing:
-    """Gives back the reference face, upright or not, and keeps what it was asked."""
+class FakeGenerator:
+    """Returns the reference face, and records its inputs."""
 
-    made = 0
     mel: NDArray[np.float32]
     faces: NDArray[np.float32]
-    asked: list[int]
+    batches: list[int]
 
-    def __init__(self, weights: Path, device: str, precision: str, batch: int) -> None:
-        type(self).made += 1
-        type(self).asked = []
+    def __init__(self, runtime: Runtime, batch: int) -> None:
+        type(self).batches = []
 
     def __call__(self, mel: NDArray[np.float32], faces: NDArray[np.float32]) -> NDArray[np.float32]:
         type(self).mel, type(self).faces = mel, faces
-        type(self).asked.append(len(faces))
+        type(self).batches.append(len(faces))
         return np.ascontiguousarray(faces[:, 5:2:-1].transpose(0, 2, 3, 1))
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDrawing]:
-    FakeDrawing.made = 0
-    monkeypatch.setattr(syncer, "FaceDrawing", FakeDrawing)
-    return FakeDrawing
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeGenerator]:
+    monkeypatch.setattr(syncer, "FaceGenerator", FakeGenerator)
+    return FakeGenerator
 
 
-def test_real_faces_are_drawn_into_their_boxes(
+def test_faces_are_generated_in_their_boxes(
     clip: RealClip, speech: SpeechTrack, pseudo_weights: Callable[[str], Path], tmp_path: Path
 ) -> None:
     batch = sync_batch(clip, 0, 1)
@@ -97,7 +108,7 @@ def test_real_faces_are_drawn_into_their_boxes(
         chin = LNetConfig().chin * (bottom - top)
         corners = np.array([[left, top, 1], [right - 1, bottom + chin - 1, 1]], np.float64)
         at = corners @ edit.matrix.T.astype(np.float64)
-        # Centres of the first and last pixel, of the frame and of the face, lie within one pixel of the frame.
+        # Centres of the first and last pixel of frame and face agree within one pixel.
         scale = 96 / (right - left)
         assert np.abs(at - [[scale / 2 - 0.5] * 2, [95.5 - scale / 2] * 2]).max() < 1.0
         frame = batch.faces.frames.images[row].copy()
@@ -110,17 +121,17 @@ def test_real_faces_are_drawn_into_their_boxes(
     alone = opened(clip, speech, tmp_path / "alone", pseudo_weights("lnet"))
     edit, drawn = alone.sync(sync_batch(clip, 1))[0], results[1]
     assert isinstance(edit, FaceEdit) and isinstance(drawn, FaceEdit)
-    np.testing.assert_array_equal(edit.unrounded_image, drawn.exact)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(edit.unrounded_image, drawn.unrounded_image)  # type: ignore[arg-type]
 
 
-def test_the_network_sees_the_masked_frame_and_the_reference(
-    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+def test_network_input_is_the_masked_frame_and_the_reference(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeGenerator]
 ) -> None:
     batch = sync_batch(clip, 2)
     edit = opened(clip, speech, tmp_path).sync(batch)[0]
     assert isinstance(edit, FaceEdit) and batch.references.images is not None
     assert not fake.faces[0, :3, 48:].any() and fake.faces[0, :3, :48].any()
-    # The fake gives back the reference: where the mask is whole, the frame then shows it, colours in their order.
+    # The fake returns the reference: where the mask is 1, the frame then shows it, with the right channel order.
     frame = batch.faces.frames.images[0].copy()
     composite(frame, edit)
     left, top, right, bottom = (int(edge) for edge in batch.faces.boxes[0])
@@ -130,8 +141,8 @@ def test_the_network_sees_the_masked_frame_and_the_reference(
     assert np.abs(frame[middle].astype(int) - batch.faces.frames.images[0][middle]).mean() > 12
 
 
-def test_frames_without_a_face_pass(
-    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+def test_frames_without_a_face_are_passed_through(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeGenerator]
 ) -> None:
     batch = sync_batch(clip, 0, 1, 2)
     boxes = batch.faces.boxes.copy()
@@ -142,31 +153,27 @@ def test_frames_without_a_face_pass(
     assert results[0] == PassedThrough("no face")
     assert isinstance(results[1], FaceEdit)
     assert results[2] == PassedThrough("face out of frame")
-    assert fake.asked == [1]
+    assert fake.batches == [1]
 
 
-def test_what_was_drawn_is_not_drawn_again(
-    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]
+def test_stored_faces_are_not_generated_again(
+    clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeGenerator]
 ) -> None:
     first = opened(clip, speech, tmp_path, config=LNetConfig(batch=2))
     cut = first.sync(sync_batch(clip, 0, 1, 2))
-    assert fake.asked == [2, 1]
+    assert fake.batches == [2, 1]
     first.close()
     again = opened(clip, speech, tmp_path, config=LNetConfig(batch=2))
     results = again.sync(sync_batch(clip, 0, 1, 2, 3))
-    assert fake.asked == [1], "only the fourth frame was missing"
+    assert fake.batches == [1], "only the fourth frame was missing"
     for one, other in zip(cut, results, strict=False):
         assert isinstance(one, FaceEdit) and isinstance(other, FaceEdit)
-        np.testing.assert_array_equal(one.exact, other.exact)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(one.unrounded_image, other.unrounded_image)  # type: ignore[arg-type]
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.matrix, other.matrix)
-    again.close()
-    fake.made = 0
-    opened(clip, speech, tmp_path).sync(sync_batch(clip, 0, 1, 2, 3))
-    assert fake.made == 0, "the network was loaded though nothing was missing"
 
 
-def test_the_gate_is_an_option(clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeDrawing]) -> None:
+def test_the_gate_is_an_option(clip: RealClip, speech: SpeechTrack, tmp_path: Path, fake: type[FakeGenerator]) -> None:
     class Silent:
         duration = speech.duration
         mel_windows = staticmethod(speech.mel_windows)
@@ -175,14 +182,14 @@ def test_the_gate_is_an_option(clip: RealClip, speech: SpeechTrack, tmp_path: Pa
         def activity(times: NDArray[np.float64]) -> NDArray[np.float32]:
             return np.zeros(len(times), np.float32)
 
-    nobody: Any = Silent()
-    opened(clip, nobody, tmp_path / "gated").sync(sync_batch(clip, 0, 1))
+    silent: Any = Silent()
+    opened(clip, silent, tmp_path / "gated").sync(sync_batch(clip, 0, 1))
     assert (fake.mel == SILENT_LEVEL).all()
-    opened(clip, nobody, tmp_path / "open", config=LNetConfig(gate=False)).sync(sync_batch(clip, 0, 1))
+    opened(clip, silent, tmp_path / "open", config=LNetConfig(gate=False)).sync(sync_batch(clip, 0, 1))
     np.testing.assert_array_equal(fake.mel, speech.mel_windows(np.array([0.0, 0.04])))
 
 
-def test_the_spec_tells_what_it_needs() -> None:
+def test_spec_declares_ports_and_checkpoint() -> None:
     found = discover().find(StageKind.LIP_SYNCER, "lnet")
     assert found.spec.needs == {"frames", "reference:image", "speech:mel", "speech:activity"}
     assert found.spec.checkpoints == ("lnet",)

@@ -1,4 +1,4 @@
-"""What the tests of stages that run other packages share: nothing is fetched, nothing is left behind."""
+"""Helpers for tests of stages that run third-party packages: no downloads, no files left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retalkit.stages import StageKind
 
 
 def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Why an enhancer cannot run on a machine that lacks some packages."""
+    """Return why an enhancer cannot run where some packages are missing."""
 
     def found(package: str) -> object:
         return None if package in hidden else find_spec("sys")
@@ -30,17 +30,17 @@ def unavailable(name: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPa
 
 
 def aligned_face() -> np.ndarray:
-    """RGB uint8 [1, 512, 512, 3]: about what a network sees."""
+    """Return RGB uint8 [1, 512, 512, 3]: a roughly aligned face."""
     data: Any = pytest.importorskip("skimage.data")
     return cv2.resize(data.astronaut()[:256, 96:352], (512, 512)).astype(np.uint8)[None]
 
 
 @contextmanager
-def alone(folder: Path, monkeypatch: pytest.MonkeyPatch, *packages: str) -> Iterator[None]:
-    """Works in an empty ``folder`` without a network; fails where a file appears there or in one of the packages."""
+def isolated(folder: Path, monkeypatch: pytest.MonkeyPatch, *packages: str) -> Iterator[None]:
+    """Run the block in an empty ``folder`` without network access; fail if it creates a file there or in a package."""
 
     def refused(*_: object) -> None:
-        raise AssertionError("something asked the network")
+        raise AssertionError("network access")
 
     folder.mkdir()
     before = _files(*packages)
@@ -60,9 +60,11 @@ def _files(*packages: str) -> set[Path]:
 
 
 @contextmanager
-def made_up(folder: Path, *names: str, **sources: str) -> Iterator[None]:
-    """Python sees the packages ``names`` as ``folder`` has them, whatever is installed. A source is that of
-    ``a.b.c`` for ``a__b__c``; afterwards all is as before."""
+def fake_packages(folder: Path, *names: str, **sources: str) -> Iterator[None]:
+    """Replace the packages ``names`` with those in ``folder`` inside the block.
+
+    ``sources``: source of the module ``a.b.c`` as ``a__b__c``.
+    """
     for name, source in sources.items():
         file = folder.joinpath(*name.split("__")).with_suffix(".py")
         file.parent.mkdir(parents=True, exist_ok=True)

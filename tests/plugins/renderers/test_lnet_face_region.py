@@ -1,4 +1,4 @@
-"""Which part of a frame L-Net sees, and what it hears."""
+"""The face region of L-Net, and its mel windows."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import pytest
 from retalkit.media.sound import open_sound
 from retalkit.speech.mel import SILENT_LEVEL
 
-from tests.plugins.renderers.speeches import always_active, with_activity
+from tests.plugins.renderers.speeches import analysed, taken_for_speech
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_renderers.lnet.hearing import heard
+from retalkit_renderers.lnet.face_region import face_box, lower_half, network_faces
 from retalkit_renderers.lnet.interface import LNetConfig
-from retalkit_renderers.lnet.places import face_box, lower_half, network_faces
+from retalkit_renderers.lnet.mel_gate import gated_windows
 
 
-def test_the_chin_gets_twenty_pixels_of_a_face_of_250() -> None:
+def test_chin_extension_is_20_pixels_for_a_face_of_250() -> None:
     box = face_box(np.array([100.2, 49.8, 300.4, 299.8], np.float32), LNetConfig().chin, 1280, 720)
     np.testing.assert_array_equal(box, [100, 50, 300, 320])
     small = face_box(np.array([100, 50, 180, 150], np.float32), LNetConfig().chin, 1280, 720)
     np.testing.assert_array_equal(small, [100, 50, 180, 158])
 
 
-def test_a_box_ends_at_the_frame_and_is_none_beside_it() -> None:
+def test_box_is_clipped_to_the_frame_and_none_outside() -> None:
     np.testing.assert_array_equal(face_box(np.array([-20, -10, 60, 90], np.float32), 0.5, 64, 80), [0, 0, 60, 80])
     for outside in ([-50, 0, -1, 40], [64, 0, 90, 40], [0, 90, 30, 120]):
         assert face_box(np.array(outside, np.float32), 0.08, 64, 80) is None
     assert face_box(np.full(4, np.nan, np.float32), 0.08, 64, 80) is None
 
 
-def test_faces_are_those_of_the_published_script() -> None:
+def test_input_faces_match_the_published_script() -> None:
     generator = np.random.default_rng(0)
     frame, reference = generator.integers(0, 256, (2, 200, 240, 3), np.uint8)
     left, top, right, bottom = 31, 17, 160, 180
@@ -47,7 +47,7 @@ def test_faces_are_those_of_the_published_script() -> None:
     assert found[3:, 48:].any()
 
 
-def test_the_mask_has_the_lower_half_and_no_edge() -> None:
+def test_mask_covers_the_lower_half_with_soft_edges() -> None:
     mask = lower_half()
     assert mask.shape == (96, 96)
     assert mask.dtype == np.float32
@@ -59,40 +59,40 @@ def test_the_mask_has_the_lower_half_and_no_edge() -> None:
     assert np.abs(np.diff(mask, axis=1)).max() < 0.3
 
 
-def test_silence_is_heard_where_nobody_speaks(shared_media: Path) -> None:
+def test_gate_replaces_steps_without_speech_by_silence(shared_media: Path) -> None:
     words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[16000 : 3 * 16000]
     hiss = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.004
     sound = hiss.copy()
     sound[16000:] += words
-    speech = with_activity(sound)
+    speech = analysed(sound)
     times = np.arange(0.0, speech.duration, 0.04)
-    gated, open_ears = heard(speech, times, gate=True), heard(speech, times, gate=False)
-    np.testing.assert_array_equal(open_ears, speech.mel_windows(times))
+    gated, ungated = gated_windows(speech, times, gate=True), gated_windows(speech, times, gate=False)
+    np.testing.assert_array_equal(ungated, speech.mel_windows(times))
     early = times < 0.4
     assert (gated[early] == SILENT_LEVEL).all()
-    assert open_ears[early].mean() > SILENT_LEVEL + 0.5
+    assert ungated[early].mean() > SILENT_LEVEL + 0.5
     quiet = (gated == SILENT_LEVEL).all(axis=1)
-    # What is not silenced keeps its bits, step by step; a window into which a word reaches hears its beginning.
-    np.testing.assert_array_equal(gated.transpose(0, 2, 1)[~quiet], open_ears.transpose(0, 2, 1)[~quiet])
+    # Other steps are unchanged; a window that ends in a word contains its beginning.
+    np.testing.assert_array_equal(gated.transpose(0, 2, 1)[~quiet], ungated.transpose(0, 2, 1)[~quiet])
     assert (quiet.any(axis=1) & ~quiet.all(axis=1)).any()
     assert (~quiet).all(axis=1).any()
-    np.testing.assert_array_equal(heard(always_active(sound), times, gate=True), open_ears)
+    np.testing.assert_array_equal(gated_windows(taken_for_speech(sound), times, gate=True), ungated)
 
 
-def test_the_end_of_a_speech_is_not_taken_for_silence() -> None:
-    """Windows there are moved back, and so must be the times at which the gate looks."""
+def test_gate_uses_the_shifted_windows_at_the_end() -> None:
+    """Windows at the end are shifted back; the gate must use the same times."""
     sound = (np.random.default_rng(0).standard_normal(16000) * 0.1).astype(np.float32)
-    speech = always_active(sound)
+    speech = taken_for_speech(sound)
     times = np.array([0.9, 0.96, 0.99])
-    np.testing.assert_array_equal(heard(speech, times, gate=True), heard(speech, times, gate=False))
+    np.testing.assert_array_equal(gated_windows(speech, times, gate=True), gated_windows(speech, times, gate=False))
 
 
-def test_steps_do_not_depend_on_which_times_are_asked(shared_media: Path) -> None:
+def test_windows_do_not_depend_on_the_other_times(shared_media: Path) -> None:
     words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[: 2 * 16000]
-    speech = with_activity(words)
+    speech = analysed(words)
     times = np.array([-0.5, 0.0, 0.31, 1.2, 1.99, 2.5])
-    together = heard(speech, times, gate=True)
+    together = gated_windows(speech, times, gate=True)
     for row, time in enumerate(times):
-        np.testing.assert_array_equal(heard(speech, np.array([time]), gate=True)[0], together[row])
+        np.testing.assert_array_equal(gated_windows(speech, np.array([time]), gate=True)[0], together[row])
     assert (together[[0, -1]] == SILENT_LEVEL).all()
-    assert heard(speech, times[:0], gate=True).shape == (0, 80, 16)
+    assert gated_windows(speech, times[:0], gate=True).shape == (0, 80, 16)

@@ -1,0 +1,115 @@
+"""Running a network with PyTorch or OpenVINO."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="networks need the extra: pip install 'retalkit[paper]'")
+
+from retalkit.inference import compile_network
+from retalkit.stages import Runtime
+from torch import Tensor, nn
+
+
+class Twice(nn.Module):
+    """Two outputs of different shapes from an image and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, image: Tensor, vector: Tensor) -> tuple[Tensor, list[Tensor]]:
+        features = self.convolution(image) * vector[:, :, None, None]
+        return features, [features.mean((2, 3))]
+
+
+def network(seed: int = 1) -> Twice:
+    torch.manual_seed(seed)
+    return Twice().eval()
+
+
+IMAGE, VECTOR = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8), torch.tensor([[1.0, -2.0, 0.5, 3.0]])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RETALKIT_HOME", str(tmp_path))
+    return tmp_path / "openvino"
+
+
+def expected(seed: int = 1) -> list[Tensor]:
+    with torch.inference_mode():
+        features, (mean,) = network(seed)(IMAGE, VECTOR)
+    return [features, mean]
+
+
+def test_torch_returns_all_outputs_flat() -> None:
+    compiled = compile_network(network(), [IMAGE, VECTOR], Runtime(inference="torch"))
+    assert compiled.backend == "torch"
+    for result, wanted in zip(compiled(IMAGE, VECTOR), expected(), strict=True):
+        assert torch.equal(result, wanted)
+
+
+def test_auto_is_torch_without_openvino_or_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retalkit.stages.find_spec", lambda name: object())
+    assert Runtime().backend == "openvino"
+    assert Runtime(precision="bfloat16").backend == "torch"
+    assert Runtime(device="cuda").backend == "torch"
+    assert Runtime(inference="torch").backend == "torch"
+    monkeypatch.setattr("retalkit.stages.find_spec", lambda name: None)
+    assert Runtime().backend == "torch"
+
+
+def test_openvino_agrees_with_torch_and_reads_the_stored_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
+    from retalkit.inference import openvino_backend
+
+    runtime = Runtime(inference="openvino", threads=1)
+    compiled = compile_network(network(), [IMAGE, VECTOR], runtime)
+    assert compiled.backend == "openvino"
+    first = compiled(IMAGE, VECTOR)
+    for result, wanted in zip(first, expected(), strict=True):
+        torch.testing.assert_close(result, wanted, rtol=0, atol=1e-5)
+    kept = [result.clone() for result in first]
+    compiled(-IMAGE, VECTOR)
+    assert all(torch.equal(*pair) for pair in zip(first, kept, strict=True)), "results belong to the caller"
+    with ThreadPoolExecutor(4) as pool:
+        for results in pool.map(lambda _: compiled(IMAGE, VECTOR), range(8)):
+            assert all(torch.equal(*pair) for pair in zip(results, kept, strict=True))
+
+    (entry,) = home.iterdir()
+    assert entry.name.startswith("Twice-")
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_backend, "_convert", None)
+        again = compile_network(network(), [IMAGE, VECTOR], runtime)(IMAGE, VECTOR)
+    assert all(torch.equal(*pair) for pair in zip(again, kept, strict=True))
+    compile_network(network(seed=2), [IMAGE, VECTOR], runtime)
+    assert len(list(home.iterdir())) == 2, "other weights are another model"
+
+
+def test_damaged_stored_model_is_converted_again(home: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
+    runtime = Runtime(inference="openvino", threads=1)
+    compile_network(network(), [IMAGE, VECTOR], runtime)
+    (entry,) = home.iterdir()
+    (entry / "model.xml").write_text("<net>", encoding="utf-8")
+    results = compile_network(network(), [IMAGE, VECTOR], runtime)(IMAGE, VECTOR)
+    torch.testing.assert_close(results[0], expected()[0], rtol=0, atol=1e-5)
+    assert len(list(home.iterdir())) == 1
+
+
+def test_image_size_may_vary_on_request(home: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
+    torch.manual_seed(3)
+    convolution = nn.Conv2d(3, 2, 3, stride=2, padding=1).eval()
+    compiled = compile_network(
+        convolution, [torch.zeros(1, 3, 8, 8)], Runtime(inference="openvino"), variable_size=True
+    )
+    for height, width in ((8, 8), (9, 14), (8, 8)):
+        image = torch.rand(1, 3, height, width)
+        with torch.inference_mode():
+            wanted = convolution(image)
+        torch.testing.assert_close(compiled(image)[0], wanted, rtol=0, atol=1e-5)
