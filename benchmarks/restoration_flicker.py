@@ -36,7 +36,7 @@ from retalkit.plugins.discovery import discover
 from retalkit.stages import EnhancementClip, Runtime, StageContext, StageKind
 from retalkit.storage.cache import Folder
 from retalkit.weights.store import WeightStore
-from retalkit_enhancers.restoration import change
+from retalkit_enhancers.restoration import difference
 from retalkit_enhancers.restoration.config import RestorationConfig
 from retalkit_enhancers.restoration.enhancer import RestorationEnhancer
 from retalkit_metrics.meters.flicker import Flicker, FlickerMeter
@@ -118,7 +118,7 @@ def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[An
     if name in SIMULATED:
         restorer = SimulatedRestorer(SIMULATED[name])
         configs = [RestorationConfig(steadiness=value) for value in STEADINESS]
-        return [RestorationEnhancer(config, Runtime(), lambda _: restorer).open(clip, context) for config in configs]
+        return [RestorationEnhancer(config, Runtime(), restorer).open(clip, context) for config in configs]
     spec, store = discover().find(StageKind.ENHANCER, name).spec, WeightStore()
     weights: dict[str, Path] = {}
     for checkpoint in (*spec.checkpoints, *spec.config().checkpoints()):
@@ -188,13 +188,13 @@ def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float
     inside = np.zeros((512, 512), np.uint8)
     cv2.ellipse(inside, (256, 256), axes, 0, 0, 360, [255.0], -1, cv2.LINE_AA)
     around = (cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))) > 0) & (inside == 0)
-    remaining = change.steadied(np.repeat(inside[..., None].astype(np.float32) / 255, 3, 2), steadiness)
+    remaining = difference.reduce_flicker(np.repeat(inside[..., None].astype(np.float32) / 255, 3, 2), steadiness)
     return float(remaining[inside == 255].mean()), float(remaining[around].mean())
 
 
 def side_effect_table() -> str:
     """Format one line for each steadiness: remaining share and shadow of each region."""
-    lines = [f"low-pass {change.COARSE:g}: share kept / shadow around a brightened region"]
+    lines = [f"low-pass {difference.COARSE:g}: share kept / shadow around a brightened region"]
     for value in STEADINESS:
         pairs = (
             f"{name} {kept:.2f} / {round(shadow, 2) + 0.0:5.2f}"
@@ -240,9 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--enhancer", choices=("gpen", "gfpgan"))
     parser.add_argument("--restorers", nargs="+", choices=tuple(SIMULATED), default=list(SIMULATED))
     parser.add_argument("--pairs", nargs="+", default=TALKING_PAIRS, metavar="SOURCE:DRIVER")
-    parser.add_argument("--low-pass", type=float, default=change.COARSE, metavar="PIXELS")
+    parser.add_argument("--low-pass", type=float, default=difference.COARSE, metavar="PIXELS")
     options = parser.parse_args(arguments)
-    change.COARSE = options.low_pass
+    difference.COARSE = options.low_pass
     options.out.mkdir(parents=True, exist_ok=True)
     restorers = [options.enhancer] if options.enhancer else options.restorers
     rows: list[Row] = []

@@ -24,7 +24,7 @@ class SimulatedRestorer:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
 
-    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64]) -> Float:
+    def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> Float:
         pairs = zip(faces, indexes.tolist(), strict=True)
         return np.stack([self._rule(face.astype(np.float32), index) for face, index in pairs]) / np.float32(255)
 

@@ -84,7 +84,5 @@ def test_paper_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     torch = pytest.importorskip("torch", reason="this benchmark needs the extra: pip install 'retalkit[paper]'")
     # The benchmark sets the number of threads of the process.
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    arguments = ["--only", "face3d", "--rounds", "1"]
-    monkeypatch.setattr(sys, "argv", ["paper_networks.py", *arguments])
-    benchmark("paper_networks").main()
+    benchmark("paper_networks").main(["--only", "face3d", "--rounds", "1", "--inference", "torch"])
     assert "face3d" in capsys.readouterr().out
