@@ -84,7 +84,8 @@ def speech_of(frames: int, shared_media: Path, path: Path) -> Path:
 def run(
     preset: str, registry: Registry, clip: Path, words: Path, folder: Path, *overrides: str, name: str = "out.mp4"
 ) -> RunRecord:
-    given = ["detector.use=mediapipe", "analysis_seconds=0.02", *overrides]
+    # PyTorch: converting every network for OpenVINO takes minutes.
+    given = ["detector.use=mediapipe", "analysis_seconds=0.02", "inference=torch", *overrides]
     config = RunConfig.from_preset(preset, registry=registry, overrides=given)
     return retalkit.dub(
         clip, words, folder / name, config=config, registry=registry, cache=folder / "cache", force=True

@@ -1,7 +1,7 @@
-"""Files of the published release that no stage loads: listed, pulled and verified by hash, never read. Light.
+"""Files of the published release that no stage loads: listed, downloaded and verified, never read.
 
-The release gives no hashes. Those here are of the same files at Hugging Face: RetinaFace-R50.pth as an author of the
-paper published it there (vinthony/videoretalking), the predictor as many publish it. BFM.zip has none: it is pinned.
+The release gives no hashes. The hashes are those of the same files at Hugging Face: RetinaFace-R50.pth as published by an
+author of the paper (vinthony/videoretalking), the predictor as published by many. BFM.zip has no published hash.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHECKPOINTS: Final = (
         summary="RetinaFace with ResNet-50, the face detector of the published enhancer",
         file="RetinaFace-R50.pth",
         urls=released("RetinaFace-R50.pth"),
-        licence="MIT by the repository of its network (biubug6/Pytorch_Retinaface), whose Resnet50_Final.pth it is",
+        licence="MIT by the repository of its network (biubug6/Pytorch_Retinaface), file Resnet50_Final.pth",
         commercial_use=None,
         shapes="",
         size=109_497_761,
@@ -29,7 +29,7 @@ CHECKPOINTS: Final = (
         summary="The 68-point predictor of dlib",
         file="shape_predictor_68_face_landmarks.dat",
         urls=released("shape_predictor_68_face_landmarks.dat"),
-        licence="CC0-1.0 by davisking/dlib-models, which adds that its training images (iBUG 300-W) exclude commerce",
+        licence="CC0-1.0 by davisking/dlib-models, which states that its training images (iBUG 300-W) exclude commercial use",
         commercial_use=False,
         shapes="",
         size=99_693_937,
@@ -37,10 +37,10 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name="bfm",
-        summary="Files of the Basel Face Model that the published loader asks for; deep3d needs bfm_landmarks only",
+        summary="Files of the Basel Face Model that the published loader reads; deep3d needs only bfm_landmarks",
         file="BFM.zip",
         urls=released("BFM.zip"),
-        licence="the University of Basel's, for non-commercial research; signed on its web site",
+        licence="the University of Basel's, for non-commercial research; requires registration on its website",
         commercial_use=False,
         shapes="",
     ),

@@ -1,4 +1,4 @@
-"""Where the files of VideoReTalking were published."""
+"""URLs of the published files of VideoReTalking."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _RELEASES: Final = (
 
 
 def released(file: str) -> tuple[str, ...]:
-    """The addresses of a file of the release, the older name of its repository first."""
+    """Return the URLs of a file of the release, the older name of its repository first."""
     return tuple(f"{address}{file}" for address in _RELEASES)

@@ -1,7 +1,7 @@
 """Modulated convolutions of StyleGAN2, shared by E-Net, GFPGAN and GPEN.
 
 Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, equations 1 to 3. Each face has a
-style code of its own. Scaling the input channels before a convolution with shared weights, and the output channels
+separate style code. Scaling the input channels before a convolution with shared weights, and the output channels
 after it, gives the same result as scaling the weights for each face, and works for any batch.
 """
 

@@ -61,7 +61,7 @@ def lnet_edit(seed: int, box: tuple[int, ...] = BOX, strength: float = 1.0) -> F
 
 
 def batch_of(count: int, first: int = FIRST, reference: int = 100) -> SyncBatch:
-    """Frames ``first``, ``first`` + 1 ... whose reference is a still picture."""
+    """Frames ``first``, ``first`` + 1 ... with a still reference."""
     rows = np.arange(first, first + count)
     images = np.stack([make_image(row) for row in rows])
     landmarks = np.tile(np.array([[70, 30, 0], [250, 211.5, 0]], np.float32), (count, 1, 1))

@@ -1,1 +1,1 @@
-"""GFPGAN: restores a face with the prior of a generator of faces."""
+"""Enhancer ``gfpgan``: face restoration with a generative prior."""

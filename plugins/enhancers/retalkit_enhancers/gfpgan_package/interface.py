@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from retalkit_enhancers.gfpgan.interface import NETWORK as CHECKPOINT
+from retalkit_enhancers.gfpgan.interface import NETWORK
 from retalkit_enhancers.restoration.config import restoration_spec
 
 NAME: Final = "gfpgan_package"
+CHECKPOINT: Final = NETWORK
+"""The same checkpoint as that of ``gfpgan``."""
 INSTALL: Final = "retalkit[gfpgan]"
 
 STAGES: Final = (

@@ -1,1 +1,1 @@
-"""GPEN: restores a face with the prior of a generator of faces."""
+"""Enhancer ``gpen``: face restoration with a generative prior."""

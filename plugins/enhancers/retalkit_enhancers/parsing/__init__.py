@@ -1,1 +1,1 @@
-"""Face parsing: which pixel of an aligned face is skin, lip, hair."""
+"""Face parsing: segmentation of an aligned face into skin, lips, hair and other classes."""

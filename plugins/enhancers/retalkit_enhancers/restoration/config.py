@@ -40,12 +40,12 @@ class RestorationConfig(StageConfig):
 
 
 def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSpec:
-    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint of its own name."""
+    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint of the same name."""
     return StageSpec(
         kind=StageKind.ENHANCER,
         name=name,
         summary=f"{title}: restores the edited face, its mouth or the reference images at 512 x 512",
-        version="4",
+        version="5",
         api=2,
         build=build,
         licence=licence,

@@ -44,7 +44,7 @@ class Crop:
 def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
     """Return the part of ``frame`` (RGB uint8 [H, W, 3]) that maps into the template, extended by all of the edit.
 
-    None if no pixel of the template lies in the frame.
+    None if the template does not overlap the frame.
     """
     height, width = frame.shape[:2]
     face = _bounds(matrix, SIZE, SIZE, width, height)

@@ -1,1 +1,1 @@
-"""The reconstructor ``deep3d``: coefficients of the Basel face model by a residual network."""
+"""Reconstructor ``deep3d``: coefficients of the Basel face model, estimated by ResNet-50."""

@@ -74,13 +74,12 @@ CHECKPOINTS: Final = (
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",
-        # Apache-2.0 by the repository; PIRenderer, whose network it is, was published without a licence.
+        # Apache-2.0 by the repository; PIRenderer, the origin of the network, was published without a licence.
         commercial_use=None,
         shapes="retalkit_renderers.dnet.network:parameter_shapes",
         min_size=90_076_436,
-        # The mean of the weights over the training. Nothing lies beside its 304 names: the training made it as a plain
-        # copy of the network, without a wrapper and without buffers. Other entries of the file (net_G, opt_G, sch_G,
-        # current_epoch, current_iteration) are not read.
+        # The averaged weights of the training: exactly 304 names, without a wrapper and without buffers. Other entries
+        # of the file (net_G, opt_G, sch_G, current_epoch, current_iteration) are not read.
         entries=("net_G_ema",),
     ),
     Checkpoint(

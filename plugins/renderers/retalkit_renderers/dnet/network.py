@@ -196,7 +196,7 @@ class EditingDecoder(nn.Module):
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], in pixels of its own size.
+    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], in pixels of the flow.
 
     As published, the grid places -1 and 1 at the centres of the border pixels, and the sampling at their outer edges.
     A flow of zero therefore shrinks the image by two of its 256 pixels at each border; the weights were trained so.
