@@ -1,7 +1,7 @@
 """Files of the published release that no stage loads: listed, downloaded and verified, never read.
 
-The release gives no hashes. The hashes are those of the same files at Hugging Face: RetinaFace-R50.pth as published by an
-author of the paper (vinthony/videoretalking), the predictor as published by many. BFM.zip has no published hash.
+The release gives no hashes. These are the hashes of the same files at Hugging Face: RetinaFace-R50.pth as published by
+an author of the paper (vinthony/videoretalking), the predictor as published by many. BFM.zip has no published hash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHECKPOINTS: Final = (
         summary="The 68-point predictor of dlib",
         file="shape_predictor_68_face_landmarks.dat",
         urls=released("shape_predictor_68_face_landmarks.dat"),
-        licence="CC0-1.0 by davisking/dlib-models, which states that its training images (iBUG 300-W) exclude commercial use",
+        licence="CC0-1.0 by davisking/dlib-models; its training images (iBUG 300-W) exclude commercial use",
         commercial_use=False,
         shapes="",
         size=99_693_937,
