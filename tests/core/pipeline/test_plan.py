@@ -11,7 +11,7 @@ import pytest
 from retalkit.config import RunConfig, load
 from retalkit.errors import PlanError, WeightsError
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.planned_stage import PlannedStage
+from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage
@@ -235,6 +235,32 @@ def test_missing_device_is_rejected() -> None:
         plan(config, registry)
     assert error.value.code == "missing-device"
     assert plan(load(registry, overrides=["device=cuda"]), registry)
+
+
+def test_openvino_is_rejected_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = discover()
+    config = load(registry, overrides=["inference=openvino", "precision=bfloat16"])
+    monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: object())
+    with pytest.raises(PlanError, match="bfloat16") as error:
+        plan(config, registry)
+    assert error.value.code == "unsupported-inference"
+    monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: None)
+    with pytest.raises(PlanError, match=r"retalkit\[openvino\]") as error:
+        plan(config, registry)
+    assert error.value.code == "missing-package"
+
+
+def test_inference_backend_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = discover()
+    registry.stages.append(stage(StageKind.ENHANCER, "network", requires=("torch",)))
+    monkeypatch.setattr("retalkit.stages.find_spec", lambda name: object())
+
+    def identity(*overrides: str) -> object:
+        config = load(registry, overrides=["enhancers=[network]", *overrides])
+        return inference_identity(config, plan(config, registry).enhancers[0])
+
+    assert identity() != identity("inference=torch")
+    assert identity("inference=torch") == {"device": "cpu", "precision": "float32"}
 
 
 def test_editable_sources_are_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
