@@ -1,4 +1,4 @@
-"""The example package of a third party: installed into a clean environment it is found, runs and is compared there."""
+"""The example package in a clean environment: discovery, a run, its own tests, a comparison."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Values = NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("third_party")
     package = folder / "package"
     shutil.copytree(EXAMPLE, package, ignore=shutil.ignore_patterns(".*_cache", "__pycache__", "dist", "compared"))
     made = Environment(folder / "environment", package)
@@ -81,7 +81,7 @@ def test_stage_is_listed_with_its_package(environment: Environment) -> None:
     (entry,) = (stage for stage in listed["stages"] if stage["name"] == "loudness")
     found = tuple(entry[key] for key in ("kind", "package", "package_version", "runs_here", "licence"))
     assert found == ("lip_syncer", PACKAGE, "0.1.0", True, "Apache-2.0")
-    # The table for people says so, too.
+    # The table has the same facts.
     table = environment.run("retalkit", "plugins", "--kind", "lip_syncer").stdout
     assert re.search(rf"  loudness: .*\n +{PACKAGE} 0.1.0, Apache-2.0; runs here\n", table), table
 
@@ -114,7 +114,7 @@ def test_mouth_follows_the_loudness_and_eyes_stay(
     loudness = smooth(loudness_of(short_speech, lips.start + np.arange(len(lips.opening)) / GRID_RATE))
     seen = np.isfinite(lips.opening)
     assert seen.mean() > 0.9
-    # Her own mouth stands still in that clip.
+    # The mouth in the source clip does not move.
     assert np.corrcoef(lips.opening[seen], np.sqrt(np.maximum(loudness[seen], 0)))[0, 1] > 0.5
     assert np.ptp(lips.opening[seen]) > 0.08
     analysis = track(moving_head, steps)
@@ -137,7 +137,7 @@ def test_comparison_with_exemplar_runs(environment: Environment, dubbed: Path) -
     file = environment.package / "comparison.yaml"
     comparison = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert comparison["variants"] == {"loudness": {"lip_syncer": "loudness"}}
-    # One clip and no other speaker: a second of what was dubbed above.
+    # One clip without another speaker: one second of the dubbed video.
     shortened = {
         "clips": {"head": str(dubbed)},
         "speeches": [],

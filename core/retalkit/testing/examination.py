@@ -109,7 +109,7 @@ class Examination:
             self._problems.append(Problem(check, broken, contract, fault))
 
     def skip(self, checks: str | tuple[str, ...], reason: str) -> None:
-        """Record checks that could not run, or a part of a check by a name of its own."""
+        """Record checks that could not run, or a part of a check with a separate name."""
         if isinstance(checks, str):
             self._skipped.append(SkippedCheck((self._prefix + checks,), reason))
             return

@@ -45,7 +45,7 @@ class ContractCheck:
         own = report.only(self.name)
         problems = own.problems
         if self.name == "spec":
-            # A check without a test of its own must not go unnoticed.
+            # Problems of a check without its own test are reported here.
             problems += tuple(one for one in report.problems if one.check not in self._examination.names)
         if problems:
             raise AssertionError(str(Report(report.label, problems)))

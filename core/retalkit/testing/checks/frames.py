@@ -45,7 +45,7 @@ _AFTER_RESULT: Final = (
 )
 """Checks that need a result."""
 _BATCHES = "Results do not depend on how frames are cut into batches: one batch of N frames equals N batches of one."
-_KEPT = "Returned arrays do not change later: every result has arrays of its own instead of a shared buffer."
+_KEPT = "Returned arrays do not change later: every result has new arrays instead of a shared buffer."
 _REPEATABLE = "The same input, options and seed give the same result, bit for bit."
 _GLOBAL = "Results do not depend on the process's random generators: use your own generator, with StageContext.seed."
 _RESUME = "An interrupted run opens the stage again with the same cache, and gets the same result."
