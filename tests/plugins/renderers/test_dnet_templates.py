@@ -108,14 +108,14 @@ def runtime(pseudo_weights: Callable[[str], Path], shared_parity: Path, tmp_path
 
 
 def test_expression_of_a_photo_depends_on_the_face_only(portrait: Any, runtime: Runtime, tmp_path: Path) -> None:
-    from retalkit_renderers.dnet.photo_fit import photo_expression
+    from retalkit_renderers.dnet.photo_fit import PhotoFit
 
     found: list[Any] = []
     wider = cv2.copyMakeBorder(portrait.image, 0, 40, 0, 60, cv2.BORDER_REPLICATE)
     for name, image in (("one.png", portrait.image), ("wide.png", wider)):
         assert cv2.imwrite(str(tmp_path / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         context = StageContext(Folder(tmp_path / f"cache {name}"), SilentObserver())
-        found.append(photo_expression(tmp_path / name, runtime, context))
+        found.append(PhotoFit(runtime).expression(tmp_path / name, context))
     assert found[0].shape == (64,) and found[0].dtype == np.float32
     # With pseudo-random weights, other faces differ far more.
     assert np.abs(found[0] - found[1]).max() < 0.1 * np.abs(found[0]).max()
@@ -145,7 +145,7 @@ class ThreeFaces:
 
 
 def test_the_largest_face_is_used(tmp_path: Path) -> None:
-    from retalkit_renderers.dnet.photo_fit import photo_expression
+    from retalkit_renderers.dnet.photo_fit import PhotoFit
 
     specs = [
         StageSpec(StageKind.DETECTOR, "mediapipe", "", ThreeFaces, "", api=2, gives=frozenset({"landmarks:ibug68"})),
@@ -157,16 +157,16 @@ def test_the_largest_face_is_used(tmp_path: Path) -> None:
     path = tmp_path / "crowd.png"
     assert cv2.imwrite(str(path), np.zeros((30, 60, 3), np.uint8))
     context = StageContext(Folder(tmp_path / "cache"), SilentObserver())
-    assert (photo_expression(path, Runtime(), context, registry) == 10).all()
+    assert (PhotoFit(Runtime(), registry).expression(path, context) == 10).all()
     # The files of these stages must not collide with those of the editor.
     assert [file.name for file in (tmp_path / "cache").iterdir()] == ["template-seen"]
 
 
 def test_photo_without_a_face_is_rejected(runtime: Runtime, tmp_path: Path) -> None:
-    from retalkit_renderers.dnet.photo_fit import photo_expression
+    from retalkit_renderers.dnet.photo_fit import PhotoFit
 
     path = tmp_path / "wall.png"
     assert cv2.imwrite(str(path), np.full((120, 160, 3), 128, np.uint8))
     with pytest.raises(InputError, match=r"wall\.png") as error:
-        photo_expression(path, runtime, StageContext(Folder(tmp_path / "cache"), SilentObserver()))
+        PhotoFit(runtime).expression(path, StageContext(Folder(tmp_path / "cache"), SilentObserver()))
     assert error.value.code == "no-face"

@@ -19,7 +19,7 @@ from retalkit_renderers.dnet.coefficients import WINDOW, driving_window, replace
 from retalkit_renderers.dnet.face_images import paste_face, to_network, to_uint8
 from retalkit_renderers.dnet.interface import IMAGE_SUFFIXES, NETWORK, TEMPLATES, DNetConfig
 from retalkit_renderers.dnet.network import COEFFICIENTS, DNet
-from retalkit_renderers.dnet.photo_fit import photo_expression
+from retalkit_renderers.dnet.photo_fit import PhotoFit
 from retalkit_renderers.dnet.shots import first_of_shot, window_rows
 from retalkit_renderers.dnet.templates import published_expression, stored_expression
 
@@ -27,6 +27,7 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 STORED: Final = "face"
+_IMAGE: Final = "reference:image"
 
 
 class DNetEditor:
@@ -34,14 +35,26 @@ class DNetEditor:
     requested, ``reference:image``."""
 
     def __init__(self, config: DNetConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if the checkpoint does not fit."""
+        """Raises WeightsError if a checkpoint does not fit, InputError if the template file cannot be used."""
         self._config = config
-        self._runtime = runtime
+        self._device = runtime.device
         self._network = load_network(runtime)
+        template = config.template
+        self._photo: tuple[PhotoFit, Path] | None = None
+        self._expression: Float | None = None
+        if not isinstance(template, Path):
+            self._expression = published_expression(runtime.weights[TEMPLATES], template)
+        elif template.suffix.lower() in IMAGE_SUFFIXES:
+            self._photo = PhotoFit(runtime), template
+        else:
+            self._expression = stored_expression(template)
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> DNetSession:
-        """Open for one clip. Raises InputError if the template is a file that cannot be used."""
-        return DNetSession(self._config, self._runtime, self._network, clip.analysis, context)
+        """Open for one clip. Raises InputError if the template is a photo without a usable face."""
+        if self._expression is None and self._photo is not None and _IMAGE in context.requested_ports:
+            fit, path = self._photo
+            self._expression = fit.expression(path, context)
+        return DNetSession(self._config, self._network, self._device, self._expression, clip.analysis, context)
 
 
 def load_network(runtime: Runtime) -> CompiledNetwork:
@@ -62,20 +75,20 @@ class DNetSession:
     def __init__(
         self,
         config: DNetConfig,
-        runtime: Runtime,
         network: CompiledNetwork,
+        device: str,
+        expression: Float | None,
         analysis: Analysis,
         context: StageContext,
     ) -> None:
+        """``expression`` float32 [64]: that of every frame; None where no images are requested."""
         self._config = config
-        self._runtime = runtime
-        self._network = network
+        self._network, self._device = network, device
+        self._expression = expression
         self._analysis = analysis
-        self._context = context
         self._store = FrameStore(context.cache, STORED)
         self._shot_source: tuple[int, Image] | None = None
-        self._needs_images = "reference:image" in context.requested_ports
-        self._expression = self._read_expression() if self._needs_images else np.zeros(0, np.float32)
+        self._needs_images = _IMAGE in context.requested_ports
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
         """Return the landmarks of the frames and, when requested, images with the edited faces.
@@ -99,16 +112,9 @@ class DNetSession:
         """Release the stored source image; the network belongs to the stage."""
         self._shot_source = None
 
-    def _read_expression(self) -> Float:
-        template = self._config.template
-        if not isinstance(template, Path):
-            return published_expression(self._runtime.weights[TEMPLATES], template)
-        if template.suffix.lower() in IMAGE_SUFFIXES:
-            return photo_expression(template, self._runtime, self._context)
-        return stored_expression(template)
-
     def _edited_faces(self, faces: FaceBatch, boxes: Float) -> dict[int, Image]:
         """Return source index -> edited face uint8 [256, 256, 3], for every frame of the batch that has one."""
+        assert self._expression is not None
         done: dict[int, Image] = {}
         missing: dict[int, tuple[Image, Float]] = {}
         for row, index in enumerate(faces.frames.indexes.tolist()):
@@ -144,7 +150,7 @@ class DNetSession:
         sources = torch.from_numpy(np.stack([to_network(source) for source, _ in work]))
         windows = torch.from_numpy(np.stack([window for _, window in work]))
         images: list[Image] = []
-        for rows, wanted in full_batches(len(work), self._config.batch, self._runtime.device):
+        for rows, wanted in full_batches(len(work), self._config.batch, self._device):
             faces = self._network(sources[rows], windows[rows])[0][:wanted].numpy()
             images += [to_uint8(face) for face in faces]
         return images

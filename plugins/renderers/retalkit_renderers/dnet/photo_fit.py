@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,38 +37,44 @@ DETECTOR: Final = "mediapipe"
 RECONSTRUCTOR: Final = "deep3d"
 
 
-def photo_expression(path: Path, runtime: Runtime, context: StageContext, registry: Registry | None = None) -> Float:
-    """Return the expression float32 [64] of the largest face, cropped and fitted like the frames of a video.
+class PhotoFit:
+    """The detector and the reconstructor, which estimate the expression of a face in a photo."""
 
-    ``runtime`` must contain the weights of the reconstructor. Raises InputError if the photo cannot be read or shows no
-    face, ConfigError if the stages are not installed.
-    """
-    registry = discover() if registry is None else registry
-    detector = registry.find(StageKind.DETECTOR, DETECTOR)
-    reconstructor = registry.find(StageKind.RECONSTRUCTOR, RECONSTRUCTOR)
-    source = PhotoSource(path)
-    inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=reconstructor.spec.gives)
-    face = _largest_face(detector, source, runtime, inner)
-    if face is None:
-        raise InputError(f"{path}: no face found: choose an image with a larger face", code="no-face")
-    photo = _OneFace(source, face, _scheme(detector))
-    session = reconstructor.spec.make(reconstructor.spec.config(), runtime).open(
-        ReconstructionClip(analysis=photo), inner
-    )
-    try:
-        row: Float = session.reconstruct(photo.batch())[0]
-    finally:
-        session.close()
-    if not np.isfinite(row).all():
-        raise InputError(
-            f"{path}: the face is too small to estimate its expression: choose an image with a larger face",
-            code="no-face",
-        )
-    return row[EXPRESSION]
+    def __init__(self, runtime: Runtime, registry: Registry | None = None) -> None:
+        """``runtime`` must contain the weights of the reconstructor. Raises ConfigError if a stage is not installed."""
+        registry = discover() if registry is None else registry
+        self._detector = registry.find(StageKind.DETECTOR, DETECTOR)
+        self._reconstructor = registry.find(StageKind.RECONSTRUCTOR, RECONSTRUCTOR)
+        self._detect: Any = self._detector.spec.make(self._detector.spec.config(), runtime)
+        self._reconstruct: Any = self._reconstructor.spec.make(self._reconstructor.spec.config(), runtime)
+
+    def expression(self, path: Path, context: StageContext) -> Float:
+        """Return the expression float32 [64] of the largest face, cropped and fitted like the frames of a video.
+
+        Raises InputError if the photo cannot be read or shows no face.
+        """
+        source = PhotoSource(path)
+        ports = self._reconstructor.spec.gives
+        inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=ports)
+        face = _largest_face(self._detect, source, inner)
+        if face is None:
+            raise InputError(f"{path}: no face found: choose an image with a larger face", code="no-face")
+        photo = _OneFace(source, face, _scheme(self._detector))
+        session = self._reconstruct.open(ReconstructionClip(analysis=photo), inner)
+        try:
+            row: Float = session.reconstruct(photo.batch())[0]
+        finally:
+            session.close()
+        if not np.isfinite(row).all():
+            raise InputError(
+                f"{path}: the face is too small to estimate its expression: choose an image with a larger face",
+                code="no-face",
+            )
+        return row[EXPRESSION]
 
 
-def _largest_face(detector: FoundStage, source: PhotoSource, runtime: Runtime, context: StageContext) -> Face | None:
-    session = detector.spec.make(detector.spec.config(), runtime).open(DetectionClip(source=source.info), context)
+def _largest_face(detector: Any, source: PhotoSource, context: StageContext) -> Face | None:
+    session = detector.open(DetectionClip(source=source.info), context)
     try:
         faces: list[Face] = session.detect(_frame(source))[0]
     finally:
