@@ -1,1 +1,1 @@
-"""The command line. Nothing else of Retalkit knows it."""
+"""Command-line interface. No other Retalkit package imports this package."""

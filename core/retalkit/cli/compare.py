@@ -1,4 +1,4 @@
-"""``retalkit compare``."""
+"""Command ``retalkit compare``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``retalkit config show | schema | validate``."""
+"""Commands ``retalkit config show``, ``schema`` and ``validate``."""
 
 from __future__ import annotations
 

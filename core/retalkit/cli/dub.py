@@ -1,4 +1,4 @@
-"""``retalkit dub``."""
+"""Command ``retalkit dub``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``retalkit evaluate VIDEO`` and ``retalkit evaluate speech-to-mouth CLIP...``."""
+"""Commands ``retalkit evaluate VIDEO`` and ``retalkit evaluate speech-to-mouth CLIP...``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VIDEO = "video"
 
 
 class _DefaultToVideo(TyperGroup):
-    """Command group that treats ``evaluate talk.mp4`` as ``evaluate video talk.mp4``."""
+    """Command group that parses ``evaluate talk.mp4`` as ``evaluate video talk.mp4``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):

@@ -1,4 +1,4 @@
-"""``retalkit evaluate VIDEO``: metrics of one finished video from any source."""
+"""Command ``retalkit evaluate VIDEO``, which computes metrics for one finished video from any source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTION_FOR_PORT = {
     LIPS: "--reference",
     QUIET: "--silent",
 }
-"""Port that a metric may need -> the option that provides it."""
+"""Mapping from a port that a metric may require to the command-line option that provides the port's data."""
 
 
 def video(

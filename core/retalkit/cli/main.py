@@ -1,6 +1,7 @@
-"""The command ``retalkit``: its subcommands, and the conversion of every error to one line and an exit code.
+"""Entry point of the command ``retalkit``: subcommands and error handling.
 
-Exit codes: 0 success, 1 internal error, 2 user error, 130 stopped by Ctrl-C.
+Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights", "new-
 
 
 def application() -> typer.Typer:
-    """Return the command tree. Each command imports what it needs when it runs."""
+    """Return the command tree. Each command imports its dependencies when the command runs."""
     app = typer.Typer(
         help="Visual dubbing: make the lips of a talking-head video follow new speech.",
         add_completion=False,
@@ -46,7 +47,7 @@ def application() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script. Always raises SystemExit."""
+    """Run the command line. This entry point of the console script always raises SystemExit."""
     _limit_blas_threads()
     args = list(sys.argv[1:] if arguments is None else arguments)
     options_end = args.index("--") if "--" in args else len(args)
@@ -61,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        # Typer's usage errors have no public base class, only this method.
+        # Typer's usage errors have no public base class, so they are identified by this method.
         format_message = getattr(error, "format_message", None)
         if format_message is not None:
             command = " ".join(["retalkit", *(arg for arg in args[:1] if arg in _COMMANDS)])
             _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
         hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
-    # Typer returns an exit code for Ctrl-C inside a command.
+    # Typer returns an exit code if Ctrl-C is pressed inside a command.
     if code == INTERRUPTED:
         resumable = args[:1] in (["dub"], ["compare"]) or args[:2] == ["weights", "pull"]
         hint = ": run the same command again to resume" if resumable else ""
@@ -77,11 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _limit_blas_threads() -> None:
-    """Run OpenBLAS on one thread. Must be called before numpy is imported.
+    """Limit OpenBLAS to one thread. Must be called before numpy is imported.
 
-    All matrices are small: BLAS threads spend more time waiting for each other than computing (a singular value
-    decomposition took seconds on a busy machine) and take cores from other threads. Only numpy's OpenBLAS is limited;
-    with the same limit on MKL, torch would run networks on one core.
+    All matrices are small. With several BLAS threads, synchronization takes longer than computation, and the BLAS
+    threads occupy cores that other threads need. On a busy machine, a singular value decomposition took seconds. The
+    limit applies only to numpy's OpenBLAS. An equivalent limit on MKL would restrict torch's network inference to one
+    core.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -1,4 +1,4 @@
-"""``retalkit new-plugin``."""
+"""Command ``retalkit new-plugin``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def new_plugin(
         use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.config_path}={made.names.stage}"
     typer.echo("next:")
     typer.echo(f"  python -m pip install -e {shlex.quote(f'{made.folder}[dev]')}")
-    # Not `python -m pytest`: it puts the working directory first on sys.path, where a file could shadow the package.
+    # Do not use `python -m pytest`, because it puts the working directory first on sys.path, where a file could shadow
+    # the package.
     typer.echo(f"  pytest {shlex.quote(str(made.folder))}")
     typer.echo(f"  {use}")

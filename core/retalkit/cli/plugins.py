@@ -1,4 +1,4 @@
-"""``retalkit plugins``: list installed stages, metrics, drivers and finishers, and the problems of plugins."""
+"""Command ``retalkit plugins``, which lists installed stages, metrics, drivers, finishers and plugin errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from retalkit.cli.options import PluginFiles
 
 SLOW = 1.0
-"""Plugins that take longer to import, in seconds, are listed as slow."""
+"""Minimum import time of a plugin that is listed as slow, in seconds."""
 
 
 def plugins(

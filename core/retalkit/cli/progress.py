@@ -1,4 +1,4 @@
-"""Progress on stderr: one bar per step on a terminal, otherwise occasional lines."""
+"""Progress output on stderr: one progress bar per step in a terminal, otherwise periodic lines."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from rich.text import Text
 from retalkit.observer import Observer, SilentObserver
 
 LINE_SECONDS = 10.0
-"""Minimum seconds between two lines about one step when the output is not a terminal."""
+"""Minimum interval in seconds between two progress lines of one step if the output is not a terminal."""
 
 _UNITS = {"speech": "s of sound", "videos": "videos", "previews": "videos", "fine previews": "videos"}
-"""Step -> unit of its count. Downloads count megabytes, all other steps frames."""
+"""Mapping from step to the unit of its count. Downloads count megabytes, all other steps count frames."""
 _SPEECH = "speech"
 _DOWNLOAD = "download "
-"""Prefix of steps that count megabytes."""
+"""Prefix of the steps that count megabytes."""
 
 
 @contextmanager
 def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
-    """Provide the observer for ``stream`` (default stderr): bars on a terminal, otherwise lines."""
+    """Provide the observer for ``stream`` (default: stderr), which prints progress bars in a terminal, otherwise lines.
+    """
     target = stream or sys.stderr
     if quiet:
         yield SilentObserver()
@@ -52,12 +53,12 @@ def unit(step: str) -> str:
 
 
 def rate_text(step: str, rate: float) -> str:
-    """Format a rate: ``85.0 frames/s``, or ``10.0 x real time`` for the speech step."""
+    """Format a rate as ``85.0 frames/s``, or as ``10.0 x real time`` for the speech step."""
     return f"{rate:.1f} x real time" if step == _SPEECH else f"{rate:.1f} {unit(step)}/s"
 
 
 class BarProgress:
-    """One progress bar per step, with its rate and the remaining time."""
+    """Observer that prints one progress bar per step, with the rate and the remaining time."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -92,7 +93,7 @@ class _Step:
 
 
 class LineProgress:
-    """One line at the end of each step, and one every ten seconds during it."""
+    """Observer that prints one line at the end of each step and one line every ten seconds during the step."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -136,7 +137,7 @@ class LineProgress:
 
 
 class _Amount(ProgressColumn):
-    """Progress column: ``120/300 frames, 85.0 frames/s``."""
+    """Progress column such as ``120/300 frames, 85.0 frames/s``."""
 
     def render(self, task: Task) -> Text:
         step = task.description

@@ -8,7 +8,7 @@ from retalkit.pipeline.record import RunRecord
 
 
 def summary(record: RunRecord) -> str:
-    """Format the output path, the frame counts, and the time and memory of a run in a few lines."""
+    """Format the output path, the frame counts, and the time and memory usage of a run in a few lines."""
     passed = sum(record.frames_passed.values())
     frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
     if record.frames_faded:

@@ -1,4 +1,4 @@
-"""``retalkit weights``: list, download, import and verify checkpoints."""
+"""Command group ``retalkit weights``: list, download, import and verify checkpoints."""
 
 from __future__ import annotations
 
@@ -200,7 +200,8 @@ def print_path(
 
 
 def _chosen(registry: Registry, names: list[str], preset: str | None, every: bool) -> list[Checkpoint]:
-    """Return the checkpoints selected by name, by preset or by --all. Raises ConfigError if none is selected."""
+    """Return the checkpoints selected by name, by preset or by --all. Raises ConfigError if no checkpoint is selected.
+    """
     from retalkit.config.model import RunConfig
     from retalkit.errors import ConfigError
     from retalkit.pipeline.plan import required_checkpoints
@@ -220,7 +221,7 @@ def _chosen(registry: Registry, names: list[str], preset: str | None, every: boo
 
 
 def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) -> None:
-    """Print the hash that was pinned for a file without a published SHA-256."""
+    """Print the pinned hash of a file without a published SHA-256 hash."""
     from retalkit.weights.store import needs_pin
 
     pinned = store.pinned_hash(checkpoint.name)
@@ -238,7 +239,10 @@ def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) 
 
 
 def _import(store: WeightStore, checkpoint: Checkpoint, file: Path, accept: bool) -> Path:
-    """Add a file to the store, or its member if it is the zip archive in which the file was published."""
+    """Add a checkpoint file to the store.
+
+    If ``file`` is the published zip archive, the checkpoint's member of the archive is added.
+    """
     from retalkit.weights.sources import archive_member, extract_member
 
     member = archive_member(checkpoint, file)

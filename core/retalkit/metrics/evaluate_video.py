@@ -1,4 +1,4 @@
-"""Score one finished video from any source."""
+"""Scoring of one finished video from any source."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from retalkit.storage.cache import Cache, Folder, content_hash
 
 @dataclass(frozen=True, slots=True)
 class VideoScores:
-    """Results of all metrics for one video."""
+    """Metric results for one video."""
 
     video: Path
     metrics: tuple[FoundMetric, ...]
     results: Mapping[str, MetricScore]
-    """Metric name -> its result."""
+    """Mapping from metric name to result."""
     ports: frozenset[str]
-    """Ports (``retalkit.plugins.metric_specs.PORTS``) that were available."""
+    """Available ports, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
 
     def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON; undefined values are None."""
+        """Return JSON-compatible data in which undefined values are None."""
         measured: dict[str, dict[str, float | None]] = {}
         skipped: dict[str, str] = {}
         for name, result in self.results.items():
@@ -64,10 +64,21 @@ def evaluate_video(
 ) -> VideoScores:
     """Score ``video`` with every metric whose inputs are available.
 
-    ``original`` is the unedited clip and ``speech`` the audio before encoding. Both default to the inputs named in the
-    run record next to a video that Retalkit made, if these files still exist unchanged. If ``reference`` is the same
-    file as ``original``, the original's frames are ground truth. ``silent`` means that the audio has no speech. Raises
-    InputError for files that cannot be read.
+    Args:
+        video: the finished video.
+        registry: the registry of stages and metrics.
+        cache: cache for tracking results.
+        observer: receives the progress.
+        metrics: the metrics to run (default: every available metric).
+        reference: video of a person who speaks the audio. If it is the same file as ``original``, the frames of the
+            original are ground truth.
+        original: the unedited clip.
+        speech: the audio before encoding. ``original`` and ``speech`` default to the input paths in the run record next
+            to a Retalkit video, if these input files still exist unchanged.
+        silent: whether the audio contains no speech.
+
+    Raises:
+        InputError: a file cannot be read.
     """
     if open_source(video).info.is_photo:
         raise InputError(f"{video}: is a photo; give a finished video", code="photo-not-supported")
@@ -76,7 +87,7 @@ def evaluate_video(
     if original is None and record is not None:
         original = _unchanged_input(record, "video")
     if speech is None and record is not None:
-        # The video's own track went through AAC, which shifts the audio.
+        # The video's audio track was encoded with AAC, which shifts the audio.
         speech = _unchanged_input(record, "speech")
     sound = _read_sound(speech if speech is not None else video, required=speech is not None)
     ports = {FRAMES, LANDMARKS, ORIGINAL}
@@ -109,14 +120,14 @@ def evaluate_video(
 
 
 def _unchanged_input(record: Mapping[str, Any], name: str) -> Path | None:
-    """Return the path of a run's input file if it still exists with the recorded SHA-256."""
+    """Return the path of a run's input file if the file still exists with the recorded SHA-256 hash."""
     inputs = record["inputs"]
     path = Path(str(inputs.get(name, "")))
     return path if path.is_file() and content_hash(path) == inputs.get(f"{name}_sha256") else None
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    """Read a run record; None if the file does not exist or is not a run record."""
+    """Read a run record. Return None if the file does not exist or is not a run record."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -128,7 +139,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
 
 
 def _read_sound(path: Path, *, required: bool) -> NDArray[np.float32] | None:
-    """Decode mono audio at 16 kHz, float32 [N]; None for a video without audio unless ``required``."""
+    """Decode mono audio at 16 kHz, float32 [N]. Return None for a video without audio unless ``required`` is set."""
     try:
         return pcm(path)
     except InputError:

@@ -1,4 +1,4 @@
-"""Open scenes: track the faces and decode the audio that metrics read."""
+"""Preparation of scenes: face tracking and audio decoding for the metrics."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ from retalkit.storage.cache import Cache, Folder, make_key
 
 
 def measurement_key(registry: Registry) -> str:
-    """Return the cache key of what all metrics depend on: the tracking stages, and their code if it is editable.
+    """Return the cache key of the dependencies that all metrics share.
 
-    Raises PlanError if the tracking stages cannot run on this machine.
+    These dependencies are the tracking stages and, for editable installations, their source code. Raises PlanError if
+    the tracking stages cannot run on this machine.
     """
     tracking = _tracking_plan(registry)
     trackers = [stage.identity() for stage in (tracking.detector, tracking.reconstructor)]
@@ -40,15 +41,16 @@ def measurement_key(registry: Registry) -> str:
 
 
 def _tracking_plan(registry: Registry) -> Plan:
-    # Always the default preset, whatever stages made the video, so that all videos are measured with one tracker.
+    # Always use the default preset, regardless of the stages that made the video, so that every video is measured with
+    # one tracker.
     return plan(load(registry, preset=DEFAULT_PRESET), registry)
 
 
 class SceneOpener:
-    """Opens scenes with the tracking stages of the default preset and one cache."""
+    """Factory for scenes that uses the tracking stages of the default preset and one cache."""
 
     def __init__(self, registry: Registry, cache: Cache, observer: Observer) -> None:
-        """Raises PlanError if the tracking stages cannot run on this machine."""
+        """Create the tracking stages. Raises PlanError if the tracking stages cannot run on this machine."""
         self._steps = ClipSteps(_tracking_plan(registry), cache, observer)
 
     def track(self, video: Path) -> StoredAnalysis:
@@ -74,12 +76,19 @@ class SceneOpener:
         folder: Folder | None = None,
         device: str = "cpu",
     ) -> Scene:
-        """Open a scene that offers those of ``ports`` for which there is data.
+        """Open a scene that provides every port in ``ports`` for which data is available.
 
-        ``sources`` int64 [T] is the frame of ``original`` that each frame was made from (default: the nearest in time).
-        ``sound`` is float32 [N], mono at 16 kHz. ``reference`` is a video of a person who speaks this audio. Raises
-        InputError for a file that cannot be read and for a reference without a face. A video without a face only lacks
-        the port ``landmarks``.
+        Args:
+            video: the video to score. If no face is found, the scene does not provide the port ``landmarks``.
+            ports: names of the requested ports.
+            original: the unedited clip.
+            sources: int64 [T], index of the frame in ``original`` that each video frame was made from (default: the
+                frame with the nearest timestamp).
+            sound: float32 [N], mono audio at 16 kHz.
+            reference: video of a person who speaks this audio.
+
+        Raises:
+            InputError: a file cannot be read, or no face is found in ``reference``.
         """
         source = open_source(video)
         output = self._track_or_none(video)
@@ -126,6 +135,6 @@ class SceneOpener:
 
 
 def source_frames(clip: Path, seconds: float, length: Any, extend: Any) -> NDArray[np.int64]:
-    """Return the frame of the clip, int64 [T], that each frame of a dub with ``seconds`` of speech shows."""
+    """Return the clip frame index for each frame of a dub with ``seconds`` of speech, int64 [T]."""
     timeline = build_timeline(open_source(clip), seconds, length, extend)
     return timeline.sources(0, timeline.count)

@@ -1,4 +1,4 @@
-"""The input of a metric: one finished video and the data it can be compared with."""
+"""Input data of a metric: one finished video and its reference data."""
 
 from __future__ import annotations
 
@@ -23,78 +23,86 @@ Image = NDArray[np.uint8]
 class Scene:
     """A finished video and its reference data. Missing data is None.
 
-    A metric is only opened for scenes that offer all ports that its spec needs.
+    A metric is only opened for scenes that provide every port required by the metric's spec.
     """
 
     video: Path
-    """The video to score."""
+    """Path of the video to score."""
     source: Source
     """Frames and timestamps of the video."""
     output: Analysis | None = None
-    """The tracked face in the video: landmarks:mesh478 and coefficients:mesh. None if no face was found."""
+    """Face tracked in the video, with landmarks:mesh478 and coefficients:mesh. None if no face was found."""
     original: Source | None = None
-    """The unedited clip."""
+    """Frames and timestamps of the unedited clip."""
     original_analysis: Analysis | None = None
-    """The tracked face in the unedited clip."""
+    """Face tracked in the unedited clip."""
     sources: NDArray[np.int64] | None = None
-    """int64 [T]: the frame of ``original`` that each frame of the video was made from."""
+    """int64 [T], index of the frame in ``original`` that each video frame was made from."""
     sound: NDArray[np.float32] | None = None
-    """The audio that the lips should follow: float32 [N], mono at 16 kHz in [-1, 1], decoded losslessly. Starts with
-    the video."""
+    """Target audio of the lip movement: float32 [N], mono at 16 kHz in [-1, 1], decoded from a lossless source.
+
+    The audio starts at the video's start time.
+    """
     lips: Lips | None = None
-    """Tracked lips of a person who speaks this audio."""
+    """Tracked lips of a person who speaks the audio in ``sound``."""
     record: Mapping[str, Any] | None = None
-    """The run record (``retalkit.pipeline.record.RunRecord`` as plain data)."""
+    """Run record: the content of ``retalkit.pipeline.record.RunRecord`` as plain data."""
     ports: frozenset[str] = frozenset()
-    """Ports (``retalkit.plugins.metric_specs.PORTS``) that the scene offers."""
+    """Ports that the scene provides, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
     cache: StageCache | None = None
     """Directory in which a metric may store files."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> safetensors file, for the checkpoints in the metric's spec."""
+    """Mapping from checkpoint name to safetensors file, for the checkpoints in the metric's spec."""
     device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredFrame:
-    """One frame of the video with its landmarks and its unedited frame."""
+    """One video frame with its landmarks and the corresponding unedited frame."""
 
     index: int
     time: float
-    """Seconds."""
+    """Timestamp in seconds."""
     image: Image
-    """RGB uint8 [H, W, 3]. Shared between metrics: read-only."""
+    """Read-only RGB image, uint8 [H, W, 3], shared between metrics."""
     landmarks: Float
-    """float32 [478, 3] in pixels, tracked in the video itself; NaN if no face was found."""
+    """Landmarks tracked in the video, float32 [478, 3] in pixels. NaN if no face was found."""
     original: Image | None
-    """The unedited frame, RGB uint8 [H, W, 3], also read-only; None if the scene has no unedited clip."""
+    """Read-only unedited frame, RGB uint8 [H, W, 3]. None if the scene has no unedited clip."""
     original_landmarks: Float
-    """float32 [478, 3] in pixels, of the face in the unedited frame; NaN if no face was found."""
+    """Landmarks of the face in the unedited frame, float32 [478, 3] in pixels. NaN if no face was found."""
     shot: int
-    """Track number of the face; -1 if no face was found. It changes at a cut."""
+    """Track number of the face, which changes at a cut. -1 if no face was found."""
 
 
 class MetricSession(Protocol):
-    """Measures one scene."""
+    """Computation of one metric for one scene."""
 
     def add(self, frame: ScoredFrame) -> None:
-        """Process the next frame. Called for every frame in order, but only if the spec needs ``frames``."""
+        """Process the next frame.
+
+        This method is called for every frame in order, but only if the metric's spec requires the port ``frames``.
+        """
         ...
 
     def result(self) -> Scores:
-        """Return the value of each measure in the spec; NaN if undefined. Called once, at the end."""
+        """Return the value of each measure in the metric's spec. NaN if undefined.
+
+        This method is called once, after the last frame.
+        """
         ...
 
 
 class Metric(Protocol):
-    """Opens one session per scene."""
+    """Factory for metric sessions, one per scene."""
 
     def open(self, scene: Scene) -> MetricSession: ...
 
 
 def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return for each frame whether the unedited frame shows a face, and whether the video still shows it.
+    """Return which unedited frames show a face, and which of these faces are still found in the video.
 
-    Both are bool [T]. Without an unedited clip both are False everywhere.
+    Both arrays are bool [T]. Without an unedited clip, all values are False.
     """
     count = scene.source.info.frame_count
     at = np.arange(count) if scene.sources is None else scene.sources[:count]
@@ -108,7 +116,7 @@ def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
-    """Yield every frame of the scene in order, each decoded once."""
+    """Yield every frame of the scene in order. Each frame is decoded once."""
     count = scene.source.info.frame_count
     times = scene.source.times(0, count)
     no_face = np.full((478, 3), np.nan, np.float32)
@@ -134,7 +142,8 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
 
 
 def nearest_times(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each time the index of the nearest of ``others`` (ascending), int64 [T]."""
+    """Return the index of the nearest timestamp in ``others`` (ascending) for each timestamp in ``times``, int64 [T].
+    """
     after = np.clip(np.searchsorted(others, times), 1, max(len(others) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(others) - 1)

@@ -1,4 +1,4 @@
-"""Run metrics on a scene in one pass over its frames. A metric that fails does not stop the others."""
+"""Computation of several metrics in one pass over a scene's frames. A failed metric does not stop the other metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retalkit.plugins.registry import FoundMetric
 from retalkit.weights.store import WeightStore
 
 FACE_LOST = "no face is found in the video, but the unedited clip shows one"
-"""Error of a metric that needs a face, if the edit destroyed the face."""
+"""Error of a metric that requires a face if the video edit made the face undetectable."""
 
 
 @dataclass(slots=True)
@@ -24,28 +24,28 @@ class MetricScore:
     """Result of one metric for one scene."""
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
-    """Measure name -> value, NaN if undefined."""
+    """Mapping from measure name to value. NaN if undefined."""
     skip_reason: str = ""
-    """Why the metric was not measured; empty if it was."""
+    """Reason why the metric was skipped. Empty if the metric was computed."""
     error: str = ""
-    """The exception that the metric raised; empty if none."""
+    """Exception raised by the metric, as a string. Empty if no exception was raised."""
 
 
 def missing_inputs(found: FoundMetric, ports: frozenset[str]) -> str:
-    """Describe the inputs that the metric needs and that are not in ``ports``; empty if none is missing."""
+    """Describe the inputs that the metric requires and ``ports`` does not contain. Empty if no input is missing."""
     missing = [PORTS[port] for port in PORTS if port in found.spec.needs - ports]
     return f"needs {' and '.join(missing)}" if missing else ""
 
 
 def fingerprint(found: FoundMetric) -> list[Any]:
-    """Return plain data that changes whenever the metric could return other numbers."""
+    """Return plain data that changes whenever the metric's values could change."""
     store = WeightStore()
     hashes = [store.sha256(name) for name in found.spec.checkpoints if store.path(name) is not None]
     return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:
-    """Return metric name -> result. An exception in a metric becomes the ``error`` of its result."""
+    """Return a mapping from metric name to result. A metric's exception is stored in the ``error`` of its result."""
     store = WeightStore()
     results: dict[str, MetricScore] = {}
     sessions: dict[str, Any] = {}
@@ -53,14 +53,15 @@ def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> d
         name = found.spec.name
         results[name] = MetricScore(skip_reason=missing_inputs(found, scene.ports) or metric_availability(found) or "")
         if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
-            # The unedited clip has a face, so the edit destroyed it: an error, not a missing input.
+            # A face was found in the unedited clip, so the edit made the face undetectable. This is an error, not a
+            # missing input.
             results[name] = MetricScore(error=FACE_LOST)
         if results[name].skip_reason or results[name].error:
             continue
         weights = {checkpoint: store.file(checkpoint) for checkpoint in found.spec.checkpoints}
         try:
             sessions[name] = found.spec.make().open(replace(scene, weights=weights))
-        except Exception as error:  # third-party code may raise anything
+        except Exception as error:  # third-party code may raise any exception
             results[name].error = _one_line(error)
     frame_metrics = [name for found in metrics if FRAMES in found.spec.needs and (name := found.spec.name) in sessions]
     if frame_metrics:

@@ -1,19 +1,22 @@
-"""Agreement of a driver's mouth motion with the tracked lips of the person whose voice drives it.
+"""Agreement between a driver's predicted mouth motion and the speaker's tracked lips.
 
-All series are sampled at 25 values a second, whatever the clip's frame rate. The lips were smoothed when they were
-tracked (Savitzky-Golay, 5 frames, order 2); the motion is smoothed in the same way before it is correlated.
+All series are sampled at 25 Hz, regardless of the clip's frame rate. The tracked lips were smoothed during tracking
+with a Savitzky-Golay filter (5 frames, order 2). The predicted motion is smoothed with the identical filter before the
+correlation is computed.
 
-**Offset.** Clips have small delays between audio and lips. The delay of each clip is estimated first and compensated:
-it is the delay within 6 frames that maximises the sum of the correlations of opening and width. A score at lag 0 is
-therefore the best of 13, and unrelated motion does not score 0. Its score is reported as chance: the mean of the same
-procedure over circular shifts of the motion by at least a second.
+**Offset.** Clips have small delays between audio and lips. Each clip's delay is estimated first and compensated. The
+estimate is the delay within 6 frames that maximises the sum of the opening and width correlations. A score at lag 0 is
+therefore the best of 13 scores, and unrelated motion does not score 0. The chance score quantifies this bias. To
+compute the chance score, the motion is shifted circularly by at least a second, the delay is estimated and compensated,
+and the correlations are averaged over several shifts.
 
-**Closures.** Consecutive frames with a gap below ``CONTACT_GAP`` are one contact; its frame is the middle one of those
-with the smallest gap. It is a closure if the gap exceeds twice ``CONTACT_GAP`` in one of the six frames before and in
-one of the six frames after it, so a mouth at rest has no closures. Predicted closures are detected in the same way in
-units of the motion: the gap is opening times (1 - closure), and the threshold is ``PREDICTED_CONTACT``. Recall is the
-share of the lips' closures with a predicted one within two frames; precision is the share of the predicted closures
-with one of the lips within two frames.
+**Closures.** Consecutive frames with a gap below ``CONTACT_GAP`` form one contact. The contact's frame is the middle
+frame of those with the smallest gap. A contact is a closure if the gap exceeds twice ``CONTACT_GAP`` in at least one of
+the six frames before the contact's frame and in at least one of the six frames after the contact's frame. A mouth at
+rest therefore has no closures. Predicted closures are detected with the identical procedure in motion units. The
+predicted gap is opening times (1 - closure), and the threshold is ``PREDICTED_CONTACT``. Recall is the fraction of
+tracked closures with a predicted closure within two frames. Precision is the fraction of predicted closures with a
+tracked closure within two frames.
 """
 
 from __future__ import annotations
@@ -32,78 +35,78 @@ Values = NDArray[np.float64]
 
 GRID_RATE: Final = 25
 MAX_OFFSET: Final = 6
-"""Largest delay, in frames, that is searched for."""
+"""Largest delay in the search range, in frames."""
 LAGS: Final = 3
-"""Frames around the compensated delay at which correlations are reported."""
+"""Largest lag around the compensated delay at which correlations are reported, in frames."""
 CONTACT_GAP: Final = 0.03
-"""Gap of the inner lips, in distances between the outer eye corners, below which lips count as closed."""
+"""Inner-lip gap below which lips count as closed, in units of the distance between the outer eye corners."""
 PREDICTED_CONTACT: Final = 0.15
-"""The same for predicted motion, where 1 is a wide opening of this person."""
+"""Predicted gap below which lips count as closed, in motion units: 1 is a wide opening of this person's mouth."""
 TOLERANCE: Final = 2
-"""Frames by which a predicted closure may differ from the lips'."""
+"""Largest distance between a predicted closure and a matching tracked closure, in frames."""
 _EVENT_RADIUS: Final = 6
-"""Frames before and after a closure in which the lips must be open."""
+"""Number of frames before and after a closure in which the lips must open."""
 _SAVITZKY_GOLAY: Final = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35.0
-"""Filter of length 5, order 2."""
+"""Coefficients of the Savitzky-Golay filter with length 5 and order 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lips:
-    """Tracked lips of a clip, float64 [N] at 25 values a second; NaN where no face was found."""
+    """Tracked lips of a clip, float64 [N] at 25 Hz. NaN where no face was found."""
 
     opening: Values
-    """Gap of the inner lips, in distances between the outer eye corners."""
+    """Inner-lip gap, in units of the distance between the outer eye corners."""
     width: Values
     start: float = 0.0
-    """Time of the first value in seconds of the audio."""
+    """Time of the first value, in seconds from the start of the audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Mouth motion predicted by a driver, float64 [N + 2 * margin] at 25 values a second.
+    """Mouth motion predicted by a driver, float64 [N + 2 * margin] at 25 Hz.
 
-    It extends beyond the lips by ``margin`` frames on both sides.
+    The motion extends beyond the tracked lips by ``margin`` frames on both sides.
     """
 
     opening: Values
     width: Values
     gap: Values
-    """Opening times (1 - closure)."""
+    """Predicted gap: opening times (1 - closure)."""
     margin: int = MAX_OFFSET + LAGS
 
     def delayed(self, series: Values, frames: int) -> Values:
-        """Return ``series`` (one of this motion) delayed by ``frames`` and cut to the lips, float64 [N]."""
+        """Return ``series``, one series of this motion, delayed by ``frames`` and cropped to the lips, float64 [N]."""
         first = self.margin - frames
         return series[first : first + len(series) - 2 * self.margin]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Scores of one clip after its delay was compensated; NaN if undefined."""
+    """Scores of one clip after delay compensation. NaN if undefined."""
 
     frames: int
-    """Frames with a tracked face, at 25 a second."""
+    """Number of frames with a tracked face, at 25 Hz."""
     offset: int
-    """Estimated delay of the lips relative to the audio in frames (negative: the lips are early), compensated."""
+    """Estimated and compensated delay of the lips relative to the audio, in frames. Negative if the lips are early."""
     opening: float
     """Pearson r of the opening at lag 0."""
     width: float
     opening_by_lag: tuple[float, ...]
-    """Pearson r with the motion delayed by -3 to 3 more frames."""
+    """Pearson r of the opening with the motion delayed by -3 to 3 additional frames."""
     width_by_lag: tuple[float, ...]
     uncorrected_opening: float
     """Pearson r of the opening without delay compensation."""
     uncorrected_width: float
     chance_opening: float
-    """Mean r of unrelated motion with the same delay compensation."""
+    """Mean Pearson r of unrelated motion after delay estimation and compensation."""
     chance_width: float
     lip_closures: int
-    """Closures of the tracked lips."""
+    """Number of tracked closures."""
     recalled_closures: int
-    """Closures of the tracked lips with a predicted one within two frames."""
+    """Number of tracked closures with a predicted closure within two frames."""
     predicted_closures: int
     correct_closures: int
-    """Predicted closures with one of the tracked lips within two frames."""
+    """Number of predicted closures with a tracked closure within two frames."""
 
     @property
     def best_opening(self) -> float:
@@ -115,38 +118,38 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Share of the lips' closures with a predicted one within two frames; NaN without closures."""
+        """Fraction of tracked closures with a predicted closure within two frames. NaN without tracked closures."""
         return self.recalled_closures / self.lip_closures if self.lip_closures else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the predicted closures with one of the lips within two frames; NaN without predictions."""
+        """Fraction of predicted closures with a tracked closure within two frames. NaN without predicted closures."""
         return self.correct_closures / self.predicted_closures if self.predicted_closures else float("nan")
 
 
 def predict_motion(driver: SpeechToMouth, speech: Speech, lips: Lips) -> Motion:
-    """Run the driver for the time span of the lips and the margin around it."""
+    """Run the driver for the time span of the lips, extended by the margin on both sides."""
     margin = MAX_OFFSET + LAGS
     times = lips.start + (np.arange(len(lips.opening) + 2 * margin) - margin) / GRID_RATE
     return prepare_motion(driver.motion(speech, times))
 
 
 def prepare_motion(motion: MouthMotion) -> Motion:
-    """Smooth opening and width like the tracked lips, and compute the gap from the unsmoothed opening."""
+    """Smooth opening and width with the filter of the tracked lips, and compute the gap from the unsmoothed opening."""
     opening = motion.opening.astype(np.float64)
     gap = opening * (1.0 - motion.closure)
     return Motion(smooth(opening), smooth(motion.width.astype(np.float64)), gap)
 
 
 def smooth(series: Values) -> Values:
-    """Savitzky-Golay filter of length 5 and order 2; the ends are padded with the edge values."""
+    """Apply the Savitzky-Golay filter with length 5 and order 2. Edge values pad the ends."""
     return sliding_window_view(np.pad(series, 2, mode="edge"), 5) @ _SAVITZKY_GOLAY
 
 
 def estimate_offset(lips: Lips, motion: Motion) -> int:
-    """Estimate the delay of the lips relative to the motion in frames (see the module docstring)."""
+    """Estimate the delay of the lips relative to the motion in frames. The module docstring describes the method."""
     sums = {frames: _correlation_sum(lips, motion, frames) for frames in range(-MAX_OFFSET, MAX_OFFSET + 1)}
-    # Ties: the smallest delay wins.
+    # If several delays have equal scores, the smallest delay is selected.
     return max(sums, key=lambda frames: (sums[frames], -abs(frames)))
 
 
@@ -179,13 +182,13 @@ def agreement(lips: Lips, motion: Motion) -> Agreement:
 
 
 def correlation(lips: Values, motion: Values) -> float:
-    """Pearson r over the frames in which both are finite."""
+    """Compute Pearson r over the frames in which both series are finite."""
     known = np.isfinite(lips) & np.isfinite(motion)
     return pearson(lips[known], motion[known])
 
 
 def closure_events(gap: Values, contact: float) -> list[int]:
-    """Return the frames at which the lips close (see the module docstring). NaN is neither open nor closed."""
+    """Return the frame indices of lip closures, as defined in the module docstring. NaN is neither open nor closed."""
     closed = np.concatenate([[False], gap < contact, [False]])
     edges = np.flatnonzero(np.diff(closed.astype(np.int8)))
     events: list[int] = []
@@ -200,7 +203,7 @@ def closure_events(gap: Values, contact: float) -> list[int]:
 
 
 def _count_matches(events: list[int], others: list[int]) -> int:
-    """Count the events that have one of ``others`` within ``TOLERANCE`` frames."""
+    """Count the events that have a matching event in ``others`` within ``TOLERANCE`` frames."""
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events)
 
 
@@ -213,7 +216,7 @@ def _correlation_sum(lips: Lips, motion: Motion, frames: int) -> float:
 
 
 def _chance(lips: Lips, motion: Motion) -> tuple[float, float]:
-    """Mean correlations of opening and width with circularly shifted motion."""
+    """Return the mean opening and width correlations with circularly shifted motion."""
     count, margin = len(lips.opening), motion.margin
     if count < 4 * GRID_RATE:
         return float("nan"), float("nan")

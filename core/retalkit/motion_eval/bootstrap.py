@@ -1,4 +1,4 @@
-"""Confidence intervals of correlations by a nested block bootstrap: over clips, and over blocks of one second.
+"""Confidence intervals of correlations by a nested block bootstrap over clips and one-second blocks.
 
 Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989.
 """
@@ -14,13 +14,13 @@ Values = NDArray[np.float64]
 
 DRAWS = 2000
 BLOCK = 25
-"""Consecutive values drawn together, because neighbouring values are correlated."""
+"""Number of consecutive values per resampled block. Blocks are resampled because neighbouring values are correlated."""
 
 
 def correlation_draws(
     first: Values, second: Values, generator: np.random.Generator, draws: int = DRAWS, block: int = BLOCK
 ) -> Values:
-    """Return Pearson r of resampled blocks of two series [N], float64 [draws]. Non-finite values are ignored."""
+    """Return Pearson r for resampled blocks of two series [N], float64 [draws]. Non-finite values are ignored."""
     known = np.isfinite(first) & np.isfinite(second)
     starts = np.arange(0, len(first), block)
     a, b = np.where(known, first, 0.0), np.where(known, second, 0.0)
@@ -35,7 +35,7 @@ def correlation_draws(
 
 
 def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of the draws; NaN if all draws are NaN."""
+    """Return the percentile interval of the draws. NaN if all draws are NaN."""
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return float("nan"), float("nan")
@@ -44,7 +44,7 @@ def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
 
 
 def mean_interval(clips: Sequence[Values], generator: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of the mean over clips from the draws of each clip; resamples the clips as well."""
+    """Return the confidence interval of the mean over clips. The clips are resampled as well as each clip's draws."""
     table = np.stack(list(clips))
     chosen = generator.integers(0, len(table), (table.shape[1], len(table)))
     drawn = table[chosen, np.arange(table.shape[1])[:, None]]

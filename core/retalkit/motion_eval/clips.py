@@ -1,6 +1,6 @@
-"""Prepare clips for the evaluation of speech-to-mouth drivers: track the lips and analyse the audio track.
+"""Preparation of clips for evaluating speech-to-mouth drivers: lip tracking and audio analysis.
 
-Results go into the run cache, so a clip that was dubbed before is not tracked again.
+Results are stored in the run cache, so clips that were already dubbed are not tracked again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from retalkit.stages import SPEECH_RATE, Analysis, Speech, SpeechToMouth
 from retalkit.storage.cache import content_hash
 
 MIN_SECONDS: Final = 2.0
-"""Minimum duration of tracked lips."""
+"""Minimum duration of the tracked lips, in seconds."""
 REST_OPENING: Final = 0.05
-"""Largest opening, in units of ``MouthMotion``, of a mouth at rest."""
+"""Largest opening of a mouth at rest, in ``MouthMotion`` units."""
 _ROWS = 4096
 
 
@@ -49,16 +49,17 @@ class BackgroundRest:
     """Mouth motion that a driver predicts for audio without speech."""
 
     at_rest: float
-    """Share of frames with an opening of at most 0.05, from 0 to 1; higher is better."""
+    """Fraction of frames with an opening of at most 0.05, in [0, 1]. Higher is better."""
     opening: float
-    """Mean opening in units of ``MouthMotion``; 0 is best."""
+    """Mean opening in ``MouthMotion`` units. 0 is best."""
 
 
 def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Track the lips and analyse the audio track of a clip.
 
-    Raises InputError if the clip has no audio, no face, or too little of either, and PlanError if the reconstructor
-    does not provide ``coefficients:mesh``.
+    Raises:
+        InputError: the clip has no audio, no face, or too little audio or too few frames with a face.
+        PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
     if open_source(video).info.is_photo:
@@ -77,8 +78,9 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
 def track(video: Path, steps: ClipSteps) -> StoredAnalysis:
     """Track the face in every frame of a video and fit its coefficients:mesh.
 
-    Raises InputError if the video cannot be read or shows no face, and PlanError if the reconstructor does not provide
-    ``coefficients:mesh``.
+    Raises:
+        InputError: the video cannot be read or no face is found.
+        PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
     return steps.analyse(video)
@@ -95,7 +97,7 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
 
 
 def measure_lips(analysis: Analysis) -> Lips:
-    """Measure the lips at 25 values a second, interpolated between frames; NaN next to frames without a face."""
+    """Measure the lips at 25 Hz with interpolation between frames. NaN next to frames without a face."""
     count = analysis.source.info.frame_count
     times = analysis.source.times(0, count)
     parts = [analysis.coefficients(first, min(first + _ROWS, count)) for first in range(0, count, _ROWS)]
@@ -108,7 +110,7 @@ def measure_lips(analysis: Analysis) -> Lips:
 def measure_background_rest(
     sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, steps: ClipSteps
 ) -> dict[str, BackgroundRest]:
-    """Return sound name -> how well the driver keeps the mouth at rest, using the run's denoiser and VAD."""
+    """Return a mapping from sound name to the driver's rest score. The run's denoiser and VAD process each sound."""
     results: dict[str, BackgroundRest] = {}
     for name, sound in sounds.items():
         speech = analyse_waveform(sound, steps)
@@ -119,7 +121,7 @@ def measure_background_rest(
 
 
 def analyse_waveform(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
-    """Analyse mono audio at 16 kHz in the same way as a run analyses a file."""
+    """Analyse mono audio at 16 kHz with the processing that a run applies to an audio file."""
     with TemporaryDirectory(prefix="retalkit-") as folder:
         path = Path(folder) / "sound.wav"
         wavfile.write(path, SPEECH_RATE, (np.clip(sound, -1, 1) * 32767).astype("<i2"))

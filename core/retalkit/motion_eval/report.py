@@ -31,34 +31,34 @@ class ClipScores:
     clip: str
     agreement: Agreement
     opening_interval: Interval
-    """95% confidence interval of the opening's r from resampled seconds of the clip (the delay is fixed)."""
+    """95 % confidence interval of the opening's Pearson r. One-second blocks are resampled, and the delay is fixed."""
     width_interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Scores of all clips, their means, and the driver's motion for audio without speech."""
+    """Scores of all clips, mean scores, and the driver's motion for audio without speech."""
 
     driver: str
     clips: tuple[ClipScores, ...]
     opening: float
-    """Mean over clips of r at lag 0."""
+    """Mean over clips of Pearson r at lag 0."""
     opening_interval: Interval
-    """95% confidence interval of the mean from resampled clips and seconds."""
+    """95 % confidence interval of the mean. Clips and one-second blocks are resampled."""
     width: float
     width_interval: Interval
     best_opening: float
-    """Mean over clips of the best r within three frames."""
+    """Mean over clips of the highest Pearson r within three frames."""
     best_width: float
     chance_opening: float
     chance_width: float
     recall: float
-    """Share of all lip closures with a predicted one within two frames."""
+    """Fraction of tracked closures in all clips with a predicted closure within two frames."""
     precision: float
     background: dict[str, BackgroundRest]
 
     def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON; undefined values are None."""
+        """Return JSON-compatible data in which undefined values are None."""
         data = asdict(self)
         for row, scores in zip(data["clips"], self.clips, strict=True):
             clip = scores.agreement
@@ -76,7 +76,7 @@ def evaluate(
 ) -> Report:
     """Score ``driver`` on clips in which the visible person speaks the audio track.
 
-    Raises InputError for a clip that cannot be used.
+    Raises InputError if a clip is unsuitable.
     """
     prepared = [prepare_clip(Path(video), ClipSteps(chosen, cache, observer)) for video in videos]
     scored = [_score(driver, clip) for clip in prepared]
@@ -122,7 +122,7 @@ def _report(
         finite = [value for value in values if math.isfinite(value)]
         return float(np.mean(finite)) if finite else float("nan")
 
-    # Counts are summed, so that a clip with two closures has less weight than one with twenty.
+    # Counts are summed over clips, so a clip with two closures has less weight than a clip with twenty closures.
     total = replace(
         found[0],
         lip_closures=sum(each.lip_closures for each in found),

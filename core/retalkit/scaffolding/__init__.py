@@ -1,1 +1,1 @@
-"""Templates of plugin packages, for ``retalkit new-plugin``."""
+"""Plugin package templates for ``retalkit new-plugin``."""

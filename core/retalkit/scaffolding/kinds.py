@@ -1,4 +1,4 @@
-"""The kinds of plugin package, and the values that the templates use for each."""
+"""Plugin kinds and the template values for each kind."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ METRIC: Final = "metric"
 
 @dataclass(frozen=True, slots=True)
 class PluginKind:
-    """One kind of plugin package."""
+    """A plugin kind with its template values."""
 
     name: str
-    """``enhancer``, ...; also the directory of its templates."""
+    """Name of the kind, such as ``enhancer``, which is also the name of its template directory."""
     summary: str
-    """One line for ``retalkit plugins``: what the example does."""
+    """One-line summary of the example plugin for ``retalkit plugins``."""
     option: str
-    """Name of the example's option; empty for a metric."""
+    """Option name of the example plugin. Empty for a metric."""
     config_path: str
-    """Where a run file names the stage, such as ``lip_syncer`` or ``enhancers.1``; empty for a metric."""
+    """Key of the stage in a run file, such as ``lip_syncer`` or ``enhancers.1``. Empty for a metric."""
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """Modules that it imports besides Retalkit's own dependencies."""
+    """Modules that the example plugin imports in addition to Retalkit's dependencies."""
 
 
 _KINDS: Final = (
@@ -91,7 +91,10 @@ KIND_NAMES: Final = tuple(kind.name for kind in _KINDS)
 
 
 def kind_named(text: str) -> PluginKind:
-    """Return the kind of that name; a dash counts as an underscore. Raises ConfigError with the nearest name."""
+    """Return the kind with the given name. Hyphens are converted to underscores.
+
+    Raises ConfigError for an unknown name. The error message suggests the closest name.
+    """
     name = text.replace("-", "_").lower()
     for kind in _KINDS:
         if kind.name == name:

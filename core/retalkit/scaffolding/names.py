@@ -1,4 +1,4 @@
-"""Names of a new plugin package, its module and its stage."""
+"""Names of a new plugin package: distribution, module and stage."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from retalkit.errors import ConfigError
 from retalkit.plugins.validation import NAME, YAML_WORDS
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
-"""The packaging standard's names that begin with a letter, as Python names do."""
+"""Pattern of valid distribution names that start with a letter, as Python identifiers require."""
 _PREFIXES = ("retalkit_plugin_", "retalkit_")
-"""Prefixes of package names that stage names omit."""
+"""Package name prefixes that are removed from the stage name."""
 _MAX_LENGTH = 40
 _GENERIC = (
     "build common config conftest core demo dist doc docs example examples helper helpers lib main model models "
     "package plugin plugins script scripts setup src stage stages test tests tool tools util utils"
 )
-"""Names of many other directories and modules, which the package would shadow or be shadowed by."""
+"""Common names of directories and modules. A package with such a name would shadow another module or be shadowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageNames:
-    """All names of one package."""
+    """Names derived for one plugin package."""
 
     distribution: str
-    """Name for pip, for instance ``retalkit-glow``."""
+    """Distribution name for pip, such as ``retalkit-glow``."""
     module: str
-    """Name for ``import``, for instance ``retalkit_glow``."""
+    """Module name for ``import``, such as ``retalkit_glow``."""
     stage: str
-    """Name after ``use:`` in a run file, for instance ``glow``."""
+    """Stage name for the key ``use`` in a run file, such as ``glow``."""
 
     def class_name(self, kind: str) -> str:
-        """Return ``GlowEnhancer`` for the enhancer ``glow``; a stage name that ends with the kind is not extended."""
+        """Return the class name, such as ``GlowEnhancer``. A stage name that already ends with the kind is not
+        extended.
+        """
         own, ending = _camel(self.stage), _camel(kind)
         return own if own.endswith(ending) else own + ending
 
 
 def names_from(name: str) -> PackageNames:
-    """Derive all names from the name that the user typed. Raises ConfigError if pip or Python cannot use them."""
+    """Derive all names from the user's input. Raises ConfigError if a derived name is invalid for pip or Python."""
     if not _DISTRIBUTION.fullmatch(name):
         raise ConfigError(
             f"'{name}' is not a valid package name: use letters, digits and single dashes, a letter first, such as "
@@ -75,18 +77,20 @@ def names_from(name: str) -> PackageNames:
 
 
 def importable(module: str) -> bool:
-    """Whether a module or package of that name can be imported. Imports nothing."""
+    """Return whether a module or package with this name can be imported, without importing the module."""
     try:
         spec = find_spec(module)
     except ValueError:
         return True
-    # A directory of that name on the path, such as the new package's own, has no origin.
+    # A directory with this name on the path, such as the new package's directory, has no origin.
     return spec is not None and spec.origin is not None
 
 
 def compatible_range(version: str) -> str:
-    """Return the requirement of a plugin made for ``version`` of Retalkit: ``>=0.1,<0.2`` for 0.1.0, ``>=1.2,<2`` for
-    1.2.3."""
+    """Return the Retalkit version range that a plugin created for ``version`` requires.
+
+    Example: ``>=0.1,<0.2`` for 0.1.0, ``>=1.2,<2`` for 1.2.3.
+    """
     major, minor = (int(part) for part in version.split(".")[:2])
     return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"
 

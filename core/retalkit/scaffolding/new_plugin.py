@@ -1,4 +1,4 @@
-"""Creates a plugin package: validates the name, renders the templates, writes the folder."""
+"""Creation of a plugin package: name validation, template rendering, and writing the output directory."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ from retalkit.stages import StageKind
 
 @dataclass(frozen=True, slots=True)
 class NewPlugin:
-    """A created package."""
+    """A created plugin package."""
 
     folder: Path
     names: PackageNames
     kind: PluginKind
     files: tuple[str, ...]
-    """Paths relative to ``folder``, with ``/``."""
+    """File paths relative to ``folder``, with ``/`` as the separator."""
 
 
 def new_plugin(
     name: str, kind: str, registry: Registry, *, folder: Path | None = None, replace: bool = False
 ) -> NewPlugin:
-    """Create the package ``name`` with one working plugin of ``kind`` in ``folder`` (default: ``name`` in the current
-    directory).
+    """Create a plugin package with one working example plugin. No files are written if an error is raised.
 
-    ``replace``: replace the files of an earlier call; other files are never replaced. Raises ConfigError for an invalid
-    name or kind, PluginError if an installed plugin or module has the name, OutputError if the folder exists or cannot
-    be written. After an error nothing has been written.
+    Args:
+        name: name of the package.
+        kind: kind of the example plugin.
+        registry: registry of the installed plugins.
+        folder: output directory (default: a directory called ``name`` in the working directory).
+        replace: whether to replace the files of an earlier call. Other files are never replaced.
+
+    Raises:
+        ConfigError: the name or kind is invalid.
+        PluginError: an installed plugin or module already uses the name.
+        OutputError: the directory already exists or cannot be written.
     """
     chosen = kind_named(kind)
     names = names_from(name)
@@ -47,7 +54,10 @@ def new_plugin(
 
 
 def _check_name_is_free(names: PackageNames, kind: PluginKind, registry: Registry, *, recreated: bool) -> None:
-    """Raise PluginError if an installed package uses one of the names. A ``recreated`` package may use its own."""
+    """Raise PluginError if an installed package uses one of the names.
+
+    If ``recreated`` is set, the existing package with these names is allowed.
+    """
     for package in _packages_offering(names.stage, kind, registry):
         if not (recreated and _normalised(package) == names.distribution):
             raise PluginError(

@@ -1,4 +1,4 @@
-"""Writes rendered files into a directory, atomically."""
+"""Atomic writing of rendered files into a directory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from retalkit.errors import OutputError
 
 
 def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: bool) -> None:
-    """Raise OutputError if writing the files into ``folder`` would overwrite something else.
+    """Raise OutputError if writing ``files`` into ``folder`` would overwrite other files.
 
-    ``replace``: files of the same names may be replaced.
+    If ``replace`` is set, existing files with the names in ``files`` may be overwritten.
     """
     if not folder.parent.is_dir():
         raise OutputError(
@@ -47,9 +47,10 @@ def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: b
 
 
 def write_package(folder: Path, files: Mapping[PurePosixPath, str]) -> None:
-    """Write all files to a temporary directory next to ``folder`` and move them, so that a failure leaves nothing.
+    """Write all files to a temporary directory next to ``folder`` and move the files into ``folder``.
 
-    Call ``check_folder`` first. Raises OutputError if the directory cannot be written.
+    A failure leaves no partial output. Call ``check_folder`` first. Raises OutputError if the directory cannot be
+    written.
     """
     try:
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -72,6 +73,6 @@ def _move(staging: Path, folder: Path, files: Mapping[PurePosixPath, str]) -> No
             (staging / path).replace(folder / path)
         return
     if folder.is_dir():
-        # Not every system renames onto an empty directory.
+        # Renaming a directory onto an existing empty directory is not supported on every system.
         folder.rmdir()
     staging.rename(folder)

@@ -1,4 +1,4 @@
-"""Renders the templates of a plugin package, without writing files."""
+"""Rendering of the plugin package templates, without writing files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retalkit.stages import CONTRACT_VERSIONS
 
 
 def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
-    """Return the files of the package: path -> content, in reading order."""
+    """Return the files of the package as a mapping from path to content, in reading order."""
     environment = Environment(
         loader=PackageLoader("retalkit.scaffolding"),
         undefined=StrictUndefined,
@@ -40,7 +40,7 @@ def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath,
 
 
 def _files(names: PackageNames, kind: PluginKind) -> dict[str, str]:
-    """Return path in the package -> template."""
+    """Return a mapping from package path to template."""
     package = f"src/{names.module}"
     return {
         "README.md": "package/README.md.j2",
