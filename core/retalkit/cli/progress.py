@@ -28,8 +28,7 @@ _DOWNLOAD = "download "
 
 @contextmanager
 def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
-    """Provide the observer for ``stream`` (default: stderr), which prints progress bars in a terminal, otherwise lines.
-    """
+    """Provide an observer for ``stream`` (default: stderr) that prints progress bars in a terminal, otherwise lines."""
     target = stream or sys.stderr
     if quiet:
         yield SilentObserver()

@@ -200,8 +200,7 @@ def print_path(
 
 
 def _chosen(registry: Registry, names: list[str], preset: str | None, every: bool) -> list[Checkpoint]:
-    """Return the checkpoints selected by name, by preset or by --all. Raises ConfigError if no checkpoint is selected.
-    """
+    """Return the checkpoints selected by name, preset or --all. Raises ConfigError if no checkpoint is selected."""
     from retalkit.config.model import RunConfig
     from retalkit.errors import ConfigError
     from retalkit.pipeline.plan import required_checkpoints

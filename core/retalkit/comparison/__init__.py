@@ -1,1 +1,1 @@
-"""Comparison of stage variants: the comparison file, its videos and scores, statistics, and the report."""
+"""Comparison of stage variants: the comparison file, videos, scores, statistics, and the report."""

@@ -1,4 +1,7 @@
-"""Video of the arm ``real``: the unedited clip, encoded like a dub, to measure the effect of the codec."""
+"""Video of the arm ``real``: the unedited clip, encoded with a dub's settings.
+
+The scores of this video include codec artifacts.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ from retalkit.media.timeline import build_timeline
 
 
 def encode_anchor(clip: Path, speech: Path, output: Path, config: RunConfig) -> None:
-    """Write the unedited frames that a dub of ``clip`` with ``speech`` would be made from, with ``speech`` as sound.
+    """Write the unedited frames that a dub of ``clip`` with ``speech`` would use, with ``speech`` as the audio track.
 
-    Raises InputError for unreadable files and OutputError if ``output`` cannot be written.
+    Raises:
+        InputError: a file cannot be read.
+        OutputError: ``output`` cannot be written.
     """
     source, sound = open_source(clip), open_sound(speech)
     timeline = build_timeline(source, sound.duration, config.length, config.extend)

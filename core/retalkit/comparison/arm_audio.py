@@ -1,7 +1,7 @@
-"""Audio of the arms: the sounds that clips are dubbed with and scored against.
+"""Audio of the arms, used for dubbing clips and for scoring.
 
-Sounds are cached as lossless files (16-bit PCM). Noise has the level of the clip's own sound, so that a level gate
-alone cannot distinguish it from speech.
+Audio is cached in lossless files (16-bit PCM). The noise matches the level of the clip's own audio, so a level gate
+alone cannot distinguish the noise from speech.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_PEAK: Final = 0.99
 
 
 class ArmAudio:
-    """Writes sound files to one directory and reuses existing ones."""
+    """Cache of the arms' audio files in one directory. Existing files are reused."""
 
     def __init__(self, folder: Folder, noise: str, seconds: float | None) -> None:
         self._folder = folder
@@ -36,9 +36,10 @@ class ArmAudio:
         self._seconds = seconds
 
     def trimmed(self, path: Path) -> Path:
-        """Return the sound of a file, cut to the comparison's ``seconds``; the file itself if it is not longer.
+        """Return the path of an audio file limited to the comparison's ``seconds``.
 
-        Raises InputError if it has no sound.
+        The path of the original file is returned if its audio is not longer. Raises InputError if the file has no
+        audio.
         """
         sound = open_sound(path)
         if self._seconds is None or sound.duration <= self._seconds:
@@ -51,7 +52,7 @@ class ArmAudio:
         return cached
 
     def for_arm(self, arm: str, clip: Path) -> Path:
-        """Return the sound of the arms ``silence``, ``noise`` and ``noisy_...`` for a clip. Raises InputError."""
+        """Return the audio of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip. Raises InputError."""
         name = make_key(arm, VERSION, content_hash(clip), self._seconds, "" if arm == SILENCE else self._noise) + ".wav"
         if (cached := self._folder.path(name)) is not None:
             return cached
@@ -62,7 +63,7 @@ class ArmAudio:
 
 
 def rms_dbfs(sound: Sound) -> float:
-    """Return the RMS level in dBFS; minus infinity for digital silence."""
+    """Return the RMS level in dBFS. Minus infinity for digital silence."""
     power = float(np.mean(np.square(sound, dtype=np.float64))) if len(sound) else 0.0
     return 10.0 * math.log10(power) if power > 0 else float("-inf")
 
@@ -83,7 +84,7 @@ def _synthesize(arm: str, own: Sound, noise: str, clip: Path) -> Sound:
 
 
 def _read_start(sound: SoundSource, seconds: float) -> NDArray[np.float32]:
-    """Return the first ``seconds`` at the file's sample rate, float32 [N, channels]."""
+    """Return the first ``seconds`` of audio at the file's sample rate, float32 [N, channels]."""
     wanted = round(seconds * sound.rate)
     parts: list[NDArray[np.float32]] = []
     for chunk in sound.chunks(sound.rate, mono=False):

@@ -1,6 +1,6 @@
-"""Store for the videos, scores and failures of a comparison, each under its key.
+"""Storage of a comparison's videos, scores and failures, addressed by key.
 
-Layout: ``videos/KEY/video.mp4`` with its run record, ``cells/KEY/METRIC.json`` for each metric,
+Layout: ``videos/KEY/video.mp4`` with its run record, ``cells/KEY/METRIC.json`` for each metric, and
 ``cells/KEY/failure.json``.
 """
 
@@ -20,11 +20,13 @@ _FAILURE = "failure.json"
 
 
 class CellStore:
-    """Output directory of one comparison."""
+    """Store in the output directory of one comparison."""
 
     def __init__(self, folder: Path, measured_by: str = "") -> None:
-        """``measured_by`` identifies the tracker, see ``retalkit.metrics.open_scene``. Scores measured by a different
-        one are ignored."""
+        """Open the store. Scores computed with a tracker other than ``measured_by`` are ignored.
+
+        ``measured_by`` is the tracker's cache key, see ``retalkit.metrics.open_scene``.
+        """
         self.folder = folder
         self.measured_by = measured_by
 
@@ -33,7 +35,7 @@ class CellStore:
         return self.folder / "videos" / key / _VIDEO
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the run record of a video, or an empty dictionary if there is none."""
+        """Return the run record of a video, or an empty dictionary if no record exists."""
         path = self.video(key).with_name(_VIDEO + ".json")
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -41,7 +43,7 @@ class CellStore:
         return Folder(self.folder / "cells" / key)
 
     def log(self, key: str) -> Path:
-        """Return the path of the log with a task's process output."""
+        """Return the path of the log file with the output of a task's process."""
         return self.folder / "logs" / f"{key}.txt"
 
     # ------------------------------------------------------------------ scores
@@ -59,7 +61,7 @@ class CellStore:
             path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
     def score(self, key: str, found: FoundMetric) -> MetricScore | None:
-        """Return the stored result of a metric, or None if there is none or it is outdated."""
+        """Return the stored result of a metric, or None if the result is missing or outdated."""
         path = self.cell(key).path(f"{found.spec.name}.json")
         if path is None:
             return None
@@ -77,7 +79,7 @@ class CellStore:
             path.write_text(json.dumps({"failure": line}), encoding="utf-8")
 
     def failure(self, key: str) -> str:
-        """Return why the cell failed, in one line; empty if it did not fail."""
+        """Return the cell's error message in one line. Empty if the cell did not fail."""
         path = self.cell(key).path(_FAILURE)
         return "" if path is None else str(json.loads(path.read_text(encoding="utf-8"))["failure"])
 

@@ -1,4 +1,4 @@
-"""Export of a comparison: one JSON file with all results and four CSV tables."""
+"""Export of a comparison to one JSON file with all results and four CSV tables."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from retalkit.storage.cache import Folder
 
 RESULTS_FILE: Final = "results.json"
 FORMAT: Final = 1
-"""Version of the file format. Increase it for incompatible changes."""
+"""Version of the file format, which must be increased for incompatible changes."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets evaluate a string that starts with one of them as a formula."""
+"""Initial characters that make a spreadsheet evaluate a string as a formula."""
 
 
 def to_plain_data(value: Any) -> Any:
-    """Convert to JSON-compatible data: dataclasses to dictionaries, non-finite numbers to None, paths to strings."""
+    """Convert dataclasses to dictionaries, non-finite numbers to None, and paths to strings for JSON."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, np.generic | np.ndarray):
@@ -45,7 +45,7 @@ def to_plain_data(value: Any) -> Any:
 
 
 def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> Path:
-    """Write ``results.json`` with all results, their analysis and the win rates of the votes; return its path.
+    """Write ``results.json`` with all results, their analysis and the votes' win rates, and return its path.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -61,11 +61,11 @@ def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequen
 
 
 def write_csv(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> list[Path]:
-    """Write ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv`` (UTF-8, commas, with header); return
-    their paths.
+    """Write ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv``, and return their paths.
 
-    Missing numbers are empty fields. Numbers are written with full precision. A string that a spreadsheet would
-    evaluate as a formula is prefixed with an apostrophe.
+    The tables are encoded in UTF-8, separated by commas, and have a header. Missing numbers are empty fields. Numbers
+    are written with full precision. Strings that a spreadsheet would evaluate as a formula are prefixed with an
+    apostrophe.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -129,7 +129,7 @@ class _Lines(list[str]):
 
 def _field(value: object) -> object:
     if isinstance(value, float):
-        # repr keeps full precision; float() avoids the type name of NumPy scalars.
+        # repr keeps full precision. float() avoids the type name of NumPy scalars.
         return repr(float(value)) if math.isfinite(value) else ""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
@@ -139,7 +139,7 @@ def _field(value: object) -> object:
 def _write(folder: Path, name: str, text: str) -> Path:
     try:
         with Folder(folder).write(name) as path:
-            # File names may contain bytes that are not valid UTF-8. JSON decodes the escapes again.
+            # File names may contain bytes that are not valid UTF-8. JSON readers decode the escape sequences.
             path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         message = f"{folder / name}: cannot write the file: {error.strerror or error}"

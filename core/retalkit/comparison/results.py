@@ -8,43 +8,45 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm: the unedited clip with its own sound, re-encoded. The score of a perfect method."""
+"""Arm: the re-encoded unedited clip with its own audio. Its score represents a perfect method."""
 OWN: Final = "own"
-"""Arm: the clip dubbed with its own sound, so that its own frames are the ground truth."""
+"""Arm: the clip dubbed with its own audio, so that the clip's frames are the ground truth."""
 SPEECH: Final = "speech"
 """Arm: the clip dubbed with a speech listed in the comparison file."""
 MISMATCHED: Final = "mismatched"
-"""Arm: the video of ``own`` scored against the sound and lips of another clip. The chance level."""
+"""Arm: the video of the arm ``own``, scored against another clip's audio and lips. Its score is the chance level."""
 SILENCE: Final = "silence"
 """Arm: the clip dubbed with silence."""
 NOISE: Final = "noise"
-"""Arm: the clip dubbed with noise only, at the level of its own sound."""
+"""Arm: the clip dubbed with noise only, at the level of the clip's own audio."""
 NOISY: Final = {"noisy_20": 20.0, "noisy_10": 10.0, "noisy_0": 0.0}
-"""Arms -> signal-to-noise ratio in dB: the clip dubbed with its own sound plus noise. Scored against the clean sound
-and the clip's own lips."""
+"""Mapping from arm to signal-to-noise ratio in dB. In these arms, the clip is dubbed with its own audio plus noise.
+
+The videos are scored against the clean audio and the clip's own lips.
+"""
 ARMS: Final = (REAL, OWN, SPEECH, MISMATCHED, SILENCE, NOISE, *NOISY)
 
 ANCHOR: Final = "(real video)"
-"""Variant name of the cells of the arm ``real``."""
+"""Variant name of the cells in the arm ``real``."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellName:
-    """Identity of a cell: one scored video of the comparison."""
+    """Identity of a cell, which is one scored video of the comparison."""
 
     clip: str
     arm: str
     speech: str
-    """Name of the speech in the arm ``speech``, of the other clip in the arm ``mismatched``, else empty."""
+    """Speech name in the arm ``speech``, name of the other clip in the arm ``mismatched``, otherwise empty."""
     variant: str
-    """``ANCHOR`` in the arm ``real``."""
+    """Variant name, or ``ANCHOR`` in the arm ``real``."""
     seed: int = 0
     rerun: int = 0
-    """Number of the rerun, or 0 for the original run. Reruns start without cache and show run-to-run variation."""
+    """Rerun number, or 0 for the original run. Reruns start without a cache and quantify run-to-run variation."""
 
     @property
     def label(self) -> str:
-        """Readable name, used in messages."""
+        """Readable name for messages."""
         parts = [self.clip, self.arm, self.speech, self.variant]
         parts += [f"seed {self.seed}"] if self.seed else []
         parts += [f"rerun {self.rerun}"] if self.rerun else []
@@ -53,24 +55,24 @@ class CellName:
 
 @dataclass(slots=True)
 class CellResult:
-    """Scores of one cell, or the reason why there are none."""
+    """Scores of one cell, or the reason why the cell has no scores."""
 
     name: CellName
     key: str
-    """Directory name below ``cells/`` of the output directory."""
+    """Name of the cell's directory in the subdirectory ``cells`` of the output directory."""
     state: Literal["done", "failed"]
     failure: str = ""
-    """One line."""
+    """Error message in one line. Empty if the cell did not fail."""
     scores: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    """Measure -> value; None if it is undefined for this cell."""
+    """Mapping from measure to value. None if the value is undefined for this cell."""
     absent: dict[str, str] = field(default_factory=dict[str, str])
-    """Metric -> why it was not measured here."""
+    """Mapping from metric to the reason why the metric was not computed for this cell."""
     failed_metrics: dict[str, str] = field(default_factory=dict[str, str])
-    """Metric -> error message."""
+    """Mapping from metric to error message."""
     video: str = ""
     """Path of the video relative to the output directory."""
     record: dict[str, Any] = field(default_factory=dict[str, Any])
-    """The run record; empty in the arm ``real``."""
+    """Run record. Empty in the arm ``real``."""
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -81,15 +83,15 @@ class VariantInfo:
     name: str
     is_base: bool
     stages: dict[str, str]
-    """Configuration key -> stage name, for instance ``enhancers.0`` -> ``detail``, in pipeline order."""
+    """Mapping from configuration key to stage name in pipeline order, such as ``enhancers.0`` to ``detail``."""
     differences: dict[str, str]
-    """Configuration key -> value, for every key that differs from the base."""
+    """Mapping from configuration key to value, for every key that differs from the base."""
     configuration: dict[str, Any]
-    """The complete run file."""
+    """Content of the complete run file."""
     weights: tuple[dict[str, Any], ...]
-    """``name``, ``bytes``, ``licence``, ``commercial_use`` of each checkpoint."""
+    """``name``, ``bytes``, ``licence`` and ``commercial_use`` of each checkpoint."""
     licences: tuple[str, ...]
-    """Unique licences of its stages."""
+    """Unique licences of the variant's stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,10 @@ class MetricInfo:
     source: str
     licence: str
     package: str
-    """Name and version of the distribution that provides it."""
+    """Name and version of the distribution that provides the metric."""
     measures: tuple[Measure, ...]
     unavailable: str = ""
-    """Why the metric is unavailable in this installation, such as missing weights; else empty."""
+    """Reason why the metric is unavailable in this installation, such as missing weights. Otherwise empty."""
 
 
 @dataclass(slots=True)
@@ -113,18 +115,18 @@ class Results:
 
     title: str
     created: str
-    """ISO 8601, UTC."""
+    """Creation time in ISO 8601 format, UTC."""
     comparison: dict[str, Any]
-    """Content of the comparison file with all defaults filled in."""
+    """Content of the comparison file, with default values for omitted keys."""
     variants: list[VariantInfo]
     metrics: list[MetricInfo]
     cells: list[CellResult]
     versions: dict[str, str]
-    """Package -> version."""
+    """Mapping from package to version."""
     machine: dict[str, str]
-    """``system``, ``processor``, ``cores``, ``python``."""
+    """Machine description with the keys ``system``, ``processor``, ``cores`` and ``python``."""
     jobs: int = 1
-    """Number of parallel jobs. Timings are unreliable above 1."""
+    """Number of parallel jobs. Timings are unreliable if more than one job runs."""
 
     @property
     def base(self) -> VariantInfo:

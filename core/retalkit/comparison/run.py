@@ -1,4 +1,4 @@
-"""``retalkit compare``: computes the missing videos and scores of a comparison and collects all results."""
+"""Implementation of ``retalkit compare``: computes missing videos and scores, and collects all results."""
 
 from __future__ import annotations
 
@@ -42,17 +42,19 @@ _LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scikit-image
 
 @dataclass(slots=True)
 class Outcome:
-    """Outcome of one call of ``compare``."""
+    """Outcome of one call to ``compare``."""
 
     results: Results
     folder: Path
     computed: int = 0
     """Number of tasks computed in this call."""
     failed: list[str] = field(default_factory=list[str])
-    """Label and reason of every failed cell, including failures of earlier calls."""
+    """Label and error of every failed cell, including cells that failed in earlier calls."""
     faces: dict[str, Box] = field(default_factory=dict[str, Box])
-    """Clip -> left, top, right, bottom in pixels of the area covered by its face over all frames. Clips without a face
-    are omitted."""
+    """Mapping from clip to the left, top, right and bottom in pixels of the face area over all frames.
+
+    Clips without a face are omitted.
+    """
 
 
 def compare(
@@ -67,10 +69,10 @@ def compare(
     force: bool = False,
     retry: bool = False,
 ) -> Outcome:
-    """Compute what is missing of a comparison in the directory ``out`` and return all results.
+    """Compute all missing videos and scores in the output directory ``out`` and return all results.
 
-    ``retry`` recomputes failed cells. ``force`` allows ``out`` to contain the report of another comparison, which is
-    replaced; its cells are kept and reused where they match. Raises ConfigError, PlanError, InputError or OutputError
+    ``retry`` recomputes failed cells. ``force`` allows ``out`` to contain the report of another comparison. The report
+    is replaced, and cells with matching keys are reused. Raises ConfigError, PlanError, InputError or OutputError
     before any computation.
     """
     comparison = read_comparison(path, registry)
@@ -80,7 +82,7 @@ def compare(
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
     store = CellStore(out, measurement_key(registry))
-    # Written first, so that an interrupted call recognizes the directory as its own.
+    # This file is written first, so that a call after an interruption recognizes the directory as its own.
     _write_marker(out, comparison)
     sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = build_tasks(comparison, plans, sounds)
@@ -169,7 +171,7 @@ def _cell_result(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], sto
 
 
 def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
-    """Return the face area of each clip, for the crops in the report. Tracks come from the cache of the scoring."""
+    """Return each clip's face area for cropping in the report. The cache contains the tracks from scoring."""
     opener = SceneOpener(registry, cache, SilentObserver())
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
@@ -198,7 +200,7 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
             message = f"{out}: the directory contains other files and no comparison: choose a new one with --output"
             raise OutputError(message, code="foreign-directory")
         return
-    # Videos and scores are stored under content keys, so only the report could be lost.
+    # Videos and scores are stored under content keys, so only the report could be overwritten.
     known = json.loads(marker.read_text(encoding="utf-8"))
     if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
@@ -220,7 +222,7 @@ def _write_marker(out: Path, comparison: Comparison) -> None:
 
 
 def _identity(comparison: Comparison) -> dict[str, Any]:
-    """Return what is compared as JSON-compatible data, without the locations of files on this machine."""
+    """Return the compared content as JSON-compatible data, without local file paths."""
     file = json.loads(comparison.file.model_dump_json())
     file["variants_as_run"] = {each.name: json.loads(each.config.model_dump_json()) for each in comparison.variants}
     for group in ("clips", "speeches"):

@@ -1,4 +1,4 @@
-"""Runs the tasks of a comparison in parallel worker processes and reports how each one ended."""
+"""Execution of comparison tasks in parallel worker processes, with a result for each task."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Running:
     task: Task
     process: subprocess.Popen[bytes]
     opened_clip: bool
-    """Whether it is the first task of its clip, whose cached results the other tasks of the clip wait for."""
+    """Whether this is the clip's first task, whose cached results are required by the clip's other tasks."""
 
 
 def run_tasks(
@@ -35,11 +35,11 @@ def run_tasks(
     jobs: int,
     ended: Callable[[Task, str], None],
 ) -> None:
-    """Run every task, at most ``jobs`` in parallel.
+    """Run every task, with at most ``jobs`` tasks in parallel.
 
-    ``text`` returns the content of a task file. ``ended`` is called with every finished task and its error, or an
-    empty string. The first task of a clip runs before the others of that clip, so that their common steps are computed
-    once. On an exception (Ctrl-C) the running processes are terminated.
+    ``text`` returns the content of a task file. ``ended`` is called for every finished task with the task's error, or
+    with an empty string on success. The first task of a clip runs before the clip's other tasks, so that shared steps
+    are computed once. If an exception is raised (such as Ctrl-C), the running processes are terminated.
     """
     waiting = list(tasks)
     running: list[_Running] = []
@@ -78,7 +78,7 @@ def _start(task: Task, text: Callable[[Task], str], store: CellStore, folder: Pa
 
 
 def _outcome(code: int, log: Path) -> str:
-    """Return an empty string for success, else the error in one line."""
+    """Return an empty string on success, otherwise the error in one line."""
     if code == 0:
         return ""
     if code < 0:

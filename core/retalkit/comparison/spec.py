@@ -1,4 +1,4 @@
-"""The comparison file (clips, speeches, variants, metrics): reading, validation, and the variants' configurations."""
+"""Comparison file with clips, speeches, variants and metrics: parsing, validation and variant configurations."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class SpeechChoice(BaseModel):
 
     path: Path
     reference: Path | None = None
-    """Video of a person saying the speech in sync with the sound. A speech that is a video is its own reference."""
+    """Video of a person who speaks the speech in sync with the audio. A video speech is its own reference."""
 
 
 class ComparisonFile(BaseModel):
-    """Content of a comparison file. Relative paths are relative to the file."""
+    """Content of a comparison file. Relative paths are resolved against the directory of the comparison file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -136,7 +136,7 @@ class Variant:
     config: RunConfig
     is_base: bool
     differences: dict[str, str]
-    """Configuration key -> value as a string, for every key that differs from the base."""
+    """Mapping from configuration key to value as a string, for every key that differs from the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,9 @@ class Comparison:
 def read_comparison(path: Path, registry: Registry) -> Comparison:
     """Read a comparison file and the configuration of every variant.
 
-    Raises ConfigError with file, line and key; InputError if a clip or speech file does not exist.
+    Raises:
+        ConfigError: the comparison file is invalid. The message contains the file, line and key.
+        InputError: a clip or speech file does not exist.
     """
     data, lines = yaml_io.read_file(path)
 
@@ -176,7 +178,7 @@ def read_comparison(path: Path, registry: Registry) -> Comparison:
 
 
 def _name_paths(value: Any) -> Any:
-    """Turn a list of paths into a mapping with the file stems as names. Other values are returned unchanged."""
+    """Convert a list of paths to a mapping with the file stems as names. Other values are returned unchanged."""
     if not isinstance(value, list):
         return value
     paths = cast("list[Any]", value)
@@ -206,7 +208,7 @@ def _resolve_paths(file: ComparisonFile, folder: Path) -> ComparisonFile:
 
 
 def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) -> None:
-    """Check what the pydantic models cannot: files, metric names, and combinations of keys."""
+    """Validate files, metric names and key combinations, which the pydantic models cannot validate."""
     for group, paths in (
         ("clips", dict(file.clips)),
         ("speeches", {name: each.path for name, each in file.speeches.items()}),
@@ -248,7 +250,7 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
 
 
 def _pipeline_seeds(file: ComparisonFile) -> list[tuple[str, ...]]:
-    """Return the keys where a pipeline sets ``seed``. The comparison's ``seeds`` would silently override it."""
+    """Return the keys of pipelines that set ``seed``, which the comparison's ``seeds`` would silently override."""
     groups: list[tuple[tuple[str, ...], dict[str, Any]]] = [(("grid",), dict(file.grid))]
     groups += [(("variants", name), changes) for name, changes in file.variants.items()]
     if isinstance(file.base, dict):
@@ -317,7 +319,7 @@ def _where(lines: dict[KeyPath, int], path: Path, key_path: KeyPath) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value as a short string for names and tables: ``detail``, ``detail(strength=0.5)``."""
+    """Return a value as a short string for names and tables, such as ``detail`` or ``detail(strength=0.5)``."""
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         rest = ", ".join(f"{key}={_short(each)}" for key, each in items.items() if key != "use")

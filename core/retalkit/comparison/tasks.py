@@ -1,7 +1,7 @@
-"""Tasks of a comparison: one task per video, with the cells that are scored on it.
+"""Tasks of a comparison. Each task renders one video and scores its cells.
 
-Keys depend on content, never on names. A task that was already computed for another comparison in the same folder, or
-before the file was edited, is reused.
+Task keys depend on the content, never on names. A task is reused if it was already computed for another comparison in
+the output directory, or before the comparison file was edited.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import content_hash, make_key
 
 VERSION: Final = 1
-"""Part of every key. Increase it when the same task would produce a different video or different scores."""
+"""Version number in every key. Increase the version if a task would produce a different video or different scores."""
 
 _IMAGES = frozenset({FRAMES, LANDMARKS, ORIGINAL})
 PORTS: Final = {
     REAL: _IMAGES | {TRUTH, LIPS, SPEECH_PORT},
     OWN: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD},
     SPEECH: _IMAGES | {LIPS, SPEECH_PORT, RECORD},
-    # The images are identical to those of ``own`` and are scored there.
+    # The images are identical to the images in ``own`` and are scored in that arm.
     MISMATCHED: frozenset({FRAMES, LANDMARKS, LIPS, SPEECH_PORT}),
     SILENCE: _IMAGES | {QUIET, RECORD},
     NOISE: _IMAGES | {QUIET, RECORD},
     **{arm: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD} for arm in NOISY},
 }
-"""Arm -> the inputs that its scenes can provide to metrics."""
+"""Mapping from arm to the inputs that the arm's scenes can provide to metrics."""
 
 
 def skip_reason(found: FoundMetric, arm: str) -> str:
-    """Return why a metric is skipped in an arm that provides all its inputs; empty if it is not skipped."""
+    """Return the reason why a metric is skipped in an arm although all inputs of the metric are available.
+
+    Empty if the metric is not skipped.
+    """
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
         return "independent of the speech: its values equal those of the arm 'own'"
     return ""
@@ -57,23 +60,23 @@ class CellPlan:
     key: str
     ports: frozenset[str]
     sound: Path | None
-    """Sound that the lips should follow."""
+    """Target audio of the lip movement."""
     reference: Path | None
     """Video of the speaker of ``sound``."""
 
 
 @dataclass(slots=True)
 class Task:
-    """One video to render and the cells scored on it."""
+    """One video to render, with the cells that are scored on the video."""
 
     key: str
     clip_name: str
     clip: Path
     speech: Path
     configuration: dict[str, Any]
-    """Run configuration as JSON-compatible data. In the arm ``real`` only the output options are used."""
+    """Run configuration as JSON-compatible data. The arm ``real`` uses only the output options."""
     is_anchor: bool
-    """Arm ``real``: the clip is encoded without edits."""
+    """Whether the task belongs to the arm ``real``, in which the clip is encoded without edits."""
     rerun: int
     cells: list[CellPlan] = field(default_factory=list[CellPlan])
 
@@ -85,8 +88,8 @@ class Task:
 def build_tasks(comparison: Comparison, plans: dict[str, Plan], sounds: ArmAudio) -> list[Task]:
     """Return every task of a comparison, grouped by clip.
 
-    ``plans`` maps variant names to plans; variants without a plan are skipped. Raises InputError for a clip or speech
-    that cannot be read, or that has no sound although an arm requires it.
+    ``plans`` maps variant names to plans. Variants without a plan are skipped. Raises InputError if a clip or speech
+    cannot be read, or has no audio although an arm requires audio.
     """
     file = comparison.file
     tasks: dict[str, Task] = {}
@@ -112,13 +115,13 @@ def build_tasks(comparison: Comparison, plans: dict[str, Plan], sounds: ArmAudio
 
 
 def _other_speeches(comparison: Comparison, clip: Path) -> list[str]:
-    """Return the names of the speeches that are not the clip itself, which the arm ``own`` already covers."""
+    """Return the names of the speeches other than the clip's own audio, which the arm ``own`` already covers."""
     own = content_hash(clip)
     return [name for name, choice in comparison.file.speeches.items() if content_hash(choice.path) != own]
 
 
 def plan_variants(comparison: Comparison, registry: Registry) -> dict[str, Plan]:
-    """Return the plan of every variant. Raises PlanError with the name of the first variant that cannot run."""
+    """Return each variant's plan. Raises PlanError with the name of the first variant that cannot run."""
     plans: dict[str, Plan] = {}
     for variant in comparison.variants:
         try:
@@ -129,7 +132,7 @@ def plan_variants(comparison: Comparison, registry: Registry) -> dict[str, Plan]
 
 
 def check_readable(comparison: Comparison) -> None:
-    """Raise InputError for a clip or speech that cannot be read, or that has no sound although an arm uses it."""
+    """Raise InputError if a clip or speech cannot be read, or has no audio although an arm requires audio."""
     file = comparison.file
     own_sound = any(arm != SPEECH for arm in file.wanted_arms)
     for clip in file.clips.values():
@@ -156,7 +159,7 @@ def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tupl
 def _sounds(
     comparison: Comparison, arm: str, clip: Path, speech_name: str, other_name: str, sounds: ArmAudio
 ) -> tuple[Path, Path | None, Path | None]:
-    """Return (sound used for dubbing, sound used for scoring, video of the speaker of the latter)."""
+    """Return the dubbing audio, the scoring audio, and a video of the speaker of the scoring audio."""
     file = comparison.file
     if arm == SPEECH:
         choice = file.speeches[speech_name]
@@ -172,7 +175,7 @@ def _sounds(
 
 
 def _is_video(path: Path) -> bool:
-    """Return whether a speech file is a video, which then serves as its own reference."""
+    """Return whether a speech file is a video. A video speech is its own reference."""
     from retalkit.errors import InputError
 
     try:

@@ -1,4 +1,4 @@
-"""Blind votes: the pairs of videos to vote on, the vote files, and win rates."""
+"""Blind votes: video pairs to vote on, vote files, and win rates."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _Z: Final = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two finished videos of one clip with the same speech and seed."""
+    """Two finished videos with an identical clip, speech and seed."""
 
     id: str
-    """Does not reveal the variants. It changes when one of the videos is rendered from different inputs."""
+    """Identifier that does not reveal the variants and changes if one of the videos is rendered from different inputs.
+    """
     clip: str
     arm: str
     speech: str
     seed: int
     first: CellResult
     second: CellResult
-    """Pairs follow the order of the variants in the comparison; the page randomizes the sides."""
+    """Cell of the later variant in the comparison file's order. The page randomizes the sides."""
 
     @property
     def variants(self) -> tuple[str, str]:
@@ -54,12 +55,12 @@ class Vote:
     clip: str
     arm: str
     left: str
-    """Variant shown on the left."""
+    """Name of the variant on the left side."""
     right: str
     choice: Choice
     voter: str
     time: str = ""
-    """ISO 8601, UTC; empty if the file contains no time."""
+    """Time in ISO 8601 format, UTC. Empty if the vote file contains no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +69,27 @@ class Ballot:
 
     votes: list[Vote]
     skipped: list[str]
-    """Files and votes that could not be counted, with the reason, one line each."""
+    """One line for each file or vote that could not be counted, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """Share of votes in which a variant was preferred."""
+    """Fraction of votes in which a variant was preferred."""
 
     variant: str
     against: str
-    """The other variant; empty for all others together."""
+    """Name of the other variant. Empty for all other variants combined."""
     wins: int
     losses: int
     ties: int
     rate: float
-    """(wins + ties / 2) / votes, in [0, 1]."""
+    """Win rate (wins + ties / 2) / votes, in [0, 1]."""
     low: float
     high: float
-    """95 % Wilson interval of the rate. It assumes independent votes, which votes of one voter are not."""
+    """Limits ``low`` and ``high`` of the rate's 95 % Wilson interval.
+
+    The interval assumes independent votes, but votes of one voter are not independent.
+    """
     voters: int
     clips: int
 
@@ -116,14 +120,14 @@ class _VoteFile(BaseModel):
 def comparison_id(results: Results) -> str:
     """Return the identifier that links vote files to their comparison.
 
-    It depends only on the title, so that votes stay valid when a variant or a clip is added. ``Pair.id`` detects
-    changed videos.
+    The identifier depends only on the title, so that votes remain valid if a variant or a clip is added. ``Pair.id``
+    detects changed videos.
     """
     return make_key("comparison", results.title)
 
 
 def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
-    """Return every pair of finished videos to vote on; reruns are excluded."""
+    """Return every pair of finished videos to vote on. Reruns are excluded."""
     order = [variant.name for variant in results.variants]
     places: dict[tuple[str, str, str, int], list[CellResult]] = {}
     for cell in results.cells:
@@ -141,11 +145,11 @@ def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
 
 
 def read_votes(folder: Path, results: Results) -> Ballot:
-    """Read the votes in every ``*.json`` file of a directory, in the order of the file names.
+    """Read the votes from every ``*.json`` file in a directory, in the order of the file names.
 
-    The latest vote of a voter on a pair counts: by its time, or by file order if it has none. A missing directory
-    contains no votes. Invalid files, files of another comparison, and votes on videos that are not part of this
-    comparison are skipped and reported in ``Ballot.skipped``.
+    If a voter voted on a pair several times, the latest vote is counted. Votes are ordered by time, or by file order if
+    the time is missing. A missing directory contains no votes. Invalid files, files of another comparison, and votes on
+    videos that do not belong to this comparison are skipped and reported in ``Ballot.skipped``.
     """
     identity = comparison_id(results)
     known = {pair.id: pair for pair in pairs(results)}
@@ -214,12 +218,12 @@ def _utc_timestamp(time: datetime | None) -> str:
     if time is None:
         return ""
     aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    # One fixed format, so that timestamps can be compared as strings.
+    # Timestamps have a fixed format, so that they can be compared as strings.
     return aware.isoformat(timespec="microseconds")
 
 
 def win_rates(votes: Iterable[Vote]) -> list[WinRate]:
-    """Return win rates of each variant against each other one, and against all others (``against`` empty)."""
+    """Return each variant's win rate against each other variant and against all others (``against`` is empty)."""
     sides: dict[tuple[str, str], list[tuple[str, Vote]]] = {}
     for vote in votes:
         for variant, other, side in ((vote.left, vote.right, "left"), (vote.right, vote.left, "right")):
@@ -250,9 +254,9 @@ def _win_rate(variant: str, against: str, met: list[tuple[str, Vote]]) -> WinRat
 def wilson(rate: float, count: int, z: float = _Z) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927:
-    (rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n). A tie counts as half a win and varies less than
-    a win or a loss, so with ties the interval is slightly too wide, never too narrow.
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927: (rate + z²/2n ± z
+    sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n). A tie counts as half a win and has a lower variance than a win or
+    a loss. With ties, the interval is therefore slightly too wide, never too narrow.
     """
     if not count:
         return float("nan"), float("nan")

@@ -1,8 +1,8 @@
-"""Worker process for one task: renders the video unless it exists, then scores its cells.
+"""Worker process for one task, which renders the video unless it exists and scores the task's cells.
 
 Each task runs in a separate process, so that its peak memory is measured separately and a killed process does not
-affect other tasks. Started as ``python -m retalkit.comparison.worker TASK.json``. A user error is printed to stderr in
-one line, with exit code 2.
+affect other tasks. The process is started as ``python -m retalkit.comparison.worker TASK.json``. A user error is
+printed to stderr in one line, and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ORPHANED: Final = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Run the task file given as the only argument; return the exit code: 0 for success, 2 for a user error."""
+    """Run the task file passed as the only argument. Return the exit code: 0 for success, 2 for a user error."""
     _end_with_parent()
     task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent process ends, so that a restarted comparison never competes for the same video.
+    """Exit when the parent process ends, so that two processes never render one video after a comparison is restarted.
 
-    All files are written atomically, so exiting at any time leaves no partial result.
+    All files are written atomically, so the process leaves no partial result.
     """
     parent = os.getppid()
 
@@ -67,7 +67,7 @@ def run(task: dict[str, Any]) -> None:
     config = RunConfig.model_validate(task["configuration"])
     clip, speech = Path(task["clip"]), Path(task["speech"])
     video = store.video(task["key"])
-    # The record is written last and holds the costs: without it, the video is rendered again.
+    # The run record is written last and contains the costs. Without a run record, the video is rendered again.
     finished = video.is_file() and (task["is_anchor"] or video.with_name(video.name + ".json").is_file())
     if not finished:
         video.parent.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def _render(task: dict[str, Any], registry: Registry, config: RunConfig, clip: P
     if task["is_anchor"]:
         encode_anchor(clip, speech, video, config)
         return
-    # Lazy import: scoring does not need the pipeline.
+    # This import is lazy because scoring does not require the pipeline.
     from retalkit.pipeline.run import dub
 
     if not task["rerun"]:
         dub(clip, speech, video, config=config, registry=registry, cache=Path(task["cache"]), force=True)
         return
-    # A rerun uses an empty temporary cache. A killed run may have left one behind.
+    # A rerun uses an empty temporary cache. A killed run may have left its temporary cache behind.
     temporary = video.parent / "cache"
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -69,7 +69,7 @@ def evaluate_video(
         registry: the registry of stages and metrics.
         cache: cache for tracking results.
         observer: receives the progress.
-        metrics: the metrics to run (default: every available metric).
+        metrics: the metrics to run (default: every installed metric).
         reference: video of a person who speaks the audio. If it is the same file as ``original``, the frames of the
             original are ground truth.
         original: the unedited clip.

@@ -142,8 +142,7 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
 
 
 def nearest_times(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the index of the nearest timestamp in ``others`` (ascending) for each timestamp in ``times``, int64 [T].
-    """
+    """Return the nearest timestamp's index in ``others`` (ascending) for each timestamp in ``times``, int64 [T]."""
     after = np.clip(np.searchsorted(others, times), 1, max(len(others) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(others) - 1)

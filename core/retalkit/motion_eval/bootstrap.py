@@ -44,7 +44,7 @@ def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
 
 
 def mean_interval(clips: Sequence[Values], generator: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of the mean over clips. The clips are resampled as well as each clip's draws."""
+    """Return the confidence interval of the mean over clips, computed from resampled clips and each clip's draws."""
     table = np.stack(list(clips))
     chosen = generator.integers(0, len(table), (table.shape[1], len(table)))
     drawn = table[chosen, np.arange(table.shape[1])[:, None]]

@@ -35,8 +35,9 @@ class PackageNames:
     """Stage name for the key ``use`` in a run file, such as ``glow``."""
 
     def class_name(self, kind: str) -> str:
-        """Return the class name, such as ``GlowEnhancer``. A stage name that already ends with the kind is not
-        extended.
+        """Return the class name, such as ``GlowEnhancer``.
+
+        The kind is omitted if the stage name already ends with the kind.
         """
         own, ending = _camel(self.stage), _camel(kind)
         return own if own.endswith(ending) else own + ending

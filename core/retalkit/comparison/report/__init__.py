@@ -1,4 +1,4 @@
-"""HTML pages of a comparison: ``report.html`` and, for votes, ``blind.html``. Both are self-contained."""
+"""Self-contained HTML pages of a comparison: the report ``report.html`` and the voting page ``blind.html``."""
 
 from retalkit.comparison.report.pages import BLIND_FILE, REPORT_FILE, ReportSettings, write_report
 from retalkit.comparison.report.previews import Box, PreviewSettings

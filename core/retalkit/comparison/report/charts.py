@@ -1,4 +1,4 @@
-"""Charts of the report as inline SVG. Their colours are CSS variables, so that they follow light and dark mode."""
+"""Charts of the report as inline SVG. Colours are CSS variables, so the charts adapt to light and dark mode."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from retalkit.comparison.stats.model import Analysis, Contrast
 from retalkit.plugins.metric_specs import Measure
 
 COLOURS: Final = 8
-"""Number of colours in the style sheet; further variants reuse them with other markers."""
+"""Number of colours in the style sheet. Additional variants reuse the colours with different markers."""
 _MAX_LABEL: Final = 40
 _MARKERS: Final = "osD^vP*X"
 _PLACEHOLDERS: Final = {
@@ -35,7 +35,7 @@ _PLACEHOLDERS: Final = {
     "#040404": "var(--band)",
     **{f"#0505{index + 1:02x}": f"var(--v{index})" for index in range(COLOURS)},
 }
-"""Colour passed to matplotlib -> CSS colour in the SVG."""
+"""Mapping from a colour passed to matplotlib to the CSS colour in the SVG."""
 _INK, _FAINT, _LINE, _BAND = "#010101", "#020202", "#030303", "#040404"
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -57,7 +57,7 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its confidence interval; NaN if there is none."""
+    """Mean with its confidence interval. NaN if the mean or the interval is unavailable."""
 
     mean: float
     low: float
@@ -65,14 +65,15 @@ class Estimate:
 
 
 def colour_of(position: int) -> str:
-    """Return the CSS colour of the variant at this position of the comparison."""
+    """Return the CSS colour of the variant at the given position in the comparison."""
     return f"var(--v{position % COLOURS})"
 
 
 def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], count: int) -> list[tuple[str, Markup]]:
-    """Return title and chart of speed against each quality measure in the arm ``own``; empty without a speed measure.
+    """Return titles and charts of speed against quality in the arm ``own``. Empty without a speed measure.
 
-    ``wanted`` selects the quality measures; if it is empty, at most ``count`` are chosen automatically.
+    ``wanted`` selects the quality measures. If ``wanted`` is empty, at most ``count`` measures are selected
+    automatically.
     """
     speed = views.speed_measure(results)
     if speed is None:
@@ -95,10 +96,11 @@ def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], cou
 
 
 def pair_plots(results: Results, analysis: Analysis) -> list[tuple[str, list[tuple[str, Markup]]]]:
-    """Return for every arm the charts of paired differences to the base, each with its measure's title.
+    """Return the charts of paired differences to the base with their measure titles, for every arm.
 
-    In ``own`` and ``speech``: every measure with a nonzero difference; of the cost measures only speed. In other arms:
-    measures that ``own`` lacks, and measures with a significant difference. The tables contain all measures.
+    In the arms ``own`` and ``speech``, every measure with a nonzero difference has a chart, but speed is the only cost
+    measure with a chart. In the other arms, measures that are absent from ``own`` and measures with a significant
+    difference have charts. The report's tables contain all measures.
     """
     positions = {variant.name: position for position, variant in enumerate(results.variants)}
     found: list[tuple[str, list[tuple[str, Markup]]]] = []
@@ -137,10 +139,10 @@ def speed_against_quality(
 
     Args:
         name: prefix of the element ids, unique on the page.
-        speed: measure of the x axis.
-        quality: measure of the y axis.
-        points: position of the variant in the comparison, its name, its speed, its quality.
-        anchor: quality of the real video, drawn as a line; NaN for no line.
+        speed: measure on the x axis.
+        quality: measure on the y axis.
+        points: position in the comparison, name, speed and quality of each variant.
+        anchor: quality of the real video, drawn as a line. NaN for no line.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(5.8, 3.1 + 0.1 * len(points)), layout="constrained")
@@ -165,15 +167,15 @@ def speed_against_quality(
 
 
 def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[int, Contrast]]) -> Markup:
-    """Return a dot plot of the differences to the base: one dot per clip, with the mean and its confidence interval.
+    """Return a dot plot of the differences to the base, with one dot per clip, the mean and its confidence interval.
 
     Args:
         name: prefix of the element ids, unique on the page.
         measure: the compared measure.
-        contrasts: position of the variant in the comparison, and its contrast; at least one.
+        contrasts: position in the comparison and contrast of each variant. At least one contrast is required.
     """
     with rc_context(_STYLE):
-        # Fixed margins in inches: automatic layout would take half of the rendering time.
+        # Margins are fixed, in inches, because automatic layout would take half of the rendering time.
         names = [_shorten(contrast.variant) for _, contrast in contrasts]
         left, foot, high = 0.2 + 0.073 * max(map(len, names)), 0.5, 0.65 + 0.34 * len(contrasts)
         wide = max(4.6, left + 3.2)
@@ -206,7 +208,7 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
 
 
 def _shorten(name: str) -> str:
-    """Shorten a long name in the middle, because the names of grid variants differ at both ends."""
+    """Shorten a long name in the middle. The names of grid variants differ at both ends."""
     half = _MAX_LABEL // 2
     return name if len(name) <= _MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
@@ -231,13 +233,13 @@ def _placeholder(position: int) -> str:
 
 
 def _disable_math(texts: Sequence[Any]) -> None:
-    """Disable matplotlib's math mode, so that dollar signs in names are printed literally."""
+    """Disable matplotlib's math mode, so that dollar signs in names are rendered literally."""
     for text in texts:
         text.set_parse_math(False)
 
 
 def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """Return the figure as an ``<svg>`` element with unique ids, and with title and description for screen readers."""
+    """Return the figure as an ``<svg>`` element with unique ids, and a title and description for screen readers."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Contact sheets: frames of every variant at the same times, one row per variant, as PNG."""
+"""Contact sheets in PNG format: one row of frames per variant, with identical timestamps in every row."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from retalkit.media.sources import open_source
 
 COLUMNS = 6
 _TILE_HEIGHT = 300
-"""Maximum height of a tile in pixels."""
+"""Maximum tile height in pixels."""
 _TILE_WIDTH = 320
-"""Maximum width of a tile in pixels."""
+"""Maximum tile width in pixels."""
 _MARGIN = 0.08
-"""Margin around the face box, relative to its longer side. Small, so that the mouth is large."""
+"""Margin around the face box, relative to the longer side of the box. A small margin keeps the mouth large."""
 _GAP = 4
 _FONT_SIZE = 18
 _BACKGROUND = (255, 255, 255)
@@ -40,19 +40,19 @@ class Sheet:
     group: Group
     path: Path
     times: tuple[float, ...]
-    """Times of the columns in seconds, taken from the first row."""
+    """Timestamps of the columns in seconds, determined from the first row."""
 
 
 def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int = COLUMNS) -> Sheet | None:
-    """Render ``folder/sheets/<group>.png`` from the finished videos unless it exists; None if no video can be read.
+    """Render ``folder/sheets/<group>.png`` from the finished videos unless it exists. None if no video can be read.
 
-    The times are evenly spaced and do not depend on the content.
+    The timestamps are evenly spaced and do not depend on the content.
 
     Args:
-        group: rows from top to bottom.
+        group: videos in row order, from top to bottom.
         folder: output directory of the comparison.
-        face: part of the frames to show; None for the full frame.
-        columns: number of times.
+        face: crop rectangle. None for the full frame.
+        columns: number of timestamps.
     """
     keys = [cell.key for cell in group.cells]
     mark = hashlib.blake2s(repr(("sheet 4", group.id, keys, face, columns)).encode(), digest_size=6).hexdigest()
@@ -66,7 +66,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         try:
             tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # its preview fails for the same reason and the page reports it
+            continue  # the video's preview fails for this reason as well, and the page reports the error
         rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None
@@ -77,7 +77,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
 
 
 def jpeg_copy(path: Path) -> bytes:
-    """Return the sheet as JPEG for embedding; about a fifth of the PNG's file size."""
+    """Return the sheet as JPEG for embedding, at about a fifth of the PNG file size."""
     with Image.open(path) as sheet:
         buffer = io.BytesIO()
         sheet.convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)
@@ -118,7 +118,7 @@ def _compose(rows: Sequence[tuple[str, list[Image.Image], list[float]]]) -> Imag
         draw.text((_GAP + column * (width + _GAP), _GAP), f"{time:.2f} s", _FOREGROUND, font)
     top = label_height
     for (name, tiles, _), height in zip(rows, heights, strict=True):
-        # Control characters have no glyph. A long name is clipped at the margin.
+        # Control characters have no glyph. Long names are clipped at the margin.
         printable = "".join(letter if letter.isprintable() else " " for letter in name)
         draw.text((_GAP, top + _GAP), printable, _FOREGROUND, font)
         for column, tile in enumerate(tiles):

@@ -1,4 +1,4 @@
-"""Distinguishes cost metrics (speed, memory) from quality metrics."""
+"""Distinction between cost metrics (speed, memory) and quality metrics."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from retalkit.comparison.results import MetricInfo, Results
 
 SPEED: Final = "realtime_factor"
-"""Name of the speed measure. All measures of the same metric are costs."""
+"""Name of the speed measure. All measures of the metric that computes speed are cost measures."""
 
 
 def is_cost(metric: MetricInfo) -> bool:
-    """Return whether the metric measures the cost of a run, not the quality of its video."""
+    """Return whether the metric measures the cost of a run rather than video quality."""
     return any(measure.name == SPEED for measure in metric.measures)
 
 

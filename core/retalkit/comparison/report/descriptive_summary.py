@@ -1,4 +1,4 @@
-"""Descriptive summary of the observed differences where there are too few clips for a test."""
+"""Descriptive summary of the observed differences if there are too few clips for a test."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from retalkit.comparison.stats.model import Contrast
 from retalkit.plugins.metric_specs import Measure
 
 ArmMeasures = list[tuple[str, list[str]]]
-"""Arm title and measure titles."""
+"""List of arm titles with their measure titles."""
 
 
 @dataclass(slots=True)
 class DescriptiveSummary:
-    """Measures in which a variant has the same sign of difference in every clip. These are not test results."""
+    """Measures in which a variant's difference has an identical sign in every clip. No test is performed."""
 
     clips: int
-    """Largest number of clips of any measure; measures with fewer clips are marked."""
+    """Largest number of clips of any measure. Measures with fewer clips are marked."""
     ahead: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     behind: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     mixed: int = 0
-    """Number of measures (once per arm) whose sign differs between clips or that have a zero difference."""
+    """Number of (arm, measure) combinations with a zero difference or with a sign that differs between clips."""
     small: int = 0
-    """Number of measures whose difference is within the rerun noise floor."""
+    """Number of measures with a difference within the rerun noise floor."""
     single: int = 0
-    """Number of measures with one clip only, if others have more."""
+    """Number of measures with only one clip, if other measures have more clips."""
 
     @property
     def lines(self) -> list[tuple[str, ArmMeasures]]:
-        """Table rows: heading and measures."""
+        """Table rows, each with a heading and measures."""
         where = "in the only clip" if self.clips == 1 else "in every clip"
         sides = (("ahead", self.ahead), ("behind", self.behind))
         return [(f"{side} {where}", measures) for side, measures in sides if measures]
 
     @property
     def rest(self) -> str:
-        """Counts of the measures that ``lines`` omits; empty if there are none."""
+        """Counts of the measures that ``lines`` omits. Empty if ``lines`` omits no measure."""
         mixed = "no difference" if self.clips == 1 else "mixed"
         parts = ((self.mixed, mixed), (self.small, "within rerun variation"), (self.single, "in one clip only"))
         return "; ".join(f"{label}: {count}" for count, label in parts if count)
@@ -48,9 +48,10 @@ class DescriptiveSummary:
 def summarise_untested(
     contrasts: Sequence[Contrast], measures: Mapping[str, Measure], costs: set[str]
 ) -> DescriptiveSummary | None:
-    """Summarise the contrasts of one variant that have too few clips for a test; None if there are none.
+    """Summarise the contrasts of one variant that have too few clips for a test. None if no such contrast exists.
 
-    Cost measures are excluded, and so is the arm ``mismatched``, where no direction is better.
+    Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is better in this
+    arm.
     """
     untested = [
         contrast

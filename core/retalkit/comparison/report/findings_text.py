@@ -21,17 +21,17 @@ VERDICTS: tuple[Verdict, ...] = ("better", "worse", "identical", "no difference 
 
 @dataclass(slots=True)
 class Line:
-    """All comparisons of a variant with the same verdict and reason."""
+    """All comparisons of one variant that have an identical verdict and reason."""
 
     verdict: Verdict
     reason: str = ""
-    """Why a difference cannot be shown; else empty."""
+    """Reason why a difference cannot be shown, otherwise empty."""
     arms: list[tuple[str, list[str]]] = field(default_factory=list["tuple[str, list[str]]"])
-    """Arm title and measure titles; significant differences include their size."""
+    """Arm titles with their measure titles. Titles of significantly different measures include the effect size."""
 
     @property
     def count(self) -> int:
-        """Number of comparisons (measure and arm)."""
+        """Number of comparisons, one per measure and arm."""
         return sum(len(measures) for _, measures in self.arms)
 
 
@@ -41,15 +41,15 @@ class Finding:
 
     variant: str
     summary: str
-    """One sentence."""
+    """Summary in one sentence."""
     counts: dict[Verdict, int]
     lines: list[Line]
     warnings: list[str]
-    """Failures, which are missing from all values."""
+    """Warnings about failures, whose values are missing from all results."""
     descriptive: DescriptiveSummary | None = None
-    """Description of the observed differences where there are too few clips for a test."""
+    """Description of the observed differences if there are too few clips for a test."""
     same_costs: int = 0
-    """Number of comparisons of cost measures that are identical; ``lines`` omits them."""
+    """Number of identical cost measure comparisons, which ``lines`` omits."""
 
     @property
     def open_lines(self) -> list[Line]:
@@ -63,7 +63,7 @@ class Finding:
 
     @property
     def reasons(self) -> list[str]:
-        """Why differences cannot be shown, most frequent first."""
+        """Reasons why differences cannot be shown, in descending order of frequency."""
         lines = sorted((line for line in self.lines if line.reason), key=lambda line: -line.count)
         return [f"{line.count} cannot be shown: {line.reason}" for line in lines]
 
@@ -84,7 +84,7 @@ def findings(results: Results, analysis: Analysis) -> list[Finding]:
             continue
         contrasts = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
         warnings = [line for each in analysis.failures if each.variant == variant.name for line in _warnings(each)]
-        # Steps shared with the base have identical costs, which is not worth listing.
+        # Steps shared with the base have identical costs, which the report does not list.
         same = [contrast for contrast in contrasts if contrast.verdict == "identical" and contrast.measure in costs]
         listed = [contrast for contrast in contrasts if contrast not in same]
         found.append(
@@ -113,7 +113,7 @@ def _warnings(failures: Failures) -> list[str]:
 
 
 def size_of(contrast: Contrast, measure: Measure) -> str:
-    """Return a difference with its interval: ``opening r +0.20 [+0.11, +0.27]``."""
+    """Return a difference with its confidence interval, such as ``opening r +0.20 [+0.11, +0.27]``."""
     distance = contrast.quantity == "distance"
     quantity = f"{measure.title}, distance to {measure.ideal:g}," if distance else measure.title
     unit = f" {measure.unit}" if measure.unit else ""
@@ -124,10 +124,10 @@ def size_of(contrast: Contrast, measure: Measure) -> str:
 def position_shares(
     analysis: Analysis, measures: Mapping[str, Measure]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return the positions between chance level and the real video: measure titles, and for each variant its shares.
+    """Return measure titles and each variant's relative position between chance level (0) and the real video (1).
 
-    Only informative measures are included: those in which some variant is significantly better than chance, or which
-    have too few clips for a test.
+    Only informative measures are included. A measure is informative if some variant is significantly better than chance
+    level, or if there are too few clips for a test.
     """
     informative = [
         name
@@ -170,7 +170,7 @@ def _lines(contrasts: list[Contrast], measures: dict[str, Measure]) -> list[Line
         measure = measures.get(contrast.measure)
         if measure is None:
             continue
-        # Only "cannot be shown" is grouped by reason: other reasons contain p values, which all differ.
+        # Only the verdict "cannot be shown" is grouped by reason. The other reasons contain p values, which all differ.
         reason = contrast.reason if contrast.verdict == "cannot be shown" else ""
         line = lines.setdefault((contrast.verdict, reason), Line(contrast.verdict, reason))
         title = arm_title(contrast.arm)

@@ -1,4 +1,4 @@
-"""Formatting of numbers and words for the pages."""
+"""Formatting of numbers and words for the HTML pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KIB: Final = 1024.0
 
 
 def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Format a number with a fixed number of decimals and a typographic minus sign; a dash for a missing number."""
+    """Format a number with fixed decimals and a typographic minus sign. A missing number is formatted as a dash."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{abs(value):,.{digits}f}".replace(",", "\u202f")
@@ -24,14 +24,14 @@ def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
 
 
 def interval(low: float, high: float, digits: int = 3, signed: bool = False) -> str:
-    """Format an interval as ``[low, high]``; empty if there is none."""
+    """Format an interval as ``[low, high]``. Empty for a missing interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
 
 
 def probability(value: float | None) -> str:
-    """Format a p value: three decimals below 0.1, else two."""
+    """Format a p value with three decimals below 0.1, otherwise with two decimals."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value < 0.001:
@@ -75,7 +75,7 @@ def span(measure: Measure) -> str:
 
 
 def pluralize(count: int, one: str, many: str = "") -> str:
-    """Format a count with its noun: ``1 clip``, ``2 clips``."""
+    """Format a count with its noun, such as ``1 clip`` or ``2 clips``."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Groups of videos shown side by side (same clip and speech, all variants), and their previews."""
+"""Groups of videos shown side by side, and their previews. A group has one clip and speech, and all variants."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Group:
     speech: str
     seed: int
     cells: tuple[CellResult, ...]
-    """Finished cells with a video: the real video first if it has the same speech, then the variants in order."""
+    """Finished cells with a video. The real video is first if its speech matches, followed by the variants in order."""
 
     @property
     def id(self) -> str:
-        """Deterministic identifier of letters and digits."""
+        """Deterministic identifier that contains only letters and digits."""
         return "g" + _digest(self.clip, self.arm, self.speech, str(self.seed))
 
     @property
@@ -48,15 +48,15 @@ class Group:
 
 
 def arm_title(arm: str, speech: str = "") -> str:
-    """Return the title of an arm in the report."""
+    """Return the arm's title in the report."""
     title = ARM_TITLES.get(arm, arm)
     return f"{title}: {speech}" if speech and arm == SPEECH else title
 
 
 def video_groups(results: Results) -> list[Group]:
-    """Return every group with at least one video, ordered by clip, then arm.
+    """Return every group with at least one video, ordered by clip and by arm.
 
-    Excludes reruns and the arm ``mismatched``, whose videos are those of ``own``.
+    Reruns are excluded. The arm ``mismatched`` is also excluded, because its videos belong to the arm ``own``.
     """
     order = [variant.name for variant in results.variants]
     found: dict[tuple[str, str, str, int], list[CellResult]] = {}
@@ -92,9 +92,9 @@ class Previews:
 
     folder: Path
     found: dict[str, Preview]
-    """Cell key -> its preview."""
+    """Mapping from cell key to preview."""
     failed: dict[str, str]
-    """Cell key -> why it has no preview, in one line."""
+    """Mapping from cell key to the one-line reason why the preview is missing."""
 
 
 def make_previews(
@@ -105,9 +105,9 @@ def make_previews(
     observer: Observer,
     kind: str = "",
 ) -> Previews:
-    """Create the missing previews in ``folder/previews``. An unreadable video is recorded in ``Previews.failed``.
+    """Create the missing previews in ``folder/previews``. Unreadable videos are recorded in ``Previews.failed``.
 
-    ``kind`` distinguishes previews of the same video with different settings.
+    ``kind`` distinguishes previews of one video with different settings.
     """
     previews = Previews(folder / "previews", {}, {})
     wanted = {cell.key: (cell, group.clip) for group in groups for cell in group.cells}
@@ -126,12 +126,12 @@ def make_previews(
 
 
 def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budget: int) -> set[str]:
-    """Return the keys of files to embed in a page, as complete sets within a budget.
+    """Return the keys of the files to embed in a page, as complete sets within a budget.
 
     Args:
         sizes: size of each file in bytes.
-        order: sets of keys, highest priority first. A set is embedded completely or not at all.
-        budget: maximum total size in bytes of base64.
+        order: sets of keys in descending priority. A set is embedded completely or not at all.
+        budget: maximum total size in bytes, after base64 encoding.
     """
     embedded: set[str] = set()
     used = 0
@@ -144,12 +144,12 @@ def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budge
 
 
 def embedding_priority(group: Group) -> int:
-    """Return the sort key for embedding: other speech first, then own sound, then the rest."""
+    """Return the sort key for embedding: other speech first, the clip's own audio second, all other groups last."""
     return {SPEECH: 0, OWN: 1}.get(group.arm, 2)
 
 
 def safe_file_name(key: str) -> str:
-    """Return a key as a file name; keys with special characters are sanitized and get a digest suffix."""
+    """Return a file name for a key. If the key has special characters, they are replaced and a digest is appended."""
     safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in key)
     return key if safe == key and not key.startswith(".") else f"{safe.lstrip('.')}-{_digest(key)}"
 

@@ -11,20 +11,20 @@ from retalkit.media.sound import SILENT
 
 @dataclass(slots=True)
 class MissingData:
-    """Missing values and their reasons."""
+    """Missing values and the reasons why they are missing."""
 
     cells: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Label of a failed cell and its error message."""
+    """Labels and error messages of the failed cells."""
     metrics: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
-    """Label of a cell, metric, error."""
+    """Cell label, metric and error message of each failed metric."""
     absent: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
-    """Metric, reason, number of cells."""
+    """Metric, reason and number of cells for each absent input."""
     unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Metric that is unavailable in this installation, and why."""
+    """Metrics that are unavailable in this installation, with the reasons."""
     notes: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    """Note of a run and number of cells, except the expected note on silent input in the arm ``silence``."""
+    """Notes of runs with the numbers of cells. The expected note on silent input in the arm ``silence`` is excluded."""
     videos: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Label of a cell whose video cannot be shown, and why."""
+    """Labels of the cells whose videos cannot be shown, with the reasons."""
 
 
 def collect_missing_data(results: Results, videos: dict[str, str]) -> MissingData:
@@ -32,7 +32,7 @@ def collect_missing_data(results: Results, videos: dict[str, str]) -> MissingDat
 
     Args:
         results: the comparison.
-        videos: key of a cell whose video cannot be shown -> reason.
+        videos: mapping from cell key to the reason why the cell's video cannot be shown.
     """
     found = MissingData()
     absent: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""Writes the report of a comparison and its page for blind votes: two HTML files that work offline."""
+"""Writing of the comparison report and the voting page, two HTML files that work offline."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ _SECTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """Options of the pages."""
+    """Options of the HTML pages."""
 
     budget: int = 60_000_000
-    """Maximum size of the videos and images embedded in each page, in bytes. Further files are linked."""
+    """Maximum size of the videos and images embedded in each page, in bytes. Additional files are linked."""
     preview: PreviewSettings = field(default_factory=PreviewSettings)
     fine: PreviewSettings = field(default_factory=lambda: PreviewSettings(height=720, crf=16))
-    """Settings for the page of blind votes. The effect of an enhancer must be visible."""
+    """Preview settings of the voting page, with high quality so that enhancer effects are visible."""
     quality: tuple[str, ...] = ()
-    """Measures to plot against speed; empty for the first one of each metric."""
+    """Measures to plot against speed. If empty, each metric's first measure is plotted."""
     speed_plots: int = 4
     """Maximum number of charts of speed against quality if ``quality`` is empty."""
 
@@ -78,19 +78,19 @@ def write_report(
     settings: ReportSettings | None = None,
     observer: Observer | None = None,
 ) -> Path:
-    """Write ``report.html`` and ``blind.html`` into ``folder``; return the path of the report.
+    """Write ``report.html`` and ``blind.html`` into ``folder`` and return the report's path.
 
-    Previews are stored in ``folder/previews`` and contact sheets in ``folder/sheets``; existing ones are reused. Pages
-    are written atomically.
+    Previews are stored in ``folder/previews`` and contact sheets in ``folder/sheets``. Existing previews and contact
+    sheets are reused. Pages are written atomically.
 
     Args:
-        results: the comparison, complete or not.
-        analysis: its statistical analysis.
-        folder: output directory; the cells' video paths are relative to it.
-        win_rates: win rates of the votes so far (``retalkit.comparison.votes.win_rates``).
-        skipped_votes: votes that could not be counted, with the reason, one line each.
-        faces: clip -> area (left, top, right, bottom in pixels) that contains the face in all frames. Previews and
-            contact sheets are cropped to it; clips without an area are shown in full.
+        results: the comparison, complete or incomplete.
+        analysis: statistical analysis of the comparison.
+        folder: output directory. The cells' video paths are relative to this directory.
+        win_rates: current win rates of the votes (``retalkit.comparison.votes.win_rates``).
+        skipped_votes: one line for each vote that could not be counted, with the reason.
+        faces: mapping from clip to the area (left, top, right, bottom in pixels) that contains the face in all frames.
+            Previews and contact sheets are cropped to the area. Clips without an area are shown uncropped.
         settings: sizes and limits.
         observer: receives the progress of the previews.
 
@@ -148,7 +148,8 @@ def _report(
     order = [[cell.key for cell in group.cells if cell.key in previews.found] for group in ranked]
     sizes = {key: preview.size for key, preview in previews.found.items()}
     sizes |= {path: len(data) for path, data in images.items()}
-    # Images first: they are small, and a report that is sent without its directory still shows them.
+    # Images are embedded first, because images are small and remain visible if the report is sent without its
+    # directory.
     embedded = select_within_budget(sizes, [*([path] for path in images), *order], settings.budget)
     names = {key: f"v{position}" for position, key in enumerate(previews.found)}
     colours = {variant.name: colour_of(position) for position, variant in enumerate(results.variants)}
@@ -177,7 +178,8 @@ def _report(
         linked=sum(key not in embedded for key in previews.found),
         cut=any(preview.cut for preview in previews.found.values()),
         embedded=[(names[key], base64_text(previews.found[key].path)) for key in previews.found if key in embedded],
-        # ``own`` alone favours methods that leave the original mouth visible, so silence is expanded as well.
+        # The arm ``own`` alone favours methods that leave the original mouth visible, so ``silence`` is expanded as
+        # well.
         open_arms=(OWN, SPEECH, SILENCE),
         sheets_linked=sum(path not in embedded for path in images),
         sheets=_sheets(sheets, images, embedded, folder),
@@ -216,7 +218,7 @@ def _player(
         found = [previews.found[cell.key] for cell in group.cells if cell.key in previews.found]
         if not found:
             continue
-        # The shortest preview is the clock, so that every video has every frame.
+        # The shortest preview is the reference clock, so that every video has a frame at every timestamp.
         clock = min(found, key=lambda each: (each.end, len(each.times)))
         tiles: list[dict[str, Any]] = []
         for cell in group.cells:

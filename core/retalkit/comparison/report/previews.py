@@ -1,4 +1,4 @@
-"""Preview videos for the pages: H.264 and AAC, square pixels, index at the start of the file."""
+"""Preview videos for the HTML pages: H.264 and AAC, square pixels, index at the start of the file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from retalkit.errors import InputError
 from retalkit.media.containers import open_media, reason
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the video; may reach outside the frame."""
+"""Left, top, right and bottom in pixels of the video. A box may extend beyond the frame."""
 
 _SOUND_RATE = 48000
 _SOUND_BITS = 96_000
 _AAC_FRAME = 1024
 _MARGIN = 0.35
-"""Margin around the face box, relative to its longer side. Shows neck and hair, where seams are visible."""
+"""Margin around the face box, relative to the longer side. It includes neck and hair, where seams are visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class PreviewSettings:
     height: int = 360
     """Maximum height in pixels."""
     seconds: float = 30.0
-    """Maximum duration. The page reports previews that are cut."""
+    """Maximum duration in seconds. The page marks truncated previews."""
     crf: int = 24
-    """Quality of libx264."""
+    """Constant rate factor (CRF) of libx264."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +49,24 @@ class Preview:
     width: int
     height: int
     times: tuple[float, ...]
-    """Start time of each frame in seconds, ascending from 0."""
+    """Start timestamp of each frame in seconds, in ascending order from 0."""
     end: float
-    """End time of the last frame in seconds."""
+    """End timestamp of the last frame in seconds."""
     cut: bool
     """Whether the preview is shorter than the video."""
     has_sound: bool
 
     @property
     def size(self) -> int:
-        """Size of the file in bytes."""
+        """File size in bytes."""
         return self.path.stat().st_size
 
 
 def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
-    """Return left, top, width, height of the crop around ``box`` in a frame of ``width`` x ``height`` pixels.
+    """Return the left, top, width and height of the crop around ``box`` in a frame of ``width`` x ``height`` pixels.
 
-    All four are even. ``margin`` is relative to the box's longer side. A crop below 16 pixels yields the full frame.
+    All four values are even. ``margin`` is relative to the longer side of the box. If the crop would be smaller than 16
+    pixels, the full frame is returned.
     """
     left, top, right, bottom = box
     margin *= max(right - left, bottom - top)
@@ -79,13 +80,13 @@ def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tup
 
 
 def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | None = None) -> Preview:
-    """Encode ``out`` unless it exists with the same settings.
+    """Encode the preview ``out`` unless it exists with identical settings.
 
     Args:
-        video: a finished video without rotation metadata, as runs write it.
-        out: path of the ``.mp4``, which is written atomically.
+        video: a finished video without rotation metadata, as written by a run.
+        out: path of the ``.mp4`` file, which is written atomically.
         settings: size, duration and quality.
-        face: part of the frame to show; None for the full frame.
+        face: crop rectangle. None for the full frame.
 
     Raises:
         InputError: the video cannot be read.
@@ -110,7 +111,7 @@ def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | 
 
 
 class _OutdatedError(Exception):
-    """The preview was encoded with other settings."""
+    """Error for an existing preview that was encoded with other settings."""
 
 
 def _inspect(path: Path, wanted: str) -> Preview:
@@ -136,7 +137,7 @@ def _inspect(path: Path, wanted: str) -> Preview:
 
 
 def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None, comment: str) -> bool:
-    """Encode a preview; return whether it is shorter than the video."""
+    """Encode a preview and return whether the preview is shorter than the video."""
     with open_media(video) as source:
         images = source.streams.video[0]
         sound = source.streams.audio[0] if source.streams.audio else None
@@ -150,9 +151,9 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
             coded.width, coded.height, coded.pix_fmt = width, height, "yuv420p"
             coded.time_base = images.time_base
             coded.codec_context.time_base = images.time_base or Fraction(1, 90000)
-            # No B-frames and short GOPs, for stepping backward frame by frame.
-            # One thread, because multithreaded encoding is not always deterministic and equal videos must give equal
-            # previews.
+            # B-frames are disabled and GOPs are short, so that the page can step backward frame by frame. Encoding is
+            # single-threaded, because multithreaded encoding is not always deterministic, and identical videos must
+            # have identical previews.
             coded.codec_context.thread_count = 1
             coded.codec_context.gop_size = 25
             coded.codec_context.max_b_frames = 0
@@ -175,7 +176,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
                     if isinstance(frame, av.VideoFrame):
                         graph.push(frame)
                         for scaled in _pull_frames(graph):
-                            scaled.pict_type = 0  # let the encoder choose keyframes, not the source
+                            scaled.pict_type = 0  # the encoder chooses the keyframes independently of the source
                             target.mux(coded.encode(scaled))
                     elif audio is not None and resampler is not None:
                         for piece in resampler.resample(frame):
@@ -193,7 +194,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
 
 
 def _scaling_graph(stream: VideoStream, settings: PreviewSettings, face: Box | None) -> tuple[Graph, int, int]:
-    """Return a filter graph that crops, scales and makes pixels square, with the width and height of its output."""
+    """Return a filter graph that crops, scales and converts to square pixels, with its output width and height."""
     x, y, w, h = 0, 0, stream.width, stream.height
     if face is not None:
         x, y, w, h = face_crop(face, stream.width, stream.height)
@@ -204,7 +205,8 @@ def _scaling_graph(stream: VideoStream, settings: PreviewSettings, face: Box | N
     nodes: list[Any] = [
         graph.add_buffer(template=stream),
         graph.add("crop", f"{w}:{h}:{x}:{y}"),
-        # bitexact: SIMD paths depend on memory alignment, and equal videos must give equal previews.
+        # The flag bitexact is required because SIMD code paths depend on memory alignment, and identical videos must
+        # have identical previews.
         graph.add("scale", f"{width}:{height}:flags=bicubic+accurate_rnd+bitexact"),
         graph.add("setsar", "1"),
         graph.add("format", "yuv420p"),

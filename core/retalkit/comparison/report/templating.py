@@ -1,4 +1,4 @@
-"""Rendering of the Jinja templates. Everything is escaped except our own styles, scripts and charts."""
+"""Rendering of the Jinja templates. All values are escaped except the package's styles, scripts and charts."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def render_page(template: str, styles: Sequence[str], scripts: Sequence[str], **
 
     Args:
         template: file name of the template.
-        styles: files to include in ``<style>``.
-        scripts: files to include in ``<script>``.
-        values: variables of the template.
+        styles: names of the files to include in ``<style>``.
+        scripts: names of the files to include in ``<script>``.
+        values: template variables.
     """
-    # Trusted package files: CSS and JavaScript must not be HTML-escaped.
+    # These package files are trusted. CSS and JavaScript must not be HTML-escaped.
     css = Markup("\n".join(_template(name) for name in styles))
     code = Markup("\n".join(_template(name) for name in scripts))
     return _environment().get_template(template).render(css=css, scripts=code, **values)

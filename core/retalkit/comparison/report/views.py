@@ -33,7 +33,7 @@ from retalkit.comparison.stats.model import Analysis, Contrast, Position, Summar
 from retalkit.plugins.metric_specs import Measure
 
 COLUMNS = 8
-"""Maximum number of measure columns per table, unless one metric has more."""
+"""Maximum number of measure columns per table. A single metric with more columns is not split."""
 SIGNS: dict[str | None, str] = {
     "better": "▲",
     "worse": "▼",
@@ -54,43 +54,43 @@ _NOISY = "Each clip dubbed with its own sound plus noise at {decibels:g} dB SNR,
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of a table."""
+    """One table cell with a formatted number."""
 
     mean: str = formatting.NOTHING
     interval: str = ""
     distance: str = ""
-    """Mean distance to the ideal, for measures that have one."""
+    """Mean distance to the ideal value, for measures with an ideal value."""
     note: str = ""
-    """Missing values, such as ``1 undefined``."""
+    """Note on missing values, such as ``1 undefined``."""
     failed: int = 0
     verdict: Verdict | None = None
-    """Verdict against the base; None for the base itself."""
+    """Verdict of the comparison with the base. None for the base."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A variant, or a reference that variants are compared with."""
+    """Table row of a variant or of a reference for comparison."""
 
     name: str
     kind: str
-    """``base``, ``variant``, or ``reference`` for the real video and chance level."""
+    """Row kind: ``base``, ``variant``, or ``reference`` for the real video and chance level."""
     cells: list[Cell]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Scores of an arm in some measures."""
+    """Scores of one arm for a subset of the measures."""
 
     metrics: list[tuple[str, int]]
-    """Metric and its number of columns."""
+    """Metric names with their numbers of columns."""
     columns: list[Measure]
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastRow:
-    """A row of the table of differences to the base."""
+    """Table row with the differences between a variant and the base."""
 
     measure: str
     variant: str
@@ -107,7 +107,7 @@ class ContrastRow:
 
 @dataclass(slots=True)
 class ArmView:
-    """All tables of an arm."""
+    """All tables of one arm."""
 
     arm: str
     title: str
@@ -143,7 +143,7 @@ def arm_views(results: Results, analysis: Analysis) -> list[ArmView]:
 
 def _tables(results: Results, analysis: Analysis, arm: str) -> list[Table]:
     measured = {summary.measure for summary in analysis.summaries if summary.arm == arm}
-    packed: list[list[MetricInfo]] = []  # metrics of each table, filled greedily
+    packed: list[list[MetricInfo]] = []  # metrics of each table, assigned greedily
     room = 0
     for metric in results.metrics:
         count = sum(measure.name in measured for measure in metric.measures)
@@ -197,7 +197,7 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
 
 
 def _missing_note(summary: Summary) -> str:
-    """Return the counts of undefined and absent values; empty if the metric is absent in the whole arm."""
+    """Return the counts of undefined and absent values. Empty if the metric is absent from the entire arm."""
     parts = [(summary.undefined, "undefined")]
     if summary.absent < summary.cells:
         parts.append((summary.absent, "absent"))
@@ -227,14 +227,14 @@ def _contrast(contrast: Contrast, measure: Measure) -> ContrastRow:
 
 
 def _nonzero(value: float, digits: int) -> str:
-    """Format a noise floor, which may be too small for ``digits``, so that it does not appear as 0."""
+    """Format a noise floor. A noise floor that is too small for ``digits`` is not rounded to 0."""
     small = 0 < value < 0.5 * 10**-digits
     return f"{value:.1g}" if small else formatting.number(value, digits)
 
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """A row of the table of positions between chance level and the real video."""
+    """Table row with positions between chance level and the real video."""
 
     measure: str
     variant: str
@@ -243,14 +243,14 @@ class PositionRow:
     anchor: str
     share: str
     bar: float
-    """Share clipped to [0, 1]; NaN for no bar."""
+    """Share clipped to [0, 1]. NaN for no bar."""
     against_chance: Contrast
     against_anchor: Contrast
     reason: str
 
 
 def position_rows(results: Results, analysis: Analysis) -> list[PositionRow]:
-    """Return the rows of all measures in which the real video scores better than chance for at least one variant."""
+    """Return the rows of all measures in which the real video is better than chance level for at least one variant."""
     measures = {measure.name: measure for measure in results.measures()}
     informative = {position.measure for position in analysis.positions if math.isfinite(position.share)}
     return [
@@ -280,7 +280,7 @@ def _position(position: Position, measure: Measure) -> PositionRow:
 
 
 def speed_measure(results: Results) -> Measure | None:
-    """Return the speed measure, or None if it was not measured."""
+    """Return the speed measure, or None if speed was not measured."""
     return next((measure for measure in results.measures() if measure.name == SPEED), None)
 
 
@@ -289,8 +289,9 @@ def quality_measures(
 ) -> list[Measure]:
     """Return the quality measures to plot against speed.
 
-    These are the measures named in ``wanted``. If it is empty: the first suitable measure of each metric except cost
-    metrics, at most ``count``. Measures with the same mean for all variants are not suitable.
+    These are the measures listed in ``wanted``. If ``wanted`` is empty, the first suitable measure of each metric is
+    returned, for at most ``count`` metrics. Cost metrics are excluded. A measure is unsuitable if its mean is equal for
+    all variants.
     """
 
     def means(measure: Measure) -> list[float]:
@@ -317,7 +318,7 @@ def as_yaml(value: Any) -> str:
 
 
 def weights_summary(variant: VariantInfo) -> tuple[str, list[str]]:
-    """Return the total size of all checkpoints, and one line per checkpoint."""
+    """Return the total size of all checkpoints and one line per checkpoint."""
     total = sum(int(each.get("bytes") or 0) for each in variant.weights)
     lines: list[str] = []
     for each in variant.weights:
@@ -330,16 +331,16 @@ def weights_summary(variant: VariantInfo) -> tuple[str, list[str]]:
 
 
 def significant_first(rows: list[ContrastRow]) -> list[ContrastRow]:
-    """Sort rows with significant differences first; the order is otherwise unchanged."""
+    """Sort rows with significant differences first. The order is otherwise unchanged."""
     return [row for row in rows if row.verdict in SIGNIFICANT] + [row for row in rows if row.verdict not in SIGNIFICANT]
 
 
 def metric_starts(table: Table) -> set[int]:
-    """Return the indices of the columns at which the next metric starts."""
+    """Return the column indices at which the next metric starts."""
     ends = itertools.accumulate(count for _, count in table.metrics)
     return set(ends)
 
 
 def has_verdicts(table: Table) -> bool:
-    """Return whether any cell has a verdict against the base."""
+    """Return whether any cell has a verdict of a comparison with the base."""
     return any(cell.verdict for row in table.rows for cell in row.cells)

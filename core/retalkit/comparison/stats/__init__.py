@@ -1,1 +1,1 @@
-"""Statistics of a comparison: means, paired contrasts, confidence intervals, tests."""
+"""Statistics of a comparison: means, paired contrasts, confidence intervals and hypothesis tests."""

@@ -1,4 +1,4 @@
-"""Statistical analysis of a comparison: means, paired differences and verdicts for every variant, arm and measure.
+"""Statistical analysis of a comparison: means, paired differences and verdicts per variant, arm and measure.
 
 ``docs/comparing-statistics.md`` describes the methods.
 """
@@ -20,9 +20,9 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def analyse(results: Results) -> Analysis:
-    """Compute every summary, contrast, position, noise floor and failure of a comparison, complete or not.
+    """Compute every summary, contrast, position, noise floor and failure of a complete or incomplete comparison.
 
-    A measure is omitted from an arm if its metric was run on none of the arm's cells. The analysis is deterministic.
+    A measure is omitted from an arm if its metric was not run on any of the arm's cells. The analysis is deterministic.
     """
     cells = CellTable(results)
     all_measures = [MetricMeasure(metric.name, measure) for metric in results.metrics for measure in metric.measures]
@@ -108,7 +108,7 @@ def _positions(
     name, quantity = measured.measure.name, quantity_of(measured.measure)
 
     def means(variant: str, arm: str) -> ClipSpeechValues:
-        # Mismatched cells are labelled with the other clip's name, so pairing works by clip, not by speech.
+        # Mismatched cells are labelled with the other clip's name, so cells are paired by clip, not by speech.
         values = cells.seed_means(variant, arm, measured, quantity)
         return {clip: {"": value} for clip, value in _clip_means(values).items()}
 
@@ -143,7 +143,7 @@ def _position(
     against_chance: Contrast,
 ) -> Position:
     own, anchor, chance = (float(np.mean(list(_clip_means(side).values()))) for side in sides)
-    # Higher is better only for values of measures with that direction, never for distances.
+    # The measure's direction of improvement applies only to its values, never to distances.
     room = anchor - chance if measure.direction == "higher" else chance - anchor
     return Position(
         variant=variant,

@@ -1,4 +1,4 @@
-"""Lookup of cell values by variant, arm and clip, and of the reason why a cell has no value."""
+"""Lookup of cell values by variant, arm and clip, and of the reasons for missing values."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from retalkit.comparison.stats.model import Quantity
 from retalkit.plugins.metric_specs import Measure
 
 ClipSpeechValues = Mapping[str, Mapping[str, float]]
-"""Clip -> speech -> value."""
+"""Mapping from clip to a mapping from speech to value."""
 
 State = Literal["value", "failed", "undefined", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricMeasure:
-    """A measure and the name of the metric that computes it."""
+    """A measure with the name of the metric that computes the measure."""
 
     metric: str
     measure: Measure
 
     def state(self, cell: CellResult) -> State:
-        """Return whether a cell has a value, or why it has none."""
+        """Return whether the cell has a value, or the reason why the value is missing."""
         if cell.state == "failed" or self.metric in cell.failed_metrics:
             return "failed"
         if self.measure.name in cell.scores:
@@ -37,7 +37,7 @@ class MetricMeasure:
         return "absent"
 
     def value(self, cell: CellResult) -> float | None:
-        """Return the cell's value, or None if it has no finite value."""
+        """Return the cell's value, or None if the value is missing or not finite."""
         return cell.scores[self.measure.name] if self.state(cell) == "value" else None
 
     def measured_in(self, cells: list[CellResult]) -> bool:
@@ -46,7 +46,7 @@ class MetricMeasure:
 
 
 class CellTable:
-    """Cells of a comparison by variant and arm, with reruns kept separately."""
+    """Cells of a comparison by variant and arm. Reruns are stored separately."""
 
     def __init__(self, results: Results) -> None:
         names = {cell.name.arm for cell in results.cells}
@@ -55,7 +55,8 @@ class CellTable:
         self.variants = known + sorted({cell.name.variant for cell in results.cells}.difference(known))
         self.originals: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
         self.reruns: dict[str, list[CellResult]] = defaultdict(list)
-        # Sorted, because floating-point sums depend on the order and cells finish in any order.
+        # Cells are sorted because floating-point sums depend on the summation order, and cells finish in arbitrary
+        # order.
         for cell in sorted(results.cells, key=lambda cell: (cell.name.clip, cell.name.speech, cell.name.seed)):
             if cell.name.rerun:
                 self.reruns[cell.name.arm].append(cell)
@@ -69,7 +70,7 @@ class CellTable:
     def seed_means(
         self, variant: str, arm: str, measured: MetricMeasure, quantity: Quantity = "value"
     ) -> ClipSpeechValues:
-        """Return clip -> speech -> mean over seeds; cells without a value are ignored."""
+        """Return the mean over seeds for each clip and speech. Cells without a value are ignored."""
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for cell in self.originals.get((variant, arm), []):
             value = measured.value(cell)

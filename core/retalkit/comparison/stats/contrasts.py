@@ -1,4 +1,4 @@
-"""Paired contrasts between variants, clip by clip, and their verdicts."""
+"""Paired contrasts between variants, with one pair per clip, and their verdicts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def quantity_of(measure: Measure) -> Quantity:
-    """Return the quantity to compare: the distance to the ideal for measures that have one, else the value."""
+    """Return the quantity to compare: the distance for measures with an ideal value, otherwise the value."""
     return "distance" if measure.direction == "nearer" else "value"
 
 
 def gain_of(difference: float, measure: Measure) -> float:
-    """Return a difference with its sign chosen so that positive is better."""
-    # Smaller distances are always better. 0.0 - x avoids a negative zero.
+    """Return the difference with its sign chosen so that a positive value is an improvement."""
+    # Smaller distances are always better. The subtraction from 0.0 avoids a negative zero.
     return difference if measure.direction == "higher" else 0.0 - difference
 
 
@@ -41,9 +41,9 @@ class Pairing:
     against: str
     clips: tuple[str, ...]
     differences: Values
-    """float64 [clips], variant - counterpart in the tested quantity."""
+    """Differences variant - counterpart in the tested quantity, float64 [clips]."""
     same: bool
-    """Every value equals its counterpart, up to the rounding of means."""
+    """Whether every value equals its counterpart up to the rounding errors of means."""
     unpaired: int
     floor: float | None
 
@@ -55,9 +55,10 @@ def pair_clips(
     quantities: tuple[ClipSpeechValues, ClipSpeechValues],
     floor: float | None,
 ) -> Pairing:
-    """Return the mean difference of ``quantities`` per clip, over the speeches that both sides have.
+    """Return the mean difference of ``quantities`` per clip, over the speeches with values on both sides.
 
-    ``values`` are the measure's raw values: equal distances to the ideal do not imply identical videos.
+    ``values`` contains the measure's raw values, because equal distances to the ideal value do not imply identical
+    videos.
     """
     mine, other = quantities
     clips: list[str] = []
@@ -76,16 +77,16 @@ def pair_clips(
 
 
 def _equal(first: float, second: float) -> bool:
-    # The mean of three equal numbers can differ from the number in the last bit.
+    # Because of rounding, the mean of three equal numbers can differ from the number in the last bit.
     return math.isclose(first, second, rel_tol=1e-14)
 
 
 def contrasts(measure: Measure, arm: str, family: Sequence[Pairing]) -> list[Contrast]:
-    """Test the pairings of one measure and arm, corrected together for multiple comparisons."""
+    """Test the pairings of one measure and arm, with a joint correction for multiple comparisons."""
     tests = sum(bool(pairing.clips) for pairing in family)
     p_values = [sign_flip_p(pairing.differences, tests) for pairing in family]
     adjusted = holm(p_values)
-    # Holm is monotonic, so this is the smallest adjusted p that this number of clips can reach.
+    # The Holm correction is monotonic, so this value is the smallest adjusted p that this number of clips can yield.
     possible = holm([smallest_p(len(pairing.clips)) for pairing in family])
     return [
         _contrast(measure, arm, pairing, tests, p, q, best)

@@ -8,39 +8,39 @@ from typing import Literal
 
 Verdict = Literal["better", "worse", "identical", "no difference shown", "cannot be shown"]
 Quantity = Literal["value", "distance"]
-"""Compared quantity: the measure's value, or the distance to its ideal for measures that have one."""
+"""Compared quantity: the value, or the distance for measures with an ideal value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One measure of one variant in one arm."""
+    """Summary of one measure for one variant in one arm."""
 
     variant: str
     arm: str
     measure: str
     clips: int
-    """Number of clips with a value, which are the independent observations."""
+    """Number of clips with a value. Clips are the independent observations."""
     mean: float
-    """Mean over clips of each clip's mean over its speeches and seeds. Reruns are excluded."""
+    """Mean over clips, after averaging over each clip's speeches and seeds. Reruns are excluded."""
     low: float
     high: float
-    """95 % bootstrap interval of the mean."""
+    """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval."""
     method: str
-    """``BCa``, ``percentile``, or empty if there is no interval."""
+    """Interval method: ``BCa`` or ``percentile``. Empty if no interval was computed."""
     note: str
-    """Why there is no interval; else empty."""
+    """Reason why no interval was computed, otherwise empty."""
     distance: float
-    """Mean distance to the ideal; NaN for measures without one."""
+    """Mean distance to the ideal value. NaN for measures without an ideal value."""
     values: tuple[tuple[str, float], ...]
-    """Clip and its value."""
+    """Pairs of clip and value."""
     cells: int
-    """All cells except reruns: with a value, failed, undefined and absent."""
+    """Number of all cells except reruns: cells with a value and failed, undefined and absent cells."""
     failed: int
-    """Cells without a video, or whose metric raised an error."""
+    """Number of cells without a video or with an error in the metric."""
     undefined: int
-    """Cells where the metric returned no finite number."""
+    """Number of cells for which the metric did not return a finite number."""
     absent: int
-    """Cells that lack an input of the metric."""
+    """Number of cells that lack an input of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +51,37 @@ class Contrast:
     arm: str
     measure: str
     against: str
-    """Name of the base variant; in a ``Position``, the arm ``real`` or ``mismatched``."""
+    """Name of the base variant. In a ``Position``, the arm ``real`` or ``mismatched``."""
     quantity: Quantity
     clips: int
-    """Clips where both have a value."""
+    """Number of clips with values for both variants."""
     mean: float
     """Mean over clips of variant - base, in ``quantity``."""
     low: float
     high: float
-    """95 % bootstrap interval of the mean, not corrected for the number of variants."""
+    """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval, not corrected for the number of variants."""
     gain: float
-    """``mean`` with its sign chosen so that positive is better."""
+    """``mean`` with its sign chosen so that a positive value is an improvement."""
     p: float
     """Two-sided p of the sign-flip test over clips."""
     adjusted_p: float
-    """p after Holm correction over all variants of the same arm and measure."""
+    """p after Holm correction over all variants in one arm and measure."""
     family: int
-    """Number of tests corrected together."""
+    """Number of tests that are corrected together."""
     floor: float | None
-    """Rerun noise floor of the measure in this arm; None without reruns."""
+    """Rerun noise floor of the measure in this arm. None without reruns."""
     verdict: Verdict
     reason: str
-    """One sentence."""
+    """Reason for the verdict in one sentence."""
     differences: tuple[tuple[str, float], ...]
-    """Clip and its difference, in ``quantity``."""
+    """Pairs of clip and difference in ``quantity``."""
     unpaired: int
-    """Clips where only one of the two has a value; they are excluded."""
+    """Number of excluded clips, in which only one of the two variants has a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Position of a variant between chance level and the real video, over the clips that have all three."""
+    """Position of a variant between chance level and the real video, over the clips that have all three values."""
 
     variant: str
     measure: str
@@ -91,12 +91,14 @@ class Position:
     anchor: float
     """Mean of the real video."""
     chance: float
-    """Mean of the same variant's videos scored against another clip's sound and lips."""
+    """Mean of the variant's videos, scored against another clip's audio and lips."""
     share: float
-    """(own - chance) / (anchor - chance): 0 is chance level, 1 the real video. NaN if the real video scores no better
-    than chance."""
+    """Relative position (own - chance) / (anchor - chance): 0 is chance level and 1 is the real video.
+
+    NaN if the real video is not better than chance level.
+    """
     reason: str
-    """Why there is no share; else empty."""
+    """Reason why no share was computed, otherwise empty."""
     against_anchor: Contrast
     against_chance: Contrast
 
@@ -108,29 +110,29 @@ class NoiseFloor:
     arm: str
     measure: str
     floor: float | None
-    """Largest absolute difference between a rerun and its original; None without reruns."""
+    """Largest absolute difference between a rerun and its original run. None without reruns."""
     pairs: int
-    """Number of reruns that have a value, as has their original."""
+    """Number of reruns with a value for both the rerun and the original run."""
     worst: str
-    """Label of the rerun with the largest difference; empty without reruns."""
+    """Label of the rerun with the largest difference. Empty without reruns."""
     seed_spread: float | None
-    """Standard deviation over seeds (root mean square over videos); None with a single seed."""
+    """Standard deviation over seeds (root mean square over videos). None with a single seed."""
     seed_groups: int
     """Number of combinations of clip, speech and variant with more than one seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failures of one variant (or the real video), including reruns."""
+    """Failures of one variant or of the real video, including reruns."""
 
     variant: str
     cells: int
     failed: int
-    """Cells without a video."""
+    """Number of cells without a video."""
     reasons: tuple[tuple[str, int], ...]
-    """Reason and number of cells, most frequent first."""
+    """Reasons with numbers of cells, in descending order of frequency."""
     metrics: tuple[tuple[str, str, int], ...]
-    """Metric, error message and number of cells."""
+    """Metrics with error messages and numbers of cells."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Analysis:
     """Complete statistical analysis of a comparison."""
 
     base: str
-    """Name of the base variant; empty if there is none."""
+    """Name of the base variant. Empty if the comparison has no base."""
     clips: int
     """Number of clips in the comparison."""
     summaries: tuple[Summary, ...]
@@ -156,16 +158,16 @@ class Analysis:
         return index
 
     def summary(self, variant: str, arm: str, measure: str) -> Summary | None:
-        """Return a variant's summary, or None if the measure was not computed in the arm."""
+        """Return the variant's summary, or None if the measure was not computed in the arm."""
         found = self._index.get(("summary", variant, arm, measure))
         return found if isinstance(found, Summary) else None
 
     def contrast(self, variant: str, arm: str, measure: str) -> Contrast | None:
-        """Return the contrast of a variant with the base, or None if there is none."""
+        """Return the variant's contrast with the base, or None if no contrast was computed."""
         found = self._index.get(("contrast", variant, arm, measure))
         return found if isinstance(found, Contrast) else None
 
     def noise_floor(self, arm: str, measure: str) -> NoiseFloor | None:
-        """Return the noise floor of a measure in an arm, or None if the measure was not computed there."""
+        """Return the measure's noise floor in the arm, or None if the measure was not computed in the arm."""
         found = self._index.get(("noise", arm, measure))
         return found if isinstance(found, NoiseFloor) else None

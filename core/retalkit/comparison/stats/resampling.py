@@ -1,7 +1,7 @@
 """Bootstrap intervals, sign-flip tests and Holm correction for small samples of clips.
 
-Each observation is one clip, because speeches on one clip are not independent. All functions are deterministic: random
-resampling uses a fixed seed.
+Each observation is one clip, because results for several speeches on one clip are not independent. All functions are
+deterministic. Random resampling uses a fixed seed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ Values = NDArray[np.float64]
 ALPHA: Final = 0.05
 """Significance level for one measure in one arm, over all variants together (family-wise error rate)."""
 DRAWS: Final = 4095
-"""Resamples of an interval, and of a test with too many clips for an exhaustive one (more than 11)."""
+"""Number of resamples for an interval, and for a test with more than 11 clips, which cannot be exhaustive."""
 INTERVAL_CLIPS: Final = 3
 """Minimum number of clips for an interval."""
 BCA_CLIPS: Final = 6
-"""Minimum number of clips for BCa; fewer clips give a percentile interval, because they cannot estimate a skewness."""
+"""Minimum sample size for BCa. Smaller samples use percentiles, because their skewness cannot be estimated."""
 _SEED: Final = 20200
 
 
 def mean_interval(values: Values) -> tuple[float, float, str]:
-    """Return the 95 % bootstrap interval of the mean of float64 [N], and the method: ``BCa``, ``percentile`` or "".
+    """Return the limits of the mean's 95 % bootstrap interval for float64 [N], and the name of the method.
 
-    BCa: Efron, "Better bootstrap confidence intervals", JASA 1987, as implemented by ``scipy.stats.bootstrap``. With
-    few clips the intervals are too narrow: with 3 clips their coverage is about 75 % instead of 95 %.
+    The method is ``BCa``, ``percentile`` or "". BCa is described in Efron, "Better bootstrap confidence intervals",
+    JASA 1987, and implemented in ``scipy.stats.bootstrap``. The intervals are too narrow for small samples. With 3
+    clips, the coverage is about 75 % instead of 95 %.
     """
     if len(values) < INTERVAL_CLIPS:
         return math.nan, math.nan, ""
@@ -62,9 +63,10 @@ def _bootstrap(values: Values, method: str) -> tuple[float, float]:
 def sign_flip_p(differences: Values, tests: int = 1) -> float:
     """Return the two-sided p of the sign-flip permutation test on paired differences, float64 [N].
 
-    The test is exhaustive for up to 11 differences and uses random sign patterns beyond (Fisher, "The Design of
-    Experiments", 1935, section 21; Phipson and Smyth 2010 for counting the observed pattern). NaN for no differences.
-    ``tests`` is the number of tests that are corrected together: more tests need more random patterns.
+    The test is exhaustive for up to 11 differences and uses random sign patterns for larger samples. The test is
+    described in Fisher, "The Design of Experiments", 1935, section 21. The observed pattern is counted as in Phipson
+    and Smyth 2010. NaN for an empty sample. ``tests`` is the number of tests that are corrected together. A larger
+    number of tests requires more random patterns.
     """
     if len(differences) < 2:
         # A single difference is equally extreme with either sign.
@@ -83,20 +85,21 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """Return the smallest two-sided p of the sign-flip test for ``count`` differences; NaN for none."""
+    """Return the smallest two-sided p of the sign-flip test for ``count`` differences. NaN for an empty sample."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 
 def clips_needed(tests: int = 1) -> int:
-    """Return the number of clips required for significance in a family of ``tests`` tests: 6 for one test."""
+    """Return the number of clips required for significance in a family of ``tests`` tests, 6 for a single test."""
     return math.ceil(1 - math.log2(ALPHA / max(tests, 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm-adjusted p values in the order given. NaN stays NaN and does not count as a test.
+    """Return Holm-adjusted p values in input order. NaN values remain NaN and do not count as tests.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979: the
-    smallest p times m, the next times m - 1 and so on, made monotonic and limited to 1.
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979. In a
+    family of m tests, the smallest p is multiplied by m, the second smallest by m - 1, and so on. The products are made
+    monotonic and limited to 1.
     """
     adjusted = [math.nan] * len(p_values)
     order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
