@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        # Typer's usage errors have no public base class, so they are identified by this method.
+        # Typer's usage errors have no public base class, so usage errors are identified by this method.
         format_message = getattr(error, "format_message", None)
         if format_message is not None:
             command = " ".join(["retalkit", *(arg for arg in args[:1] if arg in _COMMANDS)])

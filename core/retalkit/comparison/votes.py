@@ -218,7 +218,7 @@ def _utc_timestamp(time: datetime | None) -> str:
     if time is None:
         return ""
     aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    # Timestamps have a fixed format, so that they can be compared as strings.
+    # The timestamp format is fixed, so that timestamps can be compared as strings.
     return aware.isoformat(timespec="microseconds")
 
 
@@ -254,9 +254,11 @@ def _win_rate(variant: str, against: str, met: list[tuple[str, Vote]]) -> WinRat
 def wilson(rate: float, count: int, z: float = _Z) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927: (rate + z²/2n ± z
-    sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n). A tie counts as half a win and has a lower variance than a win or
-    a loss. With ties, the interval is therefore slightly too wide, never too narrow.
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927. The limits are
+    ``(rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n)``.
+
+    A tie counts as half a win and has a lower variance than a win or a loss. With ties, the interval is therefore
+    slightly too wide, never too narrow.
     """
     if not count:
         return float("nan"), float("nan")

@@ -41,7 +41,7 @@ LAGS: Final = 3
 CONTACT_GAP: Final = 0.03
 """Inner-lip gap below which lips count as closed, in units of the distance between the outer eye corners."""
 PREDICTED_CONTACT: Final = 0.15
-"""Predicted gap below which lips count as closed, in motion units: 1 is a wide opening of this person's mouth."""
+"""Predicted gap below which lips count as closed, in units of the speaker's wide mouth opening."""
 TOLERANCE: Final = 2
 """Largest distance between a predicted closure and a matching tracked closure, in frames."""
 _EVENT_RADIUS: Final = 6

@@ -66,7 +66,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         try:
             tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # the video's preview fails for this reason as well, and the page reports the error
+            continue  # creating the video's preview raises an identical error, which the page reports
         rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None
