@@ -1,1 +1,1 @@
-"""Command-line interface. No other Retalkit package imports this package."""
+"""Command-line interface. The only Retalkit module that imports the package is ``retalkit.__main__``."""
