@@ -26,7 +26,7 @@ from retalkit_enhancers.enet.enhancer import EnetSession
 from retalkit_enhancers.restoration.enhancer import RestorationSession
 from safetensors.numpy import load_file, save_file
 
-FRAMES = 6
+FRAMES = 3
 UNRESTORED = ("enhancers=[enet]", "reference_enhancers=[]")
 """Without the restoration networks, which take most of the time."""
 NETWORKS = ("dnet", "lnet", "enet", "face3d", "ganimation", "gpen", "gfpgan", "parsenet")
@@ -152,6 +152,7 @@ def test_other_enhancer_runs_no_earlier_network_again(
     assert record.frames_edited == FRAMES
 
 
+@pytest.mark.slow
 def test_interrupted_run_resumes_at_the_frame_with_the_same_result(
     published: tuple[RunRecord, Path],
     registry: Registry,
@@ -207,6 +208,7 @@ def test_fast_preset_runs_without_dnet_and_3dmm(
     assert "enhancers.0.ganimation" in stored and "expression_editor.dnet" not in stored
 
 
+@pytest.mark.slow
 def test_full_published_chain_restores_reference_mouth_and_face(
     weights: Path, registry: Registry, shared_media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

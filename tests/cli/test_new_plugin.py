@@ -246,7 +246,6 @@ def test_comparison_file_and_readme_commands_are_valid(
 # --------------------------------------------------------------------------- real installation
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("glow", "enhancer"), ("loud-lips", "lip_syncer")])
 def test_pip_installs_into_new_environment_offline(name: str, kind: str, tmp_path: Path, dubbed: Path) -> None:
     """The packages and commands of the documentation."""

@@ -20,14 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
-import openvino
 import torch
 from torch import Tensor, nn
 
 from retalkit.inference.execution import flatten
+from retalkit.inference.openvino_import import FrontEndManager, TorchScriptPythonDecoder, openvino
 from retalkit.weights.store import home
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Part of the hash: raise it when the conversion changes."""
 _KEPT_SECONDS: Final = 30 * 24 * 3600.0
 """Converted models that were not read for so long are removed when another one of the same network is stored."""
@@ -136,10 +136,15 @@ def _convert(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_s
     shapes = [list(each.shape) for each in example_inputs]
     if variable_size:
         shapes[0][2:] = [-1, -1]
+    frontend = FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing is deprecated and reports every constant that it records
         traced = cast("Any", torch.jit).trace(_Flat(network.cpu()), tuple(example_inputs), check_trace=False)
-        return openvino.convert_model(traced, example_input=tuple(example_inputs), input=shapes)
+        # Not openvino.convert_model, which reports its use to the publisher.
+        decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example_inputs))
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(dict(enumerate(shapes)))
+    return model
 
 
 def _store(model: openvino.Model, entry: Path) -> None:

@@ -74,7 +74,7 @@ class Examination:
     def __init__(self, label: str, folder: Path) -> None:
         self.label = label
         self.folder = folder
-        self.runtime = Runtime()
+        self.runtime = Runtime(inference="torch")
         """What the stage is built with."""
         self.module = ""
         """Module of the checked code, for the locations of its errors."""

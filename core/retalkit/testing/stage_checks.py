@@ -164,7 +164,8 @@ def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runti
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
-    runtime = Runtime(weights={name: _link(exam, name, store.file(name)) for name in names})
+    # PyTorch: OpenVINO would convert every network first, and store the result outside the cache of the stage.
+    runtime = Runtime(inference="torch", weights={name: _link(exam, name, store.file(name)) for name in names})
     try:
         drivers = {name: driver.make(runtime) for name, driver in chosen.items()}
     except RetalkitError as error:

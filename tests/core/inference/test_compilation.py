@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,11 @@ torch = pytest.importorskip("torch", reason="networks need the extra: pip instal
 from retalkit.inference import compile_network
 from retalkit.stages import Runtime
 from torch import Tensor, nn
+
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="the extra is not installed: pip install 'retalkit[openvino]'"
+)
+"""Not ``importorskip``, which would import OpenVINO with its telemetry."""
 
 
 class Twice(nn.Module):
@@ -53,6 +62,7 @@ def test_torch_returns_all_outputs_flat() -> None:
         assert torch.equal(result, wanted)
 
 
+@needs_openvino
 def test_auto_is_torch_without_openvino_or_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retalkit.stages.find_spec", lambda name: object())
     assert Runtime().backend == "openvino"
@@ -63,8 +73,8 @@ def test_auto_is_torch_without_openvino_or_off_the_cpu(monkeypatch: pytest.Monke
     assert Runtime().backend == "torch"
 
 
+@needs_openvino
 def test_openvino_agrees_with_torch_and_reads_the_stored_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
     from retalkit.inference import openvino_backend
 
     runtime = Runtime(inference="openvino", threads=1)
@@ -90,8 +100,8 @@ def test_openvino_agrees_with_torch_and_reads_the_stored_model(home: Path, monke
     assert len(list(home.iterdir())) == 2, "other weights are another model"
 
 
+@needs_openvino
 def test_damaged_stored_model_is_converted_again(home: Path) -> None:
-    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
     runtime = Runtime(inference="openvino", threads=1)
     compile_network(network(), [IMAGE, VECTOR], runtime)
     (entry,) = home.iterdir()
@@ -101,8 +111,8 @@ def test_damaged_stored_model_is_converted_again(home: Path) -> None:
     assert len(list(home.iterdir())) == 1
 
 
+@needs_openvino
 def test_image_size_may_vary_on_request(home: Path) -> None:
-    pytest.importorskip("openvino", reason="the extra: pip install 'retalkit[openvino]'")
     torch.manual_seed(3)
     convolution = nn.Conv2d(3, 2, 3, stride=2, padding=1).eval()
     compiled = compile_network(
@@ -113,3 +123,22 @@ def test_image_size_may_vary_on_request(home: Path) -> None:
         with torch.inference_mode():
             wanted = convolution(image)
         torch.testing.assert_close(compiled(image)[0], wanted, rtol=0, atol=1e-5)
+
+
+@needs_openvino
+def test_openvino_runs_without_telemetry(tmp_path: Path) -> None:
+    """OpenVINO reports its import and its conversions to its publisher, and keeps an identifier in the home."""
+    script = (
+        "import sys, torch\n"
+        "from retalkit.inference import compile_network\n"
+        "from retalkit.stages import Runtime\n"
+        "network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).eval()\n"
+        "compile_network(network, (torch.rand(1, 3, 8, 8),), Runtime(inference='openvino'))\n"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "RETALKIT_HOME": str(tmp_path / "retalkit")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert list(home.iterdir()) == []

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from retalkit.speech.activity import ActivityConfig, AgreedActivity, VoiceActivity, activity_count
+from retalkit.speech.activity import AgreedActivity, VoiceActivity, activity_count
+from retalkit.speech.activity_options import VoiceActivityOptions
 
 from tests.core.speech.sounds import at_level, level, load, music, pink, white, without_speech
 
 
-def activity_of(sound: np.ndarray, config: ActivityConfig | None = None, feed: int = 160000) -> np.ndarray:
+def activity_of(sound: np.ndarray, config: VoiceActivityOptions | None = None, feed: int = 160000) -> np.ndarray:
     activity = VoiceActivity(config)
     pieces = [activity.push(sound[start : start + feed]) for start in range(0, len(sound), feed)]
     return np.concatenate([*pieces, activity.finish()])
@@ -74,7 +75,7 @@ def test_activity_leads_and_trails_the_speech(voices):
 def test_level_gate_is_absolute(voices):
     far = at_level(voices[0], -45.0)
     assert activity_of(far).max() < 0.05
-    assert (activity_of(far, ActivityConfig(level=-60.0)) > 0.5).mean() > 0.8
+    assert (activity_of(far, VoiceActivityOptions(quietest_speech=-60.0)) > 0.5).mean() > 0.8
 
 
 def test_quiet_speech_is_counted(voices):

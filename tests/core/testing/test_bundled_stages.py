@@ -36,20 +36,20 @@ def weights(
         yield
 
 
-LOADING_PER_SESSION = ("face_alignment", "dnet", "lnet", "enet", "gpen", "gfpgan", "gfpgan_package")
-"""Stages that are to load their networks with ``Runtime.shared``."""
+@parametrize_with_checks([found for found in STAGES if "torch" not in found.spec.requires])
+def test_bundled_stage_passes(check: ContractCheck) -> None:
+    check()
 
 
-@parametrize_with_checks(STAGES, options=OPTIONS)
-def test_bundled_stage_passes(check: ContractCheck, request: pytest.FixtureRequest) -> None:
+@pytest.mark.slow
+@parametrize_with_checks([found for found in STAGES if "torch" in found.spec.requires], options=OPTIONS)
+def test_bundled_network_stage_passes(check: ContractCheck, request: pytest.FixtureRequest) -> None:
     spec = check.spec
     if spec.checkpoints:
         request.getfixturevalue("weights")
     if check.report.unavailable:
         missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
         assert missing or spec.name == "spandrel", str(check.report)
-    if check.name.endswith("networks") and spec.name in LOADING_PER_SESSION and check.report.problems:
-        pytest.xfail("loads its networks once per session instead of once per process")
     check()
 
 

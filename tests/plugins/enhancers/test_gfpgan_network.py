@@ -84,6 +84,7 @@ def test_faces_with_noise_match_published(
         published.check(network.stylegan_decoder(*encoded, noise).numpy(), "image_noise01")
 
 
+@pytest.mark.slow
 def test_noise_depends_on_frame_and_seed(noisy_weights: Path, face: Any) -> None:
     first = np.rint((face[0].permute(1, 2, 0).numpy() * 0.5 + 0.5) * 255).astype(np.uint8)
     faces = np.stack([first, first])

@@ -10,7 +10,7 @@ import pytest
 from retalkit.media.sound import open_sound
 from retalkit.speech.mel import SILENT_LEVEL
 
-from tests.plugins.renderers.speeches import analysed, taken_for_speech
+from tests.plugins.renderers.speeches import always_active, with_activity
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
@@ -64,7 +64,7 @@ def test_gate_replaces_steps_without_speech_by_silence(shared_media: Path) -> No
     hiss = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.004
     sound = hiss.copy()
     sound[16000:] += words
-    speech = analysed(sound)
+    speech = with_activity(sound)
     times = np.arange(0.0, speech.duration, 0.04)
     gated, ungated = gated_windows(speech, times, gate=True), gated_windows(speech, times, gate=False)
     np.testing.assert_array_equal(ungated, speech.mel_windows(times))
@@ -76,20 +76,20 @@ def test_gate_replaces_steps_without_speech_by_silence(shared_media: Path) -> No
     np.testing.assert_array_equal(gated.transpose(0, 2, 1)[~quiet], ungated.transpose(0, 2, 1)[~quiet])
     assert (quiet.any(axis=1) & ~quiet.all(axis=1)).any()
     assert (~quiet).all(axis=1).any()
-    np.testing.assert_array_equal(gated_windows(taken_for_speech(sound), times, gate=True), ungated)
+    np.testing.assert_array_equal(gated_windows(always_active(sound), times, gate=True), ungated)
 
 
 def test_gate_uses_the_shifted_windows_at_the_end() -> None:
     """Windows at the end are shifted back; the gate must use the same times."""
     sound = (np.random.default_rng(0).standard_normal(16000) * 0.1).astype(np.float32)
-    speech = taken_for_speech(sound)
+    speech = always_active(sound)
     times = np.array([0.9, 0.96, 0.99])
     np.testing.assert_array_equal(gated_windows(speech, times, gate=True), gated_windows(speech, times, gate=False))
 
 
 def test_windows_do_not_depend_on_the_other_times(shared_media: Path) -> None:
     words = np.concatenate(list(open_sound(shared_media / "speech_16k_mono.wav").chunks(16000)))[: 2 * 16000]
-    speech = analysed(words)
+    speech = with_activity(words)
     times = np.array([-0.5, 0.0, 0.31, 1.2, 1.99, 2.5])
     together = gated_windows(speech, times, gate=True)
     for row, time in enumerate(times):

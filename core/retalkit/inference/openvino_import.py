@@ -1,0 +1,36 @@
+"""Import OpenVINO without its telemetry.
+
+At import, and in ``openvino.convert_model``, OpenVINO reports its use to its publisher through the package
+``openvino_telemetry``. Without that package it uses a stub. Retalkit sends nothing, so the package is hidden while
+OpenVINO is imported, and models are converted by the frontend itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+_TELEMETRY: Final = "openvino_telemetry"
+
+
+@contextmanager
+def _without_telemetry() -> Generator[None]:
+    """Make the import of the telemetry package fail inside."""
+    hide = _TELEMETRY not in sys.modules
+    if hide:
+        sys.modules[_TELEMETRY] = None  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        if hide:
+            del sys.modules[_TELEMETRY]
+
+
+with _without_telemetry():
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+__all__ = ["FrontEndManager", "TorchScriptPythonDecoder", "openvino"]
