@@ -1,7 +1,7 @@
-"""Retalkit: edit a talking-head video so that its lips follow new speech.
+"""Retalkit edits a talking-head video so that the lips follow new speech.
 
-``retalkit.dub(video, speech, output)`` does the whole job. Stages by themselves come from ``retalkit.discover()``;
-their contracts stand in ``retalkit.stages``.
+``retalkit.dub(video, speech, output)`` runs the full pipeline. ``retalkit.discover()`` returns the installed stages for
+individual use. ``retalkit.stages`` defines the stage contracts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RetalkitError", "RunConfig", "RunRecord", "__version__", "discover", "dub"]
 
-# Names are looked up on first use: `retalkit --help` must not wait for the video libraries.
+# Names are imported lazily so that `retalkit --help` does not load the video libraries.
 _HOMES = {
     "RetalkitError": "retalkit.errors",
     "RunConfig": "retalkit.config.model",

@@ -1,4 +1,4 @@
-"""``python -m retalkit`` is the command ``retalkit``."""
+"""Entry point for ``python -m retalkit``, which is equivalent to the command ``retalkit``."""
 
 from retalkit.cli.main import main
 

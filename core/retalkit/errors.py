@@ -1,13 +1,13 @@
-"""Errors that a user can cause: one line that states what is wrong, where, and what to do."""
+"""Exception classes. The message of a user error states in one line what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
 
 class RetalkitError(Exception):
-    """Base class of all user errors. The command line prints the message and exits with 2.
+    """Base class of all user errors. The command line prints the message and exits with status 2.
 
-    ``code`` identifies the kind of error for programs and tests, such as ``unknown-stage``. It stays the same when the
-    message is reworded. Each subclass has a default code.
+    ``code`` is a machine-readable identifier of the error type, such as ``unknown-stage``. The code remains stable when
+    the message is reworded. Each subclass has a default code.
     """
 
     code: str = "error"
@@ -25,42 +25,42 @@ class ConfigError(RetalkitError):
 
 
 class PluginError(RetalkitError):
-    """A plugin is missing, broken, ambiguous, or built for another contract version."""
+    """A plugin is missing, broken, ambiguous, or incompatible with the supported contract versions."""
 
     code = "invalid-plugin"
 
 
 class PlanError(RetalkitError):
-    """The configured stages do not fit together, or something they require is missing."""
+    """The configured stages are incompatible, or a requirement of a stage is missing."""
 
     code = "invalid-plan"
 
 
 class InputError(RetalkitError):
-    """A video, photo or audio file cannot be used."""
+    """A video, image or audio file cannot be used as input."""
 
     code = "invalid-input"
 
 
 class OutputError(RetalkitError):
-    """The result cannot be written to the requested path."""
+    """The output cannot be written to the requested path."""
 
     code = "invalid-output"
 
 
 class WeightsError(RetalkitError):
-    """A checkpoint is missing, does not match, or cannot be read."""
+    """A checkpoint is missing, unreadable, or does not match its expected content."""
 
     code = "invalid-weights"
 
 
 class RunCancelledError(Exception):
-    """The caller stopped the run. The same call resumes it."""
+    """The caller cancelled the run. Repeating the call resumes the run."""
 
     code = "cancelled"
 
 
 class StageError(Exception):
-    """A stage raised an exception or broke its contract: a bug in the stage, not a user error."""
+    """A stage raised an exception or violated its contract, which indicates a bug in the stage."""
 
     code = "stage-failed"

@@ -1,4 +1,4 @@
-"""The interface through which stages and the runner report progress, timing, notes and artefacts."""
+"""Interface through which stages and the runner report progress, timings, messages and artefacts."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Receives the events of a run. Methods must be fast: they are called for every batch."""
+    """Receives the events of a run. The methods are called for every batch and must return quickly."""
 
     def started(self, step: str, total: int | None) -> None:
-        """A step has started; ``total`` is its number of units (frames, or seconds of sound), None if unknown."""
+        """Handle the start of a step that has ``total`` units (frames or seconds of audio), or None if the number is
+        unknown."""
         ...
 
     def advanced(self, step: str, done: int) -> None:
-        """``done`` units of the step are finished."""
+        """Handle progress: ``done`` units of the step are complete."""
         ...
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
-        """The step has ended after ``seconds`` of wall-clock time; ``cached`` if its result was in the cache."""
+        """Handle the end of a step after ``seconds`` of wall-clock time. ``cached`` is True if the result was in the
+        cache."""
         ...
 
     def note(self, text: str) -> None:
-        """One sentence for the user, for instance how a short video was extended."""
+        """Handle a message of one sentence for the user, for example how a short video was extended."""
         ...
 
     def artefact(self, name: str, path: Path) -> None:
-        """A file of a stage for inspection, such as the mouth plan."""
+        """Handle a stage's output file that is intended for inspection, such as the mouth plan."""
         ...
 
 
 class SilentObserver:
-    """Ignores every event."""
+    """Ignores all events."""
 
     def started(self, step: str, total: int | None) -> None: ...
 

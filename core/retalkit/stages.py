@@ -1,17 +1,21 @@
-"""The six stage contracts and the data that passes between stages.
+"""The six stage contracts and the data types that stages exchange.
 
-Every array that crosses a stage border is described here, once: shape, dtype, unit and range.
-``T`` counts frames of a batch, ``N`` landmarks, ``C`` coefficients, ``H`` and ``W`` pixels.
+The docstrings of this module define every array that stages exchange by its shape, dtype, unit and value range. ``T``
+is the number of frames in a batch, ``N`` the number of landmarks, ``C`` the number of coefficients, and ``H`` and ``W``
+are the image height and width in pixels.
 
-A stage is built once per process, from its options and a ``Runtime``; it loads its networks then and holds no state of
-a clip. ``open`` is called once per clip (for lip syncers and enhancers: once per face of a clip) with a frozen clip
-object and a ``StageContext``, and returns a session. The session receives batches in ascending order and is closed.
+A stage is constructed once per process from its options and a ``Runtime``. The constructor loads the networks. A stage
+object must not hold any state of a clip. ``open`` is called once per clip, or once per face of a clip for lip syncers
+and enhancers. ``open`` receives a frozen clip object and a ``StageContext``, and returns a session. The runner passes
+batches to the session in ascending order and finally closes the session.
 
-A stage that needs the whole clip does that work in ``open``: it may read everything that the analysis stored, and keeps
-results in ``context.cache``, so that a killed run finds them again. A network works in the session's method.
+A stage that must process the whole clip does so in ``open``. ``open`` may read the complete stored analysis. It should
+store its results in ``context.cache`` so that a resumed run can reuse them. Network inference belongs in the session's
+method.
 
-Rules for sessions: results do not depend on how frames are cut into batches. Inputs are not modified. Results depend on
-``StageContext.seed`` alone, never on the random generators of the process, whose state is left unchanged.
+Sessions must follow three rules. Results must not depend on the division of frames into batches. Inputs must not be
+modified. Results must be deterministic for a given ``StageContext.seed``: a session must neither use nor change the
+state of the process-wide random number generators.
 """
 
 from __future__ import annotations
@@ -28,18 +32,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from retalkit.observer import Observer
 
 if TYPE_CHECKING:
-    # Only annotations name arrays: without NumPy the command line starts faster.
+    # NumPy is used only in annotations. Importing it lazily shortens the start-up time of the command line.
     import numpy as np
     from numpy.typing import NDArray
 
 SPEECH_RATE = 16000
-"""Sample rate in Hz of every waveform that passes between stages."""
+"""Sample rate in Hz of all waveforms that stages exchange."""
 
 _T = TypeVar("_T")
 
 
 class StageKind(StrEnum):
-    """The six kinds of stage, in the order in which a run uses their results."""
+    """The six stage kinds in the order in which a run uses their results."""
 
     DETECTOR = "detector"
     RECONSTRUCTOR = "reconstructor"
@@ -51,13 +55,13 @@ class StageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContractVersion:
-    """Version of one contract, and the oldest version that still runs."""
+    """Current version of a contract and the oldest version that is still supported."""
 
     current: int
     oldest: int
 
     def accepts(self, version: int) -> bool:
-        """Whether a plugin made for ``version`` runs."""
+        """Return whether a plugin that implements ``version`` is supported."""
         return self.oldest <= version <= self.current
 
 
@@ -68,8 +72,8 @@ CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
     "metric": ContractVersion(current=1, oldest=1),
     "checkpoint": ContractVersion(current=1, oldest=1),
 }
-"""Contract (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) -> its version. A plugin made for a
-version outside the accepted range is listed with the reason and not run."""
+"""Contract name (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) -> supported versions. A plugin
+that implements an unsupported version is listed with the reason, but it cannot be run."""
 
 
 # --------------------------------------------------------------------------- data
@@ -77,14 +81,14 @@ version outside the accepted range is listed with the reason and not run."""
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Properties of the source video, with rotation metadata applied."""
+    """Properties of the source video after its rotation metadata has been applied."""
 
     width: int
     height: int
     frame_count: int
-    """Number of decodable frames: counted, not estimated."""
+    """Number of decodable frames, determined by counting instead of by an estimate from the metadata."""
     duration: float
-    """Seconds from the first frame's start to the last frame's end."""
+    """Time in seconds from the start of the first frame to the end of the last frame."""
     is_photo: bool = False
 
 
@@ -93,11 +97,11 @@ class FrameBatch:
     """Consecutive decoded frames."""
 
     images: NDArray[np.uint8]
-    """RGB uint8 [T, H, W, 3]."""
+    """RGB images, uint8 [T, H, W, 3]."""
     times: NDArray[np.float64]
-    """float64 [T], presentation time in seconds; variable frame rate is normal."""
+    """Presentation times in seconds, float64 [T]. The frame rate may vary."""
     indexes: NDArray[np.int64]
-    """int64 [T], position of each frame in the source video. Not a time."""
+    """Frame indexes in the source video, int64 [T]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,12 @@ class Face:
     """One detected face in one frame."""
 
     box: NDArray[np.float32]
-    """float32 [4]: left, top, right, bottom in pixels; may reach outside the frame."""
+    """Bounding box (left, top, right, bottom) in pixels, float32 [4]. The box may extend beyond the frame."""
     landmarks: NDArray[np.float32]
-    """float32 [N, 3] in pixels (x right, y down, z away from the camera at the scale of x; 0 where unknown)."""
+    """Landmark positions (x, y, z) in pixels, float32 [N, 3]. x points right, y points down, and z points away from the
+    camera and has the scale of x. z is 0 where the depth is unknown."""
     score: float
-    """Confidence in [0, 1]."""
+    """Detection confidence in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,54 +123,60 @@ class FaceBatch:
 
     frames: FrameBatch
     landmarks: NDArray[np.float32]
-    """float32 [T, N, 3] in pixels, smoothed within each track. A row of NaN means that the frame has no face. A run
-    passes no such frame to lip syncers and enhancers, but other callers may."""
+    """Landmark positions in pixels, smoothed within each track, float32 [T, N, 3]. The values are NaN for frames
+    without a face. A run passes no frames without a face to lip syncers and enhancers, but other callers may do so."""
     coefficients: NDArray[np.float32]
-    """float32 [T, C] in the space that the reconstructor declares; NaN rows as above."""
+    """Coefficients in the coefficient space that the reconstructor declares, float32 [T, C]. The values are NaN for
+    frames without a face."""
     boxes: NDArray[np.float32]
-    """float32 [T, 4]: bounding box of the face (left, top, right, bottom in pixels; may reach outside the frame),
-    averaged over five frames of the track; NaN rows as above."""
+    """Bounding boxes of the face (left, top, right, bottom) in pixels, averaged over five frames of the track, float32
+    [T, 4]. A box may extend beyond the frame. The values are NaN for frames without a face."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBatch:
-    """The face with the canonical expression, for each frame of a FaceBatch."""
+    """The face with the canonical expression for each frame of a ``FaceBatch``."""
 
     landmarks: NDArray[np.float32]
-    """float32 [T, N, 3] in pixels of the edited frame, NaN rows where there is no face."""
+    """Landmark positions in pixels of the edited frame, float32 [T, N, 3]. The values are NaN for frames without a
+    face."""
     images: NDArray[np.uint8] | None = None
-    """RGB uint8 [T, H, W, 3], full frames, only when ``reference:image`` is requested; else None. They differ from the
-    source frames out to the jaw and below the chin: the mask of an edit that is made from them must cover that region,
-    or the original jaw remains visible."""
+    """Full-frame RGB images, uint8 [T, H, W, 3], or None if ``reference:image`` is not requested. The reference images
+    differ from the source frames in a region that includes the jaw and extends below the chin. The mask of an edit that
+    is generated from a reference image must cover this region, because otherwise the original jaw remains visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceEdit:
-    """New pixels for a part of one frame."""
+    """Replacement pixels for a region of one frame."""
 
     image: NDArray[np.uint8]
-    """RGB uint8 [h, w, 3]."""
+    """RGB image, uint8 [h, w, 3]."""
     mask: NDArray[np.float32]
-    """float32 [h, w] in [0, 1]: opacity of ``image``. Where it is 0 the frame stays bit-identical."""
+    """Opacity of ``image`` in [0, 1], float32 [h, w]. Frame pixels with an opacity of 0 remain bit-identical."""
     matrix: NDArray[np.float32]
-    """float32 [2, 3]: maps pixel centres of the frame (x, y, 1) to pixel centres of ``image``. An integer translation
-    (an edit at the resolution of the frame) is pasted without resampling."""
+    """Affine matrix from pixel centres of the frame (x, y, 1) to pixel centres of ``image``, float32 [2, 3]. If the
+    matrix is an integer translation, which means that the edit has the frame's resolution, the edit is pasted without
+    resampling."""
     confidence: float = 1.0
-    """In [0, 1]. Reported only: the stage has already faded ``mask`` accordingly."""
+    """Confidence in [0, 1]. The confidence is only reported, because the stage has already attenuated ``mask``
+    accordingly."""
     reason: str = ""
-    """Why confidence is low, as a short phrase such as ``large yaw`` or ``occluded``."""
+    """Short phrase that explains a low confidence, such as ``large yaw`` or ``occluded``."""
     unrounded_image: NDArray[np.float32] | None = None
-    """float32 [h, w, 3], RGB in [0, 1]: ``image`` before rounding to 8 bits. Optional. A network sets it so that the
-    next network reads its output without rounding (E-Net reads L-Net's face); a stage that changes ``image`` sets it
-    to the unrounded new image or to None."""
+    """RGB image in [0, 1] before rounding to 8 bits, float32 [h, w, 3]. This field is optional. A network sets the
+    field so that the next network receives its output without rounding errors, for example when E-Net processes the
+    face that L-Net has generated. A stage that changes ``image`` must set the field to the new unrounded image or to
+    None."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassedThrough:
-    """The frame stays unchanged."""
+    """Result for a frame that remains unchanged."""
 
     reason: str
-    """A short phrase such as ``no face``; the run record counts frames by reason."""
+    """Short phrase that explains why the frame is unchanged, such as ``no face``. The run record counts frames by
+    reason."""
 
 
 FrameResult = FaceEdit | PassedThrough
@@ -173,31 +184,35 @@ FrameResult = FaceEdit | PassedThrough
 
 @dataclass(frozen=True, slots=True)
 class MouthMotion:
-    """Target mouth motion, one row for each requested time. All arrays are float32 [T].
+    """Target mouth motion at the requested times. All arrays are float32 [T].
 
-    Units are independent of the person: a lip syncer retargets them to the person in the clip.
+    The units are normalised across persons. A lip syncer retargets the motion to the person in the clip.
     """
 
     opening: NDArray[np.float32]
-    """Distance between the inner lips: 0 closed, 1 the 95th percentile of a talking person; up to 1.5."""
+    """Normalised distance between the inner lips in [0, 1.5]. 0 means closed, and 1 is the 95th percentile during
+    speech."""
     width: NDArray[np.float32]
-    """Signed mouth width: 0 at rest, 1 the 95th percentile of spreading (as in "ee"), -1 of rounding ("oo")."""
+    """Normalised signed mouth width. 0 is the rest position, 1 is the 95th percentile of lip spreading (as in "ee"),
+    and -1 is the 95th percentile of lip rounding (as in "oo")."""
     protrusion: NDArray[np.float32]
-    """Lip protrusion: 0 at rest, 1 full; not negative."""
+    """Normalised, non-negative lip protrusion. 0 is the rest position and 1 is full protrusion."""
     closure: NDArray[np.float32]
-    """Probability in [0, 1] that the lips touch (p, b, m; for f and v the lower lip and the teeth)."""
+    """Probability in [0, 1] that the lips touch (p, b, m) or that the lower lip touches the teeth (f, v)."""
     speech: NDArray[np.float32]
-    """Probability in [0, 1] of speech; 0: the mouth is at rest."""
+    """Probability in [0, 1] of speech. At 0 the mouth is in its rest position."""
 
 
 class SpeechToMouth(Protocol):
-    """A driver: predicts the mouth motion of a speech. Lip syncers use drivers by name (``driver: {use: NAME}``)."""
+    """A driver, which predicts mouth motion from speech. Lip syncers select a driver by name (``driver: {use:
+    NAME}``)."""
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
-        """Return the mouth motion at float64 [T] seconds, in any order, in the units of ``MouthMotion``.
+        """Return the mouth motion at ``times`` (seconds, float64 [T], in any order) in the units of ``MouthMotion``.
 
-        The values at one time do not depend on the other requested times. Where ``speech.activity`` is 0 the mouth
-        rests. Retargeting to a person is the lip syncer's task. One driver serves several speeches and threads.
+        The result for one time must not depend on the other requested times. The mouth must be in its rest position
+        where ``speech.activity`` is 0. The lip syncer retargets the motion to a person. A driver may be called for
+        several speeches and from several threads.
         """
         ...
 
@@ -206,17 +221,17 @@ class SpeechToMouth(Protocol):
 
 
 class Source(Protocol):
-    """The source video, readable in any order without being held in memory."""
+    """The source video. Frames can be decoded in any order without loading the whole video into memory."""
 
     @property
     def info(self) -> SourceInfo: ...
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return float64 [stop - start] presentation times in seconds."""
+        """Return the presentation times in seconds of frames [start, stop), float64 [stop - start]."""
         ...
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield (index, RGB uint8 [H, W, 3]) in the requested order; ascending order is fastest."""
+        """Yield (index, RGB image uint8 [H, W, 3]) in the requested order. Ascending order is fastest."""
         ...
 
 
@@ -228,92 +243,115 @@ class Analysis(Protocol):
 
     @property
     def landmark_scheme(self) -> str:
-        """``mesh478``, ``ibug68`` or a scheme of a plugin."""
+        """Landmark scheme: ``mesh478``, ``ibug68`` or a scheme that a plugin defines."""
         ...
 
     @property
     def coefficient_space(self) -> str:
-        """``mesh``, ``bfm257`` or a space of a plugin; empty before the reconstructor has run."""
+        """Coefficient space: ``mesh``, ``bfm257`` or a space that a plugin defines. It is empty before the
+        reconstructor has run."""
         ...
 
     def landmarks(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return float32 [T, N, 3] of source frames [start, stop) in pixels, smoothed; NaN rows: no face."""
+        """Return the smoothed landmarks of source frames [start, stop) in pixels, float32 [T, N, 3].
+
+        The values are NaN for frames without a face.
+        """
         ...
 
     def coefficients(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return float32 [T, C] of source frames [start, stop), NaN rows where there is no face."""
+        """Return the coefficients of source frames [start, stop), float32 [T, C].
+
+        The values are NaN for frames without a face.
+        """
         ...
 
     def boxes(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return float32 [T, 4] of source frames [start, stop), see ``FaceBatch.boxes``."""
+        """Return the bounding boxes of source frames [start, stop), float32 [T, 4], as in ``FaceBatch.boxes``."""
         ...
 
     def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
-        """Return int32 [T]: the track number of each frame; a cut or a gap starts a new track; -1: no face."""
+        """Return the track number of each source frame in [start, stop), int32 [T].
+
+        A new track starts after every cut and every gap. The track number is -1 for frames without a face.
+        """
         ...
 
 
 class Timeline(Protocol):
-    """The output timeline: which source frame is shown at which time."""
+    """The output timeline, which maps each output frame to a source frame and a presentation time."""
 
     @property
     def count(self) -> int: ...
 
     @property
     def duration(self) -> float:
-        """Seconds until the end of the last frame."""
+        """End time of the last frame in seconds."""
         ...
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return float64 [T] presentation times of output frames, in seconds from the first one."""
+        """Return the presentation times of output frames [start, stop) in seconds, float64 [T].
+
+        Times are relative to the first output frame.
+        """
         ...
 
     def sources(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return int64 [T] source index of each output frame."""
+        """Return the source frame index of each output frame in [start, stop), int64 [T]."""
         ...
 
 
 class Speech(Protocol):
-    """The denoised speech. Times are in seconds of the output; before 0 and after the end there is silence."""
+    """The denoised speech. Times are output times in seconds. The signal is silent before 0 and after ``duration``."""
 
     @property
     def duration(self) -> float: ...
 
     def waveform(self, start: float, stop: float) -> NDArray[np.float32]:
-        """Return mono float32 [round((stop - start) * 16000)] in [-1, 1] at 16 kHz, zero-padded outside."""
+        """Return the mono waveform in [-1, 1] at 16 kHz, float32 [round((stop - start) * 16000)].
+
+        Samples outside the speech are zero.
+        """
         ...
 
     def mel_windows(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return float32 [T, 80, 16] in [-4, 4]: for each time the window of 16 mel steps (0.2 s, 80 steps per second)
-        that the published networks read."""
+        """Return the mel spectrogram windows that the published networks require, values in [-4, 4], float32 [T, 80,
+        16].
+
+        Each window contains 80 mel bands and 16 time steps (0.2 s at 80 time steps per second).
+        """
         ...
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return float32 [T] in [0, 1]: voice activity after the level gate; 0 in silence, noise, hum and music."""
+        """Return the voice activity in [0, 1] after the level gate, float32 [T]. It is 0 for silence, noise, hum and
+        music."""
         ...
 
 
 class StageCache(Protocol):
-    """A cache directory of one stage, one configuration and one input."""
+    """Cache directory for one combination of stage, configuration and input."""
 
     def path(self, name: str) -> Path | None:
-        """Return the finished file of that name, or None."""
+        """Return the path of the completed cache file ``name``, or None if the cache file does not exist."""
         ...
 
     def write(self, name: str) -> AbstractContextManager[Path]:
-        """``with cache.write("plan.npz") as path:`` yields a temporary path and renames it on success."""
+        """Return a context manager that yields a temporary path and renames it to ``name`` on success.
+
+        Usage: ``with cache.write("plan.npz") as path:``.
+        """
         ...
 
 
 class ObjectPool:
-    """Objects that are built once per process and shared: stages, networks. Safe to use from several threads."""
+    """Thread-safe pool of objects, such as stages and networks, that are created once per process and shared."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._objects: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Return the object of ``key``. ``make`` builds it at the first call."""
+        """Return the object stored under ``key``. The first call creates the object with ``make``."""
         with self._lock:
             if key not in self._objects:
                 self._objects[key] = make()
@@ -322,27 +360,27 @@ class ObjectPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What a stage is built with besides its options: device, precision, threads, weight files, drivers."""
+    """Runtime environment of a stage: device, precision, threads, weight files and drivers."""
 
     device: str = "cpu"
-    """``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
+    """PyTorch device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
     precision: str = "float32"
-    """``float32``, ``bfloat16`` or ``float16``: number format of convolutions and matrix products."""
+    """Number format of convolutions and matrix multiplications: ``float32``, ``bfloat16`` or ``float16``."""
     threads: int = 0
-    """CPU threads that a network should use; 0: the default of its library."""
+    """Number of CPU threads per network. 0 selects the inference library's default."""
     inference: str = "auto"
-    """Library that runs networks: ``torch``, ``openvino``, or ``auto``; ``backend`` resolves it."""
+    """Inference library: ``torch``, ``openvino`` or ``auto``. The property ``backend`` resolves ``auto``."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> safetensors file with the network's parameter names."""
+    """Checkpoint name -> path of a safetensors file whose tensors have the network's parameter names."""
     drivers: Mapping[str, SpeechToMouth] = field(default_factory=dict[str, SpeechToMouth])
     """Option name -> driver, for each option of the type ``DriverChoice``."""
     pool: ObjectPool = field(default_factory=ObjectPool)
 
     @property
     def backend(self) -> str:
-        """``openvino`` or ``torch``: the library that runs networks (``retalkit.inference.compile_network``).
+        """Inference library for ``retalkit.inference.compile_network``: ``openvino`` or ``torch``.
 
-        ``auto`` is OpenVINO where it is installed, for float32 on the CPU; else PyTorch.
+        ``auto`` selects OpenVINO for float32 on the CPU if OpenVINO is installed, and PyTorch otherwise.
         """
         if self.inference != "auto":
             return self.inference
@@ -350,28 +388,33 @@ class Runtime:
         return "openvino" if suitable and find_spec("openvino") is not None else "torch"
 
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Return the object of ``key`` in this process, such as a loaded network; ``make`` builds it at the first call.
+        """Return the process-wide object stored under ``key``, such as a loaded network. The first call creates it.
 
-        ``key`` must identify what ``make`` builds; device, precision, threads and backend are added to it.
+        ``key`` must identify the object that ``make`` creates. Device, precision, threads and backend are added to
+        ``key``.
         """
         return self.pool.get((self.device, self.precision, self.threads, self.backend, key), make)
 
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What every session receives besides its clip."""
+    """Execution context that every session receives in addition to its clip."""
 
     cache: StageCache
     observer: Observer
     seed: int = 0
     requested_ports: frozenset[str] = frozenset()
-    """Ports of this stage that later stages need, such as ``reference:image``. Others need not be computed."""
+    """Ports of this stage that later stages require, such as ``reference:image``. The stage need not compute any other
+    ports."""
     cancellation: threading.Event = field(default_factory=threading.Event)
-    """Set by the caller of the run to stop it between batches."""
+    """Event that the caller sets to stop the run between batches."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is being stopped. Long work in ``open`` should check this and raise ``RunCancelledError``."""
+        """Whether the caller has requested cancellation.
+
+        Long computations in ``open`` should check this property and raise ``RunCancelledError``.
+        """
         return self.cancellation.is_set()
 
 
@@ -379,43 +422,49 @@ class StageContext:
 
 
 class Session(Protocol):
-    """A stage opened for one clip."""
+    """A stage that has been opened for one clip."""
 
     def close(self) -> None:
-        """Release what ``open`` acquired. Called at the end, also after an error; a second call does nothing."""
+        """Release the resources that ``open`` acquired.
+
+        The runner calls ``close`` at the end of the clip and after errors. A second call must have no effect.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionClip:
-    """What a detector is opened with."""
+    """Input of ``Detector.open``."""
 
     source: SourceInfo
 
 
 class DetectorSession(Session, Protocol):
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """Return all faces of each frame, in any order; an empty list where there is none."""
+        """Return all faces of each frame in any order. The list of a frame without faces is empty."""
         ...
 
 
 class Detector(Protocol):
-    """Finds faces and their landmarks."""
+    """Detects faces and their landmarks."""
 
     def open(self, clip: DetectionClip, context: StageContext) -> DetectorSession: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionClip:
-    """What a reconstructor is opened with."""
+    """Input of ``Reconstructor.open``."""
 
     analysis: Analysis
-    """Landmarks, boxes and tracks of one face; no coefficients yet."""
+    """Landmarks, boxes and tracks of one face. Coefficients are not available yet."""
 
 
 class ReconstructorSession(Session, Protocol):
     def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
-        """Return float32 [T, C]; NaN rows where there is no face. ``faces.coefficients`` is empty [T, 0]."""
+        """Return the coefficients, float32 [T, C]. The values must be NaN for frames without a face.
+
+        ``faces.coefficients`` has the shape [T, 0].
+        """
         ...
 
 
@@ -427,43 +476,45 @@ class Reconstructor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpressionEditClip:
-    """What an expression editor is opened with."""
+    """Input of ``ExpressionEditor.open``."""
 
     analysis: Analysis
 
 
 class ExpressionEditorSession(Session, Protocol):
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the same faces with the canonical expression."""
+        """Return ``faces`` with the canonical expression."""
         ...
 
 
 class ExpressionEditor(Protocol):
-    """Gives every face one canonical expression, because lip generation copies what its reference shows."""
+    """Changes every face to a canonical expression, because lip generation networks copy the expression of their
+    reference."""
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> ExpressionEditorSession: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiseClip:
-    """What a denoiser is opened with."""
+    """Input of ``Denoiser.open``."""
 
     duration: float
-    """Seconds of the speech, as the container states it."""
+    """Duration of the speech in seconds according to the container metadata."""
 
 
 class DenoiserSession(Session, Protocol):
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next mono float32 chunk (any length, 16 kHz) and return the samples that are ready, maybe none."""
+        """Process the next mono 16 kHz chunk (float32, any length) and return the completed samples, possibly none."""
         ...
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. All chunks together have the input's length and no delay against it."""
+        """Return the remaining samples. All returned chunks together must have the input's length and must not be
+        delayed."""
         ...
 
 
 class Denoiser(Protocol):
-    """Removes noise from the speech that drives the mouth. The sound of the output is not changed."""
+    """Removes noise from the speech that drives the mouth. The audio track of the output is not denoised."""
 
     def open(self, clip: DenoiseClip, context: StageContext) -> DenoiserSession: ...
 
@@ -473,21 +524,22 @@ class SyncBatch:
     """Consecutive output frames to lip-sync."""
 
     positions: NDArray[np.int64]
-    """int64 [T], position of each frame in the output timeline, ascending by 1."""
+    """Frame positions in the output timeline, int64 [T], ascending in steps of 1."""
     times: NDArray[np.float64]
-    """float64 [T], presentation times of the output."""
+    """Presentation times in the output in seconds, float64 [T]."""
     faces: FaceBatch
-    """The source frames shown at these positions (``frames.indexes`` has their numbers), with their analysis."""
+    """Source frames that are displayed at these positions, with their analysis. ``frames.indexes`` contains their
+    indexes."""
     references: ReferenceBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LipSyncClip:
-    """What a lip syncer is opened with: one face and its speech."""
+    """Input of ``LipSyncer.open``: one face and the speech that drives it."""
 
     analysis: Analysis
     references: ExpressionEditorSession
-    """Returns the canonical expression of any source frames, for planning in ``open``."""
+    """Session that returns the canonical expression for any source frames. ``open`` can use it to plan the edits."""
     timeline: Timeline
     speech: Speech
 
@@ -499,40 +551,44 @@ class LipSyncerSession(Session, Protocol):
 
 
 class LipSyncer(Protocol):
-    """Makes the lower face follow the speech."""
+    """Synchronises the lower face with the speech."""
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnhancementClip:
-    """What an enhancer is opened with."""
+    """Input of ``Enhancer.open`` and ``ReferenceEnhancer.open_references``."""
 
     analysis: Analysis
 
 
 class EnhancerSession(Session, Protocol):
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return enhanced edits in the same order; PassedThrough stays. ``batch`` has the original frames."""
+        """Return the enhanced edits in the order of ``edits``. ``PassedThrough`` results must be returned unchanged.
+
+        ``batch`` contains the original frames.
+        """
         ...
 
 
 class Enhancer(Protocol):
-    """Restores sharpness and detail of an edited face (``enhancers:`` in a run file)."""
+    """Restores the sharpness and detail of an edited face (``enhancers:`` in a run file)."""
 
     def open(self, clip: EnhancementClip, context: StageContext) -> EnhancerSession: ...
 
 
 class ReferenceEnhancerSession(Session, Protocol):
     def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
-        """Return the references with enhanced ``images``."""
+        """Return ``references`` with enhanced ``images``."""
         ...
 
 
 class ReferenceEnhancer(Protocol):
-    """Enhances reference images before the lip syncer reads them (``reference_enhancers:`` in a run file).
+    """Enhances reference images before the lip syncer uses them (``reference_enhancers:`` in a run file).
 
-    An enhancer that can do so implements this besides ``Enhancer`` and declares ``reference:image`` in its ``gives``.
+    An enhancer that supports reference images implements this protocol in addition to ``Enhancer``, and lists
+    ``reference:image`` in the ``gives`` field of its spec.
     """
 
     def open_references(self, clip: EnhancementClip, context: StageContext) -> ReferenceEnhancerSession: ...

@@ -1,6 +1,6 @@
-"""Plugin discovery: specs, hooks, the registry of what was found, and validation of what plugins offer.
+"""Plugin discovery: specs, hooks, the plugin registry, and the validation of plugin specs.
 
-The names below are what a plugin module imports: ``from retalkit.plugins import StageSpec, hookimpl``.
+Plugin modules import the names below, for example ``from retalkit.plugins import StageSpec, hookimpl``.
 """
 
 from retalkit.plugins.hooks import GROUP, Hooks, hookimpl, hookspec
