@@ -1,1 +1,1 @@
-"""One run: planning, detection, tracking, fitting, speech, rendering and finishing."""
+"""The pipeline of one run: planning, detection, tracking, fitting, speech processing, rendering and finishing."""

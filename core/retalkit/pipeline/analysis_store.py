@@ -1,4 +1,4 @@
-"""The stored analysis of one face: landmarks, boxes, tracks and coefficients, as stages read it."""
+"""The stored analysis of one face: landmarks, bounding boxes, tracks and coefficients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COEFFICIENTS = "coefficients.f32"
 
 
 class LimitedSource:
-    """The first ``count`` frames of a source: a run analyses a long video only as far as it needs it."""
+    """The first ``count`` frames of a source. A run analyses only the required part of a long video."""
 
     def __init__(self, source: Source, count: int) -> None:
         self._source = source
@@ -42,7 +42,7 @@ class LimitedSource:
 
 
 class StoredAnalysis:
-    """Implements ``retalkit.stages.Analysis`` on the files of the cache."""
+    """Implements ``retalkit.stages.Analysis`` with the analysis files in the cache."""
 
     def __init__(self, source: Source, track: Path, reconstruction: Path | None = None, space: str = "") -> None:
         meta: dict[str, Any] = json.loads((track / TRACK_DESCRIPTION).read_text(encoding="utf-8"))
@@ -84,7 +84,7 @@ class StoredAnalysis:
         return self._tracks.read(start, stop)
 
     def faces(self, images: NDArray[np.uint8], times: NDArray[np.float64], indexes: NDArray[np.int64]) -> FaceBatch:
-        """Return decoded frames together with their stored analysis; ``indexes`` may be in any order."""
+        """Return decoded frames together with their stored analysis. ``indexes`` may be in any order."""
         frames = FrameBatch(images, times, indexes)
         if not len(indexes):
             empty = self._landmarks.read(0, 0)

@@ -1,4 +1,4 @@
-"""Detection: all faces of every frame, stored in the cache. Independent of which face is edited."""
+"""Face detection in every frame. The cached results do not depend on the choice of the face to edit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 1
-"""Part of the cache key. Increase it when cut detection or the stored format changes."""
+"""Version number in the cache key. It must be increased when cut detection or the storage format changes."""
 
 DESCRIPTION: Final = "detections.json"
 _LANDMARKS = "face_landmarks.f32"
@@ -35,17 +35,17 @@ _ROWS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class FrameDetections:
-    """What was detected in one frame."""
+    """Detection results for one frame."""
 
     index: int
-    """Position of the frame in the source video."""
+    """Frame index in the source video."""
     is_cut: bool
-    """Whether a new shot starts with this frame."""
+    """Whether a new shot starts at this frame."""
     faces: list[Face]
 
 
 def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
-    """Yield frames [start, stop) in batches of bounded size, decoded ahead in a thread."""
+    """Yield frames [start, stop) in batches of limited size. A separate thread decodes frames in advance."""
     info = source.info
     size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
     images: list[NDArray[np.uint8]] = []
@@ -63,7 +63,7 @@ def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]
 
 
 def is_complete(folder: Folder) -> bool:
-    """Whether the detections of this folder are complete: the description is written last."""
+    """Return whether the detections in ``folder`` are complete. The description is written last."""
     return folder.path(DESCRIPTION) is not None
 
 
@@ -75,9 +75,9 @@ def detect_faces(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Detect the faces of every frame and store them with the shot boundaries.
+    """Detect the faces of every frame and store them together with the shot boundaries.
 
-    Raises RunCancelledError between batches when ``cancelled()``.
+    Raises RunCancelledError between batches if ``cancelled()`` returns True.
     """
     cuts = CutDetector()
     landmarks_shape: tuple[int, ...] = (0, 3)
@@ -111,7 +111,7 @@ def detect_faces(
 
 
 class StoredDetections:
-    """The detections of a clip, read from the cache."""
+    """Cached detections of a clip."""
 
     def __init__(self, folder: Path) -> None:
         meta: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

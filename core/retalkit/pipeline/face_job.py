@@ -1,4 +1,4 @@
-"""A face job: the sessions that edit one face, from its references to its enhancers."""
+"""Face jobs. A face job contains the sessions that edit one face, from reference generation to enhancement."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SessionT = TypeVar("SessionT", bound=Session)
 
 @dataclass(frozen=True, slots=True)
 class SyncedFrames:
-    """Lip-synced frames of one face, before its enhancers."""
+    """Lip-synced frames of one face before enhancement."""
 
     batch: SyncBatch
     results: list[FrameResult]
@@ -49,30 +49,31 @@ class SyncedFrames:
 
 @dataclass(frozen=True, slots=True)
 class FaceJob:
-    """The open sessions of one face: editor, lip syncer, enhancers; and how to call them."""
+    """The open sessions of one face: expression editor, lip syncer and enhancers."""
 
     analysis: StoredAnalysis
     timeline: OutputTimeline
     editor: ExpressionEditorSession
-    """The expression editor with its reference enhancers."""
+    """Session that generates references with the expression editor and the reference enhancers."""
     lip_syncer: LipSyncerSession
     enhancers: Sequence[EnhancerSession]
     editor_label: str = "the expression editor"
     lip_syncer_label: str = "the lip syncer"
     enhancer_labels: Sequence[str] = ()
     watch: Stopwatch = field(default_factory=Stopwatch)
-    """Seconds per stage, by its path in the configuration; units are frames."""
+    """Accumulated time in seconds and number of frames per stage. Keys are configuration paths."""
 
     def has_face(self, index: int) -> bool:
-        """Whether the source frame shows this face."""
+        """Return whether this face is visible in the source frame."""
         return int(self.analysis.tracks(index, index + 1)[0]) >= 0
 
     def sync(
         self, images: NDArray[np.uint8], times: NDArray[np.float64], sources: NDArray[np.int64], first: int
     ) -> SyncedFrames:
-        """Lip-sync consecutive output frames from position ``first`` on, all of which show this face.
+        """Lip-sync consecutive output frames starting at position ``first``. All frames must show this face.
 
-        ``images`` RGB uint8 [T, H, W, 3], ``times`` float64 [T] and ``sources`` int64 [T] describe the source frames.
+        The source frames are given by ``images`` (RGB, uint8 [T, H, W, 3]), ``times`` (seconds, float64 [T]) and
+        ``sources`` (frame indexes, int64 [T]).
         """
         faces = self.analysis.faces(images, times, sources)
         count = len(sources)
@@ -89,7 +90,7 @@ class FaceJob:
             return SyncedFrames(batch, validate_results(self.lip_syncer.sync(batch), count, label))
 
     def enhance(self, synced: SyncedFrames) -> list[FrameResult]:
-        """Return the results after all enhancers."""
+        """Return the edits after all enhancers have been applied."""
         results, batch = synced.results, synced.batch
         for number, enhancer in enumerate(self.enhancers):
             label = self.enhancer_labels[number] if number < len(self.enhancer_labels) else "an enhancer"
@@ -110,7 +111,7 @@ def open_face_job(
     timeline: OutputTimeline,
     speech: SpeechTrack,
 ) -> Generator[FaceJob]:
-    """Open the sessions of one face; close them at the end."""
+    """Open the sessions of one face and close them when the context exits."""
     with ExitStack() as stack:
 
         def opened(

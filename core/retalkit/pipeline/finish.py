@@ -1,4 +1,4 @@
-"""The last step of a run: mux, finishers, atomic rename, record."""
+"""Final step of a run: muxing, finishers, atomic rename and run record."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def finish(
     time_base: Fraction,
     frames: int,
 ) -> None:
-    """Mux segments and sound, apply the finishers in order, and rename the result to ``record.output``.
+    """Mux the segments with the audio, apply the finishers in order, and rename the result to ``record.output``.
 
-    An existing file is replaced only when everything has succeeded. Raises OutputError where a file cannot be written,
-    and what a finisher raises; nothing is left behind then.
+    An existing output file is replaced only after all operations have succeeded. Raises OutputError if a file cannot be
+    written. Exceptions that a finisher raises are propagated. Temporary files are removed if an exception is raised.
     """
     run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
     with _partial_files(record.output, len(finishers) + 1) as partials:
@@ -63,7 +63,7 @@ def finish(
 
 @contextmanager
 def _partial_files(output: Path, count: int) -> Generator[list[Path]]:
-    """Names of temporary files next to the output, with its suffix; removed at the end."""
+    """Yield paths of temporary files next to the output with the output's suffix. The files are removed at the end."""
     name = f".{output.stem}.{os.getpid()}"
     paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""Fitting: the reconstructor's coefficients of every frame, stored in the cache."""
+"""Coefficient fitting: the reconstructor's coefficients are computed for every frame and stored in the cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS: Final = 256
 
 
 def is_complete(folder: Folder) -> bool:
-    """Whether the coefficients of this folder are complete: the description is written last."""
+    """Return whether the coefficients in ``folder`` are complete. The description is written last."""
     return folder.path(FIT_DESCRIPTION) is not None
 
 
@@ -33,9 +33,10 @@ def fit_face(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Fit every frame and store float32 [T, C]. Frames are decoded only for a stage that declares that it reads them.
+    """Fit every frame and store the coefficients, float32 [T, C].
 
-    Raises RunCancelledError between batches when ``cancelled()``.
+    Frames are decoded only if the stage declares that it requires frames. Raises RunCancelledError between batches if
+    ``cancelled()`` returns True.
     """
     source = analysis.source
     count = source.info.frame_count
@@ -53,7 +54,7 @@ def fit_face(
 
 
 def _empty_batches(source: Source, count: int) -> Iterator[FrameBatch]:
-    """Yield batches without pixels: images are uint8 [T, 0, 0, 3]."""
+    """Yield batches without pixel data. The images are uint8 [T, 0, 0, 3]."""
     for start in range(0, count, _ROWS):
         stop = min(start + _ROWS, count)
         empty = np.zeros((stop - start, 0, 0, 3), np.uint8)

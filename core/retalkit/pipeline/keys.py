@@ -1,4 +1,4 @@
-"""Cache keys of a run. Each step's key contains the identity of its stage and the keys of what it read."""
+"""Cache keys of a run. The key of a step depends on the stage identity and on the keys of the step's inputs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from retalkit.storage.cache import make_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisKeys:
-    """Keys of the analysis of one face in the source video."""
+    """Cache keys for the analysis of one face in the source video."""
 
     detections: str
-    """All faces; independent of which face is edited."""
+    """Cache key of the detections, which does not depend on the choice of the face to edit."""
     track: str
     coefficients: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """Keys of every step of a run."""
+    """Cache keys of all steps in a run."""
 
     speech: str
     analysis: AnalysisKeys
@@ -33,23 +33,24 @@ class RunKeys:
     lips: str
     enhancers: tuple[str, ...]
     pixels: str
-    """Encoded segments: the key under which a killed run resumes."""
+    """Cache key of the encoded segments. An interrupted run resumes from the segments under this key."""
 
     def all(self) -> set[str]:
-        """Return all keys: the cache entries that pruning must keep."""
+        """Return all cache keys of the run. Cache pruning must keep the entries under these keys."""
         analysis = (self.analysis.detections, self.analysis.track, self.analysis.coefficients)
         single = (self.speech, *analysis, self.references, self.lips, self.pixels)
         return {*single, *self.reference_enhancers, *self.enhancers}
 
 
 def speech_key(plan: Plan, content: str) -> str:
-    """Return the key of the denoised speech and its voice activity; ``content``: SHA-256 of the sound file."""
+    """Return the cache key of the denoised speech and voice activity. ``content`` is the SHA-256 hash of the audio
+    file."""
     activity = plan.config.voice_activity.model_dump(mode="json")
     return make_key("speech", speech.VERSION, content, activity, _identity(plan, plan.denoiser))
 
 
 def analysis_keys(plan: Plan, content: str, frames: int) -> AnalysisKeys:
-    """Return the keys for the first ``frames`` frames of a video; ``content``: its SHA-256."""
+    """Return the cache keys for the first ``frames`` frames of a video. ``content`` is the video's SHA-256 hash."""
     detections = make_key("detections", detect.VERSION, content, frames, _identity(plan, plan.detector))
     tracked = make_key("track", track.VERSION, detections, plan.config.face)
     coefficients = make_key("coefficients", tracked, _identity(plan, plan.reconstructor))
@@ -57,7 +58,10 @@ def analysis_keys(plan: Plan, content: str, frames: int) -> AnalysisKeys:
 
 
 def run_keys(plan: Plan, *, video: str, audio: str, frames: int, timeline: OutputTimeline) -> RunKeys:
-    """Return all keys of a run; ``video`` and ``audio``: SHA-256 of the inputs, ``frames``: analysed source frames."""
+    """Return all cache keys of a run.
+
+    ``video`` and ``audio`` are the SHA-256 hashes of the inputs. ``frames`` is the number of analysed source frames.
+    """
     config = plan.config
     heard = speech_key(plan, audio)
     analysis = analysis_keys(plan, video, frames)

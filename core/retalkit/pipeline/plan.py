@@ -1,4 +1,5 @@
-"""The plan of a run: the chosen stages, checked before any work starts to fit together and to run here."""
+"""The plan of a run. Stages are selected and their compatibility and requirements are verified before the run
+starts."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from retalkit.weights.store import WeightStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The stages of a run, each with the protocol that its sessions follow."""
+    """The stages of a run, typed by the protocols that they implement."""
 
     config: RunConfig
     detector: PlannedStage[Detector]
@@ -43,7 +44,7 @@ class Plan:
 
     @property
     def stages(self) -> tuple[PlannedStage[Any], ...]:
-        """All stages, in the order in which their results are used."""
+        """Return all stages in the order in which their results are used."""
         return (
             self.detector,
             self.reconstructor,
@@ -56,21 +57,22 @@ class Plan:
 
     @property
     def pixel_stages(self) -> tuple[PlannedStage[Any], ...]:
-        """The stages that make pixels: editor, reference enhancers, lip syncer, enhancers."""
+        """Return the stages that generate pixels: expression editor, reference enhancers, lip syncer and enhancers."""
         return (self.expression_editor, *self.reference_enhancers, self.lip_syncer, *self.enhancers)
 
     def package_versions(self) -> dict[str, str]:
-        """Return package or plugin file -> version, for every stage, driver and finisher."""
+        """Return the version of each package or plugin file that provides a stage, driver or finisher."""
         drivers = [driver.found for stage in self.stages for driver in stage.drivers.values()]
         found = [*(stage.found for stage in self.stages), *drivers, *(each.found for each in self.finishers)]
         return {each.package: each.package_version for each in found}
 
 
 def plan(config: RunConfig, registry: Registry) -> Plan:
-    """Choose the stages of a run and check them.
+    """Select the stages of a run and validate the plan.
 
-    Raises PlanError where a stage is not installed, cannot run here, or needs what no earlier stage provides;
-    ConfigError for an invalid option; PluginError where two packages offer one name.
+    Raises PlanError if a stage is not installed, cannot run on this machine, or requires a port that no earlier stage
+    provides. Raises ConfigError if an option is invalid. Raises PluginError if several packages provide the selected
+    stage.
     """
     _check_installed(config, registry)
     store = WeightStore()
@@ -105,10 +107,10 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
 
 
 def plan_driver(choice: Choice, registry: Registry, config_path: str) -> PlannedDriver:
-    """Choose a driver and check it, to measure it without a lip syncer.
+    """Select and validate a driver so that it can be evaluated without a lip syncer.
 
-    ``config_path`` names it in messages, such as ``--driver``. Raises ConfigError for an unknown name or an invalid
-    option, PlanError where packages, files or weights are missing.
+    ``config_path`` identifies the driver in messages, for example ``--driver``. Raises ConfigError if the name is
+    unknown or an option is invalid. Raises PlanError if packages, files or weights are missing.
     """
     driver = _planned_driver(choice, registry)
     _check_driver(driver, config_path)
@@ -121,16 +123,16 @@ def plan_driver(choice: Choice, registry: Registry, config_path: str) -> Planned
 
 
 def required_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
-    """Return the names of the checkpoints that a run loads, whether they are in the store or not.
+    """Return the names of all checkpoints that a run loads, whether or not they are in the weight store.
 
-    Raises PlanError where a stage is not installed, ConfigError for an invalid option.
+    Raises PlanError if a stage is not installed. Raises ConfigError if an option is invalid.
     """
     _check_installed(config, registry)
     return list(dict.fromkeys(n for choice in config.choices for n in _checkpoints(_planned(*choice, registry))))
 
 
 def _in_order(config: RunConfig) -> list[tuple[StageKind, str, Choice]]:
-    """Return the choices of a configuration in the order in which the stages' results are used."""
+    """Return the stage choices of a configuration in the order in which the stages' results are used."""
     first = [choice for choice in config.choices if choice[0] in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR)]
     editor = [choice for choice in config.choices if choice[0] == StageKind.EXPRESSION_EDITOR]
     references = [choice for choice in config.choices if choice[1].startswith("reference_enhancers.")]
@@ -158,7 +160,8 @@ def _planned_finisher(number: int, choice: Choice, registry: Registry) -> Planne
 
 
 def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
-    """Raise PlanError where packages or files are missing or the spec does not declare what its kind must provide."""
+    """Raise PlanError if packages or files are missing, or if the spec does not declare the ports that its kind must
+    provide."""
     if (reason := incompatible_api(stage.kind, stage.found.spec.api) or missing_packages(stage.found)) is not None:
         raise PlanError(
             f"{stage.label} cannot run here: it {reason}{alternatives(stage, registry)}", code="missing-package"
@@ -182,7 +185,7 @@ def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
 
 
 def _check_driver(driver: PlannedDriver, config_path: str) -> None:
-    """Raise PlanError where packages or files of a driver are missing."""
+    """Raise PlanError if packages or files of a driver are missing."""
     if (reason := missing_driver_packages(driver.found)) is not None:
         raise PlanError(f"{config_path}: {driver.found.label} cannot run here: it {reason}", code="missing-package")
     _check_files(driver.config, config_path)
@@ -195,7 +198,8 @@ def _check_files(config: StageConfig, config_path: str) -> None:
 
 
 def _check_weights(stages: list[PlannedStage[Any]], registry: Registry, store: WeightStore) -> None:
-    """Raise PlanError that names every missing checkpoint with its file, its size, and the command that gets it."""
+    """Raise PlanError if checkpoints are missing. The message lists their files, their sizes and the download
+    command."""
     missing = {name: stage.label for stage in stages for name in _checkpoints(stage) if store.path(name) is None}
     if not missing:
         return
@@ -216,7 +220,8 @@ def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
 
 
 def _check_inference(config: RunConfig) -> None:
-    """Raise PlanError where the run requests OpenVINO and it is not installed or cannot run as requested."""
+    """Raise PlanError if the run requests OpenVINO, but it is not installed or does not support the requested
+    settings."""
     if config.inference != "openvino":
         return
     if find_spec("openvino") is None:
@@ -233,7 +238,7 @@ def _check_inference(config: RunConfig) -> None:
 
 
 def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
-    """Raise PlanError where the run requests a device that torch does not find."""
+    """Raise PlanError if torch does not find the device that the run requests."""
     users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
     if config.device == "cpu" or not users:
         return

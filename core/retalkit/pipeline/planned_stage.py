@@ -1,4 +1,4 @@
-"""A chosen stage, driver or finisher with validated options, and its identity for cache keys."""
+"""Selected stages, drivers and finishers with validated options, and their identities for cache keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit.stages import ObjectPool, Runtime, SpeechToMouth, StageKind
 from retalkit.storage.cache import content_hash, make_key
 
 _ALWAYS_GIVEN = ("landmarks:", "coefficients:", "speech:waveform", "face:edit")
-"""Ports that are the purpose of their stage: who requests them does not change what the stage computes."""
+"""Ports that a stage always computes. They do not depend on the requests of later stages."""
 
 _REFERENCE_IMAGE = "reference:image"
 _FACE_EDIT = "face:edit"
@@ -27,16 +27,19 @@ StageT = TypeVar("StageT")
 
 @dataclass(frozen=True, slots=True)
 class PlannedDriver:
-    """A chosen driver with validated options."""
+    """A selected driver with validated options."""
 
     found: FoundDriver
     config: StageConfig
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> file in the store, for a driver without a lip syncer; else the lip syncer's weights contain
-    them."""
+    """Checkpoint name -> file in the weight store, for a driver that is used without a lip syncer. Otherwise, the lip
+    syncer's ``weights`` include the driver's weights."""
 
     def identity(self) -> dict[str, Any]:
-        """Return plain data that changes whenever the driver may predict another motion: part of cache keys."""
+        """Return the plain data that identifies the driver's predictions in cache keys.
+
+        The data changes whenever the predicted motion may change.
+        """
         spec = self.found.spec
         return {
             "package": self.found.package,
@@ -50,26 +53,26 @@ class PlannedDriver:
         }
 
     def make(self, runtime: Runtime) -> SpeechToMouth:
-        """Import and build the driver, with its networks."""
+        """Import and construct the driver, including its networks."""
         return self.found.spec.make(self.config, replace(runtime, weights={**runtime.weights, **self.weights}))
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage(Generic[StageT]):
-    """A chosen stage with validated options."""
+    """A selected stage with validated options."""
 
     found: FoundStage
     config: StageConfig
     config_path: str
-    """Where the configuration names it, such as ``lip_syncer`` or ``enhancers.0``."""
+    """Path of the stage in the configuration, such as ``lip_syncer`` or ``enhancers.0``."""
     drivers: Mapping[str, PlannedDriver] = field(default_factory=dict[str, PlannedDriver])
     """Option name -> driver."""
     requested_ports: frozenset[str] = frozenset()
-    """Ports of this stage that later stages need."""
+    """Ports of this stage that later stages require."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> file in the store."""
+    """Checkpoint name -> file in the weight store."""
     weight_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Checkpoint name -> SHA-256 of that file, as noted when it was stored."""
+    """Checkpoint name -> SHA-256 hash of the checkpoint file, as recorded when the file was stored."""
 
     @property
     def kind(self) -> StageKind:
@@ -81,23 +84,23 @@ class PlannedStage(Generic[StageT]):
 
     @property
     def owner(self) -> str:
-        """The label with the package, or plugin file, that offers the stage."""
+        """Stage label and the package or plugin file that provides the stage."""
         return f"{self.label} of {self.found.package}"
 
     @property
     def enhances_references(self) -> bool:
-        """Whether it stands in ``reference_enhancers:``."""
+        """Whether the stage is listed in ``reference_enhancers:``."""
         return self.config_path.startswith("reference_enhancers.")
 
     @property
     def needs(self) -> frozenset[str]:
-        """Ports that it reads in its place."""
+        """Ports that the stage requires at its position in the configuration."""
         ports = self.found.spec.needs | self.config.needs()
         return (ports - {_FACE_EDIT}) | {_REFERENCE_IMAGE} if self.enhances_references else ports
 
     @property
     def gives(self) -> frozenset[str]:
-        """Ports that it provides in its place."""
+        """Ports that the stage provides at its position in the configuration."""
         ports = self.found.spec.gives
         if self.kind != StageKind.ENHANCER:
             return ports
@@ -105,21 +108,23 @@ class PlannedStage(Generic[StageT]):
 
     @property
     def landmark_scheme(self) -> str:
-        """Scheme of the landmarks that it provides, such as ``mesh478``; empty if it provides none."""
+        """Landmark scheme that the stage provides, such as ``mesh478``, or an empty string if it provides no
+        landmarks."""
         return _suffix(self.found.spec.gives, "landmarks:")
 
     @property
     def coefficient_space(self) -> str:
-        """Space of the coefficients that it provides, such as ``mesh``; empty if it provides none."""
+        """Coefficient space that the stage provides, such as ``mesh``, or an empty string if it provides no
+        coefficients."""
         return _suffix(self.found.spec.gives, "coefficients:")
 
     @property
     def reads_frames(self) -> bool:
-        """Whether frames must be decoded for it; else it works on the stored analysis alone."""
+        """Whether the stage requires decoded frames. Otherwise, it requires only the stored analysis."""
         return "frames" in self.found.spec.needs
 
     def make(self, run: RunConfig, pool: ObjectPool) -> StageT:
-        """Return the stage of ``pool``; it is imported and built, with its networks, at the first call."""
+        """Return the stage from ``pool``. The first call imports and constructs the stage, including its networks."""
         runtime = replace(_runtime(run), weights=self.weights, pool=pool)
         key = make_key("stage", self.identity(), run.device, run.precision, run.threads, runtime.backend)
         return pool.get(key, lambda: self._build(runtime))
@@ -129,7 +134,10 @@ class PlannedStage(Generic[StageT]):
         return cast("StageT", self.found.spec.make(self.config, replace(runtime, drivers=drivers)))
 
     def identity(self) -> dict[str, Any]:
-        """Return plain data that changes whenever the stage may compute another result: part of cache keys."""
+        """Return the plain data that identifies the stage's result in cache keys.
+
+        The data changes whenever the result may change.
+        """
         return {
             "kind": self.kind.value,
             "place": "reference" if self.enhances_references else "",
@@ -147,7 +155,7 @@ class PlannedStage(Generic[StageT]):
         }
 
     def files(self) -> dict[str, Path]:
-        """Return every file that the stage and its drivers read: name -> path."""
+        """Return the name and path of every file that the stage and its drivers use."""
         own = {**self.config.files(), **self.weights}
         return own | {
             f"{name}.{file}": path
@@ -156,7 +164,7 @@ class PlannedStage(Generic[StageT]):
         }
 
     def file_hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of each of ``files()``."""
+        """Return the SHA-256 hash of each file in ``files()``."""
         own = {**_file_hashes(self.config), **self.weight_hashes}
         return own | {
             f"{name}.{file}": digest
@@ -167,14 +175,14 @@ class PlannedStage(Generic[StageT]):
 
 @dataclass(frozen=True, slots=True)
 class PlannedFinisher:
-    """A chosen finisher with validated options."""
+    """A selected finisher with validated options."""
 
     found: FoundFinisher
     config: StageConfig
 
 
 def inference_identity(run: RunConfig, stage: PlannedStage[Any]) -> dict[str, Any]:
-    """Return how the networks of a stage are run, as plain data for cache keys."""
+    """Return plain data for cache keys that describes how the stage's networks are executed."""
     identity: dict[str, Any] = {"device": run.device, "precision": run.precision}
     if "torch" in stage.found.spec.requires and (backend := _runtime(run).backend) != "torch":
         identity["backend"] = _library_versions([backend])
@@ -186,7 +194,7 @@ def _runtime(run: RunConfig) -> Runtime:
 
 
 def _library_versions(requires: Iterable[str]) -> dict[str, str]:
-    """Return the version of each package in ``requires``: another version may compute other numbers."""
+    """Return the version of each package in ``requires``, because results may differ between package versions."""
     versions: dict[str, str] = {}
     for name in requires:
         with suppress(metadata.PackageNotFoundError):

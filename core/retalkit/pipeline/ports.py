@@ -1,4 +1,4 @@
-"""Ports between stages: which earlier stage provides what a stage needs, and what to do where none does."""
+"""Ports between stages: find the provider of a port, and describe how to fix a missing port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.plugins.registry import FoundStage, Registry
 from retalkit.stages import StageKind
 
 INITIAL_PORTS = frozenset({"frames", "speech:waveform", "speech:activity", "speech:mel"})
-"""What the runner itself provides to every stage."""
+"""Ports that the runner provides to every stage."""
 
 MUST_GIVE = {
     StageKind.DETECTOR: "landmarks:",
@@ -18,11 +18,14 @@ MUST_GIVE = {
     StageKind.EXPRESSION_EDITOR: "reference:",
     StageKind.LIP_SYNCER: "face:edit",
 }
-"""Port, or prefix of it, that every stage of the kind must provide."""
+"""Port or port prefix that every stage of a kind must provide."""
 
 
 def find_provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str] | None:
-    """Return (position, port) of the last stage that provides ``need``, else of the last convertible port."""
+    """Return (position, port) of the last stage that provides ``need``.
+
+    If no stage provides ``need``, return the last port that can be converted to ``need``.
+    """
     candidates = [
         (position, port) for position in range(len(before) - 1, -1, -1) for port in sorted(before[position].gives)
     ]
@@ -31,12 +34,12 @@ def find_provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str]
 
 
 def _fits(port: str, need: str) -> bool:
-    """Whether ``port`` is ``need``, or landmarks that can be converted to it."""
+    """Return whether ``port`` equals ``need`` or contains landmarks that can be converted to ``need``."""
     if port == need:
         return True
     if not (port.startswith("landmarks:") and need.startswith("landmarks:")):
         return False
-    # Imported here because it needs NumPy, which listing and checking otherwise do without.
+    # Imported lazily because it requires NumPy, which is not otherwise needed to list and validate stages.
     from retalkit.geometry.schemes import convertible
 
     return need.removeprefix("landmarks:") in convertible(port.removeprefix("landmarks:"))
@@ -45,7 +48,7 @@ def _fits(port: str, need: str) -> bool:
 def missing_port_message(
     need: str, stage: PlannedStage[Any], before: list[PlannedStage[Any]], registry: Registry
 ) -> str:
-    """Return one sentence that names both stages and the fix."""
+    """Return a sentence that identifies both stages and describes how to provide the missing port."""
     if not before:
         return (
             f"{stage.label} is the first stage and needs {need}, which only later stages provide"
@@ -71,7 +74,7 @@ def missing_port_message(
 
 
 def _partner(need: str, before: list[PlannedStage[Any]], helpers: list[FoundStage]) -> PlannedStage[Any]:
-    """Return the earlier stage from which ``need`` should come."""
+    """Return the earlier stage that should provide ``need``."""
     kinds = {found.spec.kind for found in helpers}
     family = need.partition(":")[0] + ":"
     for stage in reversed(before):

@@ -1,4 +1,4 @@
-"""Checks whether a stage or metric can run on this machine. They import nothing of it."""
+"""Check whether a stage or metric can run on this machine, without importing its code."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 
 
 def availability(found: FoundStage) -> str | None:
-    """Return why the stage cannot run on this machine, as one phrase, or None."""
+    """Return a phrase that explains why the stage cannot run on this machine, or None if it can run."""
     if (reason := incompatible_api(found.spec.kind, found.spec.api) or missing_packages(found)) is not None:
         return reason
     return _lacks_weights(found.spec.checkpoints)
 
 
 def missing_packages(found: FoundStage) -> str | None:
-    """Return which Python packages the stage lacks, as one phrase with the command that installs them, or None."""
+    """Return a phrase that lists the stage's missing Python packages and their installation command, or None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 
 def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
-    """Return which Python packages a driver or finisher lacks, as one phrase with the command that installs them."""
+    """Return a phrase that lists the missing packages of a driver or finisher and their installation command, or
+    None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 
 def metric_availability(found: FoundMetric) -> str | None:
-    """Return why the metric cannot be measured on this machine, as one phrase, or None."""
+    """Return a phrase that explains why the metric cannot be computed on this machine, or None if it can be
+    computed."""
     spec = found.spec
     if (reason := _lacks_packages(spec.requires, spec.install)) is not None:
         return reason
@@ -54,7 +56,7 @@ def _lacks_packages(requires: Sequence[str], install: str) -> str | None:
 
 
 def _importable(name: str) -> bool:
-    # Only the top-level package is looked up. Looking up a submodule would import its parents.
+    # Only the top-level package is looked up, because looking up a submodule would import its parent packages.
     try:
         return find_spec(name.partition(".")[0]) is not None
     except ValueError:

@@ -38,10 +38,11 @@ from retalkit.weights.checkpoint import Checkpoint
 
 
 def discover(extra_files: Sequence[Path] = ()) -> Registry:
-    """Import every installed plugin and register what it offers. Failures are reported in ``Registry.problems``.
+    """Import all installed plugins and return a registry of their specs. Failures are reported in
+    ``Registry.problems``.
 
-    ``extra_files`` are plugin modules outside any package, each a single file. The user named them, so an invalid one
-    raises PluginError.
+    ``extra_files`` are single-file plugin modules that do not belong to a package. The user specified these files
+    explicitly, so an invalid file raises PluginError.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
@@ -76,7 +77,7 @@ class _Owner:
 
 
 def _register(manager: pluggy.PluginManager, loaded: Attempt[Any], owner: _Owner, registry: Registry) -> None:
-    """Call the hooks of an imported plugin and register the valid specs."""
+    """Call the hooks of an imported plugin and register all valid specs."""
     plugin = loaded.result
 
     def report(reason: str, *, usable: bool = False) -> None:
@@ -104,7 +105,8 @@ def _register(manager: pluggy.PluginManager, loaded: Attempt[Any], owner: _Owner
 
 
 def _call_hooks(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[str, list[object] | None]:
-    """Return the result of every function decorated as a hook; None for a hook that returns None or is unknown."""
+    """Return the result of each hook function in the plugin. The result is None for unknown hooks and hooks that return
+    None."""
     manager.register(plugin, name=name)
     others = [other for other in manager.get_plugins() if other is not plugin]
     answers: dict[str, list[object] | None] = {}
@@ -117,7 +119,7 @@ def _call_hooks(manager: pluggy.PluginManager, plugin: object, name: str) -> dic
 def _add_specs(
     offered: Mapping[str, list[object]], owner: _Owner, registry: Registry, report: Callable[[str], None]
 ) -> None:
-    """Add the valid specs to the registry and report the others."""
+    """Add all valid specs to the registry and report the invalid specs."""
     for spec in offered.get("retalkit_stages", ()):
         if (reason := stage_spec_error(spec)) is not None:
             report(reason)

@@ -1,4 +1,4 @@
-"""Hash of the source code of plugins that are installed editable."""
+"""Source code hashes for plugins that are installed in editable mode."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage
 
 
 def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
-    """Return a hash of the Python files of the plugin's package if it is installed editable (``pip install -e``), else
-    an empty string.
+    """Return a hash of the plugin package's Python files, or an empty string if the package is not installed as
+    editable.
 
-    During development the code of a plugin changes without its version, and cached results of older code must not be
-    used.
+    During development with ``pip install -e`` the plugin's code can change while its version does not. The hash ensures
+    that cached results of outdated code are not used.
     """
     build = found.spec.build
     module = build.partition(":")[0] if isinstance(build, str) else build.__module__
@@ -26,7 +26,7 @@ def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
 
 @cache
 def sources_hash(package: str, module: str) -> str:
-    """Return a hash of the Python files of a module if its package is installed editable, else an empty string."""
+    """Return a hash of the module's Python files, or an empty string if its package is not installed as editable."""
     try:
         origin = metadata.distribution(package).read_text("direct_url.json")
         spec = find_spec(module)

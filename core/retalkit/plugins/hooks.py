@@ -18,24 +18,24 @@ hookimpl = pluggy.HookimplMarker("retalkit")
 
 
 class Hooks:
-    """Hook specifications. Every hook is called whenever plugins are listed, so it must not import torch or cv2."""
+    """Hook specifications. All hooks are called whenever plugins are listed, so hooks must not import torch or cv2."""
 
     @hookspec
     def retalkit_stages(self) -> Iterable[StageSpec]:  # pyright: ignore[reportReturnType]
-        """Return the stages that the plugin offers."""
+        """Return the plugin's stages."""
 
     @hookspec
     def retalkit_drivers(self) -> Iterable[DriverSpec]:  # pyright: ignore[reportReturnType]
-        """Return the speech-to-mouth drivers that the plugin offers."""
+        """Return the plugin's speech-to-mouth drivers."""
 
     @hookspec
     def retalkit_checkpoints(self) -> Iterable[Checkpoint]:  # pyright: ignore[reportReturnType]
-        """Return the checkpoints that stages and metrics of the plugin load."""
+        """Return the checkpoints that the plugin's stages and metrics load."""
 
     @hookspec
     def retalkit_metrics(self) -> Iterable[MetricSpec]:  # pyright: ignore[reportReturnType]
-        """Return the metrics that the plugin offers to ``retalkit compare`` and ``retalkit evaluate``."""
+        """Return the plugin's metrics for ``retalkit compare`` and ``retalkit evaluate``."""
 
     @hookspec
     def retalkit_finishers(self) -> Iterable[FinisherSpec]:  # pyright: ignore[reportReturnType]
-        """Return the finishers that the plugin offers."""
+        """Return the plugin's finishers."""

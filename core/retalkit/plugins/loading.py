@@ -1,4 +1,4 @@
-"""Run plugin code during discovery: capture its output and catch its exceptions."""
+"""Execution of plugin code during discovery, with captured output and exceptions."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _MAX_LINE = 100
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[Result]):
-    """Result of running some code of a plugin."""
+    """Result of executing plugin code."""
 
     result: Result | None
-    """None if it failed."""
+    """Return value of the plugin code, or None if an exception was raised."""
     failure: BaseException | None
     printed: str
-    """Last line written to stdout or stderr; empty if there was none."""
+    """Last line that was written to stdout or stderr, or an empty string."""
     seconds: float
 
     @property
     def reason(self) -> str:
-        """Why it failed, in one line with file and line number."""
+        """One-line description of the exception with its file and line number."""
         assert self.failure is not None
         printed = f", after printing '{self.printed}'" if self.printed else ""
         return f"{_one_line(self.failure)}{printed}"
@@ -54,7 +54,7 @@ def attempt(work: Callable[[], Result]) -> Attempt[Result]:
             result = work()
     except KeyboardInterrupt:
         raise
-    # Argument parsers raise SystemExit, and some libraries define their own BaseException.
+    # Argument parsers raise SystemExit, and some libraries derive exceptions from BaseException.
     except BaseException as error:
         failure = error
     finally:
@@ -65,7 +65,8 @@ def attempt(work: Callable[[], Result]) -> Attempt[Result]:
 
 
 def load_file(path: Path) -> Attempt[ModuleType]:
-    """Import a plugin file outside any package. Raises PluginError if it does not exist or its import fails."""
+    """Import a plugin file that does not belong to a package. Raises PluginError if the file is missing or the import
+    fails."""
     if not path.is_file():
         raise PluginError(f"{path}: plugin file not found", code="file-not-found")
     name = f"retalkit_plugin_file_{re.sub(r'[^0-9a-zA-Z_]', '_', str(path.resolve().with_suffix('')))}"
@@ -73,7 +74,7 @@ def load_file(path: Path) -> Attempt[ModuleType]:
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: a plugin file must have the suffix .py", code="invalid-plugin-file")
     module = module_from_spec(spec)
-    # Dataclasses and pydantic look up their module by name during its execution.
+    # Dataclasses and pydantic look up their module in sys.modules during its execution.
     sys.modules[name] = module
     loaded = attempt(partial(spec.loader.exec_module, module))
     if loaded.failure is not None:
@@ -84,13 +85,17 @@ def load_file(path: Path) -> Attempt[ModuleType]:
 
 
 class _OutputBuffer(io.BytesIO):
-    """Stays open when a plugin closes a wrapper around it."""
+    """Output buffer that remains open when a plugin closes a stream that wraps the buffer."""
 
     def close(self) -> None: ...
 
 
 class _CapturedStream(io.TextIOWrapper):
-    """Replaces stdout or stderr. After ``released``, code that kept it (a log handler) writes to the real stream."""
+    """Replacement for stdout or stderr that captures output.
+
+    After ``released`` is set, output is forwarded to the original stream. Log handlers may still hold a reference to
+    the replacement.
+    """
 
     def __init__(self, captured: _OutputBuffer, stream: Literal["stdout", "stderr"]) -> None:
         super().__init__(captured, encoding="utf-8", errors="replace", write_through=True)
@@ -108,7 +113,7 @@ class _CapturedStream(io.TextIOWrapper):
 
 
 def _sibling_import(path: Path, error: BaseException) -> str | None:
-    """Return a hint if the plugin file tried to import a module from its own folder, else None."""
+    """Return a hint if the plugin file tried to import a module from its own directory, else None."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
     name = error.name.partition(".")[0]

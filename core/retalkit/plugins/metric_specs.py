@@ -1,8 +1,8 @@
-"""Specs of the metrics that a plugin offers. Imports nothing heavy.
+"""Specs of the metrics that a plugin provides. This module imports no heavy packages.
 
-A metric is opened for one scene (``retalkit.metrics.scene``: a finished video and everything that it can be scored
-against) and returns one number for each of its measures. ``retalkit compare`` and ``retalkit evaluate`` run every
-metric whose needs the scene meets, and report why the others were skipped.
+A metric is opened for one scene, which contains a finished video and all available reference data (see
+``retalkit.metrics.scene``). The metric returns one value for each of its measures. ``retalkit compare`` and ``retalkit
+evaluate`` compute every metric whose required ports the scene provides, and report why the other metrics were skipped.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, Final, Literal
 from retalkit.plugins.specs import resolve
 
 FRAMES: Final = "frames"
-"""The metric reads every frame: ``add`` of its session is called."""
+"""Video frames: the method ``add`` of the metric's session is called for every frame."""
 LANDMARKS: Final = "landmarks"
-"""A face was tracked in the video: ``Scene.output`` has landmarks:mesh478 and coefficients:mesh."""
+"""Tracked face in the video: ``Scene.output`` provides ``landmarks:mesh478`` and ``coefficients:mesh``."""
 ORIGINAL: Final = "original"
-"""The unedited clip: every frame is paired with the frame that it was made from."""
+"""Unedited clip: every frame is paired with its source frame."""
 TRUTH: Final = "truth"
-"""The unedited clip shows the same words, so that its frames are the ideal result."""
+"""Ground truth: the unedited clip contains the same words, so its frames are the ideal result."""
 LIPS: Final = "lips"
-"""Tracked lips of a real person who says the same words: ``Scene.lips``."""
+"""Tracked lips of a real person who speaks the same words: ``Scene.lips``."""
 SPEECH: Final = "speech"
 """Audio with speech: ``Scene.sound``."""
 QUIET: Final = "quiet"
-"""Audio without speech: the mouth should be at rest."""
+"""Audio without speech, for which the mouth should be in its rest position."""
 RECORD: Final = "record"
-"""The record of the run that made the video."""
+"""Run record of the run that generated the video."""
 
 PORTS: Final = {
     FRAMES: "frames",
@@ -40,35 +40,35 @@ PORTS: Final = {
     QUIET: "audio without speech",
     RECORD: "the record of the run",
 }
-"""Port -> name of the port in messages."""
+"""Port -> description of the port in messages."""
 
 Direction = Literal["higher", "lower", "nearer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a metric returns."""
+    """Definition of one value that a metric returns."""
 
     name: str
-    """Column name, unique among all installed metrics; lower case with underscores."""
+    """Column name in lower case with underscores, unique among all installed metrics."""
     title: str
-    """Name in tables, such as ``opening r``."""
+    """Display name in tables, such as ``opening r``."""
     direction: Direction
-    """``higher`` or ``lower`` is better, or ``nearer`` to ``ideal``."""
+    """Which values are better: ``higher``, ``lower``, or ``nearer`` to ``ideal``."""
     ideal: float | None = None
-    """The best value, if there is one; required for ``nearer``."""
+    """Best possible value, or None if no such value exists. It is required for ``nearer``."""
     low: float = float("-inf")
     high: float = float("inf")
-    """Range of possible values."""
+    """Upper bound of the value. ``low`` is the lower bound."""
     unit: str = ""
-    """Unit, such as ``s``, ``dB``, ``% of face height``; empty for ratios and correlations."""
+    """Unit such as ``s``, ``dB`` or ``% of face height``, or an empty string for ratios and correlations."""
     digits: int = 3
-    """Decimal places in tables."""
+    """Number of decimal places in tables."""
     summary: str = ""
-    """One sentence: what the number measures, and what it does not."""
+    """One sentence that describes what the measure quantifies and what it does not."""
 
     def goodness(self, value: float) -> float:
-        """Return the number converted so that higher is always better. NaN is unchanged."""
+        """Return ``value`` converted so that higher is always better. NaN remains NaN."""
         if self.direction == "higher":
             return value
         if self.direction == "lower":
@@ -82,37 +82,38 @@ class MetricSpec:
     """Static description of a metric."""
 
     name: str
-    """Name in comparison files; lower case with underscores."""
+    """Metric name in comparison files, in lower case with underscores."""
     summary: str
-    """One line."""
+    """One-line summary."""
     measures: tuple[Measure, ...]
     build: str | Callable[[], Any]
-    """``package.module:Class`` (imported when it is first used) or a callable; called without arguments, returns a
-    ``retalkit.metrics.scene.Metric``."""
+    """Import path ``package.module:Class``, which is imported on first use, or a callable without arguments. The result
+    must be a ``retalkit.metrics.scene.Metric``."""
     source: str
     """Paper, equation or definition of the metric."""
     licence: str = "Apache-2.0"
     needs: frozenset[str] = frozenset()
-    """Ports (the constants of this module) that the metric requires."""
+    """Ports (constants of this module) that the metric requires."""
     uses: frozenset[str] = frozenset()
-    """Ports that the metric reads if they are available."""
+    """Optional ports that the metric uses if they are available."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable, such as ``torch``."""
     install: str = ""
-    """Argument of ``pip install`` that provides them."""
+    """Argument for ``pip install`` that installs the required modules."""
     checkpoints: tuple[str, ...] = ()
-    """Names of the checkpoints that it requires."""
+    """Names of the checkpoints that the metric requires."""
     default: bool = True
-    """Whether it is measured if a comparison file names no metrics."""
+    """Whether the metric is computed if a comparison file does not list any metrics."""
     version: str = "1"
-    """Change it whenever a number changes: it is part of the key of stored scores."""
+    """Metric version. It must be changed whenever a value changes, because it is part of the cache key of stored
+    scores."""
     api: int = 1
-    """Version of the contracts that it was made for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that the metric implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
     def make(self) -> Any:
-        """Import and build the metric."""
+        """Import and instantiate the metric."""
         return resolve(self.build)()
 
 
 Scores = Mapping[str, float]
-"""Name of a measure -> its value; NaN if it is undefined for the scene."""
+"""Measure name -> value, which is NaN if the measure is undefined for the scene."""

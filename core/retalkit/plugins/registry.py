@@ -1,4 +1,4 @@
-"""Registry of the stages, metrics, drivers, finishers and checkpoints of all plugins, and lookup by name."""
+"""Registry of the stages, metrics, drivers, finishers and checkpoints of all plugins, with lookup by name."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from retalkit.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class FoundStage:
-    """A stage and the package that offers it."""
+    """A registered stage and the package that provides it."""
 
     spec: StageSpec
     package: str
-    """Name of the distribution, or the path of a plugin file."""
+    """Distribution name or path of a plugin file."""
     package_version: str
-    """Version of the distribution, or the first digits of the SHA-256 of a plugin file."""
+    """Distribution version, or the first digits of a plugin file's SHA-256 hash."""
     entry_point: str
 
     @property
     def label(self) -> str:
-        """Name in messages, such as ``lip_syncer 'exemplar'``."""
+        """Stage name in messages, such as ``lip_syncer 'exemplar'``."""
         return f"{self.spec.kind.value} '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundMetric:
-    """A metric and the package that offers it."""
+    """A registered metric and the package that provides it."""
 
     spec: MetricSpec
     package: str
@@ -43,7 +43,7 @@ class FoundMetric:
 
 @dataclass(frozen=True, slots=True)
 class FoundDriver:
-    """A driver and the package that offers it."""
+    """A registered driver and the package that provides it."""
 
     spec: DriverSpec
     package: str
@@ -51,13 +51,13 @@ class FoundDriver:
 
     @property
     def label(self) -> str:
-        """Name in messages, such as ``driver 'model'``."""
+        """Driver name in messages, such as ``driver 'model'``."""
         return f"driver '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFinisher:
-    """A finisher and the package that offers it."""
+    """A registered finisher and the package that provides it."""
 
     spec: FinisherSpec
     package: str
@@ -65,18 +65,18 @@ class FoundFinisher:
 
     @property
     def label(self) -> str:
-        """Name in messages, such as ``finisher 'sign'``."""
+        """Finisher name in messages, such as ``finisher 'sign'``."""
         return f"finisher '{self.spec.name}'"
 
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:
-    """A problem of a plugin, in one line."""
+    """One-line description of a plugin problem."""
 
     owner: str
     reason: str
     usable: bool = False
-    """Whether everything that the plugin offers can still be used."""
+    """Whether all components of the plugin can still be used."""
 
 
 FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
@@ -84,23 +84,23 @@ FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
 
 @dataclass(slots=True)
 class Registry:
-    """Everything that plugins offer. Stages are sorted by kind and name."""
+    """All components that plugins provide. Stages are sorted by kind and name."""
 
     stages: list[FoundStage] = field(default_factory=list[FoundStage])
     problems: list[PluginProblem] = field(default_factory=list[PluginProblem])
     drivers: list[FoundDriver] = field(default_factory=list[FoundDriver])
-    """In the order of discovery, with unique names."""
+    """Drivers with unique names in the order of discovery."""
     checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
-    """Sorted by name, with unique names."""
+    """Checkpoints with unique names, sorted by name."""
     metrics: list[FoundMetric] = field(default_factory=list[FoundMetric])
-    """In the order of discovery, with unique names of metrics and of measures."""
+    """Metrics with unique names and unique measure names in the order of discovery."""
     finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
-    """In the order of discovery, with unique names."""
+    """Finishers with unique names in the order of discovery."""
     import_seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Plugin -> seconds for importing it and calling its hooks."""
+    """Plugin label -> time in seconds for importing the plugin and calling its hooks."""
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """Return the checkpoint of that name. Raises PluginError if no plugin declares it."""
+        """Return the checkpoint called ``name``. Raises PluginError if no plugin declares such a checkpoint."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
         if name not in names:
             known = f"; known: {', '.join(names)}" if names else "; no plugin declares any"
@@ -108,23 +108,23 @@ class Registry:
         return self.checkpoints[names.index(name)]
 
     def driver(self, name: str) -> FoundDriver:
-        """Return the driver of that name. Raises ConfigError if there is none."""
+        """Return the driver called ``name``. Raises ConfigError if no such driver is registered."""
         return _named(self.drivers, name, "driver", "unknown-driver")
 
     def finisher(self, name: str) -> FoundFinisher:
-        """Return the finisher of that name. Raises ConfigError if there is none."""
+        """Return the finisher called ``name``. Raises ConfigError if no such finisher is registered."""
         return _named(self.finishers, name, "finisher", "unknown-finisher")
 
     def metric(self, name: str) -> FoundMetric:
-        """Return the metric of that name. Raises ConfigError if there is none."""
+        """Return the metric called ``name``. Raises ConfigError if no such metric is registered."""
         return _named(self.metrics, name, "metric", "unknown-metric")
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:
-        """Return every stage of one kind, including those that cannot run here."""
+        """Return all stages of one kind, including stages that cannot run on this machine."""
         return [found for found in self.stages if found.spec.kind == kind]
 
     def names(self, kind: StageKind) -> list[str]:
-        """Return the valid values of ``use:``. A name that two packages offer is written ``PACKAGE:NAME``."""
+        """Return the valid values of ``use:``. A name that several packages provide is listed as ``PACKAGE:NAME``."""
         offered = self.of_kind(kind)
         plain = [found.spec.name for found in offered]
         return [
@@ -133,7 +133,7 @@ class Registry:
         ]
 
     def candidates(self, kind: StageKind, use: str) -> list[FoundStage]:
-        """Return the stages that match ``use``: ``NAME`` or ``PACKAGE:NAME``."""
+        """Return the stages that match ``use`` (``NAME`` or ``PACKAGE:NAME``)."""
         owner, _, name = use.rpartition(":")
         return [
             found
@@ -142,10 +142,10 @@ class Registry:
         ]
 
     def find(self, kind: StageKind, use: str) -> FoundStage:
-        """Return the stage that ``use`` (``NAME`` or ``PACKAGE:NAME``) names.
+        """Return the stage that ``use`` (``NAME`` or ``PACKAGE:NAME``) identifies.
 
-        Raises ConfigError if there is none, and PluginError if two packages offer it or if it was made for an
-        incompatible contract version.
+        Raises ConfigError if no stage matches. Raises PluginError if several packages provide a matching stage, or if
+        the stage implements an incompatible contract version.
         """
         offered = self.candidates(kind, use)
         if not offered:
@@ -171,13 +171,13 @@ class Registry:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the name most similar to ``name``, or an empty string."""
+    """Return ``; did you mean 'x'?`` for the name that is most similar to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _same_package(one: str, other: str) -> bool:
-    """Compare distribution names without case, dots, dashes and underscores (PEP 503)."""
+    """Return whether two distribution names are equal, ignoring case, dots, hyphens and underscores (PEP 503)."""
     return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 

@@ -1,4 +1,4 @@
-"""Specs of the stages, drivers and finishers that a plugin offers, and the base class of their options."""
+"""Specs of the stages, drivers and finishers that a plugin provides, and the base class of their options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from retalkit.stages import CONTRACT_VERSIONS, Runtime, SpeechToMouth, StageKind
 
 
 class Choice(BaseModel):
-    """A component by name, and its options, as a run file writes it: ``{use: NAME, option: value}`` or ``NAME``.
+    """Component name and options, as written in a run file: ``{use: NAME, option: value}`` or ``NAME``.
 
-    The options are validated against the component's own model by ``retalkit.config.load``.
+    ``retalkit.config.load`` validates the options with the component's own options model.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -34,129 +34,138 @@ class Choice(BaseModel):
 
 
 class DriverChoice(Choice):
-    """Which driver a lip syncer uses, and its options. As the type of an option, it makes the driver available as
+    """Driver name and options of a lip syncer. An option with this type provides the driver as
     ``runtime.drivers[OPTION_NAME]``."""
 
 
 class StageConfig(BaseModel):
-    """Base class of the options of stages, drivers and finishers. Unknown keys are errors; values are immutable.
+    """Base class for the options of stages, drivers and finishers. Unknown keys raise errors, and instances are
+    immutable.
 
-    The string below a field is its description in the JSON Schema of run files.
+    The docstring below a field is the field's description in the JSON Schema of run files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def files(self) -> dict[str, Path]:
-        """Return the files that the component reads besides its input: name -> path.
+        """Return the name and path of each additional input file that the component uses.
 
-        They must exist before work starts, and their content is part of the cache key. By default these are the options
-        of type Path; a component that ships weights adds them.
+        The files must exist before the run starts, and their content is part of the cache key. The default
+        implementation returns all options of the type Path. A component that is distributed with its own weights must
+        override this method to add the weight files.
         """
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: value for name, value in values if isinstance(value, Path)}
 
     def needs(self) -> frozenset[str]:
-        """Return the ports that the stage reads with these options, besides those of its spec."""
+        """Return the ports that the stage requires for these options in addition to the ports in its spec."""
         return frozenset()
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the names of the checkpoints that these options require, besides those of the spec."""
+        """Return the names of the checkpoints that these options require in addition to the checkpoints in the spec."""
         return ()
 
     def drivers(self) -> dict[str, DriverChoice]:
-        """Return the drivers that the stage uses with these options: option name -> choice."""
+        """Return the driver choice of each option that selects a driver, by option name."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: value for name, value in values if isinstance(value, DriverChoice)}
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """Static description of a stage. Reading it imports nothing of the stage."""
+    """Static description of a stage, which can be used without importing the stage."""
 
     kind: StageKind
     name: str
-    """Name after ``use:`` in a run file; lower case with underscores."""
+    """Stage name for ``use:`` in a run file, in lower case with underscores."""
     summary: str
-    """One line for ``retalkit plugins``."""
+    """One-line summary for ``retalkit plugins``."""
     build: str | Callable[[Any, Runtime], Any]
-    """``package.module:Class`` (imported when the stage is built) or a callable; called with options and runtime."""
+    """Import path ``package.module:Class``, which is imported when the stage is constructed, or a callable. It is
+    called with the options and the runtime."""
     licence: str
-    """SPDX expression of code and weights together."""
+    """SPDX expression for the combined licences of the code and the weights."""
     config: type[StageConfig] = StageConfig
     needs: frozenset[str] = frozenset()
-    """Ports that it reads, such as ``landmarks:mesh478``; see docs/contracts.md."""
+    """Ports that the stage requires, such as ``landmarks:mesh478``. See docs/contracts.md."""
     gives: frozenset[str] = frozenset()
-    """Ports that it provides, such as ``coefficients:mesh``."""
+    """Ports that the stage provides, such as ``coefficients:mesh``."""
     version: str = "1"
-    """Part of the cache key. Increase it whenever the result changes."""
+    """Stage version, which is part of the cache key. It must be increased whenever the result changes."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the stage to run, such as ``torch``."""
     install: str = ""
-    """Argument of ``pip install`` that provides them, such as ``retalkit[paper]``."""
+    """Argument for ``pip install`` that installs the required modules, such as ``retalkit[paper]``."""
     checkpoints: tuple[str, ...] = ()
-    """Names of the checkpoints that it loads with any options; ``StageConfig.checkpoints`` adds to them."""
+    """Names of the checkpoints that the stage loads for all options. ``StageConfig.checkpoints`` returns additional
+    names."""
     optional_checkpoints: tuple[str, ...] = ()
-    """Names that ``StageConfig.checkpoints`` may add, for ``retalkit weights list``."""
+    """Names that ``StageConfig.checkpoints`` may return. ``retalkit weights list`` includes these checkpoints."""
     api: int = 1
-    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that the stage implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
     def make(self, config: StageConfig, runtime: Runtime | None = None) -> Any:
-        """Import and build the stage. It loads its networks now."""
+        """Import and construct the stage. The constructor loads the stage's networks."""
         return resolve(self.build)(config, runtime if runtime is not None else Runtime())
 
     @property
     def enhances_references(self) -> bool:
-        """Whether the stage can be listed under ``reference_enhancers:``."""
+        """Whether the stage can be listed in ``reference_enhancers:``."""
         return self.kind == StageKind.ENHANCER and "reference:image" in self.gives
 
 
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
-    """Static description of a driver: a model that predicts mouth motion from speech. Lip syncers use it by name;
-    ``retalkit evaluate speech-to-mouth`` measures it."""
+    """Static description of a driver, which is a model that predicts mouth motion from speech.
+
+    Lip syncers select a driver by name. ``retalkit evaluate speech-to-mouth`` evaluates a driver.
+    """
 
     name: str
-    """Name in ``driver: {use: NAME}`` and ``--driver``; lower case with underscores."""
+    """Driver name for ``driver: {use: NAME}`` and ``--driver``, in lower case with underscores."""
     summary: str
-    """One line."""
+    """One-line summary."""
     build: str | Callable[[Any, Runtime], SpeechToMouth]
-    """``package.module:Class`` (imported when the driver is built) or a callable; called with options and runtime."""
+    """Import path ``package.module:Class``, which is imported when the driver is constructed, or a callable. It is
+    called with the options and the runtime."""
     config: type[StageConfig] = StageConfig
     version: str = "1"
-    """Part of the cache key. Increase it whenever the result changes."""
+    """Driver version, which is part of the cache key. It must be increased whenever the result changes."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the driver to run."""
     install: str = ""
-    """Argument of ``pip install`` that provides them."""
+    """Argument for ``pip install`` that installs the required modules."""
     api: int = 1
-    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that the driver implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
     def make(self, config: StageConfig | None = None, runtime: Runtime | None = None) -> SpeechToMouth:
-        """Import and build the driver."""
+        """Import and construct the driver."""
         options = config if config is not None else self.config()
         return resolve(self.build)(options, runtime if runtime is not None else Runtime())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
-    """Data of a run that a finisher can read."""
+    """Run data that a finisher receives."""
 
     output: Path
-    """Path of the finished file. It does not exist yet, or will be replaced."""
+    """Path of the finished file. The file does not exist yet or will be replaced."""
     video: Path
-    """The source video."""
+    """Path of the source video."""
     speech: Path
     record: Mapping[str, Any]
-    """The run record as plain data: configuration, versions, hashes of inputs and weights, frame counts."""
+    """Run record as plain data: configuration, versions, hashes of inputs and weights, and frame counts."""
 
 
 class Finisher(Protocol):
-    """Changes the finished file before it is renamed to its final path, for example to sign or label it."""
+    """Post-processes the finished file before it is renamed to its final path, for example to sign or label it."""
 
     def finish(self, source: Path, target: Path, run: FinishedRun) -> None:
-        """Read the muxed file ``source`` and write the finished file ``target`` (same container, does not exist yet).
+        """Read the muxed file ``source`` and write the finished file ``target``.
 
-        Do not change ``source``. An exception ends the run without output; a RetalkitError is shown to the user.
+        Both files have the same container format. ``target`` does not exist before the call. ``source`` must not be
+        modified. If an exception is raised, the run ends without output. The message of a RetalkitError is shown to the
+        user.
         """
         ...
 
@@ -166,33 +175,34 @@ class FinisherSpec:
     """Static description of a finisher."""
 
     name: str
-    """Name in ``finishers: [NAME]``; lower case with underscores."""
+    """Finisher name for ``finishers: [NAME]``, in lower case with underscores."""
     summary: str
-    """One line."""
+    """One-line summary."""
     build: str | Callable[[Any], Finisher]
-    """``package.module:Class`` (imported when it is built) or a callable; called with the options."""
+    """Import path ``package.module:Class``, which is imported when the finisher is constructed, or a callable. It is
+    called with the options."""
     config: type[StageConfig] = StageConfig
     requires: tuple[str, ...] = ()
-    """Modules that must be importable for it to run."""
+    """Modules that must be importable for the finisher to run."""
     install: str = ""
-    """Argument of ``pip install`` that provides them."""
+    """Argument for ``pip install`` that installs the required modules."""
     api: int = 1
-    """Contract version that it was written for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that the finisher implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
     def make(self, config: StageConfig) -> Finisher:
-        """Import and build the finisher."""
+        """Import and construct the finisher."""
         return resolve(self.build)(config)
 
 
 def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:
-    """Import and return the object that ``package.module:name`` names. A callable is returned unchanged."""
+    """Import and return the object at the import path ``package.module:name``. A callable is returned unchanged."""
     return pkgutil.resolve_name(build) if isinstance(build, str) else build
 
 
 def incompatible_api(contract: str, api: int) -> str | None:
-    """Return why a spec made for version ``api`` of a contract cannot be used, or None.
+    """Return why version ``api`` of a contract is not supported, or None if it is supported.
 
-    ``contract``: a key of ``retalkit.stages.CONTRACT_VERSIONS``.
+    ``contract`` is a key of ``retalkit.stages.CONTRACT_VERSIONS``.
     """
     version = CONTRACT_VERSIONS[contract]
     if version.accepts(api):

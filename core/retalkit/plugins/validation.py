@@ -1,4 +1,4 @@
-"""Validation of the names and specs that plugins offer. Every error is one line for the author of the plugin."""
+"""Validation of plugin component names and specs. Each error is a one-line message for the plugin author."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.store import PIN_FILE
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-"""Names of stages, drivers, finishers, metrics, measures and checkpoints."""
+"""Pattern of valid names for stages, drivers, finishers, metrics, measures and checkpoints."""
 YAML_WORDS: Final = frozenset({"false", "no", "null", "off", "on", "true", "yes"})
-"""Words that YAML does not read as strings, so that a run file could not name them."""
+"""Words that YAML does not parse as strings. A component with such a name could not be selected in a run file."""
 
 _MAX_VALUE = 60
 
@@ -27,7 +27,7 @@ _Spec = StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoin
 
 
 def name_error(name: object) -> str | None:
-    """Return why a name is invalid, as the end of a sentence, or None."""
+    """Return why ``name`` is invalid, as the end of a sentence, or None if the name is valid."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return "a name begins with a letter and contains only lower-case letters, digits and underscores"
     if name in YAML_WORDS:
@@ -36,8 +36,11 @@ def name_error(name: object) -> str | None:
 
 
 def stage_spec_error(spec: object) -> str | None:
-    """Return why the spec of a stage is invalid, or None. A spec for another contract version is listed, so it is
-    valid here."""
+    """Return why a stage spec is invalid, or None if the spec is valid.
+
+    A spec with an unsupported contract version is considered valid here, because such a stage is listed with the
+    reason.
+    """
     if not isinstance(spec, StageSpec):
         return f"offers {type(spec).__name__}, expected StageSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -59,7 +62,7 @@ def stage_spec_error(spec: object) -> str | None:
 
 
 def driver_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a driver cannot be added to the registry, or None."""
+    """Return why a driver cannot be added to the registry, or None if it can be added."""
     if not isinstance(spec, DriverSpec):
         return f"offers {type(spec).__name__}, expected DriverSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -72,7 +75,7 @@ def driver_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def finisher_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a finisher cannot be added to the registry, or None."""
+    """Return why a finisher cannot be added to the registry, or None if it can be added."""
     if not isinstance(spec, FinisherSpec):
         return f"offers {type(spec).__name__}, expected FinisherSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -85,7 +88,7 @@ def finisher_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def checkpoint_error(checkpoint: object, registry: Registry) -> str | None:
-    """Return why a checkpoint cannot be added to the registry, or None."""
+    """Return why a checkpoint cannot be added to the registry, or None if it can be added."""
     if not isinstance(checkpoint, Checkpoint):
         return f"offers {type(checkpoint).__name__}, expected Checkpoint"
     if (reason := name_error(checkpoint.name)) is not None:
@@ -100,7 +103,7 @@ def checkpoint_error(checkpoint: object, registry: Registry) -> str | None:
 
 
 def metric_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a metric cannot be added to the registry, or None."""
+    """Return why a metric cannot be added to the registry, or None if it can be added."""
     if not isinstance(spec, MetricSpec):
         return f"offers {type(spec).__name__}, expected MetricSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -129,8 +132,10 @@ def metric_spec_error(spec: object, registry: Registry) -> str | None:
 def _type_error(
     spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint]
 ) -> str | None:
-    """Return which field has the wrong type, or None. For a spec of an incompatible contract version, whose fields may
-    differ, the version is the reason."""
+    """Return which field has the wrong type, or None if all types are correct.
+
+    The fields of a spec with an incompatible contract version may differ. In that case the version is reported instead.
+    """
     adapters = _adapters(kind)
     wrong = [field for field in dataclasses.fields(kind) if not _fits(adapters[field.name], getattr(spec, field.name))]
     if not wrong:
@@ -159,7 +164,7 @@ def _fits(adapter: TypeAdapter[Any], value: object) -> bool:
 
 @cache
 def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    """Return a strict validator for each field: a list is not a tuple, and a number is not a string."""
+    """Return a strict type validator for each field. A list is not accepted as a tuple, nor a number as a string."""
     config = ConfigDict(strict=True, arbitrary_types_allowed=True)
     return {name: TypeAdapter(hint, config=config) for name, hint in get_type_hints(kind).items()}
 
