@@ -1,4 +1,4 @@
-"""Run configuration: models, layers (preset, run file, overrides), error messages, JSON Schema."""
+"""Run configuration: models, configuration layers (preset, run file, overrides), error messages and JSON Schema."""
 
 from retalkit.config.model import ENHANCER_LISTS, RunConfig, effective, load, preset_names, read_options
 from retalkit.plugins.specs import Choice

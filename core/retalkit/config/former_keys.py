@@ -1,4 +1,4 @@
-"""Keys of run files that earlier versions read, and what to write now."""
+"""Obsolete run file keys and their replacements."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _MOVED = {"quietest_speech": "voice_activity.quietest_speech"}
 
 
 def check_former_keys(data: dict[str, Any], origin: Callable[[Sequence[str | int]], str]) -> None:
-    """Raise ConfigError (code ``former-key``) where the run file was written for Retalkit 0.1.
+    """Raise ConfigError (code ``former-key``) if the run file was written for Retalkit 0.1.
 
-    ``data``: the merged layers. ``origin``: returns where the value at a path comes from, such as ``run.yaml:3``.
+    ``data`` is the result of merging the layers. ``origin`` returns the source of the value at a path, such as
+    ``run.yaml:3``.
     """
     for old, new in _MOVED.items():
         if old in data:

@@ -1,4 +1,4 @@
-"""Merge of the layers of a configuration (preset, run file, overrides), with the origin of every value."""
+"""Merging of the configuration layers (preset, run file, overrides), which records the source of every value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from retalkit.stages import StageKind
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
 _LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
 _MERGED = frozenset({"output", "voice_activity"})
-"""Groups that later layers merge key by key; all other values are replaced."""
+"""Groups whose keys are merged individually by later layers. All other values are replaced."""
 
 
 class Layers:
-    """Merged layers. Read the run file first, then add the preset below it, then apply the overrides."""
+    """Merged layers. The run file must be read before the preset is added below it. The overrides are applied last."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -26,14 +26,14 @@ class Layers:
         self._overrides: list[tuple[KeyPath, Any, str]] = []
 
     def origin(self, key_path: Sequence[str | int]) -> str:
-        """Return the source of the value at a key path, for instance ``run.yaml:3``."""
+        """Return the source of the value at a key path, for example ``run.yaml:3``."""
         exact = tuple(key_path)
         inside = next((source for known, source in self._origins.items() if known[: len(exact)] == exact), "")
         around = (self._origins.get(exact[:length]) for length in range(len(exact), 0, -1))
         return self._origins.get(exact) or inside or next((source for source in around if source), "")
 
     def read(self, path: Path) -> tuple[str, str] | None:
-        """Read a run file; return the name of its preset and its source, or None without a preset."""
+        """Read a run file. Return the preset name and its source, or None if the run file does not specify a preset."""
         data, lines = yaml_io.read_file(path)
         preset = data.pop("preset", None)
         for key, value in data.items():
@@ -57,7 +57,7 @@ class Layers:
             self._set((key,), value, current_origins)
 
     def parse_override(self, override: str | tuple[str, Any, str]) -> None:
-        """Add an override: ``KEY=VALUE``, or a tuple of key, value and source for error messages."""
+        """Add an override, which is ``KEY=VALUE`` or a tuple of key, value and source for error messages."""
         if isinstance(override, str):
             key, equals, text = override.partition("=")
             source = f"--set {override}"
@@ -73,7 +73,7 @@ class Layers:
         self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 
     def apply_overrides(self) -> None:
-        """Apply the overrides in order, but choices of stages before options of stages."""
+        """Apply stage selections first and stage options second. The order of overrides is otherwise preserved."""
         for key_path, value, source in sorted(
             self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"
         ):
@@ -82,7 +82,7 @@ class Layers:
     # ------------------------------------------------------------------ merging
 
     def _set(self, key_path: KeyPath, value: Any, origins: dict[KeyPath, str]) -> None:
-        """Set a top-level value and the origins of everything below it."""
+        """Set a top-level value and the sources of all nested values."""
         key = str(key_path[0])
         if key in _MERGED and isinstance(value, dict) and isinstance(self.data.get(key), dict):
             for part, item in cast("dict[str, Any]", value).items():
@@ -136,7 +136,7 @@ class Layers:
 
 
 def _expand_names(key: str, value: Any) -> Any:
-    """Expand stages given by name only to mappings."""
+    """Expand stages that are specified only by name to mappings."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
     if key in _LISTS and isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One-line messages and error codes for pydantic validation errors of configurations."""
+"""One-line messages and error codes for pydantic validation errors in configurations."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ def describe(
     origin: Callable[[Sequence[str | int]], str] | None = None,
     stage: str = "",
 ) -> str:
-    """Return one line on the first problem: origin, key, reason, and the number of further problems.
+    """Return a one-line message with the source, key and reason of the first problem, and the number of further
+    problems.
 
     Args:
-        error: the validation error.
-        model: the model that ``data`` was validated with.
-        data: the validated data.
-        prefix: path of ``data`` in the configuration.
-        origin: returns the source of a path, such as ``run.yaml:3``.
-        stage: label of the stage whose options ``data`` are; empty for other data.
+        error: Validation error.
+        model: Model that ``data`` was validated with.
+        data: Validated data.
+        prefix: Path of ``data`` in the configuration.
+        origin: Function that returns the source of a path, such as ``run.yaml:3``.
+        stage: Label of the stage to which the options in ``data`` belong, or an empty string for other data.
     """
     details = error.errors(include_url=False)
     first = _first(details)
@@ -49,12 +50,13 @@ def error_code(error: ValidationError) -> str:
 
 
 def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Return the problem to report. An unknown key comes first, because it is often a misspelt missing key."""
+    """Return the problem to report. Unknown keys have priority, because an unknown key is often a misspelt missing
+    key."""
     return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
 
 
 def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
-    """Return the error's location without the parts that name members of a union."""
+    """Return the error location without the parts that identify union members."""
     path: list[str | int] = []
     for part in detail["loc"]:
         if isinstance(data, dict) and part in data:
@@ -97,7 +99,7 @@ def _shorten(value: object) -> str:
 
 
 def _field_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the valid keys at a path of a model; empty if its annotations do not determine them."""
+    """Return the valid keys at a path of a model, or an empty list if the annotations do not define them."""
     current: Any = model
     for part in path:
         if isinstance(part, int):

@@ -1,7 +1,7 @@
-"""Run configuration: models, presets, and the merge of preset, run file and overrides.
+"""Run configuration: models, presets, and the merging of preset, run file and overrides.
 
-Later layers win: preset, then run file, then overrides. A stage that the run file names replaces the preset's stage
-with all its options; an override changes one value.
+The layers are, in order of increasing precedence, the preset, the run file and the overrides. A stage in the run file
+replaces the preset's stage and all its options. An override changes a single value.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SINGLE_KINDS = (
     StageKind.DENOISER,
     StageKind.LIP_SYNCER,
 )
-"""Kinds of which a run has exactly one, in the order in which their results are used."""
+"""Kinds for which a run has exactly one stage, in the order in which their results are used."""
 
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
-"""Keys of the run file that hold lists of enhancers."""
+"""Run file keys that contain lists of enhancers."""
 
 
 class OutputConfig(BaseModel):
@@ -53,7 +53,7 @@ class OutputConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """The configuration of a run: everything that determines the result besides the inputs."""
+    """Run configuration, which contains all settings that affect the result."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -121,7 +121,7 @@ class RunConfig(BaseModel):
 
     @property
     def choices(self) -> list[tuple[StageKind, str, Choice]]:
-        """(kind, configuration path such as ``enhancers.0``, choice) of every stage."""
+        """Return the kind, configuration path (such as ``enhancers.0``) and choice of every stage."""
         single = [(kind, kind.value, getattr(self, kind.value)) for kind in SINGLE_KINDS]
         lists = [
             (StageKind.ENHANCER, f"{name}.{number}", choice)
@@ -132,17 +132,17 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
-        """Return a packaged preset with ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
+        """Return a bundled preset with ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
         return load(registry, preset=name, overrides=overrides)
 
     @classmethod
     def from_file(cls, path: Path, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
-        """Return the configuration of a run file on top of its preset. Raises ConfigError."""
+        """Return the configuration of a run file merged with its preset. Raises ConfigError."""
         return load(registry, file=path, overrides=overrides)
 
 
 def preset_names() -> list[str]:
-    """Return the names of the packaged presets."""
+    """Return the names of the bundled presets."""
     files = resources.files("retalkit.config") / "presets"
     return sorted(file.name.removesuffix(".yaml") for file in files.iterdir() if file.name.endswith(".yaml"))
 
@@ -154,13 +154,14 @@ def load(
     preset: str | None = None,
     overrides: Sequence[str | tuple[str, Any, str]] = (),
 ) -> RunConfig:
-    """Return the merged configuration of a preset, a run file and overrides, validated with the options of each stage.
+    """Return the configuration merged from a preset, a run file and overrides, and validated with each stage's options.
 
-    ``preset`` takes precedence over the preset that the file names. An override is ``KEY=VALUE`` with a YAML value, or
-    (path, value, name in error messages). A stage that only the preset names and that is not installed is left to the
-    planner, which lists all of them at once.
+    ``preset`` takes precedence over the preset in the run file. An override is either ``KEY=VALUE`` with a YAML value,
+    or a tuple (path, value, name in error messages). A missing stage that occurs only in the preset is not an error
+    here, because the planner reports all missing stages together.
 
-    Raises ConfigError, with file, line and path, and PluginError where a name is ambiguous.
+    Raises ConfigError with file, line and path if the configuration is invalid, and PluginError if a stage name is
+    ambiguous.
     """
     layers = Layers()
     named = layers.read(file) if file is not None else None
@@ -183,7 +184,7 @@ def load(
 
 
 def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice) -> StageConfig:
-    """Return the options of a stage, driver or finisher, validated by its own model. Raises ConfigError."""
+    """Return the options of a stage, driver or finisher, validated by its options model. Raises ConfigError."""
     try:
         return found.spec.config.model_validate(choice.options)
     except ValidationError as error:
@@ -193,7 +194,7 @@ def read_options(found: FoundStage | FoundDriver | FoundFinisher, choice: Choice
 
 
 def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
-    """Return the full configuration with every option of every stage as plain data, which is a valid run file."""
+    """Return the full configuration, including all stage options, as plain data that forms a valid run file."""
     data = config.model_dump(mode="json")
     for kind, place, choice in config.choices:
         offered = registry.candidates(kind, choice.use)

@@ -1,4 +1,4 @@
-"""JSON Schema of run files with the options of every installed stage, for completion and validation in editors."""
+"""JSON Schema of run files, including the options of all installed stages, for completion and validation in editors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit.stages import StageKind
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
-    """Return a JSON Schema (draft 2020-12). A stage is the name of an installed one, or a mapping with its options."""
+    """Return a JSON Schema (draft 2020-12) in which a stage is an installed stage's name or a mapping with options."""
     schema = RunConfig.model_json_schema()
     definitions: dict[str, Any] = schema.get("$defs", {})
     definitions.pop("Choice", None)
@@ -99,7 +99,8 @@ def _mapping(
 def option_descriptions(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstrings below the fields of a model and its base classes.
 
-    They are parsed from the source here, because pydantic would parse them whenever a model is created.
+    The docstrings are parsed from the source on demand, because pydantic would parse them whenever a model class is
+    created.
     """
     parents = [
         parent for parent in reversed(model.__mro__) if issubclass(parent, BaseModel) and parent is not BaseModel

@@ -1,7 +1,7 @@
-"""YAML of run files: plain data, no duplicate keys, and the line number of every value.
+"""YAML support for run files: plain data without duplicate keys, and the line number of every value.
 
-Scalars follow the YAML 1.2 core schema, not PyYAML's default: ``on`` and ``no`` are strings, ``1e-3`` is a number,
-``1:30`` and ``2024-01-01`` are strings.
+Scalars follow the YAML 1.2 core schema instead of PyYAML's default schema: ``on``, ``no``, ``1:30`` and ``2024-01-01``
+are strings, and ``1e-3`` is a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from retalkit.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
-"""Path of a value: keys and list indices from the top."""
+"""Path of a value as keys and list indices, starting at the root."""
 
 _SCALARS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -55,10 +55,10 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Read a mapping from a UTF-8 file; return it and the line number of each key and list entry.
+    """Read a mapping from a UTF-8 file. Return the mapping and the line number of each key and list entry.
 
-    A byte-order mark is ignored, and an empty file is an empty mapping. Raises ConfigError for an unreadable file,
-    invalid syntax, a duplicate key, or content that is not a mapping.
+    A byte-order mark is ignored, and an empty file is read as an empty mapping. Raises ConfigError if the file is
+    unreadable, contains invalid syntax or a duplicate key, or does not contain a mapping.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -78,17 +78,18 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 
 def read_value(text: str, source: str) -> Any:
-    """Parse a YAML value such as ``[{use: detail}]``. ``source`` is the start of the ConfigError for invalid YAML."""
+    """Parse a YAML value such as ``[{use: detail}]``. For invalid YAML, the ConfigError message starts with
+    ``source``."""
     return _parse(text, source, {})
 
 
 def write(data: Any) -> str:
-    """Return block-style YAML that ``read_file`` reads back to equal data."""
+    """Return ``data`` as block-style YAML that ``read_file`` converts back to equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1000)
 
 
 def dotted(key_path: Sequence[str | int]) -> str:
-    """Return a path as a string such as ``enhancers.0.use``."""
+    """Return a key path as a string, such as ``enhancers.0.use``."""
     return ".".join(str(part) for part in key_path)
 
 

@@ -1,4 +1,4 @@
-"""The run record: what was done with which configuration, and its cost. One JSON file next to each output."""
+"""The run record. Each output has a JSON file that contains the run's configuration, results and computational cost."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from retalkit.pipeline.timing import StepTimer, Stopwatch, peak_memory_bytes, st
 
 _RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "openvino", "scipy", "torch")
 _OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
-"""Stage -> step in which its session is opened."""
+"""Stage -> step in which the stage's session is opened."""
 
 
 @dataclass(slots=True)
 class RunRecord:
-    """What a run writes next to its output."""
+    """Record of a run, which is written next to the output."""
 
     output: Path
     record: Path
-    """Path of this record: the output's name with ``.json`` appended."""
+    """Path of this record, which is the output's file name with ``.json`` appended."""
     frames_edited: int = 0
     frames_passed: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason -> frames that passed through unchanged."""
+    """Reason -> number of frames that remained unchanged."""
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason -> frames that were edited with less than full confidence."""
+    """Reason -> number of frames that were edited with less than full confidence."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Step -> wall-clock seconds."""
+    """Step -> wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])
     cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Step -> seconds that computing it takes, measured in this run or, where it was cached, when it was computed."""
+    """Step -> computation time in seconds. The time of a cached step was measured when the step was computed."""
     stage_cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Path of a stage that makes pixels, such as ``enhancers.0`` -> its own seconds, which ``cost`` of ``references``,
-    ``lips`` and ``render`` includes."""
+    """Configuration path of a pixel-generating stage, such as ``enhancers.0`` -> computation time in seconds. These
+    times are included in the ``cost`` of ``references``, ``lips`` and ``render``."""
     wall_seconds: float = 0.0
     output_seconds: float = 0.0
     realtime_factor: float = 0.0
-    """Seconds of output per second of wall-clock time."""
+    """Output duration divided by wall-clock time."""
     peak_memory_bytes: int = 0
-    """Peak resident memory of the process of this run."""
+    """Peak resident memory of the run's process in bytes."""
     peak_memory_cost: int = 0
-    """The same for a run that computes every step: cached steps count with the peak when they were computed. 0 where
-    that is unknown."""
+    """Peak resident memory in bytes of a run without cached steps, or 0 if it is unknown. The peak memory of a cached
+    step was measured when the step was computed."""
     notes: list[str] = field(default_factory=list[str])
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
     inputs: dict[str, str] = field(default_factory=dict[str, str])
-    """``video`` and ``speech`` -> path and SHA-256 of the content."""
+    """Input name (``video`` or ``speech``) -> path and SHA-256 hash of the content."""
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     versions: dict[str, str] = field(default_factory=dict[str, str])
-    """Package -> version, for retalkit, the plugins used and the libraries that determine the result."""
+    """Package -> version, for Retalkit, the plugins in use, and the libraries that affect the result."""
     weights: dict[str, str] = field(default_factory=dict[str, str])
-    """Stage and name of each file that it read (weights, a motion file) -> SHA-256."""
+    """Stage and file name -> SHA-256 hash, for each weight or motion file that a stage used."""
     weight_bytes: dict[str, int] = field(default_factory=dict[str, int])
-    """The same files -> size."""
+    """Stage and file name -> size in bytes, for each file in ``weights``."""
     seed: int = 0
 
     def save(self) -> None:
@@ -78,7 +78,7 @@ class RunRecord:
 
 
 class RecordingObserver:
-    """Forwards every event and keeps notes and artefacts in the record."""
+    """Forwards all events and stores notes and artefacts in the record."""
 
     def __init__(self, outer: Observer, record: RunRecord) -> None:
         self._outer = outer
@@ -106,9 +106,9 @@ class RecordingObserver:
 def record_cost(
     record: RunRecord, plan: Plan, keys: RunKeys, steps: ClipSteps, watch: Stopwatch, rendered: int, total: int
 ) -> None:
-    """Record the cost of each stage and of rendering, with what earlier runs measured.
+    """Record the cost of each stage and of rendering, including the measurements of earlier runs.
 
-    ``watch``: seconds per stage of this run for ``rendered`` of ``total`` output frames.
+    ``watch`` contains this run's time in seconds per stage for ``rendered`` of ``total`` output frames.
     """
     cost = steps.timer.cost
     stages = {"expression_editor": keys.references, "lip_syncer": keys.lips}
@@ -117,8 +117,8 @@ def record_cost(
     for path, key in stages.items():
         known = stored_cost(steps.cache.entry(key), "frames", watch.seconds[path], rendered, total)
         if known is not None:
-            # A stage that found its frames in the cache takes far less than it costs. A small difference only means
-            # that the machine was less busy.
+            # A stage whose frames were cached takes much less time than the stored cost. A small decrease only means
+            # that the machine load was lower.
             now = watch.seconds[path] * total / max(rendered, 1)
             saved += known - now if rendered and now < known / 2 else 0.0
             record.stage_cost[path] = round(known + cost.get(_OPENED.get(path, ""), 0.0), 4)
@@ -132,13 +132,13 @@ def record_cost(
 def complete_record(
     record: RunRecord, plan: Plan, timer: StepTimer, output_seconds: float, wall_seconds: float
 ) -> None:
-    """Fill in configuration, versions, hashes and times."""
+    """Add the configuration, versions, hashes and timings to the record."""
     record.seconds, record.cached_steps, record.cost = dict(timer.seconds), list(timer.cached_steps), dict(timer.cost)
     record.wall_seconds = round(wall_seconds, 3)
     record.output_seconds = round(output_seconds, 6)
     record.realtime_factor = round(record.output_seconds / max(record.wall_seconds, 1e-9), 3)
     record.peak_memory_bytes = peak_memory_bytes()
-    # A step with unknown peak memory would make the run look small.
+    # Ignoring a step with unknown peak memory would make the run's memory requirement look too small.
     known = [peak for peak in timer.peaks.values() if peak is not None]
     record.peak_memory_cost = max([record.peak_memory_bytes, *known]) if len(known) == len(timer.peaks) else 0
     record.configuration = json.loads(plan.config.model_dump_json())

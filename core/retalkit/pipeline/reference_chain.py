@@ -1,4 +1,4 @@
-"""The references of a run: the expression editor followed by the reference enhancers."""
+"""The reference chain of a run: the expression editor followed by the reference enhancers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from retalkit.stages import ExpressionEditorSession, FaceBatch, ReferenceBatch, 
 
 
 class EnhancedReferences:
-    """An expression editor's session followed by reference enhancers; implements ``ExpressionEditorSession``.
+    """Applies reference enhancers to the references of an expression editor. Implements ``ExpressionEditorSession``.
 
-    Does not close the sessions that it was given.
+    Closing an instance does not close the sessions that were passed to its constructor.
     """
 
     def __init__(self, editor: ExpressionEditorSession, enhancers: Sequence[ReferenceEnhancerSession]) -> None:
@@ -18,7 +18,8 @@ class EnhancedReferences:
         self._enhancers = enhancers
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the editor's references after every enhancer; without images they are returned as they are."""
+        """Return the editor's references after all enhancers have been applied. References without images are not
+        enhanced."""
         references = self._editor.edit(faces)
         if references.images is None:
             return references

@@ -1,8 +1,8 @@
-"""Rendering: decode again, edit and encode, one segment after the other.
+"""Rendering: decode the source again, edit the frames, and encode the output segment by segment.
 
-A finished segment is kept in the cache, so that a killed run resumes after it. Segments are cut by position in the
-output and every session returns the same result for any batch: the output of a resumed run is identical to that of an
-uninterrupted one.
+Completed segments are kept in the cache so that an interrupted run can resume after the last completed segment. Segment
+boundaries depend only on the output position, and session results do not depend on the batches. The output of a resumed
+run is therefore identical to the output of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class OpenWriter(Protocol):
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Number of frames edited, faded and passed through, with the reasons."""
+    """Numbers of edited, faded and unchanged frames, with the reasons."""
 
     edited: int = 0
     faded: Counter[str] = field(default_factory=Counter[str])
     passed: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, results: Sequence[FrameResult]) -> None:
-        """Count one frame with the results of every face; a frame counts as edited if any of its faces is."""
+        """Count one frame from the results of all faces. A frame counts as edited if any of its faces was edited."""
         edits = [result for result in results if not isinstance(result, PassedThrough)]
         if not edits:
             reasons = [result.reason for result in results if isinstance(result, PassedThrough)]
@@ -65,7 +65,7 @@ class FrameCounts:
             self.faded[weakest.reason] += 1
 
     def merge(self, data: dict[str, Any]) -> None:
-        """Add the counts of a finished segment."""
+        """Add the counts of a completed segment."""
         self.edited += int(data["edited"])
         self.faded.update(data["faded"])
         self.passed.update(data["passed"])
@@ -76,28 +76,28 @@ class FrameCounts:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The result of ``render``."""
+    """Result of ``render``."""
 
     segments: list[Path]
-    """All segment files in order."""
+    """Paths of all segment files in order."""
     counts: FrameCounts
-    """Of the whole output."""
+    """Frame counts of the whole output."""
     rendered: int
-    """Output frames that were not in the cache."""
+    """Number of output frames that were not in the cache."""
 
 
 def segment_ranges(count: int) -> list[tuple[int, int]]:
-    """Return [start, stop) of each segment of an output of ``count`` frames."""
+    """Return the range [start, stop) of each segment in an output of ``count`` frames."""
     return [(start, min(start + SEGMENT_FRAMES, count)) for start in range(0, count, SEGMENT_FRAMES)]
 
 
 def segment_name(number: int) -> str:
-    """Return the file name of a finished segment."""
+    """Return the file name of a completed segment."""
     return f"segment-{number:06d}.mp4"
 
 
 def counts_name(number: int) -> str:
-    """Return the file name of a segment's counts. It is written last: with both files the segment is finished."""
+    """Return the name of a segment's counts file, which is written last. A segment with both files is complete."""
     return f"segment-{number:06d}.json"
 
 
@@ -112,7 +112,7 @@ def render(
 ) -> Rendering:
     """Render the segments that are missing in ``folder``.
 
-    Raises RunCancelledError between batches when ``cancelled()``; finished segments are kept.
+    Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
     counts = FrameCounts()
     segments = segment_ranges(timeline.count)
@@ -132,7 +132,8 @@ def render(
             check_cancelled(cancelled)
             yield _SyncedBatch(number, batch, _sync(jobs, batch))
 
-    # Three threads besides the encoder's: decoding, lip sync, and the rest. Each session stays in one of them.
+    # Three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each session is
+    # used by only one of these threads.
     work = read_ahead(synced_batches(), depth=2)
     try:
         for number, parts in groupby(work, key=lambda part: part.segment):
@@ -159,16 +160,16 @@ def render(
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Consecutive output frames that show the same faces."""
+    """Consecutive output frames in which the same set of faces is visible."""
 
     first: int
-    """Position of the first frame in the output."""
+    """Output position of the first frame."""
     sources: NDArray[np.int64]
     source_times: NDArray[np.float64]
     faces: tuple[bool, ...]
-    """For each job whether the frames show its face."""
+    """Whether the frames show the face of each job."""
     images: NDArray[np.uint8]
-    """RGB, only where there is a face to edit."""
+    """RGB images. Images are decoded only if the frames show a face to edit."""
     decoded: list[av.VideoFrame]
 
 
@@ -177,7 +178,7 @@ class _SyncedBatch:
     segment: int
     batch: _Batch
     synced: list[SyncedFrames | None]
-    """For each job; None where the frames do not show its face."""
+    """Lip-synced frames of each job, or None if the frames do not show the job's face."""
 
 
 def _sync(jobs: Sequence[FaceJob], batch: _Batch) -> list[SyncedFrames | None]:
@@ -188,7 +189,7 @@ def _sync(jobs: Sequence[FaceJob], batch: _Batch) -> list[SyncedFrames | None]:
 
 
 def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResult]]:
-    """Return for each frame the results of every job."""
+    """Return the results of every job for each frame."""
     absent: list[FrameResult] = [PassedThrough(NO_FACE)] * len(part.batch.decoded)
     by_job = [absent if synced is None else job.enhance(synced) for job, synced in zip(jobs, part.synced, strict=True)]
     return [list(results) for results in zip(*by_job, strict=True)]
@@ -197,9 +198,9 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
 def _write(
     writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[list[FrameResult]]
 ) -> list[list[FrameResult]]:
-    """Composite the edits of every frame and encode it.
+    """Composite the edits of every frame, encode the frames, and return the results for the frame counts.
 
-    Returns the results as they count: an edit outside its frame has passed through.
+    An edit that lies outside its frame is returned as ``PassedThrough``.
     """
     counted: list[list[FrameResult]] = []
     stop = batch.first + len(batch.decoded)
@@ -208,7 +209,7 @@ def _write(
         final: list[FrameResult] = []
         for result in frame_results:
             if not isinstance(result, PassedThrough):
-                # The images belong to the runner: the stages have returned.
+                # The images can be modified in place, because all stages have returned.
                 image = batch.images[row]
                 left, top, width, height = composite(image, result)
                 if width and height:
@@ -227,9 +228,10 @@ def _batches(
     timeline: OutputTimeline,
     segments: Sequence[tuple[int, int, int]],
 ) -> Iterator[tuple[int, _Batch]]:
-    """Cut segments (number, start, stop) into runs of frames that show the same faces, bounded in bytes.
+    """Divide segments (number, start, stop) into batches of limited byte size.
 
-    One reader serves all of them, so that no segment has to seek to its start.
+    The same set of faces is visible in all frames of a batch. One reader decodes all segments in sequence so that no
+    seek is required at segment boundaries.
     """
     indexes = (int(index) for _, start, stop in segments for index in timeline.sources(start, stop))
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
@@ -259,7 +261,7 @@ class _Decoded:
     frame: av.VideoFrame
     faces: tuple[bool, ...]
     image: NDArray[np.uint8] | None
-    """RGB, only where there is a face to edit."""
+    """RGB image, which is decoded only if the frame shows a face to edit."""
 
 
 def _decoded(source: MediaSource, jobs: Sequence[FaceJob], indexes: Iterator[int]) -> Iterator[_Decoded]:

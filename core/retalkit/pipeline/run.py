@@ -1,4 +1,4 @@
-"""A run from files to file: the steps of the pipeline in order, each kept in the cache."""
+"""Execution of a complete run. The pipeline steps are executed in order, and each step's result is cached."""
 
 from __future__ import annotations
 
@@ -47,16 +47,17 @@ def dub(
     pool: ObjectPool | None = None,
     cancellation: threading.Event | None = None,
 ) -> RunRecord:
-    """Write ``output``: the video (or photo) with its lips following the speech, and the speech as its sound.
+    """Lip-sync a video or still image to ``speech`` and write the result, with the speech as audio track, to
+    ``output``.
 
-    All inputs are validated before work starts. The output is written atomically, with a run record (JSON) next to it.
-    A killed or cancelled run resumes when it is called again with the same inputs.
+    All inputs are validated before processing starts. The output is written atomically together with a run record
+    (JSON). An interrupted or cancelled run is resumed by calling ``dub`` again with identical inputs.
 
-    ``pool`` keeps stages and networks loaded between runs of one process. Setting ``cancellation`` stops the run
+    ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches.
 
-    Raises ConfigError, PluginError, PlanError, InputError or OutputError (one line that states what to do), StageError
-    for a bug in a stage, and RunCancelledError.
+    Raises ConfigError, PluginError, PlanError, InputError or OutputError with a one-line message that explains how to
+    fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is cancelled.
     """
     registry = registry if registry is not None else discover()
     config = config if config is not None else RunConfig.from_preset("embedded", registry=registry)
@@ -65,7 +66,7 @@ def dub(
 
 
 class _Run:
-    """One run; ``execute`` reads like the diagram of the pipeline."""
+    """One run. ``execute`` contains the pipeline steps in order."""
 
     def __init__(
         self,
@@ -93,8 +94,8 @@ class _Run:
         check_output(self.output, force=self.force, inputs=(self.video, self.audio))
         source, sound = open_source(self.video), open_sound(self.audio)
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
-        # Built before any work: a stage may find that its own files are invalid. The analysis is often in the cache,
-        # and its stages are built when they are needed.
+        # These stages are constructed first so that a stage with invalid files fails before other work starts. The
+        # analysis stages are constructed on demand, because their results are often cached.
         for stage in chosen.pixel_stages:
             steps.make(stage)
         self.note((*source.warnings, *sound.warnings))
@@ -131,7 +132,8 @@ class _Run:
     def analyse(
         self, steps: ClipSteps, limited: LimitedSource, sound: SoundSource, keys: RunKeys
     ) -> tuple[StoredAnalysis, SpeechTrack]:
-        """Detect, track and fit the face while the speech is prepared in a thread; neither needs the other yet."""
+        """Detect, track and fit the face. The speech is processed concurrently in a thread, because neither task
+        requires the other's result."""
         stopped = threading.Event()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as executor:
             prepared = executor.submit(
@@ -170,7 +172,8 @@ class _Run:
         return rendering
 
     def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
-        """Return the source as far as the output shows it, and at least ``analysis_seconds`` for mouth shapes."""
+        """Return the part of the source that the output displays, but at least ``analysis_seconds`` to collect mouth
+        shapes."""
         count = source.info.frame_count
         shown = max(int(timeline.sources(start, start + _ROWS).max()) + 1 for start in range(0, timeline.count, _ROWS))
         times = source.times(0, count)
@@ -184,7 +187,7 @@ class _Run:
     def complete(
         self, chosen: Plan, steps: ClipSteps, rendering: Rendering, timeline: OutputTimeline, hashes: dict[str, str]
     ) -> None:
-        """Fill the record with what is known now."""
+        """Add the results of the run to the record."""
         self.record.frames_edited = rendering.counts.edited
         self.record.frames_faded = dict(rendering.counts.faded)
         self.record.frames_passed = dict(rendering.counts.passed)

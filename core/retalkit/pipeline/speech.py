@@ -1,4 +1,4 @@
-"""The speech that drives the mouth: denoised and analysed once, stored in the cache, read in pieces."""
+"""The speech that drives the mouth. It is denoised and analysed once, cached, and read in chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 2
-"""Part of the cache key. Increase it when resampling or voice activity detection changes its result."""
+"""Version number in the cache key. It must be increased when the result of resampling or voice activity detection
+changes."""
 
 WAVEFORM: Final = "speech.f32"
 ACTIVITY: Final = "activity.f32"
@@ -31,7 +32,7 @@ _NO_SPEECH = 0.1
 
 
 class StoredSamples:
-    """Samples of a raw file; implements ``retalkit.speech.readers.WaveReader``."""
+    """Audio samples of a raw file. Implements ``retalkit.speech.readers.WaveReader``."""
 
     def __init__(self, rows: RowReader) -> None:
         self._rows = rows
@@ -41,7 +42,8 @@ class StoredSamples:
         return self._rows.count
 
     def read(self, start_sample: int, stop_sample: int) -> NDArray[np.float32]:
-        """Return float32 [stop_sample - start_sample]; zeros before the first and after the last sample."""
+        """Return samples [start_sample, stop_sample), float32 [stop_sample - start_sample], zero-padded outside the
+        file."""
         samples = np.zeros(max(stop_sample - start_sample, 0), np.float32)
         first, last = max(start_sample, 0), min(stop_sample, self._rows.count)
         if last > first:
@@ -50,7 +52,7 @@ class StoredSamples:
 
 
 def is_complete(folder: Folder) -> bool:
-    """Whether the speech of this folder is complete: the description is written last."""
+    """Return whether the speech in ``folder`` is complete. The description is written last."""
     return folder.path(DESCRIPTION) is not None
 
 
@@ -62,11 +64,13 @@ def prepare_speech(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Resample to 16 kHz mono, denoise, detect voice activity, and store waveform and activity as raw float32.
+    """Resample the audio to 16 kHz mono, denoise it, detect voice activity, and store waveform and activity as raw
+    float32.
 
-    Raises RunCancelledError between chunks, with nothing stored, when ``cancelled()``.
+    Raises RunCancelledError between chunks if ``cancelled()`` returns True. In that case nothing is stored.
     """
-    # Computed before and after denoising: denoised music can look like speech, and noise fills pauses.
+    # Voice activity is computed before and after denoising, because denoised music can resemble speech, and noise fills
+    # pauses.
     activity = AgreedActivity(options)
     done = 0
     loudest = 0.0
@@ -100,7 +104,8 @@ def prepare_speech(
 
 
 def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
-    """Return the stored speech, and a note for the user where little or none of it moves the mouth (else empty)."""
+    """Return the stored speech and a note for the user if little or no voice activity was detected, else an empty
+    string."""
     waveform = StoredSamples(RowReader(folder.folder / WAVEFORM, np.float32, ()))
     activity = StoredSamples(RowReader(folder.folder / ACTIVITY, np.float32, ()))
     summary = json.loads((folder.folder / DESCRIPTION).read_text(encoding="utf-8"))

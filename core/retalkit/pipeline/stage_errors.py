@@ -1,4 +1,5 @@
-"""Errors of stages: attributed to the stage and the line of its code. Validation of stage results. Cancellation."""
+"""Stage error handling: attribution of exceptions to stages and source lines, validation of stage results,
+cancellation."""
 
 from __future__ import annotations
 
@@ -23,10 +24,11 @@ _NO_IMAGES: Final = "; `references.images` is None, because its needs do not nam
 
 @contextmanager
 def attribute_errors(label: str, stage: object, references: ReferenceBatch | None = None) -> Generator[None]:
-    """Turn an exception raised inside into StageError: one line with ``label`` and the line of the stage's own code.
+    """Convert an exception raised in the block to StageError. The one-line message contains ``label`` and the source
+    line.
 
-    User errors, cancellation, and errors of disk and memory pass unchanged. ``stage``: the stage or its session;
-    ``references``: what it received.
+    User errors, cancellation, disk errors and memory errors are propagated unchanged. ``stage`` is the stage or its
+    session. ``references`` is the reference batch that the stage received.
     """
     try:
         yield
@@ -34,7 +36,8 @@ def attribute_errors(label: str, stage: object, references: ReferenceBatch | Non
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        # A port that the spec does not name is not provided: the most frequent cause of a None.
+        # The most frequent cause of an unexpected None is a port that is missing in the spec and is therefore not
+        # provided.
         asked = references is not None and references.images is None and "NoneType" in text
         where = error_location(error, type(stage).__module__)
         raise StageError(
@@ -43,9 +46,10 @@ def attribute_errors(label: str, stage: object, references: ReferenceBatch | Non
 
 
 def validate_results(results: Sequence[FrameResult], count: int, label: str) -> list[FrameResult]:
-    """Return the results as a list.
+    """Return the validated results as a list.
 
-    Raises StageError where there is not one result per frame, or an edit violates its contract (dtype, shape, range).
+    Raises StageError if the number of results differs from the number of frames, or if an edit has an invalid dtype,
+    shape or value range.
     """
     found = list(results)
     if len(found) != count:
@@ -71,12 +75,15 @@ def _fault(edit: FaceEdit) -> str:
 
 
 def error_location(error: BaseException, module: str, *, only_own: bool = False) -> str:
-    """Return `` (file, line n)``: the innermost traceback line in the package of ``module``; without one the innermost
-    line of all, or with ``only_own`` an empty string."""
+    """Return `` (file, line n)`` for the innermost traceback line in the package of ``module``.
+
+    If the traceback contains no such line, return the innermost line of any package, or an empty string with
+    ``only_own``.
+    """
     file = getattr(sys.modules.get(module), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)
     if file is not None:
-        # A module outside a package shares its directory with unrelated files.
+        # A module that does not belong to a package shares its directory with unrelated files.
         packed = "." in module or Path(file).name == "__init__.py"
         home = f"{Path(file).parent}{os.sep}" if packed else file
         own = [frame for frame in frames if frame.filename.startswith(home)]
@@ -85,6 +92,6 @@ def error_location(error: BaseException, module: str, *, only_own: bool = False)
 
 
 def check_cancelled(cancelled: Callable[[], bool]) -> None:
-    """Raise RunCancelledError where the caller has stopped the run."""
+    """Raise RunCancelledError if the caller has requested cancellation."""
     if cancelled():
         raise RunCancelledError("the run was cancelled: the same call resumes it")

@@ -1,4 +1,4 @@
-"""The steps that runs and evaluations share: speech, detection, tracking, fitting. Results are kept in the cache."""
+"""Cached pipeline steps for runs and evaluations: speech processing, detection, tracking and fitting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from retalkit.storage.cache import Cache, Folder, content_hash
 
 
 class ClipSteps:
-    """Runs the steps of one clip, times them, and reports them to the observer."""
+    """Runs the steps of one clip, measures their times, and reports them to the observer."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class ClipSteps:
         self.timer = StepTimer(observer)
 
     def speech(self, sound: SoundSource, key: str, cancelled: Callable[[], bool] | None = None) -> SpeechTrack:
-        """Return the denoised speech with its voice activity. May run in a thread of its own.
+        """Return the denoised speech with its voice activity. This method may be called in a separate thread.
 
-        Raises RunCancelledError when ``cancelled()`` (default: the cancellation of the run).
+        Raises RunCancelledError if ``cancelled()`` returns True. The default is to check the run's cancellation event.
         """
         stage, folder = self.plan.denoiser, self.cache.entry(key)
         with self.timer.step("speech", int(sound.duration), folder) as step:
@@ -67,14 +67,15 @@ class ClipSteps:
         return stored
 
     def analyse(self, video: Path) -> StoredAnalysis:
-        """Return the analysis of all frames of a video. Raises InputError where it cannot be read or shows no face."""
+        """Return the analysis of all frames in a video. Raises InputError if the video is unreadable or contains no
+        face."""
         source = open_source(video)
         limited = LimitedSource(source, source.info.frame_count)
         keys = analysis_keys(self.plan, content_hash(video), limited.info.frame_count)
         return self.fit(self.track(limited, keys, video), keys)
 
     def track(self, source: LimitedSource, keys: AnalysisKeys, video: Path) -> StoredAnalysis:
-        """Return the tracked face, without coefficients. Raises InputError where no face is found."""
+        """Return the tracked face without coefficients. Raises InputError if no face is detected."""
         detections = self.detect(source, keys)
         folder = self.cache.entry(keys.track)
         with self.timer.step("tracks", None, folder) as step:
@@ -126,11 +127,11 @@ class ClipSteps:
         )
 
     def make(self, stage: PlannedStage[StageT]) -> StageT:
-        """Return the stage, built at the first call with the pool of this process."""
+        """Return the stage from the process-wide pool. The first call constructs the stage."""
         return stage.make(self.plan.config, self.pool)
 
     def context(self, stage: PlannedStage[Any], folder: Folder) -> StageContext:
-        """Return what a session of the stage is opened with; ``folder`` becomes its cache."""
+        """Return the context for a session of the stage. The session's cache directory is ``folder``."""
         return StageContext(
             cache=folder,
             observer=self.observer,

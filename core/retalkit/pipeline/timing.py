@@ -1,7 +1,7 @@
-"""Timing of steps, and the cost of results that a run found in its cache.
+"""Timing of steps, including the cost of cached results.
 
-The seconds and the peak memory of a step are stored next to its result when it is computed. Variants that share a step
-can then be compared by what each would cost alone.
+The computation time and the peak memory of a step are stored next to its result. The stored values allow a comparison
+of the full costs of variants that share cached steps.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PEAK = "cost-memory.json"
 
 
 def stored_cost(folder: Folder, name: str, seconds: float, done: int, total: int) -> float | None:
-    """Return the seconds that ``total`` units of work cost, or None where that is unknown.
+    """Return the cost in seconds of ``total`` units of work, or None if it is unknown.
 
-    ``seconds`` were spent on ``done`` units now. The first measurement of at least half of the units is stored in
-    ``folder`` and used from then on; a partial measurement is scaled to ``total``.
+    The current run spent ``seconds`` on ``done`` units. The first measurement that covers at least half of the units is
+    stored in ``folder`` and reused in later runs. A partial measurement is scaled to ``total``.
     """
     file = f"cost-{name}.json"
     path = folder.path(file)
@@ -40,9 +40,10 @@ def stored_cost(folder: Folder, name: str, seconds: float, done: int, total: int
 
 
 def stored_peak(folder: Folder, fresh: bool) -> int | None:
-    """Return the peak memory of the process in bytes until a step was computed; None where that is unknown.
+    """Return the peak memory of the process in bytes up to the end of a step's computation, or None if it is unknown.
 
-    ``fresh``: it was computed now. The first measurement is stored in ``folder`` and used from then on.
+    ``fresh`` indicates that the current run computed the step. The first measurement is stored in ``folder`` and reused
+    in later runs.
     """
     path = folder.path(_PEAK)
     if path is not None:
@@ -56,7 +57,7 @@ def stored_peak(folder: Folder, fresh: bool) -> int | None:
 
 
 def peak_memory_bytes() -> int:
-    """Return the peak resident memory of this process in bytes; 0 where the system does not report it."""
+    """Return the peak resident memory of this process in bytes, or 0 if the operating system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -66,7 +67,7 @@ def peak_memory_bytes() -> int:
 
 
 class Stopwatch:
-    """Accumulates the seconds of named parts; each name belongs to one thread."""
+    """Accumulates the time in seconds of named tasks. Each name must be used in only one thread."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -74,7 +75,7 @@ class Stopwatch:
 
     @contextmanager
     def timing(self, name: str, units: int) -> Generator[None]:
-        """Time the block, which does ``units`` of work."""
+        """Measure the time of the block, which processes ``units`` units of work."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start
@@ -93,33 +94,36 @@ class RunningStep:
 
 
 class StepTimer:
-    """Times the steps of a run, reports them to the observer, and collects their cost and peak memory."""
+    """Measures the time of each step, reports steps to the observer, and collects their cost and peak memory."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self.seconds: dict[str, float] = {}
-        """Step -> wall-clock seconds."""
+        """Step -> wall-clock time in seconds."""
         self.cached_steps: list[str] = []
         self.cost: dict[str, float] = {}
-        """Step -> seconds that computing it takes, measured now or when it was computed."""
+        """Step -> computation time in seconds, measured when the step was computed."""
         self.peaks: dict[str, int | None] = {}
-        """Step -> peak memory of the process in bytes until it was computed; None where that is unknown."""
+        """Step -> peak memory of the process in bytes up to the end of the step's computation, or None if it is
+        unknown."""
 
     @contextmanager
     def step(
         self, name: str, total: int | None, folder: Folder | None = None, *, store_cost: bool = True
     ) -> Generator[RunningStep]:
-        """Time a step of ``total`` units.
+        """Measure the time of a step that has ``total`` units.
 
-        Its peak memory is stored in ``folder``, next to its result, and so is its cost if ``store_cost``; a caller that
-        measures the cost more precisely stores it itself.
+        The step's peak memory is stored in ``folder`` next to its result. The step's cost is also stored if
+        ``store_cost`` is True. A caller that measures the cost more precisely sets ``store_cost`` to False and stores
+        its own measurement.
         """
         running = RunningStep()
         self._observer.started(name, total)
         start = time.perf_counter()
         yield running
         seconds = time.perf_counter() - start
-        # Only the runner's own steps are recorded: a stage may report parts of one, which would count twice.
+        # Only the runner's own steps are recorded. Steps that a stage reports may be parts of these and would be
+        # counted twice.
         self.seconds[name] = round(seconds, 4)
         if running.was_cached:
             self.cached_steps.append(name)

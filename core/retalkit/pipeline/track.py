@@ -1,4 +1,4 @@
-"""Tracking: one face is followed through the stored detections, and its landmarks are smoothed."""
+"""Face tracking: one face is tracked through the stored detections, and its landmarks are smoothed."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowWriter
 
 VERSION: Final = 3
-"""Part of the cache key. Increase it when tracking or smoothing changes its result."""
+"""Version number in the cache key. It must be increased when the result of tracking or smoothing changes."""
 
 
 def is_complete(folder: Folder) -> bool:
-    """Whether the track of this folder is complete: the description is written last."""
+    """Return whether the track in ``folder`` is complete. The description is written last."""
     return folder.path(TRACK_DESCRIPTION) is not None
 
 
 def face_count(folder: Folder) -> int:
-    """Return in how many frames the tracked face was found."""
+    """Return the number of frames in which the tracked face was found."""
     return int(json.loads((folder.folder / TRACK_DESCRIPTION).read_text(encoding="utf-8"))["faces"])
 
 
 def track_face(
     detections: StoredDetections, choice: int | Literal["largest"], folder: Folder, cancelled: Callable[[], bool]
 ) -> None:
-    """Follow one face, smooth its landmarks inside each track and store them.
+    """Track one face, smooth its landmarks within each track, and store them.
 
-    Files: landmarks float32 [T, N, 3] in pixels (NaN rows where there is no face), boxes float32 [T, 4], track numbers
-    int32 [T], and a description.
+    The stored files contain landmarks in pixels (float32 [T, N, 3], NaN for frames without a face), bounding boxes
+    (float32 [T, 4]), track numbers (int32 [T]), and a description.
     """
     tracker, smoother, box_smoother = FaceTracker(choice), TrackSmoother(), TrackSmoother(order=0)
     shape = detections.landmarks_shape

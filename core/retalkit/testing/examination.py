@@ -1,4 +1,4 @@
-"""Runs a stage's code in a sandbox and records problems, skipped checks and times for a report."""
+"""Execution of a stage's code in a sandbox. Problems, skipped checks and times are recorded for a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from retalkit.testing.report import Problem, Report, SkippedCheck
 Arrays = dict[str, NDArray[Any]]
 
 SIDE_EFFECTS: Final = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
-"""Checks of what a stage does besides its work."""
+"""Names of the checks for side effects."""
 
 _INPUTS = "A stage does not modify its inputs: later stages receive the same frames."
 _GENERATORS = (
@@ -42,19 +42,20 @@ _NETWORKS = (
     "Runtime.shared."
 )
 _LARGE: Final = 100_000
-"""Bytes of a file from which on reading it in every open() counts as loading a network."""
+"""Minimum size in bytes of a file that counts as network weights if every call of open() reads it."""
 
 
 class StopCheckError(Exception):
-    """The rest of a check cannot run; the problem has been recorded."""
+    """Raised when the rest of a check cannot run. The problem has already been recorded."""
 
 
 class CallError(Exception):
-    """A call raised an exception that has not been recorded. The message is that of the exception, with its line."""
+    """Raised when a call fails with an exception that has not been recorded. The message includes the exception and its
+    line."""
 
 
 class CacheOnly:
-    """The ``StageCache`` protocol and nothing else of ``Folder``."""
+    """Wrapper for ``Folder`` that exposes only the ``StageCache`` protocol."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -69,17 +70,18 @@ class CacheOnly:
 
 
 class Examination:
-    """Collects the problems, skipped checks and times of one report."""
+    """Collects the problems, skipped checks and times for one report."""
 
     def __init__(self, label: str, folder: Path) -> None:
         self.label = label
         self.folder = folder
         self.runtime = Runtime(inference="torch")
-        """What the stage is built with."""
+        """Runtime that is passed to the stage's constructor."""
         self.module = ""
-        """Module of the checked code, for the locations of its errors."""
+        """Module of the checked code, which is used to locate errors."""
         self.names: tuple[str, ...] = ()
-        """Names of all checks, if known: others are not recorded as skipped."""
+        """Names of all checks, or an empty tuple if the names are unknown. Only these checks are recorded as
+        skipped."""
         self.seconds: dict[str, float] = {}
         self._caches: list[Path] = []
         self._problems: list[Problem] = []
@@ -89,13 +91,13 @@ class Examination:
         self._prefix = ""
 
     def with_prefix(self, prefix: str) -> Examination:
-        """Return an examination with the same records, which adds ``prefix`` to the names of checks and caches."""
+        """Return an examination that shares all records and adds ``prefix`` to the names of checks and caches."""
         part = copy(self)
         part._prefix = prefix
         return part
 
     def scratch(self) -> Examination:
-        """Return an examination with the same runtime and caches, whose records are discarded."""
+        """Return an examination that shares the runtime and the caches, but discards its records."""
         other = copy(self)
         other._problems, other._skipped, other._passed = [], [], []
         return other
@@ -103,13 +105,13 @@ class Examination:
     # ------------------------------------------------------------------ records
 
     def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
-        """Record a problem; the same text only once per check. ``fault``: see ``Problem``."""
+        """Record a problem. Duplicate messages of one check are ignored. ``fault`` is described in ``Problem``."""
         check = self._prefix + check
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
             self._problems.append(Problem(check, broken, contract, fault))
 
     def skip(self, checks: str | tuple[str, ...], reason: str) -> None:
-        """Record checks that could not run, or a part of a check with a separate name."""
+        """Record checks that could not run. A part of a check can be recorded under its own name."""
         if isinstance(checks, str):
             self._skipped.append(SkippedCheck((self._prefix + checks,), reason))
             return
@@ -119,12 +121,13 @@ class Examination:
             self._skipped.append(SkippedCheck(known, reason))
 
     def has_problem(self, check: str) -> bool:
-        """Whether a check has found a problem."""
+        """Return whether a check has found a problem."""
         return any(problem.check == self._prefix + check for problem in self._problems)
 
     @contextmanager
     def check(self, name: str) -> Generator[None]:
-        """Run a check. It passes if the block completes and the check has no problem and was not skipped."""
+        """Run the block as a check. The check passes if the block completes, no problem was recorded and it was not
+        skipped."""
         try:
             yield
         except StopCheckError:
@@ -134,11 +137,11 @@ class Examination:
             self._passed.append(name)
 
     def record_seconds(self, name: str, seconds: float) -> None:
-        """Record the time of one unit of work."""
+        """Record the processing time of one unit of work."""
         self.seconds[self._prefix + name] = seconds
 
     def timed(self, name: str, function: Callable[[], Any]) -> Any:
-        """Return the function's result, and record its time."""
+        """Return the function's result and record its processing time."""
         start = time.perf_counter()
         result = function()
         self.record_seconds(name, time.perf_counter() - start)
@@ -154,7 +157,7 @@ class Examination:
     # ------------------------------------------------------------------ sandbox
 
     def context(self, name: str, requested: frozenset[str] = frozenset(), seed: int = 0) -> StageContext:
-        """Return a context with the cache of that name, which the stage may then write to."""
+        """Return a context with the cache ``name`` and permit the stage to write to this cache."""
         folder = self.folder / "caches" / (self._prefix + name)
         if folder not in self._caches:
             self._caches.append(folder)
@@ -163,12 +166,12 @@ class Examination:
 
     @contextmanager
     def sandboxed(self, *, change_folder: bool) -> Generator[None]:
-        """Run the block in a sandbox, and record the side effects."""
+        """Run the block in a sandbox and record its side effects."""
         (self.folder / "caches").mkdir(parents=True, exist_ok=True)
         sandbox = Sandbox(self._caches, self.folder / "elsewhere", change_folder=change_folder)
         try:
             with sandbox.active(), warnings.catch_warnings():
-                # Warnings address developers of libraries and are no part of the contract.
+                # Warnings are intended for library developers and are not part of the contract.
                 warnings.simplefilter("ignore")
                 yield
         finally:
@@ -208,7 +211,7 @@ class Examination:
     # ------------------------------------------------------------------ calls
 
     def import_build(self, build: Any, contract: str) -> None:
-        """Import the module that ``build`` names, outside the sandbox: side effects of imports are not checked."""
+        """Import the module in ``build`` outside the sandbox, because the side effects of imports are not checked."""
         self.module = build.partition(":")[0] if isinstance(build, str) else getattr(build, "__module__", "")
         if isinstance(build, str):
             try:
@@ -220,9 +223,9 @@ class Examination:
     def run(
         self, what: str, function: Callable[..., Any], *arguments: Any, inputs: Mapping[str, object] | None = None
     ) -> Any:
-        """Return the function's result, and record side effects. Raises CallError for an exception.
+        """Return the function's result and record side effects. Raises CallError if the function raises an exception.
 
-        ``inputs``: what must not change, by name; by default the arguments.
+        ``inputs`` contains the named objects that must not be modified. The default is ``arguments``.
         """
         before = named_arrays(inputs) if inputs is not None else arrays_in(arguments)
         copies = {name: array.copy() for name, array in before.items()}
@@ -242,7 +245,7 @@ class Examination:
             self._check_process(what, folder, variables)
 
     def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the function's result; record an exception and raise StopCheckError."""
+        """Return the function's result. If the function raises an exception, record it and raise StopCheckError."""
         try:
             return self.run(what, function, *arguments)
         except CallError as failed:
@@ -250,7 +253,7 @@ class Examination:
             raise StopCheckError from failed
 
     def call_open(self, what: str, function: Callable[[], Any]) -> Any:
-        """``run`` for an ``open`` of the stage; large files that it reads are counted for ``check_networks``."""
+        """Call ``run`` for the stage's ``open``. Large files that ``open`` reads are counted for ``check_networks``."""
         with Sandbox.recorded_reads() as paths:
             try:
                 return self.run(what, function)
@@ -261,7 +264,7 @@ class Examination:
                         self._opens_reading[path] = self._opens_reading.get(path, 0) + 1
 
     def check_networks(self) -> None:
-        """Record large files that several calls of ``open`` have read."""
+        """Record large files that more than one call of ``open`` has read."""
         with self.check("networks"):
             if self.has_problem("networks"):
                 raise StopCheckError
@@ -271,7 +274,7 @@ class Examination:
 
     @contextmanager
     def hidden_weights(self) -> Generator[None]:
-        """Remove the files of ``Runtime.weights`` in the block."""
+        """Remove the files of ``Runtime.weights`` while the block runs."""
         folder, hidden = self.weights_folder, self.weights_folder.with_name("hidden")
         with Sandbox.paused():
             folder.rename(hidden)
@@ -283,13 +286,13 @@ class Examination:
 
     @property
     def weights_folder(self) -> Path:
-        """Directory with links to the files of the weights."""
+        """Return the directory that contains links to the weight files."""
         return self.folder / "weights"
 
     def check_late_loading(self, function: Callable[[Examination], None]) -> None:
-        """Check that ``function`` works without the files of the weights, after the stage was built.
+        """Check that ``function`` does not require the weight files after the stage has been constructed.
 
-        ``function`` opens a session and calls it; it lets a CallError pass. Its argument takes the other problems.
+        ``function`` opens a session, calls it, and propagates CallError. Its argument collects all other problems.
         """
         if not self.runtime.weights:
             return
@@ -297,18 +300,18 @@ class Examination:
             try:
                 function(self.scratch())
             except StopCheckError:
-                pass  # other checks find the same problem
+                pass  # other checks find this problem
             except CallError as failed:
                 names = ", ".join(self.runtime.weights)
                 words = f"a session reads the files of the weights ({names}): without them it raised {failed}"
                 self.problem("networks", words, _NETWORKS, "reads weights after building")
 
     def record_exception(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
-        """Record an exception. ``where``: the input, starting with `` for``, or empty."""
+        """Record an exception. ``where`` describes the input and starts with `` for``, or is an empty string."""
         self.problem(check, f"{what} raised {failed}{where}", contract, f"{what} raised {failed}")
 
     def require_methods(self, check: str, owner: str, value: object, methods: tuple[str, ...], contract: str) -> None:
-        """Record the first missing method, and raise StopCheckError."""
+        """Record the first missing method and raise StopCheckError."""
         for name in methods:
             if not callable(getattr(value, name, None)):
                 self.problem(check, f"{owner} ({type(value).__name__}) has no {name}()", contract)
@@ -334,7 +337,7 @@ class Examination:
 
 
 def arrays_in(value: object, name: str = "") -> Arrays:
-    """Return every array in dataclasses, lists and tuples, by a name such as ``faces.frames.images``."""
+    """Return all arrays in dataclasses, lists and tuples under names such as ``faces.frames.images``."""
     if isinstance(value, np.ndarray):
         return {name or "the array": cast("NDArray[Any]", value)}
     found: Arrays = {}
@@ -348,7 +351,7 @@ def arrays_in(value: object, name: str = "") -> Arrays:
 
 
 def named_arrays(values: Mapping[str, object]) -> Arrays:
-    """Return the arrays in each value, by names such as ``the image of the edit``; an empty name adds nothing."""
+    """Return the arrays in each value under names such as ``the image of the edit``. An empty name adds no prefix."""
     found: Arrays = {}
     for name, value in values.items():
         inside = arrays_in(value)
@@ -357,14 +360,14 @@ def named_arrays(values: Mapping[str, object]) -> Arrays:
 
 
 def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether two arrays are equal bit for bit; NaN equals NaN."""
+    """Return whether two arrays are bit-identical. NaN values are considered equal."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
 
 
 def one_line(error: BaseException, module: str = "") -> str:
-    """Return type and message of an exception, and the line of ``module`` that it passed through."""
+    """Return the type and message of an exception, and the line of ``module`` in its traceback."""
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f': {text}' if text else ''}{error_location(error, module, only_own=True)}"
 

@@ -1,4 +1,5 @@
-"""One test per stage and check. All checks of a stage share one examination, which the first of them runs."""
+"""One test per stage and check. All checks of a stage share one examination, which runs when the first check is
+called."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from retalkit.testing.stage_checks import Options, check_stage
 
 AnySpec = StageSpec | FoundStage | MetricSpec | FoundMetric
 ExpectedFailures = Mapping[str, str]
-"""Name of a check -> why it is expected to fail."""
+"""Check name -> reason why the check is expected to fail."""
 
 
 class ContractCheck:
-    """One check of one stage or metric. Calling it fails or skips the test as the check does."""
+    """One check of a stage or metric. Calling an instance fails or skips the test according to the check's result."""
 
     def __init__(self, examination: SharedExamination, name: str) -> None:
         self._examination = examination
@@ -30,22 +31,22 @@ class ContractCheck:
 
     @property
     def spec(self) -> StageSpec | MetricSpec:
-        """The checked spec."""
+        """Spec of the checked stage or metric."""
         return self._examination.spec
 
     @property
     def report(self) -> Report:
-        """The report of all checks of the stage or metric. The first access runs them."""
+        """Report of all checks for the stage or metric. The first access runs the checks."""
         return self._examination.report
 
     def __call__(self) -> None:
-        """Raise AssertionError with the problems of the check; skip the test if the check could not run."""
-        __tracebackhide__ = True  # pytest shows the text instead of these lines
+        """Raise AssertionError if the check found problems, and skip the test if the check could not run."""
+        __tracebackhide__ = True  # pytest shows the message instead of these lines
         report = self._examination.report
         own = report.only(self.name)
         problems = own.problems
         if self.name == "spec":
-            # Problems of a check without its own test are reported here.
+            # Problems of checks without a separate test are reported here.
             problems += tuple(one for one in report.problems if one.check not in self._examination.names)
         if problems:
             raise AssertionError(str(Report(report.label, problems)))
@@ -67,7 +68,7 @@ class ContractCheck:
 
 
 class SharedExamination:
-    """The examination of one stage or metric, which runs at the first access of ``report``."""
+    """The shared examination of one stage or metric. It runs when ``report`` is first accessed."""
 
     def __init__(self, spec: AnySpec, options: Options | None = None) -> None:
         self.spec = spec.spec if isinstance(spec, FoundStage | FoundMetric) else spec
@@ -79,7 +80,7 @@ class SharedExamination:
 
     @property
     def report(self) -> Report:
-        """The report of all checks."""
+        """Report of all checks."""
         if self._report is None:
             if isinstance(self._checked, MetricSpec | FoundMetric):
                 self._report = check_metric(self._checked)
@@ -88,11 +89,11 @@ class SharedExamination:
         return self._report
 
     def checks(self) -> list[ContractCheck]:
-        """Return all checks, in the order in which they run."""
+        """Return all checks in execution order."""
         return [ContractCheck(self, name) for name in self.names]
 
     def unknown_check(self, expected: ExpectedFailures) -> str:
-        """Describe the first name in ``expected`` that is not a check, else empty."""
+        """Return a description of the first name in ``expected`` that is not a check, or an empty string."""
         for name in expected:
             if name not in self.names:
                 close = difflib.get_close_matches(name, self.names, n=1)
@@ -107,7 +108,7 @@ def parametrize_with_checks(
     options: Mapping[str, Options] | None = None,
     expected_failures: ExpectedFailures | Callable[[Any], ExpectedFailures] | None = None,
 ) -> pytest.MarkDecorator:
-    """Parametrize a test function with one ``check`` per stage or metric and check.
+    """Parametrize a test function with one ``check`` per combination of stage or metric and check.
 
     ::
 
@@ -115,9 +116,10 @@ def parametrize_with_checks(
         def test_contract(check):
             check()
 
-    ``options``: name of a stage -> its options. ``expected_failures``: name of a check -> why it fails, or a function
-    that returns this for a spec. The test of such a check is reported as xfail, and as failed if it passes. Raises
-    ValueError for an unknown check.
+    ``options`` maps stage names to stage options. ``expected_failures`` maps check names to the reasons why the checks
+    are expected to fail, or is a function that returns such a mapping for a spec. The test of an expected failure is
+    reported as xfail if the check fails, and as failed if the check passes. Raises ValueError if a check name is
+    unknown.
     """
     parameters: list[Any] = []
     for spec in specs:
@@ -135,5 +137,5 @@ def parametrize_with_checks(
 
 
 def expected_failure_marks(name: str, expected: ExpectedFailures) -> list[pytest.MarkDecorator]:
-    """Return the strict xfail mark of an expected failure."""
+    """Return a strict xfail mark for an expected failure."""
     return [pytest.mark.xfail(strict=True, reason=expected[name], raises=AssertionError)] if name in expected else []

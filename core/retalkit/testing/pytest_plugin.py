@@ -1,6 +1,6 @@
-"""The pytest plugin: ``pytest --retalkit-stages`` checks every installed stage and metric.
+"""The pytest plugin. ``pytest --retalkit-stages`` checks all installed stages and metrics.
 
-pytest imports this module at every start, so it imports nothing heavy.
+pytest imports this module at every start, so the module imports no heavy packages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Add one item per stage and check, and a failing item per plugin that cannot be used."""
+    """Add one item per stage and check, and a failing item for each plugin that cannot be used."""
     requested: str | None = session.config.getoption(_OPTION)
     if requested is None:
         return
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 
 def _expected_failures(config: pytest.Config) -> dict[str, dict[str, str]]:
-    """Return ``KIND.NAME`` -> check -> reason."""
+    """Return the reasons of expected failures by ``KIND.NAME`` and check name."""
     expected: dict[str, dict[str, str]] = {}
     for line in config.getini(_EXPECTED):
         path, separator, reason = line.partition(":")
@@ -69,10 +69,10 @@ def _expected_failures(config: pytest.Config) -> dict[str, dict[str, str]]:
 
 
 def _selected(registry: Registry, names: list[str]) -> list[FoundStage | FoundMetric]:
-    """Return the stages and metrics with these names, or all. Raises UsageError for an unknown name."""
+    """Return the stages and metrics with these names, or all of them. Raises UsageError if a name is unknown."""
     offered = [*registry.stages, *registry.metrics]
     if unknown := sorted(set(names) - {found.spec.name for found in offered}):
-        # The problem that mentions the name is the reason, else any of them may be.
+        # A problem that contains the name is the cause. Without such a problem, any of them may be the cause.
         mentioned = [problem for problem in registry.problems if f"'{unknown[0]}'" in problem.reason]
         why = "".join(f"; {problem.owner}: {problem.reason}" for problem in mentioned or registry.problems)
         raise pytest.UsageError(
@@ -101,14 +101,14 @@ def _items_of(
 
 
 class ProblemItem(pytest.Item):
-    """Fails with the reason why a part of an installed plugin cannot be used."""
+    """Test item that fails with the reason why a component of an installed plugin cannot be used."""
 
     def __init__(self, *, reason: str, **others: Any) -> None:
         super().__init__(**others)
         self.reason = reason
 
     def runtest(self) -> None:
-        """Fail."""
+        """Fail the test."""
         raise AssertionError(self.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
@@ -121,14 +121,14 @@ class ProblemItem(pytest.Item):
 
 
 class CheckItem(pytest.Item):
-    """One check of one stage or metric."""
+    """Test item for one check of a stage or metric."""
 
     def __init__(self, *, check: Any, **others: Any) -> None:
         super().__init__(**others)
         self.check = check
 
     def runtest(self) -> None:
-        """Fail with the problems of the check; skip it if it could not run."""
+        """Fail with the check's problems, or skip the test if the check could not run."""
         self.check()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
@@ -144,7 +144,7 @@ class CheckItem(pytest.Item):
 
 @pytest.fixture(scope="session")
 def retalkit_material() -> Material:
-    """Images and sound for tests of a plugin. Needs no download."""
+    """Return images and audio for plugin tests, which require no download."""
     from retalkit.testing.fixtures.kit_material import Material
 
     return Material()

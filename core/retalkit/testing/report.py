@@ -1,4 +1,4 @@
-"""The result of checking one stage or metric."""
+"""Report for one stage or metric."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ _NUMBER: Final = re.compile(r"-?\d+(?:[\d.]*\d)?(?:e[-+]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One violation of a contract."""
+    """A contract violation."""
 
     check: str
-    """Name of the check, such as ``batches``."""
+    """Check name, such as ``batches``."""
     broken: str
-    """What is wrong, with frame and numbers."""
+    """Description of the problem with its frame and values."""
     contract: str
-    """What the contract requires."""
+    """Contract rule that was violated."""
     fault: str = ""
-    """Equal for problems with the same cause; empty: ``broken`` without its numbers."""
+    """Cause identifier, which is equal for problems with a common cause. If it is empty, ``broken`` without its numbers
+    is used."""
 
     @property
     def kind(self) -> str:
-        """Equal for problems with the same cause, in other frames or found by other checks."""
+        """Cause identifier, which is equal for problems with a common cause in different frames or checks."""
         return self.fault or f"{_NUMBER.sub('#', self.broken)} {self.contract}"
 
     def __str__(self) -> str:
@@ -33,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SkippedCheck:
-    """Checks that could not be run."""
+    """Checks that could not run."""
 
     checks: tuple[str, ...]
     reason: str
@@ -44,27 +45,28 @@ class SkippedCheck:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of checking one stage or metric."""
+    """Report for one stage or metric."""
 
     label: str
     """Name in messages, such as ``lip_syncer 'exemplar'``."""
     problems: tuple[Problem, ...] = ()
     skipped: tuple[SkippedCheck, ...] = ()
     passed: tuple[str, ...] = ()
-    """Names of the checks that found no problem, in the order in which they ran."""
+    """Names of the checks that found no problem, in execution order."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Seconds of one ``open``, one ``frame`` and the like, on this machine."""
+    """Unit of work, such as ``open`` or ``frame`` -> processing time in seconds on this machine."""
     unavailable: str = ""
-    """Why the stage cannot run here, such as a missing package, missing weights or an invalid option; else empty."""
+    """Reason why the stage cannot run on this machine, such as a missing package, missing weights or an invalid option,
+    or an empty string."""
 
     @property
     def ok(self) -> bool:
-        """Whether the stage ran and no problem was found. False for a stage that cannot run here."""
+        """Whether the stage ran without problems. It is False for a stage that cannot run on this machine."""
         return not self.problems and not self.unavailable
 
     def raise_if_broken(self) -> None:
-        """Raise AssertionError with the text of the report if there is a problem."""
-        __tracebackhide__ = True  # pytest shows the text instead of these lines
+        """Raise AssertionError with the report text if a problem was found."""
+        __tracebackhide__ = True  # pytest shows the message instead of these lines
         if self.problems:
             raise AssertionError(str(self))
 
@@ -79,7 +81,7 @@ class Report:
         )
 
     def __str__(self) -> str:
-        """Return lines with the verdict, each problem with its contract, skipped checks, and times."""
+        """Return the report text with the verdict, problems and violated contract rules, skipped checks, and times."""
         kinds: dict[str, list[Problem]] = {}
         for problem in self.problems:
             kinds.setdefault(problem.kind, []).append(problem)
@@ -101,7 +103,7 @@ class Report:
 
 
 def _repetitions(group: list[Problem]) -> str:
-    """Summarise further problems with the same cause: other frames, other checks."""
+    """Return a summary of further problems with a common cause in other frames or checks."""
     first = group[0].check
     more = sum(problem.check == first for problem in group) - 1
     others = [check for check in dict.fromkeys(problem.check for problem in group) if check != first]

@@ -1,4 +1,4 @@
-"""Checks a stage of any kind against its contract: builds it, opens it on the kit's clips, runs every check."""
+"""Checks for stages of any kind. A stage is constructed and opened with the kit's clips, and all its checks are run."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ _CONFIG = "The methods of a StageConfig depend only on its options, and raise no
 
 
 def check_stage(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """Check a stage of any kind against its contract, and return a report.
+    """Check a stage of any kind against its contract and return a report.
 
-    ``options``: the stage's options as in a run file, without ``use``. ``folder``: an empty directory for its
-    caches, by default a temporary one. A stage that cannot run here is reported as unavailable, with the
-    problems of its spec. Problems of the stage are reported and never raised.
+    ``options`` contains the stage options as in a run file, without ``use``. ``folder`` is an empty directory for the
+    stage's caches. The default is a temporary directory. A stage that cannot run on this machine is reported as
+    unavailable, together with its spec's problems. Problems of the stage are included in the report and do not raise
+    exceptions.
     """
     found = spec if isinstance(spec, FoundStage) else FoundStage(spec, "", "", "")
     if folder is not None:
@@ -59,33 +60,35 @@ def check_stage(spec: Spec, *, options: Options | None = None, folder: Path | No
 
 
 def check_detector(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for a detector; another kind raises ValueError."""
+    """Run ``check_stage`` for a detector. Raises ValueError for other kinds."""
     return _check_kind(StageKind.DETECTOR, spec, options, folder)
 
 
 def check_reconstructor(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for a reconstructor; another kind raises ValueError."""
+    """Run ``check_stage`` for a reconstructor. Raises ValueError for other kinds."""
     return _check_kind(StageKind.RECONSTRUCTOR, spec, options, folder)
 
 
 def check_expression_editor(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for an expression editor; another kind raises ValueError."""
+    """Run ``check_stage`` for an expression editor. Raises ValueError for other kinds."""
     return _check_kind(StageKind.EXPRESSION_EDITOR, spec, options, folder)
 
 
 def check_denoiser(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for a denoiser; another kind raises ValueError."""
+    """Run ``check_stage`` for a denoiser. Raises ValueError for other kinds."""
     return _check_kind(StageKind.DENOISER, spec, options, folder)
 
 
 def check_lip_syncer(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for a lip syncer; another kind raises ValueError."""
+    """Run ``check_stage`` for a lip syncer. Raises ValueError for other kinds."""
     return _check_kind(StageKind.LIP_SYNCER, spec, options, folder)
 
 
 def check_enhancer(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
-    """``check_stage`` for an enhancer, with ``open_references`` if it gives ``reference:image``; another kind raises
-    ValueError."""
+    """Run ``check_stage`` for an enhancer. Raises ValueError for other kinds.
+
+    ``open_references`` is also checked if the enhancer provides ``reference:image``.
+    """
     return _check_kind(StageKind.ENHANCER, spec, options, folder)
 
 
@@ -97,7 +100,7 @@ def _check_kind(kind: StageKind, spec: Spec, options: Options | None, folder: Pa
 
 
 class _UnavailableError(Exception):
-    """The stage cannot run here, for the reason in the message."""
+    """Raised when the stage cannot run on this machine. The message contains the reason."""
 
 
 def _check(found: FoundStage, options: Options, folder: Path) -> Report:
@@ -127,7 +130,7 @@ def _check(found: FoundStage, options: Options, folder: Path) -> Report:
 
 
 def _call_config(exam: Examination, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that calls the methods of the stage's options."""
+    """Call a function that uses the methods of the stage's options."""
     try:
         return exam.run("reading the options", function, *arguments)
     except CallError as failed:
@@ -153,7 +156,7 @@ def _config(found: FoundStage, options: Options) -> StageConfig:
 
 
 def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runtime:
-    """Return the runtime of the stage: links to the weights of the store, and the drivers of its options."""
+    """Return the stage's runtime with links to the stored weight files and the drivers in the stage's options."""
     choices = config.drivers()
     registry = discover() if choices else Registry()
     try:
@@ -174,7 +177,7 @@ def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runti
 
 
 def _link(exam: Examination, name: str, file: Path) -> Path:
-    """Link to a file of the weights; the link can be removed to see whether a session needs it."""
+    """Link to a weight file. Removing the link reveals whether a session requires the file."""
     exam.weights_folder.mkdir(parents=True, exist_ok=True)
     link = exam.weights_folder / f"{name}{file.suffix}"
     if not link.is_symlink():
@@ -183,7 +186,7 @@ def _link(exam: Examination, name: str, file: Path) -> Path:
 
 
 def _checks(found: FoundStage, config: StageConfig, exam: Examination) -> Callable[[Any], None]:
-    """Return the function that checks the built stage."""
+    """Return the function that checks the constructed stage."""
     spec = found.spec
     if spec.kind == StageKind.DENOISER:
         return lambda stage: check_denoiser_stage(exam, stage)
@@ -217,7 +220,8 @@ def _subject(spec: StageSpec, exam: Examination, stage: Any, needs: frozenset[st
 
 
 def _omitted_inputs(kind: StageKind, needs: frozenset[str]) -> str:
-    """Return a sentence on inputs that the stage does not receive because it does not name them."""
+    """Return a sentence that lists the inputs that are not passed to the stage because its spec does not declare
+    them."""
     if kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR):
         return ""
     values = {"coefficients:": "coefficients are [T, 0]"}
@@ -229,9 +233,9 @@ def _omitted_inputs(kind: StageKind, needs: frozenset[str]) -> str:
 
 
 def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
-    """Return the kit's clips in the scheme and space that the stage reads."""
+    """Return the kit's clips with the landmark scheme and coefficient space that the stage requires."""
     scheme = _suffix(needs, "landmarks:") or MESH478
-    # A stage that names no space receives no coefficients.
+    # A stage that declares no coefficient space receives no coefficients.
     space = _suffix(needs, "coefficients:")
     if scheme not in COUNTS:
         raise _UnavailableError(f"needs landmarks:{scheme}, which the kit cannot provide")
@@ -243,7 +247,8 @@ def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
         raise _UnavailableError(f"needs {', '.join(unknown)}, which the kit cannot provide")
     named = kind == StageKind.DETECTOR or any(port.startswith("landmarks:") for port in needs)
     try:
-        # A stage for ibug68 also runs after a detector of the face mesh and then converts; the odd clip has ibug68.
+        # A stage for ibug68 also accepts the face mesh detector's landmarks after conversion. Only the odd clip has
+        # ibug68 landmarks.
         usual = MESH478 if scheme == IBUG68 else scheme
         return Clips(
             whole=upstream.clip(usual, space),

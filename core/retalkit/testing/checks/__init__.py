@@ -1,1 +1,1 @@
-"""The checks of each kind of stage, and of metrics."""
+"""Checks for each stage kind and for metrics."""

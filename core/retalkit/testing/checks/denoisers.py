@@ -1,4 +1,4 @@
-"""Checks of denoisers."""
+"""Checks for denoisers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from retalkit.testing.isolation.sandbox import seed_generators
 Float = NDArray[np.float32]
 
 _SECONDS: Final = 6.3
-"""Duration of the sound, which is not a multiple of common block sizes."""
+"""Duration of the audio in seconds, which is not a multiple of common block sizes."""
 _SLOW: Final = 0.3
-"""Seconds of work per second of sound above which memory is not checked."""
+"""Processing time in seconds per second of audio above which the memory check is skipped."""
 _WARM: Final = 16
-"""Seconds of sound before the first measurement of memory: some denoisers look far ahead."""
+"""Seconds of audio before the first memory measurement, because some denoisers have a long look-ahead."""
 _SHARE: Final = 0.5
 _SLACK: Final = 1 << 19
 _SILENT: Final = 1e-3
@@ -41,7 +41,7 @@ _MEMORY = "Peak memory does not depend on the length of the sound."
 
 
 def check_denoiser_stage(exam: Examination, stage: Any) -> None:
-    """Run all checks and record them."""
+    """Run all checks and record the results."""
     waveform = sound(_SECONDS)
     seed_generators(1)
     results: list[Float] = []
@@ -84,7 +84,7 @@ def _denoise_one_chunk(exam: Examination, stage: Any, waveform: Float) -> None:
 
 
 def _denoise(exam: Examination, stage: Any, check: str, waveform: Float, sizes: Sequence[int], seed: int = 0) -> Float:
-    """Return the result of a new session for chunks of these sizes, which repeat; 0 is a valid size."""
+    """Return the output of a new session whose input chunk sizes cycle through ``sizes``. A chunk may be empty."""
     session = exam.timed("open", lambda: _open(exam, stage, check, len(waveform) / SPEECH_RATE, seed))
     exam.require_methods(check, "the session", session, ("denoise", "finish", "close"), _RESULT)
     parts: list[Float] = []
@@ -126,7 +126,7 @@ def _open(exam: Examination, stage: Any, check: str, duration: float, seed: int 
 
 
 def _call(exam: Examination, check: str, what: str, function: Callable[..., Any], *arguments: Any) -> Float:
-    """Return one chunk of the result."""
+    """Return one output chunk."""
     try:
         result = exam.run(what, function, *arguments)
     except CallError as failed:
@@ -140,7 +140,7 @@ def _call(exam: Examination, check: str, what: str, function: Callable[..., Any]
 
 
 def _check_length(exam: Examination, waveform: Float, result: Float) -> None:
-    """Check that the result has no delay."""
+    """Check that the output is not delayed."""
     with exam.check("length"):
         reach = 400
         middle = slice(reach, len(waveform) - reach)
@@ -155,7 +155,7 @@ def _check_length(exam: Examination, waveform: Float, result: Float) -> None:
 
 
 def _check_repetition(exam: Examination, stage: Any, waveform: Float, whole: Float) -> None:
-    """Repeat with other chunks and another state of the global generators, and analyse a difference."""
+    """Run the stage again with other chunk sizes and another global generator state, and analyse any difference."""
     seed_generators(2)
     with exam.check("chunks"):
         again = _denoise(exam, stage, "chunks", waveform, (1, 0, 333, 4096, 20001))
@@ -189,7 +189,7 @@ def _check_silence(exam: Examination, stage: Any) -> None:
 
 
 def _check_memory(exam: Examination, stage: Any) -> None:
-    """Compare what stays allocated after four times the sound with the size of the sound."""
+    """Check that memory growth over four times the audio duration is small compared with the audio size."""
     with trace_allocations():
         session = _open(exam, stage, "memory", 60.0)
         kept: list[int] = []

@@ -1,4 +1,4 @@
-"""Checks of detectors."""
+"""Checks for detectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SMALLEST: Final = 2.0
 
 
 class DetectorSubject(FrameSubject):
-    """``detect()`` of a detector."""
+    """Adapter for ``detect()`` of a detector."""
 
     serial = True
     method = "detect"

@@ -1,4 +1,4 @@
-"""Checks of the edits that lip syncers and enhancers return."""
+"""Checks for the edits that lip syncers and enhancers return."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _CONFIDENT = 0.999
 def check_edits(
     exam: Examination, check: str, call: str, result: object, numbers: Sequence[int], faces: FaceBatch, scheme: str
 ) -> list[FrameResult]:
-    """Return the results, one per number, and record problems. Raises StopCheckError if they are unusable.
+    """Record problems and return the results, one per number. Raises StopCheckError if the results are unusable.
 
-    ``faces``: the edited faces, with landmarks of ``scheme``. Positions are compared with the mouth only in the check
-    ``result``: other clips show cropped faces or none.
+    ``faces`` contains the edited faces with landmarks of ``scheme``. The edit position is compared with the mouth
+    position only in the check ``result``, because other clips contain cropped faces or no faces.
     """
     contract = f"{call} returns a list with one FaceEdit or PassedThrough per frame."
     if not isinstance(result, list):
@@ -57,7 +57,7 @@ def check_edits(
 
 
 def as_row(result: FrameResult) -> Row:
-    """Return the result as values that can be compared."""
+    """Return the result as comparable values."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
     names = ("image", "mask", "matrix", "unrounded_image", "confidence", "reason")
@@ -65,7 +65,10 @@ def as_row(result: FrameResult) -> Row:
 
 
 def _check_position(exam: Examination, check: str, edit: FaceEdit, number: int, corners: NDArray[np.float32]) -> None:
-    """Check that the edit overlaps the mouth with ``corners`` float32 [2, 2], assumed to be as high as it is wide."""
+    """Check that the edit overlaps the mouth with the corners ``corners`` (float32 [2, 2]).
+
+    The mouth height is assumed to equal the mouth width.
+    """
     bounds = edited_bounds(edit)
     if bounds is None or not np.isfinite(corners).all():
         return
@@ -81,7 +84,7 @@ def _format_box(box: NDArray[np.float32]) -> str:
 
 
 def _check_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> bool:
-    """Record problems of an edit; return whether it can be pasted."""
+    """Record problems of an edit and return whether the edit can be pasted."""
     of_frame = f"of frame {number}"
     image: object = edit.image
     if wrong := array_error(image, np.uint8, (None, None, 3), "[h, w, 3]") or _empty_error(image):

@@ -1,4 +1,4 @@
-"""Checks of enhancers, after the lip syncer and on reference images."""
+"""Checks for enhancers after the lip syncer and on reference images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIDE = 96
 
 
 class EnhancerSubject(FrameSubject):
-    """``enhance()`` of an enhancer."""
+    """Adapter for ``enhance()`` of an enhancer."""
 
     positions = True
     method = "enhance"
@@ -53,7 +53,7 @@ class EnhancerSubject(FrameSubject):
 
 
 class ReferenceEnhancerSubject(FrameSubject):
-    """``enhance_references()`` of an enhancer that can stand in ``reference_enhancers``."""
+    """Adapter for ``enhance_references()`` of an enhancer that supports ``reference_enhancers``."""
 
     any_order = True
     method = "enhance_references"
@@ -83,7 +83,7 @@ class ReferenceEnhancerSubject(FrameSubject):
 
 
 def _example_edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
-    """Return a possible result of a lip syncer for the row. It depends only on the position, not on the batch."""
+    """Return a typical lip syncer result for the frame. The result depends only on the position, not on the batch."""
     image, box, position = batch.faces.frames.images[row], batch.faces.boxes[row], int(batch.positions[row])
     if not np.isfinite(box).all():
         # A third-party lip syncer may edit frames without a face.
@@ -98,14 +98,14 @@ def _example_edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
 
 
 def _flat_edit(image: Any, left: int, top: int, width: int, height: int) -> FaceEdit:
-    """Return the lower face at the frame's resolution, blurred."""
+    """Return a blurred lower face at the frame's resolution."""
     matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
     cut = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     return FaceEdit(np.asarray(cv2.blur(cut, (5, 5)), np.uint8), _oval(width, height), matrix)
 
 
 def _scaled_edit(image: Any, box: Any) -> FaceEdit:
-    """Return a face of 96 x 96 pixels with an unrounded image, like the published networks."""
+    """Return a face of 96 x 96 pixels with an unrounded image, similar to the output of the published networks."""
     scale = _SIDE / max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
     matrix = np.array([[scale, 0, -scale * box[0]], [0, scale, -scale * box[1]]], np.float32)
     cut = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -121,7 +121,7 @@ def _small_edit(image: Any) -> FaceEdit:
 
 
 def _oval(width: int, height: int) -> Any:
-    """Return a mask float32 [height, width] in [0, 1] that fades to 0 at the border."""
+    """Return a mask in [0, 1] that fades to 0 at the border, float32 [height, width]."""
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     return np.clip(2 - 2 * np.sqrt(x * x + y * y), 0, 1).astype(np.float32)

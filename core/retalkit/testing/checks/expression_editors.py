@@ -1,4 +1,4 @@
-"""Checks of expression editors."""
+"""Checks for expression editors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGES = "reference:image"
 
 
 class EditorSubject(FrameSubject):
-    """``edit()`` of an expression editor."""
+    """Adapter for ``edit()`` of an expression editor."""
 
     any_order = True
     method = "edit"
@@ -31,7 +31,7 @@ class EditorSubject(FrameSubject):
         return self.stage.open(ExpressionEditClip(analysis=clip.analysis), self.context(cache, self._requested(cache)))
 
     def _requested(self, cache: str) -> frozenset[str]:
-        # One of the checks requests no images, like most runs.
+        # One of the checks requests no images, as most runs do.
         without = {IMAGES} if cache == "one_frame" else set[str]()
         return frozenset(port for port in self._gives if port not in without)
 

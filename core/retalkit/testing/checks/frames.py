@@ -1,4 +1,4 @@
-"""Checks of every stage that processes frames."""
+"""Checks for all stages that process frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit.testing.fixtures.clips import Clip
 from retalkit.testing.isolation.sandbox import seed_generators
 
 SLOW: Final = 0.3
-"""Seconds per frame above which only few frames are checked."""
+"""Processing time in seconds per frame above which only a few frames are checked."""
 _FAST_COUNT: Final = 8
 _SLOW_COUNT: Final = 2
 _SEED: Final = 20_000_003
@@ -43,7 +43,7 @@ _AFTER_RESULT: Final = (
     "long_clip",
     "networks",
 )
-"""Checks that need a result."""
+"""Checks that require a result."""
 _BATCHES = "Results do not depend on how frames are cut into batches: one batch of N frames equals N batches of one."
 _KEPT = "Returned arrays do not change later: every result has new arrays instead of a shared buffer."
 _REPEATABLE = "The same input, options and seed give the same result, bit for bit."
@@ -54,7 +54,7 @@ _ORDER = "The frames of a batch may come in any order and repeatedly: the output
 
 
 def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) -> bool:
-    """Run all checks, or ``briefly`` a single frame, and record them in the subject's examination.
+    """Run all checks, or only a single frame with ``briefly``, and record the results in the subject's examination.
 
     Returns whether the stage is slow.
     """
@@ -125,7 +125,7 @@ class _FirstResults:
         self.rows: list[Row] = []
         self.seconds = 0.0
         self.same = False
-        """Whether a second session gave the same results."""
+        """Whether a second session produced identical results."""
 
     @property
     def slow(self) -> bool:
@@ -137,12 +137,12 @@ class _FirstResults:
 
     @property
     def batches(self) -> list[Indexes]:
-        """The batches of the first session."""
+        """Return the batches of the first session."""
         return [part for part in (self.numbers[:_SLOW_COUNT], self.numbers[_SLOW_COUNT:]) if len(part)]
 
 
 def _first(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run one session over the first frames in two batches; slow stages get only the first batch."""
+    """Run one session over the first frames in two batches. Slow stages receive only the first batch."""
     seed_generators(1)
     session = subject.exam.timed("open", lambda: subject.open("result", clip, "first"))
     subject.results = []
@@ -162,7 +162,7 @@ def _first(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
 
 
 def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run a second session frame by frame with other global generators, and analyse a difference."""
+    """Run a second session frame by frame with other global generator states, and analyse any difference."""
     exam = subject.exam
     seed_generators(2)
     session = subject.open("repeatable", clip, "again")
@@ -189,7 +189,7 @@ def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
 
 
 def _explain(subject: FrameSubject, clip: Clip, state: _FirstResults, found: str) -> None:
-    """Find out which of three causes made the second session differ."""
+    """Determine which of three causes explains the difference between the two sessions."""
     exam = subject.exam
     for name, seed in (("repeatable", 1), ("seed", 2)):
         seed_generators(seed)
@@ -240,7 +240,11 @@ def _start_later(subject: FrameSubject, clip: Clip, state: _FirstResults) -> Non
 
 
 def _other_seed(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run two sessions with another seed and other batches: they may differ from the first, not from each other."""
+    """Run two sessions with another seed and different batches, and check that their results are identical to each
+    other.
+
+    Their results may differ from the first session's results.
+    """
     numbers = state.numbers[: 1 if state.slow else 3]
     subject.seed = _SEED
     try:
@@ -260,7 +264,7 @@ def _check_clip(subject: FrameSubject, clip: Clip, check: str, *batches: Sequenc
 
 
 def _ends(subject: FrameSubject, clip: Clip, slow: bool) -> list[range]:
-    """Return frames around the end of the source, and the last ones."""
+    """Return frame numbers near the end of the source and at the end of the timeline."""
     source, last = clip.count, subject.count(clip)
     if slow:
         return [range(last - 1, last)]

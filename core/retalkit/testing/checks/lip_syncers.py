@@ -1,4 +1,4 @@
-"""Checks of lip syncers."""
+"""Checks for lip syncers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_FACE = "A row of NaN means that there is no face in a frame: return PassedTh
 
 
 class LipSyncerSubject(FrameSubject):
-    """``sync()`` of a lip syncer."""
+    """Adapter for ``sync()`` of a lip syncer."""
 
     positions = True
     uses_speech = True

@@ -1,4 +1,4 @@
-"""Checks whether memory grows with the clip. Sees arrays of NumPy, but not the memory of networks."""
+"""Checks whether memory usage grows with the clip length. Only Python and NumPy allocations are measured."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from retalkit.testing.isolation.allocations import allocated_bytes, take_peak_by
 MEMORY: Final = "Peak memory does not depend on the length of the video."
 
 _WARM: Final = 8
-"""Frames before the first measurement; then four times as many in all, then sixteen times as many if needed."""
+"""Number of frames before the first measurement. The second measurement follows after four times as many frames. A
+third measurement after sixteen times as many frames is made if required."""
 _SHARE: Final = 0.5
-"""Fraction of a frame's bytes that may stay allocated per further frame."""
+"""Maximum permanent memory growth per frame, as a fraction of a frame's size in bytes."""
 _SLACK: Final = 1 << 20
 
 _PROBE: Final = 100
 _LONG: Final = (800, 1600)
-"""Frames of the two long clips: the first one fills a bank of images with a limit."""
+"""Frame counts of the two long clips. The first clip is long enough to fill a size-limited image bank."""
 _LONG_SHARE: Final = 0.25
-"""Fraction of a small frame's bytes in long clips: landmarks of every frame take less."""
+"""Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Landmarks for every frame
+require less memory than this limit."""
 _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
-"""Frames of a clip -> seconds above which the longer clips are skipped."""
+"""Number of frames in a clip -> processing time in seconds above which longer clips are skipped."""
 
 
 def check_memory(subject: FrameSubject, clip: Clip) -> None:
-    """Compare what stays allocated after further frames in small batches with the size of the frames."""
+    """Check that memory growth over further frames in small batches is small compared with the frame size."""
     info = clip.source.info
     frame = info.width * info.height * 3
     stops = [min(count, subject.count(clip)) for count in (_WARM, 4 * _WARM, 16 * _WARM)]
@@ -48,7 +50,7 @@ def check_memory(subject: FrameSubject, clip: Clip) -> None:
         for start, stop in zip(stops, stops[1:], strict=False):
             before, more = kept, stop - start
             kept = bytes_after(start, stop)
-            # A cache of a fixed size fills up once: only continued growth is a problem.
+            # A cache of limited size fills up only once. Only continued growth indicates a problem.
             if kept - before <= _SHARE * frame * more + _SLACK:
                 break
             each = (kept - before) / more / 1024
@@ -60,19 +62,20 @@ def check_memory(subject: FrameSubject, clip: Clip) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MemoryUse:
-    """Bytes and seconds that a clip took."""
+    """Memory usage and processing time of a clip."""
 
     kept: int
-    """After ``open``."""
+    """Allocated bytes after ``open``."""
     open_peak: int
-    """Peak during ``open``."""
+    """Peak of the allocated bytes during ``open``."""
     batch_peak: int
-    """Peak during one batch, in addition to ``kept``."""
+    """Peak of the allocated bytes during one batch, excluding ``kept``."""
     seconds: float
 
 
 def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> None:
-    """Open two long clips of small frames and process a batch of each: the longer one must not take more memory."""
+    """Open two long clips of small frames, process one batch of each, and check that memory does not grow with clip
+    length."""
     small = clip_of(_PROBE)
     used: dict[int, _MemoryUse] = {}
     for count in (_PROBE, *_LONG):
@@ -90,7 +93,7 @@ def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> No
         f"{subject.call} takes up to": long.batch_peak - short.batch_peak,
     }
     limit = _LONG_SHARE * frame * (many - few) + _SLACK
-    # Memory that is kept also counts in the peak, so the first is enough.
+    # Retained memory is included in the peaks, so only the first problem is reported.
     if (what := next((what for what, more in growth.items() if more > limit), None)) is not None:
         each = growth[what] / (many - few) / 1024
         words = f"{what} {each:.0f} kB more for each further frame of the clip (a frame takes {frame // 1024} kB)"

@@ -1,4 +1,4 @@
-"""Checks of metrics."""
+"""Checks for metrics."""
 
 from __future__ import annotations
 
@@ -43,15 +43,16 @@ _SITUATIONS: Final = {
     "no_face": "a video in which no frame has a face",
 }
 _STOPS: Final = (32, 128, 512)
-"""Frames after which memory is measured."""
+"""Frame counts after which memory is measured."""
 _SHARE: Final = 0.25
 _SLACK: Final = 1 << 20
 _SLOW: Final = 0.05
-"""Seconds per frame above which memory is not checked."""
+"""Processing time in seconds per frame above which the memory check is skipped."""
 
 
 def check_metric(spec: MetricSpec | FoundMetric, *, folder: Path | None = None) -> Report:
-    """Check a metric against its contract. ``folder``: see ``check_stage``."""
+    """Check a metric against its contract and return a report. ``folder`` has the same meaning as in
+    ``check_stage``."""
     found = spec if isinstance(spec, FoundMetric) else FoundMetric(spec, "", "")
     if folder is not None:
         return _check(found, folder)
@@ -169,7 +170,7 @@ def _measure(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene:
 
 
 def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str, Path]) -> None:
-    """Compare what stays allocated after further small frames with the size of the frames."""
+    """Check that memory growth over further small frames is small compared with the frame size."""
     if (seconds := exam.seconds.get("scene", 0.0) / upstream.FRAMES) > _SLOW:
         exam.skip(("memory",), f"it takes {seconds:.2f} s per frame, and the check needs many")
         return
@@ -190,7 +191,7 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
                 continue
             more = number - _STOPS[len(kept) - 2]
             grown = (kept[-1] - kept[-2]) / more
-            # A sample of a fixed size fills up once: only continued growth is a problem.
+            # A sample of limited size fills up only once. Only continued growth indicates a problem.
             if kept[-1] - kept[-2] <= _SHARE * frame * more + _SLACK:
                 return
     words = f"keeps {grown / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
@@ -198,7 +199,8 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
 
 
 def _scenes(spec: MetricSpec) -> dict[str, Scene]:
-    """Return the scenes of the checks; clips without a face only if the metric needs no face."""
+    """Return the scenes for the checks. Clips without a face are included only if the metric does not require a
+    face."""
     whole = _scene(upstream.clip())
     scenes = {
         "scene": whole,
@@ -213,7 +215,7 @@ def _scenes(spec: MetricSpec) -> dict[str, Scene]:
 
 
 def _without_face(scene: Scene, needs: frozenset[str]) -> Scene:
-    """Return the scene of a video in which no face was detected."""
+    """Return a copy of the scene in which no face was detected."""
     return replace(_only_needs(scene, needs), output=None, original_analysis=None)
 
 

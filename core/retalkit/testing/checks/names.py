@@ -1,4 +1,4 @@
-"""Names of the checks of each kind, in the order in which they run."""
+"""Check names for each kind, in execution order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit.stages import StageKind
 from retalkit.testing.examination import SIDE_EFFECTS
 
 REFERENCE: Final = "reference_"
-"""Prefix of the checks of ``open_references``."""
+"""Prefix of the checks for ``open_references``."""
 
 _ALL_FRAMES: Final = ("result", "repeatable", "empty", "batches", "close", "resume", "seed")
 _CLIPS: Final = ("no_face", "odd_size", "one_pixel", "one_frame")
@@ -39,7 +39,7 @@ _BY_KIND: Final = {
 
 
 def check_names(spec: StageSpec | MetricSpec) -> tuple[str, ...]:
-    """Return the names of all checks of a stage with its default options, or of a metric."""
+    """Return the names of all checks for a stage with default options or for a metric."""
     return _metric_checks(spec) if isinstance(spec, MetricSpec) else _stage_checks(spec)
 
 

@@ -1,4 +1,4 @@
-"""Checks of reconstructors."""
+"""Checks for reconstructors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_FACE = "A row of NaN means that there is no face; other rows have no NaN."
 
 
 class ReconstructorSubject(FrameSubject):
-    """``reconstruct()`` of a reconstructor."""
+    """Adapter for ``reconstruct()`` of a reconstructor."""
 
     serial = True
     method = "reconstruct"

@@ -1,4 +1,4 @@
-"""Checks of specs, without running a stage."""
+"""Checks for specs that do not run the stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from retalkit.stages import StageKind
 from retalkit.testing.fixtures.upstream import SPACES
 
 Note = Callable[[str, str], None]
-"""Records what is wrong and what the contract requires."""
+"""Function that records a problem and the violated contract rule."""
 
 KNOWN_PORTS: Final = frozenset(
     (
@@ -35,10 +35,10 @@ KNOWN_PORTS: Final = frozenset(
     )
 )
 HEAVY: Final = ("torch", "tensorflow", "jax", "onnxruntime", "cv2", "mediapipe", "scipy", "skimage", "matplotlib")
-"""Packages that are slow to import and not needed to list a stage."""
+"""Packages with a long import time that are not required to list a stage."""
 
 _FAMILIES: Final = ("landmarks", "coefficients")
-"""Families of ports in which plugins define schemes and spaces of their own."""
+"""Port families in which plugins may define their own schemes and spaces."""
 _MAX_SUMMARY: Final = 200
 _PORTS: Final = "docs/contracts.md lists the ports; a plugin may define its own."
 _LIGHT: Final = "A module with specs imports fast; heavy imports belong in the module that StageSpec.build names."
@@ -60,11 +60,11 @@ _TYPES: Final = {
     "build": _BUILD,
     "api": _INTEGER,
 }
-"""Field of a spec -> its type."""
+"""Spec field -> type."""
 
 
 def check_field_types(spec: StageSpec | MetricSpec, note: Note) -> None:
-    """Record fields with a wrong type: such a spec cannot be read."""
+    """Record spec fields with a wrong type, which prevent the spec from being used."""
     owner = type(spec).__name__
     for name, expected in _TYPES.items():
         value: object = getattr(spec, name, None)
@@ -86,7 +86,7 @@ def _has_type(expected: str, value: object) -> bool:
 
 
 def check_spec(found: FoundStage, note: Note) -> None:
-    """Record problems of a stage's spec."""
+    """Record problems in a stage's spec."""
     spec = found.spec
     check_texts(spec.name, spec.summary, spec.licence, spec.version, note)
     if spec.kind not in set(StageKind):
@@ -105,7 +105,7 @@ def check_spec(found: FoundStage, note: Note) -> None:
 
 
 def check_texts(name: str, summary: str, licence: str, version: object, note: Note) -> None:
-    """Check name, summary, licence and version of a stage or metric."""
+    """Check the name, summary, licence and version of a stage or metric."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
         note(f"the name is {name!r}", "A name consists of lower-case letters, digits and underscores.")
     if not summary.strip() or "\n" in summary or len(summary) > _MAX_SUMMARY:
@@ -120,7 +120,7 @@ def check_texts(name: str, summary: str, licence: str, version: object, note: No
 
 
 def check_ports(ports: Iterable[str], known: Iterable[str], note: Note) -> None:
-    """Record ports that are probably misspelled."""
+    """Record port names that are probably misspelled."""
     names = list(known)
     for port in sorted(ports):
         close = difflib.get_close_matches(port, names, n=1, cutoff=0.85)
@@ -129,7 +129,7 @@ def check_ports(ports: Iterable[str], known: Iterable[str], note: Note) -> None:
 
 
 def check_build(build: object, note: Note) -> None:
-    """Check the import string."""
+    """Check the import path in ``build``."""
     if isinstance(build, str) and not re.fullmatch(r"[\w.]+:\w+", build):
         note(f"build is {build!r}", f"StageSpec.build is {_BUILD}.")
 
@@ -148,8 +148,8 @@ def _check_options(config: type[StageConfig], note: Note) -> None:
 def heavy_imports(package: str, entry_point: str) -> tuple[str, ...]:
     """Return the packages of ``HEAVY`` that a plugin module and its hooks import in a new interpreter.
 
-    ``package``: a distribution, or the path of a plugin file; empty: unknown. ``entry_point``: one of the
-    distribution's; empty: all of them.
+    ``package`` is a distribution name or a plugin file's path, or an empty string if it is unknown. ``entry_point`` is
+    one of the distribution's entry points, or an empty string for all of them.
     """
     if not package:
         return ()

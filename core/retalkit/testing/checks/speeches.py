@@ -1,4 +1,5 @@
-"""Checks of a lip syncer with a silent and a short speech, and of the moment of the speech that it uses."""
+"""Checks for a lip syncer with a silent speech and with a short speech, and for its mapping from positions to speech
+times."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ _POSITIONS = (
 
 
 def check_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
-    """Check frames with a silent speech and after the end of a short one; one frame each if the stage is slow."""
+    """Check output frames for a silent speech and after the end of a short speech. A slow stage is checked with one
+    frame each."""
     exam = subject.exam
     clip = clips.short_speech
     few = 1 if slow else 3
     late = np.arange(clip.output_count - few, clip.output_count)
-    # After its end the source runs backward: these positions show the same frames during the speech.
+    # The timeline reverses the source after its last frame. These earlier positions display identical source frames
+    # during the speech.
     early = np.sort(clip.timeline.sources(int(late[0]), int(late[-1]) + 1))
     silent: list[Row] = []
     with exam.check("silence"):

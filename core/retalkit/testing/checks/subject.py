@@ -1,4 +1,4 @@
-"""Base class of the checked sessions that process frames: opening them, calling them, describing failures."""
+"""Base class for sessions that process frames: opening, calling and failure description."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _SITUATIONS: Final = {
     "seed": ("another StageContext.seed than 0", "Every integer is a valid seed."),
     "long_clip": ("a long clip", "A clip may have any length."),
 }
-"""Name of a check -> what is special about its input, and what the contract says about that."""
+"""Check name -> special property of the check's input, and the contract rule for this property."""
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips of the checks, in the landmark scheme and coefficient space that the stage reads."""
+    """Clips for the checks, with the landmark scheme and coefficient space that the stage requires."""
 
     whole: Clip
     odd: Clip
@@ -60,9 +60,9 @@ class Clips:
     silent: Clip
     short_speech: Clip
     long: Callable[[int], Clip]
-    """Makes a clip of that many small frames."""
+    """Function that creates a clip with the given number of small frames."""
     undeclared: Clip | None = None
-    """In a scheme that the stage does not name, if it names none."""
+    """Clip with a landmark scheme that the stage does not declare, or None if the stage declares a scheme."""
 
 
 class FrameSubject(ABC):
@@ -71,41 +71,43 @@ class FrameSubject(ABC):
     serial = False
     """Whether a run always starts with the first frame."""
     any_order = False
-    """Whether frames may be requested in any order and repeatedly."""
+    """Whether frames may be requested in any order and more than once."""
     positions = False
-    """Whether it is called with positions in the output instead of source frames."""
+    """Whether the method receives output positions instead of source frame indexes."""
     uses_speech = False
-    """Whether it receives the speech."""
+    """Whether the stage receives the speech."""
     method = ""
     """Name of the method that processes frames."""
     contract = ""
-    """What the method returns."""
+    """Contract rule for the method's return value."""
 
     def __init__(self, exam: Examination, stage: Any) -> None:
         self.exam = exam
         self.stage = stage
         self.seed = 0
         self.omitted_inputs = ""
-        """Inputs that it does not receive because its spec does not name them: a sentence, or empty."""
+        """Sentence that lists the inputs that are missing in the spec and are therefore not passed to the stage, or an
+        empty string."""
         self.results: list[object] | None = None
-        """If a list: collects the results of the method."""
+        """List that collects the method's results, or None if the results are not collected."""
         self._raise_call_errors = False
 
     @property
     def call(self) -> str:
-        """Name of the method in messages, such as ``sync()``."""
+        """Method name in messages, such as ``sync()``."""
         return f"{self.method}()"
 
     @abstractmethod
     def open_session(self, clip: Clip, cache: str) -> Any:
-        """Open a session for the clip with the cache of that name."""
+        """Open a session for the clip. ``cache`` is the name of the session's cache."""
 
     @abstractmethod
     def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
-        """Call the session for frames and check the result. Raises StopCheckError if the result is unusable."""
+        """Call the session for the given frames and check the result. Raises StopCheckError if the result is
+        unusable."""
 
     def finish(self) -> None:
-        """Record what is known only after all calls."""
+        """Record problems that can only be determined after all calls."""
         return
 
     def count(self, clip: Clip) -> int:
@@ -117,7 +119,7 @@ class FrameSubject(ABC):
         return self.exam.context(cache, requested, self.seed)
 
     def open(self, check: str, clip: Clip, cache: str) -> Any:
-        """Open a session, record exceptions, and check its methods."""
+        """Open a session, record exceptions, and check that the session has the required methods."""
         where, contract = _SITUATIONS.get(check, ("", f"{_OPEN} {self.omitted_inputs}".strip()))
         try:
             session = self.exam.call_open("open()", lambda: self.open_session(clip, cache))
@@ -128,7 +130,8 @@ class FrameSubject(ABC):
         return session
 
     def check_late_loading(self, clip: Clip) -> None:
-        """Check that a session needs no file of the weights: networks are loaded when the stage is built."""
+        """Check that a session does not read weight files, because networks must be loaded by the stage's
+        constructor."""
 
         def request_one(scratch: Examination) -> None:
             exam, self.exam = self.exam, scratch
@@ -152,7 +155,8 @@ class FrameSubject(ABC):
         *arguments: Any,
         inputs: Mapping[str, object] | None = None,
     ) -> object:
-        """Return the result of the session's method; record an exception with the frame that caused it."""
+        """Return the result of the session's method. If the method raises an exception, record it with the frame that
+        caused it."""
         try:
             result = self.exam.run(self.call, getattr(session, self.method), *arguments, inputs=inputs)
         except CallError as failed:
@@ -166,7 +170,7 @@ class FrameSubject(ABC):
         return result
 
     def _describe_failure(self, check: str, clip: Clip, numbers: Indexes) -> tuple[str, str]:
-        """Return the input that the method failed for, and what the contract says about it."""
+        """Return a description of the input for which the method failed, and the corresponding contract rule."""
         situation, contract = _SITUATIONS.get(check, ("", f"{self.contract} {self.omitted_inputs}".strip()))
         if not len(numbers):
             return f" for {situation or 'a batch without frames'}", EMPTY
@@ -181,7 +185,7 @@ class FrameSubject(ABC):
         return f" for frame {number}{around}", contract
 
     def _first_failing(self, check: str, clip: Clip, numbers: Iterable[int]) -> int | None:
-        """Return the first frame for which a new session fails when called frame by frame."""
+        """Return the first frame for which a new session fails when it is called frame by frame."""
         self._raise_call_errors = True
         session: Any = None
         number = None
@@ -191,7 +195,7 @@ class FrameSubject(ABC):
                 self.request(check, session, clip, np.array([number]))
         except CallError:
             return None if number is None else int(number)
-        except Exception:  # it fails in another way, which identifies no frame
+        except Exception:  # a different failure does not identify the frame
             return None
         finally:
             self._raise_call_errors = False

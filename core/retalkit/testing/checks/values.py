@@ -1,4 +1,4 @@
-"""Describes how an array differs from what a contract requires, or from another array."""
+"""Descriptions of differences between an array and its contract, or between two arrays."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from numpy.typing import DTypeLike, NDArray
 from retalkit.testing.examination import same_values
 
 Row = Mapping[str, Any]
-"""The result of a stage for one frame: arrays, numbers and strings by name."""
+"""Result of a stage for one frame, which maps names to arrays, numbers and strings."""
 
 
 def copy_row(row: Row) -> Row:
-    """Return the row with copied arrays: a stage may reuse its buffers."""
+    """Return the row with copies of its arrays, because a stage may reuse its buffers."""
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in row.items()}
 
 
 def array_error(value: object, dtype: DTypeLike, shape: Sequence[int | None], axes: str) -> str:
-    """Why ``value`` is not an array of this dtype and shape (None: any length), else empty. ``axes``: for messages."""
+    """Return why ``value`` is not an array with this dtype and shape, or an empty string if it is such an array.
+
+    None in ``shape`` accepts any length. ``axes`` is the description of the axes in messages.
+    """
     expected = f"{np.dtype(dtype).name} {axes}"
     if not isinstance(value, np.ndarray):
         return f"is {type(value).__name__}, not an array {expected}"
@@ -33,7 +36,7 @@ def array_error(value: object, dtype: DTypeLike, shape: Sequence[int | None], ax
 
 
 def range_error(array: NDArray[Any], low: float, high: float) -> str:
-    """Why values are outside of [low, high] or not finite, else empty."""
+    """Return a description of values that are not finite or lie outside [low, high], or an empty string."""
     if not np.isfinite(array).all():
         return f"has {int((~np.isfinite(array)).sum())} values that are NaN or infinite"
     if array.size and (array.min() < low or array.max() > high):
@@ -42,7 +45,10 @@ def range_error(array: NDArray[Any], low: float, high: float) -> str:
 
 
 def first_difference(rows: Sequence[Row], others: Sequence[Row], numbers: Sequence[int]) -> str:
-    """Describe the first difference between two lists of results, else empty. ``numbers``: frames of the rows."""
+    """Return a description of the first difference between two lists of results, or an empty string.
+
+    ``numbers`` contains the frame number of each result.
+    """
     for number, row, other in zip(numbers, rows, others, strict=True):
         for name in dict.fromkeys((*row, *other)):
             one, two = row.get(name), other.get(name)

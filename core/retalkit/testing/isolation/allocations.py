@@ -1,4 +1,4 @@
-"""Measures what NumPy and Python allocate."""
+"""Measurement of Python and NumPy allocations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def trace_allocations() -> Generator[None]:
-    """Trace allocations in the block.
+    """Trace memory allocations while the block runs.
 
-    Existing objects are frozen for the garbage collector: in a process with many modules, collecting them again and
-    again would take longer than the checks.
+    Existing objects are excluded from garbage collection. Otherwise, repeated collections in a process with many
+    modules would take longer than the checks.
     """
-    # A caller that froze objects before wants them to stay frozen.
+    # Objects that the caller has frozen must remain frozen.
     freeze = gc.get_freeze_count() == 0
     if freeze:
         gc.freeze()
@@ -29,13 +29,13 @@ def trace_allocations() -> Generator[None]:
 
 
 def allocated_bytes() -> int:
-    """Return the bytes that were allocated since tracing started and are still in use."""
+    """Return the number of bytes that were allocated since tracing started and are still in use."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
 
 def take_peak_bytes() -> int:
-    """Return the peak of allocated bytes since tracing started, or since the last call of this function."""
+    """Return the peak of the allocated bytes since tracing started or since the last call of this function."""
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     return peak

@@ -1,5 +1,5 @@
-"""Detects side effects of a stage: files written elsewhere, network access, output, use of the command line and of the
-process's random generators."""
+"""Detection of a stage's side effects: file writes outside the permitted directories, network access, console output,
+and use of the command line or the process-wide random number generators."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ _PATH_EVENTS = {
     "os.symlink": 1,
     "os.truncate": 0,
 }
-"""Audit event -> index of the argument that is the changed path."""
+"""Audit event -> index of the argument that contains the modified path."""
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _IGNORED = ("/dev/", "/proc/", "/sys/")
 
-# Audit hooks cannot be removed, so there is a single one, which reports to the innermost sandbox.
+# Audit hooks cannot be removed. A single hook is therefore installed, which reports to the innermost sandbox.
 _active: list[Sandbox] = []
 _reads: list[set[str]] = []
 
 
 class Sandbox:
-    """While it is active the process has an empty working directory and no network, and its output is captured."""
+    """Sandbox with an empty working directory, captured output and blocked network access."""
 
     def __init__(self, allowed: Sequence[Path], elsewhere: Path, *, change_folder: bool = True) -> None:
-        """``allowed``: directories that may be written to; the list may grow. ``elsewhere``: an empty directory for
-        temporary files and, with ``change_folder``, for the working directory."""
+        """Create a sandbox that permits writes to the directories in ``allowed``, which may be extended later.
+
+        ``elsewhere`` is an empty directory for temporary files. With ``change_folder``, it also contains the working
+        directory.
+        """
         self._allowed = allowed
         self._elsewhere = elsewhere.resolve()
         self._change_folder = change_folder
         self.writes: list[str] = []
-        """Paths outside of the allowed directories that were written, created or removed."""
+        """Paths outside the permitted directories that were written, created or removed."""
         self.calls: list[str] = []
         """Network addresses that were accessed."""
         self.printed = ""
@@ -55,7 +58,7 @@ class Sandbox:
 
     @contextmanager
     def active(self) -> Generator[None]:
-        """Activate the sandbox, and restore the process at the end."""
+        """Activate the sandbox for the block and restore the process state at the end."""
         _add_hook()
         temporary, working = self._elsewhere / "temporary", self._elsewhere / "working"
         for folder in (temporary, working):
@@ -85,7 +88,7 @@ class Sandbox:
     @staticmethod
     @contextmanager
     def recorded_reads() -> Generator[set[str]]:
-        """Collect the paths of files that Python code opens for reading in the block, in an active sandbox."""
+        """Collect the paths of files that Python code opens for reading in the block. A sandbox must be active."""
         paths = set[str]()
         _reads.append(paths)
         try:
@@ -96,7 +99,7 @@ class Sandbox:
     @staticmethod
     @contextmanager
     def paused() -> Generator[None]:
-        """Ignore the side effects of the block, which are the kit's own."""
+        """Ignore side effects that the kit itself causes in the block."""
         saved = list(_active)
         _active.clear()
         try:
@@ -105,7 +108,7 @@ class Sandbox:
             _active.extend(saved)
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Handle an audit event. Raises OSError on network access."""
+        """Handle an audit event. Raises OSError for network access."""
         if event == "open":
             path, mode, flags = arguments
             if isinstance(mode, str):
@@ -120,7 +123,7 @@ class Sandbox:
             self._record_write(event, arguments[_PATH_EVENTS[event]])
         elif event in _NETWORK_EVENTS:
             address = arguments[0] if event in ("socket.getaddrinfo", "socket.gethostbyname") else arguments[1]
-            # A path is a local socket.
+            # A path is the address of a local socket.
             if not isinstance(address, str | bytes) or event in ("socket.getaddrinfo", "socket.gethostbyname"):
                 self.calls.append(str(address))
                 raise OSError("a stage must not use the network")
@@ -131,17 +134,17 @@ class Sandbox:
         text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
         if text.startswith(_IGNORED) or "__pycache__" in text or text.endswith(".pyc"):
             return
-        # realpath, not Path.resolve: it raises no relevant audit events, and the file need not exist.
+        # Path.resolve would raise relevant audit events. realpath does not, and it accepts missing files.
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
-            return  # an unnamed file, as tempfile.TemporaryFile creates it
+            return  # unnamed file, as created by tempfile.TemporaryFile
         inside = any(Path(whole).is_relative_to(os.path.realpath(folder)) for folder in self._allowed)
         if not inside and whole not in self.writes:
             self.writes.append(whole)
 
 
 class _RecordedArguments(list[str]):
-    """A command line that records whether it was read."""
+    """Command-line arguments that record whether they were read."""
 
     was_read = False
 
@@ -174,20 +177,21 @@ def _record_read(path: object) -> None:
 
 
 def generator_states() -> dict[str, object]:
-    """Return comparable states of the process's random generators, by name."""
+    """Return comparable states of the process-wide random number generators, by generator name."""
     numpy_state: Any = np.random.get_state()
     states: dict[str, object] = {
         "random": random.getstate(),
         "numpy.random": (numpy_state[0], numpy_state[1].tobytes(), *numpy_state[2:]),
     }
     if (torch := _torch()) is not None:
-        # Only the seed: creating a network draws from the generator before its weights are loaded.
+        # Only the seed is compared, because the creation of a network uses random numbers before its weights are
+        # loaded.
         states["torch"] = torch.initial_seed()
     return states
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the process's random generators."""
+    """Seed the process-wide random number generators."""
     random.seed(seed)
     np.random.seed(seed)
     if (torch := _torch()) is not None:
@@ -207,7 +211,7 @@ def _restore_generators(states: tuple[Any, Any, Any]) -> None:
 
 
 def _torch() -> Any:
-    """Return torch if it has been imported; the kit does not import it."""
+    """Return torch if it has already been imported. The kit itself does not import torch."""
     return sys.modules.get("torch")
 
 
@@ -222,7 +226,7 @@ def _add_hook() -> None:
 
 @contextmanager
 def _captured_descriptors(path: Path) -> Generator[Path]:
-    """Redirect file descriptors 1 and 2, which native libraries write to, into a file."""
+    """Redirect file descriptors 1 and 2, which native libraries use for output, to a file."""
     for stream in (sys.stdout, sys.stderr):
         cast(TextIO, stream).flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
