@@ -76,7 +76,7 @@ CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
 that implements an unsupported version is listed with the reason, but it cannot be run."""
 
 
-# --------------------------------------------------------------------------- data
+# --------------------------------------------------------------------------- data types
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class SpeechToMouth(Protocol):
         ...
 
 
-# --------------------------------------------------------------------------- what a session may read
+# --------------------------------------------------------------------------- inputs of a session
 
 
 class Source(Protocol):
@@ -418,7 +418,7 @@ class StageContext:
         return self.cancellation.is_set()
 
 
-# --------------------------------------------------------------------------- the six contracts
+# --------------------------------------------------------------------------- stage contracts
 
 
 class Session(Protocol):
