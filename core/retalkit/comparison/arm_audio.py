@@ -52,7 +52,10 @@ class ArmAudio:
         return cached
 
     def for_arm(self, arm: str, clip: Path) -> Path:
-        """Return the audio of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip. Raises InputError."""
+        """Return the audio of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip.
+
+        Raises InputError if required audio cannot be read.
+        """
         name = make_key(arm, VERSION, content_hash(clip), self._seconds, "" if arm == SILENCE else self._noise) + ".wav"
         if (cached := self._folder.path(name)) is not None:
             return cached
@@ -63,7 +66,7 @@ class ArmAudio:
 
 
 def rms_dbfs(sound: Sound) -> float:
-    """Return the RMS level in dBFS. Minus infinity for digital silence."""
+    """Return the RMS level in dBFS, which is minus infinity for digital silence."""
     power = float(np.mean(np.square(sound, dtype=np.float64))) if len(sound) else 0.0
     return 10.0 * math.log10(power) if power > 0 else float("-inf")
 

@@ -79,7 +79,7 @@ class CellStore:
             path.write_text(json.dumps({"failure": line}), encoding="utf-8")
 
     def failure(self, key: str) -> str:
-        """Return the cell's error message in one line. Empty if the cell did not fail."""
+        """Return the cell's error message in one line, or an empty string if the cell did not fail."""
         path = self.cell(key).path(_FAILURE)
         return "" if path is None else str(json.loads(path.read_text(encoding="utf-8"))["failure"])
 

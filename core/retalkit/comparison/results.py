@@ -8,17 +8,17 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm: the re-encoded unedited clip with its own audio. Its score represents a perfect method."""
+"""Arm with the re-encoded unedited clip and its own audio. The arm has the scores of a perfect method."""
 OWN: Final = "own"
-"""Arm: the clip dubbed with its own audio, so that the clip's frames are the ground truth."""
+"""Arm with the clip dubbed with its own audio, so that the clip's frames are the ground truth."""
 SPEECH: Final = "speech"
-"""Arm: the clip dubbed with a speech listed in the comparison file."""
+"""Arm with the clip dubbed with a speech listed in the comparison file."""
 MISMATCHED: Final = "mismatched"
-"""Arm: the video of the arm ``own``, scored against another clip's audio and lips. Its score is the chance level."""
+"""Arm with the videos of ``own``, scored against another clip's audio and lips to measure the chance level."""
 SILENCE: Final = "silence"
-"""Arm: the clip dubbed with silence."""
+"""Arm with the clip dubbed with silence."""
 NOISE: Final = "noise"
-"""Arm: the clip dubbed with noise only, at the level of the clip's own audio."""
+"""Arm with the clip dubbed with noise only, at the level of the clip's own audio."""
 NOISY: Final = {"noisy_20": 20.0, "noisy_10": 10.0, "noisy_0": 0.0}
 """Mapping from arm to signal-to-noise ratio in dB. In these arms, the clip is dubbed with its own audio plus noise.
 
@@ -62,9 +62,9 @@ class CellResult:
     """Name of the cell's directory in the subdirectory ``cells`` of the output directory."""
     state: Literal["done", "failed"]
     failure: str = ""
-    """Error message in one line. Empty if the cell did not fail."""
+    """Error message in one line, or an empty string if the cell did not fail."""
     scores: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    """Mapping from measure to value. None if the value is undefined for this cell."""
+    """Mapping from measure to value, which is None if undefined for this cell."""
     absent: dict[str, str] = field(default_factory=dict[str, str])
     """Mapping from metric to the reason why the metric was not computed for this cell."""
     failed_metrics: dict[str, str] = field(default_factory=dict[str, str])
@@ -72,7 +72,7 @@ class CellResult:
     video: str = ""
     """Path of the video relative to the output directory."""
     record: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Run record. Empty in the arm ``real``."""
+    """Run record, which is empty in the arm ``real``."""
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -106,7 +106,7 @@ class MetricInfo:
     """Name and version of the distribution that provides the metric."""
     measures: tuple[Measure, ...]
     unavailable: str = ""
-    """Reason why the metric is unavailable in this installation, such as missing weights. Otherwise empty."""
+    """Reason why the metric is unavailable in this installation, such as missing weights, or an empty string."""
 
 
 @dataclass(slots=True)

@@ -82,7 +82,7 @@ def compare(
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
     store = CellStore(out, measurement_key(registry))
-    # This file is written first, so that a call after an interruption recognizes the directory as its own.
+    # The file is written first, so that the comparison recognizes its output directory after an interruption.
     _write_marker(out, comparison)
     sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = build_tasks(comparison, plans, sounds)

@@ -45,7 +45,7 @@ PORTS: Final = {
 def skip_reason(found: FoundMetric, arm: str) -> str:
     """Return the reason why a metric is skipped in an arm although all inputs of the metric are available.
 
-    Empty if the metric is not skipped.
+    The result is an empty string if the metric is not skipped.
     """
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
         return "independent of the speech: its values equal those of the arm 'own'"
@@ -175,7 +175,7 @@ def _sounds(
 
 
 def _is_video(path: Path) -> bool:
-    """Return whether a speech file is a video. A video speech is its own reference."""
+    """Return whether a speech file is a video, which serves as its own reference video."""
     from retalkit.errors import InputError
 
     try:

@@ -60,7 +60,7 @@ class Vote:
     choice: Choice
     voter: str
     time: str = ""
-    """Time in ISO 8601 format, UTC. Empty if the vote file contains no time."""
+    """Time in ISO 8601 format, UTC, or an empty string if the vote file contains no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class WinRate:
 
     variant: str
     against: str
-    """Name of the other variant. Empty for all other variants combined."""
+    """Name of the other variant, or an empty string for all other variants combined."""
     wins: int
     losses: int
     ties: int

@@ -74,7 +74,7 @@ def evaluate_video(
             the frames of ``original`` are ground truth.
         original: the unedited clip.
         speech: the audio before encoding. ``original`` and ``speech`` default to the input paths in the run record next
-            to a Retalkit video, if these input files still exist unchanged.
+            to a Retalkit video, provided that the input files still exist and are unchanged.
         silent: whether the audio contains no speech.
 
     Raises:

@@ -82,10 +82,10 @@ class SceneOpener:
             video: the video to score. If no face is found, the scene does not provide the port ``landmarks``.
             ports: names of the requested ports.
             original: the unedited clip.
-            sources: int64 [T], index of the frame in ``original`` that each video frame was made from (default: the
+            sources: index of the frame in ``original`` that each video frame was made from, int64 [T] (default: the
                 frame with the nearest timestamp).
-            sound: float32 [N], mono audio at 16 kHz.
-            reference: video of a person who speaks this audio.
+            sound: mono audio at 16 kHz, float32 [N].
+            reference: video of a person who speaks the audio in ``sound``.
 
         Raises:
             InputError: a file cannot be read, or no face is found in ``reference``.

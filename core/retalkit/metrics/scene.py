@@ -31,22 +31,22 @@ class Scene:
     source: Source
     """Frames and timestamps of the video."""
     output: Analysis | None = None
-    """Face tracked in the video, with landmarks:mesh478 and coefficients:mesh. None if no face was found."""
+    """Face tracked in the video (landmarks:mesh478, coefficients:mesh), or None if no face was found."""
     original: Source | None = None
     """Frames and timestamps of the unedited clip."""
     original_analysis: Analysis | None = None
     """Face tracked in the unedited clip."""
     sources: NDArray[np.int64] | None = None
-    """int64 [T], index of the frame in ``original`` that each video frame was made from."""
+    """Index of the frame in ``original`` that each video frame was made from, int64 [T]."""
     sound: NDArray[np.float32] | None = None
-    """Target audio of the lip movement: float32 [N], mono at 16 kHz in [-1, 1], decoded from a lossless source.
+    """Target audio of the lip movement, float32 [N], mono at 16 kHz in [-1, 1], decoded losslessly.
 
     The audio starts at the video's start time.
     """
     lips: Lips | None = None
     """Tracked lips of a person who speaks the audio in ``sound``."""
     record: Mapping[str, Any] | None = None
-    """Run record: the content of ``retalkit.pipeline.record.RunRecord`` as plain data."""
+    """Run record (``retalkit.pipeline.record.RunRecord``) as plain data."""
     ports: frozenset[str] = frozenset()
     """Ports that the scene provides, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
     cache: StageCache | None = None
@@ -66,13 +66,13 @@ class ScoredFrame:
     image: Image
     """Read-only RGB image, uint8 [H, W, 3], shared between metrics."""
     landmarks: Float
-    """Landmarks tracked in the video, float32 [478, 3] in pixels. NaN if no face was found."""
+    """Landmarks tracked in the video, float32 [478, 3] in pixels, or NaN if no face was found."""
     original: Image | None
-    """Read-only unedited frame, RGB uint8 [H, W, 3]. None if the scene has no unedited clip."""
+    """Read-only unedited RGB frame, uint8 [H, W, 3], or None if the scene has no unedited clip."""
     original_landmarks: Float
-    """Landmarks of the face in the unedited frame, float32 [478, 3] in pixels. NaN if no face was found."""
+    """Landmarks of the face in the unedited frame, float32 [478, 3] in pixels, or NaN if no face was found."""
     shot: int
-    """Track number of the face, which changes at a cut. -1 if no face was found."""
+    """Track number of the face, which changes at a cut, or -1 if no face was found."""
 
 
 class MetricSession(Protocol):
@@ -86,7 +86,7 @@ class MetricSession(Protocol):
         ...
 
     def result(self) -> Scores:
-        """Return the value of each measure in the metric's spec. NaN if undefined.
+        """Return the value of each measure in the metric's spec, or NaN for an undefined value.
 
         This method is called once, after the last frame.
         """

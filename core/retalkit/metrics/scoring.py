@@ -24,15 +24,15 @@ class MetricScore:
     """Result of one metric for one scene."""
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
-    """Mapping from measure name to value. NaN if undefined."""
+    """Mapping from measure name to value, which is NaN if undefined."""
     skip_reason: str = ""
-    """Reason why the metric was skipped. Empty if the metric was computed."""
+    """Reason why the metric was skipped, or an empty string if the metric was computed."""
     error: str = ""
-    """Exception raised by the metric, as a string. Empty if no exception was raised."""
+    """Exception raised by the metric, as a string, or an empty string if no exception was raised."""
 
 
 def missing_inputs(found: FoundMetric, ports: frozenset[str]) -> str:
-    """Describe the inputs that the metric requires and ``ports`` does not contain. Empty if no input is missing."""
+    """Describe the required inputs that ``ports`` does not contain, or return "" if no input is missing."""
     missing = [PORTS[port] for port in PORTS if port in found.spec.needs - ports]
     return f"needs {' and '.join(missing)}" if missing else ""
 
@@ -45,7 +45,7 @@ def fingerprint(found: FoundMetric) -> list[Any]:
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:
-    """Return a mapping from metric name to result. A metric's exception is stored in the ``error`` of its result."""
+    """Return a mapping from metric name to result, in which ``error`` contains any exception raised by the metric."""
     store = WeightStore()
     results: dict[str, MetricScore] = {}
     sessions: dict[str, Any] = {}

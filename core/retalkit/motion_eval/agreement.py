@@ -52,7 +52,7 @@ _SAVITZKY_GOLAY: Final = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35.0
 
 @dataclass(frozen=True, slots=True)
 class Lips:
-    """Tracked lips of a clip, float64 [N] at 25 Hz. NaN where no face was found."""
+    """Tracked lips of a clip, float64 [N] at 25 Hz, with NaN where no face was found."""
 
     opening: Values
     """Inner-lip gap, in units of the distance between the outer eye corners."""
@@ -82,12 +82,12 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Scores of one clip after delay compensation. NaN if undefined."""
+    """Scores of one clip after delay compensation. Undefined scores are NaN."""
 
     frames: int
     """Number of frames with a tracked face, at 25 Hz."""
     offset: int
-    """Estimated and compensated delay of the lips relative to the audio, in frames. Negative if the lips are early."""
+    """Estimated and compensated delay of the lips relative to the audio, in frames (negative if the lips are early)."""
     opening: float
     """Pearson r of the opening at lag 0."""
     width: float
@@ -118,12 +118,12 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Fraction of tracked closures with a predicted closure within two frames. NaN without tracked closures."""
+        """Fraction of tracked closures with a predicted closure within two frames, or NaN without tracked closures."""
         return self.recalled_closures / self.lip_closures if self.lip_closures else float("nan")
 
     @property
     def precision(self) -> float:
-        """Fraction of predicted closures with a tracked closure within two frames. NaN without predicted closures."""
+        """Fraction of predicted closures with a tracked closure within two frames, or NaN without predictions."""
         return self.correct_closures / self.predicted_closures if self.predicted_closures else float("nan")
 
 

@@ -35,7 +35,7 @@ def correlation_draws(
 
 
 def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of the draws. NaN if all draws are NaN."""
+    """Return the percentile interval of the draws, or NaN limits if all draws are NaN."""
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return float("nan"), float("nan")

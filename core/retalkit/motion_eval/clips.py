@@ -58,7 +58,7 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Track the lips and analyse the audio track of a clip.
 
     Raises:
-        InputError: the clip has no audio, no face, or too little audio or too few frames with a face.
+        InputError: the clip has no audio or no face, or the audio or the tracked lips are too short.
         PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
@@ -97,7 +97,10 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
 
 
 def measure_lips(analysis: Analysis) -> Lips:
-    """Measure the lips at 25 Hz with interpolation between frames. NaN next to frames without a face."""
+    """Measure the lips at 25 Hz with interpolation between frames.
+
+    Values adjacent to frames without a face are NaN.
+    """
     count = analysis.source.info.frame_count
     times = analysis.source.times(0, count)
     parts = [analysis.coefficients(first, min(first + _ROWS, count)) for first in range(0, count, _ROWS)]

@@ -21,9 +21,9 @@ class PluginKind:
     summary: str
     """One-line summary of the example plugin for ``retalkit plugins``."""
     option: str
-    """Option name of the example plugin. Empty for a metric."""
+    """Option name of the example plugin, or an empty string for a metric."""
     config_path: str
-    """Key of the stage in a run file, such as ``lip_syncer`` or ``enhancers.1``. Empty for a metric."""
+    """Key of the stage in a run file, such as ``lip_syncer`` or ``enhancers.1``, or an empty string for a metric."""
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean with its confidence interval. NaN if the mean or the interval is unavailable."""
+    """Mean with its confidence interval. Unavailable values are NaN."""
 
     mean: float
     low: float
@@ -70,7 +70,7 @@ def colour_of(position: int) -> str:
 
 
 def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], count: int) -> list[tuple[str, Markup]]:
-    """Return titles and charts of speed against quality in the arm ``own``. Empty without a speed measure.
+    """Return titles and charts of speed against quality in the arm ``own``, or an empty list without a speed measure.
 
     ``wanted`` selects the quality measures. If ``wanted`` is empty, at most ``count`` measures are selected
     automatically.

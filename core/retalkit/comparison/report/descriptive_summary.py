@@ -39,7 +39,7 @@ class DescriptiveSummary:
 
     @property
     def rest(self) -> str:
-        """Counts of the measures that ``lines`` omits. Empty if ``lines`` omits no measure."""
+        """Counts of the measures that ``lines`` omits, or an empty string if ``lines`` omits no measure."""
         mixed = "no difference" if self.clips == 1 else "mixed"
         parts = ((self.mixed, mixed), (self.small, "within rerun variation"), (self.single, "in one clip only"))
         return "; ".join(f"{label}: {count}" for count, label in parts if count)
@@ -48,10 +48,10 @@ class DescriptiveSummary:
 def summarise_untested(
     contrasts: Sequence[Contrast], measures: Mapping[str, Measure], costs: set[str]
 ) -> DescriptiveSummary | None:
-    """Summarise the contrasts of one variant that have too few clips for a test. None if no such contrast exists.
+    """Summarise the contrasts of one variant that have too few clips for a test.
 
-    Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is better in this
-    arm.
+    Returns None if every contrast has enough clips. Cost measures are excluded. The arm ``mismatched`` is also
+    excluded, because neither direction is better in this arm.
     """
     untested = [
         contrast

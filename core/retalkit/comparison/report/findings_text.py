@@ -25,7 +25,7 @@ class Line:
 
     verdict: Verdict
     reason: str = ""
-    """Reason why a difference cannot be shown, otherwise empty."""
+    """Reason why a difference cannot be shown, or an empty string."""
     arms: list[tuple[str, list[str]]] = field(default_factory=list["tuple[str, list[str]]"])
     """Arm titles with their measure titles. Titles of significantly different measures include the effect size."""
 

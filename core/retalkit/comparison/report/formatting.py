@@ -13,7 +13,7 @@ _KIB: Final = 1024.0
 
 
 def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Format a number with fixed decimals and a typographic minus sign. A missing number is formatted as a dash."""
+    """Format a number with fixed decimals and a typographic minus sign, or a missing number as a dash."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{abs(value):,.{digits}f}".replace(",", "\u202f")
@@ -24,7 +24,7 @@ def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
 
 
 def interval(low: float, high: float, digits: int = 3, signed: bool = False) -> str:
-    """Format an interval as ``[low, high]``. Empty for a missing interval."""
+    """Format an interval as ``[low, high]``, or a missing interval as an empty string."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"

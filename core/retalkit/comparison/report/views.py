@@ -64,7 +64,7 @@ class Cell:
     """Note on missing values, such as ``1 undefined``."""
     failed: int = 0
     verdict: Verdict | None = None
-    """Verdict of the comparison with the base. None for the base."""
+    """Verdict of the comparison with the base, or None for the base."""
     reason: str = ""
 
 
@@ -197,7 +197,7 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
 
 
 def _missing_note(summary: Summary) -> str:
-    """Return the counts of undefined and absent values. Empty if the metric is absent from the entire arm."""
+    """Return the counts of undefined and absent values, or "" if the metric is absent from the entire arm."""
     parts = [(summary.undefined, "undefined")]
     if summary.absent < summary.cells:
         parts.append((summary.absent, "absent"))
@@ -227,7 +227,7 @@ def _contrast(contrast: Contrast, measure: Measure) -> ContrastRow:
 
 
 def _nonzero(value: float, digits: int) -> str:
-    """Format a noise floor. A noise floor that is too small for ``digits`` is not rounded to 0."""
+    """Format a noise floor with ``digits`` decimals, or with one significant digit if it would be rounded to 0."""
     small = 0 < value < 0.5 * 10**-digits
     return f"{value:.1g}" if small else formatting.number(value, digits)
 
@@ -243,7 +243,7 @@ class PositionRow:
     anchor: str
     share: str
     bar: float
-    """Share clipped to [0, 1]. NaN for no bar."""
+    """Share clipped to [0, 1], or NaN for no bar."""
     against_chance: Contrast
     against_anchor: Contrast
     reason: str

@@ -26,11 +26,11 @@ class Summary:
     high: float
     """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval."""
     method: str
-    """Interval method: ``BCa`` or ``percentile``. Empty if no interval was computed."""
+    """Interval method: ``BCa``, ``percentile``, or an empty string if no interval was computed."""
     note: str
-    """Reason why no interval was computed, otherwise empty."""
+    """Reason why no interval was computed, or an empty string."""
     distance: float
-    """Mean distance to the ideal value. NaN for measures without an ideal value."""
+    """Mean distance to the ideal value, or NaN for measures without an ideal value."""
     values: tuple[tuple[str, float], ...]
     """Pairs of clip and value."""
     cells: int
@@ -69,7 +69,7 @@ class Contrast:
     family: int
     """Number of tests that are corrected together."""
     floor: float | None
-    """Rerun noise floor of the measure in this arm. None without reruns."""
+    """Rerun noise floor of the measure in this arm, or None without reruns."""
     verdict: Verdict
     reason: str
     """Reason for the verdict in one sentence."""
@@ -95,10 +95,10 @@ class Position:
     share: float
     """Relative position (own - chance) / (anchor - chance): 0 is chance level and 1 is the real video.
 
-    NaN if the real video is not better than chance level.
+    The relative position is NaN if the real video is not better than chance level.
     """
     reason: str
-    """Reason why no share was computed, otherwise empty."""
+    """Reason why no share was computed, or an empty string."""
     against_anchor: Contrast
     against_chance: Contrast
 
@@ -110,13 +110,13 @@ class NoiseFloor:
     arm: str
     measure: str
     floor: float | None
-    """Largest absolute difference between a rerun and its original run. None without reruns."""
+    """Largest absolute difference between a rerun and its original run, or None without reruns."""
     pairs: int
     """Number of reruns with a value for both the rerun and the original run."""
     worst: str
-    """Label of the rerun with the largest difference. Empty without reruns."""
+    """Label of the rerun with the largest difference, or an empty string without reruns."""
     seed_spread: float | None
-    """Standard deviation over seeds (root mean square over videos). None with a single seed."""
+    """Standard deviation over seeds (root mean square over videos), or None with a single seed."""
     seed_groups: int
     """Number of combinations of clip, speech and variant with more than one seed."""
 
@@ -140,7 +140,7 @@ class Analysis:
     """Complete statistical analysis of a comparison."""
 
     base: str
-    """Name of the base variant. Empty if the comparison has no base."""
+    """Name of the base variant, or an empty string if the comparison has no base."""
     clips: int
     """Number of clips in the comparison."""
     summaries: tuple[Summary, ...]

@@ -85,7 +85,7 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """Return the smallest two-sided p of the sign-flip test for ``count`` differences. NaN for an empty sample."""
+    """Return the smallest two-sided p of the sign-flip test for ``count`` differences, or NaN for an empty sample."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 
