@@ -1,1 +1,1 @@
-"""Decoding, encoding and muxing of video and audio with exact timestamps. Uses PyAV, whose wheel contains FFmpeg."""
+"""Decode, encode and mux video and audio with exact timestamps. The package uses PyAV, whose wheel contains FFmpeg."""

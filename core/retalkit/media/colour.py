@@ -1,8 +1,9 @@
 """Conversion between Y'CbCr and RGB with the matrix and range declared by the video.
 
-The two conversions are chosen so that unedited pixels survive the round trip: chroma is repeated on the way to RGB and
-averaged over the same 2x2 pixels on the way back. There is no tone mapping, so wide-gamut and high-dynamic-range video
-keeps its primaries and transfer characteristics. Codes are those of ITU-T H.273.
+The two conversions preserve unedited pixels in a round trip. Conversion to RGB repeats each chroma sample over 2x2
+pixels, and conversion to Y'CbCr averages chroma over the 2x2 pixels. The conversion applies no tone mapping, so
+wide-gamut and high-dynamic-range video keeps its primaries and transfer characteristics. Colour codes follow ITU-T
+H.273.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNSPECIFIED = 2
-"""H.273 code of an unspecified matrix, primaries or transfer."""
+"""H.273 code for an unspecified matrix, unspecified primaries or an unspecified transfer function."""
 RANGE_LIMITED = 1
 RANGE_FULL = 2
 MATRIX_BT709 = 1
 MATRIX_BT601 = 6
 
 _BAND = 64
-"""Rows converted at a time, so that intermediate results stay in the CPU cache; an even number."""
+"""Number of image rows converted at a time. A small even number keeps intermediate results in the CPU cache."""
 _LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
     MATRIX_BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -33,41 +34,42 @@ _LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-"""Weights of red and blue in luma by H.273 MatrixCoefficients."""
+"""Luma weights of red and blue for each H.273 MatrixCoefficients code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """Colour description of a video in the codes of ITU-T H.273, with defaults for missing values."""
+    """Colour description of a video in ITU-T H.273 codes, with defaults for missing values."""
 
     matrix: int = UNSPECIFIED
     range: int = 0
-    """0 unspecified (treated as limited), 1 limited (16 to 235), 2 full (0 to 255)."""
+    """Range code: 0 unspecified (treated as limited), 1 limited (16 to 235), 2 full (0 to 255)."""
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
     working_matrix: int = MATRIX_BT601
-    """Matrix used for conversions: ``matrix``, or the guessed one if it is unspecified."""
+    """Conversion matrix: ``matrix``, or the guessed matrix if ``matrix`` is unspecified."""
 
 
 BT709 = Colour(MATRIX_BT709, RANGE_LIMITED, MATRIX_BT709, MATRIX_BT709, MATRIX_BT709)
-"""Colour description of output made from photos and from video stored as RGB."""
+"""Colour description of videos generated from still images and from RGB video."""
 
 
 def guess_matrix(width: int, height: int) -> int:
-    """Return the matrix of a video with unspecified matrix, by its stored size.
+    """Return the assumed matrix for a video with an unspecified matrix, based on the stored size.
 
-    The rule of the player mpv: BT.709 for high definition (width at least 1280 or height above 576), otherwise BT.601.
+    The function follows the mpv player: BT.709 for high definition (width at least 1280 or height above 576), otherwise
+    BT.601.
     """
     return MATRIX_BT709 if width >= 1280 or height > 576 else MATRIX_BT601
 
 
 def is_yuv(frame: av.VideoFrame) -> bool:
-    """Return False for RGB, grey and palette pixel formats, which have no colour matrix."""
+    """Return False for RGB, greyscale and palette pixel formats, which have no colour matrix."""
     return not frame.format.is_rgb and not frame.format.has_palette and len(frame.format.components) >= 3
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """Return the colour description of a decoded frame; RGB, grey and palette frames are converted to BT.709."""
+    """Return the colour description of a decoded frame. RGB, greyscale and palette frames are converted to BT.709."""
     if not is_yuv(frame):
         return BT709
     matrix = int(frame.colorspace)
@@ -84,7 +86,7 @@ def colour_of(frame: av.VideoFrame) -> Colour:
 
 @lru_cache(maxsize=32)
 def yuv_to_rgb_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
-    """Return float64 [3, 4], the map from (Y, Cb, Cr, 1) in 0..255 to R, G, B in 0..255 (H.273 section 8.3)."""
+    """Return the matrix float64 [3, 4] that maps (Y, Cb, Cr, 1) in 0..255 to R, G, B in 0..255 (H.273 section 8.3)."""
     red, blue = _LUMA_WEIGHTS.get(matrix, _LUMA_WEIGHTS[MATRIX_BT709])
     green = 1.0 - red - blue
     luma_scale = 1.0 if full else 255.0 / 219.0
@@ -103,7 +105,7 @@ def yuv_to_rgb_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=32)
 def rgb_to_yuv_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
-    """Return float64 [3, 4], the inverse of ``yuv_to_rgb_matrix``."""
+    """Return the inverse of ``yuv_to_rgb_matrix``, float64 [3, 4]."""
     forward = yuv_to_rgb_matrix(matrix, full)
     linear: NDArray[np.float64] = np.asarray(np.linalg.inv(forward[:, :3]), dtype=np.float64)
     offset: NDArray[np.float64] = linear @ forward[:, 3:]
@@ -113,7 +115,10 @@ def rgb_to_yuv_matrix(matrix: int, full: bool) -> NDArray[np.float64]:
 def yuv_to_rgb(
     luma: NDArray[np.uint8], blue: NDArray[np.uint8], red: NDArray[np.uint8], matrix: int, full: bool
 ) -> NDArray[np.uint8]:
-    """Convert 4:2:0 planes, uint8 [h, w] and twice [ceil(h/2), ceil(w/2)], to RGB uint8 [h, w, 3]."""
+    """Convert 4:2:0 planes to RGB uint8 [h, w, 3].
+
+    The luma plane is uint8 [h, w]. Both chroma planes are uint8 [ceil(h/2), ceil(w/2)].
+    """
     height, width = luma.shape
     weights = yuv_to_rgb_matrix(matrix, full)
     image = np.empty((height, width, 3), dtype=np.uint8)
@@ -132,7 +137,10 @@ def yuv_to_rgb(
 def rgb_to_yuv(
     image: NDArray[np.uint8], matrix: int, full: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Convert RGB uint8 [h, w, 3] to 4:2:0 planes, uint8 [h, w] and twice [ceil(h/2), ceil(w/2)]."""
+    """Convert RGB uint8 [h, w, 3] to 4:2:0 planes.
+
+    The luma plane is uint8 [h, w]. Both chroma planes are uint8 [ceil(h/2), ceil(w/2)].
+    """
     weights = rgb_to_yuv_matrix(matrix, full)
     luma = np.asarray(cv2.transform(image, weights[:1]), dtype=np.uint8).reshape(image.shape[:2])
     height, width = image.shape[:2]

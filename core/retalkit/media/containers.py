@@ -1,4 +1,4 @@
-"""Opening of media files, with one-line errors for unusable files."""
+"""Functions that open media files and report unusable files with one-line errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from retalkit.errors import InputError
 
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
-"""Demuxers that render arbitrary text or binary files as images; rejected."""
+"""Rejected demuxers, which render arbitrary text or binary files as images."""
 _IMAGE_FORMATS = {"image2", "gif", "apng", "webp"}
 
 
@@ -34,16 +34,16 @@ def check_file(path: Path) -> None:
 
 
 def open_media(path: Path) -> InputContainer:
-    """Open a local file for reading; the caller closes it.
+    """Open a local file for reading. The caller must close the returned container.
 
     Raises:
-        InputError: the path is missing, a directory, empty or not readable, the file is not media, or it is an mp4
-            without an index.
+        InputError: the path is missing, a directory, empty or not readable, the file is not a media file, or the file
+            is an mp4 file without an index.
     """
     check_file(path)
     try:
-        # Without "file:", names with a colon would be parsed as URLs. The whitelist prevents playlists from opening
-        # network addresses.
+        # The prefix "file:" prevents FFmpeg from parsing a name that contains a colon as a URL. The protocol whitelist
+        # prevents playlists from opening network addresses.
         container = av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
         if _looks_like_mp4(path):
@@ -65,7 +65,7 @@ def open_media(path: Path) -> InputContainer:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error's message, preferably of ``strerror``."""
+    """Return the first line of an exception's message, preferably from ``strerror``."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]
 
@@ -93,7 +93,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def is_photo_file(path: Path) -> bool:
-    """Return whether OpenCV reads the file as an image (png, jpeg, webp, tiff, bmp ...). A GIF counts as a video."""
+    """Return whether OpenCV can decode the file as a still image (such as PNG, JPEG, WebP, TIFF or BMP).
+
+    A GIF file is classified as a video.
+    """
     check_file(path)
     with path.open("rb") as file:
         start = file.read(6)
@@ -101,7 +104,7 @@ def is_photo_file(path: Path) -> bool:
 
 
 def is_image_container(container: InputContainer) -> bool:
-    """Return whether FFmpeg opened the file as an image and not as a video."""
+    """Return whether FFmpeg opened the file with an image demuxer instead of a video demuxer."""
     name = container.format.name
     return name.endswith("_pipe") or name in _IMAGE_FORMATS
 

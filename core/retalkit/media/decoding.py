@@ -1,4 +1,4 @@
-"""Random-access decoding of an indexed video."""
+"""Random-access decoder for an indexed video."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from retalkit.media.frame_index import FrameIndex, decode_frames
 from retalkit.media.yuv_frames import upright_yuv420p
 
 _SEEK_DISTANCE = 16
-"""Distance in frames to the target's keyframe above which seeking is cheaper than decoding all frames in between."""
+"""Minimum frame distance between the target and its keyframe at which seeking is faster than sequential decoding."""
 
 
 class FrameDecoder:
-    """Decodes single frames; keeps one container open and one frame in memory. Not thread-safe."""
+    """Decoder for single frames. An instance keeps one container open, caches one frame and is not thread-safe."""
 
     def __init__(self, path: Path, index: FrameIndex, on_missing: Callable[[int], None]) -> None:
-        """``on_missing`` is called with the position of each frame that does not decode."""
+        """Initialise the decoder.
+
+        ``on_missing``: callback that receives the position of each frame that cannot be decoded.
+        """
         self._path = path
         self._index = index
         self._on_missing = on_missing
@@ -43,12 +46,12 @@ class FrameDecoder:
         self._container.close()
 
     def frame(self, position: int) -> av.VideoFrame:
-        """Return a frame as upright ``yuv420p``. A frame that does not decode is replaced by the previous one.
+        """Return a frame as upright ``yuv420p``. A frame that cannot be decoded is replaced by the previous frame.
 
-        The frame is owned by the decoder and must not be modified.
+        The decoder owns the returned frame, so callers must not modify the frame.
 
         Raises:
-            IndexError: there is no such frame.
+            IndexError: the position is outside the video.
             InputError: no frame can be decoded.
         """
         if not 0 <= position < len(self._index.timestamps):
@@ -95,7 +98,7 @@ class FrameDecoder:
                 self._frames.close()
                 target = int(self._index.timestamps[self._index.keyframes[before]])
                 self._container.seek(target, stream=self._stream)
-                # Flushing may reset the reorder depth of the decoder, which then drops frames.
+                # Flushing can reset the decoder's reorder depth. A decoder with a reset reorder depth drops frames.
                 self._stream.codec_context.reorder_depth = max(depth, self._stream.codec_context.reorder_depth)
             except FFmpegError:
                 break
@@ -108,7 +111,7 @@ class FrameDecoder:
         self._open()
 
     def _positioned(self, count: int | None) -> Generator[tuple[int, av.VideoFrame]]:
-        """Yield decoded frames with their positions; skip frames that are not in the index."""
+        """Yield decoded frames with their positions. Frames that are missing from the index are skipped."""
         timestamps = self._index.timestamps
         for frame in decode_frames(self._container, self._stream):
             if count is not None:

@@ -1,4 +1,4 @@
-"""Encoding of independent H.264 segments in a background thread."""
+"""Encoder for independent H.264 segments that runs in a background thread."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from retalkit.media.containers import reason
 from retalkit.media.yuv_frames import pad_to_even_size
 
 _QUEUE_SIZE = 8
-"""Frames in the encoder's queue at which ``write_frame`` blocks."""
+"""Maximum number of frames in the encoder queue. ``write_frame`` blocks while the queue is full."""
 SEGMENT_LEAD = 10
-"""Seconds added to all timestamps in a segment file: decoding timestamps precede presentation timestamps, and NUT has
-no negative timestamps."""
+"""Offset in seconds added to all timestamps in a segment file. Decoding timestamps precede presentation timestamps, and
+NUT does not support negative timestamps.
+"""
 _ENCODER_THREADS = 2
-"""Constant instead of the number of cores: the output of x264 depends on the number of threads."""
+"""Number of encoder threads. The number is constant because the output of x264 depends on the thread count."""
 
 _OPENCV_AVX512F = 13
-"""``cv::CpuFeatures::CPU_AVX_512F``, which is not exported by the Python module."""
+"""Value of ``cv::CpuFeatures::CPU_AVX_512F``, which OpenCV's Python module does not export."""
 _WITHOUT_AVX512 = "asm=SSE2Fast,LZCNT,SSE4.2,AVX,FMA3,BMI2,AVX2"
 
 
 def _encoder_options(preset: str, crf: float) -> dict[str, str]:
     options = {"preset": preset, "crf": f"{crf:g}", "a53cc": "0"}
     # The AVX-512 code of x264's macroblock tree (core 165) reads uninitialised memory if the width is not a multiple of
-    # 256, so the output is not deterministic. AVX2 is as fast here.
+    # 256, which makes the output non-deterministic. AVX2 is equally fast for this encoder.
     if cv2.checkHardwareSupport(_OPENCV_AVX512F):
         options["x264-params"] = _WITHOUT_AVX512
     return options
 
 
 def output_time_base(source: Fraction) -> Fraction:
-    """Return the time base of the output: at most 0.1 ms, and a divisor of the source's time base.
+    """Return the output time base, which is at most 0.1 ms and divides the source time base.
 
-    It fits the 32-bit timescale of mp4. Sources with a time base below 1 us get 1/90000 s.
+    The time base fits the 32-bit timescale of mp4. Sources with a time base below 1 us use 1/90000 s.
     """
     denominator = source.denominator
     if denominator > 1_000_000:
@@ -55,12 +56,13 @@ def output_time_base(source: Fraction) -> Fraction:
 
 
 class SegmentWriter:
-    """Writes one segment that starts with an IDR frame, so that segments can be concatenated without re-encoding.
+    """Writer for one segment that starts with an IDR frame, so that segments can be concatenated without re-encoding.
 
-    A segment is 8-bit 4:2:0 H.264 in a NUT file, which keeps exact timestamps; ``assemble`` writes the final file. The
-    output is deterministic. 4:2:0 H.264 requires even sizes: if width or height is odd, the last column or row is
-    repeated once. The colour description of the source is copied, including unspecified values, so that players render
-    both files alike. The file is written atomically.
+    A segment contains 8-bit 4:2:0 H.264 video in a NUT file, which preserves exact timestamps. ``assemble`` writes the
+    output file. The encoder is deterministic. 4:2:0 H.264 requires even sizes, so the writer repeats the last column of
+    odd-width frames and the last row of odd-height frames. The writer copies the source's colour description, including
+    unspecified values, so that players render the source and the output with identical colours. The segment file is
+    written atomically.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class SegmentWriter:
     ) -> None:
         """Open the segment for writing.
 
-        ``size``: upright width and height; ``rate_hint``: mean frames per second, for rate control only;
-        ``time_base``: see ``output_time_base``.
+        ``size``: upright width and height in pixels. ``rate_hint``: mean frame rate in frames per second, used only for
+        rate control. ``time_base``: output time base, see ``output_time_base``.
 
         Raises:
             OutputError: the file cannot be opened.
@@ -120,13 +122,14 @@ class SegmentWriter:
         self._thread.start()
 
     def write_frame(self, frame: av.VideoFrame, time: float, duration: float) -> None:
-        """Queue the next frame, shown at ``time`` seconds of the output for ``duration`` seconds.
+        """Queue the next frame, shown at output time ``time`` for ``duration`` seconds.
 
-        The frame must be ``yuv420p`` of the segment's size and must not be modified afterwards. Times must ascend.
+        The frame must have the format ``yuv420p`` and the segment's size. Callers must not modify a queued frame.
+        Times, in seconds, must be strictly ascending.
 
         Raises:
-            OutputError: the disk is full or the encoder failed, at this frame or an earlier one.
-            ValueError: the frame has another size or format.
+            OutputError: the disk is full, or the encoder failed at this frame or an earlier frame.
+            ValueError: the size or the format of the frame does not match the segment.
         """
         if (frame.width, frame.height) != self._size or frame.format.name != "yuv420p":
             raise ValueError(
@@ -136,10 +139,10 @@ class SegmentWriter:
         self._put((frame, ticks, max(round((time + duration) / self._time_base) - ticks, 1)))
 
     def close(self) -> None:
-        """Encode the queued frames and rename the file to its final name.
+        """Encode the queued frames and rename the temporary file to the segment's path.
 
         Raises:
-            OutputError: as ``write_frame``.
+            OutputError: the disk is full or the encoder failed.
         """
         if self._closed:
             return
@@ -156,7 +159,7 @@ class SegmentWriter:
             self.abort()
 
     def abort(self) -> None:
-        """Stop and remove the partial file; no effect after ``close``."""
+        """Stop the encoder and remove the partial file. The method has no effect after ``close``."""
         if self._closed:
             return
         self._closed = True
@@ -216,7 +219,7 @@ class SegmentWriter:
 
     def _encode(self, frame: av.VideoFrame, ticks: int, duration: int) -> None:
         frame = pad_to_even_size(frame)
-        # A decoded frame keeps its picture type, which would force the type in the encoder.
+        # A decoded frame keeps its picture type, which would force the picture type of the encoded frame.
         frame.pict_type = 0
         frame.time_base = self._time_base
         frame.pts = ticks + round(SEGMENT_LEAD / self._time_base)
@@ -225,5 +228,5 @@ class SegmentWriter:
 
 
 def write_error(path: Path, error: BaseException) -> OutputError:
-    """Return the user error for a file that cannot be written."""
+    """Return an OutputError for a file that cannot be written."""
     return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")

@@ -1,4 +1,4 @@
-"""Replacement of pixels in a decoded frame; samples outside the edit stay bit-identical."""
+"""Functions that replace pixels in a decoded frame. Samples outside the edit stay bit-identical."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_
 
 
 def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return the matrix of a frame and whether it is full range."""
+    """Return the frame's matrix and whether the frame has full range."""
     matrix = int(frame.colorspace)
     full = int(frame.color_range) == RANGE_FULL or frame.format.name == "yuvj420p"
     return (guess_matrix(frame.width, frame.height) if matrix == UNSPECIFIED else matrix), full
@@ -25,14 +25,16 @@ def _as_planar(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Convert a frame to RGB uint8 [H, W, 3] with its own matrix and range."""
+    """Convert a frame to RGB uint8 [H, W, 3] with the frame's matrix and range."""
     frame = _as_planar(frame)
     luma, blue, red = planes_of(frame)
     return yuv_to_rgb(luma, blue, red, *_matrix_and_range(frame))
 
 
 def rgb_region(frame: av.VideoFrame, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Return a rectangle of the frame as RGB uint8 [height, width, 3], equal to that part of ``to_rgb(frame)``.
+    """Convert a rectangle of the frame to RGB uint8 [height, width, 3].
+
+    The result is bit-identical to the corresponding region of ``to_rgb(frame)``.
 
     Raises:
         ValueError: the rectangle is empty or extends outside the frame.
@@ -56,11 +58,11 @@ def rgb_region(frame: av.VideoFrame, left: int, top: int, width: int, height: in
 def apply_edits(
     frame: av.VideoFrame, rgb_patch: NDArray[np.uint8], left: int, top: int, mask: NDArray[np.bool_] | None = None
 ) -> av.VideoFrame:
-    """Return a ``yuv420p`` copy of ``frame`` with RGB uint8 [h, w, 3] pasted at (left, top).
+    """Return a ``yuv420p`` copy of ``frame`` with the RGB patch uint8 [h, w, 3] pasted at (left, top).
 
-    Parts outside the frame are ignored. Luma samples outside the patch (or where ``mask``, bool [h, w], is False) and
-    chroma samples that cover no changed pixel are bit-identical to those of ``frame``. A chroma sample that covers
-    changed and unchanged pixels is the mean of both.
+    Parts of the patch outside the frame are ignored. Luma samples outside the patch or at positions where ``mask``
+    (bool [h, w]) is False stay bit-identical. Chroma samples that cover only unchanged pixels also stay bit-identical.
+    A chroma sample that covers both changed and unchanged pixels is the mean over all pixels that the sample covers.
     """
     name = frame.format.name
     if name == "yuv420p":
@@ -78,9 +80,9 @@ def apply_edits(
 
 
 def _paste(frame: av.VideoFrame, image: NDArray[np.uint8], left: int, top: int, mask: NDArray[np.bool_] | None) -> None:
-    """Paste an image that is completely inside the frame."""
+    """Paste a patch that is completely inside the frame."""
     right, bottom = left + image.shape[1], top + image.shape[0]
-    # Chroma cells are 2x2 pixels, so the edit is extended to complete cells.
+    # A chroma sample covers 2x2 pixels, so the edit is extended to complete 2x2 blocks.
     first_column, first_row = left - left % 2, top - top % 2
     last_column, last_row = min(right + right % 2, frame.width), min(bottom + bottom % 2, frame.height)
     aligned = (first_column, first_row, last_column, last_row) == (left, top, right, bottom)

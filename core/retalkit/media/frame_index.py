@@ -1,4 +1,4 @@
-"""Index of a video's frames: timestamps and keyframes, from a scan of its packets."""
+"""Frame index of a video, which lists timestamps and keyframes and is built by scanning packets."""
 
 from __future__ import annotations
 
@@ -23,32 +23,35 @@ from retalkit.media.yuv_frames import Orientation, orientation_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameIndex:
-    """Every frame of a video in presentation order."""
+    """Index of all frames of a video in presentation order."""
 
     timestamps: NDArray[np.int64]
-    """int64 [frames], presentation timestamps in units of ``time_base``, strictly ascending."""
+    """Presentation timestamps in units of ``time_base``, int64 [frames], strictly ascending."""
     keyframes: NDArray[np.int64]
-    """int64, positions in ``timestamps`` at which decoding can start, ascending."""
+    """Positions in ``timestamps`` at which decoding can start, int64 [keyframes], ascending."""
     time_base: Fraction
     end: int
-    """Timestamp of the end of the last frame."""
+    """End timestamp of the last frame in units of ``time_base``."""
     counted: bool
-    """The file has no usable timestamps, so frames are identified by counting from the start."""
+    """Whether frames are identified by counting from the start because the file has no usable timestamps."""
     width: int
-    """Width of the stored frames, before rotation."""
+    """Width of the stored frames in pixels, before rotation."""
     height: int
-    """Height of the stored frames, before rotation."""
+    """Height of the stored frames in pixels, before rotation."""
     colour: Colour
     orientation: Orientation
     rate: Fraction
     """Mean frame rate in frames per second."""
     sample_aspect: Fraction
-    """Width of a stored pixel divided by its height; 1 for square pixels."""
+    """Sample aspect ratio: width of a stored pixel divided by its height. Square pixels have the ratio 1."""
     warnings: tuple[str, ...]
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
-    """Yield the packets of a stream, then None. A truncated file ends at the last complete packet."""
+    """Yield the packets of a stream, followed by None.
+
+    Reading of a truncated file stops after the last complete packet.
+    """
     packets = container.demux(stream)
     while True:
         try:
@@ -61,7 +64,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.
 
 
 def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Yield frames in presentation order from the current position; skip packets that do not decode."""
+    """Yield frames in presentation order from the current position. Packets that cannot be decoded are skipped."""
     for packet in read_packets(container, stream):
         try:
             frames = stream.decode(packet)
@@ -73,13 +76,15 @@ def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[av
 
 
 def scan_video(path: Path) -> FrameIndex:
-    """Index a video from its packets and its first frame.
+    """Build the index of a video from its packets and its first frame.
 
-    If the container does not declare the number of frames, or some packets are damaged, the last group of pictures is
-    decoded as a check; if it contradicts the packets, the complete video is decoded.
+    If the container does not declare the frame count, or some packets are damaged, the function decodes the last group
+    of pictures to verify the index. If the decoded frames contradict the packets, the function decodes the complete
+    video.
 
     Raises:
-        InputError: as ``open_media``; or the file has no video stream, no timestamps, or no frame that decodes.
+        InputError: ``open_media`` cannot open the file, or the file has no video stream, no timestamps or no frame that
+            can be decoded.
     """
     with open_media(path) as container:
         stream = video_stream(container, path)
@@ -153,13 +158,13 @@ class _Packets:
     is_key: NDArray[np.bool_]
     durations: NDArray[np.int64]
     expected: int
-    """Expected number of frames."""
+    """Expected frame count."""
     complete: bool
-    """The container declares the number of packets, and all of them are undamaged."""
+    """Whether the container declares the packet count and all packets are undamaged."""
 
 
 def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | None:
-    """Return all displayed packets in presentation order; None if timestamps are missing or not unique."""
+    """Return all displayed packets in presentation order, or None if timestamps are missing or duplicated."""
     timestamps, durations, is_key = array("q"), array("q"), array("b")
     reliable, hidden, damaged = True, 0, 0
     for packet in read_packets(container, stream):
@@ -194,8 +199,10 @@ def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | 
 def _verify(
     path: Path, packets: _Packets, first: av.VideoFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """Return timestamps, keyframes and last duration without a tail that does not decode; None if decoding contradicts
-    the packets."""
+    """Return timestamps, keyframes and last duration without trailing frames that cannot be decoded.
+
+    The function returns None if the decoded frames contradict the packets.
+    """
     keyframes = np.flatnonzero(packets.is_key)
     if first.pts != packets.timestamps[0] or not len(keyframes) or keyframes[0] != 0:
         return None
@@ -219,7 +226,7 @@ def _verify(
 
 
 def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """Return timestamps, keyframes, last duration and whether frames are only counted, from decoding the whole file."""
+    """Return timestamps, keyframes, last duration and the ``counted`` flag after decoding the complete file."""
     timestamps, keys = array("q"), array("q")
     usable, last_duration, count = True, 0, 0
     with open_media(path) as container:

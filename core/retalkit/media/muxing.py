@@ -1,4 +1,4 @@
-"""Muxing of encoded segments and audio into the output file, without re-encoding the video."""
+"""Muxer that combines encoded segments and audio into the output file without re-encoding the video."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_FRAME = 1024
 AUDIO_BIT_RATE = 192_000
-"""Bit rate of the AAC audio; less if AAC does not allow it at a low sample rate."""
+"""Maximum AAC bit rate in bits per second. AAC requires a lower bit rate at low sample rates."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTrack:
-    """The audio of the output: the original speech, not the denoised speech that drives the mouth."""
+    """Audio track of the output. The track contains the original speech, whereas denoised speech drives the mouth."""
 
     source: SoundSource
     duration: float | None = None
-    """Duration in seconds; None for the complete audio."""
+    """Duration in seconds, or None for the complete audio."""
 
 
 def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Check before any work whether the output can be written.
+    """Check that the output can be written before processing starts.
 
     Raises:
-        OutputError: the suffix is unknown; the directory is missing or not writable; the file exists and ``force`` is
-            False; or the file is one of the inputs, regardless of ``force``.
+        OutputError: the suffix is unknown, the directory is missing or not writable, the file exists and ``force`` is
+            False, or the output file is also an input file (regardless of ``force``).
     """
     _format_of(path)
     if path.is_dir():
@@ -62,7 +62,7 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
             f"{path}: the file exists: use --force to replace it, or write to another file", code="output-exists"
         )
     try:
-        # Checking permissions is not sufficient: root has them on read-only file systems too.
+        # A permission check is not sufficient because root has write permission on read-only file systems.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -78,15 +78,16 @@ def assemble(
     time_base: Fraction,
     frames: int | None = None,
 ) -> None:
-    """Copy the segments' H.264 packets to ``out``, add the audio as AAC, and rename the complete file to ``out``.
+    """Copy the segments' H.264 packets to a temporary file, add AAC audio, and rename the complete file to ``out``.
 
-    An existing file is replaced. Presentation times are those passed to ``SegmentWriter.write_frame`` (mkv rounds them
-    to 1 ms); the last frame ends at ``duration`` seconds. Audio and video both start at 0; an edit list hides the
-    encoder's priming samples. The index of an mp4 precedes the data.
+    An existing file is replaced. Presentation times equal those passed to ``SegmentWriter.write_frame``, except that
+    mkv rounds them to 1 ms. The last frame ends at ``duration`` seconds. Audio and video both start at 0 s, and an edit
+    list hides the encoder's priming samples. In mp4 files, the index precedes the data.
 
     Raises:
         OutputError: the suffix is unknown, or the file cannot be written.
-        ValueError: there are no segments, they do not fit together, or they do not contain ``frames`` frames.
+        ValueError: the segment list is empty, the segments are incompatible, or the total frame count differs from
+            ``frames``.
     """
     partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
     try:
@@ -109,11 +110,12 @@ def mux(
 ) -> None:
     """Write segments and audio to ``out`` like ``assemble``, but without a temporary file.
 
-    After an error, ``out`` may be incomplete.
+    The output file may be incomplete after an error.
 
     Raises:
-        OutputError: as ``assemble``.
-        ValueError: as ``assemble``.
+        OutputError: the suffix is unknown, or the file cannot be written.
+        ValueError: the segment list is empty, the segments are incompatible, or the total frame count differs from
+            ``frames``.
     """
     if not segments:
         raise ValueError("no segments to concatenate")
@@ -149,18 +151,21 @@ def _format_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clock:
-    """Timestamps of all packets in ticks; 8 bytes per frame."""
+    """Packet timestamps in ticks. An instance uses 8 bytes per frame."""
 
     presentation: NDArray[np.int64]
-    """Presentation times, ascending."""
+    """Presentation timestamps in ticks, int64 [frames], ascending."""
     delay: int
     """Number of frames by which decoding precedes presentation."""
     step: int
-    """Median step between frames."""
+    """Median step between frames in ticks."""
 
     def decode_time(self, position: int) -> int:
-        """Return the decoding time of the packet at ``position`` in decoding order: the presentation times, ``delay``
-        frames earlier. They ascend and are never later than the packet's presentation time, in all segments."""
+        """Return the decoding time in ticks of the packet at ``position`` in decoding order.
+
+        Decoding timestamps are the presentation timestamps shifted by ``delay`` frames. The shifted timestamps ascend
+        across all segments and never exceed the packets' presentation timestamps.
+        """
         if position >= self.delay:
             return int(self.presentation[position - self.delay])
         return int(self.presentation[0]) - (self.delay - position) * self.step
@@ -258,7 +263,7 @@ def _audio_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet
 def _interleave(
     target: OutputContainer, video: Iterator[av.Packet[VideoStream]], audio: Iterator[av.Packet[AudioStream]]
 ) -> None:
-    """Mux both streams in order of decoding time, so that the muxer does not buffer either."""
+    """Mux both streams in decoding order, so that the muxer does not buffer packets of either stream."""
     video_packet, audio_packet = next(video, None), next(audio, None)
     while video_packet is not None or audio_packet is not None:
         if audio_packet is None or (

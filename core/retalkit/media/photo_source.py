@@ -1,4 +1,4 @@
-"""A photo as a source with one frame."""
+"""Video source that consists of one still image."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from retalkit.media.yuv_frames import frame_from_rgb, orientation_of
 from retalkit.stages import SourceInfo
 
 PHOTO_RATE = 25
-"""Frame rate of a video made from a photo."""
+"""Frame rate in frames per second of a video generated from a still image."""
 
 
 class PhotoSource:
-    """One upright frame (EXIF orientation applied); implements ``retalkit.stages.Source``.
+    """Source with one upright frame, rotated according to the EXIF orientation. Implements ``retalkit.stages.Source``.
 
-    Converted to BT.709 limited range. The alpha channel is ignored.
+    The image is converted to BT.709 limited range, and its alpha channel is ignored.
     """
 
     def __init__(self, path: Path, image: NDArray[np.uint8] | None = None) -> None:
-        """``image``: RGB uint8 [H, W, 3] if it is already decoded.
+        """Read the still image.
+
+        ``image``: decoded image, RGB uint8 [H, W, 3]. By default, the image is decoded from the file.
 
         Raises:
             InputError: the image cannot be read.
@@ -66,7 +68,7 @@ class PhotoSource:
 
     @property
     def rate(self) -> Fraction:
-        """Frame rate of the output."""
+        """Output frame rate in frames per second."""
         return Fraction(PHOTO_RATE)
 
     @property
@@ -82,17 +84,23 @@ class PhotoSource:
         return 0.0
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return a slice of the presentation times, float64 [0.0]."""
+        """Return the presentation times of frames [start, stop) in seconds, float64.
+
+        The only frame has the time 0.0.
+        """
         return np.zeros(1, dtype=np.float64)[start:stop]
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield (0, RGB uint8 [H, W, 3]), a new copy for each requested index."""
+        """Yield (0, RGB uint8 [H, W, 3]) for each requested index. Every item is a new copy."""
         for index in indexes:
             _check(index)
             yield index, self._image.copy()
 
     def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield (0, ``yuv420p`` frame). The frame is shared and must not be modified."""
+        """Yield (0, ``yuv420p`` frame) for each requested index.
+
+        All items share one frame, which callers must not modify.
+        """
         for index in indexes:
             _check(index)
             if self._frame is None:
@@ -121,7 +129,7 @@ def _read_photo(path: Path) -> NDArray[np.uint8]:
 
 
 def photo_from_container(path: Path) -> PhotoSource | None:
-    """Read an image in a format that only FFmpeg supports; None if the file is a video of one frame."""
+    """Read a still image in a format that only FFmpeg supports. Return None if the file is a one-frame video."""
     with open_media(path) as container:
         if not is_image_container(container):
             return None

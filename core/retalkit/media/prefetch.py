@@ -1,4 +1,4 @@
-"""Prefetching of an iterator in a background thread."""
+"""Iterator prefetching in a background thread."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class _End:
 
 
 def read_ahead(items: Iterator[Item], depth: int) -> Generator[Item, None, None]:
-    """Yield the items of an iterator while a thread prepares the next ``depth`` of them.
+    """Yield the items of an iterator while a background thread prefetches up to ``depth`` items.
 
-    An exception of the iterator is raised after the items that precede it. Closing this generator stops the thread.
+    An exception raised by the iterator is re-raised after all preceding items. Closing the generator stops the thread.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=depth)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""Streaming audio input: any format that FFmpeg reads, as float samples."""
+"""Streaming audio decoder that returns float samples and supports every FFmpeg input format."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from retalkit.media.containers import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
 SILENT = "is silent from start to end"
-"""Part of the warning about silent audio."""
+"""Phrase in the warning about silent audio."""
 _GAP = 0.02
-"""Seconds by which a timestamp must be ahead of the samples before silence is inserted."""
+"""Minimum gap in seconds between a timestamp and the end of the preceding samples before silence is inserted."""
 _MIX: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -33,15 +33,16 @@ _MIX: dict[str, tuple[float, float]] = {
     "SR": (0.0, 0.7071),
     "BC": (0.5, 0.5),
 }
-"""Gains of a channel in the left and right channels of a stereo downmix (ITU-R BS.775). Others, such as LFE, are
-dropped."""
+"""Left and right gains of each channel for a stereo downmix (ITU-R BS.775). Channels that are not listed, such as LFE,
+are dropped.
+"""
 
 
 class SoundSource:
-    """An audio file or the audio track of a video.
+    """Audio source for an audio file or a video's audio track.
 
-    Time 0 is the start of the file. A track that starts later, or that has a gap, is filled with silence. Pickling is
-    cheap.
+    Time 0 is the start of the file. Silence is inserted before a late start and in gaps. Instances are inexpensive to
+    pickle.
     """
 
     def __init__(self, path: Path, rate: int, channels: int, samples: int, silent: bool) -> None:
@@ -49,9 +50,9 @@ class SoundSource:
         self.rate = rate
         """Stored sample rate in hertz."""
         self.channels = channels
-        """1 or 2; more channels are mixed down to stereo."""
+        """Channel count, 1 or 2. Audio with more channels is downmixed to stereo."""
         self.samples = samples
-        """Number of samples at ``rate``, counted by decoding."""
+        """Sample count at ``rate``, determined by decoding."""
         self.warnings: list[str] = []
         if silent:
             self.warnings.append(f"{path.name} {SILENT}: the mouth stays at rest")
@@ -66,9 +67,10 @@ class SoundSource:
         return round(self.samples * rate / self.rate)
 
     def chunks(self, rate: int, mono: bool = True) -> Iterator[NDArray[np.float32]]:
-        """Yield ``length_at(rate)`` samples in chunks, float32 in [-1, 1] unless the file exceeds that range.
+        """Yield ``length_at(rate)`` samples in float32 chunks. Values are in [-1, 1] unless the file exceeds this
+        range.
 
-        Chunks are [N] if ``mono`` (mean of the channels), else [N, channels].
+        Chunks have the shape [N] if ``mono`` is True (channel mean), otherwise [N, channels].
 
         Raises:
             InputError: the file can no longer be decoded.
@@ -92,8 +94,8 @@ def open_sound(path: Path) -> SoundSource:
     """Open the first audio stream of a file and count its samples.
 
     Raises:
-        InputError: the path is missing, a directory or empty, the file is not media or has no audio, or the audio
-            cannot be decoded or has length 0.
+        InputError: the path is missing, a directory or empty, the file is not a media file, the file has no audio, or
+            the audio cannot be decoded or has a length of 0.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -110,10 +112,10 @@ def open_sound(path: Path) -> SoundSource:
 
 
 def pcm(path: Path) -> NDArray[np.float32]:
-    """Return the complete audio of a file as float32 [N], mono at 16 kHz.
+    """Return the complete audio of a file, float32 [N], mono at 16 kHz.
 
     Raises:
-        InputError: as ``open_sound``.
+        InputError: ``open_sound`` cannot open the file.
     """
     chunks = list(open_sound(path).chunks(SPEECH_RATE))
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
@@ -129,7 +131,10 @@ def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
 
 
 def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
-    """Yield frames in order; skip damaged packets and end at the truncation of a truncated file."""
+    """Yield decoded audio frames in order.
+
+    Damaged packets are skipped, and decoding stops where a truncated file ends.
+    """
     packets = container.demux(stream)
     failure: FFmpegError | None = None
     any_decoded = False
@@ -152,7 +157,7 @@ def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -
 
 
 def _native_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Yield float32 [N, 1 or 2] at the stored rate, with silence inserted before a late start and in gaps."""
+    """Yield audio blocks float32 [N, 1 or 2] at the stored rate, with silence before a late start and in gaps."""
     with open_media(path) as container:
         stream = _audio_stream(container, path)
         rate = stream.codec_context.sample_rate
@@ -206,7 +211,7 @@ def _downmix(planar: NDArray[np.float32], names: list[str]) -> NDArray[np.float3
 
 
 def _resample(blocks: Iterator[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
-    """Resample with libswresample, without delay."""
+    """Resample audio blocks with libswresample. The output has no delay."""
     resampler: AudioResampler | None = None
     position = 0
     for block in blocks:

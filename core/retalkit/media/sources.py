@@ -1,4 +1,4 @@
-"""Source videos: timestamps and random access to frames in bounded memory."""
+"""Video sources with timestamps and random access to frames. Memory usage is bounded."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from retalkit.media.photo_source import PhotoSource, photo_from_container
 from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20
-"""Memory for decoded frames while a descending run is reversed."""
+"""Memory limit in bytes for decoded frames while a descending run is reversed."""
 _MAX_BACKWARD_STEP = 8
-"""Backward steps of at most this many frames form a descending run; longer ones are jumps."""
+"""Maximum backward step in frames within a descending run. A larger backward step is treated as a jump."""
 
 
 class VideoSource:
-    """An indexed video; implements ``retalkit.stages.Source``.
+    """Source backed by an indexed video. Implements ``retalkit.stages.Source``.
 
-    Pickling is cheap: the state is the path and the index (eight bytes per frame). The first read opens the file.
+    Instances are inexpensive to pickle because the state consists of the path and the index (eight bytes per frame).
+    The first read opens the file.
     """
 
     def __init__(self, path: Path, index: FrameIndex) -> None:
         self.path = path
         self.index = index
         self.warnings: list[str] = list(index.warnings)
-        """One sentence per defect of the file that was worked around; may grow while frames are read."""
+        """Warnings about defects that were worked around, one sentence per defect. Reading frames may add warnings."""
         self._gaps: set[int] = set()
         self._idle: FrameDecoder | None = None
         self._lock = threading.Lock()
@@ -70,7 +71,7 @@ class VideoSource:
 
     @property
     def time_base(self) -> Fraction:
-        """Time base in seconds; all times are integer multiples of it."""
+        """Time base in seconds. All times are integer multiples of the time base."""
         return self.index.time_base
 
     @property
@@ -80,21 +81,27 @@ class VideoSource:
 
     @property
     def sample_aspect(self) -> Fraction:
-        """Width of an upright pixel divided by its height."""
+        """Sample aspect ratio: width of an upright pixel divided by its height."""
         return 1 / self.index.sample_aspect if self.index.orientation.transpose else self.index.sample_aspect
 
     @property
     def start_time(self) -> float:
-        """Presentation time of the first frame on the container's clock, in seconds. ``times`` are relative to it."""
+        """Presentation time in seconds of the first frame on the container's clock.
+
+        ``times`` are relative to ``start_time``.
+        """
         return float(int(self.index.timestamps[0]) * self.index.time_base)
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return presentation times in seconds, float64 [stop-start]; the time of the first frame is 0."""
+        """Return presentation times in seconds, float64 [stop-start]. The first frame of the video has time 0."""
         ticks = self.index.timestamps[start:stop] - self.index.timestamps[0]
         return ticks * float(self.index.time_base.numerator) / float(self.index.time_base.denominator)
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield (index, RGB uint8 [H, W, 3]) in the requested order, upright, with the video's own matrix and range."""
+        """Yield (index, RGB uint8 [H, W, 3]) in the requested order.
+
+        The images are upright and converted to RGB with the video's matrix and range.
+        """
         last: tuple[int, NDArray[np.uint8]] | None = None
         for index, frame in self.read_video_frames(indexes):
             if last is not None and last[0] == index:
@@ -104,14 +111,14 @@ class VideoSource:
             yield last
 
     def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield (index, upright ``yuv420p`` frame) in the requested order. Frames are shared and must not be modified.
+        """Yield (index, upright ``yuv420p`` frame) in the requested order. Callers must not modify the shared frames.
 
         Ascending runs are decoded sequentially. Descending runs are reversed in chunks of at most 64 MiB of decoded
-        frames; each chunk is decoded from the preceding keyframe, so one long descending request is much cheaper than
-        many short ones. ``indexes`` is consumed at most one chunk ahead.
+        frames. Each chunk is decoded from the preceding keyframe, so one long descending request is much faster than
+        many short requests. The iterator ``indexes`` is consumed at most one chunk ahead.
 
         Raises:
-            IndexError: there is no such frame.
+            IndexError: an index is outside the video.
             InputError: the file can no longer be decoded.
         """
         decoder = self._acquire()
@@ -125,14 +132,14 @@ class VideoSource:
         return max(2, _CHUNK_BYTES // max(self.index.width * self.index.height * 3 // 2, 1))
 
     def close(self) -> None:
-        """Close the file. Reading opens it again."""
+        """Close the file. The next read reopens the file."""
         with self._lock:
             decoder, self._idle = self._idle, None
         if decoder is not None:
             decoder.close()
 
     def _acquire(self) -> FrameDecoder:
-        """Return the idle decoder at its current position, which avoids a seek, or a new one."""
+        """Return the idle decoder at its current position to avoid a seek, or create a decoder if none is idle."""
         with self._lock:
             decoder, self._idle = self._idle, None
         return decoder or FrameDecoder(self.path, self.index, self._add_gap)
@@ -172,11 +179,11 @@ MediaSource = VideoSource | PhotoSource
 
 
 def open_source(path: Path) -> MediaSource:
-    """Open a video or a photo and index its frames.
+    """Open a video or a still image and index its frames.
 
     Raises:
-        InputError: the path is missing, a directory or empty, the file is not media or has no video, or no frame of it
-            decodes.
+        InputError: the path is missing, a directory or empty, the file is not a media file, the file has no video, or
+            no frame can be decoded.
     """
     path = Path(path)
     if is_photo_file(path):

@@ -1,4 +1,4 @@
-"""Mapping of output frames to source frames and times, including extension of videos shorter than the speech."""
+"""Mapping from output frames to source frames and times. Videos that are shorter than the speech are extended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ Length = Literal["speech", "video"]
 Extend = Literal["pingpong", "loop", "freeze", "cut"]
 
 _SHORTEST = 0.0005
-"""Shortest last frame in seconds. A shorter one is dropped, and the previous frame is extended."""
+"""Minimum duration of the last frame in seconds. A shorter last frame is dropped, and the previous frame is
+extended.
+"""
 _SILENT_EXTENSION = 2.0
-"""Frames by which the speech may be longer than the video without a note."""
+"""Maximum extension in frames that is not reported in ``OutputTimeline.note``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pattern:
-    """A sequence shown once, followed by a cycle that repeats. Times in seconds, float64 [n]."""
+    """Sequence of frames followed by a repeating cycle. Times are in seconds, float64 [n]."""
 
     once_times: NDArray[np.float64]
     once_sources: NDArray[np.int64]
@@ -63,16 +65,19 @@ class _Pattern:
 
 
 class OutputTimeline:
-    """Implements ``retalkit.stages.Timeline``. Memory grows with the number of source frames only."""
+    """Output timeline, which implements ``retalkit.stages.Timeline``.
+
+    Memory grows only with the number of source frames.
+    """
 
     def __init__(self, pattern: _Pattern, duration: float, time_base: Fraction, note: str) -> None:
         self._pattern = pattern
         self._duration = duration
         self._count = max(pattern.count_before(duration - _SHORTEST), 1)
         self.time_base = time_base
-        """The source's time base; see ``encoding.output_time_base``."""
+        """Source time base in seconds, see ``encoding.output_time_base``."""
         self.note = note
-        """One sentence if the video was extended or the speech truncated, else empty."""
+        """Note of one sentence if the video was extended or the speech was truncated, otherwise an empty string."""
 
     @property
     def count(self) -> int:
@@ -80,15 +85,21 @@ class OutputTimeline:
 
     @property
     def duration(self) -> float:
-        """End of the last frame in seconds. Its duration is shortened or extended to match exactly."""
+        """End time of the last frame in seconds.
+
+        The duration of the last frame is adjusted to match this value exactly.
+        """
         return self._duration
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return the presentation times of output frames [start, stop), float64 [T] in seconds from the first one."""
+        """Return the presentation times of output frames [start, stop), float64 [T].
+
+        Times are in seconds relative to the first output frame.
+        """
         return self._pattern.times(self._positions(start, stop))
 
     def durations(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return the durations of output frames [start, stop), float64 [T] in seconds, all above 0."""
+        """Return the durations of output frames [start, stop), float64 [T], in seconds. All durations are positive."""
         positions = self._positions(start, stop)
         if not len(positions):
             return np.zeros(0, dtype=np.float64)
@@ -98,7 +109,7 @@ class OutputTimeline:
         return ends - self._pattern.times(positions)
 
     def sources(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the source indexes of output frames [start, stop), int64 [T]."""
+        """Return the source frame indexes of output frames [start, stop), int64 [T]."""
         return self._pattern.sources(self._positions(start, stop))
 
     def _positions(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -108,15 +119,16 @@ class OutputTimeline:
 def build_timeline(
     source: MediaSource, speech_duration: float, length: Length = "speech", extend: Extend = "pingpong"
 ) -> OutputTimeline:
-    """Build the timeline of the output. Output times are source times or sums of source steps, not a regular grid.
+    """Build the output timeline. Output times are source times or sums of source steps and do not form a regular grid.
 
-    ``length="speech"``: the output ends with the last sample of the speech; ``"video"``: with the last frame of the
-    video. If the video is too short, ``pingpong`` plays it backward and forward with the original steps, so that motion
-    is continuous; ``loop`` restarts it; ``freeze`` repeats the last frame at the mean frame rate; ``cut`` ends with the
-    video. A photo is shown at 25 frames per second for the duration of the speech.
+    With ``length="speech"``, the output ends with the last speech sample. With ``length="video"``, the output ends with
+    the last video frame. If the video is too short, ``pingpong`` plays the video backward and forward with the original
+    steps, so that motion is continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at the mean
+    frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for the
+    duration of the speech.
 
     Raises:
-        InputError: the speech has length 0.
+        InputError: the speech has a length of 0.
     """
     if not speech_duration > 0:
         raise InputError("the speech has length 0: use audio with at least one sample", code="empty-audio")
@@ -141,7 +153,7 @@ def build_timeline(
             note = f"The speech is {excess:.2f} s longer than the video and is cut at its end."
         return OutputTimeline(plain, duration, source.time_base, note)
 
-    # One or two additional frames of the same motion are not visible.
+    # An extension by one or two frames with continuous motion is not visible.
     noticeable = excess > _SILENT_EXTENSION * end / count
     longer = f"The speech is {excess:.2f} s longer than the video"
     if extend == "cut":
@@ -151,7 +163,7 @@ def build_timeline(
         pattern = _Pattern(no_times, no_sources, 0.0, times, forward, end)
         note = f"{longer}, so the video restarts until the speech ends (extend: loop)."
     elif extend == "pingpong" and count > 1:
-        # Frame i reappears at its time mirrored at the turning point.
+        # A frame reappears at its time mirrored at the turning point.
         turn = float(times[-1])
         cycle_times = np.concatenate([times, 2 * turn - times[-2:0:-1]])
         cycle_sources = np.concatenate([forward, forward[-2:0:-1]])

@@ -1,4 +1,4 @@
-"""The common frame format: upright 8-bit 4:2:0 frames, with access to their planes as NumPy arrays."""
+"""Common frame format: upright 8-bit 4:2:0 frames whose planes are accessible as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """Transform from stored to upright pixels: transpose first, then mirror."""
+    """Transform from stored pixels to upright pixels, consisting of a transposition followed by mirroring."""
 
     transpose: bool = False
     mirror_x: bool = False
@@ -29,11 +29,11 @@ class Orientation:
         return self.transpose or self.mirror_x or self.mirror_y
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the upright width and height of an image stored as ``width`` by ``height``."""
+        """Return the upright width and height of an image with the stored size ``width`` x ``height``."""
         return (height, width) if self.transpose else (width, height)
 
     def upright(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Rotate a plane or image, [h, w] or [h, w, c]. Without a change, return the same array."""
+        """Rotate a plane [h, w] or an image [h, w, c]. An identity transform returns the input array."""
         rotated: Any = cv2.transpose(image) if self.transpose else image
         if self.mirror_x or self.mirror_y:
             rotated = cv2.flip(rotated, -1 if self.mirror_x and self.mirror_y else 1 if self.mirror_x else 0)
@@ -41,7 +41,7 @@ class Orientation:
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """Read the display matrix (ISO 14496-12, ``tkhd``), rounded to multiples of 90 degrees."""
+    """Return the orientation from the display matrix (ISO 14496-12, ``tkhd``), rounded to multiples of 90 degrees."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Orientation()
@@ -55,7 +55,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def planes_of(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-    """Return writable views uint8 [h, w] of the planes of an 8-bit planar frame. The views keep the frame alive."""
+    """Return writable views uint8 [h, w] of an 8-bit planar frame's planes. The views hold references to the frame."""
     views: list[NDArray[np.uint8]] = []
     for plane in frame.planes:
         samples: NDArray[np.uint8] = np.frombuffer(plane, dtype=np.uint8)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -74,7 +74,10 @@ def new_frame(width: int, height: int, like: av.VideoFrame | None = None) -> av.
 
 
 def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
-    """Return a ``yuv420p`` copy. Decoded frames must not be modified: they are reference frames of the decoder."""
+    """Return a ``yuv420p`` copy.
+
+    Decoded frames must not be modified because the decoder uses them as reference frames.
+    """
     copy = new_frame(frame.width, frame.height, frame)
     for target, source in zip(planes_of(copy), planes_of(frame), strict=True):
         np.copyto(target, source)
@@ -82,10 +85,10 @@ def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientation) -> av.VideoFrame:
-    """Convert a decoded frame to upright ``yuv420p`` with the same matrix and range; no copy if it already is.
+    """Convert a decoded frame to upright ``yuv420p`` without changing the matrix or range.
 
-    Formats with more bits or less chroma subsampling are converted by swscale. Interlaced video is treated as
-    progressive.
+    A frame that is already upright ``yuv420p`` is returned without a copy. swscale converts formats with more bits or
+    with less chroma subsampling. Interlaced video is processed as progressive video.
     """
     name = frame.format.name
     if name not in ("yuv420p", "yuvj420p"):
@@ -107,14 +110,17 @@ def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientati
 
 
 def as_full_range_yuv420p(frame: av.VideoFrame) -> av.VideoFrame:
-    """Return a ``yuvj420p`` frame as ``yuv420p`` with the same samples; the formats differ in the range tag only."""
+    """Return a ``yuvj420p`` frame as ``yuv420p`` without changing the samples.
+
+    The formats differ only in the range tag.
+    """
     copy = copy_frame(frame)
     copy.color_range = RANGE_FULL
     return copy
 
 
 def frame_from_rgb(image: NDArray[np.uint8]) -> av.VideoFrame:
-    """Convert RGB uint8 [H, W, 3] to a ``yuv420p`` frame, BT.709 limited range."""
+    """Convert RGB uint8 [H, W, 3] to a ``yuv420p`` frame with BT.709 limited range."""
     frame = new_frame(image.shape[1], image.shape[0])
     for target, source in zip(planes_of(frame), rgb_to_yuv(image, MATRIX_BT709, False), strict=True):
         np.copyto(target, source)
@@ -128,7 +134,10 @@ def _frame_of_rgb_format(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def pad_to_even_size(frame: av.VideoFrame) -> av.VideoFrame:
-    """Repeat the last column or row if width or height is odd, since 4:2:0 H.264 requires even sizes."""
+    """Repeat the last column of an odd-width frame and the last row of an odd-height frame.
+
+    4:2:0 H.264 requires an even width and an even height.
+    """
     width, height = frame.width + frame.width % 2, frame.height + frame.height % 2
     if (width, height) == (frame.width, frame.height):
         return frame
