@@ -1,1 +1,1 @@
-"""Checkpoints: their declarations, the local store, downloads, and safe reading of published files."""
+"""Checkpoint declarations, the local checkpoint store, downloads and safe deserialisation of published files."""

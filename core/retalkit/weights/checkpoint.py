@@ -1,4 +1,7 @@
-"""Declaration of a published checkpoint. Imported whenever stages are listed, so it imports nothing heavy."""
+"""Declaration of a published checkpoint.
+
+Listing stages imports this module, so the module has no heavy dependencies.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +12,53 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Static description of one published file of weights: where it is, what it contains, and its licence."""
+    """Static description of a published checkpoint file, including its URLs, contents and licence."""
 
     name: str
-    """Name that stages and commands use; lower case with underscores."""
+    """Checkpoint name that stages and commands use, in lower case with underscores."""
     summary: str
-    """One line."""
+    """Summary of the checkpoint, one line."""
     file: str
-    """Name of the published file, such as ``DNet.pt``."""
+    """File name of the published file, such as ``DNet.pt``."""
     urls: tuple[str, ...]
-    """Published URLs, in order of preference. ``URL#MEMBER``: the file is that member of a published zip archive."""
+    """Published URLs in order of preference. ``URL#MEMBER`` denotes a member of a published zip archive."""
     licence: str
-    """SPDX expression, or the publisher's own words."""
+    """Licence as an SPDX expression or as a quotation from the publisher."""
     commercial_use: bool | None
-    """Whether the publisher allows commercial use; None if not stated."""
+    """Whether the publisher allows commercial use, or None if the publisher does not specify commercial use."""
     shapes: str
-    """``package.module:function`` that returns the parameter names and shapes of the network (dict[str, tuple]); it
-    may import torch. Empty: no network of Retalkit loads the file. It is stored as published and never read."""
+    """Function ``package.module:function`` that returns the network's parameter names and shapes (dict[str, tuple]).
+
+    The function may import torch. If the string is empty, no Retalkit network loads the file. Retalkit then stores the
+    file as published and never parses its contents.
+    """
     size: int | None = None
-    """Size of the published file in bytes, if known exactly."""
+    """Size of the published file in bytes, or None if the exact size is unknown."""
     min_size: int | None = None
-    """If ``size`` is unknown: bytes of the parameters in the file, shown as a lower bound of the download."""
+    """Size of the parameters in bytes if ``size`` is unknown. Commands show this value as a lower bound of the download
+    size.
+    """
     sha256: str | None = None
-    """SHA-256 of the published file, or its first digits if only those were published."""
+    """SHA-256 of the published file, or the leading digits if only those digits were published."""
     entries: tuple[str, ...] = ()
-    """Keys under which the file may hold the network's state dict; the first one present is used. A file with none of
-    these keys must be the state dict itself."""
+    """Keys under which the file may store the network's state dict. The first key in the file is used. A file without
+    any of these keys must be the state dict itself.
+    """
     strip_from_names: str = ""
     """Substring to remove from every parameter name, such as ``module.``."""
     ignore_names: tuple[str, ...] = ()
-    """Regular expressions of parameter names that published files contain but this network does not use."""
+    """Regular expressions for parameter names that published files contain but the network does not use."""
     reader: str = ""
-    """``package.module:function`` that reads the file (path) into arrays (dict[str, array]), for files that torch did
-    not write."""
+    """Function ``package.module:function`` that converts a path to arrays (dict[str, array]), for files in formats
+    other than torch's.
+    """
     api: int = 1
-    """Version of the contracts that it was made for (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    """Contract version that the checkpoint was declared for, one of ``retalkit.stages.CONTRACT_VERSIONS``."""
 
     def expected_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the parameter names and shapes of the network."""
+        """Return the network's parameter names and shapes."""
         return {name: tuple(shape) for name, shape in pkgutil.resolve_name(self.shapes)().items()}
 
     def read_other(self, path: Any) -> dict[str, Any]:
-        """Return the arrays that ``reader`` reads from the file."""
+        """Return the arrays that ``reader`` loads from the file."""
         return pkgutil.resolve_name(self.reader)(path)

@@ -1,4 +1,4 @@
-"""Text about checkpoints: size, licence, and how to get missing ones."""
+"""Formatting of checkpoint sizes, licences and installation instructions."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from retalkit.weights.checkpoint import Checkpoint
 
 
 def format_size(size: int | None) -> str:
-    """Format a number of bytes: ``89 MB``; ``size unknown`` for None."""
+    """Format a number of bytes as ``89 MB``, or None as ``size unknown``."""
     return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, size // 1000)} kB"
 
 
 def checkpoint_size(checkpoint: Checkpoint) -> str:
-    """Format the size of the published file as far as it is known: ``89 MB``, ``at least 511 MB``."""
+    """Format the known size of the published file, such as ``89 MB`` or ``at least 511 MB``."""
     if checkpoint.size is None and checkpoint.min_size is not None:
         return f"at least {format_size(checkpoint.min_size)}"
     return format_size(checkpoint.size)
 
 
 def commercial_use(allowed: bool | None) -> str:
-    """Format ``Checkpoint.commercial_use``."""
+    """Format ``Checkpoint.commercial_use`` as a phrase."""
     return {True: "allowed", False: "not allowed", None: "not stated"}[allowed]
 
 
 def checkpoint_facts(checkpoint: Checkpoint) -> str:
-    """Return the file name, size, licence and commercial use of a checkpoint in one line."""
+    """Return the file name, size, licence and commercial use of a checkpoint as one line."""
     return (
         f"{checkpoint.file}, {checkpoint_size(checkpoint)}, licence: {checkpoint.licence}; "
         f"commercial use: {commercial_use(checkpoint.commercial_use)}"
@@ -34,10 +34,10 @@ def checkpoint_facts(checkpoint: Checkpoint) -> str:
 
 
 def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), folder: Path | None = None) -> str:
-    """Return the message for checkpoints that are not in the store, as a phrase that begins with ``needs``.
+    """Return the message for checkpoints that are missing from the store, as a phrase that begins with ``needs``.
 
-    Checkpoints found in ``declared`` are described with file, size, licence and the commands that get them. ``folder``
-    is the store where they were not found.
+    For checkpoints in ``declared``, the message contains the file, size, licence and installation commands. ``folder``
+    is the store directory in which the checkpoints are missing.
     """
     known = {checkpoint.name: checkpoint for checkpoint in declared}
     found = [known[name] for name in names if name in known]
@@ -57,7 +57,7 @@ def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), f
 
 
 def manual_import(checkpoint: Checkpoint) -> str:
-    """Return how to install a checkpoint without ``retalkit weights pull``, as the end of a sentence."""
+    """Return installation instructions without ``retalkit weights pull``, formatted as the end of a sentence."""
     source = checkpoint.urls[0] if checkpoint.urls else "its publisher"
     return (
         f"to install it without a network, get {checkpoint.file} from {source} and run "

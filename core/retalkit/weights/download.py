@@ -1,7 +1,7 @@
-"""Download one file over HTTP(S), with retries, resume and size checks.
+"""HTTP(S) download of one file with retries, resume and size checks.
 
-No other module of Retalkit opens a network connection. Proxies are read from the environment (``HTTPS_PROXY``,
-``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and certificates from the system's store.
+This is the only Retalkit module that opens network connections. It reads proxies from the environment (``HTTPS_PROXY``,
+``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and uses certificates from the system's store.
 """
 
 from __future__ import annotations
@@ -31,41 +31,43 @@ _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_REDIRECTS = 10
 _MAX_WAIT = 60.0
 _MAX_BYTES = 20_000_000_000
-"""Larger than any checkpoint. Stops a server from filling the disk when the size of the file is unknown."""
+"""Download size limit in bytes, larger than any checkpoint. The limit prevents a server from filling the disk when the
+file size is unknown.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Time-out and retry limits of a download."""
+    """Time-out and retry limits for a download."""
 
     stall_seconds: float = 30.0
-    """Time-out for connecting and for each read."""
+    """Time-out in seconds for connecting and for each read."""
     attempts: int = 5
-    """Consecutive attempts without new data before a URL is given up."""
+    """Maximum number of consecutive attempts without new data for one URL."""
     first_wait: float = 1.0
-    """Seconds before the second attempt; doubles with each further attempt."""
+    """Wait in seconds before the second attempt. The wait doubles with each further attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressCallbacks:
-    """Functions that receive the progress of a download."""
+    """Callbacks that receive the progress of a download."""
 
     begin: Callable[[int, int | None], None]
-    """(bytes already on disk, size of the file if known), once per attempt that receives a response."""
+    """Called with (bytes already on disk, file size if known), once for each attempt that receives a response."""
     advance: Callable[[int], None]
-    """Bytes now on disk."""
+    """Called with the number of bytes on disk."""
     note: Callable[[str], None]
-    """A message for the user, such as the reason for a retry."""
+    """Called with a message for the user, such as the reason for a retry."""
 
 
 class AddressError(WeightsError):
-    """The URL does not provide the file. Another URL may."""
+    """Error raised if a URL does not provide the file. Another URL may provide the file."""
 
     code = "download-failed"
 
 
 class TransientError(Exception):
-    """A failure that a retry may fix."""
+    """Error that a retry may fix."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -74,16 +76,16 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _PartRecord:
-    """Origin of a partial file, stored next to it. A partial file without a record is discarded."""
+    """Record of a partial file's origin, stored next to the file. A partial file without a record is discarded."""
 
     url: str
     validator: str | None
-    """Strong ETag, or Last-Modified date, for If-Range."""
+    """Strong ETag or Last-Modified date for the If-Range header."""
     total: int | None
 
 
 class Download:
-    """Download from one URL into the file ``part``. An interrupted download is kept and resumed by the next run."""
+    """Download from one URL to the file ``part``. An interrupted download is kept, and the next run resumes it."""
 
     def __init__(
         self,
@@ -94,8 +96,12 @@ class Download:
         *,
         hash_known: bool = True,
     ) -> None:
-        """``hash_known``: the caller compares the complete file with a known SHA-256. If not, a partial file is resumed
-        only if the server confirms by ETag or date that the file has not changed: equal sizes do not prove it."""
+        """Initialise the download.
+
+        ``hash_known``: whether the caller compares the complete file with a known SHA-256. If False, a partial file is
+        resumed only if the server confirms by ETag or date that the file has not changed. Equal sizes are not
+        sufficient evidence.
+        """
         self._hash_known = hash_known
         self.url = url
         self.part = part
@@ -104,9 +110,11 @@ class Download:
         self._retry = retry or RetryPolicy()
 
     def run(self, size: int | None = None) -> None:
-        """Download until ``part`` is complete. ``size``: expected bytes, if known.
+        """Download until ``part`` is complete. ``size``: expected file size in bytes, if known.
 
-        Raises AddressError if the URL does not provide the file, FolderError if it cannot be written.
+        Raises:
+            AddressError: the URL does not provide the file.
+            FolderError: the file cannot be written.
         """
         self._make_folder()
         furthest, idle = self._resumable(), 0
@@ -140,7 +148,7 @@ class Download:
         try:
             return httpx.Client(
                 timeout=httpx.Timeout(self._retry.stall_seconds),
-                # A compressed body would make byte ranges and sizes meaningless.
+                # Byte ranges and sizes do not apply to a compressed response body.
                 headers={"User-Agent": f"retalkit/{__version__}", "Accept-Encoding": "identity"},
                 verify=ssl.create_default_context(),
             )
@@ -174,9 +182,11 @@ class Download:
             raise TransientError(f"connection closed after {written} of {limit} bytes")
 
     def _send(self, client: httpx.Client, headers: dict[str, str]) -> httpx.Response:
-        """Send the request, follow redirects, and return the response with its body unread.
+        """Send the request, follow redirects and return the response with an unread body.
 
-        Raises TransientError or AddressError for a failed connection or an error status.
+        Raises:
+            TransientError: the request failed with an error that a retry may fix.
+            AddressError: the request failed with any other error.
         """
         try:
             request = client.build_request("GET", self.url, headers=headers)
@@ -206,7 +216,7 @@ class Download:
         return AddressError(f"{self.url}: {reason}", code="http-error")
 
     def _network_error(self, error: Exception) -> Exception:
-        """Return the TransientError or AddressError for an exception of httpx."""
+        """Convert an httpx exception to a TransientError or an AddressError."""
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             return AddressError(f"{self.url}: not an HTTP(S) URL", code="invalid-url")
         if isinstance(error, httpx.TimeoutException):
@@ -228,12 +238,13 @@ class Download:
         return TransientError(f"connection lost ({detail})")
 
     def _body_range(self, response: httpx.Response, on_disk: int, record: _PartRecord | None) -> tuple[int, int | None]:
-        """Return (offset of the body in the file, size of the whole file if known)."""
+        """Return the body's offset in the file and the file size if known."""
         if response.status_code != 206:
             return 0, _content_length(response)
         match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         total = int(match[3]) if match and match[3] != "*" else None
-        # Size and, if the server sends one, validator must be unchanged. Otherwise the file on the server is another.
+        # The size and, if the server sends a validator, the validator must be unchanged. Otherwise the file on the
+        # server has changed.
         changed = record is not None and record.validator and _validator(response) not in (None, record.validator)
         if match is None or int(match[1]) != on_disk or record is None or total != record.total or changed:
             self.discard()
@@ -241,7 +252,7 @@ class Download:
         return on_disk, total
 
     def _write_body(self, response: httpx.Response, file: FileIO, start: int, limit: int | None) -> int:
-        """Write the body to ``file`` and return the number of bytes then on disk."""
+        """Write the body to ``file`` and return the resulting number of bytes on disk."""
         written = start
         for block in self._blocks(response, limit is not None):
             written += len(block)
@@ -263,7 +274,10 @@ class Download:
         return written
 
     def _blocks(self, response: httpx.Response, length_known: bool) -> Iterator[bytes]:
-        """Yield the body as it arrives. A body that ends early ends the iteration if its length is known."""
+        """Yield the body in received blocks.
+
+        If the body length is known, a truncated body ends the iteration without an error.
+        """
         try:
             yield from response.iter_raw()
         except httpx.HTTPError as error:
@@ -273,7 +287,10 @@ class Download:
     # ------------------------------------------------------------------ partial file
 
     def _resumable(self) -> int:
-        """Return the bytes of the partial file that can be kept: 0 if it is from another URL or of unknown origin."""
+        """Return the number of resumable bytes in the partial file.
+
+        The number is 0 if the partial file was downloaded from another URL or has an unknown origin.
+        """
         record, on_disk = self._read_record(), self._part_size()
         if record is None or record.url != self.url:
             return 0
@@ -296,8 +313,8 @@ class Download:
     def _open_part(self, start: int, record: _PartRecord) -> FileIO:
         file: FileIO | None = None
         try:
-            # The data file first: a record must never describe the bytes of an older download. Unbuffered, so that a
-            # full disk is reported by write() and not again by close().
+            # The data file is opened first because a record must never describe the bytes of an older download. The
+            # file is unbuffered, so write() reports a full disk and close() does not report the error a second time.
             file = self.part.open("ab" if start else "wb", buffering=0)
             self.record_file.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
         except OSError as error:
@@ -313,9 +330,11 @@ class Download:
             raise self._not_writable(error) from error
 
     def _check_space(self, start: int, total: int | None, size_published: bool) -> None:
-        """Raise an error unless the disk has room for the rest of the file and for the copy in the store.
+        """Raise an error unless the disk has enough space for the remaining download and for the copy in the store.
 
-        AddressError if only the server states the size, because the server may be wrong; otherwise FolderError.
+        Raises:
+            AddressError: the required space depends on a size that only the server reports and that may be incorrect.
+            FolderError: the required space follows from the published file size.
         """
         free = shutil.disk_usage(self.part.parent).free
         if total is None or 2 * total - start <= free:
@@ -340,7 +359,9 @@ class Download:
 
 
 def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
-    """Raise AddressError for a redirect that leaves HTTPS, where a third party could replace the file."""
+    """Raise AddressError for a redirect from HTTPS to another protocol, because a third party could replace the
+    file.
+    """
     if target.scheme != "https" and (source.scheme == "https" or target.scheme != "http"):
         raise AddressError(
             f"{source}: redirect to {target} not followed: it does not use HTTPS", code="insecure-redirect"
@@ -354,7 +375,7 @@ def _content_length(response: httpx.Response) -> int | None:
 
 def _validator(response: httpx.Response) -> str | None:
     tag = response.headers.get("ETag")
-    # A weak ETag does not promise identical bytes.
+    # A weak ETag does not guarantee identical bytes.
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
@@ -364,7 +385,7 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and the chain of exceptions that caused it."""
+    """Yield an exception followed by its chain of causes."""
     current: BaseException | None = error
     while current is not None:
         yield current

@@ -1,7 +1,7 @@
-"""Read published checkpoint files without running code, and compare them strictly with the network.
+"""Deserialisation of published checkpoint files without code execution, and strict comparison with the network.
 
-``.pth`` files are pickles. They are read by ``torch.load(weights_only=True)``, whose unpickler creates only tensors and
-plain containers.
+``.pth`` files are pickles. ``torch.load(weights_only=True)`` deserialises these files with a restricted unpickler,
+which creates only tensors and plain containers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _SHOWN = 4
 def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the state dict of the checkpoint's network as CPU tensors, without the wrappers of the published file.
 
-    Raises WeightsError for a file that cannot be read, that would run code, or whose names or shapes differ from the
-    network's.
+    Raises:
+        WeightsError: the file cannot be read, the file would execute code, or its names or shapes differ from the
+            network's.
     """
     _check_exists(path)
     if checkpoint.reader:
@@ -45,18 +46,20 @@ def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> object:
-    """Return the content of any safetensors or torch file, with tensors on the CPU.
+    """Return the contents of a safetensors file or a torch file, with tensors on the CPU.
 
-    Raises WeightsError for a file that does not exist, cannot be read, or would run code.
+    Raises:
+        WeightsError: the file does not exist, cannot be read, or would execute code.
     """
     _check_exists(path)
     return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _unpickle(path)
 
 
 def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
-    """Return the network's parameters from the content of a file, under the network's names.
+    """Extract the network's parameters from the contents of a file and rename the parameters to the network's names.
 
-    Raises WeightsError if the content has no state dict, or has two parameters of one name.
+    Raises:
+        WeightsError: the contents have no state dict, or two parameters have the same name.
     """
     import torch
 
@@ -102,7 +105,10 @@ def _is_plain(value: object) -> bool:
 
 
 def _add_batch_counts(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
-    """Add the ``num_batches_tracked`` buffers missing in files from before PyTorch 0.4.1. Inference ignores them."""
+    """Add ``num_batches_tracked`` buffers, which are missing from files written before PyTorch 0.4.1.
+
+    The buffers have no effect on inference.
+    """
     import torch
 
     for name, shape in checkpoint.expected_shapes().items():
@@ -111,7 +117,7 @@ def _add_batch_counts(tensors: dict[str, Any], checkpoint: Checkpoint) -> None:
 
 
 def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) -> None:
-    """Raise WeightsError unless names and shapes are exactly those of the network."""
+    """Raise WeightsError unless the names and shapes match those of the network exactly."""
     expected = checkpoint.expected_shapes()
     differences: list[str] = []
     if missing := [name for name in expected if name not in tensors]:
@@ -133,7 +139,10 @@ def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) 
 
 
 def safetensors_shapes(path: Path) -> dict[str, Any]:
-    """Return name -> object with a ``shape`` for each array of a safetensors file. Reads only the header."""
+    """Return a mapping from array names to objects with a ``shape``.
+
+    Only the header of the safetensors file is read.
+    """
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -157,13 +166,13 @@ def _unpickle(path: Path) -> object:
         if zipfile.is_zipfile(path):
             _verify_checksums(path)
         with warnings.catch_warnings():
-            # Warnings about old pickle protocols. Files that cannot be read are reported below.
+            # Suppress warnings about old pickle protocols. Unreadable files are reported below.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL |Unsupported global: GLOBAL |unsupported GLOBAL )([\w.]+)", str(error))
         if found is None:
-            # torch's own message recommends weights_only=False.
+            # torch's own message recommends weights_only=False, which would allow code execution.
             raise WeightsError(
                 f"{path}: not a checkpoint file: download it from its publisher again", code="unreadable-file"
             ) from error
@@ -173,14 +182,14 @@ def _unpickle(path: Path) -> object:
             code="unsafe-checkpoint",
         ) from error
     except Exception as error:
-        # A damaged file may raise any exception in its reader.
+        # The unpickler may raise any exception for a damaged file.
         raise WeightsError(
             f"{path}: cannot be read, it may be truncated ({_first_line(error)})", code="unreadable-file"
         ) from error
 
 
 def _verify_checksums(path: Path) -> None:
-    """Raise BadZipFile if the CRC of a member of the archive is wrong. torch does not check it."""
+    """Raise BadZipFile if an archive member has an invalid CRC, which torch does not check."""
     with zipfile.ZipFile(path) as content:
         if (damaged := content.testzip()) is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")

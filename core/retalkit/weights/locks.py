@@ -1,4 +1,4 @@
-"""Inter-process locks for the files of a folder."""
+"""Inter-process locks for the files in a directory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from pathlib import Path
 from retalkit.errors import WeightsError
 
 LOCKS = "locks"
-"""Name of the subfolder with the lock files. They are empty and are never deleted."""
+"""Subdirectory name for the lock files, which are empty and never deleted."""
 
 
 class BusyError(WeightsError):
-    """Another process is using the same files. Trying another URL would not help."""
+    """Error raised if another process uses the files. The error also applies to all other URLs."""
 
     code = "busy"
 
 
 class FolderError(WeightsError):
-    """A folder is not writable, or the disk is full. Trying another URL would not help."""
+    """Error raised if a directory is not writable or the disk is full. The error also applies to all other URLs."""
 
     code = "folder-not-writable"
 
 
 @contextmanager
 def exclusive_lock(folder: Path, name: str, busy: str, wait: float = 0.0) -> Generator[None]:
-    """Hold the inter-process lock ``name`` of ``folder`` for the length of the block.
+    """Hold the inter-process lock ``name`` of the directory ``folder`` during the block.
 
-    Raises BusyError with the message ``busy`` if another process holds it for longer than ``wait`` seconds, and
-    FolderError if the folder is not writable. The lock of a killed process is released.
+    The operating system releases the lock of a killed process.
+
+    Raises:
+        BusyError: another process holds the lock for longer than ``wait`` seconds. ``busy`` is the error message.
+        FolderError: the directory is not writable.
     """
-    # Imported here so that reading the store does not import it.
+    # filelock is imported here because reading the store does not require locks.
     from filelock import FileLock, Timeout
 
     file = folder / LOCKS / f"{name}.lock"

@@ -1,4 +1,4 @@
-"""Download a checkpoint, check it and add it to the store."""
+"""Function that downloads a checkpoint, verifies the file and adds it to the store."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ def pull(
     accept: bool = False,
     retry: RetryPolicy | None = None,
 ) -> Path:
-    """Download the published file from the first address that provides it, check it and add it to the store.
+    """Download the published file from the first address that provides it, verify the file and add it to the store.
 
-    ``accept``: see ``WeightStore.add``. The download is deleted once it is in the store or turns out to be the wrong
-    file. An interrupted download stays in ``RETALKIT_HOME/downloads`` and is resumed by the next call. Raises
-    WeightsError; FolderError for disk problems; BusyError if another process downloads the same file.
+    ``accept``: see ``WeightStore.add``. The downloaded file is deleted after it has been stored or rejected as the
+    wrong file. An interrupted download remains in ``RETALKIT_HOME/downloads``, and the next call resumes the download.
+
+    Raises:
+        WeightsError: the checkpoint cannot be downloaded or verified.
+        FolderError: a directory is not writable or the disk is full.
+        BusyError: another process downloads the file.
     """
     check_online(checkpoint)
     check_readable(checkpoint)
@@ -62,13 +66,13 @@ def pull(
 
 
 def common_code(errors: list[WeightsError], default: str) -> str:
-    """Return the error code that all errors share, else ``default``."""
+    """Return the error code if all errors have an identical code, otherwise ``default``."""
     codes = {error.code for error in errors}
     return codes.pop() if len(codes) == 1 else default
 
 
 def check_online(checkpoint: Checkpoint) -> None:
-    """Raise WeightsError if ``RETALKIT_OFFLINE`` forbids downloads."""
+    """Raise WeightsError if ``RETALKIT_OFFLINE`` disables downloads."""
     if offline():
         raise WeightsError(
             f"RETALKIT_OFFLINE is set, {checkpoint.name} was not downloaded; {manual_import(checkpoint)}",
@@ -92,7 +96,7 @@ def _pull_from(
         hash_known = not needs_pin(checkpoint) or store.pinned_hash(checkpoint.name) is not None
         download = Download(address.url, part, progress, retry, hash_known=hash_known)
         if whole.is_file() and not part.exists():
-            # An earlier process was killed between the download and the store.
+            # An earlier process was killed after it completed the download and before it stored the file.
             _rename(whole, part)
         try:
             download.run(None if address.member else checkpoint.size)
@@ -106,7 +110,7 @@ def _pull_from(
     try:
         added = _add(whole, address, checkpoint, store, accept)
     except (FolderError, BusyError):
-        # The file is good. The next call adds it to the store without another download.
+        # The downloaded file is valid. The next call adds the file to the store without another download.
         _rename(whole, part)
         raise
     except WeightsError as error:
@@ -114,7 +118,7 @@ def _pull_from(
         reason = str(error).replace(f"{whole.parent}/", "").removeprefix(f"{checkpoint.file}: ")
         raise WeightsError(f"{address.url}: {reason}; download removed", code=error.code) from error
     except Exception:
-        # An unreadable file must not fail the next call, too.
+        # An unreadable file would also cause the next call to fail.
         _remove(whole, download)
         raise
     _remove(whole, download)
@@ -135,7 +139,7 @@ def _remove(whole: Path, download: Download) -> None:
 
 @contextmanager
 def _report_progress(observer: Observer, name: str) -> Generator[ProgressCallbacks]:
-    """Report a download as one step of the observer, in megabytes still missing at the start."""
+    """Report a download as one observer step. The step's total is the number of missing megabytes at the start."""
     step = f"download {name}"
     began = time.monotonic()
     first: list[int] = []

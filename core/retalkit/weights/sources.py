@@ -1,4 +1,4 @@
-"""Sources of a checkpoint: published URLs, mirrors, and members of zip archives."""
+"""Download sources of a checkpoint: published URLs, mirrors and members of zip archives."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ MIRRORS_FILE = "mirrors.txt"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL that may provide the file of a checkpoint."""
+    """Candidate URL for a checkpoint file."""
 
     url: str
-    """Without the member name."""
+    """URL without the member name."""
     member: str = ""
-    """Name of the file inside the zip archive at ``url``; empty if ``url`` is the file itself."""
+    """Path of the member in the zip archive at ``url``, or an empty string if ``url`` is the checkpoint file itself."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse ``URL`` or ``URL#MEMBER``. Raises WeightsError for an invalid URL."""
+        """Parse ``URL`` or ``URL#MEMBER``.
+
+        Raises:
+            WeightsError: the URL is invalid.
+        """
         try:
             url, member = urldefrag(text)
             urlsplit(url)
@@ -48,13 +52,19 @@ class Address:
 
 
 def offline() -> bool:
-    """Return whether ``RETALKIT_OFFLINE`` forbids downloads."""
+    """Return whether ``RETALKIT_OFFLINE`` disables downloads."""
     return os.environ.get("RETALKIT_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def mirrors() -> list[str]:
-    """Return the base URLs in ``RETALKIT_MIRRORS`` (comma-separated), then those in ``RETALKIT_HOME/mirrors.txt`` (one
-    per line). Raises WeightsError for an entry that is not an HTTP(S) URL, or if the file cannot be read."""
+    """Return the base URLs of all mirrors.
+
+    The base URLs in ``RETALKIT_MIRRORS`` (comma-separated) precede those in ``RETALKIT_HOME/mirrors.txt`` (one per
+    line).
+
+    Raises:
+        WeightsError: an entry is not an HTTP(S) URL, or ``mirrors.txt`` cannot be read.
+    """
     entries = [(base, "RETALKIT_MIRRORS") for base in os.environ.get("RETALKIT_MIRRORS", "").split(",")]
     file = home() / MIRRORS_FILE
     if file.exists():
@@ -80,12 +90,15 @@ def _is_http(text: str) -> bool:
     try:
         return urlsplit(text).scheme in ("http", "https")
     except ValueError:
-        # For example an IPv6 address with one bracket missing.
+        # urlsplit raises ValueError for some invalid URLs, such as an IPv6 address with a missing bracket.
         return False
 
 
 def addresses(checkpoint: Checkpoint) -> list[Address]:
-    """Return every address to try, mirrors first. A mirror may have the file itself or the zip archive it is in."""
+    """Return all candidate addresses, mirrors first.
+
+    A mirror may provide either the checkpoint file or the zip archive that contains the checkpoint file.
+    """
     published = [Address.parse(url) for url in checkpoint.urls]
     archives = dict.fromkeys((address.file, address.member) for address in published if address.member)
     mirrored: list[Address] = []
@@ -96,7 +109,7 @@ def addresses(checkpoint: Checkpoint) -> list[Address]:
 
 
 def archive_member(checkpoint: Checkpoint, source: Path) -> str:
-    """Return which member of ``source`` is the checkpoint's file; empty if ``source`` is that file itself."""
+    """Return the archive member that is the checkpoint file, or an empty string if ``source`` is the file itself."""
     if source.suffix.lower() != ".zip" or checkpoint.file.lower().endswith(".zip"):
         return ""
     return next((address.member for address in map(Address.parse, checkpoint.urls) if address.member), "")
@@ -104,10 +117,13 @@ def archive_member(checkpoint: Checkpoint, source: Path) -> str:
 
 @contextmanager
 def extract_member(archive: Path, member: str, checkpoint: Checkpoint, folder: Path) -> Generator[Path]:
-    """Extract a member of a zip archive into ``folder`` for the length of the block. Its path in the archive is never
-    used on disk.
+    """Extract a member of a zip archive to the directory ``folder`` for the duration of the block.
 
-    Raises WeightsError for an invalid archive or one without the member, FolderError if ``folder`` is not writable.
+    The member's path in the archive is never used as a path on disk.
+
+    Raises:
+        WeightsError: the archive is invalid or does not contain the member.
+        FolderError: ``folder`` is not writable.
     """
     target = folder / Path(checkpoint.file).name
     try:
@@ -135,7 +151,7 @@ def extract_member(archive: Path, member: str, checkpoint: Checkpoint, folder: P
 
 
 def _find_member(content: zipfile.ZipFile, member: str, archive: Path) -> zipfile.ZipInfo:
-    """Return the entry with that path, or the only entry with that file name in any folder of the archive."""
+    """Return the archive entry with the given path, or the only entry with the given file name in any directory."""
     files = [info for info in content.infolist() if not info.is_dir()]
     exact = [info for info in files if info.filename == member]
     found = exact or [info for info in files if info.filename.rpartition("/")[2] == member]

@@ -1,4 +1,7 @@
-"""Local store of checkpoints: one folder per user, with each checkpoint as a safetensors file checked on import."""
+"""Local checkpoint store with one directory per user.
+
+Imported checkpoints are verified and stored as safetensors files.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.locks import FolderError, exclusive_lock
 
 PIN_FILE = "lock"
-"""Stem of the file of pinned hashes. No checkpoint may have this name."""
+"""Stem of the file that contains pinned hashes. Checkpoints cannot have this name."""
 _SHA256_DIGITS = 64
 _LOCK_SECONDS = 300.0
-"""Time-out for the lock of the store."""
+"""Time-out in seconds for acquiring the store's lock."""
 
 
 def home() -> Path:
-    """Return ``RETALKIT_HOME``, or ``retalkit`` in the user's data folder."""
+    """Return ``RETALKIT_HOME`` or, if the variable is not set, ``retalkit`` in the user's data directory."""
     named = os.environ.get("RETALKIT_HOME")
     if named:
         return Path(named).expanduser()
@@ -38,54 +41,59 @@ def home() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """Record of a checkpoint in the store, written when it was imported."""
+    """Record of a checkpoint in the store, written on import."""
 
     file: str
-    """Name of the source file."""
+    """File name of the source file."""
     file_sha256: str
     """SHA-256 of the source file."""
     sha256: str
-    """SHA-256 of the file in the store."""
+    """SHA-256 of the stored file."""
     imported: str
-    """Time of the import, ISO 8601."""
+    """Import time in ISO 8601 format."""
     size: int = -1
-    """Size of the file in the store, bytes."""
+    """Size of the stored file in bytes."""
     modified: int = -1
-    """Modification time of the file in the store, nanoseconds since 1970. If time or size differ, the file is hashed
-    again before use."""
+    """Modification time of the stored file in nanoseconds since 1970. The file is hashed again before use if its
+    modification time or size has changed.
+    """
 
 
 class WeightStore:
-    """The checkpoints of one user, in ``folder`` (default ``RETALKIT_HOME/weights``)."""
+    """Checkpoint store of one user in the directory ``folder`` (default: ``RETALKIT_HOME/weights``)."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (home() / "weights") if folder is None else folder
 
     def file(self, name: str) -> Path:
-        """Return the path of the checkpoint's file, whether it exists or not."""
+        """Return the path of the checkpoint's file. The file may not exist."""
         converted = self.folder / f"{name}.safetensors"
-        # Files that no network of Retalkit loads are stored as published, with their own suffix.
+        # Files that no Retalkit network loads are stored as published and keep their suffix.
         as_published = (path for path in sorted(self.folder.glob(f"{name}.*")) if path != self._record_file(name))
         return converted if converted.is_file() else next(as_published, converted)
 
     def expected_file(self, checkpoint: Checkpoint) -> Path:
-        """Return the path of the checkpoint's file, derived from its declaration."""
+        """Return the path of the checkpoint's file according to its declaration. The file may not exist."""
         if checkpoint.shapes:
             return self.folder / f"{checkpoint.name}.safetensors"
         suffix = Path(checkpoint.file).suffix
         return self.folder / f"{checkpoint.name}{'.data' if suffix == '.json' else ''}{suffix}"
 
     def has(self, checkpoint: Checkpoint) -> bool:
-        """Return whether the checkpoint is in the store."""
+        """Return whether the store contains the checkpoint."""
         return self.expected_file(checkpoint).is_file() and self._record_file(checkpoint.name).is_file()
 
     def path(self, name: str) -> Path | None:
-        """Return the checkpoint's file, or None if it is not in the store."""
+        """Return the path of the checkpoint's file, or None if the store does not contain the checkpoint."""
         file = self.file(name)
         return file if file.is_file() and self._record_file(name).is_file() else None
 
     def record(self, name: str) -> ImportRecord:
-        """Return the import record of a checkpoint. Raises WeightsError if it does not exist or is damaged."""
+        """Return the import record of a checkpoint.
+
+        Raises:
+            WeightsError: the record does not exist or is damaged.
+        """
         file = self._record_file(name)
         try:
             data: Any = json.loads(file.read_text(encoding="utf-8"))
@@ -97,9 +105,12 @@ class WeightStore:
             ) from error
 
     def sha256(self, name: str) -> str:
-        """Return the SHA-256 of the checkpoint's file, for cache keys and records.
+        """Return the SHA-256 of the checkpoint's file for cache keys and records.
 
-        The file is read only if its size or modification time changed. Raises WeightsError if its content changed.
+        The file is read only if its size or modification time has changed.
+
+        Raises:
+            WeightsError: the contents of the file have changed.
         """
         record, file = self.record(name), self.file(name)
         state = file.stat()
@@ -108,11 +119,15 @@ class WeightStore:
         return record.sha256
 
     def add(self, checkpoint: Checkpoint, source: Path, *, accept: bool = False) -> Path:
-        """Check a published file and add it to the store, which is unchanged if any check fails.
+        """Verify a published file and add it to the store. If verification fails, the store is unchanged.
 
-        If no complete SHA-256 was published, the hash of the first imported file is pinned (``pinned_hash``);
-        ``accept`` replaces the pin. Raises WeightsError; FolderError if the store is not writable; BusyError if another
-        process holds its lock for minutes.
+        If no complete SHA-256 was published, the hash of the first imported file is pinned (``pinned_hash``).
+        ``accept`` replaces the pinned hash.
+
+        Raises:
+            WeightsError: the file cannot be verified.
+            FolderError: the store is not writable.
+            BusyError: another process holds the store's lock for several minutes.
         """
         check_readable(checkpoint)
         busy = f"{self.folder}: in use by another process: run the command again when it has finished"
@@ -140,7 +155,8 @@ class WeightStore:
             temporary.chmod(stat.S_IMODE(temporary_record.stat().st_mode))
             if published and needs_pin(checkpoint):
                 self._pin(checkpoint.name, digest)
-            # Only renames from here on, so that a full disk fails earlier. A file without a record is not in the store.
+            # The following steps only rename files, so a full disk causes an error before this point. The store ignores
+            # a file without a record.
             record_file.unlink(missing_ok=True)
             temporary.replace(target)
             temporary_record.replace(record_file)
@@ -150,18 +166,18 @@ class WeightStore:
                 code="folder-not-writable",
             ) from error
         finally:
-            # Fails if the folder does not exist. There is nothing to delete then.
+            # Deletion fails if the directory does not exist, in which case no file has to be deleted.
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
                 temporary_record.unlink(missing_ok=True)
         return target
 
     def pinned_hash(self, name: str) -> str | None:
-        """Return the SHA-256 pinned when the file was first imported, for a file without a published SHA-256."""
+        """Return the SHA-256 that was pinned on the first import of a file without a published SHA-256."""
         return self._pins().get(name)
 
     def verify(self, checkpoint: Checkpoint) -> str | None:
-        """Check the content, names, shapes and source of a checkpoint in the store; return what is wrong, or None."""
+        """Verify the contents, names, shapes and source of a stored checkpoint. Return an error description or None."""
         if not self.has(checkpoint):
             return "not in the store"
         file = self.expected_file(checkpoint)
@@ -180,9 +196,10 @@ class WeightStore:
         return None
 
     def is_from_published_file(self, checkpoint: Checkpoint) -> bool:
-        """Return whether a checkpoint in the store was made from the file as published.
+        """Return whether a stored checkpoint was imported from the published file.
 
-        False for a safetensors file converted by someone else: there is no published hash to verify against.
+        The function returns False for a safetensors file that a third party converted, because no published hash
+        applies to the converted file.
         """
         return _is_published(checkpoint, Path(self.record(checkpoint.name).file))
 
@@ -191,7 +208,7 @@ class WeightStore:
 
     @property
     def pin_file(self) -> Path:
-        """JSON file with name -> SHA-256 of every pinned file."""
+        """Path of the JSON file that maps names to the SHA-256 of all pinned files."""
         return self.folder / f"{PIN_FILE}.json"
 
     def _pins(self) -> dict[str, str]:
@@ -215,7 +232,7 @@ class WeightStore:
             _write(self.pin_file, json.dumps(dict(sorted({**pins, name: digest}.items())), indent=2) + "\n")
 
     def _check_hash(self, checkpoint: Checkpoint, source: Path, digest: str, accept: bool) -> None:
-        """Raise WeightsError if the hash is not the published or the pinned one."""
+        """Raise WeightsError if the hash differs from the published hash or the pinned hash."""
         if checkpoint.sha256 and not digest.startswith(checkpoint.sha256.lower()):
             raise WeightsError(
                 f"{source}: not the published {checkpoint.file}: SHA-256 mismatch: expected "
@@ -232,7 +249,11 @@ class WeightStore:
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file. Raises WeightsError if it cannot be read."""
+    """Return the SHA-256 of a file.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
     try:
         return content_hash(path)
     except OSError as error:
@@ -240,12 +261,12 @@ def file_hash(path: Path) -> str:
 
 
 def needs_pin(checkpoint: Checkpoint) -> bool:
-    """Return whether no SHA-256 was published for the checkpoint, or only its first digits."""
+    """Return whether the publisher provides no SHA-256 or only its leading digits."""
     return len(checkpoint.sha256 or "") < _SHA256_DIGITS
 
 
 def check_readable(checkpoint: Checkpoint) -> None:
-    """Raise WeightsError if torch, which reads published files, is not installed."""
+    """Raise WeightsError if torch is not installed, because torch is required to read published files."""
     if checkpoint.shapes and find_spec("torch") is None:
         raise WeightsError(
             f"{checkpoint.file}: reading it requires torch: run `pip install 'retalkit[paper]'` first",
@@ -258,12 +279,19 @@ def _modified(file: Path) -> str:
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:
-    """Return False for a safetensors file converted from the published one. Only its names and shapes are checked."""
+    """Return False for a safetensors file that was converted from the published file.
+
+    For a converted file, only names and shapes are verified.
+    """
     return source.suffix != ".safetensors" or checkpoint.file.endswith(".safetensors")
 
 
 def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None]:
-    """Read and check ``source``; return a function that writes its arrays. Raises WeightsError."""
+    """Read and verify ``source``. Return a function that writes the arrays.
+
+    Raises:
+        WeightsError: the file cannot be read or verified.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -273,10 +301,10 @@ def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None
 
     def write(path: Path) -> None:
         try:
-            # Tensors in one file may share memory, which safetensors does not support.
+            # Tensors in a torch file may share memory, which safetensors does not support.
             save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path)
         except SafetensorError as error:
-            # Raised by safetensors when the disk is full.
+            # safetensors raises its own exception if the disk is full.
             raise OSError(str(error)) from error
 
     return write
@@ -290,7 +318,7 @@ def _copier(source: Path) -> Callable[[Path], None]:
 
 
 def _temporary(path: Path) -> Path:
-    """Return a hidden, unique name in the same folder."""
+    """Return a unique hidden file name in the directory of the given path."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
 
 
