@@ -1,1 +1,4 @@
-"""Landmark schemes, head pose, face crops, scene cuts and face tracking. No network and no face library."""
+"""Landmark schemes, head pose, face crops, scene-cut detection and face tracking.
+
+The package uses no neural networks and no face libraries.
+"""

@@ -1,7 +1,7 @@
-"""Alignment of a face to standard 3D landmarks, as in the published 3D face reconstruction.
+"""Alignment of a face to standard 3D landmarks, following the published 3D face reconstruction.
 
-Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019: a weak-perspective
-fit of the standard face to five points gives the scale and the position of the crop.
+Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019. A weak-perspective
+fit of the standard face to five points determines the crop's scale and position.
 """
 
 from __future__ import annotations
@@ -18,33 +18,42 @@ from retalkit.geometry.schemes import IBUG_CORNERS, IBUG_NOSE_TIP
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 ALIGNED_SIZE: Final = 224
-"""Side of an aligned face in pixels."""
+"""Side length of an aligned face in pixels."""
 
 _STANDARD_SCALE: Final = 102.0
-"""Pixels of the aligned image per unit of the standard landmarks."""
+"""Scale of the aligned image in pixels per unit of the standard landmarks."""
 _SMALLEST_SCALE: Final = 4.0
-"""Smallest accepted face, in pixels per unit of the standard landmarks (about the distance from the eyes to the chin).
-A smaller face would be enlarged by a factor of more than 25."""
+"""Minimum face scale in pixels per unit of the standard landmarks. One unit is approximately the distance from the eyes
+to the chin. A smaller face would be enlarged by a factor of more than 25.
+"""
 _EYE_CORNERS: Final = ((36, 39), (42, 45))
 
 
 @dataclass(frozen=True, slots=True)
 class AlignedFace:
-    """A face at the position and scale that the network expects."""
+    """Face image at the network's expected position and scale."""
 
     image: NDArray[np.uint8]
-    """uint8 [224, 224, 3], in the channel order of the input image; black outside that image."""
+    """Aligned image, uint8 [224, 224, 3], in the channel order of the input image. Pixels outside the input image are
+    black.
+    """
     landmarks: NDArray[np.float64]
-    """float64 [N, 2]: the given points in pixels of ``image``, y counted upwards from its lower border."""
+    """Input landmarks in pixels of ``image``, float64 [N, 2]. The y axis points up, with the origin at the lower
+    border.
+    """
     parameters: NDArray[np.float32]
-    """float32 [5], in pixels of the input image: its width and height, the scale, and the position of the standard
-    face's origin (x to the right, y upwards from the last row). The last five of the coefficients ``bfm257``."""
+    """Alignment parameters in pixels of the input image, float32 [5].
+
+    The parameters are the input image's width and height, the scale, and the origin of the standard face (x to the
+    right, y upwards from the last pixel row). They are the last five ``bfm257`` coefficients.
+    """
 
 
 def five_points(landmarks: Points) -> NDArray[np.float64]:
-    """Return the midpoint of each eye's corners, the nose tip and the mouth corners: ibug68 [68, D] -> float64 [5, D].
+    """Compute five points, float64 [5, D], from ibug68 landmarks [68, D].
 
-    The eyes of the scheme ``points5`` differ: they are the mean of all eye points.
+    The points are the midpoint of each eye's corners, the nose tip and the mouth corners. In the scheme ``points5``, by
+    contrast, each eye centre is the mean of all eye points.
     """
     points = np.asarray(landmarks, np.float64)
     eyes = [(points[one] + points[other]) / 2 for one, other in _EYE_CORNERS]
@@ -52,9 +61,9 @@ def five_points(landmarks: Points) -> NDArray[np.float64]:
 
 
 def weak_perspective(points: Points, model: Points) -> tuple[NDArray[np.float64], float]:
-    """Fit a model [N, 3] to points [N, 2] by least squares; return the origin's position (float64 [2]) and the scale.
+    """Fit a model [N, 3] to points [N, 2] by least squares. Return the origin (float64 [2]) and the scale.
 
-    The two rows of the linear map are unconstrained; the scale is the mean of their lengths.
+    The two rows of the linear map are unconstrained, and the scale is the mean of their norms.
     """
     unknowns = np.column_stack([np.asarray(model, np.float64), np.ones(len(model))])
     solution = np.linalg.lstsq(unknowns, np.asarray(points, np.float64), rcond=None)[0]
@@ -62,11 +71,11 @@ def weak_perspective(points: Points, model: Points) -> tuple[NDArray[np.float64]
 
 
 def align_face(image: NDArray[np.uint8], landmarks: Points, standard: Points) -> AlignedFace | None:
-    """Crop a face from ``image`` uint8 [H, W, 3] by its landmarks and the standard landmarks.
+    """Crop a face from ``image`` (uint8 [H, W, 3]) based on its landmarks and the standard landmarks.
 
-    ``landmarks`` are [68, 2 or more] or [5, 2 or more] in pixels (y down), ``standard`` [68, 3] or [5, 3] in units of
-    the face model (y up). None if the points are not finite, almost coincide, or are so far apart that less than one
-    pixel of the image would remain.
+    ``landmarks``: [68, 2 or more] or [5, 2 or more], in pixels, y down. ``standard``: [68, 3] or [5, 3], in units of
+    the face model, y up. The function returns None if a point is not finite, the points nearly coincide, or the points
+    are so far apart that less than one pixel of the image would remain.
     """
     height, width = image.shape[:2]
     points = np.asarray(landmarks, np.float64)[:, :2] * (1, -1) + (0, height - 1)
@@ -84,7 +93,7 @@ def align_face(image: NDArray[np.uint8], landmarks: Points, standard: Points) ->
     left, top = (int(edge) for edge in centred + shift)
     aligned = (points - origin + (width / 2, height / 2)) * scale - centred
     parameters = np.array([width, height, scale, *origin], np.float32)
-    # Pillow, as published: bicubic reductions of other libraries give different pixels.
+    # Pillow matches the published code. Bicubic downsampling in other libraries produces different pixel values.
     resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     crop = np.asarray(resized.crop((left, top, left + ALIGNED_SIZE, top + ALIGNED_SIZE)))
     return AlignedFace(crop, aligned, parameters)

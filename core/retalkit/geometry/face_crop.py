@@ -1,8 +1,9 @@
-"""The square face crop of the published networks, in every frame of a clip.
+"""Square face crop of the published networks for every frame of a clip.
 
-The square is that of the FFHQ data set (Karras et al., "A style-based generator architecture for generative adversarial
-networks", CVPR 2019, appendix A), upright instead of rotated. VideoReTalking computes it in the first frame and uses it
-for the whole video; here it follows the head, smoothed inside each shot.
+The square is the FFHQ square (Karras et al., "A style-based generator architecture for generative adversarial
+networks", CVPR 2019, appendix A), but axis-aligned instead of rotated. VideoReTalking computes the square in the first
+frame and uses that square for the whole video. In this implementation, the square follows the head and is smoothed
+within each shot.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from retalkit.stages import Analysis
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 CROP_SIZE: Final = 256
-"""Side in pixels of the resized crop that the published reconstructor and expression editor process."""
+"""Side length in pixels of the resized crop, the input size of the published reconstructor and expression editor."""
 SMOOTHING: Final = 1.0
-"""Seconds. The crop is a weighted mean over neighbouring frames; the weight is one half at half of this distance in
-time and zero at the full distance."""
+"""Half width of the smoothing window in seconds. The crop is a weighted mean over neighbouring frames. The weight is
+0.5 at half of this time difference and zero at the full time difference.
+"""
 
 _CHUNK: Final = 256
-"""Rows of landmarks in memory at a time: 1.4 MB for a mesh."""
+"""Number of frames whose landmarks are in memory simultaneously. A chunk of mesh landmarks requires 1.4 MB."""
 
 
 def face_squares(landmarks: Points) -> NDArray[np.float64]:
-    """Return the face square of landmarks [T, 68, 2 or 3] (ibug68, pixels, y down): centre x, centre y and half side.
+    """Compute face squares from ibug68 landmarks [T, 68, 2 or 3] in pixels, y down.
 
-    The half side is |a| + |b| of the rotated FFHQ square's half axis (a, b), so that the upright square is the bounding
-    box of the rotated one. Returns float64 [T, 3]; rows of NaN stay NaN. Rows are independent.
+    Each square consists of centre x, centre y and half side. The half side is |a| + |b|, where (a, b) is a half axis of
+    the rotated FFHQ square, so that the axis-aligned square is the bounding box of the rotated square. Returns float64
+    [T, 3]. Frames with NaN landmarks have NaN squares. Each frame is processed independently.
     """
     points = np.asarray(landmarks, np.float64)[..., :2]
     left, right = _mean(points[:, IBUG_LEFT_EYE]), _mean(points[:, IBUG_RIGHT_EYE])
@@ -41,7 +44,7 @@ def face_squares(landmarks: Points) -> NDArray[np.float64]:
     down = (points[:, IBUG_CORNERS[0]] + points[:, IBUG_CORNERS[1]]) * 0.5 - eyes
     axis = across - down[:, ::-1] * (-1.0, 1.0)
     length = np.maximum(_length(across) * 2.0, _length(down) * 1.8)
-    # Coincident points have no direction; they give an empty square.
+    # Coincident points have no direction and result in an empty square.
     axis = axis / np.maximum(_length(axis), np.finfo(np.float64).tiny)[:, None] * length[:, None]
     centre = eyes + down * 0.1
     half = np.abs(axis).sum(axis=1, keepdims=True)
@@ -49,10 +52,10 @@ def face_squares(landmarks: Points) -> NDArray[np.float64]:
 
 
 def square_boxes(squares: NDArray[np.float64], width: int, height: int) -> NDArray[np.float32]:
-    """Convert the squares [T, 3] of ``face_squares`` to boxes, rounded and clipped to a ``width`` x ``height`` frame.
+    """Convert squares [T, 3] from ``face_squares`` to rounded boxes, clipped to a ``width`` x ``height`` frame.
 
-    Returns float32 [T, 4] with integer values: left, top, right, bottom in pixels (right and bottom exclusive). Rows of
-    NaN stay NaN; a square that covers less than one pixel of the frame gives NaN.
+    Returns float32 [T, 4] with integer values: left, top, right, bottom in pixels (right and bottom exclusive). NaN
+    squares and squares that cover less than one pixel of the frame result in NaN boxes.
     """
     half = squares[:, 2:]
     edges = np.floor(np.concatenate([squares[:, :2] - half, squares[:, :2] + half], axis=1) + 0.5)
@@ -62,11 +65,11 @@ def square_boxes(squares: NDArray[np.float64], width: int, height: int) -> NDArr
 
 
 def crop_boxes(analysis: Analysis, start: int, stop: int) -> NDArray[np.float32]:
-    """Return the crop boxes of source frames [start, stop) inside the frame, float32 [T, 4] with integer values.
+    """Return the crop boxes of source frames [start, stop), float32 [T, 4] with integer values, clipped to the frame.
 
-    A box is left, top, right, bottom in pixels (right and bottom exclusive); a row of NaN means no face. Centre and
-    size are smoothed over ``SMOOTHING`` seconds inside a shot. The box of a frame does not depend on the requested
-    range; a head that does not move has a constant box.
+    Each box is left, top, right, bottom in pixels (right and bottom exclusive). Frames without a face have NaN boxes.
+    Centre and size are smoothed over ``SMOOTHING`` seconds within a shot. A frame's box does not depend on the
+    requested range, and a stationary head has a constant box.
 
     Raises:
         PlanError: the landmarks cannot be converted to ibug68.
@@ -80,7 +83,7 @@ def crop_boxes(analysis: Analysis, start: int, stop: int) -> NDArray[np.float32]
 
 
 def crop_boxes_at(analysis: Analysis, indexes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return ``crop_boxes``, float32 [T, 4], of source frames int64 [T] in any order, repetitions allowed."""
+    """Return the crop boxes, float32 [T, 4], of source frames int64 [T]. Indexes may be unordered and repeated."""
     frames, positions = np.unique(indexes, return_inverse=True)
     runs = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
     boxes = [crop_boxes(analysis, int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
@@ -88,9 +91,9 @@ def crop_boxes_at(analysis: Analysis, indexes: NDArray[np.int64]) -> NDArray[np.
 
 
 def crop_face(image: NDArray[np.uint8], box: NDArray[np.float32], size: int = CROP_SIZE) -> NDArray[np.uint8]:
-    """Crop ``box`` (a finite row of ``crop_boxes``) from a frame uint8 [H, W, 3]; resize it to uint8 [size, size, 3].
+    """Crop ``box`` (finite, from ``crop_boxes``) from a frame uint8 [H, W, 3] and resize it to uint8 [size, size, 3].
 
-    Bilinear, as in the published pipeline.
+    The interpolation is bilinear, which matches the published pipeline.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     resized = cv2.resize(image[top:bottom, left:right], (size, size), interpolation=cv2.INTER_LINEAR)
@@ -98,21 +101,23 @@ def crop_face(image: NDArray[np.uint8], box: NDArray[np.float32], size: int = CR
 
 
 def points_in_crop(points: Points, box: NDArray[np.float32], size: int = CROP_SIZE) -> NDArray[np.float64]:
-    """Convert points [..., 2 or more] from frame pixels to pixels of ``crop_face``'s result, float64 [..., 2]."""
+    """Convert points [..., 2 or more] from frame pixels to ``crop_face`` pixels, float64 [..., 2]."""
     corner, extent = np.asarray(box[:2], np.float64), np.asarray(box[2:] - box[:2], np.float64)
     return (np.asarray(points, np.float64)[..., :2] - corner + 0.5) * (size / extent) - 0.5
 
 
 def crop_matrix(box: NDArray[np.float32], size: int = CROP_SIZE) -> NDArray[np.float32]:
-    """Return the map from pixel centres of the frame to those of ``crop_face``'s result, float32 [2, 3], in the
-    convention of ``FaceEdit.matrix``."""
+    """Return the affine map from frame pixel centres to ``crop_face`` pixel centres, float32 [2, 3].
+
+    The map follows the convention of ``FaceEdit.matrix``.
+    """
     corner, extent = np.asarray(box[:2], np.float64), np.asarray(box[2:] - box[:2], np.float64)
     scale = size / extent
     return np.column_stack([np.diag(scale), (0.5 - corner) * scale - 0.5]).astype(np.float32)
 
 
 def _smoothed(analysis: Analysis, start: int, stop: int) -> NDArray[np.float64]:
-    """Return the smoothed squares [T, 3] of source frames [start, stop)."""
+    """Return smoothed squares, float64 [T, 3], of source frames [start, stop)."""
     out = np.full((stop - start, 3), np.nan)
     if not (analysis.tracks(start, stop) >= 0).any():
         return out
@@ -129,14 +134,14 @@ def _smoothed(analysis: Analysis, start: int, stop: int) -> NDArray[np.float64]:
         )
         same = np.flatnonzero(shots[near] == shots[here]) + near.start
         weights = np.cos((times[same] - times[here]) * (np.pi / 2 / SMOOTHING)) ** 2
-        # Averaging differences gives exactly zero for a head that does not move.
+        # Averaging of differences returns exactly zero for a stationary head.
         moved = weights[:, None] * (squares[same] - squares[here])
         out[row] = squares[here] + moved.sum(axis=0) / weights.sum()
     return out
 
 
 def _margins(analysis: Analysis, start: int, stop: int) -> tuple[int, int]:
-    """Return a range of frames that contains all frames needed to smooth [start, stop)."""
+    """Return a frame range that contains all frames required to smooth [start, stop)."""
     source = analysis.source
     count = source.info.frame_count
     earliest = float(source.times(start, start + 1)[0]) - SMOOTHING
@@ -150,7 +155,7 @@ def _margins(analysis: Analysis, start: int, stop: int) -> tuple[int, int]:
 
 
 def _mean(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Added one by one: the summation order of numpy may depend on the number of rows.
+    # Points are added in sequence because NumPy's summation order may depend on the array shape.
     total = points[:, 0]
     for index in range(1, points.shape[1]):
         total = total + points[:, index]

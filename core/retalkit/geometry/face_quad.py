@@ -1,10 +1,10 @@
-"""Extraction of the aligned face square from one image and pasting it into another image of the same size.
+"""Extraction of an aligned face square from an image and pasting of the square into another image of equal size.
 
-The square is the rotated one of the FFHQ data set (Karras et al., "A style-based generator architecture for generative
-adversarial networks", CVPR 2019, appendix A). VideoReTalking extracts it from the output of its expression editor and
-pastes it at the same position into the original image, so that pixels outside the square stay unchanged. The pixels
-here equal those of the published steps, which sample with Pillow: pixel centres at one half, values truncated instead
-of rounded.
+The square is the rotated FFHQ square (Karras et al., "A style-based generator architecture for generative adversarial
+networks", CVPR 2019, appendix A). VideoReTalking extracts the square from its expression editor's output and pastes it
+into the original image without moving it, so that pixels outside the square stay unchanged. This implementation
+reproduces the pixel values of the published code, which samples with Pillow. Pillow defines pixel centres at 0.5 and
+truncates values instead of rounding them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ Double = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 PIXEL_CENTRE: Final = 0.5
-"""Offset between landmark coordinates (origin at the first pixel's centre) and sampling (origin at its corner)."""
+"""Offset between landmark coordinates (origin at the first pixel's centre) and sampling coordinates (origin at the
+first pixel's corner).
+"""
 
 
 def face_quad(landmarks: NDArray[np.float32] | Double) -> Double:
     """Return the corners of the aligned square, float64 [4, 2]: upper left, lower left, lower right, upper right.
 
-    ``landmarks``: [68, 2 or 3] (ibug68) in pixels, y down. The corners are in the same coordinates and may be outside
-    the image. The square is centred slightly below the eyes; half of its side is twice the distance between the eyes
-    or 1.8 times the distance from the eyes to the mouth, whichever is larger.
+    ``landmarks``: ibug68 landmarks, [68, 2 or 3], in pixels, y down. The corners are also in landmark coordinates and
+    may be outside the image. The square is centred slightly below the eyes. Half of its side length is twice the
+    distance between the eyes or 1.8 times the distance from the eyes to the mouth, whichever is larger.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
     left, right = points[IBUG_LEFT_EYE].mean(0), points[IBUG_RIGHT_EYE].mean(0)
@@ -45,10 +47,10 @@ def face_quad(landmarks: NDArray[np.float32] | Double) -> Double:
 
 
 def extract_quad(image: Image, quad: Double, size: int) -> Image:
-    """Sample the part of ``image`` (uint8 [H, W, 3]) inside ``quad`` as uint8 [size, size, 3]; black outside the image.
+    """Sample the region ``quad`` of ``image`` (uint8 [H, W, 3]) as uint8 [size, size, 3].
 
-    Both the mapping of the corners and the sampling are bilinear. The published step reduces a quad of more than
-    ``4 * size`` pixels per side before sampling; here it is sampled directly.
+    Samples outside the image are black. Both the corner mapping and the interpolation are bilinear. The published code downsamples a quad of more than ``4 *
+    size`` pixels per side before sampling, whereas this function samples the image directly.
     """
     upper_left, lower_left, lower_right, upper_right = quad + PIXEL_CENTRE
     right, down = (upper_right - upper_left) / size, (lower_left - upper_left) / size
@@ -61,8 +63,8 @@ def extract_quad(image: Image, quad: Double, size: int) -> Image:
 def perspective_to_square(quad: Double, size: int) -> Double:
     """Return the coefficients a to h of the perspective map from image pixels to the square, float64 [8].
 
-    ``u = (a x + b y + c) / (g x + h y + 1)``, ``v = (d x + e y + f) / (g x + h y + 1)``, with the origin at the corner
-    of the first pixel.
+    ``u = (a x + b y + c) / (g x + h y + 1)``, ``v = (d x + e y + f) / (g x + h y + 1)``, with the origin at the first
+    pixel's corner.
 
     Raises:
         LinAlgError: three corners are collinear.
@@ -78,9 +80,9 @@ def perspective_to_square(quad: Double, size: int) -> Double:
 
 
 def paste_quad(base: Image, patch: Image, quad: Double) -> Image:
-    """Paste ``patch`` (uint8 [size, size, 3] from ``extract_quad``) into ``base`` at ``quad``; return uint8 [H, W, 3].
+    """Paste ``patch`` (uint8 [size, size, 3] from ``extract_quad``) into ``base`` at ``quad``. Return uint8 [H, W, 3].
 
-    Pixels of ``base`` outside the quad stay bit-identical.
+    Pixels outside the quad stay bit-identical to ``base``.
     """
     a, b, c, d, e, f, g, h = perspective_to_square(quad, len(patch))
     x, y = (plane[..., 0] for plane in _centres(*base.shape[:2]))
@@ -90,7 +92,7 @@ def paste_quad(base: Image, patch: Image, quad: Double) -> Image:
 
 
 def _centres(height: int, width: int) -> tuple[Double, Double]:
-    """Return x [1, width, 1] and y [height, 1, 1] of pixel centres; the origin is the corner of the first pixel."""
+    """Return pixel centres x [1, width, 1] and y [height, 1, 1], with the origin at the first pixel's corner."""
     return (
         (np.arange(width) + PIXEL_CENTRE)[None, :, None],
         (np.arange(height) + PIXEL_CENTRE)[:, None, None],
@@ -98,8 +100,11 @@ def _centres(height: int, width: int) -> tuple[Double, Double]:
 
 
 def _sample(image: Image, x: Double, y: Double) -> tuple[Image, NDArray[np.bool_]]:
-    """Return bilinear samples uint8 [..., 3] at positions [...] (origin at the first pixel's corner) and a mask of the
-    positions inside the image. Positions outside are black. Values are truncated, not rounded."""
+    """Return bilinear samples uint8 [..., 3] at positions [...] and a mask of the positions inside the image.
+
+    Positions are relative to the first pixel's corner. Samples outside the image are black. Values are truncated
+    instead of rounded.
+    """
     height, width = image.shape[:2]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     out = np.zeros((*x.shape, 3), np.uint8)

@@ -1,8 +1,8 @@
-"""Tracking of one face through a clip.
+"""Tracker for one face in a clip.
 
-Faces in neighbouring frames belong to one person if their boxes overlap. The tracker selects a person from a bounded
-window of future frames, so that it selects the face that is largest over the shot and not the largest one in the first
-frame. It keeps the person until a cut, or until the person is absent for longer than the window.
+The tracker assigns faces in neighbouring frames to one person if their boxes overlap. It selects a person based on a
+bounded window of future frames, so that it tracks the largest face over the shot instead of the largest face in the
+first frame. The tracker keeps the selected person until a cut or until the person is absent for longer than the window.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from retalkit.stages import Face
 
 NO_SHOT: Final = -1
 SAME_PERSON: Final = 0.3
-"""Smallest intersection over union of the boxes of one person in neighbouring frames."""
+"""Minimum intersection over union between a person's boxes in neighbouring frames."""
 KEEP_SCORE: Final = 0.7
-"""Factor on the minimum score for a face that was detected in the previous frame."""
+"""Factor applied to the minimum score of a face that was detected in the previous frame."""
 
 FaceChoice = int | Literal["largest"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """The tracker's result for one frame."""
+    """Tracking result for one frame."""
 
     index: int
-    """The index that was passed with the frame."""
+    """Index that was passed with the frame."""
     face: Face | None
-    """The tracked face; None if the frame has none."""
+    """Tracked face, or None if the frame has no tracked face."""
     shot: int
-    """Track number, from 0; -1 if there is no face. A cut, a gap or another person starts a new track."""
+    """Track number, starting at 0, or -1 without a face. A cut, a gap or a change of person starts a new track."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class _Person:
     number: int
     box: NDArray[np.float32]
     last_seen: int
-    """Position of the last frame with this person."""
+    """Position of the last frame in which the person was detected."""
 
 
 @dataclass(slots=True)
@@ -52,16 +52,16 @@ class _Frame:
     index: int
     scene: int
     faces: dict[int, Face] = field(default_factory=dict[int, Face])
-    """Person number to face."""
+    """Mapping from person number to face."""
 
 
 class FaceTracker:
-    """Selects one face in each frame and numbers the tracks.
+    """Tracker that selects one face in each frame and numbers the tracks.
 
-    ``choice``: ``largest`` selects the face with the largest sum of box areas over the next ``look_ahead`` frames of
-    its shot; a number counts the faces from left to right (0: the leftmost) in the first frame that has enough of them.
-    Faces with a score below ``min_score`` are dropped, and so are tracks of fewer than ``min_length`` frames unless
-    they fill their shot. The output lags by at most ``look_ahead`` frames.
+    ``choice``: ``largest`` selects the face with the largest total box area over the next ``look_ahead`` frames of its
+    shot. An integer selects the face at this position from left to right (0: leftmost) in the first frame that contains
+    enough faces. Faces with a score below ``min_score`` are dropped. Tracks of fewer than ``min_length`` frames are
+    also dropped unless they span their shot. The output lags the input by at most ``look_ahead`` frames.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class FaceTracker:
         self._selected: int | None = None
         self._shot = NO_SHOT
         self._previous: tuple[int, int] | None = None
-        """Scene and person of the last returned frame, None if it had no face."""
+        """Scene number and person number of the last returned frame, or None if that frame had no face."""
         self._last_scene = -1
 
     def push(self, index: int, faces: Sequence[Face], is_cut: bool) -> list[TrackedFace]:
-        """Add the next frame; return the frames that are decided, in order."""
+        """Add the next frame. Return the completed results in order."""
         if is_cut:
             self._scene += 1
             self._persons.clear()
@@ -96,7 +96,7 @@ class FaceTracker:
         return [self._decide()] if len(self._window) > self._look_ahead else []
 
     def finish(self) -> list[TrackedFace]:
-        """Decide and return the remaining frames."""
+        """Return the results for all remaining frames."""
         return [self._decide() for _ in range(len(self._window))]
 
     def _identify(self, frame: _Frame, faces: Sequence[Face]) -> None:
@@ -144,7 +144,10 @@ class FaceTracker:
         return TrackedFace(frame.index, face, NO_SHOT if face is None else self._shot)
 
     def _select(self, ahead: Sequence[_Frame]) -> int | None:
-        """Select the person to track from the first frame of ``ahead`` on, None if there is no suitable one."""
+        """Select the person to track from the first frame of ``ahead`` onwards.
+
+        Return None if no person is suitable.
+        """
         areas: dict[int, float] = {}
         for frame in ahead:
             for number, face in frame.faces.items():
@@ -183,7 +186,7 @@ def area(box: NDArray[np.float32]) -> float:
 
 
 def intersection_over_union(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Return the overlap of two boxes (left, top, right, bottom) in [0, 1]."""
+    """Return the intersection over union of two boxes (left, top, right, bottom), in [0, 1]."""
     left, top = np.maximum(one[:2], other[:2])
     right, bottom = np.minimum(one[2:], other[2:])
     common = float(max(right - left, 0) * max(bottom - top, 0))

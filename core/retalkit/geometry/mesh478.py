@@ -1,6 +1,6 @@
-"""Named points of MediaPipe's 478-point face mesh with irises.
+"""Landmark indexes in MediaPipe's 478-point face mesh with irises.
 
-Left and right are the viewer's. y points down.
+Left and right are from the viewer's perspective. The y axis points down.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from typing import Final
 
 COUNT: Final = 478
 MESH_COUNT: Final = 468
-"""Points without the ten iris points."""
+"""Number of points without the ten iris points."""
 
 OUTER_LIPS: Final = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-"""Outer contour of the lips: left corner, lower lip, right corner, upper lip."""
+"""Outer lip contour in the order left corner, lower lip, right corner, upper lip."""
 
 INNER_LIPS: Final = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-"""Contour of the mouth opening, in the same order."""
+"""Inner lip contour in the order left corner, lower lip, right corner, upper lip."""
 
 MIDDLE_LIPS: Final = (
     76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 408, 304, 303, 302, 11, 72, 73, 74, 184,
     62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 407, 272, 271, 268, 12, 38, 41, 42, 183,
 )  # fmt: skip
-"""Points on the lips between the outer and the inner contour."""
+"""Points between the outer lip contour and the inner lip contour."""
 
 LIPS: Final = OUTER_LIPS + INNER_LIPS + MIDDLE_LIPS
 
@@ -30,16 +30,16 @@ LOWER_LIP: Final = (
     77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325,
 )  # fmt: skip
 UPPER_LIP: Final = tuple(index for index in LIPS if index not in LOWER_LIP)
-"""Includes the mouth corners."""
+"""Upper lip points, including the mouth corners."""
 
 INNER_LIP_PAIRS: Final = (
     (13, 14), (82, 87), (81, 178), (80, 88), (191, 95), (312, 317), (311, 402), (310, 318), (415, 324),
 )  # fmt: skip
-"""(upper, lower) points that meet when the mouth closes; the first pair is at the centre."""
+"""Pairs (upper, lower) of points that touch in a closed mouth. The first pair is at the centre."""
 
 UPPER_INNER_EDGE: Final = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_INNER_EDGE: Final = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-"""Inner lip edges from the left corner to the right corner."""
+"""Lower inner lip edge from the left corner to the right corner."""
 
 LEFT_CORNER: Final = 61
 RIGHT_CORNER: Final = 291
@@ -55,7 +55,9 @@ STABLE: Final = (
     33, 133, 362, 263, 168, 6, 197, 195, 5, 127, 356, 162, 389, 21, 251, 54, 284, 10, 151, 9, 8,
     122, 351, 193, 417, 98, 327, 130, 359,
 )  # fmt: skip
-"""Points that follow the skull and not the expression: eye corners, nose bridge, temples, forehead."""
+"""Points on the eye corners, nose bridge, temples and forehead, which follow the skull independently of the
+expression.
+"""
 
 LEFT_EYE_OUTER: Final = 33
 RIGHT_EYE_OUTER: Final = 263
@@ -67,4 +69,4 @@ CHIN: Final = 152
 AROUND_MOUTH: Final = (
     2, 97, 98, 203, 206, 216, 212, 202, 204, 194, 201, 200, 421, 418, 424, 422, 432, 436, 426, 423, 327, 326,
 )  # fmt: skip
-"""A closed ring on the skin around the mouth: nose base, cheeks, chin."""
+"""Closed ring of skin points around the mouth, on the nose base, cheeks and chin."""

@@ -1,4 +1,6 @@
-"""The coefficient space ``mesh``: head pose and mouth measurements, float32 [T, 13]; a row of NaN means no face.
+"""Coefficient space ``mesh``, which contains head pose and mouth measurements.
+
+Coefficients are float32 [T, 13]. Frames without a face have NaN coefficients.
 
 | columns | meaning | unit |
 |---|---|---|
@@ -6,7 +8,7 @@
 | 1:4 | rotation vector: axis times angle | radians |
 | 4:7 | translation | pixels |
 | 7 | opening: gap between the inner lips at the centre | IOD |
-| 8 | width: between the inner mouth corners | IOD |
+| 8 | width: distance between the inner mouth corners | IOD |
 | 9 | protrusion of the lips in front of the mouth corners | IOD |
 | 10 | jaw: vertical distance from the nose base to the chin | IOD |
 | 11 | corner lift: height of the mouth corners above the centre of the lips | IOD |
@@ -36,24 +38,27 @@ FACE_HEIGHT: Final = 12
 
 
 def opening(head: Float) -> Float:
-    """Return the gap between the inner lips in IOD, float32 [T], at least 0, for head-frame landmarks [T, 478, 3]."""
+    """Compute the gap between the inner lips in IOD, float32 [T], from head-frame landmarks [T, 478, 3].
+
+    The gap is at least 0.
+    """
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     return np.linalg.norm(head[:, lower] - head[:, upper], axis=-1).astype(np.float32)
 
 
 def width(head: Float) -> Float:
-    """Return the distance between the inner mouth corners in IOD, float32 [T], in the frontal plane."""
+    """Compute the distance between the inner mouth corners in the frontal plane, in IOD, float32 [T]."""
     gap = head[:, mesh478.INNER_RIGHT_CORNER, :2] - head[:, mesh478.INNER_LEFT_CORNER, :2]
     return np.linalg.norm(gap, axis=-1).astype(np.float32)
 
 
 def face_height(head: Float) -> Float:
-    """Return the distance from forehead to chin in IOD, float32 [T]."""
+    """Compute the distance from the forehead to the chin in IOD, float32 [T]."""
     return np.linalg.norm(head[:, mesh478.CHIN] - head[:, mesh478.FOREHEAD], axis=-1).astype(np.float32)
 
 
 def measures(head: Float) -> Float:
-    """Return columns 7 to 12, float32 [T, 6], of head-frame landmarks [T, 478, 3]."""
+    """Compute coefficient columns 7 to 12, float32 [T, 6], from head-frame landmarks [T, 478, 3]."""
     middle = head[:, [0, 13, 14, 17]].mean(1)
     corners = head[:, [mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(1)
     protrusion = corners[:, 2] - middle[:, 2]
@@ -64,7 +69,7 @@ def measures(head: Float) -> Float:
 
 
 def pack(pose: HeadPose, mouth: Float) -> Float:
-    """Combine the pose and the measurements [T, 6] into coefficients [T, 13]."""
+    """Combine the pose and the mouth measurements [T, 6] into coefficients [T, 13]."""
     out = np.full((len(pose), COUNT), np.nan, np.float32)
     good = np.isfinite(pose.scale)
     out[good, 0] = pose.scale[good]
@@ -76,7 +81,7 @@ def pack(pose: HeadPose, mouth: Float) -> Float:
 
 
 def unpack_pose(coefficients: Float) -> HeadPose:
-    """Return the head pose of coefficients [T, 13]; rows of NaN stay NaN."""
+    """Return the head pose from coefficients [T, 13]. NaN coefficients result in NaN poses."""
     rotation = np.full((len(coefficients), 3, 3), np.nan, np.float32)
     good = np.isfinite(coefficients[:, 0])
     if good.any():
@@ -85,5 +90,8 @@ def unpack_pose(coefficients: Float) -> HeadPose:
 
 
 def head_landmarks(landmarks: Float, coefficients: Float) -> Float:
-    """Convert mesh landmarks [T, 478, 3] from pixels to the head frame (IOD) by the pose in coefficients [T, 13]."""
+    """Convert mesh landmarks [T, 478, 3] from pixels to the head frame (IOD).
+
+    The conversion uses the head pose from coefficients [T, 13].
+    """
     return to_head_frame(landmarks, unpack_pose(coefficients))

@@ -1,8 +1,8 @@
-"""Head pose from landmarks, and the head frame.
+"""Head pose estimation from landmarks, and conversion to the head frame.
 
-The head frame is the coordinate system of a person's frontal face: x right, y down, z away from the camera, origin near
-the nose bridge, unit = distance between the outer eye corners (IOD).
-``pixel = scale * rotation @ head + translation``.
+The head frame is the coordinate system of a person's frontal face. The x axis points right, y down and z away from the
+camera. The origin is near the nose bridge. The unit is the distance between the outer eye corners (IOD). ``pixel =
+scale * rotation @ head + translation``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from retalkit.geometry.similarity import fit_similarity
 Float = NDArray[np.float32]
 
 FOREHEAD_LEAN: Final = np.radians(8.66)
-"""Radians between the line from forehead (10) to nose base (2) and the vertical of a face that looks at the camera, in
-MediaPipe's canonical face model: the nose base is 1.58 cm closer to the camera than the forehead and 10.35 cm below."""
+"""Angle in radians between the vertical and the line from the forehead (10) to the nose base (2) of a face that looks
+at the camera. The angle follows from MediaPipe's canonical face model, in which the nose base is 1.58 cm closer to the
+camera than the forehead and 10.35 cm below the forehead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadPose:
-    """Rigid motion of the head in T frames; NaN in frames without a face."""
+    """Rigid head pose in T frames. Frames without a face contain NaN."""
 
     scale: Float
-    """float32 [T], pixels per IOD."""
+    """Scale in pixels per IOD, float32 [T]."""
     rotation: Float
-    """float32 [T, 3, 3], proper rotations from the head frame to image axes."""
+    """Proper rotations from the head frame to image axes, float32 [T, 3, 3]."""
     translation: Float
-    """float32 [T, 3], pixels."""
+    """Translation in pixels, float32 [T, 3]."""
 
     def __getitem__(self, index: slice | NDArray[np.int64]) -> HeadPose:
         return HeadPose(self.scale[index], self.rotation[index], self.translation[index])
@@ -42,9 +44,9 @@ class HeadPose:
 
 
 def rigid_fit(points: Float, template: Float) -> HeadPose:
-    """Fit the similarity from ``template`` [S, 3] (head frame) to ``points`` [T, S, 3] (pixels) in each frame.
+    """Fit the similarity transform from ``template`` to ``points`` in each frame.
 
-    Rows that contain NaN give NaN.
+    ``template``: head-frame points, [S, 3]. ``points``: points in pixels, [T, S, 3]. Frames whose points contain NaN result in NaN poses.
     """
     count = len(points)
     scale = np.full(count, np.nan, np.float32)
@@ -62,13 +64,13 @@ def rigid_fit(points: Float, template: Float) -> HeadPose:
 
 
 def to_head_frame(landmarks: Float, pose: HeadPose) -> Float:
-    """Convert pixels [T, N, 3] to the head frame [T, N, 3]."""
+    """Convert points [T, N, 3] from pixels to the head frame."""
     moved = landmarks - pose.translation[:, None, :]
     return (np.einsum("tij,tni->tnj", pose.rotation, moved) / pose.scale[:, None, None]).astype(np.float32)
 
 
 def to_pixels(points: Float, pose: HeadPose) -> Float:
-    """Convert head-frame points [T, N, 3] or [N, 3] to pixels [T, N, 3]."""
+    """Convert points [T, N, 3] or [N, 3] from the head frame to pixels [T, N, 3]."""
     if points.ndim == 2:
         points = np.broadcast_to(points, (len(pose), *points.shape))
     turned = np.einsum("tij,tnj->tni", pose.rotation, points)
@@ -76,12 +78,12 @@ def to_pixels(points: Float, pose: HeadPose) -> Float:
 
 
 def person_template(landmarks: Float, rounds: int = 4) -> Float:
-    """Return the mean face of one person in the head frame, float32 [478, 3], from mesh landmarks [T, 478, 3].
+    """Compute a person's mean face in the head frame, float32 [478, 3], from mesh landmarks [T, 478, 3].
 
-    Alternates between fitting poses and averaging.
+    The algorithm alternates between pose fitting and averaging.
 
     Raises:
-        ValueError: no row is finite.
+        ValueError: the landmarks of all frames contain values that are not finite.
     """
     good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))].astype(np.float64)
     if not len(good):
@@ -91,12 +93,12 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
     def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
-    # The initial axes come from the face itself, so that the mean face looks at the camera.
+    # The initial axes are estimated from the landmarks, so that the mean face looks at the camera.
     across = unit((good[:, 263] - good[:, 33]) + (good[:, 356] - good[:, 127]) + (good[:, 251] - good[:, 21]))
     down = good[:, mesh478.NOSE_BASE] - good[:, mesh478.FOREHEAD]
     down = unit(down - (down * across).sum(-1, keepdims=True) * across)
     back = np.cross(across, down)
-    # Without this correction, every frontal face would appear to look up.
+    # Without this correction, the estimated pose of every frontal face would have an upward pitch.
     down, back = (
         down * np.cos(FOREHEAD_LEAN) + back * np.sin(FOREHEAD_LEAN),
         back * np.cos(FOREHEAD_LEAN) - down * np.sin(FOREHEAD_LEAN),
@@ -112,9 +114,10 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
 
 
 def yaw_pitch_roll(pose: HeadPose) -> Float:
-    """Return Euler angles in degrees, float32 [T, 3].
+    """Compute yaw, pitch and roll in degrees, float32 [T, 3].
 
-    Yaw is positive towards the viewer's right, pitch is positive downwards, roll is positive clockwise in the image.
+    Yaw is positive towards the viewer's right, pitch is positive downwards, and roll is positive clockwise in the
+    image.
     """
     turn = pose.rotation.astype(np.float64)
     yaw = np.arctan2(-turn[:, 0, 2], turn[:, 2, 2])

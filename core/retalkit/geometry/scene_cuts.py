@@ -1,9 +1,9 @@
-"""Causal detection of scene cuts, frame by frame.
+"""Causal frame-by-frame detection of scene cuts.
 
-A cut is a frame that no translation of the previous frame explains: on small thumbnails, the best normalised
-cross-correlation over all shifts up to a twelfth of the width stays low. Motion, pans and exposure changes (flashes,
-fades) keep the correlation high; PySceneDetect's content detector, which compares pixels without shifts, reports them
-as cuts.
+The detector reports a cut if no translation of the previous frame matches the current frame. It computes the normalised
+cross-correlation of small thumbnails for all shifts up to a twelfth of the width and compares the maximum with a
+threshold. Motion, pans and exposure changes (flashes, fades) preserve a high correlation. PySceneDetect's content
+detector, which compares pixels without shifts, reports such frames as cuts.
 """
 
 from __future__ import annotations
@@ -17,24 +17,33 @@ from numpy.typing import NDArray
 WIDTH: Final = 48
 HEIGHT: Final = 27
 SHIFT: Final = 4
-"""Largest shift in thumbnail pixels, in both directions."""
+"""Maximum shift in thumbnail pixels, in both directions."""
 
 SAME_SHOT_DIFFERENCE: Final = 5.0
 """Mean absolute difference in grey levels below which two thumbnails belong to one shot without further tests."""
 MIN_CONTRAST: Final = 6.0
-"""Standard deviation of luma below which a frame (a white flash, black between shots) is skipped."""
+"""Minimum standard deviation of luma. Frames with lower contrast, such as white flashes or black frames between shots,
+are skipped.
+"""
 LOWEST_THRESHOLD: Final = 0.42
-"""Smallest dissimilarity of a cut. Measured: real cuts 0.55 to 1.05, fast motion at most 0.27."""
+"""Minimum dissimilarity of a cut. In measurements, cuts had a dissimilarity of 0.55 to 1.05 and fast motion at most
+0.27.
+"""
 HIGHEST_THRESHOLD: Final = 0.85
-"""Dissimilarity that is a cut regardless of the previous frames; most whip pans stay below."""
+"""Dissimilarity at which a frame is a cut regardless of the previous frames. Most whip pans have a lower
+dissimilarity.
+"""
 MOTION_FACTOR: Final = 2.5
-"""Factor by which the dissimilarity of a cut exceeds the mean of the last frames."""
+"""Minimum ratio between the dissimilarity of a cut and the mean dissimilarity of the last frames."""
 
 Float = NDArray[np.float32]
 
 
 def thumbnail(image: NDArray[np.uint8]) -> Float:
-    """Reduce RGB uint8 [H, W, 3] of any size to float32 [27, 48, 3]: area means over a regular subset of the pixels."""
+    """Reduce RGB uint8 [H, W, 3] of any size to float32 [27, 48, 3].
+
+    Values are area means over a regular pixel subset.
+    """
     height, width = image.shape[:2]
     step = max(1, min(height, width) // 108)
     small = image[step // 2 :: step, step // 2 :: step].astype(np.float32)
@@ -48,9 +57,9 @@ def thumbnail(image: NDArray[np.uint8]) -> Float:
 
 
 def dissimilarity(before: Float, after: Float) -> float:
-    """Return 1 minus the best normalised cross-correlation of two luma thumbnails [27, 48] over all shifts.
+    """Compute 1 minus the maximum normalised cross-correlation between two luma thumbnails [27, 48] over all shifts.
 
-    0 for identical images, about 1 for unrelated ones.
+    The value is 0 for identical images and approximately 1 for unrelated images.
     """
     core = after[SHIFT:-SHIFT, SHIFT:-SHIFT]
     core = core - core.mean()
@@ -62,7 +71,10 @@ def dissimilarity(before: Float, after: Float) -> float:
 
 
 class CutDetector:
-    """Decides for each frame of a clip, in order, whether it starts a new shot. Stores a thumbnail, no frames."""
+    """Streaming scene-cut detector.
+
+    An instance stores a thumbnail of the previous frame instead of the frame itself.
+    """
 
     def __init__(self) -> None:
         self._colours: Float | None = None
@@ -70,11 +82,14 @@ class CutDetector:
         self._recent: deque[float] = deque(maxlen=5)
 
     def is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Process the next frame, RGB uint8 [H, W, 3]. The first frame of a clip is not a cut."""
+        """Process the next frame, RGB uint8 [H, W, 3], and return whether a shot starts.
+
+        The first frame is not a cut.
+        """
         colours = thumbnail(image)
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
         if luma.std() < MIN_CONTRAST and self._luma is not None:
-            # The previous frame stays the reference, so that a flash does not produce two cuts.
+            # The reference frame is kept, so that a flash does not cause two cuts.
             return False
         cut = False
         if self._luma is not None and self._colours is not None:
@@ -83,7 +98,8 @@ class CutDetector:
                 score = dissimilarity(self._luma, luma)
                 usual = sum(self._recent) / len(self._recent) if self._recent else 0.0
                 cut = score >= min(max(LOWEST_THRESHOLD, MOTION_FACTOR * usual), HIGHEST_THRESHOLD)
-            # The score of a cut is no measure of motion, but several in a row indicate one fast movement.
+            # A single cut score does not measure motion, but several consecutive high scores indicate one fast
+            # movement.
             self._recent.append(min(score, LOWEST_THRESHOLD) if cut else score)
         self._colours, self._luma = colours, luma
         return cut

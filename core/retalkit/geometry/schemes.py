@@ -1,8 +1,8 @@
-"""Landmark schemes, their port names, and conversions between them.
+"""Landmark schemes, port names of the schemes, and conversions between schemes.
 
-``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: the 68 points of the 300-W challenge (Sagonas et al., "300
-faces in-the-wild challenge", ICCVW 2013), in their order, from the viewer's left to right. ``points5``: eye
-centres, nose tip and mouth corners (left eye, right eye, nose, left corner, right corner; left is the viewer's).
+``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: 68 points in the order of the 300-W challenge (Sagonas et
+al., "300 faces in-the-wild challenge", ICCVW 2013), from the viewer's left to right. ``points5``: left eye centre,
+right eye centre, nose tip, left mouth corner and right mouth corner, where left is the viewer's left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IBUG68: Final = "ibug68"
 POINTS5: Final = "points5"
 
 COUNTS: Final = {MESH478: 478, IBUG68: 68, POINTS5: 5}
-"""Number of points of each built-in scheme. Plugins may define others, for which there is no conversion."""
+"""Number of points in each built-in scheme. Plugins may define additional schemes, which cannot be converted."""
 
 PREFIX: Final = "landmarks:"
 
@@ -33,7 +33,9 @@ MESH_TO_IBUG: Final = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
     78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 )  # fmt: skip
-"""Mesh index of each of the 68 points. The mesh's jaw line is the border of the 3D face, not its visible contour."""
+"""Mesh index of each ibug68 point. The jaw line of the mesh is the border of the 3D face instead of its visible
+contour.
+"""
 
 IBUG_LEFT_EYE: Final = slice(36, 42)
 IBUG_RIGHT_EYE: Final = slice(42, 48)
@@ -42,26 +44,28 @@ IBUG_CORNERS: Final = (48, 54)
 
 
 def landmark_port(scheme: str) -> str:
-    """Return the port name of a scheme: ``mesh478`` -> ``landmarks:mesh478``."""
+    """Return the port name for a scheme, such as ``landmarks:mesh478`` for ``mesh478``."""
     return PREFIX + scheme
 
 
 def scheme_of(port: str) -> str | None:
-    """Return the scheme of a port name: ``landmarks:mesh478`` -> ``mesh478``; None if it is not a landmark port."""
+    """Return the scheme in a port name, such as ``mesh478`` for ``landmarks:mesh478``, or None for other ports."""
     return port[len(PREFIX) :] if port.startswith(PREFIX) else None
 
 
 def convertible(source: str) -> frozenset[str]:
-    """Return the schemes that landmarks of ``source`` can be converted to, including ``source``."""
+    """Return all target schemes for landmarks in the scheme ``source``, including ``source``."""
     known = {MESH478: (IBUG68, POINTS5), IBUG68: (POINTS5,)}
     return frozenset((source, *known.get(source, ())))
 
 
 def convert(landmarks: Float, source: str, target: str) -> Float:
-    """Convert landmarks [..., N, D] of scheme ``source`` to float32 [..., M, D] of scheme ``target``; NaN stays NaN.
+    """Convert landmarks [..., N, D] from the scheme ``source`` to the scheme ``target``, float32 [..., M, D].
+
+    NaN landmarks stay NaN.
 
     Raises:
-        PlanError: there is no such conversion.
+        PlanError: no conversion between the schemes exists.
     """
     if target not in convertible(source):
         supported = " or ".join(sorted(convertible(source)))

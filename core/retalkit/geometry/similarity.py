@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 _SMALLEST_SPREAD = 1e-6
-"""Sum of squared distances to the mean below which points count as coincident."""
+"""Minimum sum of squared distances to the mean. Points with a smaller sum are treated as coincident."""
 _SMALLEST_SCALE = 1e-9
 
 
 def fit_similarity(points: Points, target: Points) -> NDArray[np.float64] | None:
-    """Return the rotation, uniform scale and translation, float64 [D, D + 1], that map ``points`` [N, D] to ``target``
-    [N, D] with the least squared error.
+    """Estimate the similarity transform, float64 [D, D + 1], that maps ``points`` [N, D] to ``target`` [N, D].
 
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, computed by
-    scikit-image. Reflections are excluded. None if a coordinate is not finite or the points coincide.
+    The function minimises the squared error over rotation, uniform scale and translation, without reflections. It
+    returns None if a coordinate is not finite or the points coincide. scikit-image implements the estimator by Umeyama,
+    "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991.
     """
-    # scikit-image takes 0.15 s to import.
+    # The import is local because importing scikit-image takes 0.15 s.
     from skimage.transform import estimate_transform  # pyright: ignore[reportUnknownVariableType]
 
     source, wanted = np.asarray(points, np.float64), np.asarray(target, np.float64)
@@ -30,7 +30,7 @@ def fit_similarity(points: Points, target: Points) -> NDArray[np.float64] | None
     if np.square(source - source.mean(0)).sum() < _SMALLEST_SPREAD:
         return None
     fit: Any = estimate_transform("similarity", source, wanted)
-    # Since scikit-image 0.26 a failed fit is false; older versions return NaN.
+    # A failed fit evaluates to False since scikit-image 0.26. Older versions return NaN.
     matrix = np.asarray(fit.params, np.float64)[:-1] if fit else np.full((1, 1), np.nan)
     if not np.isfinite(matrix).all() or np.linalg.norm(matrix[:, :-1]) < _SMALLEST_SCALE:
         return None

@@ -1,7 +1,8 @@
-"""Savitzky-Golay smoothing of landmarks over time, inside each track.
+"""Savitzky-Golay smoothing of landmarks over time within each track.
 
 Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares procedures", Analytical Chemistry
-1964; window 5, order 2, ends fitted as in ``scipy.signal.savgol_filter(mode="interp")``.
+1964. The window length is 5 and the polynomial order is 2. The ends of a track are fitted as in
+``scipy.signal.savgol_filter(mode="interp")``.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ HALF: Final = WINDOW // 2
 
 
 def _weights(order: int) -> NDArray[np.float64]:
-    """Return float64 [5, 5]: row r maps the five samples of a window to the fitted polynomial's value at position r."""
+    """Return filter weights, float64 [5, 5].
+
+    Row r maps five samples to the value of the fitted polynomial at position r.
+    """
     powers = np.vander(np.arange(WINDOW) - HALF, order + 1).astype(np.float64)
     return powers @ np.linalg.pinv(powers)
 
 
 class TrackSmoother:
-    """Smooths a stream of landmarks; the result does not depend on the chunking, bit for bit.
+    """Streaming landmark smoother. The output is bit-identical for all chunk sizes.
 
-    A track is a run of frames with the same shot number >= 0. Tracks shorter than five frames and frames without a face
-    are returned unchanged. The output lags by at most four frames. ``order`` 0 replaces the parabola by the mean of
-    five frames: less jitter, but it lags behind fast movements.
+    A track is a run of frames with an identical shot number >= 0. Frames without a face and tracks shorter than five
+    frames are returned unchanged. The output lags the input by at most four frames. With ``order`` 0, the smoother
+    replaces the polynomial by the mean of five frames, which reduces jitter but lags behind fast movements.
     """
 
     def __init__(self, order: int = ORDER) -> None:
@@ -38,11 +42,13 @@ class TrackSmoother:
         self._window: list[Float] = []
         self._shot = -1
         self._pending = 0
-        """Frames at the end of the window that were not returned yet."""
+        """Number of frames at the end of the window that have not been returned yet."""
 
     def push(self, landmarks: Float, shots: Shots) -> Float:
-        """Add landmarks [T, N, D] with their shot numbers [T]; return the rows that are ready, [<=T+4, N, D], in order
-        and without gaps."""
+        """Add landmarks [T, N, D] with shot numbers [T].
+
+        Return completed frames in order without gaps, [<=T+4, N, D].
+        """
         ready: list[Float] = []
         for row, shot in zip(landmarks, shots, strict=True):
             if shot != self._shot or not np.isfinite(row).all():
@@ -57,14 +63,14 @@ class TrackSmoother:
             if len(self._window) > WINDOW:
                 del self._window[0]
             if len(self._window) == WINDOW:
-                # The first full window also determines the two frames at the start of the track.
+                # The first full window also determines the first two frames of the track.
                 while self._pending > HALF:
                     ready.append(self._fit(WINDOW - self._pending))
                     self._pending -= 1
         return self._stack(ready, landmarks)
 
     def finish(self) -> Float:
-        """Return the remaining rows, [<=4, N, D]; an empty [0] array if there are none."""
+        """Return the remaining frames, [<=4, N, D], or an empty array [0] if no frames remain."""
         ready: list[Float] = []
         self._flush(ready)
         return np.stack(ready) if ready else np.empty(0, np.float32)
@@ -77,7 +83,7 @@ class TrackSmoother:
         self._window, self._pending, self._shot = [], 0, -1
 
     def _fit(self, position: int) -> Float:
-        # Added one by one: the rounding of a matrix product may depend on the shape.
+        # Values are added in sequence because the rounding of a matrix product may depend on the array shape.
         total = self._window[0] * self._weights[position, 0]
         for weight, sample in zip(self._weights[position, 1:], self._window[1:], strict=True):
             total = total + sample * weight

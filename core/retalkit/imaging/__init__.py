@@ -1,1 +1,1 @@
-"""Compositing of edits into frames, and blending that hides the border of an edit."""
+"""Compositing of edits into frames, and blending to hide edit borders."""

@@ -1,4 +1,4 @@
-"""Blending of two images without a visible border: colour offset and Laplacian-pyramid blend."""
+"""Seamless blending of two images with a colour offset and a Laplacian pyramid."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ Float = NDArray[np.float32]
 def low_frequency_offset(
     target: Float, moved: Float, weight: Float, sigma: float, limit: float = 60.0, reduce: int = 4
 ) -> Float:
-    """Return the smooth colour offset that matches ``moved`` to the lighting of ``target``; add it to ``moved``.
+    """Compute a smooth colour offset that, added to ``moved``, matches the lighting of ``target``.
 
-    Normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian. Pixels of weight 0
-    (lips, hands) do not contribute, but they receive the offset of their neighbourhood.
+    The offset is the normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian.
+    Pixels with weight 0 (such as lips and hands) do not contribute to the offset, but receive the offset of their
+    neighbourhood.
 
-    ``target`` and ``moved`` are float32 [H, W, 3]; ``weight`` is float32 [H, W], at least 0; ``sigma`` is in pixels;
-    ``limit`` is in grey levels. Computed at 1/``reduce`` of the resolution. Returns float32 [H, W, 3].
+    ``target`` and ``moved``: images, float32 [H, W, 3]. ``weight``: non-negative pixel weights, float32 [H, W].
+    ``sigma``: standard deviation in pixels. ``limit``: maximum offset in grey levels. ``reduce``: downsampling factor
+    for the computation. Returns float32 [H, W, 3].
     """
     height, width = weight.shape
     spread = max(sigma / reduce, 0.3)
     weighted = cv2.merge([cv2.multiply(cv2.subtract(target, moved), cv2.merge([weight] * 3)), weight])
-    # Padding to whole cells with weight 0 makes the reduction a plain mean.
+    # Padding to complete cells with weight 0 implements the downsampling as a plain mean.
     padding = (-height % reduce, -width % reduce)
     weighted = cv2.copyMakeBorder(
         weighted, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0)
@@ -40,22 +42,25 @@ def low_frequency_offset(
 
 
 def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
-    """Return the number of pyramid bands, 1 to ``limit``, of an image whose coarsest band keeps ``coarsest`` pixels
-    along its shorter side (fewer only if the image itself is smaller)."""
+    """Compute the number of pyramid bands, from 1 to ``limit``, for an image of the given size.
+
+    The shorter side of the coarsest band has at least ``coarsest`` pixels, unless the image itself is smaller.
+    """
     halvings = int(np.log2(max(1, min(height, width)) / coarsest))
     return max(1, min(limit, halvings + 1))
 
 
 def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
-    """Blend ``top`` over ``base`` by ``mask``, coarse bands over a wider border than fine ones.
+    """Blend ``top`` over ``base`` with ``mask``. Coarse bands have a wider transition than fine bands.
 
     Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG 1983.
 
-    Images are float32 [H, W, 3] of any size, the mask is float32 [H, W] in [0, 1]; ``bands`` is at least 1. Returns
-    float32 [H, W, 3], not clipped. Where the mask is 0, the result differs from ``base`` within the reach of the
-    coarsest band: limit the support when pasting it.
+    ``top`` and ``base``: images of any size, float32 [H, W, 3]. ``mask``: blend weights in [0, 1], float32 [H, W].
+    ``bands``: number of pyramid bands, at least 1. Returns float32 [H, W, 3] without clipping. In regions where the
+    mask is 0, the result differs from ``base`` within the support of the coarsest band. Callers must limit the pasted
+    region.
     """
-    # The blend is linear: base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
+    # The blend is linear and equals base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
     differences, masks = [np.asarray(cv2.subtract(top, base), np.float32)], [mask]
     for _ in range(bands - 1):
         differences.append(np.asarray(cv2.pyrDown(differences[-1]), np.float32))
@@ -69,5 +74,5 @@ def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
 
 
 def _upsample(image: Float, like: Float) -> Float:
-    """Return the image at twice its resolution, cropped to the size of ``like``."""
+    """Upsample the image by a factor of two and crop the result to the size of ``like``."""
     return np.asarray(cv2.pyrUp(image, dstsize=(like.shape[1], like.shape[0])), np.float32)

@@ -1,4 +1,4 @@
-"""Compositing of a face edit into a frame. Works on the crop that the edit covers, never on the whole frame."""
+"""Compositing of a face edit into a frame. The implementation processes only the crop that the edit covers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from retalkit.stages import FaceEdit
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Rectangle = tuple[int, int, int, int]
-"""Left, top, width and height in pixels; an empty rectangle has width and height 0."""
+"""Rectangle (left, top, width, height) in pixels. An empty rectangle has width 0 and height 0."""
 
 EMPTY: Rectangle = (0, 0, 0, 0)
 _TRANSLATION_TOLERANCE = 1e-6
-"""Largest deviation from the identity of the linear part of a translation."""
+"""Maximum deviation of a translation's linear part from the identity."""
 _SHIFT_TOLERANCE = 1e-3
-"""Largest deviation in pixels of an integer shift."""
+"""Maximum deviation in pixels from an integer shift."""
 _WEIGHT_SCALE = 65536.0
 
 
 def composite(frame: Image, edit: FaceEdit) -> Rectangle:
     """Paste an edit into ``frame`` (RGB uint8 [H, W, 3]) in place and return the rectangle that may have changed.
 
-    Computes ``frame * (1 - mask) + image * mask``, rounded. Pixels where the mask is 0 stay bit-identical. An edit
-    whose matrix is an integer translation is not resampled; for any other matrix the edit is resampled bilinearly.
-    Parts of the edit outside the frame are dropped.
+    The composite is ``frame * (1 - mask) + image * mask``, rounded. Pixels where the mask is 0 stay bit-identical. An
+    edit whose matrix is an integer translation is not resampled. Other edits are resampled bilinearly. Edit pixels
+    outside the frame are dropped.
 
     Raises:
-        ValueError: the mask and the image differ in size, or the matrix is singular.
+        ValueError: the mask size differs from the image size, or the matrix is singular.
     """
     if edit.mask.shape != edit.image.shape[:2]:
         raise ValueError(f"mask {edit.mask.shape} and image {edit.image.shape[:2]} differ in size")
@@ -41,9 +41,10 @@ def composite(frame: Image, edit: FaceEdit) -> Rectangle:
 
 
 def edited_bounds(edit: FaceEdit) -> Float | None:
-    """Return the bounds of the non-zero mask in frame pixels, float32 [4]: left, top, right, bottom.
+    """Compute the bounds (left, top, right, bottom) of the non-zero mask in frame pixels, float32 [4].
 
-    The bounds may extend outside the frame. None if the mask is 0 everywhere. The matrix must be invertible.
+    The bounds may extend outside the frame. The function returns None if the mask is 0 everywhere. The matrix must be
+    invertible.
     """
     bounds = _mask_bounds(edit.mask)
     if bounds is None:
@@ -56,7 +57,10 @@ def edited_bounds(edit: FaceEdit) -> Float | None:
 
 
 def integer_shift(matrix: Float) -> tuple[int, int] | None:
-    """Return (left, top) of the edit in the frame if ``matrix`` [2, 3] is a pure integer translation, else None."""
+    """Return the edit's position (left, top) in the frame.
+
+    The function returns None if ``matrix`` [2, 3] is not an integer translation.
+    """
     offset = -np.asarray(matrix[:, 2], np.float64)
     rounded = np.round(offset)
     if np.abs(matrix[:, :2] - np.eye(2)).max() > _TRANSLATION_TOLERANCE:
@@ -67,7 +71,7 @@ def integer_shift(matrix: Float) -> tuple[int, int] | None:
 
 
 def shift_matrix(left: int, top: int) -> Float:
-    """Return the matrix, float32 [2, 3], of an edit whose first pixel is at (left, top) of the frame."""
+    """Return the matrix, float32 [2, 3], for an edit whose first pixel is at (left, top) in the frame."""
     return np.array([[1, 0, -left], [0, 1, -top]], np.float32)
 
 
@@ -86,20 +90,20 @@ def _paste(frame: Image, image: Image, mask: Float, left: int, top: int) -> Rect
     x0, y0 = x0 + bx, y0 + by
     new = image[y0 - top : y0 - top + bh, x0 - left : x0 - left + bw]
     target = frame[y0 : y0 + bh, x0 : x0 + bw]
-    # cv2.blendLinear divides by the sum of the weights plus 1e-5; large weights make that term negligible.
+    # cv2.blendLinear divides by the weight sum plus 1e-5. Large weights make the constant negligible.
     weight = np.multiply(inside, np.float32(_WEIGHT_SCALE), dtype=np.float32)
     target[...] = cv2.blendLinear(new, target, weight, np.float32(_WEIGHT_SCALE) - weight)
     return x0, y0, bw, bh
 
 
 def _mask_bounds(mask: Float) -> Rectangle | None:
-    """Return the bounding box of the pixels above 0, or None if there are none."""
+    """Return the bounding box of all pixels above 0, or None if no pixel is above 0."""
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     return (left, top, width, height) if width and height else None
 
 
 def _resample(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, int, int]:
-    """Resample an edit to the frame's pixel grid; return image, mask, left and top."""
+    """Resample an edit to the frame's pixel grid. Return the image, the mask and the position (left, top)."""
     matrix = np.asarray(edit.matrix, np.float64)
     if abs(float(np.linalg.det(matrix[:, :2]))) < 1e-9:
         raise ValueError("the edit's matrix is singular and cannot be inverted")
@@ -110,7 +114,7 @@ def _resample(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, in
     high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, [width, height])
     if (high <= low).any():
         return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), 0, 0
-    # warpAffine with WARP_INVERSE_MAP expects the map from crop pixels to edit pixels.
+    # warpAffine with WARP_INVERSE_MAP requires the map from crop pixels to edit pixels.
     local = matrix.copy()
     local[:, 2] += matrix[:, :2] @ low
     size = (int(high[0] - low[0]), int(high[1] - low[1]))

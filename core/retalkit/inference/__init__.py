@@ -1,7 +1,7 @@
-"""Tools for stages with networks: load weights, run networks on the chosen device, draw reproducible noise.
+"""Inference tools for stages that use neural networks: weight loading, network execution and reproducible noise.
 
-``compile_network`` runs a network with the library that the run chose (OpenVINO or PyTorch). Requires torch
-(``pip install 'retalkit[paper]'``); nothing else in the core imports this package.
+``compile_network`` prepares a network for the inference library that the run selected (OpenVINO or PyTorch). The
+package requires torch (``pip install 'retalkit[paper]'``). No other core package imports ``retalkit.inference``.
 """
 
 from retalkit.inference.compilation import CompiledNetwork, compile_network

@@ -1,4 +1,4 @@
-"""Prepare a network for inference with the library of the run."""
+"""Preparation of a network for inference with the run's inference library."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from retalkit.stages import Runtime
 
 
 class CompiledNetwork(Protocol):
-    """A network ready for inference. Safe to use from several threads."""
+    """Network that is ready for inference. Instances are thread-safe."""
 
     @property
     def backend(self) -> str:
-        """``torch`` or ``openvino``."""
+        """Name of the inference library, ``torch`` or ``openvino``."""
         ...
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
@@ -27,16 +27,17 @@ class CompiledNetwork(Protocol):
 def compile_network(
     network: nn.Module, example_inputs: Sequence[Tensor], runtime: Runtime, *, variable_size: bool = False
 ) -> CompiledNetwork:
-    """Return a callable that runs ``network`` on the device and with the library and precision of ``runtime``.
+    """Return a callable that runs ``network`` with the device, inference library and precision of ``runtime``.
 
-    ``network`` is in evaluation mode, has its weights, takes tensors by position and returns a tensor or a sequence of
-    tensors. Do not use it afterwards: it may have been moved or released.
+    ``network``: module in evaluation mode with loaded weights. Its inputs are positional tensors, and its output is a
+    tensor or a sequence of tensors. Callers must not use ``network`` afterwards because the function may have moved it
+    or released its memory.
 
-    ``example_inputs`` have the shapes of every later call, apart from the batch size with PyTorch; with
-    ``variable_size`` the height and width of the first input may change between calls.
+    ``example_inputs``: tensors with the input shapes of every later call. With PyTorch, the batch size may vary. With
+    ``variable_size``, the height and width of the first input may also vary.
     """
     if runtime.backend == "openvino":
-        # Imported here: the package is optional.
+        # The import is local because openvino is an optional dependency.
         from retalkit.inference.openvino_backend import OpenVinoNetwork
 
         return OpenVinoNetwork(network, example_inputs, threads=runtime.threads, variable_size=variable_size)
@@ -44,7 +45,7 @@ def compile_network(
 
 
 class TorchNetwork:
-    """A network run by PyTorch, operation by operation."""
+    """Network that PyTorch executes in eager mode."""
 
     backend = "torch"
 

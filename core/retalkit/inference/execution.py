@@ -1,4 +1,4 @@
-"""Run networks: precision, batches, and noise that belongs to a frame."""
+"""Network execution: precision, batching and per-frame noise."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @contextmanager
 def computing(device: str, precision: str) -> Generator[None]:
-    """Run the block without gradients, with convolutions and matrix products in ``precision``.
+    """Disable gradients and compute convolutions and matrix products in ``precision`` during the block.
 
-    On CPUs without instructions for them, float16 and bfloat16 are slower than float32.
+    On CPUs without native float16 or bfloat16 instructions, these types are slower than float32.
     """
     kind = torch.device(device).type
     with torch.inference_mode(), torch.autocast(kind, _TYPES[precision], enabled=precision != "float32"):
@@ -26,17 +26,17 @@ def computing(device: str, precision: str) -> Generator[None]:
 
 
 def noise_generator(seed: int, index: int) -> torch.Generator:
-    """Return the CPU generator of one frame: its noise is the same for any batch, order or device."""
+    """Return a CPU generator for one frame. The noise does not depend on batch size, frame order or device."""
     digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def full_batches(count: int, size: int, device: str) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Yield rows int64 [size] for each call of a network with batch size ``size``, and how many of them are new.
+    """Yield batch indexes, int64 [size], for each network call, and the number of new items in the batch.
 
-    Every call has the full size, with the last row repeated: another batch size takes another code path and changes
-    the last digits. On the CPU each call has one row, so that no result depends on ``size``; larger batches are not
-    faster there.
+    On a GPU, every batch has exactly ``size`` items, and the last item is repeated as padding. A different batch size
+    would select different kernels and change the least significant digits. On the CPU, every batch has one item, so
+    that results do not depend on ``size``. Larger batches are not faster on the CPU.
     """
     size = 1 if torch.device(device).type == "cpu" else size
     for start in range(0, count, size):
@@ -50,16 +50,16 @@ def slices(count: int, size: int) -> Iterator[slice]:
 
 
 def frame_noise(seed: int, indexes: Sequence[int], sizes: Sequence[int]) -> list[torch.Tensor]:
-    """Return noise from N(0, 1), one tensor float32 [B, 1, n, n] for each of ``sizes``.
+    """Return noise from N(0, 1), one tensor float32 [B, 1, n, n] for each n in ``sizes``.
 
-    Row b depends on ``seed`` and ``indexes[b]`` alone.
+    Item b depends only on ``seed`` and ``indexes[b]``.
     """
     generators = [noise_generator(seed, index) for index in indexes]
     return [torch.cat([torch.randn(1, 1, size, size, generator=each) for each in generators]) for size in sizes]
 
 
 def flatten(outputs: torch.Tensor | Iterable[Any]) -> list[torch.Tensor]:
-    """Return the tensors in the output of a network, in order."""
+    """Return all tensors in a network's output in order."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     return [tensor for each in outputs for tensor in flatten(each)]

@@ -1,4 +1,4 @@
-"""Create networks and load their weights."""
+"""Creation of networks and loading of weights."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def empty_network(make: Callable[[], NetworkT]) -> NetworkT:
-    """Return ``make()`` with uninitialised parameters: drawing random ones takes longer than loading a checkpoint."""
+    """Return ``make()`` with uninitialised parameters. Random initialisation takes longer than loading a checkpoint."""
     with torch.device("meta"):
         network = make()
     return network.to_empty(device="cpu")
 
 
 def state_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every entry of the state dict of ``make()``."""
+    """Return the name and shape of each entry in the state dict of ``make()``."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in make().state_dict().items()}
 
 
 def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT:
-    """Return the network with the weights of a safetensors file (float32), in evaluation mode, on the device.
+    """Load the weights of a safetensors file (float32) and return the network in evaluation mode on the device.
 
-    Raises WeightsError if the file cannot be read, or if names or shapes differ from those of the network.
+    Raises:
+        WeightsError: the file cannot be read, or its names or shapes differ from the network's.
     """
     try:
         tensors = load_file(path)

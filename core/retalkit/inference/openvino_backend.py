@@ -1,7 +1,7 @@
-"""Run networks with OpenVINO on the CPU.
+"""Network inference with OpenVINO on the CPU.
 
-A network is converted once. The converted model is stored in ``RETALKIT_HOME/openvino`` under a hash of its weights,
-its source code and the versions of the libraries, so that later processes only read it.
+Each network is converted once. The converted model is stored in ``RETALKIT_HOME/openvino`` under a hash of the weights,
+the source code and the library versions, so that later processes load the converted model.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ from retalkit.inference.openvino_import import FrontEndManager, TorchScriptPytho
 from retalkit.weights.store import home
 
 _FORMAT: Final = 2
-"""Part of the hash: raise it when the conversion changes."""
+"""Format version, which is part of the hash. Increase the version when the conversion changes."""
 _KEPT_SECONDS: Final = 30 * 24 * 3600.0
-"""Converted models that were not read for so long are removed when another one of the same network is stored."""
+"""Retention time in seconds. Storing a model removes converted models of the network that have not been read for this
+time.
+"""
 _KEPT_SIZES: Final = 4
-"""Compiled models kept in memory for inputs of different sizes."""
+"""Maximum number of compiled models in memory for different input sizes."""
 
 
 class OpenVinoNetwork:
-    """A network run by OpenVINO in float32."""
+    """Network that OpenVINO executes in float32."""
 
     backend = "openvino"
 
@@ -49,7 +51,7 @@ class OpenVinoNetwork:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
-            # Several runs on one machine must not be pinned to the same cores.
+            # Concurrent runs on one machine must not be pinned to identical cores.
             "ENABLE_CPU_PINNING": False,
         }
         self._model = converted(self._core, network, example_inputs, variable_size=variable_size)
@@ -60,7 +62,7 @@ class OpenVinoNetwork:
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         arrays = [each.detach().float().cpu().contiguous().numpy() for each in inputs]
-        # A compiled model has one inference request, whose output buffers the next call overwrites.
+        # A compiled model has one inference request, and each call overwrites the output buffers of the previous call.
         with self._lock:
             results = self._network(tuple(inputs[0].shape))(arrays, share_inputs=True)
             return [torch.from_numpy(results[index].copy()) for index in range(len(results))]
@@ -73,7 +75,7 @@ class OpenVinoNetwork:
             model = self._model.clone()
             model.reshape({0: list(shape)})
             compiled = self._core.compile_model(model, "CPU", self._options)
-        self._compiled[shape] = compiled  # the most recent is last
+        self._compiled[shape] = compiled  # most recently used entries are last
         while len(self._compiled) > _KEPT_SIZES:
             del self._compiled[next(iter(self._compiled))]
         return compiled
@@ -82,23 +84,23 @@ class OpenVinoNetwork:
 def converted(
     core: openvino.Core, network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False
 ) -> openvino.Model:
-    """Return the network as an OpenVINO model, read from disk where it was converted before."""
+    """Return the network as an OpenVINO model. A stored model is loaded from disk."""
     name = type(network).__name__
     folder = home() / "openvino"
     entry = folder / f"{name}-{network_hash(network, example_inputs, variable_size=variable_size)[:24]}"
-    with suppress(RuntimeError, OSError):  # damaged or absent: convert again
+    with suppress(RuntimeError, OSError):  # a missing or damaged model is converted again
         model = core.read_model(entry / "model.xml")
         os.utime(entry)
         return model
     model = _convert(network, example_inputs, variable_size=variable_size)
-    with suppress(OSError):  # without room on the disk the network works all the same
+    with suppress(OSError):  # a full disk does not prevent inference
         _store(model, entry)
         _remove_old(folder, name)
     return model
 
 
 def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False) -> str:
-    """Return a hash of everything that the converted model depends on."""
+    """Compute a hash of all dependencies of the converted model."""
     shapes = [(tuple(each.shape), str(each.dtype)) for each in example_inputs]
     kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: (kind.__module__, kind.__name__))
     versions = (_FORMAT, openvino.__version__, torch.__version__, sys.version_info[:2])
@@ -108,13 +110,13 @@ def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variab
     for name, value in network.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    # Options that are neither parameters nor buffers, such as strides, show in the text form of the layers.
+    # The layers' string representation contains options that are neither parameters nor buffers, such as strides.
     digest.update(repr(network).encode())
     return digest.hexdigest()
 
 
 def _source(kind: type) -> str:
-    """Return the source of the module that defines a layer, or the layer's name where there is none."""
+    """Return the source code of the module that defines a layer, or the layer's name if the source is unavailable."""
     try:
         return inspect.getsource(sys.modules[kind.__module__])
     except (OSError, TypeError, KeyError):
@@ -122,7 +124,7 @@ def _source(kind: type) -> str:
 
 
 class _Flat(nn.Module):
-    """A network whose outputs are one flat tuple of tensors."""
+    """Wrapper that flattens the network's output into one tuple of tensors."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

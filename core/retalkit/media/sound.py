@@ -67,10 +67,10 @@ class SoundSource:
         return round(self.samples * rate / self.rate)
 
     def chunks(self, rate: int, mono: bool = True) -> Iterator[NDArray[np.float32]]:
-        """Yield ``length_at(rate)`` samples in float32 chunks. Values are in [-1, 1] unless the file exceeds this
-        range.
+        """Yield ``length_at(rate)`` samples in float32 chunks.
 
-        Chunks have the shape [N] if ``mono`` is True (channel mean), otherwise [N, channels].
+        Values are in [-1, 1] unless the file exceeds this range. Chunks have the shape [N] if ``mono`` is True (channel
+        mean), otherwise [N, channels].
 
         Raises:
             InputError: the file can no longer be decoded.

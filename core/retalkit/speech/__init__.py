@@ -1,1 +1,1 @@
-"""Features of the driving speech: mel spectrogram, mel windows and voice activity. Synthetic background noise."""
+"""Features of the driving speech (mel spectrogram, mel windows, voice activity) and synthetic background noise."""

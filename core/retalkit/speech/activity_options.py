@@ -1,4 +1,7 @@
-"""Options of the voice activity detection (``voice_activity:`` in a run file). Light: read with every configuration."""
+"""Voice activity detection options (``voice_activity:`` in a run file).
+
+Every configuration imports this module, so the module has no heavy dependencies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class VoiceActivityOptions(BaseModel):
-    """When the mouth is driven by the sound. Times are in seconds."""
+    """Options that determine when speech drives the mouth. Times are in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

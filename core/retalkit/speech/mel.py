@@ -1,8 +1,8 @@
-"""The mel spectrogram of Wav2Lip and its successors, with random access.
+"""Mel spectrogram of Wav2Lip and its successors, with random access.
 
-The computation is the one published with Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
-SIGGRAPH Asia 2022): pre-emphasis, magnitude spectrum, Slaney mel bands, decibels, scaling to [-4, 4]. Step ``k`` is
-centred on sample ``200 k``, so there are 80 steps a second.
+The algorithm is the published algorithm of Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
+SIGGRAPH Asia 2022). The processing steps are pre-emphasis, magnitude spectrum, Slaney mel bands, conversion to decibels
+and scaling to [-4, 4]. Time step ``k`` is centred on sample ``200 k``, which results in 80 time steps per second.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from retalkit.stages import SPEECH_RATE
 
 BAND_COUNT = 80
 WINDOW = 800
-"""Samples in an analysis window, equal to the FFT length."""
+"""Analysis window length in samples, equal to the FFT length."""
 HOP = 200
-"""Samples between consecutive steps."""
+"""Hop length in samples between consecutive time steps."""
 STEPS_PER_SECOND = SPEECH_RATE // HOP
 SILENT_LEVEL = -4.0
-"""Value of every band in digital silence."""
+"""Mel value of digital silence in every band."""
 
 _LOWEST = 55.0
 _HIGHEST = 7600.0
@@ -34,7 +34,8 @@ _FLOOR_DECIBELS = -100.0
 _BLOCK = 64
 _KEPT_BLOCKS = 16
 
-# Slaney's Auditory Toolbox (1998): linear below 1 kHz, logarithmic above; a factor of 6.4 is 27 logarithmic steps.
+# Slaney's Auditory Toolbox (1998) defines a mel scale that is linear below 1 kHz and logarithmic above 1 kHz. A factor
+# of 6.4 corresponds to 27 logarithmic steps.
 _HERTZ_PER_MEL = 200.0 / 3.0
 _LOGARITHMIC_FROM = 1000.0
 _LOGARITHMIC_STEP = np.log(6.4) / 27.0
@@ -54,7 +55,10 @@ def _to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def mel_basis() -> NDArray[np.float32]:
-    """Return the filter bank, float32 [80, 401]: triangular bands of unit area over 0, 20, ... 8000 Hz."""
+    """Return the mel filter bank, float32 [80, 401], with triangular bands of unit area at frequencies 0, 20, ...
+
+    8000 Hz.
+    """
     frequencies = np.linspace(0.0, SPEECH_RATE / 2, WINDOW // 2 + 1)
     edges = _to_hertz(np.linspace(_to_mel(_LOWEST), _to_mel(_HIGHEST), BAND_COUNT + 2))
     widths = np.diff(edges)
@@ -69,19 +73,19 @@ def mel_basis() -> NDArray[np.float32]:
 
 
 def step_count(sample_count: int) -> int:
-    """Return the number of steps for a number of samples, as in the published function."""
+    """Return the number of time steps for an audio length in samples, as defined in the published code."""
     return 1 + sample_count // HOP
 
 
 def mel_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mel spectrogram, float32 [80, 1 + N // 200] in [-4, 4], of mono float32 [N] at 16 kHz."""
+    """Compute the mel spectrogram, float32 [80, 1 + N // 200] in [-4, 4], of mono audio, float32 [N] at 16 kHz."""
     return MelReader(ArrayReader(waveform)).steps(0, step_count(len(waveform)))
 
 
 class MelReader:
-    """Computes the requested steps and caches the last few seconds.
+    """Random-access mel spectrogram that computes requested time steps and caches the last few seconds.
 
-    Steps are always computed in the same blocks of 64, so a step is bit-identical in every request.
+    Time steps are always computed in fixed blocks of 64, so a time step is bit-identical in every request.
     """
 
     def __init__(self, reader: WaveReader) -> None:
@@ -90,11 +94,11 @@ class MelReader:
 
     @property
     def step_count(self) -> int:
-        """Total number of steps."""
+        """Total number of time steps."""
         return step_count(self._reader.sample_count)
 
     def steps(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return float32 [80, stop - start] in [-4, 4]; silence before the start and after the end of the audio."""
+        """Return mel values, float32 [80, stop - start] in [-4, 4]. Time steps outside the audio contain silence."""
         result = np.full((BAND_COUNT, max(stop - start, 0)), SILENT_LEVEL, dtype=np.float32)
         for index in range(start // _BLOCK, -(-stop // _BLOCK)):
             block = self._block(index)
@@ -117,10 +121,10 @@ class MelReader:
     def _compute(self, first_step: int) -> NDArray[np.float32]:
         start = first_step * HOP - WINDOW // 2
         stop = (first_step + _BLOCK - 1) * HOP + WINDOW // 2
-        # Pre-emphasis needs the previous sample.
+        # Pre-emphasis requires the previous sample.
         samples = self._reader.read(start - 1, stop).astype(np.float64)
         emphasised = samples[1:] - _PRE_EMPHASIS * samples[:-1]
-        # The published function pads after pre-emphasis, so the discontinuity at the end has no effect.
+        # The published code pads the signal after pre-emphasis, so that the discontinuity at the end has no effect.
         emphasised[max(self._reader.sample_count - start, 0) :] = 0.0
         frames = sliding_window_view(emphasised, WINDOW)[::HOP]
         periodic_hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)

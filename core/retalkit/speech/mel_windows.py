@@ -1,4 +1,4 @@
-"""Mel windows of video frames, selected by timestamp."""
+"""Selection of mel windows for video frames by timestamp."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from retalkit.speech.mel import BAND_COUNT, STEPS_PER_SECOND, MelReader
 
 WINDOW_STEPS = 16
-"""Mel steps per window: 0.2 s."""
+"""Number of mel time steps per window, equal to 0.2 s."""
 
-# A timestamp on a step boundary may be smaller by a rounding error.
+# Rounding errors can decrease a timestamp that is on a time step boundary.
 _ROUNDING = 1e-6
 
 
 def window_starts(times: NDArray[np.float64], step_count: int) -> NDArray[np.int64]:
-    """Return the first mel step of each window, int64 [T], for times float64 [T] in seconds.
+    """Compute the first mel time step of each window, int64 [T], for times float64 [T] in seconds.
 
-    The start is ``floor(80 t)``, as published. For a time inside the audio, a window that would extend past the
-    ``step_count`` steps is moved back to the last 16 steps, as published; audio of fewer than 16 steps starts at 0 and
-    is padded with silence. Windows of times before 0 or after the end are not moved and contain silence.
+    The first time step is ``floor(80 t)``, which matches the published code. As in the published code, a window whose
+    time is inside the audio but that would extend past ``step_count`` is moved to the last 16 time steps. In audio of
+    fewer than 16 time steps, the window starts at 0 and is padded with silence. Windows for times before 0 or after the
+    end of the audio are not moved and contain silence.
     """
     starts = np.floor(times * STEPS_PER_SECOND + _ROUNDING).astype(np.int64)
     last_start = max(step_count - WINDOW_STEPS, 0)
@@ -28,7 +29,7 @@ def window_starts(times: NDArray[np.float64], step_count: int) -> NDArray[np.int
 
 
 def mel_windows(mel: MelReader, times: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the windows, float32 [T, 80, 16] in [-4, 4], of times float64 [T] in seconds."""
+    """Return mel windows, float32 [T, 80, 16] in [-4, 4], for times float64 [T] in seconds."""
     starts = window_starts(np.asarray(times, dtype=np.float64), mel.step_count)
     result = np.empty((len(starts), BAND_COUNT, WINDOW_STEPS), dtype=np.float32)
     for row, start in enumerate(starts.tolist()):

@@ -1,6 +1,6 @@
-"""Synthetic background sounds that must not move the mouth: silence, white noise, hum, music and babble.
+"""Synthetic background signals that must not move the mouth: silence, white noise, hum, music and babble.
 
-Mono float32 at 16 kHz, deterministic.
+Signals are mono float32 at 16 kHz and deterministic.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from retalkit.stages import SPEECH_RATE
 Sound = NDArray[np.float32]
 
 LEVEL = -40.0
-"""Default RMS level in dBFS of all sounds except silence."""
+"""Default RMS level in dBFS for all signals except silence."""
 SECONDS = 12.0
-"""Default duration."""
+"""Default duration in seconds."""
 _VOICES = 6
 
 
 def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float = LEVEL) -> dict[str, Sound]:
-    """Return the sounds by name. ``voices`` (speech at 16 kHz) are mixed into babble; without voices there is none."""
+    """Return the background signals by name.
+
+    ``voices``: speech recordings at 16 kHz, which are mixed into babble. Without ``voices``, babble is omitted.
+    """
     sounds = {
         "silence": np.zeros(round(seconds * SPEECH_RATE), np.float32),
         "white": at_level(np.random.default_rng(0).standard_normal(round(seconds * SPEECH_RATE)), level),
@@ -37,7 +40,7 @@ def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float 
 
 
 def at_level(sound: NDArray[Any], level: float) -> Sound:
-    """Scale a sound to an RMS of ``level`` dBFS; digital silence is unchanged."""
+    """Scale a signal to an RMS level of ``level`` dBFS. Digital silence is returned unchanged."""
     power = float(np.mean(np.square(sound, dtype=np.float64)))
     return (sound * (10.0 ** (level / 20.0) / np.sqrt(power)) if power > 0 else sound).astype(np.float32)
 
@@ -47,13 +50,13 @@ def _times(seconds: float) -> NDArray[np.float64]:
 
 
 def _hum(seconds: float) -> NDArray[np.float64]:
-    """Mains hum at 50 Hz with its harmonics."""
+    """Return mains hum at 50 Hz with harmonics."""
     times = _times(seconds)
     return np.sum([np.sin(2 * np.pi * 50.0 * order * times + order) / order for order in range(1, 13)], axis=0)
 
 
 def _music(seconds: float) -> NDArray[np.float64]:
-    """Four chords in turn, one stroke every half second, with decaying overtones and a bass note."""
+    """Return a sequence of four chords with one stroke every half second, decaying overtones and a bass note."""
     times = _times(seconds)
     track = np.zeros(len(times))
     step = SPEECH_RATE // 2
@@ -69,7 +72,7 @@ def _music(seconds: float) -> NDArray[np.float64]:
 
 
 def _babble(seconds: float, voices: Sequence[Sound]) -> NDArray[np.float64]:
-    """Mix of six voices of equal level, with offsets spread over the recordings."""
+    """Mix six voices at equal level, with start offsets distributed over the recordings."""
     count = round(seconds * SPEECH_RATE)
     mixed = np.zeros(count)
     for number in range(_VOICES):

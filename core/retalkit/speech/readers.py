@@ -1,4 +1,4 @@
-"""Random access to audio samples and other one-dimensional values."""
+"""Random access to audio samples and other one-dimensional arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 class ValueReader(Protocol):
-    """Random access to a one-dimensional array."""
+    """Random-access reader for a one-dimensional array."""
 
     def read(self, start: int, stop: int, /) -> NDArray[np.float32]:
-        """Return float32 [stop - start]; zeros before 0 and after the end."""
+        """Return values [start, stop) as float32 [stop - start]. Values before 0 and after the end are zero."""
         ...
 
 
 class WaveReader(Protocol):
-    """Random access to mono audio at 16 kHz."""
+    """Random-access reader for mono audio at 16 kHz."""
 
     @property
     def sample_count(self) -> int:
@@ -25,15 +25,21 @@ class WaveReader(Protocol):
         ...
 
     def read(self, start_sample: int, stop_sample: int, /) -> NDArray[np.float32]:
-        """Return float32 [stop_sample - start_sample] in [-1, 1]; zeros before 0 and after the end."""
+        """Return samples as float32 [stop_sample - start_sample] in [-1, 1].
+
+        Samples before 0 and after the end are zero.
+        """
         ...
 
 
 class ArrayReader:
-    """Reader of an array in memory; implements ``WaveReader`` and ``ValueReader``."""
+    """Reader for an in-memory array, which implements ``WaveReader`` and ``ValueReader``."""
 
     def __init__(self, waveform: NDArray[np.float32]) -> None:
-        """``waveform``: float32 [N]; for audio, mono in [-1, 1] at 16 kHz."""
+        """Initialise the reader.
+
+        ``waveform``: values, float32 [N]. Audio must be mono at 16 kHz with values in [-1, 1].
+        """
         self._waveform = np.ascontiguousarray(waveform, dtype=np.float32)
 
     @property

@@ -1,4 +1,4 @@
-"""The speech of a run, read from stored files."""
+"""Speech input of a run, loaded from stored files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from retalkit.stages import SPEECH_RATE
 
 
 class SpeechTrack:
-    """Implements ``retalkit.stages.Speech``; keeps at most a few seconds in memory."""
+    """Speech track that caches at most a few seconds of audio. Implements ``retalkit.stages.Speech``."""
 
     def __init__(self, reader: WaveReader, activity: ValueReader) -> None:
-        """``activity``: the values of ``retalkit.speech.activity``, 100 per second."""
+        """Initialise the track.
+
+        ``activity``: reader for values of ``retalkit.speech.activity`` at 100 Hz.
+        """
         self._reader = reader
         self._values = activity
         self._mel = MelReader(reader)
@@ -26,22 +29,22 @@ class SpeechTrack:
         return self._reader.sample_count / SPEECH_RATE
 
     def waveform(self, start: float, stop: float) -> NDArray[np.float32]:
-        """See ``Speech``. Times are rounded to the nearest sample."""
+        """Return audio samples, see ``Speech``. Times are rounded to the nearest sample."""
         first = round(start * SPEECH_RATE)
         return self._reader.read(first, first + max(round((stop - start) * SPEECH_RATE), 0))
 
     def mel_windows(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """See ``Speech`` and ``retalkit.speech.mel_windows``."""
+        """Return mel windows, see ``Speech`` and ``retalkit.speech.mel_windows``."""
         return mel_windows(self._mel, times)
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """See ``Speech``; linear interpolation between the 100 values per second."""
+        """Return voice activity, see ``Speech``. Values are interpolated linearly between the 100 values per second."""
         positions = np.asarray(times, dtype=np.float64) * ACTIVITY_RATE
         if len(positions) == 0:
             return np.zeros(0, dtype=np.float32)
         lower = np.floor(positions).astype(np.int64)
         fractions = positions - lower
-        # The times of a batch are close together, so a single read covers them.
+        # The times of a batch are close together, so a single read covers all times.
         first = int(lower.min())
         values = self._values.read(first, int(lower.max()) + 2)
         offsets = lower - first

@@ -1,1 +1,1 @@
-"""Storage between runs: the content-keyed cache, per-frame results and row files."""
+"""Persistent storage: the content-keyed cache, per-frame results and binary array files."""

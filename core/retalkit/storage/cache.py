@@ -1,7 +1,7 @@
-"""Content-keyed cache with atomic writes, so that an interrupted run can resume.
+"""Content-keyed cache with atomic writes, which allows interrupted runs to resume.
 
-An entry is a directory named by its key. A key is a hash of the input's content, the stage's name, version and
-configuration, and the keys of its inputs. It never contains a path.
+A cache entry is a directory named by its key. A key is a hash of the input contents, the stage's name, version and
+configuration, and the keys of the stage's inputs. Keys do not depend on paths.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _STALE_SECONDS = 24 * 3600.0
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal, reading it in blocks."""
+    """Compute the SHA-256 of a file in blocks and return it as a hexadecimal string."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_key(name: str, *parts: object) -> str:
-    """Return a directory name: the step's name and 24 hexadecimal digits of a hash over all that its result depends on.
+    """Return a directory name that consists of the step name and 24 hexadecimal digits of a hash of all dependencies.
 
     ``parts`` must be plain data (strings, numbers, lists, dictionaries).
     """
@@ -38,7 +38,7 @@ def make_key(name: str, *parts: object) -> str:
 
 
 def default_folder() -> Path:
-    """Return ``RETALKIT_CACHE`` or, if it is not set, ``retalkit`` in the user's cache directory."""
+    """Return ``RETALKIT_CACHE`` or, if the variable is not set, ``retalkit`` in the user's cache directory."""
     named = os.environ.get("RETALKIT_CACHE")
     if named:
         return Path(named).expanduser()
@@ -47,21 +47,21 @@ def default_folder() -> Path:
 
 
 class Folder:
-    """A directory with atomic writes. Implements ``retalkit.stages.StageCache``."""
+    """Directory with atomic writes. Implements ``retalkit.stages.StageCache``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path | None:
-        """Return the path of a complete file, or None."""
+        """Return the path of a complete file, or None if the file does not exist."""
         path = self.folder / name
         return path if path.exists() else None
 
     @contextmanager
     def write(self, name: str) -> Generator[Path]:
-        """Yield a temporary path, renamed to ``name`` on success and removed on an error."""
+        """Yield a temporary path, which is renamed to ``name`` on success and removed on error."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Some writers select the format by the suffix.
+        # Some writers select the format based on the suffix, so the temporary name ends with the file name.
         temporary = self.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}-{name}"
         try:
             yield temporary
@@ -72,7 +72,7 @@ class Folder:
 
 
 class Cache:
-    """The cache of one machine. Safe for concurrent runs, since all writes are atomic."""
+    """Cache of one machine. Concurrent runs are safe because all writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ class Cache:
             ) from error
 
     def entry(self, key: str) -> Folder:
-        """Return the directory of a key; it is created on the first write."""
+        """Return the directory for a key. The directory is created on the first write."""
         folder = Folder(self.folder / key)
         if folder.folder.exists():
             with suppress(OSError):
@@ -99,7 +99,8 @@ class Cache:
     def prune(self, limit_bytes: int, keep: set[str]) -> None:
         """Remove the least recently used entries until the cache is smaller than ``limit_bytes``.
 
-        Entries named in ``keep`` stay. So do temporary files younger than a day, which another run may be writing.
+        Entries in ``keep`` are not removed. Temporary files younger than a day are not removed because another run may
+        be writing them.
         """
         now = time.time()
         entries: list[tuple[float, int, Path]] = []

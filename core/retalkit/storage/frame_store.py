@@ -1,4 +1,4 @@
-"""Per-frame results of a slow stage, so that an interrupted run resumes at the frame where it stopped."""
+"""Per-frame results of a slow stage, which allow an interrupted run to resume at the next frame."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from retalkit.stages import StageCache
 
 
 class FrameStore:
-    """Lossless storage for arrays of single frames in a stage's cache.
+    """Lossless storage for per-frame arrays in a stage's cache.
 
-    ``name`` separates the stores of one stage. A cache belongs to one stage, configuration and input, so the frame
-    index identifies a result. Useful for stages that are slower than reading from disk, such as networks.
+    ``name`` distinguishes several stores of one stage. A cache belongs to one stage, configuration and input, so the
+    frame index identifies a result. The store is intended for stages that are slower than disk reads, such as neural
+    networks.
     """
 
     def __init__(self, cache: StageCache, name: str) -> None:
@@ -22,7 +23,7 @@ class FrameStore:
         self._name = name
 
     def get(self, index: int) -> dict[str, NDArray[Any]] | None:
-        """Return the arrays of a frame, or None if they are not stored."""
+        """Return the stored arrays for a frame, or None if no arrays are stored."""
         path = self._cache.path(self._file(index))
         if path is None:
             return None
@@ -30,9 +31,10 @@ class FrameStore:
             return {name: arrays[name] for name in arrays.files}
 
     def put(self, index: int, **arrays: NDArray[Any]) -> None:
-        """Store the arrays of a frame atomically."""
+        """Store the arrays for a frame atomically."""
         with self._cache.write(self._file(index)) as path, path.open("wb") as file:
-            # Compressing a face takes 0.05 s, little compared with a network, and halves the disk space.
+            # Compression of a face takes 0.05 s, which is short compared with network inference, and halves the disk
+            # usage.
             np.savez_compressed(file, **arrays)
 
     def _file(self, index: int) -> str:

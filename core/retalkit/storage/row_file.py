@@ -1,4 +1,4 @@
-"""Rows of numbers in a raw binary file: appended while streaming, read in slices."""
+"""Arrays in raw binary files that support streaming appends and slice reads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class RowWriter:
-    """Appends rows to a little-endian binary file."""
+    """Writer that appends rows to a little-endian binary file."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
         self._file = path.open("wb")
         self._dtype = np.dtype(dtype).newbyteorder("<")
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append rows [T, ...]; the row shape must be the same in every call."""
+        """Append rows [T, ...]. All calls must use an identical row shape."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
 
     def __enter__(self) -> RowWriter:
@@ -31,7 +31,7 @@ class RowWriter:
 
 
 class RowReader:
-    """Reads slices of rows. The file is not memory-mapped, so that the memory of a slice can be freed."""
+    """Reader for slices of rows. The file is not memory-mapped, so that the memory of a slice can be freed."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...]) -> None:
         self._path = path

@@ -359,8 +359,9 @@ class Download:
 
 
 def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
-    """Raise AddressError for a redirect from HTTPS to another protocol, because a third party could replace the
-    file.
+    """Raise AddressError for a redirect from HTTPS to another protocol.
+
+    Without HTTPS, a third party could replace the file.
     """
     if target.scheme != "https" and (source.scheme == "https" or target.scheme != "http"):
         raise AddressError(
