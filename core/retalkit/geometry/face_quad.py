@@ -49,8 +49,9 @@ def face_quad(landmarks: NDArray[np.float32] | Double) -> Double:
 def extract_quad(image: Image, quad: Double, size: int) -> Image:
     """Sample the region ``quad`` of ``image`` (uint8 [H, W, 3]) as uint8 [size, size, 3].
 
-    Samples outside the image are black. Both the corner mapping and the interpolation are bilinear. The published code downsamples a quad of more than ``4 *
-    size`` pixels per side before sampling, whereas this function samples the image directly.
+    Samples outside the image are black. Both the corner mapping and the interpolation are bilinear. The published code
+    downsamples a quad of more than ``4 * size`` pixels per side before sampling, whereas this function samples the
+    image directly.
     """
     upper_left, lower_left, lower_right, upper_right = quad + PIXEL_CENTRE
     right, down = (upper_right - upper_left) / size, (lower_left - upper_left) / size

@@ -46,7 +46,8 @@ class HeadPose:
 def rigid_fit(points: Float, template: Float) -> HeadPose:
     """Fit the similarity transform from ``template`` to ``points`` in each frame.
 
-    ``template``: head-frame points, [S, 3]. ``points``: points in pixels, [T, S, 3]. Frames whose points contain NaN result in NaN poses.
+    ``template``: head-frame points, [S, 3]. ``points``: points in pixels, [T, S, 3]. Frames whose points contain NaN
+    result in NaN poses.
     """
     count = len(points)
     scale = np.full(count, np.nan, np.float32)
