@@ -1,8 +1,8 @@
-"""Import OpenVINO without its telemetry.
+"""Import of OpenVINO without telemetry.
 
-At import, and in ``openvino.convert_model``, OpenVINO reports its use to its publisher through the package
-``openvino_telemetry``. Without that package it uses a stub. Retalkit sends nothing, so the package is hidden while
-OpenVINO is imported, and models are converted by the frontend itself.
+On import and in ``openvino.convert_model``, OpenVINO sends usage data to its publisher through the package
+``openvino_telemetry``. If that package is missing, OpenVINO uses a stub. Retalkit must not send usage data. It
+therefore hides the package during the import and converts models directly with OpenVINO's frontend.
 """
 
 from __future__ import annotations
