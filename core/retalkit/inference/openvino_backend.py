@@ -142,7 +142,7 @@ def _convert(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_s
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing is deprecated and reports every constant that it records
         traced = cast("Any", torch.jit).trace(_Flat(network.cpu()), tuple(example_inputs), check_trace=False)
-        # Not openvino.convert_model, which reports its use to the publisher.
+        # openvino.convert_model is not used because it sends usage data to the publisher.
         decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example_inputs))
         model = frontend.convert(frontend.load(decoder))
     model.reshape(dict(enumerate(shapes)))

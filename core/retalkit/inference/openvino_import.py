@@ -17,7 +17,7 @@ _TELEMETRY: Final = "openvino_telemetry"
 
 @contextmanager
 def _without_telemetry() -> Generator[None]:
-    """Make the import of the telemetry package fail inside."""
+    """Disable imports of the telemetry package during the block."""
     hide = _TELEMETRY not in sys.modules
     if hide:
         sys.modules[_TELEMETRY] = None  # pyright: ignore[reportArgumentType]
