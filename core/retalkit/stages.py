@@ -14,8 +14,8 @@ store its results in ``context.cache`` so that a resumed run can reuse them. Net
 method.
 
 Sessions must follow three rules. Results must not depend on the division of frames into batches. Inputs must not be
-modified. Results must be deterministic for a given ``StageContext.seed``: a session must neither use nor change the
-state of the process-wide random number generators.
+modified. Results must be deterministic for a given ``StageContext.seed``. A session must therefore neither use nor
+change the state of the process-wide random number generators.
 """
 
 from __future__ import annotations
@@ -204,8 +204,10 @@ class MouthMotion:
 
 
 class SpeechToMouth(Protocol):
-    """A driver, which predicts mouth motion from speech. Lip syncers select a driver by name (``driver: {use:
-    NAME}``)."""
+    """Driver interface for predicting mouth motion from speech.
+
+    Lip syncers select a driver by name (``driver: {use: NAME}``).
+    """
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
         """Return the mouth motion at ``times`` (seconds, float64 [T], in any order) in the units of ``MouthMotion``.

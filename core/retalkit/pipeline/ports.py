@@ -1,4 +1,4 @@
-"""Ports between stages: find the provider of a port, and describe how to fix a missing port."""
+"""Lookup of the stages that provide ports, and error messages for missing ports."""
 
 from __future__ import annotations
 

@@ -14,21 +14,21 @@ from typing import Any, Final, Literal
 from retalkit.plugins.specs import resolve
 
 FRAMES: Final = "frames"
-"""Video frames: the method ``add`` of the metric's session is called for every frame."""
+"""Port for video frames. The runner passes every frame to the method ``add`` of the metric's session."""
 LANDMARKS: Final = "landmarks"
-"""Tracked face in the video: ``Scene.output`` provides ``landmarks:mesh478`` and ``coefficients:mesh``."""
+"""Port for the tracked face. ``Scene.output`` provides ``landmarks:mesh478`` and ``coefficients:mesh``."""
 ORIGINAL: Final = "original"
-"""Unedited clip: every frame is paired with its source frame."""
+"""Port for the unedited clip. Every frame is paired with its source frame."""
 TRUTH: Final = "truth"
-"""Ground truth: the unedited clip contains the same words, so its frames are the ideal result."""
+"""Port for the ground truth, which is an unedited clip with identical words. Its frames are the ideal result."""
 LIPS: Final = "lips"
-"""Tracked lips of a real person who speaks the same words: ``Scene.lips``."""
+"""Port for the tracked lips of a real person who speaks identical words (``Scene.lips``)."""
 SPEECH: Final = "speech"
-"""Audio with speech: ``Scene.sound``."""
+"""Port for audio with speech (``Scene.sound``)."""
 QUIET: Final = "quiet"
-"""Audio without speech, for which the mouth should be in its rest position."""
+"""Port for audio without speech. The mouth should be in its rest position."""
 RECORD: Final = "record"
-"""Run record of the run that generated the video."""
+"""Port for the record of the run that generated the video."""
 
 PORTS: Final = {
     FRAMES: "frames",

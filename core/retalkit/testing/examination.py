@@ -300,7 +300,7 @@ class Examination:
             try:
                 function(self.scratch())
             except StopCheckError:
-                pass  # other checks find this problem
+                pass  # other checks report the problem
             except CallError as failed:
                 names = ", ".join(self.runtime.weights)
                 words = f"a session reads the files of the weights ({names}): without them it raised {failed}"

@@ -167,7 +167,7 @@ def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runti
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
-    # PyTorch: OpenVINO would convert every network first, and store the result outside the cache of the stage.
+    # PyTorch is used because OpenVINO converts every network first and stores the result outside the stage's cache.
     runtime = Runtime(inference="torch", weights={name: _link(exam, name, store.file(name)) for name in names})
     try:
         drivers = {name: driver.make(runtime) for name, driver in chosen.items()}
