@@ -208,7 +208,7 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
 
 
 def _shorten(name: str) -> str:
-    """Shorten a long name in the middle. The names of grid variants differ at both ends."""
+    """Shorten a long name in the middle, because the names of grid variants differ at both ends."""
     half = _MAX_LABEL // 2
     return name if len(name) <= _MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 

@@ -50,8 +50,8 @@ def summarise_untested(
 ) -> DescriptiveSummary | None:
     """Summarise the contrasts of one variant that have too few clips for a test.
 
-    Returns None if every contrast has enough clips. Cost measures are excluded. The arm ``mismatched`` is also
-    excluded, because neither direction is better in this arm.
+    Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is better in this
+    arm. The function returns None if no contrast remains.
     """
     untested = [
         contrast
