@@ -46,7 +46,8 @@ class Sheet:
 def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int = COLUMNS) -> Sheet | None:
     """Render ``folder/sheets/<group>.png`` from the finished videos, or reuse the existing sheet.
 
-    The function returns None if no video can be read. The timestamps are evenly spaced and do not depend on the content.
+    The function returns None if no video can be read. The timestamps are evenly spaced and do not depend on the
+    content.
 
     Args:
         group: videos in row order, from top to bottom.
