@@ -1,1 +1,1 @@
-"""The ``exemplar`` lip syncer: images of the person's own mouth, warped onto every frame, without a network."""
+"""Lip syncer ``exemplar``: warps mouth images of the same person onto every frame, without a generative network."""

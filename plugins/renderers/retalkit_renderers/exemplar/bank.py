@@ -1,7 +1,8 @@
-"""The exemplar bank: source frames of the same person, stored as crops around the mouth.
+"""Exemplar bank: source frames of the same person, stored as image crops around the mouth.
 
-Pixels are in one raw file in the cache of the stage and are read on demand; measurements are in an .npz file. The size
-of both depends on the number of exemplars, not on the length of the video.
+The crops' pixels are stored in one raw file in the stage cache and are loaded on demand. The exemplars' measurements
+are stored in an .npz file. The size of both files depends on the number of exemplars and is independent of the video's
+duration.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ Image = NDArray[np.uint8]
 PIXELS = "bank.u8"
 MEASUREMENTS = "bank.npz"
 _REACH = (0.36, 0.24, 0.3)
-"""Extent of the crop from the middle of the mouth, in face heights: sideways, up, down. The occlusion detector needs
-this much."""
+"""Crop extent from the mouth centre in face heights: horizontal, upward, downward. The occlusion detector requires this
+extent.
+"""
 _CACHE_BYTES = 48 << 20
-"""Memory for crops."""
+"""Memory limit of the crop cache in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +51,29 @@ class Exemplars:
     """Measurements of K exemplars."""
 
     indexes: NDArray[np.int64]
-    """int64 [K], numbers of the source frames, ascending."""
+    """Source frame indexes in ascending order, int64 [K]."""
     tracks: NDArray[np.int32]
-    """int32 [K], number of the track that each belongs to."""
+    """Track number of each exemplar, int32 [K]."""
     rectangles: NDArray[np.int32]
-    """int32 [K, 4]: left, top, width, height of the crop in its frame."""
+    """Crop rectangles (left, top, width, height) in pixels of the source frame, int32 [K, 4]."""
     landmarks: Float
-    """float32 [K, 478, 3], pixels of the frame."""
+    """Mesh landmarks in pixels of the source frame, float32 [K, 478, 3]."""
     coefficients: Float
-    """float32 [K, 13], space ``mesh``."""
+    """Coefficients in the space ``mesh``, float32 [K, 13]."""
     patches: Float
-    """float32 [K, 32, 48], grey."""
+    """Grey patches of the mouth, float32 [K, 32, 48]."""
     sharpness: Float
-    """float32 [K], standard deviation of the Laplacian on the skin, grey levels."""
+    """Standard deviation of the Laplacian on the skin in grey levels, float32 [K]."""
     skin: Float
-    """float32 [K, 3], median colour of the skin around the mouth, Lab."""
+    """Median colour of the skin around the mouth in Lab, float32 [K, 3]."""
     gaps: Float
-    """float32 [K], pixel gap between the lips in IOD."""
+    """Gap between the lips measured in pixels, converted to IOD, float32 [K]."""
 
     def __len__(self) -> int:
         return len(self.indexes)
 
     def rows(self, rows: NDArray[np.int64]) -> Exemplars:
-        """Return the exemplars of the given rows, in that order."""
+        """Return the exemplars at the given row indexes, in the order of the indexes."""
         return Exemplars(**{name: getattr(self, name)[rows] for name in Exemplars.__dataclass_fields__})
 
     @property
@@ -80,12 +82,12 @@ class Exemplars:
 
     @property
     def heads(self) -> Float:
-        """float32 [K, 478, 3] in the head frame."""
+        """Return the head-frame landmarks, float32 [K, 478, 3]."""
         return to_head_frame(self.landmarks, self.pose)
 
 
 class Bank:
-    """Exemplars with their pixels. Recently used crops are kept in memory."""
+    """Exemplars and their pixels. Recently used crops are cached in memory."""
 
     def __init__(self, exemplars: Exemplars, file: Path) -> None:
         self.exemplars = exemplars
@@ -116,11 +118,11 @@ class Bank:
 
 
 def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return left, top, width, height of the crop around the mouth of landmarks [478, 3], inside a frame."""
+    """Return the mouth crop (left, top, width, height) for landmarks [478, 3], clipped to the frame."""
     size = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     points = landmarks[list(mesh478.AROUND_MOUTH + mesh478.OUTER_LIPS), :2]
     centre = landmarks[[13, 14], :2].mean(0)
-    # A tilted head or a wide open mouth may extend beyond the box around the middle.
+    # The mouth of a tilted head or a wide open mouth may extend beyond the box around the mouth centre.
     low = np.floor(np.minimum(centre - size * np.array(_REACH[:2]), points.min(0) - 0.1 * size)).astype(int)
     high = np.ceil(np.maximum(centre + size * np.array(_REACH[::2]), points.max(0) + 0.1 * size)).astype(int)
     left, top = (int(np.clip(low[axis], 0, limit - 2)) for axis, limit in enumerate((width, height)))
@@ -130,7 +132,7 @@ def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int
 
 
 def load_bank(context: StageContext) -> Bank | None:
-    """Return the bank in the cache, or None."""
+    """Return the cached bank, or None if the cache contains no bank."""
     pixels, measurements = context.cache.path(PIXELS), context.cache.path(MEASUREMENTS)
     if pixels is None or measurements is None:
         return None
@@ -140,25 +142,25 @@ def load_bank(context: StageContext) -> Bank | None:
 
 @dataclass(frozen=True, slots=True)
 class BankFrame:
-    """One source frame that is read while the bank is filled."""
+    """Source frame that is decoded while the bank is filled."""
 
     row: int
-    """Row in the bank."""
+    """Row index in the bank."""
     index: int
-    """Number of the source frame."""
+    """Source frame index."""
     image: Image
-    """RGB uint8 [H, W, 3], the whole frame."""
+    """Whole frame, RGB uint8 [H, W, 3]."""
     landmarks: Float
-    """float32 [478, 3], pixels."""
+    """Mesh landmarks in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Length 1."""
+    """Head pose of the frame, length 1."""
 
 
 class BankBuilder:
-    """Reads the pixels of the selected source frames once and stores the bank."""
+    """Decodes the selected source frames once and stores the bank."""
 
     def __init__(self, analysis: Analysis, indexes: NDArray[np.int64], context: StageContext) -> None:
-        """``indexes``: source frames with a face, ascending."""
+        """Initialise the builder for ``indexes``, the ascending indexes of source frames that contain a face."""
         self._analysis = analysis
         self._context = context
         self.indexes = indexes
@@ -169,7 +171,7 @@ class BankBuilder:
         self._heads = to_head_frame(self._landmarks, self._pose)
 
     def build(self, visit: Callable[[Iterator[BankFrame]], None]) -> Bank:
-        """Fill the bank. ``visit`` is called once per track and must read all frames that it receives."""
+        """Fill the bank. ``visit`` is called once per track and must consume its whole frame iterator."""
         info = self._analysis.source.info
         rectangles = np.array([mouth_rectangle(one, info.width, info.height) for one in self._landmarks], np.int32)
         patches: list[Float] = []
@@ -178,7 +180,7 @@ class BankBuilder:
         skin: list[Float] = []
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
-        # Frames are decoded in another thread while earlier ones are measured.
+        # Decode frames in another thread while earlier frames are measured.
         source_frames = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
         with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
@@ -224,7 +226,7 @@ class BankBuilder:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz file with exactly that name. NumPy appends a suffix to a path, but not to an open file."""
+    """Write an .npz file to exactly ``path``. NumPy appends a suffix to a path but not to an open file."""
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -233,7 +235,7 @@ RowT = TypeVar("RowT", bound=np.generic)
 
 
 def gather(read: Callable[[int, int], NDArray[RowT]], indexes: NDArray[np.int64], chunk: int = 512) -> NDArray[RowT]:
-    """Return the rows of ascending ``indexes`` (at least one) of an array that ``read`` returns in ranges."""
+    """Return the rows at ``indexes`` (ascending, at least one) of an array that ``read`` loads by range."""
     parts: list[NDArray[RowT]] = []
     position = 0
     while position < len(indexes):

@@ -1,4 +1,4 @@
-"""Selects the source frames that become exemplars."""
+"""Selection of the source frames that become exemplars."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 RUN = 12
-"""Consecutive frames that are selected together, because playing on to the next exemplar has no transition cost."""
+"""Number of consecutive frames that are selected as a run. The transition between consecutive frames has no cost."""
 _MAX_YAW = 35.0
 _CELL = np.array([0.03, 0.05, 0.03, 12.0, 15.0])
-"""Size of a cell in the space of opening, width, protrusion (IOD), yaw and pitch (degrees)."""
+"""Cell size in the space of opening, width and protrusion (IOD), and yaw and pitch (degrees)."""
 
 
 def select_bank_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
-    """Return ascending source indexes, at most ``most``, whose mouths and poses cover those of the clip.
+    """Return at most ``most`` ascending source frame indexes that cover the clip's mouth shapes and head poses.
 
-    All usable frames if there are at most ``most``; else runs of ``RUN`` frames, chosen greedily by how much each adds
-    to sparsely filled cells of the space of mouth shapes and poses. Frames with more than 35 degrees of yaw are used
-    only if there are no others.
+    If the clip has at most ``most`` usable frames, all of them are selected. Otherwise the function selects runs of
+    ``RUN`` frames greedily. A run's gain is larger if the run adds frames to sparsely filled cells of the space of
+    mouth shapes and poses. Frames with more than 35 degrees of yaw are selected only if the clip has no other frames.
     """
     count = analysis.source.info.frame_count
     features = np.full((count, 5), np.nan, np.float32)
@@ -63,7 +63,7 @@ def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32
     chosen: list[int] = []
     left = list(range(len(runs)))
     total = 0
-    # One run of each long track first: a track without any exemplar cannot be edited.
+    # Select one run of each long track first, because a track without any exemplar cannot be edited.
     longest_runs: dict[int, int] = {}
     for number, run in enumerate(runs):
         longest = longest_runs.setdefault(int(tracks[run[0]]), number)
@@ -77,7 +77,7 @@ def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32
         chosen.append(number)
         total += len(runs[number])
     while left and total < most:
-        # Another exemplar in the same cell gains less: 1, 1/2, 1/3, ...
+        # The gain of another exemplar in a cell decreases with the number of exemplars: 1, 1/2, 1/3, ...
         gains = np.array([(1.0 / (1.0 + filled[cells_of_run[run]])).sum() for run in left])
         number = left.pop(int(gains.argmax()))
         np.add.at(filled, cells_of_run[number], 1)

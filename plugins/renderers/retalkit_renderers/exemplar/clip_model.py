@@ -1,4 +1,4 @@
-"""Everything that is measured once per clip: the exemplar bank and the identities. Stored in the cache."""
+"""Clip-level measurements: the exemplar bank and the identities. Both are stored in the cache."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from retalkit_renderers.exemplar.person import measure_person, sample_shapes
 Float = NDArray[np.float32]
 
 _REFERENCE_FRAMES = 6
-"""Frames of each track for which the expression editor is called."""
+"""Number of frames per track that are passed to the expression editor."""
 _OCCLUSION_FRAMES = 24
-"""Frames of each track that the occlusion detector is fitted to."""
+"""Number of frames per track to which the occlusion detector is fitted."""
 MAX_OCCLUDED_SHARE = 0.04
-"""An exemplar is not used from this occluded share of the skin around its mouth on."""
+"""Occluded fraction of the skin around the mouth at which an exemplar is excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipModel:
-    """The people in a clip and the mouths to choose from."""
+    """Identities in a clip and their exemplar bank."""
 
     identities: list[Identity]
     bank: Bank
@@ -39,7 +39,7 @@ class ClipModel:
 def load_or_build_clip_model(
     analysis: Analysis, references: ExpressionEditorSession, bank_size: int, context: StageContext
 ) -> ClipModel | None:
-    """Return the model of a clip, from the cache if it is there; None if the clip shows no face."""
+    """Return the clip model from the cache, or build it. Return None if the clip contains no face."""
     identities, bank = load_identities(context), load_bank(context)
     if identities is not None and bank is not None:
         return ClipModel(identities, bank)
@@ -66,7 +66,9 @@ def _measure_identity(
 
 
 class _TrackSampler:
-    """Reads whole frames while the bank is filled: references and occlusion need more than the mouth crop."""
+    """Samples whole frames while the bank is filled. The references and the occlusion detector require more than the
+    mouth crop.
+    """
 
     def __init__(self, analysis: Analysis, editor: ExpressionEditorSession, builder: BankBuilder) -> None:
         self._analysis = analysis
@@ -76,7 +78,7 @@ class _TrackSampler:
         self._detectors: dict[int, tuple[int, OcclusionDetector]] = {}
 
     def __call__(self, frames: Iterator[BankFrame]) -> None:
-        """Read the frames of one track."""
+        """Process the frames of one track."""
         first = next(frames, None)
         if first is None:
             return
@@ -114,23 +116,25 @@ class _TrackSampler:
             self._shapes.setdefault(track, []).append(head[0])
 
     def canonical_shape(self, tracks: NDArray[np.int32]) -> Float | None:
-        """Return float32 [478, 3]: the canonical expression in the head frame; None if the editor returned none."""
+        """Return the canonical expression in the head frame, float32 [478, 3], or None if the editor returned no
+        expression.
+        """
         shapes = [shape for track in tracks for shape in self._shapes.get(int(track), [])]
         return np.median(np.array(shapes), axis=0).astype(np.float32) if shapes else None
 
     def occlusion_detector(self, tracks: NDArray[np.int32]) -> OcclusionDetector | None:
-        """Return the detector of the longest of these tracks."""
+        """Return the occlusion detector of the longest of ``tracks``."""
         fitted = [self._detectors[int(track)] for track in tracks if int(track) in self._detectors]
         return max(fitted, key=lambda one: one[0])[1] if fitted else None
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """Return at most ``most`` numbers, evenly spread over range(count)."""
+    """Return at most ``most`` evenly spaced integers of range(count)."""
     return {int(number) for number in np.linspace(0, count - 1, min(count, most)).round()}
 
 
 def occluded_exemplars(numbers: NDArray[np.int64], identity: Identity, bank: Bank) -> NDArray[np.bool_]:
-    """Return bool for each bank row in ``numbers``: whether something is in front of its mouth."""
+    """Return whether each exemplar's mouth is occluded, bool with one value for each bank row in ``numbers``."""
     out = np.zeros(len(numbers), bool)
     detector, exemplars = identity.occlusion_detector, bank.exemplars
     if detector is None or detector.grid is None:

@@ -28,5 +28,5 @@ class ExemplarConfig(StageConfig):
     """Restore the grain that warping removes."""
 
     def drivers(self) -> dict[str, DriverChoice]:
-        """Return the driver, or nothing if a motion file replaces it."""
+        """Return the selected driver, or an empty dictionary if a motion file replaces the driver."""
         return super().drivers() if self.motion is None else {}

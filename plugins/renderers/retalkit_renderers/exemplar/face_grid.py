@@ -1,4 +1,6 @@
-"""A coarse grid of skin samples around the mouth that moves with the face mesh: jaw and cheeks keep their cells."""
+"""Coarse grid of skin samples around the mouth. The grid follows the face mesh, so each cell stays on the same skin
+area.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +19,35 @@ Image = NDArray[np.uint8]
 COLUMNS, ROWS = 64, 48
 HALF_WIDTH = 0.62
 ABOVE, BELOW = 0.42, 0.52
-"""Extent of the grid from the middle of the mouth, IOD."""
+"""Grid extent above and below the mouth centre in IOD."""
 INSET = 0.93
-"""Scale of the face oval that limits the grid: hair and background are not skin."""
+"""Scale of the face oval that bounds the grid, so the grid excludes hair and background."""
 FACING = 0.45
-"""Cosine between surface normal and viewing direction below which skin is not evaluated."""
+"""Cosine between the surface normal and the viewing direction below which a skin cell is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceGrid:
-    """Position of each cell on a person's mesh."""
+    """Position of each grid cell on a person's mesh."""
 
     corners: NDArray[np.int64]
-    """int64 [ROWS * COLUMNS, 3], mesh points of the triangle around each cell; invalid where it is not on the face."""
+    """Vertex indexes of the mesh triangle that contains each cell, int64 [ROWS * COLUMNS, 3]; undefined outside the
+    face.
+    """
     shares: Float
-    """float32 [ROWS * COLUMNS, 3], barycentric coordinates."""
+    """Barycentric coordinates of each cell in its triangle, float32 [ROWS * COLUMNS, 3]."""
     on_face: NDArray[np.bool_]
-    """bool [ROWS, COLUMNS]."""
+    """Mask of cells on the face, bool [ROWS, COLUMNS]."""
     lips: NDArray[np.bool_]
-    """bool [ROWS, COLUMNS]: lips and mouth with a small margin, whose appearance changes with speech."""
+    """Mask of lip and mouth cells with a small margin, bool [ROWS, COLUMNS]. The appearance of these cells changes with
+    speech.
+    """
     normals: Float
-    """float32 [ROWS, COLUMNS, 3] in the head frame, outward."""
+    """Outward surface normals in the head frame, float32 [ROWS, COLUMNS, 3]."""
 
     @classmethod
     def from_shape(cls, shape: Float) -> FaceGrid:
-        """Build the grid on ``shape``, float32 [478, 3]: the person in the head frame, mouth nearly closed."""
+        """Build the grid on a nearly closed head-frame shape, float32 [478, 3]."""
         centre = shape[[13, 14], :2].mean(0)
         x = centre[0] + np.linspace(-HALF_WIDTH, HALF_WIDTH, COLUMNS, dtype=np.float32)
         y = centre[1] + np.linspace(-ABOVE, BELOW, ROWS, dtype=np.float32)
@@ -63,18 +69,18 @@ class FaceGrid:
         return cls(corners, shares, on_face, lips, normals.astype(np.float32))
 
     def pixels(self, landmarks: Float) -> Float:
-        """Return the pixel position of each cell, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
+        """Return the cells' pixel positions, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
         corners = np.ascontiguousarray(landmarks[:, :2], np.float32).view(np.complex64)[:, 0].take(self.corners)
         corners *= self.shares
         points = corners[:, 0] + corners[:, 1] + corners[:, 2]
         return points.view(np.float32).reshape(ROWS, COLUMNS, 2)
 
     def visible(self, rotation: Float) -> NDArray[np.bool_]:
-        """Return bool [ROWS, COLUMNS]: cells on the face that face the camera, for a head rotation [3, 3]."""
+        """Return a mask of face cells oriented towards the camera, bool [ROWS, COLUMNS], for a head rotation [3, 3]."""
         return self.on_face & (-(self.normals @ rotation[2]) > FACING)
 
     def sample(self, image: Image, landmarks: Float) -> Float:
-        """Return the colours of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1], averaged over the area of a cell."""
+        """Return the mean cell colours, float32 [ROWS, COLUMNS, 3] in [0, 1]."""
         points = self.pixels(landmarks)
         across, down = cv2.split(points)
         on_face = self.on_face.view(np.uint8)
@@ -94,9 +100,10 @@ class FaceGrid:
         return cells.astype(np.float32) * np.float32(1 / 255)
 
     def to_rectangle(self, cells: Float, landmarks: Float, rectangle: tuple[int, int, int, int]) -> Float:
-        """Return an image of the cells [ROWS, COLUMNS] in a rectangle (left, top, width, height) of the frame.
+        """Return cell values [ROWS, COLUMNS] resampled to a frame rectangle (left, top, width, height).
 
-        Uses the affine map that fits the cells best: enough for soft masks, and it cannot fold.
+        The transform is the affine map with the best fit to the cells. It is accurate enough for soft masks and cannot
+        fold.
         """
         left, top, width, height = rectangle
         points = self.pixels(landmarks)[self.on_face] - [left, top]
@@ -108,7 +115,7 @@ class FaceGrid:
 
 
 def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
-    """Return bool [ROWS, COLUMNS]: grid cells inside a closed outline [K, 2] in the head frame."""
+    """Return a mask of grid cells inside a closed head-frame outline [K, 2], bool [ROWS, COLUMNS]."""
     cells = np.stack([(outline[:, 0] - x[0]) / (x[1] - x[0]), (outline[:, 1] - y[0]) / (y[1] - y[0])], 1)
     filled = np.zeros((ROWS, COLUMNS), np.uint8)
     cv2.fillPoly(filled, [np.round(cells).astype(np.int32)], (1.0,))
@@ -116,7 +123,7 @@ def _filled(outline: Float, x: Float, y: Float) -> NDArray[np.bool_]:
 
 
 def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> Float:
-    """Return the barycentric coordinates, float32 [K, 3], of each point [K, 2] in its triangle [K, 3, 2]."""
+    """Return the barycentric coordinates of each point [K, 2] in its triangle [K, 3, 2], float32 [K, 3]."""
 
     def area(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
         return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])

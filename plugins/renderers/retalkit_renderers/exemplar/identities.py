@@ -1,7 +1,7 @@
-"""Groups the tracks of a clip into identities: one person under one lighting.
+"""Grouping of a clip's tracks into identities. An identity is one person under one lighting condition.
 
-A mouth is never taken from another identity. Each identity has its own measurements, its own rows of the exemplar bank
-and its own occlusion detector.
+A mouth exemplar is never shared between identities. Each identity has its own measurements, bank rows and occlusion
+detector.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from retalkit_renderers.exemplar.person import Person
 Float = NDArray[np.float32]
 
 MIN_FRAMES = 24
-"""A smaller group is not edited, unless it is the largest."""
+"""Number of frames below which an identity is not edited. The largest identity is edited regardless of its size."""
 MAX_IDENTITIES = 8
 _COLOUR_DISTANCE = 12.0
-"""Distance in Lab from which skin counts as another person's, or as lit differently."""
+"""Lab distance at which two skin colours indicate different people or different lighting."""
 _SHAPE_DISTANCE = 0.045
-"""Distance in IOD from which the stable points count as those of another face."""
+"""Distance in IOD at which the stable points indicate different faces."""
 _STABLE = list(mesh478.STABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One person under one lighting."""
+    """One person under one lighting condition."""
 
     person: Person
     tracks: NDArray[np.int32]
-    """int32, sorted: the tracks that show this identity."""
+    """Sorted track numbers of the identity, int32."""
     rows: NDArray[np.int64]
-    """int64, sorted: the rows of the bank that belong to it."""
+    """Sorted bank rows of the identity, int64."""
     occlusion_detector: OcclusionDetector | None
-    """Fitted to this mouth; None where there were too few frames."""
+    """Occlusion detector fitted to the identity's mouth, or None if the identity has too few frames."""
 
 
 def group_tracks(exemplars: Exemplars) -> list[NDArray[np.int32]]:
-    """Return the sorted track numbers of each identity, the identity with the most exemplars first."""
+    """Return the sorted track numbers of each identity. The identity with the most exemplars is first."""
     heads = exemplars.heads[:, _STABLE, :2]
     groups: list[tuple[list[int], int, Float, Float]] = []
     for track in np.unique(exemplars.tracks):
@@ -65,7 +65,7 @@ def group_tracks(exemplars: Exemplars) -> list[NDArray[np.int32]]:
 
 
 def identity_numbers(identities: list[Identity], tracks: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return int32 [T]: the position in ``identities`` that each track number shows; -1: none."""
+    """Return the index in ``identities`` of each track number, int32 [T]; -1 marks a track without an identity."""
     out = np.full(len(tracks), -1, np.int32)
     for number, identity in enumerate(identities):
         out[np.isin(tracks, identity.tracks)] = number

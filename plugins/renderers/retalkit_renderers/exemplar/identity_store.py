@@ -1,4 +1,4 @@
-"""Stores the measured identities in the cache of the stage."""
+"""Storage of measured identities in the stage cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def save_identities(identities: list[Identity], context: StageContext) -> None:
-    """Store the identities as ``identities.npz``."""
+    """Write the identities to ``identities.npz`` in the stage cache."""
     arrays: Arrays = {"count": np.array(len(identities))}
     for number, identity in enumerate(identities):
         arrays.update({f"{number}.{name}": array for name, array in _to_arrays(identity).items()})
@@ -31,7 +31,7 @@ def save_identities(identities: list[Identity], context: StageContext) -> None:
 
 
 def load_identities(context: StageContext) -> list[Identity] | None:
-    """Return the stored identities, or None."""
+    """Return the cached identities, or None if the cache contains no identities."""
     path = context.cache.path(IDENTITIES)
     if path is None:
         return None

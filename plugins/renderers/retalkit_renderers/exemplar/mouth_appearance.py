@@ -1,8 +1,8 @@
-"""Measurements on the pixels of a mouth: gap between the lips, sharpness, skin colour, appearance.
+"""Pixel measurements of a mouth: lip gap, sharpness, skin colour and appearance.
 
-Landmarks report closed lips while teeth are visible, so closure is measured in pixels: the thickness of the region
-between the lips that does not have the colour of lips. A linear discriminant (Fisher, "The use of multiple measurements
-in taxonomic problems", 1936) is fitted per clip, because not everyone has red lips.
+Landmarks may indicate closed lips although teeth are visible, so lip closure is measured in pixels. The lip gap is the
+thickness of the region between the lips that does not have lip colour. Lip colour varies between people, so a linear
+discriminant (Fisher, "The use of multiple measurements in taxonomic problems", 1936) is fitted per clip.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PATCH = (48, 32)
-"""Width and height of the grey patch that jumps between exemplars are compared by."""
+"""Width and height in pixels of the grey patch that is used to compare exemplars at jumps."""
 _PATCH_EXTENT = (0.75, 0.5)
 STRIP = (16, 60)
-"""Width and height of the colour strip through the middle of the lips."""
+"""Width and height in pixels of the colour strip through the middle of the lips."""
 STRIP_EXTENT = (0.16, 0.34)
-"""Width and height of the strip, in IOD."""
+"""Width and height of the strip in IOD."""
 _MIN_SAMPLES = 200
 _NOT_LIP_REDNESS = 0.62
 _NOT_LIP_LIGHT = 0.45
@@ -32,7 +32,9 @@ _NOT_LIP_LIGHT = 0.45
 
 def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: Float, extent: tuple[float, float],
                  size: tuple[int, int]) -> Image:  # fmt: skip
-    """Return a frontal rectangle of the head frame; ``image`` begins at ``offset`` of the frame."""
+    """Return a frontal rectangle of the head frame. ``offset``: position of the top-left corner of ``image`` in the
+    frame.
+    """
     width, height = extent
     left, top = centre[0] - width / 2, centre[1] - height / 2
     corners = np.array(
@@ -47,22 +49,25 @@ def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: 
 
 
 def mouth_patch(image: Image, offset: tuple[int, int], pose: HeadPose, rest: Float) -> Float:
-    """Return grey float32 [32, 48] in [0, 255] of the mouth, aligned with the head (``pose`` of length 1)."""
+    """Return the grey mouth patch aligned with the head, float32 [32, 48] in [0, 255]. ``pose`` has length 1."""
     centre = rest[[13, 14, mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(0)
-    # Blur against aliasing: the patch has fewer pixels than the region it shows.
+    # Blur to prevent aliasing, because the patch resolution is lower than the image resolution.
     soft = cv2.GaussianBlur(image, (0, 0), max(0.3, float(pose.scale[0]) * _PATCH_EXTENT[0] / PATCH[0] / 2.5))
     patch = _plane_patch(soft.astype(np.uint8), offset, pose, centre, _PATCH_EXTENT, PATCH)
     return cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def lip_strip(image: Image, offset: tuple[int, int], pose: HeadPose, head: Float) -> Image:
-    """Return RGB uint8 [60, 16, 3]: a vertical strip through the mouth centre of head-frame landmarks [478, 3]."""
+    """Return a vertical strip through the mouth centre of head-frame landmarks [478, 3], RGB uint8 [60, 16, 3]."""
     return _plane_patch(image, offset, pose, head[[13, 14]].mean(0), STRIP_EXTENT, STRIP)
 
 
 def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[float, Float]:
-    """Return the standard deviation of the Laplacian (grey levels) and the median colour (RGB, float32 [3]) of the skin
-    around the lips of landmarks [478, 3]; zeros if none is in the image."""
+    """Return the sharpness and the median colour of the skin around the lips of landmarks [478, 3].
+
+    Sharpness is the standard deviation of the Laplacian in grey levels. The colour is RGB float32 [3]. Both are zero if
+    the image contains no such skin.
+    """
     mask = np.zeros(image.shape[:2], np.uint8)
     around = landmarks[list(mesh478.AROUND_MOUTH), :2] - offset
     lips = landmarks[list(mesh478.OUTER_LIPS), :2] - offset
@@ -81,7 +86,7 @@ def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> 
 
 
 def _median(values: NDArray[np.uint8]) -> float:
-    """Return the exact median, from a histogram."""
+    """Return the exact median, computed from a histogram."""
     below = np.cumsum(np.bincount(values, minlength=256))
     low, high = np.searchsorted(below, [(len(values) - 1) // 2, len(values) // 2], side="right")
     return float(low + high) / 2
@@ -94,17 +99,17 @@ def to_lab(colours: Float) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class LipClassifier:
-    """Classifies pixels by a linear score in Lab; a score above 0 means lip."""
+    """Pixel classifier with a linear score in Lab. Pixels with a positive score are lip pixels."""
 
     weights: NDArray[np.float64]
-    """float64 [3]."""
+    """Weights of the linear score, float64 [3]."""
     bias: float
     fitted: bool
-    """False if there were too few open frames; a fixed threshold of redness is used then."""
+    """Whether the weights were fitted. With too few open frames, a fixed redness threshold is used instead."""
 
 
 def _strip_rows(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return masks of the rows of the strip: lips, region between the lips, and that region with a margin."""
+    """Return row masks of the strip: lips, region between the lips, and region between the lips with a margin."""
     middle = (head[13, 1] + head[14, 1]) / 2
     rows = (np.arange(STRIP[1]) + 0.5) / STRIP[1] * STRIP_EXTENT[1] - STRIP_EXTENT[1] / 2 + middle
     lip = ((rows > head[0, 1] + 0.008) & (rows < head[13, 1] - 0.012)) | (
@@ -120,7 +125,7 @@ def _lab(strip: Image) -> Float:
 
 
 def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
-    """Fit the classifier to the strips of a clip and their head-frame landmarks [K, 478, 3]."""
+    """Fit the classifier to a clip's strips and head-frame landmarks [K, 478, 3]."""
     lip_samples: list[Float] = []
     other_samples: list[Float] = []
     for strip, head in zip(strips, heads, strict=True):
@@ -132,7 +137,7 @@ def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
     others = np.concatenate(other_samples) if other_samples else np.zeros((0, 3), np.float32)
     if min(len(lips), len(others)) < _MIN_SAMPLES:
         return LipClassifier(np.zeros(3), 0.0, False)
-    # Teeth are lighter and the cavity is darker than lips, so only the channels a and b are used.
+    # Teeth are lighter and the mouth cavity is darker than the lips, so only the channels a and b are used.
     lips, others = lips[:, 1:].astype(np.float64), others[:, 1:].astype(np.float64)
     scatter = np.cov(lips.T) + np.cov(others.T) + np.eye(2)
     weights = np.linalg.solve(scatter, lips.mean(0) - others.mean(0))
@@ -140,7 +145,7 @@ def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
 
 
 def pixel_gap(strip: Image, head: Float, classifier: LipClassifier) -> float:
-    """Return the thickness in IOD of the region between the lips that is not lip; about 0 for a closed mouth."""
+    """Return the thickness in IOD of the non-lip region between the lips. The value of a closed mouth is about 0."""
     lip, _, around = _strip_rows(head)
     lab = _lab(strip)
     known = lab[lip]

@@ -1,10 +1,11 @@
-"""Linear model of the motion of one person's lower face, in the head frame (unit IOD).
+"""Linear model of one person's lower-face motion in the head frame (unit: IOD).
 
-Coefficients, in order: the controls opening, width and protrusion (each the difference from rest, in IOD), then
-``EXTRA_COUNT`` principal components of this person's other lip motion (asymmetry, lip shape).
+The first coefficients are the controls opening, width and protrusion, each measured as the difference from the rest
+shape in IOD. They are followed by ``EXTRA_COUNT`` principal components of the person's other lip motion, such as
+asymmetry and lip shape.
 
-The controls are fitted to the person's own frames by ridge regression with a generic prior of simple geometry as its
-mean, so that a person who never speaks has a mouth model, too.
+The controls are fitted to the person's frames by ridge regression. The mean of the regression prior is a generic
+geometric model, so the mouth model is defined even for a person who never speaks in the clip.
 """
 
 from __future__ import annotations
@@ -27,26 +28,29 @@ _LIPS = list(mesh478.LIPS)
 
 @dataclass(frozen=True, slots=True)
 class MouthModel:
-    """Rest shape and displacements of one person."""
+    """Rest shape and displacement basis of one person."""
 
     rest: Float
-    """float32 [478, 3], lips closed, head frame."""
+    """Rest shape with closed lips in the head frame, float32 [478, 3]."""
     basis: Float
-    """float32 [COEFFICIENT_COUNT, 478, 3], displacement for one unit of each coefficient."""
+    """Displacement per unit of each coefficient, float32 [COEFFICIENT_COUNT, 478, 3]."""
     extra_limit: Float
-    """float32 [EXTRA_COUNT], maximum magnitude of the extra coefficients."""
+    """Maximum magnitude of the extra coefficients, float32 [EXTRA_COUNT]."""
 
     def shape(self, coefficients: Float, gap: Float) -> Float:
         """Return shapes float32 [T, 478, 3] for coefficients [T, COEFFICIENT_COUNT].
 
-        ``gap`` float32 [T] in [0, 1] scales the opening between the inner lips: 0 makes them touch. Lips never cross.
+        ``gap``: scale of the distance between the inner lips in [0, 1], float32 [T]. A value of 0 closes the lips. The
+        lips never cross.
         """
         moved = self.rest + np.einsum("tc,cnd->tnd", coefficients, self.basis)
         return close_lips(moved.astype(np.float32), gap)
 
 
 def close_lips(shapes: Float, gap: Float) -> Float:
-    """Return shapes whose inner lip pairs have their gap scaled by ``gap`` [T] in [0, 1]; crossed pairs touch."""
+    """Return shapes with the distance of each inner lip pair scaled by ``gap`` [T] in [0, 1]. Crossed pairs are
+    closed.
+    """
     out = shapes.copy()
     upper, lower = np.array(mesh478.INNER_LIP_PAIRS, np.intp).T
     middle = (out[:, upper] + out[:, lower]) / 2
@@ -58,7 +62,9 @@ def close_lips(shapes: Float, gap: Float) -> Float:
 
 
 def closed_rest(shape: Float) -> Float:
-    """Return a nearly neutral shape [478, 3] with closed lips: lower lip and jaw rise, the upper lip lowers."""
+    """Return a nearly neutral shape [478, 3] with its lips closed by raising the lower lip and jaw and lowering the
+    upper lip.
+    """
     out = shape.copy()
     gap = float(max(0.0, shape[14, 1] - shape[13, 1]))
     across = np.abs(shape[:, 0] - shape[13, 0])
@@ -82,8 +88,11 @@ def _half_width(rest: Float) -> float:
 
 
 def generic_basis(rest: Float) -> Float:
-    """Return prior displacements float32 [CONTROL_COUNT, 478, 3] for a ``rest`` shape: jaw and lips open, corners
-    spread, lips protrude. Hand-made functions of the distance from the mouth; IOD per IOD."""
+    """Return the prior displacements for a ``rest`` shape, float32 [CONTROL_COUNT, 478, 3] in IOD per IOD.
+
+    The displacements open the jaw and the lips, spread the mouth corners and protrude the lips. They are hand-crafted
+    functions of the distance from the mouth.
+    """
     half = _half_width(rest)
     mouth = rest[[13, 14]].mean(0)
     across, down = rest[:, 0] - mouth[0], rest[:, 1] - mouth[1]
@@ -107,7 +116,7 @@ def generic_basis(rest: Float) -> Float:
 
 
 def fit_mouth_model(rest: Float, shapes: Float) -> MouthModel:
-    """Fit the model to head-frame shapes float32 [F, 478, 3] of one person (F may be 0) around ``rest``."""
+    """Fit the model to one person's head-frame shapes, float32 [F, 478, 3], around ``rest``. F may be 0."""
     prior = generic_basis(rest).reshape(CONTROL_COUNT, -1).astype(np.float64)
     count = rest.size
     displacement = (shapes - rest).reshape(len(shapes), count).astype(np.float64)
@@ -117,7 +126,7 @@ def fit_mouth_model(rest: Float, shapes: Float) -> MouthModel:
         if len(shapes)
         else np.zeros((0, CONTROL_COUNT))
     )
-    # Outliers, such as frames in which the tracker was lost, would distort the fit.
+    # Outliers, such as frames with tracking failures, would distort the fit.
     size = np.abs(displacement).max(1) if len(displacement) else np.zeros(0)
     keep = size < max(0.5, float(np.quantile(size, 0.99))) if len(size) else np.zeros(0, bool)
     controls, displacement = controls[keep], displacement[keep]
@@ -130,7 +139,7 @@ def fit_mouth_model(rest: Float, shapes: Float) -> MouthModel:
 
 
 def _gradient(rest: Float) -> NDArray[np.float64]:
-    """Return the gradient of opening and width with respect to the displacement, float64 [2, 478 * 3]."""
+    """Return the gradient of opening and width with respect to the point displacements, float64 [2, 478 * 3]."""
     rows = np.zeros((2, *rest.shape))
     rows[0, 14, 1], rows[0, 13, 1] = 1, -1
     rows[1, mesh478.INNER_RIGHT_CORNER, 0], rows[1, mesh478.INNER_LEFT_CORNER, 0] = 1, -1
@@ -138,7 +147,10 @@ def _gradient(rest: Float) -> NDArray[np.float64]:
 
 
 def _normalise_controls(basis: NDArray[np.float64], rest: Float) -> NDArray[np.float64]:
-    """Return the controls combined so that a unit of opening changes the opening by 1 and the width by 0, and so on."""
+    """Return linear combinations of the controls with decoupled measures.
+
+    For example, one unit of the opening control changes the opening by 1 and the width by 0.
+    """
     out = basis.copy()
     gradient = _gradient(rest)
     out[:2] = np.linalg.inv(out[:2] @ gradient.T) @ out[:2]
@@ -149,11 +161,11 @@ def _normalise_controls(basis: NDArray[np.float64], rest: Float) -> NDArray[np.f
 def _extra_components(
     residual: NDArray[np.float64], basis: NDArray[np.float64], rest: Float
 ) -> tuple[NDArray[np.float64], Float]:
-    """Return principal components [EXTRA_COUNT, 478 * 3] of the residual on the lips, and their limits."""
+    """Return principal components [EXTRA_COUNT, 478 * 3] of the lip residual and the coefficient limits."""
     limit = np.zeros(EXTRA_COUNT, np.float32)
     if len(residual) < 4 * EXTRA_COUNT:
         return np.zeros((EXTRA_COUNT, residual.shape[1])), limit
-    # Depth is unreliable: components are computed from x and y alone.
+    # Depth is unreliable, so the components are computed from x and y only.
     lips = residual.reshape(-1, *rest.shape)[:, _LIPS, :2].reshape(len(residual), -1)
     _, _, right = np.linalg.svd(lips, full_matrices=False)
     score = lips @ right[:EXTRA_COUNT].T
@@ -167,8 +179,11 @@ def _extra_components(
 
 
 def fit_coefficients(model: MouthModel, shapes: Float) -> Float:
-    """Return float32 [F, COEFFICIENT_COUNT], the coefficients of ``shapes``: controls from their measures, the
-    others by least squares on the lips, within the limits of the model."""
+    """Return the model coefficients of ``shapes``, float32 [F, COEFFICIENT_COUNT].
+
+    The controls are computed from their measures. The extra coefficients are fitted to the lips by least squares and
+    clipped to the model limits.
+    """
     base = mesh_space.measures(model.rest[None])[0, :CONTROL_COUNT]
     out = np.zeros((len(shapes), COEFFICIENT_COUNT), np.float32)
     out[:, :CONTROL_COUNT] = mesh_space.measures(shapes)[:, :CONTROL_COUNT] - base

@@ -1,7 +1,8 @@
-"""Warp of the mouth interior: teeth are rigid and do not stretch with the lips.
+"""Warp of the mouth interior. Teeth are rigid and do not stretch with the lips.
 
-Three bands, from top to bottom: the upper teeth move with the head, the lower teeth move with the jaw, and the band
-between them absorbs the difference. Near the lips the warp continues theirs, so that it stays continuous.
+The interior is divided into three bands from top to bottom. The upper teeth follow the head, the lower teeth follow the
+jaw, and the middle band absorbs the difference. Near the lips, the interior warp approaches the lip warp, so the
+complete warp is continuous.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from retalkit_renderers.mesh_warp import COLUMNS, INNER_COUNT, ROWS
 Float = NDArray[np.float32]
 
 _TEETH_DEPTH = 0.04
-"""Depth of the teeth behind the inner lips, in IOD."""
+"""Distance of the teeth behind the inner lips in IOD."""
 _UPPER_BAND = (0.0, 0.16, 0.46, 0.66)
-"""Shares of the opening, from the upper lip downwards: start of the blend, start and end of the rigid band, end of the
-blend."""
+"""Fractions of the opening measured from the upper lip: blend start, rigid band start, rigid band end, blend end."""
 _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
-"""The same from the lower lip upwards."""
+"""Fractions of the opening measured from the lower lip: blend start, rigid band start, rigid band end, blend end."""
 _MIN_SLOPE = 0.2
 _JAW_SHARE = 0.9
 _JAW = np.array([152, 148, 377, 175, 199], np.intp)
@@ -32,10 +32,10 @@ _STEPS = np.diff(_SHARE)[None]
 
 
 class TeethPlane:
-    """Plane of the teeth in one frame. Converts between pixels and head frame."""
+    """Plane of the teeth in one frame, with conversions between pixels and head-frame coordinates."""
 
     def __init__(self, pose: HeadPose, depth: float) -> None:
-        """``pose`` of length 1; ``depth`` z in the head frame."""
+        """Compute the plane at z = ``depth`` in the head frame. ``pose`` has length 1."""
         scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
         self._matrix = scale * rotation[:2, :2]
         self._offset = scale * rotation[:2, 2] * depth + pose.translation[0, :2].astype(np.float64)
@@ -50,7 +50,7 @@ class TeethPlane:
 
 
 def teeth_depth(rest: Float) -> float:
-    """Return z of the teeth in the head frame of a rest shape [478, 3]."""
+    """Return the z coordinate of the teeth in the head frame for a rest shape [478, 3]."""
     return float(rest[[13, 14], 2].mean()) + _TEETH_DEPTH
 
 
@@ -70,10 +70,10 @@ def interior_points(
     source_plane: TeethPlane,
     source_head: Float,
 ) -> Float:
-    """Return the grid points inside the mouth in an exemplar: float32 [INNER_COUNT, 2], pixels of its frame.
+    """Return an exemplar's grid points inside the mouth in pixels of its source frame, float32 [INNER_COUNT, 2].
 
-    ``target`` and ``source`` are mesh points in pixels [>= 468, 2 or 3]; ``*_head`` are the same in the head frame
-    [478, 3].
+    ``target`` and ``source``: mesh points in pixels, [>= 468, 2 or 3]; ``target_head`` and ``source_head``: mesh points
+    in the head frame, [478, 3].
     """
     upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
     from_upper, from_lower = source_plane.to_head(source[_UPPER, :2]), source_plane.to_head(source[_LOWER, :2])
@@ -91,9 +91,9 @@ def interior_points(
 def _monotonic_rows(
     rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return each column [COLUMNS, R] strictly ascending from ``top`` to ``bottom``, so that the warp does not fold."""
+    """Return columns [COLUMNS, R] that ascend strictly from ``top`` to ``bottom``, so the warp does not fold."""
     even = _STEPS * np.maximum(bottom - top, 1e-4)[:, None]
-    # What each step exceeds the minimum by is scaled to the remaining length.
+    # The excess of each step over the minimum is scaled to the remaining length.
     spare = np.maximum(rows[:, 1:] - rows[:, :-1] - _MIN_SLOPE * even, 0)
     room = (1 - _MIN_SLOPE) * even.sum(1, keepdims=True)
     steps = _MIN_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)

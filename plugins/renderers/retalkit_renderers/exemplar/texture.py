@@ -1,4 +1,4 @@
-"""Matches the texture of an edit to that of the frame: motion blur and grain."""
+"""Texture matching between the edit and the frame: motion blur and grain."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 _BLUR_RATIO = 0.72
-"""An exemplar is blurred if the frame has less than this share of its fine detail."""
+"""Fine-detail ratio between frame and exemplar below which the exemplar is blurred."""
 _MAX_BLUR = 2.0
 _MAX_GAIN = 0.8
-"""More would sharpen compression noise."""
+"""Maximum detail gain. A higher gain would sharpen compression noise."""
 _TARGET_RATIO = 0.92
-"""Share of the original variance to reach. Frames that have more are not changed, so that the mean is near 1."""
+"""Target fraction of the original variance. Frames above the target are not changed, so the mean fraction is close to
+1.
+"""
 _GRAIN_SIGMA = 1.0
-"""Standard deviation in pixels of the Gaussian that separates grain."""
+"""Standard deviation in pixels of the Gaussian filter that separates grain."""
 
 
 def _fine(image: Float) -> Float:
@@ -29,20 +31,24 @@ def _grey(image: Float) -> Float:
 
 
 def detail_level(image: Float, skin: Image) -> float:
-    """Return the root mean square, in grey levels, of the fine detail of float32 [h, w, 3] where ``skin`` (uint8
-    [h, w]) is not 0."""
+    """Return the root mean square of an image's fine detail in grey levels.
+
+    ``image``: float32 [h, w, 3]; ``skin``: mask of the evaluated pixels (non-zero), uint8 [h, w].
+    """
     total = cv2.countNonZero(skin)
     if total < 20:
         return 0.0
-    # Edges (nostrils, moustache) are not grain: clip them.
+    # Edges such as nostrils or a moustache are not grain, so large values are clipped.
     grey = _grey(image)
     fine = np.minimum(cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), _GRAIN_SIGMA)), np.float32(12))
     return float(np.sqrt(cv2.norm(fine, cv2.NORM_L2SQR, skin) / total))
 
 
 def match_blur(warped: Float, target: float, skin: Image) -> Float:
-    """Blur ``warped`` (float32 [h, w, 3]) if the frame, whose ``detail_level`` is ``target``, is much softer on the
-    ``skin`` (uint8 [h, w]), as in fast motion."""
+    """Blur ``warped`` if the frame is much softer on the skin, as in fast motion.
+
+    ``warped``: float32 [h, w, 3]; ``target``: ``detail_level`` of the frame; ``skin``: mask, uint8 [h, w].
+    """
     level = detail_level(warped, skin)
     if level <= 0 or target <= 0 or target >= _BLUR_RATIO * level:
         return warped
@@ -51,12 +57,11 @@ def match_blur(warped: Float, target: float, skin: Image) -> Float:
 
 
 def restore_grain(edited: Float, original: Float, skin: Image, where: Float) -> Float:
-    """Amplify the fine detail of ``edited`` until the variance of its Laplacian on the ``skin`` is close to that of
-    ``original``.
+    """Amplify the fine detail of ``edited`` until the variance of its Laplacian on the skin is close to the original's.
 
-    Warping averages neighbouring pixels and loses grain; the remaining grain is amplified, at most by ``_MAX_GAIN``,
-    never reduced. Images are float32 [h, w, 3] in [0, 255], ``skin`` is uint8 [h, w], not 0 on skin; ``where`` float32
-    [h, w] in [0, 1] weights the change per pixel.
+    Warping averages neighbouring pixels and reduces grain. The remaining grain is amplified with a gain of at most
+    ``_MAX_GAIN`` and never reduced. Images are float32 [h, w, 3] in [0, 255]. ``skin``: mask that is non-zero on skin,
+    uint8 [h, w]; ``where``: weight of the change per pixel in [0, 1], float32 [h, w].
     """
     if cv2.countNonZero(skin) < 50:
         return edited
@@ -66,7 +71,7 @@ def restore_grain(edited: Float, original: Float, skin: Image, where: Float) -> 
         return edited
     fine = _fine(edited)
     more = _laplacian(_grey(fine))
-    # var(now + gain * more) = want, solved for the gain; the covariance from var(now + more).
+    # Solve var(now + gain * more) = want for the gain. The covariance is derived from var(now + more).
     square = _variance(more, skin)
     cross = (_variance(np.asarray(cv2.add(now, more), np.float32), skin) - have - square) / 2
     if square <= 0:

@@ -1,11 +1,14 @@
-"""Chooses an exemplar for every output frame by dynamic programming (Viterbi, 1967; used for video rewriting by
-Bregler, Covell and Slaney, "Video Rewrite", SIGGRAPH 1997).
+"""Exemplar selection for every output frame by dynamic programming.
 
-The unary cost of an exemplar at a frame: distance of its lips from the target, difference in head rotation, blur, and
-how open its *pixels* are where the target is closed. The transition cost: playing the next source frame is free,
-holding a frame costs little, and a jump costs more the more the mouth images differ.
+The algorithm is Viterbi's (1967). Bregler, Covell and Slaney used it to synthesise video in "Video Rewrite", SIGGRAPH
+1997.
 
-Windows have fixed positions and each looks ahead beyond its end, so the result depends on the input alone.
+The unary cost of an exemplar at a frame combines four terms: the lip distance from the target, the difference in head
+rotation, the blur, and the pixel gap between the lips if the target mouth is closed. The transition cost is zero for
+the next source frame, small for a repeated frame, and grows with the difference between the mouth images for a jump.
+
+The search runs in windows at fixed positions. Each window includes frames beyond its end as look-ahead, so the result
+depends only on the input.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ _MAX_ANGLE = 0.6
 _BLUR_COST = 0.03
 _SIZE_COST = 0.05
 _CLOSED_GAP = 0.014
-"""A target whose lips are nearer than this (IOD) requires closed pixels."""
+"""Lip gap in IOD below which the target requires an exemplar with closed lips in its pixels."""
 _OPEN_WHERE_CLOSED_COST = 12.0
 _PIXEL_GAP_COST = 8.0
 _STRETCH_COST = 1.5
@@ -45,10 +48,12 @@ _BACKWARD_COST = 0.03
 
 
 class ViterbiSearch:
-    """Costs of one bank of K exemplars, for any target."""
+    """Selection costs for a bank of K exemplars."""
 
     def __init__(self, exemplars: Exemplars, blocked: NDArray[np.bool_]) -> None:
-        """``blocked`` bool [K]: exemplars that must not be shown, because something is in front of them."""
+        """Initialise the search. ``blocked``: exemplars that must not be selected because the mouth is occluded, bool
+        [K].
+        """
         heads = exemplars.heads
         self._features = lip_features(heads)
         self._gap = _mean_gap(heads)
@@ -57,14 +62,16 @@ class ViterbiSearch:
         self._scale = pose.scale
         sharp = exemplars.sharpness / max(float(np.median(exemplars.sharpness)), 1e-6)
         self._own_cost = _BLUR_COST * np.maximum(0, 1 - sharp) + _BLOCKED_COST * blocked
-        # Pixel gap of a closed mouth on this person: a dark line between the lips counts as gap.
+        # Pixel gap of this person's closed mouth. A dark line between the lips is measured as a gap.
         floor = float(np.percentile(exemplars.gaps, 4)) if len(exemplars) else 0.0
         self._pixel_gap = np.maximum(0, exemplars.gaps - floor - 0.004)
         self._transitions = _transition_costs(exemplars)
 
     def unary_costs(self, targets: Float, rotation: Float, scale: Float) -> tuple[Float, Float]:
-        """Return costs float32 [T, K] and lip distances [T, K] of target shapes [T, 478, 3] on heads with ``rotation``
-        [T, 3, 3] and ``scale`` [T]."""
+        """Return unary costs float32 [T, K] and lip distances float32 [T, K].
+
+        The target shapes are [T, 478, 3]. The target heads have ``rotation`` [T, 3, 3] and ``scale`` [T].
+        """
         features = lip_features(targets)
         square = (features**2).sum(1)[:, None] + (self._features**2).sum(1)[None] - 2 * features @ self._features.T
         distance = np.sqrt(np.maximum(square, 0) / len(_POINTS))
@@ -73,7 +80,7 @@ class ViterbiSearch:
         smaller = np.maximum(0, np.log(scale[:, None] / self._scale[None]))
         gap = _mean_gap(targets)[:, None]
         closed = gap < _CLOSED_GAP
-        # Closed lips look alike from all directions: pose matters less than that they are closed.
+        # Closed lips look similar from all directions, so the pose difference has a lower weight for a closed target.
         cost = distance + _POSE_COST * angle * np.where(closed, 0.3, 1) + _SIZE_COST * smaller + self._own_cost[None]
         cost += closed * (
             _OPEN_WHERE_CLOSED_COST * np.maximum(0, self._gap[None] - gap - 0.004) + _PIXEL_GAP_COST * self._pixel_gap
@@ -83,7 +90,9 @@ class ViterbiSearch:
         return cost.astype(np.float32), distance.astype(np.float32)
 
     def best_path(self, cost: Float, previous: int | None) -> NDArray[np.int64]:
-        """Return the cheapest path int64 [T] for unary costs [T, K]; ``previous``: exemplar of the frame before."""
+        """Return the path with the lowest cost, int64 [T], for unary costs [T, K]. ``previous``: preceding frame's
+        exemplar.
+        """
         steps, states = cost.shape
         total = cost[0].copy() if previous is None else cost[0] + self._transitions[previous]
         back = np.zeros((steps, states), np.int32)
@@ -100,9 +109,9 @@ class ViterbiSearch:
 
 
 def lip_features(heads: Float) -> Float:
-    """Return float32 [T, F]: lip points, weighted gaps and width of head-frame shapes [T, 478, 3].
+    """Return lip features float32 [T, F] for head-frame shapes [T, 478, 3]: lip points, weighted gaps and width.
 
-    The sum of squared differences is a squared distance in IOD.
+    The sum of squared feature differences is a squared distance in IOD.
     """
     points = heads[:, _POINTS, :2].reshape(len(heads), -1)
     gaps = (heads[:, _LOWER, 1] - heads[:, _UPPER, 1]) * _OPENING_WEIGHT
@@ -114,14 +123,14 @@ def _mean_gap(heads: Float) -> Float:
 
 
 def _transition_costs(exemplars: Exemplars) -> Float:
-    """Return float32 [K, K]: cost of showing the column's exemplar after the row's."""
+    """Return transition costs float32 [K, K] from each row's exemplar to each column's exemplar."""
     count = len(exemplars)
     look = exemplars.patches.reshape(count, -1)
     look = look - look.mean(1, keepdims=True)
     square = (look**2).sum(1)
     distance = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * look @ look.T, 0) / look.shape[1]) / 255
     following = np.minimum(np.arange(count) + 1, count - 1)
-    # A jump replaces the frame that would have followed: compare that one with the one that is shown.
+    # A jump replaces the next source frame, so compare the next source frame with the selected exemplar.
     costs = _JUMP_COST + _JUMP_DIFFERENCE_COST * distance[following]
     consecutive = np.flatnonzero(np.diff(exemplars.indexes) == 1)
     costs[consecutive, consecutive + 1] = 0
