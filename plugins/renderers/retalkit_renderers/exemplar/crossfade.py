@@ -1,4 +1,4 @@
-"""Crossfades at jumps between exemplars: short, aligned by optical flow, and inside the lips only."""
+"""Short crossfades at jumps between exemplars, aligned by optical flow and restricted to the region inside the lips."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 _INCOMING = {-1: 0.25, 0: 0.6, 1: 0.85}
-"""Share of the new exemplar in the frame before a jump, at the jump, and after it."""
+"""Weight of the new exemplar in the frame before a jump, at the jump and after the jump."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExemplarMix:
-    """Which exemplars one output frame shows."""
+    """Exemplars that are blended in one output frame."""
 
     primary: int
-    """Row of the bank. The skin is taken from this exemplar only."""
+    """Bank row of the primary exemplar. The skin is copied only from the primary exemplar."""
     secondary: int | None = None
     share: float = 0.0
-    """Share of the secondary exemplar inside the lips; below 1."""
+    """Weight of the secondary exemplar inside the lips, less than 1."""
 
 
 def exemplar_mix(exemplars: NDArray[np.int32], sources: NDArray[np.int64], position: int) -> ExemplarMix:
-    """Return what the frame at ``position`` shows, from the plan's ``exemplars`` [T].
+    """Return the exemplar mix at ``position`` for the plan's ``exemplars`` [T].
 
-    ``sources`` int64 [K] are the source frames of the bank's rows: consecutive ones play without a jump.
+    ``sources``: source frame indexes of the bank rows, int64 [K]. Consecutive source frames are not a jump.
     """
     primary = int(exemplars[position])
     mix = ExemplarMix(primary)
@@ -52,7 +52,7 @@ def _jumps(exemplars: NDArray[np.int32], sources: NDArray[np.int64], position: i
 
 
 def _play(sources: NDArray[np.int64], number: int, steps: int) -> int:
-    """Return the bank row ``steps`` frames after ``number``, or the last one before the run of source frames ends."""
+    """Return the bank row ``steps`` source frames after ``number``, limited to the last row of the consecutive run."""
     direction = 1 if steps > 0 else -1
     for _ in range(abs(steps)):
         following = number + direction
@@ -63,8 +63,11 @@ def _play(sources: NDArray[np.int64], number: int, steps: int) -> int:
 
 
 def morph(first: Float, second: Float, share: float) -> Float:
-    """Blend two float32 [h, w, 3] images of the same lips, with ``share`` of the second, after warping both towards
-    each other by optical flow (Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016)."""
+    """Blend two float32 [h, w, 3] images of the same lips. ``share``: weight of the second image.
+
+    Both images are first warped towards each other by optical flow (Kroeger et al., "Fast optical flow using dense
+    inverse search", ECCV 2016).
+    """
     height, width = first.shape[:2]
     if min(height, width) < 16:
         return first * (1 - share) + second * share
@@ -72,12 +75,12 @@ def morph(first: Float, second: Float, share: float) -> Float:
         cv2.cvtColor(cv2.convertScaleAbs(np.maximum(image, np.float32(0))), cv2.COLOR_RGB2GRAY)
         for image in (first, second)
     ]
-    # OpenCV takes the coarsest scale from the width alone: in a low image no patch fits there and it crashes.
+    # OpenCV derives the coarsest scale only from the width. It crashes if no patch fits into a low image at this scale.
     extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
     grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     flow = finder.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))[:height]
-    # Flow between different images is unreliable: allow small displacements only.
+    # Optical flow between different images is unreliable, so only small displacements are allowed.
     limit = 0.08 * width
     across, down = cv2.split(np.clip(cv2.GaussianBlur(flow, (0, 0), 2.0), -limit, limit))
     columns = np.arange(width, dtype=np.float32)

@@ -1,7 +1,8 @@
-"""Renders one output frame: the current frame warped to the target lips, with an exemplar's mouth blended over it.
+"""Rendering of one output frame: the current frame is warped to the target lips and an exemplar's mouth is blended over
+it.
 
-Both layers are warped along one mesh to the same lips, so that no lip or chin appears twice. The result depends on the
-plan, the bank and the frame only: no frame depends on another.
+Both layers use one mesh and identical target lips, so lips and chin never appear twice. The result depends only on the
+plan, the bank and the source frame. It is independent of other output frames.
 """
 
 from __future__ import annotations
@@ -43,63 +44,66 @@ Image = NDArray[np.uint8]
 _AROUND_MOUTH = np.array(mesh478.AROUND_MOUTH, np.intp)
 _OUTER_LIPS = np.array(mesh478.OUTER_LIPS, np.intp)
 FEATHER = 0.009
-"""Standard deviation of the blurred edge of the mask, in face heights."""
+"""Standard deviation of the Gaussian blur at the mask edge, in face heights."""
 _EROSION = 0.012
-"""Erosion of the mouth region before it is feathered, in face heights."""
+"""Erosion of the mouth region before feathering, in face heights."""
 _COARSEST_BAND = 4
-"""Minimum length in pixels of the shorter side of the coarsest band of the blend."""
+"""Minimum length in pixels of the shorter side of the coarsest blend band."""
 _COLOUR_SIGMA = 0.07
-"""Standard deviation of the colour matching, in face heights."""
+"""Standard deviation of the colour matching filter, in face heights."""
 _LIP_MARGIN = 0.02
-"""Margin around the lips that does not count as skin, in face heights."""
+"""Margin around the lips that is excluded from the skin mask, in face heights."""
 _EDITED_DISPLACEMENT = (0.03, 0.25)
-"""Displacement in pixels from which a background pixel counts as partly edited, and from which as fully edited."""
+"""Displacements in pixels at which a background pixel is classified as partly edited and as fully edited."""
 _MIN_DISPLACEMENT = 0.01
-"""Displacement in pixels below which a point counts as fixed."""
+"""Displacement in pixels below which a point is classified as static."""
 _BLEND_FADE = 0.02
-"""Mask value below which the result of the blend is faded out."""
+"""Mask value below which the blended result fades out."""
 _EXEMPLAR_SMOOTHING = 0.008
-"""Smoothing of an exemplar's displacement, in face heights: triangle edges must not be visible on the lip border."""
+"""Smoothing of the exemplar displacement in face heights. It prevents visible triangle edges at the lip border."""
 _BACKGROUND_SMOOTHING = 0.02
-"""Smoothing of the background's displacement, in face heights. The exemplar covers the lips, which it smears."""
+"""Smoothing of the background displacement in face heights. It blurs the lips, which the exemplar covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameGeometry:
-    """Geometry of one output frame."""
+    """Face geometry in one output frame."""
 
     landmarks: Float
-    """float32 [478, 3] of the current frame, pixels."""
+    """Mesh landmarks of the current frame in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Length 1."""
+    """Head pose of the current frame, length 1."""
     head: Float
-    """float32 [478, 3], the current face in the head frame."""
+    """Current face in the head frame, float32 [478, 3]."""
     target_head: Float
-    """float32 [478, 3], the target face in the head frame."""
+    """Target face in the head frame, float32 [478, 3]."""
     target: Float
-    """float32 [468, 2], the target face in pixels."""
+    """Target face in pixels, float32 [468, 2]."""
     height: float
     """Face height in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthSource:
-    """An image of a mouth that is blended over a frame."""
+    """Mouth image that is blended over a frame."""
 
     image: Image
-    """RGB uint8 [h, w, 3]."""
+    """Mouth image, RGB uint8 [h, w, 3]."""
     corner: tuple[int, int]
-    """Left and top of ``image`` in its frame."""
+    """Left and top of ``image`` in its source frame."""
     landmarks: Float
-    """float32 [478, 3], pixels of its frame."""
+    """Mesh landmarks in source frame pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Length 1."""
+    """Head pose of the source frame, length 1."""
     head: Float
-    """float32 [478, 3], head frame."""
+    """Mesh landmarks in the head frame, float32 [478, 3]."""
 
 
 def frame_geometry(landmarks: Float, pose: HeadPose, target_head: Float, mouth_weights: Float) -> FrameGeometry:
-    """Place the target shape [478, 3] (head frame) on a frame; ``mouth_weights`` [478]: motion share of each point."""
+    """Return the geometry of a frame with the head-frame target shape [478, 3].
+
+    ``mouth_weights``: motion weight of each mesh point, [478].
+    """
     head = to_head_frame(landmarks[None], pose)[0]
     moved = float(pose.scale[0]) * ((target_head - head) @ pose.rotation[0].T)[:, :2]
     count = mesh478.MESH_COUNT
@@ -109,7 +113,7 @@ def frame_geometry(landmarks: Float, pose: HeadPose, target_head: Float, mouth_w
 
 
 class FrameRenderer:
-    """Renders frames of one person from one bank."""
+    """Renders frames of one person with exemplars from one bank."""
 
     def __init__(self, identity: Identity, bank: Bank, config: ExemplarConfig) -> None:
         rest = identity.person.model.rest
@@ -139,7 +143,7 @@ class FrameRenderer:
         under = base[inner].astype(np.float32)
         mask, lips, skin = self._masks(shape, mouth)
         if self._never_opens:
-            # The frame's own lips are closed as in every other frame, and they do not jump.
+            # The frame's own closed lips are consistent across frames, so the mouth does not jump.
             sources = [MouthSource(image, (0, 0), shape.landmarks, shape.pose, shape.head)]
         else:
             sources = [self._exemplar(number) for number in (mix.primary, mix.secondary) if number is not None]
@@ -149,7 +153,7 @@ class FrameRenderer:
         if self._config.grain:
             original = image[mouth[1] : mouth[1] + mouth[3], mouth[0] : mouth[0] + mouth[2]]
             mixed = restore_grain(mixed, original.astype(np.float32), skin, mask)
-        # The coarse bands of the blend extend a little beyond the mask: fade them out.
+        # The coarse blend bands extend slightly beyond the mask, so they are faded out.
         fade = np.minimum(mask * np.float32(1 / _BLEND_FADE), np.float32(1))
         added = cv2.multiply(cv2.subtract(mixed, under), cv2.merge([fade] * 3))
         base[inner] = cv2.add(under, added, dtype=cv2.CV_8U)
@@ -159,11 +163,11 @@ class FrameRenderer:
         return FaceEdit(base, support, shift_matrix(left, top))
 
     def _included_triangles(self, now: Float, goal: Float, mouth: Rectangle) -> NDArray[np.bool_]:
-        """Return bool [M]: triangles that move or intersect the rectangle ``mouth``."""
+        """Return a mask of triangles that move or intersect the rectangle ``mouth``, bool [M]."""
         left, top, width, height = mouth
         still = np.abs(now - goal).max(1) < _MIN_DISPLACEMENT
         x, y = goal[:, 0], goal[:, 1]
-        # A triangle is outside if all its corners are beyond the same side.
+        # A triangle is outside the rectangle if all its corners are beyond one side.
         sides = np.stack([still, x < left - 4, x > left + width + 4, y < top - 4, y > top + height + 4])
         still, *outside = sides[:, self.topology.triangles].all(2)
         return ~(still & np.logical_or.reduce(outside))
@@ -171,8 +175,11 @@ class FrameRenderer:
     def _background(
         self, image: Image, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
     ) -> tuple[Image, Float, Rectangle]:
-        """Return the current frame with lips and jaw warped to the target, how much of each pixel counts as edited, and
-        the rectangle of both: ``mouth`` and everything that moves."""
+        """Return the current frame with lips and jaw warped to the target, the edit weight of each pixel, and their
+        rectangle.
+
+        The rectangle contains ``mouth`` and all displaced pixels.
+        """
         small = raster.displacement(now, smooth=_BACKGROUND_SMOOTHING * height)
         across, down = cv2.split(cv2.absdiff(small, np.zeros_like(small)))
         moved = np.asarray(cv2.max(across, down), np.float32)
@@ -191,8 +198,10 @@ class FrameRenderer:
         return left + x, top + y, w, h
 
     def _masks(self, shape: FrameGeometry, mouth: Rectangle) -> tuple[Float, Float, Image]:
-        """Return masks: the feathered mouth region and the lips with the mouth interior (float32 [h, w]), and the skin
-        around them (uint8 [h, w], 1 on skin)."""
+        """Return the feathered mouth mask, the mask of lips and mouth interior, and the mask of the surrounding skin.
+
+        The first two masks are float32 [h, w]. The skin mask is uint8 [h, w] with the value 1 on skin.
+        """
         left, top, width, height = mouth
         corner = np.array([left, top], np.float32)
         hull = np.asarray(cv2.convexHull(shape.target[_AROUND_MOUTH] - corner)[:, 0], np.float32)
@@ -204,7 +213,7 @@ class FrameRenderer:
         lips = _polygon(shape.target[_OUTER_LIPS] - corner, width, height)
         grown = 2 * max(1, int(_LIP_MARGIN * shape.height)) + 1
         around = cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)))
-        # Pixels that were lips in the frame are skin now, but must not count for the grain and colour of the skin.
+        # Former lip pixels are now skin, but they must be excluded from the grain and colour statistics of the skin.
         before = _polygon(shape.landmarks[_OUTER_LIPS, :2] - corner, width, height)
         covered = cv2.max(around, cv2.dilate(before, np.ones((5, 5), np.uint8)))
         skin = ((mask > 0.02) & (covered < 128)).view(np.uint8)
@@ -240,8 +249,11 @@ class FrameRenderer:
         self, raster: TriangleRaster, mouth: Rectangle, shape: FrameGeometry, plane: TeethPlane, source: MouthSource,
         part: Rectangle | None,
     ) -> Image:  # fmt: skip
-        """Return a source image warped to the target lips, with bicubic sampling in ``part`` of the rectangle
-        ``mouth``, or everywhere."""
+        """Return a source image warped to the target lips.
+
+        Sampling is bicubic inside ``part`` of the rectangle ``mouth``. If ``part`` is None, sampling is bicubic
+        everywhere.
+        """
         inside = None
         if not self._never_opens:
             source_plane = TeethPlane(source.pose, self._depth)
@@ -261,7 +273,7 @@ class FrameRenderer:
         return MouthSource(self._bank.crop(number), (left, top), exemplars.landmarks[number], pose, self._heads[number])
 
     def _render_interior(self, base: Image, shape: FrameGeometry, left: int, top: int) -> Image:
-        """Render the mouth interior, which no frame of this person shows."""
+        """Return ``base`` with a rendered mouth interior, because no frame of this person shows the mouth interior."""
         if self._colours is None:
             source = self._exemplar(self._first)
             corner = np.array([*source.corner, 0], np.float32)
@@ -271,7 +283,7 @@ class FrameRenderer:
 
 
 def _polygon(points: Float, width: int, height: int) -> Image:
-    """Return an anti-aliased filled polygon, uint8 [height, width] with 255 inside."""
+    """Return an anti-aliased filled polygon, uint8 [height, width] with the value 255 inside."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255.0,), cv2.LINE_AA, 4)
     return mask

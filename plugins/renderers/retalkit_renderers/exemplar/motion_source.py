@@ -1,4 +1,4 @@
-"""Reads the requested mouth motion from a speech-to-mouth driver or from a file."""
+"""Loading of the requested mouth motion from a speech-to-mouth driver or from a file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NAMES = tuple(each.name for each in fields(MouthMotion))
 def requested_motion(
     config: ExemplarConfig, driver: SpeechToMouth | None, speech: Speech, timeline: Timeline
 ) -> tuple[MouthMotion, NDArray[np.float64]]:
-    """Return the motion of all output frames and their times. The driver is called in chunks, so memory stays small.
+    """Return the motion and the times of all output frames.
 
-    Raises ConfigError if the motion file cannot be used.
+    The driver is called in chunks to limit memory use. Raises ConfigError if the motion file cannot be used.
     """
     if config.motion is not None:
         motion_at = _from_file(config.motion)
@@ -63,9 +63,9 @@ def _from_file(path: Path) -> MotionAt:
 
 
 def read_motion_file(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return arrays times (ascending), opening, width, protrusion, closure and speech of an .npz file: float64 [N].
+    """Return the arrays times (ascending), opening, width, protrusion, closure and speech of an .npz file, float64 [N].
 
-    Raises ConfigError that names the file and the fault.
+    Raises ConfigError if the file is invalid. The error message contains the path and the defect.
     """
     required = ("times", *_NAMES)
     try:

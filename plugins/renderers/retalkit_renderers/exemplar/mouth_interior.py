@@ -1,9 +1,9 @@
-"""Procedural rendering of the mouth interior, for people who never open the mouth in their clip.
+"""Procedural rendering of the mouth interior for people whose mouth never opens in the clip.
 
-A plausible view behind parted lips, not anatomy: upper teeth that are fixed to the head, in the shadow of the upper lip
-and darker towards the sides; a dark cavity; a tongue that rises when the mouth is wide open; the wet inner edge of the
-lips. All colours derive from the person's own lips and skin under the light of the frame.
-Keep openings small (a gain of at most 0.7): a wide open rendered mouth does not look real.
+The rendering is a plausible approximation and not an anatomical model. It contains upper teeth, a dark cavity, a tongue
+that rises when the mouth is wide open, and the wet inner edge of the lips. The teeth are fixed to the head, shadowed by
+the upper lip and darker towards the sides. All colours are derived from the person's lips and skin under the lighting
+in the frame. Limit the opening gain to 0.7, because a wide open rendered mouth looks artificial.
 """
 
 from __future__ import annotations
@@ -20,35 +20,43 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 DEPTH = 0.05
-"""Depth of the teeth behind the lips, IOD (distance of the outer eye corners, about 9 cm)."""
+"""Distance of the teeth behind the lips in IOD. The IOD (distance between the outer eye corners) is about 9 cm."""
 UPPER_SHARE = 0.15
-"""Share of an opening by which the upper lip rises; locates the line where the closed lips meet."""
+"""Fraction of an opening by which the upper lip rises. The fraction determines the line along which closed lips
+meet.
+"""
 EDGE = 0.031
-"""Incisal edge below the closed lips, IOD."""
+"""Distance of the incisal edge below the closed lips in IOD."""
 TOOTH_ENDS = (0.0, 0.088, 0.150, 0.208, 0.256)
-"""Borders of the teeth from the midline outwards, seen from the front, IOD: incisors, canine, premolar."""
+"""Distances of the tooth borders from the midline in the frontal view, in IOD. The teeth are two incisors, a canine and
+a premolar.
+"""
 TOOTH_SHORTER = (0.0, 0.007, 0.001, 0.010)
-"""How much shorter each tooth is than the first incisor, IOD."""
+"""Length difference between the first incisor and each tooth in IOD."""
 CURVE = 0.55
-"""Rise of the row of teeth towards the sides: IOD per squared IOD."""
+"""Vertical rise of the dental arch towards the sides, in IOD per squared IOD."""
 ENAMEL = (1.09, 1.05, 0.99)
-"""Colour of teeth relative to that of the light on the skin, RGB."""
+"""Tooth colour relative to the colour of the light on the skin, RGB."""
 SUPERSAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class MouthColours:
-    """Colours measured on the person, RGB float32 [3] in [0, 255]."""
+    """Colours measured in an image of the person, RGB float32 [3] in [0, 255]."""
 
     lips: Float
     skin_left: Float
-    """Skin at the viewer's left of the mouth."""
+    """Skin colour on the left of the mouth in the image."""
     skin_right: Float
-    """Skin at the viewer's right of the mouth. The difference to ``skin_left`` gives the direction of the light."""
+    """Skin colour on the right of the mouth in the image. Its difference from ``skin_left`` indicates the light
+    direction.
+    """
 
     @classmethod
     def measure(cls, image: Image, landmarks: Float) -> MouthColours:
-        """Measure a frame RGB uint8 [H, W, 3] with landmarks [478, 3]. Medians ignore specular highlights."""
+        """Measure the colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3]. Medians reject specular
+        highlights.
+        """
         points = landmarks[:, :2]
         lips = np.zeros(image.shape[:2], np.uint8)
         cv2.fillPoly(lips, [np.round(points[list(mesh478.OUTER_LIPS)]).astype(np.int32)], (1.0,))
@@ -67,17 +75,17 @@ class MouthColours:
 
 
 LEFT_CHEEK, RIGHT_CHEEK = 206, 426
-"""Mesh points on the skin at both sides of the mouth."""
+"""Mesh points on the skin on both sides of the mouth."""
 
 
 def render_mouth_interior(
     crop: Image, polygon: Float, pose: HeadPose, origin: tuple[int, int], target: Float, colours: MouthColours
 ) -> Image:
-    """Return a copy of ``crop`` (RGB uint8 [h, w, 3]) with the mouth interior rendered into ``polygon``.
+    """Return a copy of ``crop`` (RGB uint8 [h, w, 3]) with the mouth interior rendered inside ``polygon``.
 
-    ``polygon`` float32 [K, 2]: inner lip edge in pixels of the crop (``INNER_LIPS`` of the target); ``pose`` of
-    length 1; ``origin``: left and top of the crop in the frame; ``target`` float32 [478, 3]: the target shape in the
-    head frame. A closed mouth returns ``crop`` itself.
+    ``polygon``: inner lip edge (``INNER_LIPS`` of the target) in crop pixels, float32 [K, 2]; ``pose``: head pose of
+    length 1; ``origin``: left and top of the crop in the frame; ``target``: target shape in the head frame, float32
+    [478, 3]. If the mouth is closed, the function returns ``crop`` itself.
 
     >>> colours = MouthColours.measure(image, landmarks)
     >>> lips = goal[list(mesh478.INNER_LIPS)] - [left, top]
@@ -98,7 +106,7 @@ def render_mouth_interior(
     rendered = _render(across, down, inside.astype(np.float32), gap, target, colours)
     blur = SUPERSAMPLE * (0.3 + 0.0025 * scale)
     rendered = cv2.GaussianBlur(rendered, (0, 0), blur)
-    # Slightly inside the edge, so that the border consists of pixels of the lip.
+    # The alpha edge is slightly inside the polygon, so the border consists of lip pixels.
     alpha = cv2.GaussianBlur(shape.astype(np.float32) / 255, (0, 0), SUPERSAMPLE * 0.6)
     small = (int(high[0] - low[0]), int(high[1] - low[1]))
     rendered = cv2.resize(rendered, small, interpolation=cv2.INTER_AREA)
@@ -113,8 +121,10 @@ def render_mouth_interior(
 def _head_coordinates(
     pose: HeadPose, target: Float, corner: NDArray[np.int64], size: NDArray[np.int64]
 ) -> tuple[Float, Float]:
-    """Return the coordinates of each supersampled pixel in the plane of the teeth: IOD right of and below the middle of
-    the closed lips."""
+    """Return each supersampled pixel's coordinates in the plane of the teeth.
+
+    The coordinates are distances in IOD to the right of and below the centre of the closed lips.
+    """
     gap = target[14, 1] - target[13, 1]
     middle = np.array([(target[13, 0] + target[14, 0]) / 2, target[13, 1] + UPPER_SHARE * gap], np.float64)
     scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
@@ -129,28 +139,28 @@ def _head_coordinates(
 
 
 def _render(across: Float, down: Float, inside: Float, gap: float, target: Float, colours: MouthColours) -> Float:
-    """Return RGB float32 [h, w, 3] of everything behind the lips; ``inside`` is the distance to the lips, IOD."""
+    """Return the mouth interior, RGB float32 [h, w, 3]. ``inside``: distance to the lips in IOD."""
     half = max(float(target[mesh478.INNER_RIGHT_CORNER, 0] - target[mesh478.INNER_LEFT_CORNER, 0]) / 2, 0.05)
     light = _light(across / half, colours)
     side = np.clip(1 - (np.abs(across) / (1.05 * half)) ** 2.2, 0, 1)
     cavity = _cavity(across, down, gap, half, target, colours)
     skin = (colours.skin_left + colours.skin_right) / 2
-    # Enamel reflects the same light: between the colour of the skin and grey of the same brightness.
+    # Enamel reflects the light on the skin, so its colour is between the skin colour and a grey of equal brightness.
     skin = 0.65 * skin.mean() + 0.35 * skin
     enamel = np.minimum(skin * np.array(ENAMEL, np.float32), 245)
     bright, cover = _teeth(across, down, gap, light, side)
-    # Shadows in a mouth are red-brown, not grey.
+    # Shadows inside a mouth are red-brown rather than grey.
     shade = colours.lips * np.array([0.30, 0.22, 0.20], np.float32)
     teeth = shade + (enamel - shade) * np.clip(bright, 0, 1.1)[..., None]
     image = cavity * (1 - cover[..., None]) + teeth * cover[..., None]
-    # The wet inner edge of the lips: darker than the lip, redder than the cavity.
+    # The wet inner edge of the lips is darker than the lips and redder than the cavity.
     rim = np.exp(-((inside / (0.006 + 0.06 * gap)) ** 2)) * 0.75
     edge = colours.lips * np.array([0.52, 0.42, 0.42], np.float32) * light[..., None]
     return (image * (1 - rim[..., None]) + edge * rim[..., None]).astype(np.float32)
 
 
 def _light(side: Float, colours: MouthColours) -> Float:
-    """Return the brightness at each pixel relative to the mean of both cheeks."""
+    """Return each pixel's brightness relative to the mean brightness of both cheeks."""
     left, right = float(colours.skin_left.mean()), float(colours.skin_right.mean())
     slope = np.clip((right - left) / max(left + right, 1.0), -0.35, 0.35)
     return (1 + slope * np.clip(side, -1, 1)).astype(np.float32)
@@ -169,7 +179,7 @@ def _cavity(across: Float, down: Float, gap: float, half: float, target: Float, 
 
 
 def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) -> tuple[Float, Float]:
-    """Return brightness (1: fully lit) and coverage of the upper teeth, float32 [h, w] each."""
+    """Return the brightness (1 means fully lit) and the coverage of the upper teeth, float32 [h, w] each."""
     away = np.abs(across)
     number = np.clip(np.searchsorted(TOOTH_ENDS, away.ravel(), side="right").reshape(away.shape) - 1, 0, 3)
     ends, shorter = np.array(TOOTH_ENDS, np.float32), np.array(TOOTH_SHORTER, np.float32)
@@ -179,7 +189,7 @@ def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) ->
     rounded = 0.007 * np.exp(-border / 0.007)
     edge = EDGE - shorter[number] - rounded - CURVE * across**2
     cover = np.clip((edge - down) / 0.004 + 0.5, 0, 1) * (away < ends[-1])
-    # From the lip to the edge: shadow of the upper lip, a bright band, a thin translucent edge.
+    # From the lip to the incisal edge: the upper lip's shadow, a bright band, and a thin translucent edge.
     lip = -0.15 * gap / 0.85
     shadow = 0.45 + 0.55 * np.clip((down - lip) / 0.035, 0, 1)
     glass = 1 - 0.12 * np.exp(-(((edge - down) / 0.007) ** 2))

@@ -1,7 +1,7 @@
-"""The mouth plan: target shape and exemplar of every output frame.
+"""Mouth plan: target shape and exemplar for every output frame.
 
-It is made once when the session opens and stored, so that every frame can be rendered independently and a resumed run
-continues with the same plan.
+The plan is computed once when the session opens and is then stored. Every frame can therefore be rendered
+independently, and a resumed run uses an identical plan.
 """
 
 from __future__ import annotations
@@ -28,48 +28,54 @@ Float = NDArray[np.float32]
 
 PLAN = "plan.npz"
 _EXTRA_SMOOTHING = 1.2
-"""Standard deviation in frames of the smoothing of the exemplars' own lip shapes in the target."""
+"""Standard deviation in frames of the temporal smoothing applied to the exemplars' lip shapes in the target."""
 _WIDTH_SHARE = 0.5
-"""Share of the exemplars' width in the target width."""
+"""Weight of the exemplars' width in the target width."""
 _WIDTH_GAIN = 1.2
-"""Measured: the width that is tracked in the output changes by this factor less than that of the target landmarks."""
+"""Width gain. Measurements showed that the width tracked in the output changes less than the target landmarks by this
+factor.
+"""
 _DISTANCE_FADE = (0.16, 0.3)
-"""Lip distance in IOD from which confidence falls, and at which it is 0."""
+"""Lip distances in IOD at which confidence starts to decrease and at which it reaches 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthPlan:
-    """One row per output frame."""
+    """Plan with one entry per output frame."""
 
     times: NDArray[np.float64]
-    """float64 [T], seconds."""
+    """Output frame times in seconds, float64 [T]."""
     identity: NDArray[np.int32]
-    """int32 [T], number of the identity; -1: no face, or too few frames of it."""
+    """Identity index, int32 [T]; -1 marks frames without a face or with too few frames of the identity."""
     exemplar: NDArray[np.int32]
-    """int32 [T], row of the bank; -1: no face or no exemplar."""
+    """Bank row of the exemplar, int32 [T]; -1 marks frames without a face or without an exemplar."""
     coefficients: Float
-    """float32 [T, COEFFICIENT_COUNT] of the mouth model."""
+    """Mouth model coefficients, float32 [T, COEFFICIENT_COUNT]."""
     gap: Float
-    """float32 [T] in [0, 1]: 0 makes the lips touch."""
+    """Scale of the gap between the lips in [0, 1], float32 [T]. A value of 0 closes the lips."""
     opening: Float
-    """float32 [T], opening of the target shape in IOD; NaN where there is no face."""
+    """Opening of the target shape in IOD, float32 [T]; NaN for frames without a face."""
     width: Float
-    """float32 [T], target width in IOD of the output image; ``coefficients`` exceed it by ``_WIDTH_GAIN``; NaN where
-    there is no face."""
+    """Target width in the output image in IOD, float32 [T]; NaN for frames without a face.
+
+    ``coefficients`` are larger than this width by a factor of ``_WIDTH_GAIN``.
+    """
     face_height: Float
-    """float32 [T], height of the source face in IOD; NaN where there is no face. ``opening / face_height`` is the
-    opening in face heights."""
+    """Height of the source face in IOD, float32 [T]; NaN for frames without a face.
+
+    ``opening / face_height`` is the opening in face heights.
+    """
     confidence: Float
-    """float32 [T] in [0, 1]; opacity of the edit."""
+    """Opacity of the edit in [0, 1], float32 [T]."""
     yaw_weight: Float
-    """float32 [T] in [0, 1]: factor of the confidence that depends on the yaw of the head."""
+    """Confidence factor in [0, 1] that depends on the head yaw, float32 [T]."""
 
     def __len__(self) -> int:
         return len(self.times)
 
 
 def load_plan(context: StageContext) -> MouthPlan | None:
-    """Return the plan in the cache, or None."""
+    """Return the cached plan, or None if the cache contains no plan."""
     path = context.cache.path(PLAN)
     if path is None:
         return None
@@ -78,7 +84,7 @@ def load_plan(context: StageContext) -> MouthPlan | None:
 
 
 def save_plan(plan: MouthPlan, context: StageContext) -> Path:
-    """Store the plan and return its path."""
+    """Write the plan to the cache and return its path."""
     with context.cache.write(PLAN) as path:
         save_arrays(path, {each.name: getattr(plan, each.name) for each in fields(MouthPlan)})
     stored = context.cache.path(PLAN)
@@ -88,19 +94,19 @@ def save_plan(plan: MouthPlan, context: StageContext) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _SourceFaces:
-    """Faces of the source frames that are shown at some output positions."""
+    """Source frame faces at selected output positions."""
 
     pose: HeadPose
     yaw: Float
-    """float32 [T], absolute, degrees."""
+    """Absolute yaw in degrees, float32 [T]."""
     face_height: Float
     tracks: NDArray[np.int32]
     valid: NDArray[np.bool_]
-    """False where there is no face."""
+    """Whether the source frame contains a face, bool [T]."""
 
 
 def _source_faces(analysis: Analysis, sources: NDArray[np.int64]) -> _SourceFaces:
-    # With a loop or ping-pong a source frame may occur twice in the window.
+    # In loop or ping-pong mode, a source frame may occur twice in the window.
     distinct, row = np.unique(sources, return_inverse=True)
     row = row.reshape(-1)
     coefficients = gather(analysis.coefficients, distinct)[row]
@@ -124,9 +130,10 @@ def make_plan(
     config: ExemplarConfig,
     context: StageContext,
 ) -> MouthPlan:
-    """Plan the whole output.
+    """Return the plan for the complete output.
 
-    ``motion`` has one row per output frame; ``blocked`` bool [K]: rows of the bank that must not be shown.
+    ``motion``: requested motion with one value per output frame; ``blocked``: bank rows that must not be selected, bool
+    [K].
     """
     plan = _empty_plan(times)
     step, began = "mouth plan", monotonic()
@@ -189,7 +196,7 @@ class _IdentityPlanner:
         self._positions: list[NDArray[np.int64]] = []
 
     def plan_window(self, plan: MouthPlan, start: int, stop: int, rows: NDArray[np.int64], faces: _SourceFaces) -> None:
-        """Choose exemplars for the ``rows`` of the window and write those before ``stop`` into the plan."""
+        """Select exemplars for the window's ``rows`` and write the entries before ``stop`` to the plan."""
         if not len(rows):
             self._previous = None
             return
@@ -208,7 +215,9 @@ class _IdentityPlanner:
         self._positions.append(planned)
 
     def fill_shapes(self, plan: MouthPlan) -> None:
-        """Fill in the target shapes, which depend on the exemplars around each frame."""
+        """Compute the target shapes, which depend on the exemplars of neighbouring frames, and write them to the
+        plan.
+        """
         if not self._positions:
             return
         person, planned = self._identity.person, np.concatenate(self._positions)
@@ -223,16 +232,16 @@ class _IdentityPlanner:
             shapes = person.model.shape(plan.coefficients[part], plan.gap[part])
             plan.opening[part] = mesh_space.opening(shapes)
             plan.width[part] = mesh_space.width(shapes)
-        # The skin at the corners moves less than the corners themselves: exceed the target to compensate.
+        # The skin at the mouth corners moves less than the corners, so a gain compensates for the difference.
         plan.coefficients[planned, 1] *= _WIDTH_GAIN
 
 
 def _blend_with_exemplars(coefficients: Float, shown: Float) -> Float:
-    """Return target coefficients [T, COEFFICIENT_COUNT] with the extra ones of the exemplars ``shown``, smoothed over
-    time, and a share of their width.
+    """Return target coefficients [T, COEFFICIENT_COUNT] blended with the coefficients of the exemplars ``shown``.
 
-    The exemplars' own lip shapes are part of the target so that they are warped as little as possible. Some requested
-    widths do not occur with some openings on this person.
+    The extra coefficients are the exemplars' temporally smoothed values, and the width is a weighted mean. The target
+    includes the exemplars' lip shapes to minimise the warp. Some combinations of requested width and opening do not
+    occur for this person.
     """
     smooth = gaussian_filter1d(shown, _EXTRA_SMOOTHING, axis=0, mode="nearest")
     out = coefficients.copy()

@@ -1,8 +1,8 @@
-"""Detects a microphone, hand or glass in front of the mouth, so that it is not warped like skin.
+"""Detection of objects in front of the mouth, such as a microphone, a hand or a glass.
 
-The appearance of the skin around the mouth is learned from frames of one track; a strong difference from it means
-occlusion. Lips, teeth and the mouth interior change with speech and never count as evidence, nor do smooth shadows or
-a beard.
+Occluding objects must not be warped like skin. The detector learns the appearance of the skin around the mouth from
+frames of one track. A large difference from the learned appearance indicates an occlusion. Lips, teeth and the mouth
+interior change with speech and are never used as evidence. Smooth shadows and beards are not detected as occlusions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,28 @@ Rectangle = tuple[int, int, int, int]
 
 MAX_SAMPLES = 64
 MIN_SAMPLES = 5
-"""With fewer frames nothing can be learned, and nothing is detected."""
+"""Minimum number of samples. With fewer samples, the detector is not fitted and detects nothing."""
 ANCHOR_ROWS = 16
-"""Number of upper rows (nose, cheeks), seldom occluded, that give the reference brightness."""
+"""Number of upper grid rows that define the reference brightness. The rows cover nose and cheeks and are seldom
+occluded.
+"""
 CHANGING = 0.10
-"""Median deviation of brightness over time from which a cell counts as sometimes occluded."""
+"""Median temporal deviation of brightness above which a cell is classified as intermittently occluded."""
 BRIGHTNESS, COLOUR, EDGE = 0.10, 0.012, 0.05
-"""Minimum tolerance: relative brightness, chromaticity, gradient of brightness per cell."""
+"""Minimum tolerances: relative brightness, chromaticity, and brightness gradient per cell."""
 SPREADS, CLIP_SPREADS = 3.0, 2.0
-"""Tolerance added to it, in the cell's own spread over time and in the typical spread of the clip."""
+"""Additional tolerance as multiples of the cell's temporal spread and of the typical spread in the clip."""
 PEAK = 1.4
-"""Evidence that a blob needs somewhere; 1 is the tolerance."""
+"""Minimum peak evidence of a blob in units of the tolerance."""
 LIP_MARGIN = 1.5
 MIN_BLOB = 0.02
-"""Minimum size of a blob as a share of the visible skin."""
+"""Minimum blob size as a fraction of the visible skin."""
 
 
 def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
-    """Return float32 [ROWS, COLUMNS, 4]: brightness relative to the upper cells, two chromaticities, gradient."""
+    """Return features float32 [ROWS, COLUMNS, 4]: brightness relative to the upper cells, two chromaticities,
+    gradient.
+    """
     red, green, blue = cv2.split(cv2.GaussianBlur(colours, (0, 0), 0.8))
     total = red + green + blue
     light = total * np.float32(1 / 3)
@@ -57,7 +61,7 @@ def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class OcclusionDetector:
-    """Expected appearance of the skin around one person's mouth, in one track.
+    """Model of the expected appearance of the skin around one person's mouth in one track.
 
     >>> detector = OcclusionDetector.fit((image, landmarks, pose[i : i + 1]) for i, image, landmarks in samples)
     >>> mask, share = detector.mask(image, landmarks, pose[i : i + 1], (left, top, width, height))
@@ -66,19 +70,24 @@ class OcclusionDetector:
 
     grid: FaceGrid | None
     expected: Float
-    """float32 [ROWS, COLUMNS, 4]: relative brightness, two chromaticities, gradient. On lips and mouth: the middle of
-    the observed range."""
+    """Expected relative brightness, two chromaticities and gradient, float32 [ROWS, COLUMNS, 4].
+
+    For lip and mouth cells, the value is the midpoint of the observed range.
+    """
     tolerance: Float
-    """float32 [ROWS, COLUMNS, 4]: normal difference from ``expected``. On lips and mouth: half of the observed range
-    with a margin."""
+    """Normal deviation from ``expected``, float32 [ROWS, COLUMNS, 4].
+
+    For lip and mouth cells, the value is half of the observed range plus a margin.
+    """
 
     @classmethod
     def fit(cls, samples: Iterable[tuple[Image, Float, HeadPose]]) -> OcclusionDetector:
-        """Learn from (RGB uint8 [H, W, 3], landmarks float32 [478, 3] in pixels, pose of length 1) of one track.
+        """Fit the detector to samples of one track.
 
-        Spread the samples over the track; at most ``MAX_SAMPLES`` are used, and frames are not kept. Some samples may
-        be occluded, even most of them if the occluder moves: cells that change expect the appearance that is nearest
-        to the skin of the cheeks.
+        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a pose of length
+        1. The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and frames are
+        not retained. Some samples may be occluded. A moving occluder may even occlude most samples, because the
+        expected appearance of a varying cell is the observation closest to the skin of the cheeks.
         """
         kept: list[tuple[Image, Float, HeadPose]] = []
         shapes: list[Float] = []
@@ -89,7 +98,7 @@ class OcclusionDetector:
             if not np.isfinite(landmarks).all() or len(shapes) + len(colours) >= MAX_SAMPLES:
                 continue
             if grid is None:
-                # The grid is built from several shapes, so that it does not depend on one expression.
+                # The grid is built from the median of several shapes, so it does not depend on a single expression.
                 shapes.append(to_head_frame(landmarks[None], pose)[0])
                 kept.append((image, landmarks, pose))
                 if len(shapes) < MIN_SAMPLES:
@@ -110,11 +119,11 @@ class OcclusionDetector:
     def mask(
         self, image: Image, landmarks: Float, pose: HeadPose, rectangle: Rectangle, min_share: float = 0.0
     ) -> tuple[Float, float]:
-        """Return a mask float32 [height, width] in [0, 1] and the occluded share of the visible skin around the mouth.
+        """Return an occlusion mask float32 [height, width] in [0, 1] and the occluded fraction of the visible skin.
 
-        ``rectangle`` is left, top, width, height in pixels of the frame; ``pose`` has length 1. Where the mask is 1
-        the original frame should stay. Mask and share are 0 if the share is not above ``min_share``. A frame with a
-        share above about 0.25 should not be edited.
+        ``rectangle``: left, top, width and height in frame pixels; ``pose``: head pose of length 1. A mask value of 1
+        means that the original pixel should be preserved. The mask and the fraction are 0 if the occluded fraction does
+        not exceed ``min_share``. Frames with an occluded fraction above about 0.25 should not be edited.
         """
         _, _, width, height = rectangle
         if self.grid is None or not np.isfinite(landmarks).all():
@@ -127,14 +136,16 @@ class OcclusionDetector:
         return self.grid.to_rectangle(soft, landmarks, rectangle), share
 
     def detect(self, image: Image, landmarks: Float, pose: HeadPose) -> tuple[Float, float]:
-        """Return float32 [ROWS, COLUMNS], 1 in occluded cells, and the occluded share of the visible skin."""
+        """Return a cell mask float32 [ROWS, COLUMNS] (1 in occluded cells) and the occluded fraction of the visible
+        skin.
+        """
         assert self.grid is not None
         visible = self.grid.visible(pose.rotation[0])
         skin = visible & ~self.grid.lips
         if int(skin.sum()) < 50:
             return np.zeros((ROWS, COLUMNS), np.float32), 0.0
         features = _features(self.grid.sample(image, landmarks), visible)
-        # More edges than expected are evidence, fewer are not.
+        # Additional edges are evidence of an occlusion. Missing edges are not.
         np.maximum(features[..., 3], self.expected[..., 3], out=features[..., 3])
         light, red, blue, edge = cv2.split(cv2.absdiff(features, self.expected) / self.tolerance)
         strongest = np.asarray(cv2.max(cv2.max(light, red), cv2.max(blue, edge)), np.float32)
@@ -148,7 +159,7 @@ class OcclusionDetector:
         for number in range(1, count):
             blob = labels == number
             on_skin = blob & skin
-            # A blob on the lips alone never counts: it must extend over the skin.
+            # A blob that covers only the lips is ignored. It must include skin cells.
             if on_skin.sum() >= MIN_BLOB * skin.sum() and evidence[on_skin].max() > PEAK:
                 cells[blob] = 1
         return cells, float((cells[skin] > 0).mean())
@@ -169,27 +180,31 @@ def _expected_features(colours: list[Float], views: list[NDArray[np.bool_]], gri
     expected, spread = np.where(changing, nearest, expected), np.where(changing, nearest_spread, spread)
     typical = _quantile(spread[ring], 0.75)
     base = np.array([BRIGHTNESS, COLOUR, COLOUR, EDGE])
-    # Capped, so that an occluder that comes and goes does not raise the tolerance.
+    # The spread is clipped, so an intermittent occluder does not increase the tolerance.
     tolerance = base + SPREADS * np.minimum(spread, 2 * typical) + CLIP_SPREADS * typical
     low, high = _quantile(features[:, lips], 0.1), _quantile(features[:, lips], 0.9)
     expected[lips] = (low + high) / 2
     tolerance[lips] = LIP_MARGIN * ((high - low) / 2 + base)
-    # Teeth and lips have edges themselves.
+    # Teeth and lips contain edges without an occlusion.
     tolerance[lips, 3] = np.inf
-    # Cells that were visible in no sample are not evaluated.
+    # Cells without any visible sample are not evaluated.
     unknown = ~np.isfinite(expected).all(-1)
     expected[unknown], tolerance[unknown] = 0, np.inf
     return expected.astype(np.float32), tolerance.astype(np.float32)
 
 
 def _median_and_spread(features: Float) -> tuple[Float, Float]:
-    """Return the median over the samples and the robust standard deviation."""
+    """Return the median and the robust standard deviation over the samples."""
     middle = _quantile(features, 0.5)
     return middle, 1.48 * _quantile(np.abs(features - middle), 0.5)
 
 
 def _quantile(values: Float, share: float) -> Float:
-    """Return ``np.nanquantile(values, share, axis=0)`` without interpolation, many times faster; NaN for no values."""
+    """Return ``np.nanquantile(values, share, axis=0)`` without interpolation. The result is NaN where all values are
+    NaN.
+
+    The implementation is many times faster than NumPy's.
+    """
     ordered = np.sort(values, axis=0)
     count = np.isfinite(values).sum(0)
     return np.take_along_axis(ordered, (share * np.maximum(count - 1, 0)).astype(np.int64)[None], axis=0)[0]

@@ -1,4 +1,4 @@
-"""Measures the person in the clip: rest shape, range of the mouth, mouth model."""
+"""Measurement of the person in a clip: rest shape, mouth range and mouth model."""
 
 from __future__ import annotations
 
@@ -22,50 +22,55 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 MAX_SHAPES = 1200
-"""Maximum number of frames that the mouth model is fitted to: memory does not grow with the clip."""
+"""Maximum number of frames to which the mouth model is fitted. The limit makes memory use independent of clip
+length.
+"""
 NEVER_OPENS_BELOW = 0.04
-"""Someone whose 98th percentile of opening stays below this many IOD never opens the mouth in the clip."""
+"""Threshold of the 98th percentile of opening in IOD. Below the threshold, the mouth is classified as never opening."""
 NEVER_OPENS_GAIN = 0.7
-"""Amplitude of such a mouth relative to the typical range."""
+"""Amplitude relative to the typical range for a mouth that never opens in the clip."""
 _TYPICAL = (0.2, 0.06, 0.06, 0.025)
-"""Typical range of a talking person in IOD: 95th percentile of opening, of spreading, of rounding, of protrusion."""
+"""Typical 95th percentiles of opening, spreading, rounding and protrusion of a talking person, in IOD."""
 _MIN_FRAMES = 12
 _SLIT = 0.016
-"""Openings below this many IOD are closed."""
+"""Opening in IOD below which the mouth is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthRange:
-    """Full opening, spreading, rounding and protrusion of this person, in IOD from rest."""
+    """Ranges of opening, spreading, rounding and protrusion of one person, in IOD relative to the rest shape."""
 
     opening: float
     spread: float
     rounding: float
     protrusion: float
     max_opening: float
-    """Limit of the opening: the person's own 98th percentile."""
+    """Maximum opening in IOD, equal to the person's 98th percentile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Everything that planning needs to know about the person."""
+    """Measurements of one person that are required for planning."""
 
     model: MouthModel
     range: MouthRange
     never_opens: bool
-    """The mouth never opens in the clip: its interior must be rendered."""
+    """Whether the mouth never opens in the clip. In this case, the mouth interior must be rendered."""
     face_height: float
-    """IOD."""
+    """Face height in IOD."""
 
     def retarget(self, motion: MouthMotion, strength: float = 1.0) -> tuple[Float, Float]:
-        """Return coefficients float32 [T, COEFFICIENT_COUNT] (extra ones 0) and gap factors float32 [T]."""
+        """Return coefficients float32 [T, COEFFICIENT_COUNT] and gap factors float32 [T] for a motion.
+
+        The extra coefficients are 0.
+        """
         mouth_range, speech = self.range, np.clip(motion.speech, 0, 1)
         amplitude = _ramp(speech, 0.15, 0.6) * strength
         opening = np.clip(motion.opening, 0, 1.5) * mouth_range.opening
         gap = 1 - _ramp(motion.closure, 0.25, 0.65)
         out = np.zeros((len(opening), COEFFICIENT_COUNT), np.float32)
         out[:, 0] = soft_limit(opening * amplitude * gap, mouth_range.max_opening)
-        # Close nearly closed lips: a slit one pixel high looks like an artefact.
+        # Nearly closed lips are closed completely, because a slit with a height of one pixel looks like an artefact.
         gap = gap * _ramp(out[:, 0], 0.0, _SLIT)
         sideways = np.clip(motion.width, -1.5, 1.5)
         out[:, 1] = np.where(sideways > 0, sideways * mouth_range.spread, sideways * mouth_range.rounding) * amplitude
@@ -74,7 +79,7 @@ class Person:
 
 
 def soft_limit(value: Float, most: float) -> Float:
-    """Compress values above 80% of ``most`` so that none exceeds it; monotonic."""
+    """Compress values above 80% of ``most`` monotonically, so the result never exceeds ``most``."""
     knee = 0.8 * most
     over = np.maximum(value - knee, 0)
     return np.where(value > knee, knee + (most - knee) * np.tanh(over / max(most - knee, 1e-6)), value)
@@ -86,8 +91,11 @@ def _ramp(value: Float, low: float, high: float) -> Float:
 
 
 def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float, Float]:
-    """Return head-frame shapes float32 [F, 478, 3] of frames spread over ``tracks``, and the openings of all their
-    frames, float32 [S]. Only frames with less than 35 degrees of yaw, if there are enough of them."""
+    """Return head-frame shapes float32 [F, 478, 3] of frames distributed over ``tracks``, and all openings float32 [S].
+
+    The openings include all frames of the tracks. Frames with at least 35 degrees of yaw are excluded if there are
+    enough other frames.
+    """
     count = analysis.source.info.frame_count
     stride = max(1, -(-count // MAX_SHAPES))
     shapes: list[Float] = []
@@ -115,16 +123,17 @@ def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float,
 
 
 def least_open_shape(shapes: Float) -> Float:
-    """Return the mean of the least open tenth of head-frame shapes [F, 478, 3]: float32 [478, 3]."""
+    """Return the mean of the least open tenth of head-frame shapes [F, 478, 3], float32 [478, 3]."""
     opening = mesh_space.opening(shapes)
     return shapes[opening <= max(float(np.percentile(opening, 10)), 0.008)].mean(0)
 
 
 def measure_person(shapes: Float, openings: Float, reference: Float | None) -> Person:
-    """Measure a person from head-frame shapes [F, 478, 3] and all openings [S].
+    """Compute a person's measurements from head-frame shapes [F, 478, 3] and all openings [S].
 
-    ``reference`` float32 [478, 3]: the canonical expression of the expression editor, which becomes the rest shape,
-    closed if it is open; None: use the person's own least open frames. Raises ValueError without any shape.
+    ``reference``: canonical expression from the expression editor, float32 [478, 3], or None. The reference becomes the
+    rest shape, and an open reference is closed first. If it is None, the rest shape is computed from the person's least
+    open frames. Raises ValueError if there is no shape.
     """
     if not len(shapes):
         raise ValueError("no frame has a face")

@@ -1,4 +1,4 @@
-"""The lip syncer ``exemplar``: the stage and its session."""
+"""Stage and session of the lip syncer ``exemplar``."""
 
 from __future__ import annotations
 
@@ -28,23 +28,28 @@ OCCLUDED = "occluded"
 _MIN_CONFIDENCE = 0.02
 _FULL_CONFIDENCE = 0.999
 _OCCLUSION_FADE = (0.10, 0.22)
-"""Occluded share of the skin around the mouth from which the edit fades, and from which the frame stays unchanged."""
+"""Occluded fractions of the skin around the mouth at which the edit starts to fade and at which it is disabled."""
 _OCCLUSION_TRUST = (0.035, 0.07)
-"""Occluded share from which the occlusion mask is applied, and from which fully. Smaller shares are mostly shadows of
-lips and nose; masking them would show the original lips."""
+"""Occluded fractions at which the occlusion mask starts to apply and at which it applies fully.
+
+Smaller fractions are mostly shadows of the lips and nose. Masking these shadows would expose the original lips.
+"""
 _MAX_REPLANS = 3
 
 
 class ExemplarLipSyncer:
-    """For each output frame, chooses a source frame of the same person whose mouth is close to the target shape, warps
-    it onto the current head and blends it. No network generates pixels."""
+    """Lip syncer that reuses mouth images from other source frames of the same person.
+
+    For each output frame, the syncer selects a source frame whose mouth is similar to the target shape, warps the mouth
+    onto the current head and blends it into the frame. It does not use a generative network.
+    """
 
     def __init__(self, config: ExemplarConfig, runtime: Runtime) -> None:
         self._config = config
         self._driver = runtime.drivers.get("driver")
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession:
-        """Measure the person, fill the bank and plan all frames, unless the cache has them."""
+        """Measure the person, fill the bank and plan all frames. Cached results are reused."""
         model = load_or_build_clip_model(clip.analysis, clip.references, self._config.bank_size, context)
         if model is None:
             return _NoFaceSession()
@@ -60,7 +65,9 @@ class ExemplarLipSyncer:
         return ExemplarSession(model, plan, self._config)
 
     def _make_plan(self, clip: LipSyncClip, model: ClipModel, context: StageContext) -> MouthPlan:
-        """Plan, check whether something occludes a chosen mouth, and plan again without occluded ones."""
+        """Create a plan, detect occluded mouths among the selected exemplars, and create a new plan without these
+        exemplars.
+        """
         analysis, timeline = clip.analysis, clip.timeline
         identities, bank = model.identities, model.bank
         motion, times = requested_motion(self._config, self._driver, clip.speech, timeline)
@@ -82,7 +89,7 @@ class ExemplarLipSyncer:
 
 
 class _NoFaceSession:
-    """Session for a clip without any face."""
+    """Session for a clip that contains no face."""
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         return [NO_FACE] * len(batch.positions)
@@ -91,7 +98,7 @@ class _NoFaceSession:
 
 
 class ExemplarSession:
-    """Renders planned frames, each independently of the others."""
+    """Renders planned frames independently of each other."""
 
     def __init__(self, model: ClipModel, plan: MouthPlan, config: ExemplarConfig) -> None:
         self._identities = model.identities
@@ -101,7 +108,10 @@ class ExemplarSession:
         self._sources = model.bank.exemplars.indexes
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Return one edit per position; frames without a face, with a large yaw or low confidence pass through."""
+        """Return one result per position.
+
+        Frames without a face, with a large yaw or with a low confidence are passed through unchanged.
+        """
         pose = mesh_space.unpack_pose(batch.faces.coefficients)
         return [self._sync_frame(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
 
