@@ -1,1 +1,1 @@
-"""Renderers: expression editors, lip syncers and the model that drives their mouths."""
+"""Renderers: expression editors, lip syncers and speech-to-mouth drivers."""

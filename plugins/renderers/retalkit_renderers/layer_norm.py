@@ -1,4 +1,4 @@
-"""Layer normalisation of images, as D-Net and L-Net use it."""
+"""Image layer normalisation for D-Net and L-Net."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class LayerNorm2d(nn.Module):
-    """Normalise each image over channels and pixels together, then scale and shift each channel.
+    """Layer normalisation over channels and pixels, followed by a scale and a shift per channel.
 
     ``weight`` and ``bias`` have shape [C, 1, 1], as in the published checkpoints.
     """
@@ -19,6 +19,7 @@ class LayerNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features; ``x`` is [B, C, H, W]."""
-        # Contiguous memory: with channels last, torch sums in an order that loses several digits.
+        """Return the normalised features. ``x`` has shape [B, C, H, W]."""
+        # Contiguous memory is required. With channels-last memory, torch uses a summation order that loses several
+        # digits.
         return functional.layer_norm(x.contiguous(), x.shape[1:]) * self.weight + self.bias

@@ -1,5 +1,7 @@
-"""Specs of the bundled expression editors, lip syncers and drivers. Imported when stages are listed, so it imports no
-array library."""
+"""Specs of the bundled expression editors, lip syncers and drivers.
+
+The module is imported to list stages, so it must not import an array library.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ _REFERENCES = frozenset({"reference:landmarks", "reference:image"})
 
 @hookimpl
 def retalkit_stages() -> list[StageSpec]:
-    """The expression editors and lip syncers."""
+    """Return the specs of the bundled expression editors and lip syncers."""
     return [
         StageSpec(
             api=2,
@@ -63,11 +65,11 @@ def retalkit_stages() -> list[StageSpec]:
 
 @hookimpl
 def retalkit_drivers() -> list[DriverSpec]:
-    """The drivers ``model`` and ``bands``."""
+    """Return the specs of the drivers ``model`` and ``bands``."""
     return list(DRIVERS)
 
 
 @hookimpl
 def retalkit_checkpoints() -> list[Checkpoint]:
-    """The checkpoints of the published networks."""
+    """Return the checkpoints of the published networks."""
     return [*dnet.CHECKPOINTS, *lnet.CHECKPOINTS]

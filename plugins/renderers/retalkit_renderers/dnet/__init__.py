@@ -1,1 +1,1 @@
-"""Expression editor ``dnet``: the published D-Net of VideoReTalking (semantic-guided reenactment network)."""
+"""Expression editor ``dnet``: the published D-Net (semantic-guided reenactment network) of VideoReTalking."""

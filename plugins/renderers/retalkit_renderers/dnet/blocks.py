@@ -1,7 +1,7 @@
-"""Blocks of D-Net. Attribute names are those of the published parameters.
+"""D-Net blocks. Attribute names match the published parameter names.
 
-The blocks come from PIRenderer (Ren et al., "PIRenderer: Controllable portrait image generation via semantic neural
-rendering", ICCV 2021). ``descriptor`` is [B, D]; images and features are [B, C, H, W].
+The blocks originate from PIRenderer (Ren et al., "PIRenderer: Controllable portrait image generation via semantic
+neural rendering", ICCV 2021). ``descriptor`` has shape [B, D]. Images and features have shape [B, C, H, W].
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from retalkit_renderers.dnet.norms import AdaptiveInstanceNorm
 from retalkit_renderers.layer_norm import LayerNorm2d
 
 NEGATIVE_SLOPE = 0.1
-"""Of every leaky ReLU in the network."""
+"""Negative slope of every leaky ReLU in the network."""
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """Return the leaky ReLU of ``x`` with the network's slope."""
+    """Return the leaky ReLU of ``x`` with the network's negative slope."""
     return functional.leaky_relu(x, NEGATIVE_SLOPE)
 
 
 def same_convolution(kernel: int, inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a convolution that keeps height and width; ``kernel`` is odd."""
+    """Return a convolution that preserves height and width. ``kernel`` must be odd."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
@@ -64,10 +64,10 @@ class ToImage(nn.Module):
 
 
 class AdaptiveResidual(nn.Module):
-    """``x + AdaIN(convolution(x))``.
+    """Residual block ``x + AdaIN(convolution(x))``.
 
-    The published block also computes ``conv1`` and ``norm1`` and discards the result. Their parameters are part of the
-    checkpoint and are kept here, but never used, so they receive no gradient.
+    The published block also computes ``conv1`` and ``norm1`` and discards the result. Their parameters are retained,
+    because they are part of the checkpoint. They are not used in the forward pass and receive no gradient.
     """
 
     def __init__(self, channels: int, descriptor: int) -> None:
@@ -94,7 +94,7 @@ class AdaptiveResiduals(nn.Module):
 
 
 class AdaptiveDownsample(nn.Module):
-    """AdaIN, leaky ReLU and convolution, twice; the first convolution has stride 2."""
+    """Two sequences of AdaIN, leaky ReLU and convolution. The first convolution has stride 2."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class AdaptiveDownsample(nn.Module):
 
 
 class AdaptiveUpsample(nn.Module):
-    """Sum of two branches of AdaIN, leaky ReLU and transposed convolution; doubles height and width."""
+    """Sum of two branches of AdaIN, leaky ReLU and transposed convolution. The block doubles height and width."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()

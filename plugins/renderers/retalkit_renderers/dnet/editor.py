@@ -1,4 +1,4 @@
-"""Expression editor ``dnet``: the published D-Net generates every frame's face with one expression."""
+"""Expression editor ``dnet``: generates each frame's face with a single expression using the published D-Net."""
 
 from __future__ import annotations
 
@@ -31,11 +31,16 @@ _IMAGE: Final = "reference:image"
 
 
 class DNetEditor:
-    """Needs frames, ``landmarks:ibug68`` and ``coefficients:bfm257``; gives ``reference:landmarks`` and, when
-    requested, ``reference:image``."""
+    """Expression editor that requires frames, ``landmarks:ibug68`` and ``coefficients:bfm257``.
+
+    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    """
 
     def __init__(self, config: DNetConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if a checkpoint does not fit, InputError if the template file cannot be used."""
+        """Load the network and the template.
+
+        Raises WeightsError if a checkpoint does not match the network, and InputError if the template file is invalid.
+        """
         self._config = config
         self._device = runtime.device
         self._network = load_network(runtime)
@@ -50,7 +55,7 @@ class DNetEditor:
             self._expression = stored_expression(template)
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> DNetSession:
-        """Open for one clip. Raises InputError if the template is a photo without a usable face."""
+        """Return a session for one clip. Raises InputError if the template is a still image without a usable face."""
         if self._expression is None and self._photo is not None and _IMAGE in context.requested_ports:
             fit, path = self._photo
             self._expression = fit.expression(path, context)
@@ -58,7 +63,10 @@ class DNetEditor:
 
 
 def load_network(runtime: Runtime) -> CompiledNetwork:
-    """Return D-Net: faces [B, 3, 256, 256], RGB in [-1, 1], and driving windows [B, 73, 26] -> edited faces first."""
+    """Return the compiled D-Net. Its first output is the edited faces.
+
+    The inputs are faces [B, 3, 256, 256], RGB in [-1, 1], and driving windows [B, 73, 26].
+    """
     weights = runtime.weights[NETWORK]
 
     def load() -> CompiledNetwork:
@@ -70,7 +78,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
 
 
 class DNetSession:
-    """Edits the faces of one clip and keeps each in the cache."""
+    """Edits the faces of one clip and stores each edited face in the cache."""
 
     def __init__(
         self,
@@ -81,7 +89,9 @@ class DNetSession:
         analysis: Analysis,
         context: StageContext,
     ) -> None:
-        """``expression`` float32 [64]: that of every frame; None where no images are requested."""
+        """Initialise the session. ``expression``: expression of every frame, float32 [64]; None if images are not
+        requested.
+        """
         self._config = config
         self._network, self._device = network, device
         self._expression = expression
@@ -91,10 +101,10 @@ class DNetSession:
         self._needs_images = _IMAGE in context.requested_ports
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the landmarks of the frames and, when requested, images with the edited faces.
+        """Return the frame landmarks and, if requested, images with the edited faces.
 
-        D-Net outputs no landmarks, and its face keeps the pose of the frame. Images are whole frames with the edited
-        face in the crop; a frame without a face stays unchanged.
+        D-Net does not output landmarks, and the edited face has the pose of the frame. Images are whole frames with the
+        edited face in the crop. A frame without a face remains unchanged.
         """
         landmarks = faces.landmarks.copy()
         if not self._needs_images:
@@ -109,11 +119,13 @@ class DNetSession:
         return ReferenceBatch(landmarks, images)
 
     def close(self) -> None:
-        """Release the stored source image; the network belongs to the stage."""
+        """Release the stored source image. The stage owns the network."""
         self._shot_source = None
 
     def _edited_faces(self, faces: FaceBatch, boxes: Float) -> dict[int, Image]:
-        """Return source index -> edited face uint8 [256, 256, 3], for every frame of the batch that has one."""
+        """Return a mapping from source index to edited face, uint8 [256, 256, 3], for every frame with an edited
+        face.
+        """
         assert self._expression is not None
         done: dict[int, Image] = {}
         missing: dict[int, tuple[Image, Float]] = {}
@@ -133,20 +145,20 @@ class DNetSession:
         return done
 
     def _source(self, index: int, image: Image, box: Float) -> Image:
-        """Return the crop uint8 [256, 256, 3] that the face is generated from."""
+        """Return the source crop from which the face is generated, uint8 [256, 256, 3]."""
         if not self._config.one_shot:
             return crop_face(image, box)
         first = first_of_shot(self._analysis, index)
         if self._shot_source is None or self._shot_source[0] != first:
             first_box = crop_boxes(self._analysis, first, first + 1)[0]
-            if not np.isfinite(first_box).all():  # the face enters the frame later in the shot
+            if not np.isfinite(first_box).all():  # The face enters the frame later in the shot.
                 return crop_face(image, box)
             _, image = next(iter(self._analysis.source.read([first])))
             self._shot_source = first, crop_face(image, first_box)
         return self._shot_source[1]
 
     def _generate(self, work: Sequence[tuple[Image, Float]]) -> list[Image]:
-        """Return edited faces for sources and driving windows [73, 26]."""
+        """Return edited faces for pairs of a source crop and a driving window [73, 26]."""
         sources = torch.from_numpy(np.stack([to_network(source) for source, _ in work]))
         windows = torch.from_numpy(np.stack([window for _, window in work]))
         images: list[Image] = []

@@ -1,4 +1,4 @@
-"""Convert face images for D-Net, and paste its results into the frame."""
+"""Face image conversion for D-Net and pasting of its results into frames."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ _HALF: Final = np.float32(0.5)
 
 
 def to_network(image: Image) -> Float:
-    """Return float32 [3, H, W] in [-1, 1] for uint8 [H, W, 3]."""
+    """Return an image float32 [3, H, W] in [-1, 1] for uint8 [H, W, 3]."""
     scaled = image.astype(np.float32) / np.float32(255)
     return np.ascontiguousarray(((scaled - _HALF) / _HALF).transpose(2, 0, 1))
 
 
 def to_uint8(values: Float) -> Image:
-    """Return uint8 [H, W, 3] for float32 [3, H, W] in [-1, 1], truncated as published."""
+    """Return an image uint8 [H, W, 3] for float32 [3, H, W] in [-1, 1], truncated as in the published script."""
     scaled = (np.clip(values, -1, 1).transpose(1, 2, 0) + np.float32(1)) * _HALF * np.float32(255)
     return scaled.astype(np.uint8)
 
 
 def paste_face(frame: Image, face: Image, box: Float, points: NDArray[np.float64]) -> None:
-    """Paste an edited face uint8 [256, 256, 3] into ``frame`` uint8 [H, W, 3], in place.
+    """Paste an edited face, uint8 [256, 256, 3], into ``frame``, uint8 [H, W, 3], in place.
 
-    ``box``: the crop of the source face (left, top, right, bottom); ``points`` [68, 2]: the landmarks (ibug68) in the
-    crop at 256 x 256. As published, the aligned square of the edited face is pasted over the crop at 256 x 256, and the
-    crop is resized back: inside ``box`` all pixels change slightly, outside none does. The published script detects
-    landmarks in the edited face; these are those of the frame, at the same pose. The square is aligned by eyes and
-    mouth corners, which another expression moves by a few pixels, and is as large as the crop, so only pixels near its
-    border can differ.
+    ``box``: source face crop (left, top, right, bottom); ``points``: ibug68 landmarks in the crop at 256 x 256, [68,
+    2].
+
+    As in the published script, the aligned square of the edited face is pasted over the crop at 256 x 256, and the crop
+    is then resized to its original size. All pixels inside ``box`` change slightly. Pixels outside ``box`` do not
+    change.
+
+    The published script detects landmarks in the edited face. This function uses the frame landmarks, which have an
+    identical pose. The square is aligned by eyes and mouth corners, and a different expression moves the mouth corners
+    by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     quad = face_quad(points)

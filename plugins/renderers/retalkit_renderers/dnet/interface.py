@@ -1,4 +1,6 @@
-"""The expression editor ``dnet`` and its checkpoints. Imports no torch: read when stages are listed."""
+"""Options, stage and checkpoints of the expression editor ``dnet``. The module is imported to list stages, so it must
+not import torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from retalkit_renderers.releases import released
 NETWORK: Final = "dnet"
 TEMPLATES: Final = "expression_templates"
 FIT: Final = ("face3d", "bfm_landmarks")
-"""Checkpoints of the reconstructor that estimates the expression of a photo."""
+"""Checkpoints of the reconstructor that estimates the expression in a still image."""
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 COEFFICIENT_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".mat")
@@ -42,7 +44,9 @@ class DNetConfig(StageConfig):
         return template
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the published templates, or the network that estimates the expression of a photo."""
+        """Return the published templates, or the checkpoints of the network that estimates the expression in a still
+        image.
+        """
         if not isinstance(self.template, Path):
             return (TEMPLATES,)
         return FIT if self.template.suffix.lower() in IMAGE_SUFFIXES else ()
@@ -74,12 +78,12 @@ CHECKPOINTS: Final = (
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",
-        # Apache-2.0 by the repository; PIRenderer, the origin of the network, was published without a licence.
+        # The repository licence is Apache-2.0. The network originates from PIRenderer, which has no published licence.
         commercial_use=None,
         shapes="retalkit_renderers.dnet.network:parameter_shapes",
         min_size=90_076_436,
-        # The averaged weights of the training: exactly 304 names, without a wrapper and without buffers. Other entries
-        # of the file (net_G, opt_G, sch_G, current_epoch, current_iteration) are not read.
+        # Exponential moving average of the training weights. The entry contains exactly 304 names without a wrapper and
+        # without buffers. The other entries (net_G, opt_G, sch_G, current_epoch, current_iteration) are not loaded.
         entries=("net_G_ema",),
     ),
     Checkpoint(

@@ -1,7 +1,7 @@
-"""D-Net: edits the expression of a portrait, driven by 3DMM coefficients of neighbouring frames.
+"""D-Net: edits the expression of a portrait, driven by the 3DMM coefficients of neighbouring frames.
 
-The network of PIRenderer (Ren et al., ICCV 2021) as VideoReTalking (Cheng et al., SIGGRAPH Asia 2022) trained it.
-Parameter names and shapes are those of the published ``DNet.pt``; numbers agree with the published implementation.
+The architecture is PIRenderer's (Ren et al., ICCV 2021) as trained by VideoReTalking (Cheng et al., SIGGRAPH Asia
+2022). Parameter names and shapes match the published ``DNet.pt``. The output values match the published implementation.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ DESCRIPTOR = 256
 
 
 class DNetOutput(NamedTuple):
-    """Output of D-Net for a batch."""
+    """D-Net output for a batch."""
 
     image: Tensor
-    """[B, 3, 256, 256], RGB in (-1, 1): the edited portrait."""
+    """Edited portrait, [B, 3, 256, 256], RGB in (-1, 1)."""
     warped: Tensor
-    """[B, 3, 256, 256]: the source warped by the flow."""
+    """Source portrait warped by the flow, [B, 3, 256, 256]."""
     flow: Tensor
-    """[B, 2, 64, 64], x and y in pixels of a 64 x 64 image: offset of the sampling position of each pixel."""
+    """Offset of each pixel's sampling position (x and y) in pixels of a 64 x 64 image, [B, 2, 64, 64]."""
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of the published network."""
+    """Return the name and shape of each parameter in the published network."""
     return state_shapes(DNet)
 
 
 class DNet(nn.Module):
-    """Mapping, warping and editing network. ``warpping_net`` is spelled as in the checkpoint."""
+    """Mapping, warping and editing networks. The checkpoint uses the spelling ``warpping_net``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,11 @@ class DNet(nn.Module):
         self.editing_net = EditingNet()
 
     def forward(self, image: Tensor, coefficients: Tensor) -> DNetOutput:
-        """``image`` [B, 3, 256, 256], RGB in [-1, 1]; ``coefficients`` [B, 73, 26] as ``driving_window`` makes them."""
+        """Return the edited portrait, the warped portrait and the flow.
+
+        ``image``: source portrait, RGB in [-1, 1], [B, 3, 256, 256]; ``coefficients``: windows from ``driving_window``,
+        [B, 73, 26].
+        """
         descriptor = self.mapping_net(coefficients).flatten(1)
         flow = self.warpping_net(image, descriptor)
         warped = warp(image, flow)
@@ -64,7 +68,7 @@ class DNet(nn.Module):
 
 
 class MappingNet(nn.Module):
-    """Coefficients of 26 frames [B, 73, 26] to one descriptor [B, 256, 1]."""
+    """Mapping network from the coefficients of 26 frames, [B, 73, 26], to one descriptor, [B, 256, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +89,7 @@ class MappingNet(nn.Module):
 
 
 class WarpingNet(nn.Module):
-    """Predicts the flow [B, 2, 64, 64] from the source to the edited portrait."""
+    """Warping network that predicts the flow from the source portrait to the edited portrait, [B, 2, 64, 64]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +101,9 @@ class WarpingNet(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Five downsampling and three upsampling blocks with skip connections: [B, 256, 64, 64]."""
+    """Hourglass of five downsampling and three upsampling blocks with skip connections. The output is [B, 256,
+    64, 64].
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +125,7 @@ class HourglassEncoder(nn.Module):
         self.encoder4 = AdaptiveDownsample(256, 256, DESCRIPTOR)
 
     def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
-        """Return the features after each of the last four blocks, sides 64, 32, 16 and 8."""
+        """Return the features after each of the last four blocks, with sides of 64, 32, 16 and 8 pixels."""
         x = self.encoder0(self.input_layer(image), descriptor)
         features: list[Tensor] = []
         for downsample in (self.encoder1, self.encoder2, self.encoder3, self.encoder4):
@@ -143,7 +149,7 @@ class HourglassDecoder(nn.Module):
 
 
 class EditingNet(nn.Module):
-    """Refines the warped portrait: [B, 3, 256, 256] in (-1, 1)."""
+    """Editing network that refines the warped portrait. The output is [B, 3, 256, 256] in (-1, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +169,7 @@ class EditingEncoder(nn.Module):
         self.down2 = DownsampleBlock(256, 256)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return features with sides 256, 128, 64 and 32."""
+        """Return features with sides of 256, 128, 64 and 32 pixels."""
         features = [self.first(x)]
         for downsample in (self.down0, self.down1, self.down2):
             features.append(downsample(features[-1]))
@@ -196,10 +202,11 @@ class EditingDecoder(nn.Module):
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], in pixels of the flow.
+    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], which is in flow pixels.
 
-    As published, the grid places -1 and 1 at the centres of the border pixels, and the sampling at their outer edges.
-    A flow of zero therefore shrinks the image by two of its 256 pixels at each border; the weights were trained so.
+    As in the published implementation, the grid coordinates -1 and 1 are the centres of the border pixels, while the
+    sampling function interprets them as the outer edges. A zero flow therefore shrinks the image by two of its 256
+    pixels at each border. The published weights were trained with this inconsistency.
     """
     height, width = flow.shape[2:]
     last = torch.tensor([width - 1, height - 1], dtype=flow.dtype, device=flow.device)

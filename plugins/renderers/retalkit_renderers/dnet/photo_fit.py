@@ -1,6 +1,6 @@
-"""Estimate the expression of a face in a photo with the detector and the reconstructor of other packages.
+"""Expression estimation from a still image with the installed detector and reconstructor.
 
-The stages are found by name, as from a run file; no other package is imported.
+The stages are looked up by name like the stages in a run file. The module does not import other packages directly.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ RECONSTRUCTOR: Final = "deep3d"
 
 
 class PhotoFit:
-    """The detector and the reconstructor, which estimate the expression of a face in a photo."""
+    """Detector and reconstructor that estimate the expression of a face in a still image."""
 
     def __init__(self, runtime: Runtime, registry: Registry | None = None) -> None:
-        """``runtime`` must contain the weights of the reconstructor. Raises ConfigError if a stage is not installed."""
+        """Load both stages. Raises ConfigError if a stage is not installed.
+
+        ``runtime`` must contain the reconstructor weights.
+        """
         registry = discover() if registry is None else registry
         self._detector = registry.find(StageKind.DETECTOR, DETECTOR)
         self._reconstructor = registry.find(StageKind.RECONSTRUCTOR, RECONSTRUCTOR)
@@ -49,9 +52,10 @@ class PhotoFit:
         self._reconstruct: Any = self._reconstructor.spec.make(self._reconstructor.spec.config(), runtime)
 
     def expression(self, path: Path, context: StageContext) -> Float:
-        """Return the expression float32 [64] of the largest face, cropped and fitted like the frames of a video.
+        """Return the expression of the largest face, float32 [64].
 
-        Raises InputError if the photo cannot be read or shows no face.
+        The face is cropped and fitted with the method used for video frames. Raises InputError if the image cannot be
+        read or contains no face.
         """
         source = PhotoSource(path)
         ports = self._reconstructor.spec.gives
@@ -93,7 +97,7 @@ def _scheme(detector: FoundStage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A cache whose names have a prefix."""
+    """Cache view that adds a prefix to all names."""
 
     cache: StageCache
     prefix: str
@@ -107,7 +111,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _OneFace:
-    """Analysis of a photo with one face; implements ``Analysis``."""
+    """Analysis of a still image with one face. The class implements ``Analysis``."""
 
     source: PhotoSource
     face: Face
@@ -127,5 +131,5 @@ class _OneFace:
         return np.zeros(1, np.int32)[start:stop]
 
     def batch(self) -> FaceBatch:
-        """Return the photo as input of the reconstructor."""
+        """Return the image as a reconstructor input batch."""
         return FaceBatch(_frame(self.source), self.landmarks(0, 1), self.coefficients(0, 1), self.boxes(0, 1))

@@ -1,4 +1,4 @@
-"""Frames of a shot that D-Net reads. The published script treats the whole video as one shot."""
+"""Shot frames that D-Net uses as context. The published script treats the whole video as one shot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from retalkit_renderers.dnet.coefficients import AFTER, BEFORE, window
 Float = NDArray[np.float32]
 
 _CHUNK = 1024
-"""Frames read at once when searching the start of a shot."""
+"""Number of frames loaded at a time when searching for the start of a shot."""
 
 
 def window_rows(analysis: Analysis, index: int) -> Float | None:
-    """Return coefficients float32 [26, 262] of the frames around ``index``, repeated at the ends of its shot.
+    """Return the coefficients of the frames around ``index``, float32 [26, 262], padded at the ends of the shot.
 
-    A frame of the shot without a fit is replaced with the nearest one that has a fit; of two equally near ones, the
-    earlier. None if the frame itself has no face or no fit.
+    Padding repeats the first or last frame of the shot. A frame without a fit is replaced with the nearest frame of the
+    shot that has a fit. If two frames are equally near, the earlier frame is used. The function returns None if the
+    frame at ``index`` has no face or no fit.
     """
     count = analysis.source.info.frame_count
     start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
@@ -27,7 +28,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     fitted = np.isfinite(rows).all(axis=1)
     if shots[here] < 0 or not fitted[here]:
         return None
-    # A shot ends at the first frame of another shot, even if its number occurs again later.
+    # A shot ends at the first frame of another shot, even if the shot number occurs again later.
     others = np.flatnonzero(shots != shots[here])
     first = int(others[others < here].max(initial=-1)) + 1
     last = int(others[others > here].min(initial=len(shots))) - 1
@@ -38,7 +39,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
 
 
 def first_of_shot(analysis: Analysis, index: int) -> int:
-    """Return the first frame of the shot of ``index``."""
+    """Return the index of the first frame in the shot that contains ``index``."""
     shot = analysis.tracks(index, index + 1)[0]
     first = index
     while first > 0:

@@ -1,4 +1,4 @@
-"""Read the expression that D-Net gives every frame: 64 coefficients of the face model."""
+"""Loading of the template expression (64 face model coefficients) that D-Net applies to every frame."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from retalkit_renderers.dnet.coefficients import EXPRESSION, EXPRESSIONS
 Float = NDArray[np.float32]
 
 PUBLISHED: Final = {"neutral": "expression_center", "smile": "expression_mouth"}
-"""Template -> its name in the published file, which contains two more that its script does not use."""
+"""Array name of each template in the published file. The file contains two additional arrays that its script does not
+use.
+"""
 NAMES: Final = ("expression", "exp", "coefficients", "coeff")
-"""Names that the coefficients may have in a file of several arrays."""
+"""Accepted array names for the coefficients in a file with several arrays."""
 ROWS: Final = (257, 262)
-"""Length of all coefficients of a face, without and with its crop parameters."""
+"""Number of coefficients of a face without and with its crop parameters."""
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each array of the checkpoint ``expression_templates``."""
+    """Return the name and shape of each array in the checkpoint ``expression_templates``."""
     return dict.fromkeys(PUBLISHED.values(), (1, EXPRESSIONS))
 
 
 def read_published(path: Path) -> dict[str, Float]:
-    """Return the arrays of a published ``expression.mat``, each float32 [1, 64]. Raises ValueError for other files."""
+    """Return the arrays of a published ``expression.mat``, each float32 [1, 64]. Raises ValueError for invalid
+    files.
+    """
     arrays = _read_mat(path)
     if missing := [name for name in PUBLISHED.values() if name not in arrays]:
         raise ValueError(f"it has no array '{missing[0]}'")
@@ -39,15 +43,15 @@ def read_published(path: Path) -> dict[str, Float]:
 
 
 def published_expression(path: Path, template: str) -> Float:
-    """Return the template ``neutral`` or ``smile``, float32 [64], from the file of the weight store."""
+    """Return the template ``neutral`` or ``smile``, float32 [64], from the file in the weight store."""
     return load_file(path)[PUBLISHED[template]].reshape(EXPRESSIONS)
 
 
 def stored_expression(path: Path) -> Float:
-    """Return the expression float32 [64] of a user's file: .npy, .npz, .safetensors or .mat.
+    """Return the expression from a user file (.npy, .npz, .safetensors or .mat), float32 [64].
 
-    The file contains a single array, or one with a name of ``NAMES``, of 64 numbers or of all coefficients of one face
-    (257 or 262). Raises InputError if it does not, or cannot be read.
+    The file must contain a single array, or an array with a name in ``NAMES``. The array must contain 64 numbers or all
+    coefficients of one face (257 or 262). Raises InputError if the file is invalid or cannot be read.
     """
     try:
         arrays = _read(path)
@@ -104,11 +108,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_mat(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a MATLAB file of version 5. Raises ValueError for other files."""
+    """Return the arrays of a MATLAB version 5 file. Raises ValueError for invalid files."""
     try:
         arrays = loadmat(path)
     except Exception as error:
-        # The reader raises many kinds of errors for a truncated file.
+        # The MATLAB parser raises many exception types for a truncated file.
         raise ValueError(f"it is not a MATLAB file ({_first_line(error)})") from error
     return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 

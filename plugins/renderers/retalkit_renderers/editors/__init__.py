@@ -1,1 +1,1 @@
-"""Expression editors: give the face one canonical expression."""
+"""Expression editors, which change the face to one canonical expression."""

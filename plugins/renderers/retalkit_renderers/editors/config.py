@@ -1,4 +1,4 @@
-"""Options of the expression editors. Imported when stages are listed, so it imports no array library."""
+"""Options of the expression editors. The module is imported to list stages, so it must not import an array library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expression editor ``first_frame``: the first face of the clip for every frame (a shortcut of reproductions)."""
+"""Expression editor ``first_frame``: uses the clip's first face for every frame, a shortcut in reimplementations."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from retalkit_renderers.mesh_warp import fit_mouth_weights
 Float = NDArray[np.float32]
 
 FEATHER = 0.03
-"""Blur of the outline of the face, in face heights, when the first face is pasted into a frame."""
+"""Blur of the face outline in face heights when the first face is pasted into a frame."""
 
 
 def plane_matrix(pose: HeadPose, depth: float) -> NDArray[np.float64]:
-    """Return the matrix from the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3]; ``pose`` of length
-    1."""
+    """Return the matrix from the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3].
+
+    ``pose``: head pose of length 1.
+    """
     corners = np.array([[0, 0, depth], [1, 0, depth], [0, 1, depth]], np.float32)
     origin, right, down = to_pixels(corners, pose)[0, :, :2].astype(np.float64)
     return np.vstack([np.column_stack([right - origin, down - origin, origin]), [0, 0, 1]])
 
 
 class FirstFrameSession:
-    """Returns the first face in the pose of every frame."""
+    """Editor session that warps the first face to the pose of every frame."""
 
     def __init__(self, analysis: Analysis, context: StageContext) -> None:
         self._images_requested = "reference:image" in context.requested_ports
@@ -46,7 +48,7 @@ class FirstFrameSession:
             self._image = next(iter(analysis.source.read([self._index])))[1]
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the lower face of the first frame as landmarks, and as whole frames if images are requested."""
+        """Return the first frame's lower face as landmarks. Also return whole frames if images are requested."""
         if self._shape is None:
             images = faces.frames.images.copy() if self._images_requested else None
             return ReferenceBatch(np.full_like(faces.landmarks, np.nan), images)
@@ -85,12 +87,14 @@ class FirstFrameSession:
 
 
 class FirstFrameEditor:
-    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:landmarks`` and, on request,
-    ``reference:image``."""
+    """Expression editor that requires ``landmarks:mesh478`` and ``coefficients:mesh``.
+
+    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    """
 
     def __init__(self, config: FirstFrameConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> FirstFrameSession:
-        """Read the first frame with a face; without any, every reference row is NaN."""
+        """Load the first frame that contains a face. If no frame contains a face, all references are NaN."""
         return FirstFrameSession(clip.analysis, context)

@@ -1,4 +1,4 @@
-"""Shapes of the lower face in the head frame: closing the mouth, raising its corners, transferring a shape."""
+"""Lower-face shape operations in the head frame: mouth closure, corner displacement and shape transfer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from retalkit.geometry.pose import HeadPose, to_pixels
 Float = NDArray[np.float32]
 
 UPPER_SHARE = 0.15
-"""Share of the gap that the upper lip closes; the jaw closes the rest."""
+"""Fraction of the gap that the upper lip closes. The jaw closes the remaining fraction."""
 SMILE_OUT = 0.035
 SMILE_UP = 0.045
-"""Displacement of the corners of the ``smile`` template, IOD."""
+"""Upward displacement of the mouth corners in the ``smile`` template, in IOD."""
 
 
 def close_mouth(shape: Float) -> Float:
-    """Return a shape, float32 [478, 3] in the head frame, with lower lip and chin raised until the inner lips meet."""
+    """Return a shape with lower lip and chin raised until the inner lips touch, float32 [478, 3] in the head frame."""
     closed = shape.astype(np.float32, copy=True)
     pairs = sorted(mesh478.INNER_LIP_PAIRS, key=lambda pair: float(shape[pair[0], 0] + shape[pair[1], 0]))
     upper = np.array([pair[0] for pair in pairs])
     lower = np.array([pair[1] for pair in pairs])
     across = (shape[upper, 0] + shape[lower, 0]) / 2
     gaps = np.maximum(shape[lower, 1] - shape[upper, 1], 0)
-    # The corners are closed: the profile of the gap ends there at zero.
+    # The lips are closed at the mouth corners, so the gap profile is zero there.
     left, right = shape[mesh478.INNER_LEFT_CORNER, 0], shape[mesh478.INNER_RIGHT_CORNER, 0]
     knots = np.concatenate([[min(left, across[0] - 1e-3)], across, [max(right, across[-1] + 1e-3)]])
     profile = np.interp(shape[:, 0], knots, np.concatenate([[0], gaps, [0]])).astype(np.float32)
@@ -45,7 +45,7 @@ def close_mouth(shape: Float) -> Float:
 
 
 def smile(shape: Float) -> Float:
-    """Return the shape with its mouth corners moved outwards and up, float32 [478, 3] in the head frame."""
+    """Return the shape with its mouth corners displaced outwards and upwards, float32 [478, 3] in the head frame."""
     out = shape.astype(np.float32, copy=True)
     centre = shape[[13, 14]].mean(0)
     half = abs(float(shape[mesh478.RIGHT_CORNER, 0] - shape[mesh478.LEFT_CORNER, 0])) / 2 + 1e-6
@@ -59,9 +59,10 @@ def smile(shape: Float) -> Float:
 
 
 def transfer_lower_face(shape: Float, head: Float, pose: HeadPose, weights: Float) -> Float:
-    """Transfer the lower face of ``shape`` [478, 3] to frames whose head-frame landmarks are ``head`` [T, 478, 3].
+    """Return landmarks in pixels, float32 [T, 478, 3], with the lower face of ``shape`` [478, 3].
 
-    Returns pixels, float32 [T, 478, 3]; NaN rows stay NaN. ``weights`` [478] blend between ``head`` (0) and ``shape``.
+    ``head``: head-frame landmarks of the frames, [T, 478, 3]; ``weights``: blend weights [478] between ``head`` (0) and
+    ``shape`` (1). NaN frames remain NaN.
     """
     mixed = head + (shape[None] - head) * weights[None, :, None]
     return to_pixels(mixed.astype(np.float32), pose)

@@ -1,4 +1,4 @@
-"""Expression editor ``neutral_warp``: the person's own closed mouth, warped into every frame."""
+"""Expression editor ``neutral_warp``: warps the person's own closed mouth into every frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STORED = "canonical.npz"
 
 
 class NeutralWarpSession:
-    """Returns, in the pose of every frame, the canonical shape of the lower face of its track."""
+    """Editor session that transfers a track's canonical lower-face shape to the pose of every frame."""
 
     def __init__(self, config: NeutralWarpConfig, analysis: Analysis, context: StageContext) -> None:
         self._analysis = analysis
@@ -58,7 +58,7 @@ class NeutralWarpSession:
         return TrackShapes(found.tracks, np.array(shapes, np.float32).reshape(-1, mesh478.COUNT, 3))
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the canonical shape as landmarks, and as whole frames if images are requested."""
+        """Return the canonical shape as landmarks. Also return whole frames if images are requested."""
         landmarks = np.full_like(faces.landmarks, np.nan)
         images = faces.frames.images.copy() if self._images_requested else None
         pose = mesh_space.unpack_pose(faces.coefficients)
@@ -76,7 +76,7 @@ class NeutralWarpSession:
         return ReferenceBatch(landmarks, images)
 
     def _warp(self, image: NDArray[np.uint8], source_points: Float, target_points: Float, number: int) -> None:
-        """Warp the lower face of one frame to the canonical shape, in place."""
+        """Warp the lower face of one frame to the canonical shape in place."""
         if number not in self._topologies:
             self._topologies[number] = make_topology(self.track_shapes.shapes[number])
         topology = self._topologies[number]
@@ -93,16 +93,18 @@ class NeutralWarpSession:
         image[top : top + height, left : left + width] = warped
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing, because the session holds no resources."""
 
 
 class NeutralWarpEditor:
-    """Needs ``landmarks:mesh478`` and ``coefficients:mesh``; gives ``reference:landmarks`` and, on request,
-    ``reference:image``."""
+    """Expression editor that requires ``landmarks:mesh478`` and ``coefficients:mesh``.
+
+    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    """
 
     def __init__(self, config: NeutralWarpConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> NeutralWarpSession:
-        """Compute the shapes from the least open frames of each track, or read them from the cache."""
+        """Compute the canonical shapes from each track's least open frames, or load the shapes from the cache."""
         return NeutralWarpSession(self._config, clip.analysis, context)

@@ -1,4 +1,4 @@
-"""Least open face shape of each track of a clip, read in chunks."""
+"""Least open face shape of each track in a clip, computed in chunks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 SAMPLES = 128
-"""Maximum number of frames of a track in a median: memory does not grow with the clip."""
+"""Maximum number of frames in a track's median. The limit makes memory use independent of clip length."""
 CLOSED_SHARE = 0.1
-"""Share of the frames of a track that count as least open."""
+"""Fraction of a track's frames that are classified as least open."""
 LONG_TRACK = 40
-"""Frames from which a track is expected to contain a closed mouth."""
+"""Minimum number of frames in a track that is expected to contain a closed mouth."""
 FRONTAL_YAW = 25.0
-"""Degrees of yaw beyond which half of the mouth is not visible and its landmarks are unreliable."""
+"""Yaw in degrees beyond which half of the mouth is not visible and the mouth landmarks are unreliable."""
 
 
 def head_shapes(analysis: Analysis, start: int, stop: int) -> Float:
-    """Return head-frame landmarks float32 [T, 478, 3] of source frames [start, stop)."""
+    """Return the head-frame landmarks of the source frames [start, stop), float32 [T, 478, 3]."""
     pose = mesh_space.unpack_pose(analysis.coefficients(start, stop))
     return to_head_frame(analysis.landmarks(start, stop), pose)
 
 
 def first_face_frame(analysis: Analysis) -> int | None:
-    """Return the index of the first source frame with a face, or None."""
+    """Return the index of the first source frame that contains a face, or None."""
     count = analysis.source.info.frame_count
     for start in range(0, count, CHUNK):
         found = np.isfinite(analysis.coefficients(start, min(start + CHUNK, count))[:, 0])
@@ -41,18 +41,18 @@ def first_face_frame(analysis: Analysis) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class FrameOpenings:
-    """Opening, yaw and track of every source frame."""
+    """Mouth opening, frontal flag and track number of every source frame."""
 
     opening: Float
-    """float32 [T] in IOD, NaN where there is no face."""
+    """Mouth opening in IOD, float32 [T]; NaN for frames without a face."""
     frontal: NDArray[np.bool_]
-    """bool [T]: absolute yaw below ``FRONTAL_YAW``."""
+    """Whether the absolute yaw is below ``FRONTAL_YAW``, bool [T]."""
     tracks: NDArray[np.int32]
-    """int32 [T], track number; -1: no face."""
+    """Track number, int32 [T]; -1 for frames without a face."""
 
     @classmethod
     def read(cls, analysis: Analysis) -> FrameOpenings:
-        """Read coefficients and tracks in chunks; keeps nine bytes per frame."""
+        """Load coefficients and tracks in chunks. The result requires nine bytes per frame."""
         count = analysis.source.info.frame_count
         opening = np.full(count, np.nan, np.float32)
         frontal, tracks = np.zeros(count, bool), np.full(count, -1, np.int32)
@@ -66,7 +66,10 @@ class FrameOpenings:
         return cls(opening, frontal, tracks)
 
     def least_open(self, track: int) -> list[int]:
-        """Return at most ``SAMPLES`` of the 10% least open frames of a track; only frontal ones if there are enough."""
+        """Return at most ``SAMPLES`` of the least open 10% of a track's frames.
+
+        Non-frontal frames are excluded if the track has enough frontal frames.
+        """
         valid = np.isfinite(self.opening) & (self.tracks == track)
         frontal = valid & self.frontal
         pool = frontal if frontal.sum() >= max(5, 0.2 * valid.sum()) else valid
@@ -79,7 +82,7 @@ class FrameOpenings:
 
 
 def median_shape(analysis: Analysis, frames: list[int]) -> Float:
-    """Return the median head-frame shape float32 [478, 3] of ascending source frames."""
+    """Return the median head-frame shape of ascending source frames, float32 [478, 3]."""
     rows: list[Float] = []
     position = 0
     while position < len(frames):
@@ -92,17 +95,20 @@ def median_shape(analysis: Analysis, frames: list[int]) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class TrackShapes:
-    """The least open shape of each track. A clip may cut between people, and each has their own shape."""
+    """Least open shape of each track. Each track has its own shape, because a clip may contain cuts between people."""
 
     tracks: NDArray[np.int32]
-    """int32 [S], ascending."""
+    """Ascending track numbers, int32 [S]."""
     shapes: Float
-    """float32 [S, 478, 3] in the head frame."""
+    """Shapes in the head frame, float32 [S, 478, 3]."""
 
     @classmethod
     def fit(cls, analysis: Analysis) -> TrackShapes:
-        """Read the least open frames of every track. A track shorter than ``LONG_TRACK`` frames, in which the mouth may
-        never close, gets the shape of the long track with the most similar upper face."""
+        """Compute the least open shape of every track.
+
+        The mouth may never close in a track with fewer than ``LONG_TRACK`` frames. Such a track uses the shape of the
+        long track with the most similar upper face.
+        """
         openings = FrameOpenings.read(analysis)
         numbers = np.unique(openings.tracks[np.isfinite(openings.opening) & (openings.tracks >= 0)])
         own: list[Float] = []
@@ -122,6 +128,6 @@ class TrackShapes:
         return cls(numbers.astype(np.int32), shapes)
 
     def row(self, track: int) -> int | None:
-        """Return the row of a track's shape, or None for a track without one."""
+        """Return the index of a track's shape, or None if the track has no shape."""
         row = int(np.searchsorted(self.tracks, track))
         return row if row < len(self.tracks) and self.tracks[row] == track else None

@@ -1,7 +1,7 @@
 """Cross attention from the masked face to the reference face, with the published parameter names.
 
-Vaswani et al., "Attention is all you need", NeurIPS 2017. Queries and keys come from the masked face, only the values
-from the reference.
+Reference: Vaswani et al., "Attention is all you need", NeurIPS 2017. Queries and keys are computed from the masked
+face. Values are computed from the reference face.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NormedAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers. Entries 2 and 4 of the published sequence are dropouts with probability 0."""
+    """Two linear layers. Entries 2 and 4 of the published sequence are dropout layers with probability 0."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class NormedFeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Features of masked and reference face, both [B, C, H, W] -> those of the masked face [B, C, H, W]."""
+    """Cross attention between image features: masked face and reference face, both [B, C, H, W] -> [B, C, H, W]."""
 
     def __init__(self, dimension: int, depth: int, heads: int, head_dimension: int, hidden: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class CrossAttention(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """Placeholder at resolutions too large for attention; returns the features of the masked face."""
+    """Placeholder for resolutions that are too large for attention. It returns the masked face features unchanged."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""Convolution blocks of L-Net, with the parameter names of the published checkpoint."""
+"""L-Net convolution blocks with the parameter names of the published checkpoint."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch.nn.utils import spectral_norm
 from retalkit_renderers.layer_norm import LayerNorm2d
 
 NEGATIVE_SLOPE: Final = 0.1
-"""Of the leaky ReLU after these convolutions."""
+"""Negative slope of the leaky ReLU after the convolutions."""
 
 
 def spectral_convolution(inputs: int, outputs: int, kernel: int) -> nn.Module:
-    """Return a convolution with spectral normalisation that keeps height and width.
+    """Return a convolution with spectral normalisation that preserves height and width.
 
-    Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018. In evaluation mode the
-    stored vectors ``weight_u`` and ``weight_v`` are part of the function: nothing is iterated. In training mode each
-    forward pass takes one power iteration, as in the published training.
+    Reference: Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018. In evaluation
+    mode, the stored vectors ``weight_u`` and ``weight_v`` determine the normalisation and no power iteration is
+    performed. In training mode, each forward pass performs one power iteration, as in the published training.
 
-    ``torch.nn.utils.spectral_norm`` names its state as the published checkpoint does (``weight_orig``, ``weight_u``,
-    ``weight_v``); its successor in ``torch.nn.utils.parametrizations`` does not.
+    ``torch.nn.utils.spectral_norm`` uses the state names of the published checkpoint (``weight_orig``, ``weight_u``,
+    ``weight_v``). Its successor in ``torch.nn.utils.parametrizations`` uses different names.
     """
     return spectral_norm(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2))
 
 
 class ConvolutionBlock(nn.Module):
-    """Spectral convolution, layer normalisation and leaky ReLU; optionally 2 x 2 average pooling.
+    """Spectral convolution, layer normalisation and leaky ReLU with optional 2 x 2 average pooling.
 
-    [B, inputs, H, W] -> [B, outputs, H, W], or [B, outputs, H / 2, W / 2] with ``downsample``.
+    The input is [B, inputs, H, W]. The output is [B, outputs, H, W], or [B, outputs, H / 2, W / 2] with ``downsample``.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, *, downsample: bool = False) -> None:
@@ -53,7 +53,7 @@ class UpsampleBlock(ConvolutionBlock):
 
 
 class ToImage(nn.Module):
-    """Spectral 7 x 7 convolution and sigmoid: [B, inputs, H, W] -> colours in [0, 1], [B, outputs, H, W]."""
+    """Spectral 7 x 7 convolution and sigmoid: [B, inputs, H, W] -> colours [B, outputs, H, W] in [0, 1]."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ToImage(nn.Module):
 
 
 class AudioBlock(nn.Module):
-    """Convolution, batch normalisation and ReLU; with ``residual`` the input is added before the ReLU."""
+    """Convolution, batch normalisation and ReLU. With ``residual``, the input is added before the ReLU."""
 
     def __init__(
         self,

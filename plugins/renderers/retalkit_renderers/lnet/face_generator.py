@@ -1,4 +1,4 @@
-"""Generate faces with L-Net."""
+"""Batched face generation with L-Net."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ Float = NDArray[np.float32]
 
 
 class FaceGenerator:
-    """The loaded network."""
+    """Loaded L-Net with batched inference."""
 
     def __init__(self, runtime: Runtime, batch: int) -> None:
-        """``batch``: faces per call on a GPU. Raises WeightsError if the checkpoint does not fit."""
+        """Load the network. Raises WeightsError if the checkpoint does not match the network.
+
+        ``batch``: number of faces per call on a GPU.
+        """
         self._device, self._batch = runtime.device, batch
         weights = runtime.weights[NETWORK]
 
@@ -31,9 +34,9 @@ class FaceGenerator:
     def __call__(self, mel: Float, faces: Float) -> Float:
         """Return generated faces float32 [T, 96, 96, 3], RGB in [0, 1].
 
-        ``mel``: float32 [T, 80, 16] in [-4, 4]. ``faces``: float32 [T, 6, 96, 96], BGR in [0, 1]: the masked face, then
-        the reference. On the CPU a face does not depend on the other faces of the call; on a GPU its place in the batch
-        may change the last digits.
+        ``mel``: mel windows in [-4, 4], float32 [T, 80, 16]; ``faces``: masked face and reference face, BGR in [0, 1],
+        float32 [T, 6, 96, 96]. On the CPU, a face does not depend on the other faces of the call. On a GPU, the
+        position in the batch may change the last digits.
         """
         generated = np.empty((len(faces), *faces.shape[2:], 3), np.float32)
         for rows, wanted in full_batches(len(faces), self._batch, self._device):

@@ -1,4 +1,4 @@
-"""The region of the face that L-Net generates, its input images, and the mask of the result."""
+"""Face region that L-Net generates, the network's input images, and the output mask."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 CROP: Final = 4 * SIDE
-"""Side in pixels of the crops that the published pipeline makes for E-Net and downscales for L-Net."""
+"""Side in pixels of the crops that the published pipeline generates for E-Net and downscales for L-Net."""
 _EDGE: Final = 6
-"""Pixels of 96 over which the mask fades in from the edge of the box."""
+"""Width in pixels of the mask's fade at the box edge, at 96 x 96."""
 _TRANSITION: Final = 10
-"""Pixels of 96 above the middle over which the lower half fades in."""
+"""Width in pixels of the mask's fade above the vertical centre, at 96 x 96."""
 
 
 def face_box(detected: Float, chin: float, width: int, height: int) -> Float | None:
-    """Return the detector's box float32 [4] extended below by ``chin`` of its height, clipped to the frame and rounded.
+    """Return the detected box with its lower edge extended by ``chin`` box heights, float32 [4].
 
-    None if the box is not finite, or less than 2 pixels of it are inside the frame.
+    The box is clipped to the frame and rounded. The function returns None if the box is not finite, or if less than 2
+    pixels of the box are inside the frame.
     """
     if not np.isfinite(detected).all():
         return None
@@ -35,10 +36,11 @@ def face_box(detected: Float, chin: float, width: int, height: int) -> Float | N
 
 
 def network_faces(frame: Image, reference: Image, box: Float) -> Float:
-    """Return the input float32 [6, 96, 96], BGR in [0, 1]: the face with a black lower half, then the reference.
+    """Return the network input float32 [6, 96, 96], BGR in [0, 1].
 
-    As published, crops are resized to 384 x 384 and then bilinearly to 96: the mean of the middle two of four pixels in
-    both directions.
+    The first three channels are the face with a black lower half. The last three channels are the reference face. As in
+    the published pipeline, crops are resized to 384 x 384 and then bilinearly to 96 x 96. The second resize averages
+    the middle two of four pixels in both directions.
     """
     faces = [crop_face(image, box, CROP).astype(np.float32) for image in (frame, reference)]
     faces[0][CROP // 2 :] = 0
@@ -49,7 +51,7 @@ def network_faces(frame: Image, reference: Image, box: Float) -> Float:
 
 @cache
 def lower_half() -> Float:
-    """Return the mask of the generated half, float32 [96, 96] in [0, 1], read-only, with soft edges."""
+    """Return the mask of the generated lower half with soft edges, float32 [96, 96] in [0, 1], read-only."""
     edge = np.minimum(np.arange(SIDE), np.arange(SIDE)[::-1]) + 0.5
     across = _smoothstep(edge / _EDGE)
     down = np.minimum(across, _smoothstep((np.arange(SIDE) + 0.5 - (SIDE // 2 - _TRANSITION)) / _TRANSITION))

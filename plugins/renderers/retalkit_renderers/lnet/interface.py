@@ -1,4 +1,6 @@
-"""The lip syncer ``lnet`` and its checkpoint. Imports no torch: read when stages are listed."""
+"""Options, stage and checkpoint of the lip syncer ``lnet``. The module is imported to list stages, so it must not
+import torch.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ CHECKPOINTS: Final = (
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",
         min_size=511_304_340,
-        # Hash of the copy that an author of the paper published at Hugging Face (vinthony/videoretalking).
+        # Hash of the copy that one of the paper's authors published at Hugging Face (vinthony/videoretalking).
         sha256="7ae06fef0454c421b828cc53e8d4b9c92d990867a858ea7bb9661ab6cf6ab774",
         entries=("state_dict",),
         strip_from_names="module.",

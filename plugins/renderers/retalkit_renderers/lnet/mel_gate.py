@@ -10,10 +10,11 @@ from retalkit.stages import SPEECH_RATE, Speech
 
 
 def gated_windows(speech: Speech, times: NDArray[np.float64], *, gate: bool) -> NDArray[np.float32]:
-    """Return mel windows float32 [T, 80, 16] in [-4, 4] for float64 [T] seconds.
+    """Return mel windows float32 [T, 80, 16] in [-4, 4] for ``times`` in seconds, float64 [T].
 
-    With ``gate``, each of the 16 steps without voice activity is set to digital silence, for which the network keeps
-    the mouth closed. Noise, hum and music then do not move the mouth, and a word at the end of a window still does.
+    If ``gate`` is set, each of the 16 time steps without voice activity is replaced with digital silence, for which the
+    network keeps the mouth closed. Noise, humming and music therefore do not move the mouth. A word at the end of a
+    window still moves the mouth.
     """
     windows = np.array(speech.mel_windows(times), np.float32)
     if not gate or not len(times):

@@ -1,6 +1,6 @@
 """L-Net of VideoReTalking (Cheng et al., SIGGRAPH Asia 2022), with the parameter names of the published checkpoint.
 
-From a face with a masked lower half, a reference face and 0.2 s of speech it generates the speaking face.
+The network generates a speaking face from a face with a masked lower half, a reference face and 0.2 s of speech.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ SIDE: Final = 96
 """Side in pixels of the input and output faces."""
 
 _CHANNELS: Final = (64, 128, 256, 512)
-"""Channels at 96, 48, 24 and 12 pixels."""
+"""Number of channels at 96, 48, 24 and 12 pixels."""
 _LEVELS: Final = 3
 _SPEECH: Final = 512
 _BLOCKS: Final = 9
 
 
 class VisualEncoder(nn.Module):
-    """Masked and reference face, both [B, 3, 96, 96] -> features of the masked face at 96, 48, 24 and 12 pixels.
+    """Encoder of the masked face and the reference face, both [B, 3, 96, 96].
 
-    The last are concatenated with those of the reference, [B, 1024, 12, 12].
+    It returns the masked face features at 96, 48, 24 and 12 pixels. The features at 12 pixels are concatenated with the
+    reference face features, [B, 1024, 12, 12].
     """
 
     def __init__(self) -> None:
@@ -61,12 +62,12 @@ class VisualEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features of ``VisualEncoder`` and speech [B, 512] -> face [B, 3, 96, 96] in [0, 1]."""
+    """Decoder: ``VisualEncoder`` features and speech features [B, 512] -> face [B, 3, 96, 96] in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
         for level in reversed(range(_LEVELS)):
-            # The coarsest features contain both faces.
+            # The coarsest features contain the features of both faces.
             inside = _CHANNELS[level + 1] if level < _LEVELS - 1 else 2 * _CHANNELS[-1]
             self.add_module(f"up{level}", UpsampleBlock(inside, _CHANNELS[level]))
             self.add_module(f"res{level}", FourierBlocks(_BLOCKS, inside, _SPEECH))
@@ -83,7 +84,7 @@ class Decoder(nn.Module):
 
 
 class LNet(nn.Module):
-    """The whole network: 127.7 million parameters, most of them at 12 x 12 pixels."""
+    """Complete network with 127.7 million parameters, most of which belong to layers at 12 x 12 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,8 +109,8 @@ class LNet(nn.Module):
     def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
         """Return faces float32 [B, 3, 96, 96], BGR in [0, 1].
 
-        ``audio_sequences``: float32 [B, 1, 80, 16], mel in [-4, 4]. ``face_sequences``: float32 [B, 6, 96, 96], BGR in
-        [0, 1]: the masked face, then the reference.
+        ``audio_sequences``: mel windows in [-4, 4], float32 [B, 1, 80, 16]; ``face_sequences``: masked face and
+        reference face, BGR in [0, 1], float32 [B, 6, 96, 96].
         """
         masked, reference = face_sequences.split(3, dim=1)
         speech = self.audio_encoder(audio_sequences).flatten(1)
@@ -117,5 +118,5 @@ class LNet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each entry of the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     return state_shapes(LNet)

@@ -1,15 +1,17 @@
-"""Lip syncer ``lnet``: L-Net generates the lower face from the speech.
+"""Lip syncer ``lnet``: generates the lower face from the speech with L-Net.
 
-Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild", SIGGRAPH
-Asia 2022, section 3.2. As published: box, crops, BGR colours, masked face with a black lower half, 0.2 s of mel per
-frame. Differences from the published script:
+Reference: Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild",
+SIGGRAPH Asia 2022, section 3.2. The box, the crops, the BGR channel order, the black lower half of the masked face and
+the mel window of 0.2 s per frame follow the publication. The differences from the published script are:
 
-- Mel windows follow the timestamps of the frames (``retalkit.speech.mel_windows``), also for speech shorter than a
+- Mel windows follow the frame timestamps (``retalkit.speech.mel_windows``), including speech that is shorter than one
   window.
-- The box is the mean over five frames of the shot; the published mean crosses cuts and faces and is applied twice.
-- The extension below the chin scales with the face; published, it is 20 pixels at any size.
-- With ``gate`` the input is silence where there is no speech (``retalkit_renderers.lnet.mel_gate``).
-- The result fades in over the edge of the lower half; published, E-Net's face replaces the whole box.
+- The box is averaged over five frames of a shot. The published average includes frames from other shots and faces and
+  is applied twice.
+- The extension below the chin is proportional to the face size. The published extension is 20 pixels for all face
+  sizes.
+- With ``gate``, the network input is silence where there is no speech (``retalkit_renderers.lnet.mel_gate``).
+- The result is blended over the edge of the lower half. In the published script, E-Net's face replaces the whole box.
 """
 
 from __future__ import annotations
@@ -40,16 +42,16 @@ OUT_OF_FRAME: Final = PassedThrough("face out of frame")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One face to generate."""
+    """Inputs of one generated face."""
 
     row: int
     position: int
     box: Float
-    """float32 [4], integers."""
+    """Integer face box, float32 [4]."""
 
 
 class LNetSession:
-    """Generates the faces of one clip and keeps each in the cache."""
+    """Generates the faces of one clip and stores each face in the cache."""
 
     def __init__(self, config: LNetConfig, generator: FaceGenerator, speech: Speech, context: StageContext) -> None:
         self._config = config
@@ -58,7 +60,7 @@ class LNetSession:
         self._store = FrameStore(context.cache, STORED)
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Return edits of 96 x 96 with unrounded images; frames without a face are passed through."""
+        """Return edits of 96 x 96 pixels with unrounded images. Frames without a face are passed through."""
         results: list[FrameResult] = [NO_FACE] * len(batch.positions)
         missing: list[_Job] = []
         height, width = batch.faces.frames.images.shape[1:3]
@@ -83,10 +85,10 @@ class LNetSession:
         return results
 
     def close(self) -> None:
-        """Do nothing: the network belongs to the stage."""
+        """Do nothing, because the stage owns the network."""
 
     def _generate(self, batch: SyncBatch, jobs: Sequence[_Job]) -> Float:
-        """Return faces float32 [T, 96, 96, 3], RGB in [0, 1]."""
+        """Return generated faces float32 [T, 96, 96, 3], RGB in [0, 1]."""
         if (references := batch.references.images) is None:
             raise ValueError("lnet needs reference images, and the expression editor returned none")
         frames = batch.faces.frames.images
@@ -96,20 +98,20 @@ class LNetSession:
 
 
 class LNetLipSyncer:
-    """Needs ``frames``, ``reference:image`` and the speech; gives ``face:edit``."""
+    """Lip syncer that requires ``frames``, ``reference:image`` and the speech, and provides ``face:edit``."""
 
     def __init__(self, config: LNetConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if the checkpoint does not fit."""
+        """Load the network. Raises WeightsError if the checkpoint does not match the network."""
         self._config = config
         self._generator = FaceGenerator(runtime, config.batch)
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LNetSession:
-        """Open without work: faces are generated frame by frame."""
+        """Return a session. Faces are generated on demand for each frame."""
         return LNetSession(self._config, self._generator, clip.speech, context)
 
 
 def _edit(face: Float, box: Float) -> FaceEdit:
-    # Truncated to integer levels, as published.
+    # Values are truncated to integers, as in the published script.
     return FaceEdit(
         image=(face * np.float32(255)).astype(np.uint8),
         mask=lower_half(),
