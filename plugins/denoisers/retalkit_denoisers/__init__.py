@@ -1,1 +1,1 @@
-"""Denoisers for the speech that drives the mouth."""
+"""Denoisers for the speech that drives the mouth motion."""

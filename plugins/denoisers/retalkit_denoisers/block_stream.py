@@ -1,4 +1,6 @@
-"""Splitting of a sample stream into blocks at fixed positions, so that results do not depend on the chunking."""
+"""Splitting of a sample stream into blocks at fixed positions, which makes the result independent of the input
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from numpy.typing import NDArray
 
 
 class BlockStream:
-    """Splits a stream into blocks of ``size`` samples with ``context`` samples on both sides, padded with zeros."""
+    """Splitter of a stream into blocks of ``size`` samples plus ``context`` samples on both sides.
+
+    The context at the ends of the stream is padded with zeros.
+    """
 
     def __init__(self, size: int, context: int) -> None:
         self._size = size
@@ -16,13 +21,13 @@ class BlockStream:
         self._pending = 0
 
     def push(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Add float32 [N] of any length; return the complete blocks, float32 [size + 2 context] each."""
+        """Add samples float32 [N] of any length and return the complete blocks, float32 [size + 2 context] each."""
         self._pending += len(samples)
         self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
         return self._split()
 
     def finish(self) -> list[NDArray[np.float32]]:
-        """Return the blocks that cover the remaining samples, padded with zeros."""
+        """Return the zero-padded blocks that contain the remaining samples."""
         count = -(-self._pending // self._size)
         missing = count * self._size + 2 * self._context - len(self._waiting)
         if count > 0:
@@ -42,5 +47,5 @@ class BlockStream:
 
 
 def concatenate(pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Concatenate float32 arrays; an empty array if there are none."""
+    """Return the concatenated float32 arrays, or an empty array if ``pieces`` is empty."""
     return np.concatenate([np.zeros(0, dtype=np.float32), *pieces])

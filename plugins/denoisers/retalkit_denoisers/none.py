@@ -1,4 +1,4 @@
-"""The denoiser that does nothing."""
+"""Denoiser ``none``, which passes the speech through."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from retalkit.stages import DenoiseClip, Runtime, StageContext
 
 
 class NoDenoiser:
-    """Returns the speech unchanged."""
+    """Denoiser that returns the speech unchanged."""
 
     def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         del config

@@ -1,4 +1,4 @@
-"""Specs of the bundled denoisers. Imports no denoising library."""
+"""Specs of the bundled denoisers. The module does not import a denoising library."""
 
 from __future__ import annotations
 

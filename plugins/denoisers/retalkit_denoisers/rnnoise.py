@@ -1,7 +1,8 @@
 """RNNoise (Valin, "A Hybrid DSP/Deep Learning Approach to Real-Time Full-Band Speech Enhancement", MMSP 2018).
 
-The package ``pyrnnoise`` contains the library and its weights. RNNoise processes frames of 10 ms at 48 kHz, so the
-speech is resampled by three in both directions with zero-phase filters; the delay of the network is compensated.
+The package ``pyrnnoise`` contains the library and its weights. RNNoise processes frames of 10 ms at 48 kHz. The speech
+is therefore upsampled by a factor of three before RNNoise and downsampled after it with zero-phase filters. The network
+delay is compensated.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _BLOCK = 8000
 _CONTEXT = 160
 _FRAME = 480
 _DELAY = 2 * _FRAME
-# The library expects the range of 16-bit samples.
+# The library requires samples in the 16-bit integer range.
 _SCALE = np.float32(32768.0)
 
 
 class Rnnoise:
-    """Denoises with RNNoise and its published weights."""
+    """Denoiser that uses RNNoise with its published weights."""
 
     def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         del config
@@ -37,7 +38,7 @@ class Rnnoise:
 
 
 class RnnoiseSession:
-    """Denoising of one stream of speech."""
+    """Denoising session for one speech stream."""
 
     def __init__(self) -> None:
         self._state = library.create()
@@ -48,14 +49,17 @@ class RnnoiseSession:
         self._returned = 0
 
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono float32 [N] at 16 kHz; return the samples that are ready, about one second behind the input."""
+        """Process mono audio float32 [N] at 16 kHz and return the denoised samples that are available.
+
+        The output is delayed by about one second relative to the input.
+        """
         self._received += len(waveform)
         return self._emit(
             [self._downsample(block) for wide in self._clean(self._input_blocks.push(waveform)) for block in wide]
         )
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. Input and output have the same total length."""
+        """Return the remaining samples. The total lengths of input and output are equal."""
         cleaned = self._clean(self._input_blocks.finish())
         delayed = self._output_blocks.push(self._run(np.zeros(_DELAY, dtype=np.float32)))
         last = self._output_blocks.finish()
@@ -74,7 +78,7 @@ class RnnoiseSession:
         return cleaned
 
     def _run(self, wide: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Denoise complete frames at 48 kHz and compensate the delay."""
+        """Return the denoised frames at 48 kHz with the network delay compensated."""
         samples = np.ascontiguousarray(wide * _SCALE, dtype=np.float32)
         for start in range(0, len(samples), _FRAME):
             frame = samples[start : start + _FRAME].ctypes.data_as(ctypes.POINTER(ctypes.c_float))

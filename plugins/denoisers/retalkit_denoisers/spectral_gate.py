@@ -1,7 +1,8 @@
 """Streaming spectral gating (Sainburg et al., PLOS Computational Biology 2020) with the package ``noisereduce``.
 
-The package's stationary gate needs a noise sample. It is estimated from the quietest tenth of the twelve seconds around
-each block of four seconds, so that it adapts to changing noise and needs no initial pause.
+The package's stationary gate requires a noise sample. For each block of four seconds, the sample is estimated from the
+quietest tenth of the surrounding twelve seconds. The gate therefore adapts to changing noise and does not require an
+initial pause.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _INAUDIBLE_POWER = 10.0 ** (-75.0 / 10.0)
 
 
 class SpectralGate:
-    """Attenuates frequency bands that are not louder than the estimated noise."""
+    """Denoiser that attenuates frequency bands whose level does not exceed the estimated noise level."""
 
     def __init__(self, config: SpectralGateConfig, runtime: Runtime) -> None:
         self._config = config
@@ -36,7 +37,7 @@ class SpectralGate:
 
 
 class SpectralGateSession:
-    """Denoising of one stream of speech; buffers twelve seconds."""
+    """Denoising session for one speech stream. It buffers twelve seconds of audio."""
 
     def __init__(self, config: SpectralGateConfig) -> None:
         self._config = config
@@ -46,12 +47,15 @@ class SpectralGateSession:
         self._returned = 0
 
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono float32 [N] at 16 kHz; return the samples that are ready, up to eight seconds behind the input."""
+        """Process mono audio float32 [N] at 16 kHz and return the denoised samples that are available.
+
+        The output is delayed by up to eight seconds relative to the input.
+        """
         self._received += len(waveform)
         return self._emit(self._blocks.push(waveform))
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. Input and output have the same total length."""
+        """Return the remaining samples. The total lengths of input and output are equal."""
         return self._emit(self._blocks.finish())
 
     def close(self) -> None: ...
@@ -64,7 +68,7 @@ class SpectralGateSession:
         return ready
 
     def _denoise_block(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the denoised block without context, cross-faded with the previous block over its first 0.25 s."""
+        """Return the denoised block without its context, cross-faded with the previous block over the first 0.25 s."""
         region = samples[_CONTEXT - _MARGIN : _CONTEXT + _BLOCK + _FADE + _MARGIN]
         noise = _estimate_noise(samples)
         cleaned = region if noise is None else self._gate(region, noise)
@@ -93,9 +97,9 @@ class SpectralGateSession:
 
 
 def _estimate_noise(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return the concatenated quietest segments, or None if there is no noise to estimate."""
+    """Return the concatenated quietest segments, or None if the samples contain no estimable noise."""
     segments = samples[: len(samples) // _SEGMENT * _SEGMENT].reshape(-1, _SEGMENT)
-    # Digital silence is padding or an edit, not background noise.
+    # Digital silence is padding or the result of an edit. It is not background noise.
     audible = segments[segments[:, :16].any(axis=1) & segments[:, -16:].any(axis=1)]
     if len(audible) < _FEWEST_SEGMENTS:
         return None

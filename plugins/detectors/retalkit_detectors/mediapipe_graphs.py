@@ -1,8 +1,8 @@
-"""Two MediaPipe graphs: face boxes in an image, and the face mesh in a region of an image.
+"""MediaPipe graphs for face boxes in an image and for the face mesh in an image region.
 
-The published face mesh solution (Kartynnik et al., "Real-time facial surface geometry from monocular video on mobile
-GPUs", 2019; Grishchenko et al., "Attention mesh", 2020) contains its tracker and does not expose its scores. Only the
-mesh part of that graph is used here, so that the caller selects the regions and reads the presence score.
+The published face mesh solution contains a tracker and does not expose its scores (Kartynnik et al., "Real-time facial
+surface geometry from monocular video on mobile GPUs", 2019; Grishchenko et al., "Attention mesh", 2020). This module
+uses only the mesh part of the published graph, so the caller can select the regions and access the presence score.
 """
 
 # MediaPipe and its protobuf modules have no type information.
@@ -37,16 +37,16 @@ LANDMARKS: Final = "face_landmarks"
 PRESENCE: Final = "facelandmarkcpu__face_presence_score"
 
 CLOSE_UP: Final = 0.67
-"""Half side of a close-up in sides of the region; the face fills about half of it."""
+"""Half side of a close-up relative to the region side. The face occupies about half of the close-up."""
 DETECTION_SIZE: Final = 384
-"""Approximate longest side of the image for the box networks, whose inputs have 128 and 192 pixels."""
+"""Approximate longest side of the box network input image in pixels. The networks have input sides of 128 and 192."""
 MARGIN: Final = 1.5
-"""Side of the mesh network's region divided by the longest side of the box."""
+"""Ratio between the side of the mesh network's region and the longest side of the box."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A rotated square in the image."""
+    """Rotated square in the image."""
 
     x: float
     """Horizontal centre in pixels."""
@@ -59,14 +59,14 @@ class Region:
 
     @property
     def box(self) -> NDArray[np.float32]:
-        """Bounds of the square before rotation, float32 [4]: left, top, right, bottom."""
+        """Return the bounds of the unrotated square (left, top, right, bottom), float32 [4]."""
         half = self.side / 2
         return np.array([self.x - half, self.y - half, self.x + half, self.y + half], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedBox:
-    """A detection of a box network."""
+    """Face detection of a box network."""
 
     region: Region
     score: float
@@ -82,7 +82,10 @@ def region_around(points: NDArray[np.float32], left_eye: NDArray[np.float32], ri
 
 
 class BoxGraph:
-    """BlazeFace (Bazarevsky et al., 2019): short range for faces above a tenth of the image, full range for smaller."""
+    """BlazeFace (Bazarevsky et al., 2019) for face box detection.
+
+    The short-range model detects faces larger than a tenth of the image. The full-range model detects smaller faces.
+    """
 
     def __init__(self, full_range: bool, min_confidence: float) -> None:
         self._full_range = full_range
@@ -91,7 +94,7 @@ class BoxGraph:
             self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedBox]:
-        """Return the faces in RGB uint8 [H, W, 3], by descending score."""
+        """Return the faces in an image, RGB uint8 [H, W, 3], in descending score order."""
         factor, small = reduce_image(image, DETECTION_SIZE)
         output: Any = self._solution.process(small)
         detections: list[Any] = sorted(output.detections or [], key=_score, reverse=True)
@@ -112,7 +115,7 @@ class BoxGraph:
 
 
 class MeshGraph:
-    """The attention mesh network: 478 points of the face in a region."""
+    """Attention mesh network that fits 478 face points in a region."""
 
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
@@ -137,7 +140,7 @@ class MeshGraph:
         mesh_only.node.extend(node for node in full.node if node.name.startswith(MESH_NODES))
         for node in mesh_only.node:
             if node.calculator == "ThresholdingCalculator":
-                # The caller evaluates the score, so landmarks are needed for any score.
+                # The caller evaluates the score, so the graph must return landmarks for all scores.
                 node.options.Extensions[ThresholdingCalculatorOptions.ext].threshold = -1.0
         mesh_only.input_stream.extend([IMAGE, REGION])
         mesh_only.output_stream.extend([LANDMARKS, PRESENCE])
@@ -145,7 +148,9 @@ class MeshGraph:
         return mesh_only
 
     def fit(self, image: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
-        """Return the points, float32 [478, 3] in pixels (z at the scale of x), and the presence score in [0, 1]."""
+        """Return the points in pixels, float32 [478, 3], and the presence score in [0, 1]. The z scale equals the x
+        scale.
+        """
         left, top, crop = crop_region(image, region)
         height, width = crop.shape[:2]
         rectangle = rect_pb2.NormalizedRect(
@@ -176,31 +181,31 @@ def _score(detection: Any) -> float:
 
 
 def reduce_image(image: NDArray[np.uint8], longest: int) -> tuple[int, NDArray[np.uint8]]:
-    """Reduce an image by an integer factor to a longest side of about ``longest`` or less; return factor and image.
+    """Return the integer reduction factor and the reduced image, whose longest side is at most about ``longest``.
 
-    Up to factor - 1 pixels at the right and bottom borders are dropped.
+    Up to factor - 1 pixels at the right and bottom borders are discarded.
     """
     height, width = image.shape[:2]
     factor = max(1, min(round(max(height, width) / longest), height, width))
     rows, columns = height // factor, width // factor
     if factor == 1:
         return 1, np.ascontiguousarray(image)
-    # OpenCV's area average is about eight times faster for integer factors.
+    # OpenCV's area averaging is about eight times faster with integer factors.
     part = image[: rows * factor, : columns * factor]
     return factor, cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def crop_region(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return left, top and a contiguous copy of the bounding box of the rotated region.
+    """Return left, top and a contiguous copy of the rotated region's bounding box.
 
-    Copying the complete image into the graph would take longer than the network.
+    Copying the complete image into the graph would take longer than the network inference.
     """
     radius = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) / 2 + 2
     return _square(image, region.x, region.y, radius)
 
 
 def close_up(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return left, top and a contiguous copy of the surroundings of a face, for the box network."""
+    """Return left, top and a contiguous copy of the area around a face, for the box network."""
     return _square(image, region.x, region.y, region.side * CLOSE_UP)
 
 

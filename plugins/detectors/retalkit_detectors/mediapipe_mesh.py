@@ -1,4 +1,4 @@
-"""The detector ``mediapipe``: 478 mesh points of every face, tracked from frame to frame."""
+"""Detector ``mediapipe``: tracks 478 mesh points of every face across frames."""
 
 from __future__ import annotations
 
@@ -21,36 +21,39 @@ Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
 
 SAME_FACE: Final = 0.4
-"""Smallest intersection over union of two regions of one face."""
+"""Minimum intersection over union of two regions that belong to one face."""
 CONFIDENT_SCORES: Final = (0.65, 0.8)
-"""Box scores at which the confidence is 0 and 1. The mesh network reports presence 1.0 on clutter that resembles a face
-(box score 0.0 to 0.7 in a close-up); real faces, even blurred or behind a microphone, reach 0.78."""
+"""Box scores at which the confidence is 0 and 1.
+
+The mesh network returns a presence score of 1.0 for clutter that resembles a face. The box score of such clutter in a
+close-up is 0.0 to 0.7. The box score of real faces reaches 0.78, even for blurred faces and faces behind a microphone.
+"""
 SUFFICIENT_SCORE: Final = 0.8
-"""Box score in the complete image above which no close-up is needed."""
+"""Box score in the complete image above which no close-up is required."""
 MIN_CONFIDENCE: Final = 0.2
-"""Confidence below which a face is dropped."""
+"""Confidence below which a face is discarded."""
 SMOOTHING: Final = 0.5
-"""Weight of the newest value in the confidence of a face."""
+"""Weight of the newest value in the smoothed confidence of a face."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A tracked face."""
+    """Tracked face."""
 
     landmarks: Landmarks
     presence: float
     confidence: float
-    """Smoothed confidence of the box network, in [0, 1]."""
+    """Smoothed confidence of the box network in [0, 1]."""
 
     @property
     def region(self) -> Region:
-        """Region of the mesh network in the next frame."""
+        """Return the mesh network region for the next frame."""
         left_eye, right_eye = self.landmarks[mesh478.LEFT_EYE_OUTER], self.landmarks[mesh478.RIGHT_EYE_OUTER]
         return region_around(self.landmarks, left_eye, right_eye)
 
 
 class MediaPipeDetector:
-    """Detects faces with BlazeFace and fits MediaPipe's attention mesh to each of them."""
+    """Detector that finds faces with BlazeFace and fits MediaPipe's attention mesh to each face."""
 
     def __init__(self, config: MediaPipeConfig, runtime: Runtime) -> None:
         self._config = config
@@ -60,11 +63,11 @@ class MediaPipeDetector:
 
 
 class MediaPipeSession:
-    """Detection in one clip, in order.
+    """Session that detects faces in the frames of one clip in order.
 
-    The mesh of a face determines its region in the next frame. In every ``detect_every``-th frame of a shot, and in
-    frames without a face, the box networks search the complete image and update the confidence of the tracked faces. A
-    cut resets all tracks.
+    A face's mesh determines the face's region in the next frame. The box networks search the complete image in every
+    ``detect_every``-th frame of a shot and in frames without a face. These searches update the confidence of tracked
+    faces. A cut resets all tracks.
     """
 
     def __init__(self, config: MediaPipeConfig) -> None:
@@ -76,16 +79,19 @@ class MediaPipeSession:
         self._cuts = CutDetector()
         self._tracks: list[Track] = []
         self._age = 0
-        """Frames since the start of the shot."""
+        """Number of frames since the start of the shot."""
         self._frames_without_face = 0
-        """Frames since the last frame with a face."""
+        """Number of frames since the last frame with a face."""
 
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """Return all faces of each frame, the oldest track first; the score is presence x confidence x plausibility."""
+        """Return all faces of each frame. The face with the oldest track is first.
+
+        The score is the product of presence, confidence and plausibility.
+        """
         return [self._detect(image) for image in frames.images]
 
     def close(self) -> None:
-        """Free the networks. MediaPipe raises an exception if a graph is closed twice."""
+        """Release the networks. MediaPipe raises an exception if a graph is closed twice."""
         if self._closed:
             return
         self._closed = True
@@ -110,7 +116,7 @@ class MediaPipeSession:
         return [as_face(track, image.shape[1], image.shape[0]) for track in tracks]
 
     def _track(self, image: Image) -> list[Track]:
-        """Return the tracked faces in a new frame, without lost ones and without newer duplicates."""
+        """Return the tracked faces in a new frame, excluding lost faces and newer duplicates."""
         tracks: list[Track] = []
         for track in self._tracks:
             moved = self._fit(image, track.region, track.confidence)
@@ -119,7 +125,7 @@ class MediaPipeSession:
         return tracks
 
     def _confirm(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
-        """Update the confidence of the tracks; drop those with low confidence."""
+        """Update the tracks' confidence and return the tracks with sufficient confidence."""
         kept: list[Track] = []
         for track in tracks:
             confidence = SMOOTHING * self._confidence(image, track, boxes) + (1 - SMOOTHING) * track.confidence
@@ -128,7 +134,7 @@ class MediaPipeSession:
         return kept
 
     def _start(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
-        """Return the tracks and new tracks from boxes of other faces."""
+        """Return the existing tracks and new tracks for boxes that contain other faces."""
         all_tracks = list(tracks)
         for box in boxes:
             if len(all_tracks) >= self._config.max_faces:
@@ -136,7 +142,7 @@ class MediaPipeSession:
             if is_tracked(box.region, all_tracks):
                 continue
             rough = self._fit(image, box.region, 1.0)
-            # The regions of box networks and meshes differ; a second fit gives the mesh of the next frame's region.
+            # The regions of box networks and meshes differ. A second fit uses the mesh-based region of the next frame.
             refined = None if rough is None else self._fit(image, rough.region, 1.0)
             if refined is None or is_tracked(refined.region, all_tracks):
                 continue
@@ -146,7 +152,7 @@ class MediaPipeSession:
         return all_tracks
 
     def _confidence(self, image: Image, track: Track, boxes: Sequence[DetectedBox]) -> float:
-        """Return the confidence of the short-range network for this face, in the complete image or in a close-up."""
+        """Return the short-range network's confidence for a face in the complete image or in a close-up."""
         best = best_score(track.region, boxes) if boxes and not boxes[0].full_range else 0.0
         if best < SUFFICIENT_SCORE:
             left, top, view = close_up(image, track.region)
@@ -162,18 +168,18 @@ class MediaPipeSession:
 
 
 def is_tracked(region: Region, tracks: Sequence[Track]) -> bool:
-    """Return whether the region shows a face that is already tracked."""
+    """Return whether the region contains a face that is already tracked."""
     return any(intersection_over_union(region.box, track.region.box) >= SAME_FACE for track in tracks)
 
 
 def best_score(region: Region, boxes: Sequence[DetectedBox]) -> float:
-    """Return the highest score of the boxes in this region, 0 if there are none."""
+    """Return the highest score of the boxes in the region, or 0 if the region contains no boxes."""
     scores = [box.score for box in boxes if intersection_over_union(region.box, box.region.box) >= SAME_FACE]
     return max(scores, default=0.0)
 
 
 def as_face(track: Track, width: int, height: int) -> Face:
-    """Return the face of a track in a ``width`` x ``height`` frame."""
+    """Return the track's face in a ``width`` x ``height`` frame."""
     points = track.landmarks[: mesh478.MESH_COUNT, :2]
     box = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
     score = min(track.presence, 1.0) * track.confidence * plausibility(track.landmarks, width, height)

@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from typing import Final
 
 LOG_LINE: Final = re.compile(rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl|[IW]\d{4} )")
-"""Log lines of TensorFlow Lite, absl and MediaPipe below error level."""
+"""Pattern of TensorFlow Lite, absl and MediaPipe log lines below error level."""
 
 STDERR: Final = 2
 
 
 @contextmanager
 def suppress_native_logs() -> Generator[None]:
-    """Buffer file descriptor 2 during the block, then write all lines except native log lines.
+    """Buffer file descriptor 2 during the block, and then write all lines except native log lines.
 
-    For short blocks, such as building a graph and its first call. No effect if descriptor 2 is closed.
+    The block should be short, for example a graph's construction and first call. The function has no effect if
+    descriptor 2 is closed.
     """
     try:
         saved = os.dup(STDERR)

@@ -1,6 +1,7 @@
-"""Plausibility of a fitted face mesh from its geometry.
+"""Geometric plausibility of a fitted face mesh.
 
-The mesh network fits a well-formed face to any input, so the shape is not informative. Position, size and head yaw are.
+The mesh network returns a well-formed face for any input, so the mesh shape is not informative. The plausibility is
+computed from position, size and head yaw.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 
 YAW: Final = (38.0, 48.0)
-"""Degrees of yaw at which plausibility starts to fall and at which it is 0; profiles are measured as 42 to 68."""
+"""Yaw in degrees at which plausibility starts to decrease and at which it is 0. The measured yaw of profiles is 42 to
+68.
+"""
 INSIDE: Final = (0.5, 0.8)
-"""Fraction of the points inside the frame at which plausibility is 0 and 1."""
+"""Fractions of points inside the frame at which plausibility is 0 and 1."""
 FACE_WIDTH: Final = (12.0, 24.0)
-"""Width of the face in pixels at which plausibility is 0 and 1."""
+"""Face widths in pixels at which plausibility is 0 and 1."""
 
 ACROSS: Final = ((33, 263), (127, 356), (21, 251))
-"""Pairs of points (viewer's left, right) that are symmetric about the head's midplane: eyes, temples, forehead."""
+"""Point pairs (left and right in the image) that are symmetric about the head's midplane: eyes, temples, forehead."""
 
 
 def plausibility(landmarks: NDArray[np.float32], width: int, height: int) -> float:
-    """Return the plausibility in [0, 1] of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame."""
+    """Return the plausibility of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame, in [0, 1]."""
     points = landmarks[: mesh478.MESH_COUNT]
     x, y = points[:, 0], points[:, 1]
     inside = float(np.mean((x >= 0) & (x < width) & (y >= 0) & (y < height)))
@@ -39,5 +42,5 @@ def yaw(landmarks: NDArray[np.float32]) -> float:
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """Return 0 up to ``low``, 1 from ``high``, linear in between."""
+    """Return 0 up to ``low``, 1 at or above ``high``, and linearly interpolated values between ``low`` and ``high``."""
     return float(np.clip((value - low) / (high - low), 0, 1))

@@ -1,4 +1,4 @@
-"""Specs of the bundled detectors. Imports no face library."""
+"""Specs of the bundled detectors. The module does not import a face library."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Checkpoints of the published networks."""
+    """Return the checkpoints of the published networks."""
     return face_alignment.CHECKPOINTS

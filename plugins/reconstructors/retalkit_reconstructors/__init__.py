@@ -1,1 +1,1 @@
-"""Reconstructors that ship with Retalkit."""
+"""Reconstructors bundled with Retalkit."""

@@ -1,4 +1,4 @@
-"""Mean faces: one per track, shared between tracks with similar faces."""
+"""Mean faces of tracks. Tracks with similar faces share one mean face."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from retalkit.stages import Analysis
 Float = NDArray[np.float32]
 
 CHUNK: Final = 256
-"""Frames read from the analysis at a time."""
+"""Number of frames that are loaded from the analysis at a time."""
 STABLE: Final = list(mesh478.STABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class MeanFaces:
-    """The mean face of each track."""
+    """Mean face of each track."""
 
     faces: Float
-    """float32 [G, 478, 3] in the head frame; G is 0 if no frame has a face."""
+    """Mean faces in the head frame, float32 [G, 478, 3]. G is 0 if no frame contains a face."""
     tracks: NDArray[np.int32]
-    """int32 [S], track numbers, ascending."""
+    """Ascending track numbers, int32 [S]."""
     groups: NDArray[np.int32]
-    """int32 [S], the row in ``faces`` of each track."""
+    """Index in ``faces`` of each track, int32 [S]."""
 
     def for_track(self, track: int) -> Float:
-        """Return the mean face [478, 3] of a track of the clip. Raises KeyError for another track."""
+        """Return the mean face of a track, [478, 3]. Raises KeyError if the clip does not contain the track."""
         row = int(np.searchsorted(self.tracks, track))
         if row == len(self.tracks) or self.tracks[row] != track:
             raise KeyError(f"the clip has no track {track}")
@@ -40,16 +40,16 @@ class MeanFaces:
 
 @dataclass(frozen=True, slots=True)
 class TrackFace:
-    """The mean face of one track."""
+    """Mean face of one track."""
 
     track: int
     count: int
-    """Number of frames of the track."""
+    """Number of frames in the track."""
     face: Float
 
 
 class TrackSampler:
-    """Keeps between n and 2 n evenly spread frames of a track of unknown length."""
+    """Sampler that retains between n and 2 n evenly spaced frames of a track of unknown length."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -58,7 +58,7 @@ class TrackSampler:
         self.kept: list[Float] = []
 
     def add(self, landmarks: Float) -> None:
-        """Take the landmarks of the next frame."""
+        """Add the landmarks of the next frame."""
         if self.count % self._stride == 0:
             self.kept.append(landmarks.copy())
         self.count += 1
@@ -68,7 +68,7 @@ class TrackSampler:
 
 
 def track_faces(analysis: Analysis, frames_per_track: int) -> Iterator[TrackFace]:
-    """Yield the mean face of every track, in order. Reads the landmarks once, in chunks."""
+    """Yield the mean face of every track in order. The landmarks are loaded once, in chunks."""
     current = -1
     sampler = TrackSampler(frames_per_track)
     count = analysis.source.info.frame_count
@@ -91,14 +91,14 @@ def track_faces(analysis: Analysis, frames_per_track: int) -> Iterator[TrackFace
 
 
 def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float) -> MeanFaces:
-    """Group tracks whose mean faces differ by less than ``same_person`` (root mean square in IOD).
+    """Group tracks whose mean faces have a root mean square difference of less than ``same_person`` IOD.
 
-    Mean faces of one person in one calm track differ by up to 0.03 with the viewing angle, about as much as those of
-    two people: this distinguishes geometry, not identity. A track of fewer than ``min_track`` frames never starts a
-    group unless there is no other.
+    Within one steady track of one person, mean faces vary by up to 0.03 with the viewing angle. The difference between
+    two people is about as large. The grouping therefore distinguishes face geometry rather than identity. A track with
+    fewer than ``min_track`` frames starts a group only if there is no other group.
     """
     ordered = sorted(tracks, key=lambda track: track.track)
-    # Long tracks first: their mean faces are the most reliable, and shorter tracks join them.
+    # Long tracks are processed first, because their mean faces are the most reliable. Shorter tracks join their groups.
     ranked = sorted(ordered, key=lambda track: (-track.count, track.track))
     sums: list[NDArray[np.float64]] = []
     weights: list[int] = []
@@ -127,7 +127,7 @@ def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float
 
 
 def align(face: Float, reference: Float) -> tuple[Float, float]:
-    """Align ``face`` with another mean face. Returns it and the root mean square distance of the stable points."""
+    """Return ``face`` aligned with ``reference``, and the root mean square distance of the stable points."""
     moved = to_head_frame(face[None], rigid_fit(face[None, STABLE], reference[STABLE]))[0]
     distance = np.sqrt(((moved[STABLE] - reference[STABLE]) ** 2).sum(1).mean())
     return moved, float(distance)

@@ -1,4 +1,6 @@
-"""Specs of the bundled reconstructors. Imported when stages are listed, so it imports no array library."""
+"""Specs of the bundled reconstructors. The module is imported to list stages, so it must not import an array
+library.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ class ShallowConfig(StageConfig):
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """The reconstructors ``shallow`` and ``deep3d``."""
+    """Return the specs of the reconstructors ``shallow`` and ``deep3d``."""
     return [
         StageSpec(
             api=2,
@@ -45,5 +47,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """The checkpoints of the published networks."""
+    """Return the checkpoints of the published networks."""
     return deep3d.CHECKPOINTS

@@ -1,7 +1,8 @@
-"""The reconstructor ``shallow``: head pose and mouth measures directly from the mesh landmarks.
+"""Reconstructor ``shallow``: computes head pose and mouth measures directly from the mesh landmarks.
 
-The face model is the person's own mean face, computed from the clip; the residual of its rigid fit is the expression.
-There is no network and no weights. Coefficients are those of ``retalkit.geometry.mesh_space``.
+The face model is the person's mean face, which is computed from the clip. The residual of the rigid fit is the
+expression. The reconstructor uses no network and no weights. Coefficients are in the space of
+``retalkit.geometry.mesh_space``.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ STORED: Final = "mean_faces.npz"
 
 
 class ShallowReconstructor:
-    """Fits the mean face of each track to its frames."""
+    """Reconstructor that fits each track's mean face to the track's frames."""
 
     def __init__(self, config: ShallowConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> ShallowSession:
-        """Compute the mean faces, or read them from the cache."""
+        """Compute the mean faces, or load them from the cache."""
         analysis = clip.analysis
         stored = context.cache.path(STORED)
         if stored is None:
@@ -42,14 +43,14 @@ class ShallowReconstructor:
 
 
 class ShallowSession:
-    """Fits the frames of one clip, each independently."""
+    """Session that fits the frames of one clip independently."""
 
     def __init__(self, analysis: Analysis, mean_faces: MeanFaces) -> None:
         self._analysis = analysis
         self._mean_faces = mean_faces
 
     def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
-        """Return float32 [T, 13], see ``retalkit.geometry.mesh_space``."""
+        """Return coefficients float32 [T, 13] (see ``retalkit.geometry.mesh_space``)."""
         out = np.full((len(faces.landmarks), mesh_space.COUNT), np.nan, np.float32)
         tracks = self._tracks(faces.frames.indexes)
         tracks[~np.isfinite(faces.landmarks).all(axis=(1, 2))] = -1
@@ -61,7 +62,7 @@ class ShallowSession:
         return out
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing, because the session holds no resources."""
 
     def _tracks(self, indexes: NDArray[np.int64]) -> NDArray[np.int32]:
         tracks = np.full(len(indexes), -1, np.int32)

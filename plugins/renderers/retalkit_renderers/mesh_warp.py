@@ -1,11 +1,13 @@
 """Piecewise affine warps between two shapes of one face mesh.
 
-A ``MeshTopology`` (the triangles) is built once per person. A ``TriangleRaster`` (the triangle under each pixel of an
-output rectangle) is built once per frame and used for every layer. Its ``dense_map`` returns the maps for ``cv2.remap``
-that sample each output pixel from a source shape; ``sample_image`` applies them.
+A ``MeshTopology`` contains the mesh triangles and is built once per person. A ``TriangleRaster`` contains the triangle
+index of each pixel in an output rectangle. It is built once per frame and shared by all layers.
+``TriangleRaster.dense_map`` returns ``cv2.remap`` maps that sample each output pixel from a source shape.
+``sample_image`` applies these maps.
 
-Maps are computed at half resolution and upsampled: they are piecewise linear, so only the kinks at the edges of
-triangles are lost. Points and displacements are complex numbers (x + iy), which halves the number of operations.
+The maps are computed at half resolution and upsampled. They are piecewise linear, so upsampling only smooths the
+discontinuities at triangle edges. Points and displacements are represented as complex numbers (x + iy), which halves
+the number of operations.
 """
 
 from __future__ import annotations
@@ -26,43 +28,45 @@ Image = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]
 
 RING_SCALE = 1.4
-"""Scale of the fixed outer ring relative to the face oval, around the nose tip."""
+"""Scale of the fixed outer ring relative to the face oval, centred at the nose tip."""
 RING_COUNT = len(mesh478.FACE_OVAL)
 ROWS = (0.07, 0.18, 0.32, 0.46, 0.6, 0.74, 0.87, 0.95)
-"""Positions of the points inside the mouth between the upper (0) and the lower (1) lip edge."""
+"""Relative positions of the points inside the mouth between the upper (0) and the lower (1) lip edge."""
 COLUMNS = len(mesh478.UPPER_INNER_EDGE) - 2
 INNER_COUNT = COLUMNS * len(ROWS)
 RING_START = mesh478.MESH_COUNT
 INNER_START = RING_START + RING_COUNT
 POINT_COUNT = INNER_START + INNER_COUNT
-"""Mesh points, then the ring, then the grid inside the mouth (column by column)."""
+"""Number of topology points: mesh points, ring points, and grid points inside the mouth (in column order)."""
 
 _STEP = 2
 _SHIFT = 4
 _MIN_AREA = 0.3
-"""Twice the area in pixels below which a triangle is not rasterised."""
+"""Twice the triangle area in pixels below which a triangle is not rasterised."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
 _SHARE = np.array(ROWS, np.float32)[None, :, None]
 _OPENED = 0.25
-"""Opening of the lips, IOD, at which the mesh is triangulated."""
+"""Lip opening in IOD at which the mesh is triangulated."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshTopology:
-    """Triangles over POINT_COUNT points, and how much each mesh point moves with the mouth."""
+    """Triangles over POINT_COUNT points and the mouth motion weights of the mesh points."""
 
     triangles: NDArray[np.int32]
-    """int32 [M, 3]; the triangles inside the mouth come first."""
+    """Point indexes of the triangles, int32 [M, 3]. Triangles inside the mouth are first."""
     inner_count: int
     """Number of triangles inside the mouth."""
     mouth_weights: Float
-    """float32 [478] in [0, 1]: 1 on lips and chin, 0 where the face does not move."""
+    """Mouth motion weights in [0, 1], float32 [478]. The weight is 1 on lips and chin and 0 on static parts of the
+    face.
+    """
 
     @property
     def points(self) -> NDArray[np.int32]:
-        """Sorted numbers of the points that triangles use."""
+        """Return the sorted indexes of the points that belong to triangles."""
         return np.unique(self.triangles)
 
 
@@ -72,9 +76,9 @@ def _smoothstep(value: Float, low: float, high: float) -> Float:
 
 
 def fit_mouth_weights(rest: Float) -> Float:
-    """Return float32 [478]: how much each point of a person's ``rest`` shape [478, 3] (head frame) follows the mouth.
+    """Return each point's mouth motion weight for a head-frame ``rest`` shape [478, 3], float32 [478].
 
-    The weight grows from the nose base to the lips and fades towards the ears; it is 1 on the lips.
+    The weight increases from the nose base to the lips and decreases towards the ears. It is 1 on the lips.
     """
     across = np.abs(rest[:, 0] - rest[mesh478.NOSE_BASE, 0])
     weights = _smoothstep(rest[:, 1], float(rest[mesh478.NOSE_BASE, 1]) + 0.02, float(rest[13, 1]))
@@ -85,10 +89,10 @@ def fit_mouth_weights(rest: Float) -> Float:
 
 
 def make_topology(rest: Float) -> MeshTopology:
-    """Triangulate a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
+    """Return the triangulation of a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
 
-    The lips are opened for the Delaunay triangulation, so that the border of the mouth consists of edges; the hole is
-    filled with a regular grid.
+    The lips are opened before the Delaunay triangulation, so the mouth boundary consists of triangle edges. The mouth
+    opening is filled with a regular grid.
     """
     mouth_weights = fit_mouth_weights(rest)
     flat = rest[: mesh478.MESH_COUNT, :2].astype(np.float64).copy()
@@ -114,7 +118,7 @@ def make_topology(rest: Float) -> MeshTopology:
 
 
 def _inner_triangles() -> NDArray[np.int32]:
-    """Return the triangles between the upper and the lower inner lip edge, which share the corners of the mouth."""
+    """Return the triangles between the upper and the lower inner lip edge. Both edges include the mouth corners."""
     upper, lower = mesh478.UPPER_INNER_EDGE, mesh478.LOWER_INNER_EDGE
     columns = [
         [upper[c], *(INNER_START + (c - 1) * len(ROWS) + row for row in range(len(ROWS))), lower[c]]
@@ -136,10 +140,11 @@ def _ring(flat: NDArray[Any]) -> NDArray[Any]:
 
 
 def topology_points(mesh: Float, ring_from: Float | None = None, inside: Float | None = None) -> Float:
-    """Return all points of the topology, float32 [POINT_COUNT, 2], for mesh points [>= 468, 2] in pixels.
+    """Return all topology points, float32 [POINT_COUNT, 2], for mesh points [>= 468, 2] in pixels.
 
-    ``ring_from``: mesh points that the fixed ring is computed from (those of the current frame, also for a warped
-    shape); ``inside`` float32 [INNER_COUNT, 2]: points inside the mouth, by default evenly between the lips.
+    ``ring_from``: mesh points that determine the fixed ring (the current frame's points, also for a warped shape);
+    ``inside``: points inside the mouth, float32 [INNER_COUNT, 2]. The default points are distributed evenly between the
+    lips.
     """
     base = mesh if ring_from is None else ring_from
     inner = interior_grid(mesh) if inside is None else inside
@@ -151,25 +156,30 @@ def topology_points(mesh: Float, ring_from: Float | None = None, inside: Float |
 
 
 def interior_grid(mesh: Float) -> Float:
-    """Return float32 [INNER_COUNT, 2 or 3]: grid points between the inner lip edges at the shares ``ROWS``."""
+    """Return grid points between the inner lip edges at the relative positions ``ROWS``, float32 [INNER_COUNT, 2
+    or 3].
+    """
     upper, lower = mesh[_UPPER], mesh[_LOWER]
     grid = upper[:, None] * (1 - _SHARE) + lower[:, None] * _SHARE
     return grid.reshape(INNER_COUNT, -1).astype(np.float32)
 
 
 class TriangleRaster:
-    """The triangle under each pixel of a rectangle, for one output shape, at half resolution."""
+    """Triangle index of each pixel in a rectangle for one output shape, at half resolution."""
 
     def __init__(
         self, topology: MeshTopology, points: Float, rectangle: Rectangle, included: NDArray[np.bool_] | None = None
     ) -> None:
-        """``points`` float32 [POINT_COUNT, 2] in pixels of the frame; ``rectangle`` left, top, width, height;
-        ``included`` bool [M]: triangles to rasterise. Pixels without a triangle are not displaced."""
+        """Rasterise the triangles of an output shape.
+
+        ``points``: topology points in frame pixels, float32 [POINT_COUNT, 2]; ``rectangle``: left, top, width, height;
+        ``included``: triangles to rasterise, bool [M]. Pixels outside all triangles are not displaced.
+        """
         left, top, width, height = rectangle
         self.rectangle = rectangle
-        # One more small pixel on each side, because cv2.resize cannot extrapolate.
+        # The small grid has one additional pixel on each side, because cv2.resize cannot extrapolate.
         self._size = ((width + 1) // _STEP + 2, (height + 1) // _STEP + 2)
-        # The full pixel x is at (x + 0.5) / step - 0.5 of the small image, as in cv2.resize.
+        # As in cv2.resize, the full-resolution coordinate x corresponds to (x + 0.5) / step - 0.5 in the small image.
         self._origin = complex(left - _STEP + (_STEP - 1) / 2, top - _STEP + (_STEP - 1) / 2)
         self._columns = _STEP * np.arange(self._size[0], dtype=np.float32)
         self._rows = _STEP * np.arange(self._size[1], dtype=np.float32)[:, None]
@@ -183,7 +193,9 @@ class TriangleRaster:
         self._ids = self._rasterise(topology.inner_count, included)
 
     def _rasterise(self, inner_count: int, included: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        """Return the number of the triangle under each small pixel, [h, w]; the count of triangles if there is none."""
+        """Return the triangle index of each small pixel, [h, w]. The triangle count marks pixels outside all
+        triangles.
+        """
         count = len(self._area)
         fixed = np.empty((count, 3, 2), np.int32)
         scaled = self._target.T * ((1 << _SHIFT) / _STEP)
@@ -193,7 +205,7 @@ class TriangleRaster:
         high = np.maximum(np.maximum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
         drawn = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
         drawn &= ~self._flat if included is None else included & ~self._flat
-        # Back-facing triangles (in profile) are behind front-facing ones: draw them first.
+        # In profile views, back-facing triangles are behind front-facing triangles, so they are drawn first.
         front = self._area * np.sign(np.median(self._area)) > 0
         front[:inner_count] = True
         order = np.concatenate([np.flatnonzero(drawn & ~front), np.flatnonzero(drawn & front)])
@@ -203,9 +215,9 @@ class TriangleRaster:
         return ids.astype(np.intp)
 
     def _affines(self, source: Float) -> tuple[Complex, Complex, Complex]:
-        """Return a, b and c of the displacement to ``source``, ``a * x + b * y + c``, of each triangle.
+        """Return the coefficients a, b and c of each triangle's displacement to ``source``, ``a * x + b * y + c``.
 
-        complex64 [M + 1] each, the last row 0; x and y count from the first small pixel.
+        Each array is complex64 [M + 1] with 0 as its last element. The origin of x and y is the first small pixel.
         """
         origin = (_complex(source) - self._origin)[self._triangles]
         to_first, to_second = origin[1] - origin[0], origin[2] - origin[0]
@@ -219,9 +231,10 @@ class TriangleRaster:
         return out[0], out[1], out[2]
 
     def displacement(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> Float:
-        """Return the displacement of each small pixel to its source: float32 [h, w, 2], x and y in full pixels.
+        """Return each small pixel's displacement to its source (x and y in full-resolution pixels), float32 [h, w, 2].
 
-        At half resolution, with one more small pixel on each side of ``rectangle`` (see ``dense_map``).
+        The displacement has half resolution and one additional small pixel on each side of ``rectangle`` (see
+        ``dense_map``).
         """
         left, top, width, height = self.rectangle if rectangle is None else rectangle
         x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
@@ -231,18 +244,19 @@ class TriangleRaster:
         moved = across.take(ids) * self._columns[x0:x1]
         moved += down.take(ids) * self._rows[y0:y1]
         moved += shift.take(ids)
-        # Smooths the kinks at triangle edges. Blurring the displacement, not the map, keeps borders in place.
+        # Smooth the discontinuities at triangle edges. Blurring the displacement instead of the map preserves the
+        # borders.
         small = cv2.blur(moved.view(np.float32).reshape(*moved.shape, 2), (3, 3))
         if smooth > 0:
             small = cv2.GaussianBlur(small, (0, 0), smooth / _STEP)
         return np.asarray(small, np.float32)
 
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
-        """Return maps float32 [h, w] (x and y in pixels of the source frame) for ``rectangle`` (default: all).
+        """Return ``cv2.remap`` maps (x and y in source frame pixels) for ``rectangle``, float32 [h, w] each.
 
-        ``source`` float32 [POINT_COUNT, 2]. A smaller ``rectangle`` must be inside the raster's and begin an even
-        number of pixels from its corner. ``smooth``: sigma in pixels of a blur of the displacement, against folds at
-        the outline of a turned face.
+        ``source``: topology points of the source shape, float32 [POINT_COUNT, 2]; ``rectangle``: part of the raster
+        rectangle (default: all), offset from its corner by an even number of pixels; ``smooth``: standard deviation in
+        pixels of a displacement blur. The blur prevents folds at the outline of a turned face.
         """
         inside = self.rectangle if rectangle is None else rectangle
         return upsample_map(self.displacement(source, inside, smooth), inside)
@@ -253,9 +267,10 @@ def _complex(points: Float) -> NDArray[np.complex128]:
 
 
 def upsample(small: Float, rectangle: Rectangle) -> Float:
-    """Upsample values on the small grid of a ``displacement``, [h, w] or [h, w, 2], to the pixels of ``rectangle``.
+    """Return values on the small grid of a ``displacement``, [h, w] or [h, w, 2], upsampled to the pixels of
+    ``rectangle``.
 
-    The corner of ``small`` belongs to the corner of ``rectangle``; ``small`` may be larger than needed.
+    The corners of ``small`` and ``rectangle`` must correspond. ``small`` may be larger than required.
     """
     _, _, width, height = rectangle
     small = small[: (height + 1) // _STEP + 2, : (width + 1) // _STEP + 2]
@@ -265,7 +280,7 @@ def upsample(small: Float, rectangle: Rectangle) -> Float:
 
 
 def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
-    """Return the maps for ``cv2.remap``, float32 [h, w] each, of a ``displacement`` that starts at ``rectangle``."""
+    """Return the ``cv2.remap`` maps of a ``displacement`` that starts at ``rectangle``, float32 [h, w] each."""
     left, top, width, height = rectangle
     across, down = (upsample(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
     map_x = across + np.arange(left, left + width, dtype=np.float32)
@@ -274,16 +289,16 @@ def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
 
 
 def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
-    """Return the part of a raster's ``rectangle`` that covers ``least`` and all that is set in ``moved``.
+    """Return the part of a raster ``rectangle`` that covers ``least`` and all pixels set in ``moved``.
 
-    ``moved`` is bool, on the small grid of a ``displacement``. The result begins an even number of pixels from the
-    raster's corner if ``least`` does.
+    ``moved``: bool mask on the small grid of a ``displacement``. The offset of the result from the raster corner is an
+    even number of pixels if the offset of ``least`` is even.
     """
     left, top, width, height = rectangle
     x, y, w, h = cv2.boundingRect(moved.view(np.uint8))
     x0, y0, x1, y1 = least[0], least[1], least[0] + least[2], least[1] + least[3]
     if w and h:
-        # Upsampling interpolates between neighbours: a set value affects one more small pixel.
+        # Upsampling interpolates between neighbours, so a set value affects one additional small pixel.
         x0, x1 = min(x0, left + _STEP * (x - 2)), max(x1, left + _STEP * (x + w))
         y0, y1 = min(y0, top + _STEP * (y - 2)), max(y1, top + _STEP * (y + h))
     x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, left + width), min(y1, top + height)
@@ -291,7 +306,11 @@ def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: R
 
 
 def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
-    """Apply ``cv2.remap`` to RGB uint8 [H, W, 3]: bicubic, or bilinear outside ``sharp``, a part of the maps."""
+    """Apply ``cv2.remap`` to an image, RGB uint8 [H, W, 3].
+
+    Interpolation is bicubic. If ``sharp`` is set, interpolation is bicubic inside this rectangle of the maps and
+    bilinear outside it.
+    """
     if sharp is None:
         return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
     out = np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -302,7 +321,9 @@ def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | No
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:
-    """Return the bounding box of ``points`` [K, 2] with a margin in pixels, inside a frame, with even left and top."""
+    """Return the bounding box of ``points`` [K, 2] with a margin in pixels, clipped to the frame, with even left and
+    top.
+    """
     across, down = points[:, 0], points[:, 1]
     left = max(0, math.floor(across.min() - margin)) // 2 * 2
     top = max(0, math.floor(down.min() - margin)) // 2 * 2

@@ -1,7 +1,7 @@
-"""Input images of S3FD, and boxes from its output maps.
+"""S3FD input images and decoding of its output maps to boxes.
 
-S3FD (Zhang et al., "S3FD: single shot scale-invariant face detector", ICCV 2017) has one square anchor at each
-position of six maps: strides of 4 to 128 pixels, sides of four strides.
+S3FD (Zhang et al., "S3FD: single shot scale-invariant face detector", ICCV 2017) has one square anchor at each position
+of six maps. The map strides are 4 to 128 pixels, and the anchor side is four strides.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ MEAN: Final = (104.0, 117.0, 123.0)
 """Mean colour (BGR) of S3FD's training images."""
 FIRST_STRIDE: Final = 4
 ANCHOR: Final = 4
-"""Side of an anchor in strides."""
+"""Anchor side in strides."""
 VARIANCES: Final = [0.1, 0.2]
-"""Units of S3FD's offsets: position and logarithm of the size, in anchors."""
+"""Scales of S3FD's position offsets and log-size offsets, relative to the anchor."""
 MAX_OVERLAP: Final = 0.3
-"""Intersection over union above which the weaker box is dropped."""
+"""Intersection over union above which the box with the lower score is discarded."""
 CANDIDATES: Final = 1000
-"""Maximum number of boxes for non-maximum suppression: a face has some dozens, an untrained network many thousands."""
+"""Maximum number of boxes for non-maximum suppression. A face has dozens of boxes, and an untrained network returns
+many thousands.
+"""
 SMALLEST_IMAGE: Final = 32
-"""Smallest side in pixels: the network halves its input five times."""
+"""Minimum image side in pixels, because the network halves its input five times."""
 SMALLEST_FACE: Final = 8.0
-"""Sum of width and height, in pixels of the frame, below which landmarks cannot be fitted."""
+"""Sum of width and height in frame pixels below which landmarks cannot be fitted."""
 
 
 def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
     """Yield the longer sides at which faces are searched in a frame with the longer side ``longest``.
 
-    ``first``, then doubled up to ``last``; never above ``longest``, and at least one.
+    The first side is ``first``. It is doubled until it reaches ``last``. No side exceeds ``longest``, and the function
+    yields at least one side.
     """
     side, last = min(first, longest), min(max(first, last), longest)
     yield side
@@ -50,7 +53,9 @@ def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
 
 
 def shrink(image: Image, side: int) -> Image:
-    """Return the frame [H, W, 3] resized to the longer side ``side`` by area averaging; never enlarged."""
+    """Return the frame [H, W, 3] downscaled to the longer side ``side`` by area averaging. Smaller frames are not
+    enlarged.
+    """
     height, width = image.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:
@@ -60,7 +65,10 @@ def shrink(image: Image, side: int) -> Image:
 
 
 def to_tensor(image: Image) -> torch.Tensor:
-    """Return S3FD's input float32 [1, 3, h, w] for RGB uint8 [h, w, 3]; sides below 32 are padded with its mean."""
+    """Return S3FD's input float32 [1, 3, h, w] for RGB uint8 [h, w, 3].
+
+    Images with sides below 32 pixels are padded with the mean colour.
+    """
     pixels = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).float()
     pixels = (pixels - torch.tensor(MEAN)).permute(2, 0, 1)[None]
     right, below = (max(0, SMALLEST_IMAGE - size) for size in (image.shape[1], image.shape[0]))
@@ -68,11 +76,12 @@ def to_tensor(image: Image) -> torch.Tensor:
 
 
 def decode_boxes(maps: Sequence[torch.Tensor], min_score: float) -> Float:
-    """Return boxes float64 [N, 5]: left, top, right, bottom (edges, in pixels of the image) and score, best first.
+    """Return boxes (left, top, right, bottom, score) in descending score order, float64 [N, 5].
 
-    ``maps``: the network's outputs for one image. The decoding of offsets and the non-maximum suppression are the
-    library's. Its loop over single positions is vectorised here, and boxes with a low score are dropped before the
-    suppression instead of after it, which gives the same result: a weaker box never suppresses a better one.
+    The coordinates are pixel edges in the image. ``maps``: network outputs for one image. Offset decoding and
+    non-maximum suppression are equivalent to the library's. The library's loop over positions is vectorised here. Boxes
+    with a low score are discarded before the suppression instead of after it. The result is identical, because a box
+    never suppresses a box with a higher score.
     """
     found: list[Float] = []
     for level in range(len(maps) // 2):
@@ -92,9 +101,9 @@ def decode_boxes(maps: Sequence[torch.Tensor], min_score: float) -> Float:
 
 
 def plausible(boxes: Float, width: int, height: int) -> Float:
-    """Return the boxes [N, 5] that a face in a ``width`` x ``height`` frame can have.
+    """Return the boxes [N, 5] that are plausible for a face in a ``width`` x ``height`` frame.
 
-    The centre is inside the frame, and no side exceeds twice the frame's longer side.
+    The centre of a plausible box is inside the frame, and its sides are at most twice the frame's longer side.
     """
     size = boxes[:, 2:4] - boxes[:, :2]
     centre = boxes[:, :2] + size / 2
@@ -104,7 +113,9 @@ def plausible(boxes: Float, width: int, height: int) -> Float:
 
 
 def find_boxes(image: Image, network: CompiledNetwork, sides: Iterable[int], min_score: float) -> Float:
-    """Return boxes in pixels of the frame ``image`` and scores, float64 [N, 5], at the first side with a face."""
+    """Return boxes in pixels of the frame ``image`` and scores, float64 [N, 5], from the first side at which a face is
+    found.
+    """
     height, width = image.shape[:2]
     for side in sides:
         small = shrink(image, side)

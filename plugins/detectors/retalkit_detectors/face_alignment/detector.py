@@ -1,9 +1,9 @@
-"""Detector ``face_alignment``: boxes of S3FD and landmarks of FAN for each frame.
+"""Detector ``face_alignment``: S3FD boxes and FAN landmarks for each frame.
 
-Differences from the published pipeline, which runs S3FD on whole frames of any size, several times per frame and in
-batches that take gigabytes: here S3FD runs once, on a downscaled frame, and on a larger one only where no face was
-found. FAN reads the face at the frame's own resolution. Frames are processed one by one: batches save no time on the
-CPU, and results cannot depend on them.
+The published pipeline runs S3FD on whole frames of any size, several times per frame and in batches that require
+gigabytes of memory. This detector runs S3FD once on a downscaled frame. It repeats the search on a larger frame only if
+no face was found. FAN uses the face at the frame's original resolution. Frames are processed individually, because
+batches do not reduce the time on the CPU. The results are therefore independent of batching.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class FaceAlignmentDetector:
-    """Finds faces with S3FD and their 68 landmarks with FAN."""
+    """Detector that finds faces with S3FD and their 68 landmarks with FAN."""
 
     def __init__(self, config: FaceAlignmentConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if a checkpoint does not fit."""
+        """Load the networks. Raises WeightsError if a checkpoint does not match its network."""
         self._config = config
         self._networks = load_networks(runtime)
 
     def open(self, clip: DetectionClip, context: StageContext) -> FaceAlignmentSession:
-        """Open for one clip."""
+        """Return a session for one clip."""
         del clip
         return FaceAlignmentSession(self._config, self._networks, FrameStore(context.cache, "face_alignment"))
 
 
 class FaceAlignmentSession:
-    """Serves one clip. The faces of each frame are stored, so that an interrupted run resumes after them."""
+    """Session for one clip. It stores the faces of each frame, so an interrupted run resumes after the stored
+    frames.
+    """
 
     def __init__(self, config: FaceAlignmentConfig, networks: Networks, store: FrameStore) -> None:
         self._config = config
@@ -46,9 +48,11 @@ class FaceAlignmentSession:
         self._store = store
 
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """Return all faces of each frame, the largest first: landmarks [68, 3] (z = 0), box and score of S3FD.
+        """Return all faces of each frame: landmarks [68, 3] (z = 0), S3FD box and S3FD score. The largest face is
+        first.
 
-        Landmarks are measured from the centre of the first pixel, boxes from its edge.
+        The origin of the landmark coordinates is the centre of the first pixel. The origin of the box coordinates is
+        its edge.
         """
         found: list[list[Face]] = []
         for image, index in zip(frames.images, frames.indexes, strict=True):
@@ -61,7 +65,7 @@ class FaceAlignmentSession:
         return found
 
     def close(self) -> None:
-        """Do nothing: the networks belong to the stage."""
+        """Do nothing, because the stage owns the networks."""
 
     def _find(self, image: NDArray[np.uint8]) -> Arrays:
         networks, config = self._networks, self._config

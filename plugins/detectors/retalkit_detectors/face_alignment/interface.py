@@ -1,4 +1,4 @@
-"""Options, stage and checkpoints of the detector ``face_alignment``. Imports no torch."""
+"""Options, stage and checkpoints of the detector ``face_alignment``. The module does not import torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The 68 landmarks of FAN for a face box.
+"""FAN landmarks (68 points) for a face box.
 
-FAN (Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?", ICCV 2017) takes the
-square around a box and predicts one heat map for each landmark.
+FAN (Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?", ICCV 2017) predicts one
+heat map per landmark from the square around a box.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ Image = NDArray[np.uint8]
 Float = NDArray[np.float64]
 
 REFINEMENT: Final = 0.25
-"""Cells by which a landmark is shifted from the peak of its heat map towards the higher neighbour (Newell et al.,
-"Stacked hourglass networks", ECCV 2016)."""
+"""Shift in cells of a landmark from the heat map peak towards the neighbour with the higher value.
+
+Reference: Newell et al., "Stacked hourglass networks", ECCV 2016.
+"""
 
 
 def fan_square(box: Float) -> tuple[Float, float]:
-    """Return the centre float64 [2] and the scale of FAN's input square for a box (left, top, right, bottom).
+    """Return the centre, float64 [2], and the scale of FAN's input square for a box (left, top, right, bottom).
 
     The side of the square is 200 times the scale.
     """
@@ -33,16 +35,16 @@ def fan_square(box: Float) -> tuple[Float, float]:
 
 
 def peaks(heat: NDArray[np.float32]) -> Float:
-    """Return the peaks (x, y) of heat maps float32 [N, S, S], float64 [N, 2] in cells from the border of the map.
+    """Return the peaks (x, y) of heat maps float32 [N, S, S] in cells from the map border, float64 [N, 2].
 
-    The result is that of the library's ``get_preds_fromhm``, which numba compiles in every process: 5 s before the
-    first face.
+    The result is identical to that of the library's ``get_preds_fromhm``. The library's function is compiled by numba
+    in every process, which delays the first face by 5 s.
     """
     count, rows, columns = heat.shape
     index = heat.reshape(count, -1).argmax(1)
     y, x = index // columns, index % columns
     inside = (x > 0) & (x < columns - 1) & (y > 0) & (y < rows - 1)
-    # Peaks at the border have no neighbour: their clipped index only avoids an invalid access.
+    # Peaks at the border have no neighbour on one side. Their clipped index only prevents an out-of-bounds access.
     near_y, near_x, number = np.clip(y, 1, rows - 2), np.clip(x, 1, columns - 2), np.arange(count)
     slope_x = heat[number, near_y, near_x + 1] - heat[number, near_y, near_x - 1]
     slope_y = heat[number, near_y + 1, near_x] - heat[number, near_y - 1, near_x]
@@ -51,16 +53,19 @@ def peaks(heat: NDArray[np.float32]) -> Float:
 
 
 def to_frame(cells: Float, centre: Float, scale: float, size: int = HEATMAP_RESOLUTION) -> Float:
-    """Return positions [N, 2] in cells of a map of ``size`` as pixels of the frame; 0 is the centre of the first pixel.
+    """Return frame positions in pixels for positions [N, 2] in cells of a heat map with side ``size``.
 
-    The library truncates them to integer pixels. The fraction is kept here, because landmarks that jump by whole pixels
-    jitter.
+    The coordinate 0 is the centre of the first pixel. The library truncates the positions to integer pixels. This
+    function preserves the fractions, because truncated landmarks jitter by whole pixels.
     """
     return centre + (cells / size - 0.5) * (SCALE_FACTOR * scale) - 0.5
 
 
 def heat_maps(image: Image, centre: Float, scale: float, network: CompiledNetwork, mirrored: bool) -> torch.Tensor:
-    """Return heat maps float32 [68, 64, 64] of a square of the frame; ``mirrored`` adds those of its mirror image."""
+    """Return heat maps for a square of the frame, float32 [68, 64, 64].
+
+    If ``mirrored`` is set, the heat maps of the mirrored square are added.
+    """
     face = np.ascontiguousarray(crop(image, centre, scale).transpose(2, 0, 1), np.float32) / 255
     pixels = torch.from_numpy(face)[None]
     heat = network(pixels)[-1]
@@ -70,7 +75,10 @@ def heat_maps(image: Image, centre: Float, scale: float, network: CompiledNetwor
 
 
 def find_landmarks(image: Image, box: Float, network: CompiledNetwork, mirrored: bool) -> NDArray[np.float32]:
-    """Return landmarks float32 [68, 3] in pixels of the frame RGB uint8 [H, W, 3], z = 0, for a face box [4]."""
+    """Return landmarks in frame pixels with z = 0, float32 [68, 3].
+
+    ``image``: RGB uint8 [H, W, 3]; ``box``: face box [4].
+    """
     centre, scale = fan_square(box)
     heat = heat_maps(image, centre, scale, network, mirrored)
     points = to_frame(peaks(heat.numpy()), centre, scale, heat.shape[-1])

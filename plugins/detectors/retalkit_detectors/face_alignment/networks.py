@@ -1,8 +1,8 @@
-"""The two networks of the library face-alignment, with weights of the weight store.
+"""Networks of the face-alignment library, with weights from the weight store.
 
-The library's constructor downloads its weights, or reads them from a pickle. Its network classes do neither, and their
-parameter names are those of the published files. Only these classes are used, and no code of the library that loads,
-compiles or sets process-wide options of torch.
+The library's constructor downloads weights or loads them from a pickle file. The library's network classes do not load
+weights, and their parameter names match the published files. Retalkit uses only these classes. It does not use the
+library code that loads weights, compiles functions or sets process-wide torch options.
 """
 
 from __future__ import annotations
@@ -22,17 +22,23 @@ HOURGLASSES = 4
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Both networks, ready for inference."""
+    """S3FD and FAN, ready for inference."""
 
     s3fd: CompiledNetwork
-    """float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``; sides of at least 32 -> for each of six levels scores
-    [1, 2, h', w'] (background, face; before the softmax) and offsets [1, 4, h', w']."""
+    """S3FD for images float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``, with sides of at least 32 pixels.
+
+    For each of six levels, S3FD returns scores [1, 2, h', w'] (background and face, before the softmax) and offsets [1,
+    4, h', w'].
+    """
     fan: CompiledNetwork
-    """float32 [1, 3, 256, 256], RGB in [0, 1] -> heat maps [1, 68, 64, 64] of each hourglass; the last is used."""
+    """FAN for images float32 [1, 3, 256, 256], RGB in [0, 1].
+
+    FAN returns heat maps [1, 68, 64, 64] for each hourglass. The detector uses the last heat maps.
+    """
 
 
 def load_networks(runtime: Runtime) -> Networks:
-    """Return both networks. Raises WeightsError if a checkpoint does not fit."""
+    """Return both networks. Raises WeightsError if a checkpoint does not match its network."""
     return Networks(
         s3fd=_load(runtime, "s3fd", S3FD, torch.zeros(1, 3, 64, 96), variable_size=True),
         fan=_load(runtime, "fan", make_fan, torch.zeros(1, 3, 256, 256)),
@@ -40,17 +46,17 @@ def load_networks(runtime: Runtime) -> Networks:
 
 
 def make_fan() -> nn.Module:
-    """Return FAN with four hourglasses, initialised at random."""
+    """Return a randomly initialised FAN with four hourglasses."""
     return FAN(HOURGLASSES)
 
 
 def s3fd_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of S3FD."""
+    """Return the name and shape of each S3FD parameter."""
     return state_shapes(S3FD)
 
 
 def fan_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of FAN with four hourglasses."""
+    """Return the name and shape of each parameter of FAN with four hourglasses."""
     return state_shapes(make_fan)
 
 

@@ -1,1 +1,1 @@
-"""Reconstructor ``deep3d``: coefficients of the Basel face model, estimated by ResNet-50."""
+"""Reconstructor ``deep3d``: Basel face model coefficients estimated by ResNet-50."""

@@ -1,4 +1,6 @@
-"""The reconstructor ``deep3d`` and its checkpoints. Imports no array library: read when stages are listed."""
+"""Stage and checkpoints of the reconstructor ``deep3d``. The module is imported to list stages, so it must not import
+an array library.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,12 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0 by its repository; the Basel Face Model has its own licence",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
-        # The publishers give no hash. This is the hash of the copies at Hugging Face (under this name, and as
-        # epoch_20.pth of Deep3DFaceRecon_pytorch, also from an author of the paper).
+        # The authors did not publish a hash. This is the hash of the copies at Hugging Face. One copy has this name,
+        # and another copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which was also published by one of the paper's
+        # authors.
         size=288_860_037,
         sha256="6d17a6b23457b521801baae583cb6a58f7238fe6721fc3d65d76407460e9149b",
-        # A training checkpoint also contains states of optimisers (opt_00) and schedulers (sched_00).
+        # The training checkpoint also contains optimiser states (opt_00) and scheduler states (sched_00).
         entries=("net_recon",),
     ),
     Checkpoint(

@@ -1,8 +1,8 @@
-"""The network that estimates face model coefficients of an aligned face, with the published parameter names.
+"""Network that estimates the face model coefficients of an aligned face, with the published parameter names.
 
-He et al., "Deep residual learning for image recognition", CVPR 2016: ResNet-50, with the stride of a stage in its 3 x 3
-convolution; Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019: one
-linear layer for each group of coefficients on the pooled features.
+The backbone is ResNet-50 (He et al., "Deep residual learning for image recognition", CVPR 2016) with the stride of each
+stage in its 3 x 3 convolution. The head has one linear layer per coefficient group on the pooled features (Deng et al.,
+"Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019).
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIDE: Final = 224
-"""Side in pixels of the aligned face."""
+"""Side of the aligned face in pixels."""
 GROUPS: Final = (80, 64, 80, 3, 27, 2, 1)
-"""Identity, expression, texture, angles, lighting, translation in x and y, translation in z."""
+"""Sizes of the coefficient groups: identity, expression, texture, angles, lighting, translation in x and y, translation
+in z.
+"""
 COUNT: Final = sum(GROUPS)
-"""257 coefficients."""
+"""Total number of coefficients (257)."""
 
 _BLOCKS: Final = (3, 4, 6, 3)
 _WIDTHS: Final = (64, 128, 256, 512)
@@ -27,9 +29,8 @@ _EXPANSION: Final = 4
 
 
 class Bottleneck(nn.Module):
-    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions.
-
-    [B, inputs, H, W] -> [B, 4 width, H / stride, W / stride].
+    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions: [B, inputs, H, W] -> [B, 4 width, H / stride, W /
+    stride].
     """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -72,7 +73,10 @@ class Backbone(nn.Module):
 
 
 class CoefficientNetwork(nn.Module):
-    """float32 [B, 3, 224, 224], RGB in [0, 1] as ``align_face`` crops it -> coefficients [B, 257]."""
+    """Coefficient network: images [B, 3, 224, 224] -> coefficients [B, 257].
+
+    The input is float32 RGB in [0, 1], cropped by ``align_face``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +89,7 @@ class CoefficientNetwork(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each entry of the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     return state_shapes(CoefficientNetwork)
 
 

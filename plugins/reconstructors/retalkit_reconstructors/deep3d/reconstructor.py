@@ -1,8 +1,9 @@
-"""Reconstructor ``deep3d``: face model coefficients of each frame's face, cropped and aligned as published.
+"""Reconstructor ``deep3d``: face model coefficients for each frame's face, with the published crop and alignment.
 
-Coefficients ``bfm257``, float32 [T, 262]: identity 80, expression 64, texture 80, angles 3 (radians), lighting 27,
-translation 3; then width and height of the face crop (256), the scale of the alignment in it, and the position of the
-standard face's origin in it (x, and y from the lower border), in pixels.
+Coefficients are in the space ``bfm257``, float32 [T, 262]: identity 80, expression 64, texture 80, angles 3 (radians),
+lighting 27, translation 3, and five crop parameters in pixels. The crop parameters are the width and height of the face
+crop (256), the alignment scale, and the position of the standard face's origin in the crop (x, and y measured from the
+lower border).
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ from retalkit_reconstructors.deep3d.network import COUNT, SIDE, CoefficientNetwo
 Float = NDArray[np.float32]
 
 ROW: Final = COUNT + 5
-"""Coefficients of a frame."""
+"""Number of coefficients per frame."""
 
 _BATCH: Final = 8
-"""Faces per call of the network on a GPU; about 100 MB."""
+"""Number of faces per network call on a GPU, which requires about 100 MB."""
 
 
 class Deep3DReconstructor:
-    """Estimates the coefficients of the Basel face model for each frame."""
+    """Reconstructor that estimates Basel face model coefficients for each frame."""
 
     def __init__(self, config: StageConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if a checkpoint does not fit."""
-        del config  # it has no options
+        """Load the network. Raises WeightsError if a checkpoint does not match the network."""
+        del config  # The stage has no options.
         self._device = runtime.device
         self._standard = standard_landmarks.load(runtime.weights[LANDMARKS])
         self._network = load_network(runtime)
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> Deep3DSession:
-        """Open for one clip."""
+        """Return a session for one clip."""
         return Deep3DSession(clip.analysis, self._network, self._standard, self._device, context)
 
 
 def load_network(runtime: Runtime) -> CompiledNetwork:
-    """Return the network. Raises WeightsError if the checkpoint does not fit."""
+    """Return the compiled network. Raises WeightsError if the checkpoint does not match the network."""
     weights = runtime.weights[NETWORK]
 
     def load() -> CompiledNetwork:
@@ -60,7 +61,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
 
 
 class Deep3DSession:
-    """Serves one clip; each frame is processed on its own."""
+    """Session for one clip. Each frame is processed independently."""
 
     def __init__(
         self, analysis: Analysis, network: CompiledNetwork, standard: Float, device: str, context: StageContext
@@ -71,7 +72,7 @@ class Deep3DSession:
         self._store = FrameStore(context.cache, "coefficients")
 
     def reconstruct(self, faces: FaceBatch) -> Float:
-        """Return coefficients float32 [T, 262]; NaN rows where there is no face."""
+        """Return coefficients float32 [T, 262]. The coefficients of frames without a face are NaN."""
         out = np.full((len(faces.landmarks), ROW), np.nan, np.float32)
         boxes = crop_boxes_at(self._analysis, faces.frames.indexes)
         landmarks = convert(faces.landmarks, self._analysis.landmark_scheme, IBUG68)
@@ -95,9 +96,9 @@ class Deep3DSession:
         return out
 
     def close(self) -> None:
-        """Do nothing: the network belongs to the stage."""
+        """Do nothing, because the stage owns the network."""
 
     def _estimate(self, images: list[NDArray[np.uint8]]) -> Float:
-        """Return coefficients [B, 257] of aligned faces."""
+        """Return coefficients [B, 257] for aligned faces."""
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
         return self._network(pixels.float() / 255.0)[0].numpy()

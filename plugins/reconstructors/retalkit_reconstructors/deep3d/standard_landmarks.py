@@ -1,4 +1,4 @@
-"""Read the standard landmarks in 3D from the published MATLAB file or from the weight store."""
+"""Loading of the 3D standard landmarks from the published MATLAB file or from the weight store."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ NAME: Final = "lm"
 
 
 def array_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of the checkpoint's array: ibug68 points, x to the right, y up."""
+    """Return the name and shape of the checkpoint's array. It contains ibug68 points with x to the right and y
+    upwards.
+    """
     return {NAME: (68, 3)}
 
 
 def read_published(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the array ``lm`` of a published ``similarity_Lm3D_all.mat``, float32 [68, 3] in units of the face model.
+    """Return the array ``lm`` of a published ``similarity_Lm3D_all.mat``, float32 [68, 3] in face model units.
 
-    Raises ValueError if the file is not a MATLAB file of version 5, or has no such array.
+    Raises ValueError if the file is not a MATLAB version 5 file or does not contain the array.
     """
     try:
         arrays = loadmat(path, variable_names=[NAME])
     except Exception as error:
-        # The reader raises many kinds of errors for a truncated file.
+        # The MATLAB parser raises many exception types for a truncated file.
         raise ValueError(f"not a MATLAB file: {error}") from error
     if NAME not in arrays:
         raise ValueError(f"it has no array '{NAME}'")
@@ -34,5 +36,5 @@ def read_published(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def load(path: Path) -> NDArray[np.float32]:
-    """Return the landmarks float32 [68, 3] from the file of the weight store."""
+    """Return the landmarks from a weight store file, float32 [68, 3]."""
     return load_file(path)[NAME]

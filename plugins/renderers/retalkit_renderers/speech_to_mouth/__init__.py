@@ -1,1 +1,1 @@
-"""The drivers ``model`` and ``bands``: mouth motion from speech."""
+"""Drivers ``model`` and ``bands``, which predict mouth motion from speech."""

@@ -1,4 +1,4 @@
-"""Levels of the frequency bands that distinguish mouth shapes, and small filters for them."""
+"""Levels of the frequency bands that distinguish mouth shapes, and small temporal filters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from retalkit.stages import SPEECH_RATE
 
 GRID_RATE = 100
-"""Grid values per second; value ``i`` belongs to the time ``i / 100``."""
+"""Grid values per second. The time of value ``i`` is ``i / 100``."""
 
 _HOP = SPEECH_RATE // GRID_RATE
 _WINDOW = 400
@@ -25,17 +25,21 @@ BANDS: dict[str, tuple[float, float]] = {
     "hush": (2200.0, 4000.0),
     "hiss": (4500.0, 7800.0),
 }
-"""Band -> limits in Hz. ``first`` and ``second`` are the ranges of the first two formants."""
+"""Band limits in Hz. ``first`` and ``second`` are the ranges of the first two formants."""
 
 
 def sample_range(start: int, stop: int) -> tuple[float, float]:
-    """Return start and end in seconds of the sound that ``band_levels`` needs for the grid values [start, stop)."""
+    """Return the start and end in seconds of the audio that ``band_levels`` requires for the grid values [start,
+    stop).
+    """
     half = _WINDOW // 2
     return (start * _HOP - half) / SPEECH_RATE, ((stop - 1) * _HOP + half) / SPEECH_RATE
 
 
 def band_levels(waveform: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-    """Return the level of each band in dBFS, float64 [V], of the sound in ``sample_range``; -110 for silence."""
+    """Return the level of each band in dBFS, float64 [V], for the audio in ``sample_range``. The level of silence is
+    -110.
+    """
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)
     frames = sliding_window_view(waveform.astype(np.float64), _WINDOW)[::_HOP]
     powers = np.abs(np.fft.rfft(frames * window, _TRANSFORM, axis=1)) ** 2
@@ -55,11 +59,13 @@ def hann_smooth(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
 
 
 def windows(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
-    """Return [V, before + 1 + after]: each value with its neighbours; the ends are repeated."""
+    """Return a window [before + 1 + after] around each value, [V, before + 1 + after]. The ends are padded by
+    repetition.
+    """
     padded = np.pad(values, (before, after), mode="edge")
     return sliding_window_view(padded, before + 1 + after)
 
 
 def linear_ramp(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Return 0 up to ``low``, 1 from ``high`` on, and linear values between them."""
+    """Return 0 up to ``low``, 1 at or above ``high``, and linearly interpolated values between ``low`` and ``high``."""
     return np.clip((values - low) / (high - low), 0.0, 1.0)

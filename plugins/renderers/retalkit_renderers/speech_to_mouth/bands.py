@@ -1,17 +1,17 @@
-"""The driver ``bands``: mouth motion from band energies, by rules of acoustic phonetics, without training.
+"""Driver ``bands``: rule-based mouth motion from band energies and acoustic phonetics, without training.
 
-* **Opening** follows the level of the sonorant band relative to its maximum over the last 1.5 s, times the height of
-  the first formant: open vowels raise it (Stevens, "Acoustic Phonetics", 1998, ch. 6). Rounding narrows the gap, and
-  sibilants part the lips a little.
-* **Width** follows the second formant: the ratio of energy at 1.8 to 3 kHz to that at 0.6 to 1.4 kHz is high for spread
-  and low for rounded vowels. Hissing sibilants (s) count as spread, hushing ones (sh) as rounded.
+* **Opening** is the level of the sonorant band relative to its maximum over the last 1.5 s, multiplied by the relative
+  frequency of the first formant. Open vowels raise the first formant (Stevens, "Acoustic Phonetics", 1998, ch. 6).
+  Rounding reduces the opening, and sibilants open the lips slightly.
+* **Width** follows the second formant. The energy ratio between 1.8 to 3 kHz and 0.6 to 1.4 kHz is high for spread
+  vowels and low for rounded vowels. The sibilant s is classified as spread, and sh is classified as rounded.
 * **Protrusion** follows rounding.
-* **Closure** is a short dip of the vowel body between two louder moments, without hiss, where the second formant falls
-  towards the dip on both sides, as it does next to p, b and m (the locus of labials: Delattre, Liberman and Cooper,
-  JASA 1955). The cue is weak, so the probability is at most 0.5.
+* **Closure** is a short level dip in the vowel band between two louder segments without frication noise. The second
+  formant must fall towards the dip on both sides, which is typical of p, b and m (labial locus: Delattre, Liberman and
+  Cooper, JASA 1955). The cue is weak, so the probability is limited to 0.5.
 
-All values are multiplied by the voice activity. They are computed on a grid of 100 per second and interpolated. Apart
-from the voice activity, a value depends on 2 s of sound before it and less than 0.2 s after it.
+All values are multiplied by the voice activity. The values are computed at 100 Hz and interpolated. Apart from the
+voice activity, a value depends on 2 s of audio before its time and on less than 0.2 s of audio after its time.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _Grid = NDArray[np.float64]
 
 
 class BandDriver:
-    """Predicts mouth motion without weights."""
+    """Speech-to-mouth driver without trained weights."""
 
     def __init__(self) -> None:
         self._blocks: WeakKeyDictionary[Speech, OrderedDict[int, _Grid]] = WeakKeyDictionary()
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
-        """Return the mouth motion at float64 [T] seconds."""
+        """Return the mouth motion at ``times`` in seconds, float64 [T]."""
         blocks_of_speech = self._blocks.setdefault(speech, OrderedDict())
         positions = np.asarray(times, dtype=np.float64) * GRID_RATE
         lower = np.floor(positions).astype(np.int64)
@@ -89,12 +89,12 @@ def _block(speech: Speech, block: int, cached: OrderedDict[int, _Grid]) -> _Grid
 
 
 def make_driver(config: StageConfig, runtime: Runtime) -> BandDriver:
-    """Build the driver ``bands``."""
+    """Return the driver ``bands``."""
     return BandDriver()
 
 
 def _compute(speech: Speech, start: int, stop: int) -> _Grid:
-    """Return float64 [5, stop - start]: opening, width, protrusion, closure, activity on the grid."""
+    """Return opening, width, protrusion, closure and voice activity at 100 Hz, float64 [5, stop - start]."""
     first = start - _HISTORY
     last = stop + _AHEAD
     activity = speech.activity(np.arange(first, last) / GRID_RATE).astype(np.float64)
@@ -132,7 +132,8 @@ def _compute(speech: Speech, start: int, stop: int) -> _Grid:
 def _mean_tilt(second: _Grid, weight: _Grid) -> _Grid:
     """Return the mean of ``second`` over the last 1.5 s of speech, shrunk to a typical value if there is little speech.
 
-    Microphones and rooms tilt the spectrum by several dB, which would spread or round the mouth permanently.
+    Microphones and rooms tilt the spectrum by several dB. Without this correction, the mouth would be permanently
+    spread or rounded.
     """
     sums = windows(second * weight, _LOUDEST_BEFORE, 0).sum(axis=1)
     weights = windows(weight, _LOUDEST_BEFORE, 0).sum(axis=1)

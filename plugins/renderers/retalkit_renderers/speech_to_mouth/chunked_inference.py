@@ -1,4 +1,4 @@
-"""Runs the network over a speech of any length, in chunks at fixed positions."""
+"""Network inference in chunks at fixed positions for speech of any length."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ from retalkit_renderers.speech_to_mouth.network import STEM_STRIDE, Network
 Float = NDArray[np.float32]
 
 ROW_RATE = 50
-"""Output rows per second; row ``j`` belongs to the time ``(2 j + 1) / 100``."""
+"""Output time steps per second. The time of time step ``j`` is ``(2 j + 1) / 100``."""
 CHUNK = 256
-"""Rows that are computed at once."""
+"""Number of time steps per chunk."""
 _MAX_CHUNKS = 6
-"""Chunks that are kept in memory."""
+"""Maximum number of chunks in memory."""
 
 
 class ChunkedInference:
-    """Outputs of the network for any rows of one speech. A row has the same bits in every request."""
+    """Provides network outputs for any time steps of one speech. The values are deterministic for all request
+    ranges.
+    """
 
     def __init__(self, network: Network, speech: Speech) -> None:
         self._network = network
         self._speech = speech
         self._frames = round(speech.duration * SPEECH_RATE) // HOP
-        # A network with a bounded look-ahead was trained with means of the past alone.
+        # Networks with a bounded look-ahead were trained with running means of past frames only.
         self._ahead = 0 if network.metadata.get("lookahead") else INPUT_CONTEXT
         self._chunks: OrderedDict[int, Float] = OrderedDict()
 
     @property
     def ahead(self) -> float:
-        """Seconds of sound after a row that the row may depend on."""
+        """Return the duration in seconds of the audio after a time step that may affect the time step."""
         stem_and_window = 0.0375
         return self._network.after / ROW_RATE + stem_and_window + self._ahead / FRAME_RATE
 
     @property
     def count(self) -> int:
-        """Number of rows of the whole speech."""
+        """Return the number of time steps in the complete speech."""
         return self._frames // STEM_STRIDE
 
     def read(self, start: int, stop: int) -> Float:
-        """Return raw outputs float32 [stop - start, outputs]; rows outside the speech are NaN."""
+        """Return raw outputs float32 [stop - start, outputs]. Time steps outside the speech are NaN."""
         out = np.full((max(stop - start, 0), self._network.outputs), np.nan, np.float32)
         for number in range(max(start, 0) // CHUNK, -(-min(stop, self.count) // CHUNK)):
             rows = self._chunk(number)
@@ -74,16 +76,16 @@ class ChunkedInference:
         return rows
 
     def _compute(self, start: int) -> Float:
-        # The shapes are always the same: matrix products of other shapes may round differently.
+        # Constant array shapes are required, because matrix products with other shapes may be rounded differently.
         first, last = self._network.feature_rows(start, start + CHUNK)
         features = speech_features(self._speech, self._frames, first, last, self._ahead)
         return self._network.forward(features, start, self.count)[: self.count - start]
 
 
 def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:
-    """Return rows [first, last) of ``network_input`` for a speech of that many frames; zeros outside it.
+    """Return the frames [first, last) of ``network_input`` for a speech with ``frames`` frames.
 
-    The running mean repeats the outermost frames at both ends, as in training.
+    Values outside the speech are zero. As in training, the running mean repeats the first and last frame at the ends.
     """
     behind = MEAN_FRAMES - 1 - ahead
     low, high = first - behind, last + ahead

@@ -1,7 +1,8 @@
-"""Input features of the network: a log-mel spectrum in absolute level, and a copy without the channel's mean.
+"""Network input features: a log-mel spectrum with absolute levels, and a copy without the channel mean.
 
-Overlapping blocks of one sound give the same numbers up to rounding if both have their context: ``LOG_MEL_CONTEXT``
-frames on each side for ``log_mel`` and ``INPUT_CONTEXT`` more for ``network_input``. Equal blocks give equal bits.
+Overlapping blocks have identical features up to rounding errors if both blocks include their context. The context of
+``log_mel`` is ``LOG_MEL_CONTEXT`` frames on each side. ``network_input`` requires ``INPUT_CONTEXT`` additional frames.
+Features of identical blocks are bitwise identical.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
 FRAME_RATE = 100
-"""Frames per second; frame ``i`` is centred at sample ``i * 160 + 80``, that is at ``i / 100 + 0.005`` seconds."""
+"""Frames per second. Frame ``i`` is centred at sample ``i * 160 + 80``, which is ``i / 100 + 0.005`` seconds."""
 HOP = SAMPLE_RATE // FRAME_RATE
 WINDOW = 400
 BAND_COUNT = 80
 LOG_MEL_CONTEXT = 1
-"""Frames (of 160 samples) before and after a block whose sound affects the frames of the block."""
+"""Number of frames (of 160 samples) before and after a block whose audio affects the block's features."""
 MEAN_FRAMES = 301
-"""Frames of the running mean: 3 s and the frame itself."""
+"""Number of frames in the running mean: 3 s and the centre frame."""
 INPUT_CONTEXT = MEAN_FRAMES // 2
-"""Frames before and after a block that its running mean covers, with the default ``ahead``."""
+"""Number of frames before and after a block that its running mean includes with the default ``ahead``."""
 
 _TRANSFORM = 512
 _LOWEST = 50.0
@@ -33,10 +34,11 @@ _SIDE = (WINDOW - HOP) // 2
 
 
 def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.float32]:
-    """Return the natural log of mel power, float32 [N // 160, 80]; ``waveform`` is float32 [N] in [-1, 1] at 16 kHz.
+    """Return the natural logarithm of mel power, float32 [N // 160, 80].
 
-    The waveform is padded with silence. Digital silence gives ln 1e-6 = -13.8, speech at -20 dBFS about -2 to 6.
-    ``warp`` other than 1 reads the spectrum ``warp`` times higher (in training: another length of the vocal tract).
+    ``waveform``: audio in [-1, 1] at 16 kHz, float32 [N]. The waveform is padded with silence. The value of digital
+    silence is ln 1e-6 = -13.8, and speech at -20 dBFS has values of about -2 to 6. ``warp``: factor of the frequencies
+    at which the spectrum is sampled. Values other than 1 simulate a different vocal tract length in training.
     """
     count = len(waveform) // HOP
     if count == 0:
@@ -49,11 +51,11 @@ def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.floa
 
 
 def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> NDArray[np.float32]:
-    """Return float32 [T, 160] for the output [T, 80] of ``log_mel``.
+    """Return network features float32 [T, 160] for ``log_mel`` output [T, 80].
 
-    The first 80 columns are (level + 4) / 4 and contain the absolute level. The last 80 are the level minus its mean
-    over 301 frames, divided by 4; at both ends the outermost frame is repeated. ``ahead``: how many of the 301 frames
-    are after the current one (0 to 300; fewer for a network with a bounded look-ahead).
+    The first 80 columns contain the absolute level as (level + 4) / 4. The last 80 columns contain the level minus its
+    mean over 301 frames, divided by 4. The first and last frame are repeated at the ends. ``ahead``: number of the 301
+    frames after the current frame (0 to 300). Networks with a bounded look-ahead use a smaller number.
     """
     if len(levels) == 0:
         return np.zeros((0, 2 * BAND_COUNT), np.float32)
@@ -68,13 +70,16 @@ def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> ND
 
 @lru_cache(maxsize=64)
 def mel_bank(warp: float = 1.0) -> NDArray[np.float32]:
-    """Return float32 [257, 80]: triangles equally wide on the mel scale (O'Shaughnessy 1987), at least one bin wide."""
+    """Return triangular mel filters float32 [257, 80].
+
+    The filters have a constant width on the mel scale (O'Shaughnessy 1987) and a minimum width of one bin.
+    """
     edges = _hertz(np.linspace(_mel(_LOWEST), _mel(_HIGHEST), BAND_COUNT + 2))
     edges = np.minimum(edges * warp, SAMPLE_RATE / 2.0)
     spacing = SAMPLE_RATE / _TRANSFORM
     bins = np.arange(_TRANSFORM // 2 + 1)[:, None] * spacing
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    # Low bands are narrower than a bin: without a minimum width some would be empty.
+    # Low bands are narrower than one bin. Without a minimum width, some filters would be empty.
     rise = np.maximum(centre - lower, spacing)
     fall = np.maximum(upper - centre, spacing)
     bank = np.minimum(1.0 - (centre - bins) / rise, 1.0 - (bins - centre) / fall)

@@ -1,4 +1,7 @@
-"""Specs of the drivers ``model`` and ``bands``. Imported when plugins are listed, so it imports no array library."""
+"""Specs of the drivers ``model`` and ``bands``.
+
+The module is imported to list plugins, so it must not import an array library.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class ModelDriverConfig(StageConfig):
     """``model`` has no options."""
 
     def files(self) -> dict[str, Path]:
-        """Return the weights that the package ships."""
+        """Return the path of the weights file in the package."""
         return {"weights": WEIGHTS}
 
 

@@ -1,17 +1,18 @@
-"""The driver ``model``: a small temporal convolutional network on log-mel features, run in NumPy.
+"""Driver ``model``: a small temporal convolutional network on log-mel features with NumPy inference.
 
-The network (see ``network``) was trained on synthetic speech of many languages with known phone times; see its model
-card. It predicts opening, width and protrusion, a speech probability and the probabilities of 15 viseme classes, at
-50 Hz.
+The network (see ``network``) was trained on synthetic speech in many languages with known phone timings. The model card
+describes the training. At 50 Hz, the network predicts opening, width, protrusion, a speech probability, and the
+probabilities of 15 viseme classes.
 
-* **Opening, width, protrusion** are the regressed values in units of ``MouthMotion``.
-* **Closure** comes from the classes p, b, m and f, v, because the regressed opening is too smooth to close the lips:
-  above a threshold, which was chosen on held-out voices, the lips count as touching.
-* **Speech** is the voice activity. It multiplies all other values, so that the mouth rests without it.
+* **Opening, width and protrusion** are regressed in the units of ``MouthMotion``.
+* **Closure** is derived from the classes p, b, m and f, v, because the regressed opening is too smooth to close the
+  lips. The lips are closed above a threshold that was selected on held-out voices.
+* **Speech** is the voice activity. All other values are multiplied by the voice activity, so the mouth is at rest
+  without speech.
 
-A value depends on up to 2.4 s of sound after it: 0.9 s by the receptive field of the network and nearby closures,
-1.5 s more by the mean level that normalises the features for the microphone. Weights that were trained with a bounded
-look-ahead depend on 0.1 s more than that bound. Voice activity has its own look-ahead.
+A value depends on up to 2.4 s of audio after its time. The network's receptive field and nearby closures contribute 0.9
+s. The mean level that normalises the features for the microphone contributes 1.5 s. For weights trained with a bounded
+look-ahead, the dependency is 0.1 s longer than the bound. The voice activity has a separate look-ahead.
 """
 
 from __future__ import annotations
@@ -39,35 +40,38 @@ _DEFAULT_GAINS = {"opening": 1.0, "spread": 1.0, "rounding": 1.0}
 _DEFAULT_CLOSURE_THRESHOLD = 0.45
 _MAX_OPENING = 1.5
 _APPROACH = np.array([0.15, 0.5, 0.85, 1.0, 0.85, 0.5, 0.15], np.float32)
-"""Closing of the mouth in the rows around a closure: lips take about 0.06 s to close and to open."""
+"""Mouth closing factors in the time steps around a closure. The lips take about 0.06 s to close and to open."""
 _WIDTH_WEIGHTS = np.exp(-0.5 * (np.arange(-6, 7) / 3.0) ** 2).astype(np.float32)
-"""Gaussian with a standard deviation of 0.06 s: mouth corners move more slowly than phones change."""
+"""Gaussian weights with a standard deviation of 0.06 s. The mouth corners move more slowly than the phones change."""
 _MARGIN = 6
-"""Rows before and after a row that its value depends on, besides the receptive field of the network."""
+"""Number of time steps before and after a value that affect the value in addition to the network's receptive field."""
 _SPEECH_GATE = (0.02, 0.2)
-"""Speech probability of the network from which the mouth moves, and from which it moves fully."""
+"""Speech probabilities at which mouth motion starts and at which it reaches its full amplitude."""
 
 
 class ModelDriver:
-    """Predicts mouth motion with the bundled network."""
+    """Speech-to-mouth driver based on the bundled network."""
 
     def __init__(self, weights: Path | None = None) -> None:
-        """Read the weights, by default those of the package. Raises PluginError if they are missing or do not fit."""
+        """Load the weights. Raises PluginError if the file is missing or does not match the network.
+
+        ``weights``: path of the weights file; the default is the file in the package.
+        """
         self.weights = WEIGHTS if weights is None else weights
         self._network = _load(self.weights)
         metadata = self._network.metadata
         self.scales: dict[str, float] = _DEFAULT_SCALES | json.loads(metadata.get("scales", "{}"))
         calibration = json.loads(metadata.get("calibration", "{}"))
         self.gains: dict[str, float] = _DEFAULT_GAINS | calibration.get("gains", {})
-        """Factors that restore the range: regression shrinks towards the mean. Measured on held-out voices."""
+        """Gains that compensate for regression shrinkage towards the mean, measured on held-out voices."""
         widths = calibration.get("class_widths", [0.0] * (self._network.outputs - _CLASSES))
         self.class_widths = np.array(widths, np.float32)
         self.closure_threshold = float(calibration.get("closure_threshold", _DEFAULT_CLOSURE_THRESHOLD))
-        """Posterior of p, b, m or f, v from which the lips count as touching."""
+        """Posterior probability of p, b, m or f, v at which the lips are closed."""
         self._readers: WeakKeyDictionary[Speech, ChunkedInference] = WeakKeyDictionary()
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
-        """Return the mouth motion at float64 [T] seconds."""
+        """Return the mouth motion at ``times`` in seconds, float64 [T]."""
         requested = np.asarray(times, dtype=np.float64)
         reader = self._readers.get(speech)
         if reader is None:
@@ -87,13 +91,14 @@ class ModelDriver:
         )
 
     def _interpolate(self, reader: ChunkedInference, times: NDArray[np.float64]) -> Float:
-        """Return opening, width, protrusion and closure, float32 [T, 4], interpolated between the rows around each
-        time."""
+        """Return opening, width, protrusion and closure, float32 [T, 4], interpolated between the adjacent time
+        steps.
+        """
         positions = times * ROW_RATE - 0.5
         lower = np.floor(positions).astype(np.int64)
         share = (positions - lower)[:, None].astype(np.float32)
         values = np.zeros((len(times), 4), np.float32)
-        # Split at gaps, so that two times far apart do not compute all rows between them.
+        # Split the times at gaps, so the time steps inside a long gap are not computed.
         parts = np.split(np.argsort(lower, kind="stable"), np.flatnonzero(np.diff(np.sort(lower)) > ROW_RATE) + 1)
         for part in parts:
             first, last = int(lower[part].min()), int(lower[part].max())
@@ -103,9 +108,9 @@ class ModelDriver:
         return values
 
     def _decode(self, reader: ChunkedInference, start: int, stop: int) -> Float:
-        """Return the rows [start, stop), float32 [R, 4] in units of ``MouthMotion``."""
+        """Return the time steps [start, stop) in the units of ``MouthMotion``, float32 [R, 4]."""
         raw = reader.read(start - _MARGIN, stop + _MARGIN)
-        # Rows outside the speech get the outputs of silence.
+        # Time steps outside the speech have the network outputs of silence.
         raw = np.where(np.isfinite(raw), raw, np.where(np.arange(raw.shape[1]) == _CLASSES, 0.0, -20.0))
         raw = raw.astype(np.float32)
         closure = hold_peaks(labial_posterior(raw), self.closure_threshold)
@@ -124,21 +129,21 @@ class ModelDriver:
 
 
 def make_driver(config: StageConfig, runtime: Runtime) -> ModelDriver:
-    """Build the driver ``model``."""
+    """Return the driver ``model``."""
     return ModelDriver()
 
 
 def labial_posterior(raw: Float) -> Float:
-    """Return the probability of p, b, m or f, v, float32 [R], of raw outputs [R, 20]."""
+    """Return the probability of p, b, m or f, v, float32 [R], for raw outputs [R, 20]."""
     shares = _class_shares(raw)
     return shares[:, 1] + shares[:, 2]
 
 
 def mouth_width(raw: Float, class_widths: Float) -> Float:
-    """Return the width in the units of the training targets, float32 [R - 12], of raw outputs [R, 20].
+    """Return the width in the units of the training targets, float32 [R - 12], for raw outputs [R, 20].
 
-    The mean of two estimates with different errors, the regressed width and the expected width of the viseme classes
-    (``class_widths`` [15]), smoothed over time. 6 rows are lost at each end.
+    The width is the temporally smoothed mean of two estimates with different errors: the regressed width and the
+    expected width of the viseme classes (``class_widths`` [15]). Smoothing removes 6 time steps at each end.
     """
     estimate = 0.5 * (raw[:, _WIDTH] + _class_shares(raw) @ class_widths)
     return np.convolve(estimate, _WIDTH_WEIGHTS / _WIDTH_WEIGHTS.sum(), mode="valid").astype(np.float32)
@@ -150,9 +155,10 @@ def _class_shares(raw: Float) -> Float:
 
 
 def hold_peaks(posterior: Float, threshold: float) -> Float:
-    """Return the closure float32 [R] for a posterior: 1 from ``threshold`` on, 0 up to half of it.
+    """Return the closure for a posterior, float32 [R].
 
-    Peaks are extended by a row on each side, because a video frame between two rows must not miss them.
+    The closure is 1 at or above ``threshold`` and 0 up to half of ``threshold``. Peaks are extended by one time step on
+    each side, so a video frame between two time steps does not miss a peak.
     """
     closure = _ramp(posterior, 0.5 * threshold, threshold)
     padded = np.pad(posterior, 1)

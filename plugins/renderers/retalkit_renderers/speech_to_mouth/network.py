@@ -1,12 +1,12 @@
-"""The network that predicts mouth motion from speech features, in NumPy: one core is enough, torch is not needed.
+"""NumPy inference of the network that predicts mouth motion from speech features. It uses one CPU core and no torch.
 
-A temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and
-recurrent networks for sequence modeling", 2018) of residual blocks with pre-activation (He et al., "Identity mappings
-in deep residual networks", ECCV 2016): batch norm, ReLU, dilated convolution, ReLU, 1x1 convolution. The stem halves
-the rate: rows of features come at 100 Hz, rows of the network at 50 Hz.
+The network is a temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic
+convolutional and recurrent networks for sequence modeling", 2018). It consists of residual blocks with pre-activation
+(He et al., "Identity mappings in deep residual networks", ECCV 2016): batch norm, ReLU, dilated convolution, ReLU, 1x1
+convolution. The stem halves the frame rate from 100 Hz (features) to 50 Hz (network).
 
-Any range of rows is computed from the features in its receptive field, and its bits depend on that range alone. Before
-the first and after the last row of the sound every layer is padded with zeros, as in training.
+Any range of time steps is computed from the features in its receptive field. The result is deterministic for a given
+range. As in training, every layer is zero-padded before the first and after the last time step of the audio.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DEFAULT_DILATIONS = (1, 2, 4, 8, 1, 2)
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """Batch norm for inference, followed by ReLU: a factor and an offset per channel, float32 [C]."""
+    """Inference batch norm followed by ReLU, with a factor and an offset per channel, float32 [C]."""
 
     factor: Float
     offset: Float
@@ -40,22 +40,22 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One residual block."""
+    """Residual block with one dilated convolution."""
 
     scale: BatchNorm
     taps: Float
-    """float32 [K, C, C]: the dilated convolution, one matrix per tap, applied from the right."""
+    """Dilated convolution weights, float32 [K, C, C]. The weights contain one right-multiplied matrix per tap."""
     taps_bias: Float
     point: Float
-    """float32 [C, C], applied from the right."""
+    """Right-multiplied 1x1 convolution weights, float32 [C, C]."""
     point_bias: Float
     dilation: int
     after: int
-    """Rows of look-ahead; the other taps read earlier rows."""
+    """Number of look-ahead time steps. The other taps access earlier time steps."""
 
     @property
     def reach(self) -> int:
-        """Rows that the block needs before and after its own, together."""
+        """Return the total number of time steps that the block requires before and after its output."""
         return self.dilation * (len(self.taps) - 1)
 
     @property
@@ -63,7 +63,9 @@ class Block:
         return self.reach - self.after
 
     def __call__(self, rows: Float, inside: slice) -> Float:
-        """Return rows [J, C] for rows [J + reach, C]; only the rows ``inside`` belong to the sound."""
+        """Return time steps [J, C] for input time steps [J + reach, C]. Only the time steps in ``inside`` belong to the
+        audio.
+        """
         count = len(rows) - self.reach
         activated = np.zeros_like(rows)
         activated[inside] = self.scale(rows[inside])
@@ -73,22 +75,22 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network with its weights."""
+    """Network architecture and weights."""
 
     stem: Float
-    """float32 [6, inputs, C]."""
+    """Stem convolution weights, float32 [6, inputs, C]."""
     stem_bias: Float
     blocks: tuple[Block, ...]
     scale: BatchNorm
     head: Float
-    """float32 [C, outputs]."""
+    """Output layer weights, float32 [C, outputs]."""
     head_bias: Float
     metadata: Mapping[str, str]
     """Metadata strings of the weights file."""
 
     @property
     def inputs(self) -> int:
-        """Number of columns of the features."""
+        """Return the number of feature columns."""
         return self.stem.shape[1]
 
     @property
@@ -97,24 +99,27 @@ class Network:
 
     @property
     def before(self) -> int:
-        """Past rows at 50 Hz in the receptive field of an output row."""
+        """Return the number of past time steps at 50 Hz in the receptive field of an output time step."""
         return sum(block.before for block in self.blocks)
 
     @property
     def after(self) -> int:
-        """Future rows at 50 Hz in the receptive field of an output row."""
+        """Return the number of future time steps at 50 Hz in the receptive field of an output time step."""
         return sum(block.after for block in self.blocks)
 
     def feature_rows(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the rows of features [first, last) that the output rows [start, stop) need; first may be negative."""
+        """Return the range [first, last) of feature frames required for the output time steps [start, stop).
+
+        ``first`` may be negative.
+        """
         first = STEM_STRIDE * (start - self.before) - STEM_PADDING
         return first, STEM_STRIDE * (stop + self.after - 1) - STEM_PADDING + len(self.stem)
 
     def hidden(self, features: Float, start: int, total: int) -> Float:
-        """Return the last hidden layer, float32 [J, C] at least 0, of the output rows from ``start`` on.
+        """Return the non-negative last hidden layer of the output time steps from ``start`` on, float32 [J, C].
 
-        ``features`` float32 [R, inputs] are the rows ``feature_rows(...)``, zeros outside the sound; ``total`` is the
-        number of output rows of the whole sound.
+        ``features``: feature frames ``feature_rows(...)`` with zeros outside the audio, float32 [R, inputs]; ``total``:
+        number of output time steps in the complete audio.
         """
         count = (len(features) - len(self.stem)) // STEM_STRIDE + 1
         rows = strided(features, self.stem, count) + self.stem_bias
@@ -125,12 +130,12 @@ class Network:
         return self.scale(rows)
 
     def forward(self, features: Float, start: int, total: int) -> Float:
-        """Return raw outputs float32 [J, outputs]; see ``hidden`` for the arguments."""
+        """Return raw outputs float32 [J, outputs]. The arguments are described in ``hidden``."""
         return self.hidden(features, start, total) @ self.head + self.head_bias
 
 
 def convolve(rows: Float, taps: Float, dilation: int, count: int) -> Float:
-    """Return the unpadded dilated convolution, float32 [count, out], of rows [count + dilation * (K - 1), in]."""
+    """Return the unpadded dilated convolution, float32 [count, out], of an input [count + dilation * (K - 1), in]."""
     total = rows[:count] @ taps[0]
     for tap in range(1, len(taps)):
         total += rows[tap * dilation : tap * dilation + count] @ taps[tap]
@@ -138,7 +143,7 @@ def convolve(rows: Float, taps: Float, dilation: int, count: int) -> Float:
 
 
 def strided(rows: Float, taps: Float, count: int) -> Float:
-    """Return the stem without padding, float32 [count, out], of rows [2 * count + K - 2, in]."""
+    """Return the unpadded stem convolution, float32 [count, out], of an input [2 * count + K - 2, in]."""
     end = STEM_STRIDE * (count - 1) + 1
     total = rows[:end:STEM_STRIDE] @ taps[0]
     for tap in range(1, len(taps)):
@@ -147,12 +152,12 @@ def strided(rows: Float, taps: Float, count: int) -> Float:
 
 
 def load_network(path: Path) -> Network:
-    """Read a safetensors file with the names of the PyTorch modules: stem, blocks.I.{norm,conv,point}, norm, head.
+    """Load a safetensors file with PyTorch module names: stem, blocks.I.{norm,conv,point}, norm, head.
 
-    The tensors may be float16 or float32; the computation is in float32. Metadata: ``dilations`` (JSON list) and
-    ``after`` (JSON list, rows of look-ahead per block; default: as many as look-back).
+    The tensors may be float16 or float32. Inference uses float32. The metadata contains ``dilations`` (JSON list) and
+    ``after`` (JSON list of look-ahead time steps per block). By default, the look-ahead equals the look-back.
 
-    Raises OSError for a file that cannot be read, ValueError for one that does not contain such a network.
+    Raises OSError if the file cannot be read, and ValueError if the file does not contain such a network.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -169,7 +174,7 @@ def load_network(path: Path) -> Network:
 
 
 def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> Network:
-    """Build the network from arrays with the names and shapes of PyTorch; see ``load_network``."""
+    """Return the network for arrays with PyTorch names and shapes (see ``load_network``)."""
     count = sum(name.startswith("blocks.") and name.endswith(".conv.weight") for name in tensors)
     dilations = json.loads(metadata.get("dilations", "null")) or list(_DEFAULT_DILATIONS)
     if len(dilations) != count:
@@ -207,5 +212,5 @@ def _scale(tensors: Mapping[str, Float], name: str) -> BatchNorm:
 
 
 def _taps(weight: Float) -> Float:
-    """Convert [out, in, K], as in PyTorch, to contiguous float32 [K, in, out]."""
+    """Convert a PyTorch weight [out, in, K] to contiguous float32 [K, in, out]."""
     return np.ascontiguousarray(weight.astype(np.float32).transpose(2, 1, 0))
