@@ -45,7 +45,7 @@ class AlignedFace:
     """Alignment parameters in pixels of the input image, float32 [5].
 
     The parameters are the input image's width and height, the scale, and the origin of the standard face (x to the
-    right, y upwards from the last pixel row). They are the last five ``bfm257`` coefficients.
+    right, y upwards from the last pixel row). These parameters are the last five ``bfm257`` coefficients.
     """
 
 

@@ -31,11 +31,13 @@ class TrackedFace:
     """Tracking result for one frame."""
 
     index: int
-    """Index that was passed with the frame."""
+    """Frame index passed to ``FaceTracker.push``."""
     face: Face | None
     """Tracked face, or None if the frame has no tracked face."""
     shot: int
-    """Track number, starting at 0, or -1 without a face. A cut, a gap or a change of person starts a new track."""
+    """Track number, starting at 0, or -1 if the frame has no tracked face. A cut, a gap or a change of person starts
+    a new track.
+    """
 
 
 @dataclass(slots=True)

@@ -1,8 +1,10 @@
 """Head pose estimation from landmarks, and conversion to the head frame.
 
 The head frame is the coordinate system of a person's frontal face. The x axis points right, y down and z away from the
-camera. The origin is near the nose bridge. The unit is the distance between the outer eye corners (IOD). ``pixel =
-scale * rotation @ head + translation``.
+camera. The origin is near the nose bridge. The unit is the distance between the outer eye corners (IOD). The head
+pose maps head-frame points to pixels:
+
+``pixel = scale * rotation @ head + translation``
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
     The algorithm alternates between pose fitting and averaging.
 
     Raises:
-        ValueError: the landmarks of all frames contain values that are not finite.
+        ValueError: no frame has only finite landmarks.
     """
     good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))].astype(np.float64)
     if not len(good):

@@ -30,8 +30,8 @@ from retalkit.weights.store import home
 _FORMAT: Final = 2
 """Format version, which is part of the hash. Increase the version when the conversion changes."""
 _KEPT_SECONDS: Final = 30 * 24 * 3600.0
-"""Retention time in seconds. Storing a model removes converted models of the network that have not been read for this
-time.
+"""Retention time in seconds. Storing a model removes converted models of the network that have not been read during the
+retention time.
 """
 _KEPT_SIZES: Final = 4
 """Maximum number of compiled models in memory for different input sizes."""

@@ -24,7 +24,7 @@ MATRIX_BT709 = 1
 MATRIX_BT601 = 6
 
 _BAND = 64
-"""Number of image rows converted at a time. A small even number keeps intermediate results in the CPU cache."""
+"""Number of image rows per conversion block, an even number. Intermediate results of a block fit the CPU cache."""
 _LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
     MATRIX_BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -57,8 +57,8 @@ BT709 = Colour(MATRIX_BT709, RANGE_LIMITED, MATRIX_BT709, MATRIX_BT709, MATRIX_B
 def guess_matrix(width: int, height: int) -> int:
     """Return the assumed matrix for a video with an unspecified matrix, based on the stored size.
 
-    The function follows the mpv player: BT.709 for high definition (width at least 1280 or height above 576), otherwise
-    BT.601.
+    The function applies the mpv player's rule, which is BT.709 for high definition (width at least 1280 or height above
+    576) and BT.601 otherwise.
     """
     return MATRIX_BT709 if width >= 1280 or height > 576 else MATRIX_BT601
 

@@ -15,7 +15,7 @@ from retalkit.media.frame_index import FrameIndex, decode_frames
 from retalkit.media.yuv_frames import upright_yuv420p
 
 _SEEK_DISTANCE = 16
-"""Minimum frame distance between the target and its keyframe at which seeking is faster than sequential decoding."""
+"""Frame distance between the target and its keyframe above which seeking is faster than sequential decoding."""
 
 
 class FrameDecoder:

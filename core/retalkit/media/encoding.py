@@ -125,7 +125,7 @@ class SegmentWriter:
         """Queue the next frame, shown at output time ``time`` for ``duration`` seconds.
 
         The frame must have the format ``yuv420p`` and the segment's size. Callers must not modify a queued frame.
-        Times, in seconds, must be strictly ascending.
+        Times are in seconds and must be in ascending order.
 
         Raises:
             OutputError: the disk is full, or the encoder failed at this frame or an earlier frame.

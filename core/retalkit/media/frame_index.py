@@ -1,4 +1,4 @@
-"""Frame index of a video, which lists timestamps and keyframes and is built by scanning packets."""
+"""Frame index of a video. The index lists timestamps and keyframes and is built from a packet scan."""
 
 from __future__ import annotations
 

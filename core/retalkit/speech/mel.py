@@ -55,9 +55,9 @@ def _to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def mel_basis() -> NDArray[np.float32]:
-    """Return the mel filter bank, float32 [80, 401], with triangular bands of unit area at frequencies 0, 20, ...
+    """Return the mel filter bank, float32 [80, 401], with triangular bands of unit area.
 
-    8000 Hz.
+    The 401 frequencies are 0, 20, ... 8000 Hz.
     """
     frequencies = np.linspace(0.0, SPEECH_RATE / 2, WINDOW // 2 + 1)
     edges = _to_hertz(np.linspace(_to_mel(_LOWEST), _to_mel(_HIGHEST), BAND_COUNT + 2))

@@ -18,7 +18,7 @@ class RowWriter:
         self._dtype = np.dtype(dtype).newbyteorder("<")
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append rows [T, ...]. All calls must use an identical row shape."""
+        """Append rows [T, ...]. The row shape must not change between calls."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
 
     def __enter__(self) -> RowWriter:

@@ -37,7 +37,7 @@ def missing_weights(names: Sequence[str], declared: Iterable[Checkpoint] = (), f
     """Return the message for checkpoints that are missing from the store, as a phrase that begins with ``needs``.
 
     For checkpoints in ``declared``, the message contains the file, size, licence and installation commands. ``folder``
-    is the store directory in which the checkpoints are missing.
+    is the store directory that does not contain the checkpoints.
     """
     known = {checkpoint.name: checkpoint for checkpoint in declared}
     found = [known[name] for name in names if name in known]

@@ -38,10 +38,10 @@ file size is unknown.
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Time-out and retry limits for a download."""
+    """Timeout and retry limits for a download."""
 
     stall_seconds: float = 30.0
-    """Time-out in seconds for connecting and for each read."""
+    """Timeout in seconds for connections and read operations."""
     attempts: int = 5
     """Maximum number of consecutive attempts without new data for one URL."""
     first_wait: float = 1.0
@@ -53,11 +53,11 @@ class ProgressCallbacks:
     """Callbacks that receive the progress of a download."""
 
     begin: Callable[[int, int | None], None]
-    """Called with (bytes already on disk, file size if known), once for each attempt that receives a response."""
+    """Callback for (bytes already on disk, file size if known), called once per attempt that receives a response."""
     advance: Callable[[int], None]
-    """Called with the number of bytes on disk."""
+    """Callback for the number of bytes on disk."""
     note: Callable[[str], None]
-    """Called with a message for the user, such as the reason for a retry."""
+    """Callback for user messages, such as the reason for a retry."""
 
 
 class AddressError(WeightsError):
@@ -67,7 +67,7 @@ class AddressError(WeightsError):
 
 
 class TransientError(Exception):
-    """Error that a retry may fix."""
+    """Temporary error. A retry may succeed."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -185,7 +185,7 @@ class Download:
         """Send the request, follow redirects and return the response with an unread body.
 
         Raises:
-            TransientError: the request failed with an error that a retry may fix.
+            TransientError: the request failed with a temporary error.
             AddressError: the request failed with any other error.
         """
         try:

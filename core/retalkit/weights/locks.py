@@ -13,13 +13,13 @@ LOCKS = "locks"
 
 
 class BusyError(WeightsError):
-    """Error raised if another process uses the files. The error also applies to all other URLs."""
+    """Error raised if another process uses the files. Another URL cannot avoid the error."""
 
     code = "busy"
 
 
 class FolderError(WeightsError):
-    """Error raised if a directory is not writable or the disk is full. The error also applies to all other URLs."""
+    """Error raised if a directory is not writable or the disk is full. Another URL cannot avoid the error."""
 
     code = "folder-not-writable"
 

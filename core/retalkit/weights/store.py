@@ -27,7 +27,7 @@ PIN_FILE = "lock"
 """Stem of the file that contains pinned hashes. Checkpoints cannot have this name."""
 _SHA256_DIGITS = 64
 _LOCK_SECONDS = 300.0
-"""Time-out in seconds for acquiring the store's lock."""
+"""Timeout in seconds for acquiring the store's lock."""
 
 
 def home() -> Path:
