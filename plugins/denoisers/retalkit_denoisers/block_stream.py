@@ -1,6 +1,4 @@
-"""Splitting of a sample stream into blocks at fixed positions, which makes the result independent of the input
-chunks.
-"""
+"""Stream splitting into blocks at fixed positions, which makes the result independent of the input chunks."""
 
 from __future__ import annotations
 

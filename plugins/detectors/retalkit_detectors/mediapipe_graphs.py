@@ -148,8 +148,9 @@ class MeshGraph:
         return mesh_only
 
     def fit(self, image: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
-        """Return the points in pixels, float32 [478, 3], and the presence score in [0, 1]. The z scale equals the x
-        scale.
+        """Return the points in pixels, float32 [478, 3], and the presence score in [0, 1].
+
+        The z scale equals the x scale.
         """
         left, top, crop = crop_region(image, region)
         height, width = crop.shape[:2]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 
 YAW: Final = (38.0, 48.0)
-"""Yaw in degrees at which plausibility starts to decrease and at which it is 0. The measured yaw of profiles is 42 to
-68.
+"""Yaw in degrees at which plausibility starts to decrease and at which it is 0.
+
+The measured yaw of profiles is 42 to 68.
 """
 INSIDE: Final = (0.5, 0.8)
 """Fractions of points inside the frame at which plausibility is 0 and 1."""

@@ -1,5 +1,6 @@
-"""Specs of the bundled reconstructors. The module is imported to list stages, so it must not import an array
-library.
+"""Specs of the bundled reconstructors.
+
+The module is imported to list stages, so it must not import an array library.
 """
 
 from __future__ import annotations

@@ -60,8 +60,9 @@ class MeshTopology:
     inner_count: int
     """Number of triangles inside the mouth."""
     mouth_weights: Float
-    """Mouth motion weights in [0, 1], float32 [478]. The weight is 1 on lips and chin and 0 on static parts of the
-    face.
+    """Mouth motion weights in [0, 1], float32 [478].
+
+    The weight is 1 on lips and chin and 0 on static parts of the face.
     """
 
     @property
@@ -156,8 +157,9 @@ def topology_points(mesh: Float, ring_from: Float | None = None, inside: Float |
 
 
 def interior_grid(mesh: Float) -> Float:
-    """Return grid points between the inner lip edges at the relative positions ``ROWS``, float32 [INNER_COUNT, 2
-    or 3].
+    """Return grid points between the inner lip edges, float32 [INNER_COUNT, 2 or 3].
+
+    ``ROWS`` contains the relative positions of the points.
     """
     upper, lower = mesh[_UPPER], mesh[_LOWER]
     grid = upper[:, None] * (1 - _SHARE) + lower[:, None] * _SHARE
@@ -193,8 +195,9 @@ class TriangleRaster:
         self._ids = self._rasterise(topology.inner_count, included)
 
     def _rasterise(self, inner_count: int, included: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        """Return the triangle index of each small pixel, [h, w]. The triangle count marks pixels outside all
-        triangles.
+        """Return the triangle index of each small pixel, [h, w].
+
+        The triangle count marks pixels outside all triangles.
         """
         count = len(self._area)
         fixed = np.empty((count, 3, 2), np.int32)
@@ -267,10 +270,10 @@ def _complex(points: Float) -> NDArray[np.complex128]:
 
 
 def upsample(small: Float, rectangle: Rectangle) -> Float:
-    """Return values on the small grid of a ``displacement``, [h, w] or [h, w, 2], upsampled to the pixels of
-    ``rectangle``.
+    """Return ``small`` upsampled to the pixels of ``rectangle``.
 
-    The corners of ``small`` and ``rectangle`` must correspond. ``small`` may be larger than required.
+    ``small``: values on the small grid of a ``displacement``, [h, w] or [h, w, 2]. The corners of ``small`` and
+    ``rectangle`` must correspond. ``small`` may be larger than required.
     """
     _, _, width, height = rectangle
     small = small[: (height + 1) // _STEP + 2, : (width + 1) // _STEP + 2]
@@ -321,8 +324,9 @@ def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | No
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:
-    """Return the bounding box of ``points`` [K, 2] with a margin in pixels, clipped to the frame, with even left and
-    top.
+    """Return the bounding box of ``points`` [K, 2] with a margin in pixels and even left and top.
+
+    The box is clipped to the frame.
     """
     across, down = points[:, 0], points[:, 1]
     left = max(0, math.floor(across.min() - margin)) // 2 * 2

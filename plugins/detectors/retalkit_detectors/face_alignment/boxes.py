@@ -30,8 +30,9 @@ VARIANCES: Final = [0.1, 0.2]
 MAX_OVERLAP: Final = 0.3
 """Intersection over union above which the box with the lower score is discarded."""
 CANDIDATES: Final = 1000
-"""Maximum number of boxes for non-maximum suppression. A face has dozens of boxes, and an untrained network returns
-many thousands.
+"""Maximum number of boxes for non-maximum suppression.
+
+A face has dozens of boxes, and an untrained network returns many thousands.
 """
 SMALLEST_IMAGE: Final = 32
 """Minimum image side in pixels, because the network halves its input five times."""
@@ -53,8 +54,9 @@ def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
 
 
 def shrink(image: Image, side: int) -> Image:
-    """Return the frame [H, W, 3] downscaled to the longer side ``side`` by area averaging. Smaller frames are not
-    enlarged.
+    """Return the frame [H, W, 3] downscaled to the longer side ``side`` by area averaging.
+
+    Smaller frames are not enlarged.
     """
     height, width = image.shape[:2]
     scale = side / max(height, width)
@@ -113,9 +115,7 @@ def plausible(boxes: Float, width: int, height: int) -> Float:
 
 
 def find_boxes(image: Image, network: CompiledNetwork, sides: Iterable[int], min_score: float) -> Float:
-    """Return boxes in pixels of the frame ``image`` and scores, float64 [N, 5], from the first side at which a face is
-    found.
-    """
+    """Return boxes in frame pixels and scores, float64 [N, 5], from the first search side with a face."""
     height, width = image.shape[:2]
     for side in sides:
         small = shrink(image, side)

@@ -38,8 +38,9 @@ class FaceAlignmentDetector:
 
 
 class FaceAlignmentSession:
-    """Session for one clip. It stores the faces of each frame, so an interrupted run resumes after the stored
-    frames.
+    """Session for one clip.
+
+    It stores the faces of each frame, so an interrupted run resumes after the stored frames.
     """
 
     def __init__(self, config: FaceAlignmentConfig, networks: Networks, store: FrameStore) -> None:
@@ -48,11 +49,10 @@ class FaceAlignmentSession:
         self._store = store
 
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """Return all faces of each frame: landmarks [68, 3] (z = 0), S3FD box and S3FD score. The largest face is
-        first.
+        """Return all faces of each frame in descending size order.
 
-        The origin of the landmark coordinates is the centre of the first pixel. The origin of the box coordinates is
-        its edge.
+        Each face contains landmarks [68, 3] (z = 0), the S3FD box and the S3FD score. The origin of the landmark
+        coordinates is the centre of the first pixel. The origin of the box coordinates is the first pixel's edge.
         """
         found: list[list[Face]] = []
         for image, index in zip(frames.images, frames.indexes, strict=True):

@@ -1,5 +1,6 @@
-"""Stage and checkpoints of the reconstructor ``deep3d``. The module is imported to list stages, so it must not import
-an array library.
+"""Stage and checkpoints of the reconstructor ``deep3d``.
+
+The module is imported to list stages, so it must not import an array library.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from torch.nn import functional
 SIDE: Final = 224
 """Side of the aligned face in pixels."""
 GROUPS: Final = (80, 64, 80, 3, 27, 2, 1)
-"""Sizes of the coefficient groups: identity, expression, texture, angles, lighting, translation in x and y, translation
-in z.
+"""Sizes of the coefficient groups.
+
+The groups are identity, expression, texture, angles, lighting, translation in x and y, and translation in z.
 """
 COUNT: Final = sum(GROUPS)
 """Total number of coefficients (257)."""
@@ -29,8 +30,9 @@ _EXPANSION: Final = 4
 
 
 class Bottleneck(nn.Module):
-    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions: [B, inputs, H, W] -> [B, 4 width, H / stride, W /
-    stride].
+    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions.
+
+    The input is [B, inputs, H, W]. The output is [B, 4 width, H / stride, W / stride].
     """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:

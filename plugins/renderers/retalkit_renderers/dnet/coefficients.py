@@ -77,8 +77,8 @@ def crop_norm_ratio(source: Float, targets: Float) -> float:
     """Return the crop scale of ``source`` [262] relative to the most similar frame of ``targets`` [T, 262].
 
     The ratio is exactly 1 if the source is one of the targets. This is always the case in the published script and in
-    this package, where source and targets are frames of one shot. The ratio differs from 1 if another video drives the
-    face.
+    this package, where source and targets are frames of one shot. The ratio may differ from 1 if another video drives
+    the face.
     """
     expression = np.abs(targets[:, EXPRESSION] - source[EXPRESSION]).mean(1)
     angles = np.abs(targets[:, ANGLES] - source[ANGLES]).mean(1)

@@ -89,8 +89,9 @@ class DNetSession:
         analysis: Analysis,
         context: StageContext,
     ) -> None:
-        """Initialise the session. ``expression``: expression of every frame, float32 [64]; None if images are not
-        requested.
+        """Initialise the session.
+
+        ``expression``: expression of every frame, float32 [64], or None if images are not requested.
         """
         self._config = config
         self._network, self._device = network, device
@@ -123,9 +124,7 @@ class DNetSession:
         self._shot_source = None
 
     def _edited_faces(self, faces: FaceBatch, boxes: Float) -> dict[int, Image]:
-        """Return a mapping from source index to edited face, uint8 [256, 256, 3], for every frame with an edited
-        face.
-        """
+        """Return a mapping from source index to edited face, uint8 [256, 256, 3], for frames with an edited face."""
         assert self._expression is not None
         done: dict[int, Image] = {}
         missing: dict[int, tuple[Image, Float]] = {}

@@ -1,5 +1,6 @@
-"""Options, stage and checkpoints of the expression editor ``dnet``. The module is imported to list stages, so it must
-not import torch.
+"""Options, stage and checkpoints of the expression editor ``dnet``.
+
+The module is imported to list stages, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -44,9 +45,7 @@ class DNetConfig(StageConfig):
         return template
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the published templates, or the checkpoints of the network that estimates the expression in a still
-        image.
-        """
+        """Return the template checkpoint, or the checkpoints that are required to fit a still image."""
         if not isinstance(self.template, Path):
             return (TEMPLATES,)
         return FIT if self.template.suffix.lower() in IMAGE_SUFFIXES else ()

@@ -101,8 +101,9 @@ class WarpingNet(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Hourglass of five downsampling and three upsampling blocks with skip connections. The output is [B, 256,
-    64, 64].
+    """Hourglass of five downsampling and three upsampling blocks with skip connections.
+
+    The output is [B, 256, 64, 64].
     """
 
     def __init__(self) -> None:

@@ -18,8 +18,9 @@ from retalkit_renderers.dnet.coefficients import EXPRESSION, EXPRESSIONS
 Float = NDArray[np.float32]
 
 PUBLISHED: Final = {"neutral": "expression_center", "smile": "expression_mouth"}
-"""Array name of each template in the published file. The file contains two additional arrays that its script does not
-use.
+"""Array name of each template in the published file.
+
+The file contains two additional arrays that its script does not use.
 """
 NAMES: Final = ("expression", "exp", "coefficients", "coeff")
 """Accepted array names for the coefficients in a file with several arrays."""
@@ -33,8 +34,9 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def read_published(path: Path) -> dict[str, Float]:
-    """Return the arrays of a published ``expression.mat``, each float32 [1, 64]. Raises ValueError for invalid
-    files.
+    """Return the arrays of a published ``expression.mat``, each float32 [1, 64].
+
+    Raises ValueError for invalid files.
     """
     arrays = _read_mat(path)
     if missing := [name for name in PUBLISHED.values() if name not in arrays]:

@@ -39,8 +39,9 @@ Image = NDArray[np.uint8]
 PIXELS = "bank.u8"
 MEASUREMENTS = "bank.npz"
 _REACH = (0.36, 0.24, 0.3)
-"""Crop extent from the mouth centre in face heights: horizontal, upward, downward. The occlusion detector requires this
-extent.
+"""Crop extent from the mouth centre in face heights: horizontal, upward, downward.
+
+The occlusion detector requires this extent.
 """
 _CACHE_BYTES = 48 << 20
 """Memory limit of the crop cache in bytes."""

@@ -66,8 +66,9 @@ def _measure_identity(
 
 
 class _TrackSampler:
-    """Samples whole frames while the bank is filled. The references and the occlusion detector require more than the
-    mouth crop.
+    """Samples whole frames while the bank is filled.
+
+    The references and the occlusion detector require more than the mouth crop.
     """
 
     def __init__(self, analysis: Analysis, editor: ExpressionEditorSession, builder: BankBuilder) -> None:
@@ -116,9 +117,7 @@ class _TrackSampler:
             self._shapes.setdefault(track, []).append(head[0])
 
     def canonical_shape(self, tracks: NDArray[np.int32]) -> Float | None:
-        """Return the canonical expression in the head frame, float32 [478, 3], or None if the editor returned no
-        expression.
-        """
+        """Return the canonical head-frame shape, float32 [478, 3], or None if the editor returned no shape."""
         shapes = [shape for track in tracks for shape in self._shapes.get(int(track), [])]
         return np.median(np.array(shapes), axis=0).astype(np.float32) if shapes else None
 

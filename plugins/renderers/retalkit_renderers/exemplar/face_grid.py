@@ -1,5 +1,6 @@
-"""Coarse grid of skin samples around the mouth. The grid follows the face mesh, so each cell stays on the same skin
-area.
+"""Coarse grid of skin samples around the mouth.
+
+The grid follows the face mesh, so each cell stays on the same skin area.
 """
 
 from __future__ import annotations
@@ -31,16 +32,15 @@ class FaceGrid:
     """Position of each grid cell on a person's mesh."""
 
     corners: NDArray[np.int64]
-    """Vertex indexes of the mesh triangle that contains each cell, int64 [ROWS * COLUMNS, 3]; undefined outside the
-    face.
-    """
+    """Vertex indexes of the mesh triangle around each cell, int64 [ROWS * COLUMNS, 3]; undefined outside the face."""
     shares: Float
     """Barycentric coordinates of each cell in its triangle, float32 [ROWS * COLUMNS, 3]."""
     on_face: NDArray[np.bool_]
     """Mask of cells on the face, bool [ROWS, COLUMNS]."""
     lips: NDArray[np.bool_]
-    """Mask of lip and mouth cells with a small margin, bool [ROWS, COLUMNS]. The appearance of these cells changes with
-    speech.
+    """Mask of lip and mouth cells with a small margin, bool [ROWS, COLUMNS].
+
+    The appearance of these cells changes with speech.
     """
     normals: Float
     """Outward surface normals in the head frame, float32 [ROWS, COLUMNS, 3]."""

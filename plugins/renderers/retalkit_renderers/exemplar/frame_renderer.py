@@ -1,8 +1,8 @@
-"""Rendering of one output frame: the current frame is warped to the target lips and an exemplar's mouth is blended over
-it.
+"""Rendering of one output frame.
 
-Both layers use one mesh and identical target lips, so lips and chin never appear twice. The result depends only on the
-plan, the bank and the source frame. It is independent of other output frames.
+The current frame is warped to the target lips, and an exemplar's mouth is blended over it. Both layers use one mesh and
+identical target lips, so lips and chin never appear twice. The result depends only on the plan, the bank and the source
+frame. It is independent of other output frames.
 """
 
 from __future__ import annotations
@@ -175,10 +175,10 @@ class FrameRenderer:
     def _background(
         self, image: Image, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
     ) -> tuple[Image, Float, Rectangle]:
-        """Return the current frame with lips and jaw warped to the target, the edit weight of each pixel, and their
-        rectangle.
+        """Return the warped background, the edit weight of each pixel, and the rectangle of both.
 
-        The rectangle contains ``mouth`` and all displaced pixels.
+        The background is the current frame with lips and jaw warped to the target. The rectangle contains ``mouth`` and
+        all displaced pixels.
         """
         small = raster.displacement(now, smooth=_BACKGROUND_SMOOTHING * height)
         across, down = cv2.split(cv2.absdiff(small, np.zeros_like(small)))

@@ -32,8 +32,9 @@ _NOT_LIP_LIGHT = 0.45
 
 def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: Float, extent: tuple[float, float],
                  size: tuple[int, int]) -> Image:  # fmt: skip
-    """Return a frontal rectangle of the head frame. ``offset``: position of the top-left corner of ``image`` in the
-    frame.
+    """Return a frontal rectangle of the head frame.
+
+    ``offset``: position of the top-left corner of ``image`` in the frame.
     """
     width, height = extent
     left, top = centre[0] - width / 2, centre[1] - height / 2

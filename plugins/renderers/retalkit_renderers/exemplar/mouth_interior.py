@@ -22,14 +22,16 @@ Image = NDArray[np.uint8]
 DEPTH = 0.05
 """Distance of the teeth behind the lips in IOD. The IOD (distance between the outer eye corners) is about 9 cm."""
 UPPER_SHARE = 0.15
-"""Fraction of an opening by which the upper lip rises. The fraction determines the line along which closed lips
-meet.
+"""Fraction of an opening by which the upper lip rises.
+
+The fraction determines the line along which closed lips meet.
 """
 EDGE = 0.031
 """Distance of the incisal edge below the closed lips in IOD."""
 TOOTH_ENDS = (0.0, 0.088, 0.150, 0.208, 0.256)
-"""Distances of the tooth borders from the midline in the frontal view, in IOD. The teeth are two incisors, a canine and
-a premolar.
+"""Distances of the tooth borders from the midline in the frontal view, in IOD.
+
+The teeth are two incisors, a canine and a premolar.
 """
 TOOTH_SHORTER = (0.0, 0.007, 0.001, 0.010)
 """Length difference between the first incisor and each tooth in IOD."""
@@ -48,14 +50,16 @@ class MouthColours:
     skin_left: Float
     """Skin colour on the left of the mouth in the image."""
     skin_right: Float
-    """Skin colour on the right of the mouth in the image. Its difference from ``skin_left`` indicates the light
-    direction.
+    """Skin colour on the right of the mouth in the image.
+
+    Its difference from ``skin_left`` indicates the light direction.
     """
 
     @classmethod
     def measure(cls, image: Image, landmarks: Float) -> MouthColours:
-        """Measure the colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3]. Medians reject specular
-        highlights.
+        """Measure the colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3].
+
+        Medians reject specular highlights.
         """
         points = landmarks[:, :2]
         lips = np.zeros(image.shape[:2], np.uint8)

@@ -48,8 +48,9 @@ class MouthModel:
 
 
 def close_lips(shapes: Float, gap: Float) -> Float:
-    """Return shapes with the distance of each inner lip pair scaled by ``gap`` [T] in [0, 1]. Crossed pairs are
-    closed.
+    """Return shapes with the distance of each inner lip pair scaled by ``gap`` [T] in [0, 1].
+
+    Crossed pairs are closed.
     """
     out = shapes.copy()
     upper, lower = np.array(mesh478.INNER_LIP_PAIRS, np.intp).T
@@ -62,8 +63,9 @@ def close_lips(shapes: Float, gap: Float) -> Float:
 
 
 def closed_rest(shape: Float) -> Float:
-    """Return a nearly neutral shape [478, 3] with its lips closed by raising the lower lip and jaw and lowering the
-    upper lip.
+    """Return a nearly neutral shape [478, 3] with closed lips.
+
+    The lips are closed by raising the lower lip and jaw and lowering the upper lip.
     """
     out = shape.copy()
     gap = float(max(0.0, shape[14, 1] - shape[13, 1]))

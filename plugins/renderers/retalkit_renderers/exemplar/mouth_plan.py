@@ -32,8 +32,9 @@ _EXTRA_SMOOTHING = 1.2
 _WIDTH_SHARE = 0.5
 """Weight of the exemplars' width in the target width."""
 _WIDTH_GAIN = 1.2
-"""Width gain. Measurements showed that the width tracked in the output changes less than the target landmarks by this
-factor.
+"""Width gain.
+
+Measurements showed that the width tracked in the output changes less than the target landmarks by this factor.
 """
 _DISTANCE_FADE = (0.16, 0.3)
 """Lip distances in IOD at which confidence starts to decrease and at which it reaches 0."""
@@ -215,8 +216,9 @@ class _IdentityPlanner:
         self._positions.append(planned)
 
     def fill_shapes(self, plan: MouthPlan) -> None:
-        """Compute the target shapes, which depend on the exemplars of neighbouring frames, and write them to the
-        plan.
+        """Compute the target shapes and write them to the plan.
+
+        The target shapes depend on the exemplars of neighbouring frames.
         """
         if not self._positions:
             return

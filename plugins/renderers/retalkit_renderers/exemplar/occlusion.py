@@ -25,8 +25,9 @@ MAX_SAMPLES = 64
 MIN_SAMPLES = 5
 """Minimum number of samples. With fewer samples, the detector is not fitted and detects nothing."""
 ANCHOR_ROWS = 16
-"""Number of upper grid rows that define the reference brightness. The rows cover nose and cheeks and are seldom
-occluded.
+"""Number of upper grid rows that define the reference brightness.
+
+The rows cover nose and cheeks and are seldom occluded.
 """
 CHANGING = 0.10
 """Median temporal deviation of brightness above which a cell is classified as intermittently occluded."""
@@ -42,8 +43,9 @@ MIN_BLOB = 0.02
 
 
 def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
-    """Return features float32 [ROWS, COLUMNS, 4]: brightness relative to the upper cells, two chromaticities,
-    gradient.
+    """Return the cell features, float32 [ROWS, COLUMNS, 4].
+
+    The features are the brightness relative to the upper cells, two chromaticities and the gradient.
     """
     red, green, blue = cv2.split(cv2.GaussianBlur(colours, (0, 0), 0.8))
     total = red + green + blue
@@ -136,8 +138,9 @@ class OcclusionDetector:
         return self.grid.to_rectangle(soft, landmarks, rectangle), share
 
     def detect(self, image: Image, landmarks: Float, pose: HeadPose) -> tuple[Float, float]:
-        """Return a cell mask float32 [ROWS, COLUMNS] (1 in occluded cells) and the occluded fraction of the visible
-        skin.
+        """Return a cell mask, float32 [ROWS, COLUMNS], and the occluded fraction of the visible skin.
+
+        The mask is 1 in occluded cells and 0 in all other cells.
         """
         assert self.grid is not None
         visible = self.grid.visible(pose.rotation[0])
@@ -200,10 +203,9 @@ def _median_and_spread(features: Float) -> tuple[Float, Float]:
 
 
 def _quantile(values: Float, share: float) -> Float:
-    """Return ``np.nanquantile(values, share, axis=0)`` without interpolation. The result is NaN where all values are
-    NaN.
+    """Return ``np.nanquantile(values, share, axis=0)`` without interpolation.
 
-    The implementation is many times faster than NumPy's.
+    The result is NaN where all values are NaN. The implementation is many times faster than NumPy's.
     """
     ordered = np.sort(values, axis=0)
     count = np.isfinite(values).sum(0)

@@ -22,8 +22,9 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 MAX_SHAPES = 1200
-"""Maximum number of frames to which the mouth model is fitted. The limit makes memory use independent of clip
-length.
+"""Maximum number of frames to which the mouth model is fitted.
+
+The limit makes memory use independent of clip length.
 """
 NEVER_OPENS_BELOW = 0.04
 """Threshold of the 98th percentile of opening in IOD. Below the threshold, the mouth is classified as never opening."""

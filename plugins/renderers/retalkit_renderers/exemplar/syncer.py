@@ -65,8 +65,10 @@ class ExemplarLipSyncer:
         return ExemplarSession(model, plan, self._config)
 
     def _make_plan(self, clip: LipSyncClip, model: ClipModel, context: StageContext) -> MouthPlan:
-        """Create a plan, detect occluded mouths among the selected exemplars, and create a new plan without these
-        exemplars.
+        """Return a plan that avoids occluded exemplars.
+
+        After each plan, the newly selected exemplars are tested for occlusion. Occluded exemplars are excluded from the
+        next plan. Planning stops if no new occlusion is found, or after ``_MAX_REPLANS`` repetitions.
         """
         analysis, timeline = clip.analysis, clip.timeline
         identities, bank = model.identities, model.bank

@@ -15,8 +15,9 @@ _MAX_BLUR = 2.0
 _MAX_GAIN = 0.8
 """Maximum detail gain. A higher gain would sharpen compression noise."""
 _TARGET_RATIO = 0.92
-"""Target fraction of the original variance. Frames above the target are not changed, so the mean fraction is close to
-1.
+"""Target fraction of the original variance.
+
+Frames above the target are not changed, so the mean fraction is close to 1.
 """
 _GRAIN_SIGMA = 1.0
 """Standard deviation in pixels of the Gaussian filter that separates grain."""

@@ -51,8 +51,9 @@ class ViterbiSearch:
     """Selection costs for a bank of K exemplars."""
 
     def __init__(self, exemplars: Exemplars, blocked: NDArray[np.bool_]) -> None:
-        """Initialise the search. ``blocked``: exemplars that must not be selected because the mouth is occluded, bool
-        [K].
+        """Initialise the search.
+
+        ``blocked``: exemplars that must not be selected because the mouth is occluded, bool [K].
         """
         heads = exemplars.heads
         self._features = lip_features(heads)
@@ -90,8 +91,9 @@ class ViterbiSearch:
         return cost.astype(np.float32), distance.astype(np.float32)
 
     def best_path(self, cost: Float, previous: int | None) -> NDArray[np.int64]:
-        """Return the path with the lowest cost, int64 [T], for unary costs [T, K]. ``previous``: preceding frame's
-        exemplar.
+        """Return the path with the lowest cost, int64 [T], for unary costs [T, K].
+
+        ``previous``: preceding frame's exemplar.
         """
         steps, states = cost.shape
         total = cost[0].copy() if previous is None else cost[0] + self._transitions[previous]

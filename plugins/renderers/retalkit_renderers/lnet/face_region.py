@@ -25,8 +25,8 @@ _TRANSITION: Final = 10
 def face_box(detected: Float, chin: float, width: int, height: int) -> Float | None:
     """Return the detected box with its lower edge extended by ``chin`` box heights, float32 [4].
 
-    The box is clipped to the frame and rounded. The function returns None if the box is not finite, or if less than 2
-    pixels of the box are inside the frame.
+    The box is clipped to the frame and rounded. The function returns None if the box is not finite, or if the
+    clipped width or height is less than 2 pixels.
     """
     if not np.isfinite(detected).all():
         return None

@@ -1,5 +1,6 @@
-"""Options, stage and checkpoint of the lip syncer ``lnet``. The module is imported to list stages, so it must not
-import torch.
+"""Options, stage and checkpoint of the lip syncer ``lnet``.
+
+The module is imported to list stages, so it must not import torch.
 """
 
 from __future__ import annotations

@@ -29,16 +29,15 @@ BANDS: dict[str, tuple[float, float]] = {
 
 
 def sample_range(start: int, stop: int) -> tuple[float, float]:
-    """Return the start and end in seconds of the audio that ``band_levels`` requires for the grid values [start,
-    stop).
-    """
+    """Return the audio range in seconds that ``band_levels`` requires for the grid values [start, stop)."""
     half = _WINDOW // 2
     return (start * _HOP - half) / SPEECH_RATE, ((stop - 1) * _HOP + half) / SPEECH_RATE
 
 
 def band_levels(waveform: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-    """Return the level of each band in dBFS, float64 [V], for the audio in ``sample_range``. The level of silence is
-    -110.
+    """Return the level of each band in dBFS, float64 [V], for the audio in ``sample_range``.
+
+    The level of silence is -110.
     """
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)
     frames = sliding_window_view(waveform.astype(np.float64), _WINDOW)[::_HOP]
@@ -59,9 +58,7 @@ def hann_smooth(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
 
 
 def windows(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
-    """Return a window [before + 1 + after] around each value, [V, before + 1 + after]. The ends are padded by
-    repetition.
-    """
+    """Return each value with its neighbours, [V, before + 1 + after]. The ends are padded by repetition."""
     padded = np.pad(values, (before, after), mode="edge")
     return sliding_window_view(padded, before + 1 + after)
 

@@ -31,8 +31,9 @@ _MAX_CHUNKS = 6
 
 
 class ChunkedInference:
-    """Provides network outputs for any time steps of one speech. The values are deterministic for all request
-    ranges.
+    """Provides network outputs for any time steps of one speech.
+
+    The values are bitwise identical for all requested ranges.
     """
 
     def __init__(self, network: Network, speech: Speech) -> None:

@@ -91,9 +91,7 @@ class ModelDriver:
         )
 
     def _interpolate(self, reader: ChunkedInference, times: NDArray[np.float64]) -> Float:
-        """Return opening, width, protrusion and closure, float32 [T, 4], interpolated between the adjacent time
-        steps.
-        """
+        """Return opening, width, protrusion and closure, interpolated between time steps, float32 [T, 4]."""
         positions = times * ROW_RATE - 0.5
         lower = np.floor(positions).astype(np.int64)
         share = (positions - lower)[:, None].astype(np.float32)

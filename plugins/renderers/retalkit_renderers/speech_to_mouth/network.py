@@ -63,8 +63,9 @@ class Block:
         return self.reach - self.after
 
     def __call__(self, rows: Float, inside: slice) -> Float:
-        """Return time steps [J, C] for input time steps [J + reach, C]. Only the time steps in ``inside`` belong to the
-        audio.
+        """Return time steps [J, C] for input time steps [J + reach, C].
+
+        Only the time steps in ``inside`` belong to the audio.
         """
         count = len(rows) - self.reach
         activated = np.zeros_like(rows)
