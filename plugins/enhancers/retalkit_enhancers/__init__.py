@@ -1,1 +1,1 @@
-"""Enhancers that come with Retalkit."""
+"""Enhancers bundled with Retalkit."""

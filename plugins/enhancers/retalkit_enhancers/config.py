@@ -1,4 +1,7 @@
-"""Options of the enhancers ``detail`` and ``none``. Imported when stages are listed, so it imports no array library."""
+"""Options of the enhancers ``detail`` and ``none``.
+
+Imported when stages are listed, so this module imports no array library.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ class DetailConfig(StageConfig):
     """Options of ``detail``."""
 
     on: Literal["mouth", "face"] = "mouth"
-    """Where detail is restored: at the mouth and in a ring of skin around it, or wherever the face was edited."""
+    """Region in which detail is restored: the mouth with a ring of surrounding skin, or the whole edited face."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """Amount: 1 restores the level of the original, 0 does nothing; at most 1.5."""
+    """Strength of the restoration, from 0 (no change) to 1.5. 1 restores the detail level of the original frame."""
 
 
 class NoneConfig(StageConfig):
-    """``none`` has no options."""
+    """Options of ``none``, which has no settings."""

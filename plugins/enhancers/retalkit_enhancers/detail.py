@@ -1,9 +1,10 @@
-"""The enhancer ``detail``: gives an edit the sharpness and grain of the original frame. No network.
+"""The enhancer ``detail``, which restores the sharpness and grain of the original frame in the edit without a network.
 
-Warping and blending average pixels, which removes grain and pores: the edited skin looks smoother than the rest.
-The two finest bands of the edit are compared with those of the original on matching skin (without the lips). Missing
-energy is restored first by a limited gain on texture (edges are excluded, to avoid halos), then with the grain of the
-original. The same frame always gets the same grain, and an edit that lacks nothing is not changed.
+Warping and blending average neighbouring pixels. This averaging removes grain and pores, so the edited skin looks
+smoother than its surroundings. The enhancer compares the two finest frequency bands of the edit and the original frame
+on matching skin, excluding the lips. It first restores missing energy with a limited gain on texture and then adds
+grain from the original frame. Edges are excluded from the gain, because amplified edges would become halos. The grain
+is deterministic for each source frame. An edit with sufficient detail is returned unchanged.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ MAX_GAIN = 1.6
 MAX_FACTOR = 4.0
 SEARCH_STEPS = 6
 START = 1.05
-"""Amplitude ratio from which texture counts as softened."""
+"""Amplitude ratio (original to edit) above which the edit's texture counts as softened."""
 MATCH_TOLERANCE = 10.0
-"""Smoothed difference in grey levels up to which edit and original show the same skin."""
+"""Maximum smoothed difference in grey levels at which the edit and the original show the same skin."""
 NOISE_SIZE = 256
-"""Period in pixels of the synthetic grain; its offset differs from frame to frame."""
+"""Period of the synthetic grain in pixels. The offset of the grain differs between frames."""
 IBUG68_LIPS = tuple(range(48, 60))
 MIN_SKIN = 200
-"""Minimum number of matching skin pixels to measure grain."""
+"""Minimum number of matching skin pixels for a grain measurement."""
 
 
 def original_under(image: Image, edit: FaceEdit) -> Image:
-    """Return the pixels of the frame under the edit, at the resolution of the edit: RGB uint8 [h, w, 3]."""
+    """Return the frame's pixels under the edit, resampled to the edit's resolution: RGB uint8 [h, w, 3]."""
     high, wide = edit.image.shape[:2]
     shift = edit.matrix[:, 2]
     whole = np.array_equal(edit.matrix[:, :2], np.eye(2, dtype=np.float32)) and np.array_equal(shift, np.round(shift))
@@ -67,7 +68,10 @@ class DetailSession:
         self._noise: list[Float] | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return edits of the same size, mask and position, with grain; PassedThrough stays."""
+        """Return edits with added grain.
+
+        Size, mask and position are unchanged; ``PassedThrough`` is returned unchanged.
+        """
         frames = batch.faces.frames
         return [
             self._enhance_frame(edit, frames.images[row], batch.faces.landmarks[row], int(frames.indexes[row]))
@@ -98,7 +102,7 @@ class DetailSession:
         return replace(edit, image=image)
 
     def _missing_detail(self, edited: Image, original: Image, area: Float, points: Float, index: int) -> Float | None:
-        """Return the values to add, float32 [h, w] in integer grey levels, or None if nothing is missing."""
+        """Return the values to add in integer grey levels, float32 [h, w], or None if no detail is missing."""
         now = cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY).astype(np.float32)
         before = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY).astype(np.float32)
         reach = self._reach(points)
@@ -124,7 +128,8 @@ class DetailSession:
             texture = limited(source, limit)
             gain, grain = enlarge(band_gain.gain, now.shape), enlarge(band_gain.grain, now.shape)
             if support.count < skin.size and float(band_gain.grain.max()) > 0:
-                # Original lips must not show through: they get synthetic grain with the level of the skin around.
+                # The original lips must not become visible. The lips therefore receive synthetic grain at the level of
+                # the surrounding skin.
                 square = texture * skin
                 level_around = enlarge(np.sqrt(mean.average(square * square)[0]), now.shape)
                 texture = np.where(
@@ -138,10 +143,11 @@ class DetailSession:
     def _rounded(
         self, delta: Float, now: Float, support: Support, edge: float, energy: tuple[float, float]
     ) -> Float | None:
-        """Return ``delta`` in integer grey levels, scaled to the target energy; ``energy``: of edit and original.
+        """Return ``delta`` in integer grey levels, scaled to the target energy.
 
-        Skin in compressed video has less than one grey level of texture, which rounding would remove. Bisection finds
-        the factor with which the rounded result reaches the target.
+        ``energy``: energies of the edit and the original. Texture of skin in compressed video has an amplitude of less
+        than one grey level, which rounding would remove. Bisection finds the scale factor at which the rounded result
+        reaches the target energy.
         """
         have, want = energy
         target = have + (want - have) * self._config.strength
@@ -156,7 +162,7 @@ class DetailSession:
         return whole if cv2.countNonZero(whole) else None
 
     def _synthetic_grain(self, shape: tuple[int, ...], index: int, level: int) -> Float:
-        """Return one band of white noise, standard deviation 1, the same for the same source frame."""
+        """Return one band of white noise with a standard deviation of 1, deterministic for each source frame."""
         if self._noise is None:
             self._noise = _noise_bands(self._seed)
         band = self._noise[level]
@@ -171,13 +177,15 @@ class DetailSession:
         return points[list(indexes)] if len(points) > max(indexes) else points
 
     def _reach(self, points: Float) -> float:
-        """Return the averaging radius in pixels: a quarter of the width of the mouth."""
+        """Return the averaging radius in pixels, which is a quarter of the mouth width."""
         lips = self._lips(points)
         return max(4.0, float(np.linalg.norm(lips.max(0) - lips.min(0))) / 4)
 
     def _around_mouth(self, points: Float, mask: Float) -> tuple[Float, int, int]:
-        """Return ``mask`` times a soft ellipse around mouth and chin, cropped to the ellipse (float32 [h, w] in [0,
-        1]), and the left and top of the crop."""
+        """Return ``mask`` multiplied by a soft ellipse around mouth and chin, and the left and top of the crop.
+
+        The mask is cropped to the ellipse: float32 [h, w] in [0, 1].
+        """
         lips = self._lips(points)
         centre, half = (lips.max(0) + lips.min(0)) / 2, float(np.ptp(lips[:, 0])) / 2 + 1
         middle, reach = (float(centre[0]), float(centre[1]) + 0.2 * half), (2.2 * half, 1.9 * half)
@@ -194,20 +202,22 @@ class DetailSession:
         return mask[top:bottom, left:right] * soft, left, top
 
     def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Image:
-        """Return uint8 [h, w]: 1 where edit and original show the same skin inside the mask, else 0."""
+        """Return uint8 [h, w]: 1 where the edit and the original show the same skin inside the mask, 0 elsewhere."""
         lips = np.zeros(now.shape, np.uint8)
         outline = cv2.convexHull(np.round(self._lips(points)).astype(np.int32))
         cv2.fillPoly(lips, [outline], (1.0,))
         margin = max(1, int(reach / 4))
         lips = cv2.dilate(lips, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-        # Two boxes of 5 pixels have the variance of a Gaussian of sigma 2.
+        # Two 5-pixel box filters have the variance of a Gaussian with a standard deviation of 2 pixels.
         difference = np.abs(cv2.blur(cv2.blur(cv2.subtract(now, before), (5, 5)), (5, 5)))
         return ((area > 0.5) & (lips == 0) & (difference < MATCH_TOLERANCE)).view(np.uint8)
 
 
 def _noise_bands(seed: int) -> list[Float]:
-    """Return the fine bands of white noise, float32, standard deviation 1, seamless when repeated; repeated twice in
-    both directions."""
+    """Return the fine bands of periodic white noise, float32, with a standard deviation of 1.
+
+    Each band is tiled twice in both directions.
+    """
     margin = 8
     noise = np.random.default_rng(seed).standard_normal((NOISE_SIZE, NOISE_SIZE), np.float32)
     bands = (band[margin:-margin, margin:-margin] for band in fine_bands(np.pad(noise, margin, mode="wrap")))
@@ -215,21 +225,23 @@ def _noise_bands(seed: int) -> list[Float]:
 
 
 def _texture_only(now: Float, before: Float, limit: float) -> Float:
-    """Return weights that are 0 on and next to edges of either band and 1 elsewhere, with soft transitions: amplified
-    edges would become halos."""
+    """Return weights that are 0 on and next to edges in either band and 1 elsewhere, with soft transitions.
+
+    Edges are excluded because amplified edges would become halos.
+    """
     edges = (cv2.max(np.abs(now), np.abs(before)) > limit).view(np.uint8)
-    # One strong pixel of nine is grain, two are an edge.
+    # One strong pixel in a 3 x 3 neighbourhood is grain, and two strong pixels are an edge.
     edges = (cv2.boxFilter(edges, -1, (3, 3), normalize=False) > 1).view(np.uint8)
     near = cv2.boxFilter(cv2.dilate(edges, np.ones((5, 5), np.uint8)), -1, (3, 3), normalize=False)
     return 1 - near * np.float32(1 / 9)
 
 
 class DetailEnhancer:
-    """Needs and gives ``face:edit``."""
+    """The ``detail`` stage. It requires and provides ``face:edit``."""
 
     def __init__(self, config: DetailConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> DetailSession:
-        """Open a session. There is nothing to prepare: each frame is compared with its own original."""
+        """Open a session. No preparation is necessary, because each frame is compared only with its own original."""
         return DetailSession(self._config, context.seed)

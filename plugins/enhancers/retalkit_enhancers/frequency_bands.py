@@ -1,4 +1,4 @@
-"""Fine frequency bands of an image, and where their energy is missing."""
+"""Fine frequency bands of an image, and local estimates of their missing energy."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 STEP = 4
-"""Size in pixels of a cell of the grid on which energies are compared."""
+"""Cell size in pixels of the grid on which band energies are compared."""
 NOISE_FLOOR = 0.15
-"""Variance in squared grey levels (about that of rounding to 8 bits) below which a band counts as empty."""
+"""Variance in squared grey levels below which a band counts as empty. The value is close to the 8-bit rounding
+variance.
+"""
 _SUBSAMPLE_FROM = 4000
-"""Number of pixels from which medians use every second row and column only."""
+"""Number of pixels above which medians are computed from every second row and column."""
 
 
 def fine_bands(grey: Float) -> tuple[Float, Float]:
-    """Return the two finest bands of a Laplacian pyramid at full size, float32 [h, w] each, in grey levels.
+    """Return the two finest bands of a full-size Laplacian pyramid, float32 [h, w] each, in grey levels.
 
-    Burt and Adelson, "The Laplacian pyramid as a compact image code", 1983, without the subsampling.
+    The method follows Burt and Adelson, "The Laplacian pyramid as a compact image code", 1983, without subsampling.
     """
     fine = cv2.GaussianBlur(grey, (3, 3), 0.8)
     coarse = cv2.GaussianBlur(fine, (5, 5), 1.3)
@@ -30,7 +32,7 @@ def fine_bands(grey: Float) -> tuple[Float, Float]:
 
 
 def shrink(image: Float) -> Float:
-    """Return the mean over cells of ``STEP`` x ``STEP`` pixels; cells beyond the edge are padded with 0."""
+    """Return the mean of each cell of ``STEP`` x ``STEP`` pixels. Cells beyond the image edge are padded with 0."""
     high, wide = image.shape[:2]
     fill = (-high % STEP, -wide % STEP)
     filled = cv2.copyMakeBorder(image, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0))
@@ -39,31 +41,31 @@ def shrink(image: Float) -> Float:
 
 
 def enlarge(small: Float, shape: tuple[int, ...]) -> Float:
-    """Upsample cells bilinearly to the pixels of an image of ``shape``."""
+    """Upsample grid cells bilinearly to an image of ``shape``."""
     size = (small.shape[1] * STEP, small.shape[0] * STEP)
     full = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(full[: shape[0], : shape[1]], np.float32)
 
 
 def limited(band: Float, limit: float) -> Float:
-    """Return ``band`` clipped to ``limit`` grey levels on both sides."""
+    """Return ``band`` clipped to [-``limit``, ``limit``] grey levels."""
     return np.clip(band, np.float32(-limit), np.float32(limit))
 
 
 def probe(grey: Float, band: Float, level: int) -> Float:
-    """Return the signal whose energy represents a band.
+    """Return the signal that represents a band's energy.
 
-    For the finest band it is the Laplacian: softening removes the highest frequencies first, which the energy of the
-    band itself hides. For the next band it is the band.
+    The Laplacian represents the finest band, because softening removes the highest frequencies first and the energy of
+    the band itself does not show this loss. The next band is represented by its own values.
     """
     return np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32) if level == 0 else band
 
 
 class Support:
-    """The pixels whose detail is compared."""
+    """Pixel set on which detail is compared."""
 
     def __init__(self, pixels: Image) -> None:
-        """``pixels`` uint8 [h, w]: 1 where a pixel counts, else 0."""
+        """Create the pixel set. ``pixels``: uint8 [h, w], 1 for pixels in the set, 0 elsewhere."""
         self.pixels = pixels
         self.count = cv2.countNonZero(pixels)
         self._every = 2 if self.count > _SUBSAMPLE_FROM else 1
@@ -73,7 +75,10 @@ class Support:
         return np.ascontiguousarray(image[:: self._every, :: self._every])
 
     def texture_limit(self, band: Float) -> float:
-        """Return four robust standard deviations of a band: values beyond are edges, not texture."""
+        """Return four robust standard deviations of ``band``.
+
+        Values beyond this limit count as edges instead of texture.
+        """
         values = np.abs(self._thinned(band).take(self._sampled))
         if not len(values):
             return 4 * float(np.sqrt(NOISE_FLOOR))
@@ -81,16 +86,16 @@ class Support:
         return 4 * max(1.48 * middle, float(np.sqrt(NOISE_FLOOR)))
 
     def laplacian_energy(self, grey: Float, limit: float) -> float:
-        """Return the mean squared Laplacian, clipped at ``limit``."""
+        """Return the mean squared Laplacian after clipping at ``limit``."""
         values = limited(np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32), limit)
         return cv2.norm(values, cv2.NORM_L2SQR, self.pixels) / max(self.count, 1)
 
 
 class LocalMean:
-    """Weighted local averages on the coarse grid; cells without weight get the value of their surroundings."""
+    """Weighted local averages on the coarse grid. Cells without weight receive the average of their surroundings."""
 
     def __init__(self, weight: Float, radius: float) -> None:
-        """``weight`` float32 [h, w], 0 or 1; ``radius`` standard deviation of the average, in pixels of the image."""
+        """Create the average. ``weight``: float32 [h, w], 0 or 1. ``radius``: standard deviation in image pixels."""
         self.weight = weight
         self._sigma = max(0.5, radius / STEP)
         cells = shrink(weight)
@@ -101,7 +106,10 @@ class LocalMean:
         return np.asarray(cv2.GaussianBlur(small, (0, 0), self._sigma), np.float32)
 
     def average(self, *products: Float) -> list[Float]:
-        """Return the local average of up to four images (full size, 0 where the weight is 0) on the coarse grid."""
+        """Return the local average of up to four full-size images on the coarse grid.
+
+        The images are 0 where the weight is 0.
+        """
         cells = shrink(np.asarray(cv2.merge(products), np.float32))
         return [
             self._filled(each, values) for each, values in zip(_split(self._blur(cells)), _split(cells), strict=True)
@@ -118,23 +126,23 @@ def _split(image: Float) -> list[Float]:
 
 @dataclass(frozen=True, slots=True)
 class BandGain:
-    """How to restore the energy of one band, on the coarse grid."""
+    """Factors that restore the energy of one band, on the coarse grid."""
 
     gain: Float
-    """Factor of the edit's band, at least 1."""
+    """Factor applied to the edit's band, at least 1."""
     grain: Float
-    """Factor of the original's band that is added, at least 0."""
+    """Factor applied to the original's band before addition, at least 0."""
     needed: bool
 
 
 def match_band_energy(
     mean: LocalMean, edited: Float, original: Float, strength: float, max_gain: float, start: float
 ) -> BandGain:
-    """Return factors that raise the energy of ``edited`` to that of ``original``, both through the same ``probe``.
+    """Return factors that raise the energy of ``edited`` to the energy of ``original``.
 
-    A limited gain first; the rest comes from the band of the original, with a factor that accounts for the correlation
-    of both: var(g e + a o) = g^2 E_e + a^2 E_o + 2 g a E_eo = E_o. Nothing is needed where the amplitude ratio is below
-    ``start``.
+    Both energies are computed with ``probe``. A limited gain is applied first. The remaining energy is supplied by the
+    original's band, with a factor that accounts for the correlation between the two bands: var(g e + a o) = g^2 E_e +
+    a^2 E_o + 2 g a E_eo = E_o. Cells with an amplitude ratio below ``start`` are not changed.
     """
     edited, original = edited * mean.weight, original * mean.weight
     have, want, shared = mean.average(edited * edited, original * original, edited * original)

@@ -1,4 +1,4 @@
-"""The enhancer ``none``: leaves the edit unchanged."""
+"""The enhancer ``none``, which returns the edit unchanged."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class NoneSession:
     """Returns edits unchanged."""
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return the same edits."""
+        """Return ``edits`` unchanged."""
         return list(edits)
 
     def close(self) -> None: ...
 
 
 class NoneEnhancer:
-    """Needs and gives ``face:edit``."""
+    """The ``none`` stage. It requires and provides ``face:edit``."""
 
     def __init__(self, config: NoneConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> NoneSession:
-        """Open a session; there is nothing to prepare."""
+        """Open a session. No preparation is necessary."""
         return NoneSession()

@@ -1,4 +1,4 @@
-"""Specs of the bundled enhancers. Imported when stages are listed, so it imports no array library."""
+"""Specs of the bundled enhancers. Imported when stages are listed, so this module imports no array library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ FACE_EDIT = frozenset({"face:edit"})
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """The enhancers ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and ``spandrel``."""
+    """Return the enhancers ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and
+    ``spandrel``.
+    """
     return [
         StageSpec(
             api=2,
@@ -58,6 +60,6 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """The checkpoints of the published networks."""
+    """Return the checkpoints of the published networks."""
     parts = (enet, ganimation, gpen, gfpgan, parsing, published_files)
     return [checkpoint for part in parts for checkpoint in part.CHECKPOINTS]

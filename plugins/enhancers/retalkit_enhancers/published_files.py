@@ -1,7 +1,8 @@
-"""Files of the published release that no stage loads: listed, downloaded and verified, never read.
+"""Files of the published release that no stage loads. Retalkit lists, downloads and verifies these files only.
 
-The release gives no hashes. These are the hashes of the same files at Hugging Face: RetinaFace-R50.pth as published by
-an author of the paper (vinthony/videoretalking), the predictor as published by many. BFM.zip has no published hash.
+The release does not publish hashes. The hashes here belong to identical files on Hugging Face. RetinaFace-R50.pth was
+published by an author of the paper (vinthony/videoretalking), and dlib's predictor is available from many publishers.
+BFM.zip has no published hash.
 """
 
 from __future__ import annotations

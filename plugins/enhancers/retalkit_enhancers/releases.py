@@ -1,4 +1,4 @@
-"""URLs of the published files of VideoReTalking."""
+"""Download URLs of VideoReTalking's published files."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _RELEASES: Final = (
 
 
 def released(file: str) -> tuple[str, ...]:
-    """Return the URLs of a file of the release, the older name of its repository first."""
+    """Return the URLs of a release file. The URL with the repository's older name comes first."""
     return tuple(f"{address}{file}" for address in _RELEASES)

@@ -1,8 +1,8 @@
-"""Modulated convolutions of StyleGAN2, shared by E-Net, GFPGAN and GPEN.
+"""Modulated StyleGAN2 convolutions, shared by E-Net, GFPGAN and GPEN.
 
 Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, equations 1 to 3. Each face has a
-separate style code. Scaling the input channels before a convolution with shared weights, and the output channels
-after it, gives the same result as scaling the weights for each face, and works for any batch.
+separate style code. The published implementation scales the weights for each face. Scaling the input channels before,
+and the output channels after, a convolution with shared weights is equivalent and supports any batch size.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from torch.nn import functional
 CODE_SIZE = 512
 """Length of a style code."""
 NEGATIVE_SLOPE = 0.2
-"""Of every leaky ReLU in these networks."""
+"""Negative slope of every leaky ReLU in these networks."""
 ACTIVATION_GAIN = 2**0.5
-"""Keeps the variance through a leaky ReLU."""
+"""Gain that preserves the variance through a leaky ReLU."""
 _EPSILON = 1e-8
 
 
 class ModulatedConvolution(nn.Module):
-    """A convolution whose input channels are scaled by a style code, with optional demodulation.
+    """Convolution whose input channels are scaled by a style code, with optional demodulation.
 
-    Stride 1, zero padding: [B, inputs, h, w] and codes [B, 512] -> [B, outputs, h, w].
+    The convolution has a stride of 1 and zero padding. It maps [B, inputs, h, w] and codes [B, 512] to
+    [B, outputs, h, w].
     """
 
     def __init__(
         self, modulation: nn.Module, inputs: int, outputs: int, kernel: int, *, demodulate: bool = True, gain: float = 1
     ) -> None:
-        """``modulation`` maps codes [B, 512] to [B, inputs]; the weights are multiplied by ``gain``."""
+        """Create the layer. ``modulation``: maps codes [B, 512] to [B, inputs]. ``gain``: factor of the weights."""
         super().__init__()
         self._demodulate, self._gain = demodulate, gain
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5)
         self.modulation = modulation
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        # Not in reduced precision: the sum of squares would lose small numbers.
+        # Computed in full precision, because the sum of squares would lose small values in reduced precision.
         scales = self.modulation(code).float() * self._gain
         out = self.convolve(x * scales[..., None, None])
         if not self._demodulate:
@@ -53,12 +54,12 @@ class ModulatedConvolution(nn.Module):
 
 
 class UpsampledConvolution(ModulatedConvolution):
-    """Modulated 3 x 3 convolution of the bilinearly enlarged input: [B, inputs, h, w] -> [B, outputs, 2h, 2w].
+    """Modulated 3 x 3 convolution of the bilinearly upsampled input, from [B, inputs, h, w] to [B, outputs, 2h, 2w].
 
     Bilinear doubling inserts zeros between pixels and filters with (1, 3, 3, 1) / 4 in both directions. The filter
-    commutes with the convolution, which can then skip the zeros (a transposed convolution) and needs a quarter of the
-    multiplications. The three outermost rows and columns differ from those of the two separate steps: use it where the
-    border is cropped.
+    commutes with the convolution, so a transposed convolution can skip the zeros with a quarter of the multiplications.
+    The three outermost rows and columns differ from the result of two separate steps. The layer is therefore only
+    suitable if the border is cropped.
     """
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -70,32 +71,35 @@ class UpsampledConvolution(ModulatedConvolution):
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Return ``x`` [B, C, h, w] enlarged bilinearly to [B, C, 2h, 2w]."""
+    """Return ``x`` [B, C, h, w] upsampled bilinearly to [B, C, 2h, 2w]."""
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class StyledConvolution(nn.Module):
-    """Modulated 3 x 3 convolution, noise of a learned strength, bias and leaky ReLU; optionally doubles the size.
+    """Modulated 3 x 3 convolution, noise with a learned strength, bias and leaky ReLU, with optional upsampling.
 
-    The layer of the generators of E-Net and GFPGAN.
+    This is the generator layer of E-Net and GFPGAN.
     """
 
     def __init__(self, inputs: int, outputs: int, *, enlarge: bool, inexact_border: bool = False) -> None:
-        """``inexact_border``: whether ``enlarge`` may use ``UpsampledConvolution``."""
+        """Create the layer. ``inexact_border``: whether ``enlarge`` may use ``UpsampledConvolution``."""
         super().__init__()
         self._enlarge = enlarge and not inexact_border
         kind = UpsampledConvolution if enlarge and inexact_border else ModulatedConvolution
         self.modulated_conv = kind(nn.Linear(CODE_SIZE, inputs), inputs, outputs, 3)
-        self.weight = nn.Parameter(torch.zeros(1))  # strength of the noise
+        self.weight = nn.Parameter(torch.zeros(1))  # noise strength
         self.bias = nn.Parameter(torch.zeros(1, outputs, 1, 1))
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the strength of the noise is not zero."""
+        """Whether the noise strength is not zero."""
         return float(self.weight.detach()) != 0
 
     def forward(self, x: Tensor, code: Tensor, noise: Tensor | None) -> Tensor:
-        """[B, inputs, h, w], codes [B, 512], noise [B, 1, h', w'] -> [B, outputs, h', w']."""
+        """Map [B, inputs, h, w] to [B, outputs, h', w'].
+
+        ``code``: style codes [B, 512]. ``noise``: [B, 1, h', w'], or None for no noise.
+        """
         out = self.modulated_conv(upsample(x) if self._enlarge else x, code) * ACTIVATION_GAIN
         if noise is not None:
             out = out + self.weight * noise
@@ -103,7 +107,7 @@ class StyledConvolution(nn.Module):
 
 
 class ToColours(nn.Module):
-    """Modulated 1 x 1 convolution to three colours, added to the enlarged colours of the previous level."""
+    """Modulated 1 x 1 convolution to three colour channels, added to the upsampled colours of the previous level."""
 
     def __init__(self, inputs: int, *, enlarge: bool = True) -> None:
         super().__init__()
@@ -112,7 +116,10 @@ class ToColours(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, colours: Tensor | None) -> Tensor:
-        """[B, inputs, h, w], codes [B, 512], colours [B, 3, h/2, w/2] or None -> [B, 3, h, w]."""
+        """Map [B, inputs, h, w] to colours [B, 3, h, w].
+
+        ``code``: style codes [B, 512]. ``colours``: colours of the previous level [B, 3, h/2, w/2], or None.
+        """
         out = self.modulated_conv(x, code) + self.bias
         if colours is None:
             return out
@@ -120,12 +127,12 @@ class ToColours(nn.Module):
 
 
 def optional_noise(noise: Sequence[Tensor] | None, layers: int) -> Sequence[Tensor | None]:
-    """Return the noise of each layer, or None for each."""
+    """Return the noise of each layer, or None for each layer if ``noise`` is None."""
     return [None] * layers if noise is None else noise
 
 
 class DownBlock(nn.Module):
-    """Two convolutions with a shortcut; halves height and width. Part of the encoders of E-Net and GFPGAN."""
+    """Residual encoder block of E-Net and GFPGAN with two convolutions. It halves height and width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -134,15 +141,15 @@ class DownBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, h, w] -> [B, outputs, h/2, w/2]. The mean of 2 x 2 pixels is bilinear halving."""
+        """Map [B, inputs, h, w] to [B, outputs, h/2, w/2]. Averaging 2 x 2 pixels equals bilinear halving."""
         inner = functional.leaky_relu(self.conv1(x), NEGATIVE_SLOPE)
         inner = functional.leaky_relu(self.conv2(functional.avg_pool2d(inner, 2)), NEGATIVE_SLOPE)
-        # A 1 x 1 convolution and resizing commute; the smaller image is cheaper.
+        # A 1 x 1 convolution and resizing commute, and the convolution of the smaller image is cheaper.
         return inner + self.skip(functional.avg_pool2d(x, 2))
 
 
 class UpBlock(nn.Module):
-    """Two convolutions with a shortcut; doubles height and width."""
+    """Residual block with two convolutions. It doubles height and width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -151,7 +158,7 @@ class UpBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, h, w] -> [B, outputs, 2h, 2w]."""
+        """Map [B, inputs, h, w] to [B, outputs, 2h, 2w]."""
         inner = functional.leaky_relu(self.conv1(x), NEGATIVE_SLOPE)
         inner = functional.leaky_relu(self.conv2(upsample(inner)), NEGATIVE_SLOPE)
         return inner + upsample(self.skip(x))

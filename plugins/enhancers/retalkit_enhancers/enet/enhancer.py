@@ -1,17 +1,20 @@
 """Enhancer ``enet``: E-Net generates the face around the lip syncer's mouth.
 
 Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild", SIGGRAPH
-Asia 2022, section 3.3. As published: box, crop and resize of the reference, BGR colours, result clipped to [0, 1] and
-truncated to integer grey levels. Differences from the published script:
+Asia 2022, section 3.3. The face box, the crop and resize of the reference, the BGR channel order, and the clipping to
+[0, 1] with truncation to integer grey levels follow the published code. The stage differs from the published script in
+these points:
 
-- L-Net is a separate stage; its unrounded result is the input. After any other lip syncer, the input is the edited
-  frame, cropped to the face box and resized to 96 x 96. What that syncer masked out (a hand) is then generated, too.
-- The result fades in over the edge of its box. The published script pastes the whole box and hides the edge later, with
-  face parsing and a blend over the whole frame.
-- ``upper_face`` works on its own (the published ``--up_face`` has no effect without ``--without_rl1``), and the upper
-  half is selected by its rows, not by non-black pixels.
-- With ``keep_upper`` the upper half of the frame stays bit-identical; published, it is resized to 384 x 384 and back.
-- Each frame has its own noise generator.
+- L-Net is a separate stage, whose unrounded result is the input of E-Net. After any other lip syncer, the input is the
+  edited frame, cropped to the face box and resized to 96 x 96. E-Net then also generates pixels that the lip syncer
+  masked out, such as a hand.
+- The result fades in over the edge of the face box. The published script pastes the whole box and hides the edge in a
+  later step with face parsing and a blend over the whole frame.
+- ``upper_face`` works independently, whereas the published option ``--up_face`` requires ``--without_rl1``. The upper
+  half is selected by row index instead of by non-black pixels.
+- With ``keep_upper``, the upper half of the frame stays bit-identical. The published script resizes the upper half to
+  384 x 384 and back.
+- Each frame has a separate noise generator.
 """
 
 from __future__ import annotations
@@ -35,31 +38,33 @@ from retalkit_enhancers.enet.network import SIZE
 from retalkit_enhancers.ganimation.emotional_face import EmotionalFace
 
 _STEPS = 257
-"""16-bit levels in one 8-bit level: truncating to 16 bits and then to 8 equals truncating to 8."""
+"""Number of 16-bit levels per 8-bit level. Truncation to 16 bits and then to 8 bits equals direct truncation to 8
+bits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One face to generate."""
+    """A face to generate."""
 
     row: int
     position: int
     edit: FaceEdit
-    """The edit of the lip syncer."""
+    """The lip syncer's edit."""
     box: NDArray[np.float32]
-    """float32 [4], integers."""
+    """Face box, float32 [4] with integer values."""
     low: NDArray[np.float32]
-    """float32 [96, 96, 3], RGB in [0, 1]."""
+    """Low-resolution face, float32 [96, 96, 3], RGB in [0, 1]."""
     reference: NDArray[np.uint8]
-    """RGB uint8 [384, 384, 3]."""
+    """Reference face, RGB uint8 [384, 384, 3]."""
     original: NDArray[np.uint8]
-    """RGB uint8 [384, 384, 3]: the face in the source frame."""
+    """Face in the source frame, RGB uint8 [384, 384, 3]."""
     key: bytes
-    """Hash of the reference."""
+    """Hash of the reference face."""
 
 
 class EnetSession:
-    """Generates the faces of one clip and keeps each in the cache."""
+    """Generates the faces of a clip and caches each generated face."""
 
     def __init__(self, config: EnetConfig, generator: FaceGenerator, context: StageContext) -> None:
         self._config = config
@@ -68,9 +73,9 @@ class EnetSession:
         self._mask = full_mask(config.keep_upper and config.upper_face == "original")
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return edits of 384 x 384.
+        """Return edits of 384 x 384 pixels.
 
-        Unchanged: ``PassedThrough``, an edit whose mask is zero, and an edit without a face box.
+        ``PassedThrough``, edits with an all-zero mask, and edits without a face box are returned unchanged.
         """
         results = list(edits)
         missing: list[_Job] = []
@@ -87,7 +92,7 @@ class EnetSession:
         return results
 
     def close(self) -> None:
-        """Do nothing: the networks belong to the stage."""
+        """Do nothing, because the stage owns the networks."""
 
     def _result(self, job: _Job, levels: NDArray[np.uint16]) -> FaceEdit:
         return replace(
@@ -100,14 +105,17 @@ class EnetSession:
         )
 
     def _parts(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
-        """Yield consecutive jobs with the same reference, at most ``batch`` at a time."""
+        """Yield batches of at most ``batch`` consecutive jobs that share a reference."""
         for _, group in groupby(jobs, key=lambda job: job.key):
             same = list(group)
             for part in slices(len(same), self._config.batch):
                 yield same[part]
 
     def _generate(self, jobs: Sequence[_Job]) -> NDArray[np.uint16]:
-        """Return faces with the same reference, RGB uint16 [T, 384, 384, 3]; 65535 is 1."""
+        """Return the faces of jobs that share a reference, RGB uint16 [T, 384, 384, 3].
+
+        The value 65535 represents 1.0.
+        """
         faces = self._generator(
             low=np.stack([job.low for job in jobs]),
             reference=jobs[0].reference,
@@ -143,10 +151,10 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
 
 
 class EnetEnhancer:
-    """Needs ``frames``, ``reference:image`` and ``face:edit``; gives ``face:edit``."""
+    """The ``enet`` stage. It requires ``frames``, ``reference:image`` and ``face:edit``, and provides ``face:edit``."""
 
     def __init__(self, config: EnetConfig, runtime: Runtime) -> None:
-        """Raises WeightsError if a checkpoint does not fit."""
+        """Load the networks. Raises WeightsError if a checkpoint does not match its network."""
         self._config = config
         self._device = runtime.device
         self._networks = load_networks(runtime)
@@ -154,7 +162,7 @@ class EnetEnhancer:
         self._emotion = None if emotion == "original" else EmotionalFace(runtime, emotion)
 
     def open(self, clip: EnhancementClip, context: StageContext) -> EnetSession:
-        """Open without work: faces are generated frame by frame."""
+        """Open a session. No preparation is necessary, because faces are generated frame by frame."""
         del clip
         generator = FaceGenerator(self._config, self._networks, self._emotion, self._device, context.seed)
         return EnetSession(self._config, generator, context)

@@ -1,4 +1,4 @@
-"""Generate faces with E-Net and, for the upper half, GANimation."""
+"""Face generation with E-Net, and with GANimation for the upper half of the face."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class _Decoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class EnetNetworks:
-    """The two parts of E-Net, ready for inference."""
+    """Encoder and decoder of E-Net, compiled for inference."""
 
     encoder: CompiledNetwork
-    """[1, 3, 384, 384], BGR in [0, 1] -> identity code [1, 512]."""
+    """Network that maps a reference face [1, 3, 384, 384], BGR in [0, 1], to an identity code [1, 512]."""
     decoder: CompiledNetwork
-    """Low-resolution faces [B, 3, 96, 96], codes [B, 512], noise -> faces [B, 3, 384, 384]."""
+    """Network that maps low-resolution faces [B, 3, 96, 96], codes [B, 512] and noise to faces [B, 3, 384, 384]."""
     noise_sizes: tuple[int, ...]
-    """Sizes of the noise that the decoder takes; empty where all noise strengths are zero."""
+    """Sizes of the decoder's noise inputs. Empty if all noise strengths are zero."""
 
 
 def load_networks(runtime: Runtime) -> EnetNetworks:
-    """Return the networks of ``runtime``. Raises WeightsError if the checkpoint does not fit."""
+    """Load the networks for ``runtime``. Raises WeightsError if the checkpoint does not match the network."""
     weights = runtime.weights[NETWORK]
 
     def load() -> EnetNetworks:
@@ -78,12 +78,15 @@ def load_networks(runtime: Runtime) -> EnetNetworks:
 
 
 class FaceGenerator:
-    """Generates the faces of one clip."""
+    """Generates the faces of a clip."""
 
     def __init__(
         self, config: EnetConfig, networks: EnetNetworks, emotion: EmotionalFace | None, device: str, seed: int = 0
     ) -> None:
-        """``emotion`` replaces the upper half of each face with an emotional one."""
+        """Create the generator.
+
+        ``emotion``: the emotion applied to the upper half of each face, or None for no change.
+        """
         self._keep_upper, self._batch = config.keep_upper, config.batch
         self._networks, self._emotion = networks, emotion
         self._device, self._seed = device, seed
@@ -97,11 +100,11 @@ class FaceGenerator:
         originals: NDArray[np.uint8],
         positions: Sequence[int],
     ) -> NDArray[np.float32]:
-        """Return faces float32 [T, 384, 384, 3], RGB in [0, 1], that share one reference.
+        """Return faces that share a reference, float32 [T, 384, 384, 3], RGB in [0, 1].
 
-        ``low`` float32 [T, 96, 96, 3], RGB in [0, 1]; ``reference`` RGB uint8 [384, 384, 3] and its ``key``;
-        ``originals`` RGB uint8 [T, 384, 384, 3], the faces of the source frames; ``positions`` of the frames in the
-        output, which select their noise.
+        ``low``: low-resolution faces, float32 [T, 96, 96, 3], RGB in [0, 1]. ``reference``: reference face, RGB uint8
+        [384, 384, 3]. ``key``: hash of ``reference``. ``originals``: faces of the source frames, RGB uint8
+        [T, 384, 384, 3]. ``positions``: positions of the frames in the output, which seed the noise of each frame.
         """
         generated = np.empty((len(low), SIZE, SIZE, 3), np.float32)
         code = self._codes.get(reference, key)

@@ -1,4 +1,4 @@
-"""The region of the face that E-Net generates, its low-resolution input, and the mask of the result."""
+"""Geometry of E-Net's face region: face box, low-resolution input, and mask of the result."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 CHIN = 0.08
-"""Share of its height by which a face box is extended below, as for ``lnet``; published: 20 pixels at any size."""
+"""Downward extension of a face box as a fraction of its height, as in ``lnet``. The published code adds 20 pixels at
+any box size.
+"""
 FEATHER = 24
-"""Pixels of 384 over which the result fades in from the edge of its box."""
+"""Width in pixels (of 384) over which the result fades in from the edge of its box."""
 _TOLERANCE = 1e-2
-"""Pixels by which a box may differ from integers."""
+"""Maximum deviation in pixels of box coordinates from integers."""
 
 
 def locate(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float] | None:
-    """Return the input of E-Net: the face box float32 [4] and the face float32 [96, 96, 3], RGB in [0, 1].
+    """Return the face box float32 [4] and the input of E-Net, float32 [96, 96, 3], RGB in [0, 1].
 
-    L-Net's result is used as it is. Any other edit is composited into ``frame`` and cropped at the box of the detector
-    (``detected`` float32 [4]). None if there is no such box.
+    L-Net's result is used unchanged. Any other edit is composited into ``frame`` and cropped at the detector's box
+    (``detected``, float32 [4]). Returns None if the detector provides no valid box.
     """
     height, width = frame.shape[:2]
     box = low_box(edit, width, height)
@@ -38,10 +40,10 @@ def locate(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float]
 
 
 def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
-    """Return the box float32 [4] (left, top, right, bottom, integers) of an edit that is L-Net's result, else None.
+    """Return the box of an edit that L-Net produced, float32 [4] (left, top, right, bottom, integers), else None.
 
-    Such an edit has an unrounded image, is 96 x 96 and upright, and its box lies inside the ``width`` x ``height``
-    frame.
+    An edit is L-Net's if its image is unrounded, 96 x 96 and upright, and its box lies inside the ``width`` x
+    ``height`` frame.
     """
     if edit.unrounded_image is None or edit.unrounded_image.shape[:2] != (LOW_SIZE, LOW_SIZE):
         return None
@@ -49,7 +51,7 @@ def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
     scale = matrix[[0, 1], [0, 1]]
     if matrix[0, 1] or matrix[1, 0] or (scale <= 0).any():
         return None
-    # The border of a pixel is half a pixel before its centre, in the frame and in the edit.
+    # The border of a pixel lies half a pixel before the pixel centre, both in the frame and in the edit.
     first = (-0.5 - matrix[:, 2]) / scale + 0.5
     box = np.concatenate([first, first + LOW_SIZE / scale])
     whole = np.round(box)
@@ -58,9 +60,9 @@ def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
 
 
 def detected_box(box: Float, width: int, height: int) -> Float | None:
-    """Return the detector's ``box`` float32 [4] extended for the chin, clipped to the frame and rounded.
+    """Return the detector's ``box``, float32 [4], extended below the chin, clipped to the frame and rounded.
 
-    None if the box is not finite, or less than 2 pixels of it are inside the frame.
+    Returns None if the box is not finite or if its part inside the frame is less than 2 pixels wide or high.
     """
     if not np.isfinite(box).all():
         return None
@@ -70,20 +72,22 @@ def detected_box(box: Float, width: int, height: int) -> Float | None:
 
 
 def low_face(frame: Image, edit: FaceEdit, box: Float) -> Float:
-    """Return the face of ``frame`` with ``edit``, as L-Net would output it: float32 [96, 96, 3], RGB in [0, 1]."""
+    """Return the face of ``frame`` with ``edit`` in the format of L-Net's output: float32 [96, 96, 3], RGB in
+    [0, 1].
+    """
     edited = frame.copy()
     composite(edited, edit)
     crop = crop_face(edited, box, SIZE).astype(np.float32)
-    # Bilinear reduction to a quarter averages the middle two of four pixels in both directions.
+    # Bilinear reduction to a quarter of the size averages the middle two of every four pixels in both directions.
     cells = crop.reshape(LOW_SIZE, SIZE // LOW_SIZE, LOW_SIZE, SIZE // LOW_SIZE, 3)
     return cells[:, 1:3, :, 1:3].mean((1, 3)) / 255
 
 
 @cache
 def full_mask(lower_half: bool) -> Float:
-    """Return the mask of the result, float32 [384, 384] in [0, 1], read-only: 1 inside, fading to 0 at the edges.
+    """Return the read-only mask of the result, float32 [384, 384] in [0, 1]: 1 inside, fading to 0 at the edges.
 
-    With ``lower_half`` it is 0 in the upper half and fades in below it.
+    With ``lower_half``, the mask is 0 in the upper half and fades in below the centre line.
     """
     edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) + 0.5
     across = _smoothstep(edge)

@@ -1,4 +1,7 @@
-"""The enhancer ``enet`` and its checkpoint. Imports no torch: read when stages are listed."""
+"""Spec of the enhancer ``enet`` and its checkpoint.
+
+Imported when stages are listed, so this module does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,18 @@ class EnetConfig(StageConfig):
     """Options of ``enet``."""
 
     on: Literal["face"] = "face"
-    """What is enhanced: E-Net generates the whole face."""
+    """Region to enhance. E-Net always generates the whole face."""
     upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
     """Expression of the upper half of the face: ``original``, or an emotion that GANimation generates."""
     keep_upper: bool = False
-    """Use the upper half of the original frame instead of the network's."""
+    """Whether to keep the upper half of the original frame instead of the generated upper half."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames with the same reference per call of the network on a GPU, about 0.2 GB each. On the CPU each call has one
-    frame, which is as fast."""
+    """Number of frames with a shared reference per network call on a GPU. Each frame needs about 0.2 GB. On the CPU,
+    each call processes one frame, which is as fast.
+    """
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the checkpoint of GANimation, if the expression is changed."""
+        """Return the names of additional checkpoints: GANimation's if the expression is changed."""
         return () if self.upper_face == "original" else (EMOTION_NETWORK,)
 
 
@@ -62,11 +66,11 @@ CHECKPOINTS: Final = (
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",
         min_size=636_094_664,  # including L-Net
-        # Hash of the copy that an author of the paper published at Hugging Face (vinthony/videoretalking).
+        # Hash of the copy that an author of the paper published on Hugging Face (vinthony/videoretalking).
         sha256="967ee3ed857619cedd92b6407dc8a124cbfe763cc11cad58316fe21271a8928f",
         entries=("state_dict",),
         strip_from_names="module.",
-        # The L-Net that E-Net was trained with; the published loader also reads L-Net from its own file.
+        # The L-Net that E-Net was trained with. The published loader also loads a separate L-Net checkpoint.
         ignore_names=("low_res",),
     ),
 )

@@ -1,10 +1,10 @@
-"""E-Net of VideoReTalking: a face of 96 x 96 becomes one of 384 x 384.
+"""VideoReTalking's E-Net, which generates a 384 x 384 face from a 96 x 96 face.
 
-Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code of the reference face; a decoder of
-two StyleGAN2 levels generates the face around the low-resolution one. Colours are BGR in [0, 1]. L-Net, which the
-published module contains, is a separate stage here: its result is the input.
+Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code from the reference face. A decoder
+with two StyleGAN2 levels generates the face around the low-resolution face. Images are BGR in [0, 1]. The published
+module contains L-Net, which is a separate stage in Retalkit and provides E-Net's input.
 
-Parameter names and shapes are those of the published checkpoint without ``low_res``.
+Parameter names and shapes match the published checkpoint without ``low_res``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from retalkit_enhancers.stylegan2 import (
 LOW_SIZE = 96
 SIZE = 384
 NOISE_SIZES = (200, 200, 400, 400)
-"""Height and width of the noise of each styled convolution, including the published padding around the face."""
+"""Height and width of the noise for each styled convolution, including the published padding around the face."""
 _MARGIN = 2
-"""Pixels of reflected padding around the low-resolution face."""
+"""Width in pixels of the reflection padding around the low-resolution face."""
 _REFERENCE_SIZE = 256
 _DOWN = ((256, 256), (256, 512), (512, 512), (512, 512), (512, 512), (512, 512))
-"""Channels of the encoder's blocks: 256 pixels at the first one's input, 4 at the last one's output."""
+"""Input and output channels of the encoder's blocks. The first block's input is 256 pixels wide, and the last block's
+output is 4 pixels wide.
+"""
 
 
 class ENet(nn.Module):
@@ -45,7 +47,7 @@ class ENet(nn.Module):
         self.final_conv = nn.Conv2d(512, 512, 3, padding=1)
         self.final_linear = nn.Linear(512 * 4 * 4, CODE_SIZE)
         self.style_convs = nn.ModuleList(
-            # The border that may be inexact is cropped at the end; the first layer is small.
+            # The inexact border is cropped at the end. The first layer is small, so exact upsampling is cheap there.
             StyledConvolution(inputs, outputs, enlarge=enlarge, inexact_border=inputs > 3)
             for inputs, outputs, enlarge in ((3, 256, True), (256, 256, False), (256, 128, True), (128, 128, False))
         )
@@ -53,11 +55,11 @@ class ENet(nn.Module):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the strength of any noise is not zero, so that ``decode`` needs noise."""
+        """Whether any noise strength is not zero, in which case ``decode`` requires noise."""
         return any(isinstance(layer, StyledConvolution) and layer.is_noisy for layer in self.style_convs)
 
     def encode(self, reference: Tensor) -> Tensor:
-        """Return identity codes [B, 512] of reference faces [B, 3, h, w], BGR in [0, 1]."""
+        """Return the identity codes [B, 512] of reference faces [B, 3, h, w], BGR in [0, 1]."""
         size = (_REFERENCE_SIZE, _REFERENCE_SIZE)
         x = functional.interpolate(reference, size=size, mode="bilinear", align_corners=False)
         x = functional.leaky_relu(self.conv_body_first(x), NEGATIVE_SLOPE)
@@ -67,9 +69,10 @@ class ENet(nn.Module):
         return self.final_linear(x.flatten(1))
 
     def decode(self, low: Tensor, code: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return faces [B, 3, 384, 384], not clipped, from low-resolution ones [B, 3, 96, 96] and codes [B, 512].
+        """Return unclipped faces [B, 3, 384, 384].
 
-        ``noise``: four tensors [B, 1, n, n] from N(0, 1), n as in ``NOISE_SIZES``; None: no noise.
+        ``low``: low-resolution faces [B, 3, 96, 96]. ``code``: identity codes [B, 512]. ``noise``: four tensors
+        [B, 1, n, n] from N(0, 1) with n from ``NOISE_SIZES``, or None for no noise.
         """
         noises = optional_noise(noise, len(NOISE_SIZES))
         colours = functional.pad(low, (_MARGIN, _MARGIN, _MARGIN, _MARGIN), "reflect")
@@ -82,10 +85,10 @@ class ENet(nn.Module):
         return colours[..., margin:-margin, margin:-margin]
 
     def forward(self, low: Tensor, reference: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return faces [B, 3, 384, 384] from low-resolution ones [B, 3, 96, 96] and references [B, 3, h, w]."""
+        """Return faces [B, 3, 384, 384] for low-resolution faces [B, 3, 96, 96] and reference faces [B, 3, h, w]."""
         return self.decode(low, self.encode(reference), noise)
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of the network."""
+    """Return the name and shape of each network parameter."""
     return state_shapes(ENet)

@@ -1,4 +1,4 @@
-"""Change the emotion of a face with GANimation, at the face's own size."""
+"""Emotion editing with GANimation at the face's own size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NETWORK = "ganimation"
 
 
 class _Blended(nn.Module):
-    """The generator with its result blended over the given face."""
+    """The generator followed by blending of its result over the input face."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -26,10 +26,10 @@ class _Blended(nn.Module):
 
 
 class EmotionalFace:
-    """Gives faces one emotion."""
+    """Applies one emotion to faces."""
 
     def __init__(self, runtime: Runtime, emotion: str) -> None:
-        """Raises WeightsError if the checkpoint does not fit."""
+        """Load the generator. Raises WeightsError if the checkpoint does not match the network."""
         weights = runtime.weights[NETWORK]
 
         def load() -> CompiledNetwork:
@@ -41,9 +41,10 @@ class EmotionalFace:
         self._units = torch.tensor([unit_strengths(emotion)])
 
     def __call__(self, faces: Tensor) -> Tensor:
-        """Return faces [B, 3, h, w], BGR in [0, 1], with the emotion.
+        """Return faces with the emotion, [B, 3, h, w], BGR in [0, 1].
 
-        As published, they are resized to 128 x 128 and back, bilinear without antialiasing: fine detail is lost.
+        As in the published code, faces are resized to 128 x 128 and back with bilinear interpolation and without
+        antialiasing. Resizing loses fine detail.
         """
         small = functional.interpolate(faces * 2 - 1, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
         changed = self._network(small, self._units.expand(len(faces), -1))[0] / 2 + 0.5

@@ -1,4 +1,4 @@
-"""Emotions as strengths of facial action units (Ekman and Friesen, "Facial Action Coding System", 1978)."""
+"""Emotions as facial action unit strengths (Ekman and Friesen, "Facial Action Coding System", 1978)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Numbers of the action units in the order of the network's input (that of OpenFace)."""
+"""Action unit numbers in the order of the network's input, which is OpenFace's order."""
 _RAISED: Final[Mapping[str, Mapping[int, float]]] = MappingProxyType(
     {
         "sad": {},
@@ -19,6 +19,8 @@ EMOTIONS: Final = tuple(_RAISED)
 
 
 def unit_strengths(emotion: str) -> tuple[float, ...]:
-    """Return the strength of each of ``UNITS`` in [0, 1], as VideoReTalking sets them. All are 0 in its ``sad``."""
+    """Return the strength of each of ``UNITS`` in [0, 1] with the values of VideoReTalking, whose ``sad`` is all
+    zeros.
+    """
     raised = _RAISED[emotion]
     return tuple(raised.get(unit, 0.0) for unit in UNITS)

@@ -1,7 +1,7 @@
-"""GANimation: change a face by the strengths of facial action units.
+"""GANimation generator, which edits a face according to facial action unit strengths.
 
-Pumarola et al., "GANimation: anatomically-aware facial animation from a single image", ECCV 2018, with the parameter
-names and the constants of the replication that VideoReTalking uses.
+Pumarola et al., "GANimation: anatomically-aware facial animation from a single image", ECCV 2018. Parameter names and
+constants match the reimplementation that VideoReTalking uses.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ SIZE = 128
 
 
 class Animated(NamedTuple):
-    """Output of the generator; every tensor is [B, ..., 128, 128]."""
+    """Generator output. Every tensor has the shape [B, ..., 128, 128]."""
 
     colours: Tensor
-    """[B, 3] in [-1, 1]: the changed face."""
+    """Edited face, [B, 3, 128, 128] in [-1, 1]."""
     kept: Tensor
-    """[B, 1] in [0, 1]: weight of the given face."""
+    """Blend weight of the input face, [B, 1, 128, 128] in [0, 1]."""
     features: Tensor
-    """[B, 64]: the features that both are computed from."""
+    """Features from which the colours and the blend weights are computed, [B, 64, 128, 128]."""
 
     def blend(self, faces: Tensor) -> Tensor:
-        """Return the changed face blended over the given one: [B, 3] in [-1, 1]."""
+        """Return the edited face blended over the input face, [B, 3, 128, 128] in [-1, 1]."""
         return self.kept * faces + (1 - self.kept) * self.colours
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a shortcut."""
+    """Residual block with two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, h, w] -> the same."""
+        """Map [B, channels, h, w] to [B, channels, h, w]."""
         return x + self.conv_block(x)
 
 
 class Generator(nn.Module):
-    """Two downsampling layers, six residual blocks, two upsampling layers; then heads for colours and mask."""
+    """Two downsampling layers, six residual blocks and two upsampling layers, followed by colour and mask heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,14 +65,17 @@ class Generator(nn.Module):
         self.au_top = nn.Sequential(nn.Conv2d(64, 1, 7, padding=3, bias=False))
 
     def forward(self, faces: Tensor, units: Tensor) -> Animated:
-        """``faces`` [B, 3, 128, 128], BGR in [-1, 1]; ``units`` [B, 17]: strength in [0, 1] of each of ``UNITS``."""
+        """Return the edited faces and their blend weights.
+
+        ``faces``: input faces [B, 3, 128, 128], BGR in [-1, 1]. ``units``: strengths [B, 17] of ``UNITS`` in [0, 1].
+        """
         planes = units[:, :, None, None].expand(-1, -1, *faces.shape[2:])
         features = self.model(torch.cat((faces, planes), 1))
         return Animated(torch.tanh(self.color_top(features)), torch.sigmoid(self.au_top(features)), features)
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of the generator."""
+    """Return the name and shape of each generator parameter."""
     return state_shapes(Generator)
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint of GANimation, which ``enet`` uses for the upper face. Imports no torch."""
+"""Spec of the GANimation checkpoint, which ``enet`` uses for the upper face. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CHECKPOINTS: Final = (
         licence="MIT by its repository (ganimation_replicate)",
         commercial_use=None,
         shapes="retalkit_enhancers.ganimation.generator:parameter_shapes",
-        # Hash of the copy that an author of the paper published at Hugging Face (vinthony/videoretalking).
+        # Hash of the copy that an author of the paper published on Hugging Face (vinthony/videoretalking).
         size=33_877_439,
         sha256="4db83e1727128e2c5de27bc80d2929586535e04a709af45016a63e7cf7c46b0c",
-        # Instance normalisation stored running statistics in PyTorch 0.4. They are not used; the published loader drops
-        # all names that the network does not have.
+        # Instance normalisation in PyTorch 0.4 stored running statistics, which the network does not use. The published
+        # loader drops all parameters that the network does not define.
         ignore_names=(r"\.running_mean$", r"\.running_var$", r"\.num_batches_tracked$"),
     ),
 )

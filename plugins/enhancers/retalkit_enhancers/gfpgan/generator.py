@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator inside GFPGAN: one code per layer, and external conditions on half of the channels.
+"""GFPGAN's StyleGAN2 generator, with one code per layer and external conditions on half of the channels.
 
 Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020; Wang et al., CVPR 2021, section 3.4
 (channel-split spatial feature transform).
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from retalkit_enhancers.stylegan2 import CODE_SIZE, NEGATIVE_SLOPE, StyledConvolution, ToColours, optional_noise
 
 CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
-"""Channels at 4, 8, ... 512 pixels."""
+"""Number of channels at 4, 8, ... 512 pixels."""
 LEVELS = len(CHANNELS)
 NOISE_SIZES = (4, *(4 << level for level in range(1, LEVELS) for _ in range(2)))
-"""Height and width of the noise of each styled convolution."""
+"""Height and width of the noise for each styled convolution."""
 
 
 class ConstantInput(nn.Module):
-    """The learned 4 x 4 features that every face starts from."""
+    """Learned 4 x 4 constant input of the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ConstantInput(nn.Module):
 
 
 class StoredNoise(nn.Module):
-    """Fixed noise that the checkpoint contains. It is not used."""
+    """Unused fixed noise, defined because the checkpoint contains it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class StoredNoise(nn.Module):
 
 
 class Generator(nn.Module):
-    """Generate a face from sixteen codes and the conditions of the U-Net."""
+    """Generates a face from sixteen codes and the U-Net's conditions."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Maps random latents to codes. Not used: the U-Net computes the codes.
+        # Unused mapping from random latents to codes. The U-Net computes the codes instead.
         unused = [each for _ in range(8) for each in (nn.Linear(CODE_SIZE, CODE_SIZE), nn.LeakyReLU(NEGATIVE_SLOPE))]
         self.style_mlp = nn.Sequential(nn.Identity(), *unused)
         self.noises = StoredNoise()
@@ -59,7 +59,7 @@ class Generator(nn.Module):
 
     @property
     def styled(self) -> list[StyledConvolution]:
-        """Every styled convolution, in the order of ``NOISE_SIZES``."""
+        """All styled convolutions in the order of ``NOISE_SIZES``."""
         later = [layer for layer in self.style_convs if isinstance(layer, StyledConvolution)]
         return [self.style_conv1, *later]
 
@@ -68,15 +68,15 @@ class Generator(nn.Module):
     ) -> Tensor:
         """Return faces [B, 3, 512, 512].
 
-        ``codes`` [B, 16, 512]; ``conditions``: scale and shift at 8, 16, ... 512 pixels; ``noise`` as in
-        ``NOISE_SIZES``, or None.
+        ``codes``: style codes [B, 16, 512]. ``conditions``: scale and shift at 8, 16, ... 512 pixels. ``noise``:
+        tensors [B, 1, n, n] with n from ``NOISE_SIZES``, or None for no noise.
         """
         noises = optional_noise(noise, len(NOISE_SIZES))
         x = self.constant_input.weight.expand(len(codes), -1, -1, -1)
         x = self.style_conv1(x, codes[:, 0], noises[0])
         colours = self.to_rgb1(x, codes[:, 1], None)
         for level, (scale, shift) in enumerate(conditions):
-            # The colours of a level and its first convolution share a code with the neighbouring levels.
+            # The colour layer and the first convolution of a level share their codes with the neighbouring levels.
             first = 2 * level + 1
             x = self.style_convs[2 * level](x, codes[:, first], noises[first])
             same, conditioned = x.chunk(2, 1)

@@ -1,4 +1,7 @@
-"""The enhancer ``gfpgan`` and its checkpoint. Imports no torch: read when stages are listed."""
+"""Spec of the enhancer ``gfpgan`` and its checkpoint.
+
+Imported when stages are listed, so this module does not import torch.
+"""
 
 from __future__ import annotations
 

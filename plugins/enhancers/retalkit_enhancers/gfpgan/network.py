@@ -1,11 +1,11 @@
-"""GFPGAN v1 without custom operators: restores a degraded face of 512 x 512.
+"""GFPGAN v1 without custom operators, which restores a degraded 512 x 512 face.
 
 Wang et al., "Towards real-world blind face restoration with generative facial prior", CVPR 2021. A U-Net removes the
-degradation; its bottleneck gives the codes of a StyleGAN2 generator, its decoder a scale and a shift for half of the
-generator's channels (section 3.4). Colours are RGB in [-1, 1].
+degradation. The U-Net's bottleneck provides the codes of a StyleGAN2 generator, and its decoder provides a scale and a
+shift for half of the generator's channels (section 3.4). Images are RGB in [-1, 1].
 
-Parameter names and shapes are those of the published checkpoint. Parameters that it contains for training or other
-uses (``toRGB``, ``style_mlp``, ``noises``) are kept and not used.
+Parameter names and shapes match the published checkpoint. The module also defines the unused parameters of the
+checkpoint (``toRGB``, ``style_mlp``, ``noises``), so that the checkpoint loads strictly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retalkit_enhancers.stylegan2 import CODE_SIZE, NEGATIVE_SLOPE, DownBlock, U
 SIZE = 512
 _CODES = 2 * LEVELS
 _HALF = tuple(channels // 2 for channels in CHANNELS)
-"""Channels of the U-Net's features at 4, 8, ... 512 pixels."""
+"""Number of channels of the U-Net's features at 4, 8, ... 512 pixels."""
 
 
 def _condition(channels: int) -> nn.Sequential:
@@ -57,13 +57,13 @@ class Gfpgan(nn.Module):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the strength of any noise is not zero, so that ``forward`` needs noise."""
+        """Whether any noise strength is not zero, in which case ``forward`` requires noise."""
         return any(layer.is_noisy for layer in self.stylegan_decoder.styled)
 
     def encode(self, faces: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return codes [B, 16, 512] of faces [B, 3, 512, 512], and scale and shift at 8, 16, ... 512 pixels.
+        """Return codes [B, 16, 512] of faces [B, 3, 512, 512], and scales and shifts at 8, 16, ... 512 pixels.
 
-        Scale and shift have half of the generator's channels.
+        Scales and shifts apply to half of the generator's channels.
         """
         x = functional.leaky_relu(self.conv_body_first(faces), NEGATIVE_SLOPE)
         levels: list[Tensor] = []
@@ -80,14 +80,15 @@ class Gfpgan(nn.Module):
         return codes, conditions
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return restored faces [B, 3, 512, 512], not clipped, of faces [B, 3, 512, 512], RGB in [-1, 1].
+        """Return unclipped restored faces [B, 3, 512, 512], RGB in [-1, 1].
 
-        ``noise``: fifteen tensors [B, 1, n, n] from N(0, 1), n as in ``NOISE_SIZES``; None: no noise.
+        ``faces``: degraded faces [B, 3, 512, 512], RGB in [-1, 1]. ``noise``: fifteen tensors [B, 1, n, n] from N(0, 1)
+        with n from ``NOISE_SIZES``, or None for no noise.
         """
         codes, conditions = self.encode(faces)
         return self.stylegan_decoder(codes, conditions, noise)
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter of the network and of the noise that the checkpoint contains."""
+    """Return the name and shape of each network parameter, including the checkpoint's stored noise."""
     return state_shapes(Gfpgan)

@@ -1,4 +1,4 @@
-"""Load GFPGAN."""
+"""Loader of the GFPGAN network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retalkit_enhancers.restoration.restorer import NetworkRestorer
 
 
 class _WithNoise(nn.Module):
-    """The network with its noise as separate inputs."""
+    """GFPGAN with a separate input for each noise tensor."""
 
     def __init__(self, network: Gfpgan) -> None:
         super().__init__()
@@ -25,9 +25,10 @@ class _WithNoise(nn.Module):
 
 
 def gfpgan_restorer(runtime: Runtime, batch: int = 1) -> NetworkRestorer:
-    """Return the restorer; ``batch``: faces per call on a GPU. Raises WeightsError if the checkpoint does not fit.
+    """Load GFPGAN and return its restorer. Raises WeightsError if the checkpoint does not match the network.
 
-    The noise belongs to the frame; a network whose noise strengths are all zero gets none.
+    ``batch``: number of faces per network call on a GPU. The noise is deterministic for each frame. A network whose
+    noise strengths are all zero receives no noise.
     """
     weights = runtime.weights[NETWORK]
 

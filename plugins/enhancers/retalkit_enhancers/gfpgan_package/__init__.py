@@ -1,1 +1,1 @@
-"""The published package ``gfpgan``, as a stage."""
+"""Stage that runs the published package ``gfpgan``."""

@@ -1,14 +1,14 @@
 """Enhancer ``gfpgan_package``: the network of the published package ``gfpgan`` (1.3.8) restores faces.
 
-It uses the same checkpoint as ``gfpgan`` and gives the same images; use it to compare, or to run the published code
-instead of ours.
+The stage loads the checkpoint of ``gfpgan`` and produces identical images. It serves for comparisons, and runs the
+published code instead of Retalkit's reimplementation.
 
-Only the network's class ``GFPGANv1Clean`` of the package is used, with the arguments of the package's ``GFPGANer``.
-``GFPGANer`` itself is not used: its constructor creates face detection and parsing networks, whose weights it expects
-in ``gfpgan/weights`` of the working directory or downloads, although an aligned face needs neither; it reads the
-checkpoint only as a pickle; and its ``enhance`` returns the unrestored face, with a printed line, where the network
-fails. Apart from that ``enhance(face, has_aligned=True)`` scales pixels from [0, 1] to [-1, 1] and back, as
-``restoration.face_tensors`` does, and rounds them.
+The stage uses only the package's network class ``GFPGANv1Clean``, with the arguments that the package's ``GFPGANer``
+passes. ``GFPGANer`` is unsuitable for three reasons. First, its constructor creates face detection and parsing
+networks, although an aligned face needs neither network. Their weights are loaded from ``gfpgan/weights`` in the
+working directory or downloaded. Second, ``GFPGANer`` loads checkpoints only as pickles. Third, its ``enhance`` prints a
+message and returns the unrestored face if the network fails. Otherwise, ``enhance(face, has_aligned=True)`` scales
+pixels from [0, 1] to [-1, 1] and back, like ``restoration.face_tensors``, and rounds the result.
 """
 
 from __future__ import annotations
@@ -28,15 +28,22 @@ from retalkit_enhancers.restoration.third_party import ThirdPartyRestorer
 
 
 class GfpganPackageEnhancer(RestorationEnhancer):
-    """The restoration enhancer with the package's network. It restores faces one at a time, whatever ``batch``."""
+    """Restoration enhancer with the package's network. It processes one face at a time, regardless of ``batch``."""
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
-        """Raises PluginError if the package cannot be imported, WeightsError if the checkpoint does not fit."""
+        """Load the network.
+
+        Raises PluginError if the package cannot be imported, and WeightsError if the checkpoint does not match the
+        network.
+        """
         super().__init__(config, runtime, package_restorer(import_architecture(), runtime), FFHQ)
 
 
 def package_restorer(architecture: Any, runtime: Runtime) -> ThirdPartyRestorer:
-    """Return the package's network with the checkpoint. Raises WeightsError if it does not fit."""
+    """Load the checkpoint into the package's network and return its restorer.
+
+    Raises WeightsError if the checkpoint does not match the network.
+    """
     weights = runtime.weights[CHECKPOINT]
 
     def load() -> Any:

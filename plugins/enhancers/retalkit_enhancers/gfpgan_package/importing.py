@@ -1,4 +1,4 @@
-"""Import the package ``gfpgan`` with a current torchvision."""
+"""Import of the package ``gfpgan`` with current torchvision versions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _REMOVED: Final = "torchvision.transforms.functional_tensor"
 def removed_module() -> Generator[None]:
     """Make ``torchvision.transforms.functional_tensor`` importable inside the block.
 
-    ``gfpgan`` imports ``basicsr``, whose last release (1.4.2, 2022) imports ``rgb_to_grayscale`` from that module.
-    torchvision 0.17 removed it; the function is still in ``torchvision.transforms.functional``. A torchvision that has
-    the module is left alone.
+    ``gfpgan`` imports ``basicsr``, whose last release (1.4.2, 2022) imports ``rgb_to_grayscale`` from this module.
+    torchvision 0.17 removed the module, but still provides the function in ``torchvision.transforms.functional``. If
+    torchvision provides the module, it is not replaced.
     """
     if _REMOVED in sys.modules or find_spec(_REMOVED) is not None:
         yield
@@ -34,7 +34,7 @@ def removed_module() -> Generator[None]:
     try:
         yield
     finally:
-        # Importers keep the function. Other code must not see the replacement module.
+        # Importing modules keep a reference to the function. Other code must not find the replacement module.
         del sys.modules[_REMOVED]
 
 
@@ -43,7 +43,7 @@ def import_architecture() -> Any:
     try:
         with removed_module():
             return import_module("gfpgan.archs.gfpganv1_clean_arch").GFPGANv1Clean
-    # A torchvision built for another torch raises RuntimeError, a missing shared library OSError.
+    # A torchvision build for a different torch version raises RuntimeError. A missing shared library raises OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(

@@ -1,4 +1,4 @@
-"""The enhancer ``gfpgan_package``. Imports no torch: read when stages are listed."""
+"""Spec of the enhancer ``gfpgan_package``. Imported when stages are listed, so this module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retalkit_enhancers.restoration.config import restoration_spec
 
 NAME: Final = "gfpgan_package"
 CHECKPOINT: Final = NETWORK
-"""The same checkpoint as that of ``gfpgan``."""
+"""Checkpoint shared with ``gfpgan``."""
 INSTALL: Final = "retalkit[gfpgan]"
 
 STAGES: Final = (

@@ -1,4 +1,7 @@
-"""The enhancer ``gpen`` and its checkpoint. Imports no torch: read when stages are listed."""
+"""Spec of the enhancer ``gpen`` and its checkpoint.
+
+Imported when stages are listed, so this module does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ CHECKPOINTS: Final = (
             *released("GPEN-BFR-512.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/GPEN-BFR-512.pth",
         ),
-        # From the readme of the publisher's repository, yangxy/GPEN.
+        # From the README of the publisher's repository, yangxy/GPEN.
         licence="academic and non-commercial use only (Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.gpen.network:parameter_shapes",

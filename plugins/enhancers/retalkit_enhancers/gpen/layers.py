@@ -1,4 +1,4 @@
-"""Layers with equalised learning rates, and low-pass filters that are stored in the checkpoint."""
+"""Layers with equalised learning rates, and low-pass filters whose kernels are stored in the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def activate(x: Tensor, bias: Tensor) -> Tensor:
 
 
 class EqualLinear(nn.Module):
-    """A linear layer with equalised learning rate: the stored weights have variance 1 / ``rate`` ** 2."""
+    """Linear layer with an equalised learning rate. The stored weights have a variance of 1 / ``rate`` ** 2."""
 
     def __init__(self, inputs: int, outputs: int, rate: float = 1, *, activated: bool = False) -> None:
         super().__init__()
@@ -26,29 +26,29 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs] -> [B, outputs]."""
+        """Map [B, inputs] to [B, outputs]."""
         scale = self._rate / math.sqrt(self.weight.shape[1])
         out = functional.linear(x * scale, self.weight, self.bias * self._rate)
         return functional.leaky_relu(out, NEGATIVE_SLOPE) * ACTIVATION_GAIN if self._activated else out
 
 
 class LowPass(nn.Module):
-    """A depthwise 4 x 4 filter. It is a buffer because the checkpoint contains it."""
+    """Depthwise 4 x 4 low-pass filter. The kernel is a buffer because the checkpoint contains it."""
 
     kernel: Tensor
 
     def __init__(self, gain: float = 1) -> None:
-        """``gain``: 4 for a filter that follows the insertion of zeros."""
+        """Create the filter. ``gain``: factor of the kernel, 4 after zero insertion."""
         super().__init__()
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(taps, taps) * gain)
 
     def smooth(self, x: Tensor, padding: int) -> Tensor:
-        """[B, C, h, w] -> [B, C, h + 2 padding - 3, w + 2 padding - 3], zero padding."""
+        """Filter ``x`` with zero padding, from [B, C, h, w] to [B, C, h + 2 padding - 3, w + 2 padding - 3]."""
         return functional.conv2d(x, self._weight(x).flip(2, 3), padding=padding, groups=x.shape[1])
 
     def upsample(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] -> [B, C, 2h, 2w]: insert zeros between pixels, then filter."""
+        """Insert zeros between pixels and filter, from [B, C, h, w] to [B, C, 2h, 2w]."""
         return functional.conv_transpose2d(x, self._weight(x), stride=2, padding=1, groups=x.shape[1])
 
     def _weight(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class LowPass(nn.Module):
 
 
 class EqualConvolution(nn.Module):
-    """A convolution of the encoder with equalised learning rate."""
+    """Encoder convolution with an equalised learning rate."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class EqualConvolution(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, h, w] -> [B, outputs, h', w'], without padding."""
+        """Map [B, inputs, h, w] to [B, outputs, h', w'] without padding."""
         scale = 1 / math.sqrt(self.weight[0].numel())
         return functional.conv2d(x, self.weight * scale, stride=self._stride)
 
 
 class Bias(nn.Module):
-    """The bias of a leaky ReLU; the published layer that adds it is called FusedLeakyReLU."""
+    """Bias of a leaky ReLU. The corresponding published layer is called FusedLeakyReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,14 +81,14 @@ class Bias(nn.Module):
 
 
 class Blur(LowPass):
-    """The low-pass filter before a convolution with stride 2."""
+    """Low-pass filter in front of a convolution with a stride of 2."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.smooth(x, padding=2)
 
 
 class EncoderLayer(nn.Sequential):
-    """Convolution and leaky ReLU; with ``downsample`` a low-pass filter and stride 2."""
+    """Convolution and leaky ReLU. ``downsample`` adds a low-pass filter and a stride of 2."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, downsample: bool) -> None:
         blur = [Blur()] if downsample else []

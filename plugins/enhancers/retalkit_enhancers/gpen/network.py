@@ -1,10 +1,11 @@
-"""GPEN-BFR-512: restores a degraded face of 512 x 512.
+"""GPEN-BFR-512, which restores a degraded 512 x 512 face.
 
 Yang et al., "GAN prior embedded network for blind face restoration in the wild", CVPR 2021. An encoder halves the face
-seven times; its last level gives the code of a StyleGAN2 generator, and each level is fed where StyleGAN2 adds noise,
-here concatenated with the features instead of added. Colours are RGB in [-1, 1].
+size seven times. The encoder's last level provides the code of a StyleGAN2 generator. The features of each encoder
+level replace StyleGAN2's noise and are concatenated with the generator's features instead of added. Images are RGB in
+[-1, 1].
 
-Parameter names and shapes are those of the published checkpoint.
+Parameter names and shapes match the published checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from retalkit_enhancers.stylegan2 import CODE_SIZE, ModulatedConvolution
 
 SIZE = 512
 _CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
-"""Channels at 4, 8, ... 512 pixels, in the encoder and in the generator."""
+"""Number of channels at 4, 8, ... 512 pixels in both the encoder and the generator."""
 _LEVELS = len(_CHANNELS)
 _RATE = 0.01
 """Learning rate multiplier of the mapping network."""
@@ -30,7 +31,7 @@ _EPSILON = 1e-8
 
 
 class StyleConvolution(ModulatedConvolution):
-    """A modulated convolution with equalised learning rate; with ``enlarge`` it doubles height and width."""
+    """Modulated convolution with an equalised learning rate. ``enlarge`` doubles height and width."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, enlarge: bool = False, demodulate: bool = True
@@ -43,7 +44,7 @@ class StyleConvolution(ModulatedConvolution):
         self._enlarge = enlarge
 
     def convolve(self, x: Tensor) -> Tensor:
-        """[B, inputs, h, w] -> [B, outputs, h, w], or [B, outputs, 2h, 2w] with ``enlarge``."""
+        """Map [B, inputs, h, w] to [B, outputs, h, w], or to [B, outputs, 2h, 2w] with ``enlarge``."""
         if not self._enlarge:
             return super().convolve(x)
         out = functional.conv_transpose2d(x, self.weight[0].transpose(0, 1), stride=2)  # 2h + 1
@@ -51,7 +52,7 @@ class StyleConvolution(ModulatedConvolution):
 
 
 class FeatureStrength(nn.Module):
-    """The learned strength of the encoder's features."""
+    """Learned scale factor of the encoder's features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ class FeatureStrength(nn.Module):
 
 
 class StyledLayer(nn.Module):
-    """Modulated convolution, concatenation of the encoder's features, bias and leaky ReLU."""
+    """Modulated convolution, concatenation with the encoder's features, bias and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, enlarge: bool) -> None:
         super().__init__()
@@ -68,12 +69,15 @@ class StyledLayer(nn.Module):
         self.activate = Bias(2 * outputs)
 
     def forward(self, x: Tensor, code: Tensor, features: Tensor) -> Tensor:
-        """[B, inputs, h, w], codes [B, 512], features [B, outputs, h', w'] -> [B, 2 outputs, h', w']."""
+        """Map [B, inputs, h, w] to [B, 2 outputs, h', w'].
+
+        ``code``: style codes [B, 512]. ``features``: encoder features [B, outputs, h', w'].
+        """
         return self.activate(torch.cat((self.conv(x, code), self.noise.weight * features), 1))
 
 
 class ToColours(nn.Module):
-    """Modulated 1 x 1 convolution to three colours, added to the enlarged colours of the previous level."""
+    """Modulated 1 x 1 convolution to RGB, added to the upsampled colours of the previous level."""
 
     def __init__(self, inputs: int, *, first: bool = False) -> None:
         super().__init__()
@@ -83,13 +87,16 @@ class ToColours(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, colours: Tensor | None) -> Tensor:
-        """[B, inputs, h, w], codes [B, 512], colours [B, 3, h/2, w/2] or None -> [B, 3, h, w]."""
+        """Map [B, inputs, h, w] to colours [B, 3, h, w].
+
+        ``code``: style codes [B, 512]. ``colours``: colours of the previous level [B, 3, h/2, w/2], or None.
+        """
         out = self.conv(x, code) + self.bias
         return out if colours is None else out + self.upsample.upsample(colours)
 
 
 class ConstantInput(nn.Module):
-    """The learned 4 x 4 features that every face starts from."""
+    """Learned 4 x 4 constant input of the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,14 +104,14 @@ class ConstantInput(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Scale codes [B, 512] to unit mean square."""
+    """Scales codes [B, 512] to a mean square of 1."""
 
     def forward(self, code: Tensor) -> Tensor:
         return code * torch.rsqrt(code.square().mean(1, keepdim=True) + _EPSILON)
 
 
 class Generator(nn.Module):
-    """Generate a face from a code and the encoder's features."""
+    """Generates a face from a code and the encoder's features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +129,7 @@ class Generator(nn.Module):
             self.to_rgbs.append(ToColours(2 * outputs))
 
     def forward(self, code: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Return faces [B, 3, 512, 512] from the encoder's codes [B, 512] and features at 4, 8, ... 512 pixels."""
+        """Return faces [B, 3, 512, 512] for codes [B, 512] and encoder features at 4, 8, ... 512 pixels."""
         code = self.style(code)
         x = self.input.input.expand(len(code), -1, -1, -1)
         x = self.conv1(x, code, features[0])
@@ -147,7 +154,7 @@ class Gpen(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(_CHANNELS[0] * 4 * 4, CODE_SIZE, activated=True))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return restored faces [B, 3, 512, 512], not clipped, of faces [B, 3, 512, 512], RGB in [-1, 1]."""
+        """Return unclipped restored faces [B, 3, 512, 512] for degraded faces [B, 3, 512, 512], RGB in [-1, 1]."""
         features: list[Tensor] = []
         x = faces
         for step in range(_LEVELS):
@@ -157,5 +164,5 @@ class Gpen(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each parameter and filter of the network."""
+    """Return the name and shape of each network parameter and filter kernel."""
     return state_shapes(Gpen)

@@ -1,4 +1,4 @@
-"""Load GPEN."""
+"""Loader of the GPEN network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from retalkit_enhancers.restoration.restorer import NetworkRestorer
 
 
 def gpen_restorer(runtime: Runtime, batch: int = 1) -> NetworkRestorer:
-    """Return the restorer; ``batch``: faces per call on a GPU. Raises WeightsError if the checkpoint does not fit."""
+    """Load GPEN and return its restorer. Raises WeightsError if the checkpoint does not match the network.
+
+    ``batch``: number of faces per network call on a GPU.
+    """
     weights = runtime.weights[NETWORK]
 
     def load() -> CompiledNetwork:

@@ -1,4 +1,4 @@
-"""The checkpoint of face parsing. Imports no torch: read when checkpoints are listed."""
+"""Spec of the face-parsing checkpoint. Imported when checkpoints are listed, so this module does not import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKPOINTS: Final = (
             *released("ParseNet-latest.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/ParseNet-latest.pth",
         ),
-        # The licence of the whole repository that publishes the file.
+        # Licence of the repository that publishes the checkpoint.
         licence="academic and non-commercial use only (GPEN, Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.parsing.network:parameter_shapes",

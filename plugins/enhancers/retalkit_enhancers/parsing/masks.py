@@ -1,4 +1,4 @@
-"""Masks of the mouth or the face from the classes of ParseNet."""
+"""Mouth and face masks from ParseNet's classes."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ NAMES: Final = (
     "background", "skin", "nose", "glasses", "left eye", "right eye", "left brow", "right brow", "left ear",
     "right ear", "mouth", "upper lip", "lower lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
 )  # fmt: skip
-"""The classes of CelebAMask-HQ (Lee et al., CVPR 2020) in ParseNet's order."""
+"""Classes of CelebAMask-HQ (Lee et al., CVPR 2020) in ParseNet's order."""
 
 MOUTH: Final = frozenset({10, 11, 12})
-"""Inner mouth and lips."""
+"""Classes of the inner mouth and the lips."""
 FACE: Final = frozenset({1, 2, 3, 4, 5, 6, 7}) | MOUTH
-"""Skin and the features inside it, including glasses; no ears, hair or neck. The published pipeline restores these."""
+"""Classes of skin and inner facial features, including glasses. Ears, hair and neck are excluded, as in the published
+pipeline.
+"""
 
 BORDER: Final = 20
-"""Width in pixels of 512 of the border of the aligned face where a soft mask is zero."""
+"""Width in pixels (of 512) of the aligned face's border in which a soft mask is zero."""
 BLUR: Final = 11.0
-"""Standard deviation in pixels of 512 of each of the two blurs that soften a mask."""
+"""Standard deviation in pixels (of 512) of each of the two blurs that soften a mask."""
 _KERNEL: Final = (101, 101)
 
 
 def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[np.uint8]:
-    """Return uint8 of the same shape: 255 where the class is one of ``wanted``, else 0."""
+    """Return a mask, uint8 [h, w]: 255 where the pixel class is in ``wanted``, 0 elsewhere.
+
+    ``classes``: uint8 [h, w].
+    """
     table = np.zeros(256, np.uint8)
     table[list(wanted)] = 255
     return table[classes]
 
 
 def soften(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mask float32 [512, 512] with a zero border of ``BORDER`` pixels, blurred twice, as published."""
+    """Return ``mask``, float32 [512, 512], blurred twice, with a zero border of ``BORDER`` pixels as in the published
+    code.
+    """
     inner = np.zeros(mask.shape, np.float32)
     middle = slice(BORDER, -BORDER)
     inner[middle, middle] = mask[middle, middle]

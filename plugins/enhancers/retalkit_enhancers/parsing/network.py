@@ -1,9 +1,9 @@
-"""ParseNet: classifies the pixels of an aligned face of 512 x 512 into 19 classes (skin, nose, lips, hair, ...).
+"""ParseNet, which classifies the pixels of an aligned 512 x 512 face into 19 classes (skin, nose, lips, hair, ...).
 
-Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, where it computes
-the semantic maps; the version published with GPEN (Yang et al., CVPR 2021), 32 to 256 channels. Its second head
-predicts an image that the pipeline does not use: its parameters are kept, because the checkpoint contains them, and the
-image is not computed.
+Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, use ParseNet to
+compute semantic maps. This module implements the variant with 32 to 256 channels that was published with GPEN (Yang et
+al., CVPR 2021). ParseNet's second head predicts an image that the pipeline does not use. The module defines the
+parameters of this head because the checkpoint contains them, but does not compute the image.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 512
-"""Side in pixels of the training images. Any multiple of 16 works."""
+"""Width and height in pixels of the training images. The network accepts any multiple of 16."""
 CLASSES: Final = 19
 
 _WIDTHS: Final = (64, 128, 256, 256, 256)
-"""Channels at 512, 256, 128, 64 and 32 pixels."""
+"""Number of channels at 512, 256, 128, 64 and 32 pixels."""
 _BODY: Final = 10
 NEGATIVE_SLOPE: Final = 0.2
-"""Of every leaky ReLU in the network."""
+"""Negative slope of every leaky ReLU in the network."""
 
 Resize = Literal["none", "down", "up"]
 
@@ -37,7 +37,10 @@ class _Norm(nn.Module):
 
 
 class Convolution(nn.Module):
-    """3 x 3 convolution, reflection padding; ``up`` doubles the input (nearest neighbour), ``down`` has stride 2."""
+    """3 x 3 convolution with reflection padding.
+
+    ``up`` doubles the input size by nearest-neighbour interpolation. ``down`` sets a stride of 2.
+    """
 
     def __init__(self, channels: int, out: int, resize: Resize = "none", *, norm: bool = False) -> None:
         super().__init__()
@@ -52,7 +55,7 @@ class Convolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions with a shortcut. The first one upsamples, the second one downsamples."""
+    """Residual block with two convolutions. The first convolution upsamples and the second convolution downsamples."""
 
     def __init__(self, channels: int, out: int, resize: Resize = "none") -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class Residual(nn.Module):
 
 
 class ParseNet(nn.Module):
-    """[B, 3, 512, 512] RGB in [-1, 1] -> [B, 19, 512, 512] logits of the classes."""
+    """Maps faces [B, 3, 512, 512], RGB in [-1, 1], to class logits [B, 19, 512, 512]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,5 +88,5 @@ class ParseNet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each entry of the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     return state_shapes(ParseNet)

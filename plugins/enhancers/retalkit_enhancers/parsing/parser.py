@@ -1,4 +1,4 @@
-"""Parse aligned faces with ParseNet."""
+"""Parsing of aligned faces with ParseNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FaceParser:
     """Classifies the pixels of aligned faces."""
 
     def __init__(self, runtime: Runtime) -> None:
-        """Raises WeightsError if the checkpoint does not fit."""
+        """Load ParseNet. Raises WeightsError if the checkpoint does not match the network."""
         weights = runtime.weights[NETWORK]
 
         def load() -> CompiledNetwork:
@@ -27,5 +27,8 @@ class FaceParser:
         self._network = runtime.shared((NETWORK, weights), load)
 
     def classes(self, face: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the class of each pixel, 0 to 18 (see ``masks``): uint8 [512, 512] for RGB uint8 [512, 512, 3]."""
+        """Return the class of each pixel, uint8 [512, 512] from 0 to 18 (see ``masks``).
+
+        ``face``: RGB uint8 [512, 512, 3].
+        """
         return self._network(to_tensor(face[None]))[0][0].argmax(0).to(torch.uint8).numpy()

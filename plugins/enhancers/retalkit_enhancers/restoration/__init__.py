@@ -1,1 +1,1 @@
-"""Shared code of enhancers that restore a face with a network of 512 x 512 pixels."""
+"""Shared code of the enhancers that restore faces with 512 x 512 networks."""

@@ -1,4 +1,4 @@
-"""Options and spec of restoration enhancers. Imports no torch: read when stages are listed."""
+"""Options and spec of restoration enhancers. Imported when stages are listed, so this module does not import torch."""
 
 from __future__ import annotations
 
@@ -15,32 +15,37 @@ class RestorationConfig(StageConfig):
     """Options of enhancers that restore faces with a network."""
 
     on: Literal["face", "mouth"] = "face"
-    """What is restored: the whole face, or the mouth alone (found by face parsing and blended over a Laplacian
-    pyramid)."""
+    """Region to restore: the whole face, or only the mouth. The mouth is located by face parsing and blended over a
+    Laplacian pyramid.
+    """
     strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """Strength of the restoration: 1 shows the restored pixels, 0 changes nothing."""
+    """Strength of the restoration, from 0 (no change) to 1 (fully restored pixels)."""
     steadiness: float = Field(default=0.75, ge=0.0, le=1.0)
-    """Share of the restored face's coarse colours and shading that is replaced with the unrestored face's. A network
-    that restores single frames gives each a different tint and brightness, which flickers. 1 keeps only the fine detail
-    of the restoration, 0 is as published. The default was measured, with stand-ins for the networks (docs/paper.md)."""
+    """Fraction of the restored face's coarse colours and shading that is replaced with the unrestored face's values.
+
+    A network that restores single frames changes tint and brightness in each frame independently, which causes flicker.
+    1 keeps only the fine detail of the restoration, and 0 matches the published pipeline. The default was measured with
+    simulated restorers (docs/paper.md).
+    """
     mask: Literal["template", "parsing"] = "template"
-    """Mask of the restored face: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose and mouth that
-    face parsing finds. ``on: mouth`` always parses."""
+    """Mask of the restored face: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose and mouth
+    regions from face parsing. ``on: mouth`` always uses face parsing.
+    """
     batch: int = Field(default=1, ge=1, le=64)
-    """Faces per call of the network on a GPU. On the CPU each call has one face, which is as fast."""
+    """Number of faces per network call on a GPU. On the CPU, each call processes one face, which is as fast."""
 
     @property
     def parses(self) -> bool:
-        """Whether the face-parsing network is needed."""
+        """Whether the face-parsing network is required."""
         return self.strength > 0 and (self.on == "mouth" or self.mask == "parsing")
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the checkpoint of face parsing, if it is needed."""
+        """Return the face-parsing checkpoint if the options require it."""
         return (PARSING_NETWORK,) if self.parses else ()
 
 
 def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSpec:
-    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint of the same name."""
+    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint called ``name``."""
     return StageSpec(
         kind=StageKind.ENHANCER,
         name=name,

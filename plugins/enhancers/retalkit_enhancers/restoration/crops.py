@@ -1,4 +1,4 @@
-"""The part of a frame that a restoration works on: the face, with the edit composited."""
+"""Frame crops for restoration, which contain the face with the edit composited."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from retalkit_enhancers.restoration.template import Matrix, inverse
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels, integers; right and bottom are exclusive."""
+"""Left, top, right and bottom in integer pixels. Right and bottom are exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A rectangle of a frame at the frame's own resolution."""
+    """Rectangular part of a frame at the frame's resolution."""
 
     image: Image
-    """RGB uint8 [h, w, 3], a copy that contains the edit."""
+    """Copy of the frame's pixels with the edit, RGB uint8 [h, w, 3]."""
     shown: NDArray[np.bool_]
-    """bool [h, w]: where the edit is visible."""
+    """Visibility of the edit, bool [h, w]."""
     left: int
     top: int
 
     def local(self, matrix: Matrix) -> Matrix:
-        """Return ``matrix`` of the frame for pixels of the crop: float64 [2, 3]."""
+        """Return the frame's ``matrix`` converted to crop coordinates, float64 [2, 3]."""
         moved = np.array(matrix, np.float64)
         moved[:, 2] += moved[:, :2] @ (self.left, self.top)
         return moved
 
     def matrix(self) -> Float:
-        """Return the matrix of an edit that covers the crop: float32 [2, 3]."""
+        """Return the matrix of an edit that covers the crop, float32 [2, 3]."""
         return shift_matrix(self.left, self.top)
 
 
 def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
-    """Return the part of ``frame`` (RGB uint8 [H, W, 3]) that maps into the template, extended by all of the edit.
+    """Return the part of ``frame`` that maps into the template, extended to include the whole edit.
 
-    None if the template does not overlap the frame.
+    ``frame``: RGB uint8 [H, W, 3]. Returns None if the template does not overlap the frame.
     """
     height, width = frame.shape[:2]
     face = _bounds(matrix, SIZE, SIZE, width, height)
@@ -70,7 +70,7 @@ def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None
 
 
 def _bounds(matrix: Matrix | Float, columns: int, rows: int, width: int, height: int) -> Box | None:
-    """Return the bounds, in a ``width`` x ``height`` frame, of ``columns`` x ``rows`` pixels sampled by ``matrix``."""
+    """Return the bounds of ``columns`` x ``rows`` pixels sampled by ``matrix`` in a ``width`` x ``height`` frame."""
     ends = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
     corners = ends @ inverse(np.asarray(matrix, np.float64)).T
     low = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)

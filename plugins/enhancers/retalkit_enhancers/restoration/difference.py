@@ -1,9 +1,9 @@
-"""The difference that a restoration makes, and how it is added to the frame.
+"""The difference between restored and unrestored faces, and its addition to the frame.
 
-Only the difference between the restored and the unrestored face is warped back from the template and added to the
-frame. The frame therefore loses nothing on the way to 512 x 512 and back: pixels that the network does not change stay
-bit-identical, and a face larger than 512 pixels keeps detail that the network never saw. The finest detail that
-resampling removes from the unrestored face, about a third of what lies within two pixels, also stays in the frame.
+Only this difference is warped back from the template and added to the frame. The frame itself is therefore not
+resampled to 512 x 512 and back. Pixels that the network does not change stay bit-identical, and a face larger than 512
+pixels keeps detail beyond the network's resolution. The frame also keeps the finest detail that resampling removes from
+the unrestored face, which is about a third of the detail within two pixels.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 COARSE: Final = 32.0
-"""Standard deviation, in pixels of 512, of the low-pass that separates coarse colours from detail: a quarter of the
-distance of the eyes. Half of it removes hardly more flicker of tint, but twice as much of what brightens teeth, and
-leaves a deeper shadow around them (``benchmarks/restoration_flicker.py``)."""
+"""Standard deviation, in pixels of the 512-pixel template, of the low-pass filter that separates coarse colours from
+detail. The value is a quarter of the eye distance. Half of this value would remove little additional tint flicker,
+but twice as much of an intended brightening of the teeth, and would leave a deeper shadow around the teeth
+(``benchmarks/restoration_flicker.py``).
+"""
 _REDUCTION: Final = 8
 _RESIZE_VARIANCE: Final = 1 / 12 + 1 / 6
-"""Variance, in small pixels, of averaging over one pixel and of interpolating between two."""
+"""Combined variance, in squared small pixels, of averaging over one pixel and interpolating between two pixels."""
 BANDS: Final = 10
-"""Bands of the published mouth blend over 512 x 512; a smaller crop has fewer."""
+"""Number of bands of the published mouth blend over 512 x 512. A smaller crop has fewer bands."""
 _LEAST_MASK: Final = 1 / 512
-"""A smaller mask value changes no grey level by half unless the difference is the largest possible."""
+"""Minimum mask value. Smaller values change a pixel by less than half a grey level, except at the maximum
+difference.
+"""
 
 
 def reduce_flicker(difference: Float, steadiness: float) -> Float:
-    """Return the difference float32 [512, 512, 3] with the share ``steadiness`` of its low-pass removed.
+    """Return ``difference``, float32 [512, 512, 3], with the fraction ``steadiness`` of its low-pass removed.
 
-    This replaces that share of the restored face's low-pass with the unrestored face's. It reduces flicker of tint and
-    light; flicker of fine detail stays.
+    The removal replaces this fraction of the restored face's low-pass with the unrestored face's low-pass. Flicker of
+    tint and light decreases, but flicker of fine detail does not change.
     """
     if steadiness <= 0:
         return difference
@@ -45,25 +49,26 @@ def reduce_flicker(difference: Float, steadiness: float) -> Float:
 
 
 def low_pass(plane: Float, sigma: float) -> Float:
-    """Return ``plane`` float32 [H, W, C] after a Gaussian of ``sigma`` pixels (at least 12), with replicated borders.
+    """Return ``plane``, float32 [H, W, C], after a Gaussian filter of ``sigma`` pixels (at least 12) with replicated
+    borders.
 
-    Computed at an eighth of the size, in a fraction of the time. The error is below a hundredth of the plane's range,
-    except at noisy borders, where this result is the smoother one.
+    The filter is computed at an eighth of the size, which is several times faster. The error is below a hundredth of
+    the plane's range, except at noisy borders, where the result is smoother.
     """
     height, width = plane.shape[:2]
     small = cv2.resize(plane, (max(1, width // _REDUCTION), max(1, height // _REDUCTION)), interpolation=cv2.INTER_AREA)
-    # Both resizes blur as well.
+    # Subtract the variance of both resize operations, which also blur the plane.
     own = np.sqrt(max((sigma / _REDUCTION) ** 2 - _RESIZE_VARIANCE, 0.01))
     smooth = cv2.GaussianBlur(small, (0, 0), float(own), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def face_difference(difference: Float, mask: Float, matrix: Matrix, width: int, height: int) -> tuple[Float, Float]:
-    """Return what to add to a ``width`` x ``height`` crop, and where it is not zero.
+    """Return the values to add to a ``width`` x ``height`` crop, and the mask of nonzero values.
 
-    ``difference`` float32 [512, 512, 3] in grey levels and ``mask`` float32 [512, 512], both in the template;
-    ``matrix`` [2, 3] maps the crop to the template. Returns float32 [height, width, 3] in grey levels, and float32
-    [height, width] in [0, 1].
+    ``difference``: float32 [512, 512, 3] in grey levels, in the template. ``mask``: float32 [512, 512], in the
+    template. ``matrix``: crop-to-template transform, [2, 3]. Returns the values, float32 [height, width, 3] in grey
+    levels, and the mask, float32 [height, width] in [0, 1].
     """
     both = np.concatenate([difference * mask[:, :, None], mask[:, :, None]], axis=2)
     back = warp_from_template(both, matrix, width, height)
@@ -73,10 +78,11 @@ def face_difference(difference: Float, mask: Float, matrix: Matrix, width: int, 
 
 
 def mouth_difference(crop: Image, difference: Float, mouth: Float, soft: Float, matrix: Matrix) -> tuple[Float, Float]:
-    """Return the same as ``face_difference`` for the mouth alone, blended band by band over the crop.
+    """Return the values to add to the mouth and their mask, blended band by band over the crop.
 
-    ``crop`` RGB uint8 [height, width, 3]; ``mouth`` float32 [512, 512], 1 on mouth and lips; ``soft``: the softened
-    mask. Coarse bands reach further than the mouth; twice ``soft`` (1 at the border of the mouth) limits their reach.
+    ``crop``: RGB uint8 [height, width, 3]. ``mouth``: float32 [512, 512], 1 on mouth and lips. ``soft``: softened mask,
+    float32 [512, 512]. The results have the format of ``face_difference``. Coarse bands extend beyond the mouth. The
+    mask 2 * ``soft``, which is 1 at the mouth border, limits this extent.
     """
     height, width = crop.shape[:2]
     base = crop.astype(np.float32)
@@ -89,5 +95,7 @@ def mouth_difference(crop: Image, difference: Float, mouth: Float, soft: Float, 
 
 
 def add_difference(crop: Image, difference: Float, strength: float) -> Image:
-    """Return ``crop`` plus ``strength`` times ``difference`` (grey levels), rounded, clipped: RGB uint8 [h, w, 3]."""
+    """Return ``crop`` plus ``strength`` times ``difference`` (grey levels), rounded and clipped: RGB uint8
+    [h, w, 3].
+    """
     return np.clip(np.rint(crop + np.float32(strength) * difference), 0, 255).astype(np.uint8)

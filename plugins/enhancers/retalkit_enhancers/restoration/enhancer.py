@@ -1,15 +1,17 @@
-"""The enhancer around a restoration network.
+"""Enhancer that runs a face restoration network.
 
-The face is cropped from the frame with the edit in it, warped to the network's template by five of the stored
-landmarks, and restored. The difference that this makes is warped back (see ``difference``) under a mask, at the frame's
-own resolution. Differences from the published pipeline (VideoReTalking, SIGGRAPH Asia 2022, section 3.3 and its
-script):
+The enhancer crops the face with its edit from the frame, warps the crop to the network's template with five of the
+stored landmarks, and restores the warped face. The difference between the restored and the unrestored face is warped
+back (see ``difference``) and added under a mask at the frame's resolution. The enhancer differs from the published
+pipeline (VideoReTalking, SIGGRAPH Asia 2022, section 3.3, and its script) in these points:
 
 - Only the face is changed. The published script resizes the whole frame to 512 x 512 and back.
-- The face is not detected again in every frame: its position comes from the analysis, smoothed.
-- The mouth is parsed in the aligned face, as the parsing network was trained, not in a distorted box.
+- The face position is computed from the smoothed landmarks of the analysis. The published script detects the face again
+  in every frame.
+- The mouth is parsed in the aligned face, which matches the parsing network's training data. The published script
+  parses a distorted box.
 - ``steadiness`` removes the part of the restoration that flickers most (see ``difference.reduce_flicker``).
-- The restored face is as strong as the edit that it restores: an edit faded for lack of confidence stays faded.
+- The restoration has the strength of the restored edit. An edit that is faded because of low confidence stays faded.
 """
 
 from __future__ import annotations
@@ -53,20 +55,20 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One face to restore."""
+    """A face to restore."""
 
     row: int
     index: int
     """Position in the output, or in the source for a reference image."""
     crop: Crop
     matrix: Matrix
-    """float64 [2, 3], from pixels of the crop to those of the template."""
+    """Crop-to-template transform in pixels, float64 [2, 3]."""
     face: Image
-    """RGB uint8 [512, 512, 3]: the unrestored face in the template."""
+    """Unrestored face in the template, RGB uint8 [512, 512, 3]."""
 
 
 class RestorationSession:
-    """Restores the faces of one clip and keeps each in the cache."""
+    """Restores the faces of a clip and caches each restored face."""
 
     def __init__(
         self,
@@ -79,7 +81,10 @@ class RestorationSession:
         *,
         references: bool = False,
     ) -> None:
-        """``parser`` is required where ``config.parses``; ``scheme``: that of the clip's landmarks."""
+        """Create the session.
+
+        ``parser``: face parser, required if ``config.parses`` is true. ``scheme``: landmark scheme of the clip.
+        """
         self._config = config
         self._restorer = restorer
         self._parser = parser
@@ -89,9 +94,9 @@ class RestorationSession:
         self._store = FrameStore(context.cache, "reference" if references else "face")
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return restored edits at the frame's resolution, in the same order.
+        """Return restored edits at the frame's resolution, in input order.
 
-        Unchanged: ``PassedThrough``, an edit whose mask is zero, and an edit of a frame without landmarks.
+        ``PassedThrough``, edits with an all-zero mask, and edits of frames without landmarks are returned unchanged.
         """
         results = list(edits)
         if self._config.strength <= 0:
@@ -106,7 +111,10 @@ class RestorationSession:
         return results
 
     def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
-        """Return the references with restored faces in ``images``. Raises ValueError if there are no images."""
+        """Return the references with restored faces in ``images``.
+
+        Raises ValueError if the references have no images.
+        """
         if self._config.strength <= 0:
             return references
         if references.images is None:
@@ -120,7 +128,7 @@ class RestorationSession:
         return replace(references, images=images)
 
     def close(self) -> None:
-        """Do nothing: the networks belong to the stage."""
+        """Do nothing, because the stage owns the networks."""
 
     def _edit_jobs(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[_Job]:
         matrices = self._matrices(batch.faces.landmarks)
@@ -143,7 +151,10 @@ class RestorationSession:
         return [fit_similarity(row, self._template.array()) for row in points]
 
     def _restored(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, NDArray[np.uint8]]]]:
-        """Yield each job with its restored ``face`` uint8 [512, 512, 3] and, where masks need it, ``classes`` uint8."""
+        """Yield each job with its restored ``face``, uint8 [512, 512, 3].
+
+        If masks require face parsing, the dictionary also contains ``classes``, uint8 [512, 512].
+        """
         missing: list[_Job] = []
         for job in jobs:
             stored = self._store.get(job.index)
@@ -162,7 +173,10 @@ class RestorationSession:
                 yield job, arrays
 
     def _restore(self, jobs: Sequence[_Job]) -> Image:
-        """Return RGB uint8 [B, 512, 512, 3], rounded, so that a face from the cache is the same."""
+        """Return RGB uint8 [B, 512, 512, 3].
+
+        Values are rounded, so that cached and newly restored faces are identical.
+        """
         faces = np.stack([job.face for job in jobs])
         restored = self._restorer.restore(faces, np.array([job.index for job in jobs], np.int64), self._seed)
         if restored.shape != faces.shape:
@@ -170,7 +184,9 @@ class RestorationSession:
         return np.rint(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
     def _apply(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:
-        """Return the crop with the restored face, RGB uint8 [h, w, 3], and where it may differ, float32 [h, w]."""
+        """Return the crop with the restored face, RGB uint8 [h, w, 3], and the mask of changed pixels, float32
+        [h, w].
+        """
         difference = reduce_flicker(stored["face"].astype(np.float32) - job.face, self._config.steadiness)
         height, width = job.crop.image.shape[:2]
         if self._config.on == "mouth":
@@ -181,7 +197,7 @@ class RestorationSession:
         return add_difference(job.crop.image, change, share * self._config.strength), support
 
     def _mask(self, stored: dict[str, NDArray[np.uint8]]) -> Float:
-        """Return the mask of a whole face, float32 [512, 512]."""
+        """Return the mask of the whole face, float32 [512, 512]."""
         if self._config.mask == "template":
             return oval(self._template)
         return soften(class_mask(stored["classes"], FACE).astype(np.float32) / 255)
@@ -196,26 +212,31 @@ def _job(row: int, index: int, frame: Image, matrix: Matrix | None, edit: FaceEd
 
 
 class RestorationEnhancer:
-    """Needs landmarks, ``frames`` and ``face:edit``; as a reference enhancer ``reference:image``.
+    """Base class of the restoration stages.
 
-    A stage is this class with a network: ``restorer`` holds the network and ``template`` is where it expects the face.
+    A subclass provides ``restorer``, which contains the network, and ``template``, the face position that the network
+    expects. The stage requires landmarks, ``frames`` and ``face:edit``. As a reference enhancer, it requires
+    ``reference:image``.
     """
 
     def __init__(
         self, config: RestorationConfig, runtime: Runtime, restorer: Restorer, template: Template = FFHQ
     ) -> None:
-        """Raises WeightsError if the checkpoint of face parsing is needed and does not fit."""
+        """Create the stage.
+
+        Raises WeightsError if face parsing is required and its checkpoint does not match the network.
+        """
         self._config = config
         self._restorer = restorer
         self._template = template
         self._parser = FaceParser(runtime) if config.parses else None
 
     def open(self, clip: EnhancementClip, context: StageContext) -> RestorationSession:
-        """Open for edits. Raises PlanError if the landmarks cannot be converted to five points."""
+        """Open a session for edits. Raises PlanError if the landmarks cannot be converted to five points."""
         return self._open(clip, context, references=False)
 
     def open_references(self, clip: EnhancementClip, context: StageContext) -> RestorationSession:
-        """Open for reference images; raises as ``open``."""
+        """Open a session for reference images. Raises PlanError if the landmarks cannot be converted to five points."""
         return self._open(clip, context, references=True)
 
     def _open(self, clip: EnhancementClip, context: StageContext, *, references: bool) -> RestorationSession:

@@ -1,4 +1,4 @@
-"""What a network must provide to become a restoration enhancer, and the restorer of our own networks."""
+"""The ``Restorer`` protocol of restoration networks, and the restorer of Retalkit's own networks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from retalkit.inference import CompiledNetwork, frame_noise, full_batches
 from retalkit_enhancers.restoration.face_tensors import to_images, to_tensor
 
 SIZE: Final = 512
-"""Side in pixels of the aligned faces."""
+"""Width and height of the aligned faces in pixels."""
 
 
 class Restorer(Protocol):
-    """Restores aligned faces. It holds a loaded network and no state of a clip.
+    """Restores aligned faces. A restorer holds a loaded network and no clip state.
 
-    The result for a face must not depend on the other faces of the call.
+    The result for a face must not depend on the other faces in the batch.
     """
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1] (values outside are clipped).
+        """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1]. The caller clips values outside this
+        range.
 
-        ``faces`` RGB uint8 [B, 512, 512, 3], aligned to the template; ``indexes`` int64 [B]: the position of each in
-        the output (in the source for reference images), which with ``seed`` selects its noise.
+        ``faces``: RGB uint8 [B, 512, 512, 3], aligned to the template. ``indexes``: int64 [B], position of each face in
+        the output, or in the source for reference images. ``indexes`` and ``seed`` determine the noise of each face.
         """
         ...
 
@@ -34,13 +35,16 @@ class NetworkRestorer:
     """Restores faces with a compiled network."""
 
     def __init__(self, network: CompiledNetwork, device: str, batch: int = 1, noise_sizes: Sequence[int] = ()) -> None:
-        """``network`` maps faces [B, 3, 512, 512], RGB in [-1, 1], and noise [B, 1, n, n] for each n of
-        ``noise_sizes`` to restored faces; ``batch``: faces per call on a GPU."""
+        """Create the restorer.
+
+        ``network``: maps faces [B, 3, 512, 512], RGB in [-1, 1], and noise [B, 1, n, n] for each n in ``noise_sizes``
+        to restored faces. ``batch``: number of faces per network call on a GPU.
+        """
         self._network, self._device, self._batch = network, device, batch
         self._noise_sizes = noise_sizes
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        """Return the restored faces; see ``Restorer``."""
+        """Return the restored faces (see ``Restorer``)."""
         restored = np.empty(faces.shape, np.float32)
         for rows, wanted in full_batches(len(faces), self._batch, self._device):
             noise = frame_noise(seed, indexes[rows].tolist(), self._noise_sizes)

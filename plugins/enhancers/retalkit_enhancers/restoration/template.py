@@ -1,4 +1,4 @@
-"""Face templates of restoration networks: five points in 512 x 512, and warps to the template and back."""
+"""Face templates of restoration networks with five points in 512 x 512 pixels, and warps to and from the template."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ Float = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 _FEATHER = 0.25
-"""Share of the oval's radius over which the mask fades out."""
+"""Fraction of the oval's radius over which the mask fades out."""
 _EYES_TO_CENTRE, _HALF_HEIGHT, _HALF_WIDTH = 0.6, 1.3, 1.15
-"""The oval of a face: distance of its centre below the eyes and half height, both in units of the distance from eyes to
-mouth; half width, in units of the distance between the eyes."""
+"""Geometry of the face oval. The distance of the centre below the eyes and the half height are in units of the
+eye-to-mouth distance. The half width is in units of the eye distance.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Five points in pixels of 512: left eye, right eye, nose, left and right mouth corner (the viewer's left)."""
+    """Five points in pixels (of 512): left eye, right eye, nose, left and right mouth corner, from the viewer's
+    perspective.
+    """
 
     points: tuple[tuple[float, float], ...]
 
@@ -34,10 +37,10 @@ class Template:
 
 
 def _padded(points: tuple[tuple[float, float], ...], height: int, width: int, padding: float) -> Template:
-    """Return a template for ``width`` x ``height`` pixels, made square and padded, scaled to 512.
+    """Convert points in ``width`` x ``height`` pixels to a square, padded template and scale it to 512 pixels.
 
-    ``padding`` is the share of the side that is added on each side. The padded side is rounded to integer pixels, half
-    to even, as in the published function.
+    ``padding``: fraction of the side length added on each side. The padded side length is rounded half to even, as in
+    the published function.
     """
     longer = max(height, width)
     side = longer + round(2 * padding * longer)
@@ -58,7 +61,7 @@ GPEN: Final = _padded(
     width=96,
     padding=0.25,
 )
-"""Template of GPEN: the points that face recognition uses at 96 x 112, with padding of a quarter."""
+"""GPEN's template: face recognition points in 96 x 112 pixels, with a quarter of padding."""
 
 FFHQ: Final = Template(
     (
@@ -73,7 +76,7 @@ FFHQ: Final = Template(
 
 
 def scale_of(matrix: Matrix) -> float:
-    """Return the scale of a similarity [2, 3]."""
+    """Return the scale of a similarity transform [2, 3]."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
@@ -83,18 +86,20 @@ def inverse(matrix: Matrix) -> Matrix:
 
 
 def warp_to_template(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
-    """Return the face of ``image`` (RGB uint8 [H, W, 3]) in the template: RGB uint8 [512, 512, 3].
+    """Return the face warped to the template, RGB uint8 [512, 512, 3].
 
-    Bilinear, black outside the image. A face larger than the template is low-pass filtered first, against aliasing.
+    ``image``: RGB uint8 [H, W, 3]. The warp is bilinear, with black pixels outside the image. Faces larger than the
+    template are low-pass filtered before the warp to avoid aliasing.
     """
     smooth = np.asarray(_low_pass_for(image, 1 / scale_of(matrix)), np.uint8)
     return np.asarray(cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def warp_from_template(plane: Float, matrix: Matrix, width: int, height: int) -> Float:
-    """Return ``plane`` of the template, [512, 512] or [512, 512, C], warped back to a ``width`` x ``height`` image.
+    """Return ``plane`` warped from the template to a ``width`` x ``height`` image.
 
-    ``matrix`` maps the image to the template. Returns float32 [height, width] or [height, width, C], 0 outside.
+    ``plane``: float32 [512, 512] or [512, 512, C]. ``matrix``: image-to-template transform, [2, 3]. Returns float32
+    [height, width] or [height, width, C], with 0 outside the template.
     """
     smooth = _low_pass_for(plane, scale_of(matrix))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -102,19 +107,20 @@ def warp_from_template(plane: Float, matrix: Matrix, width: int, height: int) ->
 
 
 def _low_pass_for(image: NDArray[np.uint8] | Float, reduction: float) -> NDArray[np.uint8] | Float:
-    """Return the image low-pass filtered for a reduction by ``reduction``."""
+    """Return ``image`` low-pass filtered for a size reduction by the factor ``reduction``."""
     if reduction <= 1.05:
         return image
-    # Together with bilinear sampling. A larger sigma would remove detail, a smaller one would leave aliasing.
+    # Chosen for the combination with bilinear sampling. A larger sigma would remove detail. A smaller sigma would leave
+    # aliasing.
     sigma = 0.3 * float(np.sqrt(reduction * reduction - 1))
     return cv2.GaussianBlur(image, (0, 0), sigma)  # pyright: ignore[reportReturnType]
 
 
 @cache
 def oval(template: Template) -> Float:
-    """Return the oval mask of a face, float32 [512, 512] in [0, 1], read-only.
+    """Return the read-only oval mask of a face, float32 [512, 512] in [0, 1].
 
-    It is 1 on the face and fades to 0 at about the outline of brow, cheeks and chin.
+    The mask is 1 on the face and fades to 0 near the outline of forehead, cheeks and chin.
     """
     points = template.array()
     eyes, mouth = points[:2].mean(0), points[3:].mean(0)

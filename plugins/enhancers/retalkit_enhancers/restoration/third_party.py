@@ -1,4 +1,4 @@
-"""Networks of other packages as restorers, with reproducible random numbers."""
+"""Restorer for third-party networks, with reproducible random numbers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from retalkit_enhancers.restoration.face_tensors import to_images, to_tensor
 
 
 class ThirdPartyRestorer:
-    """Restores faces one at a time. Random numbers that the network draws belong to the frame."""
+    """Restores one face at a time with a third-party network.
+
+    The network's random numbers are seeded for each frame.
+    """
 
     def __init__(self, network: Callable[[Tensor], Tensor], runtime: Runtime) -> None:
-        """``network`` maps a face [1, 3, 512, 512], RGB in [-1, 1], on the device of ``runtime`` to the restored
-        face."""
+        """Create the restorer.
+
+        ``network``: maps a face [1, 3, 512, 512], RGB in [-1, 1], on the device of ``runtime`` to the restored face.
+        """
         self._network = network
         self._device, self._precision = runtime.device, runtime.precision
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        """Return the restored faces; see ``Restorer``."""
+        """Return the restored faces (see ``Restorer``)."""
         restored = np.empty(faces.shape, np.float32)
         with computing(self._device, self._precision):
             for row, index in enumerate(indexes.tolist()):
@@ -37,12 +42,14 @@ class ThirdPartyRestorer:
 
 
 _RANDOM = Lock()
-"""torch's global generators belong to the process, and the stages of a run work in several threads."""
+"""Lock of torch's global generators, which are shared by all threads of the process."""
 
 
 @contextmanager
 def _seeded(seed: int, index: int, device: str) -> Generator[None]:
-    """Seed torch's global generators with the frame's number inside the block, and restore them afterwards."""
+    """Seed torch's global generators with ``seed`` and the frame number inside the block, and restore their states
+    afterwards.
+    """
     target = torch.device(device)
     devices = [target.index or 0] if target.type == "cuda" else []
     with _RANDOM, torch.random.fork_rng(devices=devices):

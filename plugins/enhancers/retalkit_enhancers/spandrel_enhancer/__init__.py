@@ -1,1 +1,1 @@
-"""Face-restoration checkpoints that the package ``spandrel`` supports, as a stage."""
+"""Stage for face restoration checkpoints that the package ``spandrel`` supports."""

@@ -1,4 +1,4 @@
-"""Load a user's face-restoration checkpoint with the package ``spandrel``."""
+"""Loader of a user's face restoration checkpoint, based on the package ``spandrel``."""
 
 from __future__ import annotations
 
@@ -16,34 +16,38 @@ from retalkit_enhancers.spandrel_enhancer.interface import NAME
 
 CODEFORMER: Final = "CodeFormer"
 FACE_NETWORKS: Final = ("GFPGAN", "RestoreFormer", CODEFORMER)
-"""spandrel's identifiers of networks that restore an aligned face of 512 x 512. All were trained with the same template
-of five points and with pixels in [-1, 1]."""
+"""spandrel's identifiers of networks that restore an aligned 512 x 512 face. All of these networks were trained with
+one five-point template and with pixels in [-1, 1].
+"""
 _EXTRA: Final = "spandrel_extra_arches"
 _CODEFORMER_NAMES: Final = ("position_emb", "idx_pred_layer.1.weight")
 
 
 class FaceCheckpoint:
-    """A file that spandrel recognises as a face-restoration network."""
+    """Checkpoint that spandrel recognises as a face restoration network."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file and recognise its architecture; keep none of its tensors.
+        """Read the checkpoint and recognise its architecture without keeping its tensors.
 
-        Raises WeightsError for a file that cannot be read, would run code, or is not such a network; PluginError if
-        spandrel cannot be imported.
+        Raises WeightsError if the checkpoint cannot be read, would execute code, or is not a face restoration network.
+        Raises PluginError if spandrel cannot be imported.
         """
         self.path = path
         self.architecture = self._recognise(self._tensors()).id
-        """One of ``FACE_NETWORKS``."""
+        """Architecture identifier, one of ``FACE_NETWORKS``."""
 
     def load(self, device: str) -> torch.nn.Module:
-        """Return the network in evaluation mode, on the device. Raises WeightsError if the weights do not fit."""
+        """Return the network in evaluation mode on ``device``.
+
+        Raises WeightsError if the weights do not match the network.
+        """
         tensors = self._tensors()
         architecture = self._recognise(tensors)
         try:
-            # spandrel initialises networks with random numbers of torch's global generator.
+            # spandrel initialises networks with random numbers from torch's global generator.
             with torch.random.fork_rng(devices=[]):
                 described = architecture.load(tensors)
-        # Errors of spandrel's hyperparameter readers, of torch's layers and of strict loading.
+        # Errors from spandrel's hyperparameter detection, from torch's layers and from strict loading.
         except (RuntimeError, KeyError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
             raise WeightsError(
                 f"{self.path}: recognised as {self.architecture}, but does not fit it "
@@ -59,12 +63,12 @@ class FaceCheckpoint:
         return described.model.float().eval().requires_grad_(False).to(device)
 
     def _tensors(self) -> dict[str, Any]:
-        """Return the network's parameters, without the wrappers that trainers add."""
+        """Return the network's parameters without the wrapper dictionaries that training code adds."""
         content = read_file(self.path)
         try:
             tensors = _spandrel().canonicalize_state_dict(content) if isinstance(content, dict) else None
         except AttributeError:
-            # Names that are not strings.
+            # Parameter names that are not strings.
             tensors = None
         if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
             raise WeightsError(
@@ -74,7 +78,10 @@ class FaceCheckpoint:
         return cast("dict[str, Any]", tensors)
 
     def _recognise(self, tensors: Mapping[str, Any]) -> Any:
-        """Return spandrel's architecture of the parameters. Raises WeightsError if it does not restore faces."""
+        """Return spandrel's architecture for ``tensors``.
+
+        Raises WeightsError if the architecture does not restore faces.
+        """
         wanted = ", ".join(FACE_NETWORKS)
         found = next((each for each in _architectures() if each.detect(tensors)), None)
         if found is not None and found.architecture.id in FACE_NETWORKS:
@@ -102,9 +109,9 @@ def _spandrel() -> Any:
 
 
 def _architectures() -> Iterator[Any]:
-    """Yield spandrel's architectures in its order, then those of its package of restricted ones, if it is installed.
+    """Yield spandrel's architectures in registry order, followed by the restricted architectures if they are installed.
 
-    spandrel's own installer would add these to its registry for the whole process.
+    spandrel's own installer function would add the restricted architectures to the registry of the whole process.
     """
     yield from _spandrel().MAIN_REGISTRY.architectures("detection")
     if find_spec(_EXTRA) is not None:
@@ -114,7 +121,7 @@ def _architectures() -> Iterator[Any]:
 def _import(package: str) -> Any:
     try:
         return import_module(package)
-    # A torchvision built for another torch raises RuntimeError, a missing shared library OSError.
+    # A torchvision build for a different torch version raises RuntimeError. A missing shared library raises OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(

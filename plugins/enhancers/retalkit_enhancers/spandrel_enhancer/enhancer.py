@@ -1,8 +1,8 @@
-"""Enhancer ``spandrel``: a user's checkpoint restores the edited face, its mouth or the reference images.
+"""Enhancer ``spandrel``: a user's checkpoint restores the edited face, its mouth, or the reference images.
 
-spandrel recognises the architecture of a checkpoint and creates the network. The network is called directly, not
-through spandrel's descriptor, which passes pixels in [0, 1] to GFPGAN and CodeFormer (trained with [-1, 1]) and has no
-option for CodeFormer's fidelity.
+spandrel recognises a checkpoint's architecture and creates the network. The stage calls this network directly instead
+of spandrel's descriptor. The descriptor passes pixels in [0, 1] to GFPGAN and CodeFormer, although both were trained
+with pixels in [-1, 1]. The descriptor also has no option for CodeFormer's fidelity.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ from retalkit_enhancers.spandrel_enhancer.checkpoint import CODEFORMER, FaceChec
 from retalkit_enhancers.spandrel_enhancer.interface import NAME, SpandrelConfig
 
 _FIDELITY = 0.5
-"""The published default of CodeFormer."""
+"""Published default value of CodeFormer's fidelity."""
 
 
 class SpandrelEnhancer(RestorationEnhancer):
-    """The restoration enhancer with the network of a file. It restores faces one at a time, whatever ``batch``."""
+    """Restoration enhancer with the network of a user's checkpoint.
+
+    The enhancer processes one face at a time, regardless of ``batch``.
+    """
 
     def __init__(self, config: SpandrelConfig, runtime: Runtime) -> None:
-        """Raises WeightsError for a file that is not a face-restoration network, ConfigError for ``fidelity`` with
-        another network than CodeFormer, PluginError if spandrel cannot be imported."""
+        """Load the checkpoint.
+
+        Raises WeightsError if the checkpoint is not a face restoration network, ConfigError if ``fidelity`` is set for
+        a network other than CodeFormer, and PluginError if spandrel cannot be imported.
+        """
         checkpoint = FaceCheckpoint(config.weights)
         if config.fidelity is not None and checkpoint.architecture != CODEFORMER:
             raise ConfigError(
@@ -40,15 +46,18 @@ class SpandrelEnhancer(RestorationEnhancer):
 def checkpoint_restorer(
     checkpoint: FaceCheckpoint, runtime: Runtime, fidelity: float | None = None
 ) -> ThirdPartyRestorer:
-    """Return the network of the checkpoint; ``fidelity`` is for CodeFormer only. Raises WeightsError if it does not
-    fit."""
+    """Load the checkpoint's network and return its restorer. Raises WeightsError if the weights do not match the
+    network.
+
+    ``fidelity``: CodeFormer's fidelity, ignored for other networks.
+    """
     network = runtime.shared((NAME, checkpoint.path), lambda: checkpoint.load(runtime.device))
     options: dict[str, float] = {}
     if checkpoint.architecture == CODEFORMER:
         options["weight"] = _FIDELITY if fidelity is None else fidelity
 
     def restore(faces: Tensor) -> Tensor:
-        # The image is the first output; the rest is for training.
+        # The first output is the image. The other outputs are only used in training.
         return network(faces, **options)[0]
 
     return ThirdPartyRestorer(restore, runtime)

@@ -1,4 +1,4 @@
-"""The enhancer ``spandrel``. Imports no torch: read when stages are listed."""
+"""Spec of the enhancer ``spandrel``. Imported when stages are listed, so this module does not import torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 class SpandrelConfig(RestorationConfig):
-    """Options of ``spandrel``: those of every restoration enhancer, and the file."""
+    """Options of ``spandrel``, which extend the restoration options with the checkpoint."""
 
     weights: Path
-    """The checkpoint: a GFPGAN, RestoreFormer or CodeFormer file (.pth, .pt, .ckpt or .safetensors). The licence of the
-    file applies."""
+    """Path of a GFPGAN, RestoreFormer or CodeFormer checkpoint (.pth, .pt, .ckpt or .safetensors). The checkpoint's
+    licence applies.
+    """
     fidelity: float | None = Field(default=None, ge=0.0, le=1.0)
-    """CodeFormer only: 0 generates the most detail, 1 stays closest to the unrestored face; default 0.5."""
+    """CodeFormer's fidelity, from 0 (most generated detail) to 1 (closest to the unrestored face). The default is 0.5.
+    Other networks do not accept this option.
+    """
 
     @field_validator("weights")
     @classmethod
