@@ -1,9 +1,9 @@
-"""The metric ``cost``: time, memory and weight size from the run record.
+"""The metric ``cost``: computing time, memory and weight size from the run record.
 
-``cost`` in a record is the computing time of each step on this machine, even if the run read the step from the cache.
-``stage_cost`` is the share of each stage that renders pixels. A record of an older version without ``cost`` has only
-the seconds of that run. Steps read from the cache then have no cost, and the real-time factor is undefined because
-it would be too high. ``peak_memory_cost`` is the memory of a run that computes every step.
+A record's ``cost`` is the computing time of each step on the current machine, even if the run loaded the step's result
+from the cache. ``stage_cost`` is the computing time of each rendering stage. Records of older versions without ``cost``
+contain only the seconds of the run itself. Cached steps in such records have no cost, and the real-time factor is
+undefined because it would be too high. ``peak_memory_cost`` is the peak memory of a run that computes every step.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from retalkit_metrics.sessions import FramelessSession
 _MEBIBYTE = 2**20
 _NAN = float("nan")
 _STEP_STAGES = {"faces": "detector", "coefficients": "reconstructor", "speech": "denoiser", "render": "render"}
-"""Pipeline step that runs one stage -> the stage."""
+"""Pipeline step -> the stage that the step runs."""
 
 
 class CostMetric:
-    """Reads the run record; needs no frames."""
+    """The ``cost`` metric. It uses only the run record and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: cost_scores(scene.record or {}))
 
 
 def cost_scores(record: Mapping[str, Any]) -> Scores:
-    """Return the measures of ``cost`` from a run record (plain data); NaN for data that the record lacks."""
+    """Return the measures of ``cost`` from a run record (plain data). Measures without data in the record are NaN."""
     duration = float(record.get("output_seconds") or 0.0)
     complete, seconds = _step_seconds(record)
     total = sum(seconds.values())

@@ -1,15 +1,15 @@
-"""CPBD, a no-reference sharpness metric: the share of edges that are too narrow to look blurred.
+"""CPBD, a no-reference sharpness metric: the share of edges that are too narrow to appear blurred.
 
 Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection (CPBD)",
-IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w looks blurred with the probability
-1 - exp(-(w / w_jnb) ** 3.6). The just noticeable width w_jnb is 5 pixels in blocks of low contrast and 3 pixels in
-others (Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge
-width follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002: the distance along the row from
-the local minimum to the local maximum around a pixel of a vertical edge. Only blocks of 64 x 64 with enough edges
-count. The paper does not give the thresholds of its edge detectors; this module uses common defaults of the Sobel and
-Canny detectors, so results of other implementations differ by some hundredths.
+IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with the probability 1 - exp(-(w
+/ w_jnb) ** 3.6). The just noticeable width w_jnb is 5 pixels in low-contrast blocks and 3 pixels in other blocks
+(Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge width
+follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002. It is the distance along the row from the
+local minimum to the local maximum around a vertical edge pixel. Only 64 x 64 blocks with enough edges count. The paper
+does not specify the thresholds of its edge detectors. This module uses common defaults for the Sobel and Canny
+detectors, so its results differ from other implementations by some hundredths.
 
-CPBD depends on the image size: compare only frames of the same size.
+CPBD depends on the image size. Only compare frames of equal size.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ Mask = NDArray[np.bool_]
 
 BLOCK: Final = 64
 ENOUGH_EDGES: Final = 0.002
-"""A block counts if more than this share of its pixels are edge pixels."""
+"""Minimum share of edge pixels in a block that counts."""
 BETA: Final = 3.6
 LOW_CONTRAST: Final = 50.0
-"""Largest difference in grey levels between the brightest and the darkest pixel of a block of low contrast."""
+"""Maximum difference in grey levels between the brightest and the darkest pixel of a low-contrast block."""
 WIDTH_LOW, WIDTH_HIGH = 5.0, 3.0
-"""Just noticeable width in pixels at low and at high contrast."""
+"""Just noticeable edge width in pixels at low and at high contrast."""
 NOTICED: Final = 63.5
-"""Percent; lower values round to at most 63, the probability of an edge of just noticeable width."""
+"""Probability threshold in percent. Lower values round to at most 63, the probability of an edge with the just
+noticeable width.
+"""
 
 
 def cpbd(grey: NDArray[np.uint8]) -> float:
-    """Return the CPBD of a grey image, uint8 [H, W]: 0 to 1, higher is sharper; NaN if no 64 x 64 block has edges."""
+    """Return the CPBD of a grey image, from 0 to 1 (sharpest), or NaN if no 64 x 64 block has enough edges.
+
+    ``grey``: uint8 [H, W].
+    """
     image = grey.astype(np.float64)
     widths = edge_widths(image)
     lines = _canny_edges(image)
@@ -56,9 +61,12 @@ def cpbd(grey: NDArray[np.uint8]) -> float:
 
 
 def edge_widths(image: Values) -> Values:
-    """Return the width in pixels (at least 2) of the vertical edge at each pixel, 0 without one; float64 [H, W]."""
+    """Return the width in pixels (at least 2) of the vertical edge at each pixel, float64 [H, W].
+
+    Pixels without edge are 0.
+    """
     down, across = np.gradient(image)
-    # The gradient is within 22.5 degrees of the row direction.
+    # The gradient direction is within 22.5 degrees of the row direction.
     edges = _vertical_edges(image) & (np.abs(down) < np.tan(np.pi / 8) * np.abs(across))
     rises = edges & (across > 0)
     falls = edges & (across < 0)
@@ -66,14 +74,16 @@ def edge_widths(image: Values) -> Values:
     for values, selected in ((image, rises), (-image, falls)):
         to_left, to_right = _monotonic_runs(values)
         width = np.zeros(image.shape)
-        # One step to each side, and further while the row keeps falling or rising.
+        # One step to each side, extended while the row continues to fall or rise.
         width[:, 1:-1] = 2 + to_left[:, :-2] + to_right[:, 2:]
         widths[selected] = width[selected]
     return widths
 
 
 def _monotonic_runs(image: Values) -> tuple[Values, Values]:
-    """Return the number of steps from each pixel that go down to the left, and up to the right; float64 [H, W] each."""
+    """Return the lengths of the falling run to the left and the rising run to the right of each pixel, float64 [H, W]
+    each.
+    """
     columns = np.ascontiguousarray(image.T)
     rising = np.diff(columns, axis=0) > 0
     left, right = np.zeros(columns.shape), np.zeros(columns.shape)
@@ -85,7 +95,7 @@ def _monotonic_runs(image: Values) -> tuple[Values, Values]:
 
 
 def _vertical_edges(image: Values) -> Mask:
-    """Return pixels whose squared Sobel gradient along the row exceeds four times the mean and is a local maximum."""
+    """Return pixels whose squared Sobel gradient along the row is a local maximum and exceeds four times the mean."""
     strength = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_REPLICATE) ** 2
     edges = np.zeros(image.shape, np.bool_)
     middle = strength[:, 1:-1]
@@ -95,7 +105,7 @@ def _vertical_edges(image: Values) -> Mask:
 
 
 def _canny_edges(image: Values) -> Mask:
-    """Return Canny edges, used to select blocks.
+    """Return Canny edges, which select the blocks.
 
     The thresholds are quantiles of the image's gradients, so that blur alone does not exclude a block.
     """

@@ -1,4 +1,4 @@
-"""Crops of the face in the unedited frame and in the video's frame, for meters that compare the two."""
+"""Face crops from unedited and output frames, for metrics that compare both."""
 
 from __future__ import annotations
 
@@ -18,40 +18,48 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 MARGIN: Final = 0.35
-"""Margin around the face as a fraction of its longer side, so that the crop's border does not affect the meters."""
+"""Margin around the face as a fraction of its longer side. The margin prevents effects of the crop border on the
+metrics.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FacePair:
-    """The face of one frame. Pixel coordinates are relative to the crop."""
+    """Face crops of one frame. Pixel coordinates are relative to the crop."""
 
     original: Image
     output: Image
-    """Both RGB uint8 [h, w, 3]."""
+    """Crop of the output frame. Both crops are RGB uint8 [h, w, 3]."""
     landmarks: Float
-    """float32 [478, 3] of the original."""
+    """Landmarks in the original, float32 [478, 3]."""
     output_landmarks: Float | None
-    """float32 [478, 3] of the output; None if no face was found in it."""
+    """Landmarks in the output, float32 [478, 3], or None if no face was found."""
     pose: HeadPose
-    """Length 1, of the original."""
+    """Head pose in the original, with length 1."""
 
 
 class FacePairs:
-    """Crops the face from both frames. Cropping makes the meters several times faster with the same result."""
+    """Crops the face from both frames.
+
+    Cropping makes the metrics several times faster without changing their values.
+    """
 
     def __init__(self, scene: Scene) -> None:
         analysis = scene.original_analysis
         self.template: Float | None = mean_face(analysis) if scene.original and analysis else None
-        """Mean face of the unedited clip in the head frame, float32 [478, 3]; None if there is no face."""
+        """Mean face of the unedited clip in the head frame, float32 [478, 3], or None without a face."""
         self._track: int | None = None
 
     def is_new_track(self, frame: ScoredFrame) -> bool:
-        """Return whether the frame starts another track than the previous call's frame. Call it once per frame."""
+        """Return whether the frame starts a new track compared with the previous call.
+
+        Call this method once per frame.
+        """
         previous, self._track = self._track, frame.shot
         return previous != frame.shot
 
     def pair(self, frame: ScoredFrame) -> FacePair | None:
-        """Crop the face of one frame; None if the unedited frame shows none.
+        """Return the face crops of one frame, or None if the unedited frame shows no face.
 
         Raises InputError if the frames differ in size.
         """

@@ -1,4 +1,4 @@
-"""Frame sampling for slow networks: the first frame of every fifth of a second, by timestamp."""
+"""Frame sampling for slow networks: the first frame in each fifth of a second, selected by timestamp."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from math import floor
 from typing import Final
 
 SAMPLES_PER_SECOND: Final = 5
-"""Neighbouring frames are similar: more samples take more time and change the result little."""
+"""Sampling rate. Neighbouring frames are similar, so a higher rate increases the time but hardly changes the result."""
 _ROUNDING: Final = 1e-6
-"""Tolerance for timestamps that rounding made slightly too small, in sampling intervals."""
+"""Tolerance, in sampling intervals, for timestamps that were rounded down."""
 
 
 class FrameSampler:
-    """Selects frames by timestamp only, so that all variants of a clip are measured on the same frames."""
+    """Selects frames by timestamp only, so that all variants of a clip are measured at identical frame times."""
 
     def __init__(self) -> None:
         self._slot: int | None = None
 
     def selects(self, time: float) -> bool:
-        """Return whether to measure the frame at ``time`` seconds. Call it once per frame, in order."""
+        """Return whether to measure the frame at ``time`` seconds. Call this method once per frame, in order."""
         slot = floor(time * SAMPLES_PER_SECOND + _ROUNDING)
         if slot == self._slot:
             return False

@@ -1,4 +1,4 @@
-"""Specs of the metrics that need no network. Imports no heavy packages."""
+"""Specs of the metrics that require no network. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ STAGES: Final = {
     "enhancers": "all enhancers",
     "render": "the whole second pass: decoding, lips and enhancers (concurrent), compositing, encoding",
 }
-"""Stage, or ``render`` -> the work it does."""
+"""Stage name, or ``render`` -> description of the stage's work."""
 
 _COST = MetricSpec(
     name="cost",

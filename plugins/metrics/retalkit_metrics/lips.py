@@ -1,22 +1,22 @@
-"""The metric ``lips``: lip motion in the video compared with the lips of a person who speaks the same words.
+"""The metric ``lips``: lip motion in the video, compared with a reference person who speaks identical words.
 
-Both are tracked by the same tracker and sampled at 25 values a second. The lag of the video is estimated as in
-``retalkit.motion_eval.agreement`` (within 6 frames, at the largest sum of the correlations of opening and width) and
-compensated before anything else is measured. A lag at the edge of the search range is compensated but not reported,
-because the true one may be larger.
+One tracker measures both lip motions at 25 values per second. The lag of the video is estimated as in
+``retalkit.motion_eval.agreement``, within 6 frames and at the largest sum of the opening and width correlations. All
+other measures are computed after compensating for the lag. A lag at the edge of the search range is compensated but not
+reported, because the true lag may be larger.
 
-Correlations do not depend on the scale of a person's mouth, and closures are contacts of the lips, so the reference may
-be any person. The difference of the openings does depend on scale. It is only defined if the reference is the same
-person, that is, if the scene offers ``truth``.
+Correlations do not depend on the scale of a person's mouth, and closures are lip contacts. Any person can therefore
+serve as the reference for these measures. The opening difference depends on scale. It is only defined if the reference
+is the same person, which requires that the scene provides ``truth``.
 
 A closure is a hit if the other lips come within 1.5 times the gap of a definite contact at that time, because the
 contact threshold is as small as the tracker's jitter.
 
-In frames in which the video lost a face that the unedited clip shows, the mouth counts as motionless, half open, and
-without closures. Otherwise, a method that destroys the face in difficult frames would be scored on the easy ones.
+If the video lost a face that the unedited clip shows, the mouth counts as motionless, half open and without closures in
+these frames. Otherwise, a method that destroys the face in difficult frames would be scored on easy frames only.
 
-A motionless mouth with a moving reference has the correlation 0 rather than NaN. Otherwise, the worst result would drop
-out of the means.
+A motionless mouth with a moving reference has a correlation of 0 instead of NaN. Otherwise, the worst result would be
+excluded from the means.
 """
 
 from __future__ import annotations
@@ -47,17 +47,18 @@ from retalkit_metrics.sessions import FramelessSession
 Values = NDArray[np.float64]
 
 MIN_VALUES = 25
-"""Minimum number of values that both series have in common."""
+"""Minimum number of values that both time series must share."""
 STILL = 0.003
-"""Largest standard deviation of a motionless mouth, in distances between the outer eye corners. The tracker's jitter on
-a repeated image is up to 0.002; a speaking mouth has about 0.05."""
+"""Maximum standard deviation of a motionless mouth, in units of the outer eye corner distance. The tracker's jitter on
+a repeated image is up to 0.002, and a speaking mouth has about 0.05.
+"""
 POSSIBLE_CONTACT = 1.5
-"""Largest gap of a possible contact, relative to that of a definite contact."""
+"""Maximum gap of a possible contact, relative to the gap of a definite contact."""
 MEASURES = ("opening_r", "width_r", "lip_lag", "opening_error", "closure_hits", "closure_precision")
 
 
 class LipsMetric:
-    """Reads the tracked lips; needs no frames."""
+    """The ``lips`` metric. It uses only the tracked lips and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: _scores(scene))
@@ -72,7 +73,7 @@ def _scores(scene: Scene) -> Scores:
 
 
 def _lost_frames(scene: Scene, lips: Lips) -> NDArray[np.bool_]:
-    """Return, on the grid of ``lips``, whether the unedited clip shows a face that the video has lost."""
+    """Return whether the video lost a face that the unedited clip shows, for each value of ``lips``: bool [N]."""
     expected, kept = faces_kept(scene)
     times = scene.source.times(0, len(expected))
     grid = lips.start + np.arange(len(lips.opening)) / GRID_RATE
@@ -85,9 +86,9 @@ def lip_scores(
 ) -> Scores:
     """Return the measures of ``lips``.
 
-    ``height`` is the face height in the unit of the lips, NaN if the reference is another person. ``lost`` is bool [N],
-    True where the video lost the face. Values are NaN with less than a second in common or a motionless reference; the
-    lag is NaN at the edge of the search range.
+    ``height``: face height in the unit of the lips, or NaN if the reference is another person. ``lost``: bool [N], True
+    where the video lost the face. The measures are NaN if the series overlap by less than a second or the reference is
+    motionless. The lag is also NaN at the edge of the search range.
     """
     gap = lips.opening
     if lost is not None and lost.any() and np.isfinite(gap).any():
@@ -117,10 +118,13 @@ def lip_scores(
 
 
 def _resample(reference: Lips, lips: Lips) -> Motion:
-    """Resample the reference on the grid of ``lips``, with a margin for the lag search; NaN outside the reference."""
+    """Resample the reference to the time steps of ``lips``, with a margin for the lag search.
+
+    Values outside the reference are NaN.
+    """
     margin = MAX_OFFSET + LAGS
     times = lips.start + (np.arange(len(lips.opening) + 2 * margin) - margin) / GRID_RATE
-    # In frames of the reference; rounded, so that floating-point error does not drop its last value.
+    # In reference frames. Rounding prevents the loss of the last value to floating-point error.
     positions = np.round((times - reference.start) * GRID_RATE, 6)
     samples = np.arange(len(reference.opening))
     opening, width = (
@@ -139,12 +143,13 @@ def _correlation(values: Values, reference: Values) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Closures:
-    """Frames at which the lips close."""
+    """Frame numbers at which the lips close."""
 
     definite: list[int]
     possible: list[int]
-    """The definite closures, and those slightly above the contact threshold: tracked in an encoded copy, the same lips
-    end up slightly above or below it."""
+    """Definite closures and closures slightly above the contact threshold. In a re-encoded copy, the tracked gap of a
+    closure may be slightly above or below the threshold.
+    """
 
     @classmethod
     def detect(cls, gap: Values) -> _Closures:
@@ -153,7 +158,7 @@ class _Closures:
 
 
 def _share_matched(events: list[int], others: list[int]) -> float:
-    """Return the share of ``events`` that have one of ``others`` within two frames; NaN without events."""
+    """Return the share of ``events`` that have one of ``others`` within two frames, or NaN without events."""
     if not events:
         return float("nan")
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events) / len(events)

@@ -1,8 +1,8 @@
-"""The metric ``quiet_mouth``: opening and motion of the mouth in audio without speech.
+"""The metric ``quiet_mouth``: mouth opening and motion during audio without speech.
 
-Both numbers are percent of the face height (forehead to chin) of the person in the video. They include the tracker's
-noise floor: it sees the inner lips of a closed mouth slightly apart, by an amount that differs between people, and
-with jitter. Compare variants with each other and, if available, with a real clip of the person at rest. 0 is unusual.
+Both values are in percent of the person's face height (forehead to chin) and include the tracker's noise floor. The
+tracker places the inner lips of a closed mouth slightly apart, with a person-dependent offset and with jitter. Compare
+variants with each other and, if available, with a real clip of the person at rest. A value of 0 is unusual.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Values = NDArray[np.float64]
 
 
 class MouthAtRestMetric:
-    """Reads the tracked lips; needs no frames."""
+    """The ``quiet_mouth`` metric. It uses only the tracked lips and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: rest_scores(scene.output))
 
 
 def rest_scores(analysis: Analysis | None) -> Scores:
-    """Return the measures of ``quiet_mouth``; NaN without a face."""
+    """Return the measures of ``quiet_mouth``, or NaN without a face."""
     undefined = {"rest_opening": float("nan"), "mouth_energy": float("nan")}
     if analysis is None:
         return undefined
@@ -39,7 +39,7 @@ def rest_scores(analysis: Analysis | None) -> Scores:
     tracked = opening[np.isfinite(opening)]
     if not len(tracked) or not height > 0:
         return undefined
-    # The same rate for all clips: with a shorter step, jitter would be a higher speed.
+    # All clips use one sampling rate, because a shorter time step would increase the speed caused by jitter.
     speed = (np.diff(opening) * GRID_RATE)[_is_continuous(analysis, len(opening))]
     speed = speed[np.isfinite(speed)]
     percent = 100.0 / height
@@ -50,7 +50,7 @@ def rest_scores(analysis: Analysis | None) -> Scores:
 
 
 def face_height(analysis: Analysis) -> float:
-    """Return the median face height in distances between the outer eye corners; NaN without a face."""
+    """Return the median face height in units of the outer eye corner distance, or NaN without a face."""
     heights = analysis.coefficients(0, analysis.source.info.frame_count)[:, mesh_space.FACE_HEIGHT]
     finite = heights[np.isfinite(heights)]
     return float(np.median(finite)) if len(finite) else float("nan")

@@ -1,10 +1,10 @@
-"""The metric ``pixels``: PSNR and SSIM of the whole frame and of the rectangle around the mouth.
+"""The metric ``pixels``: PSNR and SSIM of the whole frame and of the mouth rectangle.
 
-PSNR is computed from the squared error of all frames together, so that a few identical frames do not dominate the mean;
-identical videos, whose PSNR is infinite, get 100 dB. SSIM is the mean over frames in greyscale, with the Gaussian
-window (standard deviation 1.5 pixels) and the constants of Wang et al. SSIM of the whole frame is computed for every
-fourth frame because it is the most expensive part. The mouth's rectangle bounds the ring of skin from the base of the
-nose to the chin in the unedited frame; SSIM windows extend beyond its edge.
+PSNR is computed from the mean squared error over all frames, so that a few identical frames do not dominate the mean.
+Identical videos, whose PSNR is infinite, receive 100 dB. SSIM is the mean over greyscale frames, with the Gaussian
+window (standard deviation 1.5 pixels) and the constants of Wang et al. SSIM of the whole frame is the most expensive
+part, so it is computed for every fourth frame. The mouth rectangle bounds the skin ring from the base of the nose to
+the chin in the unedited frame. SSIM windows extend beyond the edge of the rectangle.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 IDENTICAL: Final = 100.0
-"""PSNR in dB of identical images."""
+"""PSNR in dB assigned to identical images."""
 SSIM_STEP: Final = 4
-"""The SSIM of the whole frame is computed for every n-th frame."""
+"""Frame step for the SSIM of the whole frame."""
 SSIM_WINDOW: Final = 11
-"""Side of the SSIM window in pixels; smaller images have no SSIM."""
+"""Side of the SSIM window in pixels. SSIM is undefined for smaller images."""
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 
 class PixelsMetric:
-    """Measures every frame."""
+    """The ``pixels`` metric. It measures every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session()
@@ -73,20 +73,20 @@ class _Session:
 
 
 def decibels(error: float) -> float:
-    """Return the PSNR in dB, at most 100, for a mean squared error in grey levels. NaN stays NaN."""
+    """Return the PSNR in dB, at most 100, for a mean squared error in squared grey levels. NaN is returned for NaN."""
     if np.isnan(error):
         return error
     return min(IDENTICAL, float(10.0 * np.log10(255.0**2 / error))) if error > 0 else IDENTICAL
 
 
 def squared_error(first: Image, second: Image) -> Float:
-    """Return the squared difference in grey levels, averaged over the channels; float32 [H, W]."""
+    """Return the squared difference in squared grey levels, averaged over the channels, float32 [H, W]."""
     difference = cv2.absdiff(first, second).astype(np.float32)
     return cast(Float, np.square(difference).mean(-1, dtype=np.float32))
 
 
 def ssim_map(first: Image, second: Image) -> Float | None:
-    """Return the SSIM at every pixel, float32 [H, W]; None if the image is smaller than the window."""
+    """Return the SSIM at every pixel, float32 [H, W], or None if the image is smaller than the window."""
     if min(first.shape[:2]) < SSIM_WINDOW:
         return None
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (first, second)]
@@ -97,7 +97,7 @@ def ssim_map(first: Image, second: Image) -> Float | None:
 
 
 def ssim_in(first: Image, second: Image, region: Window) -> float | None:
-    """Return the mean SSIM in a rectangle (rows, columns). Windows extend beyond it up to the image border."""
+    """Return the mean SSIM in ``region``. SSIM windows extend beyond the region up to the image border."""
     radius = SSIM_WINDOW // 2
     rows, columns = region
     top, left = max(rows.start - radius, 0), max(columns.start - radius, 0)
@@ -109,6 +109,6 @@ def ssim_in(first: Image, second: Image, region: Window) -> float | None:
 
 
 def _without_border(similarity: Float) -> Float:
-    """Remove the border, where the window extends beyond the image."""
+    """Remove the border pixels whose window extends beyond the image."""
     radius = SSIM_WINDOW // 2
     return similarity[radius:-radius, radius:-radius]

@@ -1,4 +1,4 @@
-"""Hooks that register the metrics and their checkpoints. Imports no heavy packages."""
+"""Hooks that register the metrics and their checkpoints. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ _NETWORKS = (syncnet, lpips, fid, identity)
 
 @hookimpl
 def retalkit_metrics() -> Iterable[MetricSpec]:
-    """Return the metrics without a network (``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``,
-    ``steadiness``, ``cost``) and those with one (``syncnet``, ``lpips``, ``fid``, ``identity``)."""
+    """Return all bundled metrics.
+
+    The metrics without a network are ``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness`` and
+    ``cost``. The metrics with a network are ``syncnet``, ``lpips``, ``fid`` and ``identity``.
+    """
     return [*handcrafted.METRICS, *(spec for module in _NETWORKS for spec in module.METRICS)]
 
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Return the checkpoints of the networks."""
+    """Return the checkpoints of the metric networks."""
     return [checkpoint for module in _NETWORKS for checkpoint in module.CHECKPOINTS]

@@ -14,22 +14,22 @@ Image = NDArray[np.uint8]
 
 
 class FramelessSession:
-    """Session of a metric that reads no frames and computes everything at the end."""
+    """Session of a metric that uses no frames and computes all measures at the end."""
 
     def __init__(self, compute: Callable[[], Scores]) -> None:
         self._compute = compute
 
     def add(self, frame: ScoredFrame) -> None:
-        """Not called, because the metric does not need ``frames``."""
+        """Do nothing. This method is not called, because the metric does not require ``frames``."""
 
     def result(self) -> Scores:
         return self._compute()
 
 
 def frame_pair(frame: ScoredFrame) -> tuple[Image, Image]:
-    """Return the unedited frame and the video's frame, RGB uint8 [H, W, 3].
+    """Return the unedited frame and the output frame, RGB uint8 [H, W, 3].
 
-    Raises InputError if there is no unedited frame or if the two differ in size.
+    Raises InputError if there is no unedited frame or if the frames differ in size.
     """
     if frame.original is None:
         raise InputError("the scene has no unedited clip to compare the frames with", code="missing-original")

@@ -17,7 +17,7 @@ from retalkit_metrics.meters.patches import Mean
 
 
 class SharpnessMetric:
-    """Measures the face in every frame."""
+    """The ``sharpness`` metric. It measures the face in every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session(scene)
@@ -44,7 +44,9 @@ class _Session:
 
 
 def face_cpbd(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-    """Return the CPBD of the face's bounding rectangle; NaN without a face or if it is smaller than a block."""
+    """Return the CPBD of the face's bounding rectangle, or NaN without a face or if the rectangle is smaller than a
+    block.
+    """
     face = bounding_window(landmarks[: mesh478.MESH_COUNT], image.shape) if is_found(landmarks) else None
     if face is None:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Square face crops at the same position in the output frame and the original frame, for networks."""
+"""Square face crops at identical positions in output and original frames, used as network inputs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ MIN_SIDE: Final = 64
 class SquareCrops:
     """Crops the face from both frames at the position of the original's face (FFHQ square, smoothed over a second).
 
-    All variants of a clip are therefore compared over the same pixels. Without a tracked original, the position is that
-    of the output's face.
+    All variants of a clip are therefore compared over identical pixels. Without a tracked original, the position of the
+    output's face is used.
     """
 
     def __init__(self, scene: Scene, max_side: int) -> None:
-        """Crops with a side of more than ``max_side`` pixels are reduced by area averaging; none is enlarged."""
+        """Create the cropper.
+
+        Crops larger than ``max_side`` pixels are reduced by area averaging. Crops are never enlarged.
+        """
         self._scene = scene
         self._max_side = max_side
 
     def crop(self, frame: ScoredFrame) -> tuple[Image, Image] | None:
-        """Return the crops of output and original, RGB uint8 [h, w, 3]; None without a face of at least 64 pixels.
+        """Return the crops of output and original, RGB uint8 [h, w, 3], or None without a face of at least 64 pixels.
 
         Raises InputError if the frames differ in size.
         """
@@ -63,9 +66,9 @@ class SquareCrops:
 
 
 def face_location(scene: Scene, index: int) -> tuple[Analysis | None, int]:
-    """Return the analysis that locates the face in frame ``index`` of the video, and the frame number in it.
+    """Return the analysis that locates the face in frame ``index`` of the video, and the corresponding frame number.
 
-    It is the analysis of the original if that was tracked, else that of the video itself.
+    The original's analysis is used if the original was tracked. Otherwise, the video's analysis is used.
     """
     if scene.original_analysis is None:
         return scene.output, index

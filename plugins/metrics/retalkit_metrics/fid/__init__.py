@@ -1,1 +1,1 @@
-"""Fréchet Inception distance (FID) between the faces of a video and those of the original."""
+"""Fréchet Inception distance (FID) between the output's faces and the original's faces."""

@@ -1,4 +1,4 @@
-"""Fréchet distance of two sets of features, each modelled as a normal distribution.
+"""Fréchet distance between two feature sets, each modelled as a normal distribution.
 
 Dowson and Landau, "The Fréchet distance between multivariate normal distributions", Journal of Multivariate Analysis
 12, 1982, equation 4; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
@@ -14,11 +14,13 @@ Float = NDArray[np.float64]
 
 
 def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32] | Float) -> float:
-    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0, of features [N, D] and [M, D] with N, M >= 2.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0.
+
+    ``one``: features [N, D]. ``other``: features [M, D]. N and M must be at least 2.
 
     With fewer features than dimensions, the covariances are rank-deficient and a matrix square root is numerically
-    unstable. With C = A'A, the trace of the root is the sum of the singular values of A1 A2', which avoids the root.
-    Raises ValueError for other shapes.
+    unstable. With C = A'A, the trace of the matrix square root equals the sum of the singular values of A1 A2', which
+    avoids computing the root. Raises ValueError for other shapes.
     """
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
         raise ValueError(f"need two sets of at least two features, got shapes {one.shape} and {other.shape}")

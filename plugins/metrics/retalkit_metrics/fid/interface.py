@@ -1,4 +1,4 @@
-"""Specs of the metric ``fid`` and its checkpoint. Imports no heavy packages."""
+"""Specs of the metric ``fid`` and its checkpoint. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ CHECKPOINTS: Final = (
         urls=(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         ),
-        # Licence of the pytorch-fid repository, which publishes the file as a release asset.
+        # Licence of the pytorch-fid repository, which publishes the checkpoint as a release asset.
         licence="Apache-2.0 (pytorch-fid; the network is Google's inception-2015-12-05, trained on ImageNet)",
         commercial_use=True,
         shapes="retalkit_metrics.fid.network:parameter_shapes",
         size=95_628_359,
-        # The published file name contains its first digits.
+        # The published file name contains the first digits of the hash.
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     ),
 )

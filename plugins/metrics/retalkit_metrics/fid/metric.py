@@ -1,8 +1,8 @@
-"""FID between the faces of a video and those of the original, over the same frames.
+"""FID between the output's faces and the original's faces, computed over identical frame times.
 
-An estimate from few features is biased upwards (Chong and Forsyth, "Effectively unbiased FID and Inception Score and
-where to find them", CVPR 2020), and a clip has a few dozen features for 2048 dimensions. The bias is similar for all
-variants of a clip measured on the same frames, but differs between clips.
+An FID estimate from few features is biased upwards (Chong and Forsyth, "Effectively unbiased FID and Inception Score
+and where to find them", CVPR 2020), and a clip provides only a few dozen features for 2048 dimensions. The bias is
+similar for all variants of a clip that are measured on identical frames, but differs between clips.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from retalkit_metrics.frame_sampling import FrameSampler
 from retalkit_metrics.square_crops import SquareCrops
 
 MIN_FACES: Final = 10
-"""Minimum number of faces (two seconds)."""
+"""Minimum number of faces, equivalent to two seconds."""
 
 
 class FidMetric:
-    """Opens ``FidSession``."""
+    """The ``fid`` metric."""
 
     def open(self, scene: Scene) -> FidSession:
-        """Raises WeightsError if the weights file does not match the network."""
+        """Open a session. Raises WeightsError if the checkpoint does not match the network."""
         return FidSession(scene)
 
 
@@ -38,7 +38,7 @@ class FidSession:
     """Collects Inception features of the sampled frames.
 
     Crops larger than the network's 299 pixels are reduced by area averaging (Parmar et al., "On aliased resizing and
-    surprising subtleties in GAN evaluation", CVPR 2022); smaller ones are enlarged as in pytorch-fid.
+    surprising subtleties in GAN evaluation", CVPR 2022). Smaller crops are enlarged as in pytorch-fid.
     """
 
     def __init__(self, scene: Scene) -> None:

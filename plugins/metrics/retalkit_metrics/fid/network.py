@@ -1,8 +1,8 @@
-"""The Inception v3 network for FID features.
+"""Inception v3 network for FID features.
 
 Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the TensorFlow version of
-2015-12-05 used by Heusel et al. (NIPS 2017). Unlike torchvision's, its average pooling excludes the padding, and the
-last block uses max pooling. Parameter names are those of the pytorch-fid checkpoint.
+2015-12-05 that Heusel et al. (NIPS 2017) used. In contrast to torchvision's version, average pooling excludes the
+padding, and the last block uses max pooling. Parameter names match the pytorch-fid checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 299
-"""Side of the input in pixels."""
+"""Width and height of the input in pixels."""
 FEATURES: Final = 2048
 
 _Kernel = int | tuple[int, int]
@@ -23,7 +23,10 @@ _DOWN: Final = (7, 1)
 
 
 class _Convolution(nn.Module):
-    """Convolution, batch norm, ReLU. Keeps the size unless it has a stride or ``padded`` is False."""
+    """Convolution, batch normalisation and ReLU.
+
+    The size is preserved unless a stride is set or ``padded`` is False.
+    """
 
     def __init__(self, channels: int, out: int, kernel: _Kernel, stride: int = 1, padded: bool = True) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ def _half_size(x: Tensor) -> Tensor:
 
 
 class _MixedA(nn.Module):
-    """[B, C, 35, 35] -> [B, 224 + pooled, 35, 35]."""
+    """Maps [B, C, 35, 35] to [B, 224 + pooled, 35, 35]."""
 
     def __init__(self, channels: int, pooled: int) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class _MixedA(nn.Module):
 
 
 class _MixedB(nn.Module):
-    """[B, 288, 35, 35] -> [B, 768, 17, 17]."""
+    """Maps [B, 288, 35, 35] to [B, 768, 17, 17]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +86,7 @@ class _MixedB(nn.Module):
 
 
 class _MixedC(nn.Module):
-    """[B, 768, 17, 17] -> the same."""
+    """Maps [B, 768, 17, 17] to [B, 768, 17, 17]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class _MixedC(nn.Module):
 
 
 class _MixedD(nn.Module):
-    """[B, 768, 17, 17] -> [B, 1280, 8, 8]."""
+    """Maps [B, 768, 17, 17] to [B, 1280, 8, 8]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class _MixedD(nn.Module):
 
 
 class _MixedE(nn.Module):
-    """[B, C, 8, 8] -> [B, 2048, 8, 8]."""
+    """Maps [B, C, 8, 8] to [B, 2048, 8, 8]."""
 
     def __init__(self, channels: int, *, max_pool: bool) -> None:
         super().__init__()
@@ -147,7 +150,7 @@ class _MixedE(nn.Module):
 
 
 class FidInception(nn.Module):
-    """RGB [B, 3, H, W] in [0, 1] -> features [B, 2048] of the last pooling layer.
+    """Maps RGB images [B, 3, H, W] in [0, 1] to features [B, 2048] of the last pooling layer.
 
     The checkpoint's classifier is loaded but not computed.
     """
@@ -190,6 +193,6 @@ def empty_network() -> FidInception:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every entry in the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FidInception().state_dict().items()}

@@ -1,1 +1,1 @@
-"""Similarity of the person's identity, measured by a face recognition network."""
+"""Identity similarity measured by a face recognition network."""

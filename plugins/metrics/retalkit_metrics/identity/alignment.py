@@ -17,17 +17,18 @@ TEMPLATE: Final = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-"""Eyes, nose tip and mouth corners in pixels of a 112 x 112 image (the points of Liu et al., "SphereFace: deep
-hypersphere embedding for face recognition", CVPR 2017, shifted by 8 pixels for the square image)."""
+"""Eyes, nose tip and mouth corners in pixels of a 112 x 112 image. The points are from Liu et al., "SphereFace: deep
+hypersphere embedding for face recognition", CVPR 2017, shifted by 8 pixels for the square image.
+"""
 SIZE: Final = 112
 MIN_SCALE: Final = 0.25
-"""Minimum size of a face relative to the template: eyes 9 pixels apart."""
+"""Minimum face size relative to the template, equivalent to an eye distance of 9 pixels."""
 
 
 def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """Crop an aligned face, uint8 [112, 112, 3], from RGB uint8 [H, W, 3] by its landmarks [478, 3] in pixels.
+    """Return the aligned face, uint8 [112, 112, 3], or None without landmarks or if the face is too small.
 
-    Pixels outside the frame are black. None without landmarks or if the face is too small.
+    ``image``: RGB uint8 [H, W, 3]. ``landmarks``: [478, 3] in pixels. Pixels outside the frame are black.
     """
     points = convert(landmarks, MESH478, POINTS5)[:, :2].astype(np.float64)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
@@ -39,7 +40,7 @@ def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> ND
     if scale * MIN_SCALE > 1:
         return None
     if scale < 0.5:
-        # Bilinear warping reads four pixels: reduce large faces first to avoid aliasing.
+        # Bilinear warping samples only four pixels. Large faces are therefore reduced first to avoid aliasing.
         image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
         matrix = fit_similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
         assert matrix is not None

@@ -1,4 +1,4 @@
-"""Specs of the metric ``identity`` and its checkpoint. Imports no heavy packages."""
+"""Specs of the metric ``identity`` and its checkpoint. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ CHECKPOINTS: Final = (
         summary="ArcFace IR-SE50 face recognition network, input 112 x 112",
         file="recognition_arcface_ir_se50.pth",
         urls=("https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",),
-        # facexlib states MIT, the licence of the InsightFace_Pytorch code, and refers users to it. No licence is stated
-        # for the weights or for MS1M, the training data.
+        # facexlib states the MIT licence of the InsightFace_Pytorch code and refers users to that repository. No
+        # licence is stated for the weights or for the training data set MS1M.
         licence="MIT (InsightFace_Pytorch's code; nothing stated for the weights, trained on MS1M)",
         commercial_use=None,
         shapes="retalkit_metrics.identity.network:parameter_shapes",

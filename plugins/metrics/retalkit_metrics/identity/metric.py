@@ -1,4 +1,4 @@
-"""Cosine similarity of the embeddings of the output's face and the original's, frame by frame."""
+"""Cosine similarity between the face embeddings of output and original, frame by frame."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from retalkit_metrics.identity.network import empty_network
 
 
 class IdentityMetric:
-    """Opens ``IdentitySession``."""
+    """The ``identity`` metric."""
 
     def open(self, scene: Scene) -> IdentitySession:
-        """Raises WeightsError if the weights file does not match the network."""
+        """Open a session. Raises WeightsError if the checkpoint does not match the network."""
         return IdentitySession(scene)
 
 
 class IdentitySession:
-    """Median over the sampled frames in which both faces were found; NaN without such frames.
+    """Computes the median over the sampled frames in which both faces were found, or NaN without such frames.
 
     Each face is aligned by its own landmarks, as in face recognition.
     """
@@ -52,6 +52,6 @@ class IdentitySession:
         return {"identity": float(np.median(self._cosines)) if self._cosines else float("nan")}
 
     def _tensor(self, faces: NDArray[np.uint8]) -> torch.Tensor:
-        # BGR: the published training set was written through OpenCV without converting the channel order.
+        # BGR, because the published training set was written with OpenCV without converting the channel order.
         tensor = torch.from_numpy(np.ascontiguousarray(faces[..., ::-1].transpose(0, 3, 1, 2)))
         return tensor.to(self._device).float() / 127.5 - 1

@@ -1,7 +1,7 @@
-"""IR-SE50 face recognition network: unit-length identity embeddings of 112 x 112 faces.
+"""IR-SE50 face recognition network, which computes unit-length identity embeddings of 112 x 112 faces.
 
-Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual units);
-Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names are those of the facexlib checkpoint.
+Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual units); Hu
+et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names match the facexlib checkpoint.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 112
-"""Side of the input in pixels."""
+"""Width and height of the input in pixels."""
 EMBEDDING: Final = 512
 
 _STAGES: Final = ((64, 3), (128, 4), (256, 14), (512, 3))
-"""Channels and units. The first unit of each halves the size: 56, 28, 14, 7."""
+"""Number of channels and units of each stage. The first unit of each stage halves the size to 56, 28, 14 and 7
+pixels.
+"""
 _REDUCTION: Final = 16
 
 
@@ -37,7 +39,7 @@ class _Unit(nn.Module):
         super().__init__()
         self.shortcut_layer: nn.Module
         if channels == out:
-            # Subsamples every second pixel.
+            # Subsample every second pixel.
             self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
@@ -55,7 +57,7 @@ class _Unit(nn.Module):
 
 
 class FaceRecogniser(nn.Module):
-    """[B, 3, 112, 112] in [-1, 1], channels blue, green, red -> unit vectors [B, 512]."""
+    """Maps faces [B, 3, 112, 112], BGR in [-1, 1], to unit vectors [B, 512]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class FaceRecogniser(nn.Module):
         self.body = nn.Sequential(*units)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512),
-            # In place of the dropout used in training.
+            # Replaces the dropout layer of the training code.
             nn.Identity(),
             nn.Flatten(),
             nn.Linear(512 * 7 * 7, EMBEDDING),
@@ -88,6 +90,6 @@ def empty_network() -> FaceRecogniser:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every entry in the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FaceRecogniser().state_dict().items()}

@@ -1,1 +1,1 @@
-"""LPIPS: learned perceptual distance of two images."""
+"""LPIPS, a learned perceptual distance between two images."""

@@ -1,4 +1,4 @@
-"""Specs of the metric ``lpips`` and its checkpoints. Imports no heavy packages."""
+"""Specs of the metric ``lpips`` and its checkpoints. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ CHECKPOINTS: Final = (
         summary="AlexNet of torchvision, trained on ImageNet; LPIPS compares the outputs of its convolutions",
         file="alexnet-owt-7be5be79.pth",
         urls=("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
-        # Torchvision's code is BSD-3-Clause. Its documentation states that the weights may have separate terms derived
-        # from the training data.
+        # Torchvision's code is BSD-3-Clause. Its documentation states that the weights may be subject to separate terms
+        # derived from the training data.
         licence="not stated for the weights (torchvision, BSD-3-Clause code; trained on ImageNet)",
         commercial_use=None,
         shapes="retalkit_metrics.lpips.network:feature_shapes",
         min_size=244_403_360,  # including the classifier
-        # The published file name contains the first digits of the hash (torch.hub convention).
+        # The published file name contains the first digits of the hash, which is a torch.hub convention.
         sha256="7be5be79",
         ignore_names=(r"^classifier\.",),
     ),

@@ -1,4 +1,4 @@
-"""LPIPS of the face, frame by frame, compared with a clip that shows the same words."""
+"""LPIPS of the face, frame by frame, relative to a clip with identical words."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from retalkit_metrics.lpips.network import distance, empty_features, empty_linea
 from retalkit_metrics.square_crops import SquareCrops
 
 MAX_SIDE: Final = 256
-"""Larger faces are reduced to this side in pixels, because LPIPS was calibrated on 64-pixel patches of small images."""
+"""Maximum side in pixels. Larger faces are reduced to this side, because LPIPS was calibrated on 64-pixel patches of
+small images.
+"""
 
 
 class LpipsMetric:
-    """Opens ``LpipsSession``."""
+    """The ``lpips`` metric."""
 
     def open(self, scene: Scene) -> LpipsSession:
-        """Raises WeightsError if a weights file does not match its network."""
+        """Open a session. Raises WeightsError if a checkpoint does not match its network."""
         return LpipsSession(scene)
 
 
 class LpipsSession:
-    """Mean over the sampled frames with a face of at least 64 pixels; NaN without such frames."""
+    """Computes the mean over the sampled frames with a face of at least 64 pixels, or NaN without such frames."""
 
     def __init__(self, scene: Scene) -> None:
         self._features = load_weights(empty_features(), scene.weights[FEATURES], scene.device)

@@ -1,7 +1,7 @@
-"""LPIPS v0.1 with AlexNet: a learned perceptual distance of two images.
+"""LPIPS v0.1 with AlexNet, a learned perceptual distance between two images.
 
 Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation 1. Parameter
-names are those of the published checkpoints: torchvision's ``features.*`` and ``lin0.model.1.weight`` to ``lin4``.
+names match the published checkpoints: torchvision's ``features.*``, and ``lin0.model.1.weight`` to ``lin4``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 _MEAN: Final = (-0.030, -0.088, -0.188)
 _DEVIATION: Final = (0.458, 0.448, 0.450)
-"""ImageNet statistics of red, green and blue in [-1, 1]. LPIPS version 0.0 omitted this normalisation."""
+"""ImageNet standard deviations of red, green and blue for pixels in [-1, 1]. LPIPS version 0.0 omitted this
+normalisation.
+"""
 _WIDTHS: Final = (64, 192, 384, 256, 256)
 _EPSILON: Final = 1e-10
 
 
 class AlexNetFeatures(nn.Module):
-    """The convolutions of torchvision's AlexNet (Krizhevsky, "One weird trick for parallelizing convolutional neural
-    networks", 2014)."""
+    """Convolutional layers of torchvision's AlexNet (Krizhevsky, "One weird trick for parallelizing convolutional
+    neural networks", 2014).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class AlexNetFeatures(nn.Module):
 class _LinearLayer(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # The identity is in place of the dropout used in training.
+        # The identity layer replaces the dropout layer of the training code.
         self.model = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,7 +62,7 @@ class _LinearLayer(nn.Module):
 
 
 class LinearLayers(nn.Module):
-    """Weights of the channels of each of the five layers."""
+    """Channel weights of the five layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +76,7 @@ class LinearLayers(nn.Module):
 
 
 def distance(features: AlexNetFeatures, linear: LinearLayers, one: Tensor, other: Tensor) -> Tensor:
-    """Return the LPIPS distance [B] of images [B, 3, H, W], RGB in [-1, 1], at least 64 pixels wide and high."""
+    """Return the LPIPS distance [B] between images [B, 3, H, W], RGB in [-1, 1], at least 64 pixels wide and high."""
     pairs = zip(features(_normalise(one)), features(_normalise(other)), strict=True)
     return linear((_unit_length(a) - _unit_length(b)) ** 2 for a, b in pairs)
 
@@ -102,12 +105,12 @@ def empty_linear() -> LinearLayers:
 
 
 def feature_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every entry read from the AlexNet checkpoint (all but its classifier)."""
+    """Return the name and shape of each entry loaded from the AlexNet checkpoint, which excludes the classifier."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in AlexNetFeatures().state_dict().items()}
 
 
 def linear_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every entry in the LPIPS checkpoint."""
+    """Return the name and shape of each entry in the LPIPS checkpoint."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in LinearLayers().state_dict().items()}

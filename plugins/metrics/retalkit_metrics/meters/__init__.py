@@ -1,1 +1,1 @@
-"""Measurements on landmarks and pixels, shared by several metrics and benchmarks."""
+"""Landmark and pixel measurements shared by several metrics and benchmarks."""

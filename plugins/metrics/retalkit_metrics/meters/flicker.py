@@ -1,17 +1,20 @@
-"""Flicker of a whole face: temporal differences of the output in excess of the original's.
+"""Whole-face flicker: temporal differences in the output that exceed the temporal differences in the original.
 
-Both are measured in a patch that is stabilised by head pose, and in two frequency bands: coarse (tint, light, shading;
-a Gaussian low-pass of an eighth of the distance between the outer eye corners) and fine (the residual: skin, hair,
-edges, noise).
+Output and original are compared in a patch that is stabilised by head pose, and in two frequency bands. The coarse band
+(tint, light, shading) is a Gaussian low-pass whose standard deviation is an eighth of the outer eye corner distance.
+The fine band (skin, hair, edges, noise) is the residual.
 
-- **Ratios** divide the mean absolute difference of consecutive output frames by that of the original over the same
-  pixels, like the warping error of Lai et al. ("Learning blind video temporal consistency", ECCV 2018) with head pose
-  in place of optical flow. They include every difference, also that of a mouth that speaks other words.
-- **Added** flicker is the deviation of the *change* (output minus original) from the mean of its temporal neighbours:
-  half the second temporal difference. A constant or linearly growing change adds nothing. Fast motion of new lips adds
-  a little (``mouth=False`` excludes the lips). It does not depend on motion in the original.
+- **Ratios** divide the mean absolute difference of consecutive output frames by the corresponding difference of the
+  original over identical pixels. They resemble the warping error of Lai et al. ("Learning blind video temporal
+  consistency", ECCV 2018), with head pose instead of optical flow. Ratios include every difference, even the motion of
+  a mouth that speaks other words.
+- **Added** flicker is the deviation of the *change* (output minus original) from the mean of its temporal neighbours,
+  which is half the second temporal difference. A constant or linearly growing change does not increase added flicker.
+  Fast lip motion increases it slightly (``mouth=False`` excludes the lips). Added flicker does not depend on motion in
+  the original.
 
-A blur filter scores below 1 in ``fine``, because less detail changes less. Combine it with a sharpness metric.
+A blur filter scores below 1 in ``fine``, because weaker detail has smaller differences. Combine ``fine`` with a
+sharpness metric.
 """
 
 from __future__ import annotations
@@ -30,37 +33,39 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PIXELS = 128
-"""Patch pixels per IOD, the distance between the outer eye corners."""
+"""Patch pixels per IOD. IOD is the distance between the outer eye corners."""
 MARGIN = 0.2
-"""Margin around the face in IOD, as support for the low-pass."""
+"""Margin around the face in IOD, which provides support for the low-pass filter."""
 COARSE = 0.125
-"""Standard deviation in IOD of the low-pass that separates coarse from fine."""
+"""Standard deviation in IOD of the low-pass filter that separates the coarse band from the fine band."""
 INSET = 0.05
-"""Erosion of the face outline in IOD, so that no background counts."""
+"""Erosion of the face outline in IOD, which excludes the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flicker:
-    """Scores of one clip; NaN if nothing could be measured."""
+    """Flicker scores of one clip. Scores without measurements are NaN."""
 
     total: float
-    """Frame-to-frame difference of the output relative to the original's, all bands. At least 0; 1 or less is best. NaN
-    if the original is static."""
+    """Frame-to-frame difference of the output relative to the original, over all bands. At least 0; 1 or less is best.
+    NaN if the original is static.
+    """
     coarse: float
-    """The same for the coarse band: light and tint."""
+    """Frame-to-frame difference of the output relative to the original in the coarse band (light and tint)."""
     fine: float
-    """The same for the fine band: detail and noise."""
+    """Frame-to-frame difference of the output relative to the original in the fine band (detail and noise)."""
     added: float
-    """Deviation of the change from the mean of the previous and the next frame in grey levels, all bands. At least 0; 0
-    is best. An independent tint per frame with a standard deviation of 1 gives about 1."""
+    """Deviation of the change from the mean of the previous and the next frame in grey levels, over all bands. At least
+    0; 0 is best. An independent tint per frame with a standard deviation of 1 yields about 1.
+    """
     added_coarse: float
     added_fine: float
     frames: int
-    """Number of frames that were compared with the previous one."""
+    """Number of frames that were compared with their previous frame."""
 
 
 _Bands = tuple[Float, Float, Float]
-"""All, coarse, fine: float32 [h, w, 3]."""
+"""All, coarse and fine frequency bands, float32 [h, w, 3] each."""
 
 
 def _means() -> tuple[Mean, Mean, Mean]:
@@ -79,7 +84,7 @@ class _FrameBands:
 
 @dataclass(slots=True)
 class FlickerMeter:
-    """Measures flicker over the frames of one clip, added in order. Holds the patches of two frames.
+    """Measures the flicker of one clip. Frames are added in order, and the patches of two frames are kept.
 
     >>> meter = FlickerMeter(template)
     >>> for original, output, pose in frames:
@@ -88,9 +93,9 @@ class FlickerMeter:
     """
 
     template: Float
-    """float32 [478, 3], the mean face in the head frame."""
+    """Mean face in the head frame, float32 [478, 3]."""
     mouth: bool = True
-    """Whether to include the lips. Use False if output and original speak different words."""
+    """Whether to include the lips. Set to False if output and original speak different words."""
     _patch: Patch = field(init=False)
     _face: NDArray[np.bool_] = field(init=False)
     _original: tuple[Mean, Mean, Mean] = field(default_factory=_means)
@@ -114,13 +119,17 @@ class FlickerMeter:
             self._face &= cv2.dilate(lips, np.ones((3 * size, 3 * size), np.uint8)) == 0
 
     def cut(self) -> None:
-        """Start a new sequence: the next frame does not continue the previous one (scene cut or missing face)."""
+        """Start a new sequence at a scene cut or a missing face.
+
+        The next frame is not compared with the previous frame.
+        """
         self._last.clear()
 
     def add(self, original: Image, output: Image, pose: HeadPose) -> None:
-        """Add one frame: RGB uint8 [H, W, 3] both, and the pose (length 1) of the original's head; NaN is a cut.
+        """Add one frame.
 
-        Raises ValueError if the shapes differ.
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``pose``: head pose in the original, with length 1; NaN marks
+        a cut. Raises ValueError if the shapes differ.
         """
         if original.shape != output.shape:
             raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
@@ -142,7 +151,7 @@ class FlickerMeter:
         return _FrameBands(before, after, change, self._face & inside)
 
     def _add_difference(self, last: _FrameBands, now: _FrameBands) -> bool:
-        """Add the difference of two consecutive frames; False if they share no pixels."""
+        """Add the difference between two consecutive frames. Return False if the frames share no pixels."""
         support = last.support & now.support
         weight = float(support.sum())
         if weight == 0:
@@ -164,14 +173,14 @@ class FlickerMeter:
             self._added[band].add(float(np.abs(deviation)[support].mean()), weight)
 
     def result(self) -> Flicker:
-        """Return the scores of all frames added so far."""
+        """Return the scores of all added frames."""
         total, coarse, fine = (ratio(*pair) for pair in zip(self._output, self._original, strict=True))
         added, added_coarse, added_fine = (mean.value for mean in self._added)
         return Flicker(total, coarse, fine, added, added_coarse, added_fine, self._frames)
 
 
 def _hull_mask(outline: Float, height: int, width: int) -> Image:
-    """Return a mask, uint8 [height, width]: 255 in the convex hull of the points [N, 2]."""
+    """Return a mask, uint8 [height, width]: 255 in the convex hull of the points [N, 2], 0 elsewhere."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [cv2.convexHull(np.round(outline).astype(np.int32))], [255.0])
     return mask

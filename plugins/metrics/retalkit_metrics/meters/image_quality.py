@@ -1,10 +1,12 @@
-"""Image quality of an edit relative to the original frames: skin sharpness, flicker, seam, changes outside the edit.
+"""Image quality of an edit relative to the original frames: skin sharpness, flicker, seam, and changes outside the
+edit.
 
-All measures compare output and original over the same pixels, so that the content (beard, light, noise) cancels out:
-1.0 means "as in the original". Frames are streamed: only the current frame and small patches of the previous one are
-held. The definitions follow common practice: sharpness is the variance of the Laplacian (Pech-Pacheco et al., "Diatom
-autofocusing in brightfield microscopy", ICPR 2000); flicker is the temporal difference of motion-compensated pixels
-(Lai et al., "Learning blind video temporal consistency", ECCV 2018, with head pose in place of optical flow).
+All measures compare output and original over identical pixels, so that the effect of the content (beard, light, noise)
+cancels. A ratio of 1.0 means that the output equals the original in this measure. Frames are streamed. Only the current
+frame and small patches of the previous frame are kept in memory. Sharpness is the variance of the Laplacian
+(Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000). Flicker is the temporal difference of
+motion-compensated pixels (Lai et al., "Learning blind video temporal consistency", ECCV 2018), with head pose instead
+of optical flow.
 """
 
 from __future__ import annotations
@@ -23,39 +25,43 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PATCH_SIZE = (176, 160)
-"""Width and height in pixels of the pose-stabilised patch."""
+"""Width and height of the pose-stabilised patch in pixels."""
 PATCH_EXTENT = (1.1, 1.0)
-"""Width and height of the patch in IOD, centred on the mouth and extending further down than up."""
+"""Width and height of the patch in IOD. The patch is centred on the mouth and extends further down than up."""
 RING = (0.03, 0.97)
 """Range of mask values in the feather ring."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
-    """Scores of one clip; NaN if nothing could be measured."""
+    """Image quality scores of one clip. Scores without measurements are NaN."""
 
     skin_sharpness: float
-    """Laplacian variance of the output relative to the original's, in edited skin (lips of both excluded). At least 0;
-    1 is best; below 1 means softer."""
+    """Laplacian variance of the output relative to the original in edited skin, excluding the lips of both. At least 0;
+    1 is best; values below 1 mean softer skin.
+    """
     ring_flicker: float
-    """Mean absolute frame-to-frame difference in the feather ring relative to the original's. At least 0; 1 or less is
-    best."""
+    """Mean absolute frame-to-frame difference in the feather ring, relative to the original. At least 0; 1 or less is
+    best.
+    """
     seam_energy: float
-    """Mean gradient along the border of the mask relative to the original's. At least 0; 1 is best; above 1 means a
-    visible seam."""
+    """Mean gradient along the mask border, relative to the original. At least 0; 1 is best; values above 1 mean a
+    visible seam.
+    """
     outside_change: float
-    """Mean absolute difference outside the edited pixels in grey levels. At least 0; 0 is best (and exact before
-    encoding)."""
+    """Mean absolute difference in grey levels outside the edited pixels. At least 0; 0 is best and exact before
+    encoding.
+    """
     outside_identical: float
-    """Share of bit-identical pixels outside the edited ones, from 0 to 1; higher is better."""
+    """Share of bit-identical pixels outside the edited pixels, from 0 to 1; higher is better."""
     frames: int
 
 
 def mouth_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
     """Return a soft mask of the mouth region, float32 [H, W] in [0, 1], from landmarks [478, 3] in pixels.
 
-    It does not depend on the method, so that methods are comparable: the convex hull of the ring of skin around the
-    mouth, eroded by 0.012 and feathered by 0.009 of the face height.
+    The mask is the convex hull of the skin ring around the mouth, eroded by 0.012 and feathered by 0.009 of the face
+    height. It does not depend on the lip-sync method, so that methods are comparable.
     """
     height = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     mask = np.zeros(shape[:2], np.uint8)
@@ -83,7 +89,7 @@ def _gradient(grey: Float, support: NDArray[np.bool_]) -> float:
 
 @dataclass(slots=True)
 class ImageQualityMeter:
-    """Measures image quality over the frames of one clip, added in order.
+    """Measures the image quality of one clip. Frames are added in order.
 
     >>> meter = ImageQualityMeter(template)
     >>> for original, output, landmarks, pose in frames:
@@ -92,7 +98,7 @@ class ImageQualityMeter:
     """
 
     template: Float
-    """float32 [478, 3], the mean face in the head frame, which locates the mouth."""
+    """Mean face in the head frame, float32 [478, 3], which locates the mouth."""
     _skin: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _flicker: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _seam: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
@@ -102,7 +108,10 @@ class ImageQualityMeter:
     _frames: int = 0
 
     def cut(self) -> None:
-        """Start a new sequence: the next frame does not continue the previous one (scene cut or missing face)."""
+        """Start a new sequence at a scene cut or a missing face.
+
+        The next frame is not compared with the previous frame.
+        """
         self._last = None
 
     def add(
@@ -117,11 +126,11 @@ class ImageQualityMeter:
     ) -> None:
         """Add one frame. Raises ValueError if the shapes differ.
 
-        ``original`` and ``output`` are RGB uint8 [H, W, 3]. ``landmarks`` (float32 [478, 3] in pixels) and ``pose``
-        (length 1) belong to the original; ``output_landmarks`` were found in the output (default: the original's).
-        ``region`` (float32 [H, W] in [0, 1]) is where sharpness, flicker and seam are measured (default:
-        ``mouth_region`` of the output's landmarks). ``edited`` (float32 [H, W]) is the mask of the edit; changes
-        outside it are measured.
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: landmarks in the original, float32 [478, 3] in
+        pixels. ``pose``: head pose in the original, with length 1. ``output_landmarks``: landmarks in the output;
+        default: ``landmarks``. ``region``: float32 [H, W] in [0, 1], the region in which sharpness, flicker and seam
+        are measured; default: ``mouth_region`` of the output's landmarks. ``edited``: mask of the edit, float32 [H, W],
+        outside which changes are measured.
         """
         if original.shape != output.shape:
             raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
@@ -179,13 +188,13 @@ class ImageQualityMeter:
         self._last = (before, after, ring)
 
     def _patch(self) -> Patch:
-        """Return the patch in the plane at the depth of the mouth."""
+        """Return the patch in the plane at the mouth's depth."""
         centre = self.template[[13, 14]].mean(0)
         left, top = centre[0] - PATCH_EXTENT[0] / 2, centre[1] - PATCH_EXTENT[1] * 0.38
         return Patch.upright(left, top, left + PATCH_EXTENT[0], top + PATCH_EXTENT[1], centre[2], PATCH_SIZE)
 
     def result(self) -> ImageQuality:
-        """Return the scores of all frames added so far."""
+        """Return the scores of all added frames."""
         return ImageQuality(
             skin_sharpness=ratio(*self._skin),
             ring_flicker=ratio(*self._flicker),

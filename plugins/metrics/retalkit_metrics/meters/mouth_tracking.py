@@ -1,7 +1,7 @@
-"""Accuracy of the mouth in an output: requested motion compared with landmarks tracked in the output.
+"""Mouth accuracy of an output: requested motion compared with landmarks tracked in the output.
 
-Distances are in percent of the face height (forehead to chin of the face mesh), so that they are comparable between
-people and frame sizes.
+Distances are in percent of the face height (forehead to chin of the face mesh), so that distances are comparable
+between people and frame sizes.
 """
 
 from __future__ import annotations
@@ -17,39 +17,40 @@ from retalkit.motion_eval.correlation import pearson
 Float = NDArray[np.float32]
 
 REST_PERCENTILE = 98.0
-"""Percentile of the tracked opening that must be low for a closed mouth; tolerates a few tracking errors."""
+"""Percentile of the tracked opening that must be low for a closed mouth. It tolerates a few tracking errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthTracking:
-    """Scores of one clip; NaN if undefined (correlation with a constant series)."""
+    """Mouth tracking scores of one clip. Undefined scores, such as correlations with a constant series, are NaN."""
 
     opening_correlation: float
-    """Pearson r of the opening, -1 to 1, higher is better."""
+    """Pearson correlation of the mouth opening, from -1 to 1; higher is better."""
     width_correlation: float
-    """Pearson r of the mouth width, -1 to 1, higher is better."""
+    """Pearson correlation of the mouth width, from -1 to 1; higher is better."""
     opening_error: float
-    """Mean absolute difference of the opening, percent of face height, at least 0, lower is better."""
+    """Mean absolute difference of the opening in percent of face height, at least 0; lower is better."""
     width_error: float
-    """Mean absolute difference of the width, percent of face height, at least 0, lower is better."""
+    """Mean absolute difference of the width in percent of face height, at least 0; lower is better."""
     opening_bias: float
-    """Mean of tracked minus requested opening, percent of face height; 0 is best."""
+    """Mean of tracked minus requested opening in percent of face height; 0 is best."""
     tracked_opening: float
-    """98th percentile of the tracked opening, percent of face height. Lower is better if a closed mouth was
-    requested."""
+    """98th percentile of the tracked opening in percent of face height. Lower is better if a closed mouth was
+    requested.
+    """
     requested_opening: float
-    """98th percentile of the requested opening, percent of face height."""
+    """98th percentile of the requested opening in percent of face height."""
     frames: int
-    """Number of frames compared."""
+    """Number of compared frames."""
     lost: int
     """Number of frames with requested motion in which the tracker found no face."""
 
 
 def measure_mouth(landmarks: Float, template: Float) -> Float:
-    """Return opening, width and face height, float32 [T, 3] in IOD, of tracked landmarks [T, 478, 3] in pixels.
+    """Return opening, width and face height, float32 [T, 3] in IOD, from tracked landmarks.
 
-    ``template`` (float32 [478, 3]) is the mean face in the head frame of the *source* clip; one template for source and
-    output keeps the unit the same. NaN rows stay NaN.
+    ``landmarks``: [T, 478, 3] in pixels. ``template``: float32 [478, 3], mean face of the *source* clip in the head
+    frame. A shared template ensures that source and output use identical units. Frames with NaN landmarks yield NaN.
     """
     stable = list(mesh478.STABLE)
     head = to_head_frame(landmarks, rigid_fit(landmarks[:, stable], template[stable]))
@@ -59,10 +60,10 @@ def measure_mouth(landmarks: Float, template: Float) -> Float:
 def compare_mouth_motion(
     requested_opening: Float, requested_width: Float, tracked_opening: Float, tracked_width: Float, face_height: float
 ) -> MouthTracking:
-    """Compare requested and tracked series, float32 [T] in one unit (IOD or pixels); NaN where a value is missing.
+    """Compare requested and tracked series, float32 [T] in one unit (IOD or pixels). Missing values are NaN.
 
-    ``face_height`` is in the same unit. Raises ValueError for series of different lengths or a face height that is not
-    positive.
+    ``face_height``: face height in the unit of the series. Raises ValueError if the series differ in length or the face
+    height is not positive.
     """
     given = (requested_opening, requested_width, tracked_opening, tracked_width)
     series = [np.asarray(values, np.float64) for values in given]

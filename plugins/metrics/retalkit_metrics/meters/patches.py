@@ -1,7 +1,7 @@
 """Pose-stabilised patches: frames are warped onto a plane fixed to the head, which removes head motion.
 
 ``image_quality`` and ``flicker`` measure frame-to-frame differences in such patches. Lai et al., "Learning blind video
-temporal consistency", ECCV 2018, warp by optical flow; here, head pose takes the place of flow.
+temporal consistency", ECCV 2018, warp frames by optical flow. This module uses head pose instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Patch:
     """Upright rectangle in the head frame."""
 
     corners: Float
-    """float32 [3, 3], in IOD: upper left, upper right, lower left."""
+    """Upper left, upper right and lower left corner in IOD, float32 [3, 3]."""
     size: tuple[int, int]
     """Width and height of the warped patch in pixels."""
 
@@ -35,14 +35,19 @@ class Patch:
         return cls(np.array(corners, np.float32), size)
 
     def matrix(self, pose: HeadPose) -> Float:
-        """Return the affine matrix, float32 [2, 3], from patch to frame pixels for a ``pose`` of length 1 (finite)."""
+        """Return the affine matrix from patch pixels to frame pixels, float32 [2, 3].
+
+        ``pose``: finite pose with length 1.
+        """
         pixels = np.ascontiguousarray(to_pixels(self.corners, pose)[0, :, :2])
         width, height = self.size
         patch_corners = np.array([[0, 0], [width, 0], [0, height]], np.float32)
         return cv2.getAffineTransform(patch_corners, pixels).astype(np.float32)
 
     def warp(self, image: NDArray[Any], matrix: Float) -> NDArray[Any]:
-        """Warp ``image`` ([H, W] or [H, W, C]) to the patch, bilinear, same dtype; 0 outside the frame."""
+        """Return ``image`` ([H, W] or [H, W, C]) warped bilinearly to the patch, with unchanged dtype and 0 outside the
+        frame.
+        """
         return cv2.warpAffine(image, matrix, self.size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
@@ -60,10 +65,12 @@ class Mean:
 
     @property
     def value(self) -> float:
-        """The mean; NaN if nothing was added."""
+        """Mean of the added values, or NaN without values."""
         return self.total / self.count if self.count else float("nan")
 
 
 def ratio(output: Mean, original: Mean) -> float:
-    """Return the output's mean divided by the original's; NaN if the original has no values or its mean is 0."""
+    """Return the output's mean divided by the original's mean, or NaN if the original has no values or its mean is
+    0.
+    """
     return output.value / original.value if original.count and original.value > 0 else float("nan")

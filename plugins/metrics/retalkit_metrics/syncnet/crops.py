@@ -1,14 +1,16 @@
 """Frame selection at 25 Hz and square face crops for SyncNet.
 
-The published pipeline converts the video to 25 frames a second, detects faces with S3FD, takes the median of their
-boxes over 13 frames, and crops a square that is 1.4 times as wide as the box and extends from its upper border to 0.4
-box heights below its lower border. Scores depend on this square: they change if the box moves with the mouth, or if
-variants are tracked differently. Therefore:
+The published pipeline converts the video to 25 frames per second, detects faces with S3FD, and filters their boxes with
+a median over 13 frames. Its square crop is 1.4 times as wide as the box and extends from the box's upper border to 0.4
+box heights below the box's lower border. The scores depend on this square. They change if the box moves with the mouth
+or if variants are tracked differently. This module therefore applies the following rules:
 
-* The frame nearest to each multiple of 1/25 s is used, by timestamp, so that any and varying frame rates work.
-* The box bounds the oval of the mesh (chin, cheeks, forehead), like the boxes that S3FD was trained on. Its size is
-  constant within a track; its position follows points that do not move in speech, with the published median filter.
-* If the unedited clip was tracked, its face gives the position, so that all variants use the same squares.
+* The frame nearest to each multiple of 1/25 s is selected by timestamp, which supports any constant or variable frame
+  rate.
+* The box bounds the mesh oval (chin, cheeks, forehead), like the boxes that S3FD was trained on. The box size is
+  constant within a track. The box position follows points that do not move during speech and is smoothed with the
+  published median filter.
+* If the unedited clip was tracked, its face determines the position, so that all variants use identical squares.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ Float = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 RATE: Final = 25
-"""Frame rate that the network was trained with."""
+"""Frame rate of the network's training data."""
 MIN_SIDE: Final = 48.0
-"""Minimum side of a face box in pixels. (The published pipeline requires 100.)"""
+"""Minimum side of a face box in pixels. The published pipeline requires 100 pixels."""
 
 _SCALE: Final = 0.4
 _SMOOTHING: Final = 13
-"""Length of the median filter in frames at 25 a second."""
+"""Median filter length in frames at 25 frames per second."""
 _PADDING: Final = 110
 """Grey level outside the frame."""
 
@@ -47,25 +49,25 @@ class Segment:
     """Consecutive 25 Hz steps in which one face was tracked."""
 
     start: int
-    """First step, in 1/25 s from the beginning of the video."""
+    """First step, in units of 1/25 s from the start of the video."""
     frames: NDArray[np.int64]
-    """int64 [T]: frame of the video at each step."""
+    """Video frame number at each step, int64 [T]."""
     centres: Float
-    """float64 [T, 2]: centre of the face box in pixels."""
+    """Centre of the face box in pixels, float64 [T, 2]."""
     half: float
-    """Half of the box's side in pixels."""
+    """Half of the face box's side in pixels."""
 
 
 def nearest_frames(times: Float) -> NDArray[np.int64]:
-    """Return the frame nearest to each multiple of 1/25 s from 0 to the last frame, int64 [T].
+    """Return the number of the frame nearest to each multiple of 1/25 s from 0 to the last frame, int64 [T].
 
-    ``times`` are the ascending timestamps [N] of the frames in seconds. A frame may be repeated or skipped.
+    ``times``: ascending frame timestamps in seconds, [N]. A frame may be repeated or skipped.
     """
     return nearest_times(np.arange(int(np.floor(times[-1] * RATE + 0.5)) + 1) / RATE, times)
 
 
 def find_segments(scene: Scene) -> list[Segment]:
-    """Return every segment of the video with a sufficiently large face, in order."""
+    """Return every segment of the video with a sufficiently large face, in chronological order."""
     count = scene.source.info.frame_count
     if count == 0:
         return []
@@ -81,7 +83,7 @@ def find_segments(scene: Scene) -> list[Segment]:
         half = float(np.median(boxes[members, 2:].max(axis=1))) / 2
         if 2 * half < MIN_SIDE:
             continue
-        # Offset from the stable points to the centre of the box, constant for the segment.
+        # Offset from the stable points to the box centre, constant within the segment.
         offset = np.median(boxes[members, :2] - anchors[members], axis=0)
         smoothed = np.asarray(median_filter(anchors[members], (_SMOOTHING, 1), mode="nearest"), np.float64)
         segments.append(Segment(start, members, smoothed + offset, half))
@@ -89,9 +91,9 @@ def find_segments(scene: Scene) -> list[Segment]:
 
 
 def crop_square(image: Image, centre: Float, half: float) -> Image:
-    """Crop the published square around a box with half side ``half`` at ``centre``.
+    """Return the published square crop around a face box, RGB uint8 [224, 224, 3], grey outside the frame.
 
-    Takes RGB uint8 [H, W, 3] and returns RGB uint8 [224, 224, 3], grey outside the frame.
+    ``image``: RGB uint8 [H, W, 3]. ``centre``: box centre in pixels. ``half``: half of the box's side in pixels.
     """
     x, y = float(centre[0]), float(centre[1])
     across, down = half * (1 + _SCALE), half * (1 + 2 * _SCALE)
@@ -108,7 +110,10 @@ def crop_square(image: Image, centre: Float, half: float) -> Image:
 
 
 def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Float]:
-    """Return per frame: track (-1: no face), mean of the stable points [2], and box as centre, width and height [4]."""
+    """Return the track (-1 without a face), the mean of the stable points [2], and the box [4] of each frame.
+
+    A box consists of its centre, width and height.
+    """
     tracks = np.full(count, -1, np.int64)
     anchors, boxes = np.full((count, 2), np.nan), np.full((count, 4), np.nan)
     stable, oval = list(mesh478.STABLE), list(mesh478.FACE_OVAL)
@@ -121,7 +126,7 @@ def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Flo
 
 
 def _tracked_frames(scene: Scene, count: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield index, track and landmarks [478, 3] of every frame with a face."""
+    """Yield the index, track and landmarks [478, 3] of every frame with a face."""
     for index in range(count):
         analysis, at = face_location(scene, index)
         if analysis is None or at >= analysis.source.info.frame_count:

@@ -1,4 +1,4 @@
-"""Specs of the metric ``syncnet`` and its checkpoint. Imports no heavy packages."""
+"""Specs of the metric ``syncnet`` and its checkpoint. This module imports no heavy packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "syncnet"
 REACH: Final = 15
-"""Largest offset between lips and audio that is searched, in frames."""
+"""Maximum offset between lips and audio in the search, in frames."""
 
 METRICS: Final = (
     MetricSpec(
@@ -63,16 +63,17 @@ CHECKPOINTS: Final = (
         name=NETWORK,
         summary="SyncNet: joint embeddings of five frames of a mouth and 0.2 s of audio",
         file="syncnet_v2.model",
-        # Published with an http URL; the same server offers https.
+        # The published URL uses http. The server also supports https.
         urls=(
             "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
             "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
         ),
-        # The repository that loads it, joonson/syncnet_python, is MIT-licensed; no licence is stated for the file.
+        # The repository joonson/syncnet_python, which loads the checkpoint, is MIT-licensed. No licence is stated for
+        # the checkpoint.
         licence="not stated for the weights (MIT for the publisher's code, Chung, 2016)",
         commercial_use=None,
         shapes="retalkit_metrics.syncnet.network:parameter_shapes",
-        # From other projects that use this file; its publisher states no hash.
+        # From other projects that use the checkpoint. The publisher does not state a hash.
         size=54_573_114,
         sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
     ),

@@ -1,8 +1,8 @@
-"""LSE-C, LSE-D and the AV offset of a video and its audio.
+"""LSE-C, LSE-D and the AV offset between a video and its audio.
 
-The parts that the published evaluation leaves undefined are fixed: the audio is lossless and never encoded (AAC shifts
-it by up to 50 ms), frames are selected by timestamp, and all variants of a clip use the same square crops (``crops``).
-Distances are accumulated over all tracks, so that a video has one offset.
+The published evaluation leaves some details undefined, which this module fixes. The audio is lossless and never
+encoded, because AAC shifts audio by up to 50 ms. Frames are selected by timestamp, and all variants of a clip use
+identical square crops (``crops``). Distances are accumulated over all tracks, so that a video has one offset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from retalkit_metrics.syncnet.network import FRAMES, STEPS, empty_network
 from retalkit_metrics.syncnet.offsets import distance_sums, synchrony
 
 MIN_WINDOWS: Final = 45
-"""Minimum windows of lips and audio in a segment: 2 s, which leaves 30 pairs at the largest offsets."""
+"""Minimum number of lip and audio windows in a segment, equivalent to 2 s. It leaves 30 pairs at the largest
+offsets.
+"""
 
 _LIP_BATCH: Final = 16
 _SOUND_BATCH: Final = 64
@@ -32,15 +34,15 @@ _STEPS_PER_FRAME: Final = STEPS_PER_SECOND // RATE
 
 
 class SyncNetMetric:
-    """Opens ``SyncNetSession``."""
+    """The ``syncnet`` metric."""
 
     def open(self, scene: Scene) -> SyncNetSession:
-        """Raises WeightsError if the weights file does not match the network."""
+        """Open a session. Raises WeightsError if the checkpoint does not match the network."""
         return SyncNetSession(scene)
 
 
 class SyncNetSession:
-    """Accumulates distances of lips and audio; NaN if no face was tracked for two seconds with audio."""
+    """Accumulates lip-audio distances. The scores are NaN if no face was tracked for two seconds with audio."""
 
     def __init__(self, scene: Scene) -> None:
         assert scene.sound is not None
@@ -53,7 +55,7 @@ class SyncNetSession:
         self._crops: list[NDArray[np.uint8]] = []
         self._lips: list[NDArray[np.float32]] = []
         self._done = 0
-        """Number of steps of the first pending segment that have been cropped."""
+        """Number of cropped steps in the first pending segment."""
         self._distances = np.zeros(2 * REACH + 1)
         self._pairs = np.zeros(2 * REACH + 1, np.int64)
 
@@ -78,7 +80,7 @@ class SyncNetSession:
         return {"lse_c": found.confidence, "lse_d": found.distance, "av_offset": float(found.offset)}
 
     def _finish(self, segment: Segment, windows: int) -> None:
-        """Add the distances of a completely read segment."""
+        """Add the distances of a segment whose frames are complete."""
         if len(self._crops) >= FRAMES:
             self._embed_lips()
         distances, pairs = distance_sums(np.concatenate(self._lips), self._embed_audio(segment.start, windows))
@@ -88,7 +90,7 @@ class SyncNetSession:
         self._pending.pop(0)
 
     def _embed_lips(self) -> None:
-        # BGR, 0 to 255: the published code passes images as read by OpenCV.
+        # BGR from 0 to 255, because the published code passes images in OpenCV's channel order.
         crops = np.stack(self._crops)[..., ::-1].transpose(3, 0, 1, 2)
         with computing(self._device, "float32"):
             tensor = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device).float()
@@ -96,7 +98,7 @@ class SyncNetSession:
         self._crops = self._crops[-(FRAMES - 1) :]
 
     def _embed_audio(self, start: int, windows: int) -> NDArray[np.float32]:
-        """Return the embeddings [windows, 1024] of the audio starting at 25 Hz step ``start``."""
+        """Return the embeddings [windows, 1024] of the audio starting at the 25 Hz step ``start``."""
         views = np.lib.stride_tricks.sliding_window_view(self._mfcc, STEPS, axis=1).transpose(1, 0, 2)
         views = views[::_STEPS_PER_FRAME][start : start + windows]
         parts: list[NDArray[np.float32]] = []
@@ -108,8 +110,8 @@ class SyncNetSession:
 
 
 def _window_count(segment: Segment, steps: int) -> int:
-    """Return the number of windows of a segment within ``steps`` 25 Hz steps of audio.
+    """Return the number of windows in a segment, limited to ``steps`` 25 Hz steps of audio.
 
-    Like the published evaluation, it is one less than the number of complete windows.
+    As in the published evaluation, the number is one less than the number of complete windows.
     """
     return min(segment.start + len(segment.frames), steps) - segment.start - FRAMES

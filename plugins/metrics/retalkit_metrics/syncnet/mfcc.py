@@ -1,9 +1,9 @@
 """Mel-frequency cepstral coefficients (MFCC), 100 per second, as in the training of SyncNet.
 
 Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in continuously
-spoken sentences", IEEE TASSP 28, 1980. Parameters are the defaults of python_speech_features 0.6, which the published
-code uses: rectangular windows of 25 ms every 10 ms, 26 triangular filters from 0 to 8 kHz, and 13 coefficients, the
-first of which is the log energy.
+spoken sentences", IEEE TASSP 28, 1980. The parameters are the defaults of python_speech_features 0.6, which the
+published code uses: rectangular 25 ms windows every 10 ms, 26 triangular filters from 0 to 8 kHz, and 13 coefficients.
+The first coefficient is the log energy.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ _FILTERS: Final = 26
 _EMPHASIS: Final = 0.97
 _LIFTER: Final = 22
 _CHUNK: Final = 2048
-"""Windows computed at a time: 8 MB."""
+"""Number of windows computed at a time, which require 8 MB."""
 
 
 def to_int16_scale(sound: NDArray[np.float32]) -> Float:
-    """Scale samples in [-1, 1] to the integers of 16-bit audio, as float64; the first coefficient depends on scale."""
+    """Scale samples in [-1, 1] to the range of 16-bit integers, as float64.
+
+    The first coefficient depends on this scale.
+    """
     return np.clip(np.rint(np.asarray(sound, np.float64) * 32768), -32768, 32767)
 
 
 def mfcc(samples: Float) -> NDArray[np.float32]:
-    """Return the MFCCs, float32 [13, 1 + ceil((N - 400) / 160)] (at least one step), of samples [N] at 16 kHz.
+    """Return the MFCCs, float32 [13, 1 + ceil((N - 400) / 160)], with at least one time step.
 
-    Samples are on the scale of 16-bit audio. Step t covers samples 160 t to 160 t + 400; the end is zero-padded.
+    ``samples``: audio at 16 kHz on the scale of 16-bit integers, [N]. Step t covers the samples from 160 t to 160 t +
+    400. The end is zero-padded.
     """
     count = 1 + max(0, -(-(len(samples) - _WINDOW) // _HOP))
     emphasised = np.zeros((count - 1) * _HOP + _WINDOW)
@@ -62,17 +66,17 @@ def _positive(values: Float) -> Float:
 
 
 def _lift() -> Float:
-    """Return the lifter, weights that equalise the magnitudes of the coefficients."""
+    """Return the lifter weights, which equalise the magnitudes of the coefficients."""
     return 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(COEFFICIENTS) / _LIFTER)
 
 
 def _filters() -> Float:
-    """Return the triangular filters [26, 257], evenly spaced on the mel scale with corners on integer bins."""
+    """Return the triangular filters [26, 257], evenly spaced on the mel scale, with corners at integer bins."""
     mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), _FILTERS + 2)
     corners = np.floor((_BINS + 1) * (700 * (10 ** (mels / 2595) - 1)) / RATE)
     bins = np.arange(_BINS // 2 + 1)
     left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rising = (bins - left) / (top - left)
     falling = (right - bins) / (right - top)
-    # The published triangles exclude their right corner, whose value is 0 in any case.
+    # The published triangles exclude their right corner, whose value is always 0.
     return np.clip(np.where(bins < top, rising, falling), 0, None)

@@ -1,7 +1,7 @@
-"""SyncNet: joint embeddings of lips and audio, close together if they are in sync.
+"""SyncNet, which maps lips and audio to a joint embedding space. Embeddings of synchronous lips and audio are close.
 
-Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV Workshops 2016. Layers and parameter names are
-those of the checkpoint ``syncnet_v2.model``.
+Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV Workshops 2016. Layers and parameter names
+match the checkpoint ``syncnet_v2.model``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 SIZE: Final = 224
-"""Side of a crop in pixels."""
+"""Width and height of a crop in pixels."""
 FRAMES: Final = 5
-"""Frames per window, at 25 a second."""
+"""Number of frames per window, at 25 frames per second."""
 STEPS: Final = 20
-"""MFCC steps per window, at 100 a second."""
+"""Number of MFCC steps per window, at 100 steps per second."""
 EMBEDDING: Final = 1024
 
 
@@ -27,7 +27,7 @@ def _conv2d(channels: int, out: int, kernel: int | tuple[int, int], padding: int
 def _conv3d(
     channels: int, out: int, kernel: tuple[int, int, int], stride: int = 1, padding: int = 0
 ) -> list[nn.Module]:
-    # Only the first layer convolves over time: it reduces five frames to one step.
+    # Only the first layer convolves over time and reduces five frames to one time step.
     convolution = nn.Conv3d(channels, out, kernel, (1, stride, stride), (0, padding, padding))
     return [convolution, nn.BatchNorm3d(out), nn.ReLU()]
 
@@ -41,7 +41,7 @@ def _head() -> nn.Sequential:
 
 
 class SyncNet(nn.Module):
-    """Two separate networks: call ``lips`` and ``sound``."""
+    """Separate lip and audio networks, evaluated with ``lips`` and ``sound``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,15 +71,16 @@ class SyncNet(nn.Module):
         )
 
     def lips(self, crops: Tensor) -> Tensor:
-        """Embed crops [3, T, 224, 224] of consecutive frames (BGR, 0 to 255) -> [T - 4, 1024], one per five frames.
+        """Return the embeddings [T - 4, 1024] of all windows of five consecutive crops.
 
-        Only the first layer convolves over time, so that all windows are computed together.
+        ``crops``: [3, T, 224, 224], BGR from 0 to 255. Only the first layer convolves over time, so all windows are
+        computed in one pass.
         """
         features = self.netcnnlip(crops[None])  # [1, 512, T - 4, 1, 1]
         return self.netfclip(features[0, :, :, 0, 0].T)
 
     def sound(self, mfcc: Tensor) -> Tensor:
-        """Embed MFCC windows [B, 13, 20] -> [B, 1024]."""
+        """Return the embeddings [B, 1024] of MFCC windows [B, 13, 20]."""
         return self.netfcaud(self.netcnnaud(mfcc[:, None]).flatten(1))
 
 
@@ -91,6 +92,6 @@ def empty_network() -> SyncNet:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every entry in the checkpoint."""
+    """Return the name and shape of each checkpoint entry."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in SyncNet().state_dict().items()}

@@ -1,4 +1,4 @@
-"""Search for the offset at which the embeddings of lips and audio are closest."""
+"""Search for the offset with the minimum distance between lip and audio embeddings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from retalkit_metrics.syncnet.interface import REACH
 
 Embeddings = NDArray[np.float32]
 _EPSILON = 1e-6
-"""Added to each difference, as in torch's ``pairwise_distance``."""
+"""Value added to each difference, as in torch's ``pairwise_distance``."""
 _ROWS = 1024
-"""Pairs compared at a time (8 MB)."""
+"""Number of pairs compared at a time, which require 8 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +21,26 @@ class Synchrony:
     """Synchrony scores of a clip."""
 
     confidence: float
-    """LSE-C: the median over all offsets minus the minimum; at least 0."""
+    """LSE-C, the median over all offsets minus the minimum; at least 0."""
     distance: float
-    """LSE-D: the minimum."""
+    """LSE-D, the minimum distance over all offsets."""
     offset: int
-    """Delay of the lips relative to the audio in frames, at the minimum distance."""
+    """Lip delay relative to the audio in frames, at the minimum distance."""
 
 
 def distance_sums(
     lips: Embeddings, sound: Embeddings, reach: int = REACH
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum the distances of lips and audio for each offset from ``-reach`` to ``reach`` frames of the audio.
+    """Return the sums of lip-audio distances for audio offsets from ``-reach`` to ``reach`` frames, and the numbers of
+    pairs.
 
-    Takes embeddings [T, D] of the same T steps. Returns the sums, float64 [2 * reach + 1], and the numbers of pairs,
-    int64 [2 * reach + 1].
+    The embeddings [T, D] of lips and audio cover identical T steps. The sums are float64 [2 * reach + 1] and the
+    numbers of pairs int64 [2 * reach + 1].
 
-    The published evaluation uses T pairs for every offset and zero embeddings beyond the end of the audio. This pulls
-    the curve towards the norm of an embedding at large offsets, more so in short clips, which changes LSE-C and can
-    hide the offset. Here, only existing pairs count; in long clips the result is the same.
+    The published evaluation uses T pairs for every offset, with zero embeddings beyond the end of the audio. At large
+    offsets, the zero embeddings pull the curve towards the norm of an embedding. This effect is stronger in short
+    clips, changes LSE-C and can hide the offset. This function therefore counts only existing pairs. In long clips,
+    both methods yield nearly identical results.
     """
     steps = len(lips)
     sums, pairs = np.zeros(2 * reach + 1), np.zeros(2 * reach + 1, np.int64)
@@ -53,7 +55,7 @@ def distance_sums(
 
 
 def synchrony(mean_distances: NDArray[np.float64]) -> Synchrony:
-    """Compute the scores from the mean distance at each audio offset from ``-reach`` to ``reach``, [2 * reach + 1]."""
+    """Compute the scores from the mean distances [2 * reach + 1] at audio offsets from ``-reach`` to ``reach``."""
     best = int(mean_distances.argmin())
     minimum = float(mean_distances[best])
     reach = len(mean_distances) // 2
