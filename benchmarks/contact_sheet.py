@@ -1,4 +1,4 @@
-"""Contact sheets: selected frames of two versions of a clip in one image, the face above and the mouth below."""
+"""Contact sheets, which show selected frames of two versions of a clip in one image, with the face above the mouth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MOUTH_REACH = 0.30
 
 
 def select_frames(opening: Float, count: int = 9) -> list[int]:
-    """Return representative frames in ascending order: evenly spaced ones, the widest opening, and starts of closures.
+    """Return representative frames in ascending order: evenly spaced frames, the widest opening, and closure starts.
 
-    ``opening`` is float32 [T] in any unit, NaN without a face.
+    ``opening``: float32 [T] in any unit, NaN without a face.
     """
     tracked = np.flatnonzero(np.isfinite(opening))
     if not len(tracked):
@@ -41,12 +41,15 @@ def select_frames(opening: Float, count: int = 9) -> list[int]:
 
 @dataclass(slots=True)
 class ContactSheet:
-    """Collects cells; does not keep the full frames."""
+    """Collects contact sheet cells without keeping the full frames."""
 
     columns: list[Image] = field(default_factory=list)
 
     def add(self, label: str, original: Image, output: Image, landmarks: Float) -> None:
-        """Add a column: face and mouth of original and output, RGB uint8 [H, W, 3], landmarks [478, 3] in pixels."""
+        """Add a column with the face and mouth of original and output.
+
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: [478, 3] in pixels.
+        """
         points = landmarks[:, :2]
         height = float(np.linalg.norm(points[mesh478.CHIN] - points[mesh478.FOREHEAD]))
         cells: list[Image] = []
@@ -62,7 +65,7 @@ class ContactSheet:
         self.columns.append(np.vstack(cells))
 
     def write(self, path: Path) -> None:
-        """Write a PNG; nothing if there are no columns."""
+        """Write the contact sheet as a PNG. Nothing is written if there are no columns."""
         if self.columns:
             ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(self.columns), cv2.COLOR_RGB2BGR))
             if ok:

@@ -1,4 +1,4 @@
-"""Runs the stages of the default preset on a clip, driven by a motion file, and yields the frames before encoding."""
+"""Rendering of a clip with the default preset's stages, driven by a motion file, without encoding the frames."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ DEFAULT_PAIRS = (
     "silent_woman:talk_woman",
     *(f"{name}:{SILENCE}" for name in TALKING),
 )
-"""SOURCE:DRIVER, the beginnings of the names of clips."""
+"""Pairs SOURCE:DRIVER. Each name is the beginning of a clip's file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedClip:
-    """The open stages of one clip, and the cache entry of its lip syncer."""
+    """Open stages of one clip, and the cache entry of its lip syncer."""
 
     job: FaceJob
     lip_syncer_cache: Folder
@@ -58,16 +58,16 @@ class DubbedFrames:
 
     indexes: NDArray[np.int64]
     times: NDArray[np.float64]
-    """Seconds of the source."""
+    """Source timestamps in seconds."""
     images: Image
-    """The source frames, RGB uint8 [T, H, W, 3]."""
+    """Source frames, RGB uint8 [T, H, W, 3]."""
     synced: SyncedFrames | None
-    """None for frames that do not show the face."""
+    """Lip-synced frames, or None for frames that do not show the face."""
     edits: list[FrameResult]
 
 
 class DefaultStages:
-    """Analyses and dubs clips with the stages of the default preset, caching results in ``folder``."""
+    """Analyses and dubs clips with the default preset's stages. Results are cached in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._registry = discover()
@@ -75,7 +75,7 @@ class DefaultStages:
         self._pool = ObjectPool()
 
     def steps(self, **overrides: Any) -> ClipSteps:
-        """Return the steps of the default preset with ``overrides`` (config path -> value)."""
+        """Return the default preset's steps with ``overrides`` (config path -> value)."""
         values = [(path, value, path) for path, value in overrides.items()]
         config = load(self._registry, preset=DEFAULT_PRESET, overrides=values)
         return ClipSteps(plan(config, self._registry), self._cache, SilentObserver(), self._pool)
@@ -86,7 +86,7 @@ class DefaultStages:
 
     @contextmanager
     def open(self, clip: Path, motion: Path, *, enhance: bool = True) -> Iterator[OpenedClip]:
-        """Open the stages of a clip with lips driven by a motion file."""
+        """Open the stages of a clip whose lips are driven by a motion file."""
         overrides: dict[str, Any] = {"lip_syncer.motion": str(motion)}
         if not enhance:
             overrides["enhancers"] = []

@@ -1,6 +1,6 @@
-"""Times the whole ``retalkit dub`` command and prints the seconds of each step and a lower bound.
+"""Time the complete ``retalkit dub`` command, and print the duration of each step and a lower bound in seconds.
 
-The lower bound is the time to decode the frames, to detect the face in each, and to encode the same frames again.
+The lower bound is the time required to decode the frames, detect the face in each frame, and encode identical frames.
 
     python benchmarks/dub_speed.py VIDEO SPEECH [--runs 3]
 """
@@ -37,16 +37,16 @@ from retalkit.storage.cache import Folder
 
 @dataclass(frozen=True, slots=True)
 class LowerBound:
-    """Seconds of the work that no dub can avoid."""
+    """Duration in seconds of the work that every dub requires."""
 
     decode: float
     detect: float
     encode: float
-    """Includes decoding."""
+    """Encoding time in seconds, including decoding."""
 
 
 def measure_lower_bound(video: Path, speech: Path, folder: Path) -> LowerBound:
-    """Decode all frames, detect the face in each, and encode the frames of the output unchanged."""
+    """Decode all frames, detect the face in each frame, and encode the output's frames unchanged."""
     source = open_source(video)
     timeline = build_timeline(source, open_sound(speech).duration, "speech", "pingpong")
     config = load(registry := discover(), preset=DEFAULT_PRESET)

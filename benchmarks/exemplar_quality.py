@@ -1,11 +1,12 @@
-"""Drives the default lip syncer with lips measured in another clip and scores the result.
+"""Drive the default lip syncer with lips measured in another clip, and score the result.
 
     python benchmarks/exemplar_quality.py --media DIR --out DIR [--pairs SOURCE:DRIVER ...]
 
-DIR holds clips; SOURCE and DRIVER are the beginnings of their names. The DRIVER ``silence`` requests a closed mouth.
-Each pair is rendered with the stages of the default preset, encoded (x264 veryfast, crf 18) and tracked again. Mouth
-scores come from the encoded file; image scores come from the frames before encoding, so that they measure the edit and
-not the codec. Writes a video, a contact sheet (PNG) and ``scores.json`` for each pair.
+``--media`` is the directory of the clips. SOURCE and DRIVER are the beginnings of clip names. The DRIVER ``silence``
+requests a closed mouth. Each pair is rendered with the default preset's stages, encoded (x264 veryfast, crf 18) and
+tracked again. Mouth scores are computed from the encoded file. Image scores are computed from the frames before
+encoding, so that they measure the edit and not the codec. The script writes a video, a contact sheet (PNG) and
+``scores.json`` for each pair.
 """
 
 from __future__ import annotations
@@ -42,23 +43,23 @@ THRESHOLDS += "ring <= 1.10, seam <= 1.05"
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One row of the table."""
+    """Scores in one row of the table."""
 
     pair: str
     mouth: MouthTracking
     image: ImageQuality
     motion_correlation: float
-    """Pearson r of the tracked opening with the opening of the motion before it was fitted to the person."""
+    """Pearson correlation between the tracked opening and the motion's opening before it was fitted to the person."""
     open_seconds: float
     sync_ms: float
-    """Milliseconds per frame of the lip syncer."""
+    """Lip syncer time in milliseconds per frame."""
     enhance_ms: float
-    """Milliseconds per frame of the enhancers."""
+    """Enhancement time in milliseconds per frame."""
     passed: dict[str, int]
 
 
 class Encoder:
-    """Encodes frames like a run: x264 veryfast, crf 18, with the source's timestamps."""
+    """Encodes frames with a run's settings: x264 veryfast, crf 18, source timestamps."""
 
     def __init__(self, path: Path, width: int, height: int, rate: Fraction) -> None:
         self._file = av.open(str(path), "w")
@@ -80,7 +81,7 @@ class Encoder:
 
 
 def frames_of(opened: OpenedClip, passed: Counter[str]) -> Iterator[tuple[int, float, Image, Image]]:
-    """Yield index, seconds, original and output of every frame; count the frames that are passed through."""
+    """Yield the index, timestamp in seconds, original and output of every frame, and count passed-through frames."""
     for part in dub(opened.job, opened.job.analysis.source.info.frame_count):
         passed.update(edit.reason for edit in part.edits if isinstance(edit, PassedThrough))
         outputs = apply(part.images, part.edits)
@@ -125,7 +126,7 @@ def run_pair(stages: DefaultStages, pair: str, media: Path, out: Path, enhance: 
         pose = mesh_space.unpack_pose(analysis.coefficients(0, count))
         meter, sheet = ImageQualityMeter(template), ContactSheet()
         selected = set(select_frames(requested_opening if driver is not None else tracked[:, 0]))
-        # Rendered a second time, because the frames of a long clip do not fit into memory.
+        # The frames are rendered a second time, because the frames of a long clip do not fit into memory.
         for index, _, original, output in frames_of(opened, Counter()):
             if not np.isfinite(landmarks[index]).all():
                 meter.cut()

@@ -1,4 +1,4 @@
-"""Measures the peak memory of ``retalkit dub`` for one clip, looped to several durations.
+"""Measure the peak memory of ``retalkit dub`` for one clip, looped to several durations.
 
 python benchmarks/memory.py VIDEO SPEECH [--seconds 10 60 600]
 """
@@ -18,7 +18,7 @@ import av
 
 
 def looped_video(clip: Path, seconds: float, out: Path) -> None:
-    """Write the clip repeated or cut to ``seconds``, re-encoded."""
+    """Write the clip repeated or trimmed to ``seconds``, re-encoded."""
     with av.open(str(out), "w") as target:
         with av.open(str(clip)) as first:
             video = first.streams.video[0]

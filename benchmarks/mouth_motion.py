@@ -11,7 +11,7 @@ from retalkit.stages import Analysis
 
 
 def measured_motion(analysis: Analysis) -> dict[str, NDArray[np.floating]]:
-    """Return the mouth motion of a clip in the units of ``MouthMotion``, measured from its landmarks."""
+    """Return a clip's mouth motion in the units of ``MouthMotion``, measured from its landmarks."""
     count = analysis.source.info.frame_count
     rows, times = analysis.coefficients(0, count), analysis.source.times(0, count)
     tracked = np.isfinite(rows[:, 0])
@@ -33,7 +33,10 @@ def measured_motion(analysis: Analysis) -> dict[str, NDArray[np.floating]]:
 
 
 def write_motion(driver: Analysis | None, duration: float, path: Path) -> Path:
-    """Write the motion of ``driver``, played back and forth for ``duration`` seconds; a closed mouth without driver."""
+    """Write the motion of ``driver``, played back and forth for ``duration`` seconds.
+
+    A closed mouth is written if ``driver`` is None.
+    """
     if driver is None:
         closed = np.zeros(2)
         names = ("opening", "width", "protrusion", "closure", "speech")

@@ -1,10 +1,10 @@
-"""Compare ways to run each published network on the CPU: PyTorch eager, torch.compile and OpenVINO.
+"""Compare three CPU inference backends for each published network: PyTorch eager, torch.compile and OpenVINO.
 
     python benchmarks/network_backends.py [--threads 2] [--rounds 5] [--no-compile] [--only dnet lnet]
 
-For each network the three are timed in turn in one process; the median of the rounds is printed in ms, with the time to
-prepare the network in s, and the largest difference from PyTorch eager relative to the output's standard deviation.
-``torch.compile`` needs a C++ compiler and takes up to two minutes per network.
+The backends are timed alternately in one process. The script prints the median time of the rounds in ms, the
+preparation time of the network in s, and the largest difference from PyTorch eager relative to the output's standard
+deviation. ``torch.compile`` requires a C++ compiler and takes up to two minutes per network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from retalkit.stages import Runtime
 from torch import Tensor
 
 Call = Callable[[], Tensor]
-"""Runs a network and returns its first output."""
+"""Function that runs a network and returns its first output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def row(case: Case, ways: dict[str, Callable[[Case, list[Tensor]], Call]], rounds: int) -> str:
-    """Return the columns of one network."""
+    """Return the table columns of one network."""
     inputs = case.inputs()
     state = torch.get_rng_state()
     calls: dict[str, Call] = {}
     prepared: dict[str, float] = {}
     for way, make in ways.items():
-        torch.set_rng_state(state)  # the same weights for each
+        torch.set_rng_state(state)  # identical weights for every backend
         start = time.perf_counter()
         calls[way] = make(case, inputs)
         outputs = calls[way]()
@@ -88,7 +88,7 @@ def compiled(case: Case, inputs: list[Tensor]) -> Call:
 
 
 def openvino(case: Case, inputs: list[Tensor]) -> Call:
-    """Convert anew: the stored model of an earlier run is not used."""
+    """Convert the network without using a stored model of an earlier run."""
     runtime = Runtime(inference="openvino", threads=torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder, patch.dict("os.environ", RETALKIT_HOME=folder):
         network = compile_network(case.network(), inputs, runtime)

@@ -1,10 +1,11 @@
-"""Time one call of each published network, as our stages run it.
+"""Time one call of each published network as Retalkit's stages run it.
 
     python benchmarks/paper_networks.py [--threads 2] [--rounds 5] [--inference auto] [--only dnet lnet]
 
-Weights are random: the time does not depend on them. The networks are timed in turn, so that other load on the machine
-affects all of them alike; the median of the rounds is printed. Printed next to it are the stored times of the published
-implementation, measured in another run on an idle machine: only their order of magnitude is comparable.
+The weights are random, because the time does not depend on the weight values. The networks are timed alternately, so
+that other load on the machine affects all networks equally. The script prints the median of the rounds next to the
+stored times of the published implementation. The stored times were measured in another run on an idle machine, so only
+their order of magnitude is comparable.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from torch import Tensor, nn
 
 @dataclass(slots=True)
 class Case:
-    """One row of the table."""
+    """Benchmark case in one row of the table."""
 
     name: str
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...]
     """Shapes of the inputs."""
     published: str = ""
-    """Milliseconds per call of the published implementation: float32, 2 threads, batch 1, median."""
+    """Milliseconds per call of the published implementation: float32, 2 threads, batch size 1, median."""
     wall: list[float] = field(default_factory=list[float])
     cpu: list[float] = field(default_factory=list[float])
 
@@ -56,7 +57,7 @@ class Case:
 
 
 class EnetEncoder(nn.Module):
-    """The identity encoder of E-Net, which runs once for each reference face."""
+    """E-Net's identity encoder, which runs once for each reference face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class EnetEncoder(nn.Module):
 
 
 class EnetDecoder(nn.Module):
-    """The decoder of E-Net, without noise."""
+    """E-Net's decoder without noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ CASES = (
     Case("face3d", CoefficientNetwork, ((1, 3, 224, 224),), "94 to 117"),
     Case("dnet", DNet, ((1, 3, 256, 256), (1, 73, 26)), "1110 to 1210"),
     Case("lnet", LNet, ((1, 1, 80, 16), (1, 6, 96, 96)), "670 to 870"),
-    # Published E-Net contains L-Net, 3250 together: this is the rest, encoder and decoder.
+    # The published E-Net contains L-Net and takes 3250 ms in total. This value is the remainder, encoder plus decoder.
     Case("enet, encoder", EnetEncoder, ((1, 3, 384, 384),), "2380 to 2580"),
     Case("enet, decoder", EnetDecoder, ((1, 3, 96, 96), (1, 512)), "(with the encoder)"),
     Case("ganimation", Generator, ((1, 3, 128, 128), (1, 17)), "186"),
@@ -94,7 +95,7 @@ CASES = (
     Case("parsenet", ParseNet, FACE, "4310"),
 )
 PER_FRAME = ("s3fd, downscaled", "fan", "face3d", "dnet", "lnet", "enet, encoder", "enet, decoder")
-"""Networks that the preset ``paper`` calls once for a frame of 720 x 1280 with a face, besides the restorations."""
+"""Networks that the preset ``paper`` calls once per 720 x 1280 frame with a face, in addition to the restorations."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -129,7 +130,7 @@ def selected(names: Sequence[str] | None) -> list[Case]:
 
 
 def measure(cases: Sequence[Case], runtime: Runtime, rounds: int) -> None:
-    """Fill in the times, one network after the other in each round; the first round is a warm-up."""
+    """Measure the times, one network after the other in each round. The first round is a warm-up."""
     calls: list[tuple[Case, CompiledNetwork, list[Tensor]]] = []
     for case in cases:
         inputs = case.inputs()
@@ -144,7 +145,7 @@ def measure(cases: Sequence[Case], runtime: Runtime, rounds: int) -> None:
 
 
 def fill(network: nn.Module) -> None:
-    """Set random weights that keep activations at a normal scale: denormal numbers would be slow."""
+    """Set random weights that keep activations at a normal scale, because denormal numbers would be slow."""
     state = network.state_dict()
     with torch.no_grad():
         for name, value in state.items():
@@ -160,7 +161,7 @@ def fill(network: nn.Module) -> None:
             else:
                 value.fill_(1 if last in ("weight", "running_var") else 0)
         for name in [name for name in state if name.endswith("weight_v")]:
-            # The estimated singular value must be close to the largest one.
+            # The estimated singular value must be close to the largest singular value.
             base = name.removesuffix("weight_v")
             weight = state[base + "weight_orig"].flatten(1)
             state[name].copy_(nn.functional.normalize(weight.T @ state[base + "weight_u"], dim=0))

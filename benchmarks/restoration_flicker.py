@@ -1,15 +1,16 @@
-"""Measures the flicker of frame-by-frame face restoration, and the effect of the option ``steadiness``.
+"""Measure the flicker of frame-by-frame face restoration, and the effect of the option ``steadiness``.
 
     python benchmarks/restoration_flicker.py --media DIR --out DIR [--frames 60] [--enhancer gpen | gfpgan]
 
-Each talking clip of DIR is dubbed once with the stages of the default preset, driven by another clip's lips. Restored
-frames are compared with the dub before restoration, before encoding. Without ``--enhancer``, the restorers are
-simulated (``simulated_restorers.py``); with it, a network from the weight store is used. Writes ``flicker.json`` and an
-image for each clip and restorer: a face at each steadiness, and below it a row of pixels across the cheeks over time.
+Each talking clip in the ``--media`` directory is dubbed once with the default preset's stages, driven by another clip's
+lips. Restored frames are compared with the dub before restoration, without encoding. Without ``--enhancer``, the
+restorers are simulated (``simulated_restorers.py``). With ``--enhancer``, a network from the weight store is used. The
+script writes ``flicker.json`` and an image for each clip and restorer. The image shows a face at each steadiness, and
+below each face a row of pixels across the cheeks over time.
 
-The side effects of steadiness are printed first: the share that remains of an intended change (a region of the size of
-the iris, the teeth or the lips is brightened), and the shadow around it. ``--low-pass`` sets another standard deviation
-of the low-pass filter than the stage's.
+The side effects of steadiness are printed first. They are the remaining share of an intended change (a brightened
+region with the size of the iris, the teeth or the lips) and the shadow around this change. ``--low-pass`` overrides the
+standard deviation of the stage's low-pass filter.
 """
 
 from __future__ import annotations
@@ -50,26 +51,26 @@ Image = NDArray[np.uint8]
 TALKING_PAIRS = [pair for pair in DEFAULT_PAIRS if pair.startswith(TALKING) and not pair.endswith(SILENCE)]
 STEADINESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 REGIONS = {"iris": (10, 10), "teeth": (45, 11), "lips": (60, 28)}
-"""Semi-axes in pixels of the 512-pixel template."""
+"""Semi-axes of each region in pixels of the 512-pixel template."""
 SLICE = 200
 """Length in pixels of the row that is shown over time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table."""
+    """Scores in one row of the table."""
 
     clip: str
     restorer: str
     steadiness: float | None
-    """None: the dub itself, compared with the source."""
+    """Steadiness, or None for the dub itself, which is compared with the source."""
     flicker: Flicker
     sharpness: float
     """Laplacian variance of the face relative to the dub before restoration."""
 
 
 class Output:
-    """Meters and image of one output."""
+    """Metrics and image of one output."""
 
     def __init__(self, template: Float, mouth: bool = True) -> None:
         self.flicker = FlickerMeter(template, mouth)
@@ -94,7 +95,7 @@ class Output:
 
 
 def face_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
-    """Return a mask of the face outline, eroded by a twelfth of its width; float32 [H, W]."""
+    """Return a mask of the face outline, eroded by a twelfth of the face width, float32 [H, W]."""
     mask = np.zeros(shape[:2], np.uint8)
     oval = landmarks[list(mesh478.FACE_OVAL), :2]
     cv2.fillPoly(mask, [cv2.convexHull(np.round(oval).astype(np.int32))], [1.0])
@@ -112,7 +113,10 @@ def face_cell(image: Image, landmarks: Float) -> Image:
 
 
 def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[Any]:
-    """Open the restorer ``name`` at each steadiness. They share a cache, so that each face is restored once."""
+    """Open the restorer ``name`` at each steadiness.
+
+    All restorers share a cache, so that each face is restored once.
+    """
     context = StageContext(cache=Folder(folder / f"restored-{name}"), observer=SilentObserver())
     clip = EnhancementClip(analysis=analysis)
     if name in SIMULATED:
@@ -167,7 +171,7 @@ def measure(
 
 
 def write_image(path: Path, outputs: list[Output]) -> None:
-    """Write a column per output: the face, and a row of pixels over time."""
+    """Write an image with a column per output, which shows the face and a row of pixels over time."""
     columns: list[Image] = []
     for label, output in zip(("dub", *(f"steadiness {value:g}" for value in STEADINESS)), outputs, strict=True):
         face = np.zeros((2 * SLICE, 2 * SLICE, 3), np.uint8) if output.face is None else output.face.copy()
@@ -181,9 +185,9 @@ def write_image(path: Path, outputs: list[Output]) -> None:
 
 
 def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float]:
-    """Return the share that remains of a brightened ellipse, and the mean change in the 12 pixels around it.
+    """Return the remaining share of a brightened ellipse, and the mean change in the 12 pixels around the ellipse.
 
-    Both are relative to the change; a negative value around it is a shadow.
+    Both values are relative to the intended change. A negative change around the ellipse is a shadow.
     """
     inside = np.zeros((512, 512), np.uint8)
     cv2.ellipse(inside, (256, 256), axes, 0, 0, 360, [255.0], -1, cv2.LINE_AA)
@@ -193,7 +197,7 @@ def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float
 
 
 def side_effect_table() -> str:
-    """Format one line for each steadiness: remaining share and shadow of each region."""
+    """Return one line for each steadiness with the remaining share and shadow of each region."""
     lines = [f"low-pass {difference.COARSE:g}: share kept / shadow around a brightened region"]
     for value in STEADINESS:
         pairs = (

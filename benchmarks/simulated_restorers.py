@@ -1,8 +1,8 @@
-"""Simulated restorers that replace the networks if their published weights are not available.
+"""Simulated restorers that replace the networks if the published weights are unavailable.
 
-Like the networks, each processes one aligned face at a time, independently of the other frames. They are not useful as
-restorers, and their amount of flicker is not that of a network. They show how each kind of flicker passes through the
-restoration stage, and how ``steadiness`` affects it.
+Like the networks, each simulated restorer processes one aligned face at a time, independently of other frames. The
+simulated restorers are not useful for restoration, and their amount of flicker does not match a network's. They show
+how the restoration stage propagates each kind of flicker, and how ``steadiness`` affects it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Rule = Callable[[Float, int], Float]
-"""(face float32 [512, 512, 3] in 0..255, position in the output) -> restored face."""
+"""Function that maps a face, float32 [512, 512, 3] in 0..255, and its position in the output to the restored face."""
 
 
 class SimulatedRestorer:
@@ -30,8 +30,12 @@ class SimulatedRestorer:
 
 
 def equalise(face: Float, index: int) -> Float:
-    """Contrast-limited adaptive histogram equalisation of the lightness, averaged with a stretch of each channel
-    between its 1st and 99th percentile. Tint and shading depend on the histograms of each frame."""
+    """Apply contrast-limited adaptive histogram equalisation to the lightness, and average with a stretch of each
+    channel.
+
+    The stretch maps the channel's 1st to 99th percentile to the full range. Tint and shading depend on the histograms
+    of each frame.
+    """
     light, *colours = cv2.split(cv2.cvtColor(np.rint(face).astype(np.uint8), cv2.COLOR_RGB2LAB))
     light = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(np.asarray(light))
     even = cv2.cvtColor(cv2.merge([light, *colours]), cv2.COLOR_LAB2RGB).astype(np.float32)
@@ -41,15 +45,21 @@ def equalise(face: Float, index: int) -> Float:
 
 
 def sharpen(face: Float, index: int) -> Float:
-    """Unsharp masking to a constant standard deviation of the Laplacian, so the gain depends on each frame's detail."""
+    """Apply unsharp masking to a constant standard deviation of the Laplacian.
+
+    The gain depends on each frame's detail.
+    """
     fine = face - cv2.GaussianBlur(face, (0, 0), 2)
     spread = float(cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[100:450, 120:400].std())
     return np.asarray(face + np.clip(9 / max(spread, 1e-3) - 1, 0, 4) * fine, np.float32)
 
 
 def add_random_tint(face: Float, index: int) -> Float:
-    """Unsharp masking with independent noise per frame: a tint, a 4 x 4 shading (standard deviation 2.5 grey levels
-    each) and grain (2 grey levels)."""
+    """Apply unsharp masking and add independent noise per frame.
+
+    The noise consists of a tint and a 4 x 4 shading (standard deviation 2.5 grey levels each) and grain (2 grey
+    levels).
+    """
     generator = np.random.default_rng(index)
     tint = generator.normal(0, 2.5, 3)
     shade = cv2.resize(generator.normal(0, 2.5, (4, 4)), face.shape[1::-1], interpolation=cv2.INTER_CUBIC)

@@ -1,7 +1,7 @@
-"""Dub an animated portrait with synthetic speech. Needs no download.
+"""Dub an animated portrait with synthetic speech. No download is required.
 
-The portrait is NASA's photo of the astronaut Eileen Collins, in the public domain, from scikit-image's wheel.
-``make_speech.py`` made the speech. ``--video`` and ``--speech`` select your own footage instead.
+The portrait is NASA's public-domain photograph of the astronaut Eileen Collins from scikit-image's wheel. The speech
+was generated with ``make_speech.py``. Use ``--video`` and ``--speech`` to select other footage.
 """
 
 from __future__ import annotations

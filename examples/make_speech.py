@@ -1,6 +1,6 @@
 """Write examples/speech.wav from examples/speech.txt with eSpeak NG, a free speech synthesiser.
 
-The demo does not need this script, since the file is in the repository. To regenerate it:
+The demo does not require this script, because the repository contains the speech file. To regenerate the speech file:
 
     pip install espeakng-loader
     python examples/make_speech.py

@@ -1,1 +1,1 @@
-"""Training code that is kept with the project and not part of the wheel."""
+"""Training code that is part of the repository but not of the wheel."""

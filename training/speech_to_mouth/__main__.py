@@ -1,4 +1,4 @@
-"""``python -m training.speech_to_mouth all --work FOLDER`` trains the bundled weights from scratch."""
+"""Command ``python -m training.speech_to_mouth all --work FOLDER``, which trains the bundled weights from scratch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.speech_to_mouth.tts import flite_program
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the requested steps."""
+    """Run the requested pipeline steps."""
     parser = argparse.ArgumentParser(prog="training.speech_to_mouth", description=__doc__)
     parser.add_argument("step", choices=("corpus", "train", "all"), help="train includes validation and export")
     parser.add_argument("--work", type=Path, required=True, help="directory for corpus and checkpoints, about 2 GB")

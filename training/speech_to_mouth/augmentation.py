@@ -1,7 +1,8 @@
-"""Audio augmentation: loudness, rooms, microphones, noise, and masking of mel bands.
+"""Audio augmentation: loudness, room acoustics, microphones, noise, and masking of mel bands.
 
-No augmentation shifts the audio in time, so the targets stay aligned. Only the loudness contour changes the targets:
-louder speech has larger mouth openings (Schulman, "Articulatory dynamics of loud and normal speech", JASA 1989).
+No augmentation shifts the audio in time, so the targets stay aligned. Only the loudness contour changes the targets,
+because louder speech has larger mouth openings (Schulman, "Articulatory dynamics of loud and normal speech", JASA
+1989).
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPoo
 LOWEST_SPEECH, HIGHEST_SPEECH = -38.0, -8.0
 """Level range in dBFS of speech that opens the mouth."""
 HIGHEST_BABBLE = -38.0
-"""Maximum level in dBFS of babble without a foreground speaker, for which the mouth stays closed."""
+"""Maximum level in dBFS of babble without a foreground speaker. The mouth stays closed during such babble."""
 _REST_JAW = 0.05
 _WARPS = np.round(np.linspace(0.86, 1.18, 17), 3)
-"""Factors of vocal tract length perturbation."""
+"""Vocal tract length perturbation factors."""
 
 _Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training example."""
+    """A training example."""
 
     features: NDArray[np.float32]
-    """float32 [2 count, 160]."""
+    """Features, float32 [2 count, 160]."""
     targets: NDArray[np.float32]
-    """float32 [count, 6]."""
+    """Targets, float32 [count, 6]."""
 
 
 def training_example(
@@ -45,7 +46,7 @@ def training_example(
     negative_share: float,
     ahead: int,
 ) -> Example:
-    """Return ``count`` targets with their features; non-speech examples have probability ``negative_share``."""
+    """Return ``count`` targets with their features. ``negative_share``: probability of a non-speech example."""
     if generator.random() < negative_share:
         sound = non_speech_example(generator, pool, count * SAMPLES_PER_TARGET)
         targets = np.zeros((count, TARGET_COLUMNS), np.float32)
@@ -63,7 +64,7 @@ def training_example(
 def augment(
     generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32], pool: NonSpeechPool
 ) -> tuple[_Sound, NDArray[np.float32]]:
-    """Apply random loudness, room, noise, level, clipping and noise floor; the length stays the same."""
+    """Apply random loudness, room, noise, level, clipping and noise floor without changing the length."""
     if generator.random() < 0.6:
         sound, targets = vary_loudness(generator, sound, targets)
     sound = apply_room_and_filter(generator, sound)
@@ -84,7 +85,7 @@ def augment(
 def mask_bands(generator: np.random.Generator, levels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mask one or two ranges of up to 14 bands in log-mel levels [T, 80] (Park et al., "SpecAugment", 2019).
 
-    This keeps the network from relying on the few bands in which the synthesisers are similar.
+    Masking prevents the network from relying on the few bands in which the synthesisers are similar.
     """
     changed = levels.copy()
     for _ in range(int(generator.integers(1, 3))):
@@ -95,7 +96,7 @@ def mask_bands(generator: np.random.Generator, levels: NDArray[np.float32]) -> N
 
 
 def non_speech_example(generator: np.random.Generator, pool: NonSpeechPool, samples: int) -> _Sound:
-    """Return audio for which the mouth stays closed, from inaudible to as loud as speech; babble stays faint."""
+    """Return non-speech audio, from inaudible to as loud as speech. The mouth stays closed. Babble has a low level."""
     choice = generator.random()
     if choice < 0.1:
         return (_gain(generator.uniform(-110.0, -55.0)) * generator.standard_normal(samples)).astype(np.float32)
@@ -115,7 +116,7 @@ def non_speech_example(generator: np.random.Generator, pool: NonSpeechPool, samp
 def vary_loudness(
     generator: np.random.Generator, sound: _Sound, targets: NDArray[np.float32]
 ) -> tuple[_Sound, NDArray[np.float32]]:
-    """Apply a slow loudness contour of -8 to 5 dB, and scale the openings with it (3% per dB)."""
+    """Apply a slow loudness contour of -8 to 5 dB, and scale the mouth openings accordingly (3% per dB)."""
     points = int(generator.integers(3, 12))
     decibels = generator.uniform(-8.0, 5.0, points)
     positions = np.linspace(0.0, len(sound), points)
@@ -127,7 +128,7 @@ def vary_loudness(
 
 
 def apply_room_and_filter(generator: np.random.Generator, sound: _Sound) -> _Sound:
-    """Apply exponentially decaying reverberation, and the frequency response of a microphone or telephone."""
+    """Apply exponentially decaying reverberation and the frequency response of a microphone or telephone."""
     samples = len(sound)
     size = 1 << int(np.ceil(np.log2(samples + 0.5 * SAMPLE_RATE)))
     frequencies = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)

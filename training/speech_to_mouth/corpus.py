@@ -1,4 +1,4 @@
-"""Reader of the training corpus: speech with its targets from memory-mapped files."""
+"""Reader of the training corpus, which memory-maps speech and targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, Shard
 
 TARGET_COLUMNS = 6
-"""opening, width, protrusion, jaw, speech, class."""
+"""Number of target columns: opening, width, protrusion, jaw, speech and class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class _Utterance:
 
 
 class Corpus:
-    """Utterances of a list of shards."""
+    """Utterances from a list of shards."""
 
     def __init__(self, shards: list[Shard]) -> None:
         self._waveforms = [np.load(shard.folder / "waveform.npy", mmap_mode="r") for shard in shards]
@@ -44,7 +44,7 @@ class Corpus:
         return sum(len(waveform) for waveform in self._waveforms) / SAMPLE_RATE / 3600.0
 
     def utterance(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the audio at -24 dBFS, float32 [N], and its targets, float32 [N / 320, 6]."""
+        """Return the audio of an utterance at -24 dBFS, float32 [N], and its targets, float32 [N / 320, 6]."""
         found = self._utterances[index]
         samples = self._waveforms[found.shard][found.first : found.first + found.count]
         first, count = found.first // SAMPLES_PER_TARGET, found.count // SAMPLES_PER_TARGET
@@ -78,7 +78,7 @@ class Corpus:
         return targets[targets[:, 4] > 0.5, :4]
 
     def widths_and_classes(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return width and viseme class of every fifth target, [n] each."""
+        """Return the width and viseme class of every fifth target, [n] each."""
         targets = self._every_fifth_target()
         return targets[:, 1], targets[:, 5].astype(np.int64)
 
@@ -87,7 +87,7 @@ class Corpus:
 
 
 def corpus_hash(shards: list[Shard]) -> str:
-    """Return the SHA-256 over the files of the shards."""
+    """Return the SHA-256 hash over the files of the shards."""
     digest = hashlib.sha256()
     for shard in shards:
         for name in ("waveform.npy", "targets.npy", "utterances.json"):

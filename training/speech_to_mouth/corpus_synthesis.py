@@ -1,9 +1,9 @@
-"""Synthesis of the training corpus: shards of speech with mouth targets, each written by a separate process.
+"""Training corpus synthesis. Separate processes write shards of speech with mouth targets.
 
-A shard only depends on its number, the seed and the program versions, so an interrupted synthesis resumes and yields
-the same corpus. It is a directory with ``waveform.npy`` (int16 [N] at 16 kHz, concatenated utterances, speech at -24
-dBFS), ``targets.npy`` (float16 [N / 320, 6]: opening, width, protrusion, jaw, speech, class) and ``utterances.json``
-([first sample, sample count, voice] of each utterance).
+A shard only depends on its number, the seed and the program versions, so an interrupted synthesis resumes and yields an
+identical corpus. A shard is a directory with three files. ``waveform.npy`` contains the concatenated utterances with
+speech at -24 dBFS, int16 [N] at 16 kHz. ``targets.npy`` contains opening, width, protrusion, jaw, speech and class,
+float16 [N / 320, 6]. ``utterances.json`` contains [first sample, sample count, voice] for each utterance.
 """
 
 from __future__ import annotations
@@ -30,24 +30,28 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
 SAMPLES_PER_TARGET = 320
 STORED_LEVEL = -24.0
-"""Level of the speech parts in dBFS."""
+"""Level of the speech segments in dBFS."""
 _MAX_FAILURES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Description of one shard."""
+    """Description of a shard."""
 
     folder: Path
     synthesiser: str
-    """``espeak`` or ``flite``."""
+    """Synthesiser name, ``espeak`` or ``flite``."""
     seed: int
     seconds: float
     held_out: bool
 
 
 def plan(folder: Path, hours: float, seed: int, flite_share: float, shard_minutes: float) -> list[Shard]:
-    """Return the shards of a corpus: ``hours`` of training voices, and a thirtieth of it of held-out voices."""
+    """Return the shards of a corpus.
+
+    ``hours``: hours of speech from training voices. The corpus additionally contains a thirtieth of this duration from
+    held-out voices.
+    """
     shards: list[Shard] = []
     for held_out, total in ((False, hours), (True, hours / 30.0)):
         for number, (synthesiser, share) in enumerate((("espeak", 1.0 - flite_share), ("flite", flite_share))):
@@ -66,7 +70,7 @@ def synthesise(shards: list[Shard], processes: int) -> None:
     logger.info("synthesis: %d of %d shards missing", len(missing), len(shards))
     if not missing:
         return
-    # A new process per shard: espeak-ng keeps its random state between sentences.
+    # Each shard runs in a new process, because espeak-ng keeps its random state between sentences.
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(processes, len(missing)), maxtasksperchild=1) as pool:
         for number, name in enumerate(pool.imap_unordered(_write_shard, missing, chunksize=1), 1):
@@ -74,7 +78,10 @@ def synthesise(shards: list[Shard], processes: int) -> None:
 
 
 def resample(utterance: Utterance, speed: float = 1.0) -> tuple[NDArray[np.float32], list[Phone]]:
-    """Return the audio at 16 kHz, played ``speed`` times faster (with pitch and formants), and its phones."""
+    """Return the audio at 16 kHz and its phones.
+
+    ``speed``: playback speed factor, which also scales pitch and formants.
+    """
     ratio = Fraction(SAMPLE_RATE / (utterance.rate * speed)).limit_denominator(200)
     waveform = resample_poly(utterance.waveform, ratio.numerator, ratio.denominator).astype(np.float32)
     stretch = float(ratio) * utterance.rate / SAMPLE_RATE

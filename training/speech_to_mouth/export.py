@@ -1,4 +1,4 @@
-"""Export of a trained network to the safetensors file of the package."""
+"""Export of a trained network to the package's safetensors file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def export(
     calibration: dict[str, Any],
     extra_metadata: dict[str, str],
 ) -> None:
-    """Write the weights as float16, with the network's configuration in the metadata; replaces an existing file.
+    """Write the weights as float16 with the network configuration in the metadata, replacing an existing file.
 
     ``calibration`` contains ``closure_threshold`` (the posterior of p, b, m, f, v above which the lips touch),
     ``class_widths`` (from ``class_widths``) and ``gains`` (from ``validation.range_gains``).

@@ -17,7 +17,10 @@ _MIN_DEVIATION = 0.03
 
 
 def class_weights() -> Tensor:
-    """Return the class weights of the cross-entropy, which emphasise closures: they are rare, short and conspicuous."""
+    """Return the cross-entropy class weights.
+
+    The weights emphasise closures, because closures are rare, short and conspicuous.
+    """
     weights = torch.ones(len(CLASSES))
     weights[BILABIAL] = 2.5
     weights[LABIODENTAL] = 2.0
@@ -25,10 +28,11 @@ def class_weights() -> Tensor:
 
 
 def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss of outputs [B, 20, J] for targets [B, J, 6], and its terms for the log.
+    """Return the training loss and its terms for the log.
 
-    It is the sum of squared errors, cross-entropies, and 1 - Pearson's r of each measure for sequences with a moving
-    target. The motion is later scaled to the range of each person, so its shape matters more than its amplitude.
+    ``outputs``: [B, 20, J]. ``targets``: [B, J, 6]. The loss is the sum of squared errors, cross-entropies, and 1 -
+    Pearson's r of each measure in sequences with a moving target. The motion is later scaled to the range of each
+    person, so its shape is more important than its amplitude.
     """
     expected = targets.transpose(1, 2)
     measures, aims = outputs[:, :4].float(), expected[:, :4]
@@ -53,7 +57,7 @@ def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, f
 
 
 def _correlation_loss(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weighted sum of 1 - Pearson's r, and the mean of each measure."""
+    """Return the weighted sum of 1 - Pearson's r, and the mean Pearson's r of each measure."""
     outputs = measures - measures.mean(2, keepdim=True)
     targets = aims - aims.mean(2, keepdim=True)
     products = (outputs * targets).mean(2)

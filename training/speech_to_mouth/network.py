@@ -1,7 +1,7 @@
-"""PyTorch version of the network for training; the package runs the same network in NumPy.
+"""PyTorch version of the network for training. The package runs an equivalent network in NumPy.
 
-A temporal convolutional network (Bai, Kolter and Koltun 2018) of residual blocks with pre-activation (He et al. 2016):
-batch norm, ReLU, dilated convolution, ReLU, dropout, 1x1 convolution.
+The network is a temporal convolutional network (Bai, Kolter and Koltun 2018) of residual blocks with pre-activation (He
+et al. 2016). A block consists of batch normalisation, ReLU, dilated convolution, ReLU, dropout and 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from training.speech_to_mouth.visemes import CLASSES
 
 INPUTS = 160
 OUTPUTS = 4 + 1 + len(CLASSES)
-"""opening, width, protrusion, jaw; speech logit; viseme-class logits."""
+"""Number of outputs: opening, width, protrusion, jaw, speech logit, and viseme class logits."""
 DILATIONS = (1, 2, 4, 8, 1, 2)
 _TAPS = 5
 _ROW_SECONDS = 0.02
@@ -21,7 +21,7 @@ _STEM_AHEAD_SECONDS = 0.0375
 
 
 class Block(nn.Module):
-    """Residual block with a look-ahead of ``after`` steps of 0.02 s; the rest of its receptive field is in the past."""
+    """Residual block with a look-ahead of ``after`` steps of 0.02 s. The rest of its receptive field is in the past."""
 
     def __init__(self, channels: int, dilation: int, after: int, dropout: float) -> None:
         super().__init__()
@@ -37,9 +37,11 @@ class Block(nn.Module):
 
 
 class SpeechToMouthNetwork(nn.Module):
-    """Features [B, 160, T] at 100 Hz -> outputs [B, 20, T // 2] at 50 Hz; output j is at the time (2 j + 1) / 100.
+    """Maps features [B, 160, T] at 100 Hz to outputs [B, 20, T // 2] at 50 Hz. Output j is at the time (2 j + 1) / 100
+    s.
 
-    With ``lookahead_seconds`` (at least 0.0375, the look-ahead of the stem), no output depends on later audio.
+    ``lookahead_seconds``: maximum look-ahead, at least 0.0375 (the look-ahead of the stem), or None for no limit. No
+    output depends on audio beyond the look-ahead.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class SpeechToMouthNetwork(nn.Module):
 
 
 def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:
-    """Return the look-ahead of each block in steps: half its receptive field, limited by the allowed look-ahead."""
+    """Return the look-ahead of each block in steps, which is half of its receptive field limited by the allowed
+    look-ahead.
+    """
     halves = tuple(dilation * (_TAPS - 1) // 2 for dilation in dilations)
     if lookahead_seconds is None:
         return halves

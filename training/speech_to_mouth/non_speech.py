@@ -24,7 +24,7 @@ _Sound = NDArray[np.float64]
 
 
 class NonSpeechPool:
-    """Memory-mapped clips of equal length, int16 [K, N], and the kind of each."""
+    """Memory-mapped clips of equal length, int16 [K, N], and the kind of each clip."""
 
     def __init__(self, folder: Path) -> None:
         self._clips = np.load(folder / "negatives.npy", mmap_mode="r")
@@ -46,7 +46,7 @@ def make_pool(folder: Path, corpus: Corpus, clips: int, seconds: float, seed: in
     if (folder / "negative_kinds.npy").exists():
         return
     generator = np.random.default_rng([seed, 77])
-    # Clips are a multiple of the target length, so that a crop of full length fits.
+    # The clip length is a multiple of the target length, so that a full-length crop fits.
     samples = round(seconds * SAMPLE_RATE) // SAMPLES_PER_TARGET * SAMPLES_PER_TARGET
     counts = np.maximum(1, np.round(np.array(_SHARES) * clips)).astype(int)
     kinds = np.repeat(np.arange(len(KINDS)), counts)
@@ -63,7 +63,7 @@ def make_pool(folder: Path, corpus: Corpus, clips: int, seconds: float, seed: in
 
 
 def _noise(generator: np.random.Generator, samples: int) -> _Sound:
-    """White to brown noise, constant or with a varying level."""
+    """Return noise between white and brown with a constant or varying level."""
     spectrum = np.fft.rfft(generator.standard_normal(samples))
     slope = generator.choice([0.0, 0.5, generator.uniform(-0.2, 1.2)])
     sound = np.fft.irfft(spectrum * (np.arange(len(spectrum)) + 20.0) ** -slope, samples)
@@ -86,7 +86,7 @@ def _hum(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _tones(generator: np.random.Generator, samples: int) -> _Sound:
-    """Sine tones: constant, gliding and pulsed."""
+    """Return constant, gliding or pulsed sine tones."""
     sound = np.zeros(samples)
     for _ in range(int(generator.integers(1, 4))):
         pitch = np.exp(generator.uniform(np.log(80), np.log(4000)))
@@ -99,7 +99,7 @@ def _tones(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _music(generator: np.random.Generator, samples: int) -> _Sound:
-    """Chords, arpeggios, bass and percussion on a common beat."""
+    """Return chords, arpeggios, bass and percussion on a common beat."""
     sound = np.zeros(samples)
     beat = generator.uniform(0.25, 0.6)
     scale = np.array([0, 2, 4, 5, 7, 9, 11] if generator.random() < 0.5 else [0, 2, 3, 5, 7, 8, 10])
@@ -129,7 +129,7 @@ def _music(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _knocks(generator: np.random.Generator, samples: int) -> _Sound:
-    """Impulsive sounds such as claps, keys and steps."""
+    """Return impulsive sounds such as claps, keystrokes and footsteps."""
     sound = 0.002 * generator.standard_normal(samples)
     for _ in range(int(generator.integers(4, 40))):
         length = int(generator.uniform(0.01, 0.12) * SAMPLE_RATE)
@@ -143,7 +143,7 @@ def _knocks(generator: np.random.Generator, samples: int) -> _Sound:
 
 
 def _babble(generator: np.random.Generator, corpus: Corpus, samples: int) -> _Sound:
-    """4 to 12 continuous voices of similar level."""
+    """Return 4 to 12 continuous voices of similar level."""
     sound = np.zeros(samples)
     for _ in range(int(generator.integers(4, 13))):
         level = generator.uniform(0.6, 1.0)

@@ -1,4 +1,4 @@
-"""The training pipeline: corpus, non-speech audio, training, validation, export. Each step resumes if interrupted."""
+"""Training pipeline: corpus, non-speech audio, training, validation and export. Interrupted steps resume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """Configuration of corpus and training."""
+    """Corpus and training configuration."""
 
     hours: float = 10.0
     flite_share: float = 0.45
@@ -43,7 +43,7 @@ class PipelineConfig:
 
 
 def tiny_config(flite: bool = False) -> PipelineConfig:
-    """Return a configuration for tests that runs in half a minute; the resulting network is useless."""
+    """Return a test configuration that runs in half a minute. The resulting network is not usable."""
     training = TrainingConfig(
         steps=8, batch_size=3, seconds=2.0, channels=16, warm_up_steps=2, checkpoint_every=4, bfloat16=False
     )
@@ -69,7 +69,7 @@ def make_corpus(config: PipelineConfig, work: Path) -> None:
 
 
 def make_network(config: PipelineConfig, work: Path, stop_after: int | None = None) -> SpeechToMouthNetwork:
-    """Train on the corpus in ``work``, with checkpoints in ``work/training``."""
+    """Train on the corpus in ``work`` and write checkpoints to ``work/training``."""
     shards = [shard for shard in config.shards(work) if not shard.held_out]
     return train(config.training, shards, work / "corpus", work / "training", stop_after)
 

@@ -1,7 +1,7 @@
-"""Sentences for the synthesisers: random words of many languages from the ``faker`` package (MIT licence).
+"""Sentences for the synthesisers: random words in many languages from the ``faker`` package (MIT licence).
 
-The sentences are meaningless. The network learns phones, and word lists contain the phones of each language and their
-order.
+The sentences are meaningless. The network learns phones, and word lists are sufficient because they contain each
+language's phones and phone sequences.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LOCALES: dict[str, tuple[str, ...]] = {
     "lt": ("lt_LT",),
     "lv": ("lv_LV",),
 }
-"""Language code of espeak-ng -> locales of ``faker`` whose word lists are combined."""
+"""Language code of espeak-ng -> ``faker`` locales whose word lists are combined."""
 
 _PARTS = {
     "lorem": ("word_list",),
@@ -63,7 +63,7 @@ _PARTS = {
 
 @lru_cache(maxsize=64)
 def words(language: str) -> tuple[str, ...]:
-    """Return all words of ``language`` in a fixed order; ordinary words have twice the weight of names."""
+    """Return all words of ``language`` in a deterministic order. Ordinary words have twice the weight of names."""
     ordinary: list[str] = []
     names: list[str] = []
     for locale in LOCALES[language]:
@@ -77,7 +77,7 @@ def words(language: str) -> tuple[str, ...]:
 
 
 def sentence(generator: random.Random, language: str, least: int = 5, most: int = 12) -> str:
-    """Return ``least`` to ``most`` random words, some followed by a comma, which is spoken as a pause."""
+    """Return ``least`` to ``most`` random words. Some words are followed by a comma, which is spoken as a pause."""
     chosen = generator.choices(words(language), k=generator.randint(least, most))
     if language == "en" and generator.random() < 0.3:
         chosen = [_pseudo_word(generator) if generator.random() < 0.5 else word for word in chosen]
@@ -108,7 +108,7 @@ _CODAS = ["", "", "", "p", "b", "m", "f", "v", "t", "s", "n", "l", "k", "mp", "f
 
 
 def _pseudo_word(generator: random.Random) -> str:
-    """Return a pseudo-word, for phone sequences that occur in no dictionary."""
+    """Return a pseudo-word, which adds phone sequences that occur in no dictionary."""
     count = generator.randint(1, 3)
     choose = generator.choice
     return "".join(choose(_ONSETS) + choose(_NUCLEI) + choose(_CODAS) for _ in range(count))

@@ -1,9 +1,10 @@
-"""Mouth targets at 50 Hz from timed phones.
+"""Mouth targets at 50 Hz, computed from timed phones.
 
 Coarticulation is modelled by dominance functions (Löfqvist, "Speech as audible gestures", 1990; Cohen and Massaro,
-"Modeling coarticulation in synthetic visual speech", 1993, eq. 1 to 3): the value of a measure is the mean of the
-targets of all phones, weighted by dominances that are constant in the middle of a phone and decay exponentially before
-and after it. Lips close completely for p, b and m in any context, so closures are applied after the mean.
+"Modeling coarticulation in synthetic visual speech", 1993, eq. 1 to 3). The value of a measure is the
+dominance-weighted mean of the targets of all phones. A dominance is constant in the middle of a phone and decays
+exponentially before and after the phone. Lips close completely for p, b and m in any context, so closures are applied
+after averaging.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from training.speech_to_mouth.visemes import BILABIAL, LABIODENTAL, SILENCE, TABLE
 
 TARGET_RATE = 50
-"""Target values per second; value ``j`` is at the time (2 j + 1) / 100."""
+"""Number of target values per second. Value ``j`` is at the time (2 j + 1) / 100 s."""
 MEASURES = ("opening", "width", "protrusion", "jaw")
 
 # Time constants in seconds of the dominance before and after a phone. Rounding is anticipated (Bell-Berti and Harris,
@@ -43,11 +44,11 @@ class Targets:
     """Training targets at each target time."""
 
     measures: NDArray[np.float32]
-    """float32 [J, 4] in the order of ``MEASURES``."""
+    """Mouth measures in the order of ``MEASURES``, float32 [J, 4]."""
     speech: NDArray[np.float32]
-    """float32 [J]: 1 within speech (including pauses shorter than 0.12 s), else 0."""
+    """Speech activity, float32 [J]: 1 within speech (including pauses shorter than 0.12 s), 0 elsewhere."""
     classes: NDArray[np.int64]
-    """int64 [J], index into ``visemes.CLASSES``."""
+    """Index into ``visemes.CLASSES``, int64 [J]."""
 
 
 def merge_silences(phones: list[Phone]) -> list[Phone]:
@@ -62,7 +63,10 @@ def merge_silences(phones: list[Phone]) -> list[Phone]:
 
 
 def mouth_targets(phones: list[Phone], count: int) -> Targets:
-    """Return the first ``count`` targets of audio with these phones; the mouth is closed before and after them."""
+    """Return the first ``count`` targets for the phones of an audio clip.
+
+    The mouth is closed before and after the phones.
+    """
     times = (2.0 * np.arange(count) + 1.0) / (2.0 * TARGET_RATE)
     edge = Phone(-10.0, phones[0].start if phones else 0.0, "_")
     tail = Phone(phones[-1].stop if phones else 0.0, 2.0 * count / TARGET_RATE + 10.0, "_")
@@ -96,7 +100,7 @@ def _blend(
 ) -> NDArray[np.float64]:
     lengths = stops - starts
     silent = kinds == SILENCE
-    # Lips open about 0.1 s before the sound starts and close about 0.08 s after it ends.
+    # The lips open about 0.1 s before the onset of sound and close about 0.08 s after its end.
     held_from = np.where(silent, starts + np.minimum(0.08, 0.5 * lengths), starts + 0.3 * lengths)
     held_to = np.where(silent, stops - np.minimum(0.10, 0.5 * lengths), stops - 0.3 * lengths)
     before = np.maximum(held_from - times[:, None], 0.0)
@@ -117,13 +121,13 @@ def _apply_closures(
     stops: NDArray[np.float64],
     kinds: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Limit the opening during closures: to 0 for p, b and m, and to a slit for f and v."""
+    """Limit the opening during closures to 0 for p, b and m, and to a narrow gap for f and v."""
     result = opening.copy()
     for start, stop, kind in zip(starts, stops, kinds, strict=True):
         if kind not in (BILABIAL, LABIODENTAL):
             continue
         length = stop - start
-        # Long enough that at least one 50 Hz target is within the closure of even a short phone.
+        # The closure is long enough that at least one 50 Hz target lies within the closure of even a short phone.
         middle, half = start + 0.45 * length, max(0.011, 0.35 * length)
         near = slice(*np.searchsorted(times, (middle - half - _CLOSING, middle + half + _OPENING)))
         distance = np.abs(times[near] - middle) - half

@@ -1,7 +1,7 @@
 """Training loop with batches from worker processes, checkpoints and deterministic resumption.
 
-All randomness of a batch depends only on the seed and the step number, and the checkpoint contains the random state of
-the dropout. A resumed run therefore ends with the same weights as an uninterrupted one.
+All randomness of a batch depends only on the seed and the step number, and the checkpoint contains the dropout's random
+state. A resumed run therefore produces the weights of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Batch = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """All settings that affect the weights, apart from the corpus."""
+    """All settings that affect the weights, except the corpus."""
 
     steps: int = 3400
     batch_size: int = 12
     seconds: float = 5.0
-    """Length of each example."""
+    """Duration of each example in seconds."""
     channels: int = 160
     dilations: tuple[int, ...] = DILATIONS
     lookahead_seconds: float | None = None
@@ -53,18 +53,20 @@ class TrainingConfig:
     warm_up_steps: int = 50
     negative_share: float = 0.17
     averaging: float = 0.997
-    """Decay of the exponential moving average of the weights, which is validated and exported."""
+    """Decay of the weights' exponential moving average, which is validated and exported."""
     checkpoint_every: int = 100
     seed: int = 1
     producers: int = 1
-    """Number of processes that make batches; does not affect the result."""
+    """Number of processes that create batches. It does not affect the result."""
     threads: int = 1
-    """Number of torch threads; affects rounding."""
+    """Number of torch threads. It affects rounding."""
     bfloat16: bool = True
-    """Convolutions in bfloat16: nearly twice as fast on CPUs with bfloat16 support, slower on others."""
+    """Whether to compute convolutions in bfloat16. bfloat16 is nearly twice as fast on CPUs with bfloat16 support, but
+    slower on other CPUs.
+    """
 
     def ahead(self) -> int:
-        """Return the look-ahead of the features' running mean in frames."""
+        """Return the look-ahead of the features' running mean in feature frames."""
         return INPUT_CONTEXT if self.lookahead_seconds is None else 0
 
 
@@ -84,10 +86,11 @@ def make_batch(config: TrainingConfig, corpus: Corpus, pool: NonSpeechPool, step
 def train(
     config: TrainingConfig, shards: list[Shard], pool_folder: Path, folder: Path, stop_after: int | None = None
 ) -> SpeechToMouthNetwork:
-    """Train, resuming from ``folder/checkpoint.pt`` if it exists. ``stop_after`` simulates an interruption there.
+    """Train the network and return the moving average of its weights.
 
-    Returns the moving average of the weights (Polyak and Juditsky, "Acceleration of stochastic approximation by
-    averaging", 1992), which depends less on the last batches than the weights themselves.
+    Training resumes from ``folder/checkpoint.pt`` if the checkpoint exists. ``stop_after``: step after which to
+    simulate an interruption. The moving average (Polyak and Juditsky, "Acceleration of stochastic approximation by
+    averaging", 1992) depends less on the last batches than the weights themselves.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -125,7 +128,7 @@ def train(
 
 
 def _learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the factor of the learning rate: linear warm-up and cosine decay."""
+    """Return the learning rate factor with linear warm-up and cosine decay."""
     warm_up = min(1.0, (step + 1) / max(1, config.warm_up_steps))
     return warm_up * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * min(1.0, step / config.steps)))))
 
@@ -186,7 +189,9 @@ def _resume(
 
 
 def _comparable(config: TrainingConfig) -> dict[str, object]:
-    """Return the settings that must match those of a checkpoint: all but parallelism and checkpoint frequency."""
+    """Return the settings that must match a checkpoint's settings, which excludes parallelism and checkpoint
+    frequency.
+    """
     values = asdict(config)
     for name in ("producers", "threads", "checkpoint_every"):
         del values[name]

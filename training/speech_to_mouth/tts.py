@@ -1,11 +1,11 @@
-"""Text-to-speech with phone timestamps: espeak-ng and flite.
+"""Text-to-speech with phone timestamps from espeak-ng and flite.
 
-* espeak-ng (GPL-3, from the ``espeakng-loader`` wheel): its library reports each phoneme as an event with its time.
-* flite (BSD-like licence): ``flite -psdur`` prints each phone with its end time. Its voices slt, awb and rms are built
-  from recordings of real people (CMU ARCTIC, free for any use), kal from the diphones of one person.
+* espeak-ng (GPL-3, from the ``espeakng-loader`` wheel): the library reports each phoneme as an event with a timestamp.
+* flite (BSD-like licence): ``flite -psdur`` prints each phone with its end time. The voices slt, awb and rms are built
+  from recordings of real people (CMU ARCTIC, free for any use), and the voice kal from one person's diphones.
 
-The licences apply to the programs; the generated audio is free to use. MBROLA voices, which espeak-ng supports, are for
-non-commercial use only and are not used.
+The licences apply to the programs, and the generated audio is free to use. MBROLA voices, which espeak-ng supports, are
+restricted to non-commercial use and therefore not used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Utterance:
     """Synthesised audio and its phones."""
 
     waveform: NDArray[np.float32]
-    """float32 [N] in [-1, 1]."""
+    """Audio samples in [-1, 1], float32 [N]."""
     rate: int
     phones: list[Phone]
     voice: str
@@ -46,7 +46,7 @@ ESPEAK_LANGUAGES: dict[str, str] = {
     "tr": "tr", "az": "az", "la": "la", "id": "id", "sw": "sw", "vi": "vi", "hy": "hy", "ka": "ka", "hi": "hi",
     "bn": "bn", "ko": "ko", "cmn": "cmn", "lt": "lt", "lv": "lv",
 }  # fmt: skip
-"""espeak-ng voice -> language of its sentences."""
+"""espeak-ng voice -> language of the voice's sentences."""
 ESPEAK_VARIANTS = (
     *("", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5"),
     *("klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6", "Andy", "Annie", "Alicia", "Andrea", "Denis", "Gene"),
@@ -86,7 +86,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """In-process espeak-ng. The library has global state, so create only one instance per process."""
+    """In-process espeak-ng synthesiser. The library has global state, so create only one instance per process."""
 
     def __init__(self, seed: int = 0) -> None:
         import espeakng_loader
@@ -105,7 +105,10 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, generator: random.Random, held_out: bool = False) -> Utterance | None:
-        """Synthesise a random sentence with a random voice; None if the voice is missing or there is no audio."""
+        """Synthesise a random sentence with a random voice.
+
+        Returns None if the voice is missing or no audio is generated.
+        """
         language, variant = _espeak_voice(generator, held_out)
         words = sentence(generator, ESPEAK_LANGUAGES[language])
         parameters = {
@@ -151,7 +154,7 @@ class Espeak:
             if letters:
                 phones.extend(_split_evenly(start, stop, letters))
             elif phones:
-                # A length mark or similar extends the previous phone.
+                # Length marks and similar symbols extend the previous phone.
                 phones[-1] = Phone(phones[-1].start, stop, phones[-1].letter)
         return phones
 
@@ -165,12 +168,12 @@ def _espeak_voice(generator: random.Random, held_out: bool) -> tuple[str, str]:
 
 
 def flite_program() -> str | None:
-    """Return the path of the flite program, or None."""
+    """Return the path of the flite program, or None if flite is not installed."""
     return shutil.which("flite")
 
 
 class Flite:
-    """The flite program, run once per sentence. English only."""
+    """Flite synthesiser, which runs the program once per sentence and supports only English."""
 
     def __init__(self) -> None:
         program = flite_program()
@@ -179,9 +182,9 @@ class Flite:
         self._program = program
 
     def speak(self, generator: random.Random, held_out: bool = False) -> Utterance | None:
-        """Synthesise a random English sentence with a random voice; None if the labels do not match the audio.
+        """Synthesise a random English sentence with a random voice. Returns None if the labels do not match the audio.
 
-        The labels of the held-out voice are scaled to the audio and accurate to a few hundredths of a second only.
+        The held-out voice's labels are scaled to the audio and are only accurate to a few hundredths of a second.
         """
         voice = generator.choice(HELD_OUT_FLITE_VOICES if held_out else FLITE_VOICES)
         stretch, pitch = generator.uniform(0.8, 1.3), generator.uniform(85.0, 220.0)
@@ -199,7 +202,7 @@ class Flite:
         if not phones or abs(duration / phones[-1].stop - 1.0) > (0.06 if held_out else 0.01):
             return None
         if held_out:
-            # Diphones are cut at pitch periods: the audio is about 3% shorter than the times that kal prints.
+            # Diphones are cut at pitch periods, so the audio is about 3% shorter than the times that kal prints.
             ratio = duration / phones[-1].stop
             phones = [Phone(phone.start * ratio, phone.stop * ratio, phone.letter) for phone in phones]
         return Utterance(waveform, rate, phones, f"flite-{voice}")
@@ -214,7 +217,7 @@ def _flite_phones(listing: str) -> list[Phone]:
             continue
         stop = float(ending) + offset
         if stop < time - 0.001:
-            # Times restart at zero in a new sentence.
+            # Times restart at zero in each new sentence.
             offset = time
             stop = float(ending) + offset
         phones.extend(_split_evenly(time, stop, letters_of_arpabet(name)))

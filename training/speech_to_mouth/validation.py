@@ -1,4 +1,4 @@
-"""Validation on held-out voices and languages, clean and augmented, and calibration of the outputs."""
+"""Validation on held-out voices and languages with clean and augmented audio, and calibration of the outputs."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ logger = logging.getLogger(__name__)
 
 _ROWS = 250
 THRESHOLDS = tuple(round(0.1 + 0.05 * number, 2) for number in range(11))
-"""Candidate thresholds of the closure posterior."""
+"""Candidate thresholds for the closure posterior."""
 TARGET_RECALL = 0.7
-"""Recall of closures that the chosen threshold must reach."""
+"""Minimum closure recall at the chosen threshold."""
 _TOLERANCE_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Means over crops of 5 s."""
+    """Validation scores, averaged over 5 s crops."""
 
     opening: float
     """Pearson's r of the opening."""
     width: float
     closures_found: float
-    """Recall: share of the p, b, m, f, v with a predicted closure within 0.04 s."""
+    """Closure recall: the share of the phones p, b, m, f and v with a predicted closure within 0.04 s."""
     closures_right: float
-    """Precision: share of the predicted closures with one of these phones within 0.04 s."""
+    """Closure precision: the share of predicted closures with one of the phones p, b, m, f and v within 0.04 s."""
     speech: float
     """Accuracy of the speech probability at a threshold of 0.5."""
     quiet: float
-    """Share of non-speech rows with an opening of less than 5% of the speaking range."""
+    """Share of non-speech time steps with an opening below 5% of the speaking range."""
 
 
 def validate(
@@ -54,7 +54,7 @@ def validate(
     pieces: int,
     noisy: bool,
 ) -> Scores:
-    """Score ``pieces`` crops, the same ones in each call."""
+    """Score ``pieces`` crops, which are deterministic."""
     rows: list[tuple[float, float, float]] = []
     counts = np.zeros(4)
     quiet: list[float] = []
@@ -73,8 +73,8 @@ def validate(
 def closure_threshold(network: SpeechToMouthNetwork, corpus: Corpus, pool: NonSpeechPool, pieces: int) -> float:
     """Return the highest threshold with a recall of ``TARGET_RECALL`` on augmented speech of ``corpus``.
 
-    Recall matters more than precision, because a missed closure is more visible than an extra one. If no threshold
-    reaches the target, the lowest one is returned.
+    Recall is more important than precision, because a missed closure is more visible than an extra closure. If no
+    threshold reaches the target recall, the lowest threshold is returned.
     """
     counts = np.zeros((len(THRESHOLDS), 4))
     for number in range(pieces):
@@ -91,7 +91,7 @@ def closure_threshold(network: SpeechToMouthNetwork, corpus: Corpus, pool: NonSp
 
 
 def range_gains(network: SpeechToMouthNetwork, corpus: Corpus, pieces: int, widths: list[float]) -> dict[str, float]:
-    """Return the ratios of the range of the targets to that of the outputs in clean speech of ``corpus``.
+    """Return the ratios of target ranges to output ranges in clean speech of ``corpus``.
 
     Keys are ``opening``, ``spread`` (width above 0) and ``rounding`` (width below 0). Ranges are 95th percentiles, with
     the width computed as in the driver.
@@ -113,7 +113,7 @@ def range_gains(network: SpeechToMouthNetwork, corpus: Corpus, pieces: int, widt
 
 
 def run(network: SpeechToMouthNetwork, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the outputs, float32 [20, N // 320], for audio at 16 kHz."""
+    """Return the outputs, float32 [20, N // 320], for audio ``sound`` [N] at 16 kHz."""
     ahead = INPUT_CONTEXT if network.lookahead_seconds is None else 0
     features = network_input(log_mel(sound), ahead).T[None]
     with torch.inference_mode():

@@ -1,15 +1,15 @@
-"""Viseme table: targets of each phone, their dominances, and the viseme class.
+"""Viseme table with the targets, dominances and viseme class of each phone.
 
-The targets are for medium articulation effort, from these sources:
+The targets represent medium articulation effort and are based on the following sources:
 
-* classes: Fisher, "Confusions among visually perceived consonants", JSHR 1968; MPEG-4 Facial Animation (ISO 14496-2).
-* vowels: lip area and width after Abry and Boe, "Laws for lips", Speech Communication 1986; Linker, "Articulatory and
-  acoustic correlates of labial activity in vowels", UCLA 1982. Rounded vowels have a *small* gap between the inner
-  lips (also the open-mid ones), although the jaw may be low.
-* consonants: Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993, for the dominances. For s
-  and z, the teeth are closed and the lips are apart; for k and g, the surrounding vowels determine the lips.
+* Classes: Fisher, "Confusions among visually perceived consonants", JSHR 1968; MPEG-4 Facial Animation (ISO 14496-2).
+* Vowels: lip area and width after Abry and Boe, "Laws for lips", Speech Communication 1986; Linker, "Articulatory and
+  acoustic correlates of labial activity in vowels", UCLA 1982. Rounded vowels, including open-mid rounded vowels, have
+  a *small* gap between the inner lips, although the jaw may be low.
+* Consonants: dominances after Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993. For s and
+  z, the teeth are closed and the lips are apart. For k and g, the surrounding vowels determine the lip shape.
 
-The values were set by hand from these sources and are not measurements.
+The values were set manually according to these sources and are not measurements.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Viseme:
     """Targets of one phone, and their dominances (weights relative to neighbouring phones)."""
 
     opening: float
-    """Gap of the inner lips, 0 to 1."""
+    """Gap between the inner lips, from 0 to 1."""
     width: float
-    """-1 rounded to 1 spread."""
+    """Mouth width, from -1 (rounded) to 1 (spread)."""
     protrusion: float
-    """0 to 1."""
+    """Lip protrusion, from 0 to 1."""
     jaw: float
-    """0 clenched to 1 wide open."""
+    """Jaw opening, from 0 (clenched) to 1 (wide open)."""
     opening_hold: float
     width_hold: float
     protrusion_hold: float
     jaw_hold: float
     kind: int
-    """Index into ``CLASSES``."""
+    """Viseme class as an index into ``CLASSES``."""
 
 
 REST = Viseme(0.0, 0.0, 0.0, 0.05, 1.0, 0.35, 0.35, 0.8, SILENCE)
@@ -114,10 +114,13 @@ _ARPABET = {
 
 
 def letters_of_ipa(symbol: str) -> list[str]:
-    """Return the letters of an IPA symbol that are in ``TABLE``: t, ʃ for ``tʃ``; length and tone marks are ignored."""
+    """Return the letters of an IPA symbol that ``TABLE`` contains, such as t and ʃ for ``tʃ``.
+
+    Length and tone marks are ignored.
+    """
     return [letter for letter in symbol if letter in TABLE]
 
 
 def letters_of_arpabet(symbol: str) -> list[str]:
-    """Return the IPA letters of a phone name of flite; unknown names are a neutral vowel."""
+    """Return the IPA letters of a flite phone name. Unknown names are mapped to a neutral vowel."""
     return list(_ARPABET.get(symbol.lower(), "ə"))

@@ -1,1 +1,1 @@
-"""A plugin for Retalkit that opens the mouth in proportion to the loudness of the speech."""
+"""A Retalkit plugin that opens the mouth in proportion to the loudness of the speech."""

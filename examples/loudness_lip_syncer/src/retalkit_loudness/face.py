@@ -1,4 +1,4 @@
-"""Measurements of a face: size, yaw, and the gap between the lips."""
+"""Face measurements: size, yaw, and gap between the lips."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Float = NDArray[np.float32]
 
 CHUNK = 1024
 MIN_SPAN, MAX_SPAN = 0.12, 0.30
-"""Smallest and largest assumed range of mouth opening, in eye distances (between the outer eye corners)."""
+"""Minimum and maximum assumed range of mouth opening, in eye distances (between the outer eye corners)."""
 
 
 def eye_distance(landmarks: Float) -> Float:
-    """Return the 3D distance of the outer eye corners in pixels, float32 [T], of landmarks [T, 478, 3].
+    """Return the 3D distance between the outer eye corners in pixels, float32 [T], for landmarks [T, 478, 3].
 
-    It is the unit of all sizes here, because it does not change when the head turns.
+    The eye distance is the unit of all sizes in this package, because it does not change when the head turns.
     """
     across = landmarks[:, mesh478.RIGHT_EYE_OUTER] - landmarks[:, mesh478.LEFT_EYE_OUTER]
     return np.linalg.norm(across, axis=1).astype(np.float32)
@@ -32,7 +32,9 @@ def yaw_degrees(landmarks: Float) -> Float:
 
 
 def gaps(landmarks: Float) -> Float:
-    """Return the gap between the inner lips at their middle in the image, float32 [T], in eye distances."""
+    """Return the gap between the inner lips at the middle of the mouth, float32 [T], in eye distances in the image
+    plane.
+    """
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     gap = np.linalg.norm(landmarks[:, lower, :2] - landmarks[:, upper, :2], axis=1)
     return (gap / np.maximum(eye_distance(landmarks), 1e-3)).astype(np.float32)
@@ -40,16 +42,16 @@ def gaps(landmarks: Float) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class MouthRange:
-    """Range of mouth opening of the person in a clip, in eye distances."""
+    """Range of a person's mouth opening in a clip, in eye distances."""
 
     rest: float
-    """Gap of the lips at rest: the smallest in the clip, which is not 0 for a smile."""
+    """Gap between the lips at rest, which is the smallest gap in the clip. It is not 0 for a smile."""
     span: float
-    """How much further the mouth opens."""
+    """Difference between the largest gap and the gap at rest."""
 
     @classmethod
     def measure(cls, analysis: Analysis) -> MouthRange:
-        """Measure the range over all frames of a clip."""
+        """Compute the range over all frames of a clip."""
         count = analysis.source.info.frame_count
         seen = [gaps(analysis.landmarks(start, min(start + CHUNK, count))) for start in range(0, count, CHUNK)]
         gap = np.concatenate([np.zeros(0, np.float32), *seen])
@@ -60,5 +62,5 @@ class MouthRange:
         return cls(rest, float(np.clip(wide - rest, MIN_SPAN, MAX_SPAN)))
 
     def gap(self, opening: Float) -> Float:
-        """Return the gaps, float32 [T], of openings float32 [T], where 0 is at rest and 1 wide."""
+        """Return the gaps, float32 [T], for openings, float32 [T] from 0 (at rest) to 1 (wide open)."""
         return np.asarray(self.rest + self.span * opening, np.float32)

@@ -1,4 +1,4 @@
-"""The lip syncer ``loudness``: the louder the speech, the further the mouth opens."""
+"""The lip syncer ``loudness``, which opens the mouth in proportion to the loudness of the speech."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from retalkit_loudness.rendering import render_mouth
 Float = NDArray[np.float32]
 
 YAW_RANGE = (30.0, 42.0)
-"""Yaw in degrees at which the edit starts to fade, and at which the frame stays unchanged: there the far mouth corner
-is too close to the outline of the face."""
+"""Yaw in degrees at which the edit starts to fade, and yaw from which the frame stays unchanged. At larger yaw, the far
+mouth corner is too close to the face outline.
+"""
 NO_FACE, LARGE_YAW = "no face", "large yaw"
 
 
 class LoudnessLipSyncer:
-    """Built once per process. Holds no state of a clip."""
+    """The ``loudness`` stage. It is created once per process and holds no clip state."""
 
     def __init__(self, config: LoudnessLipSyncerConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: LipSyncClip, context: StageContext) -> Session:
-        """Measure the loudness of the whole speech and the person's mouth in the whole clip."""
+        """Compute the loudness of the complete speech and the range of mouth opening in the complete clip."""
         return Session(
             MouthRange.measure(clip.analysis), opening_from_loudness(clip.speech, self._config), self._config
         )
 
 
 class Session:
-    """Lip-syncs the batches of one clip. Every frame is independent, so batches do not matter."""
+    """Lip-syncs the batches of one clip. Frames are independent, so the batch size does not affect the result."""
 
     def __init__(self, mouth: MouthRange, openings: Float, config: LoudnessLipSyncerConfig) -> None:
         self._mouth = mouth
@@ -41,7 +42,7 @@ class Session:
         self._config = config
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Return new pixels for each frame, or why it stays unchanged."""
+        """Return the edit of each frame, or the reason why the frame stays unchanged."""
         landmarks = batch.faces.landmarks
         gaps = self._mouth.gap(self._config.opening * opening_at(self._openings, batch.times + self._config.lead))
         frames = zip(
@@ -55,7 +56,7 @@ class Session:
         return [_frame_result(*frame) for frame in frames]
 
     def close(self) -> None:
-        """Release what ``open`` acquired: nothing."""
+        """Do nothing, because ``open`` acquires no resources."""
 
 
 def _frame_result(image: NDArray[np.uint8], landmarks: Float, eyes: float, yaw: float, gap: float) -> FrameResult:

@@ -1,4 +1,4 @@
-"""Mouth opening from the loudness of the speech: 0 closed, 1 the widest."""
+"""Mouth opening from the loudness of the speech, from 0 (closed) to 1 (widest)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ Float = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 RATE = 100
-"""Loudness values per second."""
+"""Number of loudness values per second."""
 CHUNK = 10 * RATE
-"""Values computed at a time: at most ten seconds of sound are in memory."""
+"""Number of values computed at a time. At most ten seconds of audio are in memory."""
 WINDOW = np.array([1, 2, 3, 2, 1]) / 9
-"""Weights of the 10 ms steps around a value: shorter than a syllable, longer than a period of the lowest voice."""
+"""Weights of the 10 ms steps around a value. The window is shorter than a syllable and longer than a period of the
+lowest voice.
+"""
 POWER_FLOOR = 1e-10
-"""Added to the power, so that silence has a finite level (-100 dB)."""
+"""Value added to the power, so that silence has a finite level (-100 dB)."""
 
 
 def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Float:
-    """Return the mouth opening, float32 [N] in [0, 1], ``RATE`` values per second from 0 to the end of the speech.
+    """Return the mouth opening, float32 [N] in [0, 1], at ``RATE`` values per second from 0 to the end of the speech.
 
-    The 95th percentile of the level during speech counts as the loudest, so that quiet and loud recordings move the
-    mouth alike.
+    The 95th percentile of the level during speech is the reference level, so that quiet and loud recordings result in
+    equal mouth motion.
     """
     count = int(np.ceil(speech.duration * RATE)) + 1
     power, active = np.zeros(count), np.zeros(count)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
-        # Half a step early, so that a value is centred on its samples.
+        # Shift by half a step, so that a value is centred on its samples.
         samples = speech.waveform((start - 0.5) / RATE, (stop - 0.5) / RATE).astype(np.float64)
         power[start:stop] = np.square(samples).reshape(stop - start, SPEECH_RATE // RATE).mean(1)
         active[start:stop] = speech.activity(np.arange(start, stop) / RATE)
@@ -44,7 +46,10 @@ def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Fl
 
 
 def smooth(values: Times, attack: float, release: float) -> Float:
-    """Smooth ``values`` float64 [N]; ``attack`` and ``release``: time constants in seconds of rising and falling."""
+    """Return ``values``, float64 [N], after smoothing.
+
+    ``attack`` and ``release``: time constants in seconds for rising and falling values.
+    """
     rise, fall = (1 - np.exp(-1 / (RATE * max(seconds, 1e-6))) for seconds in (attack, release))
     out, now = np.empty(len(values), np.float32), 0.0
     for index, value in enumerate(values.tolist()):
@@ -54,6 +59,6 @@ def smooth(values: Times, attack: float, release: float) -> Float:
 
 
 def opening_at(openings: Float, times: Times) -> Float:
-    """Return the openings at float64 [T] seconds, float32 [T]; 0 before and after the speech."""
+    """Return the openings, float32 [T], at ``times``, float64 [T] in seconds. Openings outside the speech are 0."""
     grid = np.arange(len(openings)) / RATE
     return np.interp(times, grid, openings, left=0.0, right=0.0).astype(np.float32)

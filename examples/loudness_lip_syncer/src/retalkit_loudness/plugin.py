@@ -1,4 +1,4 @@
-"""Specs of this package. Imported whenever stages are listed, so it must not import numpy, cv2 or torch."""
+"""Spec of this package's stage. Imported when stages are listed, so this module must not import numpy, cv2 or torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ class LoudnessLipSyncerConfig(StageConfig):
     """Options of ``loudness``."""
 
     opening: float = Field(default=1.0, ge=0.0, le=2.0)
-    """Mouth opening of the loudest speech; 1 is the widest opening of this person in the clip."""
+    """Mouth opening for the loudest speech. 1 is the person's widest opening in the clip."""
     range_db: float = Field(default=30.0, gt=0.0, le=80.0)
-    """Speech this many dB below the loudest does not open the mouth."""
+    """Level range in dB. Speech below the loudest level by this value or more does not open the mouth."""
     attack: float = Field(default=0.05, ge=0.0, le=1.0)
-    """Time constant in seconds of the opening movement."""
+    """Time constant of the opening movement in seconds."""
     release: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Time constant in seconds of the closing movement."""
+    """Time constant of the closing movement in seconds."""
     lead: float = Field(default=0.04, ge=-0.5, le=0.5)
-    """Seconds by which the mouth leads the sound, as in natural speech; also compensates for the smoothing delay."""
+    """Time in seconds by which the mouth leads the audio, as in natural speech. It also compensates for the smoothing
+    delay.
+    """
 
 
 @hookimpl
@@ -37,9 +39,9 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=LoudnessLipSyncerConfig,
             needs=frozenset({"frames", "landmarks:mesh478", "speech:activity", "speech:waveform"}),
             gives=frozenset({"face:edit"}),
-            # Increase it whenever the result changes: it is part of the cache key.
+            # The version is part of the cache key. Increase it whenever the result changes.
             version="1",
-            # Version of the lip syncer contract, see retalkit.stages.CONTRACT_VERSIONS.
+            # Version of the lip syncer contract (see retalkit.stages.CONTRACT_VERSIONS).
             api=2,
         )
     ]

@@ -1,7 +1,7 @@
-"""Renders a frame with another gap between the lips.
+"""Rendering of a frame with a changed gap between the lips.
 
-Pixels between the lips do not move relative to the head, like teeth. Where the lips part further, the frame's own mouth
-interior stays visible; a dark mouth interior fills the rest.
+Pixels between the lips do not move relative to the head, like teeth. Where the gap becomes larger, the frame's own
+mouth interior stays visible, and a dark mouth interior fills the rest.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 MIN_WIDTH = 6.0
-"""Mouth width in pixels below which a mouth is not edited: the face is tiny, or in profile."""
+"""Minimum mouth width in pixels. Narrower mouths, in tiny faces or profile views, are not edited."""
 MASK_RANGE = (0.03, 0.25)
-"""Displacement in pixels at which the mask starts to rise from 0, and at which it is 1."""
+"""Displacement in pixels at which the mask starts to rise from 0, and at which the mask reaches 1."""
 DARK = np.array([0.26, 0.15, 0.15], np.float32)
 TONGUE = np.array([0.55, 0.36, 0.36], np.float32)
-"""RGB of the mouth interior and of the tongue relative to the lip colour, so that both match the light on the face."""
+"""RGB of the mouth interior and the tongue relative to the lip colour, so that both match the lighting of the face."""
 ENAMEL = np.array([1.05, 1.04, 1.0], np.float32)
-"""RGB of teeth relative to the skin colour at half saturation."""
+"""RGB of the teeth relative to the skin colour at half saturation."""
 TEETH = 0.05
-"""Lower end of the upper teeth below the line where closed lips meet, at the middle of the mouth."""
+"""Position of the lower end of the upper teeth below the closed lip line, at the middle of the mouth."""
 OPEN_RANGE = (0.025, 0.06)
-"""Gaps below and above which the lips count as closed and as open. Landmarks of closed lips are slightly apart."""
+"""Gap below which the lips count as closed, and gap above which they count as open. Landmarks of closed lips are
+slightly apart.
+"""
 EDGE = 0.012
-"""Width of the rounded inner lip edges; at least one pixel."""
+"""Width of the rounded inner lip edges, at least one pixel."""
 SOFT = 0.025
-"""Distance over which the frame's mouth interior fades into the dark one."""
+"""Distance over which the frame's mouth interior fades into the dark mouth interior."""
 
 
 def render_mouth(
     image: Image, landmarks: Float, eyes: float, gap: float, confidence: float = 1.0, reason: str = ""
 ) -> FrameResult:
-    """Render a frame (RGB uint8 [H, W, 3], landmarks float32 [478, 3] in pixels) with ``gap`` between the lips.
+    """Render a frame with a ``gap`` between the lips.
 
-    ``eyes``: pixels between the outer eye corners, the unit of ``gap``. ``confidence`` scales the mask.
+    ``image``: RGB uint8 [H, W, 3]. ``landmarks``: float32 [478, 3] in pixels. ``eyes``: distance between the outer eye
+    corners in pixels, which is the unit of ``gap``. ``confidence``: factor of the mask.
     """
     axes = MouthAxes.from_landmarks(landmarks, eyes)
     if axes.width < MIN_WIDTH:
@@ -49,7 +52,7 @@ def render_mouth(
     move = LipMove.to_gap(landmarks, axes, gap)
     sides, ends = np.array([-CHEEKS, CHEEKS] * 2), np.array([move.nose] * 2 + [move.chin + NECK] * 2)
     corners = axes.pixels(sides.astype(np.float32), ends.astype(np.float32))
-    # A rectangle of whole pixels: it is pasted without resampling.
+    # The rectangle has integer coordinates, so it is pasted without resampling.
     left, top = (max(int(value), 0) for value in np.floor(corners.min(0)))
     right, bottom = (min(int(value) + 1, size) for value, size in zip(corners.max(0), image.shape[1::-1], strict=True))
     if right - left < 2 or bottom - top < 2:
@@ -65,7 +68,7 @@ def render_mouth(
     mask = np.clip((np.abs(moved) - MASK_RANGE[0]) * np.float32(1 / (MASK_RANGE[1] - MASK_RANGE[0])), 0, 1)
     between = np.minimum(v - move.new_upper.take(columns), move.new_lower.take(columns) - v)
     between = np.clip(0.5 + between / np.float32(max(EDGE, 1 / eyes)), 0, 1) * (np.abs(u) < 0.5)
-    # Without this a dark line would remain between closed lips.
+    # Without this step, a dark line would remain between closed lips.
     between *= smooth_step(move.gap_after, 0, 2 * EDGE)
     across, along, wide, high = cv2.boundingRect((between > 0).view(np.uint8))
     if wide and high:
@@ -82,17 +85,17 @@ def render_mouth(
 def _mouth_interior(
     here: Float, lips: Float, skin: Float, move: LipMove, u: Float, v: Float, columns: NDArray[np.intp]
 ) -> Float:
-    """Return the pixels between the lips, RGB float32 [h, w, 3]. ``here``: the frame's pixels."""
+    """Return the pixels between the lips, RGB float32 [h, w, 3]. ``here``: pixels of the frame."""
     upper, lower = move.new_upper.take(columns), move.new_lower.take(columns)
     deep = smooth_step((v - upper) / np.maximum(lower - upper, 1e-3), 0.45, 1.0)
     tongue = deep * float(smooth_step(move.gap_after, 0.05, 0.2))
     rendered = lips * (DARK + (TONGUE - DARK) * tongue[..., None])
-    # The upper teeth as one band in the shadow of the lip, darker to the sides.
+    # The upper teeth are one band in the shadow of the lip, with decreasing brightness towards the sides.
     end = (move.upper + move.lower).take(columns) / 2 + np.float32(TEETH) * (1 - 3 * np.square(u))
     light = (0.5 + 0.5 * smooth_step(v, upper - 0.01, upper + 0.04)) * (1 - 3 * np.square(u))
     teeth = (1 - smooth_step(v, end - 0.015, end)) * np.clip(light * 3, 0, 1)
     rendered = rendered + (light[..., None] * ENAMEL * (skin + skin.mean()) / 2 - rendered) * teeth[..., None]
-    # The transition is sharp for small movements, so that the frame's own mouth is kept.
+    # The transition is sharp for small movements, so that the frame's own mouth interior is kept.
     soft = max(min(SOFT, abs(move.lower_shift)), 1e-3)
     depth = np.minimum(v - move.upper.take(columns), move.lower.take(columns) - v)
     shown = np.clip(0.5 + depth / soft, 0, 1)
@@ -102,7 +105,10 @@ def _mouth_interior(
 
 
 def _colours(image: Image, landmarks: Float) -> tuple[Float, Float]:
-    """Return RGB float32 [3] of the lips and of the skin around them: medians at their landmarks inside the image."""
+    """Return the colours of the lips and the surrounding skin, RGB float32 [3] each.
+
+    The colours are medians at landmarks inside the image.
+    """
     both: list[Float] = []
     for names in (mesh478.MIDDLE_LIPS, mesh478.AROUND_MOUTH):
         points = np.rint(landmarks[list(names), :2]).astype(int)

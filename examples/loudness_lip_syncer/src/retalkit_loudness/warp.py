@@ -1,11 +1,11 @@
-"""Displacement of lips, chin and cheeks from the gap in a frame to another gap.
+"""Displacement of lips, chin and cheeks for a change of the lip gap.
 
-Mouth coordinates: u along the mouth (-0.5 and 0.5 at its inner corners), v down from the line between the corners, in
-eye distances (between the outer eye corners). All displacements are along v:
+Mouth coordinates are in eye distances (between the outer eye corners). The coordinate u runs along the mouth from -0.5
+to 0.5 at its inner corners, and v points down from the line between the corners. All displacements are along v:
 
-* the lower lip takes most of the change, together with the chin; the cheeks move less the further to the side they are,
-  and below the chin the displacement fades out on the neck;
-* the upper lip takes the rest; its displacement fades out towards the nose.
+* The lower lip and the chin receive most of the change. The displacement of the cheeks decreases towards the sides. The
+  displacement fades out on the neck below the chin.
+* The upper lip receives the rest. Its displacement fades out towards the nose.
 """
 
 from __future__ import annotations
@@ -19,46 +19,49 @@ from retalkit.geometry import mesh478
 Float = NDArray[np.float32]
 
 UPPER_SHARE = 0.15
-"""Fraction of the change of the gap that the upper lip takes."""
+"""Fraction of the gap change that the upper lip receives."""
 CHEEKS = 1.0
-"""Lateral extent of the displacement at the height of the chin, in mouth widths from the middle."""
+"""Lateral extent of the displacement at chin height, in mouth widths from the middle."""
 NECK = 0.6
-"""Distance over which the displacement fades out below the chin; more than the largest displacement."""
+"""Distance over which the displacement fades out below the chin. It exceeds the largest displacement."""
 MAX_CHANGE = 0.35
-"""Largest change of the gap."""
+"""Maximum change of the gap."""
 RIM = 0.02
-"""Width of the lip edges that closing lips hide: there the landmarks would leave a visible line of teeth."""
+"""Width of the lip edges that closing lips hide. At these edges, the landmarks would leave a visible line of teeth."""
 COLUMNS = 257
-"""Samples along a lip edge."""
+"""Number of samples along a lip edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthAxes:
-    """Mouth coordinates in the frame."""
+    """Mouth coordinate system in the frame."""
 
     middle: Float
-    """float32 [2] in pixels."""
+    """Middle of the mouth in pixels, float32 [2]."""
     along: Float
-    """float32 [2], unit vector of u."""
+    """Unit vector of u, float32 [2]."""
     width: float
-    """Pixels per unit of u."""
+    """Number of pixels per unit of u."""
     eyes: float
-    """Pixels per unit of v."""
+    """Number of pixels per unit of v."""
 
     @classmethod
     def from_landmarks(cls, landmarks: Float, eyes: float) -> MouthAxes:
-        """Return the axes for landmarks float32 [478, 3] in pixels; ``eyes``: pixels between the outer eye corners."""
+        """Return the axes for ``landmarks``, float32 [478, 3] in pixels.
+
+        ``eyes``: distance between the outer eye corners in pixels.
+        """
         left, right = landmarks[mesh478.INNER_LEFT_CORNER, :2], landmarks[mesh478.INNER_RIGHT_CORNER, :2]
         width = float(np.linalg.norm(right - left))
         return cls((left + right) / 2, (right - left) / max(width, 1e-3), width, eyes)
 
     @property
     def down(self) -> Float:
-        """float32 [2], unit vector of v."""
+        """Unit vector of v, float32 [2]."""
         return np.array([-self.along[1], self.along[0]], np.float32)
 
     def coordinates(self, x: Float, y: Float) -> tuple[Float, Float]:
-        """Return u and v of pixels ``x`` and ``y``, float32 of shapes that broadcast."""
+        """Return u and v of the pixels ``x`` and ``y``, float32 with broadcastable shapes."""
         x, y, down = x - self.middle[0], y - self.middle[1], self.down
         return (
             (x * self.along[0] + y * self.along[1]) / np.float32(self.width),
@@ -66,25 +69,25 @@ class MouthAxes:
         )
 
     def pixels(self, u: Float, v: Float) -> Float:
-        """Return pixels float32 [N, 2] of ``u`` and ``v``, float32 [N] each."""
+        """Return the pixel coordinates, float32 [N, 2], of ``u`` and ``v``, float32 [N] each."""
         return self.middle + (u * self.width)[:, None] * self.along + (v * self.eyes)[:, None] * self.down
 
 
 @dataclass(frozen=True, slots=True)
 class LipMove:
-    """v of both inner lip edges before and after the move, float32 [COLUMNS] from corner to corner."""
+    """Coordinate v of both inner lip edges before and after the move, float32 [COLUMNS] from corner to corner."""
 
     upper: Float
     lower: Float
     new_upper: Float
     new_lower: Float
     nose: float
-    """v of the base of the nose."""
+    """Coordinate v of the base of the nose."""
     chin: float
 
     @classmethod
     def to_gap(cls, landmarks: Float, axes: MouthAxes, gap: float) -> LipMove:
-        """Return the move from landmarks float32 [478, 3] to a mouth with ``gap`` at its middle."""
+        """Return the move from ``landmarks``, float32 [478, 3], to a mouth with a ``gap`` at its middle."""
         u, v = axes.coordinates(landmarks[:, 0], landmarks[:, 1])
         grid = np.linspace(-0.5, 0.5, COLUMNS)
         edges: list[Float] = []
@@ -112,7 +115,7 @@ class LipMove:
 
     @property
     def lower_shift(self) -> float:
-        """Downward displacement of the lower lip at its middle; negative: up."""
+        """Downward displacement of the lower lip at its middle. Negative values are upward."""
         return float((self.new_lower - self.lower)[COLUMNS // 2])
 
     @property
@@ -124,7 +127,10 @@ class LipMove:
         return float((self.new_lower - self.new_upper).max())
 
     def displacement(self, u: Float, v: Float, columns: NDArray[np.intp]) -> Float:
-        """Return how far down the pixels at (u, v) moved, float32 of their shape; ``columns``: see ``edge_index``."""
+        """Return the downward displacement of the pixels at (``u``, ``v``), float32 with their shape.
+
+        ``columns``: lip edge samples from ``edge_index``.
+        """
         upper, lower = self.new_upper.take(columns), self.new_lower.take(columns)
         above = (self.new_upper - self.upper).take(columns) * smooth_step(v, self.nose, upper)
         own = (self.new_lower - self.lower).take(columns)
@@ -136,11 +142,11 @@ class LipMove:
 
 
 def edge_index(u: Float) -> NDArray[np.intp]:
-    """Return the index of the lip edge sample at u; outside the mouth that of the corner."""
+    """Return the index of the lip edge sample at ``u``. Positions outside the mouth return the index of the corner."""
     return np.clip(np.rint((u + 0.5) * (COLUMNS - 1)), 0, COLUMNS - 1).astype(np.intp)
 
 
 def smooth_step(value: Float | float, low: Float | float, high: Float | float) -> Float:
-    """Return 0 below ``low``, 1 above ``high``, and a smooth transition between."""
+    """Return 0 below ``low``, 1 above ``high``, and a smooth transition between the two limits."""
     share = np.clip((value - low) / np.maximum(np.subtract(high, low, dtype=np.float32), np.float32(1e-4)), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)

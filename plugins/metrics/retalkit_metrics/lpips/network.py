@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 _MEAN: Final = (-0.030, -0.088, -0.188)
 _DEVIATION: Final = (0.458, 0.448, 0.450)
-"""ImageNet standard deviations of red, green and blue for pixels in [-1, 1]. LPIPS version 0.0 omitted this
+"""ImageNet means and standard deviations of red, green and blue for pixels in [-1, 1]. LPIPS version 0.0 omitted this
 normalisation.
 """
 _WIDTHS: Final = (64, 192, 384, 256, 256)
