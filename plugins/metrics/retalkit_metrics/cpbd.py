@@ -1,7 +1,7 @@
 """CPBD, a no-reference sharpness metric: the share of edges that are too narrow to appear blurred.
 
 Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection (CPBD)",
-IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with the probability 1 -
+IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with probability 1 -
 exp(-(w/w_jnb)**3.6). The just noticeable width w_jnb is 5 pixels in low-contrast blocks and 3 pixels in other blocks
 (Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge width
 follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002. It is the distance along the row from the

@@ -75,7 +75,10 @@ class MouthAxes:
 
 @dataclass(frozen=True, slots=True)
 class LipMove:
-    """Coordinate v of both inner lip edges before and after the move, float32 [COLUMNS] from corner to corner."""
+    """Move of the inner lip edges.
+
+    The edges are stored as v before and after the move, float32 [COLUMNS] from corner to corner.
+    """
 
     upper: Float
     lower: Float
