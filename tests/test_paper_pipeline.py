@@ -192,6 +192,7 @@ def test_interrupted_run_resumes_at_the_frame_with_the_same_result(
     assert again.output.read_bytes() == record.output.read_bytes()
 
 
+@pytest.mark.slow
 def test_fast_preset_runs_without_dnet_and_3dmm(
     weights: Path, registry: Registry, shared_media: Path, words: Path, tmp_path: Path
 ) -> None:

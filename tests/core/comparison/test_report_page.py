@@ -131,12 +131,14 @@ def test_lagging_video_catches_up(report: BrowserPage) -> None:
     report.page.select_option("#speed", "0.25")
     report.page.click("#play")
     report.wait_until(f"Math.min(...{TIMES}) > 0.1")
+    spread = f"Math.max(...{TIMES}) - Math.min(...{TIMES})"
+    # Recorded in the page: the player may catch up between two questions of this test.
     report.page.evaluate(
+        f"window.widest = 0; setInterval(() => {{ widest = Math.max(widest, {spread}) }}, 5);"
         "const [, one, other] = retalkitPlayer.videos.filter(v => v !== retalkitPlayer.leader);"
         "one.pause(); other.currentTime += 0.4; other.playbackRate = 1"
     )
-    spread = f"Math.max(...{TIMES}) - Math.min(...{TIMES})"
-    report.wait_until(f"{spread} > 0.2")
+    report.wait_until("widest > 0.2")
     report.wait_until(f"{spread} < {1 / RATE} && retalkitPlayer.videos.every(v => !v.paused && !v.seeking)", seconds=4)
     report.page.click("#play")
 
