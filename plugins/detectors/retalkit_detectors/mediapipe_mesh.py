@@ -14,8 +14,8 @@ from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.stages import DetectionClip, Face, FrameBatch, Runtime, StageContext
 
 from retalkit_detectors.mediapipe_graphs import BoxGraph, DetectedBox, MeshGraph, Region, close_up, region_around
+from retalkit_detectors.mediapipe_options import MediaPipeConfig
 from retalkit_detectors.plausibility import plausibility, ramp
-from retalkit_detectors.plugin import MediaPipeConfig
 
 Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]

@@ -21,8 +21,8 @@ from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
 from retalkit.media.sources import open_source
 from retalkit.stages import Face, FrameBatch
 from retalkit_detectors.mediapipe_mesh import MediaPipeSession
+from retalkit_detectors.mediapipe_options import MediaPipeConfig
 from retalkit_detectors.native_logs import suppress_native_logs
-from retalkit_detectors.plugin import MediaPipeConfig
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -218,7 +218,7 @@ SCRIPT = """
 import numpy as np
 from retalkit.stages import FrameBatch
 from retalkit_detectors.mediapipe_mesh import MediaPipeSession
-from retalkit_detectors.plugin import MediaPipeConfig
+from retalkit_detectors.mediapipe_options import MediaPipeConfig
 session = MediaPipeSession(MediaPipeConfig())
 images = np.random.default_rng(0).integers(0, 255, (2, 90, 120, 3), np.uint8)
 session.detect(FrameBatch(images, np.zeros(2), np.arange(2)))

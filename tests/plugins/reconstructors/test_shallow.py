@@ -227,7 +227,7 @@ def test_samples_are_bounded_and_evenly_spread() -> None:
 
 def test_real_head_moves_smoothly(shared_media: Path, tmp_path: Path) -> None:
     mediapipe_mesh = pytest.importorskip("retalkit_detectors.mediapipe_mesh")
-    from retalkit_detectors.plugin import MediaPipeConfig
+    from retalkit_detectors.mediapipe_options import MediaPipeConfig
 
     source = open_source(shared_media / "silent_woman_1280x720p30.mp4")
     images = np.stack([image for _, image in source.read(range(90))])
