@@ -30,11 +30,10 @@ class SimulatedRestorer:
 
 
 def equalise(face: Float, index: int) -> Float:
-    """Apply contrast-limited adaptive histogram equalisation to the lightness, and average with a stretch of each
-    channel.
+    """Apply contrast-limited adaptive histogram equalisation to the lightness and a contrast stretch to each channel.
 
-    The stretch maps the channel's 1st to 99th percentile to the full range. Tint and shading depend on the histograms
-    of each frame.
+    The result is the average of both images. The stretch is between the channel's 1st and 99th percentiles. Tint and
+    shading depend on the histograms of each frame.
     """
     light, *colours = cv2.split(cv2.cvtColor(np.rint(face).astype(np.uint8), cv2.COLOR_RGB2LAB))
     light = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(np.asarray(light))

@@ -1,3 +1,1 @@
-"""Training of the speech-to-mouth network: synthetic speech, mouth targets, training loop and export (see
-README.md).
-"""
+"""Training of the speech-to-mouth network: synthetic speech, mouth targets, training loop, export. See README.md."""

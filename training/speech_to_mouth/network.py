@@ -37,11 +37,10 @@ class Block(nn.Module):
 
 
 class SpeechToMouthNetwork(nn.Module):
-    """Maps features [B, 160, T] at 100 Hz to outputs [B, 20, T // 2] at 50 Hz. Output j is at the time (2 j + 1) / 100
-    s.
+    """Maps features [B, 160, T] at 100 Hz to outputs [B, 20, T // 2] at 50 Hz.
 
-    ``lookahead_seconds``: maximum look-ahead, at least 0.0375 (the look-ahead of the stem), or None for no limit. No
-    output depends on audio beyond the look-ahead.
+    Output j is at the time (2 j + 1) / 100 s. ``lookahead_seconds``: maximum look-ahead, at least 0.0375 (the
+    look-ahead of the stem), or None for no limit. No output depends on audio beyond the look-ahead.
     """
 
     def __init__(
@@ -75,8 +74,9 @@ class SpeechToMouthNetwork(nn.Module):
 
 
 def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:
-    """Return the look-ahead of each block in steps, which is half of its receptive field limited by the allowed
-    look-ahead.
+    """Return the look-ahead of each block in steps.
+
+    A block's look-ahead is half of its receptive field, limited by the allowed look-ahead.
     """
     halves = tuple(dilation * (_TAPS - 1) // 2 for dilation in dilations)
     if lookahead_seconds is None:

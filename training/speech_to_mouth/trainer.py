@@ -61,7 +61,7 @@ class TrainingConfig:
     threads: int = 1
     """Number of torch threads. It affects rounding."""
     bfloat16: bool = True
-    """Whether to compute convolutions in bfloat16. bfloat16 is nearly twice as fast on CPUs with bfloat16 support, but
+    """Whether to compute convolutions in bfloat16, which is nearly twice as fast on CPUs with bfloat16 support and
     slower on other CPUs.
     """
 
@@ -189,8 +189,9 @@ def _resume(
 
 
 def _comparable(config: TrainingConfig) -> dict[str, object]:
-    """Return the settings that must match a checkpoint's settings, which excludes parallelism and checkpoint
-    frequency.
+    """Return the settings that must match a checkpoint's settings.
+
+    Parallelism and checkpoint frequency are excluded.
     """
     values = asdict(config)
     for name in ("producers", "threads", "checkpoint_every"):

@@ -14,9 +14,7 @@ Image = NDArray[np.uint8]
 STEP = 4
 """Cell size in pixels of the grid on which band energies are compared."""
 NOISE_FLOOR = 0.15
-"""Variance in squared grey levels below which a band counts as empty. The value is close to the 8-bit rounding
-variance.
-"""
+"""Variance in squared grey levels below which a band counts as empty, close to the 8-bit rounding variance."""
 _SUBSAMPLE_FROM = 4000
 """Number of pixels above which medians are computed from every second row and column."""
 

@@ -23,8 +23,9 @@ FACE_EDIT = frozenset({"face:edit"})
 
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """Return the enhancers ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and
-    ``spandrel``.
+    """Return the specs of all bundled enhancers.
+
+    The enhancers are ``detail``, ``none``, ``enet``, ``gpen``, ``gfpgan``, ``gfpgan_package`` and ``spandrel``.
     """
     return [
         StageSpec(

@@ -81,8 +81,9 @@ def edge_widths(image: Values) -> Values:
 
 
 def _monotonic_runs(image: Values) -> tuple[Values, Values]:
-    """Return the lengths of the falling run to the left and the rising run to the right of each pixel, float64 [H, W]
-    each.
+    """Return the length of the falling run to the left and of the rising run to the right of each pixel.
+
+    Both arrays are float64 [H, W].
     """
     columns = np.ascontiguousarray(image.T)
     rising = np.diff(columns, axis=0) > 0

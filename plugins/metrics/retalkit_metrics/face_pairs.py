@@ -18,9 +18,7 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 MARGIN: Final = 0.35
-"""Margin around the face as a fraction of its longer side. The margin prevents effects of the crop border on the
-metrics.
-"""
+"""Margin around the face as a fraction of its longer side, which prevents crop border effects on the metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _NETWORKS = (syncnet, lpips, fid, identity)
 
 @hookimpl
 def retalkit_metrics() -> Iterable[MetricSpec]:
-    """Return all bundled metrics.
+    """Return the specs of all bundled metrics.
 
     The metrics without a network are ``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness`` and
     ``cost``. The metrics with a network are ``syncnet``, ``lpips``, ``fid`` and ``identity``.

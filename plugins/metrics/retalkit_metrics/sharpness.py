@@ -44,8 +44,9 @@ class _Session:
 
 
 def face_cpbd(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-    """Return the CPBD of the face's bounding rectangle, or NaN without a face or if the rectangle is smaller than a
-    block.
+    """Return the CPBD of the face's bounding rectangle.
+
+    Returns NaN without a face or if the rectangle is smaller than a block.
     """
     face = bounding_window(landmarks[: mesh478.MESH_COUNT], image.shape) if is_found(landmarks) else None
     if face is None:

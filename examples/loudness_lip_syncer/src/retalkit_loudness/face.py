@@ -32,8 +32,9 @@ def yaw_degrees(landmarks: Float) -> Float:
 
 
 def gaps(landmarks: Float) -> Float:
-    """Return the gap between the inner lips at the middle of the mouth, float32 [T], in eye distances in the image
-    plane.
+    """Return the gap between the inner lips at the middle of the mouth, float32 [T], in eye distances.
+
+    The gap is measured in the image plane.
     """
     upper, lower = mesh478.INNER_LIP_PAIRS[0]
     gap = np.linalg.norm(landmarks[:, lower, :2] - landmarks[:, upper, :2], axis=1)

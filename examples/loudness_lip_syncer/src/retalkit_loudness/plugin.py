@@ -21,8 +21,8 @@ class LoudnessLipSyncerConfig(StageConfig):
     release: float = Field(default=0.1, ge=0.0, le=1.0)
     """Time constant of the closing movement in seconds."""
     lead: float = Field(default=0.04, ge=-0.5, le=0.5)
-    """Time in seconds by which the mouth leads the audio, as in natural speech. It also compensates for the smoothing
-    delay.
+    """Time in seconds by which the mouth leads the audio, as in natural speech. The lead also compensates for the
+    smoothing delay.
     """
 
 

@@ -38,9 +38,7 @@ from retalkit_enhancers.enet.network import SIZE
 from retalkit_enhancers.ganimation.emotional_face import EmotionalFace
 
 _STEPS = 257
-"""Number of 16-bit levels per 8-bit level. Truncation to 16 bits and then to 8 bits equals direct truncation to 8
-bits.
-"""
+"""Number of 16-bit levels per 8-bit level. Truncating to 16 bits and then to 8 bits equals truncating to 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)

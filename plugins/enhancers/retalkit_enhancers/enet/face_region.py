@@ -72,9 +72,7 @@ def detected_box(box: Float, width: int, height: int) -> Float | None:
 
 
 def low_face(frame: Image, edit: FaceEdit, box: Float) -> Float:
-    """Return the face of ``frame`` with ``edit`` in the format of L-Net's output: float32 [96, 96, 3], RGB in
-    [0, 1].
-    """
+    """Return the face of ``frame`` with ``edit`` in L-Net's output format: float32 [96, 96, 3], RGB in [0, 1]."""
     edited = frame.copy()
     composite(edited, edit)
     crop = crop_face(edited, box, SIZE).astype(np.float32)

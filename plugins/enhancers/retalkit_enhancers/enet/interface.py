@@ -28,8 +28,8 @@ class EnetConfig(StageConfig):
     keep_upper: bool = False
     """Whether to keep the upper half of the original frame instead of the generated upper half."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Number of frames with a shared reference per network call on a GPU. Each frame needs about 0.2 GB. On the CPU,
-    each call processes one frame, which is as fast.
+    """Number of frames with a shared reference per network call on a GPU. Each frame requires about 0.2 GB. On the CPU,
+    each call processes one frame, because larger batches are not faster there.
     """
 
     def checkpoints(self) -> tuple[str, ...]:

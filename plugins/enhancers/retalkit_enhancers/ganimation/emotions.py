@@ -19,8 +19,9 @@ EMOTIONS: Final = tuple(_RAISED)
 
 
 def unit_strengths(emotion: str) -> tuple[float, ...]:
-    """Return the strength of each of ``UNITS`` in [0, 1] with the values of VideoReTalking, whose ``sad`` is all
-    zeros.
+    """Return the strength of each of ``UNITS`` in [0, 1], as defined by VideoReTalking.
+
+    All strengths of VideoReTalking's ``sad`` are 0.
     """
     raised = _RAISED[emotion]
     return tuple(raised.get(unit, 0.0) for unit in UNITS)

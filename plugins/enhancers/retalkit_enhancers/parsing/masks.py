@@ -40,8 +40,9 @@ def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[n
 
 
 def soften(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``mask``, float32 [512, 512], blurred twice, with a zero border of ``BORDER`` pixels as in the published
-    code.
+    """Return ``mask``, float32 [512, 512], blurred twice, with a zero border of ``BORDER`` pixels.
+
+    The published code also blurs the mask twice.
     """
     inner = np.zeros(mask.shape, np.float32)
     middle = slice(BORDER, -BORDER)

@@ -32,7 +32,9 @@ class RestorationConfig(StageConfig):
     regions from face parsing. ``on: mouth`` always uses face parsing.
     """
     batch: int = Field(default=1, ge=1, le=64)
-    """Number of faces per network call on a GPU. On the CPU, each call processes one face, which is as fast."""
+    """Number of faces per network call on a GPU. On the CPU, each call processes one face, because larger batches are
+    not faster there.
+    """
 
     @property
     def parses(self) -> bool:

@@ -32,9 +32,7 @@ _RESIZE_VARIANCE: Final = 1 / 12 + 1 / 6
 BANDS: Final = 10
 """Number of bands of the published mouth blend over 512 x 512. A smaller crop has fewer bands."""
 _LEAST_MASK: Final = 1 / 512
-"""Minimum mask value. Smaller values change a pixel by less than half a grey level, except at the maximum
-difference.
-"""
+"""Minimum mask value. Smaller values change a pixel by less than half a grey level for most differences."""
 
 
 def reduce_flicker(difference: Float, steadiness: float) -> Float:
@@ -49,11 +47,11 @@ def reduce_flicker(difference: Float, steadiness: float) -> Float:
 
 
 def low_pass(plane: Float, sigma: float) -> Float:
-    """Return ``plane``, float32 [H, W, C], after a Gaussian filter of ``sigma`` pixels (at least 12) with replicated
-    borders.
+    """Return ``plane`` after a Gaussian filter with replicated borders, float32 [H, W, C].
 
-    The filter is computed at an eighth of the size, which is several times faster. The error is below a hundredth of
-    the plane's range, except at noisy borders, where the result is smoother.
+    ``sigma``: standard deviation in pixels, at least 12. The filter is computed at an eighth of the size, which is
+    several times faster. The error is below a hundredth of the plane's range, except at noisy borders, where the result
+    is smoother.
     """
     height, width = plane.shape[:2]
     small = cv2.resize(plane, (max(1, width // _REDUCTION), max(1, height // _REDUCTION)), interpolation=cv2.INTER_AREA)
@@ -95,7 +93,8 @@ def mouth_difference(crop: Image, difference: Float, mouth: Float, soft: Float, 
 
 
 def add_difference(crop: Image, difference: Float, strength: float) -> Image:
-    """Return ``crop`` plus ``strength`` times ``difference`` (grey levels), rounded and clipped: RGB uint8
-    [h, w, 3].
+    """Return ``crop`` with the weighted difference added, rounded and clipped: RGB uint8 [h, w, 3].
+
+    ``difference``: values in grey levels, float32 [h, w, 3]. ``strength``: weight of the difference.
     """
     return np.clip(np.rint(crop + np.float32(strength) * difference), 0, 255).astype(np.uint8)

@@ -184,8 +184,9 @@ class RestorationSession:
         return np.rint(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
     def _apply(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:
-        """Return the crop with the restored face, RGB uint8 [h, w, 3], and the mask of changed pixels, float32
-        [h, w].
+        """Return the crop with the restored face and the mask of changed pixels.
+
+        The crop is RGB uint8 [h, w, 3], and the mask is float32 [h, w].
         """
         difference = reduce_flicker(stored["face"].astype(np.float32) - job.face, self._config.steadiness)
         height, width = job.crop.image.shape[:2]

@@ -15,7 +15,8 @@ def to_tensor(faces: NDArray[np.uint8]) -> Tensor:
 
 
 def to_images(values: Tensor) -> NDArray[np.float32]:
-    """Return images, float32 [B, h, w, 3] clipped to [0, 1], of tensors [B, 3, h, w] with a nominal range of
-    [-1, 1].
+    """Return images, float32 [B, h, w, 3] clipped to [0, 1], of tensors [B, 3, h, w].
+
+    The nominal range of the tensors is [-1, 1].
     """
     return (values.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

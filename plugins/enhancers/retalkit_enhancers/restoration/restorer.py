@@ -22,11 +22,11 @@ class Restorer(Protocol):
     """
 
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-        """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1]. The caller clips values outside this
-        range.
+        """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1].
 
         ``faces``: RGB uint8 [B, 512, 512, 3], aligned to the template. ``indexes``: int64 [B], position of each face in
         the output, or in the source for reference images. ``indexes`` and ``seed`` determine the noise of each face.
+        The caller clips values outside [0, 1].
         """
         ...
 

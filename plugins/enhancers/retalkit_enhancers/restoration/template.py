@@ -25,8 +25,9 @@ eye-to-mouth distance. The half width is in units of the eye distance.
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Five points in pixels (of 512): left eye, right eye, nose, left and right mouth corner, from the viewer's
-    perspective.
+    """Five face points in pixels of the 512-pixel template.
+
+    The points are left eye, right eye, nose, left mouth corner and right mouth corner, from the viewer's perspective.
     """
 
     points: tuple[tuple[float, float], ...]

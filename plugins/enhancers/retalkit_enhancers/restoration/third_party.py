@@ -47,8 +47,9 @@ _RANDOM = Lock()
 
 @contextmanager
 def _seeded(seed: int, index: int, device: str) -> Generator[None]:
-    """Seed torch's global generators with ``seed`` and the frame number inside the block, and restore their states
-    afterwards.
+    """Seed torch's global generators inside the block and restore their states afterwards.
+
+    The generators are seeded with ``seed`` and the frame number ``index``.
     """
     target = torch.device(device)
     devices = [target.index or 0] if target.type == "cuda" else []

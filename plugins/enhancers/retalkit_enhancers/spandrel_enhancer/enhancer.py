@@ -46,10 +46,10 @@ class SpandrelEnhancer(RestorationEnhancer):
 def checkpoint_restorer(
     checkpoint: FaceCheckpoint, runtime: Runtime, fidelity: float | None = None
 ) -> ThirdPartyRestorer:
-    """Load the checkpoint's network and return its restorer. Raises WeightsError if the weights do not match the
-    network.
+    """Load the checkpoint's network and return its restorer.
 
-    ``fidelity``: CodeFormer's fidelity, ignored for other networks.
+    ``fidelity``: CodeFormer's fidelity, ignored for other networks. Raises WeightsError if the weights do not match the
+    network.
     """
     network = runtime.shared((NAME, checkpoint.path), lambda: checkpoint.load(runtime.device))
     options: dict[str, float] = {}

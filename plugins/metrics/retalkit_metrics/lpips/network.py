@@ -22,8 +22,9 @@ _EPSILON: Final = 1e-10
 
 
 class AlexNetFeatures(nn.Module):
-    """Convolutional layers of torchvision's AlexNet (Krizhevsky, "One weird trick for parallelizing convolutional
-    neural networks", 2014).
+    """Convolutional layers of torchvision's AlexNet.
+
+    Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,4 @@
-"""Image quality of an edit relative to the original frames: skin sharpness, flicker, seam, and changes outside the
-edit.
+"""Image quality of an edit relative to the original: skin sharpness, flicker, seam, and changes outside the edit.
 
 All measures compare output and original over identical pixels, so that the effect of the content (beard, light, noise)
 cancels. A ratio of 1.0 means that the output equals the original in this measure. Frames are streamed. Only the current

@@ -45,8 +45,9 @@ class Patch:
         return cv2.getAffineTransform(patch_corners, pixels).astype(np.float32)
 
     def warp(self, image: NDArray[Any], matrix: Float) -> NDArray[Any]:
-        """Return ``image`` ([H, W] or [H, W, C]) warped bilinearly to the patch, with unchanged dtype and 0 outside the
-        frame.
+        """Return ``image`` warped bilinearly to the patch, with 0 outside the frame.
+
+        ``image``: [H, W] or [H, W, C] of any dtype. The dtype is unchanged.
         """
         return cv2.warpAffine(image, matrix, self.size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
@@ -70,7 +71,8 @@ class Mean:
 
 
 def ratio(output: Mean, original: Mean) -> float:
-    """Return the output's mean divided by the original's mean, or NaN if the original has no values or its mean is
-    0.
+    """Return the ratio of the output's mean to the original's mean.
+
+    Returns NaN if the original has no values or its mean is 0.
     """
     return output.value / original.value if original.count and original.value > 0 else float("nan")

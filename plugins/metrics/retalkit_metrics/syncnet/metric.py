@@ -24,9 +24,7 @@ from retalkit_metrics.syncnet.network import FRAMES, STEPS, empty_network
 from retalkit_metrics.syncnet.offsets import distance_sums, synchrony
 
 MIN_WINDOWS: Final = 45
-"""Minimum number of lip and audio windows in a segment, equivalent to 2 s. It leaves 30 pairs at the largest
-offsets.
-"""
+"""Minimum number of lip and audio windows in a segment (2 s), which leaves 30 pairs at the largest offsets."""
 
 _LIP_BATCH: Final = 16
 _SOUND_BATCH: Final = 64

@@ -31,11 +31,10 @@ class Synchrony:
 def distance_sums(
     lips: Embeddings, sound: Embeddings, reach: int = REACH
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the sums of lip-audio distances for audio offsets from ``-reach`` to ``reach`` frames, and the numbers of
-    pairs.
+    """Return the sum of lip-audio distances and the number of pairs for each audio offset.
 
-    The embeddings [T, D] of lips and audio cover identical T steps. The sums are float64 [2 * reach + 1] and the
-    numbers of pairs int64 [2 * reach + 1].
+    Offsets range from ``-reach`` to ``reach`` frames. The embeddings [T, D] of lips and audio cover identical T steps.
+    The sums are float64 [2 * reach + 1] and the numbers of pairs int64 [2 * reach + 1].
 
     The published evaluation uses T pairs for every offset, with zero embeddings beyond the end of the audio. At large
     offsets, the zero embeddings pull the curve towards the norm of an embedding. This effect is stronger in short
