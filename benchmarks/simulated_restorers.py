@@ -30,10 +30,11 @@ class SimulatedRestorer:
 
 
 def equalise(face: Float, index: int) -> Float:
-    """Apply contrast-limited adaptive histogram equalisation to the lightness and a contrast stretch to each channel.
+    """Equalise the lightness by contrast-limited adaptive histogram equalisation, and stretch the contrast of each
+    channel.
 
-    The result is the average of both images. The stretch is between the channel's 1st and 99th percentiles. Tint and
-    shading depend on the histograms of each frame.
+    The stretch is between the channel's 1st and 99th percentiles. The result is the average of the equalised image
+    before and after the stretch. Tint and shading depend on the histograms of each frame.
     """
     light, *colours = cv2.split(cv2.cvtColor(np.rint(face).astype(np.uint8), cv2.COLOR_RGB2LAB))
     light = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(np.asarray(light))

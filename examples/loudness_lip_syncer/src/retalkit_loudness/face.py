@@ -46,9 +46,9 @@ class MouthRange:
     """Range of a person's mouth opening in a clip, in eye distances."""
 
     rest: float
-    """Gap between the lips at rest, which is the smallest gap in the clip. It is not 0 for a smile."""
+    """Gap between the lips at rest, estimated by a low quantile over the clip. A smile has a rest gap above 0."""
     span: float
-    """Difference between the largest gap and the gap at rest."""
+    """Difference between a wide-open gap and the gap at rest, limited to ``MIN_SPAN`` and ``MAX_SPAN``."""
 
     @classmethod
     def measure(cls, analysis: Analysis) -> MouthRange:

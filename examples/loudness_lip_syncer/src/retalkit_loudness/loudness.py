@@ -27,7 +27,7 @@ def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Fl
     """Return the mouth opening, float32 [N] in [0, 1], at ``RATE`` values per second from 0 to the end of the speech.
 
     The 95th percentile of the level during speech is the reference level, so that quiet and loud recordings result in
-    equal mouth motion.
+    comparable mouth motion.
     """
     count = int(np.ceil(speech.duration * RATE)) + 1
     power, active = np.zeros(count), np.zeros(count)

@@ -32,7 +32,9 @@ _RESIZE_VARIANCE: Final = 1 / 12 + 1 / 6
 BANDS: Final = 10
 """Number of bands of the published mouth blend over 512 x 512. A smaller crop has fewer bands."""
 _LEAST_MASK: Final = 1 / 512
-"""Minimum mask value. Smaller values change a pixel by less than half a grey level for most differences."""
+"""Minimum mask value. Smaller values change a pixel by less than half a grey level, except at the largest
+difference.
+"""
 
 
 def reduce_flicker(difference: Float, steadiness: float) -> Float:
