@@ -1,4 +1,4 @@
-"""Interface through which stages and the runner report progress, timings, messages and artefacts."""
+"""Interface for progress, timings, messages and artefacts that stages and the runner report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Receives the events of a run. The methods are called for every batch and must return quickly."""
+    """Receiver of a run's events. The methods are called for every batch and must return quickly."""
 
     def started(self, step: str, total: int | None) -> None:
         """Handle the start of a step that has ``total`` units (frames or seconds of audio), or None if the number is
@@ -19,8 +19,8 @@ class Observer(Protocol):
         ...
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
-        """Handle the end of a step after ``seconds`` of wall-clock time. ``cached`` is True if the result was in the
-        cache."""
+        """Handle the end of a step after ``seconds`` of wall-clock time. ``cached`` is True if the cache contained the
+        result."""
         ...
 
     def note(self, text: str) -> None:
@@ -33,7 +33,7 @@ class Observer(Protocol):
 
 
 class SilentObserver:
-    """Ignores all events."""
+    """Observer that ignores all events."""
 
     def started(self, step: str, total: int | None) -> None: ...
 

@@ -9,9 +9,9 @@ object must not hold any state of a clip. ``open`` is called once per clip, or o
 and enhancers. ``open`` receives a frozen clip object and a ``StageContext``, and returns a session. The runner passes
 batches to the session in ascending order and finally closes the session.
 
-A stage that must process the whole clip does so in ``open``. ``open`` may read the complete stored analysis. It should
-store its results in ``context.cache`` so that a resumed run can reuse them. Network inference belongs in the session's
-method.
+A stage that must process the whole clip performs this processing in ``open``, which may read the complete stored
+analysis. ``open`` should store its results in ``context.cache`` so that a resumed run can reuse the results. Network
+inference belongs in the session's method.
 
 Sessions must follow three rules. Results must not depend on the division of frames into batches. Inputs must not be
 modified. Results must be deterministic for a given ``StageContext.seed``. A session must therefore neither use nor
@@ -72,8 +72,11 @@ CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
     "metric": ContractVersion(current=1, oldest=1),
     "checkpoint": ContractVersion(current=1, oldest=1),
 }
-"""Contract name (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) -> supported versions. A plugin
-that implements an unsupported version is listed with the reason, but it cannot be run."""
+"""Mapping from contract name (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) to supported
+versions.
+
+A plugin that implements an unsupported version is listed with the reason, but the plugin cannot be run.
+"""
 
 
 # --------------------------------------------------------------------------- data types
@@ -106,7 +109,7 @@ class FrameBatch:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One detected face in one frame."""
+    """Detected face in one frame."""
 
     box: NDArray[np.float32]
     """Bounding box (left, top, right, bottom) in pixels, float32 [4]. The box may extend beyond the frame."""
@@ -135,7 +138,7 @@ class FaceBatch:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBatch:
-    """The face with the canonical expression for each frame of a ``FaceBatch``."""
+    """Faces with the canonical expression, one for each frame of a ``FaceBatch``."""
 
     landmarks: NDArray[np.float32]
     """Landmark positions in pixels of the edited frame, float32 [T, N, 3]. The values are NaN for frames without a
@@ -159,8 +162,8 @@ class FaceEdit:
     matrix is an integer translation, which means that the edit has the frame's resolution, the edit is pasted without
     resampling."""
     confidence: float = 1.0
-    """Confidence in [0, 1]. The confidence is only reported, because the stage has already attenuated ``mask``
-    accordingly."""
+    """Confidence in [0, 1]. The confidence is only reported, because the stage must already have attenuated ``mask`` by
+    the confidence."""
     reason: str = ""
     """Short phrase that explains a low confidence, such as ``large yaw`` or ``occluded``."""
     unrounded_image: NDArray[np.float32] | None = None
@@ -223,7 +226,7 @@ class SpeechToMouth(Protocol):
 
 
 class Source(Protocol):
-    """The source video. Frames can be decoded in any order without loading the whole video into memory."""
+    """Source video whose frames can be decoded in any order without loading the whole video into memory."""
 
     @property
     def info(self) -> SourceInfo: ...
@@ -238,7 +241,7 @@ class Source(Protocol):
 
 
 class Analysis(Protocol):
-    """The stored analysis of the source video and of the face that is edited."""
+    """Stored analysis of the source video and of the face that is edited."""
 
     @property
     def source(self) -> Source: ...
@@ -250,7 +253,7 @@ class Analysis(Protocol):
 
     @property
     def coefficient_space(self) -> str:
-        """Coefficient space: ``mesh``, ``bfm257`` or a space that a plugin defines. It is empty before the
+        """Coefficient space: ``mesh``, ``bfm257`` or a space that a plugin defines. The string is empty before the
         reconstructor has run."""
         ...
 
@@ -281,7 +284,7 @@ class Analysis(Protocol):
 
 
 class Timeline(Protocol):
-    """The output timeline, which maps each output frame to a source frame and a presentation time."""
+    """Output timeline, which maps each output frame to a source frame and a presentation time."""
 
     @property
     def count(self) -> int: ...
@@ -304,7 +307,7 @@ class Timeline(Protocol):
 
 
 class Speech(Protocol):
-    """The denoised speech. Times are output times in seconds. The signal is silent before 0 and after ``duration``."""
+    """Denoised speech. Times are output times in seconds. The signal is silent before 0 and after ``duration``."""
 
     @property
     def duration(self) -> float: ...
@@ -325,8 +328,8 @@ class Speech(Protocol):
         ...
 
     def activity(self, times: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the voice activity in [0, 1] after the level gate, float32 [T]. It is 0 for silence, noise, hum and
-        music."""
+        """Return the voice activity in [0, 1] after the level gate, float32 [T]. The activity is 0 for silence, noise,
+        hum and music."""
         ...
 
 
@@ -373,9 +376,10 @@ class Runtime:
     inference: str = "auto"
     """Inference library: ``torch``, ``openvino`` or ``auto``. The property ``backend`` resolves ``auto``."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> path of a safetensors file whose tensors have the network's parameter names."""
+    """Mapping from checkpoint name to the path of a safetensors file, whose tensors have the network's parameter
+    names."""
     drivers: Mapping[str, SpeechToMouth] = field(default_factory=dict[str, SpeechToMouth])
-    """Option name -> driver, for each option of the type ``DriverChoice``."""
+    """Mapping from option name to driver, for each option of the type ``DriverChoice``."""
     pool: ObjectPool = field(default_factory=ObjectPool)
 
     @property
@@ -390,7 +394,8 @@ class Runtime:
         return "openvino" if suitable and find_spec("openvino") is not None else "torch"
 
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Return the process-wide object stored under ``key``, such as a loaded network. The first call creates it.
+        """Return the process-wide object stored under ``key``, such as a loaded network. The first call creates the
+        object.
 
         ``key`` must identify the object that ``make`` creates. Device, precision, threads and backend are added to
         ``key``.
@@ -424,7 +429,7 @@ class StageContext:
 
 
 class Session(Protocol):
-    """A stage that has been opened for one clip."""
+    """Stage instance that is opened for one clip."""
 
     def close(self) -> None:
         """Release the resources that ``open`` acquired.
@@ -448,7 +453,7 @@ class DetectorSession(Session, Protocol):
 
 
 class Detector(Protocol):
-    """Detects faces and their landmarks."""
+    """Stage that detects faces and their landmarks."""
 
     def open(self, clip: DetectionClip, context: StageContext) -> DetectorSession: ...
 
@@ -471,7 +476,7 @@ class ReconstructorSession(Session, Protocol):
 
 
 class Reconstructor(Protocol):
-    """Fits a face model to each frame."""
+    """Stage that fits a face model to each frame."""
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> ReconstructorSession: ...
 
@@ -490,8 +495,10 @@ class ExpressionEditorSession(Session, Protocol):
 
 
 class ExpressionEditor(Protocol):
-    """Changes every face to a canonical expression, because lip generation networks copy the expression of their
-    reference."""
+    """Stage that changes every face to a canonical expression.
+
+    The canonical expression is required because lip generation networks copy the expression of their reference image.
+    """
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> ExpressionEditorSession: ...
 
@@ -516,7 +523,7 @@ class DenoiserSession(Session, Protocol):
 
 
 class Denoiser(Protocol):
-    """Removes noise from the speech that drives the mouth. The audio track of the output is not denoised."""
+    """Stage that removes noise from the speech that drives the mouth. The audio track of the output is not denoised."""
 
     def open(self, clip: DenoiseClip, context: StageContext) -> DenoiserSession: ...
 
@@ -530,7 +537,7 @@ class SyncBatch:
     times: NDArray[np.float64]
     """Presentation times in the output in seconds, float64 [T]."""
     faces: FaceBatch
-    """Source frames that are displayed at these positions, with their analysis. ``frames.indexes`` contains their
+    """Source frames displayed at ``positions``, with their analysis. ``frames.indexes`` contains the source frame
     indexes."""
     references: ReferenceBatch
 
@@ -553,7 +560,7 @@ class LipSyncerSession(Session, Protocol):
 
 
 class LipSyncer(Protocol):
-    """Synchronises the lower face with the speech."""
+    """Stage that synchronises the lower face with the speech."""
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession: ...
 
@@ -575,7 +582,7 @@ class EnhancerSession(Session, Protocol):
 
 
 class Enhancer(Protocol):
-    """Restores the sharpness and detail of an edited face (``enhancers:`` in a run file)."""
+    """Stage that restores the sharpness and detail of an edited face (``enhancers:`` in a run file)."""
 
     def open(self, clip: EnhancementClip, context: StageContext) -> EnhancerSession: ...
 
@@ -587,7 +594,8 @@ class ReferenceEnhancerSession(Session, Protocol):
 
 
 class ReferenceEnhancer(Protocol):
-    """Enhances reference images before the lip syncer uses them (``reference_enhancers:`` in a run file).
+    """Stage that enhances reference images before the lip syncer uses the images (``reference_enhancers:`` in a run
+    file).
 
     An enhancer that supports reference images implements this protocol in addition to ``Enhancer``, and lists
     ``reference:image`` in the ``gives`` field of its spec.

@@ -1,1 +1,2 @@
-"""Decode, encode and mux video and audio with exact timestamps. The package uses PyAV, whose wheel contains FFmpeg."""
+"""Decoding, encoding and muxing of video and audio with exact timestamps. The package uses PyAV, whose wheel contains
+FFmpeg."""

@@ -12,7 +12,7 @@ from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_
 
 
 def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return the frame's matrix and whether the frame has full range."""
+    """Return the frame's colour matrix and whether the frame has full range."""
     matrix = int(frame.colorspace)
     full = int(frame.color_range) == RANGE_FULL or frame.format.name == "yuvj420p"
     return (guess_matrix(frame.width, frame.height) if matrix == UNSPECIFIED else matrix), full
@@ -25,7 +25,7 @@ def _as_planar(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Convert a frame to RGB uint8 [H, W, 3] with the frame's matrix and range."""
+    """Convert a frame to RGB uint8 [H, W, 3] with the frame's colour matrix and range."""
     frame = _as_planar(frame)
     luma, blue, red = planes_of(frame)
     return yuv_to_rgb(luma, blue, red, *_matrix_and_range(frame))

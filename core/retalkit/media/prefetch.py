@@ -1,4 +1,4 @@
-"""Iterator prefetching in a background thread."""
+"""Prefetching of iterator items in a background thread."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ are dropped.
 class SoundSource:
     """Audio source for an audio file or a video's audio track.
 
-    Time 0 is the start of the file. Silence is inserted before a late start and in gaps. Instances are inexpensive to
-    pickle.
+    Time 0 is the start of the file. Silence is inserted before a late start and in gaps. Instances have a small pickled
+    size because samples are not stored.
     """
 
     def __init__(self, path: Path, rate: int, channels: int, samples: int, silent: bool) -> None:

@@ -100,7 +100,7 @@ class VideoSource:
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (index, RGB uint8 [H, W, 3]) in the requested order.
 
-        The images are upright and converted to RGB with the video's matrix and range.
+        The images are upright and are converted to RGB with the video's colour matrix and range.
         """
         last: tuple[int, NDArray[np.uint8]] | None = None
         for index, frame in self.read_video_frames(indexes):

@@ -85,7 +85,7 @@ def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientation) -> av.VideoFrame:
-    """Convert a decoded frame to upright ``yuv420p`` without changing the matrix or range.
+    """Convert a decoded frame to upright ``yuv420p`` without changing the colour matrix or range.
 
     A frame that is already upright ``yuv420p`` is returned without a copy. swscale converts formats with more bits or
     with less chroma subsampling. Interlaced video is processed as progressive video.

@@ -1,1 +1,1 @@
-"""The pipeline of one run: planning, detection, tracking, fitting, speech processing, rendering and finishing."""
+"""Pipeline of one run: planning, detection, tracking, fitting, speech processing, rendering and finishing."""

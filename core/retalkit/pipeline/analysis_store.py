@@ -1,4 +1,4 @@
-"""The stored analysis of one face: landmarks, bounding boxes, tracks and coefficients."""
+"""Stored analysis of one face: landmarks, bounding boxes, tracks and coefficients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COEFFICIENTS = "coefficients.f32"
 
 
 class LimitedSource:
-    """The first ``count`` frames of a source. A run analyses only the required part of a long video."""
+    """Source limited to the first ``count`` frames, so that a run analyses only the required part of a long video."""
 
     def __init__(self, source: Source, count: int) -> None:
         self._source = source
@@ -42,7 +42,7 @@ class LimitedSource:
 
 
 class StoredAnalysis:
-    """Implements ``retalkit.stages.Analysis`` with the analysis files in the cache."""
+    """Implementation of ``retalkit.stages.Analysis`` that reads the analysis files in the cache."""
 
     def __init__(self, source: Source, track: Path, reconstruction: Path | None = None, space: str = "") -> None:
         meta: dict[str, Any] = json.loads((track / TRACK_DESCRIPTION).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Face detection in every frame. The cached results do not depend on the choice of the face to edit."""
+"""Face detection in every frame. The cached results do not depend on which face is selected for editing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FrameDetections:
 
 
 def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
-    """Yield frames [start, stop) in batches of limited size. A separate thread decodes frames in advance."""
+    """Yield frames [start, stop) in batches of limited size. A background thread decodes the frames in advance."""
     info = source.info
     size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
     images: list[NDArray[np.uint8]] = []

@@ -1,4 +1,4 @@
-"""Face jobs. A face job contains the sessions that edit one face, from reference generation to enhancement."""
+"""Face jobs. A face job contains all sessions that edit one face, from reference generation to enhancement."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class FaceJob:
     """Accumulated time in seconds and number of frames per stage. Keys are configuration paths."""
 
     def has_face(self, index: int) -> bool:
-        """Return whether this face is visible in the source frame."""
+        """Return whether the job's face is visible in the source frame."""
         return int(self.analysis.tracks(index, index + 1)[0]) >= 0
 
     def sync(
         self, images: NDArray[np.uint8], times: NDArray[np.float64], sources: NDArray[np.int64], first: int
     ) -> SyncedFrames:
-        """Lip-sync consecutive output frames starting at position ``first``. All frames must show this face.
+        """Lip-sync consecutive output frames, starting at position ``first``. All frames must show the job's face.
 
         The source frames are given by ``images`` (RGB, uint8 [T, H, W, 3]), ``times`` (seconds, float64 [T]) and
         ``sources`` (frame indexes, int64 [T]).

@@ -1,4 +1,4 @@
-"""Coefficient fitting: the reconstructor's coefficients are computed for every frame and stored in the cache."""
+"""Coefficient fitting, which computes the reconstructor's coefficients for every frame and stores them in the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache keys of a run. The key of a step depends on the stage identity and on the keys of the step's inputs."""
+"""Cache keys of a run. A step's key depends on the stage identity and on the keys of the step's inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AnalysisKeys:
     """Cache keys for the analysis of one face in the source video."""
 
     detections: str
-    """Cache key of the detections, which does not depend on the choice of the face to edit."""
+    """Cache key of the detections, which does not depend on which face is selected for editing."""
     track: str
     coefficients: str
 

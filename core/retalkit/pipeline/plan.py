@@ -1,4 +1,4 @@
-"""The plan of a run. Stages are selected and their compatibility and requirements are verified before the run
+"""Plan of a run. The planner selects the stages and verifies their compatibility and requirements before the run
 starts."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from retalkit.weights.store import WeightStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The stages of a run, typed by the protocols that they implement."""
+    """Stages of a run, typed by the protocols that the stages implement."""
 
     config: RunConfig
     detector: PlannedStage[Detector]
@@ -61,7 +61,8 @@ class Plan:
         return (self.expression_editor, *self.reference_enhancers, self.lip_syncer, *self.enhancers)
 
     def package_versions(self) -> dict[str, str]:
-        """Return the version of each package or plugin file that provides a stage, driver or finisher."""
+        """Return a mapping from each package or plugin file that provides a stage, driver or finisher to its
+        version."""
         drivers = [driver.found for stage in self.stages for driver in stage.drivers.values()]
         found = [*(stage.found for stage in self.stages), *drivers, *(each.found for each in self.finishers)]
         return {each.package: each.package_version for each in found}
@@ -220,8 +221,7 @@ def _checkpoints(stage: PlannedStage[Any]) -> tuple[str, ...]:
 
 
 def _check_inference(config: RunConfig) -> None:
-    """Raise PlanError if the run requests OpenVINO, but it is not installed or does not support the requested
-    settings."""
+    """Raise PlanError if the run requests OpenVINO, but OpenVINO is not installed or does not support the settings."""
     if config.inference != "openvino":
         return
     if find_spec("openvino") is None:
@@ -238,7 +238,7 @@ def _check_inference(config: RunConfig) -> None:
 
 
 def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
-    """Raise PlanError if torch does not find the device that the run requests."""
+    """Raise PlanError if torch does not detect the device that the run requests."""
     users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
     if config.device == "cpu" or not users:
         return

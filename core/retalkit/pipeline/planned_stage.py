@@ -17,7 +17,7 @@ from retalkit.stages import ObjectPool, Runtime, SpeechToMouth, StageKind
 from retalkit.storage.cache import content_hash, make_key
 
 _ALWAYS_GIVEN = ("landmarks:", "coefficients:", "speech:waveform", "face:edit")
-"""Ports that a stage always computes. They do not depend on the requests of later stages."""
+"""Ports that a stage always computes, regardless of the ports that later stages request."""
 
 _REFERENCE_IMAGE = "reference:image"
 _FACE_EDIT = "face:edit"
@@ -32,8 +32,10 @@ class PlannedDriver:
     found: FoundDriver
     config: StageConfig
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> file in the weight store, for a driver that is used without a lip syncer. Otherwise, the lip
-    syncer's ``weights`` include the driver's weights."""
+    """Mapping from checkpoint name to path in the weight store, for a driver that is used without a lip syncer.
+
+    If a lip syncer uses the driver, the lip syncer's ``weights`` include the driver's weights.
+    """
 
     def identity(self) -> dict[str, Any]:
         """Return the plain data that identifies the driver's predictions in cache keys.
@@ -66,13 +68,13 @@ class PlannedStage(Generic[StageT]):
     config_path: str
     """Path of the stage in the configuration, such as ``lip_syncer`` or ``enhancers.0``."""
     drivers: Mapping[str, PlannedDriver] = field(default_factory=dict[str, PlannedDriver])
-    """Option name -> driver."""
+    """Mapping from option name to driver."""
     requested_ports: frozenset[str] = frozenset()
     """Ports of this stage that later stages require."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Checkpoint name -> file in the weight store."""
+    """Mapping from checkpoint name to path in the weight store."""
     weight_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Checkpoint name -> SHA-256 hash of the checkpoint file, as recorded when the file was stored."""
+    """Mapping from checkpoint name to the SHA-256 hash that was recorded when the checkpoint file was stored."""
 
     @property
     def kind(self) -> StageKind:
@@ -108,19 +110,19 @@ class PlannedStage(Generic[StageT]):
 
     @property
     def landmark_scheme(self) -> str:
-        """Landmark scheme that the stage provides, such as ``mesh478``, or an empty string if it provides no
+        """Landmark scheme that the stage provides, such as ``mesh478``, or an empty string if the stage provides no
         landmarks."""
         return _suffix(self.found.spec.gives, "landmarks:")
 
     @property
     def coefficient_space(self) -> str:
-        """Coefficient space that the stage provides, such as ``mesh``, or an empty string if it provides no
+        """Coefficient space that the stage provides, such as ``mesh``, or an empty string if the stage provides no
         coefficients."""
         return _suffix(self.found.spec.gives, "coefficients:")
 
     @property
     def reads_frames(self) -> bool:
-        """Whether the stage requires decoded frames. Otherwise, it requires only the stored analysis."""
+        """Whether the stage requires decoded frames in addition to the stored analysis."""
         return "frames" in self.found.spec.needs
 
     def make(self, run: RunConfig, pool: ObjectPool) -> StageT:

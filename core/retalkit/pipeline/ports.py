@@ -18,7 +18,7 @@ MUST_GIVE = {
     StageKind.EXPRESSION_EDITOR: "reference:",
     StageKind.LIP_SYNCER: "face:edit",
 }
-"""Port or port prefix that every stage of a kind must provide."""
+"""Mapping from stage kind to the port or port prefix that every stage of this kind must provide."""
 
 
 def find_provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str] | None:
@@ -39,7 +39,8 @@ def _fits(port: str, need: str) -> bool:
         return True
     if not (port.startswith("landmarks:") and need.startswith("landmarks:")):
         return False
-    # Imported lazily because it requires NumPy, which is not otherwise needed to list and validate stages.
+    # This import is lazy because the module requires NumPy, which is not otherwise required to list and validate
+    # stages.
     from retalkit.geometry.schemes import convertible
 
     return need.removeprefix("landmarks:") in convertible(port.removeprefix("landmarks:"))

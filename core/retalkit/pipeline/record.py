@@ -21,7 +21,7 @@ from retalkit.pipeline.timing import StepTimer, Stopwatch, peak_memory_bytes, st
 
 _RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "openvino", "scipy", "torch")
 _OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
-"""Stage -> step in which the stage's session is opened."""
+"""Mapping from stage to the step in which the stage's session is opened."""
 
 
 @dataclass(slots=True)
@@ -33,17 +33,21 @@ class RunRecord:
     """Path of this record, which is the output's file name with ``.json`` appended."""
     frames_edited: int = 0
     frames_passed: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason -> number of frames that remained unchanged."""
+    """Mapping from reason to the number of frames that remained unchanged for this reason."""
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
-    """Reason -> number of frames that were edited with less than full confidence."""
+    """Mapping from reason to the number of frames that were edited with a confidence below 1 for this reason."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Step -> wall-clock time in seconds."""
+    """Mapping from step to wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])
     cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Step -> computation time in seconds. The time of a cached step was measured when the step was computed."""
+    """Mapping from step to computation time in seconds. A cached step has the time measured when the step was
+    computed."""
     stage_cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Configuration path of a pixel-generating stage, such as ``enhancers.0`` -> computation time in seconds. These
-    times are included in the ``cost`` of ``references``, ``lips`` and ``render``."""
+    """Mapping from a pixel-generating stage's configuration path (such as ``enhancers.0``) to computation time in
+    seconds.
+
+    The ``cost`` of ``references``, ``lips`` and ``render`` includes these times.
+    """
     wall_seconds: float = 0.0
     output_seconds: float = 0.0
     realtime_factor: float = 0.0
@@ -51,19 +55,21 @@ class RunRecord:
     peak_memory_bytes: int = 0
     """Peak resident memory of the run's process in bytes."""
     peak_memory_cost: int = 0
-    """Peak resident memory in bytes of a run without cached steps, or 0 if it is unknown. The peak memory of a cached
-    step was measured when the step was computed."""
+    """Peak resident memory in bytes of a run without cached steps, or 0 if the peak is unknown.
+
+    A cached step has the peak memory measured when the step was computed.
+    """
     notes: list[str] = field(default_factory=list[str])
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
     inputs: dict[str, str] = field(default_factory=dict[str, str])
-    """Input name (``video`` or ``speech``) -> path and SHA-256 hash of the content."""
+    """Mapping from input name (``video`` or ``speech``) to the input's path and the SHA-256 hash of its content."""
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     versions: dict[str, str] = field(default_factory=dict[str, str])
-    """Package -> version, for Retalkit, the plugins in use, and the libraries that affect the result."""
+    """Mapping from package to version for Retalkit, the plugins in use, and the libraries that affect the result."""
     weights: dict[str, str] = field(default_factory=dict[str, str])
-    """Stage and file name -> SHA-256 hash, for each weight or motion file that a stage used."""
+    """Mapping from stage and file name to SHA-256 hash, for each weight or motion file that a stage used."""
     weight_bytes: dict[str, int] = field(default_factory=dict[str, int])
-    """Stage and file name -> size in bytes, for each file in ``weights``."""
+    """Mapping from stage and file name to size in bytes, for each file in ``weights``."""
     seed: int = 0
 
     def save(self) -> None:
@@ -78,7 +84,7 @@ class RunRecord:
 
 
 class RecordingObserver:
-    """Forwards all events and stores notes and artefacts in the record."""
+    """Observer that forwards all events to another observer and stores notes and artefacts in the record."""
 
     def __init__(self, outer: Observer, record: RunRecord) -> None:
         self._outer = outer
@@ -117,8 +123,8 @@ def record_cost(
     for path, key in stages.items():
         known = stored_cost(steps.cache.entry(key), "frames", watch.seconds[path], rendered, total)
         if known is not None:
-            # A stage whose frames were cached takes much less time than the stored cost. A small decrease only means
-            # that the machine load was lower.
+            # If a stage's frames were cached, the measured time is much smaller than the stored cost. A small decrease
+            # only indicates a lower machine load.
             now = watch.seconds[path] * total / max(rendered, 1)
             saved += known - now if rendered and now < known / 2 else 0.0
             record.stage_cost[path] = round(known + cost.get(_OPENED.get(path, ""), 0.0), 4)
@@ -138,7 +144,7 @@ def complete_record(
     record.output_seconds = round(output_seconds, 6)
     record.realtime_factor = round(record.output_seconds / max(record.wall_seconds, 1e-9), 3)
     record.peak_memory_bytes = peak_memory_bytes()
-    # Ignoring a step with unknown peak memory would make the run's memory requirement look too small.
+    # Ignoring a step with unknown peak memory would underestimate the run's memory requirement.
     known = [peak for peak in timer.peaks.values() if peak is not None]
     record.peak_memory_cost = max([record.peak_memory_bytes, *known]) if len(known) == len(timer.peaks) else 0
     record.configuration = json.loads(plan.config.model_dump_json())

@@ -8,7 +8,8 @@ from retalkit.stages import ExpressionEditorSession, FaceBatch, ReferenceBatch, 
 
 
 class EnhancedReferences:
-    """Applies reference enhancers to the references of an expression editor. Implements ``ExpressionEditorSession``.
+    """Implementation of ``ExpressionEditorSession`` that applies reference enhancers to an expression editor's
+    references.
 
     Closing an instance does not close the sessions that were passed to its constructor.
     """
@@ -18,7 +19,7 @@ class EnhancedReferences:
         self._enhancers = enhancers
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the editor's references after all enhancers have been applied. References without images are not
+        """Return the editor's references after all enhancers have been applied. A reference batch without images is not
         enhanced."""
         references = self._editor.edit(faces)
         if references.images is None:

@@ -1,4 +1,4 @@
-"""Rendering: decode the source again, edit the frames, and encode the output segment by segment.
+"""Rendering step, which decodes the source again, edits the frames, and encodes the output segment by segment.
 
 Completed segments are kept in the cache so that an interrupted run can resume after the last completed segment. Segment
 boundaries depend only on the output position, and session results do not depend on the batches. The output of a resumed
@@ -39,7 +39,7 @@ _OUTSIDE = "edit outside the frame"
 
 
 class OpenWriter(Protocol):
-    """Opens the writer of one segment."""
+    """Callable that opens the writer of one segment."""
 
     def __call__(self, path: Path) -> SegmentWriter: ...
 

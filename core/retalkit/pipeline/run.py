@@ -1,4 +1,4 @@
-"""Execution of a complete run. The pipeline steps are executed in order, and each step's result is cached."""
+"""Execution of a complete run. The pipeline executes its steps in order and caches each step's result."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ class _Run:
         return rendering
 
     def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
-        """Return the part of the source that the output displays, but at least ``analysis_seconds`` to collect mouth
-        shapes."""
+        """Return the part of the source that the output displays, with a minimum duration of ``analysis_seconds`` so
+        that enough mouth shapes are available."""
         count = source.info.frame_count
         shown = max(int(timeline.sources(start, start + _ROWS).max()) + 1 for start in range(0, timeline.count, _ROWS))
         times = source.times(0, count)

@@ -1,4 +1,4 @@
-"""The speech that drives the mouth. It is denoised and analysed once, cached, and read in chunks."""
+"""Driving speech, which is denoised and analysed once, cached, and read in chunks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 2
-"""Version number in the cache key. It must be increased when the result of resampling or voice activity detection
-changes."""
+"""Version number in the cache key. The number must be increased when the result of resampling or voice activity
+detection changes."""
 
 WAVEFORM: Final = "speech.f32"
 ACTIVITY: Final = "activity.f32"
@@ -32,7 +32,7 @@ _NO_SPEECH = 0.1
 
 
 class StoredSamples:
-    """Audio samples of a raw file. Implements ``retalkit.speech.readers.WaveReader``."""
+    """Reader for the audio samples in a raw file, which implements ``retalkit.speech.readers.WaveReader``."""
 
     def __init__(self, rows: RowReader) -> None:
         self._rows = rows
@@ -67,7 +67,7 @@ def prepare_speech(
     """Resample the audio to 16 kHz mono, denoise it, detect voice activity, and store waveform and activity as raw
     float32.
 
-    Raises RunCancelledError between chunks if ``cancelled()`` returns True. In that case nothing is stored.
+    Raises RunCancelledError between chunks if ``cancelled()`` returns True. In that case, no files are stored.
     """
     # Voice activity is computed before and after denoising, because denoised music can resemble speech, and noise fills
     # pauses.
@@ -104,7 +104,7 @@ def prepare_speech(
 
 
 def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
-    """Return the stored speech and a note for the user if little or no voice activity was detected, else an empty
+    """Return the stored speech and a note for the user if little or no voice activity was detected, otherwise an empty
     string."""
     waveform = StoredSamples(RowReader(folder.folder / WAVEFORM, np.float32, ()))
     activity = StoredSamples(RowReader(folder.folder / ACTIVITY, np.float32, ()))

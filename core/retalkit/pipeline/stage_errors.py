@@ -36,8 +36,7 @@ def attribute_errors(label: str, stage: object, references: ReferenceBatch | Non
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        # The most frequent cause of an unexpected None is a port that is missing in the spec and is therefore not
-        # provided.
+        # An unexpected None is most often caused by a port that the spec does not list and the runner does not provide.
         asked = references is not None and references.images is None and "NoneType" in text
         where = error_location(error, type(stage).__module__)
         raise StageError(

@@ -24,7 +24,7 @@ from retalkit.storage.cache import Cache, Folder, content_hash
 
 
 class ClipSteps:
-    """Runs the steps of one clip, measures their times, and reports them to the observer."""
+    """Executes the steps for one clip, measures their times, and reports them to the observer."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ _PEAK = "cost-memory.json"
 
 
 def stored_cost(folder: Folder, name: str, seconds: float, done: int, total: int) -> float | None:
-    """Return the cost in seconds of ``total`` units of work, or None if it is unknown.
+    """Return the cost in seconds of ``total`` units of work, or None if the cost is unknown.
 
     The current run spent ``seconds`` on ``done`` units. The first measurement that covers at least half of the units is
     stored in ``folder`` and reused in later runs. A partial measurement is scaled to ``total``.

@@ -1,4 +1,4 @@
-"""Face tracking: one face is tracked through the stored detections, and its landmarks are smoothed."""
+"""Face tracking, which selects one face from the stored detections of each frame and smooths the face's landmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowWriter
 
 VERSION: Final = 3
-"""Version number in the cache key. It must be increased when the result of tracking or smoothing changes."""
+"""Version number in the cache key. The number must be increased when the result of tracking or smoothing changes."""
 
 
 def is_complete(folder: Folder) -> bool:

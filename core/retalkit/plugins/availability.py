@@ -1,4 +1,4 @@
-"""Check whether a stage or metric can run on this machine, without importing its code."""
+"""Checks whether a stage or metric can run on this machine, without importing its code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def availability(found: FoundStage) -> str | None:
-    """Return a phrase that explains why the stage cannot run on this machine, or None if it can run."""
+    """Return a phrase that explains why the stage cannot run on this machine, or None if the stage can run."""
     if (reason := incompatible_api(found.spec.kind, found.spec.api) or missing_packages(found)) is not None:
         return reason
     return _lacks_weights(found.spec.checkpoints)

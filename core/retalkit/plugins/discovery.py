@@ -105,7 +105,7 @@ def _register(manager: pluggy.PluginManager, loaded: Attempt[Any], owner: _Owner
 
 
 def _call_hooks(manager: pluggy.PluginManager, plugin: object, name: str) -> dict[str, list[object] | None]:
-    """Return the result of each hook function in the plugin. The result is None for unknown hooks and hooks that return
+    """Return a mapping from hook name to the hook's result, which is None for unknown hooks and hooks that return
     None."""
     manager.register(plugin, name=name)
     others = [other for other in manager.get_plugins() if other is not plugin]

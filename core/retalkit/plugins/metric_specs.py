@@ -20,7 +20,8 @@ LANDMARKS: Final = "landmarks"
 ORIGINAL: Final = "original"
 """Port for the unedited clip. Every frame is paired with its source frame."""
 TRUTH: Final = "truth"
-"""Port for the ground truth, which is an unedited clip with identical words. Its frames are the ideal result."""
+"""Port for the ground truth, which is an unedited clip with identical words. The frames of this clip are the ideal
+result."""
 LIPS: Final = "lips"
 """Port for the tracked lips of a real person who speaks identical words (``Scene.lips``)."""
 SPEECH: Final = "speech"
@@ -40,7 +41,7 @@ PORTS: Final = {
     QUIET: "audio without speech",
     RECORD: "the record of the run",
 }
-"""Port -> description of the port in messages."""
+"""Mapping from port to the port's description in messages."""
 
 Direction = Literal["higher", "lower", "nearer"]
 
@@ -54,9 +55,9 @@ class Measure:
     title: str
     """Display name in tables, such as ``opening r``."""
     direction: Direction
-    """Which values are better: ``higher``, ``lower``, or ``nearer`` to ``ideal``."""
+    """Direction of improvement: ``higher``, ``lower``, or ``nearer`` to ``ideal``."""
     ideal: float | None = None
-    """Best possible value, or None if no such value exists. It is required for ``nearer``."""
+    """Best possible value, or None if no such value exists. The direction ``nearer`` requires an ideal value."""
     low: float = float("-inf")
     high: float = float("inf")
     """Upper bound of the value. ``low`` is the lower bound."""
@@ -105,8 +106,8 @@ class MetricSpec:
     default: bool = True
     """Whether the metric is computed if a comparison file does not list any metrics."""
     version: str = "1"
-    """Metric version. It must be changed whenever a value changes, because it is part of the cache key of stored
-    scores."""
+    """Metric version. The version must be changed whenever a value changes, because the version is part of the stored
+    scores' cache key."""
     api: int = 1
     """Contract version that the metric implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
@@ -116,4 +117,4 @@ class MetricSpec:
 
 
 Scores = Mapping[str, float]
-"""Measure name -> value, which is NaN if the measure is undefined for the scene."""
+"""Mapping from measure name to value, which is NaN if the measure is undefined for the scene."""

@@ -17,7 +17,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class FoundStage:
-    """A registered stage and the package that provides it."""
+    """Registered stage with the package that provides the stage."""
 
     spec: StageSpec
     package: str
@@ -34,7 +34,7 @@ class FoundStage:
 
 @dataclass(frozen=True, slots=True)
 class FoundMetric:
-    """A registered metric and the package that provides it."""
+    """Registered metric with the package that provides the metric."""
 
     spec: MetricSpec
     package: str
@@ -43,7 +43,7 @@ class FoundMetric:
 
 @dataclass(frozen=True, slots=True)
 class FoundDriver:
-    """A registered driver and the package that provides it."""
+    """Registered driver with the package that provides the driver."""
 
     spec: DriverSpec
     package: str
@@ -57,7 +57,7 @@ class FoundDriver:
 
 @dataclass(frozen=True, slots=True)
 class FoundFinisher:
-    """A registered finisher and the package that provides it."""
+    """Registered finisher with the package that provides the finisher."""
 
     spec: FinisherSpec
     package: str
@@ -97,10 +97,10 @@ class Registry:
     finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
     """Finishers with unique names in the order of discovery."""
     import_seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Plugin label -> time in seconds for importing the plugin and calling its hooks."""
+    """Mapping from plugin label to the time in seconds for importing the plugin and calling its hooks."""
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """Return the checkpoint called ``name``. Raises PluginError if no plugin declares such a checkpoint."""
+        """Return the checkpoint with the name ``name``. Raises PluginError if no plugin declares such a checkpoint."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
         if name not in names:
             known = f"; known: {', '.join(names)}" if names else "; no plugin declares any"
@@ -108,15 +108,15 @@ class Registry:
         return self.checkpoints[names.index(name)]
 
     def driver(self, name: str) -> FoundDriver:
-        """Return the driver called ``name``. Raises ConfigError if no such driver is registered."""
+        """Return the driver with the name ``name``. Raises ConfigError if no such driver is registered."""
         return _named(self.drivers, name, "driver", "unknown-driver")
 
     def finisher(self, name: str) -> FoundFinisher:
-        """Return the finisher called ``name``. Raises ConfigError if no such finisher is registered."""
+        """Return the finisher with the name ``name``. Raises ConfigError if no such finisher is registered."""
         return _named(self.finishers, name, "finisher", "unknown-finisher")
 
     def metric(self, name: str) -> FoundMetric:
-        """Return the metric called ``name``. Raises ConfigError if no such metric is registered."""
+        """Return the metric with the name ``name``. Raises ConfigError if no such metric is registered."""
         return _named(self.metrics, name, "metric", "unknown-metric")
 
     def of_kind(self, kind: StageKind) -> list[FoundStage]:

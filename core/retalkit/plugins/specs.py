@@ -81,8 +81,10 @@ class StageSpec:
     summary: str
     """One-line summary for ``retalkit plugins``."""
     build: str | Callable[[Any, Runtime], Any]
-    """Import path ``package.module:Class``, which is imported when the stage is constructed, or a callable. It is
-    called with the options and the runtime."""
+    """Import path ``package.module:Class``, which is imported when the stage is constructed, or a callable.
+
+    The imported class or the callable is called with the options and the runtime.
+    """
     licence: str
     """SPDX expression for the combined licences of the code and the weights."""
     config: type[StageConfig] = StageConfig
@@ -91,7 +93,7 @@ class StageSpec:
     gives: frozenset[str] = frozenset()
     """Ports that the stage provides, such as ``coefficients:mesh``."""
     version: str = "1"
-    """Stage version, which is part of the cache key. It must be increased whenever the result changes."""
+    """Stage version, which is part of the cache key. The version must be increased whenever the result changes."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the stage to run, such as ``torch``."""
     install: str = ""
@@ -126,11 +128,13 @@ class DriverSpec:
     summary: str
     """One-line summary."""
     build: str | Callable[[Any, Runtime], SpeechToMouth]
-    """Import path ``package.module:Class``, which is imported when the driver is constructed, or a callable. It is
-    called with the options and the runtime."""
+    """Import path ``package.module:Class``, which is imported when the driver is constructed, or a callable.
+
+    The imported class or the callable is called with the options and the runtime.
+    """
     config: type[StageConfig] = StageConfig
     version: str = "1"
-    """Driver version, which is part of the cache key. It must be increased whenever the result changes."""
+    """Driver version, which is part of the cache key. The version must be increased whenever the result changes."""
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the driver to run."""
     install: str = ""
@@ -149,7 +153,8 @@ class FinishedRun:
     """Run data that a finisher receives."""
 
     output: Path
-    """Path of the finished file. The file does not exist yet or will be replaced."""
+    """Path of the finished file. At the time of the call, the path does not exist or contains a file that will be
+    replaced."""
     video: Path
     """Path of the source video."""
     speech: Path
@@ -158,7 +163,8 @@ class FinishedRun:
 
 
 class Finisher(Protocol):
-    """Post-processes the finished file before it is renamed to its final path, for example to sign or label it."""
+    """Post-processor for the finished file, such as signing or labelling, before the file is renamed to its final
+    path."""
 
     def finish(self, source: Path, target: Path, run: FinishedRun) -> None:
         """Read the muxed file ``source`` and write the finished file ``target``.
@@ -179,8 +185,10 @@ class FinisherSpec:
     summary: str
     """One-line summary."""
     build: str | Callable[[Any], Finisher]
-    """Import path ``package.module:Class``, which is imported when the finisher is constructed, or a callable. It is
-    called with the options."""
+    """Import path ``package.module:Class``, which is imported when the finisher is constructed, or a callable.
+
+    The imported class or the callable is called with the options.
+    """
     config: type[StageConfig] = StageConfig
     requires: tuple[str, ...] = ()
     """Modules that must be importable for the finisher to run."""
@@ -200,7 +208,7 @@ def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:
 
 
 def incompatible_api(contract: str, api: int) -> str | None:
-    """Return why version ``api`` of a contract is not supported, or None if it is supported.
+    """Return why a contract's version ``api`` is not supported, or None if the version is supported.
 
     ``contract`` is a key of ``retalkit.stages.CONTRACT_VERSIONS``.
     """

@@ -62,7 +62,7 @@ def stage_spec_error(spec: object) -> str | None:
 
 
 def driver_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a driver cannot be added to the registry, or None if it can be added."""
+    """Return why a driver cannot be added to the registry, or None if the driver can be added."""
     if not isinstance(spec, DriverSpec):
         return f"offers {type(spec).__name__}, expected DriverSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -75,7 +75,7 @@ def driver_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def finisher_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a finisher cannot be added to the registry, or None if it can be added."""
+    """Return why a finisher cannot be added to the registry, or None if the finisher can be added."""
     if not isinstance(spec, FinisherSpec):
         return f"offers {type(spec).__name__}, expected FinisherSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -88,7 +88,7 @@ def finisher_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def checkpoint_error(checkpoint: object, registry: Registry) -> str | None:
-    """Return why a checkpoint cannot be added to the registry, or None if it can be added."""
+    """Return why a checkpoint cannot be added to the registry, or None if the checkpoint can be added."""
     if not isinstance(checkpoint, Checkpoint):
         return f"offers {type(checkpoint).__name__}, expected Checkpoint"
     if (reason := name_error(checkpoint.name)) is not None:
@@ -103,7 +103,7 @@ def checkpoint_error(checkpoint: object, registry: Registry) -> str | None:
 
 
 def metric_spec_error(spec: object, registry: Registry) -> str | None:
-    """Return why a metric cannot be added to the registry, or None if it can be added."""
+    """Return why a metric cannot be added to the registry, or None if the metric can be added."""
     if not isinstance(spec, MetricSpec):
         return f"offers {type(spec).__name__}, expected MetricSpec"
     if (reason := name_error(spec.name)) is not None:
@@ -134,7 +134,8 @@ def _type_error(
 ) -> str | None:
     """Return which field has the wrong type, or None if all types are correct.
 
-    The fields of a spec with an incompatible contract version may differ. In that case the version is reported instead.
+    The fields of a spec with an incompatible contract version may differ. For such a spec, the incompatible version is
+    reported instead.
     """
     adapters = _adapters(kind)
     wrong = [field for field in dataclasses.fields(kind) if not _fits(adapters[field.name], getattr(spec, field.name))]

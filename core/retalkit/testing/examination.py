@@ -46,12 +46,14 @@ _LARGE: Final = 100_000
 
 
 class StopCheckError(Exception):
-    """Raised when the rest of a check cannot run. The problem has already been recorded."""
+    """Error raised when the remainder of a check cannot run. The problem has already been recorded."""
 
 
 class CallError(Exception):
-    """Raised when a call fails with an exception that has not been recorded. The message includes the exception and its
-    line."""
+    """Error raised when a call fails with an exception that has not been recorded.
+
+    The message contains the exception and its source line.
+    """
 
 
 class CacheOnly:
@@ -70,7 +72,7 @@ class CacheOnly:
 
 
 class Examination:
-    """Collects the problems, skipped checks and times for one report."""
+    """Collector of the problems, skipped checks and times for one report."""
 
     def __init__(self, label: str, folder: Path) -> None:
         self.label = label
@@ -105,7 +107,7 @@ class Examination:
     # ------------------------------------------------------------------ records
 
     def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
-        """Record a problem. Duplicate messages of one check are ignored. ``fault`` is described in ``Problem``."""
+        """Record a problem. Duplicate messages of one check are ignored. ``Problem`` describes ``fault``."""
         check = self._prefix + check
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
             self._problems.append(Problem(check, broken, contract, fault))
@@ -126,7 +128,7 @@ class Examination:
 
     @contextmanager
     def check(self, name: str) -> Generator[None]:
-        """Run the block as a check. The check passes if the block completes, no problem was recorded and it was not
+        """Run the block as a check, which passes if the block completes without a recorded problem and without being
         skipped."""
         try:
             yield
@@ -245,7 +247,8 @@ class Examination:
             self._check_process(what, folder, variables)
 
     def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the function's result. If the function raises an exception, record it and raise StopCheckError."""
+        """Return the function's result. If the function raises an exception, record the exception and raise
+        StopCheckError."""
         try:
             return self.run(what, function, *arguments)
         except CallError as failed:
@@ -292,7 +295,8 @@ class Examination:
     def check_late_loading(self, function: Callable[[Examination], None]) -> None:
         """Check that ``function`` does not require the weight files after the stage has been constructed.
 
-        ``function`` opens a session, calls it, and propagates CallError. Its argument collects all other problems.
+        ``function`` opens a session, calls the session, and propagates CallError. The argument of ``function`` collects
+        all other problems.
         """
         if not self.runtime.weights:
             return

@@ -1,5 +1,7 @@
-"""One test per stage and check. All checks of a stage share one examination, which runs when the first check is
-called."""
+"""Parametrization of one test per stage and check.
+
+All checks of a stage share one examination, which runs when the first check is called.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from retalkit.testing.stage_checks import Options, check_stage
 
 AnySpec = StageSpec | FoundStage | MetricSpec | FoundMetric
 ExpectedFailures = Mapping[str, str]
-"""Check name -> reason why the check is expected to fail."""
+"""Mapping from check name to the reason why the check is expected to fail."""
 
 
 class ContractCheck:
-    """One check of a stage or metric. Calling an instance fails or skips the test according to the check's result."""
+    """Check of one stage or metric. Calling an instance fails or skips the test according to the check's result."""
 
     def __init__(self, examination: SharedExamination, name: str) -> None:
         self._examination = examination
@@ -68,7 +70,7 @@ class ContractCheck:
 
 
 class SharedExamination:
-    """The shared examination of one stage or metric. It runs when ``report`` is first accessed."""
+    """Shared examination of one stage or metric, which runs when ``report`` is first accessed."""
 
     def __init__(self, spec: AnySpec, options: Options | None = None) -> None:
         self.spec = spec.spec if isinstance(spec, FoundStage | FoundMetric) else spec

@@ -1,4 +1,4 @@
-"""The pytest plugin. ``pytest --retalkit-stages`` checks all installed stages and metrics.
+"""Plugin for pytest. ``pytest --retalkit-stages`` checks all installed stages and metrics.
 
 pytest imports this module at every start, so the module imports no heavy packages.
 """
@@ -69,10 +69,11 @@ def _expected_failures(config: pytest.Config) -> dict[str, dict[str, str]]:
 
 
 def _selected(registry: Registry, names: list[str]) -> list[FoundStage | FoundMetric]:
-    """Return the stages and metrics with these names, or all of them. Raises UsageError if a name is unknown."""
+    """Return the stages and metrics with the names in ``names``, or all stages and metrics if ``names`` is empty.
+    Raises UsageError if a name is unknown."""
     offered = [*registry.stages, *registry.metrics]
     if unknown := sorted(set(names) - {found.spec.name for found in offered}):
-        # A problem that contains the name is the cause. Without such a problem, any of them may be the cause.
+        # A problem that contains the name is the cause. Without such a problem, any recorded problem may be the cause.
         mentioned = [problem for problem in registry.problems if f"'{unknown[0]}'" in problem.reason]
         why = "".join(f"; {problem.owner}: {problem.reason}" for problem in mentioned or registry.problems)
         raise pytest.UsageError(

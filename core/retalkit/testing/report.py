@@ -11,7 +11,7 @@ _NUMBER: Final = re.compile(r"-?\d+(?:[\d.]*\d)?(?:e[-+]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A contract violation."""
+    """Violation of a contract rule by a stage or metric."""
 
     check: str
     """Check name, such as ``batches``."""
@@ -20,8 +20,8 @@ class Problem:
     contract: str
     """Contract rule that was violated."""
     fault: str = ""
-    """Cause identifier, which is equal for problems with a common cause. If it is empty, ``broken`` without its numbers
-    is used."""
+    """Cause identifier, which is equal for problems with a common cause. If the string is empty, ``broken`` without its
+    numbers identifies the cause."""
 
     @property
     def kind(self) -> str:
@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SkippedCheck:
-    """Checks that could not run."""
+    """Checks that could not run, with the reason."""
 
     checks: tuple[str, ...]
     reason: str
@@ -54,14 +54,14 @@ class Report:
     passed: tuple[str, ...] = ()
     """Names of the checks that found no problem, in execution order."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Unit of work, such as ``open`` or ``frame`` -> processing time in seconds on this machine."""
+    """Mapping from unit of work (such as ``open`` or ``frame``) to processing time in seconds on this machine."""
     unavailable: str = ""
     """Reason why the stage cannot run on this machine, such as a missing package, missing weights or an invalid option,
     or an empty string."""
 
     @property
     def ok(self) -> bool:
-        """Whether the stage ran without problems. It is False for a stage that cannot run on this machine."""
+        """Whether the stage ran without problems. The value is False for a stage that cannot run on this machine."""
         return not self.problems and not self.unavailable
 
     def raise_if_broken(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks for stages of any kind. A stage is constructed and opened with the kit's clips, and all its checks are run."""
+"""Checks for stages of any kind. Each check constructs the stage and opens the stage with the kit's clips."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _check_kind(kind: StageKind, spec: Spec, options: Options | None, folder: Pa
 
 
 class _UnavailableError(Exception):
-    """Raised when the stage cannot run on this machine. The message contains the reason."""
+    """Error raised when the stage cannot run on this machine. The message contains the reason."""
 
 
 def _check(found: FoundStage, options: Options, folder: Path) -> Report:
@@ -220,8 +220,8 @@ def _subject(spec: StageSpec, exam: Examination, stage: Any, needs: frozenset[st
 
 
 def _omitted_inputs(kind: StageKind, needs: frozenset[str]) -> str:
-    """Return a sentence that lists the inputs that are not passed to the stage because its spec does not declare
-    them."""
+    """Return a sentence that lists the inputs that are not passed to the stage because its spec does not declare the
+    inputs."""
     if kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR):
         return ""
     values = {"coefficients:": "coefficients are [T, 0]"}

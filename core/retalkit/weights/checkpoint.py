@@ -17,7 +17,7 @@ class Checkpoint:
     name: str
     """Checkpoint name that stages and commands use, in lower case with underscores."""
     summary: str
-    """Summary of the checkpoint, one line."""
+    """One-line summary."""
     file: str
     """File name of the published file, such as ``DNet.pt``."""
     urls: tuple[str, ...]

@@ -1,6 +1,6 @@
 """HTTP(S) download of one file with retries, resume and size checks.
 
-This is the only Retalkit module that opens network connections. It reads proxies from the environment (``HTTPS_PROXY``,
+No other Retalkit module opens network connections. This module reads proxies from the environment (``HTTPS_PROXY``,
 ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and uses certificates from the system's store.
 """
 

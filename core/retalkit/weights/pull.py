@@ -1,4 +1,4 @@
-"""Function that downloads a checkpoint, verifies the file and adds it to the store."""
+"""Function that downloads a checkpoint, verifies the downloaded file and adds the file to the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def pull(
     accept: bool = False,
     retry: RetryPolicy | None = None,
 ) -> Path:
-    """Download the published file from the first address that provides it, verify the file and add it to the store.
+    """Download the published file from the first address that provides it, verify the file and add the file to the
+    store.
 
     ``accept``: see ``WeightStore.add``. The downloaded file is deleted after it has been stored or rejected as the
     wrong file. An interrupted download remains in ``RETALKIT_HOME/downloads``, and the next call resumes the download.

@@ -119,7 +119,7 @@ class WeightStore:
         return record.sha256
 
     def add(self, checkpoint: Checkpoint, source: Path, *, accept: bool = False) -> Path:
-        """Verify a published file and add it to the store. If verification fails, the store is unchanged.
+        """Verify a published file and add the file to the store. If verification fails, the store is unchanged.
 
         If no complete SHA-256 was published, the hash of the first imported file is pinned (``pinned_hash``).
         ``accept`` replaces the pinned hash.
@@ -279,7 +279,7 @@ def _modified(file: Path) -> str:
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:
-    """Return False for a safetensors file that was converted from the published file.
+    """Return whether ``source`` is the published file, not a safetensors conversion of the published file.
 
     For a converted file, only names and shapes are verified.
     """

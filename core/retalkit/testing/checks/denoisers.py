@@ -23,7 +23,7 @@ _SECONDS: Final = 6.3
 _SLOW: Final = 0.3
 """Processing time in seconds per second of audio above which the memory check is skipped."""
 _WARM: Final = 16
-"""Seconds of audio before the first memory measurement, because some denoisers have a long look-ahead."""
+"""Duration in seconds of the audio before the first memory measurement. Some denoisers have a long look-ahead."""
 _SHARE: Final = 0.5
 _SLACK: Final = 1 << 19
 _SILENT: Final = 1e-3
@@ -126,7 +126,7 @@ def _open(exam: Examination, stage: Any, check: str, duration: float, seed: int 
 
 
 def _call(exam: Examination, check: str, what: str, function: Callable[..., Any], *arguments: Any) -> Float:
-    """Return one output chunk."""
+    """Call ``function`` and return the validated output chunk."""
     try:
         result = exam.run(what, function, *arguments)
     except CallError as failed:

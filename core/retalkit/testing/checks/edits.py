@@ -57,7 +57,7 @@ def check_edits(
 
 
 def as_row(result: FrameResult) -> Row:
-    """Return the result as comparable values."""
+    """Return the result as a row of comparable values."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
     names = ("image", "mask", "matrix", "unrounded_image", "confidence", "reason")
@@ -84,7 +84,7 @@ def _format_box(box: NDArray[np.float32]) -> str:
 
 
 def _check_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> bool:
-    """Record problems of an edit and return whether the edit can be pasted."""
+    """Record the problems of an edit and return whether the edit can be composited into the frame."""
     of_frame = f"of frame {number}"
     image: object = edit.image
     if wrong := array_error(image, np.uint8, (None, None, 3), "[h, w, 3]") or _empty_error(image):

@@ -31,7 +31,7 @@ class EditorSubject(FrameSubject):
         return self.stage.open(ExpressionEditClip(analysis=clip.analysis), self.context(cache, self._requested(cache)))
 
     def _requested(self, cache: str) -> frozenset[str]:
-        # One of the checks requests no images, as most runs do.
+        # One check does not request images, which is the most common case in runs.
         without = {IMAGES} if cache == "one_frame" else set[str]()
         return frozenset(port for port in self._gives if port not in without)
 

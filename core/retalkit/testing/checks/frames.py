@@ -43,7 +43,7 @@ _AFTER_RESULT: Final = (
     "long_clip",
     "networks",
 )
-"""Checks that require a result."""
+"""Names of the checks that require a result of the first session."""
 _BATCHES = "Results do not depend on how frames are cut into batches: one batch of N frames equals N batches of one."
 _KEPT = "Returned arrays do not change later: every result has new arrays instead of a shared buffer."
 _REPEATABLE = "The same input, options and seed give the same result, bit for bit."
@@ -56,7 +56,7 @@ _ORDER = "The frames of a batch may come in any order and repeatedly: the output
 def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) -> bool:
     """Run all checks, or only a single frame with ``briefly``, and record the results in the subject's examination.
 
-    Returns whether the stage is slow.
+    The function returns whether the stage is slow, that is, whether the stage exceeds ``SLOW`` seconds per frame.
     """
     if briefly:
         _check_one_frame(subject, clips.whole)
@@ -172,7 +172,7 @@ def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
         start = time.perf_counter()
         rows += subject.request("repeatable", session, clip, np.array([number]))
         times.append(time.perf_counter() - start)
-    # The first call may be slower.
+    # The first call may include one-time initialisation and is therefore excluded from the median.
     exam.record_seconds("frame", float(np.median(times[1:] if len(times) > 1 else times)))
     with exam.check("empty"):
         results = subject.request("empty", session, clip, np.zeros(0, np.int64))

@@ -16,8 +16,8 @@ from retalkit.testing.isolation.allocations import allocated_bytes, take_peak_by
 MEMORY: Final = "Peak memory does not depend on the length of the video."
 
 _WARM: Final = 8
-"""Number of frames before the first measurement. The second measurement follows after four times as many frames. A
-third measurement after sixteen times as many frames is made if required."""
+"""Number of frames before the first measurement. The second measurement follows after four times as many frames. If
+required, a third measurement follows after sixteen times as many frames."""
 _SHARE: Final = 0.5
 """Maximum permanent memory growth per frame, as a fraction of a frame's size in bytes."""
 _SLACK: Final = 1 << 20
@@ -29,7 +29,7 @@ _LONG_SHARE: Final = 0.25
 """Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Landmarks for every frame
 require less memory than this limit."""
 _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
-"""Number of frames in a clip -> processing time in seconds above which longer clips are skipped."""
+"""Mapping from a clip's frame count to the processing time in seconds above which longer clips are skipped."""
 
 
 def check_memory(subject: FrameSubject, clip: Clip) -> None:
@@ -65,11 +65,11 @@ class _MemoryUse:
     """Memory usage and processing time of a clip."""
 
     kept: int
-    """Allocated bytes after ``open``."""
+    """Number of allocated bytes after ``open``."""
     open_peak: int
-    """Peak of the allocated bytes during ``open``."""
+    """Peak number of allocated bytes during ``open``."""
     batch_peak: int
-    """Peak of the allocated bytes during one batch, excluding ``kept``."""
+    """Peak number of allocated bytes during one batch, excluding ``kept``."""
     seconds: float
 
 

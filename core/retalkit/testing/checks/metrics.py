@@ -191,7 +191,7 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
                 continue
             more = number - _STOPS[len(kept) - 2]
             grown = (kept[-1] - kept[-2]) / more
-            # A sample of limited size fills up only once. Only continued growth indicates a problem.
+            # A buffer of limited size fills up only once. Only continued growth indicates a problem.
             if kept[-1] - kept[-2] <= _SHARE * frame * more + _SLACK:
                 return
     words = f"keeps {grown / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"

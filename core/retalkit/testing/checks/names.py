@@ -1,4 +1,4 @@
-"""Check names for each kind, in execution order."""
+"""Names of the checks for each kind, in execution order."""
 
 from __future__ import annotations
 

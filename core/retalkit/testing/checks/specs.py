@@ -60,7 +60,7 @@ _TYPES: Final = {
     "build": _BUILD,
     "api": _INTEGER,
 }
-"""Spec field -> type."""
+"""Mapping from spec field to type."""
 
 
 def check_field_types(spec: StageSpec | MetricSpec, note: Note) -> None:
@@ -148,8 +148,8 @@ def _check_options(config: type[StageConfig], note: Note) -> None:
 def heavy_imports(package: str, entry_point: str) -> tuple[str, ...]:
     """Return the packages of ``HEAVY`` that a plugin module and its hooks import in a new interpreter.
 
-    ``package`` is a distribution name or a plugin file's path, or an empty string if it is unknown. ``entry_point`` is
-    one of the distribution's entry points, or an empty string for all of them.
+    ``package`` is a distribution name or a plugin file's path, or an empty string if the package is unknown.
+    ``entry_point`` is one of the distribution's entry points, or an empty string for all entry points.
     """
     if not package:
         return ()

@@ -1,5 +1,5 @@
-"""Checks for a lip syncer with a silent speech and with a short speech, and for its mapping from positions to speech
-times."""
+"""Checks that run a lip syncer with silent speech and with short speech, and that verify its mapping from positions to
+speech times."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _POSITIONS = (
 
 
 def check_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
-    """Check output frames for a silent speech and after the end of a short speech. A slow stage is checked with one
-    frame each."""
+    """Check output frames for silent speech and output frames after the end of short speech.
+
+    For a slow stage, only one frame of each speech is checked.
+    """
     exam = subject.exam
     clip = clips.short_speech
     few = 1 if slow else 3

@@ -45,7 +45,7 @@ _SITUATIONS: Final = {
     "seed": ("another StageContext.seed than 0", "Every integer is a valid seed."),
     "long_clip": ("a long clip", "A clip may have any length."),
 }
-"""Check name -> special property of the check's input, and the contract rule for this property."""
+"""Mapping from check name to the special property of the check's input and the contract rule for this property."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class Clips:
 
 
 class FrameSubject(ABC):
-    """A stage that is opened for a clip and returns one result per frame."""
+    """Stage that is opened for a clip and returns one result per frame."""
 
     serial = False
-    """Whether a run always starts with the first frame."""
+    """Whether every run starts with the first frame."""
     any_order = False
     """Whether frames may be requested in any order and more than once."""
     positions = False
@@ -155,8 +155,8 @@ class FrameSubject(ABC):
         *arguments: Any,
         inputs: Mapping[str, object] | None = None,
     ) -> object:
-        """Return the result of the session's method. If the method raises an exception, record it with the frame that
-        caused it."""
+        """Return the result of the session's method. If the method raises an exception, record the exception and the
+        frame that caused the exception."""
         try:
             result = self.exam.run(self.call, getattr(session, self.method), *arguments, inputs=inputs)
         except CallError as failed:
@@ -185,7 +185,7 @@ class FrameSubject(ABC):
         return f" for frame {number}{around}", contract
 
     def _first_failing(self, check: str, clip: Clip, numbers: Iterable[int]) -> int | None:
-        """Return the first frame for which a new session fails when it is called frame by frame."""
+        """Return the first frame for which a new session fails when the frames are passed one by one."""
         self._raise_call_errors = True
         session: Any = None
         number = None

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from retalkit.testing.examination import same_values
 
 Row = Mapping[str, Any]
-"""Result of a stage for one frame, which maps names to arrays, numbers and strings."""
+"""Stage result for one frame, which maps names to arrays, numbers and strings."""
 
 
 def copy_row(row: Row) -> Row:
@@ -20,7 +20,7 @@ def copy_row(row: Row) -> Row:
 
 
 def array_error(value: object, dtype: DTypeLike, shape: Sequence[int | None], axes: str) -> str:
-    """Return why ``value`` is not an array with this dtype and shape, or an empty string if it is such an array.
+    """Return why ``value`` is not an array with this dtype and shape, or an empty string if ``value`` is valid.
 
     None in ``shape`` accepts any length. ``axes`` is the description of the axes in messages.
     """

@@ -35,7 +35,7 @@ def allocated_bytes() -> int:
 
 
 def take_peak_bytes() -> int:
-    """Return the peak of the allocated bytes since tracing started or since the last call of this function."""
+    """Return the peak number of allocated bytes since tracing started or since the last call of this function."""
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
     return peak

@@ -27,7 +27,7 @@ _PATH_EVENTS = {
     "os.symlink": 1,
     "os.truncate": 0,
 }
-"""Audit event -> index of the argument that contains the modified path."""
+"""Mapping from audit event to the index of the argument that contains the modified path."""
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _IGNORED = ("/dev/", "/proc/", "/sys/")
 
@@ -42,8 +42,8 @@ class Sandbox:
     def __init__(self, allowed: Sequence[Path], elsewhere: Path, *, change_folder: bool = True) -> None:
         """Create a sandbox that permits writes to the directories in ``allowed``, which may be extended later.
 
-        ``elsewhere`` is an empty directory for temporary files. With ``change_folder``, it also contains the working
-        directory.
+        ``elsewhere`` is an empty directory for temporary files. With ``change_folder``, ``elsewhere`` also contains the
+        working directory.
         """
         self._allowed = allowed
         self._elsewhere = elsewhere.resolve()
@@ -134,7 +134,7 @@ class Sandbox:
         text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
         if text.startswith(_IGNORED) or "__pycache__" in text or text.endswith(".pyc"):
             return
-        # Path.resolve would raise relevant audit events. realpath does not, and it accepts missing files.
+        # Path.resolve would raise relevant audit events. realpath raises no audit events and accepts missing files.
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
             return  # unnamed file, as created by tempfile.TemporaryFile
