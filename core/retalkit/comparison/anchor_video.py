@@ -1,4 +1,4 @@
-"""Video of the arm ``real``: the unedited clip, encoded with a dub's settings.
+"""Video of the arm ``real``, which is the unedited clip encoded with a dub's settings.
 
 The scores of this video include codec artifacts.
 """

@@ -1,4 +1,4 @@
-"""Audio of the arms, used for dubbing clips and for scoring.
+"""Audio files of the arms, used for dubbing clips and for scoring.
 
 Audio is cached in lossless files (16-bit PCM). The noise matches the level of the clip's own audio, so a level gate
 alone cannot distinguish the noise from speech.

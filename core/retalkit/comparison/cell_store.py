@@ -20,7 +20,7 @@ _FAILURE = "failure.json"
 
 
 class CellStore:
-    """Store in the output directory of one comparison."""
+    """Store for videos, scores and failures in the output directory of one comparison."""
 
     def __init__(self, folder: Path, measured_by: str = "") -> None:
         """Open the store. Scores computed with a tracker other than ``measured_by`` are ignored.

@@ -1,4 +1,4 @@
-"""Writing of all output files of a comparison: tables, JSON, report and voting page."""
+"""Output files of a comparison: tables, JSON, report and voting page."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm with the re-encoded unedited clip and its own audio. The arm has the scores of a perfect method."""
+"""Arm with the re-encoded unedited clip and its own audio. The scores of this arm are those of an ideal method."""
 OWN: Final = "own"
 """Arm with the clip dubbed with its own audio, so that the clip's frames are the ground truth."""
 SPEECH: Final = "speech"

@@ -82,7 +82,7 @@ def compare(
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
     store = CellStore(out, measurement_key(registry))
-    # The file is written first, so that the comparison recognizes its output directory after an interruption.
+    # The marker file is written first, so that the comparison recognizes its output directory after an interruption.
     _write_marker(out, comparison)
     sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = build_tasks(comparison, plans, sounds)
@@ -171,7 +171,7 @@ def _cell_result(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], sto
 
 
 def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
-    """Return each clip's face area for cropping in the report. The cache contains the tracks from scoring."""
+    """Return each clip's face area for cropping in the report. The face tracks from scoring are read from the cache."""
     opener = SceneOpener(registry, cache, SilentObserver())
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():

@@ -24,13 +24,14 @@ DEFAULT_ARMS = (REAL, OWN, MISMATCHED, SILENCE, NOISE)
 
 
 class SpeechChoice(BaseModel):
-    """A speech and an optional video of its speaker."""
+    """Speech with an optional video of its speaker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path
     reference: Path | None = None
-    """Video of a person who speaks the speech in sync with the audio. A video speech is its own reference."""
+    """Video of a person who speaks the speech in sync with the audio. If the speech is a video, the video is its own
+    reference."""
 
 
 class ComparisonFile(BaseModel):
@@ -130,7 +131,7 @@ class ComparisonFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One pipeline of the comparison."""
+    """Pipeline configuration that the comparison evaluates."""
 
     name: str
     config: RunConfig
@@ -141,7 +142,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A validated comparison file with its variants."""
+    """Validated comparison file with its variants."""
 
     path: Path
     file: ComparisonFile

@@ -54,7 +54,7 @@ def skip_reason(found: FoundMetric, arm: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """One scoring of a task's video."""
+    """Scoring configuration for one cell of a task's video."""
 
     name: CellName
     key: str
@@ -67,7 +67,7 @@ class CellPlan:
 
 @dataclass(slots=True)
 class Task:
-    """One video to render, with the cells that are scored on the video."""
+    """Video to render, with the cells that are scored on the video."""
 
     key: str
     clip_name: str

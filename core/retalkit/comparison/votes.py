@@ -28,7 +28,7 @@ _Z: Final = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two finished videos with an identical clip, speech and seed."""
+    """Pair of finished videos with an identical clip, speech and seed."""
 
     id: str
     """Identifier that does not reveal the variants and changes if one of the videos is rendered from different inputs.
@@ -257,8 +257,8 @@ def wilson(rate: float, count: int, z: float = _Z) -> tuple[float, float]:
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927. The limits are
     ``(rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n)``.
 
-    A tie counts as half a win and has a lower variance than a win or a loss. With ties, the interval is therefore
-    slightly too wide, never too narrow.
+    A tie counts as half a win and has a lower variance than a win or a loss. If there are ties, the interval is
+    therefore slightly too wide, but never too narrow.
     """
     if not count:
         return float("nan"), float("nan")

@@ -14,7 +14,7 @@ from retalkit.stages import StageKind
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
 _LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
 _MERGED = frozenset({"output", "voice_activity"})
-"""Groups whose keys are merged individually by later layers. All other values are replaced."""
+"""Groups whose keys later layers override individually. Later layers replace all other values completely."""
 
 
 class Layers:
@@ -73,7 +73,8 @@ class Layers:
         self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 
     def apply_overrides(self) -> None:
-        """Apply stage selections first and stage options second. The order of overrides is otherwise preserved."""
+        """Apply the overrides that select stages first and the overrides of stage options second. The order is
+        otherwise preserved."""
         for key_path, value, source in sorted(
             self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"
         ):

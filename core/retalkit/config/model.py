@@ -31,7 +31,7 @@ SINGLE_KINDS = (
     StageKind.DENOISER,
     StageKind.LIP_SYNCER,
 )
-"""Kinds for which a run has exactly one stage, in the order in which their results are used."""
+"""Stage kinds for which a run has exactly one stage, in the order in which a run uses the stages' results."""
 
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
 """Run file keys that contain lists of enhancers."""

@@ -1,4 +1,5 @@
-"""JSON Schema of run files, including the options of all installed stages, for completion and validation in editors."""
+"""JSON Schema of run files, including the options of all installed stages, which editors use for completion and
+validation."""
 
 from __future__ import annotations
 

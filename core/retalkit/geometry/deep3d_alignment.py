@@ -1,7 +1,7 @@
 """Alignment of a face to standard 3D landmarks, following the published 3D face reconstruction.
 
-Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019. A weak-perspective
-fit of the standard face to five points determines the crop's scale and position.
+A weak-perspective fit of the standard face to five points determines the crop's scale and position. The method is
+described in Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class AlignedFace:
     parameters: NDArray[np.float32]
     """Alignment parameters in pixels of the input image, float32 [5].
 
-    The parameters are the input image's width and height, the scale, and the origin of the standard face (x to the
-    right, y upwards from the last pixel row). These parameters are the last five ``bfm257`` coefficients.
+    Values: the input image's width and height, the scale, and the origin of the standard face (x to the right, y
+    upwards from the last pixel row). The alignment parameters are the last five ``bfm257`` coefficients.
     """
 
 

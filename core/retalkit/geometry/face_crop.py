@@ -44,7 +44,7 @@ def face_squares(landmarks: Points) -> NDArray[np.float64]:
     down = (points[:, IBUG_CORNERS[0]] + points[:, IBUG_CORNERS[1]]) * 0.5 - eyes
     axis = across - down[:, ::-1] * (-1.0, 1.0)
     length = np.maximum(_length(across) * 2.0, _length(down) * 1.8)
-    # Coincident points have no direction and result in an empty square.
+    # Coincident points define no direction and therefore result in an empty square.
     axis = axis / np.maximum(_length(axis), np.finfo(np.float64).tiny)[:, None] * length[:, None]
     centre = eyes + down * 0.1
     half = np.abs(axis).sum(axis=1, keepdims=True)
@@ -134,7 +134,7 @@ def _smoothed(analysis: Analysis, start: int, stop: int) -> NDArray[np.float64]:
         )
         same = np.flatnonzero(shots[near] == shots[here]) + near.start
         weights = np.cos((times[same] - times[here]) * (np.pi / 2 / SMOOTHING)) ** 2
-        # Averaging of differences returns exactly zero for a stationary head.
+        # The mean of differences is exactly zero for a stationary head.
         moved = weights[:, None] * (squares[same] - squares[here])
         out[row] = squares[here] + moved.sum(axis=0) / weights.sum()
     return out

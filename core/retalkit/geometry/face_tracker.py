@@ -1,8 +1,9 @@
 """Tracker for one face in a clip.
 
-The tracker assigns faces in neighbouring frames to one person if their boxes overlap. It selects a person based on a
-bounded window of future frames, so that it tracks the largest face over the shot instead of the largest face in the
-first frame. The tracker keeps the selected person until a cut or until the person is absent for longer than the window.
+The tracker assigns faces in neighbouring frames to one person if their boxes overlap. The tracker selects a person
+based on a bounded window of future frames, so that the tracked face is the largest face over the shot instead of the
+largest face in the first frame. The tracker keeps the selected person until a cut or until the person is absent for
+longer than the window.
 """
 
 from __future__ import annotations

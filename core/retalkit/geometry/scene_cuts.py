@@ -26,13 +26,11 @@ MIN_CONTRAST: Final = 6.0
 are skipped.
 """
 LOWEST_THRESHOLD: Final = 0.42
-"""Minimum dissimilarity of a cut. In measurements, cuts had a dissimilarity of 0.55 to 1.05 and fast motion at most
-0.27.
-"""
+"""Minimum dissimilarity of a cut. The measured dissimilarity was 0.55 to 1.05 for cuts and at most 0.27 for fast
+motion."""
 HIGHEST_THRESHOLD: Final = 0.85
-"""Dissimilarity at which a frame is a cut regardless of the previous frames. Most whip pans have a lower
-dissimilarity.
-"""
+"""Dissimilarity at which a frame is a cut regardless of the previous frames. The dissimilarity of most whip pans is
+below this value."""
 MOTION_FACTOR: Final = 2.5
 """Minimum ratio between the dissimilarity of a cut and the mean dissimilarity of the last frames."""
 

@@ -1,4 +1,4 @@
-"""Landmark schemes, port names of the schemes, and conversions between schemes.
+"""Landmark schemes, the schemes' port names, and conversions between schemes.
 
 ``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: 68 points in the order of the 300-W challenge (Sagonas et
 al., "300 faces in-the-wild challenge", ICCVW 2013), from the viewer's left to right. ``points5``: left eye centre,

@@ -1,8 +1,8 @@
 """Savitzky-Golay smoothing of landmarks over time within each track.
 
-Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares procedures", Analytical Chemistry
-1964. The window length is 5 and the polynomial order is 2. The ends of a track are fitted as in
-``scipy.signal.savgol_filter(mode="interp")``.
+The filter is described in Savitzky and Golay, "Smoothing and differentiation of data by simplified least squares
+procedures", Analytical Chemistry 1964. The window length is 5 and the polynomial order is 2. The ends of a track are
+fitted as in ``scipy.signal.savgol_filter(mode="interp")``.
 """
 
 from __future__ import annotations

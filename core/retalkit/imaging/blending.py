@@ -53,12 +53,13 @@ def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
 def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
     """Blend ``top`` over ``base`` with ``mask``. Coarse bands have a wider transition than fine bands.
 
-    Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG 1983.
+    The method is described in Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG
+    1983.
 
     ``top`` and ``base``: images of any size, float32 [H, W, 3]. ``mask``: blend weights in [0, 1], float32 [H, W].
     ``bands``: number of pyramid bands, at least 1. Returns float32 [H, W, 3] without clipping. In regions where the
-    mask is 0, the result differs from ``base`` within the support of the coarsest band. Callers must limit the pasted
-    region.
+    mask is 0, the result differs from ``base`` within the support of the coarsest band. Callers must therefore limit
+    the pasted region.
     """
     # The blend is linear and equals base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
     differences, masks = [np.asarray(cv2.subtract(top, base), np.float32)], [mask]

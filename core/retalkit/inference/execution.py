@@ -1,4 +1,4 @@
-"""Network execution: precision, batching and per-frame noise."""
+"""Network execution utilities for precision, batching and per-frame noise."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def full_batches(count: int, size: int, device: str) -> Iterator[tuple[NDArray[n
     """Yield batch indexes, int64 [size], for each network call, and the number of new items in the batch.
 
     On a GPU, every batch has exactly ``size`` items, and the last item is repeated as padding. A different batch size
-    would select different kernels and change the least significant digits. On the CPU, every batch has one item, so
-    that results do not depend on ``size``. Larger batches are not faster on the CPU.
+    could select different kernels and change the least significant bits of the results. On the CPU, every batch has one
+    item, so that results do not depend on ``size``. Larger batches are not faster on the CPU.
     """
     size = 1 if torch.device(device).type == "cpu" else size
     for start in range(0, count, size):

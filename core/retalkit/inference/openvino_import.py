@@ -1,7 +1,7 @@
 """Import of OpenVINO without telemetry.
 
 On import and in ``openvino.convert_model``, OpenVINO sends usage data to its publisher through the package
-``openvino_telemetry``. If that package is missing, OpenVINO uses a stub. Retalkit must not send usage data. It
+``openvino_telemetry``. If that package is missing, OpenVINO uses a stub. Retalkit must not send usage data. Retalkit
 therefore hides the package during the import and converts models directly with OpenVINO's frontend.
 """
 

@@ -70,8 +70,8 @@ def evaluate_video(
         cache: cache for tracking results.
         observer: receives the progress.
         metrics: the metrics to run (default: every installed metric).
-        reference: video of a person who speaks the audio. If ``reference`` and ``original`` are one file,
-            the frames of ``original`` are ground truth.
+        reference: video of a person who speaks the audio. If ``reference`` and ``original`` refer to one file, the
+            frames of ``original`` are the ground truth.
         original: the unedited clip.
         speech: the audio before encoding. ``original`` and ``speech`` default to the input paths in the run record next
             to a Retalkit video, provided that the input files still exist and are unchanged.

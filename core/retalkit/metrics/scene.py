@@ -21,7 +21,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A finished video and its reference data. Missing data is None.
+    """Finished video with its reference data. Missing data is None.
 
     A metric is only opened for scenes that provide every port required by the metric's spec.
     """
@@ -58,7 +58,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class ScoredFrame:
-    """One video frame with its landmarks and the corresponding unedited frame."""
+    """Video frame with its landmarks and the corresponding unedited frame."""
 
     index: int
     time: float
@@ -100,7 +100,7 @@ class Metric(Protocol):
 
 
 def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which unedited frames show a face, and which of these faces are still found in the video.
+    """Return masks of the unedited frames that show a face and of the frames whose face is also detected in the video.
 
     Both arrays are bool [T]. Without an unedited clip, all values are False.
     """

@@ -38,7 +38,7 @@ def missing_inputs(found: FoundMetric, ports: frozenset[str]) -> str:
 
 
 def fingerprint(found: FoundMetric) -> list[Any]:
-    """Return plain data that changes whenever the metric's values could change."""
+    """Return plain data that changes whenever the metric's scores could change."""
     store = WeightStore()
     hashes = [store.sha256(name) for name in found.spec.checkpoints if store.path(name) is not None]
     return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
@@ -53,8 +53,8 @@ def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> d
         name = found.spec.name
         results[name] = MetricScore(skip_reason=missing_inputs(found, scene.ports) or metric_availability(found) or "")
         if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
-            # A face was found in the unedited clip, so the edit made the face undetectable. This is an error, not a
-            # missing input.
+            # A face was found in the unedited clip, so the edit made the face undetectable. The result is therefore an
+            # error instead of a missing input.
             results[name] = MetricScore(error=FACE_LOST)
         if results[name].skip_reason or results[name].error:
             continue

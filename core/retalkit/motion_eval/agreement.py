@@ -6,13 +6,13 @@ correlation is computed.
 
 **Offset.** Clips have small delays between audio and lips. Each clip's delay is estimated first and compensated. The
 estimate is the delay within 6 frames that maximises the sum of the opening and width correlations. A score at lag 0 is
-therefore the best of 13 scores, and unrelated motion does not score 0. The chance score quantifies this bias. To
-compute the chance score, the motion is shifted circularly by at least a second, the delay is estimated and compensated,
-and the correlations are averaged over several shifts.
+therefore the maximum of 13 scores, and the expected score of unrelated motion is above 0. The chance score quantifies
+this bias. To compute the chance score, the motion is shifted circularly by at least a second, the delay is estimated
+and compensated, and the correlations are averaged over several shifts.
 
 **Closures.** Consecutive frames with a gap below ``CONTACT_GAP`` form one contact. The contact's frame is the middle
-frame of those with the smallest gap. A contact is a closure if the gap exceeds twice ``CONTACT_GAP`` in at least one of
-the six frames before the contact's frame and in at least one of the six frames after the contact's frame. A mouth at
+one of the frames with the smallest gap. A contact is a closure if the gap exceeds twice ``CONTACT_GAP`` in at least one
+of the six frames before the contact's frame and in at least one of the six frames after the contact's frame. A mouth at
 rest therefore has no closures. Predicted closures are detected with the identical procedure in motion units. The
 predicted gap is opening times (1 - closure), and the threshold is ``PREDICTED_CONTACT``. Recall is the fraction of
 tracked closures with a predicted closure within two frames. Precision is the fraction of predicted closures with a

@@ -1,6 +1,7 @@
 """Confidence intervals of correlations by a nested block bootstrap over clips and one-second blocks.
 
-Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989.
+The block bootstrap is described in Künsch, "The jackknife and the bootstrap for general stationary observations",
+Annals of Statistics 1989.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
 
 
 def measure_lips(analysis: Analysis) -> Lips:
-    """Measure the lips at 25 Hz with interpolation between frames.
+    """Compute the lip opening and width at 25 Hz with interpolation between frames.
 
     Values adjacent to frames without a face are NaN.
     """

@@ -14,7 +14,7 @@ METRIC: Final = "metric"
 
 @dataclass(frozen=True, slots=True)
 class PluginKind:
-    """A plugin kind with its template values."""
+    """Plugin kind with its template values."""
 
     name: str
     """Name of the kind, such as ``enhancer``, which is also the name of its template directory."""

@@ -17,7 +17,7 @@ from retalkit.stages import StageKind
 
 @dataclass(frozen=True, slots=True)
 class NewPlugin:
-    """A created plugin package."""
+    """Plugin package that was created."""
 
     folder: Path
     names: PackageNames

@@ -61,9 +61,10 @@ class VoiceActivity:
         return self._quiet_values / ACTIVITY_RATE
 
     def push(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono audio, float32 [N] at 16 kHz. Return the completed values, float32 [V] in [0, 1]. V may be 0."""
+        """Add mono audio, float32 [N] at 16 kHz. Return the completed activity values, float32 [V] in [0, 1]. V may be
+        0."""
         self._samples += len(waveform)
-        # A single NaN sample would persist in the network's recurrent state.
+        # NaN samples are replaced because a single NaN sample would persist in the network's recurrent state.
         clean = np.clip(np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
         self._waiting = np.concatenate([self._waiting, clean])
         ready = len(self._waiting) // (_CHUNK * 5) * (_CHUNK * 5)
@@ -146,7 +147,8 @@ class AgreedActivity:
         return self._cleaned.quiet_seconds
 
     def push(self, original: NDArray[np.float32], cleaned: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add original and denoised mono audio, float32 at 16 kHz. Return the completed values. ``cleaned`` may lag."""
+        """Add original and denoised mono audio, float32 at 16 kHz. Return the completed values. ``cleaned`` may lag
+        behind."""
         return self._minimum(self._original.push(original), self._cleaned.push(cleaned))
 
     def finish(self) -> NDArray[np.float32]:
@@ -167,7 +169,7 @@ def _morphological_opening(values: NDArray[np.float64], length: int) -> NDArray[
 
 
 def _ramp(before: float, after: float) -> NDArray[np.float64]:
-    """Return the weights of a value's neighbours, oldest first.
+    """Return the weights of a value's neighbours in chronological order.
 
     The weights cover speech up to ``after`` seconds earlier and up to ``before`` seconds later.
     """

@@ -1,4 +1,4 @@
-"""Synthetic background signals that must not move the mouth: silence, white noise, hum, music and babble.
+"""Synthetic background signals that must not cause mouth motion: silence, white noise, hum, music and babble.
 
 Signals are mono float32 at 16 kHz and deterministic.
 """

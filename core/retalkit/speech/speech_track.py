@@ -44,7 +44,7 @@ class SpeechTrack:
             return np.zeros(0, dtype=np.float32)
         lower = np.floor(positions).astype(np.int64)
         fractions = positions - lower
-        # The times of a batch are close together, so a single read covers all times.
+        # The times in a batch are close together, so a single read operation covers all times.
         first = int(lower.min())
         values = self._values.read(first, int(lower.max()) + 2)
         offsets = lower - first

@@ -23,7 +23,7 @@ _STALE_SECONDS = 24 * 3600.0
 
 
 def content_hash(path: Path) -> str:
-    """Compute the SHA-256 of a file in blocks and return it as a hexadecimal string."""
+    """Return the SHA-256 of a file as a hexadecimal string. The file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -72,7 +72,7 @@ class Folder:
 
 
 class Cache:
-    """Cache of one machine. Concurrent runs are safe because all writes are atomic."""
+    """Cache directory of one machine. Concurrent runs are safe because all writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Content of the page for blind votes, which hides the variants from the voter."""
+"""Content of the blind voting page, which hides the variants from the voter."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from retalkit.comparison.votes import comparison_id, pairs
 
 @dataclass(frozen=True, slots=True)
 class BlindPage:
-    """Data for the page template."""
+    """Values for the page template."""
 
     count: int
     """Number of video pairs to vote on."""
     identical: int
     """Number of pairs omitted because both videos are identical."""
     shown: dict[str, Any]
-    """Readable data: the comparison's identifier and the number of pairs."""
+    """Data stored in readable form: the comparison's identifier and the number of pairs."""
     hidden: str
-    """Obfuscated data: the pairs with their variants and videos."""
+    """Data stored in obfuscated form: the pairs with their variants and videos."""
     embedded: list[tuple[str, str]]
     """Neutral name and base64-encoded content of each embedded video."""
     linked: int

@@ -57,7 +57,7 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean with its confidence interval. Unavailable values are NaN."""
+    """Mean with its confidence interval. Unavailable numbers are NaN."""
 
     mean: float
     low: float

@@ -26,7 +26,8 @@ _TILE_HEIGHT = 300
 _TILE_WIDTH = 320
 """Maximum tile width in pixels."""
 _MARGIN = 0.08
-"""Margin around the face box, relative to the longer side of the box. A small margin keeps the mouth large."""
+"""Margin around the face box, relative to the longer side of the box. With a small margin, the mouth occupies a large
+part of the tile."""
 _GAP = 4
 _FONT_SIZE = 18
 _BACKGROUND = (255, 255, 255)
@@ -35,7 +36,7 @@ _FOREGROUND = (20, 20, 20)
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A contact sheet in the directory ``sheets``."""
+    """Contact sheet in the directory ``sheets``."""
 
     group: Group
     path: Path

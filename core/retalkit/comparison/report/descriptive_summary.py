@@ -32,14 +32,15 @@ class DescriptiveSummary:
 
     @property
     def lines(self) -> list[tuple[str, ArmMeasures]]:
-        """Table rows, each with a heading and measures."""
+        """List of table rows, each with a heading and measures."""
         where = "in the only clip" if self.clips == 1 else "in every clip"
         sides = (("ahead", self.ahead), ("behind", self.behind))
         return [(f"{side} {where}", measures) for side, measures in sides if measures]
 
     @property
     def rest(self) -> str:
-        """Counts of the measures that ``lines`` omits, or an empty string if ``lines`` omits no measure."""
+        """Sentence with the counts of the measures that ``lines`` omits, or an empty string if ``lines`` omits no
+        measure."""
         mixed = "no difference" if self.clips == 1 else "mixed"
         parts = ((self.mixed, mixed), (self.small, "within rerun variation"), (self.single, "in one clip only"))
         return "; ".join(f"{label}: {count}" for count, label in parts if count)

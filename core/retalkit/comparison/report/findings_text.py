@@ -21,7 +21,7 @@ VERDICTS: tuple[Verdict, ...] = ("better", "worse", "identical", "no difference 
 
 @dataclass(slots=True)
 class Line:
-    """All comparisons of one variant that have an identical verdict and reason."""
+    """Group of one variant's comparisons that have an identical verdict and reason."""
 
     verdict: Verdict
     reason: str = ""
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(slots=True)
 class Finding:
-    """Findings on one variant compared with the base."""
+    """Findings of the comparison between one variant and the base."""
 
     variant: str
     summary: str

@@ -26,7 +26,7 @@ ARM_TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Cells shown side by side."""
+    """Finished cells with one clip and speech, shown side by side."""
 
     clip: str
     arm: str
@@ -88,7 +88,7 @@ def video_groups(results: Results) -> list[Group]:
 
 @dataclass(slots=True)
 class Previews:
-    """Previews of a comparison."""
+    """Preview videos of a comparison."""
 
     folder: Path
     found: dict[str, Preview]

@@ -1,4 +1,4 @@
-"""Writing of the comparison report and the voting page, two HTML files that work offline."""
+"""Comparison report and voting page, which are two HTML files that work offline."""
 
 from __future__ import annotations
 

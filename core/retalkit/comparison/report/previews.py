@@ -26,7 +26,8 @@ _SOUND_RATE = 48000
 _SOUND_BITS = 96_000
 _AAC_FRAME = 1024
 _MARGIN = 0.35
-"""Margin around the face box, relative to the longer side. It includes neck and hair, where seams are visible."""
+"""Margin around the face box, relative to the longer side. The margin includes neck and hair, where seams are
+visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class PreviewSettings:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A preview file."""
+    """Preview video in a file."""
 
     path: Path
     width: int
@@ -65,8 +66,8 @@ class Preview:
 def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
     """Return the left, top, width and height of the crop around ``box`` in a frame of ``width`` x ``height`` pixels.
 
-    All four values are even. ``margin`` is relative to the longer side of the box. If the crop would be smaller than 16
-    pixels, the full frame is returned.
+    The left, top, width and height are even. ``margin`` is relative to the longer side of the box. If the crop would be
+    smaller than 16 pixels, the full frame is returned.
     """
     left, top, right, bottom = box
     margin *= max(right - left, bottom - top)

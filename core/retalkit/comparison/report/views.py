@@ -289,9 +289,9 @@ def quality_measures(
 ) -> list[Measure]:
     """Return the quality measures to plot against speed.
 
-    These are the measures listed in ``wanted``. If ``wanted`` is empty, the first suitable measure of each metric is
-    returned, for at most ``count`` metrics. Cost metrics are excluded. A measure is unsuitable if its mean is equal for
-    all variants.
+    The function returns the measures listed in ``wanted``. If ``wanted`` is empty, the function returns the first
+    suitable measure of each metric, for at most ``count`` metrics. Cost metrics are excluded. A measure is unsuitable
+    if its mean is equal for all variants.
     """
 
     def means(measure: Measure) -> list[float]:

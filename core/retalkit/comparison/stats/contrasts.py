@@ -43,7 +43,7 @@ class Pairing:
     differences: Values
     """Differences variant - counterpart in the tested quantity, float64 [clips]."""
     same: bool
-    """Whether every value equals its counterpart up to the rounding errors of means."""
+    """Whether every value equals its counterpart up to rounding errors of the computed means."""
     unpaired: int
     floor: float | None
 

@@ -81,7 +81,8 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Position of a variant between chance level and the real video, over the clips that have all three values."""
+    """Position of a variant between chance level and the real video, over the clips with values for the variant, the
+    real video and the chance level."""
 
     variant: str
     measure: str

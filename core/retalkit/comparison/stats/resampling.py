@@ -65,8 +65,8 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
     The test is exhaustive for up to 11 differences and uses random sign patterns for larger samples. The test is
     described in Fisher, "The Design of Experiments", 1935, section 21. The observed pattern is counted as in Phipson
-    and Smyth 2010. NaN for an empty sample. ``tests`` is the number of tests that are corrected together. A larger
-    number of tests requires more random patterns.
+    and Smyth 2010. The result is NaN for an empty sample. ``tests`` is the number of tests that are corrected together.
+    A larger number of tests requires more random patterns.
     """
     if len(differences) < 2:
         # A single difference is equally extreme with either sign.
