@@ -1,4 +1,5 @@
-"""Exception classes. The message of a user error states in one line what is wrong, where, and how to fix it."""
+"""Exception classes. The message of a user error states in one line the problem, its location, and how to fix the
+problem."""
 
 from __future__ import annotations
 
@@ -19,48 +20,48 @@ class RetalkitError(Exception):
 
 
 class ConfigError(RetalkitError):
-    """The run file, a preset, an override or a stage option is invalid."""
+    """Error raised if the run file, a preset, an override or a stage option is invalid."""
 
     code = "invalid-config"
 
 
 class PluginError(RetalkitError):
-    """A plugin is missing, broken, ambiguous, or incompatible with the supported contract versions."""
+    """Error raised if a plugin is missing, broken, ambiguous, or incompatible with the supported contract versions."""
 
     code = "invalid-plugin"
 
 
 class PlanError(RetalkitError):
-    """The configured stages are incompatible, or a requirement of a stage is missing."""
+    """Error raised if the configured stages are incompatible, or a requirement of a stage is missing."""
 
     code = "invalid-plan"
 
 
 class InputError(RetalkitError):
-    """A video, image or audio file cannot be used as input."""
+    """Error raised if a video, image or audio file cannot be used as input."""
 
     code = "invalid-input"
 
 
 class OutputError(RetalkitError):
-    """The output cannot be written to the requested path."""
+    """Error raised if the output cannot be written to the requested path."""
 
     code = "invalid-output"
 
 
 class WeightsError(RetalkitError):
-    """A checkpoint is missing, unreadable, or does not match its expected content."""
+    """Error raised if a checkpoint is missing, is unreadable, or does not match its expected content."""
 
     code = "invalid-weights"
 
 
 class RunCancelledError(Exception):
-    """The caller cancelled the run. Repeating the call resumes the run."""
+    """Exception raised after the caller cancelled the run. Repeating the call resumes the run."""
 
     code = "cancelled"
 
 
 class StageError(Exception):
-    """A stage raised an exception or violated its contract, which indicates a bug in the stage."""
+    """Error raised if a stage raised an exception or violated its contract, which indicates a bug in the stage."""
 
     code = "stage-failed"

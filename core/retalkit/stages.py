@@ -490,7 +490,7 @@ class ExpressionEditClip:
 
 class ExpressionEditorSession(Session, Protocol):
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return ``faces`` with the canonical expression."""
+        """Return the faces with the canonical expression, one for each frame in ``faces``."""
         ...
 
 
@@ -548,7 +548,8 @@ class LipSyncClip:
 
     analysis: Analysis
     references: ExpressionEditorSession
-    """Session that returns the canonical expression for any source frames. ``open`` can use it to plan the edits."""
+    """Session that returns references with the canonical expression for any source frames. ``open`` can use the session
+    to plan the edits."""
     timeline: Timeline
     speech: Speech
 

@@ -47,7 +47,7 @@ def application() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. This entry point of the console script always raises SystemExit."""
+    """Run the command line. This function is the console script's entry point and always raises SystemExit."""
     _limit_blas_threads()
     args = list(sys.argv[1:] if arguments is None else arguments)
     options_end = args.index("--") if "--" in args else len(args)

@@ -122,7 +122,7 @@ class ComparisonFile(BaseModel):
 
     @property
     def wanted_arms(self) -> tuple[str, ...]:
-        """The selected arms in canonical order."""
+        """Selected arms in canonical order."""
         if self.arms is None:
             wanted = {*DEFAULT_ARMS, *((SPEECH,) if self.speeches else ())}
             return tuple(arm for arm in ARMS if arm in wanted and (arm != MISMATCHED or len(self.clips) > 1))

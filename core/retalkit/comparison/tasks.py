@@ -1,7 +1,7 @@
 """Tasks of a comparison. Each task renders one video and scores its cells.
 
-Task keys depend on the content, never on names. A task is reused if it was already computed for another comparison in
-the output directory, or before the comparison file was edited.
+Task keys depend on the content, never on names. A task's result is reused if the task was already computed for another
+comparison in the output directory, or before the comparison file was edited.
 """
 
 from __future__ import annotations

@@ -254,8 +254,8 @@ def _win_rate(variant: str, against: str, met: list[tuple[str, Vote]]) -> WinRat
 def wilson(rate: float, count: int, z: float = _Z) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion.
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927. The limits are
-    ``(rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n)``.
+    The method is described in Wilson, "Probable inference, the law of succession, and statistical inference", JASA
+    1927. The limits are ``(rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n)``.
 
     A tie counts as half a win and has a lower variance than a win or a loss. If there are ties, the interval is
     therefore slightly too wide, but never too narrow.

@@ -91,7 +91,8 @@ def crop_boxes_at(analysis: Analysis, indexes: NDArray[np.int64]) -> NDArray[np.
 
 
 def crop_face(image: NDArray[np.uint8], box: NDArray[np.float32], size: int = CROP_SIZE) -> NDArray[np.uint8]:
-    """Crop ``box`` (finite, from ``crop_boxes``) from a frame uint8 [H, W, 3] and resize it to uint8 [size, size, 3].
+    """Crop ``box`` (finite, from ``crop_boxes``) from a frame uint8 [H, W, 3] and resize the crop to uint8 [size, size,
+    3].
 
     The interpolation is bilinear, which matches the published pipeline.
     """

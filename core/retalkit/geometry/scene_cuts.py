@@ -1,9 +1,9 @@
 """Causal frame-by-frame detection of scene cuts.
 
-The detector reports a cut if no translation of the previous frame matches the current frame. It computes the normalised
-cross-correlation of small thumbnails for all shifts up to a twelfth of the width and compares the maximum with a
-threshold. Motion, pans and exposure changes (flashes, fades) preserve a high correlation. PySceneDetect's content
-detector, which compares pixels without shifts, reports such frames as cuts.
+The detector reports a cut if no translation of the previous frame matches the current frame. The detector computes the
+normalised cross-correlation of small thumbnails for all shifts up to a twelfth of the width and compares the maximum
+with a threshold. Motion, pans and exposure changes (flashes, fades) preserve a high correlation. PySceneDetect's
+content detector, which compares pixels without shifts, reports such frames as cuts.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def measure_lips(analysis: Analysis) -> Lips:
 def measure_background_rest(
     sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, steps: ClipSteps
 ) -> dict[str, BackgroundRest]:
-    """Return a mapping from sound name to the driver's rest score. The run's denoiser and VAD process each sound."""
+    """Return a mapping from background signal to the driver's rest score. The run's denoiser and VAD process each
+    signal."""
     results: dict[str, BackgroundRest] = {}
     for name, sound in sounds.items():
         speech = analyse_waveform(sound, steps)

@@ -20,7 +20,7 @@ from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 1
-"""Version number in the cache key. It must be increased when cut detection or the storage format changes."""
+"""Version number in the cache key. The number must be increased when cut detection or the storage format changes."""
 
 DESCRIPTION: Final = "detections.json"
 _LANDMARKS = "face_landmarks.f32"

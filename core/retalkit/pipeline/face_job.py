@@ -49,7 +49,7 @@ class SyncedFrames:
 
 @dataclass(frozen=True, slots=True)
 class FaceJob:
-    """The open sessions of one face: expression editor, lip syncer and enhancers."""
+    """Open sessions of one face: expression editor, lip syncer and enhancers."""
 
     analysis: StoredAnalysis
     timeline: OutputTimeline

@@ -33,7 +33,7 @@ def fit_face(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Fit every frame and store the coefficients, float32 [T, C].
+    """Fit the face model to every frame and store the coefficients, float32 [T, C].
 
     Frames are decoded only if the stage declares that it requires frames. Raises RunCancelledError between batches if
     ``cancelled()`` returns True.

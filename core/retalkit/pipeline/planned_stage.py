@@ -27,7 +27,7 @@ StageT = TypeVar("StageT")
 
 @dataclass(frozen=True, slots=True)
 class PlannedDriver:
-    """A selected driver with validated options."""
+    """Selected driver with validated options."""
 
     found: FoundDriver
     config: StageConfig
@@ -61,7 +61,7 @@ class PlannedDriver:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage(Generic[StageT]):
-    """A selected stage with validated options."""
+    """Selected stage with validated options."""
 
     found: FoundStage
     config: StageConfig
@@ -177,7 +177,7 @@ class PlannedStage(Generic[StageT]):
 
 @dataclass(frozen=True, slots=True)
 class PlannedFinisher:
-    """A selected finisher with validated options."""
+    """Selected finisher with validated options."""
 
     found: FoundFinisher
     config: StageConfig

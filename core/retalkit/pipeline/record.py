@@ -1,4 +1,4 @@
-"""The run record. Each output has a JSON file that contains the run's configuration, results and computational cost."""
+"""Run record. Each output has a JSON file that contains the run's configuration, results and computational cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference chain of a run: the expression editor followed by the reference enhancers."""
+"""Reference chain of a run: the expression editor followed by the reference enhancers."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def dub(
 
 
 class _Run:
-    """One run. ``execute`` contains the pipeline steps in order."""
+    """State of one run. ``execute`` contains the pipeline steps in order."""
 
     def __init__(
         self,

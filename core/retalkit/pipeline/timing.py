@@ -40,7 +40,8 @@ def stored_cost(folder: Folder, name: str, seconds: float, done: int, total: int
 
 
 def stored_peak(folder: Folder, fresh: bool) -> int | None:
-    """Return the peak memory of the process in bytes up to the end of a step's computation, or None if it is unknown.
+    """Return the peak memory of the process in bytes up to the end of a step's computation, or None if the peak is
+    unknown.
 
     ``fresh`` indicates that the current run computed the step. The first measurement is stored in ``folder`` and reused
     in later runs.
@@ -57,7 +58,8 @@ def stored_peak(folder: Folder, fresh: bool) -> int | None:
 
 
 def peak_memory_bytes() -> int:
-    """Return the peak resident memory of this process in bytes, or 0 if the operating system does not report it."""
+    """Return the peak resident memory of this process in bytes, or 0 if the operating system does not report the
+    peak."""
     try:
         import resource
     except ImportError:  # Windows
@@ -67,7 +69,7 @@ def peak_memory_bytes() -> int:
 
 
 class Stopwatch:
-    """Accumulates the time in seconds of named tasks. Each name must be used in only one thread."""
+    """Stopwatch that accumulates the time in seconds of named tasks. Each name must be used in only one thread."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -83,7 +85,7 @@ class Stopwatch:
 
 
 class RunningStep:
-    """A step in progress."""
+    """Pipeline step in progress."""
 
     def __init__(self) -> None:
         self.was_cached = False
@@ -94,18 +96,19 @@ class RunningStep:
 
 
 class StepTimer:
-    """Measures the time of each step, reports steps to the observer, and collects their cost and peak memory."""
+    """Timer that measures the time of each step, reports steps to the observer, and collects their cost and peak
+    memory."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self.seconds: dict[str, float] = {}
-        """Step -> wall-clock time in seconds."""
+        """Mapping from step to wall-clock time in seconds."""
         self.cached_steps: list[str] = []
         self.cost: dict[str, float] = {}
-        """Step -> computation time in seconds, measured when the step was computed."""
+        """Mapping from step to computation time in seconds, measured when the step was computed."""
         self.peaks: dict[str, int | None] = {}
-        """Step -> peak memory of the process in bytes up to the end of the step's computation, or None if it is
-        unknown."""
+        """Mapping from step to the peak memory of the process in bytes up to the end of the step's computation, or None
+        if the peak is unknown."""
 
     @contextmanager
     def step(

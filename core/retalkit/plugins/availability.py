@@ -33,7 +33,7 @@ def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
 
 
 def metric_availability(found: FoundMetric) -> str | None:
-    """Return a phrase that explains why the metric cannot be computed on this machine, or None if it can be
+    """Return a phrase that explains why the metric cannot be computed on this machine, or None if the metric can be
     computed."""
     spec = found.spec
     if (reason := _lacks_packages(spec.requires, spec.install)) is not None:

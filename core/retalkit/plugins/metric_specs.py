@@ -66,7 +66,7 @@ class Measure:
     digits: int = 3
     """Number of decimal places in tables."""
     summary: str = ""
-    """One sentence that describes what the measure quantifies and what it does not."""
+    """Description in one sentence of what the measure quantifies and what the measure does not quantify."""
 
     def goodness(self, value: float) -> float:
         """Return ``value`` converted so that higher is always better. NaN remains NaN."""

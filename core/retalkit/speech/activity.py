@@ -132,8 +132,8 @@ class VoiceActivity:
 class AgreedActivity:
     """Minimum of the original audio's activity and the denoised audio's activity.
 
-    The network may classify denoised music as speech, and in noisy audio it may classify the pauses between words as
-    speech. The minimum avoids both errors.
+    The network may classify denoised music as speech, and in noisy audio the network may classify the pauses between
+    words as speech. The minimum avoids both errors.
     """
 
     def __init__(self, config: VoiceActivityOptions | None = None) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class RowWriter:
-    """Writer that appends rows to a little-endian binary file."""
+    """Writer that appends array rows to a little-endian binary file."""
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:
         self._file = path.open("wb")
@@ -31,7 +31,7 @@ class RowWriter:
 
 
 class RowReader:
-    """Reader for slices of rows. The file is not memory-mapped, so that the memory of a slice can be freed."""
+    """Reader for slices of array rows. The file is not memory-mapped, so that the memory of a slice can be freed."""
 
     def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...]) -> None:
         self._path = path

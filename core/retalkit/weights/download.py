@@ -85,7 +85,8 @@ class _PartRecord:
 
 
 class Download:
-    """Download from one URL to the file ``part``. An interrupted download is kept, and the next run resumes it."""
+    """Download from one URL to the file ``part``. The partial file of an interrupted download is kept, and the next run
+    resumes the download."""
 
     def __init__(
         self,

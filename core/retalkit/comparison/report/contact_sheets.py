@@ -1,4 +1,4 @@
-"""Contact sheets in PNG format: one row of frames per variant, with identical timestamps in every row."""
+"""Contact sheets in PNG format: one row of images per variant, with identical timestamps in every row."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _NOISY = "Each clip dubbed with its own sound plus noise at {decibels:g} dB SNR,
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One table cell with a formatted number."""
+    """Table cell with a formatted number."""
 
     mean: str = formatting.NOTHING
     interval: str = ""
@@ -227,7 +227,8 @@ def _contrast(contrast: Contrast, measure: Measure) -> ContrastRow:
 
 
 def _nonzero(value: float, digits: int) -> str:
-    """Format a noise floor with ``digits`` decimals, or with one significant digit if it would be rounded to 0."""
+    """Format a noise floor with ``digits`` decimals, or with one significant digit if the noise floor would be rounded
+    to 0."""
     small = 0 < value < 0.5 * 10**-digits
     return f"{value:.1g}" if small else formatting.number(value, digits)
 

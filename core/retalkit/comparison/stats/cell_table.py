@@ -22,7 +22,7 @@ State = Literal["value", "failed", "undefined", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class MetricMeasure:
-    """A measure with the name of the metric that computes the measure."""
+    """Measure with the name of the metric that computes the measure."""
 
     metric: str
     measure: Measure

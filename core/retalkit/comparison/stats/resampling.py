@@ -97,9 +97,9 @@ def clips_needed(tests: int = 1) -> int:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm-adjusted p values in input order. NaN values remain NaN and do not count as tests.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979. In a
-    family of m tests, the smallest p is multiplied by m, the second smallest by m - 1, and so on. The products are made
-    monotonic and limited to 1.
+    The method is described in Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 1979. In a family of m tests, the smallest p is multiplied by m, the second smallest by m - 1, and so on.
+    The products are made monotonic and limited to 1.
     """
     adjusted = [math.nan] * len(p_values)
     order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))

@@ -243,7 +243,7 @@ def _other_seed(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None
     """Run two sessions with another seed and different batches, and check that their results are identical to each
     other.
 
-    Their results may differ from the first session's results.
+    The results with the other seed may differ from the first session's results.
     """
     numbers = state.numbers[: 1 if state.slow else 3]
     subject.seed = _SEED

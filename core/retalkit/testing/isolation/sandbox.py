@@ -211,7 +211,8 @@ def _restore_generators(states: tuple[Any, Any, Any]) -> None:
 
 
 def _torch() -> Any:
-    """Return torch if it has already been imported. The kit itself does not import torch."""
+    """Return the module torch if torch has already been imported, otherwise None. The kit itself does not import
+    torch."""
     return sys.modules.get("torch")
 
 
