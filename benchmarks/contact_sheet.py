@@ -22,7 +22,7 @@ MOUTH_REACH = 0.30
 def select_frames(opening: Float, count: int = 9) -> list[int]:
     """Return representative frames in ascending order: evenly spaced frames, the widest opening, and closure starts.
 
-    ``opening``: float32 [T] in any unit, NaN without a face.
+    ``opening``: float32 [T] in any unit; NaN for frames without a face.
     """
     tracked = np.flatnonzero(np.isfinite(opening))
     if not len(tracked):

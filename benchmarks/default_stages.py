@@ -46,7 +46,7 @@ DEFAULT_PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class OpenedClip:
-    """Open stages of one clip, and the cache entry of its lip syncer."""
+    """Initialised stages for one clip, and the cache entry of the lip syncer."""
 
     job: FaceJob
     lip_syncer_cache: Folder
@@ -75,18 +75,18 @@ class DefaultStages:
         self._pool = ObjectPool()
 
     def steps(self, **overrides: Any) -> ClipSteps:
-        """Return the default preset's steps with ``overrides`` (config path -> value)."""
+        """Return the default preset's steps with ``overrides`` (mapping from config path to value)."""
         values = [(path, value, path) for path, value in overrides.items()]
         config = load(self._registry, preset=DEFAULT_PRESET, overrides=values)
         return ClipSteps(plan(config, self._registry), self._cache, SilentObserver(), self._pool)
 
     def analyse(self, clip: Path) -> StoredAnalysis:
-        """Return the tracked and fitted face of a clip."""
+        """Return the analysis of a clip, which contains the tracked and fitted face."""
         return self.steps().analyse(clip)
 
     @contextmanager
     def open(self, clip: Path, motion: Path, *, enhance: bool = True) -> Iterator[OpenedClip]:
-        """Open the stages of a clip whose lips are driven by a motion file."""
+        """Initialise the stages for a clip whose lips are driven by a motion file."""
         overrides: dict[str, Any] = {"lip_syncer.motion": str(motion)}
         if not enhance:
             overrides["enhancers"] = []

@@ -1,4 +1,4 @@
-"""Drive the default lip syncer with lips measured in another clip, and score the result.
+"""Drive the default lip syncer with lip motion measured in another clip, and score the result.
 
     python benchmarks/exemplar_quality.py --media DIR --out DIR [--pairs SOURCE:DRIVER ...]
 

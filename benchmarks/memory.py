@@ -1,4 +1,4 @@
-"""Measure the peak memory of ``retalkit dub`` for one clip, looped to several durations.
+"""Measure the peak memory of ``retalkit dub`` for one clip that is looped to several durations.
 
 python benchmarks/memory.py VIDEO SPEECH [--seconds 10 60 600]
 """

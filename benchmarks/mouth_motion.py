@@ -1,4 +1,4 @@
-"""Mouth motion that replaces speech in a benchmark: lips measured in another clip, or a closed mouth."""
+"""Mouth motion that replaces speech in a benchmark: lip motion measured in another clip, or a closed mouth."""
 
 from __future__ import annotations
 

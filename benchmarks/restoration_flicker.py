@@ -3,7 +3,7 @@
     python benchmarks/restoration_flicker.py --media DIR --out DIR [--frames 60] [--enhancer gpen | gfpgan]
 
 Each talking clip in the ``--media`` directory is dubbed once with the default preset's stages, driven by another clip's
-lips. Restored frames are compared with the dub before restoration, without encoding. Without ``--enhancer``, the
+lip motion. Restored frames are compared with the dub before restoration, without encoding. Without ``--enhancer``, the
 restorers are simulated (``simulated_restorers.py``). With ``--enhancer``, a network from the weight store is used. The
 script writes ``flicker.json`` and an image for each clip and restorer. The image shows a face at each steadiness, and
 below each face a row of pixels across the cheeks over time.
@@ -113,7 +113,7 @@ def face_cell(image: Image, landmarks: Float) -> Image:
 
 
 def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[Any]:
-    """Open the restorer ``name`` at each steadiness.
+    """Open one session of the restorer ``name`` for each steadiness value.
 
     All restorers share a cache, so that each face is restored once.
     """

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 VOICE = b"en-us"
 WORDS_PER_MINUTE = 150
 
-# From espeak-ng/speak_lib.h.
+# Constants from espeak-ng/speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
 PARAMETER_RATE = 1
 POSITION_CHARACTER = 1

@@ -30,9 +30,9 @@ def class_weights() -> Tensor:
 def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss and its terms for the log.
 
-    ``outputs``: [B, 20, J]. ``targets``: [B, J, 6]. The loss is the sum of squared errors, cross-entropies, and
-    correlation losses (1 - Pearson's r) of each measure in sequences with a moving target. The motion is later scaled
-    to the range of each person, so its shape is more important than its amplitude.
+    ``outputs``: [B, 20, J]. ``targets``: [B, J, 6]. The loss is the sum of squared errors, cross-entropies, and the
+    correlation loss (1 - Pearson's r) of each measure in sequences with a moving target. The motion is later scaled to
+    the range of each person, so its shape is more important than its amplitude.
     """
     expected = targets.transpose(1, 2)
     measures, aims = outputs[:, :4].float(), expected[:, :4]

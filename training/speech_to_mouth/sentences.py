@@ -51,7 +51,7 @@ LOCALES: dict[str, tuple[str, ...]] = {
     "lt": ("lt_LT",),
     "lv": ("lv_LV",),
 }
-"""Language code of espeak-ng -> ``faker`` locales whose word lists are combined."""
+"""Mapping from espeak-ng language code to the ``faker`` locales whose word lists are combined."""
 
 _PARTS = {
     "lorem": ("word_list",),

@@ -32,7 +32,7 @@ _PAUSE = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """A phone: start and stop in seconds from the start of the audio, and an IPA letter of ``visemes.TABLE``."""
+    """Phone with start and stop times in seconds from the start of the audio, and an IPA letter from ``TABLE``."""
 
     start: float
     stop: float

@@ -1,7 +1,7 @@
 """Training loop with batches from worker processes, checkpoints and deterministic resumption.
 
-All randomness of a batch depends only on the seed and the step number, and the checkpoint contains the dropout's random
-state. A resumed run therefore produces the weights of an uninterrupted run.
+All randomness of a batch depends only on the seed and the step number, and the checkpoint contains the random state for
+dropout. A resumed run therefore produces the weights of an uninterrupted run.
 """
 
 from __future__ import annotations

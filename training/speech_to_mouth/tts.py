@@ -46,7 +46,7 @@ ESPEAK_LANGUAGES: dict[str, str] = {
     "tr": "tr", "az": "az", "la": "la", "id": "id", "sw": "sw", "vi": "vi", "hy": "hy", "ka": "ka", "hi": "hi",
     "bn": "bn", "ko": "ko", "cmn": "cmn", "lt": "lt", "lv": "lv",
 }  # fmt: skip
-"""espeak-ng voice -> language of the voice's sentences."""
+"""Mapping from espeak-ng voice to the language of the voice's sentences."""
 ESPEAK_VARIANTS = (
     *("", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5"),
     *("klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6", "Andy", "Annie", "Alicia", "Andrea", "Denis", "Gene"),

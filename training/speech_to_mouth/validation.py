@@ -54,7 +54,7 @@ def validate(
     pieces: int,
     noisy: bool,
 ) -> Scores:
-    """Score ``pieces`` crops, which are deterministic."""
+    """Return the scores of ``pieces`` crops, which are selected deterministically."""
     rows: list[tuple[float, float, float]] = []
     counts = np.zeros(4)
     quiet: list[float] = []

@@ -101,7 +101,7 @@ _ROWS: tuple[tuple[str, tuple[float, ...], tuple[float, ...], int], ...] = (
 TABLE: dict[str, Viseme] = {"_": REST} | {
     phone: Viseme(*aims, *holds, kind) for phones, aims, holds, kind in _ROWS for phone in phones.split()
 }
-"""IPA letter -> viseme. ``_`` is silence."""
+"""Mapping from IPA letter to viseme. The letter ``_`` represents silence."""
 
 _ARPABET = {
     "aa": "ɑ", "ae": "æ", "ah": "ʌ", "ao": "ɔ", "aw": "aʊ", "ax": "ə", "ay": "aɪ", "b": "b", "ch": "tʃ", "d": "d",

@@ -15,9 +15,9 @@ class SpectralGateConfig(StageConfig):
     """Options of the denoiser ``spectral_gate``."""
 
     strength: float = Field(default=0.95, ge=0.0, le=1.0)
-    """Fraction of the estimated noise to remove: 0 none, 1 all."""
+    """Fraction of the estimated noise to remove, from 0 (none) to 1 (all)."""
     threshold: float = Field(default=1.0, ge=0.0, le=5.0)
-    """Threshold of a frequency band, in standard deviations above the mean noise level in dB."""
+    """Level below which a frequency band is attenuated, in standard deviations above the mean noise level in dB."""
 
 
 @hookimpl

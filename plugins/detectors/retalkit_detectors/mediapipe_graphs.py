@@ -66,7 +66,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class DetectedBox:
-    """Face detection of a box network."""
+    """Face box detected by a box network."""
 
     region: Region
     score: float

@@ -16,4 +16,4 @@ class MediaPipeConfig(StageConfig):
     min_presence: float = Field(default=0.5, ge=0.0, le=1.0)
     """Minimum face presence score of the mesh network."""
     detect_every: int = Field(default=5, ge=1)
-    """Frames between two searches for further faces while a face is tracked."""
+    """Number of frames between two searches for additional faces while a face is tracked."""

@@ -1,6 +1,6 @@
 """Options of the enhancers ``detail`` and ``none``.
 
-Imported when stages are listed, so this module imports no array library.
+The module is imported to list stages, so it must not import an array library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ class DetailConfig(StageConfig):
     on: Literal["mouth", "face"] = "mouth"
     """Region in which detail is restored: the mouth with a ring of surrounding skin, or the whole edited face."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """Strength of the restoration, from 0 (no change) to 1.5. 1 restores the detail level of the original frame."""
+    """Strength of the restoration, from 0 (no change) to 1.5. A value of 1 restores the detail level of the original
+    frame.
+    """
 
 
 class NoneConfig(StageConfig):

@@ -37,7 +37,7 @@ MAX_GAIN = 1.6
 MAX_FACTOR = 4.0
 SEARCH_STEPS = 6
 START = 1.05
-"""Amplitude ratio (original to edit) above which the edit's texture counts as softened."""
+"""Amplitude ratio (original to edit) above which the edit's texture is classified as softened."""
 MATCH_TOLERANCE = 10.0
 """Maximum smoothed difference in grey levels at which the edit and the original show the same skin."""
 NOISE_SIZE = 256
@@ -60,7 +60,7 @@ def original_under(image: Image, edit: FaceEdit) -> Image:
 
 
 class DetailSession:
-    """Enhances each frame independently."""
+    """Session that enhances each frame independently."""
 
     def __init__(self, config: DetailConfig, seed: int) -> None:
         self._config = config
@@ -68,9 +68,9 @@ class DetailSession:
         self._noise: list[Float] | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return edits with added grain.
+        """Return edits with restored texture and added grain.
 
-        Size, mask and position are unchanged; ``PassedThrough`` is returned unchanged.
+        Size, mask and position remain unchanged. ``PassedThrough`` results are returned unchanged.
         """
         frames = batch.faces.frames
         return [
@@ -145,7 +145,7 @@ class DetailSession:
     ) -> Float | None:
         """Return ``delta`` in integer grey levels, scaled to the target energy.
 
-        ``energy``: energies of the edit and the original. Texture of skin in compressed video has an amplitude of less
+        ``energy``: energies of the edit and the original. Skin texture in compressed video has an amplitude of less
         than one grey level, which rounding would remove. Bisection finds the scale factor at which the rounded result
         reaches the target energy.
         """

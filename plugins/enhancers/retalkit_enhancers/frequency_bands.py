@@ -54,13 +54,13 @@ def probe(grey: Float, band: Float, level: int) -> Float:
     """Return the signal that represents a band's energy.
 
     The Laplacian represents the finest band, because softening removes the highest frequencies first and the energy of
-    the band itself does not show this loss. The next band is represented by its own values.
+    the band itself does not show this loss. The second band is represented by the band values themselves.
     """
     return np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32) if level == 0 else band
 
 
 class Support:
-    """Pixel set on which detail is compared."""
+    """Set of pixels on which detail is compared."""
 
     def __init__(self, pixels: Image) -> None:
         """Create the pixel set. ``pixels``: uint8 [h, w], 1 for pixels in the set, 0 elsewhere."""
@@ -75,7 +75,7 @@ class Support:
     def texture_limit(self, band: Float) -> float:
         """Return four robust standard deviations of ``band``.
 
-        Values beyond this limit count as edges instead of texture.
+        Values beyond this limit are classified as edges instead of texture.
         """
         values = np.abs(self._thinned(band).take(self._sampled))
         if not len(values):

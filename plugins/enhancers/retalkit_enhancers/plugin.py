@@ -1,4 +1,4 @@
-"""Specs of the bundled enhancers. Imported when stages are listed, so this module imports no array library."""
+"""Specs of the bundled enhancers. The module is imported to list stages, so it must not import an array library."""
 
 from __future__ import annotations
 

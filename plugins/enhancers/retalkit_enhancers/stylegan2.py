@@ -1,8 +1,9 @@
 """Modulated StyleGAN2 convolutions, shared by E-Net, GFPGAN and GPEN.
 
-Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, equations 1 to 3. Each face has a
-separate style code. The published implementation scales the weights for each face. Scaling the input channels before,
-and the output channels after, a convolution with shared weights is equivalent and supports any batch size.
+Reference: Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, equations 1 to 3. Each
+face has a separate style code. The published implementation scales the weights for each face. Scaling the input
+channels before, and the output channels after, a convolution with shared weights is equivalent and supports any batch
+size.
 """
 
 from __future__ import annotations

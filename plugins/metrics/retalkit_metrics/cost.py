@@ -3,7 +3,8 @@
 A record's ``cost`` is the computing time of each step on the current machine, even if the run loaded the step's result
 from the cache. ``stage_cost`` is the computing time of each rendering stage. Records of older versions without ``cost``
 contain only the seconds of the run itself. Cached steps in such records have no cost, and the real-time factor is
-undefined because it would be too high. ``peak_memory_cost`` is the peak memory of a run that computes every step.
+undefined because the missing costs would bias the factor upwards. ``peak_memory_cost`` is the peak memory of a run that
+computes every step.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from retalkit_metrics.sessions import FramelessSession
 _MEBIBYTE = 2**20
 _NAN = float("nan")
 _STEP_STAGES = {"faces": "detector", "coefficients": "reconstructor", "speech": "denoiser", "render": "render"}
-"""Pipeline step -> the stage that the step runs."""
+"""Mapping from each pipeline step to the stage that the step runs."""
 
 
 class CostMetric:
@@ -31,7 +32,10 @@ class CostMetric:
 
 
 def cost_scores(record: Mapping[str, Any]) -> Scores:
-    """Return the measures of ``cost`` from a run record (plain data). Measures without data in the record are NaN."""
+    """Return the measures of ``cost`` computed from a run record (plain data).
+
+    Measures without data in the record are NaN.
+    """
     duration = float(record.get("output_seconds") or 0.0)
     complete, seconds = _step_seconds(record)
     total = sum(seconds.values())
@@ -47,7 +51,10 @@ def cost_scores(record: Mapping[str, Any]) -> Scores:
 
 
 def _stage_seconds(record: Mapping[str, Any], steps: Mapping[str, float]) -> dict[str, float]:
-    """Return stage -> seconds. Rendering stages run concurrently, so their sum may exceed ``render``."""
+    """Return a mapping from stage to computing time in seconds.
+
+    Rendering stages run concurrently, so their sum may exceed ``render``.
+    """
     stages = {_STEP_STAGES[step]: value for step, value in steps.items() if step in _STEP_STAGES}
     stage_cost = cast("Mapping[str, float]", record.get("stage_cost") or {})
     stages |= {path: float(value) for path, value in stage_cost.items() if path in STAGES}
@@ -57,7 +64,7 @@ def _stage_seconds(record: Mapping[str, Any], steps: Mapping[str, float]) -> dic
 
 
 def _step_seconds(record: Mapping[str, Any]) -> tuple[bool, dict[str, float]]:
-    """Return whether the cost of every step is known, and step -> computing seconds."""
+    """Return whether the cost of every step is known, and a mapping from step to computing time in seconds."""
     cost = cast("Mapping[str, float]", record.get("cost") or {})
     measured = cast("Mapping[str, float]", record.get("seconds") or {})
     cached = set(cast("list[str]", record.get("cached_steps") or []))

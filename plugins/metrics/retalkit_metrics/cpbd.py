@@ -1,13 +1,13 @@
 """CPBD, a no-reference sharpness metric: the share of edges that are too narrow to appear blurred.
 
-Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection (CPBD)",
-IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with probability 1 -
+Reference: Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection
+(CPBD)", IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with probability 1 -
 exp(-(w/w_jnb)**3.6). The just noticeable width w_jnb is 5 pixels in low-contrast blocks and 3 pixels in other blocks
 (Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge width
 follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002. It is the distance along the row from the
-local minimum to the local maximum around a vertical edge pixel. Only 64 x 64 blocks with enough edges count. The paper
-does not specify the thresholds of its edge detectors. This module uses common defaults for the Sobel and Canny
-detectors, so its results differ from other implementations by some hundredths.
+local minimum to the local maximum around a vertical edge pixel. Only 64 x 64 blocks with enough edges are evaluated.
+The paper does not specify the thresholds of its edge detectors. This module uses common defaults for the Sobel and
+Canny detectors, so its results differ from the results of other implementations by a few hundredths.
 
 CPBD depends on the image size. Only compare frames of equal size.
 """
@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 BLOCK: Final = 64
 ENOUGH_EDGES: Final = 0.002
-"""Minimum share of edge pixels in a block that counts."""
+"""Minimum share of edge pixels in an evaluated block."""
 BETA: Final = 3.6
 LOW_CONTRAST: Final = 50.0
 """Maximum difference in grey levels between the brightest and the darkest pixel of a low-contrast block."""
@@ -63,7 +63,7 @@ def cpbd(grey: NDArray[np.uint8]) -> float:
 def edge_widths(image: Values) -> Values:
     """Return the width in pixels (at least 2) of the vertical edge at each pixel, float64 [H, W].
 
-    Pixels without edge are 0.
+    The value of a pixel without an edge is 0.
     """
     down, across = np.gradient(image)
     # The gradient direction is within 22.5 degrees of the row direction.
@@ -96,7 +96,9 @@ def _monotonic_runs(image: Values) -> tuple[Values, Values]:
 
 
 def _vertical_edges(image: Values) -> Mask:
-    """Return pixels whose squared Sobel gradient along the row is a local maximum and exceeds four times the mean."""
+    """Return a mask of pixels whose squared Sobel gradient along the row is a local maximum and exceeds four times the
+    mean.
+    """
     strength = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_REPLICATE) ** 2
     edges = np.zeros(image.shape, np.bool_)
     middle = strength[:, 1:-1]
@@ -106,7 +108,7 @@ def _vertical_edges(image: Values) -> Mask:
 
 
 def _canny_edges(image: Values) -> Mask:
-    """Return Canny edges, which select the blocks.
+    """Return a mask of Canny edges, which are used to select the blocks.
 
     The thresholds are quantiles of the image's gradients, so that blur alone does not exclude a block.
     """

@@ -1,4 +1,4 @@
-"""Face crops from unedited and output frames, for metrics that compare both."""
+"""Face crops from unedited and output frames, for metrics that compare the two frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FacePair:
 
 
 class FacePairs:
-    """Crops the face from both frames.
+    """Crops the face from the unedited frame and the output frame.
 
     Cropping makes the metrics several times faster without changing their values.
     """
@@ -45,7 +45,7 @@ class FacePairs:
     def __init__(self, scene: Scene) -> None:
         analysis = scene.original_analysis
         self.template: Float | None = mean_face(analysis) if scene.original and analysis else None
-        """Mean face of the unedited clip in the head frame, float32 [478, 3], or None without a face."""
+        """Mean face of the unedited clip in the head frame, float32 [478, 3], or None if the clip contains no face."""
         self._track: int | None = None
 
     def is_new_track(self, frame: ScoredFrame) -> bool:

@@ -14,7 +14,7 @@ from retalkit.stages import Analysis
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Window = tuple[slice, slice]
-"""Row slice and column slice."""
+"""Row slice and column slice of an image rectangle."""
 
 _ROWS: Final = 1024
 _SAMPLES: Final = 256
@@ -22,7 +22,7 @@ _SAMPLES: Final = 256
 
 
 def is_found(landmarks: Float) -> bool:
-    """Return whether ``landmarks`` [N, 3] are finite, which means that a face was found."""
+    """Return whether a face was found, which is the case if all values of ``landmarks`` [N, 3] are finite."""
     return bool(np.isfinite(landmarks).all())
 
 
@@ -54,7 +54,7 @@ def outside_face(faces: list[Float], shape: tuple[int, ...], enlarged: float) ->
 
 
 def mean_face(analysis: Analysis) -> Float | None:
-    """Return the mean face in the head frame, float32 [478, 3], or None without a face.
+    """Return the mean face in the head frame, float32 [478, 3], or None if the clip contains no face.
 
     The mean is computed from frames distributed across the clip.
     """

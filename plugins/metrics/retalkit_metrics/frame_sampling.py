@@ -18,7 +18,9 @@ class FrameSampler:
         self._slot: int | None = None
 
     def selects(self, time: float) -> bool:
-        """Return whether to measure the frame at ``time`` seconds. Call this method once per frame, in order."""
+        """Return whether the frame at ``time`` seconds is the first frame in its sampling interval. Call this method
+        once per frame, in order.
+        """
         slot = floor(time * SAMPLES_PER_SECOND + _ROUNDING)
         if slot == self._slot:
             return False

@@ -1,4 +1,4 @@
-"""Specs of the metrics that require no network. This module imports no heavy packages."""
+"""Specs of the metrics that require no network. The module imports neither an array library nor torch."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ STAGES: Final = {
     "enhancers": "all enhancers",
     "render": "the whole second pass: decoding, lips and enhancers (concurrent), compositing, encoding",
 }
-"""Stage name, or ``render`` -> description of the stage's work."""
+"""Mapping from stage name (or ``render``) to a description of the stage's work."""
 
 _COST = MetricSpec(
     name="cost",

@@ -12,8 +12,9 @@ is the same person, which requires that the scene provides ``truth``.
 A closure is a hit if the other lips come within 1.5 times the gap of a definite contact at that time, because the
 contact threshold is as small as the tracker's jitter.
 
-If the video lost a face that the unedited clip shows, the mouth counts as motionless, half open and without closures in
-these frames. Otherwise, a method that destroys the face in difficult frames would be scored on easy frames only.
+If the video lost a face that the unedited clip shows, the mouth is treated as motionless, half open and without
+closures in these frames. Otherwise, a method that destroys the face in difficult frames would be scored on easy frames
+only.
 
 A motionless mouth with a moving reference has a correlation of 0 instead of NaN. Otherwise, the worst result would be
 excluded from the means.
@@ -158,7 +159,7 @@ class _Closures:
 
 
 def _share_matched(events: list[int], others: list[int]) -> float:
-    """Return the share of ``events`` that have one of ``others`` within two frames, or NaN without events."""
+    """Return the share of ``events`` with an element of ``others`` within two frames, or NaN if there are no events."""
     if not events:
         return float("nan")
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events) / len(events)

@@ -30,7 +30,7 @@ class MouthAtRestMetric:
 
 
 def rest_scores(analysis: Analysis | None) -> Scores:
-    """Return the measures of ``quiet_mouth``, or NaN without a face."""
+    """Return the measures of ``quiet_mouth``, or NaN if the clip contains no face."""
     undefined = {"rest_opening": float("nan"), "mouth_energy": float("nan")}
     if analysis is None:
         return undefined
@@ -50,7 +50,7 @@ def rest_scores(analysis: Analysis | None) -> Scores:
 
 
 def face_height(analysis: Analysis) -> float:
-    """Return the median face height in units of the outer eye corner distance, or NaN without a face."""
+    """Return the median face height in units of the outer eye corner distance, or NaN if the clip contains no face."""
     heights = analysis.coefficients(0, analysis.source.info.frame_count)[:, mesh_space.FACE_HEIGHT]
     finite = heights[np.isfinite(heights)]
     return float(np.median(finite)) if len(finite) else float("nan")

@@ -73,7 +73,10 @@ class _Session:
 
 
 def decibels(error: float) -> float:
-    """Return the PSNR in dB, at most 100, for a mean squared error in squared grey levels. NaN is returned for NaN."""
+    """Return the PSNR in dB, at most 100, for a mean squared error in squared grey levels.
+
+    If ``error`` is NaN, the result is NaN.
+    """
     if np.isnan(error):
         return error
     return min(IDENTICAL, float(10.0 * np.log10(255.0**2 / error))) if error > 0 else IDENTICAL

@@ -1,4 +1,4 @@
-"""Hooks that register the metrics and their checkpoints. This module imports no heavy packages."""
+"""Hooks that register the metrics and their checkpoints. The module imports neither an array library nor torch."""
 
 from __future__ import annotations
 

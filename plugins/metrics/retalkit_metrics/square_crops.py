@@ -20,7 +20,8 @@ MIN_SIDE: Final = 64
 
 
 class SquareCrops:
-    """Crops the face from both frames at the position of the original's face (FFHQ square, smoothed over a second).
+    """Crops the face from output and original frames at the position of the original's face (FFHQ square, smoothed over
+    a second).
 
     All variants of a clip are therefore compared over identical pixels. Without a tracked original, the position of the
     output's face is used.
@@ -35,7 +36,8 @@ class SquareCrops:
         self._max_side = max_side
 
     def crop(self, frame: ScoredFrame) -> tuple[Image, Image] | None:
-        """Return the crops of output and original, RGB uint8 [h, w, 3], or None without a face of at least 64 pixels.
+        """Return the crops of output and original, RGB uint8 [h, w, 3], or None if there is no face of at least 64
+        pixels.
 
         Raises InputError if the frames differ in size.
         """

@@ -1,7 +1,7 @@
 """The metric ``steadiness``: flicker, seam, and changes outside the face that the edit adds to the unedited clip.
 
 The outside is the region beyond the convex hulls of the mesh in both frames, enlarged by a quarter, so that a moving
-jaw, a beard and the border of a pasted face are inside. If neither frame shows a face, the whole frame counts.
+jaw, a beard and the border of a pasted face are inside. If neither frame shows a face, the whole frame is the outside.
 """
 
 from __future__ import annotations

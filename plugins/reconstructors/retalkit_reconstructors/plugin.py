@@ -19,11 +19,15 @@ class ShallowConfig(StageConfig):
     """Options of the reconstructor ``shallow``."""
 
     frames_per_shot: int = Field(default=200, ge=1)
-    """Frames per track that its mean face is computed from, evenly spread; at most twice as many are used."""
+    """Number of evenly spaced frames per track from which the track's mean face is computed. At most twice this number
+    is used.
+    """
     min_shot: int = Field(default=12, ge=1)
-    """Frames that a track needs for its own mean face; shorter tracks use the most similar one."""
+    """Minimum number of frames in a track with a separate mean face. Shorter tracks use the most similar mean face."""
     same_person: float = Field(default=0.03, ge=0.0)
-    """Tracks share a mean face if theirs differ by less than this, root mean square in IOD."""
+    """Tracks share a mean face if the root mean square difference between their mean faces is less than this value in
+    IOD.
+    """
 
 
 @hookimpl

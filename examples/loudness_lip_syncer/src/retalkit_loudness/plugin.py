@@ -1,4 +1,4 @@
-"""Spec of this package's stage. Imported when stages are listed, so this module must not import numpy, cv2 or torch."""
+"""Spec of this package's stage. The module is imported to list stages, so it must not import numpy, cv2 or torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class LoudnessLipSyncerConfig(StageConfig):
     """Options of ``loudness``."""
 
     opening: float = Field(default=1.0, ge=0.0, le=2.0)
-    """Mouth opening for the loudest speech. 1 is the person's widest opening in the clip."""
+    """Mouth opening for the loudest speech. A value of 1 corresponds to the person's widest opening in the clip."""
     range_db: float = Field(default=30.0, gt=0.0, le=80.0)
     """Level range in dB. Speech below the loudest level by this value or more does not open the mouth."""
     attack: float = Field(default=0.05, ge=0.0, le=1.0)

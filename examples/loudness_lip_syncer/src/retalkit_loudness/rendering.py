@@ -29,8 +29,9 @@ ENAMEL = np.array([1.05, 1.04, 1.0], np.float32)
 TEETH = 0.05
 """Position of the lower end of the upper teeth below the closed lip line, at the middle of the mouth."""
 OPEN_RANGE = (0.025, 0.06)
-"""Gap below which the lips count as closed, and gap above which they count as open. Landmarks of closed lips are
-slightly apart.
+"""Gap below which the lips are classified as closed, and gap above which the lips are classified as open.
+
+The landmarks of closed lips are slightly apart.
 """
 EDGE = 0.012
 """Width of the rounded inner lip edges, at least one pixel."""

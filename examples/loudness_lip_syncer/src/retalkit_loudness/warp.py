@@ -3,9 +3,9 @@
 Mouth coordinates are in eye distances (between the outer eye corners). The coordinate u runs along the mouth from -0.5
 to 0.5 at its inner corners, and v points down from the line between the corners. All displacements are along v:
 
-* The lower lip and the chin receive most of the change. The displacement of the cheeks decreases towards the sides. The
-  displacement fades out on the neck below the chin.
-* The upper lip receives the rest. Its displacement fades out towards the nose.
+* Most of the change is applied to the lower lip and the chin. The displacement of the cheeks decreases towards the
+  sides. The displacement fades out on the neck below the chin.
+* The rest of the change is applied to the upper lip. The upper lip's displacement fades out towards the nose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from retalkit.geometry import mesh478
 Float = NDArray[np.float32]
 
 UPPER_SHARE = 0.15
-"""Fraction of the gap change that the upper lip receives."""
+"""Fraction of the gap change that is applied to the upper lip."""
 CHEEKS = 1.0
 """Lateral extent of the displacement at chin height, in mouth widths from the middle."""
 NECK = 0.6
@@ -75,9 +75,9 @@ class MouthAxes:
 
 @dataclass(frozen=True, slots=True)
 class LipMove:
-    """Move of the inner lip edges.
+    """Displacement of the inner lip edges.
 
-    The edges are stored as v before and after the move, float32 [COLUMNS] from corner to corner.
+    The edges are stored as v before and after the displacement, float32 [COLUMNS] from corner to corner.
     """
 
     upper: Float
@@ -90,7 +90,7 @@ class LipMove:
 
     @classmethod
     def to_gap(cls, landmarks: Float, axes: MouthAxes, gap: float) -> LipMove:
-        """Return the move from ``landmarks``, float32 [478, 3], to a mouth with a ``gap`` at its middle."""
+        """Return the displacement from ``landmarks``, float32 [478, 3], to a mouth with a ``gap`` at its middle."""
         u, v = axes.coordinates(landmarks[:, 0], landmarks[:, 1])
         grid = np.linspace(-0.5, 0.5, COLUMNS)
         edges: list[Float] = []

@@ -14,19 +14,23 @@ class FaceAlignmentConfig(StageConfig):
     """Options of the detector ``face_alignment``."""
 
     longest_side: int = Field(default=640, ge=64, le=4096)
-    """Longer side in pixels of the downscaled frame in which faces are searched (never upscaled): time and memory of
-    S3FD grow with the area. Its smallest boxes are 16 pixels wide. Landmarks are always fitted at the frame's own
-    resolution."""
+    """Longer side in pixels of the downscaled frame in which faces are searched. Smaller frames are not upscaled. The
+    time and memory that S3FD requires grow with the area. S3FD's smallest boxes are 16 pixels wide. Landmarks are
+    always fitted at the frame's original resolution.
+    """
     largest_side: int = Field(default=1280, ge=64, le=4096)
-    """If no face is found, the search is repeated at twice the side, up to this one. About 1.2 GB of memory at 1280. A
-    value not above ``longest_side`` searches once."""
+    """Maximum longer side in pixels for repeated searches. If no face is found, the search is repeated with the side
+    doubled, up to this value. A search at 1280 requires about 1.2 GB of memory. If the value does not exceed
+    ``longest_side``, the search is not repeated.
+    """
     min_score: float = Field(default=0.5, ge=0.05, lt=1.0)
-    """Minimum score of S3FD (exclusive); 0.5 in the published pipeline."""
+    """S3FD score that a face must exceed. The published pipeline uses 0.5."""
     max_faces: int = Field(default=4, ge=1, le=16)
-    """Maximum number of faces per frame, the largest first."""
+    """Maximum number of faces per frame. The largest faces are kept."""
     flip: bool = False
-    """Add the heat maps of the mirrored face before the landmarks are computed. Doubles their time; not in the
-    published pipeline."""
+    """Whether to add the heat maps of the mirrored face before the landmarks are computed. The option doubles the heat
+    map computation time and is not part of the published pipeline.
+    """
 
 
 STAGES: Final = (

@@ -1,9 +1,9 @@
 """Enhancer ``enet``: E-Net generates the face around the lip syncer's mouth.
 
-Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild", SIGGRAPH
-Asia 2022, section 3.3. The face box, the crop and resize of the reference, the BGR channel order, and the clipping to
-[0, 1] with truncation to integer grey levels follow the published code. The stage differs from the published script in
-these points:
+Reference: Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild",
+SIGGRAPH Asia 2022, section 3.3. The face box, the crop and resize of the reference, the BGR channel order, and the
+clipping to [0, 1] with truncation to integer grey levels follow the published code. The stage differs from the
+published script in these points:
 
 - L-Net is a separate stage, whose unrounded result is the input of E-Net. After any other lip syncer, the input is the
   edited frame, cropped to the face box and resized to 96 x 96. E-Net then also generates pixels that the lip syncer
@@ -43,12 +43,12 @@ _STEPS = 257
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A face to generate."""
+    """Inputs of one face to generate."""
 
     row: int
     position: int
     edit: FaceEdit
-    """The lip syncer's edit."""
+    """Edit by the lip syncer."""
     box: NDArray[np.float32]
     """Face box, float32 [4] with integer values."""
     low: NDArray[np.float32]
@@ -73,7 +73,7 @@ class EnetSession:
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
         """Return edits of 384 x 384 pixels.
 
-        ``PassedThrough``, edits with an all-zero mask, and edits without a face box are returned unchanged.
+        ``PassedThrough`` results, edits with an all-zero mask, and edits without a face box are returned unchanged.
         """
         results = list(edits)
         missing: list[_Job] = []

@@ -40,10 +40,11 @@ def locate(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float]
 
 
 def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
-    """Return the box of an edit that L-Net produced, float32 [4] (left, top, right, bottom, integers), else None.
+    """Return the box of an edit that L-Net produced, float32 [4] (left, top, right, bottom; integers), or None for any
+    other edit.
 
-    An edit is L-Net's if its image is unrounded, 96 x 96 and upright, and its box lies inside the ``width`` x
-    ``height`` frame.
+    An edit is attributed to L-Net if its image is unrounded, 96 x 96 and upright, and its box lies inside the ``width``
+    x ``height`` frame.
     """
     if edit.unrounded_image is None or edit.unrounded_image.shape[:2] != (LOW_SIZE, LOW_SIZE):
         return None

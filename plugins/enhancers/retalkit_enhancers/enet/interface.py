@@ -1,6 +1,6 @@
 """Spec of the enhancer ``enet`` and its checkpoint.
 
-Imported when stages are listed, so this module does not import torch.
+The module is imported to list stages, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EnetConfig(StageConfig):
     """
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the names of additional checkpoints: GANimation's if the expression is changed."""
+        """Return the name of the GANimation checkpoint if the expression is changed."""
         return () if self.upper_face == "original" else (EMOTION_NETWORK,)
 
 

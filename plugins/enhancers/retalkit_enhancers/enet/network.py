@@ -1,8 +1,8 @@
 """VideoReTalking's E-Net, which generates a 384 x 384 face from a 96 x 96 face.
 
-Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code from the reference face. A decoder
-with two StyleGAN2 levels generates the face around the low-resolution face. Images are BGR in [0, 1]. The published
-module contains L-Net, which is a separate stage in Retalkit and provides E-Net's input.
+Reference: Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code from the reference face.
+A decoder with two StyleGAN2 levels generates the face around the low-resolution face. Images are BGR in [0, 1]. The
+published module contains L-Net, which is a separate stage in Retalkit and provides E-Net's input.
 
 Parameter names and shapes match the published checkpoint without ``low_res``.
 """

@@ -1,7 +1,7 @@
 """GANimation generator, which edits a face according to facial action unit strengths.
 
-Pumarola et al., "GANimation: anatomically-aware facial animation from a single image", ECCV 2018. Parameter names and
-constants match the reimplementation that VideoReTalking uses.
+Reference: Pumarola et al., "GANimation: anatomically-aware facial animation from a single image", ECCV 2018. Parameter
+names and constants match the reimplementation that VideoReTalking uses.
 """
 
 from __future__ import annotations

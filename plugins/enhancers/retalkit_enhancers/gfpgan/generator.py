@@ -1,7 +1,7 @@
 """GFPGAN's StyleGAN2 generator, with one code per layer and external conditions on half of the channels.
 
-Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020; Wang et al., CVPR 2021, section 3.4
-(channel-split spatial feature transform).
+References: Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020; Wang et al., CVPR 2021,
+section 3.4 (channel-split spatial feature transform).
 """
 
 from __future__ import annotations

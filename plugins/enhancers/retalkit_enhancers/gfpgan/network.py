@@ -1,8 +1,8 @@
 """GFPGAN v1 without custom operators, which restores a degraded 512 x 512 face.
 
-Wang et al., "Towards real-world blind face restoration with generative facial prior", CVPR 2021. A U-Net removes the
-degradation. The U-Net's bottleneck provides the codes of a StyleGAN2 generator, and its decoder provides a scale and a
-shift for half of the generator's channels (section 3.4). Images are RGB in [-1, 1].
+Reference: Wang et al., "Towards real-world blind face restoration with generative facial prior", CVPR 2021. A U-Net
+removes the degradation. The U-Net's bottleneck provides the codes of a StyleGAN2 generator, and its decoder provides a
+scale and a shift for half of the generator's channels (section 3.4). Images are RGB in [-1, 1].
 
 Parameter names and shapes match the published checkpoint. The module also defines the unused parameters of the
 checkpoint (``toRGB``, ``style_mlp``, ``noises``), so that the checkpoint loads strictly.

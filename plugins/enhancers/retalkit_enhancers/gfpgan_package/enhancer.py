@@ -1,7 +1,7 @@
-"""Enhancer ``gfpgan_package``: the network of the published package ``gfpgan`` (1.3.8) restores faces.
+"""Enhancer ``gfpgan_package``: face restoration with the network from the published package ``gfpgan`` (1.3.8).
 
-The stage loads the checkpoint of ``gfpgan`` and produces identical images. It serves for comparisons, and runs the
-published code instead of Retalkit's reimplementation.
+The stage loads the checkpoint of the enhancer ``gfpgan`` and produces images identical to that enhancer's. The stage is
+intended for comparisons and runs the published code instead of Retalkit's reimplementation.
 
 The stage uses only the package's network class ``GFPGANv1Clean``, with the arguments that the package's ``GFPGANer``
 passes. ``GFPGANer`` is unsuitable for three reasons. First, its constructor creates face detection and parsing
@@ -28,7 +28,10 @@ from retalkit_enhancers.restoration.third_party import ThirdPartyRestorer
 
 
 class GfpganPackageEnhancer(RestorationEnhancer):
-    """Restoration enhancer with the package's network. It processes one face at a time, regardless of ``batch``."""
+    """Restoration enhancer with the package's network.
+
+    The enhancer processes one face at a time, regardless of ``batch``.
+    """
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
         """Load the network.

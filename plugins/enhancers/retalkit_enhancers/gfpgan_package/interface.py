@@ -1,4 +1,4 @@
-"""Spec of the enhancer ``gfpgan_package``. Imported when stages are listed, so this module does not import torch."""
+"""Spec of the enhancer ``gfpgan_package``. The module is imported to list stages, so it must not import torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Spec of the enhancer ``gpen`` and its checkpoint.
 
-Imported when stages are listed, so this module does not import torch.
+The module is imported to list stages, so it must not import torch.
 """
 
 from __future__ import annotations

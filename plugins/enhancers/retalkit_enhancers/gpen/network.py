@@ -1,9 +1,9 @@
 """GPEN-BFR-512, which restores a degraded 512 x 512 face.
 
-Yang et al., "GAN prior embedded network for blind face restoration in the wild", CVPR 2021. An encoder halves the face
-size seven times. The encoder's last level provides the code of a StyleGAN2 generator. The features of each encoder
-level replace StyleGAN2's noise and are concatenated with the generator's features instead of added. Images are RGB in
-[-1, 1].
+Reference: Yang et al., "GAN prior embedded network for blind face restoration in the wild", CVPR 2021. An encoder
+halves the face size seven times. The encoder's last level provides the code of a StyleGAN2 generator. The features of
+each encoder level replace StyleGAN2's noise and are concatenated with the generator's features instead of added. Images
+are RGB in [-1, 1].
 
 Parameter names and shapes match the published checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Spec of the face-parsing checkpoint. Imported when checkpoints are listed, so this module does not import torch."""
+"""Spec of the face-parsing checkpoint. The module is imported to list checkpoints, so it must not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options and spec of restoration enhancers. Imported when stages are listed, so this module does not import torch."""
+"""Options and spec of restoration enhancers. The module is imported to list stages, so it must not import torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class RestorationConfig(StageConfig):
     steadiness: float = Field(default=0.75, ge=0.0, le=1.0)
     """Fraction of the restored face's coarse colours and shading that is replaced with the unrestored face's values.
 
-    A network that restores single frames changes tint and brightness in each frame independently, which causes flicker.
-    1 keeps only the fine detail of the restoration, and 0 matches the published pipeline. The default was measured with
-    simulated restorers (docs/paper.md).
+    A network that restores each frame independently changes tint and brightness from frame to frame, which causes
+    flicker. A value of 1 keeps only the fine detail of the restoration, and 0 matches the published pipeline. The
+    default was determined with simulated restorers (docs/paper.md).
     """
     mask: Literal["template", "parsing"] = "template"
     """Mask of the restored face: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose and mouth

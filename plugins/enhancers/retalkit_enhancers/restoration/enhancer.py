@@ -55,7 +55,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A face to restore."""
+    """Inputs of one face to restore."""
 
     row: int
     index: int
@@ -96,7 +96,8 @@ class RestorationSession:
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
         """Return restored edits at the frame's resolution, in input order.
 
-        ``PassedThrough``, edits with an all-zero mask, and edits of frames without landmarks are returned unchanged.
+        ``PassedThrough`` results, edits with an all-zero mask, and edits of frames without landmarks are returned
+        unchanged.
         """
         results = list(edits)
         if self._config.strength <= 0:

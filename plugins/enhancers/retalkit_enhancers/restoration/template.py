@@ -111,7 +111,7 @@ def _low_pass_for(image: NDArray[np.uint8] | Float, reduction: float) -> NDArray
     """Return ``image`` low-pass filtered for a size reduction by the factor ``reduction``."""
     if reduction <= 1.05:
         return image
-    # Chosen for the combination with bilinear sampling. A larger sigma would remove detail. A smaller sigma would leave
+    # The sigma is chosen for bilinear sampling. A larger sigma would remove detail. A smaller sigma would leave
     # aliasing.
     sigma = 0.3 * float(np.sqrt(reduction * reduction - 1))
     return cv2.GaussianBlur(image, (0, 0), sigma)  # pyright: ignore[reportReturnType]

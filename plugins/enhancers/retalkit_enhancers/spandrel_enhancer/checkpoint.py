@@ -16,8 +16,9 @@ from retalkit_enhancers.spandrel_enhancer.interface import NAME
 
 CODEFORMER: Final = "CodeFormer"
 FACE_NETWORKS: Final = ("GFPGAN", "RestoreFormer", CODEFORMER)
-"""spandrel's identifiers of networks that restore an aligned 512 x 512 face. All of these networks were trained with
-one five-point template and with pixels in [-1, 1].
+"""spandrel's identifiers for networks that restore an aligned 512 x 512 face.
+
+All of these networks were trained with one five-point template and with pixels in [-1, 1].
 """
 _EXTRA: Final = "spandrel_extra_arches"
 _CODEFORMER_NAMES: Final = ("position_emb", "idx_pred_layer.1.weight")
@@ -47,7 +48,7 @@ class FaceCheckpoint:
             # spandrel initialises networks with random numbers from torch's global generator.
             with torch.random.fork_rng(devices=[]):
                 described = architecture.load(tensors)
-        # Errors from spandrel's hyperparameter detection, from torch's layers and from strict loading.
+        # spandrel's hyperparameter detection, torch's layers and strict loading raise these errors.
         except (RuntimeError, KeyError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
             raise WeightsError(
                 f"{self.path}: recognised as {self.architecture}, but does not fit it "

@@ -1,4 +1,4 @@
-"""Enhancer ``spandrel``: a user's checkpoint restores the edited face, its mouth, or the reference images.
+"""Enhancer ``spandrel``: restoration of the edited face, its mouth, or the reference images with a user's checkpoint.
 
 spandrel recognises a checkpoint's architecture and creates the network. The stage calls this network directly instead
 of spandrel's descriptor. The descriptor passes pixels in [0, 1] to GFPGAN and CodeFormer, although both were trained

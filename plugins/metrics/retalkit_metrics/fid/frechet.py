@@ -1,7 +1,7 @@
 """Fréchet distance between two feature sets, each modelled as a normal distribution.
 
-Dowson and Landau, "The Fréchet distance between multivariate normal distributions", Journal of Multivariate Analysis
-12, 1982, equation 4; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
+References: Dowson and Landau, "The Fréchet distance between multivariate normal distributions", Journal of Multivariate
+Analysis 12, 1982, equation 4; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
 equilibrium", NIPS 2017.
 """
 

@@ -60,7 +60,7 @@ class FidSession:
         self._original.append(original)
 
     def result(self) -> Scores:
-        """Return measure name -> value."""
+        """Return a mapping from measure name to value."""
         if len(self._output) < MIN_FACES:
             return {"fid": float("nan")}
         return {"fid": frechet_distance(np.stack(self._output), np.stack(self._original))}

@@ -1,8 +1,8 @@
 """Inception v3 network for FID features.
 
-Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the TensorFlow version of
-2015-12-05 that Heusel et al. (NIPS 2017) used. In contrast to torchvision's version, average pooling excludes the
-padding, and the last block uses max pooling. Parameter names match the pytorch-fid checkpoint.
+Reference: Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the TensorFlow
+version of 2015-12-05 that Heusel et al. (NIPS 2017) used. In contrast to torchvision's version, average pooling
+excludes the padding, and the last block uses max pooling. Parameter names match the pytorch-fid checkpoint.
 """
 
 from __future__ import annotations

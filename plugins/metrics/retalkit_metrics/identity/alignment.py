@@ -26,7 +26,7 @@ MIN_SCALE: Final = 0.25
 
 
 def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """Return the aligned face, uint8 [112, 112, 3], or None without landmarks or if the face is too small.
+    """Return the aligned face, uint8 [112, 112, 3], or None if there are no landmarks or the face is too small.
 
     ``image``: RGB uint8 [H, W, 3]. ``landmarks``: [478, 3] in pixels. Pixels outside the frame are black.
     """

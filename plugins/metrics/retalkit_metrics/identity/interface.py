@@ -1,4 +1,4 @@
-"""Specs of the metric ``identity`` and its checkpoint. This module imports no heavy packages."""
+"""Specs of the metric ``identity`` and its checkpoint. The module imports neither an array library nor torch."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ class IdentityMetric:
 
 
 class IdentitySession:
-    """Computes the median over the sampled frames in which both faces were found, or NaN without such frames.
+    """Computes the median similarity over the sampled frames in which both faces were found, or NaN if there are no
+    such frames.
 
     Each face is aligned by its own landmarks, as in face recognition.
     """
@@ -48,7 +49,7 @@ class IdentitySession:
             self._cosines.append(float((one * other).sum()))
 
     def result(self) -> Scores:
-        """Return measure name -> value."""
+        """Return a mapping from measure name to value."""
         return {"identity": float(np.median(self._cosines)) if self._cosines else float("nan")}
 
     def _tensor(self, faces: NDArray[np.uint8]) -> torch.Tensor:

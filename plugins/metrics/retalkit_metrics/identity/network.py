@@ -1,7 +1,7 @@
 """IR-SE50 face recognition network, which computes unit-length identity embeddings of 112 x 112 faces.
 
-Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual units); Hu
-et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names match the facexlib checkpoint.
+References: Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual
+units); Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names match the facexlib checkpoint.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Specs of the metric ``lpips`` and its checkpoints. This module imports no heavy packages."""
+"""Specs of the metric ``lpips`` and its checkpoints. The module imports neither an array library nor torch."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ class LpipsMetric:
 
 
 class LpipsSession:
-    """Computes the mean over the sampled frames with a face of at least 64 pixels, or NaN without such frames."""
+    """Computes the mean distance over the sampled frames with a face of at least 64 pixels, or NaN if there are no such
+    frames.
+    """
 
     def __init__(self, scene: Scene) -> None:
         self._features = load_weights(empty_features(), scene.weights[FEATURES], scene.device)
@@ -51,7 +53,7 @@ class LpipsSession:
             self._distances.append(float(distance(self._features, self._linear, one, other)[0]))
 
     def result(self) -> Scores:
-        """Return measure name -> value."""
+        """Return a mapping from measure name to value."""
         return {"lpips": float(np.mean(self._distances)) if self._distances else float("nan")}
 
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:

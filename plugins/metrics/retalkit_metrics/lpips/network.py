@@ -1,7 +1,8 @@
 """LPIPS v0.1 with AlexNet, a learned perceptual distance between two images.
 
-Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation 1. Parameter
-names match the published checkpoints: torchvision's ``features.*``, and ``lin0.model.1.weight`` to ``lin4``.
+Reference: Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation
+1. Parameter names match the published checkpoints: torchvision's ``features.*``, and ``lin0.model.1.weight`` to
+``lin4``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ The fine band (skin, hair, edges, noise) is the residual.
 
 - **Ratios** divide the mean absolute difference of consecutive output frames by the corresponding difference of the
   original over identical pixels. They resemble the warping error of Lai et al. ("Learning blind video temporal
-  consistency", ECCV 2018), with head pose instead of optical flow. Ratios include every difference, even the motion of
-  a mouth that speaks other words.
+  consistency", ECCV 2018), with head pose instead of optical flow. Ratios include every difference, including the
+  motion of a mouth that speaks different words.
 - **Added** flicker is the deviation of the *change* (output minus original) from the mean of its temporal neighbours,
   which is half the second temporal difference. A constant or linearly growing change does not increase added flicker.
   Fast lip motion increases it slightly (``mouth=False`` excludes the lips). Added flicker does not depend on motion in
@@ -47,16 +47,18 @@ class Flicker:
     """Flicker scores of one clip. Scores without measurements are NaN."""
 
     total: float
-    """Frame-to-frame difference of the output relative to the original, over all bands. At least 0; 1 or less is best.
-    NaN if the original is static.
+    """Frame-to-frame difference of the output relative to the original, over all bands.
+
+    The minimum is 0, and values of 1 or less are best. The score is NaN if the original is static.
     """
     coarse: float
     """Frame-to-frame difference of the output relative to the original in the coarse band (light and tint)."""
     fine: float
     """Frame-to-frame difference of the output relative to the original in the fine band (detail and noise)."""
     added: float
-    """Deviation of the change from the mean of the previous and the next frame in grey levels, over all bands. At least
-    0; 0 is best. An independent tint per frame with a standard deviation of 1 yields about 1.
+    """Deviation of the change from the mean of the previous and the next frame in grey levels, over all bands.
+
+    The minimum is 0, which is best. An independent tint per frame with a standard deviation of 1 yields about 1.
     """
     added_coarse: float
     added_fine: float

@@ -36,23 +36,26 @@ class ImageQuality:
     """Image quality scores of one clip. Scores without measurements are NaN."""
 
     skin_sharpness: float
-    """Laplacian variance of the output relative to the original in edited skin, excluding the lips of both. At least 0;
-    1 is best; values below 1 mean softer skin.
+    """Laplacian variance of the output relative to the original in edited skin, excluding the lips of both.
+
+    The minimum is 0, and 1 is best. Values below 1 indicate softer skin.
     """
     ring_flicker: float
-    """Mean absolute frame-to-frame difference in the feather ring, relative to the original. At least 0; 1 or less is
-    best.
+    """Mean absolute frame-to-frame difference in the feather ring, relative to the original. The minimum is 0, and
+    values of 1 or less are best.
     """
     seam_energy: float
-    """Mean gradient along the mask border, relative to the original. At least 0; 1 is best; values above 1 mean a
-    visible seam.
+    """Mean gradient along the mask border, relative to the original. The minimum is 0, and 1 is best.
+
+    Values above 1 indicate a visible seam.
     """
     outside_change: float
-    """Mean absolute difference in grey levels outside the edited pixels. At least 0; 0 is best and exact before
-    encoding.
+    """Mean absolute difference in grey levels outside the edited pixels.
+
+    The minimum is 0, which is best. An unencoded output is expected to reach exactly 0.
     """
     outside_identical: float
-    """Share of bit-identical pixels outside the edited pixels, from 0 to 1; higher is better."""
+    """Share of bit-identical pixels outside the edited pixels, from 0 to 1. Higher values are better."""
     frames: int
 
 

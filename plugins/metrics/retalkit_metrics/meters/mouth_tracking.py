@@ -25,15 +25,21 @@ class MouthTracking:
     """Mouth tracking scores of one clip. Undefined scores, such as correlations with a constant series, are NaN."""
 
     opening_correlation: float
-    """Pearson correlation of the mouth opening, from -1 to 1; higher is better."""
+    """Pearson correlation of the mouth opening, from -1 to 1. Higher values are better."""
     width_correlation: float
-    """Pearson correlation of the mouth width, from -1 to 1; higher is better."""
+    """Pearson correlation of the mouth width, from -1 to 1. Higher values are better."""
     opening_error: float
-    """Mean absolute difference of the opening in percent of face height, at least 0; lower is better."""
+    """Mean absolute difference of the opening in percent of face height.
+
+    The minimum is 0, and lower values are better.
+    """
     width_error: float
-    """Mean absolute difference of the width in percent of face height, at least 0; lower is better."""
+    """Mean absolute difference of the width in percent of face height.
+
+    The minimum is 0, and lower values are better.
+    """
     opening_bias: float
-    """Mean of tracked minus requested opening in percent of face height; 0 is best."""
+    """Mean of tracked minus requested opening in percent of face height. The value 0 is best."""
     tracked_opening: float
     """98th percentile of the tracked opening in percent of face height. Lower is better if a closed mouth was
     requested.

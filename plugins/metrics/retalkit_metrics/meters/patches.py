@@ -54,7 +54,7 @@ class Patch:
 
 @dataclass(slots=True)
 class Mean:
-    """Running weighted mean."""
+    """Accumulator of a weighted mean."""
 
     total: float = 0.0
     count: float = 0.0
@@ -66,7 +66,7 @@ class Mean:
 
     @property
     def value(self) -> float:
-        """Mean of the added values, or NaN without values."""
+        """Mean of the added values, or NaN if no value was added."""
         return self.total / self.count if self.count else float("nan")
 
 

@@ -110,7 +110,7 @@ def crop_square(image: Image, centre: Float, half: float) -> Image:
 
 
 def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Float]:
-    """Return the track (-1 without a face), the mean of the stable points [2], and the box [4] of each frame.
+    """Return the track (-1 if there is no face), the mean of the stable points [2], and the box [4] of each frame.
 
     A box consists of its centre, width and height.
     """

@@ -1,4 +1,4 @@
-"""Specs of the metric ``syncnet`` and its checkpoint. This module imports no heavy packages."""
+"""Specs of the metric ``syncnet`` and its checkpoint. The module imports neither an array library nor torch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ CHECKPOINTS: Final = (
         licence="not stated for the weights (MIT for the publisher's code, Chung, 2016)",
         commercial_use=None,
         shapes="retalkit_metrics.syncnet.network:parameter_shapes",
-        # From other projects that use the checkpoint. The publisher does not state a hash.
+        # Other projects that use the checkpoint publish this hash. The publisher does not state a hash.
         size=54_573_114,
         sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
     ),

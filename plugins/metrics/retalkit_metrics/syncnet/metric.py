@@ -71,7 +71,7 @@ class SyncNetSession:
                 self._finish(segment, windows)
 
     def result(self) -> Scores:
-        """Return measure name -> value."""
+        """Return a mapping from measure name to value."""
         if not self._pairs.all():
             return dict.fromkeys(("lse_c", "lse_d", "av_offset"), float("nan"))
         found = synchrony(self._distances / self._pairs)

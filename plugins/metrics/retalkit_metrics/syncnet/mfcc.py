@@ -1,9 +1,9 @@
 """Mel-frequency cepstral coefficients (MFCC), 100 per second, as in the training of SyncNet.
 
-Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in continuously
-spoken sentences", IEEE TASSP 28, 1980. The parameters are the defaults of python_speech_features 0.6, which the
-published code uses: rectangular 25 ms windows every 10 ms, 26 triangular filters from 0 to 8 kHz, and 13 coefficients.
-The first coefficient is the log energy.
+Reference: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in
+continuously spoken sentences", IEEE TASSP 28, 1980. The parameters are the defaults of python_speech_features 0.6,
+which the published code uses: rectangular 25 ms windows every 10 ms, 26 triangular filters from 0 to 8 kHz, and 13
+coefficients. The first coefficient is the log energy.
 """
 
 from __future__ import annotations

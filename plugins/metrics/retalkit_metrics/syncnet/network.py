@@ -1,7 +1,7 @@
 """SyncNet, which maps lips and audio to a joint embedding space. Embeddings of synchronous lips and audio are close.
 
-Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV Workshops 2016. Layers and parameter names
-match the checkpoint ``syncnet_v2.model``.
+Reference: Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV Workshops 2016. Layers and parameter
+names match the checkpoint ``syncnet_v2.model``.
 """
 
 from __future__ import annotations

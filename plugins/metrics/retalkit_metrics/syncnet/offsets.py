@@ -21,9 +21,9 @@ class Synchrony:
     """Synchrony scores of a clip."""
 
     confidence: float
-    """LSE-C, the median over all offsets minus the minimum; at least 0."""
+    """LSE-C, which is the median distance over all offsets minus the minimum distance. The value is at least 0."""
     distance: float
-    """LSE-D, the minimum distance over all offsets."""
+    """LSE-D, which is the minimum distance over all offsets."""
     offset: int
     """Lip delay relative to the audio in frames, at the minimum distance."""
 
@@ -37,9 +37,9 @@ def distance_sums(
     The sums are float64 [2 * reach + 1] and the numbers of pairs int64 [2 * reach + 1].
 
     The published evaluation uses T pairs for every offset, with zero embeddings beyond the end of the audio. At large
-    offsets, the zero embeddings pull the curve towards the norm of an embedding. This effect is stronger in short
-    clips, changes LSE-C and can hide the offset. This function therefore counts only existing pairs. In long clips,
-    both methods yield nearly identical results.
+    offsets, the zero embeddings bias the mean distance towards the norm of an embedding. This effect is stronger in
+    short clips, changes LSE-C and can hide the offset. This function therefore counts only existing pairs. In long
+    clips, both methods yield nearly identical results.
     """
     steps = len(lips)
     sums, pairs = np.zeros(2 * reach + 1), np.zeros(2 * reach + 1, np.int64)

@@ -43,7 +43,7 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0 by its repository; the Basel Face Model has its own licence",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
-        # The authors did not publish a hash. This is the hash of the copies at Hugging Face. One copy has this name,
+        # The authors did not publish a hash. This is the hash of the copies on Hugging Face. One copy has this name,
         # and another copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which was also published by one of the paper's
         # authors.
         size=288_860_037,

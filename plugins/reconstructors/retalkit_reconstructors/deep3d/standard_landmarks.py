@@ -16,7 +16,7 @@ NAME: Final = "lm"
 def array_shapes() -> dict[str, tuple[int, ...]]:
     """Return the name and shape of the checkpoint's array.
 
-    It contains ibug68 points with x to the right and y upwards.
+    The array contains ibug68 points with x to the right and y upwards.
     """
     return {NAME: (68, 3)}
 

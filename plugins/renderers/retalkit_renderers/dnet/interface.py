@@ -28,14 +28,17 @@ class DNetConfig(StageConfig):
     """Options of ``dnet``."""
 
     template: Literal["neutral", "smile"] | Path = "neutral"
-    """Expression of every frame: ``neutral``, ``smile``, a photo of a face with the expression, or a file with its 64
-    coefficients (npy, npz, safetensors or mat)."""
+    """Expression applied to every frame: ``neutral``, ``smile``, the path of a still image of a face with the
+    expression, or the path of a file with the 64 expression coefficients (npy, npz, safetensors or mat).
+    """
     one_shot: bool = False
-    """Generate every frame from the first one of its shot instead of from itself: the mouth is steadier, and less sharp
-    where the head has moved."""
+    """Whether to generate every frame from the first frame of its shot instead of from the frame itself. The mouth is
+    then temporally more stable, but less sharp where the head has moved.
+    """
     batch: int = Field(default=1, ge=1, le=64)
-    """Frames per call of the network on a GPU, about 0.1 GB each. On the CPU each call has one frame, which is as
-    fast."""
+    """Number of frames per network call on a GPU. Each frame requires about 0.1 GB. On the CPU, each call processes one
+    frame, which is as fast.
+    """
 
     @field_validator("template")
     @classmethod

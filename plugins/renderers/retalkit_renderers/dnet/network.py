@@ -1,7 +1,8 @@
 """D-Net: edits the expression of a portrait, driven by the 3DMM coefficients of neighbouring frames.
 
-The architecture is PIRenderer's (Ren et al., ICCV 2021) as trained by VideoReTalking (Cheng et al., SIGGRAPH Asia
-2022). Parameter names and shapes match the published ``DNet.pt``. The output values match the published implementation.
+The network has the PIRenderer architecture (Ren et al., ICCV 2021) and was trained by VideoReTalking (Cheng et al.,
+SIGGRAPH Asia 2022). Parameter names and shapes match the published ``DNet.pt``. The output values match the published
+implementation.
 """
 
 from __future__ import annotations

@@ -8,11 +8,13 @@ from retalkit.plugins import StageConfig
 
 
 class FirstFrameConfig(StageConfig):
-    """``first_frame`` has no options."""
+    """Options of ``first_frame``, which has no settings."""
 
 
 class NeutralWarpConfig(StageConfig):
     """Options of ``neutral_warp``."""
 
     template: Literal["neutral", "smile"] = "neutral"
-    """The canonical expression: the person's own closed mouth, or the same with raised corners."""
+    """Canonical expression. ``neutral`` selects the person's own closed mouth, and ``smile`` selects the closed mouth
+    with raised corners.
+    """

@@ -1,4 +1,7 @@
-"""Expression editor ``first_frame``: uses the clip's first face for every frame, a shortcut in reimplementations."""
+"""Expression editor ``first_frame``: uses the clip's first face for every frame.
+
+Reimplementations use this simplification.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Options of the lip syncer ``exemplar``. Imported when stages are listed, so it imports no array library."""
+"""Options of the lip syncer ``exemplar``.
+
+The module is imported to list stages, so it must not import an array library.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,21 @@ class ExemplarConfig(StageConfig):
     """Options of ``exemplar``."""
 
     driver: DriverChoice = DriverChoice(use="model")
-    """The speech-to-mouth driver, of any installed package, and its options."""
+    """Speech-to-mouth driver from any installed package, with the driver's options."""
     motion: Path | None = None
-    """An .npz file with the arrays times, opening, width, protrusion, closure and speech (see ``MouthMotion``). It
-    replaces the driver."""
+    """Path of an .npz file with the arrays times, opening, width, protrusion, closure and speech (see ``MouthMotion``).
+    The file replaces the driver.
+    """
     bank_size: int = Field(default=300, ge=1, le=600)
-    """Maximum number of source frames that mouths are taken from."""
+    """Maximum number of source frames from which mouth images are selected."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """Amplitude of the mouth motion; 1: the range of this person in the clip."""
+    """Amplitude of the mouth motion. A value of 1 corresponds to the person's range in the clip."""
     yaw_fade: tuple[float, float] = (35.0, 45.0)
-    """Yaw of the head in degrees from which the edit fades, and from which the frame stays unchanged."""
+    """Head yaw in degrees at which the edit starts to fade, and head yaw from which the frame remains unchanged."""
     blend_levels: int = Field(default=5, ge=0, le=7)
-    """Levels of the Laplacian pyramid blend; 0: alpha blending."""
+    """Number of levels of the Laplacian pyramid blend. A value of 0 selects alpha blending."""
     grain: bool = True
-    """Restore the grain that warping removes."""
+    """Whether to restore the grain that warping removes."""
 
     def drivers(self) -> dict[str, DriverChoice]:
         """Return the selected driver, or an empty dictionary if a motion file replaces the driver."""

@@ -20,7 +20,10 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 DEPTH = 0.05
-"""Distance of the teeth behind the lips in IOD. The IOD (distance between the outer eye corners) is about 9 cm."""
+"""Distance of the teeth behind the lips in IOD.
+
+The IOD is the distance between the outer eye corners, which is about 9 cm.
+"""
 UPPER_SHARE = 0.15
 """Fraction of an opening by which the upper lip rises.
 
@@ -44,7 +47,7 @@ SUPERSAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class MouthColours:
-    """Colours measured in an image of the person, RGB float32 [3] in [0, 255]."""
+    """Lip and skin colours measured in an image of the person, RGB float32 [3] in [0, 255]."""
 
     lips: Float
     skin_left: Float
@@ -52,12 +55,12 @@ class MouthColours:
     skin_right: Float
     """Skin colour on the right of the mouth in the image.
 
-    Its difference from ``skin_left`` indicates the light direction.
+    The difference from ``skin_left`` indicates the light direction.
     """
 
     @classmethod
     def measure(cls, image: Image, landmarks: Float) -> MouthColours:
-        """Measure the colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3].
+        """Measure the lip and skin colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3].
 
         Medians reject specular highlights.
         """

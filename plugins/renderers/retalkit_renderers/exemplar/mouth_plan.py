@@ -32,9 +32,9 @@ _EXTRA_SMOOTHING = 1.2
 _WIDTH_SHARE = 0.5
 """Weight of the exemplars' width in the target width."""
 _WIDTH_GAIN = 1.2
-"""Width gain.
+"""Gain applied to the target width.
 
-Measurements showed that the width tracked in the output changes less than the target landmarks by this factor.
+In measurements, the width tracked in the output changed less than the width of the target landmarks by this factor.
 """
 _DISTANCE_FADE = (0.16, 0.3)
 """Lip distances in IOD at which confidence starts to decrease and at which it reaches 0."""
@@ -95,7 +95,7 @@ def save_plan(plan: MouthPlan, context: StageContext) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _SourceFaces:
-    """Source frame faces at selected output positions."""
+    """Faces of the source frames at selected output positions."""
 
     pose: HeadPose
     yaw: Float

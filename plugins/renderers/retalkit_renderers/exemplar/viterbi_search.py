@@ -1,7 +1,7 @@
 """Exemplar selection for every output frame by dynamic programming.
 
-The algorithm is Viterbi's (1967). Bregler, Covell and Slaney used it to synthesise video in "Video Rewrite", SIGGRAPH
-1997.
+The search uses the Viterbi algorithm (1967). Bregler, Covell and Slaney used the algorithm to synthesise video in
+"Video Rewrite", SIGGRAPH 1997.
 
 The unary cost of an exemplar at a frame combines four terms: the lip distance from the target, the difference in head
 rotation, the blur, and the pixel gap between the lips if the target mouth is closed. The transition cost is zero for

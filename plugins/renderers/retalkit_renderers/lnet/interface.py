@@ -21,13 +21,17 @@ class LNetConfig(StageConfig):
     """Options of ``lnet``."""
 
     gate: bool = True
-    """Replace the input with silence where there is no speech, so that noise does not move the mouth. The published
-    pipeline has no gate."""
+    """Whether to replace the input with silence where there is no speech, so that noise does not move the mouth. The
+    published pipeline has no gate.
+    """
     chin: float = Field(default=0.08, ge=0.0, le=0.5)
-    """Extension of the face box below, as a share of its height: the published 20 pixels for a box of 250."""
+    """Downward extension of the face box as a fraction of the box height. The default corresponds to the published 20
+    pixels for a box height of 250 pixels.
+    """
     batch: int = Field(default=4, ge=1, le=64)
-    """Frames per call of the network on a GPU, about 0.1 GB each. On the CPU each call has one frame, which is as
-    fast."""
+    """Number of frames per network call on a GPU. Each frame requires about 0.1 GB. On the CPU, each call processes one
+    frame, which is as fast.
+    """
 
 
 STAGES: Final = (
@@ -58,7 +62,7 @@ CHECKPOINTS: Final = (
         commercial_use=None,
         shapes="retalkit_renderers.lnet.network:parameter_shapes",
         min_size=511_304_340,
-        # Hash of the copy that one of the paper's authors published at Hugging Face (vinthony/videoretalking).
+        # Hash of the copy that one of the paper's authors published on Hugging Face (vinthony/videoretalking).
         sha256="7ae06fef0454c421b828cc53e8d4b9c92d990867a858ea7bb9661ab6cf6ab774",
         entries=("state_dict",),
         strip_from_names="module.",

@@ -1,4 +1,4 @@
-"""Network inference in chunks at fixed positions for speech of any length."""
+"""Network inference in chunks at fixed positions, for speech signals of any duration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_CHUNKS = 6
 
 
 class ChunkedInference:
-    """Provides network outputs for any time steps of one speech.
+    """Provides the network outputs for any time steps of one speech signal.
 
     The values are bitwise identical for all requested ranges.
     """
@@ -52,7 +52,7 @@ class ChunkedInference:
 
     @property
     def count(self) -> int:
-        """Return the number of time steps in the complete speech."""
+        """Return the number of time steps in the complete speech signal."""
         return self._frames // STEM_STRIDE
 
     def read(self, start: int, stop: int) -> Float:
@@ -84,7 +84,7 @@ class ChunkedInference:
 
 
 def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:
-    """Return the frames [first, last) of ``network_input`` for a speech with ``frames`` frames.
+    """Return the frames [first, last) of ``network_input`` for a speech signal with ``frames`` frames.
 
     Values outside the speech are zero. As in training, the running mean repeats the first and last frame at the ends.
     """

@@ -14,7 +14,7 @@ WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensor
 
 
 class ModelDriverConfig(StageConfig):
-    """``model`` has no options."""
+    """Options of ``model``, which has no settings."""
 
     def files(self) -> dict[str, Path]:
         """Return the path of the weights file in the package."""
@@ -22,7 +22,7 @@ class ModelDriverConfig(StageConfig):
 
 
 class BandDriverConfig(StageConfig):
-    """``bands`` has no options."""
+    """Options of ``bands``, which has no settings."""
 
 
 DRIVERS: Final = (

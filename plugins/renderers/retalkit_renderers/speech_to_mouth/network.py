@@ -1,4 +1,6 @@
-"""NumPy inference of the network that predicts mouth motion from speech features. It uses one CPU core and no torch.
+"""NumPy inference of the network that predicts mouth motion from speech features.
+
+Inference uses one CPU core and does not require torch.
 
 The network is a temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic
 convolutional and recurrent networks for sequence modeling", 2018). It consists of residual blocks with pre-activation
