@@ -253,6 +253,7 @@ def test_shard_is_deterministic(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*waveforms)
 
 
+@pytest.mark.slow
 def test_resumed_training_gives_identical_weights_and_exports(work: Path) -> None:
     config = _config()
     whole, cut = work / "whole", work / "cut"

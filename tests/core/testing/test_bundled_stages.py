@@ -53,6 +53,7 @@ def test_bundled_network_stage_passes(check: ContractCheck, request: pytest.Fixt
     check()
 
 
+@pytest.mark.slow
 @parametrize_with_checks(METRICS)
 def test_bundled_metric_passes(check: ContractCheck) -> None:
     check()

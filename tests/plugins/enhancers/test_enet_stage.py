@@ -225,6 +225,7 @@ def must_not_run(*_: object) -> None:
     raise AssertionError("an unnecessary call of the network")
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batch_or_order(first: First, opened: Callable[..., Any]) -> None:
     alone = opened("alone").enhance(batch_of(1, first=FIRST + 2), [lnet_edit(1)])[0]
     np.testing.assert_array_equal(alone.unrounded_image, first.results[2].unrounded_image)

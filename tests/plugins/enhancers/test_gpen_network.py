@@ -64,6 +64,7 @@ def test_faces_match_published(pseudo_weights: Callable[[str], Path], face: Any,
         np.testing.assert_allclose(array, published.outputs[name], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_restorer_maps_rgb_to_rgb_independent_of_the_batch(
     pseudo_weights: Callable[[str], Path], face: Any, published: Published
 ) -> None:
