@@ -1,5 +1,4 @@
-"""Exception classes. The message of a user error states in one line the problem, its location, and how to fix the
-problem."""
+"""Exception classes. The one-line message of each user error states the problem, its location and the fix."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ class PluginError(RetalkitError):
 
 
 class PlanError(RetalkitError):
-    """Error raised if the configured stages are incompatible, or a requirement of a stage is missing."""
+    """Error raised if the configured stages are incompatible or a stage requirement is not met."""
 
     code = "invalid-plan"
 
@@ -62,6 +61,6 @@ class RunCancelledError(Exception):
 
 
 class StageError(Exception):
-    """Error raised if a stage raised an exception or violated its contract, which indicates a bug in the stage."""
+    """Error raised if a stage raises an exception or violates its contract. Both cases indicate a bug in the stage."""
 
     code = "stage-failed"

@@ -1,4 +1,4 @@
-"""Interface for progress, timings, messages and artefacts that stages and the runner report."""
+"""Observer interface for the progress, timings, messages and artefacts of a run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Observer(Protocol):
     """Receiver of a run's events. The methods are called for every batch and must return quickly."""
 
     def started(self, step: str, total: int | None) -> None:
-        """Handle the start of a step that has ``total`` units (frames or seconds of audio), or None if the number is
-        unknown."""
+        """Handle the start of a step. ``total`` is the number of units (frames or seconds of audio), or None if the
+        number is unknown."""
         ...
 
     def advanced(self, step: str, done: int) -> None:
@@ -24,11 +24,11 @@ class Observer(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Handle a message of one sentence for the user, for example how a short video was extended."""
+        """Handle a one-sentence message for the user, for example a message that a short video was extended."""
         ...
 
     def artefact(self, name: str, path: Path) -> None:
-        """Handle a stage's output file that is intended for inspection, such as the mouth plan."""
+        """Handle an output file that a stage wrote for inspection, such as the mouth plan."""
         ...
 
 

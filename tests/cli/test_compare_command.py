@@ -27,14 +27,14 @@ def test_summary_lists_the_outputs_and_a_second_call_is_cached(
     options = ("compare", comparison, "-o", out, "--cache", tmp_path / "cache")
     done = call(capsys, *options)
     assert done.code == 0, done.err
-    assert "cells    2 done, 0 failed; 2 videos made or scored" in done.out
+    assert "cells    2 done, 0 failed; 2 videos" in done.out
     for name in ("report.html", "blind.html", "cells.csv", "summary.csv", "contrasts.csv", "results.json"):
         assert (out / name).stat().st_size > 0, name
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     text = json.dumps(results)
     assert "retalkit weights pull" in text, "a metric without weights is reported"
     again = call(capsys, *options, "-j", 2)
-    assert "everything was cached" in again.out
+    assert "all results were cached" in again.out
     assert call(capsys, *options, "-q").out == ""
 
 

@@ -1,1 +1,1 @@
-"""Command-line interface. The only Retalkit module that imports the package is ``retalkit.__main__``."""
+"""Command-line interface. No module outside this package imports it except ``retalkit.__main__``."""

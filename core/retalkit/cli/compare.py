@@ -21,19 +21,25 @@ def compare(
     jobs: Annotated[
         int,
         typer.Option(
-            "--jobs", "-j", min=1, metavar="N", help="Videos made in parallel; timings are unreliable above 1."
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Number of videos rendered in parallel. Timings are unreliable for N > 1.",
         ),
     ] = 1,
-    retry: Annotated[bool, typer.Option("--retry", help="Retry failed videos.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry videos that failed in an earlier call.")] = False,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite the report of another comparison.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Overwrite the report of a different comparison.")
+    ] = False,
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Compare stage variants on clips: videos, scores, statistics, an HTML report and a blind voting page."""
+    """Compare stage variants on clips. Writes videos, scores, statistics, an HTML report and a blind voting page."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 
@@ -63,14 +69,16 @@ def compare(
 def _summary(outcome: Outcome, report: Path) -> str:
     cells = outcome.results.cells
     failed = len(outcome.failed)
-    what = f"{outcome.computed} videos made or scored" if outcome.computed else "everything was cached"
+    what = f"{outcome.computed} videos rendered or scored" if outcome.computed else "all results were cached"
     lines = [
         f"cells    {len(cells) - failed} done, {failed} failed; {what}",
         f"report   {report}",
-        f"votes    {report.with_name('blind.html')} (save its result in {outcome.folder / 'votes'})",
+        f"votes    {report.with_name('blind.html')} (save the votes file in {outcome.folder / 'votes'})",
         f"tables   {outcome.folder / 'cells.csv'}, summary.csv, contrasts.csv, votes.csv, results.json",
     ]
     lines += [f"failed   {line}" for line in outcome.failed[:_SHOWN_FAILURES]]
     if failed > _SHOWN_FAILURES:
-        lines.append(f"failed   and {failed - _SHOWN_FAILURES} more: see the report; use --retry to try them again")
+        lines.append(
+            f"failed   and {failed - _SHOWN_FAILURES} more, listed in the report; use --retry to retry failed videos"
+        )
     return "\n".join(lines)

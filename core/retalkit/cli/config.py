@@ -13,7 +13,7 @@ from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
 
 def application() -> typer.Typer:
     """Return the command group ``config``."""
-    app = typer.Typer(help="Show and check run files.", rich_markup_mode=None)
+    app = typer.Typer(help="Print and validate run files.", rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_group)
     app.command("show")(show)
     app.command("schema")(schema)
@@ -29,7 +29,7 @@ def _group(context: typer.Context) -> None:
 def show(
     config: ConfigFile = None, preset: Preset = None, overrides: Overrides = None, plugin: PluginFiles = None
 ) -> None:
-    """Print the complete configuration of a run, as a run file."""
+    """Print the complete run configuration as a run file."""
     from retalkit.config.model import effective, load
     from retalkit.config.yaml_io import write
     from retalkit.plugins.discovery import discover
@@ -51,7 +51,7 @@ def validate(
     file: Annotated[Path, typer.Argument(help="Run file.", show_default=False)],
     plugin: PluginFiles = None,
 ) -> None:
-    """Check the keys and values of a run file, and whether its stages are compatible and can run here."""
+    """Validate a run file, and check that the selected stages are compatible and can run on this machine."""
     from retalkit.config.model import load
     from retalkit.pipeline.plan import plan
     from retalkit.plugins.discovery import discover

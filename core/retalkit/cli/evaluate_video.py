@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OPTION_FOR_PORT = {
     ORIGINAL: "--original",
-    TRUTH: "--reference and --original the same file",
+    TRUTH: "--reference and --original with the same file",
     LIPS: "--reference",
     QUIET: "--silent",
 }
@@ -26,33 +26,35 @@ _OPTION_FOR_PORT = {
 
 
 def video(
-    video: Annotated[Path, typer.Argument(help="The finished video.", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="Finished video.", show_default=False)],
     reference: Annotated[
         Path | None,
-        typer.Option(metavar="VIDEO", help="A person speaking the same audio, in sync: reference for the lips."),
+        typer.Option(
+            metavar="VIDEO", help="Reference for lip motion: video of a person who speaks the same audio in sync."
+        ),
     ] = None,
     original: Annotated[
         Path | None,
-        typer.Option(metavar="VIDEO", help="The unedited clip. Default: the one in VIDEO's run record."),
+        typer.Option(metavar="VIDEO", help="Unedited clip. Default: the clip in VIDEO's run record."),
     ] = None,
     speech: Annotated[
-        Path | None, typer.Option(metavar="AUDIO", help="The audio before encoding. Default: VIDEO's audio track.")
+        Path | None, typer.Option(metavar="AUDIO", help="Speech before encoding. Default: VIDEO's audio track.")
     ] = None,
     silent: Annotated[
-        bool, typer.Option("--silent", help="The audio has no speech: the mouth should be at rest.")
+        bool, typer.Option("--silent", help="The audio contains no speech, so the mouth should be at rest.")
     ] = False,
     metrics: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="NAME", help="Run only this metric; repeatable.")
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="Compute only this metric; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Cache for tracked faces (default: RETALKIT_CACHE, ~/.cache/retalkit)."),
+        typer.Option(metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
     ] = None,
     plugin: PluginFiles = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.")] = False,
 ) -> None:
-    """Measure one finished VIDEO from any source with every metric whose inputs are available."""
+    """Compute every metric whose inputs are available for one finished VIDEO from any source."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 
@@ -101,4 +103,4 @@ def _table(scores: VideoScores) -> str:
         if position in headings:
             lines.append(typer.style(headings[position], bold=True))
         lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return "\n".join([*lines, *([typer.style("not measured:", bold=True), *skipped] if skipped else [])])
+    return "\n".join([*lines, *([typer.style("not computed:", bold=True), *skipped] if skipped else [])])

@@ -10,17 +10,18 @@ import typer
 from retalkit.cli.options import PluginFiles
 
 SLOW = 1.0
-"""Minimum import time of a plugin that is listed as slow, in seconds."""
+"""Import time in seconds above which a plugin is listed as slow."""
 
 
 def plugins(
     kind: Annotated[
-        str | None, typer.Option("--kind", "-k", metavar="KIND", help="Only stages of this kind, such as enhancer.")
+        str | None,
+        typer.Option("--kind", "-k", metavar="KIND", help="List only stages of this kind, such as enhancer."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List every installed stage, metric, driver and finisher, its package, and whether it can run here."""
+    """List all installed stages, metrics, drivers and finishers with their packages and their availability."""
     from retalkit.errors import ConfigError
     from retalkit.plugins.availability import availability, metric_availability, missing_driver_packages
     from retalkit.plugins.discovery import discover
@@ -119,7 +120,7 @@ def plugins(
         typer.echo(f"  {problem['owner']}: {problem['reason']}")
     _print_heading("slow", slow)
     for late in slow:
-        typer.echo(f"  {late['owner']}: takes {late['seconds']} s to import, which delays every command")
+        typer.echo(f"  {late['owner']}: import takes {late['seconds']} s and delays every command")
 
 
 def _print_heading(text: str, rows: list[dict[str, Any]]) -> None:
@@ -135,10 +136,10 @@ def _print_stage(stage: dict[str, Any]) -> None:
     needs, gives = (", ".join(stage[side]) or "nothing" for side in ("needs", "gives"))
     typer.echo(f"  {typer.style(stage['use'], bold=True)}: {stage['summary']}")
     typer.echo(f"      {stage['package']} {stage['package_version']}, {stage['licence']}; {_runs(stage)}")
-    typer.echo(f"      needs {needs}; gives {gives}")
+    typer.echo(f"      requires {needs}; provides {gives}")
 
 
 def _print_metric(metric: dict[str, Any]) -> None:
     typer.echo(f"  {typer.style(metric['name'], bold=True)}: {metric['summary']}")
     typer.echo(f"      {metric['package']} {metric['package_version']}, {metric['licence']}; {_runs(metric)}")
-    typer.echo(f"      gives {', '.join(metric['measures'])}")
+    typer.echo(f"      computes {', '.join(metric['measures'])}")

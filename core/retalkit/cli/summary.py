@@ -8,11 +8,11 @@ from retalkit.pipeline.record import RunRecord
 
 
 def summary(record: RunRecord) -> str:
-    """Format the output path, the frame counts, and the time and memory usage of a run in a few lines."""
+    """Return the run's output path, frame counts, timings and peak memory as several lines of text."""
     passed = sum(record.frames_passed.values())
     frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
     if record.frames_faded:
-        frames += f"; of the edited ones faded{_reasons(record.frames_faded)}"
+        frames += f"; edits faded{_reasons(record.frames_faded)}"
     seconds = ", ".join(
         f"{step} cached" if step in record.cached_steps else f"{step} {spent:.1f}"
         for step, spent in record.seconds.items()
@@ -22,7 +22,7 @@ def summary(record: RunRecord) -> str:
         f"record   {record.record}",
         f"frames   {frames}",
         f"seconds  {seconds}",
-        f"speed    {record.realtime_factor:.2f} x real time ({record.wall_seconds:.1f} s in all), "
+        f"speed    {record.realtime_factor:.2f} x real time ({record.wall_seconds:.1f} s in total), "
         f"peak memory {record.peak_memory_bytes / 2**20:.0f} MiB",
     ]
     return "\n".join(lines)

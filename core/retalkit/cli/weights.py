@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 AcceptNew = Annotated[
     bool,
     typer.Option(
-        "--accept-new", help="Accept a file that differs from the first one imported, if no hash was published."
+        "--accept-new", help="Accept a file that differs from the first imported file if no hash was published."
     ),
 ]
 
 
-_UNVERIFIED = "not imported from the published file, no published hash to verify against"
+_UNVERIFIED = "imported from a converted file, so no published hash is available for verification"
 
 
 def application() -> typer.Typer:
     """Return the command group ``weights``."""
-    app = typer.Typer(help="Manage the checkpoints of networks.", rich_markup_mode=None)
+    app = typer.Typer(help="Manage network checkpoints.", rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_group)
     app.command("list")(list_weights)
     app.command("pull")(pull_weights)
@@ -48,7 +48,7 @@ def _group(context: typer.Context) -> None:
 def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False, plugin: PluginFiles = None
 ) -> None:
-    """List every checkpoint that a stage can use, its licence, and whether it is installed."""
+    """List the checkpoints that stages can use, with their licences and installation states."""
     from retalkit.plugins.discovery import discover
     from retalkit.weights.describe import checkpoint_size, commercial_use
     from retalkit.weights.store import WeightStore
@@ -77,24 +77,26 @@ def list_weights(
         state = "installed" if row["path"] else "not installed"
         commercial = commercial_use(row["commercial_use"])
         typer.echo(f"  {typer.style(row['name'], bold=True)}: {row['summary']}; {state}")
-        typer.echo(f"      {row['file']}, {checkpoint_size(checkpoint)}, for {', '.join(row['used_by']) or 'no stage'}")
+        typer.echo(
+            f"      {row['file']}, {checkpoint_size(checkpoint)}, used by {', '.join(row['used_by']) or 'no stage'}"
+        )
         typer.echo(f"      licence: {row['licence']}; commercial use: {commercial}")
-        typer.echo(f"      {row['urls'][0] if row['urls'] else 'no known URL'}")
-    typer.echo(f"stored in {store.folder} (set RETALKIT_HOME to use another folder)")
+        typer.echo(f"      {row['urls'][0] if row['urls'] else 'URL unknown'}")
+    typer.echo(f"stored in {store.folder} (set RETALKIT_HOME to use another directory)")
 
 
 def pull_weights(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Checkpoints; see `retalkit weights list`.")
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Checkpoint names; see `retalkit weights list`.")
     ] = None,
     preset: Preset = None,
-    every: Annotated[bool, typer.Option("--all", help="Every declared checkpoint.")] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Download again what is already installed.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Download all declared checkpoints.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Download installed checkpoints again.")] = False,
     accept_new: AcceptNew = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Download published files, check them and add them to the store. No other command downloads anything."""
+    """Download published files, verify them and add them to the store. No other command downloads files."""
     from retalkit.cli.progress import progress
     from retalkit.errors import WeightsError
     from retalkit.plugins.discovery import discover
@@ -130,25 +132,29 @@ def import_weights(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Published files.", show_default=False)],
     name: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="Name of the checkpoint, if the file name does not identify it."),
+        typer.Option(
+            "--as", metavar="NAME", help="Checkpoint name, required if the file name does not identify the checkpoint."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an installed checkpoint.")] = False,
     accept_new: AcceptNew = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Check published files and add them to the store; the files themselves are not changed or moved."""
+    """Verify published files and copy them into the store. The original files are not changed."""
     from retalkit.errors import ConfigError, WeightsError
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
     if name is not None and len(files) > 1:
-        raise ConfigError("--as names one checkpoint: give exactly one FILE", code="invalid-option")
+        raise ConfigError(
+            f"--as: expected exactly one FILE, got {len(files)}; import the files one at a time", code="invalid-option"
+        )
     registry, store = discover(plugin or []), WeightStore()
     chosen = [(file, registry.checkpoint(name) if name else _by_file_name(registry, file)) for file in files]
     for file, checkpoint in chosen:
         if store.has(checkpoint) and not (force or accept_new):
             raise WeightsError(
-                f"{store.expected_file(checkpoint)} already exists: use --force to replace it with {file}",
+                f"{store.expected_file(checkpoint)} already exists; use --force to replace it with {file}",
                 code="output-exists",
             )
     for file, checkpoint in chosen:
@@ -159,11 +165,12 @@ def import_weights(
 
 def verify_weights(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all installed checkpoints.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Checkpoint names. Default: all installed checkpoints."),
     ] = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Check that installed checkpoints are unchanged and fit their networks."""
+    """Verify that installed checkpoints are unchanged and match their networks."""
     from retalkit.errors import WeightsError
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
@@ -176,22 +183,24 @@ def verify_weights(
     faults = {checkpoint.name: fault for checkpoint in requested if (fault := store.verify(checkpoint)) is not None}
     for checkpoint in requested:
         if checkpoint.name in faults:
-            typer.echo(f"{checkpoint.name}: bad")
+            typer.echo(f"{checkpoint.name}: FAILED")
         elif store.is_from_published_file(checkpoint):
-            typer.echo(f"{checkpoint.name}: good")
+            typer.echo(f"{checkpoint.name}: OK")
         else:
             typer.echo(f"{checkpoint.name}: unchanged since it was imported; {_UNVERIFIED}")
     if faults:
         raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()), code="verification-failed")
     if not requested:
-        typer.echo(f"no weights in {store.folder}")
+        typer.echo(f"no checkpoints are installed in {store.folder}")
 
 
 def print_path(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Checkpoint. Default: print the folder.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Checkpoint name. Default: print the checkpoint directory.")
+    ] = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Print the path of a checkpoint, or of the folder of all checkpoints."""
+    """Print the path of a checkpoint or of the checkpoint directory."""
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
@@ -213,14 +222,14 @@ def _chosen(registry: Registry, names: list[str], preset: str | None, every: boo
     elif not wanted:
         known = ", ".join(checkpoint.name for checkpoint in registry.checkpoints) or "none"
         raise ConfigError(
-            f"no weights selected: give names ({known}), or a preset with --preset NAME, or --all",
+            f"no checkpoint selected; pass checkpoint names (known: {known}), --preset NAME or --all",
             code="missing-argument",
         )
     return [registry.checkpoint(name) for name in dict.fromkeys(wanted)]
 
 
 def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) -> None:
-    """Print the pinned hash of a file without a published SHA-256 hash."""
+    """Print the checkpoint's pinned hash if no complete SHA-256 hash was published."""
     from retalkit.weights.store import needs_pin
 
     pinned = store.pinned_hash(checkpoint.name)
@@ -229,11 +238,11 @@ def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) 
     if not store.is_from_published_file(checkpoint):
         typer.echo(f"{checkpoint.name}: {_UNVERIFIED}")
     elif before not in (None, pinned):
-        typer.echo(f"{checkpoint.name}: replaced {before} with {pinned} in {store.pin_file}")
+        typer.echo(f"{checkpoint.name}: replaced the pinned hash {before} with {pinned} in {store.pin_file}")
     else:
         typer.echo(
-            f"{checkpoint.name}: no complete SHA-256 was published; pinned {pinned} in {store.pin_file}: a different "
-            "file will be rejected"
+            f"{checkpoint.name}: no complete SHA-256 hash was published, so the hash {pinned} was recorded in "
+            f"{store.pin_file}; files with other hashes will be rejected"
         )
 
 
@@ -261,7 +270,7 @@ def _by_file_name(registry: Registry, file: Path) -> Checkpoint:
     ]
     if len(known) != 1:
         raise WeightsError(
-            f"{file}: the file name does not identify a checkpoint: add --as NAME", code="unknown-checkpoint"
+            f"{file}: the file name does not identify a checkpoint; add --as NAME", code="unknown-checkpoint"
         )
     return known[0]
 

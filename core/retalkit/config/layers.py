@@ -1,4 +1,4 @@
-"""Merging of the configuration layers (preset, run file, overrides), which records the source of every value."""
+"""Merging of configuration layers (preset, run file, overrides) with a record of each value's source."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from retalkit.stages import StageKind
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
 _LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
 _MERGED = frozenset({"output", "voice_activity"})
-"""Groups whose keys later layers override individually. Later layers replace all other values completely."""
+"""Option groups whose keys are overridden individually by later layers. All other values are replaced as a whole."""
 
 
 class Layers:
-    """Merged layers. The run file must be read before the preset is added below it. The overrides are applied last."""
+    """Merged configuration layers. The run file must be read before the preset is added. Overrides are applied last."""
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -42,12 +42,12 @@ class Layers:
             return None
         source = f"{path}:{lines[('preset',)]}"
         if not isinstance(preset, str):
-            message = f"{source}: preset: must be the name of a preset, such as 'embedded'"
+            message = f"{source}: preset: expected a preset name such as 'embedded', got {preset!r}"
             raise ConfigError(message, code="invalid-option")
         return preset, source
 
     def add_below(self, path: Path, source: str) -> None:
-        """Add a preset below the current values, which take precedence."""
+        """Add the values of a preset. Current values take precedence over preset values."""
         current, current_origins = self.data, self._origins
         self.data, self._origins = {}, {}
         data, lines = yaml_io.read_file(path)
@@ -62,19 +62,21 @@ class Layers:
             key, equals, text = override.partition("=")
             source = f"--set {override}"
             if not equals or not key.strip():
-                message = f"{source}: write KEY=VALUE, such as lip_syncer.use=exemplar"
+                message = f"{source}: expected KEY=VALUE, such as lip_syncer.use=exemplar"
                 raise ConfigError(message, code="invalid-override")
             value = yaml_io.read_value(text, source)
         else:
             key, value, source = override
         parts = [part.strip() for part in key.split(".")]
         if not all(parts):
-            raise ConfigError(f"{source}: the key '{key}' has an empty part", code="invalid-override")
+            raise ConfigError(
+                f"{source}: the key '{key}' contains an empty part; separate parts by one dot", code="invalid-override"
+            )
         self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 
     def apply_overrides(self) -> None:
-        """Apply the overrides that select stages first and the overrides of stage options second. The order is
-        otherwise preserved."""
+        """Apply overrides that select stages before overrides of stage options. The order within each group is
+        preserved."""
         for key_path, value, source in sorted(
             self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"
         ):
@@ -109,7 +111,7 @@ class Layers:
             else:
                 holder = _entry(cast("list[Any]", holder), part, key_path[:depth], source)
             if not isinstance(holder, dict | list):
-                message = f"{source}: {dotted(key_path[: depth + 1])}: a single value has no options"
+                message = f"{source}: {dotted(key_path[: depth + 1])}: expected a mapping or list, got a single value"
                 raise ConfigError(message, code="invalid-override")
         last = key_path[-1]
         if isinstance(holder, list):
@@ -137,7 +139,7 @@ class Layers:
 
 
 def _expand_names(key: str, value: Any) -> Any:
-    """Expand stages that are specified only by name to mappings."""
+    """Convert stages that are specified only by name to mappings."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
     if key in _LISTS and isinstance(value, list):
@@ -147,9 +149,9 @@ def _expand_names(key: str, value: Any) -> Any:
 
 def _entry(entries: list[Any], part: str | int, key_path: KeyPath, source: str) -> Any:
     if not isinstance(part, int):
-        message = f"{source}: {dotted(key_path)}: a list: use the index of an entry, such as {dotted(key_path)}.0"
+        message = f"{source}: {dotted(key_path)}: expected the index of a list entry, such as {dotted(key_path)}.0"
         raise ConfigError(message, code="invalid-override")
     if part >= len(entries):
-        message = f"{source}: {dotted(key_path)}: index {part} is out of range: the list has {len(entries)} entries"
+        message = f"{source}: {dotted(key_path)}: index {part} is out of range for a list with {len(entries)} entries"
         raise ConfigError(message, code="invalid-override")
     return entries[part]

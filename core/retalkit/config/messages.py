@@ -20,15 +20,14 @@ def describe(
     origin: Callable[[Sequence[str | int]], str] | None = None,
     stage: str = "",
 ) -> str:
-    """Return a one-line message with the source, key and reason of the first problem, and the number of further
-    problems.
+    """Return a one-line message with the first problem's source, key and reason, and the number of other problems.
 
     Args:
         error: Validation error.
-        model: Model that ``data`` was validated with.
+        model: Model used to validate ``data``.
         data: Validated data.
-        prefix: Path of ``data`` in the configuration.
-        origin: Function that returns the source of a path, such as ``run.yaml:3``.
+        prefix: Key path of ``data`` in the configuration.
+        origin: Function that returns the source of the value at a key path, such as ``run.yaml:3``.
         stage: Label of the stage to which the options in ``data`` belong, or an empty string for other data.
     """
     details = error.errors(include_url=False)
@@ -56,7 +55,7 @@ def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
 
 
 def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
-    """Return the error location without the parts that identify union members."""
+    """Return the error location without the parts that pydantic adds for union members."""
     path: list[str | int] = []
     for part in detail["loc"]:
         if isinstance(data, dict) and part in data:
@@ -72,20 +71,20 @@ def _key_path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
 def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int, ...], stage: str) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        problem = f"unknown option of {stage}" if stage and len(path) == 1 else "unknown key"
+        problem = f"unknown option for {stage}" if stage and len(path) == 1 else "unknown key"
         names = _field_names(model, path[:-1])
-        return problem + (nearest(str(path[-1]), names) or (f"; known: {', '.join(names)}" if names else ""))
+        return problem + (nearest(str(path[-1]), names) or (f"; valid keys: {', '.join(names)}" if names else ""))
     if kind == "missing":
         name = detail["loc"][-1]
-        return "no name given: add `use: NAME`" if name == "use" else f"missing key '{name}'"
+        return "missing name; add `use: NAME`" if name == "use" else f"missing key '{name}'"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"must be a mapping of options, `key: value`, not {_shorten(value)}"
+        return f"must be a mapping of options (`key: value`), got {_shorten(value)}"
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         message = "Input should match " + str(detail.get("ctx", {}).get("pattern", "the pattern"))
     text = message.replace("Input should be", "must be").replace("Input should", "must")
     text = text[:1].lower() + text[1:]
-    return f"{text}, not {_shorten(value)}" + (_literal_hint(detail) if kind == "literal_error" else "")
+    return f"{text}, got {_shorten(value)}" + (_literal_hint(detail) if kind == "literal_error" else "")
 
 
 def _literal_hint(detail: ErrorDetails) -> str:

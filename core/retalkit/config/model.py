@@ -31,7 +31,7 @@ SINGLE_KINDS = (
     StageKind.DENOISER,
     StageKind.LIP_SYNCER,
 )
-"""Stage kinds for which a run has exactly one stage, in the order in which a run uses the stages' results."""
+"""Stage kinds with exactly one stage per run, in the order in which a run uses the stages' results."""
 
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
 """Run file keys that contain lists of enhancers."""
@@ -44,11 +44,11 @@ class OutputConfig(BaseModel):
 
     crf: Annotated[
         int,
-        Field(ge=0, le=51, description="Constant rate factor: lower is better and larger."),
+        Field(ge=0, le=51, description="x264 constant rate factor; lower values increase quality and file size."),
     ] = 18
     preset: Annotated[
         Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"],
-        Field(description="Preset of x264: encoding speed against file size."),
+        Field(description="x264 preset; slower presets produce smaller files."),
     ] = "veryfast"
 
 
@@ -63,48 +63,60 @@ class RunConfig(BaseModel):
     denoiser: Choice
     lip_syncer: Choice
     reference_enhancers: Annotated[
-        tuple[Choice, ...], Field(description="Enhancers of the reference images that the lip syncer reads, in order.")
+        tuple[Choice, ...], Field(description="Enhancers applied to the lip syncer's reference images, in order.")
     ] = ()
-    enhancers: Annotated[tuple[Choice, ...], Field(description="Enhancers of the lip-synced face, in order.")] = ()
+    enhancers: Annotated[
+        tuple[Choice, ...], Field(description="Enhancers applied to the lip-synced face, in order.")
+    ] = ()
     finishers: Annotated[
-        tuple[Choice, ...], Field(description="What is done to the finished file before it gets its name, in order.")
+        tuple[Choice, ...],
+        Field(description="Finishers applied to the output file before it is moved to the output path, in order."),
     ] = ()
     face: Annotated[
         Literal["largest"] | int,
-        Field(description="The face to edit: the largest, or a number counted from 0 at the left."),
+        Field(description="Face to edit: 'largest', or an index counted from 0 at the left."),
     ] = "largest"
     length: Annotated[
         Literal["speech", "video"],
-        Field(description="Match the duration of the speech or of the video (mouth at rest after the speech)."),
+        Field(
+            description="Input whose duration the output matches; with 'video', the mouth is at rest after the speech."
+        ),
     ] = "speech"
     extend: Annotated[
         Literal["pingpong", "loop", "freeze", "cut"],
-        Field(description="How the video is extended where the speech is longer."),
+        Field(description="Method of extending the video if the speech is longer."),
     ] = "pingpong"
     device: Annotated[
-        str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$", description="Where networks run: cpu, cuda, cuda:N or mps.")
+        str,
+        Field(pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$", description="Device for the networks: cpu, cuda, cuda:N or mps."),
     ] = "cpu"
-    precision: Annotated[Literal["float32", "bfloat16", "float16"], Field(description="Number format of networks.")] = (
-        "float32"
-    )
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"], Field(description="Floating-point format of the networks.")
+    ] = "float32"
     threads: Annotated[
-        int, Field(ge=0, le=1024, description="CPU threads of networks; 0: the default of their library.")
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="Number of CPU threads for the networks; 0 selects the inference library's default.",
+        ),
     ] = 0
     inference: Annotated[
         Literal["auto", "torch", "openvino"],
         Field(
-            description="Library that runs networks; auto: OpenVINO where it is installed, for float32 on the CPU, "
-            "else PyTorch."
+            description="Inference library; 'auto' selects OpenVINO for float32 on the CPU if OpenVINO is installed, "
+            "and PyTorch otherwise."
         ),
     ] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed of every random number.")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed for all random number generators.")] = 0
     voice_activity: VoiceActivityOptions = VoiceActivityOptions()
     analysis_seconds: Annotated[
         float,
-        Field(gt=0, description="Minimum duration of the source, in seconds, that is analysed for mouth shapes."),
+        Field(gt=0, description="Minimum duration of source video analysed for mouth shapes, in seconds."),
     ] = 120.0
     cache_limit_gb: Annotated[
-        float, Field(ge=0, description="Maximum size of the cache; the oldest results are removed first.")
+        float,
+        Field(ge=0, description="Maximum cache size in gigabytes (10^9 bytes); the oldest results are removed first."),
     ] = 20.0
     output: OutputConfig = OutputConfig()
 
@@ -113,7 +125,7 @@ class RunConfig(BaseModel):
     def _face(cls, value: Any) -> Any:
         if value == "largest" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
             return value
-        raise ValueError("must be 'largest' or the number of a face, counted from 0")
+        raise ValueError("must be 'largest' or a face index, counted from 0")
 
     @property
     def cache_limit_bytes(self) -> int:
@@ -157,11 +169,11 @@ def load(
     """Return the configuration merged from a preset, a run file and overrides, and validated with each stage's options.
 
     ``preset`` takes precedence over the preset in the run file. An override is either ``KEY=VALUE`` with a YAML value,
-    or a tuple (path, value, name in error messages). A missing stage that occurs only in the preset is not an error
-    here, because the planner reports all missing stages together.
+    or a tuple (key path, value, source for error messages). A missing stage that only the preset specifies does not
+    raise an error, because the planner reports all missing stages together.
 
-    Raises ConfigError with file, line and path if the configuration is invalid, and PluginError if a stage name is
-    ambiguous.
+    Raises ConfigError with the file, line and key path if the configuration is invalid, and PluginError if a stage name
+    is ambiguous.
     """
     layers = Layers()
     named = layers.read(file) if file is not None else None
@@ -220,7 +232,7 @@ def _preset_path(name: str, owner: str) -> Path:
     names = preset_names()
     if name not in names:
         begin = f"{owner}: " if owner else ""
-        message = f"{begin}unknown preset '{name}'{nearest(name, names) or '; known: ' + ', '.join(names)}"
+        message = f"{begin}unknown preset '{name}'{nearest(name, names) or '; available: ' + ', '.join(names)}"
         raise ConfigError(message, code="unknown-preset")
     return Path(str(resources.files("retalkit.config") / "presets" / f"{name}.yaml"))
 

@@ -32,7 +32,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     )
     properties["finishers"]["items"] = _components("finisher", registry.finishers, registry, definitions)
     properties["face"]["anyOf"] = [{"const": "largest"}, {"type": "integer", "minimum": 0}]
-    preset = {"enum": preset_names(), "description": "Preset that provides every value not set in this file."}
+    preset = {"enum": preset_names(), "description": "Preset that provides all values that the file does not set."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Retalkit run file",

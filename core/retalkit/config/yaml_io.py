@@ -1,4 +1,4 @@
-"""YAML support for run files: plain data without duplicate keys, and the line number of every value.
+"""YAML reader and writer for run files. The reader rejects duplicate keys and returns the line number of every value.
 
 Scalars follow the YAML 1.2 core schema instead of PyYAML's default schema: ``on``, ``no``, ``1:30`` and ``2024-01-01``
 are strings, and ``1e-3`` is a number.
@@ -66,20 +66,22 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         code = "file-not-found" if isinstance(error, FileNotFoundError) else "unreadable-file"
         raise ConfigError(f"{path}: cannot read the file: {error.strerror or error}", code=code) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8: save the file as UTF-8", code="unreadable-file") from error
+        raise ConfigError(
+            f"{path}: not a UTF-8 file; save the file with UTF-8 encoding", code="unreadable-file"
+        ) from error
     lines: dict[KeyPath, int] = {}
     value = _parse(text, str(path), lines)
     if value is None:
         return {}, lines
     if not isinstance(value, dict):
-        message = f"{path}: must contain a mapping such as `preset: embedded`, not a {type(value).__name__}"
+        message = f"{path}: expected a mapping such as `preset: embedded`, got a {type(value).__name__}"
         raise ConfigError(message, code="not-a-mapping")
     return value, lines
 
 
 def read_value(text: str, source: str) -> Any:
-    """Parse a YAML value such as ``[{use: detail}]``. For invalid YAML, the ConfigError message starts with
-    ``source``."""
+    """Return the parsed YAML value, for example a list for ``[{use: detail}]``. Raises ConfigError with the prefix
+    ``source`` if the YAML is invalid."""
     return _parse(text, source, {})
 
 
@@ -120,9 +122,9 @@ def _build(
 ) -> Any:
     location = f"{source}:{node.start_mark.line + 1}: {dotted(key_path)}"
     if any(node is parent for parent in parents):
-        raise ConfigError(f"{location}: an alias refers to the value that contains it", code="invalid-yaml")
+        raise ConfigError(f"{location}: an alias must not refer to a value that contains it", code="invalid-yaml")
     if not isinstance(node, yaml.ScalarNode) and node.tag not in _CONTAINERS:
-        raise ConfigError(f"{location}: the tag {node.tag} is not allowed: remove it", code="invalid-yaml")
+        raise ConfigError(f"{location}: the tag {node.tag} is not supported; remove the tag", code="invalid-yaml")
     parents = (*parents, node)
     lines[key_path] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
@@ -133,10 +135,10 @@ def _build(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(f"{source}:{line}: a key must be a string", code="invalid-yaml")
+            raise ConfigError(f"{source}:{line}: keys must be strings", code="invalid-yaml")
         key = str(key_node.value)
         if key in result:
-            message = f"{source}:{line}: {dotted((*key_path, key))}: duplicate key: keep one of them"
+            message = f"{source}:{line}: {dotted((*key_path, key))}: duplicate key; remove one of the entries"
             raise ConfigError(message, code="duplicate-key")
         result[key] = _build(loader, value_node, (*key_path, key), lines, source, parents)
         lines[(*key_path, key)] = line

@@ -1,6 +1,6 @@
 """Declaration of a published checkpoint.
 
-Listing stages imports this module, so the module has no heavy dependencies.
+This module is imported when stages are listed, so it does not import large libraries.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Checkpoint:
     summary: str
     """One-line summary."""
     file: str
-    """File name of the published file, such as ``DNet.pt``."""
+    """Name of the published file, such as ``DNet.pt``."""
     urls: tuple[str, ...]
     """Published URLs in order of preference. ``URL#MEMBER`` denotes a member of a published zip archive."""
     licence: str
     """Licence as an SPDX expression or as a quotation from the publisher."""
     commercial_use: bool | None
-    """Whether the publisher allows commercial use, or None if the publisher does not specify commercial use."""
+    """Whether the publisher allows commercial use, or None if the licence does not specify it."""
     shapes: str
     """Function ``package.module:function`` that returns the network's parameter names and shapes (dict[str, tuple]).
 
@@ -39,18 +39,18 @@ class Checkpoint:
     size.
     """
     sha256: str | None = None
-    """SHA-256 of the published file, or the leading digits if only those digits were published."""
+    """SHA-256 hash of the published file, or its leading digits if the complete hash was not published."""
     entries: tuple[str, ...] = ()
-    """Keys under which the file may store the network's state dict. The first key in the file is used. A file without
-    any of these keys must be the state dict itself.
+    """Keys under which the file may store the network's state dict. The first key that exists in the file is used. A
+    file without any of these keys must be the state dict itself.
     """
     strip_from_names: str = ""
     """Substring to remove from every parameter name, such as ``module.``."""
     ignore_names: tuple[str, ...] = ()
     """Regular expressions for parameter names that published files contain but the network does not use."""
     reader: str = ""
-    """Function ``package.module:function`` that converts a path to arrays (dict[str, array]), for files in formats
-    other than torch's.
+    """Function ``package.module:function`` that converts a path to arrays (dict[str, array]), for files that are not in
+    PyTorch's format.
     """
     api: int = 1
     """Contract version that the checkpoint was declared for, one of ``retalkit.stages.CONTRACT_VERSIONS``."""

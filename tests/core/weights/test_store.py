@@ -208,7 +208,8 @@ def test_message_for_several_missing_weights_has_one_command() -> None:
     text = missing_weights(["tiny", "second", "undeclared"], [TINY, replace(TINY, name="second")], Path("/store"))
     assert "retalkit weights pull tiny second undeclared" in text and "/store" in text
     assert text.count("123 MB") == 2
-    assert missing_weights(["undeclared"]) == ("needs the weights undeclared: run `retalkit weights pull undeclared`")
+    text = missing_weights(["undeclared"])
+    assert "undeclared" in text and "`retalkit weights pull undeclared`" in text
 
 
 def test_message_for_missing_weights_without_url_does_not_suggest_pull() -> None:
