@@ -1,4 +1,4 @@
-"""Square face crop of the published networks for every frame of a clip.
+"""Square face crops for the published networks.
 
 The square is the FFHQ square (Karras et al., "A style-based generator architecture for generative adversarial
 networks", CVPR 2019, appendix A), but axis-aligned instead of rotated. VideoReTalking computes the square in the first

@@ -71,7 +71,7 @@ class FaceTracker:
         self, choice: FaceChoice = "largest", *, min_score: float = 0.5, min_length: int = 3, look_ahead: int = 30
     ) -> None:
         if isinstance(choice, int) and choice < 0:
-            raise ValueError(f"the face number must be at least 0, got {choice}")
+            raise ValueError(f"the face index must be at least 0, got {choice}")
         self._choice = choice
         self._min_score = min_score
         self._min_length = min_length

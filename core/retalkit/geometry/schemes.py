@@ -1,4 +1,4 @@
-"""Landmark schemes, the schemes' port names, and conversions between schemes.
+"""Landmark schemes with their port names, and conversions between schemes.
 
 ``mesh478``: MediaPipe's face mesh with irises. ``ibug68``: 68 points in the order of the 300-W challenge (Sagonas et
 al., "300 faces in-the-wild challenge", ICCVW 2013), from the viewer's left to right. ``points5``: left eye centre,
@@ -70,7 +70,7 @@ def convert(landmarks: Float, source: str, target: str) -> Float:
     if target not in convertible(source):
         supported = " or ".join(sorted(convertible(source)))
         raise PlanError(
-            f"landmarks {source} cannot be converted to {target}: use a stage that accepts {supported}",
+            f"landmarks {source} cannot be converted to {target}; use a stage that accepts {supported}",
             code="unsupported-conversion",
         )
     if source == target:

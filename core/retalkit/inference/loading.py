@@ -33,19 +33,20 @@ def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT
     """Load the weights of a safetensors file (float32) and return the network in evaluation mode on the device.
 
     Raises:
-        WeightsError: the file cannot be read, or its names or shapes differ from the network's.
+        WeightsError: the file cannot be read, or its parameter names or shapes differ from the network's parameters.
     """
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         text = " ".join(str(error).split())
         raise WeightsError(
-            f"{path}: cannot be read ({text}): pull or import '{path.stem}' again with --force", code="unreadable-file"
+            f"{path}: cannot be read ({text}); pull or import '{path.stem}' again with --force", code="unreadable-file"
         ) from error
     try:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise WeightsError(
-            f"{path}: does not fit the network: {' '.join(str(error).split())[:300]}", code="weights-mismatch"
+            f"{path}: the weights do not match the network: {' '.join(str(error).split())[:300]}",
+            code="weights-mismatch",
         ) from error
     return network.eval().requires_grad_(False).to(device)

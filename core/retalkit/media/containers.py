@@ -1,4 +1,4 @@
-"""Functions that open media files and report unusable files with one-line errors."""
+"""Validation and opening of media files, with one-line error messages for unusable files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _IMAGE_FORMATS = {"image2", "gif", "apng", "webp"}
 def check_file(path: Path) -> None:
     """Raise InputError if ``path`` is missing, a directory, empty or not readable."""
     if path.is_dir():
-        raise InputError(f"{path}: is a directory: name a media file in it", code="path-is-directory")
+        raise InputError(f"{path}: expected a media file, got a directory", code="path-is-directory")
     if not path.exists():
-        raise InputError(f"{path}: file not found: check the path", code="file-not-found")
+        raise InputError(f"{path}: file not found; check the path", code="file-not-found")
     if not path.is_file():
-        raise InputError(f"{path}: not a regular file: name a media file", code="not-a-regular-file")
+        raise InputError(f"{path}: expected a media file, got a special file", code="not-a-regular-file")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: permission denied: make the file readable", code="permission-denied")
+        raise InputError(f"{path}: permission denied; make the file readable", code="permission-denied")
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes): copy or record it again", code="empty-file")
+        raise InputError(f"{path}: the file is empty (0 bytes); copy or record the file again", code="empty-file")
 
 
 def open_media(path: Path) -> InputContainer:
@@ -48,18 +48,18 @@ def open_media(path: Path) -> InputContainer:
     except (FFmpegError, OSError, ValueError) as error:
         if _looks_like_mp4(path):
             raise InputError(
-                f"{path}: the mp4 or mov file has no index (moov), since it is truncated or unfinished: "
-                "copy or record it again",
+                f"{path}: the mp4 or mov file is truncated or incomplete (it has no moov index); "
+                "copy or record the file again",
                 code="truncated-file",
             ) from error
         raise InputError(
-            f"{path}: not a media file that FFmpeg can read ({reason(error)}): convert it to mp4 or wav",
+            f"{path}: FFmpeg cannot read the file ({reason(error)}); convert the file to mp4 or wav",
             code="unreadable-media",
         ) from error
     if container.format.name in _TEXT_ART_FORMATS:
         container.close()
         raise InputError(
-            f"{path}: not a media file (it looks like text): use an mp4 or wav file", code="unreadable-media"
+            f"{path}: not a media file (FFmpeg detected a text format); use an mp4 or wav file", code="unreadable-media"
         )
     return container
 
@@ -84,10 +84,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     if not streams:
         if container.streams.audio:
             raise InputError(
-                f"{path}: the file has audio but no video: use it as SPEECH, and a video or photo as VIDEO",
+                f"{path}: the file has audio but no video stream; use it as SPEECH and a video or still image as VIDEO",
                 code="no-video-stream",
             )
-        raise InputError(f"{path}: the file has no video: use a video or a photo", code="no-video-stream")
+        raise InputError(f"{path}: the file has no video stream; use a video or a still image", code="no-video-stream")
     defaults = [stream for stream in streams if stream.disposition & Disposition.default]
     return (defaults or streams)[0]
 

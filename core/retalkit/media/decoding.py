@@ -55,12 +55,12 @@ class FrameDecoder:
             InputError: no frame can be decoded.
         """
         if not 0 <= position < len(self._index.timestamps):
-            raise IndexError(f"frame {position} of {len(self._index.timestamps)}")
+            raise IndexError(f"frame {position} is out of range for a video with {len(self._index.timestamps)} frames")
         if self._held is None or self._held[0] != position:
             self._advance(position)
         if self._held is None:
             raise InputError(
-                f"{self._path}: frame {position} cannot be decoded: check that the file has not changed",
+                f"{self._path}: frame {position} cannot be decoded; check that the file has not changed",
                 code="undecodable-video",
             )
         if not self._held_is_upright:

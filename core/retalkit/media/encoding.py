@@ -26,7 +26,7 @@ SEGMENT_LEAD = 10
 NUT does not support negative timestamps.
 """
 _ENCODER_THREADS = 2
-"""Number of encoder threads. The number is constant because the output of x264 depends on the thread count."""
+"""Number of encoder threads. The value is constant because x264's output depends on the thread count."""
 
 _OPENCV_AVX512F = 13
 """Value of ``cv::CpuFeatures::CPU_AVX_512F``, which OpenCV's Python module does not export."""
@@ -45,7 +45,7 @@ def _encoder_options(preset: str, crf: float) -> dict[str, str]:
 def output_time_base(source: Fraction) -> Fraction:
     """Return the output time base, which is at most 0.1 ms and divides the source time base.
 
-    The time base fits the 32-bit timescale of mp4. Sources with a time base below 1 us use 1/90000 s.
+    The time base fits the 32-bit timescale of mp4. For source time bases below 1 us, the output time base is 1/90000 s.
     """
     denominator = source.denominator
     if denominator > 1_000_000:
@@ -92,7 +92,7 @@ class SegmentWriter:
         self._partial = path.with_name(path.name + ".partial")
         if not path.parent.is_dir():
             raise OutputError(
-                f"{path}: cannot be written, since directory {path.parent} does not exist: create it first",
+                f"{path}: cannot be written because {path.parent} does not exist; create the directory",
                 code="directory-not-found",
             )
         try:
@@ -122,7 +122,7 @@ class SegmentWriter:
         self._thread.start()
 
     def write_frame(self, frame: av.VideoFrame, time: float, duration: float) -> None:
-        """Queue the next frame, shown at output time ``time`` for ``duration`` seconds.
+        """Queue the next frame, which is shown at output time ``time`` for ``duration`` seconds.
 
         The frame must have the format ``yuv420p`` and the segment's size. Callers must not modify a queued frame.
         Times are in seconds and must be in ascending order.
@@ -133,7 +133,7 @@ class SegmentWriter:
         """
         if (frame.width, frame.height) != self._size or frame.format.name != "yuv420p":
             raise ValueError(
-                f"frame is {frame.format.name} {frame.width}x{frame.height}, segment is yuv420p {self._size}"
+                f"expected a yuv420p frame of size {self._size}, got {frame.format.name} {frame.width}x{frame.height}"
             )
         ticks = round(time / self._time_base)
         self._put((frame, ticks, max(round((time + duration) / self._time_base) - ticks, 1)))
@@ -229,4 +229,4 @@ class SegmentWriter:
 
 def write_error(path: Path, error: BaseException) -> OutputError:
     """Return an OutputError for a file that cannot be written."""
-    return OutputError(f"{path}: cannot be written ({reason(error)}): write elsewhere", code="unwritable-output")
+    return OutputError(f"{path}: cannot be written ({reason(error)}); choose another path", code="unwritable-output")

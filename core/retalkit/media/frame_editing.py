@@ -1,4 +1,4 @@
-"""Functions that replace pixels in a decoded frame. Samples outside the edit stay bit-identical."""
+"""Pixel replacement in decoded frames. Samples outside the edit stay bit-identical."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def rgb_region(frame: av.VideoFrame, left: int, top: int, width: int, height: in
         ValueError: the rectangle is empty or extends outside the frame.
     """
     if left < 0 or top < 0 or width < 1 or height < 1 or left + width > frame.width or top + height > frame.height:
-        raise ValueError(f"rectangle {left},{top} {width}x{height} is not inside {frame.width}x{frame.height}")
+        raise ValueError(
+            f"rectangle {width}x{height} at ({left}, {top}) exceeds the frame size {frame.width}x{frame.height}"
+        )
     frame = _as_planar(frame)
     luma, blue, red = planes_of(frame)
     first_column, first_row = left - left % 2, top - top % 2

@@ -1,4 +1,4 @@
-"""Frame index of a video. The index lists timestamps and keyframes and is built from a packet scan."""
+"""Frame index of a video, which contains timestamps and keyframes and is built from a packet scan."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FrameIndex:
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
     """Yield the packets of a stream, followed by None.
 
-    Reading of a truncated file stops after the last complete packet.
+    In a truncated file, reading stops after the last complete packet.
     """
     packets = container.demux(stream)
     while True:
@@ -90,7 +90,7 @@ def scan_video(path: Path) -> FrameIndex:
         stream = video_stream(container, path)
         if stream.time_base is None:
             raise InputError(
-                f"{path}: the video stream has no time base: convert it to mp4 first", code="no-timestamps"
+                f"{path}: the video stream has no time base; convert the file to mp4", code="no-timestamps"
             )
         packets = _packet_index(container, stream)
 
@@ -101,7 +101,7 @@ def scan_video(path: Path) -> FrameIndex:
             first = next(decode_frames(container, stream), None)
         except FFmpegError as error:
             raise InputError(
-                f"{path}: the video cannot be decoded ({reason(error)}): convert it to mp4 first",
+                f"{path}: the video cannot be decoded ({reason(error)}); convert the file to mp4",
                 code="undecodable-video",
             ) from error
         if first is None:
@@ -125,8 +125,8 @@ def scan_video(path: Path) -> FrameIndex:
     expected = 0 if packets is None else packets.expected
     if len(timestamps) < expected:
         warnings.append(
-            f"{path.name}: {expected - len(timestamps)} of {expected} frames do not decode; "
-            f"using the other {len(timestamps)}"
+            f"{path.name}: {expected - len(timestamps)} of {expected} frames cannot be decoded; "
+            f"the remaining {len(timestamps)} frames are used"
         )
         stream_end = None
     last = int(timestamps[-1])
@@ -226,7 +226,7 @@ def _verify(
 
 
 def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """Return timestamps, keyframes, last duration and the ``counted`` flag after decoding the complete file."""
+    """Decode the complete file and return timestamps, keyframes, last duration and the ``counted`` flag."""
     timestamps, keys = array("q"), array("q")
     usable, last_duration, count = True, 0, 0
     with open_media(path) as container:
@@ -250,5 +250,6 @@ def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, 
 
 def _no_frames_error(path: Path) -> InputError:
     return InputError(
-        f"{path}: no frame can be decoded, since the file is damaged: copy or record it again", code="undecodable-video"
+        f"{path}: no frame can be decoded because the file is damaged; copy or record it again",
+        code="undecodable-video",
     )

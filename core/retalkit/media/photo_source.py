@@ -113,7 +113,7 @@ class PhotoSource:
 
 def _check(index: int) -> None:
     if index != 0:
-        raise IndexError(f"frame {index} of a photo, which has frame 0 only")
+        raise IndexError(f"frame {index} is out of range for a still image, which has only frame 0")
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8]:
@@ -142,4 +142,4 @@ def photo_from_container(path: Path) -> PhotoSource | None:
 
 
 def _unreadable_image(path: Path) -> InputError:
-    return InputError(f"{path}: the image cannot be read: save it again as png or jpeg", code="unreadable-image")
+    return InputError(f"{path}: the image cannot be read; save it as a PNG or JPEG file", code="unreadable-image")

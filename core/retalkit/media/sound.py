@@ -19,7 +19,7 @@ from retalkit.errors import InputError
 from retalkit.media.containers import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
-SILENT = "is silent from start to end"
+SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
 _GAP = 0.02
 """Minimum gap in seconds between a timestamp and the end of the preceding samples before silence is inserted."""
@@ -55,7 +55,7 @@ class SoundSource:
         """Sample count at ``rate``, determined by decoding."""
         self.warnings: list[str] = []
         if silent:
-            self.warnings.append(f"{path.name} {SILENT}: the mouth stays at rest")
+            self.warnings.append(f"{path.name} {SILENT}, so the mouth stays at rest")
 
     @property
     def duration(self) -> float:
@@ -107,7 +107,7 @@ def open_sound(path: Path) -> SoundSource:
         channels = block.shape[1]
         silent = silent and not block.any()
     if not samples:
-        raise InputError(f"{path}: the audio has length 0 or cannot be decoded: record it again", code="empty-audio")
+        raise InputError(f"{path}: the audio is empty or cannot be decoded; record it again", code="empty-audio")
     return SoundSource(path, rate, channels, samples, silent)
 
 
@@ -124,7 +124,7 @@ def pcm(path: Path) -> NDArray[np.float32]:
 def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
     if not container.streams.audio:
         raise InputError(
-            f"{path}: the file has no audio: use an audio file, or a video with audio, as SPEECH",
+            f"{path}: the file has no audio stream; use an audio file or a video with audio as SPEECH",
             code="no-audio-stream",
         )
     return container.streams.audio[0]
@@ -152,7 +152,7 @@ def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -
         yield from frames
     if not any_decoded and failure is not None:
         raise InputError(
-            f"{path}: the audio cannot be decoded ({reason(failure)}): convert it to wav", code="undecodable-audio"
+            f"{path}: the audio cannot be decoded ({reason(failure)}); convert it to wav", code="undecodable-audio"
         ) from failure
 
 

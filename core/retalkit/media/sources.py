@@ -37,7 +37,7 @@ class VideoSource:
         self.path = path
         self.index = index
         self.warnings: list[str] = list(index.warnings)
-        """Warnings about defects that were worked around, one sentence per defect. Reading frames may add warnings."""
+        """Warnings about defects in the file, one sentence per defect. Reading frames may add warnings."""
         self._gaps: set[int] = set()
         self._idle: FrameDecoder | None = None
         self._lock = threading.Lock()
@@ -154,8 +154,8 @@ class VideoSource:
     def _add_gap(self, position: int) -> None:
         if not self._gaps:
             self.warnings.append(
-                f"{self.path.name}: some frames do not decode (the first is number {position}); "
-                "the previous frame is repeated"
+                f"{self.path.name}: some frames cannot be decoded (first: frame {position}); "
+                "the preceding frame is repeated"
             )
         self._gaps.add(position)
 

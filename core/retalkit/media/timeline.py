@@ -67,7 +67,7 @@ class _Pattern:
 class OutputTimeline:
     """Output timeline, which implements ``retalkit.stages.Timeline``.
 
-    Memory grows only with the number of source frames.
+    Memory usage depends only on the number of source frames.
     """
 
     def __init__(self, pattern: _Pattern, duration: float, time_base: Fraction, note: str) -> None:
@@ -77,7 +77,7 @@ class OutputTimeline:
         self.time_base = time_base
         """Source time base in seconds, see ``encoding.output_time_base``."""
         self.note = note
-        """Note of one sentence if the video was extended or the speech was truncated, otherwise an empty string."""
+        """One-sentence note if the video was extended or the speech was truncated, or an empty string otherwise."""
 
     @property
     def count(self) -> int:
@@ -131,7 +131,7 @@ def build_timeline(
         InputError: the speech has a length of 0.
     """
     if not speech_duration > 0:
-        raise InputError("the speech has length 0: use audio with at least one sample", code="empty-audio")
+        raise InputError("the speech audio is empty; use audio with at least one sample", code="empty-audio")
     no_times = np.zeros(0, dtype=np.float64)
     no_sources = np.zeros(0, dtype=np.int64)
     if source.info.is_photo:
@@ -150,20 +150,20 @@ def build_timeline(
         duration = end if length == "video" else speech_duration
         note = ""
         if length == "video" and excess > _SHORTEST:
-            note = f"The speech is {excess:.2f} s longer than the video and is cut at its end."
+            note = f"The speech is {excess:.2f} s longer than the video, so the end of the speech is cut."
         return OutputTimeline(plain, duration, source.time_base, note)
 
     # An extension by one or two frames with continuous motion is not visible.
     noticeable = excess > _SILENT_EXTENSION * end / count
     longer = f"The speech is {excess:.2f} s longer than the video"
     if extend == "cut":
-        note = f"{longer} and is cut at its end (extend: cut)."
+        note = f"{longer}, so the end of the speech is cut (extend: cut)."
         return OutputTimeline(plain, end, source.time_base, note)
     if extend == "loop":
         pattern = _Pattern(no_times, no_sources, 0.0, times, forward, end)
         note = f"{longer}, so the video restarts until the speech ends (extend: loop)."
     elif extend == "pingpong" and count > 1:
-        # A frame reappears at its time mirrored at the turning point.
+        # The frame times of the backward pass are mirrored about the turning point.
         turn = float(times[-1])
         cycle_times = np.concatenate([times, 2 * turn - times[-2:0:-1]])
         cycle_sources = np.concatenate([forward, forward[-2:0:-1]])
@@ -172,5 +172,5 @@ def build_timeline(
     else:
         step, last = np.zeros(1, dtype=np.float64), forward[-1:]
         pattern = _Pattern(times, forward, end, step, last, end / count)
-        note = f"{longer}, so its last frame is repeated until the speech ends (extend: freeze)."
+        note = f"{longer}, so the last video frame is repeated until the speech ends (extend: freeze)."
     return OutputTimeline(pattern, speech_duration, source.time_base, note if noticeable else "")

@@ -49,7 +49,7 @@ class SyncedFrames:
 
 @dataclass(frozen=True, slots=True)
 class FaceJob:
-    """Open sessions of one face: expression editor, lip syncer and enhancers."""
+    """Open sessions for one face: expression editor, lip syncer and enhancers."""
 
     analysis: StoredAnalysis
     timeline: OutputTimeline
@@ -111,7 +111,7 @@ def open_face_job(
     timeline: OutputTimeline,
     speech: SpeechTrack,
 ) -> Generator[FaceJob]:
-    """Open the sessions of one face and close them when the context exits."""
+    """Open the sessions for one face and close the sessions when the context exits."""
     with ExitStack() as stack:
 
         def opened(

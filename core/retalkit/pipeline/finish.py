@@ -46,18 +46,19 @@ def finish(
                     finisher.finish(partials[number], partials[number + 1], run)
                 except OSError as error:
                     raise OutputError(
-                        f"finisher '{name}' could not write {record.output}: {reason(error)}", code="finisher-failed"
+                        f"finisher '{name}' cannot write {record.output}: {reason(error)}", code="finisher-failed"
                     ) from error
             if not partials[number + 1].is_file():
                 raise RetalkitError(
-                    f"finisher '{name}' wrote no file: report this to its author", code="finisher-failed"
+                    f"finisher '{name}' did not write an output file; report the error to the plugin author",
+                    code="finisher-failed",
                 )
             partials[number].unlink()
         try:
             partials[-1].replace(record.output)
         except OSError as error:
             raise OutputError(
-                f"{record.output} cannot be written: {reason(error)}", code="unwritable-output"
+                f"{record.output}: cannot be written: {reason(error)}", code="unwritable-output"
             ) from error
 
 

@@ -70,8 +70,8 @@ def missing_port_message(
     if helpers:
         kind = partner.kind.value
         names = " or ".join(dict.fromkeys(f"{kind}.use={f.spec.name}" for f in helpers if f.spec.kind == partner.kind))
-        return f"{text}: set {names}"
-    return f"{text} and no installed stage before it can provide it{alternatives(stage, registry)}"
+        return f"{text}; set {names}"
+    return f"{text}, and no earlier installed stage can provide {need}{alternatives(stage, registry)}"
 
 
 def _partner(need: str, before: list[PlannedStage[Any]], helpers: list[FoundStage]) -> PlannedStage[Any]:

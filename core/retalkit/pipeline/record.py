@@ -40,7 +40,7 @@ class RunRecord:
     """Mapping from step to wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])
     cost: dict[str, float] = field(default_factory=dict[str, float])
-    """Mapping from step to computation time in seconds. A cached step has the time measured when the step was
+    """Mapping from step to computation time in seconds. For a cached step, the time was measured when the step was
     computed."""
     stage_cost: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from a pixel-generating stage's configuration path (such as ``enhancers.0``) to computation time in
@@ -57,7 +57,7 @@ class RunRecord:
     peak_memory_cost: int = 0
     """Peak resident memory in bytes of a run without cached steps, or 0 if the peak is unknown.
 
-    A cached step has the peak memory measured when the step was computed.
+    For a cached step, the peak memory was measured when the step was computed.
     """
     notes: list[str] = field(default_factory=list[str])
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])

@@ -167,7 +167,7 @@ class _Batch:
     sources: NDArray[np.int64]
     source_times: NDArray[np.float64]
     faces: tuple[bool, ...]
-    """Whether the frames show the face of each job."""
+    """Whether each job's face is visible in the frames."""
     images: NDArray[np.uint8]
     """RGB images. Images are decoded only if the frames show a face to edit."""
     decoded: list[av.VideoFrame]
@@ -200,7 +200,7 @@ def _write(
 ) -> list[list[FrameResult]]:
     """Composite the edits of every frame, encode the frames, and return the results for the frame counts.
 
-    An edit that lies outside its frame is returned as ``PassedThrough``.
+    An edit outside the frame is returned as ``PassedThrough``.
     """
     counted: list[list[FrameResult]] = []
     stop = batch.first + len(batch.decoded)
@@ -209,7 +209,7 @@ def _write(
         final: list[FrameResult] = []
         for result in frame_results:
             if not isinstance(result, PassedThrough):
-                # The images can be modified in place, because all stages have returned.
+                # All stages have returned, so the images can be modified in place.
                 image = batch.images[row]
                 left, top, width, height = composite(image, result)
                 if width and height:

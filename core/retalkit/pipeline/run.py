@@ -47,8 +47,8 @@ def dub(
     pool: ObjectPool | None = None,
     cancellation: threading.Event | None = None,
 ) -> RunRecord:
-    """Lip-sync a video or still image to ``speech`` and write the result, with the speech as audio track, to
-    ``output``.
+    """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
+    track.
 
     All inputs are validated before processing starts. The output is written atomically together with a run record
     (JSON). An interrupted or cancelled run is resumed by calling ``dub`` again with identical inputs.

@@ -24,7 +24,7 @@ from retalkit.storage.cache import Cache, Folder, content_hash
 
 
 class ClipSteps:
-    """Executes the steps for one clip, measures their times, and reports them to the observer."""
+    """Executor of the pipeline steps for one clip. Each step is timed and reported to the observer."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class ClipSteps:
                 track.track_face(detections, self.plan.config.face, folder, self.cancellation.is_set)
         if track.face_count(folder) == 0:
             raise InputError(
-                f"no face was found in {video}: use a clip with a frontal face, at least about 80 pixels wide",
+                f"no face was detected in {video}; use a clip with a frontal face at least about 80 pixels wide",
                 code="no-face",
             )
         return StoredAnalysis(source, folder.folder)

@@ -125,8 +125,8 @@ class StepTimer:
         start = time.perf_counter()
         yield running
         seconds = time.perf_counter() - start
-        # Only the runner's own steps are recorded. Steps that a stage reports may be parts of these and would be
-        # counted twice.
+        # Only the runner's own steps are recorded. Steps that a stage reports may be parts of the runner's steps and
+        # would be counted twice.
         self.seconds[name] = round(seconds, 4)
         if running.was_cached:
             self.cached_steps.append(name)

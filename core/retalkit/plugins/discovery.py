@@ -84,23 +84,23 @@ def _register(manager: pluggy.PluginManager, loaded: Attempt[Any], owner: _Owner
         registry.problems.append(PluginProblem(owner.label, reason, usable))
 
     if twin := next((name for name, other in manager.list_name_plugin() if other is plugin), None):
-        report(f"entry point of the same module as {twin}: it is used once", usable=True)
+        report(f"refers to the same module as {twin}; the module is registered once", usable=True)
         return
     called = attempt(partial(_call_hooks, manager, plugin, owner.label))
     registry.import_seconds[owner.label] = loaded.seconds + called.seconds
     if called.result is None:
-        report(f"its hooks failed: {called.reason}")
+        report(f"a hook failed: {called.reason}")
         return
     if printed := loaded.printed or called.printed:
         report(f"prints during import or in its hooks: '{printed}'", usable=True)
     known = [name for name in vars(Hooks) if not name.startswith("_")]
     if not called.result:
-        report("offers nothing: no function is decorated with retalkit.plugins.hookimpl")
+        report("offers nothing because no function is decorated with retalkit.plugins.hookimpl")
     for hook, answer in called.result.items():
         if hook not in known:
             report(f"implements the unknown hook '{hook}'{nearest(hook, known)}")
         elif answer is None:
-            report(f"{hook} returns None, expected a list")
+            report(f"{hook} returned None, expected a list")
     _add_specs({hook: answer for hook, answer in called.result.items() if answer is not None}, owner, registry, report)
 
 

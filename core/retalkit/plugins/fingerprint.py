@@ -13,8 +13,7 @@ from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage
 
 
 def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
-    """Return a hash of the plugin package's Python files, or an empty string if the package is not installed as
-    editable.
+    """Return a hash of the plugin package's Python files, or an empty string if the package is not an editable install.
 
     During development with ``pip install -e`` the plugin's code can change while its version does not. The hash ensures
     that cached results of outdated code are not used.
@@ -26,7 +25,7 @@ def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
 
 @cache
 def sources_hash(package: str, module: str) -> str:
-    """Return a hash of the module's Python files, or an empty string if its package is not installed as editable."""
+    """Return a hash of the module's Python files, or an empty string if the package is not an editable install."""
     try:
         origin = metadata.distribution(package).read_text("direct_url.json")
         spec = find_spec(module)

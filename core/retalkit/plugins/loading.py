@@ -113,15 +113,15 @@ class _CapturedStream(io.TextIOWrapper):
 
 
 def _sibling_import(path: Path, error: BaseException) -> str | None:
-    """Return a hint if the plugin file tried to import a module from its own directory, else None."""
+    """Return a hint if the plugin file tried to import a module from its own directory, or None otherwise."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
     name = error.name.partition(".")[0]
     if not (path.with_name(f"{name}.py").is_file() or path.with_name(name).is_dir()):
         return None
     return (
-        f"it imports '{name}' from the same folder: a plugin file must be self-contained; move everything into it, or "
-        "create a package (`retalkit new-plugin`)"
+        f"the file imports '{name}' from its own directory, but a plugin file must be self-contained; move the code "
+        "into the plugin file or create a package (`retalkit new-plugin`)"
     )
 
 

@@ -33,13 +33,13 @@ RECORD: Final = "record"
 
 PORTS: Final = {
     FRAMES: "frames",
-    LANDMARKS: "a face that is tracked in the video",
+    LANDMARKS: "a tracked face in the video",
     ORIGINAL: "the unedited clip",
-    TRUTH: "a clip that shows the same words, frame for frame",
-    LIPS: "lips of a person who says the words (a reference video)",
+    TRUTH: "an unedited clip with the same words, aligned frame by frame",
+    LIPS: "a reference video of a person who speaks the same words",
     SPEECH: "audio with speech",
     QUIET: "audio without speech",
-    RECORD: "the record of the run",
+    RECORD: "a run record",
 }
 """Mapping from port to the port's description in messages."""
 
@@ -66,7 +66,7 @@ class Measure:
     digits: int = 3
     """Number of decimal places in tables."""
     summary: str = ""
-    """Description in one sentence of what the measure quantifies and what the measure does not quantify."""
+    """One-sentence description of what the measure quantifies and what it does not quantify."""
 
     def goodness(self, value: float) -> float:
         """Return ``value`` converted so that higher is always better. NaN remains NaN."""

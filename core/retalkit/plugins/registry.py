@@ -103,7 +103,7 @@ class Registry:
         """Return the checkpoint with the name ``name``. Raises PluginError if no plugin declares such a checkpoint."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
         if name not in names:
-            known = f"; known: {', '.join(names)}" if names else "; no plugin declares any"
+            known = f"; available: {', '.join(names)}" if names else "; no plugin declares a checkpoint"
             raise PluginError(f"unknown checkpoint '{name}'{nearest(name, names) or known}", code="unknown-checkpoint")
         return self.checkpoints[names.index(name)]
 
@@ -154,19 +154,21 @@ class Registry:
             owners = " and ".join(found.package for found in offered)
             choice = f"{offered[0].package}:{offered[0].spec.name}"
             raise PluginError(
-                f"{owners} both offer {offered[0].label}: choose one with `use: {choice}`", code="ambiguous-stage"
+                f"{owners} both offer {offered[0].label}; select one with `use: {choice}`", code="ambiguous-stage"
             )
         if (reason := incompatible_api(kind, offered[0].spec.api)) is not None:
             raise PluginError(
-                f"{offered[0].label} of {offered[0].package} cannot run: {reason}", code="incompatible-version"
+                f"{offered[0].label} from {offered[0].package} cannot run: {reason}", code="incompatible-version"
             )
         return offered[0]
 
     def _suggestion(self, kind: StageKind, use: str) -> str:
         names = self.names(kind)
-        text = nearest(use, names) or (f"; known: {', '.join(names)}" if names else "; none is installed")
+        text = nearest(use, names) or (
+            f"; available: {', '.join(names)}" if names else f"; no {kind.value} is installed"
+        )
         if self.problems:
-            text += f" ({_count(len(self.problems), 'plugin problem')}: see `retalkit plugins`)"
+            text += f" ({_count(len(self.problems), 'plugin problem')}; run `retalkit plugins` for details)"
         return text
 
 
@@ -188,6 +190,6 @@ def _count(number: int, noun: str) -> str:
 def _named(offered: Sequence[FoundT], name: str, what: str, code: str) -> FoundT:
     names = [found.spec.name for found in offered]
     if name not in names:
-        known = f"; known: {', '.join(names)}" if names else "; none is installed"
+        known = f"; available: {', '.join(names)}" if names else f"; no {what} is installed"
         raise ConfigError(f"unknown {what} '{name}'{nearest(name, names) or known}", code=code)
     return offered[names.index(name)]

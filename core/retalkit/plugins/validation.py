@@ -29,9 +29,9 @@ _Spec = StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoin
 def name_error(name: object) -> str | None:
     """Return why ``name`` is invalid, as the end of a sentence, or None if the name is valid."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        return "a name begins with a letter and contains only lower-case letters, digits and underscores"
+        return "names must begin with a lower-case letter and contain only lower-case letters, digits and underscores"
     if name in YAML_WORDS:
-        return "YAML reads it as a boolean or null, so that no run file could name it"
+        return "YAML parses this name as a boolean or null, so a run file cannot select it"
     return None
 
 
@@ -48,14 +48,14 @@ def stage_spec_error(spec: object) -> str | None:
     kind = cast(object, spec.kind)
     if not isinstance(kind, StageKind):
         meant = nearest(str(kind), StageKind)
-        known = f"write StageKind.{kind.upper()}" if isinstance(kind, str) and kind in set(StageKind) else ""
+        known = f"use StageKind.{kind.upper()}" if isinstance(kind, str) and kind in set(StageKind) else ""
         return f"offers '{spec.name}' as {_format_value(kind)}, an unknown stage kind{f'; {known}' if known else meant}"
     subject = f"the {kind.value} '{spec.name}'"
     config = cast(object, spec.config)
     if not (isinstance(config, type) and issubclass(config, StageConfig)):
         return f"offers {subject} with a config that is not a subclass of StageConfig"
     if "use" in config.model_fields:
-        return f"offers {subject} with an option named 'use', which names the stage itself"
+        return f"offers {subject} with an option named 'use', which is reserved for the stage name"
     if (reason := _type_error(spec, StageSpec)) is not None:
         return f"offers {subject}, {reason}"
     return None
@@ -117,9 +117,9 @@ def metric_spec_error(spec: object, registry: Registry) -> str | None:
         if (reason := _type_error(measure, Measure)) is not None:
             return f"offers {subject} with the measure '{measure.name}', {reason}"
     if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
-        return f"offers {subject}, which needs '{unknown[0]}'{nearest(unknown[0], PORTS)}"
+        return f"offers {subject}, which requires the unknown port '{unknown[0]}'{nearest(unknown[0], PORTS)}"
     if not spec.measures or any(m.direction == "nearer" and m.ideal is None for m in spec.measures):
-        return f"offers {subject} without measures, or with a measure that lacks its ideal value"
+        return f"offers {subject} without measures, or with a 'nearer' measure that has no ideal value"
     if any(spec.name == known.spec.name for known in registry.metrics):
         return f"offers {subject}, which another plugin offers; only the first is used"
     taken = {m.name: known.spec.name for known in registry.metrics for m in known.spec.measures}

@@ -1,6 +1,6 @@
-"""Mel spectrogram of Wav2Lip and its successors, with random access.
+"""Random-access mel spectrogram, as used by Wav2Lip and its successors.
 
-The algorithm is the published algorithm of Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
+The algorithm follows the published code of Wav2Lip (Prajwal et al., ACM MM 2020) and VideoReTalking (Cheng et al.,
 SIGGRAPH Asia 2022). The processing steps are pre-emphasis, magnitude spectrum, Slaney mel bands, conversion to decibels
 and scaling to [-4, 4]. Time step ``k`` is centred on sample ``200 k``, which results in 80 time steps per second.
 """

@@ -1,7 +1,7 @@
 """HTTP(S) download of one file with retries, resume and size checks.
 
-No other Retalkit module opens network connections. This module reads proxies from the environment (``HTTPS_PROXY``,
-``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and uses certificates from the system's store.
+No other Retalkit module opens network connections. The module reads proxy settings from the environment
+(``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and uses the system's certificate store.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Download:
                     furthest = max(furthest, on_disk)
                     if idle >= self._retry.attempts:
                         raise AddressError(
-                            f"{self.url}: {error} ({idle} attempts in a row)", code="download-failed"
+                            f"{self.url}: {error} ({idle} consecutive attempts)", code="download-failed"
                         ) from error
                     wait = min(error.wait or self._retry.first_wait * 2.0 ** max(0, idle - 1), _MAX_WAIT)
                     resume = f", resuming at {format_size(on_disk)}" if on_disk else ""
@@ -155,7 +155,7 @@ class Download:
             )
         except (ImportError, ValueError) as error:
             raise AddressError(
-                f"{self.url}: the proxy set in the environment cannot be used ({_one_line(error)})",
+                f"{self.url}: the proxy settings in the environment are invalid ({_one_line(error)})",
                 code="invalid-proxy",
             ) from error
 
@@ -211,7 +211,7 @@ class Download:
         reason = _one_line(f"HTTP {response.status_code} {response.reason_phrase}")
         if response.status_code == 416:
             self.discard()
-            return TransientError(f"{reason}: the rest of the file is not available")
+            return TransientError(f"{reason}: the server does not provide the remaining bytes")
         if response.status_code in _RETRY_STATUS:
             return TransientError(reason, _retry_after(response))
         return AddressError(f"{self.url}: {reason}", code="http-error")
@@ -249,7 +249,7 @@ class Download:
         changed = record is not None and record.validator and _validator(response) not in (None, record.validator)
         if match is None or int(match[1]) != on_disk or record is None or total != record.total or changed:
             self.discard()
-            raise TransientError("the file on the server changed, or the server sent the wrong byte range")
+            raise TransientError("the file on the server has changed, or the server returned the wrong byte range")
         return on_disk, total
 
     def _write_body(self, response: httpx.Response, file: FileIO, start: int, limit: int | None) -> int:
@@ -263,7 +263,7 @@ class Download:
             if written > _MAX_BYTES:
                 self.discard()
                 raise AddressError(
-                    f"{self.url}: larger than {format_size(_MAX_BYTES)}, not a checkpoint", code="download-too-large"
+                    f"{self.url}: the file exceeds the limit of {format_size(_MAX_BYTES)}", code="download-too-large"
                 )
             try:
                 rest = memoryview(block)
@@ -334,19 +334,20 @@ class Download:
         """Raise an error unless the disk has enough space for the remaining download and for the copy in the store.
 
         Raises:
-            AddressError: the required space depends on a size that only the server reports and that may be incorrect.
-            FolderError: the required space follows from the published file size.
+            AddressError: the disk has too little space for the size that the server reports, which may be incorrect.
+            FolderError: the disk has too little space for the published file size.
         """
         free = shutil.disk_usage(self.part.parent).free
         if total is None or 2 * total - start <= free:
             return
         reason = (
-            f"{self.part.parent}: {format_size(free)} free, {format_size(2 * total - start)} needed (the download and "
-            "its copy in the store): free some space, or set RETALKIT_HOME to another folder"
+            f"{self.part.parent}: not enough disk space: {format_size(2 * total - start)} required (the download and "
+            f"its copy in the store), {format_size(free)} free; free disk space or set RETALKIT_HOME to another "
+            "directory"
         )
         if not size_published:
             raise AddressError(
-                f"{self.url}: the server reports {format_size(total)}; {reason}", code="not-enough-space"
+                f"{self.url}: the server reports a size of {format_size(total)}; {reason}", code="not-enough-space"
             )
         raise FolderError(reason, code="not-enough-space")
 
@@ -354,7 +355,7 @@ class Download:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else error.strerror or str(error)
         return FolderError(
-            f"{self.part}: not writable ({reason}): free some space, or set RETALKIT_HOME to another folder",
+            f"{self.part}: not writable ({reason}); free disk space or set RETALKIT_HOME to another directory",
             code="disk-full" if full else "folder-not-writable",
         )
 
@@ -366,7 +367,8 @@ def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
     """
     if target.scheme != "https" and (source.scheme == "https" or target.scheme != "http"):
         raise AddressError(
-            f"{source}: redirect to {target} not followed: it does not use HTTPS", code="insecure-redirect"
+            f"{source}: redirect to {target} not followed because the target does not use HTTPS",
+            code="insecure-redirect",
         )
 
 

@@ -1,4 +1,5 @@
-"""Deserialisation of published checkpoint files without code execution, and strict comparison with the network.
+"""Deserialisation of published checkpoint files without code execution, and strict comparison with the network's
+parameters.
 
 ``.pth`` files are pickles. ``torch.load(weights_only=True)`` deserialises these files with a restricted unpickler,
 which creates only tensors and plain containers.
@@ -25,8 +26,8 @@ def read_checkpoint(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the state dict of the checkpoint's network as CPU tensors, without the wrappers of the published file.
 
     Raises:
-        WeightsError: the file cannot be read, the file would execute code, or its names or shapes differ from the
-            network's.
+        WeightsError: the file cannot be read, would execute code, or contains parameter names or shapes that differ
+            from the network's parameters.
     """
     _check_exists(path)
     if checkpoint.reader:
@@ -89,7 +90,8 @@ def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[
         own = name.replace(checkpoint.strip_from_names, "") if checkpoint.strip_from_names else name
         if own in result:
             raise WeightsError(
-                f"{path}: not a valid {checkpoint.file}: {own} occurs twice, once as {name}", code="weights-mismatch"
+                f"{path}: not a valid {checkpoint.file}: parameter {own} occurs twice, once as {name}",
+                code="weights-mismatch",
             )
         result[own] = value
     return result
@@ -130,7 +132,7 @@ def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) 
         if name in tensors and tuple(tensors[name].shape) != shape
     ]
     if other:
-        differences.append(f"different shapes: {_some(other)}")
+        differences.append(f"shape mismatch: {_some(other)}")
     if differences:
         raise WeightsError(
             f"{path}: not the weights of '{checkpoint.name}' ({checkpoint.file}): {'; '.join(differences)}",
@@ -174,17 +176,17 @@ def _unpickle(path: Path) -> object:
         if found is None:
             # torch's own message recommends weights_only=False, which would allow code execution.
             raise WeightsError(
-                f"{path}: not a checkpoint file: download it from its publisher again", code="unreadable-file"
+                f"{path}: not a checkpoint file; download the file from its publisher again", code="unreadable-file"
             ) from error
         raise WeightsError(
-            f"{path}: rejected: it contains more than weights ('{found[1]}' could run code): download it from its "
-            "publisher again",
+            f"{path}: rejected because the file contains more than weights ('{found[1]}' could run code); download the "
+            "file from its publisher again",
             code="unsafe-checkpoint",
         ) from error
     except Exception as error:
         # The unpickler may raise any exception for a damaged file.
         raise WeightsError(
-            f"{path}: cannot be read, it may be truncated ({_first_line(error)})", code="unreadable-file"
+            f"{path}: cannot be read and may be truncated ({_first_line(error)})", code="unreadable-file"
         ) from error
 
 

@@ -13,13 +13,14 @@ LOCKS = "locks"
 
 
 class BusyError(WeightsError):
-    """Error raised if another process uses the files. Another URL cannot avoid the error."""
+    """Error raised if another process holds the lock. A download from another URL would fail with this error."""
 
     code = "busy"
 
 
 class FolderError(WeightsError):
-    """Error raised if a directory is not writable or the disk is full. Another URL cannot avoid the error."""
+    """Error raised if a directory is not writable or the disk is full. A download from another URL would fail with this
+    error."""
 
     code = "folder-not-writable"
 
@@ -46,7 +47,7 @@ def exclusive_lock(folder: Path, name: str, busy: str, wait: float = 0.0) -> Gen
         raise BusyError(busy, code="busy") from error
     except OSError as error:
         raise FolderError(
-            f"{file}: not writable ({error.strerror or error}): set RETALKIT_HOME to another folder",
+            f"{file}: not writable ({error.strerror or error}); set RETALKIT_HOME to another directory",
             code="folder-not-writable",
         ) from error
     try:

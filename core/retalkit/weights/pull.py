@@ -1,4 +1,4 @@
-"""Function that downloads a checkpoint, verifies the downloaded file and adds the file to the store."""
+"""Download, verification and storage of a published checkpoint."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def pull(
     accept: bool = False,
     retry: RetryPolicy | None = None,
 ) -> Path:
-    """Download the published file from the first address that provides it, verify the file and add the file to the
-    store.
+    """Download the published file from the first URL that provides the file, verify the file and add it to the store.
 
     ``accept``: see ``WeightStore.add``. The downloaded file is deleted after it has been stored or rejected as the
     wrong file. An interrupted download remains in ``RETALKIT_HOME/downloads``, and the next call resumes the download.
@@ -36,21 +35,21 @@ def pull(
     Raises:
         WeightsError: the checkpoint cannot be downloaded or verified.
         FolderError: a directory is not writable or the disk is full.
-        BusyError: another process downloads the file.
+        BusyError: another process is downloading the file.
     """
     check_online(checkpoint)
     check_readable(checkpoint)
     candidates = addresses(checkpoint)
     if not candidates:
         raise WeightsError(
-            f"{checkpoint.name}: no known URL of {checkpoint.file}: get it from its publisher and run "
+            f"{checkpoint.name}: no URL is known for {checkpoint.file}; obtain the file from its publisher and run "
             f"`retalkit weights import {checkpoint.file} --as {checkpoint.name}`",
             code="no-download-url",
         )
     errors: list[WeightsError] = []
     for address in candidates:
         try:
-            busy = f"{address.file} is being downloaded by another process: run the command again when it has finished"
+            busy = f"{address.file} is being downloaded by another process; run the command again after the download"
             with exclusive_lock(home(), address.file, busy):
                 return _pull_from(address, checkpoint, store, observer, accept, retry)
         except (FolderError, BusyError):
@@ -76,7 +75,7 @@ def check_online(checkpoint: Checkpoint) -> None:
     """Raise WeightsError if ``RETALKIT_OFFLINE`` disables downloads."""
     if offline():
         raise WeightsError(
-            f"RETALKIT_OFFLINE is set, {checkpoint.name} was not downloaded; {manual_import(checkpoint)}",
+            f"RETALKIT_OFFLINE is set, so {checkpoint.name} was not downloaded; {manual_import(checkpoint)}",
             code="offline",
         )
 
@@ -140,7 +139,8 @@ def _remove(whole: Path, download: Download) -> None:
 
 @contextmanager
 def _report_progress(observer: Observer, name: str) -> Generator[ProgressCallbacks]:
-    """Report a download as one observer step. The step's total is the number of missing megabytes at the start."""
+    """Report a download as one observer step. The step's total is the number of megabytes that remain when the download
+    starts."""
     step = f"download {name}"
     began = time.monotonic()
     first: list[int] = []

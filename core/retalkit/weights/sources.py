@@ -59,8 +59,8 @@ def offline() -> bool:
 def mirrors() -> list[str]:
     """Return the base URLs of all mirrors.
 
-    The base URLs in ``RETALKIT_MIRRORS`` (comma-separated) precede those in ``RETALKIT_HOME/mirrors.txt`` (one per
-    line).
+    The base URLs in ``RETALKIT_MIRRORS`` (comma-separated) precede the base URLs in ``RETALKIT_HOME/mirrors.txt`` (one
+    per line).
 
     Raises:
         WeightsError: an entry is not an HTTP(S) URL, or ``mirrors.txt`` cannot be read.
@@ -80,7 +80,8 @@ def mirrors() -> list[str]:
             continue
         if not _is_http(base):
             raise WeightsError(
-                f"{origin}: invalid mirror '{base}': it must begin with https:// or http://", code="invalid-mirror"
+                f"{origin}: invalid mirror '{base}'; a mirror URL must begin with https:// or http://",
+                code="invalid-mirror",
             )
         bases.append(base)
     return list(dict.fromkeys(bases))
@@ -139,7 +140,7 @@ def extract_member(archive: Path, member: str, checkpoint: Checkpoint, folder: P
                     _write(source, target)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
             raise WeightsError(
-                f"{archive}: not a zip archive, or a damaged one ({error})", code="unreadable-file"
+                f"{archive}: the file is not a zip archive or is damaged ({error})", code="unreadable-file"
             ) from error
         except OSError as error:
             raise WeightsError(
@@ -156,9 +157,9 @@ def _find_member(content: zipfile.ZipFile, member: str, archive: Path) -> zipfil
     exact = [info for info in files if info.filename == member]
     found = exact or [info for info in files if info.filename.rpartition("/")[2] == member]
     if not found:
-        raise WeightsError(f"{archive}: contains no {member}", code="missing-member")
+        raise WeightsError(f"{archive}: the archive does not contain {member}", code="missing-member")
     if len(found) > 1:
-        raise WeightsError(f"{archive}: contains more than one {member}", code="ambiguous-member")
+        raise WeightsError(f"{archive}: the archive contains more than one {member}", code="ambiguous-member")
     return found[0]
 
 

@@ -100,7 +100,7 @@ class WeightStore:
             return ImportRecord(**data)
         except (OSError, ValueError, TypeError) as error:
             raise WeightsError(
-                f"{file}: cannot be read ({error}): pull or import the weights '{name}' again with --force",
+                f"{file}: cannot be read ({error}); pull or import the weights '{name}' again with --force",
                 code="unreadable-file",
             ) from error
 
@@ -130,7 +130,7 @@ class WeightStore:
             BusyError: another process holds the store's lock for several minutes.
         """
         check_readable(checkpoint)
-        busy = f"{self.folder}: in use by another process: run the command again when it has finished"
+        busy = f"{self.folder}: in use by another process; run the command again after that process has finished"
         with exclusive_lock(self.folder.parent, self.folder.name, busy, _LOCK_SECONDS):
             return self._add(checkpoint, source, accept)
 
@@ -162,7 +162,7 @@ class WeightStore:
             temporary_record.replace(record_file)
         except OSError as error:
             raise FolderError(
-                f"{self.folder}: not writable ({error.strerror or error}): set RETALKIT_HOME to another folder",
+                f"{self.folder}: not writable ({error.strerror or error}); set RETALKIT_HOME to another directory",
                 code="folder-not-writable",
             ) from error
         finally:
@@ -177,7 +177,8 @@ class WeightStore:
         return self._pins().get(name)
 
     def verify(self, checkpoint: Checkpoint) -> str | None:
-        """Verify the contents, names, shapes and source of a stored checkpoint. Return an error description or None."""
+        """Verify a stored checkpoint's contents, parameter names, shapes and source. Return an error description, or
+        None if the checkpoint is valid."""
         if not self.has(checkpoint):
             return "not in the store"
         file = self.expected_file(checkpoint)
@@ -208,7 +209,7 @@ class WeightStore:
 
     @property
     def pin_file(self) -> Path:
-        """Path of the JSON file that maps names to the SHA-256 of all pinned files."""
+        """Path of the JSON file that maps checkpoint names to pinned SHA-256 hashes."""
         return self.folder / f"{PIN_FILE}.json"
 
     def _pins(self) -> dict[str, str]:
@@ -218,11 +219,12 @@ class WeightStore:
             data: Any = json.loads(self.pin_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise WeightsError(
-                f"{self.pin_file}: cannot be read ({error}): fix it or delete it", code="unreadable-file"
+                f"{self.pin_file}: cannot be read ({error}); correct or delete the file", code="unreadable-file"
             ) from error
         if not isinstance(data, dict):
             raise WeightsError(
-                f"{self.pin_file}: not a JSON object of names and hashes: fix it or delete it", code="unreadable-file"
+                f"{self.pin_file}: expected a JSON object that maps names to hashes; correct or delete the file",
+                code="unreadable-file",
             )
         return {str(name): str(digest) for name, digest in cast("dict[object, object]", data).items()}
 
@@ -236,14 +238,14 @@ class WeightStore:
         if checkpoint.sha256 and not digest.startswith(checkpoint.sha256.lower()):
             raise WeightsError(
                 f"{source}: not the published {checkpoint.file}: SHA-256 mismatch: expected "
-                f"{checkpoint.sha256[:12]}..., got {digest[:12]}...: download it again",
+                f"{checkpoint.sha256[:12]}..., got {digest[:12]}...; download the file again",
                 code="hash-mismatch",
             )
         pinned = self.pinned_hash(checkpoint.name) if needs_pin(checkpoint) else None
         if pinned not in (None, digest) and not accept:
             raise WeightsError(
-                f"{source}: not the {checkpoint.file} that was imported first: {self.pin_file} has SHA-256 {pinned}, "
-                f"got {digest}: --accept-new accepts the new file",
+                f"{source}: not the {checkpoint.file} that was imported first: {self.pin_file} contains SHA-256 "
+                f"{pinned}, got {digest}; use --accept-new to accept the new file",
                 code="pin-mismatch",
             )
 
@@ -261,7 +263,7 @@ def file_hash(path: Path) -> str:
 
 
 def needs_pin(checkpoint: Checkpoint) -> bool:
-    """Return whether the publisher provides no SHA-256 or only its leading digits."""
+    """Return whether the complete SHA-256 hash of the file was not published."""
     return len(checkpoint.sha256 or "") < _SHA256_DIGITS
 
 
@@ -269,13 +271,13 @@ def check_readable(checkpoint: Checkpoint) -> None:
     """Raise WeightsError if torch is not installed, because torch is required to read published files."""
     if checkpoint.shapes and find_spec("torch") is None:
         raise WeightsError(
-            f"{checkpoint.file}: reading it requires torch: run `pip install 'retalkit[paper]'` first",
+            f"{checkpoint.file}: reading the file requires torch; run `pip install 'retalkit[paper]'`",
             code="missing-package",
         )
 
 
 def _modified(file: Path) -> str:
-    return f"{file}: modified since it was imported: pull or import it again with --force"
+    return f"{file}: modified since it was imported; pull or import the file again with --force"
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:

@@ -295,12 +295,12 @@ def test_own_sound_and_silence_are_expanded(page: str) -> None:
 
 
 def test_silence_note_is_omitted_in_the_silence_arm() -> None:
-    note = f"silence-1f.wav {SILENT}: the mouth stays at rest"
+    note = f"silence-1f.wav {SILENT}, so the mouth stays at rest"
     cells = [sample_cell("base", "c0", {}, arm) for arm in (SILENCE, SPEECH)]
     cells[0].notes += [note, "something else"]
     cells[1].notes += ["news.wav " + note.partition(" ")[2]]
     notes = [line for line, _ in collect_missing_data(sample_results(cells), {}).notes]
-    assert notes == ["something else", f"news.wav {SILENT}: the mouth stays at rest"]
+    assert notes == ["something else", f"news.wav {SILENT}, so the mouth stays at rest"]
 
 
 def test_score_tables_include_real_video_and_chance(sample: SampleComparison) -> None:

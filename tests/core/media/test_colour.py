@@ -150,7 +150,7 @@ def test_region_equals_part_of_the_full_conversion(rectangle: tuple[int, int, in
     frame = frame_from_rgb(frame_image(9))
     whole = to_rgb(frame)
     assert np.array_equal(rgb_region(frame, *rectangle), whole[top : top + height, left : left + width])
-    with pytest.raises(ValueError, match="inside"):
+    with pytest.raises(ValueError, match="exceeds the frame"):
         rgb_region(frame, left, top, 193, 1)
 
 

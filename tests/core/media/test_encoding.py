@@ -139,7 +139,7 @@ def test_wrong_frames_and_encoder_errors_are_raised_in_the_caller(
 ) -> None:
     path = tmp_path / "a.nut"
     writer = SegmentWriter(path, (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK)
-    with pytest.raises(ValueError, match="segment is"):
+    with pytest.raises(ValueError, match="expected a yuv420p frame"):
         writer.write_frame(frame_from_rgb(frame_image(0, 64, 64)), 0, 0.04)
 
     def fail(writer: SegmentWriter, *arguments: object) -> None:

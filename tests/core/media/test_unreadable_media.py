@@ -55,7 +55,7 @@ def test_unusable_video(bad_files: dict[str, Path], name: str, code: str, fact: 
 def test_broken_photo(bad_files: dict[str, Path]) -> None:
     with pytest.raises(InputError) as error:
         open_source(bad_files["cut.png"])
-    check_message(error, bad_files["cut.png"], "unreadable-image", "png or jpeg")
+    check_message(error, bad_files["cut.png"], "unreadable-image", "PNG or JPEG")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_wav_without_samples(tmp_path: Path) -> None:
     path = make_wave(tmp_path / "nothing.wav", np.zeros(0), 16000)
     with pytest.raises(InputError) as error:
         open_sound(path)
-    check_message(error, path, "empty-audio", "length 0")
+    check_message(error, path, "empty-audio", "empty")
 
 
 def test_video_without_a_frame_that_decodes(tmp_path: Path) -> None:

@@ -80,9 +80,7 @@ def test_two_entry_points_to_one_module_are_reported(site: Path) -> None:
     (entry_points,) = site.glob("*/entry_points.txt")
     entry_points.write_text("[retalkit]\none = double_faces\ntwo = double_faces\n", encoding="utf-8")
     registry = discover()
-    assert (
-        problem_of(registry, "double-faces") == "entry point of the same module as double-faces (one): it is used once"
-    )
+    assert "same module as double-faces (one)" in problem_of(registry, "double-faces")
     assert registry.find(StageKind.ENHANCER, "polish").entry_point == "one"
 
 
@@ -109,6 +107,6 @@ def test_plugin_file_that_prints_can_be_used(file: Path) -> None:
 def test_plugin_file_that_imports_a_sibling_module_gets_a_hint(file: Path) -> None:
     file.with_name("my_helper.py").write_text("", encoding="utf-8")
     file.write_text("import my_helper.parts", encoding="utf-8")
-    with pytest.raises(PluginError, match="it imports 'my_helper' from the same folder") as error:
+    with pytest.raises(PluginError, match="imports 'my_helper'") as error:
         discover([file])
     assert error.value.code == "import-failed"

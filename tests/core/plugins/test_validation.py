@@ -98,7 +98,7 @@ def test_valid_spec_is_registered(site: Path, kind: str) -> None:
         ("stage", "install", "'x' * 100 and [0] * 100", "with install=[0, 0, 0"),
         ("driver", "summary", "None", "offers the driver 'other', with summary=None, expected str"),
         ("driver", "build", "7", "with build=7, expected str | Callable[[Any, Runtime], SpeechToMouth]"),
-        ("driver", "name", "'Other'", "offers a driver named 'Other': a name begins with"),
+        ("driver", "name", "'Other'", "offers a driver named 'Other': names must begin with"),
         (
             "checkpoint",
             "urls",
@@ -106,7 +106,7 @@ def test_valid_spec_is_registered(site: Path, kind: str) -> None:
             "declares the checkpoint 'other', with urls='https://x.org', expected",
         ),
         ("checkpoint", "size", "'7'", "with size='7', expected int | None"),
-        ("checkpoint", "name", "None", "declares a checkpoint named None: a name begins with"),
+        ("checkpoint", "name", "None", "declares a checkpoint named None: names must begin with"),
         ("metric", "needs", "{'frames'}", "offers the metric 'other', with needs={'frames'}, expected frozenset[str]"),
         ("metric", "measures", "['other']", "with measures=['other'], expected tuple[Measure, ...]"),
         ("measure", "direction", "'up'", "with the measure 'other', with direction='up', expected Direction"),
@@ -125,7 +125,7 @@ def test_field_of_the_wrong_type_is_reported_and_others_still_load(
 
 def test_kind_given_as_a_string_gets_a_hint(site: Path) -> None:
     install(site, "typed-faces", good_source().replace("StageKind.ENHANCER", "'enhancer'"))
-    assert problem_of(discover(), "typed-faces").endswith("unknown stage kind; write StageKind.ENHANCER")
+    assert problem_of(discover(), "typed-faces").endswith("unknown stage kind; use StageKind.ENHANCER")
 
 
 @pytest.mark.parametrize("kind", ["driver", "checkpoint", "metric"])
@@ -143,14 +143,14 @@ def test_incompatible_contract_version_is_reported_before_wrong_types(site: Path
 
 def test_hook_that_returns_none_is_reported(site: Path) -> None:
     install(site, "silent-faces", source_of("stage").replace("return [", "["))
-    assert problem_of(discover(), "silent-faces") == "retalkit_stages returns None, expected a list"
+    assert problem_of(discover(), "silent-faces") == "retalkit_stages returned None, expected a list"
 
 
 @pytest.mark.parametrize("name", sorted(YAML_WORDS))
 def test_name_that_yaml_does_not_read_as_a_string_is_rejected(site: Path, name: str) -> None:
     install(site, "worded-faces", good_source(name=name))
     registry = discover()
-    assert f"offers a stage named '{name}': YAML reads it" in problem_of(registry, "worded-faces")
+    assert f"offers a stage named '{name}': YAML" in problem_of(registry, "worded-faces")
     assert not any(found.spec.name == name for found in registry.stages)
 
 

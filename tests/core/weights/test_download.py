@@ -166,7 +166,7 @@ def test_complete_download_of_a_killed_process_is_used(remote: PullSetup) -> Non
 
 def test_persistent_server_error_ends_the_retries(remote: PullSetup) -> None:
     remote.server.always = web.fail(500)
-    assert "HTTP 500 Internal Server Error (3 attempts in a row)" in remote.pull_error("download-failed")
+    assert "HTTP 500 Internal Server Error (3 consecutive attempts)" in remote.pull_error("download-failed")
     assert remote.files() == set()
 
 
@@ -181,8 +181,11 @@ def test_missing_file_is_not_retried(remote: PullSetup) -> None:
 @pytest.mark.parametrize(
     ("always", "reason"),
     [
-        (web.stall(0), "no data received for 0.3 s (3 attempts in a row)"),
-        (web.wrong_length(len(CONTENT) + 100), f"after {len(CONTENT)} of {len(CONTENT) + 100} bytes (3 attempts"),
+        (web.stall(0), "no data received for 0.3 s (3 consecutive attempts)"),
+        (
+            web.wrong_length(len(CONTENT) + 100),
+            f"after {len(CONTENT)} of {len(CONTENT) + 100} bytes (3 consecutive attempts",
+        ),
     ],
     ids=["stalled", "length too large"],
 )
@@ -325,7 +328,7 @@ def test_server_that_cannot_be_reached_and_invalid_urls(remote: PullSetup) -> No
     )
     for url in ("file:///etc/passwd", "http://[half/Tiny.pth"):
         assert "not an HTTP(S) URL" in remote.pull_error("invalid-url", urls=(url,))
-    assert "no known URL of Tiny.pth" in remote.pull_error("no-download-url", urls=())
+    assert "Tiny.pth" in remote.pull_error("no-download-url", urls=())
     assert remote.files() == set()
 
 
@@ -372,7 +375,7 @@ def test_too_little_disk_space_is_reported_before_the_download(
 
     usage = namedtuple("usage", "total used free")(0, 0, len(CONTENT))
     monkeypatch.setattr(download_module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(FolderError, match="free, .* needed") as error:
+    with pytest.raises(FolderError, match="required .* free") as error:
         remote.pull()
     assert error.value.code == "not-enough-space"
     assert remote.files() == set()
@@ -381,7 +384,7 @@ def test_too_little_disk_space_is_reported_before_the_download(
 def test_implausible_length_from_the_server_tries_the_next_url(remote: PullSetup) -> None:
     remote.server.responses = [web.wrong_length(10**15)]
     remote.pull(size=None, urls=(*remote.tiny.urls, *(f"{url}?again" for url in remote.tiny.urls)))
-    assert any("the server reports 1000000000 MB" in note for note in remote.observer.notes)
+    assert any("the server reports a size of 1000000000 MB" in note for note in remote.observer.notes)
     assert remote.files() == INSTALLED
 
 

@@ -134,7 +134,7 @@ def test_archive_member_is_never_extracted_to_its_path_in_the_archive(remote: Pu
 @pytest.mark.parametrize(
     ("content", "code", "fact"),
     [
-        (zipped("readme.txt"), "missing-member", "no Tiny.pth"),
+        (zipped("readme.txt"), "missing-member", "does not contain Tiny.pth"),
         (zipped("a/Tiny.pth", "b/Tiny.pth"), "ambiguous-member", "more than one Tiny.pth"),
         (b"no zip", "unreadable-file", "not a zip archive"),
         (zipped("Tiny.pth", content=OTHER + b"\0"), "size-mismatch", f"got {len(OTHER) + 1}"),

@@ -158,7 +158,7 @@ def test_package_stage_matches_the_class_gfpganer(pseudo_weights: Callable[[str]
 def test_mismatched_checkpoint_is_rejected(pseudo_weights: Callable[[str], Path]) -> None:
     from retalkit_enhancers.gfpgan_package.enhancer import package_restorer
 
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match="do not match"):
         package_restorer(import_architecture(), runtime_of(pseudo_weights("parsenet")))
 
 
