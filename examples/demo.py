@@ -1,7 +1,8 @@
-"""Dub an animated portrait with synthetic speech. No download is required.
+"""Dub an animated portrait with synthetic speech.
 
-The portrait is NASA's public-domain photograph of the astronaut Eileen Collins from scikit-image's wheel. The speech
-was generated with ``make_speech.py``. Use ``--video`` and ``--speech`` to select other footage.
+The demo does not download any files. The portrait is NASA's public-domain photograph of the astronaut Eileen Collins,
+which is included in the scikit-image wheel. The speech was generated with ``make_speech.py``. To dub other footage,
+pass ``--video`` and ``--speech``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,16 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--video", type=Path, help="video or photo to dub instead of the portrait")
-    parser.add_argument("--speech", type=Path, default=HERE / "speech.wav", help="speech to dub with")
-    parser.add_argument("--output", type=Path, default=Path("out/demo.mp4"))
+    parser.add_argument("--video", type=Path, help="Video or still image to dub instead of the portrait.")
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        default=HERE / "speech.wav",
+        help="Audio or video file with the speech. Defaults to the synthetic speech in examples/speech.wav.",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/demo.mp4"), help="Path of the output video (default: %(default)s)."
+    )
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     video = options.video

@@ -1,6 +1,7 @@
-"""Write examples/speech.wav from examples/speech.txt with eSpeak NG, a free speech synthesiser.
+"""Synthesise examples/speech.wav from examples/speech.txt with the open-source synthesiser eSpeak NG.
 
-The demo does not require this script, because the repository contains the speech file. To regenerate the speech file:
+The demo does not require this script, because the repository contains ``speech.wav``. To regenerate ``speech.wav``,
+run the following commands in the repository root:
 
     pip install espeakng-loader
     python examples/make_speech.py
@@ -29,12 +30,12 @@ Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def synthesise(text: str) -> tuple[bytes, int]:
-    """Return 16-bit mono samples and their sample rate."""
+    """Return the synthesised speech as 16-bit mono PCM bytes, and its sample rate in Hz."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     data = espeakng_loader.get_data_path().encode()
     rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
     if rate <= 0 or library.espeak_SetVoiceByName(VOICE) != 0:
-        raise RuntimeError("eSpeak NG cannot be initialised")
+        raise RuntimeError(f"eSpeak NG: cannot initialise voice {VOICE.decode()!r}; reinstall espeakng-loader")
     pieces: list[bytes] = []
 
     @Callback

@@ -1,4 +1,4 @@
-"""Tests of ``loudness``: stage contract, response to loudness, and edited pixels."""
+"""Tests of the lip syncer ``loudness``: stage contract, response to loudness, and edited pixels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from retalkit_loudness.warp import LipMove, MouthAxes, edge_index
 Float = NDArray[np.float32]
 SIZE, EYES = 300, 100.0
 MOUTH = 180
-"""Coordinate y of the line between the test face's mouth corners."""
+"""Pixel coordinate y of the test face's mouth corners."""
 
 
 class Sound:
-    """Audio with one second each of silence, a loud tone, a quiet tone, and a loud tone without voice activity."""
+    """Speech stub with four one-second segments.
+
+    The segments contain silence, a loud tone, a quiet tone, and a loud tone without voice activity.
+    """
 
     duration = 4.0
 
@@ -42,7 +45,7 @@ class Sound:
 
 
 def face(gap: float = 0.0) -> Float:
-    """Return face landmarks, float32 [478, 3], with ``gap`` eye distances between the inner lips."""
+    """Return face landmarks, float32 [478, 3] in pixels, with a lip gap of ``gap`` eye distances."""
     points = np.full((mesh478.COUNT, 3), (SIZE / 2, MOUTH, 0), np.float32)
     across = np.linspace(-30, 30, len(mesh478.UPPER_INNER_EDGE))
     bow = gap * EYES / 2 * (1 - (across / 30) ** 2)
@@ -54,7 +57,7 @@ def face(gap: float = 0.0) -> Float:
 
 
 def edited_pixels(edit: object) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Return the (row, column) frame coordinates of every edited pixel, and the new colours."""
+    """Return the edited pixels: frame coordinates (row, column), int [N, 2], and new RGB values, uint8 [N, 3]."""
     assert isinstance(edit, FaceEdit)
     left, top = (int(shift) for shift in -edit.matrix[:, 2])
     at = np.argwhere(edit.mask > 0.5)
@@ -69,7 +72,7 @@ def test_contract(check: ContractCheck) -> None:
 def test_opening_follows_the_loudness_of_speech_only() -> None:
     openings = opening_from_loudness(Sound(), LoudnessLipSyncerConfig())
     sampled = opening_at(openings, np.array([-1.0, 0.5, 1.5, 2.8, 3.8, 9.0]))
-    # 20 dB below the loudest level, with a range of 30 dB.
+    # The quiet tone is 20 dB below the loudest level, and the range is 30 dB, so the opening is 1/3.
     np.testing.assert_allclose(sampled, [0, 0, 1, 1 / 3, 0, 0], atol=0.01)
     np.testing.assert_allclose(opening_from_loudness(Sound(0.1), LoudnessLipSyncerConfig()), openings, atol=1e-3)
 
@@ -103,7 +106,7 @@ def test_only_the_gap_between_opened_lips_changes_colour() -> None:
     image = np.full((SIZE, SIZE, 3), (180, 140, 120), np.uint8)
     at, colours = edited_pixels(render_mouth(image, face(), EYES, 0.2))
     other = at[(np.abs(colours.astype(int) - (180, 140, 120)) > 20).any(axis=1)]
-    # The gap is 20 pixels high at the middle. The upper lip moves up slightly.
+    # The gap is 20 pixels high at the mouth centre. The upper lip moves up slightly.
     assert len(other) > 300
     assert other[:, 0].min() >= MOUTH - 6
     assert other[:, 0].max() <= MOUTH + 20

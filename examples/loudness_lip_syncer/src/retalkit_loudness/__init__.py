@@ -1,1 +1,1 @@
-"""A Retalkit plugin that opens the mouth in proportion to the loudness of the speech."""
+"""Retalkit plugin with a lip syncer that opens the mouth in proportion to speech loudness."""

@@ -1,4 +1,4 @@
-"""The lip syncer ``loudness``, which opens the mouth in proportion to the loudness of the speech."""
+"""Lip syncer ``loudness``, which opens the mouth in proportion to speech loudness."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from retalkit_loudness.rendering import render_mouth
 Float = NDArray[np.float32]
 
 YAW_RANGE = (30.0, 42.0)
-"""Yaw in degrees at which the edit starts to fade, and yaw from which the frame stays unchanged. At larger yaw, the far
-mouth corner is too close to the face outline.
+"""Head yaw in degrees at which the edit starts to fade out, and yaw at which the edit has faded out completely. At
+larger yaw, the far mouth corner is too close to the face outline.
 """
 NO_FACE, LARGE_YAW = "no face", "large yaw"
 
 
 class LoudnessLipSyncer:
-    """The ``loudness`` stage. It is created once per process and holds no clip state."""
+    """Lip syncer stage ``loudness``. It is created once per process and stores no clip-specific state."""
 
     def __init__(self, config: LoudnessLipSyncerConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: LipSyncClip, context: StageContext) -> Session:
-        """Compute the loudness of the complete speech and the range of mouth opening in the complete clip."""
+        """Return a session after computing the speech loudness and the clip's range of mouth opening."""
         return Session(
             MouthRange.measure(clip.analysis), opening_from_loudness(clip.speech, self._config), self._config
         )
 
 
 class Session:
-    """Lip-syncs the batches of one clip. Frames are independent, so the batch size does not affect the result."""
+    """Session that lip-syncs one clip.
+
+    Frames are processed independently, so the batch size does not affect the results.
+    """
 
     def __init__(self, mouth: MouthRange, openings: Float, config: LoudnessLipSyncerConfig) -> None:
         self._mouth = mouth
@@ -42,7 +45,7 @@ class Session:
         self._config = config
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Return the edit of each frame, or the reason why the frame stays unchanged."""
+        """Return an edit for each frame, or the reason why the frame is left unedited."""
         landmarks = batch.faces.landmarks
         gaps = self._mouth.gap(self._config.opening * opening_at(self._openings, batch.times + self._config.lead))
         frames = zip(
@@ -56,7 +59,7 @@ class Session:
         return [_frame_result(*frame) for frame in frames]
 
     def close(self) -> None:
-        """Do nothing, because ``open`` acquires no resources."""
+        """Do nothing, because the session holds no resources that must be released."""
 
 
 def _frame_result(image: NDArray[np.uint8], landmarks: Float, eyes: float, yaw: float, gap: float) -> FrameResult:

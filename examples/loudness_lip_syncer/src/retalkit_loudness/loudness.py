@@ -1,4 +1,4 @@
-"""Mouth opening from the loudness of the speech, from 0 (closed) to 1 (widest)."""
+"""Computation of the mouth opening from speech loudness, from 0 (at rest) to 1 (widest opening)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Times = NDArray[np.float64]
 RATE = 100
 """Number of loudness values per second."""
 CHUNK = 10 * RATE
-"""Number of values computed at a time. At most ten seconds of audio are in memory."""
+"""Number of loudness values per chunk of audio. At most ten seconds of audio are kept in memory."""
 WINDOW = np.array([1, 2, 3, 2, 1]) / 9
-"""Weights of the 10 ms steps around a value. The window is shorter than a syllable and longer than a period of the
-lowest voice.
+"""Smoothing weights for adjacent 10 ms steps. The window is shorter than a syllable and longer than the pitch period of
+the lowest voice.
 """
 POWER_FLOOR = 1e-10
-"""Value added to the power, so that silence has a finite level (-100 dB)."""
+"""Constant that is added to the power, so that silence has a finite level of -100 dB."""
 
 
 def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Float:
-    """Return the mouth opening, float32 [N] in [0, 1], at ``RATE`` values per second from 0 to the end of the speech.
+    """Return the mouth opening, float32 [N] in [0, 1], with ``RATE`` values per second over the duration of the speech.
 
-    The 95th percentile of the level during speech is the reference level, so that quiet and loud recordings result in
-    comparable mouth motion.
+    The reference level is the 95th percentile of the level during voice activity. Quiet and loud recordings therefore
+    result in comparable mouth motion.
     """
     count = int(np.ceil(speech.duration * RATE)) + 1
     power, active = np.zeros(count), np.zeros(count)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
-        # Shift by half a step, so that a value is centred on its samples.
+        # Shift the window by half a step to centre each value on its samples.
         samples = speech.waveform((start - 0.5) / RATE, (stop - 0.5) / RATE).astype(np.float64)
         power[start:stop] = np.square(samples).reshape(stop - start, SPEECH_RATE // RATE).mean(1)
         active[start:stop] = speech.activity(np.arange(start, stop) / RATE)
@@ -46,9 +46,9 @@ def opening_from_loudness(speech: Speech, config: LoudnessLipSyncerConfig) -> Fl
 
 
 def smooth(values: Times, attack: float, release: float) -> Float:
-    """Return ``values``, float64 [N], after smoothing.
+    """Return the smoothed ``values``, float32 [N].
 
-    ``attack`` and ``release``: time constants in seconds for rising and falling values.
+    ``values``: float64 [N]. ``attack`` and ``release``: time constants in seconds for rising and falling values.
     """
     rise, fall = (1 - np.exp(-1 / (RATE * max(seconds, 1e-6))) for seconds in (attack, release))
     out, now = np.empty(len(values), np.float32), 0.0
@@ -59,6 +59,9 @@ def smooth(values: Times, attack: float, release: float) -> Float:
 
 
 def opening_at(openings: Float, times: Times) -> Float:
-    """Return the openings, float32 [T], at ``times``, float64 [T] in seconds. Openings outside the speech are 0."""
+    """Return the openings interpolated at ``times``, float32 [T].
+
+    ``times``: float64 [T] in seconds. The opening is 0 before the start and after the end of the speech.
+    """
     grid = np.arange(len(openings)) / RATE
     return np.interp(times, grid, openings, left=0.0, right=0.0).astype(np.float32)

@@ -1,11 +1,12 @@
-"""Displacement of lips, chin and cheeks for a change of the lip gap.
+"""Displacement field of the lips, chin and cheeks for a change of the lip gap.
 
-Mouth coordinates are in eye distances (between the outer eye corners). The coordinate u runs along the mouth from -0.5
-to 0.5 at its inner corners, and v points down from the line between the corners. All displacements are along v:
+Mouth coordinates are defined as follows. The coordinate u increases along the mouth from -0.5 at one inner corner to
+0.5 at the other inner corner. The coordinate v points down from the line between the inner corners. The unit of v is
+the eye distance, which is the distance between the outer eye corners. All displacements are along v:
 
-* Most of the change is applied to the lower lip and the chin. The displacement of the cheeks decreases towards the
-  sides. The displacement fades out on the neck below the chin.
-* The rest of the change is applied to the upper lip. The upper lip's displacement fades out towards the nose.
+* Most of the gap change is applied to the lower lip and the chin. The displacement decreases laterally across the
+  cheeks, and fades out on the neck below the chin.
+* The remaining change is applied to the upper lip. The displacement fades out towards the nose.
 """
 
 from __future__ import annotations
@@ -21,13 +22,19 @@ Float = NDArray[np.float32]
 UPPER_SHARE = 0.15
 """Fraction of the gap change that is applied to the upper lip."""
 CHEEKS = 1.0
-"""Lateral extent of the displacement at chin height, in mouth widths from the middle."""
+"""Lateral extent of the displacement at chin height, in mouth widths from the mouth centre."""
 NECK = 0.6
-"""Distance over which the displacement fades out below the chin. It exceeds the largest displacement."""
+"""Distance below the chin over which the displacement fades out, in eye distances.
+
+The distance exceeds the largest displacement, so that the warp does not fold.
+"""
 MAX_CHANGE = 0.35
-"""Maximum change of the gap."""
+"""Maximum change of the lip gap, in eye distances."""
 RIM = 0.02
-"""Width of the lip edges that closing lips hide. At these edges, the landmarks would leave a visible line of teeth."""
+"""Width of the strip along each inner lip edge that is hidden when the lips close, in eye distances.
+
+Otherwise, a line of teeth would remain visible at the lip edges.
+"""
 COLUMNS = 257
 """Number of samples along a lip edge."""
 
@@ -37,9 +44,9 @@ class MouthAxes:
     """Mouth coordinate system in the frame."""
 
     middle: Float
-    """Middle of the mouth in pixels, float32 [2]."""
+    """Mouth centre in pixels, float32 [2]."""
     along: Float
-    """Unit vector of u, float32 [2]."""
+    """Unit vector along u, float32 [2]."""
     width: float
     """Number of pixels per unit of u."""
     eyes: float
@@ -57,11 +64,14 @@ class MouthAxes:
 
     @property
     def down(self) -> Float:
-        """Unit vector of v, float32 [2]."""
+        """Unit vector along v, float32 [2]."""
         return np.array([-self.along[1], self.along[0]], np.float32)
 
     def coordinates(self, x: Float, y: Float) -> tuple[Float, Float]:
-        """Return u and v of the pixels ``x`` and ``y``, float32 with broadcastable shapes."""
+        """Return the mouth coordinates u and v, float32, of the pixel coordinates ``x`` and ``y``.
+
+        ``x`` and ``y``: float32 arrays with broadcastable shapes.
+        """
         x, y, down = x - self.middle[0], y - self.middle[1], self.down
         return (
             (x * self.along[0] + y * self.along[1]) / np.float32(self.width),
@@ -69,7 +79,7 @@ class MouthAxes:
         )
 
     def pixels(self, u: Float, v: Float) -> Float:
-        """Return the pixel coordinates, float32 [N, 2], of ``u`` and ``v``, float32 [N] each."""
+        """Return the pixel coordinates, float32 [N, 2], of the mouth coordinates ``u`` and ``v``, float32 [N] each."""
         return self.middle + (u * self.width)[:, None] * self.along + (v * self.eyes)[:, None] * self.down
 
 
@@ -77,7 +87,9 @@ class MouthAxes:
 class LipMove:
     """Displacement of the inner lip edges.
 
-    The edges are stored as v before and after the displacement, float32 [COLUMNS] from corner to corner.
+    Each edge is a v coordinate per column, float32 [COLUMNS], from the corner at u = -0.5 to the corner at u = 0.5.
+    ``upper`` and ``lower``: edges before the displacement. ``new_upper`` and ``new_lower``: edges after the
+    displacement.
     """
 
     upper: Float
@@ -85,19 +97,23 @@ class LipMove:
     new_upper: Float
     new_lower: Float
     nose: float
-    """Coordinate v of the base of the nose."""
+    """Coordinate v of the nose base."""
     chin: float
+    """Coordinate v of the chin."""
 
     @classmethod
     def to_gap(cls, landmarks: Float, axes: MouthAxes, gap: float) -> LipMove:
-        """Return the displacement from ``landmarks``, float32 [478, 3], to a mouth with a ``gap`` at its middle."""
+        """Return the displacement that changes the lip gap at the mouth centre to ``gap`` eye distances.
+
+        ``landmarks``: float32 [478, 3] in pixels. The change is limited to ``MAX_CHANGE``.
+        """
         u, v = axes.coordinates(landmarks[:, 0], landmarks[:, 1])
         grid = np.linspace(-0.5, 0.5, COLUMNS)
         edges: list[Float] = []
         for points in (list(mesh478.UPPER_INNER_EDGE), list(mesh478.LOWER_INNER_EDGE)):
             order = np.argsort(u[points])
             edges.append(np.interp(grid, u[points][order], v[points][order]).astype(np.float32))
-        # Landmarks of closed lips may cross.
+        # The landmarks of closed lips may be in the wrong vertical order.
         upper, lower = np.minimum(*edges), np.maximum(*edges)
         shown, bow = lower - upper, 1 - np.square(2 * grid)
         before = float(shown[COLUMNS // 2])
@@ -105,7 +121,7 @@ class LipMove:
         if gap >= before:
             after = shown + min(gap - before, MAX_CHANGE) * bow
         else:
-            # Scaled uniformly, so that closing lips meet along their whole length.
+            # Scale the gap uniformly, so that closing lips meet along their entire length.
             share = max(gap, before - MAX_CHANGE) / before
             after = shown * share
             rim = min(RIM, before) * (1 - share)
@@ -118,21 +134,23 @@ class LipMove:
 
     @property
     def lower_shift(self) -> float:
-        """Downward displacement of the lower lip at its middle. Negative values are upward."""
+        """Downward displacement of the lower lip at its centre in eye distances. Negative values are upward."""
         return float((self.new_lower - self.lower)[COLUMNS // 2])
 
     @property
     def gap_before(self) -> float:
+        """Maximum lip gap before the displacement, in eye distances."""
         return float((self.lower - self.upper).max())
 
     @property
     def gap_after(self) -> float:
+        """Maximum lip gap after the displacement, in eye distances."""
         return float((self.new_lower - self.new_upper).max())
 
     def displacement(self, u: Float, v: Float, columns: NDArray[np.intp]) -> Float:
-        """Return the downward displacement of the pixels at (``u``, ``v``), float32 with their shape.
+        """Return the downward displacement at (``u``, ``v``) in eye distances, float32 with the broadcast shape.
 
-        ``columns``: lip edge samples from ``edge_index``.
+        ``columns``: indices of the lip edge samples at ``u``, as returned by ``edge_index``.
         """
         upper, lower = self.new_upper.take(columns), self.new_lower.take(columns)
         above = (self.new_upper - self.upper).take(columns) * smooth_step(v, self.nose, upper)
@@ -145,11 +163,14 @@ class LipMove:
 
 
 def edge_index(u: Float) -> NDArray[np.intp]:
-    """Return the index of the lip edge sample at ``u``. Positions outside the mouth return the index of the corner."""
+    """Return the index of the lip edge sample at ``u``.
+
+    Positions outside the mouth are mapped to the sample at the nearest corner.
+    """
     return np.clip(np.rint((u + 0.5) * (COLUMNS - 1)), 0, COLUMNS - 1).astype(np.intp)
 
 
 def smooth_step(value: Float | float, low: Float | float, high: Float | float) -> Float:
-    """Return 0 below ``low``, 1 above ``high``, and a smooth transition between the two limits."""
+    """Return a smooth transition from 0 at or below ``low`` to 1 at or above ``high``."""
     share = np.clip((value - low) / np.maximum(np.subtract(high, low, dtype=np.float32), np.float32(1e-4)), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
