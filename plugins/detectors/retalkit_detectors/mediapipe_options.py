@@ -10,10 +10,10 @@ class MediaPipeConfig(StageConfig):
     """Options of the detector ``mediapipe``."""
 
     max_faces: int = Field(default=4, ge=1, le=16)
-    """Maximum number of faces tracked at a time."""
+    """Maximum number of simultaneously tracked faces."""
     min_confidence: float = Field(default=0.3, ge=0.0, le=1.0)
-    """Score of the box detector above which a mesh is fitted."""
+    """Box detector score that a face must exceed before the detector fits a mesh."""
     min_presence: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Minimum face presence score of the mesh network."""
+    """Minimum face presence score from the mesh network."""
     detect_every: int = Field(default=5, ge=1)
-    """Number of frames between two searches for additional faces while a face is tracked."""
+    """Interval in frames between searches for additional faces while the detector tracks at least one face."""

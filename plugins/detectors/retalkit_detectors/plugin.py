@@ -19,7 +19,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.DETECTOR,
             name="mediapipe",
-            summary="MediaPipe face mesh with irises: 478 points in 3D, models included in the wheel",
+            summary="MediaPipe face mesh with 478 3D landmarks, including the irises; the package contains the models",
             build="retalkit_detectors.mediapipe_mesh:MediaPipeDetector",
             licence="Apache-2.0",
             config=MediaPipeConfig,

@@ -1,4 +1,4 @@
-"""Options, stage and checkpoints of the detector ``face_alignment``. The module does not import torch."""
+"""Options, stage spec and checkpoints of the detector ``face_alignment``. The module does not import torch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ class FaceAlignmentConfig(StageConfig):
     """Options of the detector ``face_alignment``."""
 
     longest_side: int = Field(default=640, ge=64, le=4096)
-    """Longer side in pixels of the downscaled frame in which faces are searched. Smaller frames are not upscaled. The
-    time and memory that S3FD requires grow with the area. S3FD's smallest boxes are 16 pixels wide. Landmarks are
-    always fitted at the frame's original resolution.
+    """Longer side, in pixels, of the downscaled frame on which S3FD runs. Smaller frames are not upscaled. S3FD's time
+    and memory requirements grow with the frame area. S3FD's smallest boxes are 16 pixels wide. Landmarks are always
+    fitted at the frame's original resolution.
     """
     largest_side: int = Field(default=1280, ge=64, le=4096)
-    """Maximum longer side in pixels for repeated searches. If no face is found, the search is repeated with the side
-    doubled, up to this value. A search at 1280 requires about 1.2 GB of memory. If the value does not exceed
-    ``longest_side``, the search is not repeated.
+    """Maximum longer side, in pixels, for repeated face detection. If no face is detected, the detector doubles the
+    side and runs S3FD again until this limit is reached. S3FD requires about 1.2 GB of memory at 1280 pixels.
+    Detection is not repeated if the limit is at most ``longest_side``.
     """
     min_score: float = Field(default=0.5, ge=0.05, lt=1.0)
-    """S3FD score that a face must exceed. The published pipeline uses 0.5."""
+    """Detection score that a face must exceed. The published pipeline uses 0.5."""
     max_faces: int = Field(default=4, ge=1, le=16)
-    """Maximum number of faces per frame. The largest faces are kept."""
+    """Maximum number of faces per frame. The detector keeps the largest faces."""
     flip: bool = False
-    """Whether to add the heat maps of the mirrored face before the landmarks are computed. The option doubles the heat
-    map computation time and is not part of the published pipeline.
+    """Whether to add the mirrored face's heat maps to the original heat maps before computing landmarks. The option
+    doubles the heat map computation time. The published pipeline does not use mirrored faces.
     """
 
 
@@ -39,7 +39,7 @@ STAGES: Final = (
         kind=StageKind.DETECTOR,
         name="face_alignment",
         version="2",
-        summary="S3FD boxes and 68 FAN landmarks, the detector of the published pipeline",
+        summary="S3FD face boxes and 68 FAN landmarks, as in the published pipeline",
         build="retalkit_detectors.face_alignment.detector:FaceAlignmentDetector",
         licence="Apache-2.0 AND BSD-3-Clause",
         config=FaceAlignmentConfig,
@@ -52,12 +52,13 @@ STAGES: Final = (
 )
 
 _PUBLISHER: Final = "https://www.adrianbulat.com/downloads/python-fan/"
-_LICENCE: Final = "BSD-3-Clause by their author, for code and models; not for the training images"
+_LICENCE: Final = "BSD-3-Clause (code and models, as stated by their author); the licence does not "
+"cover the training images"
 
 CHECKPOINTS: Final = (
     Checkpoint(
         name="s3fd",
-        summary="S3FD, the face detector of the face-alignment library",
+        summary="S3FD face detector from the face-alignment library",
         file="s3fd-619a316812.pth",
         urls=(_PUBLISHER + "s3fd-619a316812.pth",),
         licence=_LICENCE,
@@ -68,7 +69,7 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name="fan",
-        summary="2D-FAN of four hourglasses, the 68 landmarks of the face-alignment library",
+        summary="2D-FAN landmark network with four hourglasses and 68 landmarks, from the face-alignment library",
         file="2DFAN4-11f355bf06.pth.tar",
         urls=(_PUBLISHER + "2DFAN4-11f355bf06.pth.tar",),
         licence=_LICENCE,
