@@ -15,12 +15,12 @@ class DetailConfig(StageConfig):
     """Options of ``detail``."""
 
     on: Literal["mouth", "face"] = "mouth"
-    """Region in which detail is restored: the mouth with a ring of surrounding skin, or the whole edited face."""
-    strength: float = Field(default=1.0, ge=0.0, le=1.5)
-    """Strength of the restoration, from 0 (no change) to 1.5. A value of 1 restores the detail level of the original
-    frame.
+    """Region whose detail is restored: ``mouth``, the mouth and a surrounding ring of skin, or ``face``, the whole
+    edited face.
     """
+    strength: float = Field(default=1.0, ge=0.0, le=1.5)
+    """Restoration strength, from 0 (no change) to 1.5. A value of 1 restores the original frame's level of detail."""
 
 
 class NoneConfig(StageConfig):
-    """Options of ``none``, which has no settings."""
+    """Options of ``none``, which has no configurable settings."""

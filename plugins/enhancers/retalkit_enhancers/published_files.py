@@ -1,9 +1,4 @@
-"""Files of the published release that no stage loads. Retalkit lists, downloads and verifies these files only.
-
-The release does not publish hashes. The hashes here belong to identical files on Hugging Face. RetinaFace-R50.pth was
-published by an author of the paper (vinthony/videoretalking), and dlib's predictor is available from many publishers.
-BFM.zip has no published hash.
-"""
+"""Checkpoints from the published release that no stage loads. Retalkit only lists, downloads and verifies them."""
 
 from __future__ import annotations
 
@@ -16,10 +11,10 @@ from retalkit_enhancers.releases import released
 CHECKPOINTS: Final = (
     Checkpoint(
         name="retinaface",
-        summary="RetinaFace with ResNet-50, the face detector of the published enhancer",
+        summary="RetinaFace with a ResNet-50 backbone, the face detector of the published enhancer",
         file="RetinaFace-R50.pth",
         urls=released("RetinaFace-R50.pth"),
-        licence="MIT by the repository of its network (biubug6/Pytorch_Retinaface), file Resnet50_Final.pth",
+        licence="MIT (repository licence of the network, biubug6/Pytorch_Retinaface, file Resnet50_Final.pth)",
         commercial_use=None,
         shapes="",
         size=109_497_761,
@@ -27,10 +22,11 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name="dlib_landmarks",
-        summary="The 68-point predictor of dlib",
+        summary="dlib's 68-point landmark predictor",
         file="shape_predictor_68_face_landmarks.dat",
         urls=released("shape_predictor_68_face_landmarks.dat"),
-        licence="CC0-1.0 by davisking/dlib-models; its training images (iBUG 300-W) exclude commercial use",
+        licence="CC0-1.0 (davisking/dlib-models); the licence of the training images (iBUG 300-W) "
+        "excludes commercial use",
         commercial_use=False,
         shapes="",
         size=99_693_937,
@@ -38,10 +34,12 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name="bfm",
-        summary="Files of the Basel Face Model that the published loader reads; deep3d needs only bfm_landmarks",
+        summary="Basel Face Model files that the published loader reads; the reconstructor 'deep3d' "
+        "requires only bfm_landmarks",
         file="BFM.zip",
         urls=released("BFM.zip"),
-        licence="the University of Basel's, for non-commercial research; requires registration on its website",
+        licence="University of Basel licence for non-commercial research; requires registration on "
+        "the university's website",
         commercial_use=False,
         shapes="",
     ),

@@ -133,7 +133,7 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
         if found is None:
             continue
         if (references := batch.references.images) is None:
-            raise ValueError("enet needs reference images, and the expression editor returned none")
+            raise ValueError("the enhancer 'enet' requires reference images, but the expression editor returned none")
         box, low = found
         reference = crop_face(references[row], box, SIZE)
         yield _Job(

@@ -22,18 +22,20 @@ class EnetConfig(StageConfig):
     """Options of ``enet``."""
 
     on: Literal["face"] = "face"
-    """Region to enhance. E-Net always generates the whole face."""
+    """Region of the frame that is replaced. E-Net generates the whole face for every setting."""
     upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
-    """Expression of the upper half of the face: ``original``, or an emotion that GANimation generates."""
+    """Expression of the upper half of the face: ``original`` keeps the expression, and any other value is an emotion
+    that GANimation generates.
+    """
     keep_upper: bool = False
-    """Whether to keep the upper half of the original frame instead of the generated upper half."""
+    """Whether to keep the original frame's upper half of the face instead of the generated one."""
     batch: int = Field(default=1, ge=1, le=64)
-    """Number of frames with a shared reference per network call on a GPU. Each frame requires about 0.2 GB. On the CPU,
-    each call processes one frame, because larger batches are not faster there.
+    """Maximum number of faces per network call on a GPU. All faces in a call share one reference. Each face requires
+    about 0.2 GB of GPU memory. On the CPU, each call processes one face, because larger batches are not faster.
     """
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the name of the GANimation checkpoint if the expression is changed."""
+        """Return the GANimation checkpoint's name if an emotion is selected."""
         return () if self.upper_face == "original" else (EMOTION_NETWORK,)
 
 
@@ -42,7 +44,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.ENHANCER,
         name="enet",
-        summary="E-Net of VideoReTalking: generates the face at 384 x 384 around the lip syncer's mouth",
+        summary="E-Net from VideoReTalking: generates a 384 x 384 face around the lip syncer's mouth",
         version="3",
         build="retalkit_enhancers.enet.enhancer:EnetEnhancer",
         licence="Apache-2.0",
@@ -59,7 +61,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="E-Net of VideoReTalking, from a mouth of 96 x 96 to a face of 384 x 384",
+        summary="E-Net from VideoReTalking: generates a 384 x 384 face from a 96 x 96 face",
         file="ENet.pth",
         urls=released("ENet.pth"),
         licence="Apache-2.0",

@@ -11,10 +11,10 @@ from retalkit_enhancers.releases import released
 CHECKPOINTS: Final = (
     Checkpoint(
         name="ganimation",
-        summary="GANimation generator, changes facial action units of a face of 128 x 128",
+        summary="GANimation generator: edits the facial action units of a 128 x 128 face",
         file="30_net_gen.pth",
         urls=released("30_net_gen.pth"),
-        licence="MIT by its repository (ganimation_replicate)",
+        licence="MIT (repository licence, ganimation_replicate)",
         commercial_use=None,
         shapes="retalkit_enhancers.ganimation.generator:parameter_shapes",
         # Hash of the copy that an author of the paper published on Hugging Face (vinthony/videoretalking).

@@ -21,7 +21,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="GFPGAN v1.3, restores a degraded face of 512 x 512",
+        summary="GFPGAN v1.3: restores degraded 512 x 512 faces",
         file="GFPGANv1.3.pth",
         urls=(
             "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.3.pth",

@@ -47,7 +47,8 @@ def import_architecture() -> Any:
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(
-            f"enhancer '{NAME}': the package gfpgan cannot be imported ({type(error).__name__}: {text}): "
-            f"reinstall it (pip install '{INSTALL}') or use the enhancer 'gfpgan', which does not need it",
+            f"enhancer '{NAME}': the package gfpgan cannot be imported ({type(error).__name__}: "
+            f"{text}); reinstall the package (pip install '{INSTALL}') or use the enhancer 'gfpgan', "
+            "which does not require the package",
             code="broken-package",
         ) from error

@@ -17,7 +17,7 @@ STAGES: Final = (
     replace(
         restoration_spec(
             NAME,
-            "GFPGAN with the code of the package gfpgan",
+            "GFPGAN, executed by the published package gfpgan",
             "retalkit_enhancers.gfpgan_package.enhancer:GfpganPackageEnhancer",
             "Apache-2.0",
         ),

@@ -26,7 +26,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="GPEN-BFR-512, restores a degraded face of 512 x 512",
+        summary="GPEN-BFR-512: restores degraded 512 x 512 faces",
         file="GPEN-BFR-512.pth",
         urls=(
             *released("GPEN-BFR-512.pth"),

@@ -13,7 +13,7 @@ NETWORK: Final = "parsenet"
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="ParseNet, segments an aligned face of 512 x 512 into 19 classes",
+        summary="ParseNet: segments aligned 512 x 512 faces into 19 classes",
         file="ParseNet-latest.pth",
         urls=(
             *released("ParseNet-latest.pth"),

@@ -15,43 +15,44 @@ class RestorationConfig(StageConfig):
     """Options of enhancers that restore faces with a network."""
 
     on: Literal["face", "mouth"] = "face"
-    """Region to restore: the whole face, or only the mouth. The mouth is located by face parsing and blended over a
-    Laplacian pyramid.
+    """Region to restore: ``face``, the whole face, or ``mouth``. The mouth is located by face parsing and blended with
+    a Laplacian pyramid.
     """
     strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    """Strength of the restoration, from 0 (no change) to 1 (fully restored pixels)."""
+    """Restoration strength, from 0 (no change) to 1 (fully restored pixels)."""
     steadiness: float = Field(default=0.75, ge=0.0, le=1.0)
-    """Fraction of the restored face's coarse colours and shading that is replaced with the unrestored face's values.
+    """Fraction of the restored face's coarse colours and shading that is replaced by the unrestored face's values, in
+    [0, 1].
 
-    A network that restores each frame independently changes tint and brightness from frame to frame, which causes
-    flicker. A value of 1 keeps only the fine detail of the restoration, and 0 matches the published pipeline. The
-    default was determined with simulated restorers (docs/paper.md).
+    A network that restores each frame independently changes tint and brightness between frames, which causes flicker. A
+    value of 1 keeps only the restored fine detail, and a value of 0 reproduces the published pipeline. The default was
+    determined with simulated restorers (docs/paper.md).
     """
     mask: Literal["template", "parsing"] = "template"
-    """Mask of the restored face: ``template``, a soft oval, or ``parsing``, the skin, brows, eyes, nose and mouth
-    regions from face parsing. ``on: mouth`` always uses face parsing.
+    """Blend mask of the restored face: ``template`` selects a soft oval, and ``parsing`` selects the skin, brow, eye,
+    nose and mouth regions from face parsing. The option ``on: mouth`` always uses face parsing.
     """
     batch: int = Field(default=1, ge=1, le=64)
-    """Number of faces per network call on a GPU. On the CPU, each call processes one face, because larger batches are
-    not faster there.
+    """Maximum number of faces per network call on a GPU. On the CPU, each call processes one face, because larger
+    batches are not faster.
     """
 
     @property
     def parses(self) -> bool:
-        """Whether the face-parsing network is required."""
+        """Whether the options require the face-parsing network."""
         return self.strength > 0 and (self.on == "mouth" or self.mask == "parsing")
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the face-parsing checkpoint if the options require it."""
+        """Return the face-parsing checkpoint's name if the options require face parsing."""
         return (PARSING_NETWORK,) if self.parses else ()
 
 
 def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSpec:
-    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint called ``name``."""
+    """Return the spec of a ``RestorationEnhancer`` that loads the checkpoint ``name``."""
     return StageSpec(
         kind=StageKind.ENHANCER,
         name=name,
-        summary=f"{title}: restores the edited face, its mouth or the reference images at 512 x 512",
+        summary=f"{title}: restores the edited face, its mouth or the reference images at 512 x 512 pixels",
         version="5",
         api=2,
         build=build,

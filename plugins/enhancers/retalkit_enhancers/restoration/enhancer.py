@@ -119,7 +119,9 @@ class RestorationSession:
         if self._config.strength <= 0:
             return references
         if references.images is None:
-            raise ValueError("a reference enhancer needs reference images, and the expression editor returned none")
+            raise ValueError(
+                "the reference enhancer requires reference images, but the expression editor returned none"
+            )
         images = references.images.copy()
         for job, stored in self._restored(self._reference_jobs(faces, references)):
             image, _ = self._apply(job, stored, 1.0)
@@ -181,7 +183,9 @@ class RestorationSession:
         faces = np.stack([job.face for job in jobs])
         restored = self._restorer.restore(faces, np.array([job.index for job in jobs], np.int64), self._seed)
         if restored.shape != faces.shape:
-            raise ValueError(f"a restorer returned {restored.shape} for faces {faces.shape}")
+            raise ValueError(
+                f"the restorer returned an array of shape {restored.shape} for faces of shape {faces.shape}"
+            )
         return np.rint(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
     def _apply(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:

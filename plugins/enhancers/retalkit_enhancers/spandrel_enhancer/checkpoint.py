@@ -51,14 +51,16 @@ class FaceCheckpoint:
         # spandrel's hyperparameter detection, torch's layers and strict loading raise these errors.
         except (RuntimeError, KeyError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
             raise WeightsError(
-                f"{self.path}: recognised as {self.architecture}, but does not fit it "
-                f"({' '.join(str(error).split())[:200]}): download the file from its publisher again",
+                f"{self.path}: the weights do not match the detected architecture {self.architecture} "
+                f"({' '.join(str(error).split())[:200]}); download the checkpoint again from its "
+                "publisher",
                 code="weights-mismatch",
             ) from error
         if described.scale != 1 or (described.input_channels, described.output_channels) != (3, 3):
             raise WeightsError(
-                f"{self.path}: has {described.input_channels} input channels, {described.output_channels} output "
-                f"channels and scale {described.scale}; enhancer '{NAME}' needs 3, 3 and 1: choose another checkpoint",
+                f"{self.path}: the network has {described.input_channels} input channels, "
+                f"{described.output_channels} output channels and scale {described.scale}, but the "
+                f"enhancer '{NAME}' requires 3, 3 and 1; choose another checkpoint",
                 code="unsupported-checkpoint",
             )
         return described.model.float().eval().requires_grad_(False).to(device)
@@ -73,7 +75,7 @@ class FaceCheckpoint:
             tensors = None
         if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
             raise WeightsError(
-                f"{self.path}: contains no network parameters: choose the checkpoint of a network",
+                f"{self.path}: the file contains no network parameters; choose a network checkpoint",
                 code="unsupported-checkpoint",
             )
         return cast("dict[str, Any]", tensors)
@@ -89,18 +91,19 @@ class FaceCheckpoint:
             return found.architecture
         if found is not None:
             raise WeightsError(
-                f"{self.path}: is a checkpoint of {found.architecture.name}, which does not restore a face of "
-                f"512 x 512: choose one of {wanted}",
+                f"{self.path}: checkpoints of {found.architecture.name} do not restore 512 x 512 "
+                f"faces; choose a checkpoint of {wanted}",
                 code="unsupported-checkpoint",
             )
         if all(name in tensors for name in _CODEFORMER_NAMES):
             raise WeightsError(
-                f"{self.path}: is a checkpoint of {CODEFORMER}, whose code is in another package, for non-commercial "
-                "use only: if that fits your use, pip install spandrel_extra_arches",
+                f"{self.path}: {CODEFORMER} checkpoints require a separate package that is licensed "
+                "for non-commercial use only; if the licence permits your use, run pip install "
+                "spandrel_extra_arches",
                 code="missing-package",
             )
         raise WeightsError(
-            f"{self.path}: is not recognised by spandrel: choose a checkpoint of one of {wanted}",
+            f"{self.path}: spandrel does not recognise the checkpoint; choose a checkpoint of {wanted}",
             code="unsupported-checkpoint",
         )
 
@@ -126,7 +129,7 @@ def _import(package: str) -> Any:
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(
-            f"enhancer '{NAME}': the package {package} cannot be imported ({type(error).__name__}: {text}): "
-            f"reinstall torch, torchvision and {package} in one command",
+            f"enhancer '{NAME}': the package {package} cannot be imported ({type(error).__name__}: "
+            f"{text}); reinstall torch, torchvision and {package} with one pip command",
             code="broken-package",
         ) from error

@@ -36,8 +36,8 @@ class SpandrelEnhancer(RestorationEnhancer):
         checkpoint = FaceCheckpoint(config.weights)
         if config.fidelity is not None and checkpoint.architecture != CODEFORMER:
             raise ConfigError(
-                f"enhancer 'spandrel': {config.weights} is a checkpoint of {checkpoint.architecture}, which has no "
-                "fidelity: remove that option",
+                "enhancer 'spandrel': the option 'fidelity' is not supported for "
+                f"{checkpoint.architecture} checkpoints ({config.weights}); remove the option",
                 code="unsupported-option",
             )
         super().__init__(config, runtime, checkpoint_restorer(checkpoint, runtime, config.fidelity), FFHQ)

@@ -15,15 +15,15 @@ _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 class SpandrelConfig(RestorationConfig):
-    """Options of ``spandrel``, which extend the restoration options with the checkpoint."""
+    """Options of ``spandrel``: the restoration options and the checkpoint."""
 
     weights: Path
-    """Path of a GFPGAN, RestoreFormer or CodeFormer checkpoint (.pth, .pt, .ckpt or .safetensors). The checkpoint's
+    """Path of a GFPGAN, RestoreFormer or CodeFormer checkpoint (.pth, .pt, .ckpt or .safetensors). The checkpoint's own
     licence applies.
     """
     fidelity: float | None = Field(default=None, ge=0.0, le=1.0)
     """CodeFormer's fidelity, from 0 (most generated detail) to 1 (closest to the unrestored face). The default is 0.5.
-    Other networks do not accept this option.
+    Setting the option for any other network is an error.
     """
 
     @field_validator("weights")
@@ -38,9 +38,9 @@ STAGES: Final = (
     replace(
         restoration_spec(
             NAME,
-            "GFPGAN, RestoreFormer or CodeFormer from your own file, with the package spandrel",
+            "GFPGAN, RestoreFormer or CodeFormer from a user-provided checkpoint, loaded by the package spandrel",
             "retalkit_enhancers.spandrel_enhancer.enhancer:SpandrelEnhancer",
-            "MIT and the licence of the checkpoint",
+            "MIT; the checkpoint's own licence applies",
         ),
         config=SpandrelConfig,
         requires=("torch", "torchvision", "spandrel"),
