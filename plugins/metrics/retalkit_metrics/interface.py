@@ -11,7 +11,7 @@ FACE_HEIGHT: Final = "% of face height"
 _LIPS = MetricSpec(
     name="lips",
     version="3",
-    summary="Lip motion compared with a reference person who speaks the same words, at 25 values a second.",
+    summary="Lip motion at 25 values per second, compared with a reference person who speaks identical words.",
     measures=(
         Measure(
             "opening_r",
@@ -20,8 +20,10 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="Correlation of the mouth opening after lag compensation; 0 for a motionless mouth or a lost face. "
-            "The lag is searched for, so chance is above 0: the mismatched arm shows it.",
+            summary="Pearson correlation of the mouth opening after lag compensation. The "
+            "correlation is 0 for a motionless mouth and for frames in which the face was "
+            "lost. The lag search raises the correlation of unrelated motion above 0; the "
+            "mismatched arm shows this chance level.",
         ),
         Measure(
             "width_r",
@@ -30,7 +32,7 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="The same for the mouth width.",
+            summary="Pearson correlation of the mouth width after lag compensation.",
         ),
         Measure(
             "lip_lag",
@@ -39,10 +41,11 @@ _LIPS = MetricSpec(
             ideal=0.0,
             low=-5.0,
             high=5.0,
-            unit="frames at 25/s",
+            unit="frames at 25 fps",
             digits=1,
-            summary="Delay of the lips relative to the reference, searched within 6 frames; undefined if the best one "
-            "is 6, because the true one may be larger. Meaningless if the correlations are low.",
+            summary="Delay of the lips relative to the reference, searched within 6 frames. The "
+            "delay is undefined at the limit of 6 frames, because the true delay may be "
+            "larger. The delay is not meaningful if the correlations are low.",
         ),
         Measure(
             "opening_error",
@@ -52,8 +55,9 @@ _LIPS = MetricSpec(
             low=0.0,
             unit=FACE_HEIGHT,
             digits=2,
-            summary="Mean absolute difference of the opening after lag compensation. Only defined if the reference is "
-            "the same person, because people open their mouths by different amounts.",
+            summary="Mean absolute difference of the opening after lag compensation. The error is "
+            "only defined if the reference is the same person, because the mouth opening "
+            "differs between people.",
         ),
         Measure(
             "closure_hits",
@@ -62,7 +66,8 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Recall: share of the reference's lip closures (p, b, m) that the video shows within two frames.",
+            summary="Recall: share of the reference's lip closures (p, b, m) that occur in the video "
+            "within two frames.",
         ),
         Measure(
             "closure_precision",
@@ -71,12 +76,12 @@ _LIPS = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the video's closures that the reference has within two frames; low for a mouth that "
-            "closes too often.",
+            summary="Precision: share of the video's lip closures that occur in the reference within "
+            "two frames. Frequent unnecessary closures lower the value.",
         ),
     ),
     build="retalkit_metrics.lips:LipsMetric",
-    source="Pearson's r of distances between lip landmarks; lag and closures as defined in "
+    source="Pearson correlation of distances between lip landmarks; lag and closures are defined in "
     "retalkit.motion_eval.agreement",
     needs=frozenset({LANDMARKS, LIPS}),
     uses=frozenset({TRUTH}),
@@ -84,7 +89,7 @@ _LIPS = MetricSpec(
 
 _FACE = MetricSpec(
     name="face",
-    summary="Whether the face is still detected wherever the unedited clip shows it.",
+    summary="Share of frames in which the face is still detected, among the frames with a face in the unedited clip.",
     measures=(
         Measure(
             "face_kept",
@@ -93,18 +98,19 @@ _FACE = MetricSpec(
             ideal=1.0,
             low=0.0,
             high=1.0,
-            summary="Share of the frames with a face in the unedited clip in which the video also has one. Below 1, "
-            "other metrics of the face only cover the remaining frames.",
+            summary="Share of frames with a detected face in the output, among the frames with a "
+            "face in the unedited clip. If the value is below 1, the other face metrics "
+            "cover only the remaining frames.",
         ),
     ),
     build="retalkit_metrics.face_presence:FacePresenceMetric",
-    source="definition in retalkit_metrics.face_presence",
+    source="defined in retalkit_metrics.face_presence",
     needs=frozenset({ORIGINAL}),
 )
 
 _QUIET_MOUTH = MetricSpec(
     name="quiet_mouth",
-    summary="Opening and motion of the mouth in audio without speech.",
+    summary="Mouth opening and mouth motion during audio without speech.",
     measures=(
         Measure(
             "rest_opening",
@@ -114,7 +120,8 @@ _QUIET_MOUTH = MetricSpec(
             low=0.0,
             unit=FACE_HEIGHT,
             digits=2,
-            summary="98th percentile of the opening. Tracking noise keeps it above 0 for a closed mouth.",
+            summary="98th percentile of the mouth opening. Tracking noise keeps the value above 0 "
+            "even for a closed mouth.",
         ),
         Measure(
             "mouth_energy",
@@ -122,19 +129,19 @@ _QUIET_MOUTH = MetricSpec(
             "lower",
             ideal=0.0,
             low=0.0,
-            unit="% of face height a second",
+            unit="% of face height per second",
             digits=2,
-            summary="Root mean square of the speed of the opening. Includes the tracker's jitter.",
+            summary="Root mean square of the opening speed, including tracking jitter.",
         ),
     ),
     build="retalkit_metrics.mouth_at_rest:MouthAtRestMetric",
-    source="definition in retalkit_metrics.mouth_at_rest",
+    source="defined in retalkit_metrics.mouth_at_rest",
     needs=frozenset({LANDMARKS, QUIET}),
 )
 
 _PIXELS = MetricSpec(
     name="pixels",
-    summary="PSNR and SSIM against ground-truth frames: whole frame and mouth rectangle.",
+    summary="PSNR and SSIM against ground-truth frames for the whole frame and the mouth rectangle.",
     measures=(
         Measure(
             "psnr",
@@ -145,7 +152,7 @@ _PIXELS = MetricSpec(
             high=100.0,
             unit="dB",
             digits=2,
-            summary="PSNR of the whole frame, most of which is not edited. 100 means identical.",
+            summary="PSNR of the whole frame, most of which is unedited. Identical frames score 100 dB.",
         ),
         Measure(
             "ssim",
@@ -154,32 +161,34 @@ _PIXELS = MetricSpec(
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="SSIM of the whole frame, most of which is not edited.",
+            summary="SSIM of the whole frame, most of which is unedited.",
         ),
         Measure(
             "mouth_psnr",
-            "PSNR of the mouth",
+            "mouth PSNR",
             "higher",
             ideal=100.0,
             low=0.0,
             high=100.0,
             unit="dB",
             digits=2,
-            summary="PSNR of the mouth rectangle. Rewards blur: for uncertain lips, their mean scores best.",
+            summary="PSNR of the mouth rectangle. The metric rewards blur, because an average of "
+            "plausible lip shapes has the lowest expected squared error.",
         ),
         Measure(
             "mouth_ssim",
-            "SSIM of the mouth",
+            "mouth SSIM",
             "higher",
             ideal=1.0,
             low=-1.0,
             high=1.0,
-            summary="SSIM of the mouth rectangle. Also rewards blur.",
+            summary="SSIM of the mouth rectangle. The metric rewards blur.",
         ),
     ),
     build="retalkit_metrics.pixels:PixelsMetric",
-    source="Wang et al., 'Image quality assessment: from error visibility to structural similarity', IEEE TIP 2004 "
-    "(scikit-image, Gaussian window, greyscale); PSNR of the squared error of all frames together",
+    source="Wang et al., 'Image quality assessment: from error visibility to structural similarity', "
+    "IEEE TIP 2004 (scikit-image, Gaussian window, greyscale); PSNR is computed from the "
+    "squared error over all frames",
     needs=frozenset({FRAMES, ORIGINAL, TRUTH}),
     requires=("skimage",),
     install="scikit-image",
@@ -187,7 +196,7 @@ _PIXELS = MetricSpec(
 
 _SHARPNESS = MetricSpec(
     name="sharpness",
-    summary="Sharpness of the face: edge widths (CPBD), and skin texture relative to the unedited clip.",
+    summary="Face sharpness: edge widths (CPBD), and skin texture relative to the unedited clip.",
     measures=(
         Measure(
             "cpbd",
@@ -195,8 +204,9 @@ _SHARPNESS = MetricSpec(
             "higher",
             low=0.0,
             high=1.0,
-            summary="Share of the face's edges that are too narrow to look blurred. Noise, blocking and a hard seam "
-            "count as sharp: compare with the real video.",
+            summary="Share of the face's edges that are too narrow to appear blurred. Noise, "
+            "blocking artifacts and a visible seam count as sharp edges, so compare the "
+            "value with the real video.",
         ),
         Measure(
             "skin_sharpness",
@@ -205,8 +215,9 @@ _SHARPNESS = MetricSpec(
             ideal=1.0,
             low=0.0,
             digits=2,
-            summary="Variance of the Laplacian in the skin around the mouth, relative to the unedited clip. Below 1: "
-            "softer; above 1: sharper or noisier.",
+            summary="Variance of the Laplacian on the skin around the mouth, relative to the "
+            "unedited clip. Values below 1 indicate softer skin, and values above 1 indicate "
+            "sharper or noisier skin.",
         ),
     ),
     build="retalkit_metrics.sharpness:SharpnessMetric",
@@ -220,7 +231,7 @@ _SHARPNESS = MetricSpec(
 
 _STEADINESS = MetricSpec(
     name="steadiness",
-    summary="Artifacts that the edit adds to the unedited clip: flicker, a seam, changes outside the face.",
+    summary="Artifacts that the edit adds to the unedited clip: flicker, a seam, and changes outside the face.",
     measures=(
         Measure(
             "ring_flicker",
@@ -228,8 +239,8 @@ _STEADINESS = MetricSpec(
             "lower",
             low=0.0,
             digits=2,
-            summary="Frame-to-frame difference at the border of the mouth region, relative to the unedited clip; 1 or "
-            "less is good. Blur lowers it.",
+            summary="Frame-to-frame difference at the mouth region's border, relative to the "
+            "unedited clip. Values of 1 or less are good. Blur lowers the value.",
         ),
         Measure(
             "seam_energy",
@@ -238,30 +249,31 @@ _STEADINESS = MetricSpec(
             ideal=1.0,
             low=0.0,
             digits=2,
-            summary="Gradient along the border of the mouth region, relative to the unedited clip. Above 1: a new "
-            "edge; below 1: blur.",
+            summary="Gradient along the mouth region's border, relative to the unedited clip. Values "
+            "above 1 indicate a visible seam, and values below 1 indicate blur.",
         ),
         Measure(
             "flicker_coarse",
-            "flicker of light",
+            "shading flicker",
             "lower",
             ideal=0.0,
             low=0.0,
             unit="grey levels",
             digits=2,
-            summary="Frame-to-frame jumps of the change made to the face (without lips), low frequencies: shading and "
-            "tint.",
+            summary="Frame-to-frame variation of the low frequencies (shading and tint) that the "
+            "edit adds to the face, excluding the lips.",
         ),
         Measure(
             "flicker_fine",
-            "flicker of detail",
+            "detail flicker",
             "lower",
             ideal=0.0,
             low=0.0,
             unit="grey levels",
             digits=2,
-            summary="The same for high frequencies: skin, hair and noise. Includes encoding noise: compare with the "
-            "real video.",
+            summary="Frame-to-frame variation of the high frequencies (skin, hair and noise) that "
+            "the edit adds to the face, excluding the lips. The value includes encoding "
+            "noise, so compare it with the real video.",
         ),
         Measure(
             "outside_change",
@@ -271,12 +283,13 @@ _STEADINESS = MetricSpec(
             low=0.0,
             high=255.0,
             unit="grey levels",
-            summary="Mean absolute difference outside the face. Includes encoding noise: compare with the real video.",
+            summary="Mean absolute difference outside the face. The value includes encoding noise, "
+            "so compare it with the real video.",
         ),
     ),
     build="retalkit_metrics.temporal_stability:TemporalStabilityMetric",
-    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose in place of optical "
-    "flow (retalkit_metrics.meters.flicker and image_quality)",
+    source="Lai et al., 'Learning blind video temporal consistency', ECCV 2018, with head pose "
+    "instead of optical flow (retalkit_metrics.meters.flicker and image_quality)",
     needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
 )
 
@@ -287,14 +300,14 @@ STAGES: Final = {
     "expression_editor": "reference faces",
     "lip_syncer": "lip synthesis, including per-clip preparation",
     "enhancers": "all enhancers",
-    "render": "the whole second pass: decoding, lips and enhancers (concurrent), compositing, encoding",
+    "render": "the complete rendering pass: decoding, lip synthesis and enhancers (concurrent), compositing, encoding",
 }
 """Mapping from stage name (or ``render``) to a description of the stage's work."""
 
 _COST = MetricSpec(
     name="cost",
     version="3",
-    summary="Cost of the run: seconds per stage, memory, weights.",
+    summary="Computational cost of the run: time per stage, memory and weight size.",
     measures=(
         Measure(
             "realtime_factor",
@@ -302,7 +315,8 @@ _COST = MetricSpec(
             "higher",
             low=0.0,
             digits=2,
-            summary="Seconds of video per second of computing, with all steps in sequence. Concurrent jobs lower it.",
+            summary="Seconds of video per second of computing time if all steps run sequentially. "
+            "Concurrent jobs lower the value.",
         ),
         *(
             Measure(
@@ -310,8 +324,8 @@ _COST = MetricSpec(
                 stage.replace("_", " "),
                 "lower",
                 low=0.0,
-                unit="s per second",
-                summary=f"Seconds per second of video, including steps read from the cache: {work}.",
+                unit="seconds per second of video",
+                summary=f"Computing time per second of video, including steps loaded from the cache: {work}.",
             )
             for stage, work in STAGES.items()
         ),
@@ -322,7 +336,7 @@ _COST = MetricSpec(
             low=0.0,
             unit="MiB",
             digits=0,
-            summary="Peak resident memory of the process, including steps read from the cache.",
+            summary="Peak resident memory of the process, including steps loaded from the cache.",
         ),
         Measure(
             "weights_size",
@@ -331,11 +345,11 @@ _COST = MetricSpec(
             low=0.0,
             unit="MiB",
             digits=1,
-            summary="Size of all weight files that the run loads; 0 if it loads none.",
+            summary="Total size of the weight files that the run loads; 0 if the run loads no weights.",
         ),
     ),
     build="retalkit_metrics.cost:CostMetric",
-    source="the run record",
+    source="run record",
     needs=frozenset({RECORD}),
 )
 

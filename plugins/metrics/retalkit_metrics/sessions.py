@@ -32,11 +32,16 @@ def frame_pair(frame: ScoredFrame) -> tuple[Image, Image]:
     Raises InputError if there is no unedited frame or if the frames differ in size.
     """
     if frame.original is None:
-        raise InputError("the scene has no unedited clip to compare the frames with", code="missing-original")
+        raise InputError(
+            "the scene has no unedited clip, which the metric compares with the output; "
+            "add the unedited clip to the scene",
+            code="missing-original",
+        )
     if frame.original.shape != frame.image.shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (frame.image, frame.original)]
         raise InputError(
-            f"the video is {sizes[0]} but the unedited clip is {sizes[1]}; scale both to the same size",
+            f"the video has {sizes[0]} pixels, but the unedited clip has {sizes[1]}; scale both "
+            "videos to the same size",
             code="size-mismatch",
         )
     return frame.original, frame.image

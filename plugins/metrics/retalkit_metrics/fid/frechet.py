@@ -23,7 +23,10 @@ def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32
     avoids computing the root. Raises ValueError for other shapes.
     """
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
-        raise ValueError(f"need two sets of at least two features, got shapes {one.shape} and {other.shape}")
+        raise ValueError(
+            "expected two sets of at least two features with equal dimensions, got "
+            f"shapes {one.shape} and {other.shape}"
+        )
     mean_one, root_one = _moments(one)
     mean_other, root_other = _moments(other)
     traces = float((root_one**2).sum() + (root_other**2).sum())

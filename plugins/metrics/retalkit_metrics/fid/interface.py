@@ -12,23 +12,26 @@ NETWORK: Final = "fid_inception"
 METRICS: Final = (
     MetricSpec(
         name="fid",
-        summary="Distance of the distributions of output and original faces (FID); compare only on the same frames.",
+        summary="Fréchet distance between output and original faces (FID). Compare only values "
+        "computed from identical frames.",
         measures=(
             Measure(
                 name="fid",
-                title="FID (same frames only)",
+                title="FID (identical frames only)",
                 direction="lower",
                 ideal=0.0,
                 low=0.0,
                 digits=1,
-                summary="Fréchet distance of Inception features of face crops, five frames a second. Biased upwards, "
-                "because a clip has far fewer frames than the 2048 dimensions: compare variants on the same frames, "
-                "never different clips or numbers from papers. Does not measure timing.",
+                summary="Fréchet distance between Inception features of face crops, sampled at five "
+                "frames per second. The estimate is biased upwards, because a clip has far "
+                "fewer frames than the 2048 feature dimensions. Compare variants of one clip "
+                "on identical frames only. Do not compare different clips or values from "
+                "publications. The metric does not measure timing.",
             ),
         ),
         build="retalkit_metrics.fid.metric:FidMetric",
-        source="Heusel et al., GANs trained by a two time-scale update rule converge to a local Nash equilibrium, "
-        "NIPS 2017; the Inception of pytorch-fid",
+        source="Heusel et al., GANs trained by a two time-scale update rule converge to a local Nash "
+        "equilibrium, NIPS 2017; Inception network from pytorch-fid",
         licence="Apache-2.0",
         needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
         requires=("torch",),
@@ -40,13 +43,13 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="Inception v3 of 2015-12-05 for FID, converted to PyTorch by pytorch-fid",
+        summary="Inception v3 (2015-12-05) for FID, converted to PyTorch by pytorch-fid",
         file="pt_inception-2015-12-05-6726825d.pth",
         urls=(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         ),
         # Licence of the pytorch-fid repository, which publishes the checkpoint as a release asset.
-        licence="Apache-2.0 (pytorch-fid; the network is Google's inception-2015-12-05, trained on ImageNet)",
+        licence="Apache-2.0 (pytorch-fid); the network is Google's inception-2015-12-05, trained on ImageNet",
         commercial_use=True,
         shapes="retalkit_metrics.fid.network:parameter_shapes",
         size=95_628_359,

@@ -12,7 +12,7 @@ NETWORK: Final = "arcface_ir_se50"
 METRICS: Final = (
     MetricSpec(
         name="identity",
-        summary="Similarity of the person's identity (cosine similarity of ArcFace embeddings).",
+        summary="Identity similarity between output and original faces (cosine similarity of ArcFace embeddings).",
         measures=(
             Measure(
                 name="identity",
@@ -21,14 +21,15 @@ METRICS: Final = (
                 ideal=1.0,
                 low=-1.0,
                 high=1.0,
-                summary="Cosine similarity of the ArcFace embeddings of output and original, median over five frames a "
-                "second. Another person gives about 0; an unchanged video gives 1.",
+                summary="Cosine similarity between the ArcFace embeddings of output and original "
+                "faces, median over five frames per second. The value is about 0 for "
+                "different people and 1 for an unchanged video.",
             ),
         ),
         build="retalkit_metrics.identity.metric:IdentityMetric",
-        source="Deng et al., ArcFace: additive angular margin loss for deep face recognition, CVPR 2019; the IR-SE50 "
-        "of facexlib",
-        licence="Apache-2.0; weights: MIT where stated, trained on faces collected from the web",
+        source="Deng et al., ArcFace: additive angular margin loss for deep face recognition, CVPR "
+        "2019; IR-SE50 network from facexlib",
+        licence="Apache-2.0; weights: MIT as stated by the publisher, trained on face images collected from the web",
         needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
         requires=("torch",),
         install="retalkit[paper]",
@@ -39,12 +40,12 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="ArcFace IR-SE50 face recognition network, input 112 x 112",
+        summary="ArcFace IR-SE50 face recognition network for 112 x 112 faces",
         file="recognition_arcface_ir_se50.pth",
         urls=("https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",),
         # facexlib states the MIT licence of the InsightFace_Pytorch code and refers users to that repository. No
         # licence is stated for the weights or for the training data set MS1M.
-        licence="MIT (InsightFace_Pytorch's code; nothing stated for the weights, trained on MS1M)",
+        licence="MIT for the code (InsightFace_Pytorch); no licence stated for the weights, which were trained on MS1M",
         commercial_use=None,
         shapes="retalkit_metrics.identity.network:parameter_shapes",
         min_size=175_296_472,

@@ -13,7 +13,7 @@ LINEAR: Final = "lpips_linear"
 METRICS: Final = (
     MetricSpec(
         name="lpips",
-        summary="Perceptual distance of the face from a clip that shows the same words (LPIPS, AlexNet).",
+        summary="Perceptual distance between the output's face and a clip with identical words (LPIPS, AlexNet).",
         measures=(
             Measure(
                 name="lpips",
@@ -22,13 +22,15 @@ METRICS: Final = (
                 ideal=0.0,
                 low=0.0,
                 digits=4,
-                summary="Learned perceptual distance of the face crop, mean over five frames a second; 0 is identical. "
-                "Depends on the face size in pixels: compare within a clip.",
+                summary="Learned perceptual distance between face crops, mean over five frames per "
+                "second. A value of 0 means identical images. The distance depends on the "
+                "face size in pixels, so compare only variants of one clip.",
             ),
         ),
         build="retalkit_metrics.lpips.metric:LpipsMetric",
-        source="Zhang et al., The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018; v0.1",
-        licence="Apache-2.0; weights BSD-2-Clause and torchvision's AlexNet",
+        source="Zhang et al., The unreasonable effectiveness of deep features as a perceptual "
+        "metric, CVPR 2018; version 0.1",
+        licence="Apache-2.0; weights: BSD-2-Clause (LPIPS) and torchvision's AlexNet (no licence stated)",
         needs=frozenset({FRAMES, LANDMARKS, ORIGINAL, TRUTH}),
         requires=("torch",),
         install="retalkit[paper]",
@@ -39,12 +41,12 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=FEATURES,
-        summary="AlexNet of torchvision, trained on ImageNet; LPIPS compares the outputs of its convolutions",
+        summary="torchvision's AlexNet, trained on ImageNet; LPIPS compares the outputs of its convolutional layers",
         file="alexnet-owt-7be5be79.pth",
         urls=("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
         # Torchvision's code is BSD-3-Clause. Its documentation states that the weights may be subject to separate terms
         # derived from the training data.
-        licence="not stated for the weights (torchvision, BSD-3-Clause code; trained on ImageNet)",
+        licence="no licence stated for the weights, which were trained on ImageNet; torchvision's code is BSD-3-Clause",
         commercial_use=None,
         shapes="retalkit_metrics.lpips.network:feature_shapes",
         min_size=244_403_360,  # including the classifier
@@ -54,7 +56,7 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name=LINEAR,
-        summary="LPIPS v0.1 for AlexNet: the weight of each feature in the distance",
+        summary="LPIPS v0.1 feature weights for AlexNet",
         file="alex.pth",
         urls=("https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/alex.pth",),
         licence="BSD-2-Clause (Zhang et al., 2018)",

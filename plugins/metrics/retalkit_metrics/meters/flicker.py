@@ -134,7 +134,7 @@ class FlickerMeter:
         a cut. Raises ValueError if the shapes differ.
         """
         if original.shape != output.shape:
-            raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
+            raise ValueError(f"expected frames of equal shape, got {original.shape} and {output.shape}")
         if not np.isfinite(pose.scale).all():
             self.cut()
             return

@@ -135,7 +135,7 @@ class ImageQualityMeter:
         outside which changes are measured.
         """
         if original.shape != output.shape:
-            raise ValueError(f"frames differ in shape: {original.shape} and {output.shape}")
+            raise ValueError(f"expected frames of equal shape, got {original.shape} and {output.shape}")
         output_found = output_landmarks is not None and bool(np.isfinite(output_landmarks).all())
         shown = output_landmarks if output_landmarks is not None and output_found else landmarks
         soft = mouth_region(shown, original.shape) if region is None else region

@@ -74,9 +74,9 @@ def compare_mouth_motion(
     given = (requested_opening, requested_width, tracked_opening, tracked_width)
     series = [np.asarray(values, np.float64) for values in given]
     if len({len(each) for each in series}) != 1:
-        raise ValueError(f"series differ in length: {[len(each) for each in series]}")
+        raise ValueError(f"expected series of equal length, got lengths {[len(each) for each in series]}")
     if not face_height > 0:
-        raise ValueError(f"face height must be positive, not {face_height}")
+        raise ValueError(f"expected a positive face height, got {face_height}")
     requested = np.isfinite(series[0]) & np.isfinite(series[1])
     tracked = np.isfinite(series[2]) & np.isfinite(series[3])
     both = requested & tracked

@@ -14,7 +14,7 @@ REACH: Final = 15
 METRICS: Final = (
     MetricSpec(
         name="syncnet",
-        summary="Synchrony of lips and audio, measured by SyncNet (LSE-C, LSE-D, offset).",
+        summary="Synchrony between lips and audio, measured by SyncNet (LSE-C, LSE-D, offset).",
         measures=(
             Measure(
                 name="lse_c",
@@ -22,8 +22,9 @@ METRICS: Final = (
                 direction="higher",
                 low=0.0,
                 digits=2,
-                summary="Confidence: median distance of lips and audio over all offsets minus the smallest. Methods "
-                "trained with SyncNet can exceed real video: compare with the anchor and the mismatched arm.",
+                summary="Confidence: median minus minimum of the lip-audio distance over all "
+                "offsets. Methods that were trained with SyncNet can exceed real video, so "
+                "compare the value with the anchor and with the mismatched arm.",
             ),
             Measure(
                 name="lse_d",
@@ -31,7 +32,7 @@ METRICS: Final = (
                 direction="lower",
                 low=0.0,
                 digits=2,
-                summary="Mean distance of the embeddings of lips and audio at the best offset.",
+                summary="Mean distance between lip and audio embeddings at the best offset.",
             ),
             Measure(
                 name="av_offset",
@@ -40,16 +41,18 @@ METRICS: Final = (
                 ideal=0.0,
                 low=-float(REACH),
                 high=float(REACH),
-                unit="frames at 25/s",
+                unit="frames at 25 fps",
                 digits=0,
-                summary="Offset with the smallest distance; positive: the lips are late. Meaningless if LSE-C is low. "
-                "Clips have inherent offsets: compare with the real video.",
+                summary="Offset with the minimum lip-audio distance. Positive values mean that the "
+                "lips lag behind the audio. The offset is not meaningful if LSE-C is low. "
+                "Clips have inherent offsets, so compare the value with the real video.",
             ),
         ),
         build="retalkit_metrics.syncnet.metric:SyncNetMetric",
-        source="Chung and Zisserman, Out of time: automated lip sync in the wild, ACCV Workshops 2016; LSE as in "
-        "Prajwal et al., A lip sync expert is all you need, ACM Multimedia 2020",
-        licence="Apache-2.0; weights: nothing stated",
+        source="Chung and Zisserman, Out of time: automated lip sync in the wild, ACCV Workshops "
+        "2016; LSE as defined by Prajwal et al., A lip sync expert is all you need, ACM "
+        "Multimedia 2020",
+        licence="Apache-2.0; weights: no licence stated",
         needs=frozenset({FRAMES, LANDMARKS, SPEECH}),
         uses=frozenset({ORIGINAL}),
         requires=("torch",),
@@ -61,7 +64,7 @@ METRICS: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="SyncNet: joint embeddings of five frames of a mouth and 0.2 s of audio",
+        summary="SyncNet: joint embeddings of five mouth frames and 0.2 s of audio",
         file="syncnet_v2.model",
         # The published URL uses http. The server also supports https.
         urls=(
@@ -70,7 +73,7 @@ CHECKPOINTS: Final = (
         ),
         # The repository joonson/syncnet_python, which loads the checkpoint, is MIT-licensed. No licence is stated for
         # the checkpoint.
-        licence="not stated for the weights (MIT for the publisher's code, Chung, 2016)",
+        licence="no licence stated for the weights; the publisher's code is MIT-licensed (Chung, 2016)",
         commercial_use=None,
         shapes="retalkit_metrics.syncnet.network:parameter_shapes",
         # Other projects that use the checkpoint publish this hash. The publisher does not state a hash.
