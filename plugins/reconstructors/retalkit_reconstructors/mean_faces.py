@@ -34,7 +34,7 @@ class MeanFaces:
         """Return the mean face of a track, [478, 3]. Raises KeyError if the clip does not contain the track."""
         row = int(np.searchsorted(self.tracks, track))
         if row == len(self.tracks) or self.tracks[row] != track:
-            raise KeyError(f"the clip has no track {track}")
+            raise KeyError(f"the clip does not contain track {track}")
         return self.faces[self.groups[row]]
 
 

@@ -19,14 +19,14 @@ class ShallowConfig(StageConfig):
     """Options of the reconstructor ``shallow``."""
 
     frames_per_shot: int = Field(default=200, ge=1)
-    """Number of evenly spaced frames per track from which the track's mean face is computed. At most twice this number
-    is used.
+    """Number of evenly spaced frames per track from which the track's mean face is computed. The actual number of
+    frames may be up to twice as large.
     """
     min_shot: int = Field(default=12, ge=1)
-    """Minimum number of frames in a track with a separate mean face. Shorter tracks use the most similar mean face."""
+    """Minimum track length in frames for a separate mean face. Shorter tracks use the most similar mean face."""
     same_person: float = Field(default=0.03, ge=0.0)
-    """Tracks share a mean face if the root mean square difference between their mean faces is less than this value in
-    IOD.
+    """Root mean square difference between mean faces, in IOD, below which tracks share one mean face. IOD is the
+    distance between the outer eye corners.
     """
 
 
@@ -38,7 +38,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             api=2,
             kind=StageKind.RECONSTRUCTOR,
             name="shallow",
-            summary="head pose and mouth measures by a rigid fit of the person's mean face to the mesh landmarks",
+            summary="head pose and mouth measures from a rigid fit of the person's mean face to the mesh landmarks",
             build="retalkit_reconstructors.shallow:ShallowReconstructor",
             licence="Apache-2.0",
             config=ShallowConfig,

@@ -20,7 +20,7 @@ STAGES: Final = (
         kind=StageKind.RECONSTRUCTOR,
         name="deep3d",
         version="2",
-        summary="257 face model coefficients by ResNet-50, the reconstruction of the published pipeline",
+        summary="257 face model coefficients from a ResNet-50, as in the published pipeline",
         build="retalkit_reconstructors.deep3d.reconstructor:Deep3DReconstructor",
         licence="Apache-2.0 AND MIT",
         needs=frozenset({"frames", "landmarks:ibug68"}),
@@ -34,13 +34,13 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="Deep3DFaceRecon, ResNet-50 that estimates 257 coefficients of an aligned face",
+        summary="Deep3DFaceRecon: ResNet-50 that estimates 257 face model coefficients from an aligned face",
         file="face3d_pretrain_epoch_20.pth",
         urls=(
             "https://github.com/vinthony/video-retalking/releases/download/v0.0.1/face3d_pretrain_epoch_20.pth",
             "https://github.com/OpenTalker/video-retalking/releases/download/v0.0.1/face3d_pretrain_epoch_20.pth",
         ),
-        licence="Apache-2.0 by its repository; the Basel Face Model has its own licence",
+        licence="Apache-2.0 (repository licence); the Basel Face Model has a separate licence",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
         # The authors did not publish a hash. This is the hash of the copies on Hugging Face. One copy has this name,
@@ -53,7 +53,7 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name=LANDMARKS,
-        summary="68 standard landmarks in 3D, the alignment target",
+        summary="68 standard 3D landmarks, which define the face alignment",
         file="similarity_Lm3D_all.mat",
         urls=(
             "https://github.com/microsoft/Deep3DFaceReconstruction/raw/master/BFM/similarity_Lm3D_all.mat",

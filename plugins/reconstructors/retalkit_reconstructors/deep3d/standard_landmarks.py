@@ -30,9 +30,9 @@ def read_published(path: Path) -> dict[str, NDArray[np.float32]]:
         arrays = loadmat(path, variable_names=[NAME])
     except Exception as error:
         # The MATLAB parser raises many exception types for a truncated file.
-        raise ValueError(f"not a MATLAB file: {error}") from error
+        raise ValueError(f"the file is not a MATLAB file: {error}") from error
     if NAME not in arrays:
-        raise ValueError(f"it has no array '{NAME}'")
+        raise ValueError(f"the file does not contain the array '{NAME}'")
     return {NAME: np.ascontiguousarray(arrays[NAME], np.float32)}
 
 
