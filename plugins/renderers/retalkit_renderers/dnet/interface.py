@@ -1,4 +1,4 @@
-"""Options, stage and checkpoints of the expression editor ``dnet``.
+"""Options, stage spec and checkpoints of the expression editor ``dnet``.
 
 The module is imported to list stages, so it must not import torch.
 """
@@ -18,7 +18,7 @@ from retalkit_renderers.releases import released
 NETWORK: Final = "dnet"
 TEMPLATES: Final = "expression_templates"
 FIT: Final = ("face3d", "bfm_landmarks")
-"""Checkpoints of the reconstructor that estimates the expression in a still image."""
+"""Reconstructor checkpoints that are required to estimate the expression in a still image."""
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 COEFFICIENT_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".mat")
@@ -28,27 +28,32 @@ class DNetConfig(StageConfig):
     """Options of ``dnet``."""
 
     template: Literal["neutral", "smile"] | Path = "neutral"
-    """Expression applied to every frame: ``neutral``, ``smile``, the path of a still image of a face with the
-    expression, or the path of a file with the 64 expression coefficients (npy, npz, safetensors or mat).
+    """Expression that is applied to every frame. Accepted values are ``neutral``, ``smile``, the path of a still image
+    that shows a face with the expression, or the path of a file with the 64 expression coefficients (.npy, .npz,
+    .safetensors or .mat).
     """
     one_shot: bool = False
-    """Whether to generate every frame from the first frame of its shot instead of from the frame itself. The mouth is
-    then temporally more stable, but less sharp where the head has moved.
+    """Whether to generate every frame from the first frame of its shot instead of from the frame itself. Using the
+    first frame makes the mouth temporally more stable, but less sharp in frames with a different head pose.
     """
     batch: int = Field(default=1, ge=1, le=64)
-    """Number of frames per network call on a GPU. Each frame requires about 0.1 GB. On the CPU, each call processes one
-    frame, which is as fast.
+    """Maximum number of faces per network call on a GPU. Each face requires about 0.1 GB of GPU memory. On the CPU,
+    each call processes one face, because larger batches are not faster.
     """
 
     @field_validator("template")
     @classmethod
     def _known_kind(cls, template: str | Path) -> str | Path:
         if isinstance(template, Path) and template.suffix.lower() not in (*IMAGE_SUFFIXES, *COEFFICIENT_SUFFIXES):
-            raise ValueError("must be neutral, smile, an image, or a .npy, .npz, .safetensors or .mat file")
+            raise ValueError(
+                "must be 'neutral', 'smile', or the path of an image, .npy, .npz, .safetensors or .mat file"
+            )
         return template
 
     def checkpoints(self) -> tuple[str, ...]:
-        """Return the template checkpoint, or the checkpoints that are required to fit a still image."""
+        """Return the template checkpoint, or the checkpoints that are required to estimate the expression in a still
+        image.
+        """
         if not isinstance(self.template, Path):
             return (TEMPLATES,)
         return FIT if self.template.suffix.lower() in IMAGE_SUFFIXES else ()
@@ -59,7 +64,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.EXPRESSION_EDITOR,
         name=NETWORK,
-        summary="D-Net of VideoReTalking: generates every frame's face with one expression",
+        summary="D-Net from VideoReTalking: generates every frame's face with one constant expression",
         version="3",
         build="retalkit_renderers.dnet.editor:DNetEditor",
         licence="Apache-2.0",
@@ -76,7 +81,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="D-Net of VideoReTalking, a face with another expression at 256 x 256",
+        summary="D-Net from VideoReTalking: generates a 256 x 256 face with another expression",
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",
@@ -90,7 +95,7 @@ CHECKPOINTS: Final = (
     ),
     Checkpoint(
         name=TEMPLATES,
-        summary="Coefficients of a neutral and of a smiling face",
+        summary="face model coefficients of a neutral and a smiling face",
         file="expression.mat",
         urls=released("expression.mat"),
         licence="Apache-2.0",

@@ -62,7 +62,7 @@ class PhotoFit:
         inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=ports)
         face = _largest_face(self._detect, source, inner)
         if face is None:
-            raise InputError(f"{path}: no face found: choose an image with a larger face", code="no-face")
+            raise InputError(f"{path}: no face was detected; choose an image with a larger face", code="no-face")
         photo = _OneFace(source, face, _scheme(self._detector))
         session = self._reconstruct.open(ReconstructionClip(analysis=photo), inner)
         try:
@@ -71,7 +71,7 @@ class PhotoFit:
             session.close()
         if not np.isfinite(row).all():
             raise InputError(
-                f"{path}: the face is too small to estimate its expression: choose an image with a larger face",
+                f"{path}: the face is too small for an expression estimate; choose an image with a larger face",
                 code="no-face",
             )
         return row[EXPRESSION]

@@ -40,7 +40,7 @@ def read_published(path: Path) -> dict[str, Float]:
     """
     arrays = _read_mat(path)
     if missing := [name for name in PUBLISHED.values() if name not in arrays]:
-        raise ValueError(f"it has no array '{missing[0]}'")
+        raise ValueError(f"the file does not contain the array '{missing[0]}'")
     return {name: np.ascontiguousarray(arrays[name], np.float32) for name in PUBLISHED.values()}
 
 
@@ -59,14 +59,15 @@ def stored_expression(path: Path) -> Float:
         arrays = _read(path)
     except (OSError, ValueError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path}: cannot be read as coefficients: {_first_line(error)}", code="unreadable-file"
+            f"{path}: cannot read expression coefficients: {_first_line(error)}", code="unreadable-file"
         ) from error
     name = next((name for name in NAMES if name in arrays), None)
     if name is None:
         if len(arrays) != 1:
             found = ", ".join(sorted(arrays)[:6]) or "none"
             raise InputError(
-                f"{path}: has several arrays ({found}): name that of the 64 coefficients {NAMES[0]}",
+                f"{path}: expected one array, got several ({found}); rename the array with the 64 "
+                f"coefficients to '{NAMES[0]}'",
                 code="invalid-coefficients",
             )
         name = next(iter(arrays))
@@ -77,20 +78,22 @@ def _expression(array: NDArray[Any], path: Path) -> Float:
     numbers = np.asarray(array)
     if numbers.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: has dtype {numbers.dtype}: it must contain {EXPRESSIONS} numbers", code="invalid-coefficients"
+            f"{path}: expected {EXPRESSIONS} numeric coefficients, got an array of dtype {numbers.dtype}",
+            code="invalid-coefficients",
         )
     numbers = numbers.astype(np.float32).reshape(-1)
     if numbers.size in ROWS:
         numbers = numbers[EXPRESSION]
     if numbers.size != EXPRESSIONS:
         raise InputError(
-            f"{path}: has shape {' x '.join(map(str, np.shape(array)))}: it must contain the {EXPRESSIONS} "
-            f"coefficients of one expression, or the {ROWS[0]} of one face",
+            f"{path}: expected {EXPRESSIONS} expression coefficients or all {ROWS[0]} coefficients of "
+            f"one face, got an array of shape {' x '.join(map(str, np.shape(array)))}",
             code="invalid-coefficients",
         )
     if not np.isfinite(numbers).all():
         raise InputError(
-            f"{path}: contains values that are not finite: use a frame in which the face was found",
+            f"{path}: the coefficients contain values that are not finite; export the coefficients of "
+            "a frame with a detected face",
             code="invalid-coefficients",
         )
     return numbers
@@ -115,7 +118,7 @@ def _read_mat(path: Path) -> dict[str, NDArray[Any]]:
         arrays = loadmat(path)
     except Exception as error:
         # The MATLAB parser raises many exception types for a truncated file.
-        raise ValueError(f"it is not a MATLAB file ({_first_line(error)})") from error
+        raise ValueError(f"not a MATLAB file ({_first_line(error)})") from error
     return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 

@@ -8,13 +8,13 @@ from retalkit.plugins import StageConfig
 
 
 class FirstFrameConfig(StageConfig):
-    """Options of ``first_frame``, which has no settings."""
+    """Options of ``first_frame``, which has no configurable settings."""
 
 
 class NeutralWarpConfig(StageConfig):
     """Options of ``neutral_warp``."""
 
     template: Literal["neutral", "smile"] = "neutral"
-    """Canonical expression. ``neutral`` selects the person's own closed mouth, and ``smile`` selects the closed mouth
-    with raised corners.
+    """Expression that is applied to every frame: ``neutral``, the person's own closed mouth, or ``smile``, the closed
+    mouth with raised corners.
     """

@@ -189,7 +189,7 @@ class BankBuilder:
                 centre = np.median(self._heads[rows], axis=0)
                 for row in rows:
                     if self._context.cancelled:
-                        raise RunCancelledError("the run was cancelled: the same call resumes it")
+                        raise RunCancelledError("the run was cancelled; repeat the call to resume the run")
                     index, image = next(decoded)
                     left, top, width, height = (int(value) for value in rectangles[row])
                     crop = np.ascontiguousarray(image[top : top + height, left : left + width])

@@ -142,7 +142,7 @@ def make_plan(
     planners = [_IdentityPlanner(identity, exemplars, blocked, motion, config) for identity in identities]
     for start in range(0, timeline.count, WINDOW):
         if context.cancelled:
-            raise RunCancelledError("the run was cancelled: the same call resumes it")
+            raise RunCancelledError("the run was cancelled; repeat the call to resume the run")
         stop = min(start + WINDOW, timeline.count)
         sources = timeline.sources(start, min(stop + LOOK_AHEAD, timeline.count))
         faces = _source_faces(analysis, sources)

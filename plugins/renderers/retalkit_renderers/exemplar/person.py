@@ -137,7 +137,7 @@ def measure_person(shapes: Float, openings: Float, reference: Float | None) -> P
     open frames. Raises ValueError if there is no shape.
     """
     if not len(shapes):
-        raise ValueError("no frame has a face")
+        raise ValueError("the clip contains no frame with a face")
     rest = closed_rest(least_open_shape(shapes) if reference is None else reference)
     model = fit_mouth_model(rest, shapes)
     controls = mesh_space.measures(shapes)[:, :CONTROL_COUNT] - mesh_space.measures(rest[None])[0, :CONTROL_COUNT]

@@ -21,16 +21,16 @@ class LNetConfig(StageConfig):
     """Options of ``lnet``."""
 
     gate: bool = True
-    """Whether to replace the input with silence where there is no speech, so that noise does not move the mouth. The
-    published pipeline has no gate.
+    """Whether to replace the input audio with silence wherever no speech is detected, so that noise does not move the
+    mouth. The published pipeline has no such gate.
     """
     chin: float = Field(default=0.08, ge=0.0, le=0.5)
-    """Downward extension of the face box as a fraction of the box height. The default corresponds to the published 20
-    pixels for a box height of 250 pixels.
+    """Downward extension of the face box as a fraction of the box height. The default equals the published extension of
+    20 pixels for a box height of 250 pixels.
     """
     batch: int = Field(default=4, ge=1, le=64)
-    """Number of frames per network call on a GPU. Each frame requires about 0.1 GB. On the CPU, each call processes one
-    frame, which is as fast.
+    """Maximum number of faces per network call on a GPU. Each face requires about 0.1 GB of GPU memory. On the CPU,
+    each call processes one face, because larger batches are not faster.
     """
 
 
@@ -39,7 +39,7 @@ STAGES: Final = (
         api=2,
         kind=StageKind.LIP_SYNCER,
         name=NETWORK,
-        summary="L-Net of VideoReTalking: generates the lower face at 96 x 96 from speech",
+        summary="L-Net from VideoReTalking: generates the lower half of the face at 96 x 96 from speech",
         version="2",
         build="retalkit_renderers.lnet.syncer:LNetLipSyncer",
         licence="Apache-2.0",
@@ -55,7 +55,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="L-Net of VideoReTalking, generates the mouth of a face at 96 x 96 from speech",
+        summary="L-Net from VideoReTalking: generates the lower half of a 96 x 96 face from speech",
         file="LNet.pth",
         urls=released("LNet.pth"),
         licence="Apache-2.0",

@@ -90,7 +90,7 @@ class LNetSession:
     def _generate(self, batch: SyncBatch, jobs: Sequence[_Job]) -> Float:
         """Return generated faces float32 [T, 96, 96, 3], RGB in [0, 1]."""
         if (references := batch.references.images) is None:
-            raise ValueError("lnet needs reference images, and the expression editor returned none")
+            raise ValueError("the lip syncer 'lnet' requires reference images, but the expression editor returned none")
         frames = batch.faces.frames.images
         faces = np.stack([network_faces(frames[job.row], references[job.row], job.box) for job in jobs])
         mel = gated_windows(self._speech, batch.times[[job.row for job in jobs]], gate=self._config.gate)

@@ -173,7 +173,7 @@ def load_network(path: Path) -> Network:
     except SafetensorError as error:
         raise ValueError(str(error)) from error
     except KeyError as error:
-        raise ValueError(f"tensor {error} is missing") from error
+        raise ValueError(f"the tensor {error} is missing") from error
 
 
 def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> Network:
@@ -181,7 +181,7 @@ def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> N
     count = sum(name.startswith("blocks.") and name.endswith(".conv.weight") for name in tensors)
     dilations = json.loads(metadata.get("dilations", "null")) or list(_DEFAULT_DILATIONS)
     if len(dilations) != count:
-        raise ValueError(f"{count} blocks, but {len(dilations)} dilations")
+        raise ValueError(f"expected one dilation per block, got {count} blocks, but {len(dilations)} dilations")
     width = tensors["blocks.0.conv.weight"].shape[2]
     afters = json.loads(metadata.get("after", "null")) or [dilation * (width - 1) // 2 for dilation in dilations]
     blocks = tuple(
