@@ -101,17 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bounds.append(measure_lower_bound(options.video, options.speech, folder))
     seconds = records[0]["output_seconds"]
     wall = statistics.median(walls)
-    print(f"{options.video.name} + {options.speech.name}: {seconds:.2f} s of output, {os.cpu_count()} cores")
+    print(f"{options.video.name} + {options.speech.name}: output duration {seconds:.2f} s, {os.cpu_count()} CPU cores")
     print(f"{'step':<16}{'seconds (median)':>18}")
     for step in records[0]["seconds"]:
         print(f"{step:<16}{statistics.median(record['seconds'][step] for record in records):>18.2f}")
-    print(f"{'whole command':<16}{wall:>18.2f}   {seconds / wall:.2f} x real time")
+    print(f"{'complete command':<16}{wall:>18.2f}   {seconds / wall:.2f} x real time")
     decode, detect, encode = (
         statistics.median(getattr(bound, part) for bound in bounds) for part in ("decode", "detect", "encode")
     )
-    print(f"lower bound: decode {decode:.2f} s, detect {detect:.2f} s, decode and encode {encode:.2f} s")
-    print(f"whole command / lower bound: {wall / (detect + decode + encode):.2f}")
-    print(f"peak memory {max(record['peak_memory_bytes'] for record in records) / 2**20:.0f} MiB")
+    print(f"lower bound: decoding {decode:.2f} s, detection {detect:.2f} s, decoding and encoding {encode:.2f} s")
+    print(f"complete command / lower bound: {wall / (detect + decode + encode):.2f}")
+    print(f"peak memory: {max(record['peak_memory_bytes'] for record in records) / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

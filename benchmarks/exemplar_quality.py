@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pairs", nargs="+", default=list(DEFAULT_PAIRS), metavar="SOURCE:DRIVER")
-    parser.add_argument("--no-enhancers", action="store_true", help="skip the enhancers of the preset")
+    parser.add_argument("--no-enhancers", action="store_true", help="skip the preset's enhancers")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     print(HEADER)

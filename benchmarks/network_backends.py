@@ -30,7 +30,7 @@ Call = Callable[[], Tensor]
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--no-compile", action="store_true", help="omit torch.compile")
+    parser.add_argument("--no-compile", action="store_true", help="skip the torch.compile backend")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -88,7 +88,7 @@ CASES = (
     Case("lnet", LNet, ((1, 1, 80, 16), (1, 6, 96, 96)), "670 to 870"),
     # The published E-Net contains L-Net and takes 3250 ms in total. This value is the remainder, encoder plus decoder.
     Case("enet, encoder", EnetEncoder, ((1, 3, 384, 384),), "2380 to 2580"),
-    Case("enet, decoder", EnetDecoder, ((1, 3, 96, 96), (1, 512)), "(with the encoder)"),
+    Case("enet, decoder", EnetDecoder, ((1, 3, 96, 96), (1, 512)), "(including the encoder)"),
     Case("ganimation", Generator, ((1, 3, 128, 128), (1, 17)), "186"),
     Case("gpen", Gpen, FACE, "4860"),
     Case("gfpgan", Gfpgan, FACE, "3610 to 3840"),
@@ -115,14 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{case.name:<20}{times}  {case.published}")
     medians = {case.name: statistics.median(case.wall) for case in cases}
     if all(name in medians for name in PER_FRAME):
-        print(f"one frame of the preset paper: {sum(medians[name] for name in PER_FRAME) / 1000:.1f} s")
+        print(f"paper preset, one frame: {sum(medians[name] for name in PER_FRAME) / 1000:.1f} s")
     print(f"{load()} after")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows whose name starts with one of these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="prefixes of the benchmark names to run (default: all)"
+    )
 
 
 def selected(names: Sequence[str] | None) -> list[Case]:
@@ -168,11 +170,11 @@ def fill(network: nn.Module) -> None:
 
 
 def machine(threads: int) -> str:
-    return f"torch {torch.__version__}, {threads} threads of {os.cpu_count()}"
+    return f"torch {torch.__version__}, {threads} of {os.cpu_count()} CPU threads"
 
 
 def load() -> str:
-    return f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
+    return "system load unknown" if hasattr(os, "getloadavg") else "system load {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

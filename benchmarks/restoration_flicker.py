@@ -198,7 +198,7 @@ def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float
 
 def side_effect_table() -> str:
     """Return one line for each steadiness with the remaining share and shadow of each region."""
-    lines = [f"low-pass {difference.COARSE:g}: share kept / shadow around a brightened region"]
+    lines = [f"low-pass {difference.COARSE:g}: remaining share / shadow of a brightened region"]
     for value in STEADINESS:
         pairs = (
             f"{name} {kept:.2f} / {round(shadow, 2) + 0.0:5.2f}"
