@@ -1,4 +1,4 @@
-"""Contact sheets, which show selected frames of two versions of a clip in one image, with the face above the mouth."""
+"""Contact sheets that show selected frames of two clip versions in one image, with the face above the mouth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MOUTH_REACH = 0.30
 
 
 def select_frames(opening: Float, count: int = 9) -> list[int]:
-    """Return representative frames in ascending order: evenly spaced frames, the widest opening, and closure starts.
+    """Return representative frame indexes in ascending order.
 
-    ``opening``: float32 [T] in any unit; NaN for frames without a face.
+    The frames are evenly spaced frames, the frame with the widest opening, and frames in which a closure starts.
+    ``opening``: float32 [T] in any unit, NaN for frames without a face.
     """
     tracked = np.flatnonzero(np.isfinite(opening))
     if not len(tracked):
@@ -41,12 +42,12 @@ def select_frames(opening: Float, count: int = 9) -> list[int]:
 
 @dataclass(slots=True)
 class ContactSheet:
-    """Collects contact sheet cells without keeping the full frames."""
+    """Contact sheet builder that stores only the cells and not the full frames."""
 
     columns: list[Image] = field(default_factory=list)
 
     def add(self, label: str, original: Image, output: Image, landmarks: Float) -> None:
-        """Add a column with the face and mouth of original and output.
+        """Add a column with the face and the mouth from the original frame and the output frame.
 
         ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: [478, 3] in pixels.
         """
@@ -65,7 +66,7 @@ class ContactSheet:
         self.columns.append(np.vstack(cells))
 
     def write(self, path: Path) -> None:
-        """Write the contact sheet as a PNG. Nothing is written if there are no columns."""
+        """Write the contact sheet as a PNG file. Without columns, the method writes no file."""
         if self.columns:
             ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(self.columns), cv2.COLOR_RGB2BGR))
             if ok:

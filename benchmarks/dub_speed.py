@@ -1,6 +1,7 @@
-"""Time the complete ``retalkit dub`` command, and print the duration of each step and a lower bound in seconds.
+"""Measure the duration of the complete ``retalkit dub`` command, of each step, and of a lower bound, in seconds.
 
-The lower bound is the time required to decode the frames, detect the face in each frame, and encode identical frames.
+The lower bound is the time required to decode all frames, detect the face in each frame, and encode the frames
+unchanged.
 
     python benchmarks/dub_speed.py VIDEO SPEECH [--runs 3]
 """
@@ -42,11 +43,13 @@ class LowerBound:
     decode: float
     detect: float
     encode: float
-    """Encoding time in seconds, including decoding."""
+    """Duration of decoding and encoding in seconds."""
 
 
 def measure_lower_bound(video: Path, speech: Path, folder: Path) -> LowerBound:
-    """Decode all frames, detect the face in each frame, and encode the output's frames unchanged."""
+    """Measure the time required to decode all frames, detect the face in each frame, and encode the output frames
+    unchanged.
+    """
     source = open_source(video)
     timeline = build_timeline(source, open_sound(speech).duration, "speech", "pingpong")
     config = load(registry := discover(), preset=DEFAULT_PRESET)

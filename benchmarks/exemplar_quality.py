@@ -1,12 +1,12 @@
-"""Drive the default lip syncer with lip motion measured in another clip, and score the result.
+"""Drive the default lip syncer with lip motion tracked in another clip, and compute scores for the result.
 
     python benchmarks/exemplar_quality.py --media DIR --out DIR [--pairs SOURCE:DRIVER ...]
 
-``--media`` is the directory of the clips. SOURCE and DRIVER are the beginnings of clip names. The DRIVER ``silence``
+``--media`` is the directory with the clips. SOURCE and DRIVER are prefixes of clip names. The DRIVER ``silence``
 requests a closed mouth. Each pair is rendered with the default preset's stages, encoded (x264 veryfast, crf 18) and
 tracked again. Mouth scores are computed from the encoded file. Image scores are computed from the frames before
-encoding, so that they measure the edit and not the codec. The script writes a video, a contact sheet (PNG) and
-``scores.json`` for each pair.
+encoding, so that they measure the edit without the effect of the codec. The script writes a video, a contact sheet
+(PNG) and ``scores.json`` for each pair.
 """
 
 from __future__ import annotations
@@ -43,23 +43,25 @@ THRESHOLDS += "ring <= 1.10, seam <= 1.05"
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores in one row of the table."""
+    """Scores of one pair, which form one table row."""
 
     pair: str
     mouth: MouthTracking
     image: ImageQuality
     motion_correlation: float
-    """Pearson correlation between the tracked opening and the motion's opening before it was fitted to the person."""
+    """Pearson correlation between the tracked opening and the requested opening before its adaptation to the person's
+    range.
+    """
     open_seconds: float
     sync_ms: float
     """Lip syncer time in milliseconds per frame."""
     enhance_ms: float
-    """Enhancement time in milliseconds per frame."""
+    """Enhancer time in milliseconds per frame."""
     passed: dict[str, int]
 
 
 class Encoder:
-    """Encodes frames with a run's settings: x264 veryfast, crf 18, source timestamps."""
+    """Video encoder with the settings of a run: x264 veryfast, crf 18, source timestamps."""
 
     def __init__(self, path: Path, width: int, height: int, rate: Fraction) -> None:
         self._file = av.open(str(path), "w")
@@ -81,7 +83,7 @@ class Encoder:
 
 
 def frames_of(opened: OpenedClip, passed: Counter[str]) -> Iterator[tuple[int, float, Image, Image]]:
-    """Yield the index, timestamp in seconds, original and output of every frame, and count passed-through frames."""
+    """Yield each frame's index, timestamp in seconds, original and output, and count the passed-through frames."""
     for part in dub(opened.job, opened.job.analysis.source.info.frame_count):
         passed.update(edit.reason for edit in part.edits if isinstance(edit, PassedThrough))
         outputs = apply(part.images, part.edits)
@@ -126,7 +128,7 @@ def run_pair(stages: DefaultStages, pair: str, media: Path, out: Path, enhance: 
         pose = mesh_space.unpack_pose(analysis.coefficients(0, count))
         meter, sheet = ImageQualityMeter(template), ContactSheet()
         selected = set(select_frames(requested_opening if driver is not None else tracked[:, 0]))
-        # The frames are rendered a second time, because the frames of a long clip do not fit into memory.
+        # Render the frames a second time, because the frames of a long clip do not fit into memory.
         for index, _, original, output in frames_of(opened, Counter()):
             if not np.isfinite(landmarks[index]).all():
                 meter.cut()
@@ -155,7 +157,7 @@ HEADER += f"{'seam':>6} {'skin':>6} {'r mot.':>7} {'open s':>7} {'ms':>6} {'enh 
 
 
 def line(scores: Scores) -> str:
-    """Format one row of the table."""
+    """Return a formatted table row."""
     mouth, image = scores.mouth, scores.image
     return (
         f"{scores.pair:28} {mouth.opening_correlation:7.3f} {mouth.width_correlation:7.3f} {mouth.opening_error:7.2f} "

@@ -1,4 +1,4 @@
-"""Mouth motion that replaces speech in a benchmark: lip motion measured in another clip, or a closed mouth."""
+"""Mouth motion that replaces speech in a benchmark: lip motion tracked in another clip, or a closed mouth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retalkit.stages import Analysis
 
 
 def measured_motion(analysis: Analysis) -> dict[str, NDArray[np.floating]]:
-    """Return a clip's mouth motion in the units of ``MouthMotion``, measured from its landmarks."""
+    """Return the clip's mouth motion, computed from its landmarks, in the units of ``MouthMotion``."""
     count = analysis.source.info.frame_count
     rows, times = analysis.coefficients(0, count), analysis.source.times(0, count)
     tracked = np.isfinite(rows[:, 0])
@@ -33,9 +33,9 @@ def measured_motion(analysis: Analysis) -> dict[str, NDArray[np.floating]]:
 
 
 def write_motion(driver: Analysis | None, duration: float, path: Path) -> Path:
-    """Write the motion of ``driver``, played back and forth for ``duration`` seconds.
+    """Write ``driver``'s motion, repeated forwards and backwards for ``duration`` seconds.
 
-    A closed mouth is written if ``driver`` is None.
+    If ``driver`` is None, the function writes the motion of a closed mouth.
     """
     if driver is None:
         closed = np.zeros(2)

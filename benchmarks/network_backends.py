@@ -2,9 +2,9 @@
 
     python benchmarks/network_backends.py [--threads 2] [--rounds 5] [--no-compile] [--only dnet lnet]
 
-The backends are timed alternately in one process. The script prints the median time of the rounds in ms, the
-preparation time of the network in s, and the largest difference from PyTorch eager relative to the output's standard
-deviation. ``torch.compile`` requires a C++ compiler and takes up to two minutes per network.
+The backends run alternately in one process. For each backend, the script prints the median time over the rounds in
+milliseconds, the network's preparation time in seconds, and the largest difference from PyTorch eager relative to the
+output's standard deviation. ``torch.compile`` requires a C++ compiler and takes up to two minutes per network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from retalkit.stages import Runtime
 from torch import Tensor
 
 Call = Callable[[], Tensor]
-"""Function that runs a network and returns its first output."""
+"""Function that runs a network and returns the network's first output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def row(case: Case, ways: dict[str, Callable[[Case, list[Tensor]], Call]], rounds: int) -> str:
-    """Return the table columns of one network."""
+    """Return the table columns for one network."""
     inputs = case.inputs()
     state = torch.get_rng_state()
     calls: dict[str, Call] = {}
     prepared: dict[str, float] = {}
     for way, make in ways.items():
-        torch.set_rng_state(state)  # identical weights for every backend
+        torch.set_rng_state(state)  # All backends use identical weights.
         start = time.perf_counter()
         calls[way] = make(case, inputs)
         outputs = calls[way]()
@@ -88,7 +88,7 @@ def compiled(case: Case, inputs: list[Tensor]) -> Call:
 
 
 def openvino(case: Case, inputs: list[Tensor]) -> Call:
-    """Convert the network without using a stored model of an earlier run."""
+    """Convert the network to OpenVINO without reusing a model that an earlier run stored."""
     runtime = Runtime(inference="openvino", threads=torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder, patch.dict("os.environ", RETALKIT_HOME=folder):
         network = compile_network(case.network(), inputs, runtime)

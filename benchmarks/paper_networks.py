@@ -1,11 +1,11 @@
-"""Time one call of each published network as Retalkit's stages run it.
+"""Measure the time per call of each published network in the configuration that Retalkit's stages use.
 
     python benchmarks/paper_networks.py [--threads 2] [--rounds 5] [--inference auto] [--only dnet lnet]
 
-The weights are random, because the time does not depend on the weight values. The networks are timed alternately, so
-that other load on the machine affects all networks equally. The script prints the median of the rounds next to the
-stored times of the published implementation. The stored times were measured in another run on an idle machine, so only
-their order of magnitude is comparable.
+The weights are random, because the time does not depend on the weight values. The networks run alternately, so that
+other load on the machine affects all networks equally. The script prints the median time over the rounds next to the
+stored times of the published implementation. The stored times were measured earlier on an idle machine, so only their
+order of magnitude is comparable.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ from torch import Tensor, nn
 
 @dataclass(slots=True)
 class Case:
-    """Benchmark case in one row of the table."""
+    """Benchmark case, which forms one table row."""
 
     name: str
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...]
-    """Shapes of the inputs."""
+    """Input shapes."""
     published: str = ""
-    """Milliseconds per call of the published implementation: float32, 2 threads, batch size 1, median."""
+    """Time per call of the published implementation in milliseconds: median for float32, 2 threads and batch size 1."""
     wall: list[float] = field(default_factory=list[float])
     cpu: list[float] = field(default_factory=list[float])
 
     def network(self) -> nn.Module:
-        """Return the network with random weights, in evaluation mode."""
+        """Return the network in evaluation mode with random weights."""
         network = empty_network(self.make)
         fill(network)
         return network.eval().requires_grad_(False)
 
     def inputs(self) -> list[Tensor]:
-        """Return random inputs."""
+        """Return random input tensors."""
         return [torch.rand(shape) * 2 - 1 for shape in self.shapes]
 
 
 class EnetEncoder(nn.Module):
-    """E-Net's identity encoder, which runs once for each reference face."""
+    """E-Net's identity encoder, which runs once per reference face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,8 @@ CASES = (
     Case("face3d", CoefficientNetwork, ((1, 3, 224, 224),), "94 to 117"),
     Case("dnet", DNet, ((1, 3, 256, 256), (1, 73, 26)), "1110 to 1210"),
     Case("lnet", LNet, ((1, 1, 80, 16), (1, 6, 96, 96)), "670 to 870"),
-    # The published E-Net contains L-Net and takes 3250 ms in total. This value is the remainder, encoder plus decoder.
+    # The published E-Net contains L-Net and takes 3250 ms in total. This value is the time of E-Net's encoder and
+    # decoder without L-Net.
     Case("enet, encoder", EnetEncoder, ((1, 3, 384, 384),), "2380 to 2580"),
     Case("enet, decoder", EnetDecoder, ((1, 3, 96, 96), (1, 512)), "(including the encoder)"),
     Case("ganimation", Generator, ((1, 3, 128, 128), (1, 17)), "186"),
@@ -95,7 +96,9 @@ CASES = (
     Case("parsenet", ParseNet, FACE, "4310"),
 )
 PER_FRAME = ("s3fd, downscaled", "fan", "face3d", "dnet", "lnet", "enet, encoder", "enet, decoder")
-"""Networks that the preset ``paper`` calls once per 720 x 1280 frame with a face, in addition to the restorations."""
+"""Networks that the preset ``paper`` runs once for each 720 x 1280 frame with a face, in addition to the restoration
+networks.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,7 +135,7 @@ def selected(names: Sequence[str] | None) -> list[Case]:
 
 
 def measure(cases: Sequence[Case], runtime: Runtime, rounds: int) -> None:
-    """Measure the times, one network after the other in each round. The first round is a warm-up."""
+    """Measure the times, running the networks in turn in each round. The first round is a warm-up."""
     calls: list[tuple[Case, CompiledNetwork, list[Tensor]]] = []
     for case in cases:
         inputs = case.inputs()
@@ -147,7 +150,9 @@ def measure(cases: Sequence[Case], runtime: Runtime, rounds: int) -> None:
 
 
 def fill(network: nn.Module) -> None:
-    """Set random weights that keep activations at a normal scale, because denormal numbers would be slow."""
+    """Initialise the network with random weights that keep activations at a normal scale, because denormal numbers are
+    slow.
+    """
     state = network.state_dict()
     with torch.no_grad():
         for name, value in state.items():
@@ -163,7 +168,7 @@ def fill(network: nn.Module) -> None:
             else:
                 value.fill_(1 if last in ("weight", "running_var") else 0)
         for name in [name for name in state if name.endswith("weight_v")]:
-            # The estimated singular value must be close to the largest singular value.
+            # Spectral normalisation requires an estimate close to the largest singular value.
             base = name.removesuffix("weight_v")
             weight = state[base + "weight_orig"].flatten(1)
             state[name].copy_(nn.functional.normalize(weight.T @ state[base + "weight_u"], dim=0))

@@ -2,15 +2,15 @@
 
     python benchmarks/restoration_flicker.py --media DIR --out DIR [--frames 60] [--enhancer gpen | gfpgan]
 
-Each talking clip in the ``--media`` directory is dubbed once with the default preset's stages, driven by another clip's
-lip motion. Restored frames are compared with the dub before restoration, without encoding. Without ``--enhancer``, the
-restorers are simulated (``simulated_restorers.py``). With ``--enhancer``, a network from the weight store is used. The
-script writes ``flicker.json`` and an image for each clip and restorer. The image shows a face at each steadiness, and
-below each face a row of pixels across the cheeks over time.
+The script dubs each talking clip in the ``--media`` directory once with the default preset's stages, driven by another
+clip's lip motion. Restored frames are compared with the dub before restoration, without encoding. By default, the
+restorers are simulated (``simulated_restorers.py``). With ``--enhancer``, the script uses a network from the weight
+store. The script writes ``flicker.json`` and an image for each clip and restorer. The image shows a face for each
+steadiness value, and below each face a row of pixels across the cheeks over time.
 
-The side effects of steadiness are printed first. They are the remaining share of an intended change (a brightened
-region with the size of the iris, the teeth or the lips) and the shadow around this change. ``--low-pass`` overrides the
-standard deviation of the stage's low-pass filter.
+The script prints the side effects of steadiness first. The side effects are the remaining share of an intended change
+(a brightened region with the size of the iris, the teeth or the lips) and the shadow around this change. ``--low-pass``
+overrides the standard deviation of the stage's low-pass filter.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ STEADINESS = (0.0, 0.25, 0.5, 0.75, 1.0)
 REGIONS = {"iris": (10, 10), "teeth": (45, 11), "lips": (60, 28)}
 """Semi-axes of each region in pixels of the 512-pixel template."""
 SLICE = 200
-"""Length in pixels of the row that is shown over time."""
+"""Length, in pixels, of the image row that is shown over time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Scores in one row of the table."""
+    """Scores of one restorer and steadiness value, which form one table row."""
 
     clip: str
     restorer: str
     steadiness: float | None
-    """Steadiness, or None for the dub itself, which is compared with the source."""
+    """Steadiness value, or None for the dub before restoration, which is compared with the source."""
     flicker: Flicker
     sharpness: float
     """Laplacian variance of the face relative to the dub before restoration."""
 
 
 class Output:
-    """Metrics and image of one output."""
+    """Flicker metrics and image of one output."""
 
     def __init__(self, template: Float, mouth: bool = True) -> None:
         self.flicker = FlickerMeter(template, mouth)
@@ -95,7 +95,7 @@ class Output:
 
 
 def face_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
-    """Return a mask of the face outline, eroded by a twelfth of the face width, float32 [H, W]."""
+    """Return the face outline's mask, float32 [H, W], eroded by a twelfth of the face width."""
     mask = np.zeros(shape[:2], np.uint8)
     oval = landmarks[list(mesh478.FACE_OVAL), :2]
     cv2.fillPoly(mask, [cv2.convexHull(np.round(oval).astype(np.int32))], [1.0])
@@ -115,7 +115,7 @@ def face_cell(image: Image, landmarks: Float) -> Image:
 def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[Any]:
     """Open one session of the restorer ``name`` for each steadiness value.
 
-    All restorers share a cache, so that each face is restored once.
+    All sessions share a cache, so that each face is restored once.
     """
     context = StageContext(cache=Folder(folder / f"restored-{name}"), observer=SilentObserver())
     clip = EnhancementClip(analysis=analysis)
@@ -136,7 +136,7 @@ def open_restorers(name: str, analysis: StoredAnalysis, folder: Path) -> list[An
 def measure(
     stages: DefaultStages, pair: str, restorers: list[str], options: argparse.Namespace, folder: Path
 ) -> list[Row]:
-    """Measure all restorers on one clip and write their images."""
+    """Compute the scores of all restorers for one clip, and write the restorers' images."""
     source_name, _, driver_name = pair.partition(":")
     source = find_clip(options.media, source_name)
     analysis = stages.analyse(source)
@@ -171,7 +171,7 @@ def measure(
 
 
 def write_image(path: Path, outputs: list[Output]) -> None:
-    """Write an image with a column per output, which shows the face and a row of pixels over time."""
+    """Write an image with one column per output, which shows the face and a row of pixels over time."""
     columns: list[Image] = []
     for label, output in zip(("dub", *(f"steadiness {value:g}" for value in STEADINESS)), outputs, strict=True):
         face = np.zeros((2 * SLICE, 2 * SLICE, 3), np.uint8) if output.face is None else output.face.copy()
@@ -185,7 +185,7 @@ def write_image(path: Path, outputs: list[Output]) -> None:
 
 
 def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float]:
-    """Return the remaining share of a brightened ellipse, and the mean change in the 12 pixels around the ellipse.
+    """Return the remaining share of a brightened ellipse, and the mean change within 12 pixels around the ellipse.
 
     Both values are relative to the intended change. A negative change around the ellipse is a shadow.
     """
@@ -197,7 +197,7 @@ def side_effects(axes: tuple[int, int], steadiness: float) -> tuple[float, float
 
 
 def side_effect_table() -> str:
-    """Return one line for each steadiness with the remaining share and shadow of each region."""
+    """Return one table line per steadiness value, with the remaining share and the shadow of each region."""
     lines = [f"low-pass {difference.COARSE:g}: remaining share / shadow of a brightened region"]
     for value in STEADINESS:
         pairs = (
@@ -213,7 +213,7 @@ HEADER += f"{'coarse':>6} {'fine':>6} {'sharp':>6}"
 
 
 def line(row: Row) -> str:
-    """Format one row of the table."""
+    """Return a formatted table row."""
     flicker, steadiness = row.flicker, "" if row.steadiness is None else f"{row.steadiness:g}"
     return (
         f"{row.clip:14} {row.restorer:10} {steadiness:>6} {flicker.total:6.2f} {flicker.coarse:6.2f} "
@@ -223,7 +223,7 @@ def line(row: Row) -> str:
 
 
 def means(rows: list[Row]) -> list[Row]:
-    """Return the mean over clips for each restorer and steadiness."""
+    """Return the mean scores over all clips for each restorer and steadiness value."""
     kinds = dict.fromkeys((row.restorer, row.steadiness) for row in rows)
     result: list[Row] = []
     for restorer, steadiness in kinds:

@@ -1,8 +1,8 @@
-"""Simulated restorers that replace the networks if the published weights are unavailable.
+"""Simulated restorers that replace the networks if the published weights are not available.
 
 Like the networks, each simulated restorer processes one aligned face at a time, independently of other frames. The
-simulated restorers are not useful for restoration, and their amount of flicker does not match a network's. They show
-how the restoration stage propagates each kind of flicker, and how ``steadiness`` affects it.
+simulated restorers do not improve faces, and their amount of flicker differs from that of a network. They show how the
+restoration stage propagates each kind of flicker, and how ``steadiness`` affects the flicker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Rule = Callable[[Float, int], Float]
 
 
 class SimulatedRestorer:
-    """``Restorer`` that applies a rule to each face."""
+    """``Restorer`` that applies one function to each face."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -30,11 +30,11 @@ class SimulatedRestorer:
 
 
 def equalise(face: Float, index: int) -> Float:
-    """Equalise the lightness by contrast-limited adaptive histogram equalisation, and stretch the contrast of each
+    """Equalise the lightness with contrast-limited adaptive histogram equalisation, and stretch the contrast of each
     channel.
 
-    The stretch is between the channel's 1st and 99th percentiles. The result is the average of the equalised image
-    before and after the stretch. Tint and shading depend on the histograms of each frame.
+    The contrast stretch maps the channel's 1st and 99th percentiles to the full range. The result is the average of the
+    equalised image before and after the stretch. Its tint and shading depend on each frame's histograms.
     """
     light, *colours = cv2.split(cv2.cvtColor(np.rint(face).astype(np.uint8), cv2.COLOR_RGB2LAB))
     light = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(np.asarray(light))
@@ -45,7 +45,7 @@ def equalise(face: Float, index: int) -> Float:
 
 
 def sharpen(face: Float, index: int) -> Float:
-    """Apply unsharp masking to a constant standard deviation of the Laplacian.
+    """Apply unsharp masking with a gain that yields a constant standard deviation of the Laplacian.
 
     The gain depends on each frame's detail.
     """

@@ -1,4 +1,4 @@
-"""Stream splitting into blocks at fixed positions, which makes the result independent of the input chunks."""
+"""Block-wise stream processing at fixed positions, so that the result does not depend on the input chunk sizes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 class BlockStream:
-    """Splitter of a stream into blocks of ``size`` samples plus ``context`` samples on both sides.
+    """Stream splitter that returns blocks of ``size`` samples with ``context`` additional samples on both sides.
 
-    The context at the ends of the stream is padded with zeros.
+    The context at the start and at the end of the stream is padded with zeros.
     """
 
     def __init__(self, size: int, context: int) -> None:
@@ -19,13 +19,13 @@ class BlockStream:
         self._pending = 0
 
     def push(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Add samples float32 [N] of any length and return the complete blocks, float32 [size + 2 context] each."""
+        """Add samples, float32 [N] of any length, and return the completed blocks, float32 [size + 2 context] each."""
         self._pending += len(samples)
         self._waiting = np.concatenate([self._waiting, samples.astype(np.float32, copy=False)])
         return self._split()
 
     def finish(self) -> list[NDArray[np.float32]]:
-        """Return the zero-padded blocks that contain the remaining samples."""
+        """Return the zero-padded blocks with the remaining samples."""
         count = -(-self._pending // self._size)
         missing = count * self._size + 2 * self._context - len(self._waiting)
         if count > 0:
@@ -45,5 +45,5 @@ class BlockStream:
 
 
 def concatenate(pieces: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the concatenated float32 arrays, or an empty array if ``pieces`` is empty."""
+    """Return the concatenated float32 arrays. If ``pieces`` is empty, the result is an empty array."""
     return np.concatenate([np.zeros(0, dtype=np.float32), *pieces])

@@ -1,4 +1,4 @@
-"""Denoiser ``none``, which passes the speech through."""
+"""Denoiser ``none``, which returns the speech unchanged."""
 
 from __future__ import annotations
 

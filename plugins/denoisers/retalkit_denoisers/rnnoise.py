@@ -1,8 +1,8 @@
-"""RNNoise (Valin, "A Hybrid DSP/Deep Learning Approach to Real-Time Full-Band Speech Enhancement", MMSP 2018).
+"""RNNoise denoiser (Valin, "A Hybrid DSP/Deep Learning Approach to Real-Time Full-Band Speech Enhancement", MMSP 2018).
 
-The package ``pyrnnoise`` contains the library and its weights. RNNoise processes frames of 10 ms at 48 kHz. The speech
-is therefore upsampled by a factor of three before RNNoise and downsampled after it with zero-phase filters. The network
-delay is compensated.
+The package ``pyrnnoise`` contains the library and its weights. RNNoise processes 10 ms frames at 48 kHz. The session
+therefore upsamples the speech by a factor of three, applies RNNoise, and downsamples the result with zero-phase
+filters. The session compensates for the network delay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 8000
 _CONTEXT = 160
 _FRAME = 480
 _DELAY = 2 * _FRAME
-# The library requires samples in the 16-bit integer range.
+# The library expects samples in the 16-bit integer range.
 _SCALE = np.float32(32768.0)
 
 
@@ -49,7 +49,7 @@ class RnnoiseSession:
         self._returned = 0
 
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Process mono audio float32 [N] at 16 kHz and return the denoised samples that are available.
+        """Denoise mono audio, float32 [N] at 16 kHz, and return the denoised samples that are available.
 
         The output is delayed by about one second relative to the input.
         """
@@ -59,7 +59,7 @@ class RnnoiseSession:
         )
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. The total lengths of input and output are equal."""
+        """Return the remaining denoised samples. The total output length equals the total input length."""
         cleaned = self._clean(self._input_blocks.finish())
         delayed = self._output_blocks.push(self._run(np.zeros(_DELAY, dtype=np.float32)))
         last = self._output_blocks.finish()
@@ -78,7 +78,7 @@ class RnnoiseSession:
         return cleaned
 
     def _run(self, wide: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the denoised frames at 48 kHz with the network delay compensated."""
+        """Return the denoised 48 kHz frames after compensating for the network delay."""
         samples = np.ascontiguousarray(wide * _SCALE, dtype=np.float32)
         for start in range(0, len(samples), _FRAME):
             frame = samples[start : start + _FRAME].ctypes.data_as(ctypes.POINTER(ctypes.c_float))

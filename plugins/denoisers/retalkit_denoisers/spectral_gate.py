@@ -1,8 +1,8 @@
-"""Streaming spectral gating (Sainburg et al., PLOS Computational Biology 2020) with the package ``noisereduce``.
+"""Streaming spectral gate (Sainburg et al., PLOS Computational Biology 2020), based on the package ``noisereduce``.
 
-The package's stationary gate requires a noise sample. For each block of four seconds, the sample is estimated from the
-quietest tenth of the surrounding twelve seconds. The gate therefore adapts to changing noise and does not require an
-initial pause.
+The package's stationary gate requires a noise sample. For each block of four seconds, the noise sample consists of the
+quietest tenth of the surrounding twelve seconds. The gate therefore adapts to changing noise and does not require a
+pause at the start.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SpectralGate:
 
 
 class SpectralGateSession:
-    """Denoising session for one speech stream. It buffers twelve seconds of audio."""
+    """Denoising session for one speech stream. The session buffers twelve seconds of audio."""
 
     def __init__(self, config: SpectralGateConfig) -> None:
         self._config = config
@@ -47,7 +47,7 @@ class SpectralGateSession:
         self._returned = 0
 
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Process mono audio float32 [N] at 16 kHz and return the denoised samples that are available.
+        """Denoise mono audio, float32 [N] at 16 kHz, and return the denoised samples that are available.
 
         The output is delayed by up to eight seconds relative to the input.
         """
@@ -55,7 +55,7 @@ class SpectralGateSession:
         return self._emit(self._blocks.push(waveform))
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. The total lengths of input and output are equal."""
+        """Return the remaining denoised samples. The total output length equals the total input length."""
         return self._emit(self._blocks.finish())
 
     def close(self) -> None: ...
@@ -97,9 +97,9 @@ class SpectralGateSession:
 
 
 def _estimate_noise(samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return the concatenated quietest segments, or None if the samples contain no estimable noise."""
+    """Return the concatenated quietest segments, or None if noise cannot be estimated from the samples."""
     segments = samples[: len(samples) // _SEGMENT * _SEGMENT].reshape(-1, _SEGMENT)
-    # Digital silence is padding or the result of an edit. It is not background noise.
+    # Digital silence is padding or the result of an edit, so it contains no background noise.
     audible = segments[segments[:, :16].any(axis=1) & segments[:, -16:].any(axis=1)]
     if len(audible) < _FEWEST_SEGMENTS:
         return None

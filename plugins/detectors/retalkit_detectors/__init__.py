@@ -1,1 +1,1 @@
-"""Bundled face detectors."""
+"""Face detectors bundled with Retalkit."""

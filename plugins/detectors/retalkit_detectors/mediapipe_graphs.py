@@ -1,12 +1,12 @@
 """MediaPipe graphs for face boxes in an image and for the face mesh in an image region.
 
-The published face mesh solution contains a tracker and does not expose its scores (Kartynnik et al., "Real-time facial
+The published face mesh solution includes a tracker and does not expose its scores (Kartynnik et al., "Real-time facial
 surface geometry from monocular video on mobile GPUs", 2019; Grishchenko et al., "Attention mesh", 2020). This module
-uses only the mesh part of the published graph, so the caller can select the regions and access the presence score.
+uses only the mesh subgraph of the published graph, so that the caller selects the regions and receives the presence
+score.
 """
 
-# MediaPipe and its protobuf modules have no type information.
-# pyright: reportAttributeAccessIssue=false
+# MediaPipe and its protobuf modules do not provide type information.
 
 from __future__ import annotations
 
@@ -37,36 +37,38 @@ LANDMARKS: Final = "face_landmarks"
 PRESENCE: Final = "facelandmarkcpu__face_presence_score"
 
 CLOSE_UP: Final = 0.67
-"""Half side of a close-up relative to the region side. The face occupies about half of the close-up."""
+"""Half of the close-up's side relative to the region's side. The face covers about half of the close-up's width."""
 DETECTION_SIZE: Final = 384
-"""Approximate longest side of the box network input image in pixels. The networks have input sides of 128 and 192."""
+"""Approximate longest side, in pixels, of the image that is passed to a box network. The networks' input sides are 128
+and 192 pixels.
+"""
 MARGIN: Final = 1.5
-"""Ratio between the side of the mesh network's region and the longest side of the box."""
+"""Ratio of the mesh region's side to the box's longer side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Rotated square in the image."""
+    """Rotated square image region."""
 
     x: float
-    """Horizontal centre in pixels."""
+    """Horizontal position of the centre in pixels."""
     y: float
-    """Vertical centre in pixels."""
+    """Vertical position of the centre in pixels."""
     side: float
-    """Side in pixels."""
+    """Side length in pixels."""
     angle: float
-    """Roll of the face in radians, clockwise."""
+    """Clockwise roll angle of the face in radians."""
 
     @property
     def box(self) -> NDArray[np.float32]:
-        """Return the bounds of the unrotated square (left, top, right, bottom), float32 [4]."""
+        """Return the bounds (left, top, right, bottom) of the square before rotation, float32 [4]."""
         half = self.side / 2
         return np.array([self.x - half, self.y - half, self.x + half, self.y + half], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedBox:
-    """Face box detected by a box network."""
+    """Face box returned by a box network."""
 
     region: Region
     score: float
@@ -82,9 +84,10 @@ def region_around(points: NDArray[np.float32], left_eye: NDArray[np.float32], ri
 
 
 class BoxGraph:
-    """BlazeFace (Bazarevsky et al., 2019) for face box detection.
+    """BlazeFace graph (Bazarevsky et al., 2019), which detects face boxes.
 
-    The short-range model detects faces larger than a tenth of the image. The full-range model detects smaller faces.
+    The short-range model detects faces larger than a tenth of the image. The full-range model also detects smaller
+    faces.
     """
 
     def __init__(self, full_range: bool, min_confidence: float) -> None:
@@ -94,7 +97,7 @@ class BoxGraph:
             self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedBox]:
-        """Return the faces in an image, RGB uint8 [H, W, 3], in descending score order."""
+        """Return the faces in an RGB image, uint8 [H, W, 3], in descending score order."""
         factor, small = reduce_image(image, DETECTION_SIZE)
         output: Any = self._solution.process(small)
         detections: list[Any] = sorted(output.detections or [], key=_score, reverse=True)
@@ -115,7 +118,7 @@ class BoxGraph:
 
 
 class MeshGraph:
-    """Attention mesh network that fits 478 face points in a region."""
+    """Attention mesh graph, which fits 478 face points in an image region."""
 
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
@@ -129,7 +132,7 @@ class MeshGraph:
 
     @staticmethod
     def _config() -> Any:
-        """Return a ``CalculatorGraphConfig`` with the mesh nodes of the published graph."""
+        """Return a ``CalculatorGraphConfig`` with the published graph's mesh nodes."""
         packages = Path(mediapipe.__file__).parent.parent
         resource_util.set_resource_dir(str(packages))
         validated = validated_graph_config.ValidatedGraphConfig()
@@ -140,7 +143,7 @@ class MeshGraph:
         mesh_only.node.extend(node for node in full.node if node.name.startswith(MESH_NODES))
         for node in mesh_only.node:
             if node.calculator == "ThresholdingCalculator":
-                # The caller evaluates the score, so the graph must return landmarks for all scores.
+                # The caller evaluates the score, so the graph must return landmarks regardless of the score.
                 node.options.Extensions[ThresholdingCalculatorOptions.ext].threshold = -1.0
         mesh_only.input_stream.extend([IMAGE, REGION])
         mesh_only.output_stream.extend([LANDMARKS, PRESENCE])
@@ -148,9 +151,9 @@ class MeshGraph:
         return mesh_only
 
     def fit(self, image: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
-        """Return the points in pixels, float32 [478, 3], and the presence score in [0, 1].
+        """Return the fitted points in pixels, float32 [478, 3], and the presence score in [0, 1].
 
-        The z scale equals the x scale.
+        The z coordinates have the scale of the x coordinates.
         """
         left, top, crop = crop_region(image, region)
         height, width = crop.shape[:2]
@@ -184,29 +187,29 @@ def _score(detection: Any) -> float:
 def reduce_image(image: NDArray[np.uint8], longest: int) -> tuple[int, NDArray[np.uint8]]:
     """Return the integer reduction factor and the reduced image, whose longest side is at most about ``longest``.
 
-    Up to factor - 1 pixels at the right and bottom borders are discarded.
+    The function discards up to factor - 1 pixels at the right and bottom borders.
     """
     height, width = image.shape[:2]
     factor = max(1, min(round(max(height, width) / longest), height, width))
     rows, columns = height // factor, width // factor
     if factor == 1:
         return 1, np.ascontiguousarray(image)
-    # OpenCV's area averaging is about eight times faster with integer factors.
+    # OpenCV's area averaging is about eight times faster for integer factors.
     part = image[: rows * factor, : columns * factor]
     return factor, cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def crop_region(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return left, top and a contiguous copy of the rotated region's bounding box.
+    """Return the left and top coordinates and a contiguous copy of the rotated region's bounding box.
 
-    Copying the complete image into the graph would take longer than the network inference.
+    Passing the complete image to the graph would take longer than the network inference.
     """
     radius = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) / 2 + 2
     return _square(image, region.x, region.y, radius)
 
 
 def close_up(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return left, top and a contiguous copy of the area around a face, for the box network."""
+    """Return the left and top coordinates and a contiguous copy of the image around a face, for the box network."""
     return _square(image, region.x, region.y, region.side * CLOSE_UP)
 
 

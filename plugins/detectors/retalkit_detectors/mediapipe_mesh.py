@@ -1,4 +1,4 @@
-"""Detector ``mediapipe``: tracks 478 mesh points of every face across frames."""
+"""Detector ``mediapipe``, which tracks 478 mesh points of every face across frames."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
 
 SAME_FACE: Final = 0.4
-"""Minimum intersection over union of two regions that belong to one face."""
+"""Minimum intersection over union of two regions that are assigned to one face."""
 CONFIDENT_SCORES: Final = (0.65, 0.8)
-"""Box scores at which the confidence is 0 and 1.
+"""Box scores at which the confidence reaches 0 and 1.
 
 The mesh network returns a presence score of 1.0 for clutter that resembles a face. The box score of such clutter in a
 close-up is 0.0 to 0.7. The box score of real faces reaches 0.78, even for blurred faces and faces behind a microphone.
 """
 SUFFICIENT_SCORE: Final = 0.8
-"""Box score in the complete image above which no close-up is required."""
+"""Box score in the complete image above which the detector does not evaluate a close-up."""
 MIN_CONFIDENCE: Final = 0.2
-"""Confidence below which a face is discarded."""
+"""Minimum confidence of a face. Faces with a lower confidence are discarded."""
 SMOOTHING: Final = 0.5
-"""Weight of the newest value in the smoothed confidence of a face."""
+"""Weight of the newest value in the exponential smoothing of a face's confidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Tracked face."""
+    """State of a tracked face."""
 
     landmarks: Landmarks
     presence: float
     confidence: float
-    """Smoothed confidence of the box network in [0, 1]."""
+    """Smoothed box network confidence in [0, 1]."""
 
     @property
     def region(self) -> Region:
-        """Return the mesh network region for the next frame."""
+        """Return the mesh network's input region for the next frame."""
         left_eye, right_eye = self.landmarks[mesh478.LEFT_EYE_OUTER], self.landmarks[mesh478.RIGHT_EYE_OUTER]
         return region_around(self.landmarks, left_eye, right_eye)
 
 
 class MediaPipeDetector:
-    """Detector that finds faces with BlazeFace and fits MediaPipe's attention mesh to each face."""
+    """Detector that localises faces with BlazeFace and fits MediaPipe's attention mesh to each face."""
 
     def __init__(self, config: MediaPipeConfig, runtime: Runtime) -> None:
         self._config = config
@@ -63,10 +63,10 @@ class MediaPipeDetector:
 
 
 class MediaPipeSession:
-    """Session that detects faces in the frames of one clip in order.
+    """Detection session that processes a clip's frames in order.
 
-    A face's mesh determines the face's region in the next frame. The box networks search the complete image in every
-    ``detect_every``-th frame of a shot and in frames without a face. These searches update the confidence of tracked
+    A face's mesh determines the face's region in the next frame. In every ``detect_every``-th frame of a shot and in
+    frames without a face, the box networks search the complete image. These searches update the confidence of tracked
     faces. A cut resets all tracks.
     """
 
@@ -79,19 +79,19 @@ class MediaPipeSession:
         self._cuts = CutDetector()
         self._tracks: list[Track] = []
         self._age = 0
-        """Number of frames since the start of the shot."""
+        """Number of frames since the shot started."""
         self._frames_without_face = 0
         """Number of frames since the last frame with a face."""
 
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
-        """Return all faces of each frame. The face with the oldest track is first.
+        """Return all faces of each frame. The face with the oldest track is listed first.
 
-        The score is the product of presence, confidence and plausibility.
+        The score is the product of the presence score, the confidence and the plausibility.
         """
         return [self._detect(image) for image in frames.images]
 
     def close(self) -> None:
-        """Release the networks. MediaPipe raises an exception if a graph is closed twice."""
+        """Release the networks once. MediaPipe raises an exception if a graph is closed twice."""
         if self._closed:
             return
         self._closed = True
@@ -116,7 +116,7 @@ class MediaPipeSession:
         return [as_face(track, image.shape[1], image.shape[0]) for track in tracks]
 
     def _track(self, image: Image) -> list[Track]:
-        """Return the tracked faces in a new frame, excluding lost faces and newer duplicates."""
+        """Return the faces that are tracked into the new frame, without lost faces and newer duplicates."""
         tracks: list[Track] = []
         for track in self._tracks:
             moved = self._fit(image, track.region, track.confidence)
@@ -125,7 +125,7 @@ class MediaPipeSession:
         return tracks
 
     def _confirm(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
-        """Update the tracks' confidence and return the tracks with sufficient confidence."""
+        """Update the confidence of the tracks, and return the tracks with sufficient confidence."""
         kept: list[Track] = []
         for track in tracks:
             confidence = SMOOTHING * self._confidence(image, track, boxes) + (1 - SMOOTHING) * track.confidence
@@ -134,7 +134,7 @@ class MediaPipeSession:
         return kept
 
     def _start(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
-        """Return the existing tracks and new tracks for boxes that contain other faces."""
+        """Return the existing tracks, and new tracks for boxes that do not belong to a tracked face."""
         all_tracks = list(tracks)
         for box in boxes:
             if len(all_tracks) >= self._config.max_faces:
@@ -142,7 +142,8 @@ class MediaPipeSession:
             if is_tracked(box.region, all_tracks):
                 continue
             rough = self._fit(image, box.region, 1.0)
-            # The regions of box networks and meshes differ. A second fit uses the mesh-based region of the next frame.
+            # Box networks and meshes define different regions. The second fit uses the region that the first mesh
+            # defines for the next frame.
             refined = None if rough is None else self._fit(image, rough.region, 1.0)
             if refined is None or is_tracked(refined.region, all_tracks):
                 continue
@@ -152,7 +153,7 @@ class MediaPipeSession:
         return all_tracks
 
     def _confidence(self, image: Image, track: Track, boxes: Sequence[DetectedBox]) -> float:
-        """Return the short-range network's confidence for a face in the complete image or in a close-up."""
+        """Return the short-range network's confidence for a face, evaluated in the complete image or in a close-up."""
         best = best_score(track.region, boxes) if boxes and not boxes[0].full_range else 0.0
         if best < SUFFICIENT_SCORE:
             left, top, view = close_up(image, track.region)
@@ -168,18 +169,18 @@ class MediaPipeSession:
 
 
 def is_tracked(region: Region, tracks: Sequence[Track]) -> bool:
-    """Return whether the region contains a face that is already tracked."""
+    """Return whether a track already covers the face in the region."""
     return any(intersection_over_union(region.box, track.region.box) >= SAME_FACE for track in tracks)
 
 
 def best_score(region: Region, boxes: Sequence[DetectedBox]) -> float:
-    """Return the highest score of the boxes in the region, or 0 if the region contains no boxes."""
+    """Return the highest score among the boxes in the region, or 0 if the region contains no box."""
     scores = [box.score for box in boxes if intersection_over_union(region.box, box.region.box) >= SAME_FACE]
     return max(scores, default=0.0)
 
 
 def as_face(track: Track, width: int, height: int) -> Face:
-    """Return the track's face in a ``width`` x ``height`` frame."""
+    """Return the track's face for a ``width`` x ``height`` frame."""
     points = track.landmarks[: mesh478.MESH_COUNT, :2]
     box = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
     score = min(track.presence, 1.0) * track.confidence * plausibility(track.landmarks, width, height)

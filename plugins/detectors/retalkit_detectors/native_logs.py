@@ -1,4 +1,4 @@
-"""Suppression of log lines that native libraries write to the terminal."""
+"""Suppression of log lines that native libraries write to standard error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ STDERR: Final = 2
 
 @contextmanager
 def suppress_native_logs() -> Generator[None]:
-    """Buffer file descriptor 2 during the block, and then write all lines except native log lines.
+    """Buffer file descriptor 2 inside the block, and write all lines except native log lines afterwards.
 
-    The block should be short, for example a graph's construction and first call. The function has no effect if
-    descriptor 2 is closed.
+    The block should be short, such as a graph's construction and first call. If descriptor 2 is closed, the function
+    has no effect.
     """
     try:
         saved = os.dup(STDERR)

@@ -1,7 +1,7 @@
 """Geometric plausibility of a fitted face mesh.
 
-The mesh network returns a well-formed face for any input, so the mesh shape is not informative. The plausibility is
-computed from position, size and head yaw.
+The mesh network returns a well-formed face for any input, so the mesh shape does not indicate whether the region
+contains a face. The plausibility is therefore computed from the position, size and head yaw.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 
 YAW: Final = (38.0, 48.0)
-"""Yaw in degrees at which plausibility starts to decrease and at which it is 0.
+"""Yaw angles in degrees at which the plausibility starts to decrease and at which it reaches 0.
 
-The measured yaw of profiles is 42 to 68.
+The measured yaw of faces in profile is 42 to 68 degrees.
 """
 INSIDE: Final = (0.5, 0.8)
-"""Fractions of points inside the frame at which plausibility is 0 and 1."""
+"""Fractions of points inside the frame at which the plausibility reaches 0 and 1."""
 FACE_WIDTH: Final = (12.0, 24.0)
-"""Face widths in pixels at which plausibility is 0 and 1."""
+"""Face widths in pixels at which the plausibility reaches 0 and 1."""
 
 ACROSS: Final = ((33, 263), (127, 356), (21, 251))
-"""Point pairs (left and right in the image) that are symmetric about the head's midplane: eyes, temples, forehead."""
+"""Point pairs (left and right in the image) on eyes, temples and forehead that are symmetric about the head's midplane.
+"""
 
 
 def plausibility(landmarks: NDArray[np.float32], width: int, height: int) -> float:
-    """Return the plausibility of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame, in [0, 1]."""
+    """Return the plausibility in [0, 1] of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame."""
     points = landmarks[: mesh478.MESH_COUNT]
     x, y = points[:, 0], points[:, 1]
     inside = float(np.mean((x >= 0) & (x < width) & (y >= 0) & (y < height)))
@@ -36,12 +37,12 @@ def plausibility(landmarks: NDArray[np.float32], width: int, height: int) -> flo
 
 
 def yaw(landmarks: NDArray[np.float32]) -> float:
-    """Return the absolute yaw of the head in degrees, in [0, 90]."""
+    """Return the head's absolute yaw in degrees, in [0, 90]."""
     left, right = (landmarks[[pair[side] for pair in ACROSS]] for side in (0, 1))
     across = (right - left).sum(0)
     return float(np.degrees(np.arctan2(abs(across[2]), np.hypot(across[0], across[1]))))
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """Return 0 up to ``low``, 1 at or above ``high``, and linearly interpolated values between ``low`` and ``high``."""
+    """Return a linear ramp that is 0 up to ``low`` and 1 from ``high`` on."""
     return float(np.clip((value - low) / (high - low), 0, 1))

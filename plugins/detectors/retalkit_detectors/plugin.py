@@ -1,4 +1,4 @@
-"""Specs of the bundled detectors. The module does not import a face library."""
+"""Stage and checkpoint specs of the bundled detectors. The module does not import a face library."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Return the checkpoints of the published networks."""
+    """Return the checkpoints of the bundled detectors' networks."""
     return face_alignment.CHECKPOINTS

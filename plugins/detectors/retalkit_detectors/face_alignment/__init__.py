@@ -1,1 +1,3 @@
-"""Detector ``face_alignment``: S3FD boxes and 68 FAN landmarks, with the networks of the face-alignment library."""
+"""Detector ``face_alignment``, which computes S3FD boxes and 68 FAN landmarks with the face-alignment library's
+networks.
+"""

@@ -1,4 +1,4 @@
-"""S3FD input images and decoding of its output maps to boxes.
+"""Input images of S3FD, and decoding of the network's output maps to face boxes.
 
 S3FD (Zhang et al., "S3FD: single shot scale-invariant face detector", ICCV 2017) has one square anchor at each position
 of six maps. The map strides are 4 to 128 pixels, and the anchor side is four strides.
@@ -24,27 +24,27 @@ MEAN: Final = (104.0, 117.0, 123.0)
 """Mean colour (BGR) of S3FD's training images."""
 FIRST_STRIDE: Final = 4
 ANCHOR: Final = 4
-"""Anchor side in strides."""
+"""Anchor side in units of the map stride."""
 VARIANCES: Final = [0.1, 0.2]
-"""Scales of S3FD's position offsets and log-size offsets, relative to the anchor."""
+"""Scale factors of S3FD's position offsets and log-size offsets, relative to the anchor."""
 MAX_OVERLAP: Final = 0.3
-"""Intersection over union above which the box with the lower score is discarded."""
+"""Intersection over union above which non-maximum suppression discards the box with the lower score."""
 CANDIDATES: Final = 1000
-"""Maximum number of boxes for non-maximum suppression.
+"""Maximum number of boxes that are passed to non-maximum suppression.
 
-A face has dozens of boxes, and an untrained network returns many thousands.
+S3FD returns dozens of boxes per face. An untrained network returns many thousands of boxes.
 """
 SMALLEST_IMAGE: Final = 32
-"""Minimum image side in pixels, because the network halves its input five times."""
+"""Minimum image side in pixels. S3FD halves its input five times."""
 SMALLEST_FACE: Final = 8.0
-"""Sum of width and height in frame pixels below which landmarks cannot be fitted."""
+"""Minimum sum of a box's width and height, in frame pixels, for fitting landmarks."""
 
 
 def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
-    """Yield the longer sides at which faces are searched in a frame with the longer side ``longest``.
+    """Yield the longer sides of the downscaled images in which faces are searched.
 
-    The first side is ``first``. It is doubled until it reaches ``last``. No side exceeds ``longest``, and the function
-    yields at least one side.
+    ``longest``: longer side of the frame. The first side is ``first``. The side is doubled until it reaches ``last``.
+    No side exceeds ``longest``, and the function yields at least one side.
     """
     side, last = min(first, longest), min(max(first, last), longest)
     yield side
@@ -54,9 +54,9 @@ def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
 
 
 def shrink(image: Image, side: int) -> Image:
-    """Return the frame [H, W, 3] downscaled to the longer side ``side`` by area averaging.
+    """Return the frame [H, W, 3], downscaled by area averaging to the longer side ``side``.
 
-    Smaller frames are not enlarged.
+    Smaller frames are returned at their original size.
     """
     height, width = image.shape[:2]
     scale = side / max(height, width)
@@ -67,7 +67,7 @@ def shrink(image: Image, side: int) -> Image:
 
 
 def to_tensor(image: Image) -> torch.Tensor:
-    """Return S3FD's input float32 [1, 3, h, w] for RGB uint8 [h, w, 3].
+    """Return S3FD's input, float32 [1, 3, h, w], for an RGB image, uint8 [h, w, 3].
 
     Images with sides below 32 pixels are padded with the mean colour.
     """
@@ -80,10 +80,10 @@ def to_tensor(image: Image) -> torch.Tensor:
 def decode_boxes(maps: Sequence[torch.Tensor], min_score: float) -> Float:
     """Return boxes (left, top, right, bottom, score) in descending score order, float64 [N, 5].
 
-    The coordinates are pixel edges in the image. ``maps``: network outputs for one image. Offset decoding and
-    non-maximum suppression are equivalent to the library's. The library's loop over positions is vectorised here. Boxes
-    with a low score are discarded before the suppression instead of after it. The result is identical, because a box
-    never suppresses a box with a higher score.
+    ``maps``: network outputs for one image. The coordinates refer to pixel edges in the image. Offset decoding and
+    non-maximum suppression are equivalent to the library's implementation, whose loop over positions is vectorised
+    here. Boxes with a low score are discarded before the suppression instead of after it. The order does not affect the
+    result, because a box never suppresses a box with a higher score.
     """
     found: list[Float] = []
     for level in range(len(maps) // 2):
@@ -103,9 +103,9 @@ def decode_boxes(maps: Sequence[torch.Tensor], min_score: float) -> Float:
 
 
 def plausible(boxes: Float, width: int, height: int) -> Float:
-    """Return the boxes [N, 5] that are plausible for a face in a ``width`` x ``height`` frame.
+    """Return the subset of boxes [N, 5] whose position and size are plausible for a ``width`` x ``height`` frame.
 
-    The centre of a plausible box is inside the frame, and its sides are at most twice the frame's longer side.
+    The centre of a plausible box is inside the frame, and the box's sides are at most twice the frame's longer side.
     """
     size = boxes[:, 2:4] - boxes[:, :2]
     centre = boxes[:, :2] + size / 2
@@ -115,7 +115,7 @@ def plausible(boxes: Float, width: int, height: int) -> Float:
 
 
 def find_boxes(image: Image, network: CompiledNetwork, sides: Iterable[int], min_score: float) -> Float:
-    """Return boxes in frame pixels and scores, float64 [N, 5], from the first search side with a face."""
+    """Return boxes in frame pixels with scores, float64 [N, 5], from the first search side with a detected face."""
     height, width = image.shape[:2]
     for side in sides:
         small = shrink(image, side)

@@ -1,9 +1,9 @@
-"""Detector ``face_alignment``: S3FD boxes and FAN landmarks for each frame.
+"""Detector ``face_alignment``, which computes S3FD boxes and FAN landmarks for each frame.
 
 The published pipeline runs S3FD on whole frames of any size, several times per frame and in batches that require
-gigabytes of memory. This detector runs S3FD once on a downscaled frame. It repeats the search on a larger frame only if
-no face was found. FAN uses the face at the frame's original resolution. Frames are processed individually, because
-batches do not reduce the time on the CPU. The results are therefore independent of batching.
+gigabytes of memory. This detector runs S3FD once on a downscaled frame. It runs S3FD again on a larger frame only if no
+face was detected. FAN processes the face at the frame's original resolution. Frames are processed individually, because
+batches do not reduce the time on the CPU. The results therefore do not depend on batching.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class FaceAlignmentDetector:
-    """Detector that finds faces with S3FD and their 68 landmarks with FAN."""
+    """Detector that localises faces with S3FD and fits 68 landmarks with FAN."""
 
     def __init__(self, config: FaceAlignmentConfig, runtime: Runtime) -> None:
         """Load the networks. Raises WeightsError if a checkpoint does not match its network."""
@@ -38,9 +38,9 @@ class FaceAlignmentDetector:
 
 
 class FaceAlignmentSession:
-    """Session for one clip.
+    """Face detection session for one clip.
 
-    It stores the faces of each frame, so an interrupted run resumes after the stored frames.
+    The session stores each frame's faces in the cache, so that an interrupted run resumes after the last stored frame.
     """
 
     def __init__(self, config: FaceAlignmentConfig, networks: Networks, store: FrameStore) -> None:
@@ -51,8 +51,8 @@ class FaceAlignmentSession:
     def detect(self, frames: FrameBatch) -> list[list[Face]]:
         """Return all faces of each frame in descending size order.
 
-        Each face contains landmarks [68, 3] (z = 0), the S3FD box and the S3FD score. The origin of the landmark
-        coordinates is the centre of the first pixel. The origin of the box coordinates is the first pixel's edge.
+        Each face contains landmarks [68, 3] (z = 0), the S3FD box and the S3FD score. Landmark coordinates are relative
+        to the first pixel's centre. Box coordinates are relative to the first pixel's edge.
         """
         found: list[list[Face]] = []
         for image, index in zip(frames.images, frames.indexes, strict=True):

@@ -1,7 +1,7 @@
 """FAN landmarks (68 points) for a face box.
 
 FAN (Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?", ICCV 2017) predicts one
-heat map per landmark from the square around a box.
+heat map per landmark from a square image region around the face box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Image = NDArray[np.uint8]
 Float = NDArray[np.float64]
 
 REFINEMENT: Final = 0.25
-"""Shift in cells of a landmark from the heat map peak towards the neighbour with the higher value.
+"""Sub-cell shift of a landmark from the heat map peak towards the neighbour with the higher value, in cells.
 
 Reference: Newell et al., "Stacked hourglass networks", ECCV 2016.
 """
@@ -35,16 +35,16 @@ def fan_square(box: Float) -> tuple[Float, float]:
 
 
 def peaks(heat: NDArray[np.float32]) -> Float:
-    """Return the peaks (x, y) of heat maps float32 [N, S, S] in cells from the map border, float64 [N, 2].
+    """Return the peaks (x, y) of heat maps, float32 [N, S, S], as float64 [N, 2] in cells from the map border.
 
-    The result is identical to that of the library's ``get_preds_fromhm``. The library's function is compiled by numba
-    in every process, which delays the first face by 5 s.
+    The result is identical to that of the library's ``get_preds_fromhm``. numba compiles the library's function in
+    every process, which delays the first face by 5 s.
     """
     count, rows, columns = heat.shape
     index = heat.reshape(count, -1).argmax(1)
     y, x = index // columns, index % columns
     inside = (x > 0) & (x < columns - 1) & (y > 0) & (y < rows - 1)
-    # Peaks at the border have no neighbour on one side. Their clipped index only prevents an out-of-bounds access.
+    # A border peak has no neighbour on one side. Clipping the index only prevents an out-of-bounds access.
     near_y, near_x, number = np.clip(y, 1, rows - 2), np.clip(x, 1, columns - 2), np.arange(count)
     slope_x = heat[number, near_y, near_x + 1] - heat[number, near_y, near_x - 1]
     slope_y = heat[number, near_y + 1, near_x] - heat[number, near_y - 1, near_x]
@@ -55,16 +55,16 @@ def peaks(heat: NDArray[np.float32]) -> Float:
 def to_frame(cells: Float, centre: Float, scale: float, size: int = HEATMAP_RESOLUTION) -> Float:
     """Return frame positions in pixels for positions [N, 2] in cells of a heat map with side ``size``.
 
-    The coordinate 0 is the centre of the first pixel. The library truncates the positions to integer pixels. This
-    function preserves the fractions, because truncated landmarks jitter by whole pixels.
+    The coordinate 0 is the first pixel's centre. The library truncates the positions to integer pixels. This function
+    preserves the fractional part, because truncated landmarks jitter by whole pixels.
     """
     return centre + (cells / size - 0.5) * (SCALE_FACTOR * scale) - 0.5
 
 
 def heat_maps(image: Image, centre: Float, scale: float, network: CompiledNetwork, mirrored: bool) -> torch.Tensor:
-    """Return heat maps for a square of the frame, float32 [68, 64, 64].
+    """Return heat maps, float32 [68, 64, 64], for a square region of the frame.
 
-    If ``mirrored`` is set, the heat maps of the mirrored square are added.
+    If ``mirrored`` is true, the heat maps of the mirrored region are added to the result.
     """
     face = np.ascontiguousarray(crop(image, centre, scale).transpose(2, 0, 1), np.float32) / 255
     pixels = torch.from_numpy(face)[None]
@@ -77,7 +77,7 @@ def heat_maps(image: Image, centre: Float, scale: float, network: CompiledNetwor
 def find_landmarks(image: Image, box: Float, network: CompiledNetwork, mirrored: bool) -> NDArray[np.float32]:
     """Return landmarks in frame pixels with z = 0, float32 [68, 3].
 
-    ``image``: RGB uint8 [H, W, 3]; ``box``: face box [4].
+    ``image``: RGB uint8 [H, W, 3]. ``box``: face box [4].
     """
     centre, scale = fan_square(box)
     heat = heat_maps(image, centre, scale, network, mirrored)

@@ -1,8 +1,8 @@
-"""Networks of the face-alignment library, with weights from the weight store.
+"""Networks from the face-alignment library, with weights from the weight store.
 
-The library's constructor downloads weights or loads them from a pickle file. The library's network classes do not load
-weights, and their parameter names match the published files. Retalkit uses only these classes. It does not use the
-library code that loads weights, compiles functions or sets process-wide torch options.
+The library's constructor downloads weights or loads them from a pickle file. Retalkit imports only the library's
+network classes, which do not load weights and whose parameter names match the published files. Retalkit does not call
+the library functions that load weights, compile functions or set process-wide torch options.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ HOURGLASSES = 4
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """S3FD and FAN, ready for inference."""
+    """S3FD and FAN in evaluation mode with loaded weights."""
 
     s3fd: CompiledNetwork
-    """S3FD for images float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``, with sides of at least 32 pixels.
+    """S3FD for images, float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``, with sides of at least 32 pixels.
 
     For each of six levels, S3FD returns scores [1, 2, h', w'] (background and face, before the softmax) and offsets [1,
     4, h', w'].
     """
     fan: CompiledNetwork
-    """FAN for images float32 [1, 3, 256, 256], RGB in [0, 1].
+    """FAN for images, float32 [1, 3, 256, 256], RGB in [0, 1].
 
-    FAN returns heat maps [1, 68, 64, 64] for each hourglass. The detector uses the last heat maps.
+    FAN returns heat maps [1, 68, 64, 64] for each hourglass. The detector uses the last hourglass's heat maps.
     """
 
 
 def load_networks(runtime: Runtime) -> Networks:
-    """Return both networks. Raises WeightsError if a checkpoint does not match its network."""
+    """Return both networks with loaded weights. Raises WeightsError if a checkpoint does not match its network."""
     return Networks(
         s3fd=_load(runtime, "s3fd", S3FD, torch.zeros(1, 3, 64, 96), variable_size=True),
         fan=_load(runtime, "fan", make_fan, torch.zeros(1, 3, 256, 256)),
@@ -51,12 +51,12 @@ def make_fan() -> nn.Module:
 
 
 def s3fd_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each S3FD parameter."""
+    """Return each S3FD parameter's name and shape."""
     return state_shapes(S3FD)
 
 
 def fan_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each parameter of FAN with four hourglasses."""
+    """Return the parameter names and shapes of FAN with four hourglasses."""
     return state_shapes(make_fan)
 
 
