@@ -1,10 +1,11 @@
-"""The enhancer ``detail``, which restores the sharpness and grain of the original frame in the edit without a network.
+"""Enhancer ``detail``, which restores the original frame's sharpness and grain in the edit without a network.
 
-Warping and blending average neighbouring pixels. This averaging removes grain and pores, so the edited skin looks
-smoother than its surroundings. The enhancer compares the two finest frequency bands of the edit and the original frame
-on matching skin, excluding the lips. It first restores missing energy with a limited gain on texture and then adds
-grain from the original frame. Edges are excluded from the gain, because amplified edges would become halos. The grain
-is deterministic for each source frame. An edit with sufficient detail is returned unchanged.
+Warping and blending average neighbouring pixels. This averaging removes grain and pores, so that the edited skin
+appears smoother than the surrounding skin. The enhancer compares the two finest frequency bands of the edit and the
+original frame on skin that both show, excluding the lips. It first amplifies the edit's texture with a limited gain,
+and then adds grain from the original frame to restore the remaining energy. Edges are excluded from the gain, because
+amplified edges would become halos. The grain is deterministic for each source frame. An edit with sufficient detail is
+returned unchanged.
 """
 
 from __future__ import annotations
@@ -37,18 +38,20 @@ MAX_GAIN = 1.6
 MAX_FACTOR = 4.0
 SEARCH_STEPS = 6
 START = 1.05
-"""Amplitude ratio (original to edit) above which the edit's texture is classified as softened."""
+"""Amplitude ratio (original to edit) above which the edit's texture is considered softened."""
 MATCH_TOLERANCE = 10.0
-"""Maximum smoothed difference in grey levels at which the edit and the original show the same skin."""
+"""Maximum smoothed difference, in grey levels, between skin pixels that are considered identical in the edit and the
+original.
+"""
 NOISE_SIZE = 256
-"""Period of the synthetic grain in pixels. The offset of the grain differs between frames."""
+"""Period of the synthetic grain in pixels. Each frame uses a different offset into the grain."""
 IBUG68_LIPS = tuple(range(48, 60))
 MIN_SKIN = 200
-"""Minimum number of matching skin pixels for a grain measurement."""
+"""Minimum number of matching skin pixels for measuring grain."""
 
 
 def original_under(image: Image, edit: FaceEdit) -> Image:
-    """Return the frame's pixels under the edit, resampled to the edit's resolution: RGB uint8 [h, w, 3]."""
+    """Return the original pixels under the edit, resampled to the edit's resolution: RGB uint8 [h, w, 3]."""
     high, wide = edit.image.shape[:2]
     shift = edit.matrix[:, 2]
     whole = np.array_equal(edit.matrix[:, :2], np.eye(2, dtype=np.float32)) and np.array_equal(shift, np.round(shift))
@@ -60,7 +63,7 @@ def original_under(image: Image, edit: FaceEdit) -> Image:
 
 
 class DetailSession:
-    """Session that enhances each frame independently."""
+    """Enhancer session that processes each frame independently."""
 
     def __init__(self, config: DetailConfig, seed: int) -> None:
         self._config = config
@@ -68,9 +71,9 @@ class DetailSession:
         self._noise: list[Float] | None = None
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return edits with restored texture and added grain.
+        """Return the edits with restored texture and added grain.
 
-        Size, mask and position remain unchanged. ``PassedThrough`` results are returned unchanged.
+        The size, mask and position of each edit remain unchanged. ``PassedThrough`` results are returned unchanged.
         """
         frames = batch.faces.frames
         return [
@@ -102,7 +105,7 @@ class DetailSession:
         return replace(edit, image=image)
 
     def _missing_detail(self, edited: Image, original: Image, area: Float, points: Float, index: int) -> Float | None:
-        """Return the values to add in integer grey levels, float32 [h, w], or None if no detail is missing."""
+        """Return the values to add, in integer grey levels, float32 [h, w], or None if the edit lacks no detail."""
         now = cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY).astype(np.float32)
         before = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY).astype(np.float32)
         reach = self._reach(points)
@@ -128,8 +131,8 @@ class DetailSession:
             texture = limited(source, limit)
             gain, grain = enlarge(band_gain.gain, now.shape), enlarge(band_gain.grain, now.shape)
             if support.count < skin.size and float(band_gain.grain.max()) > 0:
-                # The original lips must not become visible. The lips therefore receive synthetic grain at the level of
-                # the surrounding skin.
+                # The grain on the lips is synthetic, because grain from the original frame would reveal the original
+                # lips. Its level is that of the surrounding skin.
                 square = texture * skin
                 level_around = enlarge(np.sqrt(mean.average(square * square)[0]), now.shape)
                 texture = np.where(
@@ -143,11 +146,11 @@ class DetailSession:
     def _rounded(
         self, delta: Float, now: Float, support: Support, edge: float, energy: tuple[float, float]
     ) -> Float | None:
-        """Return ``delta`` in integer grey levels, scaled to the target energy.
+        """Return ``delta`` rounded to integer grey levels after scaling it to the target energy.
 
-        ``energy``: energies of the edit and the original. Skin texture in compressed video has an amplitude of less
-        than one grey level, which rounding would remove. Bisection finds the scale factor at which the rounded result
-        reaches the target energy.
+        ``energy``: energies of the edit and the original. In compressed video, skin texture has an amplitude of less
+        than one grey level, which rounding would remove. The function therefore uses bisection to find the scale factor
+        at which the rounded result reaches the target energy.
         """
         have, want = energy
         target = have + (want - have) * self._config.strength
@@ -162,7 +165,9 @@ class DetailSession:
         return whole if cv2.countNonZero(whole) else None
 
     def _synthetic_grain(self, shape: tuple[int, ...], index: int, level: int) -> Float:
-        """Return one band of white noise with a standard deviation of 1, deterministic for each source frame."""
+        """Return one frequency band of white noise with a standard deviation of 1. The noise is deterministic for each
+        source frame.
+        """
         if self._noise is None:
             self._noise = _noise_bands(self._seed)
         band = self._noise[level]
@@ -182,9 +187,9 @@ class DetailSession:
         return max(4.0, float(np.linalg.norm(lips.max(0) - lips.min(0))) / 4)
 
     def _around_mouth(self, points: Float, mask: Float) -> tuple[Float, int, int]:
-        """Return ``mask`` multiplied by a soft ellipse around mouth and chin, and the left and top of the crop.
+        """Return ``mask`` multiplied by a soft ellipse around mouth and chin, and the crop's left and top coordinates.
 
-        The mask is cropped to the ellipse: float32 [h, w] in [0, 1].
+        The mask is cropped to the ellipse's bounding box: float32 [h, w] in [0, 1].
         """
         lips = self._lips(points)
         centre, half = (lips.max(0) + lips.min(0)) / 2, float(np.ptp(lips[:, 0])) / 2 + 1
@@ -202,7 +207,9 @@ class DetailSession:
         return mask[top:bottom, left:right] * soft, left, top
 
     def _skin(self, now: Float, before: Float, area: Float, points: Float, reach: float) -> Image:
-        """Return uint8 [h, w]: 1 where the edit and the original show the same skin inside the mask, 0 elsewhere."""
+        """Return a mask, uint8 [h, w]: 1 where the edit and the original show identical skin inside the mask, 0
+        elsewhere.
+        """
         lips = np.zeros(now.shape, np.uint8)
         outline = cv2.convexHull(np.round(self._lips(points)).astype(np.int32))
         cv2.fillPoly(lips, [outline], (1.0,))
@@ -214,7 +221,7 @@ class DetailSession:
 
 
 def _noise_bands(seed: int) -> list[Float]:
-    """Return the fine bands of periodic white noise, float32, with a standard deviation of 1.
+    """Return the fine frequency bands of periodic white noise, float32, with a standard deviation of 1.
 
     Each band is tiled twice in both directions.
     """
@@ -230,18 +237,18 @@ def _texture_only(now: Float, before: Float, limit: float) -> Float:
     Edges are excluded because amplified edges would become halos.
     """
     edges = (cv2.max(np.abs(now), np.abs(before)) > limit).view(np.uint8)
-    # One strong pixel in a 3 x 3 neighbourhood is grain, and two strong pixels are an edge.
+    # In a 3 x 3 neighbourhood, one strong pixel indicates grain, and two strong pixels indicate an edge.
     edges = (cv2.boxFilter(edges, -1, (3, 3), normalize=False) > 1).view(np.uint8)
     near = cv2.boxFilter(cv2.dilate(edges, np.ones((5, 5), np.uint8)), -1, (3, 3), normalize=False)
     return 1 - near * np.float32(1 / 9)
 
 
 class DetailEnhancer:
-    """The ``detail`` stage. It requires and provides ``face:edit``."""
+    """Stage of the enhancer ``detail``, which requires and provides ``face:edit``."""
 
     def __init__(self, config: DetailConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> DetailSession:
-        """Open a session. No preparation is necessary, because each frame is compared only with its own original."""
+        """Open a session. No preparation is necessary, because each frame is compared only with its original."""
         return DetailSession(self._config, context.seed)

@@ -1,4 +1,4 @@
-"""Fine frequency bands of an image, and local estimates of their missing energy."""
+"""Fine frequency bands of an image, and local estimates of the energy that an edit lacks in these bands."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 STEP = 4
-"""Cell size in pixels of the grid on which band energies are compared."""
+"""Cell size, in pixels, of the grid on which band energies are compared."""
 NOISE_FLOOR = 0.15
-"""Variance in squared grey levels below which a band counts as empty, close to the 8-bit rounding variance."""
+"""Variance, in squared grey levels, below which a band is considered empty. The value is close to the 8-bit rounding
+variance.
+"""
 _SUBSAMPLE_FROM = 4000
-"""Number of pixels above which medians are computed from every second row and column."""
+"""Number of pixels above which medians are computed only from every second row and column."""
 
 
 def fine_bands(grey: Float) -> tuple[Float, Float]:
-    """Return the two finest bands of a full-size Laplacian pyramid, float32 [h, w] each, in grey levels.
+    """Return the two finest bands of a Laplacian pyramid without subsampling, float32 [h, w] each, in grey levels.
 
-    The method follows Burt and Adelson, "The Laplacian pyramid as a compact image code", 1983, without subsampling.
+    Reference: Burt and Adelson, "The Laplacian pyramid as a compact image code", 1983.
     """
     fine = cv2.GaussianBlur(grey, (3, 3), 0.8)
     coarse = cv2.GaussianBlur(fine, (5, 5), 1.3)
@@ -30,7 +32,9 @@ def fine_bands(grey: Float) -> tuple[Float, Float]:
 
 
 def shrink(image: Float) -> Float:
-    """Return the mean of each cell of ``STEP`` x ``STEP`` pixels. Cells beyond the image edge are padded with 0."""
+    """Return the mean of each grid cell of ``STEP`` x ``STEP`` pixels. Cells that extend beyond the image are padded
+    with 0.
+    """
     high, wide = image.shape[:2]
     fill = (-high % STEP, -wide % STEP)
     filled = cv2.copyMakeBorder(image, 0, fill[0], 0, fill[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0))
@@ -39,22 +43,22 @@ def shrink(image: Float) -> Float:
 
 
 def enlarge(small: Float, shape: tuple[int, ...]) -> Float:
-    """Upsample grid cells bilinearly to an image of ``shape``."""
+    """Upsample grid cells bilinearly to an image with the shape ``shape``."""
     size = (small.shape[1] * STEP, small.shape[0] * STEP)
     full = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(full[: shape[0], : shape[1]], np.float32)
 
 
 def limited(band: Float, limit: float) -> Float:
-    """Return ``band`` clipped to [-``limit``, ``limit``] grey levels."""
+    """Return ``band``, clipped to [-``limit``, ``limit``] grey levels."""
     return np.clip(band, np.float32(-limit), np.float32(limit))
 
 
 def probe(grey: Float, band: Float, level: int) -> Float:
-    """Return the signal that represents a band's energy.
+    """Return the signal whose energy represents the band.
 
-    The Laplacian represents the finest band, because softening removes the highest frequencies first and the energy of
-    the band itself does not show this loss. The second band is represented by the band values themselves.
+    The finest band is represented by its Laplacian. Softening removes the highest frequencies first, and the energy of
+    the band itself does not reflect this loss. The second band is represented by its own values.
     """
     return np.asarray(cv2.Laplacian(grey, cv2.CV_32F), np.float32) if level == 0 else band
 
@@ -63,7 +67,7 @@ class Support:
     """Set of pixels on which detail is compared."""
 
     def __init__(self, pixels: Image) -> None:
-        """Create the pixel set. ``pixels``: uint8 [h, w], 1 for pixels in the set, 0 elsewhere."""
+        """Create the pixel set. ``pixels``: uint8 [h, w], 1 for pixels in the set and 0 elsewhere."""
         self.pixels = pixels
         self.count = cv2.countNonZero(pixels)
         self._every = 2 if self.count > _SUBSAMPLE_FROM else 1
@@ -75,7 +79,7 @@ class Support:
     def texture_limit(self, band: Float) -> float:
         """Return four robust standard deviations of ``band``.
 
-        Values beyond this limit are classified as edges instead of texture.
+        Values beyond this limit are considered edges instead of texture.
         """
         values = np.abs(self._thinned(band).take(self._sampled))
         if not len(values):
@@ -90,10 +94,14 @@ class Support:
 
 
 class LocalMean:
-    """Weighted local averages on the coarse grid. Cells without weight receive the average of their surroundings."""
+    """Weighted local averages on the coarse grid. Cells without weight receive the average of the surrounding cells."""
 
     def __init__(self, weight: Float, radius: float) -> None:
-        """Create the average. ``weight``: float32 [h, w], 0 or 1. ``radius``: standard deviation in image pixels."""
+        """Create the average.
+
+        ``weight``: float32 [h, w] with values 0 or 1. ``radius``: standard deviation of the averaging window in image
+        pixels.
+        """
         self.weight = weight
         self._sigma = max(0.5, radius / STEP)
         cells = shrink(weight)
@@ -104,9 +112,9 @@ class LocalMean:
         return np.asarray(cv2.GaussianBlur(small, (0, 0), self._sigma), np.float32)
 
     def average(self, *products: Float) -> list[Float]:
-        """Return the local average of up to four full-size images on the coarse grid.
+        """Return the local averages of up to four full-size images on the coarse grid.
 
-        The images are 0 where the weight is 0.
+        The images must be 0 where the weight is 0.
         """
         cells = shrink(np.asarray(cv2.merge(products), np.float32))
         return [
@@ -124,12 +132,12 @@ def _split(image: Float) -> list[Float]:
 
 @dataclass(frozen=True, slots=True)
 class BandGain:
-    """Factors that restore the energy of one band, on the coarse grid."""
+    """Factors that restore one band's energy, on the coarse grid."""
 
     gain: Float
-    """Factor applied to the edit's band, at least 1."""
+    """Factor that is applied to the edit's band. The value is at least 1."""
     grain: Float
-    """Factor applied to the original's band before addition, at least 0."""
+    """Factor that is applied to the original's band before the band is added. The value is at least 0."""
     needed: bool
 
 
@@ -138,9 +146,9 @@ def match_band_energy(
 ) -> BandGain:
     """Return factors that raise the energy of ``edited`` to the energy of ``original``.
 
-    Both energies are computed with ``probe``. A limited gain is applied first. The remaining energy is supplied by the
-    original's band, with a factor that accounts for the correlation between the two bands: var(g e + a o) = g^2 E_e +
-    a^2 E_o + 2 g a E_eo = E_o. Cells with an amplitude ratio below ``start`` are not changed.
+    Both energies are computed from ``probe``. The function first applies a limited gain to the edit. The original's
+    band supplies the remaining energy, with a factor that accounts for the correlation between the two bands: var(g e +
+    a o) = g^2 E_e + a^2 E_o + 2 g a E_eo = E_o. Cells with an amplitude ratio below ``start`` remain unchanged.
     """
     edited, original = edited * mean.weight, original * mean.weight
     have, want, shared = mean.average(edited * edited, original * original, edited * original)

@@ -1,4 +1,4 @@
-"""The enhancer ``none``, which returns the edit unchanged."""
+"""Enhancer ``none``, which returns the edit unchanged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from retalkit_enhancers.config import NoneConfig
 
 
 class NoneSession:
-    """Returns edits unchanged."""
+    """Enhancer session that returns edits unchanged."""
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return ``edits`` unchanged."""
+        """Return ``edits`` without changes."""
         return list(edits)
 
     def close(self) -> None: ...
 
 
 class NoneEnhancer:
-    """The ``none`` stage. It requires and provides ``face:edit``."""
+    """Stage of the enhancer ``none``, which requires and provides ``face:edit``."""
 
     def __init__(self, config: NoneConfig, runtime: Runtime) -> None:
         self._config = config

@@ -61,6 +61,6 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Return the checkpoints of the published networks."""
+    """Return the checkpoints of the bundled enhancers' networks."""
     parts = (enet, ganimation, gpen, gfpgan, parsing, published_files)
     return [checkpoint for part in parts for checkpoint in part.CHECKPOINTS]

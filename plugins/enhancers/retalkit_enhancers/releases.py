@@ -11,5 +11,5 @@ _RELEASES: Final = (
 
 
 def released(file: str) -> tuple[str, ...]:
-    """Return the URLs of a release file, starting with the URL under the repository's older name."""
+    """Return the URLs of a release file. The URL with the repository's former name is first."""
     return tuple(f"{address}{file}" for address in _RELEASES)

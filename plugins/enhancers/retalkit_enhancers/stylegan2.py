@@ -1,8 +1,8 @@
-"""Modulated StyleGAN2 convolutions, shared by E-Net, GFPGAN and GPEN.
+"""Modulated StyleGAN2 convolutions, which E-Net, GFPGAN and GPEN share.
 
 Reference: Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020, equations 1 to 3. Each
 face has a separate style code. The published implementation scales the weights for each face. Scaling the input
-channels before, and the output channels after, a convolution with shared weights is equivalent and supports any batch
+channels before a convolution with shared weights and the output channels after it is equivalent and supports any batch
 size.
 """
 
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CODE_SIZE = 512
-"""Length of a style code."""
+"""Number of elements in a style code."""
 NEGATIVE_SLOPE = 0.2
-"""Negative slope of every leaky ReLU in these networks."""
+"""Negative slope of all leaky ReLUs in these networks."""
 ACTIVATION_GAIN = 2**0.5
-"""Gain that preserves the variance through a leaky ReLU."""
+"""Gain that preserves the variance of activations through a leaky ReLU."""
 _EPSILON = 1e-8
 
 
@@ -33,14 +33,16 @@ class ModulatedConvolution(nn.Module):
     def __init__(
         self, modulation: nn.Module, inputs: int, outputs: int, kernel: int, *, demodulate: bool = True, gain: float = 1
     ) -> None:
-        """Create the layer. ``modulation``: maps codes [B, 512] to [B, inputs]. ``gain``: factor of the weights."""
+        """Create the layer. ``modulation``: layer that maps codes [B, 512] to [B, inputs]. ``gain``: factor that scales
+        the weights.
+        """
         super().__init__()
         self._demodulate, self._gain = demodulate, gain
         self.weight = nn.Parameter(torch.randn(1, outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5)
         self.modulation = modulation
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        # Computed in full precision, because the sum of squares would lose small values in reduced precision.
+        # Use full precision, because the sum of squares would lose small values in reduced precision.
         scales = self.modulation(code).float() * self._gain
         out = self.convolve(x * scales[..., None, None])
         if not self._demodulate:
@@ -57,10 +59,10 @@ class ModulatedConvolution(nn.Module):
 class UpsampledConvolution(ModulatedConvolution):
     """Modulated 3 x 3 convolution of the bilinearly upsampled input, from [B, inputs, h, w] to [B, outputs, 2h, 2w].
 
-    Bilinear doubling inserts zeros between pixels and filters with (1, 3, 3, 1) / 4 in both directions. The filter
-    commutes with the convolution, so a transposed convolution can skip the zeros with a quarter of the multiplications.
-    The three outermost rows and columns differ from the result of two separate steps. The layer is therefore only
-    suitable if the border is cropped.
+    Bilinear upsampling by two inserts zeros between pixels and filters with (1, 3, 3, 1) / 4 in both directions. The
+    filter commutes with the convolution, so that a transposed convolution can skip the zeros with a quarter of the
+    multiplications. The three outermost rows and columns differ from the result of two separate steps. The layer is
+    therefore only suitable if the border is cropped.
     """
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -72,14 +74,15 @@ class UpsampledConvolution(ModulatedConvolution):
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Return ``x`` [B, C, h, w] upsampled bilinearly to [B, C, 2h, 2w]."""
+    """Return ``x`` [B, C, h, w], upsampled bilinearly to [B, C, 2h, 2w]."""
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class StyledConvolution(nn.Module):
-    """Modulated 3 x 3 convolution, noise with a learned strength, bias and leaky ReLU, with optional upsampling.
+    """Modulated 3 x 3 convolution with optional upsampling, followed by noise with a learned strength, bias and leaky
+    ReLU.
 
-    This is the generator layer of E-Net and GFPGAN.
+    E-Net and GFPGAN use this layer in their generators.
     """
 
     def __init__(self, inputs: int, outputs: int, *, enlarge: bool, inexact_border: bool = False) -> None:
@@ -93,7 +96,7 @@ class StyledConvolution(nn.Module):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the noise strength is not zero."""
+        """Whether the noise strength is nonzero."""
         return float(self.weight.detach()) != 0
 
     def forward(self, x: Tensor, code: Tensor, noise: Tensor | None) -> Tensor:
@@ -108,7 +111,7 @@ class StyledConvolution(nn.Module):
 
 
 class ToColours(nn.Module):
-    """Modulated 1 x 1 convolution to three colour channels, added to the upsampled colours of the previous level."""
+    """Modulated 1 x 1 convolution to RGB values, which are added to the previous level's upsampled RGB values."""
 
     def __init__(self, inputs: int, *, enlarge: bool = True) -> None:
         super().__init__()
@@ -117,9 +120,9 @@ class ToColours(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, colours: Tensor | None) -> Tensor:
-        """Map [B, inputs, h, w] to colours [B, 3, h, w].
+        """Map [B, inputs, h, w] to RGB values [B, 3, h, w].
 
-        ``code``: style codes [B, 512]. ``colours``: colours of the previous level [B, 3, h/2, w/2], or None.
+        ``code``: style codes [B, 512]. ``colours``: RGB values of the previous level [B, 3, h/2, w/2], or None.
         """
         out = self.modulated_conv(x, code) + self.bias
         if colours is None:
@@ -128,12 +131,12 @@ class ToColours(nn.Module):
 
 
 def optional_noise(noise: Sequence[Tensor] | None, layers: int) -> Sequence[Tensor | None]:
-    """Return the noise of each layer, or None for each layer if ``noise`` is None."""
+    """Return the noise of each layer, or a None value for each layer if ``noise`` is None."""
     return [None] * layers if noise is None else noise
 
 
 class DownBlock(nn.Module):
-    """Residual encoder block of E-Net and GFPGAN with two convolutions. It halves height and width."""
+    """Residual encoder block of E-Net and GFPGAN with two convolutions, which halves the height and width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -142,15 +145,17 @@ class DownBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, inputs, h, w] to [B, outputs, h/2, w/2]. Averaging 2 x 2 pixels equals bilinear halving."""
+        """Map [B, inputs, h, w] to [B, outputs, h/2, w/2]. Averaging 2 x 2 pixels is equivalent to bilinear
+        downsampling by two.
+        """
         inner = functional.leaky_relu(self.conv1(x), NEGATIVE_SLOPE)
         inner = functional.leaky_relu(self.conv2(functional.avg_pool2d(inner, 2)), NEGATIVE_SLOPE)
-        # A 1 x 1 convolution and resizing commute, and the convolution of the smaller image is cheaper.
+        # The 1 x 1 convolution and resizing commute. Resizing first reduces the number of multiplications.
         return inner + self.skip(functional.avg_pool2d(x, 2))
 
 
 class UpBlock(nn.Module):
-    """Residual block with two convolutions. It doubles height and width."""
+    """Residual block with two convolutions, which doubles the height and width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -1,17 +1,17 @@
-"""Enhancer ``enet``: E-Net generates the face around the lip syncer's mouth.
+"""Enhancer ``enet``, in which E-Net generates the face around the lip syncer's mouth.
 
 Reference: Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild",
 SIGGRAPH Asia 2022, section 3.3. The face box, the crop and resize of the reference, the BGR channel order, and the
 clipping to [0, 1] with truncation to integer grey levels follow the published code. The stage differs from the
-published script in these points:
+published script in the following points:
 
-- L-Net is a separate stage, whose unrounded result is the input of E-Net. After any other lip syncer, the input is the
-  edited frame, cropped to the face box and resized to 96 x 96. E-Net then also generates pixels that the lip syncer
-  masked out, such as a hand.
+- L-Net is a separate stage, and E-Net receives L-Net's unrounded result. After any other lip syncer, E-Net's input is
+  the edited frame, cropped to the face box and resized to 96 x 96. E-Net then also generates pixels that the lip syncer
+  masked out, such as the pixels of a hand.
 - The result fades in over the edge of the face box. The published script pastes the whole box and hides the edge in a
   later step with face parsing and a blend over the whole frame.
-- ``upper_face`` works independently, whereas the published option ``--up_face`` requires ``--without_rl1``. The upper
-  half is selected by row index instead of by non-black pixels.
+- ``upper_face`` works independently of other options, whereas the published option ``--up_face`` requires
+  ``--without_rl1``. The upper half is selected by row index instead of by non-black pixels.
 - With ``keep_upper``, the upper half of the frame stays bit-identical. The published script resizes the upper half to
   384 x 384 and back.
 - Each frame has a separate noise generator.
@@ -38,31 +38,33 @@ from retalkit_enhancers.enet.network import SIZE
 from retalkit_enhancers.ganimation.emotional_face import EmotionalFace
 
 _STEPS = 257
-"""Number of 16-bit levels per 8-bit level. Truncating to 16 bits and then to 8 bits equals truncating to 8 bits."""
+"""Number of 16-bit levels per 8-bit level. Truncating a value to 16 bits and then to 8 bits equals truncating it to 8
+bits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Inputs of one face to generate."""
+    """Generator inputs for one face."""
 
     row: int
     position: int
     edit: FaceEdit
-    """Edit by the lip syncer."""
+    """Edit from the lip syncer."""
     box: NDArray[np.float32]
-    """Face box, float32 [4] with integer values."""
+    """Face box with integer coordinates, float32 [4]."""
     low: NDArray[np.float32]
     """Low-resolution face, float32 [96, 96, 3], RGB in [0, 1]."""
     reference: NDArray[np.uint8]
     """Reference face, RGB uint8 [384, 384, 3]."""
     original: NDArray[np.uint8]
-    """Face in the source frame, RGB uint8 [384, 384, 3]."""
+    """Face from the source frame, RGB uint8 [384, 384, 3]."""
     key: bytes
     """Hash of the reference face."""
 
 
 class EnetSession:
-    """Generates the faces of a clip and caches each generated face."""
+    """Enhancer session that generates the faces of a clip and caches each generated face."""
 
     def __init__(self, config: EnetConfig, generator: FaceGenerator, context: StageContext) -> None:
         self._config = config
@@ -71,7 +73,7 @@ class EnetSession:
         self._mask = full_mask(config.keep_upper and config.upper_face == "original")
 
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
-        """Return edits of 384 x 384 pixels.
+        """Return edits with 384 x 384 pixels.
 
         ``PassedThrough`` results, edits with an all-zero mask, and edits without a face box are returned unchanged.
         """
@@ -96,21 +98,21 @@ class EnetSession:
         return replace(
             job.edit,
             image=(levels // _STEPS).astype(np.uint8),
-            # The lip syncer fades its mask where its confidence is low.
+            # The lip syncer fades its mask out where its confidence is low.
             mask=self._mask * job.edit.mask.max(),
             matrix=crop_matrix(job.box, SIZE),
             unrounded_image=levels.astype(np.float32) / 65535,
         )
 
     def _parts(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
-        """Yield batches of at most ``batch`` consecutive jobs that share a reference."""
+        """Yield batches of at most ``batch`` consecutive jobs with a common reference."""
         for _, group in groupby(jobs, key=lambda job: job.key):
             same = list(group)
             for part in slices(len(same), self._config.batch):
                 yield same[part]
 
     def _generate(self, jobs: Sequence[_Job]) -> NDArray[np.uint16]:
-        """Return the faces of jobs that share a reference, RGB uint16 [T, 384, 384, 3].
+        """Return the generated faces for jobs with a common reference, RGB uint16 [T, 384, 384, 3].
 
         The value 65535 represents 1.0.
         """
@@ -149,7 +151,10 @@ def _jobs(batch: SyncBatch, edits: Sequence[FrameResult]) -> Iterator[_Job]:
 
 
 class EnetEnhancer:
-    """The ``enet`` stage. It requires ``frames``, ``reference:image`` and ``face:edit``, and provides ``face:edit``."""
+    """Stage of the enhancer ``enet``.
+
+    The stage requires ``frames``, ``reference:image`` and ``face:edit``, and provides ``face:edit``.
+    """
 
     def __init__(self, config: EnetConfig, runtime: Runtime) -> None:
         """Load the networks. Raises WeightsError if a checkpoint does not match its network."""

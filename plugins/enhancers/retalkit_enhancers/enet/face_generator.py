@@ -1,4 +1,4 @@
-"""Face generation with E-Net, and with GANimation for the upper half of the face."""
+"""Face generation with E-Net, and emotion editing of the face's upper half with GANimation."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class _Decoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class EnetNetworks:
-    """Encoder and decoder of E-Net, compiled for inference."""
+    """E-Net's encoder and decoder, compiled for inference."""
 
     encoder: CompiledNetwork
-    """Network that maps a reference face [1, 3, 384, 384], BGR in [0, 1], to an identity code [1, 512]."""
+    """Encoder that maps a reference face [1, 3, 384, 384], BGR in [0, 1], to an identity code [1, 512]."""
     decoder: CompiledNetwork
-    """Network that maps low-resolution faces [B, 3, 96, 96], codes [B, 512] and noise to faces [B, 3, 384, 384]."""
+    """Decoder that maps low-resolution faces [B, 3, 96, 96], codes [B, 512] and noise to faces [B, 3, 384, 384]."""
     noise_sizes: tuple[int, ...]
-    """Sizes of the decoder's noise inputs. Empty if all noise strengths are zero."""
+    """Sizes of the decoder's noise inputs. The tuple is empty if all noise strengths are zero."""
 
 
 def load_networks(runtime: Runtime) -> EnetNetworks:
@@ -78,14 +78,14 @@ def load_networks(runtime: Runtime) -> EnetNetworks:
 
 
 class FaceGenerator:
-    """Generates the faces of a clip."""
+    """Face generator for one clip."""
 
     def __init__(
         self, config: EnetConfig, networks: EnetNetworks, emotion: EmotionalFace | None, device: str, seed: int = 0
     ) -> None:
         """Create the generator.
 
-        ``emotion``: the emotion applied to the upper half of each face, or None for no change.
+        ``emotion``: emotion applied to the upper half of each face, or None for no change.
         """
         self._keep_upper, self._batch = config.keep_upper, config.batch
         self._networks, self._emotion = networks, emotion
@@ -100,11 +100,12 @@ class FaceGenerator:
         originals: NDArray[np.uint8],
         positions: Sequence[int],
     ) -> NDArray[np.float32]:
-        """Return faces that share a reference, float32 [T, 384, 384, 3], RGB in [0, 1].
+        """Return the generated faces for one reference, float32 [T, 384, 384, 3], RGB in [0, 1].
 
         ``low``: low-resolution faces, float32 [T, 96, 96, 3], RGB in [0, 1]. ``reference``: reference face, RGB uint8
-        [384, 384, 3]. ``key``: hash of ``reference``. ``originals``: faces of the source frames, RGB uint8
-        [T, 384, 384, 3]. ``positions``: positions of the frames in the output, which seed the noise of each frame.
+        [384, 384, 3]. ``key``: hash of ``reference``. ``originals``: faces from the source frames, RGB uint8 [T, 384,
+        384, 3]. ``positions``: positions of the frames in the output, from which the noise seed of each frame is
+        derived.
         """
         generated = np.empty((len(low), SIZE, SIZE, 3), np.float32)
         code = self._codes.get(reference, key)

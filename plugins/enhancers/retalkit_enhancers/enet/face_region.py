@@ -1,4 +1,4 @@
-"""Geometry of E-Net's face region: face box, low-resolution input, and mask of the result."""
+"""Geometry of E-Net's face region: the face box, the low-resolution input, and the mask of the result."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 CHIN = 0.08
-"""Downward extension of a face box as a fraction of its height, as in ``lnet``. The published code adds 20 pixels at
-any box size.
+"""Downward extension of a face box as a fraction of its height, as in the lip syncer ``lnet``. The published code
+extends every box by 20 pixels.
 """
 FEATHER = 24
-"""Width in pixels (of 384) over which the result fades in from the edge of its box."""
+"""Width, in pixels of the 384-pixel face, over which the result fades in from the edge of its box."""
 _TOLERANCE = 1e-2
-"""Maximum deviation in pixels of box coordinates from integers."""
+"""Maximum deviation of box coordinates from integers, in pixels."""
 
 
 def locate(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float] | None:
-    """Return the face box float32 [4] and the input of E-Net, float32 [96, 96, 3], RGB in [0, 1].
+    """Return the face box, float32 [4], and E-Net's input, float32 [96, 96, 3], RGB in [0, 1].
 
-    L-Net's result is used unchanged. Any other edit is composited into ``frame`` and cropped at the detector's box
-    (``detected``, float32 [4]). Returns None if the detector provides no valid box.
+    L-Net's result is used unchanged. Any other edit is composited into ``frame``, which is then cropped to the
+    detector's box (``detected``, float32 [4]). Returns None if the detector does not provide a valid box.
     """
     height, width = frame.shape[:2]
     box = low_box(edit, width, height)
@@ -40,11 +40,10 @@ def locate(edit: FaceEdit, frame: Image, detected: Float) -> tuple[Float, Float]
 
 
 def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
-    """Return the box of an edit that L-Net produced, float32 [4] (left, top, right, bottom; integers), or None for any
-    other edit.
+    """Return the box of an edit from L-Net, float32 [4] (left, top, right, bottom, with integer values).
 
-    An edit is attributed to L-Net if its image is unrounded, 96 x 96 and upright, and its box lies inside the ``width``
-    x ``height`` frame.
+    Returns None for any other edit. An edit is attributed to L-Net if its image is unrounded, 96 x 96 and upright, and
+    its box lies inside the ``width`` x ``height`` frame.
     """
     if edit.unrounded_image is None or edit.unrounded_image.shape[:2] != (LOW_SIZE, LOW_SIZE):
         return None
@@ -52,7 +51,7 @@ def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
     scale = matrix[[0, 1], [0, 1]]
     if matrix[0, 1] or matrix[1, 0] or (scale <= 0).any():
         return None
-    # The border of a pixel lies half a pixel before the pixel centre, both in the frame and in the edit.
+    # In both the frame and the edit, a pixel's border is half a pixel before the pixel's centre.
     first = (-0.5 - matrix[:, 2]) / scale + 0.5
     box = np.concatenate([first, first + LOW_SIZE / scale])
     whole = np.round(box)
@@ -63,7 +62,7 @@ def low_box(edit: FaceEdit, width: int, height: int) -> Float | None:
 def detected_box(box: Float, width: int, height: int) -> Float | None:
     """Return the detector's ``box``, float32 [4], extended below the chin, clipped to the frame and rounded.
 
-    Returns None if the box is not finite or if its part inside the frame is less than 2 pixels wide or high.
+    Returns None if the box is not finite, or if the clipped box is less than 2 pixels wide or high.
     """
     if not np.isfinite(box).all():
         return None
@@ -73,20 +72,24 @@ def detected_box(box: Float, width: int, height: int) -> Float | None:
 
 
 def low_face(frame: Image, edit: FaceEdit, box: Float) -> Float:
-    """Return the face of ``frame`` with ``edit`` in L-Net's output format: float32 [96, 96, 3], RGB in [0, 1]."""
+    """Return the face in ``frame`` with ``edit`` composited, in L-Net's output format: float32 [96, 96, 3], RGB in [0,
+    1].
+    """
     edited = frame.copy()
     composite(edited, edit)
     crop = crop_face(edited, box, SIZE).astype(np.float32)
-    # Bilinear reduction to a quarter of the size averages the middle two of every four pixels in both directions.
+    # Bilinear reduction to a quarter of the size averages the two central pixels of every four pixels in both
+    # directions.
     cells = crop.reshape(LOW_SIZE, SIZE // LOW_SIZE, LOW_SIZE, SIZE // LOW_SIZE, 3)
     return cells[:, 1:3, :, 1:3].mean((1, 3)) / 255
 
 
 @cache
 def full_mask(lower_half: bool) -> Float:
-    """Return the read-only mask of the result, float32 [384, 384] in [0, 1]: 1 inside, fading to 0 at the edges.
+    """Return the read-only mask of the result, float32 [384, 384] in [0, 1]. The mask is 1 inside and fades to 0 at the
+    edges.
 
-    With ``lower_half``, the mask is 0 in the upper half and fades in below the centre line.
+    If ``lower_half`` is true, the mask is 0 in the upper half and fades in below the centre line.
     """
     edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) + 0.5
     across = _smoothstep(edge)
@@ -102,5 +105,5 @@ def _smoothstep(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def to_bgr_planes(images: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return RGB images [..., h, w, 3] as contiguous BGR planes [..., 3, h, w]."""
+    """Return RGB images [..., h, w, 3] as contiguous planes [..., 3, h, w] in BGR order."""
     return np.ascontiguousarray(np.moveaxis(images[..., ::-1], -1, -3))

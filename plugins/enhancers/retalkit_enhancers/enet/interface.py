@@ -1,4 +1,4 @@
-"""Spec of the enhancer ``enet`` and its checkpoint.
+"""Options and spec of the enhancer ``enet``, and its checkpoint.
 
 The module is imported to list stages, so it must not import torch.
 """
@@ -22,7 +22,7 @@ class EnetConfig(StageConfig):
     """Options of ``enet``."""
 
     on: Literal["face"] = "face"
-    """Region of the frame that is replaced. E-Net generates the whole face for every setting."""
+    """Region to enhance. E-Net always generates the whole face, so ``face`` is the only accepted value."""
     upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
     """Expression of the upper half of the face: ``original`` keeps the expression, and any other value is an emotion
     that GANimation generates.
@@ -67,12 +67,12 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0",
         commercial_use=None,
         shapes="retalkit_enhancers.enet.network:parameter_shapes",
-        min_size=636_094_664,  # including L-Net
+        min_size=636_094_664,  # The checkpoint includes L-Net.
         # Hash of the copy that an author of the paper published on Hugging Face (vinthony/videoretalking).
         sha256="967ee3ed857619cedd92b6407dc8a124cbfe763cc11cad58316fe21271a8928f",
         entries=("state_dict",),
         strip_from_names="module.",
-        # The L-Net that E-Net was trained with. The published loader also loads a separate L-Net checkpoint.
+        # Entry of the L-Net that was used to train E-Net. The published loader also loads a separate L-Net checkpoint.
         ignore_names=("low_res",),
     ),
 )

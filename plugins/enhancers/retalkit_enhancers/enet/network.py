@@ -2,9 +2,9 @@
 
 Reference: Cheng et al., SIGGRAPH Asia 2022, section 3.3. An encoder computes an identity code from the reference face.
 A decoder with two StyleGAN2 levels generates the face around the low-resolution face. Images are BGR in [0, 1]. The
-published module contains L-Net, which is a separate stage in Retalkit and provides E-Net's input.
+published module contains L-Net. In Retalkit, L-Net is a separate stage that provides E-Net's input.
 
-Parameter names and shapes match the published checkpoint without ``low_res``.
+Parameter names and shapes match those of the published checkpoint without ``low_res``.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ SIZE = 384
 NOISE_SIZES = (200, 200, 400, 400)
 """Height and width of the noise for each styled convolution, including the published padding around the face."""
 _MARGIN = 2
-"""Width in pixels of the reflection padding around the low-resolution face."""
+"""Width of the reflection padding around the low-resolution face, in pixels."""
 _REFERENCE_SIZE = 256
 _DOWN = ((256, 256), (256, 512), (512, 512), (512, 512), (512, 512), (512, 512))
-"""Input and output channels of the encoder's blocks. The first block's input is 256 pixels wide, and the last block's
-output is 4 pixels wide.
+"""Numbers of input and output channels of the encoder's blocks. The first block's input is 256 pixels wide, and the
+last block's output is 4 pixels wide.
 """
 
 
 class ENet(nn.Module):
-    """The identity encoder and the decoder."""
+    """E-Net's identity encoder and decoder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,8 @@ class ENet(nn.Module):
         self.final_conv = nn.Conv2d(512, 512, 3, padding=1)
         self.final_linear = nn.Linear(512 * 4 * 4, CODE_SIZE)
         self.style_convs = nn.ModuleList(
-            # The inexact border is cropped at the end. The first layer is small, so exact upsampling is cheap there.
+            # The inexact border is cropped after the last layer. The first layer is small, so that exact upsampling
+            # adds little time there.
             StyledConvolution(inputs, outputs, enlarge=enlarge, inexact_border=inputs > 3)
             for inputs, outputs, enlarge in ((3, 256, True), (256, 256, False), (256, 128, True), (128, 128, False))
         )
@@ -55,11 +56,11 @@ class ENet(nn.Module):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether any noise strength is not zero, in which case ``decode`` requires noise."""
+        """Whether any noise strength is nonzero, in which case ``decode`` requires noise."""
         return any(isinstance(layer, StyledConvolution) and layer.is_noisy for layer in self.style_convs)
 
     def encode(self, reference: Tensor) -> Tensor:
-        """Return the identity codes [B, 512] of reference faces [B, 3, h, w], BGR in [0, 1]."""
+        """Return identity codes [B, 512] for reference faces [B, 3, h, w], BGR in [0, 1]."""
         size = (_REFERENCE_SIZE, _REFERENCE_SIZE)
         x = functional.interpolate(reference, size=size, mode="bilinear", align_corners=False)
         x = functional.leaky_relu(self.conv_body_first(x), NEGATIVE_SLOPE)
@@ -69,10 +70,10 @@ class ENet(nn.Module):
         return self.final_linear(x.flatten(1))
 
     def decode(self, low: Tensor, code: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return unclipped faces [B, 3, 384, 384].
+        """Return faces [B, 3, 384, 384] without clipping.
 
-        ``low``: low-resolution faces [B, 3, 96, 96]. ``code``: identity codes [B, 512]. ``noise``: four tensors
-        [B, 1, n, n] from N(0, 1) with n from ``NOISE_SIZES``, or None for no noise.
+        ``low``: low-resolution faces [B, 3, 96, 96]. ``code``: identity codes [B, 512]. ``noise``: four tensors [B, 1,
+        n, n] from N(0, 1) with n from ``NOISE_SIZES``, or None for no noise.
         """
         noises = optional_noise(noise, len(NOISE_SIZES))
         colours = functional.pad(low, (_MARGIN, _MARGIN, _MARGIN, _MARGIN), "reflect")
@@ -90,5 +91,5 @@ class ENet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each network parameter."""
+    """Return each network parameter's name and shape."""
     return state_shapes(ENet)

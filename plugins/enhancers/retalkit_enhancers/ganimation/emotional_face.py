@@ -1,4 +1,4 @@
-"""Emotion editing with GANimation at the face's own size."""
+"""Emotion editing with GANimation at the face's original size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NETWORK = "ganimation"
 
 
 class _Blended(nn.Module):
-    """The generator followed by blending of its result over the input face."""
+    """Generator that blends its result over the input face."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _Blended(nn.Module):
 
 
 class EmotionalFace:
-    """Applies one emotion to faces."""
+    """Callable that applies one emotion to faces."""
 
     def __init__(self, runtime: Runtime, emotion: str) -> None:
         """Load the generator. Raises WeightsError if the checkpoint does not match the network."""
@@ -41,10 +41,10 @@ class EmotionalFace:
         self._units = torch.tensor([unit_strengths(emotion)])
 
     def __call__(self, faces: Tensor) -> Tensor:
-        """Return faces with the emotion, [B, 3, h, w], BGR in [0, 1].
+        """Return faces [B, 3, h, w], BGR in [0, 1], with the emotion applied.
 
         As in the published code, faces are resized to 128 x 128 and back with bilinear interpolation and without
-        antialiasing. Resizing loses fine detail.
+        antialiasing. Resizing removes fine detail.
         """
         small = functional.interpolate(faces * 2 - 1, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
         changed = self._network(small, self._units.expand(len(faces), -1))[0] / 2 + 0.5

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Action unit numbers in the order of the network's input, which is OpenFace's order."""
+"""Action unit numbers in OpenFace's order, which is the order of the network's input."""
 _RAISED: Final[Mapping[str, Mapping[int, float]]] = MappingProxyType(
     {
         "sad": {},
@@ -19,9 +19,9 @@ EMOTIONS: Final = tuple(_RAISED)
 
 
 def unit_strengths(emotion: str) -> tuple[float, ...]:
-    """Return the strength of each of ``UNITS`` in [0, 1], as defined by VideoReTalking.
+    """Return each action unit's strength in [0, 1], as defined by VideoReTalking, in the order of ``UNITS``.
 
-    All strengths of VideoReTalking's ``sad`` are 0.
+    In VideoReTalking, all strengths for ``sad`` are 0.
     """
     raised = _RAISED[emotion]
     return tuple(raised.get(unit, 0.0) for unit in UNITS)

@@ -18,17 +18,17 @@ SIZE = 128
 
 
 class Animated(NamedTuple):
-    """Generator output. Every tensor has the shape [B, ..., 128, 128]."""
+    """Generator output tensors with the shape [B, ..., 128, 128]."""
 
     colours: Tensor
     """Edited face, [B, 3, 128, 128] in [-1, 1]."""
     kept: Tensor
     """Blend weight of the input face, [B, 1, 128, 128] in [0, 1]."""
     features: Tensor
-    """Features from which the colours and the blend weights are computed, [B, 64, 128, 128]."""
+    """Features from which the RGB values and the blend weights are computed, [B, 64, 128, 128]."""
 
     def blend(self, faces: Tensor) -> Tensor:
-        """Return the edited face blended over the input face, [B, 3, 128, 128] in [-1, 1]."""
+        """Return the edited face, blended over the input face, [B, 3, 128, 128] in [-1, 1]."""
         return self.kept * faces + (1 - self.kept) * self.colours
 
 
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Two downsampling layers, six residual blocks and two upsampling layers, followed by colour and mask heads."""
+    """Generator with two downsampling layers, six residual blocks, two upsampling layers, and colour and mask heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,8 @@ class Generator(nn.Module):
     def forward(self, faces: Tensor, units: Tensor) -> Animated:
         """Return the edited faces and their blend weights.
 
-        ``faces``: input faces [B, 3, 128, 128], BGR in [-1, 1]. ``units``: strengths [B, 17] of ``UNITS`` in [0, 1].
+        ``faces``: input faces [B, 3, 128, 128], BGR in [-1, 1]. ``units``: action unit strengths [B, 17] in [0, 1], in
+        the order of ``UNITS``.
         """
         planes = units[:, :, None, None].expand(-1, -1, *faces.shape[2:])
         features = self.model(torch.cat((faces, planes), 1))
@@ -75,7 +76,7 @@ class Generator(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each generator parameter."""
+    """Return each generator parameter's name and shape."""
     return state_shapes(Generator)
 
 

@@ -1,4 +1,6 @@
-"""Spec of the GANimation checkpoint, which ``enet`` uses for the upper face. This module does not import torch."""
+"""Spec of the GANimation checkpoint, which ``enet`` uses for the upper half of the face. The module does not import
+torch.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ CHECKPOINTS: Final = (
         # Hash of the copy that an author of the paper published on Hugging Face (vinthony/videoretalking).
         size=33_877_439,
         sha256="4db83e1727128e2c5de27bc80d2929586535e04a709af45016a63e7cf7c46b0c",
-        # Instance normalisation in PyTorch 0.4 stored running statistics, which the network does not use. The published
-        # loader drops all parameters that the network does not define.
+        # In PyTorch 0.4, instance normalisation stored running statistics, which the network does not use. The
+        # published loader discards all parameters that the network does not define.
         ignore_names=(r"\.running_mean$", r"\.running_var$", r"\.num_batches_tracked$"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Enhancer ``gfpgan``: GFPGAN restores the edited face, its mouth, or the reference images."""
+"""Enhancer ``gfpgan``, which restores the edited face, its mouth, or the reference images with GFPGAN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retalkit_enhancers.restoration.template import FFHQ
 
 
 class GfpganEnhancer(RestorationEnhancer):
-    """Restoration enhancer with the GFPGAN network and its template."""
+    """Restoration enhancer with the GFPGAN network and its face template."""
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
         super().__init__(config, runtime, gfpgan_restorer(runtime, config.batch), FFHQ)

@@ -1,4 +1,4 @@
-"""GFPGAN's StyleGAN2 generator, with one code per layer and external conditions on half of the channels.
+"""GFPGAN's StyleGAN2 generator, with one style code per layer and external conditions for half of the channels.
 
 References: Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020; Wang et al., CVPR 2021,
 section 3.4 (channel-split spatial feature transform).
@@ -21,7 +21,7 @@ NOISE_SIZES = (4, *(4 << level for level in range(1, LEVELS) for _ in range(2)))
 
 
 class ConstantInput(nn.Module):
-    """Learned 4 x 4 constant input of the generator."""
+    """Learned constant 4 x 4 input of the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ConstantInput(nn.Module):
 
 
 class StoredNoise(nn.Module):
-    """Unused fixed noise, defined because the checkpoint contains it."""
+    """Fixed noise that the generator does not use. The layer exists because the checkpoint contains the noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class StoredNoise(nn.Module):
 
 
 class Generator(nn.Module):
-    """Generates a face from sixteen codes and the U-Net's conditions."""
+    """Generator that computes a face from sixteen style codes and the U-Net's conditions."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Unused mapping from random latents to codes. The U-Net computes the codes instead.
+        # This mapping from random latents to style codes is unused, because the U-Net computes the style codes.
         unused = [each for _ in range(8) for each in (nn.Linear(CODE_SIZE, CODE_SIZE), nn.LeakyReLU(NEGATIVE_SLOPE))]
         self.style_mlp = nn.Sequential(nn.Identity(), *unused)
         self.noises = StoredNoise()
@@ -59,7 +59,7 @@ class Generator(nn.Module):
 
     @property
     def styled(self) -> list[StyledConvolution]:
-        """All styled convolutions in the order of ``NOISE_SIZES``."""
+        """Return all styled convolutions in the order of ``NOISE_SIZES``."""
         later = [layer for layer in self.style_convs if isinstance(layer, StyledConvolution)]
         return [self.style_conv1, *later]
 
@@ -76,7 +76,7 @@ class Generator(nn.Module):
         x = self.style_conv1(x, codes[:, 0], noises[0])
         colours = self.to_rgb1(x, codes[:, 1], None)
         for level, (scale, shift) in enumerate(conditions):
-            # The colour layer and the first convolution of a level share their codes with the neighbouring levels.
+            # A level's RGB layer and first convolution share their style codes with the neighbouring levels.
             first = 2 * level + 1
             x = self.style_convs[2 * level](x, codes[:, first], noises[first])
             same, conditioned = x.chunk(2, 1)

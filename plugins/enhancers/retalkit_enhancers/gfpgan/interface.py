@@ -1,4 +1,4 @@
-"""Spec of the enhancer ``gfpgan`` and its checkpoint.
+"""Spec of the enhancer ``gfpgan``, and its checkpoint.
 
 The module is imported to list stages, so it must not import torch.
 """

@@ -1,11 +1,11 @@
-"""GFPGAN v1 without custom operators, which restores a degraded 512 x 512 face.
+"""GFPGAN v1 without custom operators, which restores degraded 512 x 512 faces.
 
 Reference: Wang et al., "Towards real-world blind face restoration with generative facial prior", CVPR 2021. A U-Net
-removes the degradation. The U-Net's bottleneck provides the codes of a StyleGAN2 generator, and its decoder provides a
-scale and a shift for half of the generator's channels (section 3.4). Images are RGB in [-1, 1].
+removes the degradation. Its bottleneck provides the style codes of a StyleGAN2 generator. Its decoder provides a scale
+and a shift for half of the generator's channels (section 3.4). Images are RGB in [-1, 1].
 
-Parameter names and shapes match the published checkpoint. The module also defines the unused parameters of the
-checkpoint (``toRGB``, ``style_mlp``, ``noises``), so that the checkpoint loads strictly.
+Parameter names and shapes match those of the published checkpoint. The module also defines the checkpoint's unused
+parameters (``toRGB``, ``style_mlp``, ``noises``), so that the checkpoint loads strictly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from retalkit_enhancers.stylegan2 import CODE_SIZE, NEGATIVE_SLOPE, DownBlock, U
 SIZE = 512
 _CODES = 2 * LEVELS
 _HALF = tuple(channels // 2 for channels in CHANNELS)
-"""Number of channels of the U-Net's features at 4, 8, ... 512 pixels."""
+"""Number of U-Net feature channels at 4, 8, ... 512 pixels."""
 
 
 def _condition(channels: int) -> nn.Sequential:
@@ -34,7 +34,7 @@ def _condition(channels: int) -> nn.Sequential:
 
 
 class Gfpgan(nn.Module):
-    """The U-Net and the generator."""
+    """GFPGAN network, which consists of the U-Net and the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +57,13 @@ class Gfpgan(nn.Module):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether any noise strength is not zero, in which case ``forward`` requires noise."""
+        """Whether any noise strength is nonzero, in which case ``forward`` requires noise."""
         return any(layer.is_noisy for layer in self.stylegan_decoder.styled)
 
     def encode(self, faces: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return codes [B, 16, 512] of faces [B, 3, 512, 512], and scales and shifts at 8, 16, ... 512 pixels.
+        """Return style codes [B, 16, 512] for faces [B, 3, 512, 512], and scales and shifts at 8, 16, ... 512 pixels.
 
-        Scales and shifts apply to half of the generator's channels.
+        The scales and shifts apply to half of the generator's channels.
         """
         x = functional.leaky_relu(self.conv_body_first(faces), NEGATIVE_SLOPE)
         levels: list[Tensor] = []
@@ -80,7 +80,7 @@ class Gfpgan(nn.Module):
         return codes, conditions
 
     def forward(self, faces: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Return unclipped restored faces [B, 3, 512, 512], RGB in [-1, 1].
+        """Return restored faces [B, 3, 512, 512], RGB in [-1, 1], without clipping.
 
         ``faces``: degraded faces [B, 3, 512, 512], RGB in [-1, 1]. ``noise``: fifteen tensors [B, 1, n, n] from N(0, 1)
         with n from ``NOISE_SIZES``, or None for no noise.
@@ -90,5 +90,5 @@ class Gfpgan(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each network parameter, including the checkpoint's stored noise."""
+    """Return each network parameter's name and shape, including the checkpoint's stored noise."""
     return state_shapes(Gfpgan)

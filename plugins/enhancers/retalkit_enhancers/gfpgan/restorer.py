@@ -1,4 +1,4 @@
-"""Loader of the GFPGAN network."""
+"""Loading of the GFPGAN restorer."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _WithNoise(nn.Module):
 def gfpgan_restorer(runtime: Runtime, batch: int = 1) -> NetworkRestorer:
     """Load GFPGAN and return its restorer. Raises WeightsError if the checkpoint does not match the network.
 
-    ``batch``: number of faces per network call on a GPU. The noise is deterministic for each frame. A network whose
-    noise strengths are all zero receives no noise.
+    ``batch``: maximum number of faces per network call on a GPU. The noise is deterministic for each frame. A network
+    whose noise strengths are all zero receives no noise.
     """
     weights = runtime.weights[NETWORK]
 

@@ -1,1 +1,1 @@
-"""Stage that runs the published package ``gfpgan``."""
+"""Enhancer ``gfpgan_package``, which runs the published package ``gfpgan``."""

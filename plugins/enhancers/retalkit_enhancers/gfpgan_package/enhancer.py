@@ -1,14 +1,15 @@
-"""Enhancer ``gfpgan_package``: face restoration with the network from the published package ``gfpgan`` (1.3.8).
+"""Enhancer ``gfpgan_package``, which restores faces with the network from the published package ``gfpgan`` (1.3.8).
 
-The stage loads the checkpoint of the enhancer ``gfpgan`` and produces images identical to that enhancer's. The stage is
-intended for comparisons and runs the published code instead of Retalkit's reimplementation.
+The stage loads the checkpoint of the enhancer ``gfpgan`` and produces identical images. It runs the published code
+instead of Retalkit's reimplementation and is intended for comparisons.
 
-The stage uses only the package's network class ``GFPGANv1Clean``, with the arguments that the package's ``GFPGANer``
-passes. ``GFPGANer`` is unsuitable for three reasons. First, its constructor creates face detection and parsing
-networks, although an aligned face needs neither network. Their weights are loaded from ``gfpgan/weights`` in the
-working directory or downloaded. Second, ``GFPGANer`` loads checkpoints only as pickles. Third, its ``enhance`` prints a
-message and returns the unrestored face if the network fails. Otherwise, ``enhance(face, has_aligned=True)`` scales
-pixels from [0, 1] to [-1, 1] and back, like ``restoration.face_tensors``, and rounds the result.
+The stage uses only the package's network class ``GFPGANv1Clean``, with the arguments that the package's class
+``GFPGANer`` passes. ``GFPGANer`` itself is unsuitable for three reasons. First, its constructor creates face detection
+and parsing networks, which aligned faces do not require. It loads their weights from ``gfpgan/weights`` in the working
+directory, or downloads the weights. Second, ``GFPGANer`` loads checkpoints only as pickles. Third, its method
+``enhance`` prints a message and returns the unrestored face if the network fails. Apart from these differences,
+``enhance(face, has_aligned=True)`` scales pixels from [0, 1] to [-1, 1] and back, like ``restoration.face_tensors``,
+and rounds the result.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class GfpganPackageEnhancer(RestorationEnhancer):
 
 
 def package_restorer(architecture: Any, runtime: Runtime) -> ThirdPartyRestorer:
-    """Load the checkpoint into the package's network and return its restorer.
+    """Load the checkpoint into the package's network, and return the network's restorer.
 
     Raises WeightsError if the checkpoint does not match the network.
     """

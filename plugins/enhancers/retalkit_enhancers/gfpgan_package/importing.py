@@ -23,7 +23,7 @@ def removed_module() -> Generator[None]:
 
     ``gfpgan`` imports ``basicsr``, whose last release (1.4.2, 2022) imports ``rgb_to_grayscale`` from this module.
     torchvision 0.17 removed the module, but still provides the function in ``torchvision.transforms.functional``. If
-    torchvision provides the module, it is not replaced.
+    torchvision provides the module, the function has no effect.
     """
     if _REMOVED in sys.modules or find_spec(_REMOVED) is not None:
         yield
@@ -34,7 +34,7 @@ def removed_module() -> Generator[None]:
     try:
         yield
     finally:
-        # Importing modules keep a reference to the function. Other code must not find the replacement module.
+        # The importing modules keep a reference to the function. Other code must not find the replacement module.
         del sys.modules[_REMOVED]
 
 
@@ -43,7 +43,8 @@ def import_architecture() -> Any:
     try:
         with removed_module():
             return import_module("gfpgan.archs.gfpganv1_clean_arch").GFPGANv1Clean
-    # A torchvision build for a different torch version raises RuntimeError. A missing shared library raises OSError.
+    # Importing a torchvision build for a different torch version raises RuntimeError. A missing shared library raises
+    # OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(

@@ -10,7 +10,7 @@ from retalkit_enhancers.restoration.config import restoration_spec
 
 NAME: Final = "gfpgan_package"
 CHECKPOINT: Final = NETWORK
-"""Checkpoint shared with ``gfpgan``."""
+"""Checkpoint that is shared with the enhancer ``gfpgan``."""
 INSTALL: Final = "retalkit[gfpgan]"
 
 STAGES: Final = (

@@ -1,4 +1,4 @@
-"""Enhancer ``gpen``: GPEN restores the edited face, its mouth, or the reference images."""
+"""Enhancer ``gpen``, which restores the edited face, its mouth, or the reference images with GPEN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retalkit_enhancers.restoration.template import GPEN
 
 
 class GpenEnhancer(RestorationEnhancer):
-    """Restoration enhancer with the GPEN network and its template."""
+    """Restoration enhancer with the GPEN network and its face template."""
 
     def __init__(self, config: RestorationConfig, runtime: Runtime) -> None:
         super().__init__(config, runtime, gpen_restorer(runtime, config.batch), GPEN)

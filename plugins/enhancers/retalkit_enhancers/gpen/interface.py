@@ -1,4 +1,4 @@
-"""Spec of the enhancer ``gpen`` and its checkpoint.
+"""Spec of the enhancer ``gpen``, and its checkpoint.
 
 The module is imported to list stages, so it must not import torch.
 """
@@ -32,7 +32,7 @@ CHECKPOINTS: Final = (
             *released("GPEN-BFR-512.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/GPEN-BFR-512.pth",
         ),
-        # From the README of the publisher's repository, yangxy/GPEN.
+        # The terms are stated in the README of the publisher's repository, yangxy/GPEN.
         licence="academic and non-commercial use only (Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.gpen.network:parameter_shapes",

@@ -1,4 +1,4 @@
-"""Layers with equalised learning rates, and low-pass filters whose kernels are stored in the checkpoint."""
+"""Layers with equalised learning rates, and low-pass filters whose kernels are part of the checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from retalkit_enhancers.stylegan2 import ACTIVATION_GAIN, NEGATIVE_SLOPE
 
 
 def activate(x: Tensor, bias: Tensor) -> Tensor:
-    """Return the scaled leaky ReLU of ``x`` [B, C, h, w] plus ``bias`` [C]."""
+    """Return the scaled leaky ReLU of the sum of ``x`` [B, C, h, w] and ``bias`` [C]."""
     return functional.leaky_relu(x + bias[:, None, None], NEGATIVE_SLOPE) * ACTIVATION_GAIN
 
 
@@ -33,22 +33,24 @@ class EqualLinear(nn.Module):
 
 
 class LowPass(nn.Module):
-    """Depthwise 4 x 4 low-pass filter. The kernel is a buffer because the checkpoint contains it."""
+    """Depthwise 4 x 4 low-pass filter. The kernel is a buffer, because the checkpoint contains the kernel."""
 
     kernel: Tensor
 
     def __init__(self, gain: float = 1) -> None:
-        """Create the filter. ``gain``: factor of the kernel, 4 after zero insertion."""
+        """Create the filter. ``gain``: factor that multiplies the kernel. Filtering after zero insertion requires a
+        gain of 4.
+        """
         super().__init__()
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(taps, taps) * gain)
 
     def smooth(self, x: Tensor, padding: int) -> Tensor:
-        """Filter ``x`` with zero padding, from [B, C, h, w] to [B, C, h + 2 padding - 3, w + 2 padding - 3]."""
+        """Filter ``x`` [B, C, h, w] with zero padding. The result is [B, C, h + 2 padding - 3, w + 2 padding - 3]."""
         return functional.conv2d(x, self._weight(x).flip(2, 3), padding=padding, groups=x.shape[1])
 
     def upsample(self, x: Tensor) -> Tensor:
-        """Insert zeros between pixels and filter, from [B, C, h, w] to [B, C, 2h, 2w]."""
+        """Upsample ``x`` [B, C, h, w] to [B, C, 2h, 2w] by inserting zeros between pixels and filtering."""
         return functional.conv_transpose2d(x, self._weight(x), stride=2, padding=1, groups=x.shape[1])
 
     def _weight(self, x: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class EqualConvolution(nn.Module):
 
 
 class Bias(nn.Module):
-    """Bias of a leaky ReLU. The corresponding published layer is called FusedLeakyReLU."""
+    """Bias followed by a leaky ReLU. The corresponding published layer is called FusedLeakyReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,14 +83,14 @@ class Bias(nn.Module):
 
 
 class Blur(LowPass):
-    """Low-pass filter in front of a convolution with a stride of 2."""
+    """Low-pass filter that precedes a convolution with a stride of 2."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.smooth(x, padding=2)
 
 
 class EncoderLayer(nn.Sequential):
-    """Convolution and leaky ReLU. ``downsample`` adds a low-pass filter and a stride of 2."""
+    """Convolution followed by a leaky ReLU. ``downsample`` adds a low-pass filter and a stride of 2."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, downsample: bool) -> None:
         blur = [Blur()] if downsample else []

@@ -1,11 +1,11 @@
-"""GPEN-BFR-512, which restores a degraded 512 x 512 face.
+"""GPEN-BFR-512, which restores degraded 512 x 512 faces.
 
 Reference: Yang et al., "GAN prior embedded network for blind face restoration in the wild", CVPR 2021. An encoder
-halves the face size seven times. The encoder's last level provides the code of a StyleGAN2 generator. The features of
-each encoder level replace StyleGAN2's noise and are concatenated with the generator's features instead of added. Images
-are RGB in [-1, 1].
+halves the face size seven times. The encoder's last level provides the style code of a StyleGAN2 generator. The
+features of each encoder level replace StyleGAN2's noise. They are concatenated with the generator's features instead of
+added. Images are RGB in [-1, 1].
 
-Parameter names and shapes match the published checkpoint.
+Parameter names and shapes match those of the published checkpoint.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)
 """Number of channels at 4, 8, ... 512 pixels in both the encoder and the generator."""
 _LEVELS = len(_CHANNELS)
 _RATE = 0.01
-"""Learning rate multiplier of the mapping network."""
+"""Learning rate multiplier for the mapping network."""
 _EPSILON = 1e-8
 
 
 class StyleConvolution(ModulatedConvolution):
-    """Modulated convolution with an equalised learning rate. ``enlarge`` doubles height and width."""
+    """Modulated convolution with an equalised learning rate. ``enlarge`` doubles the height and width."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, enlarge: bool = False, demodulate: bool = True
@@ -52,7 +52,7 @@ class StyleConvolution(ModulatedConvolution):
 
 
 class FeatureStrength(nn.Module):
-    """Learned scale factor of the encoder's features."""
+    """Learned scale factor for the encoder's features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class StyledLayer(nn.Module):
 
 
 class ToColours(nn.Module):
-    """Modulated 1 x 1 convolution to RGB, added to the upsampled colours of the previous level."""
+    """Modulated 1 x 1 convolution to RGB values, which are added to the previous level's upsampled RGB values."""
 
     def __init__(self, inputs: int, *, first: bool = False) -> None:
         super().__init__()
@@ -87,16 +87,16 @@ class ToColours(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, colours: Tensor | None) -> Tensor:
-        """Map [B, inputs, h, w] to colours [B, 3, h, w].
+        """Map [B, inputs, h, w] to RGB values [B, 3, h, w].
 
-        ``code``: style codes [B, 512]. ``colours``: colours of the previous level [B, 3, h/2, w/2], or None.
+        ``code``: style codes [B, 512]. ``colours``: RGB values of the previous level [B, 3, h/2, w/2], or None.
         """
         out = self.conv(x, code) + self.bias
         return out if colours is None else out + self.upsample.upsample(colours)
 
 
 class ConstantInput(nn.Module):
-    """Learned 4 x 4 constant input of the generator."""
+    """Learned constant 4 x 4 input of the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ class ConstantInput(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Scales codes [B, 512] to a mean square of 1."""
+    """Normalisation of codes [B, 512] to a mean square of 1."""
 
     def forward(self, code: Tensor) -> Tensor:
         return code * torch.rsqrt(code.square().mean(1, keepdim=True) + _EPSILON)
 
 
 class Generator(nn.Module):
-    """Generates a face from a code and the encoder's features."""
+    """Generator that computes a face from a style code and the encoder's features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Generator(nn.Module):
             self.to_rgbs.append(ToColours(2 * outputs))
 
     def forward(self, code: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Return faces [B, 3, 512, 512] for codes [B, 512] and encoder features at 4, 8, ... 512 pixels."""
+        """Return faces [B, 3, 512, 512] for style codes [B, 512] and encoder features at 4, 8, ... 512 pixels."""
         code = self.style(code)
         x = self.input.input.expand(len(code), -1, -1, -1)
         x = self.conv1(x, code, features[0])
@@ -142,7 +142,7 @@ class Generator(nn.Module):
 
 
 class Gpen(nn.Module):
-    """The encoder and the generator."""
+    """GPEN network, which consists of the encoder and the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,5 +164,5 @@ class Gpen(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each network parameter and filter kernel."""
+    """Return each network parameter's and filter kernel's name and shape."""
     return state_shapes(Gpen)

@@ -1,4 +1,4 @@
-"""Loader of the GPEN network."""
+"""Loading of the GPEN restorer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retalkit_enhancers.restoration.restorer import NetworkRestorer
 def gpen_restorer(runtime: Runtime, batch: int = 1) -> NetworkRestorer:
     """Load GPEN and return its restorer. Raises WeightsError if the checkpoint does not match the network.
 
-    ``batch``: number of faces per network call on a GPU.
+    ``batch``: maximum number of faces per network call on a GPU.
     """
     weights = runtime.weights[NETWORK]
 

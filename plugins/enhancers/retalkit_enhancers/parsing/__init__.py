@@ -1,1 +1,1 @@
-"""Face parsing: segmentation of an aligned face into skin, lips, hair and other classes."""
+"""Face parsing, which segments an aligned face into skin, lips, hair and other classes."""

@@ -19,7 +19,7 @@ CHECKPOINTS: Final = (
             *released("ParseNet-latest.pth"),
             "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/ParseNet-latest.pth",
         ),
-        # Licence of the repository that publishes the checkpoint.
+        # The licence is that of the repository that publishes the checkpoint.
         licence="academic and non-commercial use only (GPEN, Alibaba, 2021)",
         commercial_use=False,
         shapes="retalkit_enhancers.parsing.network:parameter_shapes",

@@ -1,4 +1,4 @@
-"""Mouth and face masks from ParseNet's classes."""
+"""Mouth and face masks that are computed from ParseNet's classes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ NAMES: Final = (
     "background", "skin", "nose", "glasses", "left eye", "right eye", "left brow", "right brow", "left ear",
     "right ear", "mouth", "upper lip", "lower lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
 )  # fmt: skip
-"""Classes of CelebAMask-HQ (Lee et al., CVPR 2020) in ParseNet's order."""
+"""CelebAMask-HQ classes (Lee et al., CVPR 2020) in ParseNet's order."""
 
 MOUTH: Final = frozenset({10, 11, 12})
-"""Classes of the inner mouth and the lips."""
+"""Classes of the mouth interior and the lips."""
 FACE: Final = frozenset({1, 2, 3, 4, 5, 6, 7}) | MOUTH
 """Classes of skin and inner facial features, including glasses. Ears, hair and neck are excluded, as in the published
 pipeline.
 """
 
 BORDER: Final = 20
-"""Width in pixels (of 512) of the aligned face's border in which a soft mask is zero."""
+"""Width of the zero border of a soft mask, in pixels of the 512-pixel aligned face."""
 BLUR: Final = 11.0
-"""Standard deviation in pixels (of 512) of each of the two blurs that soften a mask."""
+"""Standard deviation of each of the two blurs that soften a mask, in pixels of the 512-pixel aligned face."""
 _KERNEL: Final = (101, 101)
 
 
 def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[np.uint8]:
-    """Return a mask, uint8 [h, w]: 255 where the pixel class is in ``wanted``, 0 elsewhere.
+    """Return a mask, uint8 [h, w]: 255 for pixels whose class is in ``wanted``, 0 elsewhere.
 
-    ``classes``: uint8 [h, w].
+    ``classes``: class of each pixel, uint8 [h, w].
     """
     table = np.zeros(256, np.uint8)
     table[list(wanted)] = 255
@@ -40,9 +40,9 @@ def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[n
 
 
 def soften(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``mask``, float32 [512, 512], blurred twice, with a zero border of ``BORDER`` pixels.
+    """Return ``mask``, float32 [512, 512], after two blurs, with a zero border of ``BORDER`` pixels.
 
-    The published code also blurs the mask twice.
+    Two blurs reproduce the published code.
     """
     inner = np.zeros(mask.shape, np.float32)
     middle = slice(BORDER, -BORDER)

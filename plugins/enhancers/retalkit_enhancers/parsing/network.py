@@ -1,9 +1,10 @@
-"""ParseNet, which classifies the pixels of an aligned 512 x 512 face into 19 classes (skin, nose, lips, hair, ...).
+"""ParseNet, which classifies the pixels of an aligned 512 x 512 face into 19 classes, such as skin, nose, lips and
+hair.
 
-Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, use ParseNet to
-compute semantic maps. This module implements the variant with 32 to 256 channels that was published with GPEN (Yang et
+Chen et al., "Progressive semantic-aware style transformation for blind face restoration", CVPR 2021, compute semantic
+maps with ParseNet. This module implements the variant with 32 to 256 channels that was published with GPEN (Yang et
 al., CVPR 2021). ParseNet's second head predicts an image that the pipeline does not use. The module defines the
-parameters of this head because the checkpoint contains them, but does not compute the image.
+parameters of this head, because the checkpoint contains them, but does not compute the image.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE: Final = 512
-"""Width and height in pixels of the training images. The network accepts any multiple of 16."""
+"""Width and height of the training images in pixels. The network accepts any multiple of 16."""
 CLASSES: Final = 19
 
 _WIDTHS: Final = (64, 128, 256, 256, 256)
 """Number of channels at 512, 256, 128, 64 and 32 pixels."""
 _BODY: Final = 10
 NEGATIVE_SLOPE: Final = 0.2
-"""Negative slope of every leaky ReLU in the network."""
+"""Negative slope of all leaky ReLUs in the network."""
 
 Resize = Literal["none", "down", "up"]
 
@@ -55,7 +56,9 @@ class Convolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """Residual block with two convolutions. The first convolution upsamples and the second convolution downsamples."""
+    """Residual block with two convolutions. The first convolution can upsample, and the second convolution can
+    downsample.
+    """
 
     def __init__(self, channels: int, out: int, resize: Resize = "none") -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class Residual(nn.Module):
 
 
 class ParseNet(nn.Module):
-    """Maps faces [B, 3, 512, 512], RGB in [-1, 1], to class logits [B, 19, 512, 512]."""
+    """Network that maps faces [B, 3, 512, 512], RGB in [-1, 1], to class logits [B, 19, 512, 512]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,5 +91,5 @@ class ParseNet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     return state_shapes(ParseNet)

@@ -1,4 +1,4 @@
-"""Parsing of aligned faces with ParseNet."""
+"""Pixel classification of aligned faces with ParseNet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retalkit_enhancers.restoration.face_tensors import to_tensor
 
 
 class FaceParser:
-    """Classifies the pixels of aligned faces."""
+    """Pixel classifier for aligned faces."""
 
     def __init__(self, runtime: Runtime) -> None:
         """Load ParseNet. Raises WeightsError if the checkpoint does not match the network."""

@@ -1,1 +1,1 @@
-"""Shared code of the enhancers that restore faces with 512 x 512 networks."""
+"""Shared implementation of the enhancers that restore faces with 512 x 512 networks."""

@@ -12,7 +12,7 @@ PARSING_NETWORK: Final = "parsenet"
 
 
 class RestorationConfig(StageConfig):
-    """Options of enhancers that restore faces with a network."""
+    """Options of the enhancers that restore faces with a network."""
 
     on: Literal["face", "mouth"] = "face"
     """Region to restore: ``face``, the whole face, or ``mouth``. The mouth is located by face parsing and blended with

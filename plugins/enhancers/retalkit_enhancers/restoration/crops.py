@@ -1,4 +1,4 @@
-"""Frame crops for restoration, which contain the face with the edit composited."""
+"""Frame crops for restoration, which contain the face after compositing the edit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retalkit_enhancers.restoration.template import Matrix, inverse
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in integer pixels. Right and bottom are exclusive."""
+"""Left, top, right and bottom in integer pixels. The right and bottom coordinates are exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +24,25 @@ class Crop:
     """Rectangular part of a frame at the frame's resolution."""
 
     image: Image
-    """Copy of the frame's pixels with the edit, RGB uint8 [h, w, 3]."""
+    """Frame pixels after compositing the edit, RGB uint8 [h, w, 3]. The array is a copy."""
     shown: NDArray[np.bool_]
-    """Visibility of the edit, bool [h, w]."""
+    """Mask of pixels in which the edit is visible, bool [h, w]."""
     left: int
     top: int
 
     def local(self, matrix: Matrix) -> Matrix:
-        """Return the frame's ``matrix`` converted to crop coordinates, float64 [2, 3]."""
+        """Return the frame's ``matrix`` in crop coordinates, float64 [2, 3]."""
         moved = np.array(matrix, np.float64)
         moved[:, 2] += moved[:, :2] @ (self.left, self.top)
         return moved
 
     def matrix(self) -> Float:
-        """Return the matrix of an edit that covers the crop, float32 [2, 3]."""
+        """Return the matrix of an edit that covers the whole crop, float32 [2, 3]."""
         return shift_matrix(self.left, self.top)
 
 
 def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None) -> Crop | None:
-    """Return the part of ``frame`` that maps into the template, extended to include the whole edit.
+    """Return the part of ``frame`` that the template covers, extended to include the whole edit.
 
     ``frame``: RGB uint8 [H, W, 3]. Returns None if the template does not overlap the frame.
     """
@@ -70,7 +70,10 @@ def crop_for_template(frame: Image, matrix: Matrix, edit: FaceEdit | None = None
 
 
 def _bounds(matrix: Matrix | Float, columns: int, rows: int, width: int, height: int) -> Box | None:
-    """Return the bounds of ``columns`` x ``rows`` pixels sampled by ``matrix`` in a ``width`` x ``height`` frame."""
+    """Return the bounds of the frame area that ``matrix`` samples for ``columns`` x ``rows`` pixels.
+
+    The bounds are clipped to the ``width`` x ``height`` frame.
+    """
     ends = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
     corners = ends @ inverse(np.asarray(matrix, np.float64)).T
     low = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)

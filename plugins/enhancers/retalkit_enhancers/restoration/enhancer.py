@@ -1,17 +1,18 @@
-"""Enhancer that runs a face restoration network.
+"""Restoration enhancer, which runs a face restoration network.
 
 The enhancer crops the face with its edit from the frame, warps the crop to the network's template with five of the
-stored landmarks, and restores the warped face. The difference between the restored and the unrestored face is warped
-back (see ``difference``) and added under a mask at the frame's resolution. The enhancer differs from the published
-pipeline (VideoReTalking, SIGGRAPH Asia 2022, section 3.3, and its script) in these points:
+stored landmarks, and restores the warped face. It warps the difference between the restored and the unrestored face
+back to the frame (see ``difference``) and adds it under a mask at the frame's resolution. The enhancer differs from the
+published pipeline (VideoReTalking, SIGGRAPH Asia 2022, section 3.3, and its script) in the following points:
 
 - Only the face is changed. The published script resizes the whole frame to 512 x 512 and back.
-- The face position is computed from the smoothed landmarks of the analysis. The published script detects the face again
-  in every frame.
+- The face position is computed from the analysis's smoothed landmarks. The published script detects the face again in
+  every frame.
 - The mouth is parsed in the aligned face, which matches the parsing network's training data. The published script
   parses a distorted box.
 - ``steadiness`` removes the part of the restoration that flickers most (see ``difference.reduce_flicker``).
-- The restoration has the strength of the restored edit. An edit that is faded because of low confidence stays faded.
+- The restoration is weighted by the edit's mask. A restored edit with reduced opacity due to low confidence keeps the
+  reduced opacity.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Inputs of one face to restore."""
+    """Restorer inputs for one face."""
 
     row: int
     index: int
-    """Position in the output, or in the source for a reference image."""
+    """Position in the output, or in the source for reference images."""
     crop: Crop
     matrix: Matrix
     """Crop-to-template transform in pixels, float64 [2, 3]."""
@@ -68,7 +69,7 @@ class _Job:
 
 
 class RestorationSession:
-    """Restores the faces of a clip and caches each restored face."""
+    """Enhancer session that restores the faces of a clip and caches each restored face."""
 
     def __init__(
         self,
@@ -83,7 +84,8 @@ class RestorationSession:
     ) -> None:
         """Create the session.
 
-        ``parser``: face parser, required if ``config.parses`` is true. ``scheme``: landmark scheme of the clip.
+        ``parser``: face parser, which is required if ``config.parses`` is true. ``scheme``: landmark scheme of the
+        clip.
         """
         self._config = config
         self._restorer = restorer
@@ -96,7 +98,7 @@ class RestorationSession:
     def enhance(self, batch: SyncBatch, edits: Sequence[FrameResult]) -> list[FrameResult]:
         """Return restored edits at the frame's resolution, in input order.
 
-        ``PassedThrough`` results, edits with an all-zero mask, and edits of frames without landmarks are returned
+        ``PassedThrough`` results, edits with an all-zero mask, and edits for frames without landmarks are returned
         unchanged.
         """
         results = list(edits)
@@ -106,7 +108,7 @@ class RestorationSession:
             edit = edits[job.row]
             assert isinstance(edit, FaceEdit)
             image, support = self._apply(job, stored, float(edit.mask.max()))
-            # The crop already contains the edit, blended with the edit's own mask.
+            # The edit's own mask has already been applied when the edit was composited into the crop.
             mask = ((support > 0) | job.crop.shown).astype(np.float32)
             results[job.row] = replace(edit, image=image, mask=mask, matrix=job.crop.matrix(), unrounded_image=None)
         return results
@@ -114,7 +116,7 @@ class RestorationSession:
     def enhance_references(self, faces: FaceBatch, references: ReferenceBatch) -> ReferenceBatch:
         """Return the references with restored faces in ``images``.
 
-        Raises ValueError if the references have no images.
+        Raises ValueError if the references do not contain images.
         """
         if self._config.strength <= 0:
             return references
@@ -156,7 +158,7 @@ class RestorationSession:
     def _restored(self, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, NDArray[np.uint8]]]]:
         """Yield each job with its restored ``face``, uint8 [512, 512, 3].
 
-        If masks require face parsing, the dictionary also contains ``classes``, uint8 [512, 512].
+        If the masks require face parsing, the yielded dictionary also contains ``classes``, uint8 [512, 512].
         """
         missing: list[_Job] = []
         for job in jobs:
@@ -176,9 +178,9 @@ class RestorationSession:
                 yield job, arrays
 
     def _restore(self, jobs: Sequence[_Job]) -> Image:
-        """Return RGB uint8 [B, 512, 512, 3].
+        """Return restored faces, RGB uint8 [B, 512, 512, 3].
 
-        Values are rounded, so that cached and newly restored faces are identical.
+        The values are rounded, so that cached and newly restored faces are identical.
         """
         faces = np.stack([job.face for job in jobs])
         restored = self._restorer.restore(faces, np.array([job.index for job in jobs], np.int64), self._seed)
@@ -189,7 +191,7 @@ class RestorationSession:
         return np.rint(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
     def _apply(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:
-        """Return the crop with the restored face and the mask of changed pixels.
+        """Return the crop with the restored face, and the mask of changed pixels.
 
         The crop is RGB uint8 [h, w, 3], and the mask is float32 [h, w].
         """
@@ -221,8 +223,8 @@ class RestorationEnhancer:
     """Base class of the restoration stages.
 
     A subclass provides ``restorer``, which contains the network, and ``template``, the face position that the network
-    expects. The stage requires landmarks, ``frames`` and ``face:edit``. As a reference enhancer, it requires
-    ``reference:image``.
+    requires. The stage requires landmarks, ``frames`` and ``face:edit``. If it is used as a reference enhancer, it
+    requires ``reference:image``.
     """
 
     def __init__(

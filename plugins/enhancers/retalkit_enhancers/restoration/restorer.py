@@ -1,4 +1,4 @@
-"""The ``Restorer`` protocol of restoration networks, and the restorer of Retalkit's own networks."""
+"""Protocol ``Restorer`` for restoration networks, and the restorer for Retalkit's own networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE: Final = 512
 
 
 class Restorer(Protocol):
-    """Restores aligned faces. A restorer holds a loaded network and no clip state.
+    """Restorer of aligned faces. A restorer contains a loaded network and no clip state.
 
     The result for a face must not depend on the other faces in the batch.
     """
@@ -24,21 +24,21 @@ class Restorer(Protocol):
     def restore(self, faces: NDArray[np.uint8], indexes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
         """Return the restored faces, float32 [B, 512, 512, 3], RGB in [0, 1].
 
-        ``faces``: RGB uint8 [B, 512, 512, 3], aligned to the template. ``indexes``: int64 [B], position of each face in
-        the output, or in the source for reference images. ``indexes`` and ``seed`` determine the noise of each face.
+        ``faces``: RGB uint8 [B, 512, 512, 3], aligned to the template. ``indexes``: position of each face in the
+        output, or in the source for reference images, int64 [B]. ``indexes`` and ``seed`` determine each face's noise.
         The caller clips values outside [0, 1].
         """
         ...
 
 
 class NetworkRestorer:
-    """Restores faces with a compiled network."""
+    """Restorer that runs a compiled network."""
 
     def __init__(self, network: CompiledNetwork, device: str, batch: int = 1, noise_sizes: Sequence[int] = ()) -> None:
         """Create the restorer.
 
         ``network``: maps faces [B, 3, 512, 512], RGB in [-1, 1], and noise [B, 1, n, n] for each n in ``noise_sizes``
-        to restored faces. ``batch``: number of faces per network call on a GPU.
+        to restored faces. ``batch``: maximum number of faces per network call on a GPU.
         """
         self._network, self._device, self._batch = network, device, batch
         self._noise_sizes = noise_sizes

@@ -1,4 +1,4 @@
-"""Face templates of restoration networks with five points in 512 x 512 pixels, and warps to and from the template."""
+"""Face templates of restoration networks, with five points in 512 x 512 pixels, and warps to and from the template."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ Matrix = NDArray[np.float64]
 _FEATHER = 0.25
 """Fraction of the oval's radius over which the mask fades out."""
 _EYES_TO_CENTRE, _HALF_HEIGHT, _HALF_WIDTH = 0.6, 1.3, 1.15
-"""Geometry of the face oval. The distance of the centre below the eyes and the half height are in units of the
+"""Geometry of the face oval. The vertical offset of the centre from the eyes and the half height are in units of the
 eye-to-mouth distance. The half width is in units of the eye distance.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Five face points in pixels of the 512-pixel template.
+    """Positions of five face points in pixels of the 512-pixel template.
 
-    The points are left eye, right eye, nose, left mouth corner and right mouth corner, from the viewer's perspective.
+    The points are the left eye, right eye, nose, left mouth corner and right mouth corner, from the viewer's
+    perspective.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -38,10 +39,11 @@ class Template:
 
 
 def _padded(points: tuple[tuple[float, float], ...], height: int, width: int, padding: float) -> Template:
-    """Convert points in ``width`` x ``height`` pixels to a square, padded template and scale it to 512 pixels.
+    """Convert points in ``width`` x ``height`` pixels to a square, padded template, and scale the template to 512
+    pixels.
 
-    ``padding``: fraction of the side length added on each side. The padded side length is rounded half to even, as in
-    the published function.
+    ``padding``: padding on each side as a fraction of the side length. As in the published function, the padded side
+    length is rounded half to even.
     """
     longer = max(height, width)
     side = longer + round(2 * padding * longer)
@@ -62,7 +64,7 @@ GPEN: Final = _padded(
     width=96,
     padding=0.25,
 )
-"""GPEN's template: face recognition points in 96 x 112 pixels, with a quarter of padding."""
+"""GPEN's template, which consists of face recognition points in 96 x 112 pixels with a padding of a quarter."""
 
 FFHQ: Final = Template(
     (
@@ -73,7 +75,7 @@ FFHQ: Final = Template(
         (313.08905, 371.15118),
     )
 )
-"""Template of facexlib, for networks trained on FFHQ such as GFPGAN, CodeFormer and RestoreFormer."""
+"""facexlib's template, for networks that were trained on FFHQ, such as GFPGAN, CodeFormer and RestoreFormer."""
 
 
 def scale_of(matrix: Matrix) -> float:
@@ -87,20 +89,20 @@ def inverse(matrix: Matrix) -> Matrix:
 
 
 def warp_to_template(image: NDArray[np.uint8], matrix: Matrix) -> NDArray[np.uint8]:
-    """Return the face warped to the template, RGB uint8 [512, 512, 3].
+    """Return the face, warped to the template, RGB uint8 [512, 512, 3].
 
-    ``image``: RGB uint8 [H, W, 3]. The warp is bilinear, with black pixels outside the image. Faces larger than the
-    template are low-pass filtered before the warp to avoid aliasing.
+    ``image``: RGB uint8 [H, W, 3]. The warp is bilinear, and pixels outside the image are black. Faces larger than the
+    template are low-pass filtered before the warp to prevent aliasing.
     """
     smooth = np.asarray(_low_pass_for(image, 1 / scale_of(matrix)), np.uint8)
     return np.asarray(cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def warp_from_template(plane: Float, matrix: Matrix, width: int, height: int) -> Float:
-    """Return ``plane`` warped from the template to a ``width`` x ``height`` image.
+    """Return ``plane``, warped from the template to a ``width`` x ``height`` image.
 
     ``plane``: float32 [512, 512] or [512, 512, C]. ``matrix``: image-to-template transform, [2, 3]. Returns float32
-    [height, width] or [height, width, C], with 0 outside the template.
+    [height, width] or [height, width, C] with the value 0 outside the template.
     """
     smooth = _low_pass_for(plane, scale_of(matrix))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -108,10 +110,10 @@ def warp_from_template(plane: Float, matrix: Matrix, width: int, height: int) ->
 
 
 def _low_pass_for(image: NDArray[np.uint8] | Float, reduction: float) -> NDArray[np.uint8] | Float:
-    """Return ``image`` low-pass filtered for a size reduction by the factor ``reduction``."""
+    """Return ``image``, low-pass filtered for a size reduction by the factor ``reduction``."""
     if reduction <= 1.05:
         return image
-    # The sigma is chosen for bilinear sampling. A larger sigma would remove detail. A smaller sigma would leave
+    # This sigma is chosen for bilinear sampling. A larger sigma would remove detail, and a smaller sigma would leave
     # aliasing.
     sigma = 0.3 * float(np.sqrt(reduction * reduction - 1))
     return cv2.GaussianBlur(image, (0, 0), sigma)  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""Restorer for third-party networks, with reproducible random numbers."""
+"""Restorer for third-party networks, which seeds the random number generators for reproducible results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from retalkit_enhancers.restoration.face_tensors import to_images, to_tensor
 
 
 class ThirdPartyRestorer:
-    """Restores one face at a time with a third-party network.
+    """Restorer that processes one face at a time with a third-party network.
 
-    The network's random numbers are seeded for each frame.
+    The random number generators are seeded for each frame.
     """
 
     def __init__(self, network: Callable[[Tensor], Tensor], runtime: Runtime) -> None:
         """Create the restorer.
 
-        ``network``: maps a face [1, 3, 512, 512], RGB in [-1, 1], on the device of ``runtime`` to the restored face.
+        ``network``: maps a face [1, 3, 512, 512], RGB in [-1, 1], on ``runtime``'s device to the restored face.
         """
         self._network = network
         self._device, self._precision = runtime.device, runtime.precision
@@ -42,14 +42,14 @@ class ThirdPartyRestorer:
 
 
 _RANDOM = Lock()
-"""Lock of torch's global generators, which are shared by all threads of the process."""
+"""Lock for torch's global generators, which all threads of the process share."""
 
 
 @contextmanager
 def _seeded(seed: int, index: int, device: str) -> Generator[None]:
-    """Seed torch's global generators inside the block and restore their states afterwards.
+    """Seed torch's global generators inside the block, and restore their states afterwards.
 
-    The generators are seeded with ``seed`` and the frame number ``index``.
+    The seed is derived from ``seed`` and the frame index ``index``.
     """
     target = torch.device(device)
     devices = [target.index or 0] if target.type == "cuda" else []

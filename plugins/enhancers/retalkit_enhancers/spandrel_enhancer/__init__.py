@@ -1,1 +1,1 @@
-"""Stage for face restoration checkpoints that the package ``spandrel`` supports."""
+"""Enhancer ``spandrel`` for face restoration checkpoints that the package ``spandrel`` supports."""

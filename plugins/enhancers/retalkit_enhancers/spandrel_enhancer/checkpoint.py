@@ -1,4 +1,4 @@
-"""Loader of a user's face restoration checkpoint, based on the package ``spandrel``."""
+"""Loading of a user-provided face restoration checkpoint with the package ``spandrel``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from retalkit_enhancers.spandrel_enhancer.interface import NAME
 
 CODEFORMER: Final = "CodeFormer"
 FACE_NETWORKS: Final = ("GFPGAN", "RestoreFormer", CODEFORMER)
-"""spandrel's identifiers for networks that restore an aligned 512 x 512 face.
+"""spandrel's identifiers for networks that restore aligned 512 x 512 faces.
 
-All of these networks were trained with one five-point template and with pixels in [-1, 1].
+All of these networks were trained with one five-point template and with pixel values in [-1, 1].
 """
 _EXTRA: Final = "spandrel_extra_arches"
 _CODEFORMER_NAMES: Final = ("position_emb", "idx_pred_layer.1.weight")
@@ -28,14 +28,14 @@ class FaceCheckpoint:
     """Checkpoint that spandrel recognises as a face restoration network."""
 
     def __init__(self, path: Path) -> None:
-        """Read the checkpoint and recognise its architecture without keeping its tensors.
+        """Read the checkpoint and detect its architecture without retaining its tensors.
 
-        Raises WeightsError if the checkpoint cannot be read, would execute code, or is not a face restoration network.
-        Raises PluginError if spandrel cannot be imported.
+        Raises WeightsError if the checkpoint cannot be read, contains executable code, or does not contain a face
+        restoration network. Raises PluginError if spandrel cannot be imported.
         """
         self.path = path
         self.architecture = self._recognise(self._tensors()).id
-        """Architecture identifier, one of ``FACE_NETWORKS``."""
+        """Architecture identifier, which is one of ``FACE_NETWORKS``."""
 
     def load(self, device: str) -> torch.nn.Module:
         """Return the network in evaluation mode on ``device``.
@@ -71,7 +71,7 @@ class FaceCheckpoint:
         try:
             tensors = _spandrel().canonicalize_state_dict(content) if isinstance(content, dict) else None
         except AttributeError:
-            # Parameter names that are not strings.
+            # spandrel raises AttributeError for parameter names that are not strings.
             tensors = None
         if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
             raise WeightsError(
@@ -115,7 +115,7 @@ def _spandrel() -> Any:
 def _architectures() -> Iterator[Any]:
     """Yield spandrel's architectures in registry order, followed by the restricted architectures if they are installed.
 
-    spandrel's own installer function would add the restricted architectures to the registry of the whole process.
+    spandrel's own installation function would add the restricted architectures to the process-wide registry.
     """
     yield from _spandrel().MAIN_REGISTRY.architectures("detection")
     if find_spec(_EXTRA) is not None:
@@ -125,7 +125,8 @@ def _architectures() -> Iterator[Any]:
 def _import(package: str) -> Any:
     try:
         return import_module(package)
-    # A torchvision build for a different torch version raises RuntimeError. A missing shared library raises OSError.
+    # Importing a torchvision build for a different torch version raises RuntimeError. A missing shared library raises
+    # OSError.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise PluginError(

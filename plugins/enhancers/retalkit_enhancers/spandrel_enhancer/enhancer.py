@@ -1,8 +1,9 @@
-"""Enhancer ``spandrel``: restoration of the edited face, its mouth, or the reference images with a user's checkpoint.
+"""Enhancer ``spandrel``, which restores the edited face, its mouth, or the reference images with a user-provided
+checkpoint.
 
-spandrel recognises a checkpoint's architecture and creates the network. The stage calls this network directly instead
-of spandrel's descriptor. The descriptor passes pixels in [0, 1] to GFPGAN and CodeFormer, although both were trained
-with pixels in [-1, 1]. The descriptor also has no option for CodeFormer's fidelity.
+spandrel detects the checkpoint's architecture and creates the network. The stage calls this network directly instead of
+spandrel's descriptor. The descriptor passes pixel values in [0, 1] to GFPGAN and CodeFormer, although both were trained
+with pixel values in [-1, 1]. The descriptor also has no option for CodeFormer's fidelity.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from retalkit_enhancers.spandrel_enhancer.checkpoint import CODEFORMER, FaceChec
 from retalkit_enhancers.spandrel_enhancer.interface import NAME, SpandrelConfig
 
 _FIDELITY = 0.5
-"""Published default value of CodeFormer's fidelity."""
+"""Published default of CodeFormer's fidelity."""
 
 
 class SpandrelEnhancer(RestorationEnhancer):
-    """Restoration enhancer with the network of a user's checkpoint.
+    """Restoration enhancer with a user-provided checkpoint.
 
     The enhancer processes one face at a time, regardless of ``batch``.
     """
@@ -46,10 +47,10 @@ class SpandrelEnhancer(RestorationEnhancer):
 def checkpoint_restorer(
     checkpoint: FaceCheckpoint, runtime: Runtime, fidelity: float | None = None
 ) -> ThirdPartyRestorer:
-    """Load the checkpoint's network and return its restorer.
+    """Load the checkpoint's network, and return its restorer.
 
-    ``fidelity``: CodeFormer's fidelity, ignored for other networks. Raises WeightsError if the weights do not match the
-    network.
+    ``fidelity``: CodeFormer's fidelity, which is ignored for other networks. Raises WeightsError if the weights do not
+    match the network.
     """
     network = runtime.shared((NAME, checkpoint.path), lambda: checkpoint.load(runtime.device))
     options: dict[str, float] = {}
@@ -57,7 +58,7 @@ def checkpoint_restorer(
         options["weight"] = _FIDELITY if fidelity is None else fidelity
 
     def restore(faces: Tensor) -> Tensor:
-        # The first output is the image. The other outputs are only used in training.
+        # The first output is the image. The other outputs are used only in training.
         return network(faces, **options)[0]
 
     return ThirdPartyRestorer(restore, runtime)
