@@ -1,10 +1,10 @@
-"""The metric ``cost``: computing time, memory and weight size from the run record.
+"""Metric ``cost``, which reports computing time, memory and weight size from the run record.
 
-A record's ``cost`` is the computing time of each step on the current machine, even if the run loaded the step's result
-from the cache. ``stage_cost`` is the computing time of each rendering stage. Records of older versions without ``cost``
-contain only the seconds of the run itself. Cached steps in such records have no cost, and the real-time factor is
-undefined because the missing costs would bias the factor upwards. ``peak_memory_cost`` is the peak memory of a run that
-computes every step.
+A record's ``cost`` contains the computing time of each step on the current machine, even if the run loaded the step's
+result from the cache. ``stage_cost`` contains the computing time of each rendering stage. Records from older versions
+have no ``cost`` and contain only the run's own duration in seconds. Cached steps in such records have no cost, and the
+real-time factor is undefined, because the missing costs would bias the factor upwards. ``peak_memory_cost`` is the peak
+memory of a run that computes every step.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _STEP_STAGES = {"faces": "detector", "coefficients": "reconstructor", "speech": 
 
 
 class CostMetric:
-    """The ``cost`` metric. It uses only the run record and no frames."""
+    """Metric ``cost``, which requires only the run record and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: cost_scores(scene.record or {}))
 
 
 def cost_scores(record: Mapping[str, Any]) -> Scores:
-    """Return the measures of ``cost`` computed from a run record (plain data).
+    """Return the measures of ``cost``, computed from a parsed run record.
 
     Measures without data in the record are NaN.
     """
@@ -53,7 +53,7 @@ def cost_scores(record: Mapping[str, Any]) -> Scores:
 def _stage_seconds(record: Mapping[str, Any], steps: Mapping[str, float]) -> dict[str, float]:
     """Return a mapping from stage to computing time in seconds.
 
-    Rendering stages run concurrently, so their sum may exceed ``render``.
+    Rendering stages run concurrently, so the sum of their times may exceed the time of ``render``.
     """
     stages = {_STEP_STAGES[step]: value for step, value in steps.items() if step in _STEP_STAGES}
     stage_cost = cast("Mapping[str, float]", record.get("stage_cost") or {})
@@ -64,7 +64,7 @@ def _stage_seconds(record: Mapping[str, Any], steps: Mapping[str, float]) -> dic
 
 
 def _step_seconds(record: Mapping[str, Any]) -> tuple[bool, dict[str, float]]:
-    """Return whether the cost of every step is known, and a mapping from step to computing time in seconds."""
+    """Return whether every step's cost is known, and a mapping from step to computing time in seconds."""
     cost = cast("Mapping[str, float]", record.get("cost") or {})
     measured = cast("Mapping[str, float]", record.get("seconds") or {})
     cached = set(cast("list[str]", record.get("cached_steps") or []))

@@ -1,15 +1,15 @@
-"""CPBD, a no-reference sharpness metric: the share of edges that are too narrow to appear blurred.
+"""CPBD, a no-reference sharpness metric, which is the share of edges that are too narrow to appear blurred.
 
 Reference: Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability of blur detection
 (CPBD)", IEEE Transactions on Image Processing 20 (9), 2011. An edge of width w appears blurred with probability 1 -
 exp(-(w/w_jnb)**3.6). The just noticeable width w_jnb is 5 pixels in low-contrast blocks and 3 pixels in other blocks
-(Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge width
-follows Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002. It is the distance along the row from the
-local minimum to the local maximum around a vertical edge pixel. Only 64 x 64 blocks with enough edges are evaluated.
-The paper does not specify the thresholds of its edge detectors. This module uses common defaults for the Sobel and
-Canny detectors, so its results differ from the results of other implementations by a few hundredths.
+(Ferzli and Karam, IEEE TIP 2009). CPBD is the share of edge pixels whose probability is at most 63 %. The edge width is
+defined by Marziliano et al., "A no-reference perceptual blur metric", ICIP 2002. It is the distance along the row from
+the local minimum to the local maximum around a vertical edge pixel. Only 64 x 64 blocks with enough edges are
+evaluated. The paper does not specify the thresholds of its edge detectors. This module uses common defaults for the
+Sobel and Canny detectors. Its results therefore differ by a few hundredths from those of other implementations.
 
-CPBD depends on the image size. Only compare frames of equal size.
+CPBD depends on the image size, so only compare frames of equal size.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ ENOUGH_EDGES: Final = 0.002
 """Minimum share of edge pixels in an evaluated block."""
 BETA: Final = 3.6
 LOW_CONTRAST: Final = 50.0
-"""Maximum difference in grey levels between the brightest and the darkest pixel of a low-contrast block."""
+"""Maximum difference, in grey levels, between the brightest and the darkest pixel of a low-contrast block."""
 WIDTH_LOW, WIDTH_HIGH = 5.0, 3.0
-"""Just noticeable edge width in pixels at low and at high contrast."""
+"""Just noticeable edge widths in pixels for low and high contrast."""
 NOTICED: Final = 63.5
-"""Probability threshold in percent. Lower values round to at most 63, the probability of an edge with the just
+"""Probability threshold in percent. Lower probabilities round to at most 63 %, which is the probability at the just
 noticeable width.
 """
 
 
 def cpbd(grey: NDArray[np.uint8]) -> float:
-    """Return the CPBD of a grey image, from 0 to 1 (sharpest), or NaN if no 64 x 64 block has enough edges.
+    """Return the CPBD of a greyscale image, from 0 to 1 (sharpest), or NaN if no 64 x 64 block has enough edges.
 
     ``grey``: uint8 [H, W].
     """
@@ -61,9 +61,9 @@ def cpbd(grey: NDArray[np.uint8]) -> float:
 
 
 def edge_widths(image: Values) -> Values:
-    """Return the width in pixels (at least 2) of the vertical edge at each pixel, float64 [H, W].
+    """Return the width in pixels of the vertical edge at each pixel, float64 [H, W].
 
-    The value of a pixel without an edge is 0.
+    The width is at least 2 for edge pixels and 0 for other pixels.
     """
     down, across = np.gradient(image)
     # The gradient direction is within 22.5 degrees of the row direction.
@@ -74,7 +74,7 @@ def edge_widths(image: Values) -> Values:
     for values, selected in ((image, rises), (-image, falls)):
         to_left, to_right = _monotonic_runs(values)
         width = np.zeros(image.shape)
-        # One step to each side, extended while the row continues to fall or rise.
+        # Move one pixel to each side, and continue while the row keeps falling or rising.
         width[:, 1:-1] = 2 + to_left[:, :-2] + to_right[:, 2:]
         widths[selected] = width[selected]
     return widths
@@ -96,9 +96,7 @@ def _monotonic_runs(image: Values) -> tuple[Values, Values]:
 
 
 def _vertical_edges(image: Values) -> Mask:
-    """Return a mask of pixels whose squared Sobel gradient along the row is a local maximum and exceeds four times the
-    mean.
-    """
+    """Return a mask of local maxima of the squared Sobel row gradient that exceed four times the mean."""
     strength = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_REPLICATE) ** 2
     edges = np.zeros(image.shape, np.bool_)
     middle = strength[:, 1:-1]
@@ -108,7 +106,7 @@ def _vertical_edges(image: Values) -> Mask:
 
 
 def _canny_edges(image: Values) -> Mask:
-    """Return a mask of Canny edges, which are used to select the blocks.
+    """Return a mask of Canny edges, which determine the evaluated blocks.
 
     The thresholds are quantiles of the image's gradients, so that blur alone does not exclude a block.
     """

@@ -1,4 +1,4 @@
-"""Face crops from unedited and output frames, for metrics that compare the two frames."""
+"""Face crops from unedited frames and output frames, for metrics that compare the two."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 MARGIN: Final = 0.35
-"""Margin around the face as a fraction of its longer side, which prevents crop border effects on the metrics."""
+"""Margin around the face as a fraction of its longer side. The margin prevents crop borders from affecting the metrics.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FacePair:
-    """Face crops of one frame. Pixel coordinates are relative to the crop."""
+    """Face crops from one frame. Pixel coordinates are relative to the crops."""
 
     original: Image
     output: Image
-    """Crop of the output frame. Both crops are RGB uint8 [h, w, 3]."""
+    """Crop from the output frame. Both crops are RGB uint8 [h, w, 3]."""
     landmarks: Float
-    """Landmarks in the original, float32 [478, 3]."""
+    """Landmarks in the original frame, float32 [478, 3]."""
     output_landmarks: Float | None
-    """Landmarks in the output, float32 [478, 3], or None if no face was found."""
+    """Landmarks in the output frame, float32 [478, 3], or None if no face was detected."""
     pose: HeadPose
-    """Head pose in the original, with length 1."""
+    """Head pose in the original frame, with length 1."""
 
 
 class FacePairs:
-    """Crops the face from the unedited frame and the output frame.
+    """Face cropper for unedited frames and output frames.
 
     Cropping makes the metrics several times faster without changing their values.
     """
@@ -49,7 +50,7 @@ class FacePairs:
         self._track: int | None = None
 
     def is_new_track(self, frame: ScoredFrame) -> bool:
-        """Return whether the frame starts a new track compared with the previous call.
+        """Return whether the frame belongs to a different track than the frame of the previous call.
 
         Call this method once per frame.
         """
@@ -57,7 +58,7 @@ class FacePairs:
         return previous != frame.shot
 
     def pair(self, frame: ScoredFrame) -> FacePair | None:
-        """Return the face crops of one frame, or None if the unedited frame shows no face.
+        """Return the face crops for one frame, or None if the unedited frame contains no face.
 
         Raises InputError if the frames differ in size.
         """

@@ -1,4 +1,4 @@
-"""Rectangles and masks from face mesh landmarks, and the mean face in the head frame."""
+"""Image rectangles and masks derived from face mesh landmarks, and the mean face in the head frame."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Window = tuple[slice, slice]
 
 _ROWS: Final = 1024
 _SAMPLES: Final = 256
-"""Maximum number of frames used for the mean face."""
+"""Maximum number of frames from which the mean face is computed."""
 
 
 def is_found(landmarks: Float) -> bool:
-    """Return whether a face was found, which is the case if all values of ``landmarks`` [N, 3] are finite."""
+    """Return whether a face was detected, which is the case if all values of ``landmarks`` [N, 3] are finite."""
     return bool(np.isfinite(landmarks).all())
 
 
 def bounding_window(points: Float, shape: tuple[int, ...], margin: float = 0.0) -> Window | None:
-    """Return the bounding rectangle of points [N, 2 or 3] in pixels, clipped to the frame, or None if it is empty.
+    """Return the bounding rectangle of points [N, 2 or 3] in pixels, or None if the rectangle is empty.
 
-    The rectangle is enlarged on each side by ``margin`` times its longer side.
+    The rectangle is extended on each side by ``margin`` times its longer side and clipped to the frame.
     """
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     border = margin * float((high - low).max())
@@ -39,9 +39,9 @@ def bounding_window(points: Float, shape: tuple[int, ...], margin: float = 0.0) 
 
 
 def outside_face(faces: list[Float], shape: tuple[int, ...], enlarged: float) -> Image:
-    """Return a mask, uint8 [H, W]: 0 inside the convex hull of all ``faces``, scaled by ``enlarged``, and 255 outside.
+    """Return a mask, uint8 [H, W]: 0 inside the convex hull of any face, scaled by ``enlarged``, and 255 outside.
 
-    ``faces``: landmarks [478, 3] in pixels. Faces with NaN are ignored.
+    ``faces``: landmarks [478, 3] in pixels. Faces with NaN landmarks are ignored.
     """
     mask = np.full(shape[:2], 255, np.uint8)
     found = [face[: mesh478.MESH_COUNT, :2] for face in faces if is_found(face)]
@@ -56,7 +56,7 @@ def outside_face(faces: list[Float], shape: tuple[int, ...], enlarged: float) ->
 def mean_face(analysis: Analysis) -> Float | None:
     """Return the mean face in the head frame, float32 [478, 3], or None if the clip contains no face.
 
-    The mean is computed from frames distributed across the clip.
+    The mean is computed from frames that are distributed across the clip.
     """
     count = analysis.source.info.frame_count
     chunks: list[Float] = []
@@ -69,11 +69,11 @@ def mean_face(analysis: Analysis) -> Float | None:
 
 
 def head_pose(landmarks: Float, template: Float) -> HeadPose:
-    """Fit the head pose, with length 1, to ``landmarks`` [478, 3] in pixels."""
+    """Return the head pose, with length 1, fitted to ``landmarks`` [478, 3] in pixels."""
     stable = list(mesh478.STABLE)
     return rigid_fit(landmarks[None, stable], template[stable])
 
 
 def translate_pose(pose: HeadPose, left: int, top: int) -> HeadPose:
-    """Return ``pose`` relative to a crop whose origin is at (``left``, ``top``)."""
+    """Return ``pose`` relative to a crop with the origin (``left``, ``top``)."""
     return HeadPose(pose.scale, pose.rotation, pose.translation - np.array([left, top, 0], np.float32))

@@ -1,4 +1,4 @@
-"""Specs of the metrics that require no network. The module imports neither an array library nor torch."""
+"""Specs of the metrics that do not require a network. The module does not import an array library or torch."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ STAGES: Final = {
     "enhancers": "all enhancers",
     "render": "the complete rendering pass: decoding, lip synthesis and enhancers (concurrent), compositing, encoding",
 }
-"""Mapping from stage name (or ``render``) to a description of the stage's work."""
+"""Mapping from each stage name, or ``render``, to a description of the stage's work."""
 
 _COST = MetricSpec(
     name="cost",

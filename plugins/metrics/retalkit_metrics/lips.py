@@ -1,23 +1,22 @@
-"""The metric ``lips``: lip motion in the video, compared with a reference person who speaks identical words.
+"""Metric ``lips``, which compares the video's lip motion with a reference person who speaks identical words.
 
-One tracker measures both lip motions at 25 values per second. The lag of the video is estimated as in
+One tracker measures both lip motions at 25 values per second. The video's lag is estimated as in
 ``retalkit.motion_eval.agreement``, within 6 frames and at the largest sum of the opening and width correlations. All
-other measures are computed after compensating for the lag. A lag at the edge of the search range is compensated but not
+other measures are computed after lag compensation. A lag at the edge of the search range is compensated but not
 reported, because the true lag may be larger.
 
-Correlations do not depend on the scale of a person's mouth, and closures are lip contacts. Any person can therefore
-serve as the reference for these measures. The opening difference depends on scale. It is only defined if the reference
-is the same person, which requires that the scene provides ``truth``.
+Correlations do not depend on the size of a person's mouth, and closures are lip contacts. Any person can therefore
+serve as the reference for these measures. The opening difference depends on the mouth size. It is defined only if the
+reference is the same person, which requires that the scene provides ``truth``.
 
-A closure is a hit if the other lips come within 1.5 times the gap of a definite contact at that time, because the
-contact threshold is as small as the tracker's jitter.
+A closure is a hit if the gap between the other lips at that time is at most 1.5 times the gap of a definite contact.
+The tolerance is necessary because the contact threshold is as small as the tracker's jitter.
 
-If the video lost a face that the unedited clip shows, the mouth is treated as motionless, half open and without
-closures in these frames. Otherwise, a method that destroys the face in difficult frames would be scored on easy frames
-only.
+In frames in which the video lost a face that the unedited clip shows, the mouth is treated as motionless, half open and
+without closures. Otherwise, a method that destroys the face in difficult frames would be evaluated only on easy frames.
 
-A motionless mouth with a moving reference has a correlation of 0 instead of NaN. Otherwise, the worst result would be
-excluded from the means.
+If the mouth is motionless and the reference moves, the correlation is 0 instead of NaN. Otherwise, the worst result
+would be excluded from the means.
 """
 
 from __future__ import annotations
@@ -48,18 +47,18 @@ from retalkit_metrics.sessions import FramelessSession
 Values = NDArray[np.float64]
 
 MIN_VALUES = 25
-"""Minimum number of values that both time series must share."""
+"""Minimum number of values that the two time series must have in common."""
 STILL = 0.003
 """Maximum standard deviation of a motionless mouth, in units of the outer eye corner distance. The tracker's jitter on
-a repeated image is up to 0.002, and a speaking mouth has about 0.05.
+a repeated image is up to 0.002. The value for a speaking mouth is about 0.05.
 """
 POSSIBLE_CONTACT = 1.5
-"""Maximum gap of a possible contact, relative to the gap of a definite contact."""
+"""Maximum gap of a possible contact relative to the gap of a definite contact."""
 MEASURES = ("opening_r", "width_r", "lip_lag", "opening_error", "closure_hits", "closure_precision")
 
 
 class LipsMetric:
-    """The ``lips`` metric. It uses only the tracked lips and no frames."""
+    """Metric ``lips``, which requires only the tracked lips and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: _scores(scene))
@@ -74,7 +73,7 @@ def _scores(scene: Scene) -> Scores:
 
 
 def _lost_frames(scene: Scene, lips: Lips) -> NDArray[np.bool_]:
-    """Return whether the video lost a face that the unedited clip shows, for each value of ``lips``: bool [N]."""
+    """Return a mask of values in ``lips`` at which the video lost a face that the unedited clip shows, bool [N]."""
     expected, kept = faces_kept(scene)
     times = scene.source.times(0, len(expected))
     grid = lips.start + np.arange(len(lips.opening)) / GRID_RATE
@@ -87,9 +86,9 @@ def lip_scores(
 ) -> Scores:
     """Return the measures of ``lips``.
 
-    ``height``: face height in the unit of the lips, or NaN if the reference is another person. ``lost``: bool [N], True
-    where the video lost the face. The measures are NaN if the series overlap by less than a second or the reference is
-    motionless. The lag is also NaN at the edge of the search range.
+    ``height``: face height in the unit of the lips, or NaN if the reference is another person. ``lost``: mask of values
+    at which the video lost the face, bool [N]. The measures are NaN if the series overlap by less than a second or the
+    reference is motionless. The lag is also NaN at the edge of the search range.
     """
     gap = lips.opening
     if lost is not None and lost.any() and np.isfinite(gap).any():
@@ -104,7 +103,7 @@ def lip_scores(
     if int(common.sum()) < MIN_VALUES:
         return dict.fromkeys(MEASURES, float("nan"))
     opening_r, width_r = _correlation(lips.opening, opening), _correlation(lips.width, width)
-    # At the edge of the search range, a larger lag could have a larger sum.
+    # At the edge of the search range, a larger lag could yield a larger sum.
     inside = abs(lag) < MAX_OFFSET
     moves = any(np.std(series[common]) > STILL for series in (lips.opening, lips.width))
     expected, actual = (_Closures.detect(np.where(common, values, np.nan)) for values in (opening, gap))
@@ -119,13 +118,13 @@ def lip_scores(
 
 
 def _resample(reference: Lips, lips: Lips) -> Motion:
-    """Resample the reference to the time steps of ``lips``, with a margin for the lag search.
+    """Return the reference, resampled to the time steps of ``lips`` with a margin for the lag search.
 
     Values outside the reference are NaN.
     """
     margin = MAX_OFFSET + LAGS
     times = lips.start + (np.arange(len(lips.opening) + 2 * margin) - margin) / GRID_RATE
-    # In reference frames. Rounding prevents the loss of the last value to floating-point error.
+    # Positions are in reference frames. Rounding prevents a floating-point error from discarding the last value.
     positions = np.round((times - reference.start) * GRID_RATE, 6)
     samples = np.arange(len(reference.opening))
     opening, width = (
@@ -144,12 +143,12 @@ def _correlation(values: Values, reference: Values) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Closures:
-    """Frame numbers at which the lips close."""
+    """Frame indexes at which the lips close."""
 
     definite: list[int]
     possible: list[int]
-    """Definite closures and closures slightly above the contact threshold. In a re-encoded copy, the tracked gap of a
-    closure may be slightly above or below the threshold.
+    """Frame indexes of definite closures, and of closures whose gap is slightly above the contact threshold. In a
+    re-encoded copy, the tracked gap of a closure may be slightly above or below the threshold.
     """
 
     @classmethod
@@ -159,7 +158,7 @@ class _Closures:
 
 
 def _share_matched(events: list[int], others: list[int]) -> float:
-    """Return the share of ``events`` with an element of ``others`` within two frames, or NaN if there are no events."""
+    """Return the share of ``events`` that are within two frames of an event in ``others``, or NaN without events."""
     if not events:
         return float("nan")
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events) / len(events)

@@ -1,8 +1,8 @@
-"""The metric ``quiet_mouth``: mouth opening and motion during audio without speech.
+"""Metric ``quiet_mouth``, which measures mouth opening and motion during audio without speech.
 
 Both values are in percent of the person's face height (forehead to chin) and include the tracker's noise floor. The
-tracker places the inner lips of a closed mouth slightly apart, with a person-dependent offset and with jitter. Compare
-variants with each other and, if available, with a real clip of the person at rest. A value of 0 is unusual.
+tracker places the inner lips of a closed mouth slightly apart, with a person-dependent offset and with jitter. A value
+of 0 is therefore unusual. Compare variants with each other and, if available, with a real clip of the person at rest.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Values = NDArray[np.float64]
 
 
 class MouthAtRestMetric:
-    """The ``quiet_mouth`` metric. It uses only the tracked lips and no frames."""
+    """Metric ``quiet_mouth``, which requires only the tracked lips and no frames."""
 
     def open(self, scene: Scene) -> MetricSession:
         return FramelessSession(lambda: rest_scores(scene.output))
 
 
 def rest_scores(analysis: Analysis | None) -> Scores:
-    """Return the measures of ``quiet_mouth``, or NaN if the clip contains no face."""
+    """Return the measures of ``quiet_mouth``. The measures are NaN if the clip contains no face."""
     undefined = {"rest_opening": float("nan"), "mouth_energy": float("nan")}
     if analysis is None:
         return undefined
@@ -39,7 +39,7 @@ def rest_scores(analysis: Analysis | None) -> Scores:
     tracked = opening[np.isfinite(opening)]
     if not len(tracked) or not height > 0:
         return undefined
-    # All clips use one sampling rate, because a shorter time step would increase the speed caused by jitter.
+    # All clips are resampled to one rate, because a shorter time step would increase the speed that jitter causes.
     speed = (np.diff(opening) * GRID_RATE)[_is_continuous(analysis, len(opening))]
     speed = speed[np.isfinite(speed)]
     percent = 100.0 / height
@@ -57,7 +57,7 @@ def face_height(analysis: Analysis) -> float:
 
 
 def _is_continuous(analysis: Analysis, count: int) -> NDArray[np.bool_]:
-    """Return whether neighbouring values on the 25 Hz grid come from frames of one track, bool [count - 1]."""
+    """Return a mask of neighbouring 25 Hz values that come from frames of one track, bool [count - 1]."""
     frames = analysis.source.info.frame_count
     times, shots = analysis.source.times(0, frames), analysis.tracks(0, frames)
     grid = np.arange(count) / GRID_RATE

@@ -1,10 +1,10 @@
-"""The metric ``pixels``: PSNR and SSIM of the whole frame and of the mouth rectangle.
+"""Metric ``pixels``, which computes PSNR and SSIM for the whole frame and the mouth rectangle.
 
 PSNR is computed from the mean squared error over all frames, so that a few identical frames do not dominate the mean.
-Identical videos, whose PSNR is infinite, receive 100 dB. SSIM is the mean over greyscale frames, with the Gaussian
-window (standard deviation 1.5 pixels) and the constants of Wang et al. SSIM of the whole frame is the most expensive
-part, so it is computed for every fourth frame. The mouth rectangle bounds the skin ring from the base of the nose to
-the chin in the unedited frame. SSIM windows extend beyond the edge of the rectangle.
+Identical videos, whose PSNR is infinite, score 100 dB. SSIM is the mean over greyscale frames, with the Gaussian window
+(standard deviation 1.5 pixels) and the constants from Wang et al. The SSIM of the whole frame takes most of the time,
+so it is computed only for every fourth frame. The mouth rectangle bounds the skin ring from the base of the nose to the
+chin in the unedited frame. SSIM windows extend beyond the edge of the rectangle.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 IDENTICAL: Final = 100.0
-"""PSNR in dB assigned to identical images."""
+"""PSNR in dB that is assigned to identical images."""
 SSIM_STEP: Final = 4
-"""Frame step for the SSIM of the whole frame."""
+"""Interval in frames at which the SSIM of the whole frame is computed."""
 SSIM_WINDOW: Final = 11
 """Side of the SSIM window in pixels. SSIM is undefined for smaller images."""
 
@@ -35,7 +35,7 @@ Float = NDArray[np.float32]
 
 
 class PixelsMetric:
-    """The ``pixels`` metric. It measures every frame."""
+    """Metric ``pixels``, which evaluates every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session()
@@ -89,7 +89,7 @@ def squared_error(first: Image, second: Image) -> Float:
 
 
 def ssim_map(first: Image, second: Image) -> Float | None:
-    """Return the SSIM at every pixel, float32 [H, W], or None if the image is smaller than the window."""
+    """Return the SSIM at each pixel, float32 [H, W], or None if the image is smaller than the window."""
     if min(first.shape[:2]) < SSIM_WINDOW:
         return None
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (first, second)]
@@ -112,6 +112,6 @@ def ssim_in(first: Image, second: Image, region: Window) -> float | None:
 
 
 def _without_border(similarity: Float) -> Float:
-    """Remove the border pixels whose window extends beyond the image."""
+    """Return the image without border pixels whose window extends beyond the image."""
     radius = SSIM_WINDOW // 2
     return similarity[radius:-radius, radius:-radius]

@@ -1,4 +1,4 @@
-"""Hooks that register the metrics and their checkpoints. The module imports neither an array library nor torch."""
+"""Plugin hooks for the metrics and their checkpoints. The module does not import an array library or torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _NETWORKS = (syncnet, lpips, fid, identity)
 def retalkit_metrics() -> Iterable[MetricSpec]:
     """Return the specs of all bundled metrics.
 
-    The metrics without a network are ``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``, ``steadiness`` and
-    ``cost``. The metrics with a network are ``syncnet``, ``lpips``, ``fid`` and ``identity``.
+    The metrics that do not require a network are ``face``, ``lips``, ``quiet_mouth``, ``pixels``, ``sharpness``,
+    ``steadiness`` and ``cost``. The metrics that require a network are ``syncnet``, ``lpips``, ``fid`` and
+    ``identity``.
     """
     return [*handcrafted.METRICS, *(spec for module in _NETWORKS for spec in module.METRICS)]
 
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Return the checkpoints of the metric networks."""
+    """Return the checkpoints of the metrics' networks."""
     return [checkpoint for module in _NETWORKS for checkpoint in module.CHECKPOINTS]

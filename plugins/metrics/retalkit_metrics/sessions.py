@@ -1,4 +1,4 @@
-"""Helpers shared by metric sessions."""
+"""Helper functions and classes for metric sessions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Image = NDArray[np.uint8]
 
 
 class FramelessSession:
-    """Session of a metric that uses no frames and computes all measures at the end."""
+    """Session of a metric that requires no frames and computes all measures at the end."""
 
     def __init__(self, compute: Callable[[], Scores]) -> None:
         self._compute = compute

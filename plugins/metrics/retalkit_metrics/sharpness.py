@@ -1,4 +1,4 @@
-"""The metric ``sharpness``: CPBD of the face, and skin sharpness relative to the unedited clip."""
+"""Metric ``sharpness``, which computes the CPBD of the face, and the skin sharpness relative to the unedited clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retalkit_metrics.meters.patches import Mean
 
 
 class SharpnessMetric:
-    """The ``sharpness`` metric. It measures the face in every frame."""
+    """Metric ``sharpness``, which evaluates the face in every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session(scene)
@@ -46,7 +46,7 @@ class _Session:
 def face_cpbd(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
     """Return the CPBD of the face's bounding rectangle.
 
-    Returns NaN without a face or if the rectangle is smaller than a block.
+    Returns NaN if there is no face or if the rectangle is smaller than a CPBD block.
     """
     face = bounding_window(landmarks[: mesh478.MESH_COUNT], image.shape) if is_found(landmarks) else None
     if face is None:

@@ -1,4 +1,4 @@
-"""Square face crops at identical positions in output and original frames, used as network inputs."""
+"""Square face crops at identical positions in output and original frames, which are used as network inputs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ MIN_SIDE: Final = 64
 
 
 class SquareCrops:
-    """Crops the face from output and original frames at the position of the original's face (FFHQ square, smoothed over
-    a second).
+    """Face cropper that crops output and original frames at the position of the original's face.
 
-    All variants of a clip are therefore compared over identical pixels. Without a tracked original, the position of the
-    output's face is used.
+    The crop is the FFHQ square, smoothed over a second. All variants of a clip are therefore compared over identical
+    pixels. If the original was not tracked, the position of the output's face is used.
     """
 
     def __init__(self, scene: Scene, max_side: int) -> None:
         """Create the cropper.
 
-        Crops larger than ``max_side`` pixels are reduced by area averaging. Crops are never enlarged.
+        ``max_side``: side in pixels above which crops are reduced by area averaging. Crops are never enlarged.
         """
         self._scene = scene
         self._max_side = max_side
 
     def crop(self, frame: ScoredFrame) -> tuple[Image, Image] | None:
-        """Return the crops of output and original, RGB uint8 [h, w, 3], or None if there is no face of at least 64
+        """Return the crops from output and original, RGB uint8 [h, w, 3], or None if there is no face of at least 64
         pixels.
 
         Raises InputError if the frames differ in size.
@@ -68,7 +67,8 @@ class SquareCrops:
 
 
 def face_location(scene: Scene, index: int) -> tuple[Analysis | None, int]:
-    """Return the analysis that locates the face in frame ``index`` of the video, and the corresponding frame number.
+    """Return the analysis from which the face position in frame ``index`` is computed, and the corresponding frame
+    index.
 
     The original's analysis is used if the original was tracked. Otherwise, the video's analysis is used.
     """

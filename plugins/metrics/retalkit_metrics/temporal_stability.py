@@ -1,7 +1,8 @@
-"""The metric ``steadiness``: flicker, seam, and changes outside the face that the edit adds to the unedited clip.
+"""Metric ``steadiness``, which measures flicker, a seam, and changes outside the face that the edit adds to the clip.
 
-The outside is the region beyond the convex hulls of the mesh in both frames, enlarged by a quarter, so that a moving
-jaw, a beard and the border of a pasted face are inside. If neither frame shows a face, the whole frame is the outside.
+The outside is the region beyond the convex hulls of the face mesh in both frames, enlarged by a quarter. The moving
+jaw, a beard and the border of a pasted face are therefore inside. If neither frame contains a face, the whole frame is
+the outside.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from retalkit_metrics.meters.patches import Mean
 from retalkit_metrics.sessions import frame_pair
 
 ENLARGED: Final = 1.25
-"""Scale factor of the region that an edit may change, relative to the convex hull of the mesh."""
+"""Scale factor of the region that an edit may change, relative to the convex hull of the face mesh."""
 _NAN = float("nan")
 
 
 class TemporalStabilityMetric:
-    """The ``steadiness`` metric. It measures every frame."""
+    """Metric ``steadiness``, which evaluates every frame."""
 
     def open(self, scene: Scene) -> MetricSession:
         return _Session(scene)
@@ -37,7 +38,8 @@ class _Session:
         self._faces = FacePairs(scene)
         template = self._faces.template
         self._quality = None if template is None else ImageQualityMeter(template)
-        # Lips that speak other words are not flicker. They are excluded in every scene, so that scenes are comparable.
+        # Lip motion for other words is not flicker. The lips are excluded in every scene, so that scenes are
+        # comparable.
         self._flicker = None if template is None else FlickerMeter(template, mouth=False)
         self._outside = Mean()
 

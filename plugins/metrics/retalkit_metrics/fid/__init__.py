@@ -1,1 +1,1 @@
-"""Fréchet Inception distance (FID) between the output's faces and the original's faces."""
+"""Fréchet Inception distance (FID) between output faces and original faces."""

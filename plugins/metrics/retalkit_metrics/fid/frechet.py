@@ -14,13 +14,13 @@ Float = NDArray[np.float64]
 
 
 def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32] | Float) -> float:
-    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0.
+    """Return the Fréchet distance |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), which is at least 0.
 
     ``one``: features [N, D]. ``other``: features [M, D]. N and M must be at least 2.
 
-    With fewer features than dimensions, the covariances are rank-deficient and a matrix square root is numerically
-    unstable. With C = A'A, the trace of the matrix square root equals the sum of the singular values of A1 A2', which
-    avoids computing the root. Raises ValueError for other shapes.
+    If there are fewer features than dimensions, the covariances are rank-deficient and a matrix square root is
+    numerically unstable. With C = A'A, the trace of the matrix square root equals the sum of the singular values of A1
+    A2'. The function uses this identity instead of computing the square root. Raises ValueError for other shapes.
     """
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
         raise ValueError(
@@ -35,7 +35,7 @@ def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32
 
 
 def _moments(features: NDArray[np.float32] | Float) -> tuple[Float, Float]:
-    """Return the mean [D] and a factor A [min(N, D), D] of the unbiased covariance A'A."""
+    """Return the mean [D] and a factor A, [min(N, D), D], of the unbiased covariance A'A."""
     values = np.asarray(features, np.float64)
     mean = values.mean(0)
     centred = (values - mean) / np.sqrt(len(values) - 1)

@@ -1,4 +1,4 @@
-"""Specs of the metric ``fid`` and its checkpoint. The module imports neither an array library nor torch."""
+"""Specs of the metric ``fid`` and its checkpoint. The module does not import an array library or torch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CHECKPOINTS: Final = (
         urls=(
             "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         ),
-        # Licence of the pytorch-fid repository, which publishes the checkpoint as a release asset.
+        # The licence is that of the pytorch-fid repository, which publishes the checkpoint as a release asset.
         licence="Apache-2.0 (pytorch-fid); the network is Google's inception-2015-12-05, trained on ImageNet",
         commercial_use=True,
         shapes="retalkit_metrics.fid.network:parameter_shapes",

@@ -1,8 +1,8 @@
-"""FID between the output's faces and the original's faces, computed over identical frame times.
+"""FID between output faces and original faces, computed from identical frame times.
 
 An FID estimate from few features is biased upwards (Chong and Forsyth, "Effectively unbiased FID and Inception Score
-and where to find them", CVPR 2020), and a clip provides only a few dozen features for 2048 dimensions. The bias is
-similar for all variants of a clip that are measured on identical frames, but differs between clips.
+and where to find them", CVPR 2020). A clip provides only a few dozen features for 2048 dimensions. The bias is similar
+for all variants of a clip that are evaluated on identical frames, but differs between clips.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from retalkit_metrics.frame_sampling import FrameSampler
 from retalkit_metrics.square_crops import SquareCrops
 
 MIN_FACES: Final = 10
-"""Minimum number of faces, equivalent to two seconds."""
+"""Minimum number of faces, which corresponds to two seconds of video."""
 
 
 class FidMetric:
-    """The ``fid`` metric."""
+    """Metric ``fid``, computed by the Inception network."""
 
     def open(self, scene: Scene) -> FidSession:
         """Open a session. Raises WeightsError if the checkpoint does not match the network."""
@@ -35,10 +35,10 @@ class FidMetric:
 
 
 class FidSession:
-    """Collects Inception features of the sampled frames.
+    """Metric session that collects the Inception features of the sampled frames.
 
-    Crops larger than the network's 299 pixels are reduced by area averaging (Parmar et al., "On aliased resizing and
-    surprising subtleties in GAN evaluation", CVPR 2022). Smaller crops are enlarged as in pytorch-fid.
+    Crops larger than the network's 299-pixel input are reduced by area averaging (Parmar et al., "On aliased resizing
+    and surprising subtleties in GAN evaluation", CVPR 2022). Smaller crops are enlarged as in pytorch-fid.
     """
 
     def __init__(self, scene: Scene) -> None:

@@ -1,8 +1,9 @@
-"""Inception v3 network for FID features.
+"""Inception v3 network, which computes the features for FID.
 
-Reference: Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, in the TensorFlow
-version of 2015-12-05 that Heusel et al. (NIPS 2017) used. In contrast to torchvision's version, average pooling
-excludes the padding, and the last block uses max pooling. Parameter names match the pytorch-fid checkpoint.
+Reference: Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016. The module implements
+the TensorFlow version of 2015-12-05 that Heusel et al. (NIPS 2017) used. In contrast to torchvision's version, average
+pooling excludes the padding, and the last block uses max pooling. Parameter names match those of the pytorch-fid
+checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _DOWN: Final = (7, 1)
 class _Convolution(nn.Module):
     """Convolution, batch normalisation and ReLU.
 
-    The size is preserved unless a stride is set or ``padded`` is False.
+    The layer preserves the height and width unless a stride is set or ``padded`` is False.
     """
 
     def __init__(self, channels: int, out: int, kernel: _Kernel, stride: int = 1, padded: bool = True) -> None:
@@ -52,7 +53,7 @@ def _half_size(x: Tensor) -> Tensor:
 
 
 class _MixedA(nn.Module):
-    """Maps [B, C, 35, 35] to [B, 224 + pooled, 35, 35]."""
+    """Inception block that maps [B, C, 35, 35] to [B, 224 + pooled, 35, 35]."""
 
     def __init__(self, channels: int, pooled: int) -> None:
         super().__init__()
@@ -71,7 +72,7 @@ class _MixedA(nn.Module):
 
 
 class _MixedB(nn.Module):
-    """Maps [B, 288, 35, 35] to [B, 768, 17, 17]."""
+    """Inception block that maps [B, 288, 35, 35] to [B, 768, 17, 17]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class _MixedB(nn.Module):
 
 
 class _MixedC(nn.Module):
-    """Maps [B, 768, 17, 17] to [B, 768, 17, 17]."""
+    """Inception block that maps [B, 768, 17, 17] to [B, 768, 17, 17]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ class _MixedC(nn.Module):
 
 
 class _MixedD(nn.Module):
-    """Maps [B, 768, 17, 17] to [B, 1280, 8, 8]."""
+    """Inception block that maps [B, 768, 17, 17] to [B, 1280, 8, 8]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class _MixedD(nn.Module):
 
 
 class _MixedE(nn.Module):
-    """Maps [B, C, 8, 8] to [B, 2048, 8, 8]."""
+    """Inception block that maps [B, C, 8, 8] to [B, 2048, 8, 8]."""
 
     def __init__(self, channels: int, *, max_pool: bool) -> None:
         super().__init__()
@@ -150,9 +151,9 @@ class _MixedE(nn.Module):
 
 
 class FidInception(nn.Module):
-    """Maps RGB images [B, 3, H, W] in [0, 1] to features [B, 2048] of the last pooling layer.
+    """Network that maps RGB images [B, 3, H, W] in [0, 1] to the last pooling layer's features [B, 2048].
 
-    The checkpoint's classifier is loaded but not computed.
+    The module loads the checkpoint's classifier but does not evaluate it.
     """
 
     def __init__(self) -> None:
@@ -193,6 +194,6 @@ def empty_network() -> FidInception:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FidInception().state_dict().items()}

@@ -1,1 +1,1 @@
-"""Identity similarity measured by a face recognition network."""
+"""Identity similarity, computed by a face recognition network."""

@@ -1,4 +1,4 @@
-"""Face alignment to the template of face recognition networks."""
+"""Face alignment to the template that face recognition networks require."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ TEMPLATE: Final = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-"""Eyes, nose tip and mouth corners in pixels of a 112 x 112 image. The points are from Liu et al., "SphereFace: deep
-hypersphere embedding for face recognition", CVPR 2017, shifted by 8 pixels for the square image.
+"""Positions of the eyes, the nose tip and the mouth corners in pixels of a 112 x 112 image. The positions are from Liu
+et al., "SphereFace: deep hypersphere embedding for face recognition", CVPR 2017, shifted by 8 pixels for the square
+image.
 """
 SIZE: Final = 112
 MIN_SCALE: Final = 0.25
-"""Minimum face size relative to the template, equivalent to an eye distance of 9 pixels."""
+"""Minimum face size relative to the template. The value corresponds to an eye distance of 9 pixels."""
 
 
 def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """Return the aligned face, uint8 [112, 112, 3], or None if there are no landmarks or the face is too small.
+    """Return the aligned face, uint8 [112, 112, 3], or None if the face is too small or has no landmarks.
 
     ``image``: RGB uint8 [H, W, 3]. ``landmarks``: [478, 3] in pixels. Pixels outside the frame are black.
     """
@@ -40,7 +41,8 @@ def aligned_face(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> ND
     if scale * MIN_SCALE > 1:
         return None
     if scale < 0.5:
-        # Bilinear warping samples only four pixels. Large faces are therefore reduced first to avoid aliasing.
+        # Bilinear warping samples only four pixels. Large faces are therefore reduced before the warp to prevent
+        # aliasing.
         image = cv2.resize(image, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
         matrix = fit_similarity((points + 0.5) * (2 * scale) - 0.5, np.array(TEMPLATE))
         assert matrix is not None

@@ -1,4 +1,4 @@
-"""Specs of the metric ``identity`` and its checkpoint. The module imports neither an array library nor torch."""
+"""Specs of the metric ``identity`` and its checkpoint. The module does not import an array library or torch."""
 
 from __future__ import annotations
 

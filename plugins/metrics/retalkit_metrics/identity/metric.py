@@ -1,4 +1,4 @@
-"""Cosine similarity between the face embeddings of output and original, frame by frame."""
+"""Cosine similarity between the face embeddings of output and original, computed frame by frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retalkit_metrics.identity.network import empty_network
 
 
 class IdentityMetric:
-    """The ``identity`` metric."""
+    """Metric ``identity``, computed by the face recognition network."""
 
     def open(self, scene: Scene) -> IdentitySession:
         """Open a session. Raises WeightsError if the checkpoint does not match the network."""
@@ -24,10 +24,9 @@ class IdentityMetric:
 
 
 class IdentitySession:
-    """Computes the median similarity over the sampled frames in which both faces were found, or NaN if there are no
-    such frames.
+    """Metric session that computes the median similarity over sampled frames in which both faces were detected.
 
-    Each face is aligned by its own landmarks, as in face recognition.
+    The result is NaN if there are no such frames. As in face recognition, each face is aligned by its own landmarks.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -53,6 +52,7 @@ class IdentitySession:
         return {"identity": float(np.median(self._cosines)) if self._cosines else float("nan")}
 
     def _tensor(self, faces: NDArray[np.uint8]) -> torch.Tensor:
-        # BGR, because the published training set was written with OpenCV without converting the channel order.
+        # The input is BGR, because the published training set was written with OpenCV without converting the channel
+        # order.
         tensor = torch.from_numpy(np.ascontiguousarray(faces[..., ::-1].transpose(0, 3, 1, 2)))
         return tensor.to(self._device).float() / 127.5 - 1

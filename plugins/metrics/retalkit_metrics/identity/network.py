@@ -1,7 +1,7 @@
 """IR-SE50 face recognition network, which computes unit-length identity embeddings of 112 x 112 faces.
 
 References: Deng et al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019 (improved residual
-units); Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names match the facexlib checkpoint.
+units); Hu et al., "Squeeze-and-excitation networks", CVPR 2018. Parameter names match those of the facexlib checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIZE: Final = 112
 EMBEDDING: Final = 512
 
 _STAGES: Final = ((64, 3), (128, 4), (256, 14), (512, 3))
-"""Number of channels and units of each stage. The first unit of each stage halves the size to 56, 28, 14 and 7
+"""Number of channels and number of units in each stage. Each stage's first unit halves the size, to 56, 28, 14 and 7
 pixels.
 """
 _REDUCTION: Final = 16
@@ -39,7 +39,7 @@ class _Unit(nn.Module):
         super().__init__()
         self.shortcut_layer: nn.Module
         if channels == out:
-            # Subsample every second pixel.
+            # Select every second pixel.
             self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
@@ -57,7 +57,7 @@ class _Unit(nn.Module):
 
 
 class FaceRecogniser(nn.Module):
-    """Maps faces [B, 3, 112, 112], BGR in [-1, 1], to unit vectors [B, 512]."""
+    """Network that maps faces [B, 3, 112, 112], BGR in [-1, 1], to unit vectors [B, 512]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class FaceRecogniser(nn.Module):
         self.body = nn.Sequential(*units)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512),
-            # Replaces the dropout layer of the training code.
+            # This layer replaces the dropout layer of the training code.
             nn.Identity(),
             nn.Flatten(),
             nn.Linear(512 * 7 * 7, EMBEDDING),
@@ -90,6 +90,6 @@ def empty_network() -> FaceRecogniser:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in FaceRecogniser().state_dict().items()}

@@ -1,4 +1,4 @@
-"""Specs of the metric ``lpips`` and its checkpoints. The module imports neither an array library nor torch."""
+"""Specs of the metric ``lpips`` and its checkpoints. The module does not import an array library or torch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHECKPOINTS: Final = (
         summary="torchvision's AlexNet, trained on ImageNet; LPIPS compares the outputs of its convolutional layers",
         file="alexnet-owt-7be5be79.pth",
         urls=("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
-        # Torchvision's code is BSD-3-Clause. Its documentation states that the weights may be subject to separate terms
+        # torchvision's code is BSD-3-Clause. Its documentation states that the weights may be subject to separate terms
         # derived from the training data.
         licence="no licence stated for the weights, which were trained on ImageNet; torchvision's code is BSD-3-Clause",
         commercial_use=None,

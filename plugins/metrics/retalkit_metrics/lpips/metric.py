@@ -1,4 +1,4 @@
-"""LPIPS of the face, frame by frame, relative to a clip with identical words."""
+"""LPIPS between the output's face and a clip with identical words, computed frame by frame."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from retalkit_metrics.lpips.network import distance, empty_features, empty_linea
 from retalkit_metrics.square_crops import SquareCrops
 
 MAX_SIDE: Final = 256
-"""Maximum side in pixels. Larger faces are reduced to this side, because LPIPS was calibrated on 64-pixel patches of
-small images.
+"""Maximum side of a face crop in pixels. Larger crops are reduced to this side, because LPIPS was calibrated on
+64-pixel patches of small images.
 """
 
 
 class LpipsMetric:
-    """The ``lpips`` metric."""
+    """Metric ``lpips``, computed by AlexNet."""
 
     def open(self, scene: Scene) -> LpipsSession:
         """Open a session. Raises WeightsError if a checkpoint does not match its network."""
@@ -32,8 +32,9 @@ class LpipsMetric:
 
 
 class LpipsSession:
-    """Computes the mean distance over the sampled frames with a face of at least 64 pixels, or NaN if there are no such
-    frames.
+    """Metric session that computes the mean distance over sampled frames with a face of at least 64 pixels.
+
+    The result is NaN if there are no such frames.
     """
 
     def __init__(self, scene: Scene) -> None:

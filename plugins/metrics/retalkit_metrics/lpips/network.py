@@ -1,8 +1,8 @@
 """LPIPS v0.1 with AlexNet, a learned perceptual distance between two images.
 
 Reference: Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018, equation
-1. Parameter names match the published checkpoints: torchvision's ``features.*``, and ``lin0.model.1.weight`` to
-``lin4``.
+1. Parameter names match the published checkpoints, which are torchvision's ``features.*`` and the LPIPS entries
+``lin0.model.1.weight`` to ``lin4.model.1.weight``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 _MEAN: Final = (-0.030, -0.088, -0.188)
 _DEVIATION: Final = (0.458, 0.448, 0.450)
-"""ImageNet means and standard deviations of red, green and blue for pixels in [-1, 1]. LPIPS version 0.0 omitted this
-normalisation.
+"""ImageNet means and standard deviations of the RGB channels for pixel values in [-1, 1]. LPIPS version 0.0 omitted
+this normalisation.
 """
 _WIDTHS: Final = (64, 192, 384, 256, 256)
 _EPSILON: Final = 1e-10
@@ -25,7 +25,7 @@ _EPSILON: Final = 1e-10
 class AlexNetFeatures(nn.Module):
     """Convolutional layers of torchvision's AlexNet.
 
-    Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+    Reference: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _LinearLayer(nn.Module):
 
 
 class LinearLayers(nn.Module):
-    """Channel weights of the five layers."""
+    """Channel weights for the five layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class LinearLayers(nn.Module):
             self.add_module(f"lin{index}", _LinearLayer(width))
 
     def forward(self, differences: Iterator[Tensor]) -> Tensor:
-        """Return the distance [B] for the squared differences [B, C, h, w] of each layer."""
+        """Return the distance [B], computed from the squared differences [B, C, h, w] of each layer."""
         layers = self.children()
         return sum((layer(d).mean((1, 2, 3)) for layer, d in zip(layers, differences, strict=True)), torch.tensor(0.0))
 
@@ -100,19 +100,21 @@ def empty_features() -> AlexNetFeatures:
 
 
 def empty_linear() -> LinearLayers:
-    """Return the layers with uninitialised parameters."""
+    """Return the linear layers with uninitialised parameters."""
     with torch.device("meta"):
         network = LinearLayers()
     return network.to_empty(device="cpu")
 
 
 def feature_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each entry loaded from the AlexNet checkpoint, which excludes the classifier."""
+    """Return the name and shape of each AlexNet checkpoint entry that is loaded. The classifier's entries are not
+    loaded.
+    """
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in AlexNetFeatures().state_dict().items()}
 
 
 def linear_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each entry in the LPIPS checkpoint."""
+    """Return each LPIPS checkpoint entry's name and shape."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in LinearLayers().state_dict().items()}

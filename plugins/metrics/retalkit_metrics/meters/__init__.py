@@ -1,1 +1,1 @@
-"""Landmark and pixel measurements shared by several metrics and benchmarks."""
+"""Landmark and pixel measurements that several metrics and benchmarks share."""

@@ -33,32 +33,34 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PIXELS = 128
-"""Patch pixels per IOD. IOD is the distance between the outer eye corners."""
+"""Patch resolution in pixels per IOD. IOD is the distance between the outer eye corners."""
 MARGIN = 0.2
 """Margin around the face in IOD, which provides support for the low-pass filter."""
 COARSE = 0.125
-"""Standard deviation in IOD of the low-pass filter that separates the coarse band from the fine band."""
+"""Standard deviation, in IOD, of the low-pass filter that separates the coarse band from the fine band."""
 INSET = 0.05
-"""Erosion of the face outline in IOD, which excludes the background."""
+"""Erosion of the face outline in IOD, which excludes background pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flicker:
-    """Flicker scores of one clip. Scores without measurements are NaN."""
+    """Flicker scores of one clip. Scores without any measurement are NaN."""
 
     total: float
-    """Frame-to-frame difference of the output relative to the original, over all bands.
+    """Frame-to-frame difference of the output relative to the original, over all frequency bands.
 
-    The minimum is 0, and values of 1 or less are best. The score is NaN if the original is static.
+    The minimum is 0, and values of 1 or less are good. The score is NaN if the original is static.
     """
     coarse: float
-    """Frame-to-frame difference of the output relative to the original in the coarse band (light and tint)."""
+    """Frame-to-frame difference of the output relative to the original in the coarse band (shading and tint)."""
     fine: float
     """Frame-to-frame difference of the output relative to the original in the fine band (detail and noise)."""
     added: float
-    """Deviation of the change from the mean of the previous and the next frame in grey levels, over all bands.
+    """Deviation of the change from the mean over the previous and the next frame, in grey levels, over all frequency
+    bands.
 
-    The minimum is 0, which is best. An independent tint per frame with a standard deviation of 1 yields about 1.
+    The minimum 0 is the best value. An independent tint per frame with a standard deviation of 1 yields a value of
+    about 1.
     """
     added_coarse: float
     added_fine: float
@@ -67,7 +69,7 @@ class Flicker:
 
 
 _Bands = tuple[Float, Float, Float]
-"""All, coarse and fine frequency bands, float32 [h, w, 3] each."""
+"""Complete signal, coarse band and fine band, float32 [h, w, 3] each."""
 
 
 def _means() -> tuple[Mean, Mean, Mean]:
@@ -117,11 +119,11 @@ class FlickerMeter:
         self._face = cv2.erode(face, np.ones((size, size), np.uint8)) > 0
         if not self.mouth:
             lips = _hull_mask((self.template[list(mesh478.OUTER_LIPS), :2] - low) * PIXELS, height, width)
-            # An open mouth extends beyond the mean mouth.
+            # An open mouth extends beyond the mean face's mouth.
             self._face &= cv2.dilate(lips, np.ones((3 * size, 3 * size), np.uint8)) == 0
 
     def cut(self) -> None:
-        """Start a new sequence at a scene cut or a missing face.
+        """Start a new sequence after a scene cut or a missing face.
 
         The next frame is not compared with the previous frame.
         """
@@ -130,8 +132,8 @@ class FlickerMeter:
     def add(self, original: Image, output: Image, pose: HeadPose) -> None:
         """Add one frame.
 
-        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``pose``: head pose in the original, with length 1; NaN marks
-        a cut. Raises ValueError if the shapes differ.
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``pose``: head pose in the original frame, with length 1, or
+        NaN to mark a cut. Raises ValueError if the shapes differ.
         """
         if original.shape != output.shape:
             raise ValueError(f"expected frames of equal shape, got {original.shape} and {output.shape}")
@@ -153,7 +155,7 @@ class FlickerMeter:
         return _FrameBands(before, after, change, self._face & inside)
 
     def _add_difference(self, last: _FrameBands, now: _FrameBands) -> bool:
-        """Add the difference between two consecutive frames. Return False if the frames share no pixels."""
+        """Add the difference between two consecutive frames. Return False if the frames have no pixels in common."""
         support = last.support & now.support
         weight = float(support.sum())
         if weight == 0:
@@ -175,14 +177,14 @@ class FlickerMeter:
             self._added[band].add(float(np.abs(deviation)[support].mean()), weight)
 
     def result(self) -> Flicker:
-        """Return the scores of all added frames."""
+        """Return the scores over all added frames."""
         total, coarse, fine = (ratio(*pair) for pair in zip(self._output, self._original, strict=True))
         added, added_coarse, added_fine = (mean.value for mean in self._added)
         return Flicker(total, coarse, fine, added, added_coarse, added_fine, self._frames)
 
 
 def _hull_mask(outline: Float, height: int, width: int) -> Image:
-    """Return a mask, uint8 [height, width]: 255 in the convex hull of the points [N, 2], 0 elsewhere."""
+    """Return a mask, uint8 [height, width]: 255 inside the convex hull of the points [N, 2], 0 elsewhere."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [cv2.convexHull(np.round(outline).astype(np.int32))], [255.0])
     return mask

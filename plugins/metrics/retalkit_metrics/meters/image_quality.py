@@ -1,8 +1,8 @@
 """Image quality of an edit relative to the original: skin sharpness, flicker, seam, and changes outside the edit.
 
-All measures compare output and original over identical pixels, so that the effect of the content (beard, light, noise)
-cancels. A ratio of 1.0 means that the output equals the original in this measure. Frames are streamed. Only the current
-frame and small patches of the previous frame are kept in memory. Sharpness is the variance of the Laplacian
+All measures compare output and original over identical pixels, so that the effects of the content (beard, light, noise)
+cancel. A ratio of 1.0 means that output and original are equal in this measure. Frames are streamed. Only the current
+frame and small patches from the previous frame are stored in memory. Sharpness is the variance of the Laplacian
 (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000). Flicker is the temporal difference of
 motion-compensated pixels (Lai et al., "Learning blind video temporal consistency", ECCV 2018), with head pose instead
 of optical flow.
@@ -26,33 +26,34 @@ Image = NDArray[np.uint8]
 PATCH_SIZE = (176, 160)
 """Width and height of the pose-stabilised patch in pixels."""
 PATCH_EXTENT = (1.1, 1.0)
-"""Width and height of the patch in IOD. The patch is centred on the mouth and extends further down than up."""
+"""Width and height of the patch in IOD. The patch is centred on the mouth and extends further downwards than upwards.
+"""
 RING = (0.03, 0.97)
-"""Range of mask values in the feather ring."""
+"""Range of mask values that defines the feather ring."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
-    """Image quality scores of one clip. Scores without measurements are NaN."""
+    """Image quality scores of one clip. Scores without any measurement are NaN."""
 
     skin_sharpness: float
-    """Laplacian variance of the output relative to the original in edited skin, excluding the lips of both.
+    """Laplacian variance of the output relative to the original on edited skin, excluding the lips in both.
 
-    The minimum is 0, and 1 is best. Values below 1 indicate softer skin.
+    The minimum is 0, and the best value is 1. Values below 1 indicate softer skin.
     """
     ring_flicker: float
     """Mean absolute frame-to-frame difference in the feather ring, relative to the original. The minimum is 0, and
-    values of 1 or less are best.
+    values of 1 or less are good.
     """
     seam_energy: float
-    """Mean gradient along the mask border, relative to the original. The minimum is 0, and 1 is best.
+    """Mean gradient along the mask border, relative to the original. The minimum is 0, and the best value is 1.
 
     Values above 1 indicate a visible seam.
     """
     outside_change: float
-    """Mean absolute difference in grey levels outside the edited pixels.
+    """Mean absolute difference outside the edited pixels, in grey levels.
 
-    The minimum is 0, which is best. An unencoded output is expected to reach exactly 0.
+    The minimum 0 is the best value. An unencoded output is expected to reach exactly 0.
     """
     outside_identical: float
     """Share of bit-identical pixels outside the edited pixels, from 0 to 1. Higher values are better."""
@@ -60,10 +61,10 @@ class ImageQuality:
 
 
 def mouth_region(landmarks: Float, shape: tuple[int, ...]) -> Float:
-    """Return a soft mask of the mouth region, float32 [H, W] in [0, 1], from landmarks [478, 3] in pixels.
+    """Return a soft mask of the mouth region, float32 [H, W] in [0, 1], for landmarks [478, 3] in pixels.
 
-    The mask is the convex hull of the skin ring around the mouth, eroded by 0.012 and feathered by 0.009 of the face
-    height. It does not depend on the lip-sync method, so that methods are comparable.
+    The mask is the convex hull of the skin ring around the mouth, eroded by 0.012 face heights and feathered by 0.009
+    face heights. The mask does not depend on the lip-sync method, so that methods are comparable.
     """
     height = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     mask = np.zeros(shape[:2], np.uint8)
@@ -100,7 +101,7 @@ class ImageQualityMeter:
     """
 
     template: Float
-    """Mean face in the head frame, float32 [478, 3], which locates the mouth."""
+    """Mean face in the head frame, float32 [478, 3], from which the mouth position is computed."""
     _skin: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _flicker: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
     _seam: tuple[Mean, Mean] = field(default_factory=lambda: (Mean(), Mean()))
@@ -110,7 +111,7 @@ class ImageQualityMeter:
     _frames: int = 0
 
     def cut(self) -> None:
-        """Start a new sequence at a scene cut or a missing face.
+        """Start a new sequence after a scene cut or a missing face.
 
         The next frame is not compared with the previous frame.
         """
@@ -128,11 +129,11 @@ class ImageQualityMeter:
     ) -> None:
         """Add one frame. Raises ValueError if the shapes differ.
 
-        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: landmarks in the original, float32 [478, 3] in
-        pixels. ``pose``: head pose in the original, with length 1. ``output_landmarks``: landmarks in the output;
-        default: ``landmarks``. ``region``: float32 [H, W] in [0, 1], the region in which sharpness, flicker and seam
-        are measured; default: ``mouth_region`` of the output's landmarks. ``edited``: mask of the edit, float32 [H, W],
-        outside which changes are measured.
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: landmarks in the original frame, float32 [478,
+        3] in pixels. ``pose``: head pose in the original frame, with length 1. ``output_landmarks``: landmarks in the
+        output frame (default: ``landmarks``). ``region``: soft mask of the region in which sharpness, flicker and seam
+        are measured, float32 [H, W] in [0, 1] (default: ``mouth_region`` for the output's landmarks). ``edited``: mask
+        of the edit, float32 [H, W]. Changes are measured outside this mask.
         """
         if original.shape != output.shape:
             raise ValueError(f"expected frames of equal shape, got {original.shape} and {output.shape}")
@@ -196,7 +197,7 @@ class ImageQualityMeter:
         return Patch.upright(left, top, left + PATCH_EXTENT[0], top + PATCH_EXTENT[1], centre[2], PATCH_SIZE)
 
     def result(self) -> ImageQuality:
-        """Return the scores of all added frames."""
+        """Return the scores over all added frames."""
         return ImageQuality(
             skin_sharpness=ratio(*self._skin),
             ring_flicker=ratio(*self._flicker),

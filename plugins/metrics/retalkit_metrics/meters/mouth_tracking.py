@@ -1,7 +1,7 @@
-"""Mouth accuracy of an output: requested motion compared with landmarks tracked in the output.
+"""Mouth accuracy of an output, which compares requested motion with landmarks tracked in the output.
 
-Distances are in percent of the face height (forehead to chin of the face mesh), so that distances are comparable
-between people and frame sizes.
+Distances are in percent of the face height (forehead to chin of the face mesh), so that they are comparable between
+people and frame sizes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from retalkit.motion_eval.correlation import pearson
 Float = NDArray[np.float32]
 
 REST_PERCENTILE = 98.0
-"""Percentile of the tracked opening that must be low for a closed mouth. It tolerates a few tracking errors."""
+"""Percentile of the tracked opening that must be low for a closed mouth. The percentile tolerates a few tracking
+errors.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +31,34 @@ class MouthTracking:
     width_correlation: float
     """Pearson correlation of the mouth width, from -1 to 1. Higher values are better."""
     opening_error: float
-    """Mean absolute difference of the opening in percent of face height.
+    """Mean absolute difference between tracked and requested opening, in percent of the face height.
 
     The minimum is 0, and lower values are better.
     """
     width_error: float
-    """Mean absolute difference of the width in percent of face height.
+    """Mean absolute difference between tracked and requested width, in percent of the face height.
 
     The minimum is 0, and lower values are better.
     """
     opening_bias: float
-    """Mean of tracked minus requested opening in percent of face height. The value 0 is best."""
+    """Mean difference of tracked minus requested opening, in percent of the face height. The best value is 0."""
     tracked_opening: float
-    """98th percentile of the tracked opening in percent of face height. Lower is better if a closed mouth was
-    requested.
+    """98th percentile of the tracked opening, in percent of the face height. If a closed mouth was requested, lower
+    values are better.
     """
     requested_opening: float
-    """98th percentile of the requested opening in percent of face height."""
+    """98th percentile of the requested opening, in percent of the face height."""
     frames: int
-    """Number of compared frames."""
+    """Number of frames that were compared."""
     lost: int
-    """Number of frames with requested motion in which the tracker found no face."""
+    """Number of frames with requested motion in which the tracker detected no face."""
 
 
 def measure_mouth(landmarks: Float, template: Float) -> Float:
-    """Return opening, width and face height, float32 [T, 3] in IOD, from tracked landmarks.
+    """Return opening, width and face height, float32 [T, 3] in IOD, for tracked landmarks.
 
-    ``landmarks``: [T, 478, 3] in pixels. ``template``: float32 [478, 3], mean face of the *source* clip in the head
-    frame. A shared template ensures that source and output use identical units. Frames with NaN landmarks yield NaN.
+    ``landmarks``: [T, 478, 3] in pixels. ``template``: mean face of the *source* clip in the head frame, float32 [478,
+    3]. Using one template ensures that source and output have identical units. Frames with NaN landmarks yield NaN.
     """
     stable = list(mesh478.STABLE)
     head = to_head_frame(landmarks, rigid_fit(landmarks[:, stable], template[stable]))
@@ -66,7 +68,7 @@ def measure_mouth(landmarks: Float, template: Float) -> Float:
 def compare_mouth_motion(
     requested_opening: Float, requested_width: Float, tracked_opening: Float, tracked_width: Float, face_height: float
 ) -> MouthTracking:
-    """Compare requested and tracked series, float32 [T] in one unit (IOD or pixels). Missing values are NaN.
+    """Compare requested and tracked series, float32 [T] in a common unit (IOD or pixels). Missing values are NaN.
 
     ``face_height``: face height in the unit of the series. Raises ValueError if the series differ in length or the face
     height is not positive.

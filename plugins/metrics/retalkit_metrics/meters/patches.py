@@ -1,4 +1,4 @@
-"""Pose-stabilised patches: frames are warped onto a plane fixed to the head, which removes head motion.
+"""Pose-stabilised patches, in which frames are warped onto a plane that is fixed to the head to remove head motion.
 
 ``image_quality`` and ``flicker`` measure frame-to-frame differences in such patches. Lai et al., "Learning blind video
 temporal consistency", ECCV 2018, warp frames by optical flow. This module uses head pose instead.
@@ -22,7 +22,7 @@ class Patch:
     """Upright rectangle in the head frame."""
 
     corners: Float
-    """Upper left, upper right and lower left corner in IOD, float32 [3, 3]."""
+    """Upper left, upper right and lower left corners in IOD, float32 [3, 3]."""
     size: tuple[int, int]
     """Width and height of the warped patch in pixels."""
 
@@ -30,14 +30,14 @@ class Patch:
     def upright(
         cls, left: float, top: float, right: float, bottom: float, depth: float, size: tuple[int, int]
     ) -> Patch:
-        """Create a patch from its borders and depth in IOD."""
+        """Create a patch from its borders and its depth in IOD."""
         corners = [[left, top, depth], [right, top, depth], [left, bottom, depth]]
         return cls(np.array(corners, np.float32), size)
 
     def matrix(self, pose: HeadPose) -> Float:
         """Return the affine matrix from patch pixels to frame pixels, float32 [2, 3].
 
-        ``pose``: finite pose with length 1.
+        ``pose``: finite head pose with length 1.
         """
         pixels = np.ascontiguousarray(to_pixels(self.corners, pose)[0, :, :2])
         width, height = self.size
@@ -45,16 +45,16 @@ class Patch:
         return cv2.getAffineTransform(patch_corners, pixels).astype(np.float32)
 
     def warp(self, image: NDArray[Any], matrix: Float) -> NDArray[Any]:
-        """Return ``image`` warped bilinearly to the patch, with 0 outside the frame.
+        """Return ``image``, warped bilinearly to the patch, with the value 0 outside the frame.
 
-        ``image``: [H, W] or [H, W, C] of any dtype. The dtype is unchanged.
+        ``image``: [H, W] or [H, W, C] of any dtype. The result has the dtype of ``image``.
         """
         return cv2.warpAffine(image, matrix, self.size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 @dataclass(slots=True)
 class Mean:
-    """Accumulator of a weighted mean."""
+    """Accumulator for a weighted mean."""
 
     total: float = 0.0
     count: float = 0.0
@@ -66,12 +66,12 @@ class Mean:
 
     @property
     def value(self) -> float:
-        """Mean of the added values, or NaN if no value was added."""
+        """Weighted mean of the added values, or NaN if no value was added."""
         return self.total / self.count if self.count else float("nan")
 
 
 def ratio(output: Mean, original: Mean) -> float:
-    """Return the ratio of the output's mean to the original's mean.
+    """Return the output's mean divided by the original's mean.
 
     Returns NaN if the original has no values or its mean is 0.
     """

@@ -1,1 +1,1 @@
-"""Audio-visual synchrony measured by SyncNet."""
+"""Audio-visual synchrony, computed by SyncNet."""

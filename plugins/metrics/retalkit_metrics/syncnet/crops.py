@@ -1,12 +1,12 @@
-"""Frame selection at 25 Hz and square face crops for SyncNet.
+"""Frame selection at 25 Hz, and square face crops for SyncNet.
 
 The published pipeline converts the video to 25 frames per second, detects faces with S3FD, and filters their boxes with
 a median over 13 frames. Its square crop is 1.4 times as wide as the box and extends from the box's upper border to 0.4
 box heights below the box's lower border. The scores depend on this square. They change if the box moves with the mouth
 or if variants are tracked differently. This module therefore applies the following rules:
 
-* The frame nearest to each multiple of 1/25 s is selected by timestamp, which supports any constant or variable frame
-  rate.
+* The module selects the frame nearest to each multiple of 1/25 s by timestamp, which supports any constant or variable
+  frame rate.
 * The box bounds the mesh oval (chin, cheeks, forehead), like the boxes that S3FD was trained on. The box size is
   constant within a track. The box position follows points that do not move during speech and is smoothed with the
   published median filter.
@@ -33,25 +33,25 @@ Float = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 RATE: Final = 25
-"""Frame rate of the network's training data."""
+"""Frame rate of the network's training data in frames per second."""
 MIN_SIDE: Final = 48.0
 """Minimum side of a face box in pixels. The published pipeline requires 100 pixels."""
 
 _SCALE: Final = 0.4
 _SMOOTHING: Final = 13
-"""Median filter length in frames at 25 frames per second."""
+"""Length of the median filter in frames at 25 frames per second."""
 _PADDING: Final = 110
-"""Grey level outside the frame."""
+"""Grey level of pixels outside the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive 25 Hz steps in which one face was tracked."""
+    """Consecutive 25 Hz time steps in which one face was tracked."""
 
     start: int
-    """First step, in units of 1/25 s from the start of the video."""
+    """Index of the first time step, in units of 1/25 s from the start of the video."""
     frames: NDArray[np.int64]
-    """Video frame number at each step, int64 [T]."""
+    """Video frame index at each time step, int64 [T]."""
     centres: Float
     """Centre of the face box in pixels, float64 [T, 2]."""
     half: float
@@ -59,15 +59,15 @@ class Segment:
 
 
 def nearest_frames(times: Float) -> NDArray[np.int64]:
-    """Return the number of the frame nearest to each multiple of 1/25 s from 0 to the last frame, int64 [T].
+    """Return the index of the frame nearest to each multiple of 1/25 s from 0 to the last frame, int64 [T].
 
-    ``times``: ascending frame timestamps in seconds, [N]. A frame may be repeated or skipped.
+    ``times``: ascending frame timestamps in seconds, [N]. The result may repeat or skip frames.
     """
     return nearest_times(np.arange(int(np.floor(times[-1] * RATE + 0.5)) + 1) / RATE, times)
 
 
 def find_segments(scene: Scene) -> list[Segment]:
-    """Return every segment of the video with a sufficiently large face, in chronological order."""
+    """Return all segments of the video with a sufficiently large face, in chronological order."""
     count = scene.source.info.frame_count
     if count == 0:
         return []
@@ -83,7 +83,7 @@ def find_segments(scene: Scene) -> list[Segment]:
         half = float(np.median(boxes[members, 2:].max(axis=1))) / 2
         if 2 * half < MIN_SIDE:
             continue
-        # Offset from the stable points to the box centre, constant within the segment.
+        # Offset from the stable points to the box centre. The offset is constant within the segment.
         offset = np.median(boxes[members, :2] - anchors[members], axis=0)
         smoothed = np.asarray(median_filter(anchors[members], (_SMOOTHING, 1), mode="nearest"), np.float64)
         segments.append(Segment(start, members, smoothed + offset, half))
@@ -91,7 +91,7 @@ def find_segments(scene: Scene) -> list[Segment]:
 
 
 def crop_square(image: Image, centre: Float, half: float) -> Image:
-    """Return the published square crop around a face box, RGB uint8 [224, 224, 3], grey outside the frame.
+    """Return the published square crop around a face box, RGB uint8 [224, 224, 3]. Pixels outside the frame are grey.
 
     ``image``: RGB uint8 [H, W, 3]. ``centre``: box centre in pixels. ``half``: half of the box's side in pixels.
     """
@@ -110,7 +110,7 @@ def crop_square(image: Image, centre: Float, half: float) -> Image:
 
 
 def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Float]:
-    """Return the track (-1 if there is no face), the mean of the stable points [2], and the box [4] of each frame.
+    """Return each frame's track number (-1 without a face), mean of the stable points [2], and box [4].
 
     A box consists of its centre, width and height.
     """
@@ -126,7 +126,7 @@ def _face_boxes(scene: Scene, count: int) -> tuple[NDArray[np.int64], Float, Flo
 
 
 def _tracked_frames(scene: Scene, count: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield the index, track and landmarks [478, 3] of every frame with a face."""
+    """Yield the index, track number and landmarks [478, 3] of each frame with a face."""
     for index in range(count):
         analysis, at = face_location(scene, index)
         if analysis is None or at >= analysis.source.info.frame_count:

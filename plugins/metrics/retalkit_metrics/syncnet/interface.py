@@ -1,4 +1,4 @@
-"""Specs of the metric ``syncnet`` and its checkpoint. The module imports neither an array library nor torch."""
+"""Specs of the metric ``syncnet`` and its checkpoint. The module does not import an array library or torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "syncnet"
 REACH: Final = 15
-"""Maximum offset between lips and audio in the search, in frames."""
+"""Maximum offset between lips and audio that is searched, in frames."""
 
 METRICS: Final = (
     MetricSpec(
@@ -76,7 +76,7 @@ CHECKPOINTS: Final = (
         licence="no licence stated for the weights; the publisher's code is MIT-licensed (Chung, 2016)",
         commercial_use=None,
         shapes="retalkit_metrics.syncnet.network:parameter_shapes",
-        # Other projects that use the checkpoint publish this hash. The publisher does not state a hash.
+        # Other projects that use the checkpoint publish this hash. The checkpoint's publisher does not state a hash.
         size=54_573_114,
         sha256="961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
     ),

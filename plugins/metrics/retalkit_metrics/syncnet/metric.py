@@ -1,8 +1,8 @@
 """LSE-C, LSE-D and the AV offset between a video and its audio.
 
-The published evaluation leaves some details undefined, which this module fixes. The audio is lossless and never
-encoded, because AAC shifts audio by up to 50 ms. Frames are selected by timestamp, and all variants of a clip use
-identical square crops (``crops``). Distances are accumulated over all tracks, so that a video has one offset.
+The published evaluation does not define some details, which this module specifies. The audio is lossless and never
+encoded, because AAC can shift audio by up to 50 ms. Frames are selected by timestamp, and all variants of a clip use
+identical square crops (see ``crops``). Distances are accumulated over all tracks, so that a video has one offset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from retalkit_metrics.syncnet.network import FRAMES, STEPS, empty_network
 from retalkit_metrics.syncnet.offsets import distance_sums, synchrony
 
 MIN_WINDOWS: Final = 45
-"""Minimum number of lip and audio windows in a segment (2 s), which leaves 30 pairs at the largest offsets."""
+"""Minimum number of lip and audio windows in a segment. The value corresponds to 2 s, which leaves 30 pairs at the
+largest offsets.
+"""
 
 _LIP_BATCH: Final = 16
 _SOUND_BATCH: Final = 64
@@ -32,7 +34,7 @@ _STEPS_PER_FRAME: Final = STEPS_PER_SECOND // RATE
 
 
 class SyncNetMetric:
-    """The ``syncnet`` metric."""
+    """Metric ``syncnet``, computed by SyncNet."""
 
     def open(self, scene: Scene) -> SyncNetSession:
         """Open a session. Raises WeightsError if the checkpoint does not match the network."""
@@ -40,7 +42,10 @@ class SyncNetMetric:
 
 
 class SyncNetSession:
-    """Accumulates lip-audio distances. The scores are NaN if no face was tracked for two seconds with audio."""
+    """Metric session that accumulates lip-audio distances.
+
+    The scores are NaN if no face was tracked for at least two seconds with audio.
+    """
 
     def __init__(self, scene: Scene) -> None:
         assert scene.sound is not None
@@ -53,7 +58,7 @@ class SyncNetSession:
         self._crops: list[NDArray[np.uint8]] = []
         self._lips: list[NDArray[np.float32]] = []
         self._done = 0
-        """Number of cropped steps in the first pending segment."""
+        """Number of cropped time steps in the first pending segment."""
         self._distances = np.zeros(2 * REACH + 1)
         self._pairs = np.zeros(2 * REACH + 1, np.int64)
 
@@ -78,7 +83,7 @@ class SyncNetSession:
         return {"lse_c": found.confidence, "lse_d": found.distance, "av_offset": float(found.offset)}
 
     def _finish(self, segment: Segment, windows: int) -> None:
-        """Add the distances of a segment whose frames are complete."""
+        """Add the distances of a segment after all of its frames have been processed."""
         if len(self._crops) >= FRAMES:
             self._embed_lips()
         distances, pairs = distance_sums(np.concatenate(self._lips), self._embed_audio(segment.start, windows))
@@ -88,7 +93,7 @@ class SyncNetSession:
         self._pending.pop(0)
 
     def _embed_lips(self) -> None:
-        # BGR from 0 to 255, because the published code passes images in OpenCV's channel order.
+        # BGR values from 0 to 255, because the published code passes images in OpenCV's channel order.
         crops = np.stack(self._crops)[..., ::-1].transpose(3, 0, 1, 2)
         with computing(self._device, "float32"):
             tensor = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device).float()
@@ -96,7 +101,7 @@ class SyncNetSession:
         self._crops = self._crops[-(FRAMES - 1) :]
 
     def _embed_audio(self, start: int, windows: int) -> NDArray[np.float32]:
-        """Return the embeddings [windows, 1024] of the audio starting at the 25 Hz step ``start``."""
+        """Return the embeddings [windows, 1024] of the audio that starts at the 25 Hz time step ``start``."""
         views = np.lib.stride_tricks.sliding_window_view(self._mfcc, STEPS, axis=1).transpose(1, 0, 2)
         views = views[::_STEPS_PER_FRAME][start : start + windows]
         parts: list[NDArray[np.float32]] = []
@@ -108,8 +113,8 @@ class SyncNetSession:
 
 
 def _window_count(segment: Segment, steps: int) -> int:
-    """Return the number of windows in a segment, limited to ``steps`` 25 Hz steps of audio.
+    """Return the number of windows in a segment, limited to ``steps`` 25 Hz time steps of audio.
 
-    As in the published evaluation, the number is one less than the number of complete windows.
+    As in the published evaluation, the result is one less than the number of complete windows.
     """
     return min(segment.start + len(segment.frames), steps) - segment.start - FRAMES

@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients (MFCC), 100 per second, as in the training of SyncNet.
+"""Mel-frequency cepstral coefficients (MFCC), computed 100 times per second as in SyncNet's training.
 
 Reference: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in
 continuously spoken sentences", IEEE TASSP 28, 1980. The parameters are the defaults of python_speech_features 0.6,
@@ -28,11 +28,11 @@ _FILTERS: Final = 26
 _EMPHASIS: Final = 0.97
 _LIFTER: Final = 22
 _CHUNK: Final = 2048
-"""Number of windows computed at a time, which require 8 MB."""
+"""Maximum number of windows that are computed at a time. This number of windows requires 8 MB."""
 
 
 def to_int16_scale(sound: NDArray[np.float32]) -> Float:
-    """Scale samples in [-1, 1] to the range of 16-bit integers, as float64.
+    """Return samples in [-1, 1], scaled to the range of 16-bit integers, as float64.
 
     The first coefficient depends on this scale.
     """
@@ -42,8 +42,8 @@ def to_int16_scale(sound: NDArray[np.float32]) -> Float:
 def mfcc(samples: Float) -> NDArray[np.float32]:
     """Return the MFCCs, float32 [13, 1 + ceil((N - 400) / 160)], with at least one time step.
 
-    ``samples``: audio at 16 kHz on the scale of 16-bit integers, [N]. Step t covers the samples from 160 t to 160 t +
-    400. The end is zero-padded.
+    ``samples``: audio at 16 kHz, scaled to the range of 16-bit integers, [N]. Time step t covers the samples from 160 t
+    to 160 t + 400. The end of the audio is zero-padded.
     """
     count = 1 + max(0, -(-(len(samples) - _WINDOW) // _HOP))
     emphasised = np.zeros((count - 1) * _HOP + _WINDOW)
@@ -71,12 +71,12 @@ def _lift() -> Float:
 
 
 def _filters() -> Float:
-    """Return the triangular filters [26, 257], evenly spaced on the mel scale, with corners at integer bins."""
+    """Return triangular filters [26, 257], evenly spaced on the mel scale, with corners at integer bins."""
     mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), _FILTERS + 2)
     corners = np.floor((_BINS + 1) * (700 * (10 ** (mels / 2595) - 1)) / RATE)
     bins = np.arange(_BINS // 2 + 1)
     left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rising = (bins - left) / (top - left)
     falling = (right - bins) / (right - top)
-    # The published triangles exclude their right corner, whose value is always 0.
+    # The published triangles exclude their right corner. Its value is always 0.
     return np.clip(np.where(bins < top, rising, falling), 0, None)

@@ -1,4 +1,5 @@
-"""SyncNet, which maps lips and audio to a joint embedding space. Embeddings of synchronous lips and audio are close.
+"""SyncNet, which maps lips and audio to a joint embedding space, in which synchronous lips and audio have similar
+embeddings.
 
 Reference: Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV Workshops 2016. Layers and parameter
 names match the checkpoint ``syncnet_v2.model``.
@@ -16,7 +17,7 @@ SIZE: Final = 224
 FRAMES: Final = 5
 """Number of frames per window, at 25 frames per second."""
 STEPS: Final = 20
-"""Number of MFCC steps per window, at 100 steps per second."""
+"""Number of MFCC time steps per window, at 100 time steps per second."""
 EMBEDDING: Final = 1024
 
 
@@ -27,7 +28,7 @@ def _conv2d(channels: int, out: int, kernel: int | tuple[int, int], padding: int
 def _conv3d(
     channels: int, out: int, kernel: tuple[int, int, int], stride: int = 1, padding: int = 0
 ) -> list[nn.Module]:
-    # Only the first layer convolves over time and reduces five frames to one time step.
+    # Only the first layer convolves over time. It reduces five frames to one time step.
     convolution = nn.Conv3d(channels, out, kernel, (1, stride, stride), (0, padding, padding))
     return [convolution, nn.BatchNorm3d(out), nn.ReLU()]
 
@@ -41,7 +42,7 @@ def _head() -> nn.Sequential:
 
 
 class SyncNet(nn.Module):
-    """Separate lip and audio networks, evaluated with ``lips`` and ``sound``."""
+    """Separate lip and audio networks, which the methods ``lips`` and ``sound`` evaluate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,8 +74,8 @@ class SyncNet(nn.Module):
     def lips(self, crops: Tensor) -> Tensor:
         """Return the embeddings [T - 4, 1024] of all windows of five consecutive crops.
 
-        ``crops``: [3, T, 224, 224], BGR from 0 to 255. Only the first layer convolves over time, so all windows are
-        computed in one pass.
+        ``crops``: [3, T, 224, 224], BGR values from 0 to 255. Only the first layer convolves over time, so all windows
+        are computed in one pass.
         """
         features = self.netcnnlip(crops[None])  # [1, 512, T - 4, 1, 1]
         return self.netfclip(features[0, :, :, 0, 0].T)
@@ -92,6 +93,6 @@ def empty_network() -> SyncNet:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in SyncNet().state_dict().items()}

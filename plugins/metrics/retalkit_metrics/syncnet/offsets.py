@@ -11,9 +11,9 @@ from retalkit_metrics.syncnet.interface import REACH
 
 Embeddings = NDArray[np.float32]
 _EPSILON = 1e-6
-"""Value added to each difference, as in torch's ``pairwise_distance``."""
+"""Constant that is added to each difference, as in torch's ``pairwise_distance``."""
 _ROWS = 1024
-"""Number of pairs compared at a time, which require 8 MB."""
+"""Maximum number of pairs that are compared at a time. This number of pairs requires 8 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class Synchrony:
     """Synchrony scores of a clip."""
 
     confidence: float
-    """LSE-C, which is the median distance over all offsets minus the minimum distance. The value is at least 0."""
+    """LSE-C: median distance over all offsets minus the minimum distance. The value is at least 0."""
     distance: float
-    """LSE-D, which is the minimum distance over all offsets."""
+    """LSE-D: minimum distance over all offsets."""
     offset: int
-    """Lip delay relative to the audio in frames, at the minimum distance."""
+    """Delay of the lips relative to the audio at the minimum distance, in frames."""
 
 
 def distance_sums(
@@ -33,12 +33,12 @@ def distance_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the sum of lip-audio distances and the number of pairs for each audio offset.
 
-    Offsets range from ``-reach`` to ``reach`` frames. The embeddings [T, D] of lips and audio cover identical T steps.
-    The sums are float64 [2 * reach + 1] and the numbers of pairs int64 [2 * reach + 1].
+    Offsets range from ``-reach`` to ``reach`` frames. The embeddings [T, D] of lips and audio cover identical time
+    steps. The sums are float64 [2 * reach + 1], and the numbers of pairs are int64 [2 * reach + 1].
 
     The published evaluation uses T pairs for every offset, with zero embeddings beyond the end of the audio. At large
-    offsets, the zero embeddings bias the mean distance towards the norm of an embedding. This effect is stronger in
-    short clips, changes LSE-C and can hide the offset. This function therefore counts only existing pairs. In long
+    offsets, the zero embeddings bias the mean distance towards the norm of an embedding. This bias is stronger in short
+    clips, changes LSE-C and can hide the correct offset. This function therefore counts only existing pairs. In long
     clips, both methods yield nearly identical results.
     """
     steps = len(lips)
@@ -54,7 +54,7 @@ def distance_sums(
 
 
 def synchrony(mean_distances: NDArray[np.float64]) -> Synchrony:
-    """Compute the scores from the mean distances [2 * reach + 1] at audio offsets from ``-reach`` to ``reach``."""
+    """Return the scores for mean distances [2 * reach + 1] at audio offsets from ``-reach`` to ``reach``."""
     best = int(mean_distances.argmin())
     minimum = float(mean_distances[best])
     reach = len(mean_distances) // 2
