@@ -21,17 +21,17 @@ STABLE: Final = list(mesh478.STABLE)
 
 @dataclass(frozen=True, slots=True)
 class MeanFaces:
-    """Mean face of each track."""
+    """Mapping from track to mean face. Several tracks may share one mean face."""
 
     faces: Float
     """Mean faces in the head frame, float32 [G, 478, 3]. G is 0 if no frame contains a face."""
     tracks: NDArray[np.int32]
     """Ascending track numbers, int32 [S]."""
     groups: NDArray[np.int32]
-    """Index in ``faces`` of each track, int32 [S]."""
+    """Index in ``faces`` for each track, int32 [S]."""
 
     def for_track(self, track: int) -> Float:
-        """Return the mean face of a track, [478, 3]. Raises KeyError if the clip does not contain the track."""
+        """Return the mean face for a track, [478, 3]. Raises KeyError if the clip does not contain the track."""
         row = int(np.searchsorted(self.tracks, track))
         if row == len(self.tracks) or self.tracks[row] != track:
             raise KeyError(f"the clip does not contain track {track}")
@@ -49,7 +49,7 @@ class TrackFace:
 
 
 class TrackSampler:
-    """Sampler that retains between n and 2 n evenly spaced frames of a track of unknown length."""
+    """Sampler that retains between n and 2 n evenly spaced frames from a track of unknown length."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -68,7 +68,7 @@ class TrackSampler:
 
 
 def track_faces(analysis: Analysis, frames_per_track: int) -> Iterator[TrackFace]:
-    """Yield the mean face of every track in order. The landmarks are loaded once, in chunks."""
+    """Yield the mean face of each track in order. The landmarks are loaded once, in chunks."""
     current = -1
     sampler = TrackSampler(frames_per_track)
     count = analysis.source.info.frame_count
@@ -98,7 +98,8 @@ def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float
     fewer than ``min_track`` frames starts a group only if there is no other group.
     """
     ordered = sorted(tracks, key=lambda track: track.track)
-    # Long tracks are processed first, because their mean faces are the most reliable. Shorter tracks join their groups.
+    # Long tracks are processed first, because their mean faces are the most reliable. Shorter tracks join the resulting
+    # groups.
     ranked = sorted(ordered, key=lambda track: (-track.count, track.track))
     sums: list[NDArray[np.float64]] = []
     weights: list[int] = []
@@ -127,13 +128,13 @@ def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float
 
 
 def align(face: Float, reference: Float) -> tuple[Float, float]:
-    """Return ``face`` aligned with ``reference``, and the root mean square distance of the stable points."""
+    """Return ``face``, aligned with ``reference``, and the root mean square distance between the stable points."""
     moved = to_head_frame(face[None], rigid_fit(face[None, STABLE], reference[STABLE]))[0]
     distance = np.sqrt(((moved[STABLE] - reference[STABLE]) ** 2).sum(1).mean())
     return moved, float(distance)
 
 
 def unit_size(face: NDArray[np.float64]) -> Float:
-    """Return the face scaled to a distance of 1 between the outer eye corners."""
+    """Return the face, scaled to a distance of 1 between the outer eye corners."""
     size = np.linalg.norm(face[mesh478.RIGHT_EYE_OUTER] - face[mesh478.LEFT_EYE_OUTER])
     return (face / size).astype(np.float32)

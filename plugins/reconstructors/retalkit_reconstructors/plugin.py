@@ -52,5 +52,5 @@ def retalkit_stages() -> Iterable[StageSpec]:
 
 @hookimpl
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
-    """Return the checkpoints of the published networks."""
+    """Return the checkpoints of the bundled reconstructors' networks."""
     return deep3d.CHECKPOINTS

@@ -1,8 +1,8 @@
-"""Reconstructor ``shallow``: computes head pose and mouth measures directly from the mesh landmarks.
+"""Reconstructor ``shallow``, which computes head pose and mouth measures directly from the mesh landmarks.
 
 The face model is the person's mean face, which is computed from the clip. The residual of the rigid fit is the
-expression. The reconstructor uses no network and no weights. Coefficients are in the space of
-``retalkit.geometry.mesh_space``.
+expression. The reconstructor does not require a network or weights. Coefficients are in the space that
+``retalkit.geometry.mesh_space`` defines.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ShallowReconstructor:
 
 
 class ShallowSession:
-    """Session that fits the frames of one clip independently."""
+    """Session that fits each frame of one clip independently."""
 
     def __init__(self, analysis: Analysis, mean_faces: MeanFaces) -> None:
         self._analysis = analysis

@@ -1,1 +1,1 @@
-"""Reconstructor ``deep3d``: Basel face model coefficients estimated by ResNet-50."""
+"""Reconstructor ``deep3d``, which estimates Basel Face Model coefficients with a ResNet-50."""

@@ -1,4 +1,4 @@
-"""Stage and checkpoints of the reconstructor ``deep3d``.
+"""Stage spec and checkpoints of the reconstructor ``deep3d``.
 
 The module is imported to list stages, so it must not import an array library.
 """
@@ -43,9 +43,9 @@ CHECKPOINTS: Final = (
         licence="Apache-2.0 (repository licence); the Basel Face Model has a separate licence",
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
-        # The authors did not publish a hash. This is the hash of the copies on Hugging Face. One copy has this name,
-        # and another copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which was also published by one of the paper's
-        # authors.
+        # The authors did not publish a hash. This hash belongs to the copies on Hugging Face. One copy has this file
+        # name. Another copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which one of the paper's authors also
+        # published.
         size=288_860_037,
         sha256="6d17a6b23457b521801baae583cb6a58f7238fe6721fc3d65d76407460e9149b",
         # The training checkpoint also contains optimiser states (opt_00) and scheduler states (sched_00).

@@ -1,8 +1,8 @@
-"""Network that estimates the face model coefficients of an aligned face, with the published parameter names.
+"""Network that estimates face model coefficients from an aligned face, with the published parameter names.
 
-The backbone is ResNet-50 (He et al., "Deep residual learning for image recognition", CVPR 2016) with the stride of each
-stage in its 3 x 3 convolution. The head has one linear layer per coefficient group on the pooled features (Deng et al.,
-"Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019).
+The backbone is a ResNet-50 (He et al., "Deep residual learning for image recognition", CVPR 2016) that applies each
+stage's stride in the 3 x 3 convolution. The head has one linear layer per coefficient group on the pooled features
+(Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 SIDE: Final = 224
 """Side of the aligned face in pixels."""
 GROUPS: Final = (80, 64, 80, 3, 27, 2, 1)
-"""Sizes of the coefficient groups.
+"""Number of coefficients in each group.
 
 The groups are identity, expression, texture, angles, lighting, translation in x and y, and translation in z.
 """
@@ -30,7 +30,7 @@ _EXPANSION: Final = 4
 
 
 class Bottleneck(nn.Module):
-    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions.
+    """Residual block with 1 x 1, 3 x 3 and 1 x 1 convolutions.
 
     The input is [B, inputs, H, W]. The output is [B, 4 width, H / stride, W / stride].
     """
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
 
 
 class Backbone(nn.Module):
-    """ResNet-50 without its classifier: [B, 3, 224, 224] -> [B, 2048, 1, 1]."""
+    """ResNet-50 without its classifier, which maps [B, 3, 224, 224] to [B, 2048, 1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Backbone(nn.Module):
 
 
 class CoefficientNetwork(nn.Module):
-    """Coefficient network: images [B, 3, 224, 224] -> coefficients [B, 257].
+    """Network that maps images [B, 3, 224, 224] to coefficients [B, 257].
 
     The input is float32 RGB in [0, 1], cropped by ``align_face``.
     """
@@ -91,7 +91,7 @@ class CoefficientNetwork(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     return state_shapes(CoefficientNetwork)
 
 

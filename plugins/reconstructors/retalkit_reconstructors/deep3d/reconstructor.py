@@ -1,9 +1,9 @@
-"""Reconstructor ``deep3d``: face model coefficients for each frame's face, with the published crop and alignment.
+"""Reconstructor ``deep3d``, which estimates face model coefficients for each frame's face.
 
-Coefficients are in the space ``bfm257``, float32 [T, 262]: identity 80, expression 64, texture 80, angles 3 (radians),
-lighting 27, translation 3, and five crop parameters in pixels. The crop parameters are the width and height of the face
-crop (256), the alignment scale, and the position of the standard face's origin in the crop (x, and y measured from the
-lower border).
+The face crop and the alignment follow the published pipeline. Coefficients are in the space ``bfm257``, float32 [T,
+262]: identity 80, expression 64, texture 80, angles 3 (radians), lighting 27, translation 3, and five crop parameters
+in pixels. The crop parameters are the width and height of the face crop (256), the alignment scale, and the position of
+the standard face's origin in the crop (x, and y measured from the lower border).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ROW: Final = COUNT + 5
 """Number of coefficients per frame."""
 
 _BATCH: Final = 8
-"""Number of faces per network call on a GPU, which requires about 100 MB."""
+"""Maximum number of faces per network call on a GPU. This number of faces requires about 100 MB."""
 
 
 class Deep3DReconstructor:
-    """Reconstructor that estimates Basel face model coefficients for each frame."""
+    """Reconstructor that estimates Basel Face Model coefficients for each frame."""
 
     def __init__(self, config: StageConfig, runtime: Runtime) -> None:
         """Load the network. Raises WeightsError if a checkpoint does not match the network."""
@@ -61,7 +61,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
 
 
 class Deep3DSession:
-    """Session for one clip. Each frame is processed independently."""
+    """Session that processes each frame of one clip independently."""
 
     def __init__(
         self, analysis: Analysis, network: CompiledNetwork, standard: Float, device: str, context: StageContext
@@ -72,7 +72,7 @@ class Deep3DSession:
         self._store = FrameStore(context.cache, "coefficients")
 
     def reconstruct(self, faces: FaceBatch) -> Float:
-        """Return coefficients float32 [T, 262]. The coefficients of frames without a face are NaN."""
+        """Return coefficients, float32 [T, 262]. The coefficients of frames without a face are NaN."""
         out = np.full((len(faces.landmarks), ROW), np.nan, np.float32)
         boxes = crop_boxes_at(self._analysis, faces.frames.indexes)
         landmarks = convert(faces.landmarks, self._analysis.landmark_scheme, IBUG68)
