@@ -1,1 +1,1 @@
-"""Renderers: expression editors, lip syncers and speech-to-mouth drivers."""
+"""Expression editors, lip syncers and speech-to-mouth drivers."""

@@ -1,4 +1,4 @@
-"""Image layer normalisation for D-Net and L-Net."""
+"""Layer normalisation of images for D-Net and L-Net."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 class LayerNorm2d(nn.Module):
     """Layer normalisation over channels and pixels, followed by a scale and a shift per channel.
 
-    ``weight`` and ``bias`` have shape [C, 1, 1], as in the published checkpoints.
+    ``weight`` and ``bias`` have the shape [C, 1, 1], as in the published checkpoints.
     """
 
     def __init__(self, channels: int) -> None:
@@ -19,7 +19,7 @@ class LayerNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features. ``x`` has shape [B, C, H, W]."""
-        # Contiguous memory is required. With channels-last memory, torch uses a summation order that loses several
+        """Return the normalised features. ``x`` has the shape [B, C, H, W]."""
+        # The tensor must be contiguous. In channels-last memory, torch uses a summation order that loses several
         # digits.
         return functional.layer_norm(x.contiguous(), x.shape[1:]) * self.weight + self.bias

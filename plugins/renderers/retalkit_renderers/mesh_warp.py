@@ -28,21 +28,21 @@ Image = NDArray[np.uint8]
 Rectangle = tuple[int, int, int, int]
 
 RING_SCALE = 1.4
-"""Scale of the fixed outer ring relative to the face oval, centred at the nose tip."""
+"""Scale of the fixed outer ring, relative to the face oval and centred at the nose tip."""
 RING_COUNT = len(mesh478.FACE_OVAL)
 ROWS = (0.07, 0.18, 0.32, 0.46, 0.6, 0.74, 0.87, 0.95)
-"""Relative positions of the points inside the mouth between the upper (0) and the lower (1) lip edge."""
+"""Positions of the points inside the mouth between the upper (0) and the lower (1) lip edge."""
 COLUMNS = len(mesh478.UPPER_INNER_EDGE) - 2
 INNER_COUNT = COLUMNS * len(ROWS)
 RING_START = mesh478.MESH_COUNT
 INNER_START = RING_START + RING_COUNT
 POINT_COUNT = INNER_START + INNER_COUNT
-"""Number of topology points: mesh points, ring points, and grid points inside the mouth (in column order)."""
+"""Number of topology points, which are mesh points, ring points, and grid points inside the mouth (in column order)."""
 
 _STEP = 2
 _SHIFT = 4
 _MIN_AREA = 0.3
-"""Twice the triangle area in pixels below which a triangle is not rasterised."""
+"""Minimum of twice the triangle area, in pixels, for rasterising a triangle."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)
@@ -53,10 +53,10 @@ _OPENED = 0.25
 
 @dataclass(frozen=True, slots=True)
 class MeshTopology:
-    """Triangles over POINT_COUNT points and the mouth motion weights of the mesh points."""
+    """Triangles over POINT_COUNT points, and the mouth motion weights of the mesh points."""
 
     triangles: NDArray[np.int32]
-    """Point indexes of the triangles, int32 [M, 3]. Triangles inside the mouth are first."""
+    """Point indexes of the triangles, int32 [M, 3]. The triangles inside the mouth are listed first."""
     inner_count: int
     """Number of triangles inside the mouth."""
     mouth_weights: Float
@@ -90,10 +90,10 @@ def fit_mouth_weights(rest: Float) -> Float:
 
 
 def make_topology(rest: Float) -> MeshTopology:
-    """Return the triangulation of a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
+    """Return the triangulation for a person's closed ``rest`` shape, float32 [478, 3] in the head frame.
 
-    The lips are opened before the Delaunay triangulation, so the mouth boundary consists of triangle edges. The mouth
-    opening is filled with a regular grid.
+    The lips are opened before the Delaunay triangulation, so that the mouth boundary consists of triangle edges. The
+    mouth opening is filled with a regular grid.
     """
     mouth_weights = fit_mouth_weights(rest)
     flat = rest[: mesh478.MESH_COUNT, :2].astype(np.float64).copy()
@@ -143,9 +143,9 @@ def _ring(flat: NDArray[Any]) -> NDArray[Any]:
 def topology_points(mesh: Float, ring_from: Float | None = None, inside: Float | None = None) -> Float:
     """Return all topology points, float32 [POINT_COUNT, 2], for mesh points [>= 468, 2] in pixels.
 
-    ``ring_from``: mesh points that determine the fixed ring (the current frame's points, also for a warped shape);
-    ``inside``: points inside the mouth, float32 [INNER_COUNT, 2]. The default points are distributed evenly between the
-    lips.
+    ``ring_from``: mesh points that determine the fixed ring, which are the current frame's points even for a warped
+    shape. ``inside``: points inside the mouth, float32 [INNER_COUNT, 2]. By default, the points are distributed evenly
+    between the lips.
     """
     base = mesh if ring_from is None else ring_from
     inner = interior_grid(mesh) if inside is None else inside
@@ -174,8 +174,8 @@ class TriangleRaster:
     ) -> None:
         """Rasterise the triangles of an output shape.
 
-        ``points``: topology points in frame pixels, float32 [POINT_COUNT, 2]; ``rectangle``: left, top, width, height;
-        ``included``: triangles to rasterise, bool [M]. Pixels outside all triangles are not displaced.
+        ``points``: topology points in frame pixels, float32 [POINT_COUNT, 2]. ``rectangle``: left, top, width and
+        height. ``included``: mask of triangles to rasterise, bool [M]. Pixels outside all triangles are not displaced.
         """
         left, top, width, height = rectangle
         self.rectangle = rectangle
@@ -195,9 +195,9 @@ class TriangleRaster:
         self._ids = self._rasterise(topology.inner_count, included)
 
     def _rasterise(self, inner_count: int, included: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        """Return the triangle index of each small pixel, [h, w].
+        """Return the triangle index of each pixel in the small image, [h, w].
 
-        The triangle count marks pixels outside all triangles.
+        For pixels outside all triangles, the index equals the number of triangles.
         """
         count = len(self._area)
         fixed = np.empty((count, 3, 2), np.int32)
@@ -208,7 +208,8 @@ class TriangleRaster:
         high = np.maximum(np.maximum(fixed[:, 0], fixed[:, 1]), fixed[:, 2]) >> _SHIFT
         drawn = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < self._size[0]) & (low[:, 1] < self._size[1])
         drawn &= ~self._flat if included is None else included & ~self._flat
-        # In profile views, back-facing triangles are behind front-facing triangles, so they are drawn first.
+        # In profile views, back-facing triangles are behind front-facing triangles, so the back-facing triangles are
+        # drawn first.
         front = self._area * np.sign(np.median(self._area)) > 0
         front[:inner_count] = True
         order = np.concatenate([np.flatnonzero(drawn & ~front), np.flatnonzero(drawn & front)])
@@ -220,7 +221,8 @@ class TriangleRaster:
     def _affines(self, source: Float) -> tuple[Complex, Complex, Complex]:
         """Return the coefficients a, b and c of each triangle's displacement to ``source``, ``a * x + b * y + c``.
 
-        Each array is complex64 [M + 1] with 0 as its last element. The origin of x and y is the first small pixel.
+        Each array is complex64 [M + 1], with 0 as the last element. The origin of x and y is the first pixel of the
+        small image.
         """
         origin = (_complex(source) - self._origin)[self._triangles]
         to_first, to_second = origin[1] - origin[0], origin[2] - origin[0]
@@ -234,10 +236,10 @@ class TriangleRaster:
         return out[0], out[1], out[2]
 
     def displacement(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> Float:
-        """Return each small pixel's displacement to its source (x and y in full-resolution pixels), float32 [h, w, 2].
+        """Return the displacement of each pixel in the small image to its source, float32 [h, w, 2] (x and y).
 
-        The displacement has half resolution and one additional small pixel on each side of ``rectangle`` (see
-        ``dense_map``).
+        The values are in full-resolution pixels. The array has half resolution and one additional pixel on each side of
+        ``rectangle`` (see ``dense_map``).
         """
         left, top, width, height = self.rectangle if rectangle is None else rectangle
         x0, y0 = (left - self.rectangle[0]) // _STEP, (top - self.rectangle[1]) // _STEP
@@ -257,8 +259,8 @@ class TriangleRaster:
     def dense_map(self, source: Float, rectangle: Rectangle | None = None, smooth: float = 0.0) -> tuple[Float, Float]:
         """Return ``cv2.remap`` maps (x and y in source frame pixels) for ``rectangle``, float32 [h, w] each.
 
-        ``source``: topology points of the source shape, float32 [POINT_COUNT, 2]; ``rectangle``: part of the raster
-        rectangle (default: all), offset from its corner by an even number of pixels; ``smooth``: standard deviation in
+        ``source``: topology points of the source shape, float32 [POINT_COUNT, 2]. ``rectangle``: part of the raster
+        rectangle (default: all), offset from its corner by an even number of pixels. ``smooth``: standard deviation in
         pixels of a displacement blur. The blur prevents folds at the outline of a turned face.
         """
         inside = self.rectangle if rectangle is None else rectangle
@@ -270,7 +272,7 @@ def _complex(points: Float) -> NDArray[np.complex128]:
 
 
 def upsample(small: Float, rectangle: Rectangle) -> Float:
-    """Return ``small`` upsampled to the pixels of ``rectangle``.
+    """Return ``small``, upsampled to the pixels of ``rectangle``.
 
     ``small``: values on the small grid of a ``displacement``, [h, w] or [h, w, 2]. The corners of ``small`` and
     ``rectangle`` must correspond. ``small`` may be larger than required.
@@ -283,7 +285,7 @@ def upsample(small: Float, rectangle: Rectangle) -> Float:
 
 
 def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
-    """Return the ``cv2.remap`` maps of a ``displacement`` that starts at ``rectangle``, float32 [h, w] each."""
+    """Return the ``cv2.remap`` maps for a ``displacement`` that starts at ``rectangle``, float32 [h, w] each."""
     left, top, width, height = rectangle
     across, down = (upsample(np.asarray(channel, np.float32), rectangle) for channel in cv2.split(small))
     map_x = across + np.arange(left, left + width, dtype=np.float32)
@@ -292,16 +294,17 @@ def upsample_map(small: Float, rectangle: Rectangle) -> tuple[Float, Float]:
 
 
 def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: Rectangle) -> Rectangle:
-    """Return the part of a raster ``rectangle`` that covers ``least`` and all pixels set in ``moved``.
+    """Return the part of a raster ``rectangle`` that covers ``least`` and all pixels that are set in ``moved``.
 
-    ``moved``: bool mask on the small grid of a ``displacement``. The offset of the result from the raster corner is an
-    even number of pixels if the offset of ``least`` is even.
+    ``moved``: bool mask on the small grid of a ``displacement``. If the offset of ``least`` from the raster corner is
+    an even number of pixels, the offset of the result is also even.
     """
     left, top, width, height = rectangle
     x, y, w, h = cv2.boundingRect(moved.view(np.uint8))
     x0, y0, x1, y1 = least[0], least[1], least[0] + least[2], least[1] + least[3]
     if w and h:
-        # Upsampling interpolates between neighbours, so a set value affects one additional small pixel.
+        # Upsampling interpolates between neighbours, so that a set value affects one additional pixel of the small
+        # image.
         x0, x1 = min(x0, left + _STEP * (x - 2)), max(x1, left + _STEP * (x + w))
         y0, y1 = min(y0, top + _STEP * (y - 2)), max(y1, top + _STEP * (y + h))
     x0, y0, x1, y1 = max(x0, left), max(y0, top), min(x1, left + width), min(y1, top + height)
@@ -312,7 +315,7 @@ def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | No
     """Apply ``cv2.remap`` to an image, RGB uint8 [H, W, 3].
 
     Interpolation is bicubic. If ``sharp`` is set, interpolation is bicubic inside this rectangle of the maps and
-    bilinear outside it.
+    bilinear outside.
     """
     if sharp is None:
         return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
@@ -324,7 +327,7 @@ def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | No
 
 
 def even_rectangle(points: Float, margin: float, width: int, height: int) -> Rectangle:
-    """Return the bounding box of ``points`` [K, 2] with a margin in pixels and even left and top.
+    """Return the bounding box of ``points`` [K, 2] with a margin in pixels and even left and top coordinates.
 
     The box is clipped to the frame.
     """

@@ -1,4 +1,4 @@
-"""URLs of the files published by VideoReTalking."""
+"""Download URLs of VideoReTalking's published files."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _RELEASES: Final = (
 
 
 def released(file: str) -> tuple[str, ...]:
-    """Return the URLs of a released file. The URL with the older repository name is first."""
+    """Return the URLs of a release file. The URL with the repository's former name is first."""
     return tuple(f"{address}{file}" for address in _RELEASES)

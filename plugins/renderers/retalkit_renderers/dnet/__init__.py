@@ -1,1 +1,1 @@
-"""Expression editor ``dnet``: the published D-Net (semantic-guided reenactment network) of VideoReTalking."""
+"""Expression editor ``dnet``, based on VideoReTalking's published D-Net (semantic-guided reenactment network)."""

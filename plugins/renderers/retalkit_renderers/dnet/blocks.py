@@ -1,7 +1,7 @@
-"""D-Net blocks. Attribute names match the published parameter names.
+"""Building blocks of D-Net. Attribute names match the published parameter names.
 
 The blocks originate from PIRenderer (Ren et al., "PIRenderer: Controllable portrait image generation via semantic
-neural rendering", ICCV 2021). ``descriptor`` has shape [B, D]. Images and features have shape [B, C, H, W].
+neural rendering", ICCV 2021). ``descriptor`` has the shape [B, D]. Images and features have the shape [B, C, H, W].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from retalkit_renderers.dnet.norms import AdaptiveInstanceNorm
 from retalkit_renderers.layer_norm import LayerNorm2d
 
 NEGATIVE_SLOPE = 0.1
-"""Negative slope of every leaky ReLU in the network."""
+"""Negative slope of all leaky ReLUs in the network."""
 
 
 def leaky_relu(x: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def same_convolution(kernel: int, inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a convolution that preserves height and width. ``kernel`` must be odd."""
+    """Return a convolution that preserves the height and width. ``kernel`` must be odd."""
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
@@ -46,14 +46,14 @@ class DownsampleBlock(ConvolutionBlock):
 
 
 class UpsampleBlock(ConvolutionBlock):
-    """``ConvolutionBlock`` after nearest-neighbour upsampling by two."""
+    """``ConvolutionBlock`` that follows nearest-neighbour upsampling by two."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class ToImage(nn.Module):
-    """7 x 7 convolution to an RGB image in (-1, 1)."""
+    """7 x 7 convolution to an RGB image with values in (-1, 1)."""
 
     def __init__(self, inputs: int, outputs: int = 3) -> None:
         super().__init__()
@@ -64,10 +64,11 @@ class ToImage(nn.Module):
 
 
 class AdaptiveResidual(nn.Module):
-    """Residual block ``x + AdaIN(convolution(x))``.
+    """Residual block that computes ``x + AdaIN(convolution(x))``.
 
-    The published block also computes ``conv1`` and ``norm1`` and discards the result. Their parameters are retained,
-    because they are part of the checkpoint. They are not used in the forward pass and receive no gradient.
+    The published block also computes ``conv1`` and ``norm1`` and discards the result. The block retains their
+    parameters, because the checkpoint contains them. The forward pass does not use these parameters, so they receive no
+    gradient.
     """
 
     def __init__(self, channels: int, descriptor: int) -> None:
@@ -94,7 +95,7 @@ class AdaptiveResiduals(nn.Module):
 
 
 class AdaptiveDownsample(nn.Module):
-    """Two sequences of AdaIN, leaky ReLU and convolution. The first convolution has stride 2."""
+    """Two sequences of AdaIN, leaky ReLU and convolution. The first convolution has a stride of 2."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ class AdaptiveDownsample(nn.Module):
 
 
 class AdaptiveUpsample(nn.Module):
-    """Sum of two branches of AdaIN, leaky ReLU and transposed convolution. The block doubles height and width."""
+    """Sum of two branches of AdaIN, leaky ReLU and transposed convolution. The block doubles the height and width."""
 
     def __init__(self, inputs: int, outputs: int, descriptor: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Driving coefficients of D-Net: expression, pose and crop of 26 neighbouring frames.
+"""Driving coefficients of D-Net, which contain the expression, pose and crop parameters of 26 neighbouring frames.
 
 Coefficients are in the space ``bfm257``, float32 [T, 262]: identity 80, expression 64, texture 80, angles 3,
-illumination 27, translation 3, and five crop parameters of the fit. The crop parameters are width, height, scale, shift
-x and shift y.
+illumination 27, translation 3, and five crop parameters from the fit. The crop parameters are width, height, scale,
+shift x and shift y.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXPRESSION: Final = slice(80, 144)
 ANGLES: Final = slice(224, 227)
 TRANSLATION: Final = slice(254, 257)
 CROP: Final = slice(259, 262)
-"""Slice of the crop scale and shift. Width and height are constant for all frames."""
+"""Slice of the crop scale and shift. The width and height are constant over all frames."""
 SCALE: Final = 259
 WIDTH: Final = 262
 """Number of coefficients per frame."""
@@ -35,7 +35,7 @@ EXPRESSION_SHARE: Final = 0.3
 
 
 class FaceParts(NamedTuple):
-    """Coefficient groups, each float32 [T, ...]."""
+    """Coefficient groups, float32 [T, ...] each."""
 
     identity: Float
     expression: Float
@@ -46,20 +46,20 @@ class FaceParts(NamedTuple):
 
 
 def split(coefficients: Float) -> FaceParts:
-    """Return the groups of coefficients [T, 257]."""
+    """Return the coefficient groups for coefficients [T, 257]."""
     return FaceParts(*np.split(coefficients, [80, 144, 224, 227, 254], axis=1))
 
 
 def window(index: int, first: int, last: int) -> NDArray[np.int64]:
-    """Return the frame indexes around ``index``, int64 [26], clipped to ``first`` and ``last``."""
+    """Return the indexes of the frames around ``index``, int64 [26], clipped to ``first`` and ``last``."""
     return np.clip(np.arange(index - BEFORE, index + AFTER + 1), first, last)
 
 
 def driving_window(rows: Float, crop_ratio: float = 1.0) -> Float:
-    """Return D-Net's input float32 [73, 26] for the coefficients [26, 262] of a ``window``.
+    """Return D-Net's input, float32 [73, 26], for the coefficients [26, 262] of a ``window``.
 
-    Rows 0 to 63 are the expression, 64 to 66 the angles, 67 to 69 the translation, and 70 to 72 the scale and shift of
-    the crop. The scale is multiplied by ``crop_ratio``.
+    Rows 0 to 63 contain the expression, rows 64 to 66 the angles, rows 67 to 69 the translation, and rows 70 to 72 the
+    crop's scale and shift. The scale is multiplied by ``crop_ratio``.
     """
     crop = rows[:, CROP] * np.array([crop_ratio, 1, 1], np.float32)
     parts = [rows[:, EXPRESSION], rows[:, ANGLES], rows[:, TRANSLATION], crop]
@@ -67,18 +67,18 @@ def driving_window(rows: Float, crop_ratio: float = 1.0) -> Float:
 
 
 def replace_expression(driving: Float, expression: Float) -> Float:
-    """Return a copy of a driving window [73, 26] with ``expression`` [64] in every frame."""
+    """Return a copy of a driving window [73, 26] with the expression ``expression`` [64] in every frame."""
     out = driving.copy()
     out[:EXPRESSIONS] = expression[:, None]
     return out
 
 
 def crop_norm_ratio(source: Float, targets: Float) -> float:
-    """Return the crop scale of ``source`` [262] relative to the most similar frame of ``targets`` [T, 262].
+    """Return the ratio of the crop scale of ``source`` [262] to that of the most similar frame in ``targets`` [T, 262].
 
-    The ratio is exactly 1 if the source is one of the targets. This is always the case in the published script and in
-    this package, where source and targets are frames of one shot. The ratio may differ from 1 if another video drives
-    the face.
+    If the source is one of the targets, the ratio is exactly 1. This is always the case in the published script and in
+    this package, because source and targets are frames from one shot. The ratio may differ from 1 if another video
+    drives the face.
     """
     expression = np.abs(targets[:, EXPRESSION] - source[EXPRESSION]).mean(1)
     angles = np.abs(targets[:, ANGLES] - source[ANGLES]).mean(1)

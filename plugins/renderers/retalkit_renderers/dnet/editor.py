@@ -1,4 +1,4 @@
-"""Expression editor ``dnet``: generates each frame's face with a single expression using the published D-Net."""
+"""Expression editor ``dnet``, which uses the published D-Net to generate each frame's face with one expression."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _IMAGE: Final = "reference:image"
 class DNetEditor:
     """Expression editor that requires frames, ``landmarks:ibug68`` and ``coefficients:bfm257``.
 
-    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    The editor provides ``reference:landmarks`` and, if requested, ``reference:image``.
     """
 
     def __init__(self, config: DNetConfig, runtime: Runtime) -> None:
-        """Load the network and the template.
+        """Load the network and the template expression.
 
         Raises WeightsError if a checkpoint does not match the network, and InputError if the template file is invalid.
         """
@@ -63,7 +63,7 @@ class DNetEditor:
 
 
 def load_network(runtime: Runtime) -> CompiledNetwork:
-    """Return the compiled D-Net. Its first output is the edited faces.
+    """Return the compiled D-Net, whose first output contains the edited faces.
 
     The inputs are faces [B, 3, 256, 256], RGB in [-1, 1], and driving windows [B, 73, 26].
     """
@@ -78,7 +78,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
 
 
 class DNetSession:
-    """Edits the faces of one clip and stores each edited face in the cache."""
+    """Editor session that edits the faces of one clip and stores each edited face in the cache."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class DNetSession:
     ) -> None:
         """Initialise the session.
 
-        ``expression``: expression of every frame, float32 [64], or None if images are not requested.
+        ``expression``: expression for every frame, float32 [64], or None if images are not requested.
         """
         self._config = config
         self._network, self._device = network, device
@@ -102,10 +102,10 @@ class DNetSession:
         self._needs_images = _IMAGE in context.requested_ports
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the frame landmarks and, if requested, images with the edited faces.
+        """Return the frame's landmarks and, if requested, images with the edited faces.
 
-        D-Net does not output landmarks, and the edited face has the pose of the frame. Images are whole frames with the
-        edited face in the crop. A frame without a face remains unchanged.
+        D-Net does not return landmarks. The returned landmarks are those of the frame, because the edited face has the
+        frame's pose. Images are whole frames with the edited face in the crop. Frames without a face remain unchanged.
         """
         landmarks = faces.landmarks.copy()
         if not self._needs_images:
@@ -150,14 +150,14 @@ class DNetSession:
         first = first_of_shot(self._analysis, index)
         if self._shot_source is None or self._shot_source[0] != first:
             first_box = crop_boxes(self._analysis, first, first + 1)[0]
-            if not np.isfinite(first_box).all():  # The face enters the frame later in the shot.
+            if not np.isfinite(first_box).all():  # The face appears only later in the shot.
                 return crop_face(image, box)
             _, image = next(iter(self._analysis.source.read([first])))
             self._shot_source = first, crop_face(image, first_box)
         return self._shot_source[1]
 
     def _generate(self, work: Sequence[tuple[Image, Float]]) -> list[Image]:
-        """Return edited faces for pairs of a source crop and a driving window [73, 26]."""
+        """Return the edited faces for pairs of a source crop and a driving window [73, 26]."""
         sources = torch.from_numpy(np.stack([to_network(source) for source, _ in work]))
         windows = torch.from_numpy(np.stack([window for _, window in work]))
         images: list[Image] = []

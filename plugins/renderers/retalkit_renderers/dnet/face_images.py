@@ -1,4 +1,4 @@
-"""Face image conversion for D-Net and pasting of its results into frames."""
+"""Face image conversion for D-Net, and pasting of edited faces into frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ _HALF: Final = np.float32(0.5)
 
 
 def to_network(image: Image) -> Float:
-    """Return an image float32 [3, H, W] in [-1, 1] for uint8 [H, W, 3]."""
+    """Return an image, float32 [3, H, W] in [-1, 1], for an image uint8 [H, W, 3]."""
     scaled = image.astype(np.float32) / np.float32(255)
     return np.ascontiguousarray(((scaled - _HALF) / _HALF).transpose(2, 0, 1))
 
 
 def to_uint8(values: Float) -> Image:
-    """Return an image uint8 [H, W, 3] for float32 [3, H, W] in [-1, 1], truncated as in the published script."""
+    """Return an image, uint8 [H, W, 3], for an image float32 [3, H, W] in [-1, 1]. As in the published script, values
+    are truncated.
+    """
     scaled = (np.clip(values, -1, 1).transpose(1, 2, 0) + np.float32(1)) * _HALF * np.float32(255)
     return scaled.astype(np.uint8)
 
@@ -31,16 +33,15 @@ def to_uint8(values: Float) -> Image:
 def paste_face(frame: Image, face: Image, box: Float, points: NDArray[np.float64]) -> None:
     """Paste an edited face, uint8 [256, 256, 3], into ``frame``, uint8 [H, W, 3], in place.
 
-    ``box``: source face crop (left, top, right, bottom); ``points``: ibug68 landmarks in the crop at 256 x 256, [68,
-    2].
+    ``box``: source face crop (left, top, right, bottom). ``points``: ibug68 landmarks in the 256 x 256 crop, [68, 2].
 
-    As in the published script, the aligned square of the edited face is pasted over the crop at 256 x 256, and the crop
-    is then resized to its original size. All pixels inside ``box`` change slightly. Pixels outside ``box`` do not
+    As in the published script, the function pastes the aligned square of the edited face over the 256 x 256 crop, and
+    then resizes the crop to its original size. All pixels inside ``box`` change slightly. Pixels outside ``box`` do not
     change.
 
-    The published script detects landmarks in the edited face. This function uses the frame landmarks, which have an
-    identical pose. The square is aligned by eyes and mouth corners, and a different expression moves the mouth corners
-    by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
+    The published script detects landmarks in the edited face. This function uses the frame's landmarks, because both
+    faces have an identical pose. The square is aligned by eyes and mouth corners, and a different expression moves the
+    mouth corners by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     quad = face_quad(points)

@@ -85,7 +85,8 @@ CHECKPOINTS: Final = (
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",
-        # The repository licence is Apache-2.0. The network originates from PIRenderer, which has no published licence.
+        # The repository's licence is Apache-2.0. The network originates from PIRenderer, which has no published
+        # licence.
         commercial_use=None,
         shapes="retalkit_renderers.dnet.network:parameter_shapes",
         min_size=90_076_436,

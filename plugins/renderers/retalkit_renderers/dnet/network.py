@@ -1,8 +1,8 @@
-"""D-Net: edits the expression of a portrait, driven by the 3DMM coefficients of neighbouring frames.
+"""D-Net, which edits the expression of a portrait and is driven by the 3DMM coefficients of neighbouring frames.
 
-The network has the PIRenderer architecture (Ren et al., ICCV 2021) and was trained by VideoReTalking (Cheng et al.,
-SIGGRAPH Asia 2022). Parameter names and shapes match the published ``DNet.pt``. The output values match the published
-implementation.
+The network has the PIRenderer architecture (Ren et al., ICCV 2021) and was trained by the authors of VideoReTalking
+(Cheng et al., SIGGRAPH Asia 2022). Parameter names and shapes match those of the published ``DNet.pt``. The output
+values match those of the published implementation.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ DESCRIPTOR = 256
 
 
 class DNetOutput(NamedTuple):
-    """D-Net output for a batch."""
+    """D-Net's output for a batch."""
 
     image: Tensor
     """Edited portrait, [B, 3, 256, 256], RGB in (-1, 1)."""
     warped: Tensor
     """Source portrait warped by the flow, [B, 3, 256, 256]."""
     flow: Tensor
-    """Offset of each pixel's sampling position (x and y) in pixels of a 64 x 64 image, [B, 2, 64, 64]."""
+    """Offset of each pixel's sampling position (x and y), in pixels of a 64 x 64 image, [B, 2, 64, 64]."""
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
@@ -48,7 +48,9 @@ def parameter_shapes() -> dict[str, tuple[int, ...]]:
 
 
 class DNet(nn.Module):
-    """Mapping, warping and editing networks. The checkpoint uses the spelling ``warpping_net``."""
+    """D-Net, which consists of a mapping, a warping and an editing network. The checkpoint uses the spelling
+    ``warpping_net``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +61,7 @@ class DNet(nn.Module):
     def forward(self, image: Tensor, coefficients: Tensor) -> DNetOutput:
         """Return the edited portrait, the warped portrait and the flow.
 
-        ``image``: source portrait, RGB in [-1, 1], [B, 3, 256, 256]; ``coefficients``: windows from ``driving_window``,
+        ``image``: source portrait, RGB in [-1, 1], [B, 3, 256, 256]. ``coefficients``: windows from ``driving_window``,
         [B, 73, 26].
         """
         descriptor = self.mapping_net(coefficients).flatten(1)
@@ -69,7 +71,7 @@ class DNet(nn.Module):
 
 
 class MappingNet(nn.Module):
-    """Mapping network from the coefficients of 26 frames, [B, 73, 26], to one descriptor, [B, 256, 1]."""
+    """Mapping network, which maps the coefficients of 26 frames, [B, 73, 26], to one descriptor, [B, 256, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +92,7 @@ class MappingNet(nn.Module):
 
 
 class WarpingNet(nn.Module):
-    """Warping network that predicts the flow from the source portrait to the edited portrait, [B, 2, 64, 64]."""
+    """Warping network, which predicts the flow from the source portrait to the edited portrait, [B, 2, 64, 64]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +104,7 @@ class WarpingNet(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Hourglass of five downsampling and three upsampling blocks with skip connections.
+    """Hourglass network with five downsampling blocks, three upsampling blocks and skip connections.
 
     The output is [B, 256, 64, 64].
     """
@@ -127,7 +129,7 @@ class HourglassEncoder(nn.Module):
         self.encoder4 = AdaptiveDownsample(256, 256, DESCRIPTOR)
 
     def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
-        """Return the features after each of the last four blocks, with sides of 64, 32, 16 and 8 pixels."""
+        """Return the features after each of the last four blocks. The features' sides are 64, 32, 16 and 8 pixels."""
         x = self.encoder0(self.input_layer(image), descriptor)
         features: list[Tensor] = []
         for downsample in (self.encoder1, self.encoder2, self.encoder3, self.encoder4):
@@ -151,7 +153,7 @@ class HourglassDecoder(nn.Module):
 
 
 class EditingNet(nn.Module):
-    """Editing network that refines the warped portrait. The output is [B, 3, 256, 256] in (-1, 1)."""
+    """Editing network, which refines the warped portrait. The output is [B, 3, 256, 256] in (-1, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,11 +206,12 @@ class EditingDecoder(nn.Module):
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Return ``image`` [B, 3, H, W] warped by ``flow`` [B, 2, h, w], which is in flow pixels.
+    """Return ``image`` [B, 3, H, W], warped by ``flow`` [B, 2, h, w] in pixels of the flow grid.
 
-    As in the published implementation, the grid coordinates -1 and 1 are the centres of the border pixels, while the
+    In the published implementation, the grid coordinates -1 and 1 are the centres of the border pixels, while the
     sampling function interprets them as the outer edges. A zero flow therefore shrinks the image by two of its 256
-    pixels at each border. The published weights were trained with this inconsistency.
+    pixels at each border. This function reproduces the inconsistency, because the published weights were trained with
+    it.
     """
     height, width = flow.shape[2:]
     last = torch.tensor([width - 1, height - 1], dtype=flow.dtype, device=flow.device)

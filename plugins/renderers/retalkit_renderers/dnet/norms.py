@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 class AdaptiveInstanceNorm(nn.Module):
-    """Instance normalisation with a scale and a shift predicted from the descriptor.
+    """Instance normalisation whose scale and shift are predicted from the descriptor.
 
     Reference for AdaIN: Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance
     normalization", ICCV 2017.
@@ -20,9 +20,9 @@ class AdaptiveInstanceNorm(nn.Module):
         self.mlp_beta = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor, descriptor: Tensor) -> Tensor:
-        """Return the normalised features. ``x`` has shape [B, C, H, W] and ``descriptor`` has shape [B, D]."""
+        """Return the normalised features. ``x`` has the shape [B, C, H, W], and ``descriptor`` has the shape [B, D]."""
         hidden = self.mlp_shared(descriptor)
         scale = 1 + self.mlp_gamma(hidden)[..., None, None]
-        # Contiguous memory is required. With channels-last memory, torch uses a summation order that loses several
+        # The tensor must be contiguous. In channels-last memory, torch uses a summation order that loses several
         # digits.
         return functional.instance_norm(x.contiguous()) * scale + self.mlp_beta(hidden)[..., None, None]

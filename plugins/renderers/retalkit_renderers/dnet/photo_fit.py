@@ -1,6 +1,6 @@
 """Expression estimation from a still image with the installed detector and reconstructor.
 
-The stages are looked up by name like the stages in a run file. The module does not import other packages directly.
+The module looks up both stages by name, as a run file does, and does not import other packages directly.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PhotoFit:
     def __init__(self, runtime: Runtime, registry: Registry | None = None) -> None:
         """Load both stages. Raises ConfigError if a stage is not installed.
 
-        ``runtime`` must contain the reconstructor weights.
+        ``runtime`` must contain the reconstructor's weights.
         """
         registry = discover() if registry is None else registry
         self._detector = registry.find(StageKind.DETECTOR, DETECTOR)
@@ -54,8 +54,8 @@ class PhotoFit:
     def expression(self, path: Path, context: StageContext) -> Float:
         """Return the expression of the largest face, float32 [64].
 
-        The face is cropped and fitted with the method used for video frames. Raises InputError if the image cannot be
-        read or contains no face.
+        The face is cropped and fitted with the method that is used for video frames. Raises InputError if the image
+        cannot be read or contains no face.
         """
         source = PhotoSource(path)
         ports = self._reconstructor.spec.gives
@@ -97,7 +97,7 @@ def _scheme(detector: FoundStage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Cache view that adds a prefix to all names."""
+    """Cache view that prepends a prefix to all names."""
 
     cache: StageCache
     prefix: str
@@ -111,7 +111,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _OneFace:
-    """Analysis of a still image with one face. The class implements ``Analysis``."""
+    """``Analysis`` implementation for a still image with one face."""
 
     source: PhotoSource
     face: Face

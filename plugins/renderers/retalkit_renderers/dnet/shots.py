@@ -1,4 +1,4 @@
-"""Shot frames that D-Net uses as context. The published script treats the whole video as one shot."""
+"""Frames of a shot that D-Net uses as context. The published script treats the whole video as one shot."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from retalkit_renderers.dnet.coefficients import AFTER, BEFORE, window
 Float = NDArray[np.float32]
 
 _CHUNK = 1024
-"""Number of frames loaded at a time when searching for the start of a shot."""
+"""Number of frames that are loaded at a time to find the start of a shot."""
 
 
 def window_rows(analysis: Analysis, index: int) -> Float | None:
     """Return the coefficients of the frames around ``index``, float32 [26, 262], padded at the ends of the shot.
 
-    Padding repeats the first or last frame of the shot. A frame without a fit is replaced with the nearest frame of the
-    shot that has a fit. If two frames are equally near, the earlier frame is used. The function returns None if the
-    frame at ``index`` has no face or no fit.
+    Padding repeats the first or last frame of the shot. A frame without a fit is replaced by the nearest frame of the
+    shot that has a fit. If two frames are equally near, the function uses the earlier frame. Returns None if the frame
+    at ``index`` has no face or no fit.
     """
     count = analysis.source.info.frame_count
     start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
@@ -28,7 +28,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     fitted = np.isfinite(rows).all(axis=1)
     if shots[here] < 0 or not fitted[here]:
         return None
-    # A shot ends at the first frame of another shot, even if the shot number occurs again later.
+    # A shot ends at the first frame of another shot, even if the shot number recurs later.
     others = np.flatnonzero(shots != shots[here])
     first = int(others[others < here].max(initial=-1)) + 1
     last = int(others[others > here].min(initial=len(shots))) - 1
@@ -39,7 +39,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
 
 
 def first_of_shot(analysis: Analysis, index: int) -> int:
-    """Return the index of the first frame in the shot that contains ``index``."""
+    """Return the index of the first frame of the shot that contains ``index``."""
     shot = analysis.tracks(index, index + 1)[0]
     first = index
     while first > 0:

@@ -20,12 +20,12 @@ Float = NDArray[np.float32]
 PUBLISHED: Final = {"neutral": "expression_center", "smile": "expression_mouth"}
 """Array name of each template in the published file.
 
-The file contains two additional arrays that its script does not use.
+The file contains two additional arrays, which the published script does not use.
 """
 NAMES: Final = ("expression", "exp", "coefficients", "coeff")
-"""Accepted array names for the coefficients in a file with several arrays."""
+"""Accepted names of the coefficient array in a file with several arrays."""
 ROWS: Final = (257, 262)
-"""Number of coefficients of a face without and with its crop parameters."""
+"""Number of coefficients of a face, without and with its crop parameters."""
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -34,9 +34,9 @@ def published_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def read_published(path: Path) -> dict[str, Float]:
-    """Return the arrays of a published ``expression.mat``, each float32 [1, 64].
+    """Return the arrays in a published ``expression.mat``, float32 [1, 64] each.
 
-    Raises ValueError for invalid files.
+    Raises ValueError if the file is invalid.
     """
     arrays = _read_mat(path)
     if missing := [name for name in PUBLISHED.values() if name not in arrays]:
@@ -50,10 +50,10 @@ def published_expression(path: Path, template: str) -> Float:
 
 
 def stored_expression(path: Path) -> Float:
-    """Return the expression from a user file (.npy, .npz, .safetensors or .mat), float32 [64].
+    """Return the expression from a user-provided file (.npy, .npz, .safetensors or .mat), float32 [64].
 
-    The file must contain a single array, or an array with a name in ``NAMES``. The array must contain 64 numbers or all
-    coefficients of one face (257 or 262). Raises InputError if the file is invalid or cannot be read.
+    The file must contain a single array, or an array with a name from ``NAMES``. The array must contain 64 numbers or
+    all coefficients of one face (257 or 262). Raises InputError if the file is invalid or cannot be read.
     """
     try:
         arrays = _read(path)
@@ -113,11 +113,11 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_mat(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a MATLAB version 5 file. Raises ValueError for invalid files."""
+    """Return the arrays in a MATLAB version 5 file. Raises ValueError if the file is invalid."""
     try:
         arrays = loadmat(path)
     except Exception as error:
-        # The MATLAB parser raises many exception types for a truncated file.
+        # The MATLAB parser raises many exception types for truncated files.
         raise ValueError(f"not a MATLAB file ({_first_line(error)})") from error
     return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 

@@ -1,1 +1,1 @@
-"""Expression editors, which change the face to one canonical expression."""
+"""Expression editors, which change every face to one canonical expression."""

@@ -1,6 +1,6 @@
-"""Expression editor ``first_frame``: uses the clip's first face for every frame.
+"""Expression editor ``first_frame``, which uses the clip's first face for every frame.
 
-Reimplementations use this simplification.
+Third-party reimplementations of VideoReTalking use this simplification.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from retalkit_renderers.mesh_warp import fit_mouth_weights
 Float = NDArray[np.float32]
 
 FEATHER = 0.03
-"""Blur of the face outline in face heights when the first face is pasted into a frame."""
+"""Blur of the face outline when the first face is pasted into a frame, in face heights."""
 
 
 def plane_matrix(pose: HeadPose, depth: float) -> NDArray[np.float64]:
     """Return the matrix from the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3].
 
-    ``pose``: head pose of length 1.
+    ``pose``: head pose with length 1.
     """
     corners = np.array([[0, 0, depth], [1, 0, depth], [0, 1, depth]], np.float32)
     origin, right, down = to_pixels(corners, pose)[0, :, :2].astype(np.float64)
@@ -51,7 +51,7 @@ class FirstFrameSession:
             self._image = next(iter(analysis.source.read([self._index])))[1]
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the first frame's lower face as landmarks. Also return whole frames if images are requested."""
+        """Return landmarks with the first frame's lower face and, if images are requested, whole frames."""
         if self._shape is None:
             images = faces.frames.images.copy() if self._images_requested else None
             return ReferenceBatch(np.full_like(faces.landmarks, np.nan), images)
@@ -92,7 +92,7 @@ class FirstFrameSession:
 class FirstFrameEditor:
     """Expression editor that requires ``landmarks:mesh478`` and ``coefficients:mesh``.
 
-    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    The editor provides ``reference:landmarks`` and, if requested, ``reference:image``.
     """
 
     def __init__(self, config: FirstFrameConfig, runtime: Runtime) -> None:

@@ -1,4 +1,4 @@
-"""Lower-face shape operations in the head frame: mouth closure, corner displacement and shape transfer."""
+"""Lower-face shape operations in the head frame: mouth closure, mouth corner displacement and shape transfer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SMILE_UP = 0.045
 
 
 def close_mouth(shape: Float) -> Float:
-    """Return a shape with lower lip and chin raised until the inner lips touch, float32 [478, 3] in the head frame."""
+    """Return the shape with raised lower lip and chin and closed inner lips, float32 [478, 3] in the head frame."""
     closed = shape.astype(np.float32, copy=True)
     pairs = sorted(mesh478.INNER_LIP_PAIRS, key=lambda pair: float(shape[pair[0], 0] + shape[pair[1], 0]))
     upper = np.array([pair[0] for pair in pairs])
     lower = np.array([pair[1] for pair in pairs])
     across = (shape[upper, 0] + shape[lower, 0]) / 2
     gaps = np.maximum(shape[lower, 1] - shape[upper, 1], 0)
-    # The lips are closed at the mouth corners, so the gap profile is zero there.
+    # The lips meet at the mouth corners, so the gap is zero there.
     left, right = shape[mesh478.INNER_LEFT_CORNER, 0], shape[mesh478.INNER_RIGHT_CORNER, 0]
     knots = np.concatenate([[min(left, across[0] - 1e-3)], across, [max(right, across[-1] + 1e-3)]])
     profile = np.interp(shape[:, 0], knots, np.concatenate([[0], gaps, [0]])).astype(np.float32)
@@ -61,8 +61,8 @@ def smile(shape: Float) -> Float:
 def transfer_lower_face(shape: Float, head: Float, pose: HeadPose, weights: Float) -> Float:
     """Return landmarks in pixels, float32 [T, 478, 3], with the lower face of ``shape`` [478, 3].
 
-    ``head``: head-frame landmarks of the frames, [T, 478, 3]; ``weights``: blend weights [478] between ``head`` (0) and
-    ``shape`` (1). NaN frames remain NaN.
+    ``head``: head-frame landmarks of the frames, [T, 478, 3]. ``weights``: blend weights between ``head`` (0) and
+    ``shape`` (1), [478]. NaN frames remain NaN.
     """
     mixed = head + (shape[None] - head) * weights[None, :, None]
     return to_pixels(mixed.astype(np.float32), pose)

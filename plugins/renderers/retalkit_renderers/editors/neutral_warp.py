@@ -1,4 +1,4 @@
-"""Expression editor ``neutral_warp``: warps the person's own closed mouth into every frame."""
+"""Expression editor ``neutral_warp``, which warps every frame's mouth to the person's own closed mouth."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class NeutralWarpSession:
         return TrackShapes(found.tracks, np.array(shapes, np.float32).reshape(-1, mesh478.COUNT, 3))
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
-        """Return the canonical shape as landmarks. Also return whole frames if images are requested."""
+        """Return landmarks with the canonical shape and, if images are requested, whole frames."""
         landmarks = np.full_like(faces.landmarks, np.nan)
         images = faces.frames.images.copy() if self._images_requested else None
         pose = mesh_space.unpack_pose(faces.coefficients)
@@ -76,7 +76,7 @@ class NeutralWarpSession:
         return ReferenceBatch(landmarks, images)
 
     def _warp(self, image: NDArray[np.uint8], source_points: Float, target_points: Float, number: int) -> None:
-        """Warp the lower face of one frame to the canonical shape in place."""
+        """Warp the lower face in one frame to the canonical shape, in place."""
         if number not in self._topologies:
             self._topologies[number] = make_topology(self.track_shapes.shapes[number])
         topology = self._topologies[number]
@@ -99,12 +99,14 @@ class NeutralWarpSession:
 class NeutralWarpEditor:
     """Expression editor that requires ``landmarks:mesh478`` and ``coefficients:mesh``.
 
-    It provides ``reference:landmarks`` and, if requested, ``reference:image``.
+    The editor provides ``reference:landmarks`` and, if requested, ``reference:image``.
     """
 
     def __init__(self, config: NeutralWarpConfig, runtime: Runtime) -> None:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> NeutralWarpSession:
-        """Compute the canonical shapes from each track's least open frames, or load the shapes from the cache."""
+        """Load the canonical shapes from the cache, or compute them from the frames with the least open mouth in each
+        track.
+        """
         return NeutralWarpSession(self._config, clip.analysis, context)

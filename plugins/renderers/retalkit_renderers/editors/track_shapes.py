@@ -1,4 +1,4 @@
-"""Least open face shape of each track in a clip, computed in chunks."""
+"""Face shape with the least open mouth for each track in a clip, computed in chunks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 SAMPLES = 128
-"""Maximum number of frames in a track's median. The limit makes memory use independent of clip length."""
+"""Maximum number of frames in a track's median. The limit makes the memory use independent of the clip length."""
 CLOSED_SHARE = 0.1
-"""Fraction of a track's frames that are classified as least open."""
+"""Fraction of a track's frames that are considered least open."""
 LONG_TRACK = 40
 """Minimum number of frames in a track that is expected to contain a closed mouth."""
 FRONTAL_YAW = 25.0
@@ -30,7 +30,7 @@ def head_shapes(analysis: Analysis, start: int, stop: int) -> Float:
 
 
 def first_face_frame(analysis: Analysis) -> int | None:
-    """Return the index of the first source frame that contains a face, or None."""
+    """Return the index of the first source frame that contains a face, or None if no frame contains a face."""
     count = analysis.source.info.frame_count
     for start in range(0, count, CHUNK):
         found = np.isfinite(analysis.coefficients(start, min(start + CHUNK, count))[:, 0])
@@ -41,14 +41,14 @@ def first_face_frame(analysis: Analysis) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class FrameOpenings:
-    """Mouth opening, frontal flag and track number of every source frame."""
+    """Mouth opening, frontal mask and track number of each source frame."""
 
     opening: Float
-    """Mouth opening in IOD, float32 [T]; NaN for frames without a face."""
+    """Mouth opening in IOD, float32 [T]. The value is NaN for frames without a face."""
     frontal: NDArray[np.bool_]
-    """Whether the absolute yaw is below ``FRONTAL_YAW``, bool [T]."""
+    """Mask of frames whose absolute yaw is below ``FRONTAL_YAW``, bool [T]."""
     tracks: NDArray[np.int32]
-    """Track number, int32 [T]; -1 for frames without a face."""
+    """Track number, int32 [T]. The value is -1 for frames without a face."""
 
     @classmethod
     def read(cls, analysis: Analysis) -> FrameOpenings:
@@ -66,7 +66,7 @@ class FrameOpenings:
         return cls(opening, frontal, tracks)
 
     def least_open(self, track: int) -> list[int]:
-        """Return at most ``SAMPLES`` of the least open 10% of a track's frames.
+        """Return at most ``SAMPLES`` frames from the tenth of a track's frames with the least open mouth.
 
         Non-frontal frames are excluded if the track has enough frontal frames.
         """
@@ -82,7 +82,7 @@ class FrameOpenings:
 
 
 def median_shape(analysis: Analysis, frames: list[int]) -> Float:
-    """Return the median head-frame shape of ascending source frames, float32 [478, 3]."""
+    """Return the median head-frame shape over ascending source frames, float32 [478, 3]."""
     rows: list[Float] = []
     position = 0
     while position < len(frames):
@@ -95,7 +95,7 @@ def median_shape(analysis: Analysis, frames: list[int]) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class TrackShapes:
-    """Least open shape of each track. Each track has its own shape, because a clip may contain cuts between people."""
+    """Least open shape of each track. The shapes are separate, because a clip may contain cuts between people."""
 
     tracks: NDArray[np.int32]
     """Ascending track numbers, int32 [S]."""
@@ -104,9 +104,9 @@ class TrackShapes:
 
     @classmethod
     def fit(cls, analysis: Analysis) -> TrackShapes:
-        """Compute the least open shape of every track.
+        """Compute the least open shape of each track.
 
-        The mouth may never close in a track with fewer than ``LONG_TRACK`` frames. Such a track uses the shape of the
+        In a track with fewer than ``LONG_TRACK`` frames, the mouth may never close. Such a track uses the shape of the
         long track with the most similar upper face.
         """
         openings = FrameOpenings.read(analysis)

@@ -1,1 +1,1 @@
-"""Lip syncer ``exemplar``: warps mouth images of the same person onto every frame, without a generative network."""
+"""Lip syncer ``exemplar``, which warps mouth images of the same person onto each frame without a generative network."""

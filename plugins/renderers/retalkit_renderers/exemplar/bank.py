@@ -1,8 +1,7 @@
-"""Exemplar bank: source frames of the same person, stored as image crops around the mouth.
+"""Exemplar bank, which contains source frames of one person, stored as image crops around the mouth.
 
-The crops' pixels are stored in one raw file in the stage cache and are loaded on demand. The exemplars' measurements
-are stored in an .npz file. The size of both files depends on the number of exemplars and is independent of the video's
-duration.
+One raw file in the stage cache stores the crops' pixels, which are loaded on demand. An .npz file stores the exemplars'
+measurements. The size of both files depends on the number of exemplars and not on the video's duration.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ Image = NDArray[np.uint8]
 PIXELS = "bank.u8"
 MEASUREMENTS = "bank.npz"
 _REACH = (0.36, 0.24, 0.3)
-"""Crop extent from the mouth centre in face heights: horizontal, upward, downward.
+"""Crop extents to the side, upwards and downwards from the mouth centre, in face heights.
 
-The occlusion detector requires this extent.
+The occlusion detector requires these extents.
 """
 _CACHE_BYTES = 48 << 20
-"""Memory limit of the crop cache in bytes."""
+"""Memory limit for the crop cache in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplars:
-    """Measurements of K exemplars."""
+    """Measurements for K exemplars."""
 
     indexes: NDArray[np.int64]
     """Source frame indexes in ascending order, int64 [K]."""
@@ -62,13 +61,13 @@ class Exemplars:
     coefficients: Float
     """Coefficients in the space ``mesh``, float32 [K, 13]."""
     patches: Float
-    """Grey patches of the mouth, float32 [K, 32, 48]."""
+    """Greyscale mouth patches, float32 [K, 32, 48]."""
     sharpness: Float
     """Standard deviation of the Laplacian on the skin in grey levels, float32 [K]."""
     skin: Float
     """Median colour of the skin around the mouth in Lab, float32 [K, 3]."""
     gaps: Float
-    """Gap between the lips measured in pixels, converted to IOD, float32 [K]."""
+    """Gap between the lips, measured in pixels and converted to IOD, float32 [K]."""
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -88,7 +87,7 @@ class Exemplars:
 
 
 class Bank:
-    """Exemplars and their pixels. Recently used crops are cached in memory."""
+    """Exemplars and their pixels. The bank caches recently used crops in memory."""
 
     def __init__(self, exemplars: Exemplars, file: Path) -> None:
         self.exemplars = exemplars
@@ -99,7 +98,7 @@ class Bank:
         self._bytes = 0
 
     def crop(self, number: int) -> Image:
-        """Return RGB uint8 [h, w, 3] of exemplar ``number``. Callers must not modify it."""
+        """Return the crop of exemplar ``number``, RGB uint8 [h, w, 3]. Callers must not modify the array."""
         if number in self._crops:
             self._crops.move_to_end(number)
             return self._crops[number]
@@ -143,7 +142,7 @@ def load_bank(context: StageContext) -> Bank | None:
 
 @dataclass(frozen=True, slots=True)
 class BankFrame:
-    """Source frame that is decoded while the bank is filled."""
+    """Source frame that is decoded to fill the bank."""
 
     row: int
     """Row index in the bank."""
@@ -154,14 +153,17 @@ class BankFrame:
     landmarks: Float
     """Mesh landmarks in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose of the frame, length 1."""
+    """Head pose of the frame, with length 1."""
 
 
 class BankBuilder:
-    """Decodes the selected source frames once and stores the bank."""
+    """Bank builder that decodes the selected source frames once and stores the bank."""
 
     def __init__(self, analysis: Analysis, indexes: NDArray[np.int64], context: StageContext) -> None:
-        """Initialise the builder for ``indexes``, the ascending indexes of source frames that contain a face."""
+        """Initialise the builder.
+
+        ``indexes``: ascending indexes of source frames that contain a face.
+        """
         self._analysis = analysis
         self._context = context
         self.indexes = indexes
@@ -172,7 +174,7 @@ class BankBuilder:
         self._heads = to_head_frame(self._landmarks, self._pose)
 
     def build(self, visit: Callable[[Iterator[BankFrame]], None]) -> Bank:
-        """Fill the bank. ``visit`` is called once per track and must consume its whole frame iterator."""
+        """Fill the bank, and call ``visit`` once per track. ``visit`` must consume its whole frame iterator."""
         info = self._analysis.source.info
         rectangles = np.array([mouth_rectangle(one, info.width, info.height) for one in self._landmarks], np.int32)
         patches: list[Float] = []
@@ -181,7 +183,7 @@ class BankBuilder:
         skin: list[Float] = []
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
-        # Decode frames in another thread while earlier frames are measured.
+        # Another thread decodes frames while earlier frames are measured.
         source_frames = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
         with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
@@ -236,7 +238,7 @@ RowT = TypeVar("RowT", bound=np.generic)
 
 
 def gather(read: Callable[[int, int], NDArray[RowT]], indexes: NDArray[np.int64], chunk: int = 512) -> NDArray[RowT]:
-    """Return the rows at ``indexes`` (ascending, at least one) of an array that ``read`` loads by range."""
+    """Return the rows at ``indexes`` (ascending, at least one) from an array that ``read`` loads by range."""
     parts: list[NDArray[RowT]] = []
     position = 0
     while position < len(indexes):

@@ -12,18 +12,18 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 RUN = 12
-"""Number of consecutive frames that are selected as a run. The transition between consecutive frames has no cost."""
+"""Number of consecutive frames that are selected as one run. Transitions between consecutive frames have no cost."""
 _MAX_YAW = 35.0
 _CELL = np.array([0.03, 0.05, 0.03, 12.0, 15.0])
-"""Cell size in the space of opening, width and protrusion (IOD), and yaw and pitch (degrees)."""
+"""Cell size in the space of opening, width and protrusion (in IOD), and yaw and pitch (in degrees)."""
 
 
 def select_bank_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
     """Return at most ``most`` ascending source frame indexes that cover the clip's mouth shapes and head poses.
 
-    If the clip has at most ``most`` usable frames, all of them are selected. Otherwise the function selects runs of
-    ``RUN`` frames greedily. A run's gain is larger if the run adds frames to sparsely filled cells of the space of
-    mouth shapes and poses. Frames with more than 35 degrees of yaw are selected only if the clip has no other frames.
+    If the clip has at most ``most`` usable frames, the function selects all of them. Otherwise, it greedily selects
+    runs of ``RUN`` frames. A run's gain is larger if the run adds frames to sparsely filled cells in the space of mouth
+    shapes and head poses. Frames with more than 35 degrees of yaw are selected only if the clip has no other frames.
     """
     count = analysis.source.info.frame_count
     features = np.full((count, 5), np.nan, np.float32)
@@ -63,7 +63,7 @@ def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32
     chosen: list[int] = []
     left = list(range(len(runs)))
     total = 0
-    # Select one run of each long track first, because a track without any exemplar cannot be edited.
+    # Select one run from each long track first, because a track without exemplars cannot be edited.
     longest_runs: dict[int, int] = {}
     for number, run in enumerate(runs):
         longest = longest_runs.setdefault(int(tracks[run[0]]), number)
@@ -77,7 +77,7 @@ def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32
         chosen.append(number)
         total += len(runs[number])
     while left and total < most:
-        # The gain of another exemplar in a cell decreases with the number of exemplars: 1, 1/2, 1/3, ...
+        # The gain of an additional exemplar decreases with the number of exemplars in its cell: 1, 1/2, 1/3, ...
         gains = np.array([(1.0 / (1.0 + filled[cells_of_run[run]])).sum() for run in left])
         number = left.pop(int(gains.argmax()))
         np.add.at(filled, cells_of_run[number], 1)

@@ -1,4 +1,4 @@
-"""Clip-level measurements: the exemplar bank and the identities. Both are stored in the cache."""
+"""Clip-level measurements, which consist of the exemplar bank and the identities. Both are stored in the cache."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _REFERENCE_FRAMES = 6
 _OCCLUSION_FRAMES = 24
 """Number of frames per track to which the occlusion detector is fitted."""
 MAX_OCCLUDED_SHARE = 0.04
-"""Occluded fraction of the skin around the mouth at which an exemplar is excluded."""
+"""Occluded fraction of the skin around the mouth above which an exemplar is excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipModel:
-    """Identities in a clip and their exemplar bank."""
+    """Identities in a clip and the clip's exemplar bank."""
 
     identities: list[Identity]
     bank: Bank
@@ -39,7 +39,7 @@ class ClipModel:
 def load_or_build_clip_model(
     analysis: Analysis, references: ExpressionEditorSession, bank_size: int, context: StageContext
 ) -> ClipModel | None:
-    """Return the clip model from the cache, or build it. Return None if the clip contains no face."""
+    """Load the clip model from the cache, or build the model. Return None if the clip contains no face."""
     identities, bank = load_identities(context), load_bank(context)
     if identities is not None and bank is not None:
         return ClipModel(identities, bank)
@@ -66,9 +66,9 @@ def _measure_identity(
 
 
 class _TrackSampler:
-    """Samples whole frames while the bank is filled.
+    """Sampler that retains whole frames while the bank is filled.
 
-    The references and the occlusion detector require more than the mouth crop.
+    The references and the occlusion detector require more of the frame than the mouth crop.
     """
 
     def __init__(self, analysis: Analysis, editor: ExpressionEditorSession, builder: BankBuilder) -> None:
@@ -117,23 +117,23 @@ class _TrackSampler:
             self._shapes.setdefault(track, []).append(head[0])
 
     def canonical_shape(self, tracks: NDArray[np.int32]) -> Float | None:
-        """Return the canonical head-frame shape, float32 [478, 3], or None if the editor returned no shape."""
+        """Return the canonical head-frame shape, float32 [478, 3], or None if the editor did not return a shape."""
         shapes = [shape for track in tracks for shape in self._shapes.get(int(track), [])]
         return np.median(np.array(shapes), axis=0).astype(np.float32) if shapes else None
 
     def occlusion_detector(self, tracks: NDArray[np.int32]) -> OcclusionDetector | None:
-        """Return the occlusion detector of the longest of ``tracks``."""
+        """Return the occlusion detector for the longest of ``tracks``."""
         fitted = [self._detectors[int(track)] for track in tracks if int(track) in self._detectors]
         return max(fitted, key=lambda one: one[0])[1] if fitted else None
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """Return at most ``most`` evenly spaced integers of range(count)."""
+    """Return at most ``most`` evenly spaced integers from range(count)."""
     return {int(number) for number in np.linspace(0, count - 1, min(count, most)).round()}
 
 
 def occluded_exemplars(numbers: NDArray[np.int64], identity: Identity, bank: Bank) -> NDArray[np.bool_]:
-    """Return whether each exemplar's mouth is occluded, bool with one value for each bank row in ``numbers``."""
+    """Return a mask of exemplars with an occluded mouth, bool with one value for each bank row in ``numbers``."""
     out = np.zeros(len(numbers), bool)
     detector, exemplars = identity.occlusion_detector, bank.exemplars
     if detector is None or detector.grid is None:

@@ -1,4 +1,6 @@
-"""Short crossfades at jumps between exemplars, aligned by optical flow and restricted to the region inside the lips."""
+"""Short crossfades at jumps between exemplars. The crossfades are aligned by optical flow and limited to the lip
+interior.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 _INCOMING = {-1: 0.25, 0: 0.6, 1: 0.85}
-"""Weight of the new exemplar in the frame before a jump, at the jump and after the jump."""
+"""Weights of the new exemplar in the frame before a jump, at the jump and after the jump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +21,17 @@ class ExemplarMix:
     """Exemplars that are blended in one output frame."""
 
     primary: int
-    """Bank row of the primary exemplar. The skin is copied only from the primary exemplar."""
+    """Bank row of the primary exemplar. Skin pixels are copied only from the primary exemplar."""
     secondary: int | None = None
     share: float = 0.0
-    """Weight of the secondary exemplar inside the lips, less than 1."""
+    """Weight of the secondary exemplar inside the lips, which is less than 1."""
 
 
 def exemplar_mix(exemplars: NDArray[np.int32], sources: NDArray[np.int64], position: int) -> ExemplarMix:
     """Return the exemplar mix at ``position`` for the plan's ``exemplars`` [T].
 
-    ``sources``: source frame indexes of the bank rows, int64 [K]. Consecutive source frames are not a jump.
+    ``sources``: source frame indexes of the bank rows, int64 [K]. A transition between consecutive source frames is not
+    a jump.
     """
     primary = int(exemplars[position])
     mix = ExemplarMix(primary)
@@ -63,7 +66,7 @@ def _play(sources: NDArray[np.int64], number: int, steps: int) -> int:
 
 
 def morph(first: Float, second: Float, share: float) -> Float:
-    """Blend two float32 [h, w, 3] images of the same lips. ``share``: weight of the second image.
+    """Blend two images of the same lips, float32 [h, w, 3] each. ``share``: weight of the second image.
 
     Both images are first warped towards each other by optical flow (Kroeger et al., "Fast optical flow using dense
     inverse search", ECCV 2016).
@@ -75,12 +78,12 @@ def morph(first: Float, second: Float, share: float) -> Float:
         cv2.cvtColor(cv2.convertScaleAbs(np.maximum(image, np.float32(0))), cv2.COLOR_RGB2GRAY)
         for image in (first, second)
     ]
-    # OpenCV derives the coarsest scale only from the width. It crashes if no patch fits into a low image at this scale.
+    # OpenCV derives the coarsest scale from the width only. It crashes if no patch fits into a low image at this scale.
     extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
     grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     flow = finder.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))[:height]
-    # Optical flow between different images is unreliable, so only small displacements are allowed.
+    # Optical flow between dissimilar images is unreliable, so only small displacements are allowed.
     limit = 0.08 * width
     across, down = cv2.split(np.clip(cv2.GaussianBlur(flow, (0, 0), 2.0), -limit, limit))
     columns = np.arange(width, dtype=np.float32)

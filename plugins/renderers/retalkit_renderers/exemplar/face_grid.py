@@ -1,6 +1,6 @@
 """Coarse grid of skin samples around the mouth.
 
-The grid follows the face mesh, so each cell stays on the same skin area.
+The grid follows the face mesh, so that each cell stays on one skin area.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ Image = NDArray[np.uint8]
 COLUMNS, ROWS = 64, 48
 HALF_WIDTH = 0.62
 ABOVE, BELOW = 0.42, 0.52
-"""Grid extent above and below the mouth centre in IOD."""
+"""Grid extents above and below the mouth centre in IOD."""
 INSET = 0.93
-"""Scale of the face oval that bounds the grid, so the grid excludes hair and background."""
+"""Scale of the face oval that bounds the grid. The scaled oval excludes hair and background."""
 FACING = 0.45
 """Cosine between the surface normal and the viewing direction below which a skin cell is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceGrid:
-    """Position of each grid cell on a person's mesh."""
+    """Position of each grid cell on a person's face mesh."""
 
     corners: NDArray[np.int64]
-    """Vertex indexes of the mesh triangle around each cell, int64 [ROWS * COLUMNS, 3]; undefined outside the face."""
+    """Vertex indexes of the mesh triangle that contains each cell, int64 [ROWS * COLUMNS, 3]. The indexes are undefined
+    for cells outside the face.
+    """
     shares: Float
     """Barycentric coordinates of each cell in its triangle, float32 [ROWS * COLUMNS, 3]."""
     on_face: NDArray[np.bool_]
@@ -47,7 +49,7 @@ class FaceGrid:
 
     @classmethod
     def from_shape(cls, shape: Float) -> FaceGrid:
-        """Build the grid on a nearly closed head-frame shape, float32 [478, 3]."""
+        """Create the grid for a head-frame shape with a nearly closed mouth, float32 [478, 3]."""
         centre = shape[[13, 14], :2].mean(0)
         x = centre[0] + np.linspace(-HALF_WIDTH, HALF_WIDTH, COLUMNS, dtype=np.float32)
         y = centre[1] + np.linspace(-ABOVE, BELOW, ROWS, dtype=np.float32)
@@ -69,18 +71,18 @@ class FaceGrid:
         return cls(corners, shares, on_face, lips, normals.astype(np.float32))
 
     def pixels(self, landmarks: Float) -> Float:
-        """Return the cells' pixel positions, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
+        """Return the cells' positions in pixels, float32 [ROWS, COLUMNS, 2], for landmarks [478, 3]."""
         corners = np.ascontiguousarray(landmarks[:, :2], np.float32).view(np.complex64)[:, 0].take(self.corners)
         corners *= self.shares
         points = corners[:, 0] + corners[:, 1] + corners[:, 2]
         return points.view(np.float32).reshape(ROWS, COLUMNS, 2)
 
     def visible(self, rotation: Float) -> NDArray[np.bool_]:
-        """Return a mask of face cells oriented towards the camera, bool [ROWS, COLUMNS], for a head rotation [3, 3]."""
+        """Return a mask of face cells that face the camera, bool [ROWS, COLUMNS], for a head rotation [3, 3]."""
         return self.on_face & (-(self.normals @ rotation[2]) > FACING)
 
     def sample(self, image: Image, landmarks: Float) -> Float:
-        """Return the mean cell colours, float32 [ROWS, COLUMNS, 3] in [0, 1]."""
+        """Return the mean RGB values of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1]."""
         points = self.pixels(landmarks)
         across, down = cv2.split(points)
         on_face = self.on_face.view(np.uint8)
@@ -100,9 +102,9 @@ class FaceGrid:
         return cells.astype(np.float32) * np.float32(1 / 255)
 
     def to_rectangle(self, cells: Float, landmarks: Float, rectangle: tuple[int, int, int, int]) -> Float:
-        """Return cell values [ROWS, COLUMNS] resampled to a frame rectangle (left, top, width, height).
+        """Return cell values [ROWS, COLUMNS], resampled to a frame rectangle (left, top, width, height).
 
-        The transform is the affine map with the best fit to the cells. It is accurate enough for soft masks and cannot
+        The transform is the affine map that fits the cells best. It is accurate enough for soft masks and does not
         fold.
         """
         left, top, width, height = rectangle

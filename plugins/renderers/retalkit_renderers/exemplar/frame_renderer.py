@@ -1,8 +1,8 @@
 """Rendering of one output frame.
 
-The current frame is warped to the target lips, and an exemplar's mouth is blended over it. Both layers use one mesh and
-identical target lips, so lips and chin never appear twice. The result depends only on the plan, the bank and the source
-frame. It is independent of other output frames.
+The current frame is warped to the target lips, and an exemplar's mouth is blended over the warped frame. Both layers
+use one mesh and identical target lips, so that lips and chin never appear twice. The result depends only on the plan,
+the bank and the source frame. It does not depend on other output frames.
 """
 
 from __future__ import annotations
@@ -48,21 +48,23 @@ FEATHER = 0.009
 _EROSION = 0.012
 """Erosion of the mouth region before feathering, in face heights."""
 _COARSEST_BAND = 4
-"""Minimum length in pixels of the shorter side of the coarsest blend band."""
+"""Minimum length, in pixels, of the shorter side of the coarsest blend band."""
 _COLOUR_SIGMA = 0.07
 """Standard deviation of the colour matching filter, in face heights."""
 _LIP_MARGIN = 0.02
 """Margin around the lips that is excluded from the skin mask, in face heights."""
 _EDITED_DISPLACEMENT = (0.03, 0.25)
-"""Displacements in pixels at which a background pixel is classified as partly edited and as fully edited."""
+"""Displacements in pixels at which a background pixel is considered partly edited and fully edited."""
 _MIN_DISPLACEMENT = 0.01
-"""Displacement in pixels below which a point is classified as static."""
+"""Displacement in pixels below which a point is considered static."""
 _BLEND_FADE = 0.02
 """Mask value below which the blended result fades out."""
 _EXEMPLAR_SMOOTHING = 0.008
-"""Smoothing of the exemplar displacement in face heights. It prevents visible triangle edges at the lip border."""
+"""Smoothing of the exemplar displacement in face heights. The smoothing prevents visible triangle edges at the lip
+border.
+"""
 _BACKGROUND_SMOOTHING = 0.02
-"""Smoothing of the background displacement in face heights. It blurs the lips, which the exemplar covers."""
+"""Smoothing of the background displacement in face heights. The smoothing blurs the lips, which the exemplar covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class FrameGeometry:
     landmarks: Float
     """Mesh landmarks of the current frame in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose of the current frame, length 1."""
+    """Head pose in the current frame, with length 1."""
     head: Float
     """Current face in the head frame, float32 [478, 3]."""
     target_head: Float
@@ -90,17 +92,17 @@ class MouthSource:
     image: Image
     """Mouth image, RGB uint8 [h, w, 3]."""
     corner: tuple[int, int]
-    """Left and top of ``image`` in its source frame."""
+    """Left and top coordinates of ``image`` in its source frame."""
     landmarks: Float
     """Mesh landmarks in source frame pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose of the source frame, length 1."""
+    """Head pose in the source frame, with length 1."""
     head: Float
     """Mesh landmarks in the head frame, float32 [478, 3]."""
 
 
 def frame_geometry(landmarks: Float, pose: HeadPose, target_head: Float, mouth_weights: Float) -> FrameGeometry:
-    """Return the geometry of a frame with the head-frame target shape [478, 3].
+    """Return the geometry of a frame for a head-frame target shape [478, 3].
 
     ``mouth_weights``: motion weight of each mesh point, [478].
     """
@@ -113,7 +115,7 @@ def frame_geometry(landmarks: Float, pose: HeadPose, target_head: Float, mouth_w
 
 
 class FrameRenderer:
-    """Renders frames of one person with exemplars from one bank."""
+    """Renderer for frames of one person with exemplars from one bank."""
 
     def __init__(self, identity: Identity, bank: Bank, config: ExemplarConfig) -> None:
         rest = identity.person.model.rest
@@ -129,7 +131,7 @@ class FrameRenderer:
         self._poses = bank.exemplars.pose
 
     def render(self, image: Image, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
-        """Return the edit of one frame (RGB uint8 [H, W, 3]), or None if the mouth is outside the frame."""
+        """Return the edit for one frame (RGB uint8 [H, W, 3]), or None if the mouth is outside the frame."""
         high, wide = image.shape[:2]
         now = topology_points(shape.landmarks[:, :2])
         goal = topology_points(shape.target, ring_from=shape.landmarks[:, :2])
@@ -143,7 +145,7 @@ class FrameRenderer:
         under = base[inner].astype(np.float32)
         mask, lips, skin = self._masks(shape, mouth)
         if self._never_opens:
-            # The frame's own closed lips are consistent across frames, so the mouth does not jump.
+            # The frame's own closed lips are consistent across frames, so that the mouth does not jump.
             sources = [MouthSource(image, (0, 0), shape.landmarks, shape.pose, shape.head)]
         else:
             sources = [self._exemplar(number) for number in (mix.primary, mix.secondary) if number is not None]
@@ -153,7 +155,8 @@ class FrameRenderer:
         if self._config.grain:
             original = image[mouth[1] : mouth[1] + mouth[3], mouth[0] : mouth[0] + mouth[2]]
             mixed = restore_grain(mixed, original.astype(np.float32), skin, mask)
-        # The coarse blend bands extend slightly beyond the mask, so they are faded out.
+        # The coarse blend bands extend slightly beyond the mask. The result therefore fades out where the mask is
+        # small.
         fade = np.minimum(mask * np.float32(1 / _BLEND_FADE), np.float32(1))
         added = cv2.multiply(cv2.subtract(mixed, under), cv2.merge([fade] * 3))
         base[inner] = cv2.add(under, added, dtype=cv2.CV_8U)
@@ -167,7 +170,7 @@ class FrameRenderer:
         left, top, width, height = mouth
         still = np.abs(now - goal).max(1) < _MIN_DISPLACEMENT
         x, y = goal[:, 0], goal[:, 1]
-        # A triangle is outside the rectangle if all its corners are beyond one side.
+        # A triangle is outside the rectangle if all of its corners lie beyond one side.
         sides = np.stack([still, x < left - 4, x > left + width + 4, y < top - 4, y > top + height + 4])
         still, *outside = sides[:, self.topology.triangles].all(2)
         return ~(still & np.logical_or.reduce(outside))
@@ -175,7 +178,7 @@ class FrameRenderer:
     def _background(
         self, image: Image, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
     ) -> tuple[Image, Float, Rectangle]:
-        """Return the warped background, the edit weight of each pixel, and the rectangle of both.
+        """Return the warped background, the edit weight of each pixel, and the rectangle of both arrays.
 
         The background is the current frame with lips and jaw warped to the target. The rectangle contains ``mouth`` and
         all displaced pixels.
@@ -200,7 +203,7 @@ class FrameRenderer:
     def _masks(self, shape: FrameGeometry, mouth: Rectangle) -> tuple[Float, Float, Image]:
         """Return the feathered mouth mask, the mask of lips and mouth interior, and the mask of the surrounding skin.
 
-        The first two masks are float32 [h, w]. The skin mask is uint8 [h, w] with the value 1 on skin.
+        The first two masks are float32 [h, w]. The skin mask is uint8 [h, w], with the value 1 on skin.
         """
         left, top, width, height = mouth
         corner = np.array([left, top], np.float32)
@@ -213,7 +216,7 @@ class FrameRenderer:
         lips = _polygon(shape.target[_OUTER_LIPS] - corner, width, height)
         grown = 2 * max(1, int(_LIP_MARGIN * shape.height)) + 1
         around = cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown)))
-        # Former lip pixels are now skin, but they must be excluded from the grain and colour statistics of the skin.
+        # Pixels of the original lips now show skin. They must be excluded from the skin's grain and colour statistics.
         before = _polygon(shape.landmarks[_OUTER_LIPS, :2] - corner, width, height)
         covered = cv2.max(around, cv2.dilate(before, np.ones((5, 5), np.uint8)))
         skin = ((mask > 0.02) & (covered < 128)).view(np.uint8)
@@ -249,10 +252,10 @@ class FrameRenderer:
         self, raster: TriangleRaster, mouth: Rectangle, shape: FrameGeometry, plane: TeethPlane, source: MouthSource,
         part: Rectangle | None,
     ) -> Image:  # fmt: skip
-        """Return a source image warped to the target lips.
+        """Return a source image, warped to the target lips.
 
-        Sampling is bicubic inside ``part`` of the rectangle ``mouth``. If ``part`` is None, sampling is bicubic
-        everywhere.
+        Sampling is bicubic in ``part`` of the rectangle ``mouth`` and bilinear elsewhere. If ``part`` is None, sampling
+        is bicubic everywhere.
         """
         inside = None
         if not self._never_opens:
@@ -273,7 +276,7 @@ class FrameRenderer:
         return MouthSource(self._bank.crop(number), (left, top), exemplars.landmarks[number], pose, self._heads[number])
 
     def _render_interior(self, base: Image, shape: FrameGeometry, left: int, top: int) -> Image:
-        """Return ``base`` with a rendered mouth interior, because no frame of this person shows the mouth interior."""
+        """Return ``base`` with a rendered mouth interior, for a person whose frames never show the mouth interior."""
         if self._colours is None:
             source = self._exemplar(self._first)
             corner = np.array([*source.corner, 0], np.float32)
@@ -283,7 +286,7 @@ class FrameRenderer:
 
 
 def _polygon(points: Float, width: int, height: int) -> Image:
-    """Return an anti-aliased filled polygon, uint8 [height, width] with the value 255 inside."""
+    """Return a filled, anti-aliased polygon, uint8 [height, width], with the value 255 inside."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255.0,), cv2.LINE_AA, 4)
     return mask

@@ -1,6 +1,6 @@
 """Grouping of a clip's tracks into identities. An identity is one person under one lighting condition.
 
-A mouth exemplar is never shared between identities. Each identity has its own measurements, bank rows and occlusion
+Identities never share mouth exemplars. Each identity has separate measurements, bank rows and a separate occlusion
 detector.
 """
 
@@ -19,7 +19,7 @@ from retalkit_renderers.exemplar.person import Person
 Float = NDArray[np.float32]
 
 MIN_FRAMES = 24
-"""Number of frames below which an identity is not edited. The largest identity is edited regardless of its size."""
+"""Minimum number of frames of an edited identity. The largest identity is edited regardless of its number of frames."""
 MAX_IDENTITIES = 8
 _COLOUR_DISTANCE = 12.0
 """Lab distance at which two skin colours indicate different people or different lighting."""
@@ -34,15 +34,15 @@ class Identity:
 
     person: Person
     tracks: NDArray[np.int32]
-    """Sorted track numbers of the identity, int32."""
+    """Identity's track numbers in ascending order, int32."""
     rows: NDArray[np.int64]
-    """Sorted bank rows of the identity, int64."""
+    """Identity's bank rows in ascending order, int64."""
     occlusion_detector: OcclusionDetector | None
     """Occlusion detector fitted to the identity's mouth, or None if the identity has too few frames."""
 
 
 def group_tracks(exemplars: Exemplars) -> list[NDArray[np.int32]]:
-    """Return the sorted track numbers of each identity. The identity with the most exemplars is first."""
+    """Return the sorted track numbers of each identity. The identity with the most exemplars is listed first."""
     heads = exemplars.heads[:, _STABLE, :2]
     groups: list[tuple[list[int], int, Float, Float]] = []
     for track in np.unique(exemplars.tracks):
@@ -65,7 +65,9 @@ def group_tracks(exemplars: Exemplars) -> list[NDArray[np.int32]]:
 
 
 def identity_numbers(identities: list[Identity], tracks: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the index in ``identities`` of each track number, int32 [T]; -1 marks a track without an identity."""
+    """Return the index in ``identities`` for each track number, int32 [T]. The value is -1 for tracks without an
+    identity.
+    """
     out = np.full(len(tracks), -1, np.int32)
     for number, identity in enumerate(identities):
         out[np.isin(tracks, identity.tracks)] = number

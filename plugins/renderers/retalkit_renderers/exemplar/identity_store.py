@@ -1,4 +1,4 @@
-"""Storage of measured identities in the stage cache."""
+"""Storage of identity measurements in the stage cache."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Landmarks may indicate closed lips although teeth are visible, so lip closure is measured in pixels. The lip gap is the
 thickness of the region between the lips that does not have lip colour. Lip colour varies between people, so a linear
-discriminant (Fisher, "The use of multiple measurements in taxonomic problems", 1936) is fitted per clip.
+discriminant is fitted for each clip (Fisher, "The use of multiple measurements in taxonomic problems", 1936).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 PATCH = (48, 32)
-"""Width and height in pixels of the grey patch that is used to compare exemplars at jumps."""
+"""Width and height, in pixels, of the greyscale patch with which exemplars are compared at jumps."""
 _PATCH_EXTENT = (0.75, 0.5)
 STRIP = (16, 60)
-"""Width and height in pixels of the colour strip through the middle of the lips."""
+"""Width and height, in pixels, of the RGB strip through the middle of the lips."""
 STRIP_EXTENT = (0.16, 0.34)
 """Width and height of the strip in IOD."""
 _MIN_SAMPLES = 200
@@ -32,7 +32,7 @@ _NOT_LIP_LIGHT = 0.45
 
 def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: Float, extent: tuple[float, float],
                  size: tuple[int, int]) -> Image:  # fmt: skip
-    """Return a frontal rectangle of the head frame.
+    """Return the image of a frontal rectangle in the head frame.
 
     ``offset``: position of the top-left corner of ``image`` in the frame.
     """
@@ -50,24 +50,24 @@ def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: 
 
 
 def mouth_patch(image: Image, offset: tuple[int, int], pose: HeadPose, rest: Float) -> Float:
-    """Return the grey mouth patch aligned with the head, float32 [32, 48] in [0, 255]. ``pose`` has length 1."""
+    """Return the greyscale mouth patch, aligned with the head, float32 [32, 48] in [0, 255]. ``pose`` has length 1."""
     centre = rest[[13, 14, mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(0)
-    # Blur to prevent aliasing, because the patch resolution is lower than the image resolution.
+    # Blurring prevents aliasing, because the patch resolution is lower than the image resolution.
     soft = cv2.GaussianBlur(image, (0, 0), max(0.3, float(pose.scale[0]) * _PATCH_EXTENT[0] / PATCH[0] / 2.5))
     patch = _plane_patch(soft.astype(np.uint8), offset, pose, centre, _PATCH_EXTENT, PATCH)
     return cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def lip_strip(image: Image, offset: tuple[int, int], pose: HeadPose, head: Float) -> Image:
-    """Return a vertical strip through the mouth centre of head-frame landmarks [478, 3], RGB uint8 [60, 16, 3]."""
+    """Return a vertical strip through the mouth centre for head-frame landmarks [478, 3], RGB uint8 [60, 16, 3]."""
     return _plane_patch(image, offset, pose, head[[13, 14]].mean(0), STRIP_EXTENT, STRIP)
 
 
 def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> tuple[float, Float]:
-    """Return the sharpness and the median colour of the skin around the lips of landmarks [478, 3].
+    """Return the sharpness and the median colour of the skin around the lips for landmarks [478, 3].
 
     Sharpness is the standard deviation of the Laplacian in grey levels. The colour is RGB float32 [3]. Both are zero if
-    the image contains no such skin.
+    the image contains no skin around the lips.
     """
     mask = np.zeros(image.shape[:2], np.uint8)
     around = landmarks[list(mesh478.AROUND_MOUTH), :2] - offset
@@ -87,7 +87,7 @@ def skin_appearance(image: Image, offset: tuple[int, int], landmarks: Float) -> 
 
 
 def _median(values: NDArray[np.uint8]) -> float:
-    """Return the exact median, computed from a histogram."""
+    """Return the exact median, which is computed from a histogram."""
     below = np.cumsum(np.bincount(values, minlength=256))
     low, high = np.searchsorted(below, [(len(values) - 1) // 2, len(values) // 2], side="right")
     return float(low + high) / 2
@@ -100,17 +100,19 @@ def to_lab(colours: Float) -> Float:
 
 @dataclass(frozen=True, slots=True)
 class LipClassifier:
-    """Pixel classifier with a linear score in Lab. Pixels with a positive score are lip pixels."""
+    """Pixel classifier with a linear score in Lab. Pixels with a positive score are classified as lips."""
 
     weights: NDArray[np.float64]
     """Weights of the linear score, float64 [3]."""
     bias: float
     fitted: bool
-    """Whether the weights were fitted. With too few open frames, a fixed redness threshold is used instead."""
+    """Whether the weights were fitted. If there are too few open frames, the classifier uses a fixed redness threshold
+    instead.
+    """
 
 
 def _strip_rows(head: Float) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return row masks of the strip: lips, region between the lips, and region between the lips with a margin."""
+    """Return row masks of the strip for the lips, the region between the lips, and this region with a margin."""
     middle = (head[13, 1] + head[14, 1]) / 2
     rows = (np.arange(STRIP[1]) + 0.5) / STRIP[1] * STRIP_EXTENT[1] - STRIP_EXTENT[1] / 2 + middle
     lip = ((rows > head[0, 1] + 0.008) & (rows < head[13, 1] - 0.012)) | (
@@ -138,7 +140,8 @@ def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
     others = np.concatenate(other_samples) if other_samples else np.zeros((0, 3), np.float32)
     if min(len(lips), len(others)) < _MIN_SAMPLES:
         return LipClassifier(np.zeros(3), 0.0, False)
-    # Teeth are lighter and the mouth cavity is darker than the lips, so only the channels a and b are used.
+    # Teeth are lighter and the mouth cavity is darker than the lips. The classifier therefore uses only the channels a
+    # and b.
     lips, others = lips[:, 1:].astype(np.float64), others[:, 1:].astype(np.float64)
     scatter = np.cov(lips.T) + np.cov(others.T) + np.eye(2)
     weights = np.linalg.solve(scatter, lips.mean(0) - others.mean(0))
@@ -146,7 +149,7 @@ def fit_lip_classifier(strips: list[Image], heads: Float) -> LipClassifier:
 
 
 def pixel_gap(strip: Image, head: Float, classifier: LipClassifier) -> float:
-    """Return the thickness in IOD of the non-lip region between the lips. The value of a closed mouth is about 0."""
+    """Return the thickness of the non-lip region between the lips in IOD, which is about 0 for a closed mouth."""
     lip, _, around = _strip_rows(head)
     lab = _lab(strip)
     known = lab[lip]

@@ -2,8 +2,8 @@
 
 The rendering is a plausible approximation and not an anatomical model. It contains upper teeth, a dark cavity, a tongue
 that rises when the mouth is wide open, and the wet inner edge of the lips. The teeth are fixed to the head, shadowed by
-the upper lip and darker towards the sides. All colours are derived from the person's lips and skin under the lighting
-in the frame. Limit the opening gain to 0.7, because a wide open rendered mouth looks artificial.
+the upper lip and darker towards the sides. All colours are derived from the person's lips and skin under the frame's
+lighting. Limit the opening gain to 0.7, because a wide open rendered mouth looks artificial.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EDGE = 0.031
 TOOTH_ENDS = (0.0, 0.088, 0.150, 0.208, 0.256)
 """Distances of the tooth borders from the midline in the frontal view, in IOD.
 
-The teeth are two incisors, a canine and a premolar.
+The modelled teeth are two incisors, a canine and a premolar.
 """
 TOOTH_SHORTER = (0.0, 0.007, 0.001, 0.010)
 """Length difference between the first incisor and each tooth in IOD."""
@@ -51,9 +51,9 @@ class MouthColours:
 
     lips: Float
     skin_left: Float
-    """Skin colour on the left of the mouth in the image."""
+    """Skin colour to the left of the mouth in the image."""
     skin_right: Float
-    """Skin colour on the right of the mouth in the image.
+    """Skin colour to the right of the mouth in the image.
 
     The difference from ``skin_left`` indicates the light direction.
     """
@@ -62,7 +62,7 @@ class MouthColours:
     def measure(cls, image: Image, landmarks: Float) -> MouthColours:
         """Measure the lip and skin colours in a frame, RGB uint8 [H, W, 3], with landmarks [478, 3].
 
-        Medians reject specular highlights.
+        The colours are medians, which are robust to specular highlights.
         """
         points = landmarks[:, :2]
         lips = np.zeros(image.shape[:2], np.uint8)
@@ -82,7 +82,7 @@ class MouthColours:
 
 
 LEFT_CHEEK, RIGHT_CHEEK = 206, 426
-"""Mesh points on the skin on both sides of the mouth."""
+"""Mesh points on the skin to both sides of the mouth."""
 
 
 def render_mouth_interior(
@@ -113,7 +113,7 @@ def render_mouth_interior(
     rendered = _render(across, down, inside.astype(np.float32), gap, target, colours)
     blur = SUPERSAMPLE * (0.3 + 0.0025 * scale)
     rendered = cv2.GaussianBlur(rendered, (0, 0), blur)
-    # The alpha edge is slightly inside the polygon, so the border consists of lip pixels.
+    # The alpha edge is slightly inside the polygon, so that the border consists of lip pixels.
     alpha = cv2.GaussianBlur(shape.astype(np.float32) / 255, (0, 0), SUPERSAMPLE * 0.6)
     small = (int(high[0] - low[0]), int(high[1] - low[1]))
     rendered = cv2.resize(rendered, small, interpolation=cv2.INTER_AREA)
@@ -186,7 +186,7 @@ def _cavity(across: Float, down: Float, gap: float, half: float, target: Float, 
 
 
 def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) -> tuple[Float, Float]:
-    """Return the brightness (1 means fully lit) and the coverage of the upper teeth, float32 [h, w] each."""
+    """Return the brightness (1 for fully lit pixels) and the coverage of the upper teeth, float32 [h, w] each."""
     away = np.abs(across)
     number = np.clip(np.searchsorted(TOOTH_ENDS, away.ravel(), side="right").reshape(away.shape) - 1, 0, 3)
     ends, shorter = np.array(TOOTH_ENDS, np.float32), np.array(TOOTH_SHORTER, np.float32)
@@ -196,7 +196,7 @@ def _teeth(across: Float, down: Float, gap: float, light: Float, side: Float) ->
     rounded = 0.007 * np.exp(-border / 0.007)
     edge = EDGE - shorter[number] - rounded - CURVE * across**2
     cover = np.clip((edge - down) / 0.004 + 0.5, 0, 1) * (away < ends[-1])
-    # From the lip to the incisal edge: the upper lip's shadow, a bright band, and a thin translucent edge.
+    # From the lip to the incisal edge, a tooth has the upper lip's shadow, a bright band, and a thin translucent edge.
     lip = -0.15 * gap / 0.85
     shadow = 0.45 + 0.55 * np.clip((down - lip) / 0.035, 0, 1)
     glass = 1 - 0.12 * np.exp(-(((edge - down) / 0.007) ** 2))

@@ -1,11 +1,11 @@
-"""Linear model of one person's lower-face motion in the head frame (unit: IOD).
+"""Linear model of one person's lower-face motion in the head frame, in units of IOD.
 
-The first coefficients are the controls opening, width and protrusion, each measured as the difference from the rest
-shape in IOD. They are followed by ``EXTRA_COUNT`` principal components of the person's other lip motion, such as
-asymmetry and lip shape.
+The first coefficients are the controls opening, width and protrusion. Each control is measured as the difference from
+the rest shape in IOD. The next ``EXTRA_COUNT`` coefficients belong to principal components of the person's other lip
+motion, such as asymmetry and lip shape.
 
 The controls are fitted to the person's frames by ridge regression. The mean of the regression prior is a generic
-geometric model, so the mouth model is defined even for a person who never speaks in the clip.
+geometric model, so that the mouth model is defined even for a person who never speaks in the clip.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class MouthModel:
     basis: Float
     """Displacement per unit of each coefficient, float32 [COEFFICIENT_COUNT, 478, 3]."""
     extra_limit: Float
-    """Maximum magnitude of the extra coefficients, float32 [EXTRA_COUNT]."""
+    """Maximum magnitude of each extra coefficient, float32 [EXTRA_COUNT]."""
 
     def shape(self, coefficients: Float, gap: Float) -> Float:
-        """Return shapes float32 [T, 478, 3] for coefficients [T, COEFFICIENT_COUNT].
+        """Return shapes, float32 [T, 478, 3], for coefficients [T, COEFFICIENT_COUNT].
 
         ``gap``: scale of the distance between the inner lips in [0, 1], float32 [T]. A value of 0 closes the lips. The
         lips never cross.
@@ -50,7 +50,7 @@ class MouthModel:
 def close_lips(shapes: Float, gap: Float) -> Float:
     """Return shapes with the distance of each inner lip pair scaled by ``gap`` [T] in [0, 1].
 
-    Crossed pairs are closed.
+    Crossed lip pairs are closed.
     """
     out = shapes.copy()
     upper, lower = np.array(mesh478.INNER_LIP_PAIRS, np.intp).T
@@ -63,9 +63,9 @@ def close_lips(shapes: Float, gap: Float) -> Float:
 
 
 def closed_rest(shape: Float) -> Float:
-    """Return a nearly neutral shape [478, 3] with closed lips.
+    """Return a nearly neutral shape [478, 3] after closing its lips.
 
-    The lips are closed by raising the lower lip and jaw and lowering the upper lip.
+    The lips are closed by raising the lower lip and the jaw, and lowering the upper lip.
     """
     out = shape.copy()
     gap = float(max(0.0, shape[14, 1] - shape[13, 1]))
@@ -90,7 +90,7 @@ def _half_width(rest: Float) -> float:
 
 
 def generic_basis(rest: Float) -> Float:
-    """Return the prior displacements for a ``rest`` shape, float32 [CONTROL_COUNT, 478, 3] in IOD per IOD.
+    """Return the prior displacements for a ``rest`` shape, float32 [CONTROL_COUNT, 478, 3], in IOD per IOD.
 
     The displacements open the jaw and the lips, spread the mouth corners and protrude the lips. They are hand-crafted
     functions of the distance from the mouth.
@@ -141,7 +141,7 @@ def fit_mouth_model(rest: Float, shapes: Float) -> MouthModel:
 
 
 def _gradient(rest: Float) -> NDArray[np.float64]:
-    """Return the gradient of opening and width with respect to the point displacements, float64 [2, 478 * 3]."""
+    """Return the gradients of opening and width with respect to the point displacements, float64 [2, 478 * 3]."""
     rows = np.zeros((2, *rest.shape))
     rows[0, 14, 1], rows[0, 13, 1] = 1, -1
     rows[1, mesh478.INNER_RIGHT_CORNER, 0], rows[1, mesh478.INNER_LEFT_CORNER, 0] = 1, -1
@@ -149,7 +149,7 @@ def _gradient(rest: Float) -> NDArray[np.float64]:
 
 
 def _normalise_controls(basis: NDArray[np.float64], rest: Float) -> NDArray[np.float64]:
-    """Return linear combinations of the controls with decoupled measures.
+    """Return linear combinations of the controls whose measures are decoupled.
 
     For example, one unit of the opening control changes the opening by 1 and the width by 0.
     """
@@ -163,7 +163,7 @@ def _normalise_controls(basis: NDArray[np.float64], rest: Float) -> NDArray[np.f
 def _extra_components(
     residual: NDArray[np.float64], basis: NDArray[np.float64], rest: Float
 ) -> tuple[NDArray[np.float64], Float]:
-    """Return principal components [EXTRA_COUNT, 478 * 3] of the lip residual and the coefficient limits."""
+    """Return principal components of the lip residual, [EXTRA_COUNT, 478 * 3], and the coefficient limits."""
     limit = np.zeros(EXTRA_COUNT, np.float32)
     if len(residual) < 4 * EXTRA_COUNT:
         return np.zeros((EXTRA_COUNT, residual.shape[1])), limit
@@ -181,10 +181,10 @@ def _extra_components(
 
 
 def fit_coefficients(model: MouthModel, shapes: Float) -> Float:
-    """Return the model coefficients of ``shapes``, float32 [F, COEFFICIENT_COUNT].
+    """Return the model coefficients for ``shapes``, float32 [F, COEFFICIENT_COUNT].
 
     The controls are computed from their measures. The extra coefficients are fitted to the lips by least squares and
-    clipped to the model limits.
+    clipped to the model's limits.
     """
     base = mesh_space.measures(model.rest[None])[0, :CONTROL_COUNT]
     out = np.zeros((len(shapes), COEFFICIENT_COUNT), np.float32)

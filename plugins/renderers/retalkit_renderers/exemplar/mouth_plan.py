@@ -1,6 +1,6 @@
-"""Mouth plan: target shape and exemplar for every output frame.
+"""Mouth plan, which contains the target shape and the exemplar for each output frame.
 
-The plan is computed once when the session opens and is then stored. Every frame can therefore be rendered
+The plan is computed once when the session opens, and is then stored. Each frame can therefore be rendered
 independently, and a resumed run uses an identical plan.
 """
 
@@ -28,16 +28,17 @@ Float = NDArray[np.float32]
 
 PLAN = "plan.npz"
 _EXTRA_SMOOTHING = 1.2
-"""Standard deviation in frames of the temporal smoothing applied to the exemplars' lip shapes in the target."""
+"""Standard deviation, in frames, of the temporal smoothing that is applied to the exemplars' lip shapes in the target.
+"""
 _WIDTH_SHARE = 0.5
 """Weight of the exemplars' width in the target width."""
 _WIDTH_GAIN = 1.2
-"""Gain applied to the target width.
+"""Gain that is applied to the target width.
 
-In measurements, the width tracked in the output changed less than the width of the target landmarks by this factor.
+In measurements, the tracked width in the output changed less than the target landmarks' width by this factor.
 """
 _DISTANCE_FADE = (0.16, 0.3)
-"""Lip distances in IOD at which confidence starts to decrease and at which it reaches 0."""
+"""Lip distances in IOD at which the confidence starts to decrease and at which it reaches 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +48,31 @@ class MouthPlan:
     times: NDArray[np.float64]
     """Output frame times in seconds, float64 [T]."""
     identity: NDArray[np.int32]
-    """Identity index, int32 [T]; -1 marks frames without a face or with too few frames of the identity."""
+    """Identity index, int32 [T]. The value is -1 for frames without a face and frames of an identity with too few
+    frames.
+    """
     exemplar: NDArray[np.int32]
-    """Bank row of the exemplar, int32 [T]; -1 marks frames without a face or without an exemplar."""
+    """Bank row of the exemplar, int32 [T]. The value is -1 for frames without a face or without an exemplar."""
     coefficients: Float
     """Mouth model coefficients, float32 [T, COEFFICIENT_COUNT]."""
     gap: Float
     """Scale of the gap between the lips in [0, 1], float32 [T]. A value of 0 closes the lips."""
     opening: Float
-    """Opening of the target shape in IOD, float32 [T]; NaN for frames without a face."""
+    """Opening of the target shape in IOD, float32 [T]. The value is NaN for frames without a face."""
     width: Float
-    """Target width in the output image in IOD, float32 [T]; NaN for frames without a face.
+    """Target width in the output image in IOD, float32 [T]. The value is NaN for frames without a face.
 
-    ``coefficients`` are larger than this width by a factor of ``_WIDTH_GAIN``.
+    The width in ``coefficients`` is larger by a factor of ``_WIDTH_GAIN``.
     """
     face_height: Float
-    """Height of the source face in IOD, float32 [T]; NaN for frames without a face.
+    """Height of the source face in IOD, float32 [T]. The value is NaN for frames without a face.
 
     ``opening / face_height`` is the opening in face heights.
     """
     confidence: Float
     """Opacity of the edit in [0, 1], float32 [T]."""
     yaw_weight: Float
-    """Confidence factor in [0, 1] that depends on the head yaw, float32 [T]."""
+    """Confidence factor in [0, 1], which depends on the head yaw, float32 [T]."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -85,7 +88,7 @@ def load_plan(context: StageContext) -> MouthPlan | None:
 
 
 def save_plan(plan: MouthPlan, context: StageContext) -> Path:
-    """Write the plan to the cache and return its path."""
+    """Write the plan to the cache and return the path."""
     with context.cache.write(PLAN) as path:
         save_arrays(path, {each.name: getattr(plan, each.name) for each in fields(MouthPlan)})
     stored = context.cache.path(PLAN)
@@ -95,7 +98,7 @@ def save_plan(plan: MouthPlan, context: StageContext) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _SourceFaces:
-    """Faces of the source frames at selected output positions."""
+    """Faces in the source frames at selected output positions."""
 
     pose: HeadPose
     yaw: Float
@@ -103,7 +106,7 @@ class _SourceFaces:
     face_height: Float
     tracks: NDArray[np.int32]
     valid: NDArray[np.bool_]
-    """Whether the source frame contains a face, bool [T]."""
+    """Mask of source frames that contain a face, bool [T]."""
 
 
 def _source_faces(analysis: Analysis, sources: NDArray[np.int64]) -> _SourceFaces:
@@ -133,8 +136,8 @@ def make_plan(
 ) -> MouthPlan:
     """Return the plan for the complete output.
 
-    ``motion``: requested motion with one value per output frame; ``blocked``: bank rows that must not be selected, bool
-    [K].
+    ``motion``: requested motion with one value per output frame. ``blocked``: mask of bank rows that must not be
+    selected, bool [K].
     """
     plan = _empty_plan(times)
     step, began = "mouth plan", monotonic()
@@ -178,7 +181,7 @@ def _empty_plan(times: NDArray[np.float64]) -> MouthPlan:
 
 
 class _IdentityPlanner:
-    """Plans the frames of one identity."""
+    """Planner for the frames of one identity."""
 
     def __init__(
         self,
@@ -197,7 +200,7 @@ class _IdentityPlanner:
         self._positions: list[NDArray[np.int64]] = []
 
     def plan_window(self, plan: MouthPlan, start: int, stop: int, rows: NDArray[np.int64], faces: _SourceFaces) -> None:
-        """Select exemplars for the window's ``rows`` and write the entries before ``stop`` to the plan."""
+        """Select exemplars for the window's ``rows``, and write the plan entries before ``stop``."""
         if not len(rows):
             self._previous = None
             return
@@ -234,16 +237,16 @@ class _IdentityPlanner:
             shapes = person.model.shape(plan.coefficients[part], plan.gap[part])
             plan.opening[part] = mesh_space.opening(shapes)
             plan.width[part] = mesh_space.width(shapes)
-        # The skin at the mouth corners moves less than the corners, so a gain compensates for the difference.
+        # The skin at the mouth corners moves less than the corner landmarks. The gain compensates for the difference.
         plan.coefficients[planned, 1] *= _WIDTH_GAIN
 
 
 def _blend_with_exemplars(coefficients: Float, shown: Float) -> Float:
-    """Return target coefficients [T, COEFFICIENT_COUNT] blended with the coefficients of the exemplars ``shown``.
+    """Return target coefficients [T, COEFFICIENT_COUNT], blended with the coefficients of the exemplars ``shown``.
 
-    The extra coefficients are the exemplars' temporally smoothed values, and the width is a weighted mean. The target
-    includes the exemplars' lip shapes to minimise the warp. Some combinations of requested width and opening do not
-    occur for this person.
+    The extra coefficients are the temporally smoothed values of the exemplars, and the width is a weighted mean.
+    Including the exemplars' lip shapes in the target minimises the warp. It also avoids combinations of width and
+    opening that do not occur for this person.
     """
     smooth = gaussian_filter1d(shown, _EXTRA_SMOOTHING, axis=0, mode="nearest")
     out = coefficients.copy()

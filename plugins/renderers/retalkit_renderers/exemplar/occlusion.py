@@ -1,8 +1,9 @@
 """Detection of objects in front of the mouth, such as a microphone, a hand or a glass.
 
 Occluding objects must not be warped like skin. The detector learns the appearance of the skin around the mouth from
-frames of one track. A large difference from the learned appearance indicates an occlusion. Lips, teeth and the mouth
-interior change with speech and are never used as evidence. Smooth shadows and beards are not detected as occlusions.
+frames of one track. A large deviation from the learned appearance indicates an occlusion. Lips, teeth and the mouth
+interior change with speech and are never used as evidence. The detector does not classify smooth shadows and beards as
+occlusions.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ Rectangle = tuple[int, int, int, int]
 
 MAX_SAMPLES = 64
 MIN_SAMPLES = 5
-"""Minimum number of samples. With fewer samples, the detector is not fitted and detects nothing."""
+"""Minimum number of samples. If there are fewer samples, the detector is not fitted and detects no occlusion."""
 ANCHOR_ROWS = 16
 """Number of upper grid rows that define the reference brightness.
 
-The rows cover nose and cheeks and are seldom occluded.
+These rows cover nose and cheeks and are seldom occluded.
 """
 CHANGING = 0.10
-"""Median temporal deviation of brightness above which a cell is classified as intermittently occluded."""
+"""Median temporal deviation of the brightness above which a cell is considered intermittently occluded."""
 BRIGHTNESS, COLOUR, EDGE = 0.10, 0.012, 0.05
-"""Minimum tolerances: relative brightness, chromaticity, and brightness gradient per cell."""
+"""Minimum tolerances for relative brightness, chromaticity, and brightness gradient per cell."""
 SPREADS, CLIP_SPREADS = 3.0, 2.0
-"""Additional tolerance as multiples of the cell's temporal spread and of the typical spread in the clip."""
+"""Additional tolerance as multiples of the cell's temporal spread and of the clip's typical spread."""
 PEAK = 1.4
-"""Minimum peak evidence of a blob in units of the tolerance."""
+"""Minimum peak evidence of an occluded blob, in units of the tolerance."""
 LIP_MARGIN = 1.5
 MIN_BLOB = 0.02
-"""Minimum blob size as a fraction of the visible skin."""
+"""Minimum size of an occluded blob as a fraction of the visible skin."""
 
 
 def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
-    """Return the cell features, float32 [ROWS, COLUMNS, 4].
+    """Return the features of each cell, float32 [ROWS, COLUMNS, 4].
 
     The features are the brightness relative to the upper cells, two chromaticities and the gradient.
     """
@@ -84,12 +85,12 @@ class OcclusionDetector:
 
     @classmethod
     def fit(cls, samples: Iterable[tuple[Image, Float, HeadPose]]) -> OcclusionDetector:
-        """Fit the detector to samples of one track.
+        """Fit the detector to samples from one track.
 
-        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a pose of length
-        1. The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and frames are
-        not retained. Some samples may be occluded. A moving occluder may even occlude most samples, because the
-        expected appearance of a varying cell is the observation closest to the skin of the cheeks.
+        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a pose with
+        length 1. The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and the
+        detector does not retain the frames. Some samples may be occluded. A moving occluder may even occlude most
+        samples, because a varying cell's expected appearance is the observation closest to the skin of the cheeks.
         """
         kept: list[tuple[Image, Float, HeadPose]] = []
         shapes: list[Float] = []
@@ -100,7 +101,8 @@ class OcclusionDetector:
             if not np.isfinite(landmarks).all() or len(shapes) + len(colours) >= MAX_SAMPLES:
                 continue
             if grid is None:
-                # The grid is built from the median of several shapes, so it does not depend on a single expression.
+                # The grid is built from the median of several shapes, so that it does not depend on a single
+                # expression.
                 shapes.append(to_head_frame(landmarks[None], pose)[0])
                 kept.append((image, landmarks, pose))
                 if len(shapes) < MIN_SAMPLES:
@@ -121,11 +123,11 @@ class OcclusionDetector:
     def mask(
         self, image: Image, landmarks: Float, pose: HeadPose, rectangle: Rectangle, min_share: float = 0.0
     ) -> tuple[Float, float]:
-        """Return an occlusion mask float32 [height, width] in [0, 1] and the occluded fraction of the visible skin.
+        """Return an occlusion mask, float32 [height, width] in [0, 1], and the occluded fraction of the visible skin.
 
-        ``rectangle``: left, top, width and height in frame pixels; ``pose``: head pose of length 1. A mask value of 1
-        means that the original pixel should be preserved. The mask and the fraction are 0 if the occluded fraction does
-        not exceed ``min_share``. Frames with an occluded fraction above about 0.25 should not be edited.
+        ``rectangle``: left, top, width and height in frame pixels. ``pose``: head pose with length 1. Original pixels
+        should be preserved where the mask is 1. The mask and the fraction are 0 if the occluded fraction does not
+        exceed ``min_share``. Frames with an occluded fraction above about 0.25 should not be edited.
         """
         _, _, width, height = rectangle
         if self.grid is None or not np.isfinite(landmarks).all():
@@ -138,7 +140,7 @@ class OcclusionDetector:
         return self.grid.to_rectangle(soft, landmarks, rectangle), share
 
     def detect(self, image: Image, landmarks: Float, pose: HeadPose) -> tuple[Float, float]:
-        """Return a cell mask, float32 [ROWS, COLUMNS], and the occluded fraction of the visible skin.
+        """Return a mask of occluded cells, float32 [ROWS, COLUMNS], and the occluded fraction of the visible skin.
 
         The mask is 1 in occluded cells and 0 in all other cells.
         """
@@ -148,7 +150,7 @@ class OcclusionDetector:
         if int(skin.sum()) < 50:
             return np.zeros((ROWS, COLUMNS), np.float32), 0.0
         features = _features(self.grid.sample(image, landmarks), visible)
-        # Additional edges are evidence of an occlusion. Missing edges are not.
+        # Additional edges are evidence of an occlusion, whereas missing edges are not.
         np.maximum(features[..., 3], self.expected[..., 3], out=features[..., 3])
         light, red, blue, edge = cv2.split(cv2.absdiff(features, self.expected) / self.tolerance)
         strongest = np.asarray(cv2.max(cv2.max(light, red), cv2.max(blue, edge)), np.float32)
@@ -162,7 +164,7 @@ class OcclusionDetector:
         for number in range(1, count):
             blob = labels == number
             on_skin = blob & skin
-            # A blob that covers only the lips is ignored. It must include skin cells.
+            # A blob must include skin cells. A blob that covers only the lips is ignored.
             if on_skin.sum() >= MIN_BLOB * skin.sum() and evidence[on_skin].max() > PEAK:
                 cells[blob] = 1
         return cells, float((cells[skin] > 0).mean())
@@ -183,12 +185,12 @@ def _expected_features(colours: list[Float], views: list[NDArray[np.bool_]], gri
     expected, spread = np.where(changing, nearest, expected), np.where(changing, nearest_spread, spread)
     typical = _quantile(spread[ring], 0.75)
     base = np.array([BRIGHTNESS, COLOUR, COLOUR, EDGE])
-    # The spread is clipped, so an intermittent occluder does not increase the tolerance.
+    # Clipping the spread prevents an intermittent occluder from increasing the tolerance.
     tolerance = base + SPREADS * np.minimum(spread, 2 * typical) + CLIP_SPREADS * typical
     low, high = _quantile(features[:, lips], 0.1), _quantile(features[:, lips], 0.9)
     expected[lips] = (low + high) / 2
     tolerance[lips] = LIP_MARGIN * ((high - low) / 2 + base)
-    # Teeth and lips contain edges without an occlusion.
+    # Teeth and lips contain edges even without an occlusion.
     tolerance[lips, 3] = np.inf
     # Cells without any visible sample are not evaluated.
     unknown = ~np.isfinite(expected).all(-1)
@@ -205,7 +207,7 @@ def _median_and_spread(features: Float) -> tuple[Float, Float]:
 def _quantile(values: Float, share: float) -> Float:
     """Return ``np.nanquantile(values, share, axis=0)`` without interpolation.
 
-    The result is NaN where all values are NaN. The implementation is many times faster than NumPy's.
+    The result is NaN where all values are NaN. The function is many times faster than NumPy's implementation.
     """
     ordered = np.sort(values, axis=0)
     count = np.isfinite(values).sum(0)

@@ -1,4 +1,4 @@
-"""Measurement of the person in a clip: rest shape, mouth range and mouth model."""
+"""Measurements of a person in a clip: rest shape, mouth range and mouth model."""
 
 from __future__ import annotations
 
@@ -24,44 +24,45 @@ CHUNK = 512
 MAX_SHAPES = 1200
 """Maximum number of frames to which the mouth model is fitted.
 
-The limit makes memory use independent of clip length.
+The limit makes the memory use independent of the clip length.
 """
 NEVER_OPENS_BELOW = 0.04
-"""Threshold of the 98th percentile of opening in IOD. Below the threshold, the mouth is classified as never opening."""
+"""Threshold for the 98th percentile of the opening in IOD. A mouth below the threshold is classified as never opening.
+"""
 NEVER_OPENS_GAIN = 0.7
-"""Amplitude relative to the typical range for a mouth that never opens in the clip."""
+"""Motion amplitude, relative to the typical range, for a mouth that never opens in the clip."""
 _TYPICAL = (0.2, 0.06, 0.06, 0.025)
-"""Typical 95th percentiles of opening, spreading, rounding and protrusion of a talking person, in IOD."""
+"""Typical 95th percentiles of opening, spreading, rounding and protrusion for a talking person, in IOD."""
 _MIN_FRAMES = 12
 _SLIT = 0.016
-"""Opening in IOD below which the mouth is closed."""
+"""Opening in IOD below which the mouth is considered closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MouthRange:
-    """Ranges of opening, spreading, rounding and protrusion of one person, in IOD relative to the rest shape."""
+    """Ranges of one person's opening, spreading, rounding and protrusion, in IOD relative to the rest shape."""
 
     opening: float
     spread: float
     rounding: float
     protrusion: float
     max_opening: float
-    """Maximum opening in IOD, equal to the person's 98th percentile."""
+    """Maximum opening in IOD, which is the person's 98th percentile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Measurements of one person that are required for planning."""
+    """Measurements of one person that the planner requires."""
 
     model: MouthModel
     range: MouthRange
     never_opens: bool
-    """Whether the mouth never opens in the clip. In this case, the mouth interior must be rendered."""
+    """Whether the mouth never opens in the clip. If True, the mouth interior must be rendered."""
     face_height: float
     """Face height in IOD."""
 
     def retarget(self, motion: MouthMotion, strength: float = 1.0) -> tuple[Float, Float]:
-        """Return coefficients float32 [T, COEFFICIENT_COUNT] and gap factors float32 [T] for a motion.
+        """Return coefficients, float32 [T, COEFFICIENT_COUNT], and gap factors, float32 [T], for a motion.
 
         The extra coefficients are 0.
         """
@@ -80,7 +81,7 @@ class Person:
 
 
 def soft_limit(value: Float, most: float) -> Float:
-    """Compress values above 80% of ``most`` monotonically, so the result never exceeds ``most``."""
+    """Compress values above 80% of ``most`` monotonically, so that the result never exceeds ``most``."""
     knee = 0.8 * most
     over = np.maximum(value - knee, 0)
     return np.where(value > knee, knee + (most - knee) * np.tanh(over / max(most - knee, 1e-6)), value)
@@ -92,7 +93,8 @@ def _ramp(value: Float, low: float, high: float) -> Float:
 
 
 def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float, Float]:
-    """Return head-frame shapes float32 [F, 478, 3] of frames distributed over ``tracks``, and all openings float32 [S].
+    """Return head-frame shapes, float32 [F, 478, 3], of frames distributed over ``tracks``, and all openings, float32
+    [S].
 
     The openings include all frames of the tracks. Frames with at least 35 degrees of yaw are excluded if there are
     enough other frames.
@@ -124,7 +126,7 @@ def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float,
 
 
 def least_open_shape(shapes: Float) -> Float:
-    """Return the mean of the least open tenth of head-frame shapes [F, 478, 3], float32 [478, 3]."""
+    """Return the mean of the least open tenth of the head-frame shapes [F, 478, 3], float32 [478, 3]."""
     opening = mesh_space.opening(shapes)
     return shapes[opening <= max(float(np.percentile(opening, 10)), 0.008)].mean(0)
 
@@ -133,8 +135,8 @@ def measure_person(shapes: Float, openings: Float, reference: Float | None) -> P
     """Compute a person's measurements from head-frame shapes [F, 478, 3] and all openings [S].
 
     ``reference``: canonical expression from the expression editor, float32 [478, 3], or None. The reference becomes the
-    rest shape, and an open reference is closed first. If it is None, the rest shape is computed from the person's least
-    open frames. Raises ValueError if there is no shape.
+    rest shape. If its mouth is open, the mouth is closed first. If ``reference`` is None, the rest shape is computed
+    from the person's least open frames. Raises ValueError if there is no shape.
     """
     if not len(shapes):
         raise ValueError("the clip contains no frame with a face")

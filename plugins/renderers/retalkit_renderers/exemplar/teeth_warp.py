@@ -1,7 +1,7 @@
-"""Warp of the mouth interior. Teeth are rigid and do not stretch with the lips.
+"""Warp of the mouth interior, in which rigid teeth do not stretch with the lips.
 
 The interior is divided into three bands from top to bottom. The upper teeth follow the head, the lower teeth follow the
-jaw, and the middle band absorbs the difference. Near the lips, the interior warp approaches the lip warp, so the
+jaw, and the middle band absorbs the difference. Near the lips, the interior warp approaches the lip warp, so that the
 complete warp is continuous.
 """
 
@@ -19,9 +19,9 @@ Float = NDArray[np.float32]
 _TEETH_DEPTH = 0.04
 """Distance of the teeth behind the inner lips in IOD."""
 _UPPER_BAND = (0.0, 0.16, 0.46, 0.66)
-"""Fractions of the opening measured from the upper lip: blend start, rigid band start, rigid band end, blend end."""
+"""Fractions of the opening, measured from the upper lip: blend start, rigid band start, rigid band end, blend end."""
 _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)
-"""Fractions of the opening measured from the lower lip: blend start, rigid band start, rigid band end, blend end."""
+"""Fractions of the opening, measured from the lower lip: blend start, rigid band start, rigid band end, blend end."""
 _MIN_SLOPE = 0.2
 _JAW_SHARE = 0.9
 _JAW = np.array([152, 148, 377, 175, 199], np.intp)
@@ -70,9 +70,9 @@ def interior_points(
     source_plane: TeethPlane,
     source_head: Float,
 ) -> Float:
-    """Return an exemplar's grid points inside the mouth in pixels of its source frame, float32 [INNER_COUNT, 2].
+    """Return an exemplar's grid points inside the mouth, float32 [INNER_COUNT, 2], in pixels of its source frame.
 
-    ``target`` and ``source``: mesh points in pixels, [>= 468, 2 or 3]; ``target_head`` and ``source_head``: mesh points
+    ``target`` and ``source``: mesh points in pixels, [>= 468, 2 or 3]. ``target_head`` and ``source_head``: mesh points
     in the head frame, [478, 3].
     """
     upper, lower = target_plane.to_head(target[_UPPER, :2]), target_plane.to_head(target[_LOWER, :2])
@@ -91,9 +91,9 @@ def interior_points(
 def _monotonic_rows(
     rows: NDArray[np.float64], top: NDArray[np.float64], bottom: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return columns [COLUMNS, R] that ascend strictly from ``top`` to ``bottom``, so the warp does not fold."""
+    """Return columns [COLUMNS, R] that ascend strictly from ``top`` to ``bottom``, so that the warp does not fold."""
     even = _STEPS * np.maximum(bottom - top, 1e-4)[:, None]
-    # The excess of each step over the minimum is scaled to the remaining length.
+    # The excess of each step over the minimum step is scaled to the remaining length.
     spare = np.maximum(rows[:, 1:] - rows[:, :-1] - _MIN_SLOPE * even, 0)
     room = (1 - _MIN_SLOPE) * even.sum(1, keepdims=True)
     steps = _MIN_SLOPE * even + spare * room / np.maximum(spare.sum(1, keepdims=True), 1e-9)

@@ -1,4 +1,4 @@
-"""Texture matching between the edit and the frame: motion blur and grain."""
+"""Texture matching between edit and frame, which matches motion blur and grain."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 _BLUR_RATIO = 0.72
-"""Fine-detail ratio between frame and exemplar below which the exemplar is blurred."""
+"""Ratio of fine detail between frame and exemplar below which the exemplar is blurred."""
 _MAX_BLUR = 2.0
 _MAX_GAIN = 0.8
-"""Maximum detail gain. A higher gain would sharpen compression noise."""
+"""Maximum detail gain. A higher gain would amplify compression noise."""
 _TARGET_RATIO = 0.92
 """Target fraction of the original variance.
 
-Frames above the target are not changed, so the mean fraction is close to 1.
+Frames above the target are not changed, so that the mean fraction is close to 1.
 """
 _GRAIN_SIGMA = 1.0
-"""Standard deviation in pixels of the Gaussian filter that separates grain."""
+"""Standard deviation, in pixels, of the Gaussian filter that separates the grain."""
 
 
 def _fine(image: Float) -> Float:
@@ -34,7 +34,7 @@ def _grey(image: Float) -> Float:
 def detail_level(image: Float, skin: Image) -> float:
     """Return the root mean square of an image's fine detail in grey levels.
 
-    ``image``: float32 [h, w, 3]; ``skin``: mask of the evaluated pixels (non-zero), uint8 [h, w].
+    ``image``: float32 [h, w, 3]. ``skin``: mask that is non-zero for evaluated pixels, uint8 [h, w].
     """
     total = cv2.countNonZero(skin)
     if total < 20:
@@ -46,9 +46,10 @@ def detail_level(image: Float, skin: Image) -> float:
 
 
 def match_blur(warped: Float, target: float, skin: Image) -> Float:
-    """Blur ``warped`` if the frame is much softer on the skin, as in fast motion.
+    """Blur ``warped`` if the frame's skin is much softer, for example due to motion blur.
 
-    ``warped``: float32 [h, w, 3]; ``target``: ``detail_level`` of the frame; ``skin``: mask, uint8 [h, w].
+    ``warped``: float32 [h, w, 3]. ``target``: ``detail_level`` of the frame. ``skin``: mask that is non-zero on skin,
+    uint8 [h, w].
     """
     level = detail_level(warped, skin)
     if level <= 0 or target <= 0 or target >= _BLUR_RATIO * level:
@@ -60,9 +61,9 @@ def match_blur(warped: Float, target: float, skin: Image) -> Float:
 def restore_grain(edited: Float, original: Float, skin: Image, where: Float) -> Float:
     """Amplify the fine detail of ``edited`` until the variance of its Laplacian on the skin is close to the original's.
 
-    Warping averages neighbouring pixels and reduces grain. The remaining grain is amplified with a gain of at most
-    ``_MAX_GAIN`` and never reduced. Images are float32 [h, w, 3] in [0, 255]. ``skin``: mask that is non-zero on skin,
-    uint8 [h, w]; ``where``: weight of the change per pixel in [0, 1], float32 [h, w].
+    Warping averages neighbouring pixels and reduces grain. The function amplifies the remaining grain with a gain
+    between 1 and ``_MAX_GAIN``. Images are float32 [h, w, 3] in [0, 255]. ``skin``: mask that is non-zero on skin,
+    uint8 [h, w]. ``where``: weight of the change for each pixel in [0, 1], float32 [h, w].
     """
     if cv2.countNonZero(skin) < 50:
         return edited

@@ -1,13 +1,14 @@
-"""Exemplar selection for every output frame by dynamic programming.
+"""Exemplar selection for each output frame by dynamic programming.
 
-The search uses the Viterbi algorithm (1967). Bregler, Covell and Slaney used the algorithm to synthesise video in
+The search uses the Viterbi algorithm (1967). Bregler, Covell and Slaney used this algorithm to synthesise video in
 "Video Rewrite", SIGGRAPH 1997.
 
-The unary cost of an exemplar at a frame combines four terms: the lip distance from the target, the difference in head
-rotation, the blur, and the pixel gap between the lips if the target mouth is closed. The transition cost is zero for
-the next source frame, small for a repeated frame, and grows with the difference between the mouth images for a jump.
+The unary cost of an exemplar in a frame is the sum of four terms: the lip distance from the target, the difference in
+head rotation, the blur, and, if the target mouth is closed, the pixel gap between the lips. The transition cost is zero
+for the next source frame and small for a repeated frame. For a jump, it grows with the difference between the mouth
+images.
 
-The search runs in windows at fixed positions. Each window includes frames beyond its end as look-ahead, so the result
+The search runs in windows at fixed positions. Each window includes look-ahead frames beyond its end, and the result
 depends only on the input.
 """
 
@@ -34,7 +35,7 @@ _MAX_ANGLE = 0.6
 _BLUR_COST = 0.03
 _SIZE_COST = 0.05
 _CLOSED_GAP = 0.014
-"""Lip gap in IOD below which the target requires an exemplar with closed lips in its pixels."""
+"""Lip gap in IOD below which the target requires an exemplar whose pixels show closed lips."""
 _OPEN_WHERE_CLOSED_COST = 12.0
 _PIXEL_GAP_COST = 8.0
 _STRETCH_COST = 1.5
@@ -53,7 +54,7 @@ class ViterbiSearch:
     def __init__(self, exemplars: Exemplars, blocked: NDArray[np.bool_]) -> None:
         """Initialise the search.
 
-        ``blocked``: exemplars that must not be selected because the mouth is occluded, bool [K].
+        ``blocked``: mask of exemplars that must not be selected because the mouth is occluded, bool [K].
         """
         heads = exemplars.heads
         self._features = lip_features(heads)
@@ -63,15 +64,15 @@ class ViterbiSearch:
         self._scale = pose.scale
         sharp = exemplars.sharpness / max(float(np.median(exemplars.sharpness)), 1e-6)
         self._own_cost = _BLUR_COST * np.maximum(0, 1 - sharp) + _BLOCKED_COST * blocked
-        # Pixel gap of this person's closed mouth. A dark line between the lips is measured as a gap.
+        # Pixel gap of this person's closed mouth. The gap is nonzero if a dark line is visible between closed lips.
         floor = float(np.percentile(exemplars.gaps, 4)) if len(exemplars) else 0.0
         self._pixel_gap = np.maximum(0, exemplars.gaps - floor - 0.004)
         self._transitions = _transition_costs(exemplars)
 
     def unary_costs(self, targets: Float, rotation: Float, scale: Float) -> tuple[Float, Float]:
-        """Return unary costs float32 [T, K] and lip distances float32 [T, K].
+        """Return unary costs, float32 [T, K], and lip distances, float32 [T, K].
 
-        The target shapes are [T, 478, 3]. The target heads have ``rotation`` [T, 3, 3] and ``scale`` [T].
+        The target shapes are [T, 478, 3]. ``rotation`` [T, 3, 3] and ``scale`` [T] describe the target heads.
         """
         features = lip_features(targets)
         square = (features**2).sum(1)[:, None] + (self._features**2).sum(1)[None] - 2 * features @ self._features.T
@@ -93,7 +94,7 @@ class ViterbiSearch:
     def best_path(self, cost: Float, previous: int | None) -> NDArray[np.int64]:
         """Return the path with the lowest cost, int64 [T], for unary costs [T, K].
 
-        ``previous``: preceding frame's exemplar.
+        ``previous``: exemplar of the preceding frame.
         """
         steps, states = cost.shape
         total = cost[0].copy() if previous is None else cost[0] + self._transitions[previous]
@@ -111,7 +112,7 @@ class ViterbiSearch:
 
 
 def lip_features(heads: Float) -> Float:
-    """Return lip features float32 [T, F] for head-frame shapes [T, 478, 3]: lip points, weighted gaps and width.
+    """Return lip features, float32 [T, F], for head-frame shapes [T, 478, 3]: lip points, weighted gaps and width.
 
     The sum of squared feature differences is a squared distance in IOD.
     """
@@ -125,14 +126,14 @@ def _mean_gap(heads: Float) -> Float:
 
 
 def _transition_costs(exemplars: Exemplars) -> Float:
-    """Return transition costs float32 [K, K] from each row's exemplar to each column's exemplar."""
+    """Return the transition costs, float32 [K, K], from each row's exemplar to each column's exemplar."""
     count = len(exemplars)
     look = exemplars.patches.reshape(count, -1)
     look = look - look.mean(1, keepdims=True)
     square = (look**2).sum(1)
     distance = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * look @ look.T, 0) / look.shape[1]) / 255
     following = np.minimum(np.arange(count) + 1, count - 1)
-    # A jump replaces the next source frame, so compare the next source frame with the selected exemplar.
+    # A jump replaces the next source frame, so the cost compares the next source frame with the selected exemplar.
     costs = _JUMP_COST + _JUMP_DIFFERENCE_COST * distance[following]
     consecutive = np.flatnonzero(np.diff(exemplars.indexes) == 1)
     costs[consecutive, consecutive + 1] = 0

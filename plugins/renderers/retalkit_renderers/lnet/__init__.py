@@ -1,1 +1,1 @@
-"""Lip syncer ``lnet``: a network that generates the lower half of the face from speech and a reference face."""
+"""Lip syncer ``lnet``, whose network generates the lower half of the face from speech and a reference face."""

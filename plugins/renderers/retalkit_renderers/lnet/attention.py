@@ -1,7 +1,7 @@
 """Cross attention from the masked face to the reference face, with the published parameter names.
 
 Reference: Vaswani et al., "Attention is all you need", NeurIPS 2017. Queries and keys are computed from the masked
-face. Values are computed from the reference face.
+face, and values are computed from the reference face.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head attention: two inputs [B, N, dimension] -> [B, N, dimension]."""
+    """Multi-head attention that maps two inputs [B, N, dimension] to [B, N, dimension]."""
 
     def __init__(self, dimension: int, heads: int, head_dimension: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class NormedAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers. Entries 2 and 4 of the published sequence are dropout layers with probability 0."""
+    """Two linear layers. Entries 2 and 4 of the published sequence are dropout layers with a probability of 0."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -69,7 +69,9 @@ class NormedFeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Cross attention between image features: masked face and reference face, both [B, C, H, W] -> [B, C, H, W]."""
+    """Cross attention that maps the image features of the masked face and the reference face, [B, C, H, W] each, to [B,
+    C, H, W].
+    """
 
     def __init__(self, dimension: int, depth: int, heads: int, head_dimension: int, hidden: int) -> None:
         super().__init__()
@@ -89,7 +91,9 @@ class CrossAttention(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """Placeholder for resolutions that are too large for attention. It returns the masked face features unchanged."""
+    """Placeholder for resolutions that are too high for attention. The layer returns the masked face features
+    unchanged.
+    """
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""L-Net convolution blocks with the parameter names of the published checkpoint."""
+"""L-Net's convolution blocks, with the parameter names of the published checkpoint."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.nn.utils import spectral_norm
 from retalkit_renderers.layer_norm import LayerNorm2d
 
 NEGATIVE_SLOPE: Final = 0.1
-"""Negative slope of the leaky ReLU after the convolutions."""
+"""Negative slope of the leaky ReLUs after the convolutions."""
 
 
 def spectral_convolution(inputs: int, outputs: int, kernel: int) -> nn.Module:
-    """Return a convolution with spectral normalisation that preserves height and width.
+    """Return a convolution with spectral normalisation that preserves the height and width.
 
     Reference: Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018. In evaluation
-    mode, the stored vectors ``weight_u`` and ``weight_v`` determine the normalisation and no power iteration is
+    mode, the stored vectors ``weight_u`` and ``weight_v`` determine the normalisation, and no power iteration is
     performed. In training mode, each forward pass performs one power iteration, as in the published training.
 
     ``torch.nn.utils.spectral_norm`` uses the state names of the published checkpoint (``weight_orig``, ``weight_u``,
@@ -28,7 +28,7 @@ def spectral_convolution(inputs: int, outputs: int, kernel: int) -> nn.Module:
 
 
 class ConvolutionBlock(nn.Module):
-    """Spectral convolution, layer normalisation and leaky ReLU with optional 2 x 2 average pooling.
+    """Spectral convolution, layer normalisation and leaky ReLU, with optional 2 x 2 average pooling.
 
     The input is [B, inputs, H, W]. The output is [B, outputs, H, W], or [B, outputs, H / 2, W / 2] with ``downsample``.
     """
@@ -46,14 +46,14 @@ class ConvolutionBlock(nn.Module):
 
 
 class UpsampleBlock(ConvolutionBlock):
-    """``ConvolutionBlock`` after nearest-neighbour upsampling: [B, inputs, H, W] -> [B, outputs, 2 H, 2 W]."""
+    """``ConvolutionBlock`` after nearest-neighbour upsampling, from [B, inputs, H, W] to [B, outputs, 2 H, 2 W]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class ToImage(nn.Module):
-    """Spectral 7 x 7 convolution and sigmoid: [B, inputs, H, W] -> colours [B, outputs, H, W] in [0, 1]."""
+    """Spectral 7 x 7 convolution and sigmoid, from [B, inputs, H, W] to RGB values [B, outputs, H, W] in [0, 1]."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -15,12 +15,12 @@ Float = NDArray[np.float32]
 
 
 class FaceGenerator:
-    """Loaded L-Net with batched inference."""
+    """Face generator that runs L-Net in batches."""
 
     def __init__(self, runtime: Runtime, batch: int) -> None:
         """Load the network. Raises WeightsError if the checkpoint does not match the network.
 
-        ``batch``: number of faces per call on a GPU.
+        ``batch``: maximum number of faces per network call on a GPU.
         """
         self._device, self._batch = runtime.device, batch
         weights = runtime.weights[NETWORK]
@@ -32,10 +32,10 @@ class FaceGenerator:
         self._network = runtime.shared((NETWORK, weights), load)
 
     def __call__(self, mel: Float, faces: Float) -> Float:
-        """Return generated faces float32 [T, 96, 96, 3], RGB in [0, 1].
+        """Return the generated faces, float32 [T, 96, 96, 3], RGB in [0, 1].
 
-        ``mel``: mel windows in [-4, 4], float32 [T, 80, 16]; ``faces``: masked face and reference face, BGR in [0, 1],
-        float32 [T, 6, 96, 96]. On the CPU, a face does not depend on the other faces of the call. On a GPU, the
+        ``mel``: mel windows in [-4, 4], float32 [T, 80, 16]. ``faces``: masked face and reference face, BGR in [0, 1],
+        float32 [T, 6, 96, 96]. On the CPU, a result does not depend on the other faces in the call. On a GPU, the
         position in the batch may change the last digits.
         """
         generated = np.empty((len(faces), *faces.shape[2:], 3), np.float32)

@@ -15,18 +15,18 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 CROP: Final = 4 * SIDE
-"""Side in pixels of the crops that the published pipeline generates for E-Net and downscales for L-Net."""
+"""Side, in pixels, of the crops that the published pipeline generates for E-Net and downscales for L-Net."""
 _EDGE: Final = 6
-"""Width in pixels of the mask's fade at the box edge, at 96 x 96."""
+"""Width of the mask's fade at the box edge, in pixels of the 96-pixel face."""
 _TRANSITION: Final = 10
-"""Width in pixels of the mask's fade above the vertical centre, at 96 x 96."""
+"""Width of the mask's fade above the vertical centre, in pixels of the 96-pixel face."""
 
 
 def face_box(detected: Float, chin: float, width: int, height: int) -> Float | None:
     """Return the detected box with its lower edge extended by ``chin`` box heights, float32 [4].
 
-    The box is clipped to the frame and rounded. The function returns None if the box is not finite, or if the
-    clipped width or height is less than 2 pixels.
+    The box is clipped to the frame and rounded. Returns None if the box is not finite, or if the clipped width or
+    height is less than 2 pixels.
     """
     if not np.isfinite(detected).all():
         return None
@@ -36,11 +36,11 @@ def face_box(detected: Float, chin: float, width: int, height: int) -> Float | N
 
 
 def network_faces(frame: Image, reference: Image, box: Float) -> Float:
-    """Return the network input float32 [6, 96, 96], BGR in [0, 1].
+    """Return the network's input, float32 [6, 96, 96], BGR in [0, 1].
 
     The first three channels are the face with a black lower half. The last three channels are the reference face. As in
     the published pipeline, crops are resized to 384 x 384 and then bilinearly to 96 x 96. The second resize averages
-    the middle two of four pixels in both directions.
+    the two central pixels of every four pixels in both directions.
     """
     faces = [crop_face(image, box, CROP).astype(np.float32) for image in (frame, reference)]
     faces[0][CROP // 2 :] = 0
@@ -51,7 +51,7 @@ def network_faces(frame: Image, reference: Image, box: Float) -> Float:
 
 @cache
 def lower_half() -> Float:
-    """Return the mask of the generated lower half with soft edges, float32 [96, 96] in [0, 1], read-only."""
+    """Return the read-only mask of the generated lower half with soft edges, float32 [96, 96] in [0, 1]."""
     edge = np.minimum(np.arange(SIDE), np.arange(SIDE)[::-1]) + 0.5
     across = _smoothstep(edge / _EDGE)
     down = np.minimum(across, _smoothstep((np.arange(SIDE) + 0.5 - (SIDE // 2 - _TRANSITION)) / _TRANSITION))

@@ -1,8 +1,8 @@
-"""Residual blocks of fast Fourier convolutions, conditioned on the speech.
+"""Residual blocks of fast Fourier convolutions, which are conditioned on the speech.
 
 Reference: Chi, Jiang and Mu, "Fast Fourier convolution", NeurIPS 2020. Three quarters of the channels are global
-channels. They are convolved in the frequency domain, so each pixel depends on the whole face. The scale and shift of
-the normalisation are predicted from the speech (Huang and Belongie, "Arbitrary style transfer in real-time with
+channels. They are convolved in the frequency domain, so that each pixel depends on the whole face. The scale and shift
+of the normalisation are predicted from the speech (Huang and Belongie, "Arbitrary style transfer in real-time with
 adaptive instance normalization", ICCV 2017). The published constructor shifts its arguments by one position. As a
 result, these blocks have a leaky ReLU with a slope of 0.01 and no spectral normalisation, unlike the rest of the
 network.
@@ -18,13 +18,13 @@ from torch.nn import functional
 
 NEGATIVE_SLOPE: Final = 0.01
 LOCAL_DIVISOR: Final = 4
-"""Ratio of all channels to local channels."""
+"""Ratio of the number of all channels to the number of local channels."""
 
 _HIDDEN: Final = 128
 
 
 class AdaptiveInstanceNorm(nn.Module):
-    """Instance normalisation with a scale and a shift predicted from the speech."""
+    """Instance normalisation whose scale and shift are predicted from the speech."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class AdaptiveInstanceNorm(nn.Module):
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         hidden = self.mlp_shared(z)
         scale = 1 + self.mlp_gamma(hidden)[..., None, None]
-        # Contiguous memory is required. With channels-last memory, torch uses a summation order that loses several
+        # The tensor must be contiguous. In channels-last memory, torch uses a summation order that loses several
         # digits.
         return functional.instance_norm(x.contiguous()) * scale + self.mlp_beta(hidden)[..., None, None]
 
 
 class FourierUnit(nn.Module):
-    """Convolution (1 x 1) in the frequency domain: [B, channels, H, W] -> [B, channels, H, W]."""
+    """1 x 1 convolution in the frequency domain, which maps [B, channels, H, W] to [B, channels, H, W]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class FourierUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         spectrum = torch.fft.rfft2(x, norm="ortho")
-        # The real and imaginary parts of a channel are adjacent: [B, 2 C, H, W / 2 + 1].
+        # The real and imaginary parts of each channel are adjacent: [B, 2 C, H, W / 2 + 1].
         parts = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).reshape(batch, 2 * channels, height, -1)
         parts = functional.relu(self.bn(self.conv_layer(parts)))
         parts = parts.reshape(batch, channels, 2, height, -1).permute(0, 1, 3, 4, 2).contiguous()
@@ -59,7 +59,7 @@ class FourierUnit(nn.Module):
 
 
 class SpectralTransform(nn.Module):
-    """Transform between global channels: [B, channels, H, W] -> [B, channels, H, W]."""
+    """Transform between global channels, which maps [B, channels, H, W] to [B, channels, H, W]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -74,9 +74,10 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """Convolution with a local and a global path: [B, C, H, W] -> local [B, C / 4, H, W], global [B, 3 C / 4, H, W].
+    """Convolution with a local and a global path.
 
-    The first channels of the input are the local channels.
+    The layer maps [B, C, H, W] to local channels [B, C / 4, H, W] and global channels [B, 3 C / 4, H, W]. The first
+    channels of the input are the local channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -94,7 +95,9 @@ class FourierConvolution(nn.Module):
 
 
 class FourierLayer(nn.Module):
-    """Fourier convolution, adaptive normalisation and leaky ReLU: [B, C, H, W] and speech [B, F] -> [B, C, H, W]."""
+    """Fourier convolution, adaptive normalisation and leaky ReLU, which map [B, C, H, W] and speech [B, F] to [B, C, H,
+    W].
+    """
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -120,7 +123,7 @@ class FourierBlock(nn.Module):
 
 
 class FourierBlocks(nn.Module):
-    """Sequence of ``count`` blocks with the names ``res0``, ``res1`` and so on."""
+    """Sequence of ``count`` blocks, which are named ``res0``, ``res1`` and so on."""
 
     def __init__(self, count: int, channels: int, features: int) -> None:
         super().__init__()

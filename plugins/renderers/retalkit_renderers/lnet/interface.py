@@ -1,4 +1,4 @@
-"""Options, stage and checkpoint of the lip syncer ``lnet``.
+"""Options, stage spec and checkpoint of the lip syncer ``lnet``.
 
 The module is imported to list stages, so it must not import torch.
 """

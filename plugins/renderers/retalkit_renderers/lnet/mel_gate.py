@@ -1,4 +1,4 @@
-"""Mel windows for L-Net, optionally gated by voice activity."""
+"""Mel windows for L-Net with an optional voice activity gate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from retalkit.stages import SPEECH_RATE, Speech
 
 
 def gated_windows(speech: Speech, times: NDArray[np.float64], *, gate: bool) -> NDArray[np.float32]:
-    """Return mel windows float32 [T, 80, 16] in [-4, 4] for ``times`` in seconds, float64 [T].
+    """Return mel windows, float32 [T, 80, 16] in [-4, 4], for ``times`` in seconds, float64 [T].
 
-    If ``gate`` is set, each of the 16 time steps without voice activity is replaced with digital silence, for which the
+    If ``gate`` is true, each of the 16 time steps without voice activity is replaced by digital silence, for which the
     network keeps the mouth closed. Noise, humming and music therefore do not move the mouth. A word at the end of a
     window still moves the mouth.
     """

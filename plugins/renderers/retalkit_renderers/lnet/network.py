@@ -1,4 +1,4 @@
-"""L-Net of VideoReTalking (Cheng et al., SIGGRAPH Asia 2022), with the parameter names of the published checkpoint.
+"""VideoReTalking's L-Net (Cheng et al., SIGGRAPH Asia 2022), with the parameter names of the published checkpoint.
 
 The network generates a speaking face from a face with a masked lower half, a reference face and 0.2 s of speech.
 """
@@ -21,7 +21,7 @@ from retalkit_renderers.lnet.convolutions import (
 from retalkit_renderers.lnet.fourier import FourierBlocks
 
 SIDE: Final = 96
-"""Side in pixels of the input and output faces."""
+"""Side of the input and output faces in pixels."""
 
 _CHANNELS: Final = (64, 128, 256, 512)
 """Number of channels at 96, 48, 24 and 12 pixels."""
@@ -31,10 +31,10 @@ _BLOCKS: Final = 9
 
 
 class VisualEncoder(nn.Module):
-    """Encoder of the masked face and the reference face, both [B, 3, 96, 96].
+    """Encoder for the masked face and the reference face, [B, 3, 96, 96] each.
 
-    It returns the masked face features at 96, 48, 24 and 12 pixels. The features at 12 pixels are concatenated with the
-    reference face features, [B, 1024, 12, 12].
+    The encoder returns the masked face's features at 96, 48, 24 and 12 pixels. The features at 12 pixels are
+    concatenated with the reference face's features, [B, 1024, 12, 12].
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class VisualEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decoder: ``VisualEncoder`` features and speech features [B, 512] -> face [B, 3, 96, 96] in [0, 1]."""
+    """Decoder that maps ``VisualEncoder`` features and speech features [B, 512] to faces [B, 3, 96, 96] in [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,9 +107,9 @@ class LNet(nn.Module):
         )
 
     def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
-        """Return faces float32 [B, 3, 96, 96], BGR in [0, 1].
+        """Return faces, float32 [B, 3, 96, 96], BGR in [0, 1].
 
-        ``audio_sequences``: mel windows in [-4, 4], float32 [B, 1, 80, 16]; ``face_sequences``: masked face and
+        ``audio_sequences``: mel windows in [-4, 4], float32 [B, 1, 80, 16]. ``face_sequences``: masked face and
         reference face, BGR in [0, 1], float32 [B, 6, 96, 96].
         """
         masked, reference = face_sequences.split(3, dim=1)
@@ -118,5 +118,5 @@ class LNet(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of each checkpoint entry."""
+    """Return each checkpoint entry's name and shape."""
     return state_shapes(LNet)

@@ -1,8 +1,9 @@
-"""Lip syncer ``lnet``: generates the lower face from the speech with L-Net.
+"""Lip syncer ``lnet``, which generates the lower half of the face from the speech with L-Net.
 
 Reference: Cheng et al., "VideoReTalking: audio-based lip synchronization for talking head video editing in the wild",
 SIGGRAPH Asia 2022, section 3.2. The box, the crops, the BGR channel order, the black lower half of the masked face and
-the mel window of 0.2 s per frame follow the publication. The differences from the published script are:
+the mel window of 0.2 s per frame follow the publication. The stage differs from the published script in the following
+points:
 
 - Mel windows follow the frame timestamps (``retalkit.speech.mel_windows``), including speech that is shorter than one
   window.
@@ -42,16 +43,16 @@ OUT_OF_FRAME: Final = PassedThrough("face out of frame")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Inputs of one generated face."""
+    """Generator inputs for one face."""
 
     row: int
     position: int
     box: Float
-    """Integer face box, float32 [4]."""
+    """Face box with integer coordinates, float32 [4]."""
 
 
 class LNetSession:
-    """Generates the faces of one clip and stores each face in the cache."""
+    """Lip syncer session that generates the faces of one clip and stores each face in the cache."""
 
     def __init__(self, config: LNetConfig, generator: FaceGenerator, speech: Speech, context: StageContext) -> None:
         self._config = config
@@ -88,7 +89,7 @@ class LNetSession:
         """Do nothing, because the stage owns the network."""
 
     def _generate(self, batch: SyncBatch, jobs: Sequence[_Job]) -> Float:
-        """Return generated faces float32 [T, 96, 96, 3], RGB in [0, 1]."""
+        """Return the generated faces, float32 [T, 96, 96, 3], RGB in [0, 1]."""
         if (references := batch.references.images) is None:
             raise ValueError("the lip syncer 'lnet' requires reference images, but the expression editor returned none")
         frames = batch.faces.frames.images
@@ -106,7 +107,7 @@ class LNetLipSyncer:
         self._generator = FaceGenerator(runtime, config.batch)
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LNetSession:
-        """Return a session. Faces are generated on demand for each frame."""
+        """Return a session that generates faces on demand for each frame."""
         return LNetSession(self._config, self._generator, clip.speech, context)
 
 

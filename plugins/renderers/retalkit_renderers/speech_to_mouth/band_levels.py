@@ -1,4 +1,4 @@
-"""Levels of the frequency bands that distinguish mouth shapes, and small temporal filters."""
+"""Levels of the frequency bands that distinguish mouth shapes, and short temporal filters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from retalkit.stages import SPEECH_RATE
 
 GRID_RATE = 100
-"""Grid values per second. The time of value ``i`` is ``i / 100``."""
+"""Number of grid values per second. Value ``i`` is at the time ``i / 100`` s."""
 
 _HOP = SPEECH_RATE // GRID_RATE
 _WINDOW = 400
@@ -29,7 +29,7 @@ BANDS: dict[str, tuple[float, float]] = {
 
 
 def sample_range(start: int, stop: int) -> tuple[float, float]:
-    """Return the audio range in seconds that ``band_levels`` requires for the grid values [start, stop)."""
+    """Return the audio range, in seconds, that ``band_levels`` requires for the grid values [start, stop)."""
     half = _WINDOW // 2
     return (start * _HOP - half) / SPEECH_RATE, ((stop - 1) * _HOP + half) / SPEECH_RATE
 
@@ -37,7 +37,7 @@ def sample_range(start: int, stop: int) -> tuple[float, float]:
 def band_levels(waveform: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     """Return the level of each band in dBFS, float64 [V], for the audio in ``sample_range``.
 
-    The level of silence is -110.
+    The level of digital silence is -110.
     """
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_WINDOW) / _WINDOW)
     frames = sliding_window_view(waveform.astype(np.float64), _WINDOW)[::_HOP]
@@ -52,17 +52,19 @@ def band_levels(waveform: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]
 
 
 def hann_smooth(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
-    """Return the Hann-weighted mean over ``reach`` values on both sides."""
+    """Return the Hann-weighted mean over ``reach`` values on each side."""
     weights = 0.5 + 0.5 * np.cos(np.pi * np.arange(-reach, reach + 1) / (reach + 1))
     return windows(values, reach, reach) @ (weights / weights.sum())
 
 
 def windows(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
-    """Return each value with its neighbours, [V, before + 1 + after]. The ends are padded by repetition."""
+    """Return each value with its neighbours, [V, before + 1 + after]. The ends are padded by repeating the border
+    values.
+    """
     padded = np.pad(values, (before, after), mode="edge")
     return sliding_window_view(padded, before + 1 + after)
 
 
 def linear_ramp(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Return 0 up to ``low``, 1 at or above ``high``, and linearly interpolated values between ``low`` and ``high``."""
+    """Return a linear ramp that is 0 up to ``low`` and 1 from ``high`` on."""
     return np.clip((values - low) / (high - low), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Network input features: a log-mel spectrum with absolute levels, and a copy without the channel mean.
+"""Input features of the network, which are a log-mel spectrum with absolute levels and a copy without the channel mean.
 
 Overlapping blocks have identical features up to rounding errors if both blocks include their context. The context of
 ``log_mel`` is ``LOG_MEL_CONTEXT`` frames on each side. ``network_input`` requires ``INPUT_CONTEXT`` additional frames.
@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
 FRAME_RATE = 100
-"""Frames per second. Frame ``i`` is centred at sample ``i * 160 + 80``, which is ``i / 100 + 0.005`` seconds."""
+"""Number of frames per second. Frame ``i`` is centred at sample ``i * 160 + 80``, which is at ``i / 100 + 0.005``
+seconds.
+"""
 HOP = SAMPLE_RATE // FRAME_RATE
 WINDOW = 400
 BAND_COUNT = 80
 LOG_MEL_CONTEXT = 1
 """Number of frames (of 160 samples) before and after a block whose audio affects the block's features."""
 MEAN_FRAMES = 301
-"""Number of frames in the running mean: 3 s and the centre frame."""
+"""Number of frames in the running mean, which covers 3 s and the centre frame."""
 INPUT_CONTEXT = MEAN_FRAMES // 2
-"""Number of frames before and after a block that its running mean includes with the default ``ahead``."""
+"""Number of frames before and after a block that the block's running mean includes with the default ``ahead``."""
 
 _TRANSFORM = 512
 _LOWEST = 50.0
@@ -34,11 +36,12 @@ _SIDE = (WINDOW - HOP) // 2
 
 
 def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.float32]:
-    """Return the natural logarithm of mel power, float32 [N // 160, 80].
+    """Return the natural logarithm of the mel power, float32 [N // 160, 80].
 
-    ``waveform``: audio in [-1, 1] at 16 kHz, float32 [N]. The waveform is padded with silence. The value of digital
-    silence is ln 1e-6 = -13.8, and speech at -20 dBFS has values of about -2 to 6. ``warp``: factor of the frequencies
-    at which the spectrum is sampled. Values other than 1 simulate a different vocal tract length in training.
+    ``waveform``: audio in [-1, 1] at 16 kHz, float32 [N]. The waveform is padded with silence. The value for digital
+    silence is ln 1e-6 = -13.8, and speech at -20 dBFS has values of about -2 to 6. ``warp``: factor that multiplies the
+    frequencies at which the spectrum is sampled. Values other than 1 simulate a different vocal tract length in
+    training.
     """
     count = len(waveform) // HOP
     if count == 0:
@@ -51,11 +54,11 @@ def log_mel(waveform: NDArray[np.float32], warp: float = 1.0) -> NDArray[np.floa
 
 
 def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> NDArray[np.float32]:
-    """Return network features float32 [T, 160] for ``log_mel`` output [T, 80].
+    """Return network features, float32 [T, 160], for ``log_mel`` output [T, 80].
 
     The first 80 columns contain the absolute level as (level + 4) / 4. The last 80 columns contain the level minus its
-    mean over 301 frames, divided by 4. The first and last frame are repeated at the ends. ``ahead``: number of the 301
-    frames after the current frame (0 to 300). Networks with a bounded look-ahead use a smaller number.
+    mean over 301 frames, divided by 4. The first and last frames are repeated at the ends. ``ahead``: number of the 301
+    frames that follow the current frame (0 to 300). Networks with a bounded look-ahead use a smaller number.
     """
     if len(levels) == 0:
         return np.zeros((0, 2 * BAND_COUNT), np.float32)
@@ -70,7 +73,7 @@ def network_input(levels: NDArray[np.float32], ahead: int = INPUT_CONTEXT) -> ND
 
 @lru_cache(maxsize=64)
 def mel_bank(warp: float = 1.0) -> NDArray[np.float32]:
-    """Return triangular mel filters float32 [257, 80].
+    """Return triangular mel filters, float32 [257, 80].
 
     The filters have a constant width on the mel scale (O'Shaughnessy 1987) and a minimum width of one bin.
     """

@@ -1,14 +1,14 @@
-"""NumPy inference of the network that predicts mouth motion from speech features.
+"""NumPy inference for the network that predicts mouth motion from speech features.
 
 Inference uses one CPU core and does not require torch.
 
 The network is a temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic
 convolutional and recurrent networks for sequence modeling", 2018). It consists of residual blocks with pre-activation
-(He et al., "Identity mappings in deep residual networks", ECCV 2016): batch norm, ReLU, dilated convolution, ReLU, 1x1
-convolution. The stem halves the frame rate from 100 Hz (features) to 50 Hz (network).
+(He et al., "Identity mappings in deep residual networks", ECCV 2016). Each block contains batch norm, ReLU, a dilated
+convolution, ReLU and a 1x1 convolution. The stem halves the frame rate from 100 Hz (features) to 50 Hz (network).
 
-Any range of time steps is computed from the features in its receptive field. The result is deterministic for a given
-range. As in training, every layer is zero-padded before the first and after the last time step of the audio.
+Any range of time steps can be computed from the features in its receptive field. The result is deterministic for a
+given range. As in training, every layer is zero-padded before the first and after the last time step of the audio.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Block:
 
     scale: BatchNorm
     taps: Float
-    """Dilated convolution weights, float32 [K, C, C]. The weights contain one right-multiplied matrix per tap."""
+    """Dilated convolution weights, float32 [K, C, C]. The array contains one right-multiplied matrix per tap."""
     taps_bias: Float
     point: Float
     """Right-multiplied 1x1 convolution weights, float32 [C, C]."""
     point_bias: Float
     dilation: int
     after: int
-    """Number of look-ahead time steps. The other taps access earlier time steps."""
+    """Number of look-ahead time steps. The remaining taps access earlier time steps."""
 
     @property
     def reach(self) -> int:
@@ -89,7 +89,7 @@ class Network:
     """Output layer weights, float32 [C, outputs]."""
     head_bias: Float
     metadata: Mapping[str, str]
-    """Metadata strings of the weights file."""
+    """Metadata strings from the weights file."""
 
     @property
     def inputs(self) -> int:
@@ -102,16 +102,16 @@ class Network:
 
     @property
     def before(self) -> int:
-        """Return the number of past time steps at 50 Hz in the receptive field of an output time step."""
+        """Return the number of past time steps at 50 Hz in an output time step's receptive field."""
         return sum(block.before for block in self.blocks)
 
     @property
     def after(self) -> int:
-        """Return the number of future time steps at 50 Hz in the receptive field of an output time step."""
+        """Return the number of future time steps at 50 Hz in an output time step's receptive field."""
         return sum(block.after for block in self.blocks)
 
     def feature_rows(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the range [first, last) of feature frames required for the output time steps [start, stop).
+        """Return the range [first, last) of feature frames that the output time steps [start, stop) require.
 
         ``first`` may be negative.
         """
@@ -119,9 +119,9 @@ class Network:
         return first, STEM_STRIDE * (stop + self.after - 1) - STEM_PADDING + len(self.stem)
 
     def hidden(self, features: Float, start: int, total: int) -> Float:
-        """Return the non-negative last hidden layer of the output time steps from ``start`` on, float32 [J, C].
+        """Return the non-negative last hidden layer, float32 [J, C], for the output time steps from ``start`` on.
 
-        ``features``: feature frames ``feature_rows(...)`` with zeros outside the audio, float32 [R, inputs]; ``total``:
+        ``features``: feature frames ``feature_rows(...)`` with zeros outside the audio, float32 [R, inputs]. ``total``:
         number of output time steps in the complete audio.
         """
         count = (len(features) - len(self.stem)) // STEM_STRIDE + 1
@@ -133,7 +133,7 @@ class Network:
         return self.scale(rows)
 
     def forward(self, features: Float, start: int, total: int) -> Float:
-        """Return raw outputs float32 [J, outputs]. The arguments are described in ``hidden``."""
+        """Return raw outputs, float32 [J, outputs]. See ``hidden`` for the arguments."""
         return self.hidden(features, start, total) @ self.head + self.head_bias
 
 
