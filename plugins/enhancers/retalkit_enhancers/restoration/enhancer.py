@@ -11,8 +11,8 @@ published pipeline (VideoReTalking, SIGGRAPH Asia 2022, section 3.3, and its scr
 - The mouth is parsed in the aligned face, which matches the parsing network's training data. The published script
   parses a distorted box.
 - ``steadiness`` removes the part of the restoration that flickers most (see ``difference.reduce_flicker``).
-- The restoration is weighted by the edit's mask. A restored edit with reduced opacity due to low confidence keeps the
-  reduced opacity.
+- The restoration's strength is proportional to the edit's opacity. If the lip syncer faded an edit because of low
+  confidence, the restoration has the same reduced opacity.
 """
 
 from __future__ import annotations
