@@ -265,7 +265,7 @@ def test_pip_installs_into_new_environment_offline(name: str, kind: str, tmp_pat
         return done.stdout
 
     printed = run("retalkit", "new-plugin", name, "--kind", kind)
-    next_commands = [line.strip() for line in printed.split("next:\n")[1].splitlines()]
+    next_commands = [line.strip() for line in printed.split("next steps:\n")[1].splitlines()]
     assert next_commands[0] == f"python -m pip install -e '{name}[dev]'"
     run("pip", "install", "--no-index", "--no-build-isolation", "-q", "-e", f"{name}[dev]")
     listed = json.loads(run("retalkit", "plugins", "--json", "--kind", kind))

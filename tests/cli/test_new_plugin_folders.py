@@ -78,7 +78,7 @@ def test_force_replaces_only_files_of_the_command(
     created = call(capsys, "new-plugin", "glow", "--kind", "enhancer")
     assert created.code == 0, created.err
     first = contents(tmp_path / "glow")
-    assert set(first) == {line.strip() for line in created.out.split("next:")[0].splitlines()[1:]}
+    assert set(first) == {line.strip() for line in created.out.split("next steps:")[0].splitlines()[1:]}
     notes, stage = tmp_path / "glow" / "src" / "glow" / "notes.py", tmp_path / "glow" / "src" / "glow" / "enhancer.py"
     notes.write_text("mine", encoding="utf-8")
     stage.write_text("broken", encoding="utf-8")
