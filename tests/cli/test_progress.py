@@ -97,7 +97,7 @@ def test_summary_has_paths_frame_counts_and_cost() -> None:
     for part in (
         "out.mp4 (5.00 s)",
         "out.mp4.json",
-        "90 edited, 10 passed through (large yaw: 7, no face: 3); edits faded (occluded: 2)",
+        "90 edited, 10 passed through (large yaw: 7, no face: 3); faded edits (occluded: 2)",
         "speech cached, render 3.0",
         "1.25 x real time (4.0 s in total), peak memory 300 MiB",
     ):

@@ -1,1 +1,1 @@
-"""Command-line interface. No module outside this package imports it except ``retalkit.__main__``."""
+"""Command-line interface. Among the other Retalkit modules, only ``retalkit.__main__`` imports this package."""

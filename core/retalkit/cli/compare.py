@@ -49,7 +49,7 @@ def compare(
 
     with progress(quiet=quiet) as observer:
         if registry.problems:
-            observer.note("some plugins cannot be used: `retalkit plugins` shows the reasons")
+            observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         outcome = run(
             file,
             output,

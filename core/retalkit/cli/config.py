@@ -51,7 +51,7 @@ def validate(
     file: Annotated[Path, typer.Argument(help="Run file.", show_default=False)],
     plugin: PluginFiles = None,
 ) -> None:
-    """Validate a run file, and check that the selected stages are compatible and can run on this machine."""
+    """Validate a run file and check that its stages are compatible and can run on this machine."""
     from retalkit.config.model import load
     from retalkit.pipeline.plan import plan
     from retalkit.plugins.discovery import discover

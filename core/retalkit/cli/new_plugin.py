@@ -44,7 +44,7 @@ def new_plugin(
         use = f"retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --set {made.kind.config_path}={made.names.stage}"
     typer.echo("next steps:")
     typer.echo(f"  python -m pip install -e {shlex.quote(f'{made.folder}[dev]')}")
-    # Do not use `python -m pytest`, because it puts the working directory first on sys.path, where a file could shadow
-    # the package.
+    # Do not use `python -m pytest`, because that command inserts the working directory at the start of sys.path, where
+    # a file could shadow the package.
     typer.echo(f"  pytest {shlex.quote(str(made.folder))}")
     typer.echo(f"  {use}")

@@ -12,7 +12,7 @@ def summary(record: RunRecord) -> str:
     passed = sum(record.frames_passed.values())
     frames = f"{record.frames_edited} edited, {passed} passed through{_reasons(record.frames_passed)}"
     if record.frames_faded:
-        frames += f"; edits faded{_reasons(record.frames_faded)}"
+        frames += f"; faded edits{_reasons(record.frames_faded)}"
     seconds = ", ".join(
         f"{step} cached" if step in record.cached_steps else f"{step} {spent:.1f}"
         for step, spent in record.seconds.items()

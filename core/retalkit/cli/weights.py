@@ -187,7 +187,7 @@ def verify_weights(
         elif store.is_from_published_file(checkpoint):
             typer.echo(f"{checkpoint.name}: OK")
         else:
-            typer.echo(f"{checkpoint.name}: unchanged since it was imported; {_UNVERIFIED}")
+            typer.echo(f"{checkpoint.name}: unchanged since import; {_UNVERIFIED}")
     if faults:
         raise WeightsError("; ".join(f"{name}: {fault}" for name, fault in faults.items()), code="verification-failed")
     if not requested:

@@ -139,7 +139,7 @@ class Layers:
 
 
 def _expand_names(key: str, value: Any) -> Any:
-    """Convert stages that are specified only by name to mappings."""
+    """Convert stage names to mappings with the key ``use``."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
     if key in _LISTS and isinstance(value, list):

@@ -98,7 +98,8 @@ def _shorten(value: object) -> str:
 
 
 def _field_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the valid keys at a path of a model, or an empty list if the annotations do not define them."""
+    """Return the valid keys at a key path in a model, or an empty list if the model's annotations do not define
+    keys."""
     current: Any = model
     for part in path:
         if isinstance(part, int):

@@ -1,6 +1,6 @@
-"""Run configuration: models, presets, and the merging of preset, run file and overrides.
+"""Run configuration models, presets, and merging of the configuration layers.
 
-The layers are, in order of increasing precedence, the preset, the run file and the overrides. A stage in the run file
+The layers are the preset, the run file and the overrides, in order of increasing precedence. A stage in the run file
 replaces the preset's stage and all its options. An override changes a single value.
 """
 
@@ -84,7 +84,7 @@ class RunConfig(BaseModel):
     ] = "speech"
     extend: Annotated[
         Literal["pingpong", "loop", "freeze", "cut"],
-        Field(description="Method of extending the video if the speech is longer."),
+        Field(description="Method that extends the video if the speech is longer than the video."),
     ] = "pingpong"
     device: Annotated[
         str,

@@ -1,8 +1,8 @@
-"""Extraction of an aligned face square from an image and pasting of the square into another image of equal size.
+"""Extraction of an aligned face square from an image, and pasting of the square into an image of equal size.
 
 The square is the rotated FFHQ square (Karras et al., "A style-based generator architecture for generative adversarial
-networks", CVPR 2019, appendix A). VideoReTalking extracts the square from its expression editor's output and pastes it
-into the original image without moving it, so that pixels outside the square stay unchanged. This implementation
+networks", CVPR 2019, appendix A). VideoReTalking extracts the square from its expression editor's output and pastes the
+square into the original image at an identical position. Pixels outside the square stay unchanged. This implementation
 reproduces the pixel values of the published code, which samples with Pillow. Pillow defines pixel centres at 0.5 and
 truncates values instead of rounding them.
 """

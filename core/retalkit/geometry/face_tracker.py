@@ -1,9 +1,9 @@
 """Tracker for one face in a clip.
 
 The tracker assigns faces in neighbouring frames to one person if their boxes overlap. The tracker selects a person
-based on a bounded window of future frames, so that the tracked face is the largest face over the shot instead of the
-largest face in the first frame. The tracker keeps the selected person until a cut or until the person is absent for
-longer than the window.
+based on a bounded window of future frames. The tracked face is therefore the largest face over the shot, not only in
+the first frame. The tracker keeps the selected person until a cut or until the person is absent for longer than the
+window.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class FaceTracker:
     """Tracker that selects one face in each frame and numbers the tracks.
 
     ``choice``: ``largest`` selects the face with the largest total box area over the next ``look_ahead`` frames of its
-    shot. An integer selects the face at this position from left to right (0: leftmost) in the first frame that contains
-    enough faces. Faces with a score below ``min_score`` are dropped. Tracks of fewer than ``min_length`` frames are
-    also dropped unless they span their shot. The output lags the input by at most ``look_ahead`` frames.
+    shot. An integer is a face index counted from 0 at the left in the first frame that contains enough faces. Faces
+    with a score below ``min_score`` are dropped. Tracks of fewer than ``min_length`` frames are also dropped unless
+    they span their shot. The output lags the input by at most ``look_ahead`` frames.
     """
 
     def __init__(

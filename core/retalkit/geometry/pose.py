@@ -96,7 +96,7 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
     def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
-    # The initial axes are estimated from the landmarks, so that the mean face looks at the camera.
+    # The initial axes are estimated from the landmarks to orient the mean face towards the camera.
     across = unit((good[:, 263] - good[:, 33]) + (good[:, 356] - good[:, 127]) + (good[:, 251] - good[:, 21]))
     down = good[:, mesh478.NOSE_BASE] - good[:, mesh478.FOREHEAD]
     down = unit(down - (down * across).sum(-1, keepdims=True) * across)

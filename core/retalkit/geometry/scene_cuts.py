@@ -32,7 +32,7 @@ HIGHEST_THRESHOLD: Final = 0.85
 """Dissimilarity at which a frame is a cut regardless of the previous frames. The dissimilarity of most whip pans is
 below this value."""
 MOTION_FACTOR: Final = 2.5
-"""Minimum ratio between the dissimilarity of a cut and the mean dissimilarity of the last frames."""
+"""Minimum ratio of the dissimilarity at a cut to the mean dissimilarity of the last five frames."""
 
 Float = NDArray[np.float32]
 
@@ -87,7 +87,7 @@ class CutDetector:
         colours = thumbnail(image)
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
         if luma.std() < MIN_CONTRAST and self._luma is not None:
-            # The reference frame is kept, so that a flash does not cause two cuts.
+            # The reference frame is kept to prevent a flash from causing two cuts.
             return False
         cut = False
         if self._luma is not None and self._colours is not None:

@@ -33,8 +33,7 @@ MESH_TO_IBUG: Final = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
     78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 )  # fmt: skip
-"""Mesh index of each ibug68 point. The jaw line of the mesh is the border of the 3D face instead of its visible
-contour.
+"""Mesh index of each ibug68 point. The mesh's jaw line follows the border of the 3D face, not the visible face contour.
 """
 
 IBUG_LEFT_EYE: Final = slice(36, 42)

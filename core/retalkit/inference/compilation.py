@@ -30,8 +30,8 @@ def compile_network(
     """Return a callable that runs ``network`` with the device, inference library and precision of ``runtime``.
 
     ``network``: module in evaluation mode with loaded weights. The network's inputs are positional tensors, and the
-    output is a tensor or a sequence of tensors. Callers must not use ``network`` afterwards because the function may
-    have moved it or released its memory.
+    output is a tensor or a sequence of tensors. Callers must not use ``network`` after the call because the function
+    may move the module or release its memory.
 
     ``example_inputs``: tensors with the input shapes of every later call. With PyTorch, the batch size may vary. With
     ``variable_size``, the height and width of the first input may also vary.

@@ -36,7 +36,7 @@ def full_batches(count: int, size: int, device: str) -> Iterator[tuple[NDArray[n
 
     On a GPU, every batch has exactly ``size`` items, and the last item is repeated as padding. A different batch size
     could select different kernels and change the least significant bits of the results. On the CPU, every batch has one
-    item, so that results do not depend on ``size``. Larger batches are not faster on the CPU.
+    item. Results therefore do not depend on ``size``, and larger batches would not be faster.
     """
     size = 1 if torch.device(device).type == "cpu" else size
     for start in range(0, count, size):
@@ -59,7 +59,7 @@ def frame_noise(seed: int, indexes: Sequence[int], sizes: Sequence[int]) -> list
 
 
 def flatten(outputs: torch.Tensor | Iterable[Any]) -> list[torch.Tensor]:
-    """Return all tensors in a network's output in order."""
+    """Return all tensors in a nested network output as a flat list."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     return [tensor for each in outputs for tensor in flatten(each)]

@@ -17,7 +17,8 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def empty_network(make: Callable[[], NetworkT]) -> NetworkT:
-    """Return ``make()`` with uninitialised parameters. Random initialisation takes longer than loading a checkpoint."""
+    """Return ``make()`` with uninitialised parameters, because random initialisation is slower than loading a
+    checkpoint."""
     with torch.device("meta"):
         network = make()
     return network.to_empty(device="cpu")

@@ -1,7 +1,7 @@
 """Network inference with OpenVINO on the CPU.
 
 Each network is converted once. The converted model is stored in ``RETALKIT_HOME/openvino`` under a hash of the weights,
-the source code and the library versions, so that later processes load the converted model.
+the source code and the library versions. Later processes load the stored model.
 """
 
 from __future__ import annotations

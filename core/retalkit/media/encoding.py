@@ -56,12 +56,12 @@ def output_time_base(source: Fraction) -> Fraction:
 
 
 class SegmentWriter:
-    """Writer for one segment that starts with an IDR frame, so that segments can be concatenated without re-encoding.
+    """Writer for one segment. Each segment starts with an IDR frame and can be concatenated without re-encoding.
 
     A segment contains 8-bit 4:2:0 H.264 video in a NUT file, which preserves exact timestamps. ``assemble`` writes the
     output file. The encoder is deterministic. 4:2:0 H.264 requires even sizes, so the writer repeats the last column of
     odd-width frames and the last row of odd-height frames. The writer copies the source's colour description, including
-    unspecified values, so that players render the source and the output with identical colours. The segment file is
+    unspecified values. Players therefore render the source and the output with identical colours. The segment file is
     written atomically.
     """
 

@@ -250,6 +250,6 @@ def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, 
 
 def _no_frames_error(path: Path) -> InputError:
     return InputError(
-        f"{path}: no frame can be decoded because the file is damaged; copy or record it again",
+        f"{path}: no frame can be decoded (the file is damaged); copy or record the file again",
         code="undecodable-video",
     )

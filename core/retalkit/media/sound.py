@@ -69,8 +69,8 @@ class SoundSource:
     def chunks(self, rate: int, mono: bool = True) -> Iterator[NDArray[np.float32]]:
         """Yield ``length_at(rate)`` samples in float32 chunks.
 
-        Values are in [-1, 1] unless the file exceeds this range. Chunks have the shape [N] if ``mono`` is True (channel
-        mean), otherwise [N, channels].
+        Values are in [-1, 1] unless the file contains samples outside [-1, 1]. Chunks have the shape [N] if ``mono`` is
+        True (channel mean), otherwise [N, channels].
 
         Raises:
             InputError: the file can no longer be decoded.
@@ -107,7 +107,7 @@ def open_sound(path: Path) -> SoundSource:
         channels = block.shape[1]
         silent = silent and not block.any()
     if not samples:
-        raise InputError(f"{path}: the audio is empty or cannot be decoded; record it again", code="empty-audio")
+        raise InputError(f"{path}: the audio is empty or cannot be decoded; record the audio again", code="empty-audio")
     return SoundSource(path, rate, channels, samples, silent)
 
 
@@ -152,7 +152,8 @@ def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -
         yield from frames
     if not any_decoded and failure is not None:
         raise InputError(
-            f"{path}: the audio cannot be decoded ({reason(failure)}); convert it to wav", code="undecodable-audio"
+            f"{path}: the audio cannot be decoded ({reason(failure)}); convert the file to wav",
+            code="undecodable-audio",
         ) from failure
 
 

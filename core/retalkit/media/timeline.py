@@ -87,7 +87,7 @@ class OutputTimeline:
     def duration(self) -> float:
         """End time of the last frame in seconds.
 
-        The duration of the last frame is adjusted to match this value exactly.
+        The last frame's duration is adjusted so that the frame ends exactly at this time.
         """
         return self._duration
 
@@ -123,8 +123,8 @@ def build_timeline(
 
     With ``length="speech"``, the output ends with the last speech sample. With ``length="video"``, the output ends with
     the last video frame. If the video is too short, ``pingpong`` plays the video backward and forward with the original
-    steps, so that motion is continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at the mean
-    frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for the
+    time steps, which keeps motion continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at the
+    mean frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for the
     duration of the speech.
 
     Raises:

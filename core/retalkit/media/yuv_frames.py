@@ -1,4 +1,4 @@
-"""Common frame format: upright 8-bit 4:2:0 frames whose planes are accessible as NumPy arrays."""
+"""Conversion of frames to the common format (upright 8-bit 4:2:0), with plane access through NumPy arrays."""
 
 from __future__ import annotations
 

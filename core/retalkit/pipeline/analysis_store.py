@@ -23,7 +23,7 @@ COEFFICIENTS = "coefficients.f32"
 
 
 class LimitedSource:
-    """Source limited to the first ``count`` frames, so that a run analyses only the required part of a long video."""
+    """Source limited to the first ``count`` frames. A run analyses only the required part of a long video."""
 
     def __init__(self, source: Source, count: int) -> None:
         self._source = source

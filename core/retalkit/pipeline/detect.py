@@ -75,7 +75,7 @@ def detect_faces(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Detect the faces of every frame and store them together with the shot boundaries.
+    """Detect the faces in every frame and store the detections and the shot boundaries.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True.
     """

@@ -72,8 +72,8 @@ class FaceJob:
     ) -> SyncedFrames:
         """Lip-sync consecutive output frames, starting at position ``first``. All frames must show the job's face.
 
-        The source frames are given by ``images`` (RGB, uint8 [T, H, W, 3]), ``times`` (seconds, float64 [T]) and
-        ``sources`` (frame indexes, int64 [T]).
+        ``images``: source frames, RGB uint8 [T, H, W, 3]. ``times``: source times in seconds, float64 [T]. ``sources``:
+        source frame indexes, int64 [T].
         """
         faces = self.analysis.faces(images, times, sources)
         count = len(sources)

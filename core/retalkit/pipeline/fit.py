@@ -35,8 +35,8 @@ def fit_face(
 ) -> None:
     """Fit the face model to every frame and store the coefficients, float32 [T, C].
 
-    Frames are decoded only if the stage declares that it requires frames. Raises RunCancelledError between batches if
-    ``cancelled()`` returns True.
+    Frames are decoded only if ``reads_frames`` is True. Raises RunCancelledError between batches if ``cancelled()``
+    returns True.
     """
     source = analysis.source
     count = source.info.frame_count

@@ -36,7 +36,7 @@ class RunKeys:
     """Cache key of the encoded segments. An interrupted run resumes from the segments under this key."""
 
     def all(self) -> set[str]:
-        """Return all cache keys of the run. Cache pruning must keep the entries under these keys."""
+        """Return all cache keys of the run. Cache pruning must keep the corresponding entries."""
         analysis = (self.analysis.detections, self.analysis.track, self.analysis.coefficients)
         single = (self.speech, *analysis, self.references, self.lips, self.pixels)
         return {*single, *self.reference_enhancers, *self.enhancers}

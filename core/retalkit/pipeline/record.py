@@ -33,9 +33,9 @@ class RunRecord:
     """Path of this record, which is the output's file name with ``.json`` appended."""
     frames_edited: int = 0
     frames_passed: dict[str, int] = field(default_factory=dict[str, int])
-    """Mapping from reason to the number of frames that remained unchanged for this reason."""
+    """Number of unchanged frames for each reason."""
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
-    """Mapping from reason to the number of frames that were edited with a confidence below 1 for this reason."""
+    """Number of frames edited with a confidence below 1, for each reason."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from step to wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])

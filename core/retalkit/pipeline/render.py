@@ -46,7 +46,7 @@ class OpenWriter(Protocol):
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Numbers of edited, faded and unchanged frames, with the reasons."""
+    """Counts of edited, faded and unchanged frames, grouped by reason."""
 
     edited: int = 0
     faded: Counter[str] = field(default_factory=Counter[str])

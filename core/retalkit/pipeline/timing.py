@@ -1,7 +1,7 @@
 """Timing of steps, including the cost of cached results.
 
-The computation time and the peak memory of a step are stored next to its result. The stored values allow a comparison
-of the full costs of variants that share cached steps.
+The computation time and the peak memory of a step are stored next to its result. The stored values make the full costs
+of variants with shared cached steps comparable.
 """
 
 from __future__ import annotations

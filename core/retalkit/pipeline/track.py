@@ -33,7 +33,7 @@ def face_count(folder: Folder) -> int:
 def track_face(
     detections: StoredDetections, choice: int | Literal["largest"], folder: Folder, cancelled: Callable[[], bool]
 ) -> None:
-    """Track one face, smooth its landmarks within each track, and store them.
+    """Track one face, smooth the landmarks and boxes within each track, and store the results.
 
     The stored files contain landmarks in pixels (float32 [T, N, 3], NaN for frames without a face), bounding boxes
     (float32 [T, 4]), track numbers (int32 [T]), and a description.

@@ -41,8 +41,8 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
     """Import all installed plugins and return a registry of their specs. Failures are reported in
     ``Registry.problems``.
 
-    ``extra_files`` are single-file plugin modules that do not belong to a package. The user specified these files
-    explicitly, so an invalid file raises PluginError.
+    ``extra_files`` are single-file plugin modules that do not belong to a package. Raises PluginError if one of these
+    files is invalid, because the user requested the file explicitly.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)

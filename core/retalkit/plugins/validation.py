@@ -19,7 +19,7 @@ from retalkit.weights.store import PIN_FILE
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 """Pattern of valid names for stages, drivers, finishers, metrics, measures and checkpoints."""
 YAML_WORDS: Final = frozenset({"false", "no", "null", "off", "on", "true", "yes"})
-"""Words that YAML does not parse as strings. A component with such a name could not be selected in a run file."""
+"""Words that YAML does not parse as strings. A run file cannot select a component that has one of these names."""
 
 _MAX_VALUE = 60
 
@@ -38,8 +38,7 @@ def name_error(name: object) -> str | None:
 def stage_spec_error(spec: object) -> str | None:
     """Return why a stage spec is invalid, or None if the spec is valid.
 
-    A spec with an unsupported contract version is considered valid here, because such a stage is listed with the
-    reason.
+    A spec with an unsupported contract version is valid, because the stage is listed together with the incompatibility.
     """
     if not isinstance(spec, StageSpec):
         return f"offers {type(spec).__name__}, expected StageSpec"
@@ -134,8 +133,8 @@ def _type_error(
 ) -> str | None:
     """Return which field has the wrong type, or None if all types are correct.
 
-    The fields of a spec with an incompatible contract version may differ. For such a spec, the incompatible version is
-    reported instead.
+    The fields of a spec with an incompatible contract version may differ. The function then reports the incompatible
+    version instead of the type error.
     """
     adapters = _adapters(kind)
     wrong = [field for field in dataclasses.fields(kind) if not _fits(adapters[field.name], getattr(spec, field.name))]

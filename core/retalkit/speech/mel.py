@@ -124,7 +124,7 @@ class MelReader:
         # Pre-emphasis requires the previous sample.
         samples = self._reader.read(start - 1, stop).astype(np.float64)
         emphasised = samples[1:] - _PRE_EMPHASIS * samples[:-1]
-        # The published code pads the signal after pre-emphasis, so that the discontinuity at the end has no effect.
+        # As in the published code, padding follows pre-emphasis. The discontinuity at the end therefore has no effect.
         emphasised[max(self._reader.sample_count - start, 0) :] = 0.0
         frames = sliding_window_view(emphasised, WINDOW)[::HOP]
         periodic_hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)

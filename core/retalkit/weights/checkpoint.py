@@ -25,7 +25,8 @@ class Checkpoint:
     licence: str
     """Licence as an SPDX expression or as a quotation from the publisher."""
     commercial_use: bool | None
-    """Whether the publisher allows commercial use, or None if the licence does not specify it."""
+    """Whether the publisher allows commercial use, or None if the publisher does not state whether commercial use is
+    allowed."""
     shapes: str
     """Function ``package.module:function`` that returns the network's parameter names and shapes (dict[str, tuple]).
 

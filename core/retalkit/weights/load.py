@@ -60,7 +60,7 @@ def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[
     """Extract the network's parameters from the contents of a file and rename the parameters to the network's names.
 
     Raises:
-        WeightsError: the contents have no state dict, or two parameters have the same name.
+        WeightsError: the file contains no state dict, or two parameters have identical names.
     """
     import torch
 

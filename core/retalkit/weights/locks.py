@@ -13,14 +13,14 @@ LOCKS = "locks"
 
 
 class BusyError(WeightsError):
-    """Error raised if another process holds the lock. A download from another URL would fail with this error."""
+    """Error raised if another process holds the lock. A retry with another URL would raise the error again."""
 
     code = "busy"
 
 
 class FolderError(WeightsError):
-    """Error raised if a directory is not writable or the disk is full. A download from another URL would fail with this
-    error."""
+    """Error raised if a directory is not writable or the disk is full. A retry with another URL would raise the error
+    again."""
 
     code = "folder-not-writable"
 

@@ -29,8 +29,8 @@ def pull(
 ) -> Path:
     """Download the published file from the first URL that provides the file, verify the file and add it to the store.
 
-    ``accept``: see ``WeightStore.add``. The downloaded file is deleted after it has been stored or rejected as the
-    wrong file. An interrupted download remains in ``RETALKIT_HOME/downloads``, and the next call resumes the download.
+    ``accept``: see ``WeightStore.add``. The downloaded file is deleted after it is stored or rejected. An interrupted
+    download remains in ``RETALKIT_HOME/downloads``, and the next call resumes the download.
 
     Raises:
         WeightsError: the checkpoint cannot be downloaded or verified.

@@ -1,4 +1,4 @@
-"""Download sources of a checkpoint: published URLs, mirrors and members of zip archives."""
+"""Checkpoint download sources: published URLs, mirrors and zip archive members."""
 
 from __future__ import annotations
 
