@@ -1,4 +1,4 @@
-"""Write ``docs/commands.md``: every command with its arguments and options, generated from the CLI code."""
+"""Generate ``docs/commands.md`` from the CLI code, with the arguments and options of every command."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _names(one: Any) -> str:
     if one.param_type_name == "argument":
         return f"`{_usage(one)}`"
     spelled = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
-    # An unescaped vertical bar would end the table cell.
+    # Escape vertical bars, which would otherwise end the table cell.
     value = "" if one.is_flag else f" {(one.metavar or '').replace('|', chr(92) + '|')}"
     return spelled + value
 

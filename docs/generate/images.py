@@ -1,7 +1,7 @@
-"""Render the images of README and ``docs`` from public-domain material: the demo's portrait and its speech.
+"""Render the images for the README and ``docs`` from the demo's portrait and speech, which are in the public domain.
 
-All content comes from real runs. Two enhancers that change nothing, one before and one after ``detail``, record the
-data that passes through them.
+All images are rendered from the results of actual runs. Two pass-through enhancers, one before and one after
+``detail``, record the data that they receive.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ SPEECH = REPOSITORY / "examples" / "speech.wav"
 TUTORIAL = REPOSITORY / "docs" / "tutorials" / "write-a-lip-syncer.md"
 SECONDS = 3.0
 
-# Crops (rows, columns) of the demo clip.
+# Crop regions (rows, columns) of the demo clip.
 HEAD = (slice(60, 560), slice(90, 570))
 FACE = (slice(110, 590), slice(130, 530))
 MOUTH = (slice(275, 415), slice(220, 420))
 LOWER_FACE = (slice(190, 470), slice(190, 450))
 FACE_DOUBLED = (slice(220, 1180), slice(260, 1060))
-"""The face in an image of twice the size."""
+"""Crop region of the face in an image that was upscaled by a factor of 2."""
 
 Image = NDArray[np.uint8]
 
 
 class Recorder:
-    """An enhancer that changes nothing and records every frame."""
+    """Pass-through enhancer that records every frame."""
 
     def __init__(self) -> None:
         self.frames: list[Image] = []
@@ -72,7 +72,7 @@ class Recorder:
     def close(self) -> None: ...
 
     def composited(self, index: int) -> Image:
-        """Return the frame with its edit."""
+        """Return the frame with the composited edit."""
         edit, frame = self.edits[index], self.frames[index].copy()
         if isinstance(edit, FaceEdit):
             composite(frame, edit)
@@ -80,7 +80,7 @@ class Recorder:
 
 
 def add_recorder(registry: Registry, name: str, needs: set[str]) -> Recorder:
-    """Register a recorder under this name."""
+    """Register a recorder as an enhancer with this name."""
     recorder = Recorder()
     spec = StageSpec(
         kind=StageKind.ENHANCER,
@@ -97,7 +97,7 @@ def add_recorder(registry: Registry, name: str, needs: set[str]) -> Recorder:
 
 
 def dub_recorded(video: Path, speech: Path, folder: Path, *overrides: str) -> tuple[Recorder, Recorder]:
-    """Dub into ``folder/out.mp4`` and return the data before and after ``detail``."""
+    """Write the dubbed video to ``folder/out.mp4``, and return the recorders before and after ``detail``."""
     registry = retalkit.discover()
     before = add_recorder(registry, "recorder_before", {"frames", "reference:image"})
     after = add_recorder(registry, "recorder_after", set())
@@ -110,12 +110,12 @@ def dub_recorded(video: Path, speech: Path, folder: Path, *overrides: str) -> tu
 
 
 def save(name: str, image: Image) -> None:
-    """Write an RGB uint8 [H, W, 3] image as JPEG."""
+    """Write an image, RGB uint8 [H, W, 3], as a JPEG file."""
     cv2.imwrite(str(IMAGES / name), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 84])
 
 
 def row(*images: Image, height: int = 320) -> Image:
-    """Return the images side by side, scaled to one height and separated by white lines."""
+    """Return the images side by side, scaled to a common height and separated by white lines."""
     gap = np.full((height, 6, 3), 255, np.uint8)
     scaled = [
         cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height), interpolation=cv2.INTER_AREA)
@@ -126,7 +126,7 @@ def row(*images: Image, height: int = 320) -> Image:
 
 
 def draw_landmarks(frame: Image, landmarks: NDArray[np.float32]) -> Image:
-    """Return the frame at twice the size with its landmarks; the lips have another colour."""
+    """Return the frame, upscaled by a factor of 2, with landmarks. Lip landmarks have a different colour."""
     drawn = cv2.resize(frame, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     for number, (x, y) in enumerate(landmarks[:, :2] * 2):
         colour = (255, 80, 80) if number in mesh478.LIPS else (90, 230, 120)
@@ -135,7 +135,7 @@ def draw_landmarks(frame: Image, landmarks: NDArray[np.float32]) -> Image:
 
 
 def draw_pose(frame: Image, landmarks: NDArray[np.float32], coefficients: NDArray[np.float32]) -> Image:
-    """Return the frame at twice the size with the axes of the head pose."""
+    """Return the frame, upscaled by a factor of 2, with the head pose axes."""
     axes = np.array([[0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]], np.float32)
     nose = landmarks[mesh478.NOSE_TIP, :2]
     points = to_pixels(axes[None], mesh_space.unpack_pose(coefficients[None]))[0, :, :2]
@@ -148,7 +148,7 @@ def draw_pose(frame: Image, landmarks: NDArray[np.float32], coefficients: NDArra
 
 
 def draw_mask(frame: Image, edit: FaceEdit) -> Image:
-    """Return the mask of the edit in the frame as a grey image."""
+    """Return the edit's mask in frame coordinates as a greyscale image."""
     mask = np.zeros(frame.shape[:2], np.float32)
     left, top = (int(-v) for v in edit.matrix[:, 2])
     mask[top : top + edit.mask.shape[0], left : left + edit.mask.shape[1]] = edit.mask
@@ -156,12 +156,12 @@ def draw_mask(frame: Image, edit: FaceEdit) -> Image:
 
 
 def read_speech(seconds: float) -> NDArray[np.float32]:
-    """Return the first seconds of the demo's speech, mono float32 at 16 kHz."""
+    """Return the first seconds of the demo speech, mono float32 at 16 kHz."""
     return np.concatenate(list(open_sound(SPEECH).chunks(16000)))[: round(seconds * 16000)]
 
 
 def denoise(name: str, noisy: NDArray[np.float32], folder: Path) -> NDArray[np.float32]:
-    """Return the output of a denoiser."""
+    """Return the denoised waveform."""
     found = retalkit.discover().find(StageKind.DENOISER, name)
     stage = found.spec.make(found.spec.config())
     session = stage.open(DenoiseClip(duration=len(noisy) / 16000), StageContext(Folder(folder), SilentObserver()))
@@ -171,7 +171,7 @@ def denoise(name: str, noisy: NDArray[np.float32], folder: Path) -> NDArray[np.f
 
 
 def plot_spectrograms(sounds: dict[str, NDArray[np.float32]]) -> None:
-    """Write the spectrograms one below the other, with one colour scale."""
+    """Write the vertically stacked spectrograms with a common colour scale."""
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     for axis, (title, sound) in zip(figure.subplots(len(sounds), 1, sharex=True), sounds.items(), strict=True):
         axis.specgram(sound + 1e-5, NFFT=400, Fs=16000, noverlap=240, vmin=-130, vmax=-40, cmap="magma")
@@ -183,7 +183,7 @@ def plot_spectrograms(sounds: dict[str, NDArray[np.float32]]) -> None:
 
 
 def plot_lip_gap(sound: NDArray[np.float32], gap: NDArray[np.float32]) -> None:
-    """Write the waveform and the gap between the lips of the dubbed video."""
+    """Write a plot of the speech waveform and the lip gap in the dubbed video."""
     figure = Figure(figsize=(7.4, 2.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.plot(np.arange(len(sound)) / 16000, sound, linewidth=0.4, color="#3f51b5")
@@ -198,7 +198,7 @@ def plot_lip_gap(sound: NDArray[np.float32], gap: NDArray[np.float32]) -> None:
 
 
 def measure_lip_gaps(video: Path, folder: Path) -> NDArray[np.float32]:
-    """float32 [T]: pixels between the inner lips in every frame of a video."""
+    """Return the gap between the inner lips in pixels in every frame of a video, float32 [T]."""
     registry = retalkit.discover()
     chosen = plan(retalkit.RunConfig.from_preset("embedded", registry=registry), registry)
     analysis = ClipSteps(chosen, Cache(folder / "cache"), SilentObserver()).analyse(video)
@@ -208,7 +208,7 @@ def measure_lip_gaps(video: Path, folder: Path) -> NDArray[np.float32]:
 
 
 def render_stages(clip: Path, speech: Path, folder: Path) -> None:
-    """Write the images of the stages and of README."""
+    """Write the images for the stage page and the README."""
     before, after = dub_recorded(clip, speech, folder)
     gaps = measure_lip_gaps(folder / "out.mp4", folder)
     closed, widest = int(np.argmin(gaps)), int(np.argmax(gaps))
@@ -235,7 +235,7 @@ def render_stages(clip: Path, speech: Path, folder: Path) -> None:
 
 
 def render_tutorial(clip: Path, speech: Path, folder: Path) -> None:
-    """Write the frames of the lip syncer that the tutorial writes."""
+    """Write frames that were edited by the tutorial's lip syncer."""
     file, out = folder / "my_lips.py", folder / "mine.mp4"
     page = TUTORIAL.read_text(encoding="utf-8")
     file.write_text(page.split('title="my_lips.py"\n')[1].split("```")[0], encoding="utf-8")
@@ -247,7 +247,7 @@ def render_tutorial(clip: Path, speech: Path, folder: Path) -> None:
 
 
 def render_denoisers(folder: Path) -> None:
-    """Write the spectrograms of noisy speech before and after the denoisers."""
+    """Write the spectrograms of noisy speech and of the denoisers' outputs."""
     clean = read_speech(SECONDS)
     noisy = (clean + np.random.default_rng(0).normal(0, 0.03, len(clean))).astype(np.float32)
     sounds = {"speech with white noise": noisy}
