@@ -1,7 +1,7 @@
 """Testing kit for plugin authors, which checks stages and metrics against their contracts.
 
-``parametrize_with_checks`` creates one test per stage and check. ``check_stage(spec)`` and ``check_metric(spec)`` run
-all checks and return a report. The pytest option ``--retalkit-stages`` checks all installed stages and metrics. See
+``parametrize_with_checks`` generates one test per stage and check. ``check_stage(spec)`` and ``check_metric(spec)`` run
+all checks and return a report. The pytest option ``--retalkit-stages`` checks installed stages and metrics. See
 docs/testing-kit.md.
 """
 
@@ -42,7 +42,7 @@ __all__ = [
     "parametrize_with_checks",
 ]
 
-# Modules are imported lazily, because pytest imports this package at every start to register the option.
+# Modules are imported lazily because pytest imports this package at every start to register the option.
 _MODULES = {
     "ContractCheck": "parametrize",
     "Problem": "report",

@@ -1,4 +1,4 @@
-"""Execution of a stage's code in a sandbox. Problems, skipped checks and times are recorded for a report."""
+"""Sandboxed execution of a stage's code, which records problems, skipped checks and times for a report."""
 
 from __future__ import annotations
 
@@ -26,64 +26,64 @@ from retalkit.testing.report import Problem, Report, SkippedCheck
 Arrays = dict[str, NDArray[Any]]
 
 SIDE_EFFECTS: Final = ("writes", "network", "output", "command_line", "generators", "process", "inputs")
-"""Names of the checks for side effects."""
+"""Names of the checks for side effects, in execution order."""
 
-_INPUTS = "A stage does not modify its inputs: later stages receive the same frames."
+_INPUTS = "A stage must not modify its inputs, because other stages receive the same arrays."
 _GENERATORS = (
-    "Random numbers come from a generator of the stage's own, seeded with StageContext.seed; the process's generators "
-    "are not used."
+    "Use a generator that is seeded with StageContext.seed for random numbers. The process-wide random generators must "
+    "not be used."
 )
 _PROCESS = (
-    "The working directory and the environment belong to the caller and are not changed. (A library that changes them "
-    "on import is imported by the module that `build` names.)"
+    "A stage must not change the working directory or the environment variables. If a library changes them when it is "
+    "imported, import the library in the module that StageSpec.build refers to."
 )
 _NETWORKS = (
-    "Networks are loaded when the stage is built, once per process, and not in open(): see Runtime.weights and "
+    "Networks must be loaded once per process by the stage's constructor, and not by open(). See Runtime.weights and "
     "Runtime.shared."
 )
 _LARGE: Final = 100_000
-"""Minimum size in bytes of a file that counts as network weights if every call of open() reads it."""
+"""Minimum size in bytes of a file that is treated as network weights if every call of open() reads the file."""
 
 
 class StopCheckError(Exception):
-    """Error raised when the remainder of a check cannot run. The problem has already been recorded."""
+    """Exception that ends a check early after the problem has been recorded."""
 
 
 class CallError(Exception):
-    """Error raised when a call fails with an exception that has not been recorded.
+    """Exception for a call that failed. The failure has not been recorded yet.
 
-    The message contains the exception and its source line.
+    The message contains the type, message and source line of the original exception.
     """
 
 
 class CacheOnly:
-    """Wrapper for ``Folder`` that exposes only the ``StageCache`` protocol."""
+    """Wrapper for ``Folder`` that exposes only the methods of the ``StageCache`` protocol."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def path(self, name: str) -> Path | None:
-        """See ``StageCache``."""
+        """Implement ``StageCache.path``."""
         return self._folder.path(name)
 
     def write(self, name: str) -> Any:
-        """See ``StageCache``."""
+        """Implement ``StageCache.write``."""
         return self._folder.write(name)
 
 
 class Examination:
-    """Collector of the problems, skipped checks and times for one report."""
+    """Collector of problems, skipped checks and times for one report."""
 
     def __init__(self, label: str, folder: Path) -> None:
         self.label = label
         self.folder = folder
         self.runtime = Runtime(inference="torch")
-        """Runtime that is passed to the stage's constructor."""
+        """Runtime that the stage's constructor receives."""
         self.module = ""
-        """Module of the checked code, which is used to locate errors."""
+        """Name of the module under test, which is used to locate errors."""
         self.names: tuple[str, ...] = ()
-        """Names of all checks, or an empty tuple if the names are unknown. Only these checks are recorded as
-        skipped."""
+        """Names of all checks. Only these checks are recorded as skipped. An empty tuple means that the names are
+        unknown."""
         self.seconds: dict[str, float] = {}
         self._caches: list[Path] = []
         self._problems: list[Problem] = []
@@ -93,13 +93,13 @@ class Examination:
         self._prefix = ""
 
     def with_prefix(self, prefix: str) -> Examination:
-        """Return an examination that shares all records and adds ``prefix`` to the names of checks and caches."""
+        """Return an examination that shares all records and prepends ``prefix`` to the names of checks and caches."""
         part = copy(self)
         part._prefix = prefix
         return part
 
     def scratch(self) -> Examination:
-        """Return an examination that shares the runtime and the caches, but discards its records."""
+        """Return an examination that shares the runtime and the caches but discards its records."""
         other = copy(self)
         other._problems, other._skipped, other._passed = [], [], []
         return other
@@ -107,13 +107,13 @@ class Examination:
     # ------------------------------------------------------------------ records
 
     def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
-        """Record a problem. Duplicate messages of one check are ignored. ``Problem`` describes ``fault``."""
+        """Record a problem unless the check already has an identical one. See ``Problem`` for ``fault``."""
         check = self._prefix + check
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
             self._problems.append(Problem(check, broken, contract, fault))
 
     def skip(self, checks: str | tuple[str, ...], reason: str) -> None:
-        """Record checks that could not run. A part of a check can be recorded under its own name."""
+        """Record checks that could not run, with the reason. Part of a check may be recorded under a separate name."""
         if isinstance(checks, str):
             self._skipped.append(SkippedCheck((self._prefix + checks,), reason))
             return
@@ -123,13 +123,12 @@ class Examination:
             self._skipped.append(SkippedCheck(known, reason))
 
     def has_problem(self, check: str) -> bool:
-        """Return whether a check has found a problem."""
+        """Return whether a check has recorded a problem."""
         return any(problem.check == self._prefix + check for problem in self._problems)
 
     @contextmanager
     def check(self, name: str) -> Generator[None]:
-        """Run the block as a check, which passes if the block completes without a recorded problem and without being
-        skipped."""
+        """Run the block as a check. The check passes if the block completes, records no problem and is not skipped."""
         try:
             yield
         except StopCheckError:
@@ -139,18 +138,18 @@ class Examination:
             self._passed.append(name)
 
     def record_seconds(self, name: str, seconds: float) -> None:
-        """Record the processing time of one unit of work."""
+        """Record the processing time of one unit of work, such as a frame."""
         self.seconds[self._prefix + name] = seconds
 
     def timed(self, name: str, function: Callable[[], Any]) -> Any:
-        """Return the function's result and record its processing time."""
+        """Call the function, record the processing time under ``name``, and return the function's result."""
         start = time.perf_counter()
         result = function()
         self.record_seconds(name, time.perf_counter() - start)
         return result
 
     def report(self, unavailable: str = "") -> Report:
-        """Return the report."""
+        """Return the report. ``unavailable`` is the reason why the stage cannot run on this machine."""
         broken = {problem.check for problem in self._problems}
         passed = tuple(name for name in self._passed if name not in broken)
         skipped = tuple(self._skipped)
@@ -159,7 +158,7 @@ class Examination:
     # ------------------------------------------------------------------ sandbox
 
     def context(self, name: str, requested: frozenset[str] = frozenset(), seed: int = 0) -> StageContext:
-        """Return a context with the cache ``name`` and permit the stage to write to this cache."""
+        """Return a context with the cache ``name``, to which the sandbox permits writes."""
         folder = self.folder / "caches" / (self._prefix + name)
         if folder not in self._caches:
             self._caches.append(folder)
@@ -168,12 +167,12 @@ class Examination:
 
     @contextmanager
     def sandboxed(self, *, change_folder: bool) -> Generator[None]:
-        """Run the block in a sandbox and record its side effects."""
+        """Run the block in a sandbox and record side effects as problems."""
         (self.folder / "caches").mkdir(parents=True, exist_ok=True)
         sandbox = Sandbox(self._caches, self.folder / "elsewhere", change_folder=change_folder)
         try:
             with sandbox.active(), warnings.catch_warnings():
-                # Warnings are intended for library developers and are not part of the contract.
+                # Warnings address library developers and are not part of the contract.
                 warnings.simplefilter("ignore")
                 yield
         finally:
@@ -183,27 +182,27 @@ class Examination:
         for path in sandbox.writes:
             self.problem(
                 "writes",
-                f"wrote outside of its cache: {path}",
-                "Stages write only to the cache that they receive (StageContext.cache).",
+                f"a file outside the cache was written: {path}",
+                "A stage must write only to the cache in StageContext.cache.",
                 f"writes into {Path(path).parent}",
             )
         for address in dict.fromkeys(sandbox.calls):
             self.problem(
                 "network",
-                f"accessed the network: {address}",
-                "Stages never download. Checkpoints are declared, and Runtime.weights has their paths.",
+                f"the network was accessed: {address}",
+                "A stage must not download files. Declare checkpoints, and read their paths from Runtime.weights.",
             )
         if sandbox.printed.strip():
             self.problem(
                 "output",
-                f"printed: {_shorten(sandbox.printed)}",
-                "Stages never print; they report through StageContext.observer.",
+                f"text was printed: {_shorten(sandbox.printed)}",
+                "A stage must not print. Report messages through StageContext.observer.",
             )
         if sandbox.argv.was_read:
             self.problem(
                 "command_line",
-                "read the command line (sys.argv)",
-                "Stages never read the command line; their options are in their configuration.",
+                "the stage read the command line (sys.argv)",
+                "A stage must not read the command line. Declare options in the stage's StageConfig.",
             )
         for name in SIDE_EFFECTS:
             with self.check(name):
@@ -213,7 +212,7 @@ class Examination:
     # ------------------------------------------------------------------ calls
 
     def import_build(self, build: Any, contract: str) -> None:
-        """Import the module in ``build`` outside the sandbox, because the side effects of imports are not checked."""
+        """Import the module in ``build`` outside the sandbox, because import side effects are not checked."""
         self.module = build.partition(":")[0] if isinstance(build, str) else getattr(build, "__module__", "")
         if isinstance(build, str):
             try:
@@ -225,9 +224,10 @@ class Examination:
     def run(
         self, what: str, function: Callable[..., Any], *arguments: Any, inputs: Mapping[str, object] | None = None
     ) -> Any:
-        """Return the function's result and record side effects. Raises CallError if the function raises an exception.
+        """Call the function in the sandbox, record side effects, and return the function's result.
 
-        ``inputs`` contains the named objects that must not be modified. The default is ``arguments``.
+        ``inputs`` maps names to objects that must not be modified. By default, ``arguments`` must not be modified.
+        Raises CallError if the function raises an exception.
         """
         before = named_arrays(inputs) if inputs is not None else arrays_in(arguments)
         copies = {name: array.copy() for name, array in before.items()}
@@ -240,15 +240,18 @@ class Examination:
         finally:
             for name, state in generator_states().items():
                 if name in states and states[name] != state:
-                    self.problem("generators", f"{what} changed the global random generator of {name}", _GENERATORS)
+                    self.problem(
+                        "generators",
+                        f"{what} changed the state of the process-wide random generator of {name}",
+                        _GENERATORS,
+                    )
             for name, array in before.items():
                 if not same_values(array, copies[name]):
                     self.problem("inputs", f"{what} modified its input: {name}", _INPUTS)
             self._check_process(what, folder, variables)
 
     def call(self, check: str, what: str, contract: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the function's result. If the function raises an exception, record the exception and raise
-        StopCheckError."""
+        """Call ``run`` and return the function's result. Any exception is recorded and replaced by StopCheckError."""
         try:
             return self.run(what, function, *arguments)
         except CallError as failed:
@@ -256,7 +259,7 @@ class Examination:
             raise StopCheckError from failed
 
     def call_open(self, what: str, function: Callable[[], Any]) -> Any:
-        """Call ``run`` for the stage's ``open``. Large files that ``open`` reads are counted for ``check_networks``."""
+        """Call ``run`` with the stage's ``open`` and record the large files read for ``check_networks``."""
         with Sandbox.recorded_reads() as paths:
             try:
                 return self.run(what, function)
@@ -267,17 +270,17 @@ class Examination:
                         self._opens_reading[path] = self._opens_reading.get(path, 0) + 1
 
     def check_networks(self) -> None:
-        """Record large files that more than one call of ``open`` has read."""
+        """Record a problem for each large file that more than one call of ``open`` has read."""
         with self.check("networks"):
             if self.has_problem("networks"):
                 raise StopCheckError
             for path, opens in self._opens_reading.items():
                 if opens > 1 and (size := _size(path)) >= _LARGE:
-                    self.problem("networks", f"open() reads {path} ({size // 1000} kB) every time", _NETWORKS)
+                    self.problem("networks", f"every call of open() reads {path} ({size // 1000} kB)", _NETWORKS)
 
     @contextmanager
     def hidden_weights(self) -> Generator[None]:
-        """Remove the files of ``Runtime.weights`` while the block runs."""
+        """Hide the files in ``Runtime.weights`` while the block runs."""
         folder, hidden = self.weights_folder, self.weights_folder.with_name("hidden")
         with Sandbox.paused():
             folder.rename(hidden)
@@ -289,14 +292,14 @@ class Examination:
 
     @property
     def weights_folder(self) -> Path:
-        """Return the directory that contains links to the weight files."""
+        """Return the directory with links to the weight files."""
         return self.folder / "weights"
 
     def check_late_loading(self, function: Callable[[Examination], None]) -> None:
         """Check that ``function`` does not require the weight files after the stage has been constructed.
 
-        ``function`` opens a session, calls the session, and propagates CallError. The argument of ``function`` collects
-        all other problems.
+        ``function`` must open a session, call the session, and propagate CallError. The examination passed to
+        ``function`` collects all other problems, which are discarded.
         """
         if not self.runtime.weights:
             return
@@ -304,32 +307,32 @@ class Examination:
             try:
                 function(self.scratch())
             except StopCheckError:
-                pass  # other checks report the problem
+                pass  # other checks report this problem
             except CallError as failed:
                 names = ", ".join(self.runtime.weights)
-                words = f"a session reads the files of the weights ({names}): without them it raised {failed}"
+                words = f"a session requires weight files ({names}) after the stage was built: {failed}"
                 self.problem("networks", words, _NETWORKS, "reads weights after building")
 
     def record_exception(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
-        """Record an exception. ``where`` describes the input and starts with `` for``, or is an empty string."""
+        """Record an exception. ``where`` is empty or describes the input, in the form `` for frame 3``."""
         self.problem(check, f"{what} raised {failed}{where}", contract, f"{what} raised {failed}")
 
     def require_methods(self, check: str, owner: str, value: object, methods: tuple[str, ...], contract: str) -> None:
-        """Record the first missing method and raise StopCheckError."""
+        """Record the first missing method as a problem and raise StopCheckError."""
         for name in methods:
             if not callable(getattr(value, name, None)):
-                self.problem(check, f"{owner} ({type(value).__name__}) has no {name}()", contract)
+                self.problem(check, f"{owner} ({type(value).__name__}) has no method {name}()", contract)
                 raise StopCheckError
 
     def close(self, check: str, session: Any) -> None:
-        """Close a session."""
-        self.call(check, "close()", "close() releases what open() acquired, also after an error.", session.close)
+        """Close a session and record any exception."""
+        self.call(check, "close()", "close() must release what open() acquired, even after an error.", session.close)
 
     def check_close(self, session: Any) -> None:
-        """Check two calls of ``close``."""
+        """Check that ``close`` can be called twice."""
         with self.check("close"):
             self.close("close", session)
-            contract = "Closing a closed session does nothing."
+            contract = "Closing a closed session must have no effect."
             self.call("close", "a second call of close()", contract, session.close)
 
     def _check_process(self, what: str, folder: Path, variables: dict[str, str]) -> None:
@@ -341,7 +344,7 @@ class Examination:
 
 
 def arrays_in(value: object, name: str = "") -> Arrays:
-    """Return all arrays in dataclasses, lists and tuples under names such as ``faces.frames.images``."""
+    """Return all arrays in dataclasses, lists and tuples, under names such as ``faces.frames.images``."""
     if isinstance(value, np.ndarray):
         return {name or "the array": cast("NDArray[Any]", value)}
     found: Arrays = {}
@@ -355,7 +358,7 @@ def arrays_in(value: object, name: str = "") -> Arrays:
 
 
 def named_arrays(values: Mapping[str, object]) -> Arrays:
-    """Return the arrays in each value under names such as ``the image of the edit``. An empty name adds no prefix."""
+    """Return the arrays in each value, under names such as ``the image of the edit``. An empty name adds no suffix."""
     found: Arrays = {}
     for name, value in values.items():
         inside = arrays_in(value)
@@ -371,7 +374,7 @@ def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 def one_line(error: BaseException, module: str = "") -> str:
-    """Return the type and message of an exception, and the line of ``module`` in its traceback."""
+    """Return the type and message of an exception, and the line in ``module`` that is part of the traceback."""
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f': {text}' if text else ''}{error_location(error, module, only_own=True)}"
 

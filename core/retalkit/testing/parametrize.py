@@ -1,4 +1,4 @@
-"""Parametrization of one test per stage and check.
+"""Generation of one test per stage and check.
 
 All checks of a stage share one examination, which runs when the first check is called.
 """
@@ -25,7 +25,7 @@ ExpectedFailures = Mapping[str, str]
 
 
 class ContractCheck:
-    """Check of one stage or metric. Calling an instance fails or skips the test according to the check's result."""
+    """Check of one stage or metric. Calling an instance raises the check's problems or skips the test."""
 
     def __init__(self, examination: SharedExamination, name: str) -> None:
         self._examination = examination
@@ -33,22 +33,22 @@ class ContractCheck:
 
     @property
     def spec(self) -> StageSpec | MetricSpec:
-        """Spec of the checked stage or metric."""
+        """Spec of the stage or metric."""
         return self._examination.spec
 
     @property
     def report(self) -> Report:
-        """Report of all checks for the stage or metric. The first access runs the checks."""
+        """Report with all checks of the stage or metric. The first access runs the checks."""
         return self._examination.report
 
     def __call__(self) -> None:
-        """Raise AssertionError if the check found problems, and skip the test if the check could not run."""
+        """Raise AssertionError if the check found problems. Skip the test if the check could not run."""
         __tracebackhide__ = True  # pytest shows the message instead of these lines
         report = self._examination.report
         own = report.only(self.name)
         problems = own.problems
         if self.name == "spec":
-            # Problems of checks without a separate test are reported here.
+            # Problems of checks without a test of their own are reported here.
             problems += tuple(one for one in report.problems if one.check not in self._examination.names)
         if problems:
             raise AssertionError(str(Report(report.label, problems)))
@@ -66,7 +66,7 @@ class ContractCheck:
         if report.unavailable:
             return report.unavailable
         first = next((problem.check for problem in report.problems), "")
-        return f"not run, because of a problem in `{first}`" if first else "not applicable with these options"
+        return f"not run because of a problem in `{first}`" if first else "not applicable to these options"
 
 
 class SharedExamination:
@@ -82,7 +82,7 @@ class SharedExamination:
 
     @property
     def report(self) -> Report:
-        """Report of all checks."""
+        """Report with all checks."""
         if self._report is None:
             if isinstance(self._checked, MetricSpec | FoundMetric):
                 self._report = check_metric(self._checked)
@@ -91,11 +91,11 @@ class SharedExamination:
         return self._report
 
     def checks(self) -> list[ContractCheck]:
-        """Return all checks in execution order."""
+        """Return all checks, in execution order."""
         return [ContractCheck(self, name) for name in self.names]
 
     def unknown_check(self, expected: ExpectedFailures) -> str:
-        """Return a description of the first name in ``expected`` that is not a check, or an empty string."""
+        """Return an error message for the first name in ``expected`` that is not a check, or an empty string."""
         for name in expected:
             if name not in self.names:
                 close = difflib.get_close_matches(name, self.names, n=1)
@@ -119,9 +119,9 @@ def parametrize_with_checks(
             check()
 
     ``options`` maps stage names to stage options. ``expected_failures`` maps check names to the reasons why the checks
-    are expected to fail, or is a function that returns such a mapping for a spec. The test of an expected failure is
-    reported as xfail if the check fails, and as failed if the check passes. Raises ValueError if a check name is
-    unknown.
+    are expected to fail. Alternatively, ``expected_failures`` is a function that returns such a mapping for a spec. The
+    test of an expected failure is reported as xfail if the check fails, and as failed if the check passes. Raises
+    ValueError if a check name is unknown.
     """
     parameters: list[Any] = []
     for spec in specs:

@@ -1,6 +1,6 @@
-"""Plugin for pytest. ``pytest --retalkit-stages`` checks all installed stages and metrics.
+"""pytest plugin. ``pytest --retalkit-stages`` checks installed stages and metrics.
 
-pytest imports this module at every start, so the module imports no heavy packages.
+pytest imports this module at every start, so this module must not import heavy packages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EXPECTED = "retalkit_expected_failures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option and the ini setting."""
+    """Add the command-line option and the ini setting."""
     group = parser.getgroup("retalkit", "Retalkit")
     group.addoption(
         _OPTION,
@@ -26,19 +26,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="",
         default=None,
         metavar="NAME,...",
-        help="check the named stages and metrics of Retalkit against their contracts, or all that are installed; one "
-        f"test per stage and check ({_OPTION}=mine,theirs)",
+        help="check installed Retalkit stages and metrics against their contracts, with one test per stage and check; "
+        f"the default is all of them, and {_OPTION}=mine,theirs selects two by name",
     )
     parser.addini(
         _EXPECTED,
-        f"checks of {_OPTION} that are expected to fail, one per line: KIND.NAME.CHECK: REASON",
+        f"expected failures of {_OPTION}, one per line, in the form KIND.NAME.CHECK: REASON",
         type="linelist",
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Add one item per stage and check, and a failing item for each plugin that cannot be used."""
+    """Add one item per stage and check, and one failing item for each plugin that cannot be used."""
     requested: str | None = session.config.getoption(_OPTION)
     if requested is None:
         return
@@ -57,28 +57,30 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 
 def _expected_failures(config: pytest.Config) -> dict[str, dict[str, str]]:
-    """Return the reasons of expected failures by ``KIND.NAME`` and check name."""
+    """Return the reasons for expected failures, by ``KIND.NAME`` and check name."""
     expected: dict[str, dict[str, str]] = {}
     for line in config.getini(_EXPECTED):
         path, separator, reason = line.partition(":")
         owner, _, check = path.strip().rpartition(".")
         if not separator or not reason.strip() or owner.count(".") != 1:
-            raise pytest.UsageError(f"{_EXPECTED}: '{line}' is not KIND.NAME.CHECK: REASON")
+            raise pytest.UsageError(f"{_EXPECTED}: expected KIND.NAME.CHECK: REASON, got '{line}'")
         expected.setdefault(owner, {})[check] = reason.strip()
     return expected
 
 
 def _selected(registry: Registry, names: list[str]) -> list[FoundStage | FoundMetric]:
-    """Return the stages and metrics with the names in ``names``, or all stages and metrics if ``names`` is empty.
-    Raises UsageError if a name is unknown."""
+    """Return the stages and metrics named in ``names``, or all stages and metrics if ``names`` is empty.
+
+    Raises UsageError for an unknown name.
+    """
     offered = [*registry.stages, *registry.metrics]
     if unknown := sorted(set(names) - {found.spec.name for found in offered}):
-        # A problem that contains the name is the cause. Without such a problem, any recorded problem may be the cause.
+        # A problem that mentions the name is the likely cause. Otherwise, any recorded problem may be the cause.
         mentioned = [problem for problem in registry.problems if f"'{unknown[0]}'" in problem.reason]
         why = "".join(f"; {problem.owner}: {problem.reason}" for problem in mentioned or registry.problems)
         raise pytest.UsageError(
-            f"{_OPTION}: no stage or metric is named '{unknown[0]}' (`retalkit plugins` lists them; test directories "
-            f"come before the option){why}"
+            f"{_OPTION}: no stage or metric is named '{unknown[0]}': run `retalkit plugins` for a list of names, and "
+            f"pass test directories before the option{why}"
         )
     return [found for found in offered if not names or found.spec.name in names]
 
@@ -102,14 +104,14 @@ def _items_of(
 
 
 class ProblemItem(pytest.Item):
-    """Test item that fails with the reason why a component of an installed plugin cannot be used."""
+    """Test item that fails because an installed plugin or plugin component cannot be used."""
 
     def __init__(self, *, reason: str, **others: Any) -> None:
         super().__init__(**others)
         self.reason = reason
 
     def runtest(self) -> None:
-        """Fail the test."""
+        """Fail the test with the reason."""
         raise AssertionError(self.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
@@ -117,7 +119,7 @@ class ProblemItem(pytest.Item):
         return self.reason
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Return the name in the list of failures."""
+        """Return the test name for the list of failures."""
         return ("retalkit", None, self.name)
 
 
@@ -129,7 +131,7 @@ class CheckItem(pytest.Item):
         self.check = check
 
     def runtest(self) -> None:
-        """Fail with the check's problems, or skip the test if the check could not run."""
+        """Run the check, which fails or skips the test if the check found problems or could not run."""
         self.check()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
@@ -139,13 +141,13 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Return the name in the list of failures."""
+        """Return the test name for the list of failures."""
         return ("retalkit", None, self.name)
 
 
 @pytest.fixture(scope="session")
 def retalkit_material() -> Material:
-    """Return images and audio for plugin tests, which require no download."""
+    """Provide images and audio for plugin tests. No download is required."""
     from retalkit.testing.fixtures.kit_material import Material
 
     return Material()

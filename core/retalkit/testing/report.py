@@ -1,4 +1,4 @@
-"""Report for one stage or metric."""
+"""Report on the checks of one stage or metric."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _NUMBER: Final = re.compile(r"-?\d+(?:[\d.]*\d)?(?:e[-+]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Violation of a contract rule by a stage or metric."""
+    """Violation of a contract rule, found by a check."""
 
     check: str
-    """Check name, such as ``batches``."""
+    """Name of the check that found the problem, such as ``batches``."""
     broken: str
-    """Description of the problem with its frame and values."""
+    """Description of the problem, including the frame and the values."""
     contract: str
-    """Contract rule that was violated."""
+    """Violated contract rule."""
     fault: str = ""
-    """Cause identifier, which is equal for problems with a common cause. If the string is empty, ``broken`` without its
-    numbers identifies the cause."""
+    """Identifier of the cause, which is equal for problems with a common cause. If the string is empty, ``broken``
+    without its numbers identifies the cause."""
 
     @property
     def kind(self) -> str:
-        """Cause identifier, which is equal for problems with a common cause in different frames or checks."""
+        """Identifier of the cause, which is equal for problems with a common cause in different frames or checks."""
         return self.fault or f"{_NUMBER.sub('#', self.broken)} {self.contract}"
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SkippedCheck:
-    """Checks that could not run, with the reason."""
+    """Names of checks that could not run, with the reason."""
 
     checks: tuple[str, ...]
     reason: str
@@ -45,33 +45,33 @@ class SkippedCheck:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Report for one stage or metric."""
+    """Report on the checks of one stage or metric."""
 
     label: str
-    """Name in messages, such as ``lip_syncer 'exemplar'``."""
+    """Label of the stage or metric, such as ``lip_syncer 'exemplar'``."""
     problems: tuple[Problem, ...] = ()
     skipped: tuple[SkippedCheck, ...] = ()
     passed: tuple[str, ...] = ()
     """Names of the checks that found no problem, in execution order."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Mapping from unit of work (such as ``open`` or ``frame``) to processing time in seconds on this machine."""
+    """Mapping from unit of work (such as ``open`` or ``frame``) to the processing time in seconds on this machine."""
     unavailable: str = ""
-    """Reason why the stage cannot run on this machine, such as a missing package, missing weights or an invalid option,
-    or an empty string."""
+    """Reason why the stage cannot run on this machine, such as a missing package, missing weights or an invalid option.
+    The string is empty if the stage can run."""
 
     @property
     def ok(self) -> bool:
-        """Whether the stage ran without problems. The value is False for a stage that cannot run on this machine."""
+        """Whether the stage ran without problems. False for a stage that cannot run on this machine."""
         return not self.problems and not self.unavailable
 
     def raise_if_broken(self) -> None:
-        """Raise AssertionError with the report text if a problem was found."""
+        """Raise AssertionError with the report as its message if a problem was found."""
         __tracebackhide__ = True  # pytest shows the message instead of these lines
         if self.problems:
             raise AssertionError(str(self))
 
     def only(self, check: str) -> Report:
-        """Return the report of one check."""
+        """Return a report that contains only the results of one check."""
         return Report(
             self.label,
             tuple(problem for problem in self.problems if problem.check == check),
@@ -81,7 +81,7 @@ class Report:
         )
 
     def __str__(self) -> str:
-        """Return the report text with the verdict, problems and violated contract rules, skipped checks, and times."""
+        """Return the verdict, the problems with violated contract rules, the skipped checks and the times as text."""
         kinds: dict[str, list[Problem]] = {}
         for problem in self.problems:
             kinds.setdefault(problem.kind, []).append(problem)
@@ -103,11 +103,11 @@ class Report:
 
 
 def _repetitions(group: list[Problem]) -> str:
-    """Return a summary of further problems with a common cause in other frames or checks."""
+    """Return a summary of further problems with the same cause in other frames or checks."""
     first = group[0].check
     more = sum(problem.check == first for problem in group) - 1
     others = [check for check in dict.fromkeys(problem.check for problem in group) if check != first]
-    parts = [f"{more} more like it"] * bool(more) + [f"also in: {', '.join(others)}"] * bool(others)
+    parts = [f"{more} similar problems"] * bool(more) + [f"also in: {', '.join(others)}"] * bool(others)
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -1,4 +1,4 @@
-"""Checks for stages of any kind. Each check constructs the stage and opens the stage with the kit's clips."""
+"""Checks for stages of any kind. Each check constructs the stage and opens it for the kit's clips."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from retalkit.weights.store import WeightStore
 Spec = StageSpec | FoundStage
 Options = Mapping[str, Any]
 
-_BUILD = "StageSpec.build creates a stage from its options and a Runtime, and does no work for a clip."
-_OPEN_REFERENCES = "An enhancer that gives reference:image has open_references(), see retalkit.stages."
-_CONFIG = "The methods of a StageConfig depend only on its options, and raise nothing."
+_BUILD = "StageSpec.build must create a stage from its options and a Runtime, without processing a clip."
+_OPEN_REFERENCES = "An enhancer that provides reference:image must have open_references(). See retalkit.stages."
+_CONFIG = "The methods of a StageConfig must depend only on its options and must not raise exceptions."
 
 
 def check_stage(spec: Spec, *, options: Options | None = None, folder: Path | None = None) -> Report:
     """Check a stage of any kind against its contract and return a report.
 
     ``options`` contains the stage options as in a run file, without ``use``. ``folder`` is an empty directory for the
-    stage's caches. The default is a temporary directory. A stage that cannot run on this machine is reported as
-    unavailable, together with its spec's problems. Problems of the stage are included in the report and do not raise
-    exceptions.
+    stage's caches. The default is a temporary directory. Problems are recorded in the report and do not raise
+    exceptions. If the stage cannot run on this machine, the report contains the reason in ``unavailable`` and lists
+    only problems of the spec.
     """
     found = spec if isinstance(spec, FoundStage) else FoundStage(spec, "", "", "")
     if folder is not None:
@@ -95,12 +95,12 @@ def check_enhancer(spec: Spec, *, options: Options | None = None, folder: Path |
 def _check_kind(kind: StageKind, spec: Spec, options: Options | None, folder: Path | None) -> Report:
     actual = (spec.spec if isinstance(spec, FoundStage) else spec).kind
     if actual != kind:
-        raise ValueError(f"expected a {kind.value}, got a {actual}: use check_stage or check_{actual}")
+        raise ValueError(f"expected a {kind.value}, got a {actual}: call check_stage or check_{actual}")
     return check_stage(spec, options=options, folder=folder)
 
 
 class _UnavailableError(Exception):
-    """Error raised when the stage cannot run on this machine. The message contains the reason."""
+    """Exception for a stage that cannot run on this machine. The message contains the reason."""
 
 
 def _check(found: FoundStage, options: Options, folder: Path) -> Report:
@@ -109,7 +109,7 @@ def _check(found: FoundStage, options: Options, folder: Path) -> Report:
     with exam.check("spec"):
         check_field_types(spec, partial(exam.problem, "spec"))
         if exam.has_problem("spec"):
-            exam.skip("all other checks", "the spec cannot be read: fix it first")
+            exam.skip("all other checks", "the spec is invalid: fix `spec` first")
             return exam.report()
         check_spec(found, partial(exam.problem, "spec"))
     exam.names = check_names(spec)
@@ -130,7 +130,7 @@ def _check(found: FoundStage, options: Options, folder: Path) -> Report:
 
 
 def _call_config(exam: Examination, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that uses the methods of the stage's options."""
+    """Call a function that uses the methods of the stage's configuration. Any exception is recorded as a problem."""
     try:
         return exam.run("reading the options", function, *arguments)
     except CallError as failed:
@@ -143,7 +143,9 @@ def _call_config(exam: Examination, function: Callable[..., Any], *arguments: An
 def _build(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
     stage = exam.call("build", "build", _BUILD, spec.make, config, exam.runtime)
     exam.module = type(stage).__module__
-    exam.require_methods("build", "the stage", stage, ("open",), f"A {spec.kind} has open(), see retalkit.stages.")
+    exam.require_methods(
+        "build", "the stage", stage, ("open",), f"A {spec.kind} must have the method open(). See retalkit.stages."
+    )
     return stage
 
 
@@ -152,32 +154,34 @@ def _config(found: FoundStage, options: Options) -> StageConfig:
         return found.spec.config.model_validate(dict(options))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _UnavailableError(f"invalid options ({wrong}): pass check_stage(..., options={{...}})") from error
+        raise _UnavailableError(
+            f"invalid options ({wrong}): pass valid options as check_stage(..., options={{...}})"
+        ) from error
 
 
 def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runtime:
-    """Return the stage's runtime with links to the stored weight files and the drivers in the stage's options."""
+    """Return the stage's runtime, with links to the stored weight files and the drivers selected in the options."""
     choices = config.drivers()
     registry = discover() if choices else Registry()
     try:
         chosen = {name: plan_driver(choice, registry, name) for name, choice in choices.items()}
     except RetalkitError as error:
-        raise _UnavailableError(f"its driver cannot be used ({one_line(error)})") from error
+        raise _UnavailableError(f"the driver is not available ({one_line(error)})") from error
     store = WeightStore()
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
-    # PyTorch is used because OpenVINO converts every network first and stores the result outside the stage's cache.
+    # PyTorch is used because OpenVINO converts every network first and stores the result outside of the stage's cache.
     runtime = Runtime(inference="torch", weights={name: _link(exam, name, store.file(name)) for name in names})
     try:
         drivers = {name: driver.make(runtime) for name, driver in chosen.items()}
     except RetalkitError as error:
-        raise _UnavailableError(f"its driver cannot be built ({one_line(error)})") from error
+        raise _UnavailableError(f"the driver cannot be built ({one_line(error)})") from error
     return replace(runtime, drivers=drivers)
 
 
 def _link(exam: Examination, name: str, file: Path) -> Path:
-    """Link to a weight file. Removing the link reveals whether a session requires the file."""
+    """Create a link to a weight file. Removing the link shows whether a session requires the file."""
     exam.weights_folder.mkdir(parents=True, exist_ok=True)
     link = exam.weights_folder / f"{name}{file.suffix}"
     if not link.is_symlink():
@@ -186,7 +190,7 @@ def _link(exam: Examination, name: str, file: Path) -> Path:
 
 
 def _checks(found: FoundStage, config: StageConfig, exam: Examination) -> Callable[[Any], None]:
-    """Return the function that checks the constructed stage."""
+    """Return the function that runs the checks on the constructed stage."""
     spec = found.spec
     if spec.kind == StageKind.DENOISER:
         return lambda stage: check_denoiser_stage(exam, stage)
@@ -220,31 +224,33 @@ def _subject(spec: StageSpec, exam: Examination, stage: Any, needs: frozenset[st
 
 
 def _omitted_inputs(kind: StageKind, needs: frozenset[str]) -> str:
-    """Return a sentence that lists the inputs that are not passed to the stage because its spec does not declare the
-    inputs."""
+    """Return a sentence that lists the inputs withheld from the stage because its spec does not declare them.
+
+    The result is an empty string if no input is withheld.
+    """
     if kind in (StageKind.DETECTOR, StageKind.RECONSTRUCTOR):
         return ""
-    values = {"coefficients:": "coefficients are [T, 0]"}
+    values = {"coefficients:": "the coefficients have the shape [T, 0]"}
     if kind != StageKind.EXPRESSION_EDITOR:
-        values["reference:image"] = "reference images are None"
+        values["reference:image"] = "the reference images are None"
     omitted = [port for port in values if not any(need.startswith(port) for need in needs)]
-    parts = [f"{values[port]} (its needs name no `{port}`)" for port in omitted]
-    return f"Here {' and '.join(parts)}." if parts else ""
+    parts = [f"{values[port]} because StageSpec.needs contains no `{port}` port" for port in omitted]
+    return f"In this check, {' and '.join(parts)}." if parts else ""
 
 
 def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
-    """Return the kit's clips with the landmark scheme and coefficient space that the stage requires."""
+    """Return the kit's clips with the landmark scheme and the coefficient space that the stage requires."""
     scheme = _suffix(needs, "landmarks:") or MESH478
     # A stage that declares no coefficient space receives no coefficients.
     space = _suffix(needs, "coefficients:")
     if scheme not in COUNTS:
-        raise _UnavailableError(f"needs landmarks:{scheme}, which the kit cannot provide")
+        raise _UnavailableError(f"the stage requires landmarks:{scheme}, which the kit cannot provide")
     if space and space not in upstream.SPACES:
-        raise _UnavailableError(f"needs coefficients:{space}, which the kit cannot provide")
+        raise _UnavailableError(f"the stage requires coefficients:{space}, which the kit cannot provide")
     provided = {*INITIAL_PORTS, "face:edit", "reference:landmarks", "reference:image"}
     families = ("landmarks:", "coefficients:")
     if unknown := sorted(port for port in needs - provided if not port.startswith(families)):
-        raise _UnavailableError(f"needs {', '.join(unknown)}, which the kit cannot provide")
+        raise _UnavailableError(f"the stage requires {', '.join(unknown)}, which the kit cannot provide")
     named = kind == StageKind.DETECTOR or any(port.startswith("landmarks:") for port in needs)
     try:
         # A stage for ibug68 also accepts the face mesh detector's landmarks after conversion. Only the odd clip has
@@ -262,7 +268,7 @@ def _clips(kind: StageKind, needs: frozenset[str]) -> Clips:
             undeclared=None if named else upstream.clip(IBUG68, space),
         )
     except Exception as error:
-        raise _UnavailableError(f"the kit's clips could not be made: {one_line(error)}") from error
+        raise _UnavailableError(f"the kit's clips cannot be created: {one_line(error)}") from error
 
 
 def _suffix(ports: frozenset[str], start: str) -> str:

@@ -72,7 +72,7 @@ BUFFERED: dict[type[ToySession], dict[str, Any]] = {
 @pytest.mark.parametrize("base", BUFFERED, ids=lambda base: base.__name__)
 def test_shared_buffers_are_reported(base: type[ToySession], tmp_path: Path) -> None:
     report = check(base, tmp_path, **BUFFERED[base])
-    assert "changed the result" in problems(report, "chunks" if base is Denoises else "batches"), str(report)
+    assert "modified the result" in problems(report, "chunks" if base is Denoises else "batches"), str(report)
 
 
 # ------------------------------------------------------------------ memory
@@ -108,9 +108,9 @@ def sync_with_all_frames(self: Syncs, batch: Any) -> Any:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ({"__init__": init_with_analysis(keep_all_frames)}, "open() keeps"),
-        ({"__init__": init_with_analysis(read_all_frames)}, "open() takes up to"),
-        ({"sync": sync_with_all_frames}, "sync() takes up to"),
+        ({"__init__": init_with_analysis(keep_all_frames)}, "memory retained by open()"),
+        ({"__init__": init_with_analysis(read_all_frames)}, "peak memory of open()"),
+        ({"sync": sync_with_all_frames}, "peak memory of sync()"),
     ],
 )
 def test_memory_that_grows_with_the_clip_is_reported(members: dict[str, Any], expected: str, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def connect() -> None:
     ("before", "name", "expected"),
     [
         (connect, "network", "192.0.2.1"),
-        (lambda: sys.stdout.write("downloading"), "output", "printed: downloading"),
+        (lambda: sys.stdout.write("downloading"), "output", "downloading"),
         (lambda: Path("weights.bin").write_text("x"), "writes", "weights.bin"),
         (lambda: os.chdir("/"), "process", "build changed the working directory to /"),
     ],
@@ -203,10 +203,10 @@ def fail_after_the_source(self: Syncs, batch: Any, row: int) -> Any:
 @pytest.mark.parametrize(
     ("members", "name", "expected"),
     [
-        ({"__init__": init_with_speech(divide_by_loudest)}, "silence", "for a silent speech"),
+        ({"__init__": init_with_speech(divide_by_loudest)}, "silence", "for silent speech"),
         ({"__init__": init_with_speech(max_of_active)}, "silence", "zero-size array"),
-        ({"__init__": init_with_speech(read_to_end_of_output)}, "short_speech", "for a speech of one second"),
-        ({"one": mouth_at_source_time}, "short_speech", "both show the same source frame"),
+        ({"__init__": init_with_speech(read_to_end_of_output)}, "short_speech", "for one second of speech"),
+        ({"one": mouth_at_source_time}, "short_speech", "both positions display the same source frame"),
         ({"one": fail_after_the_source}, "end", "landmarks 48 to 49 of 48 requested"),
     ],
 )
@@ -222,7 +222,7 @@ def test_unusual_speeches_and_the_end_are_checked(
 
 def test_undeclared_landmarks_have_any_scheme(tmp_path: Path) -> None:
     members = {"sync": lambda self, batch: batch.faces.landmarks[:, 470] is None or Syncs.sync(self, batch)}
-    assert "landmarks of the scheme ibug68" in problems(check(Syncs, tmp_path / "bad", **members), "undeclared")
+    assert "landmarks in the scheme ibug68" in problems(check(Syncs, tmp_path / "bad", **members), "undeclared")
     needs = frozenset({"frames", "landmarks:mesh478"})
     named = testing.check_stage(
         spec_of(StageKind.LIP_SYNCER, faulty(Syncs, **members), needs=needs), folder=tmp_path / "good"
@@ -233,7 +233,7 @@ def test_undeclared_landmarks_have_any_scheme(tmp_path: Path) -> None:
 def test_undeclared_coefficients_are_missing(tmp_path: Path) -> None:
     report = check(Enhances, tmp_path, enhance=lambda self, batch, edits: batch.faces.coefficients[:, 0])
     (problem,) = (problem for problem in report.problems if problem.check == "result")
-    assert "its needs name no `coefficients:`" in problem.contract, str(report)
+    assert "contains no `coefficients:` port" in problem.contract, str(report)
 
 
 def test_incompatible_contract_version_is_not_built(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def set_a_variable(self: Any, analysis: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "name", "expected"),
     [
-        (refuse_seed, "seed", "for another StageContext.seed than 0"),
+        (refuse_seed, "seed", "for a StageContext.seed other than 0"),
         (lambda self, analysis: os.chdir("/"), "process", "open() changed the working directory to /"),
         (set_a_variable, "process", "open() changed the environment variable RETALKIT_KIT_TEST"),
         (lambda self, analysis: len(sys.argv), "command_line", "read the command line"),
@@ -316,8 +316,8 @@ def test_wrong_types_in_a_spec_are_reported(changes: dict[str, Any], expected: s
     ("build", "expected"),
     [
         ("no_such_module:Stage", "importing no_such_module raised ModuleNotFoundError"),
-        (lambda config, runtime: object(), "the stage (object) has no open()"),
-        (lambda config, runtime: ToyStage(ToySession), "the session (ToySession) has no sync()"),
+        (lambda config, runtime: object(), "the stage (object) has no method open()"),
+        (lambda config, runtime: ToyStage(ToySession), "the session (ToySession) has no method sync()"),
     ],
 )
 def test_missing_methods_are_reported(build: Any, expected: str, tmp_path: Path) -> None:

@@ -49,18 +49,18 @@ def test_valid_metric_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "check", "expected"),
     [
-        ({"result": lambda self: {"brightness": 7.0}}, "scene", "brightness is 7, not within [0, 1]"),
-        ({"result": lambda self: {}}, "scene", "brightness is NoneType"),
+        ({"result": lambda self: {"brightness": 7.0}}, "scene", "brightness is 7, expected a value in [0, 1]"),
+        ({"result": lambda self: {}}, "scene", "brightness has type NoneType"),
         ({"result": lambda self: {"brightness": 0.5, "more": 1.0}}, "scene", "'more', which is not a measure"),
-        ({"result": lambda self: {"brightness": np.random.default_rng().random()}}, "scene", "and then"),
+        ({"result": lambda self: {"brightness": np.random.default_rng().random()}}, "scene", "changes from"),
         ({"result": lambda self: 1.0}, "scene", "result() returned float"),
         ({"add": lambda self, frame: frame.image.fill(0)}, "inputs", "add() modified its input: image"),
         ({"open": lambda self, scene: [self, scene.lips.opening][0]}, "only_needs", "AttributeError"),
         ({"open": lambda self, scene: [self, 1 / (scene.source.info.frame_count - 1)][0]}, "one_frame", "ZeroDivision"),
         ({"add": lambda self, frame: frame.image[:, 200].mean()}, "odd_size", "frame 0, in frames of 167 x 121"),
         ({"add": lambda self, frame: frame.image[1].mean()}, "one_pixel", "in frames of 1 x 1 pixel"),
-        ({"add": lambda self, frame: KEPT.append(frame.image.copy())}, "memory", "kB more for each further frame"),
-        ({"result": None}, "scene", "has no result()"),
+        ({"add": lambda self, frame: KEPT.append(frame.image.copy())}, "memory", "memory grows by"),
+        ({"result": None}, "scene", "has no method result()"),
     ],
 )
 def test_invalid_metrics_are_reported(members: dict[str, Any], check: str, expected: str, tmp_path: Path) -> None:

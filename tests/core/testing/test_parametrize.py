@@ -50,7 +50,7 @@ def test_checks_of_a_stage_share_one_examination(monkeypatch: pytest.MonkeyPatch
 
 def test_only_the_broken_check_fails_and_later_ones_are_skipped() -> None:
     checks = named_checks(spec_of(StageKind.DENOISER, faulty(Denoises, finish=lambda self: [])))
-    with pytest.raises(AssertionError, match=r"finish\(\) is list, not an array") as caught:
+    with pytest.raises(AssertionError, match=r"finish\(\) has type list, expected an array") as caught:
         checks["denoiser 'toy': result"].values[0]()
     assert "memory" not in str(caught.value)
     checks["denoiser 'toy': spec"].values[0]()

@@ -59,7 +59,7 @@ def test_invalid_stage_fails_with_the_problems(tmp_path: Path) -> None:
     invalid_stage(tmp_path)
     done = run(tmp_path, "--retalkit-stages=mute")
     assert done.returncode == 1
-    assert "finish() is list, not an array float32 [N]" in done.stdout, done.stdout + done.stderr
+    assert "finish() has type list, expected an array float32 [N]" in done.stdout, done.stdout + done.stderr
     assert "denoiser 'mute': result" in done.stdout and "1 failed" in done.stdout
     assert "Traceback" not in done.stdout
 

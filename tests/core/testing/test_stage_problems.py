@@ -75,17 +75,21 @@ KEPT: list[Any] = []
 @pytest.mark.parametrize(
     ("members", "check", "expected"),
     [
-        ({"sync": sync_and(lambda self: sys.stdout.write("hello"))}, "output", "printed: hello"),
+        ({"sync": sync_and(lambda self: sys.stdout.write("hello"))}, "output", "hello"),
         ({"sync": sync_and(lambda self: OUTSIDE.write_text("x"))}, "writes", str(OUTSIDE)),
         ({"sync": sync_and(lambda self: Path("here.txt").write_text("x"))}, "writes", "here.txt"),
         ({"sync": sync_and(lambda self: sys.argv[1:])}, "command_line", "read the command line"),
-        ({"sync": sync_and(lambda self: np.random.rand())}, "generators", "global random generator of numpy.random"),
-        ({"sync": sync_and(lambda self: random.random())}, "generators", "global random generator of random"),
+        (
+            {"sync": sync_and(lambda self: np.random.rand())},
+            "generators",
+            "process-wide random generator of numpy.random",
+        ),
+        ({"sync": sync_and(lambda self: random.random())}, "generators", "process-wide random generator of random"),
         ({"close": fail_at_second_close}, "close", "a second call of close() raised RuntimeError: closed twice"),
         (
             {"sync": sync_and(lambda self: KEPT.append(np.zeros((4, 288, 336, 3), np.uint8)))},
             "memory",
-            "for each further",
+            "memory grows by",
         ),
         ({"sync": sync_and(lambda self: self.context.cache.folder)}, "result", "has no attribute 'folder'"),
     ],
@@ -150,16 +154,20 @@ def with_cache_state(self: Syncs, batch: Any, row: int) -> Any:
         (
             with_noise(lambda: np.random.default_rng().integers(200)),
             "repeatable",
-            "two sessions with the same input differ",
+            "two sessions with identical input return different results",
         ),
         (
             with_noise(lambda: np.random.get_state()[1][5] % 250),
             "seed",
-            "another state of the global random generators",
+            "the state of the process-wide random generators",
         ),
-        (with_batch_size, "batches", "frames one by one and the same frames in one batch differ: image of frame 0"),
-        (with_call_count, "start", "a session that starts with frame 4 differs"),
-        (with_cache_state, "resume", "a second session with the same cache differs"),
+        (
+            with_batch_size,
+            "batches",
+            "single-frame batches and one batch of the same frames return different results: image of frame 0",
+        ),
+        (with_call_count, "start", "a session that starts with frame 4 returns different results"),
+        (with_cache_state, "resume", "a second session with the first session's cache returns different results"),
     ],
 )
 def test_varying_results_are_reported(one: Any, check: str, expected: str, tmp_path: Path) -> None:
@@ -193,13 +201,13 @@ def with_field(name: str, value: Any) -> Any:
     ("one", "expected"),
     [
         (with_field("image", lambda e: e.image.astype(np.float32)), "image of frame 0 is float32 [20, 30, 3]"),
-        (with_field("mask", lambda e: e.mask * 3), "mask of frame 0 ranges from 1.5 to 1.5, not within [0, 1]"),
+        (with_field("mask", lambda e: e.mask * 3), "mask of frame 0 ranges from 1.5 to 1.5, expected values in [0, 1]"),
         (with_field("mask", lambda e: e.mask[1:]), "mask of frame 0 is float32 [19, 30]"),
         (with_field("matrix", lambda e: e.matrix * 0), "matrix of frame 0 cannot be inverted"),
-        (with_field("unrounded_image", lambda e: np.ones((20, 30, 3), np.float32)), "grey levels from the image"),
-        (with_field("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, without a reason"),
+        (with_field("unrounded_image", lambda e: np.ones((20, 30, 3), np.float32)), "differs from the image by up to"),
+        (with_field("confidence", lambda e: 0.5), "confidence of frame 0 is 0.50, but reason is empty"),
         (with_field("confidence", lambda e: 1.5), "confidence of frame 0 ranges from 1.5"),
-        (lambda self, batch, row: PassedThrough(""), "frame 0 passed through without a reason"),
+        (lambda self, batch, row: PassedThrough(""), "frame 0 was passed through without a reason"),
         (lambda self, batch, row: None, "returned NoneType for frame 0"),
     ],
 )
@@ -238,14 +246,14 @@ def partly_nan(self: Reconstructs, faces: Any) -> Any:
 
 
 CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
-    (Syncs, {"one": edit_without_face}, "no_face", "frame 0 has no face, but it was edited"),
+    (Syncs, {"one": edit_without_face}, "no_face", "returned an edit for frame 0, which has no face"),
     (
         Syncs,
         {"one": lambda self, b, row: change_edit(Syncs.one(self, b, row), invert_translation)},
         "result",
-        "the edit of frame 0 is at x -",
+        "the edit of frame 0 covers x -",
     ),
-    (Enhances, {"better": lambda self, edit: invert_translation(edit)}, "result", "the edit of frame 0 is at x -"),
+    (Enhances, {"better": lambda self, edit: invert_translation(edit)}, "result", "the edit of frame 0 covers x -"),
     (Syncs, {"sync": lambda self, batch: Syncs.sync(self, batch)[:1]}, "result", "returned 1 results for 2 frames"),
     (Syncs, {"sync": lambda self, b: Syncs.sync(self, b) if len(b.positions) else 1 / 0}, "empty", "ZeroDivisionError"),
     (
@@ -266,10 +274,15 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         "one_frame",
         "landmarks 0 to 2 of 1 requested",
     ),
-    (Detects, {"faces": face_with("box", lambda f: f.box / 1000)}, "result", "is it in fractions of the frame?"),
-    (Detects, {"faces": face_with("box", lambda f: f.box[::-1].copy())}, "result", "is it left, top, width, height?"),
-    (Detects, {"faces": face_with("score", lambda f: 7.0)}, "result", "score ranges from 7 to 7, not within [0, 1]"),
-    (Detects, {"faces": face_with("score", lambda f: "1")}, "result", "score is str"),
+    (Detects, {"faces": face_with("box", lambda f: f.box / 1000)}, "result", "fractions of the frame size"),
+    (Detects, {"faces": face_with("box", lambda f: f.box[::-1].copy())}, "result", "return left, top, right, bottom"),
+    (
+        Detects,
+        {"faces": face_with("score", lambda f: 7.0)},
+        "result",
+        "score ranges from 7 to 7, expected values in [0, 1]",
+    ),
+    (Detects, {"faces": face_with("score", lambda f: "1")}, "result", "score has type str"),
     (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks[:, :2])}, "result", "landmarks (points5) is"),
     (Detects, {"faces": face_with("landmarks", lambda f: f.landmarks * np.nan)}, "result", "NaN or infinite"),
     (Detects, {"detect": lambda self, frames: [[]]}, "result", "returned 1 results for 2 frames"),
@@ -278,14 +291,14 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         Reconstructs,
         {"reconstruct": lambda self, f: np.nan_to_num(Reconstructs.reconstruct(self, f))},
         "result",
-        "frame 3 has no face, but its row is not NaN",
+        "frame 3 has no face, but its coefficients are not NaN",
     ),
-    (Reconstructs, {"reconstruct": partly_nan}, "result", "the row of frame 0 is partly NaN"),
+    (Reconstructs, {"reconstruct": partly_nan}, "result", "only some coefficients of frame 0 are NaN"),
     (
         Reconstructs,
         {"reconstruct": lambda self, f: Reconstructs.reconstruct(self, f).astype(np.float64)},
         "result",
-        "is float64 [2, 12], not float32 [T, C]",
+        "is float64 [2, 12], expected float32 [T, C]",
     ),
     (
         Edits,
@@ -297,7 +310,7 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         Edits,
         {"edit": lambda self, f: replace(Edits.edit(self, f), landmarks=f.landmarks[..., :2])},
         "result",
-        "landmarks is float32 [2, 478, 2], not float32 [T, N, 3]",
+        "landmarks is float32 [2, 478, 2], expected float32 [T, N, 3]",
     ),
     (
         Edits,
@@ -318,36 +331,36 @@ CASES: list[tuple[type[ToySession], dict[str, Any], str, str]] = [
         "result",
         "results for 6 frames",
     ),
-    (Enhances, {"better": lambda self, e: PassedThrough("unknown")}, "result", "the edit of frame 0 is missing"),
+    (Enhances, {"better": lambda self, e: PassedThrough("unknown")}, "result", "replaced the edit of frame 0"),
     (
         Enhances,
         {"enhance": lambda self, b, edits: [edit_without_face(self, b, 0) for _ in edits]},
         "result",
-        "frame 3 was passed through and is no longer",
+        "returned an edit for frame 3, which the lip syncer passed through",
     ),
-    (Denoises, {"denoise": lambda self, w: w[:-1]}, "length", "samples of input"),
+    (Denoises, {"denoise": lambda self, w: w[:-1]}, "length", "but the output after finish() has"),
     (Denoises, {"denoise": lambda self, w: w.astype(np.float64)}, "result", "denoise() is float64"),
-    (Denoises, {"denoise": lambda self, w: w * np.float32(9)}, "result", "not within [-1, 1]"),
-    (Denoises, {"denoise": lambda self, w: w + np.float32(0.01)}, "silence", "the result of silence"),
+    (Denoises, {"denoise": lambda self, w: w * np.float32(9)}, "result", "expected values in [-1, 1]"),
+    (Denoises, {"denoise": lambda self, w: w + np.float32(0.01)}, "silence", "silent input produces"),
     (
         Denoises,
         {"denoise": lambda self, w: w / max(float(np.abs(w).max(initial=0)), 1e-3)},
         "chunks",
-        "other chunks of the same sound give another result",
+        "different chunk sizes produce different results",
     ),
-    (Denoises, {"finish": lambda self: np.zeros(4, np.float32)}, "length", "of output after finish()"),
-    (Denoises, {"denoise": lambda self, w: np.roll(w, 160)}, "length", "the sound is 10 ms late"),
+    (Denoises, {"finish": lambda self: np.zeros(4, np.float32)}, "length", "but the output after finish() has"),
+    (Denoises, {"denoise": lambda self, w: np.roll(w, 160)}, "length", "the output is 10 ms late"),
     (
         Denoises,
         {"denoise": lambda self, w: KEPT.append(w.copy()) or w * np.float32(0.5)},
         "memory",
-        "for each further second",
+        "per second of audio",
     ),
     (
         Denoises,
         {"denoise": lambda self, w: w * np.float32(np.random.default_rng().random())},
         "repeatable",
-        "two sessions with the same input differ",
+        "two sessions with identical input return different results",
     ),
 ]
 
@@ -372,7 +385,7 @@ def test_reference_enhancer_is_checked_in_both_places(tmp_path: Path) -> None:
     assert good.ok and "reference_result" in good.passed, str(good)
     bad = faulty(Enhances, enhance_references=lambda self, faces, references: replace(references, images=None))
     report = testing.check_stage(spec_of(StageKind.ENHANCER, bad, gives=REFERENCE_PORTS), folder=tmp_path / "bad")
-    assert "images is NoneType" in problems(report, "reference_result"), str(report)
+    assert "images has type NoneType" in problems(report, "reference_result"), str(report)
 
 
 # ------------------------------------------------------------------ specs
@@ -394,7 +407,7 @@ class Described(StageConfig):
         ({"licence": " "}, "the licence is empty"),
         ({"version": 2}, "the version is 2"),
         ({"api": NEXT_VERSION}, "made for version"),
-        ({"gives": frozenset[str]()}, "gives no face:edit"),
+        ({"gives": frozenset[str]()}, "gives contains no port face:edit"),
         ({"needs": frozenset({"speech:activty"})}, "did you mean 'speech:activity'?"),
         ({"config": Undescribed}, "the option 'strength' has no description"),
         ({"build": "module.Class"}, "build is 'module.Class'"),

@@ -15,18 +15,18 @@ from retalkit.testing.checks.values import Row, array_error, copy_row, range_err
 from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip
 
-_BOX = "Face.box is float32 [4]: left, top, right, bottom in pixels."
-_LANDMARKS = "Face.landmarks is float32 [N, 3] in pixels, in the scheme that `gives` of the spec names."
-_SCORE = "Face.score is a number in [0, 1]."
+_BOX = "Face.box must be float32 [4]: left, top, right and bottom in pixels."
+_LANDMARKS = "Face.landmarks must be float32 [N, 3] in pixels, in the landmark scheme declared in StageSpec.gives."
+_SCORE = "Face.score must be a number in [0, 1]."
 _SMALLEST: Final = 2.0
 
 
 class DetectorSubject(FrameSubject):
-    """Adapter for ``detect()`` of a detector."""
+    """Test subject that calls ``detect()`` of a detector."""
 
     serial = True
     method = "detect"
-    contract = "detect() returns a list of faces for each frame, empty where there is none."
+    contract = "detect() must return one list of faces per frame, which is empty for a frame without a face."
 
     def __init__(self, exam: Examination, stage: Any, scheme: str) -> None:
         super().__init__(exam, stage)
@@ -40,7 +40,7 @@ class DetectorSubject(FrameSubject):
         frames = clip.frames(numbers)
         result = self.call_method(check, clip, numbers, session, frames)
         if not isinstance(result, list) or not all(isinstance(faces, list) for faces in cast("list[object]", result)):
-            self.exam.problem(check, f"{self.call} did not return a list of lists", self.contract)
+            self.exam.problem(check, f"{self.call} did not return a list of lists of faces", self.contract)
             raise StopCheckError
         results = cast("list[list[object]]", result)
         if len(results) != len(numbers):
@@ -52,13 +52,17 @@ class DetectorSubject(FrameSubject):
 
     def finish(self) -> None:
         if not self._faces:
-            self.exam.skip("faces", "it detected no face in the kit's clip, so no face was checked")
+            self.exam.skip("faces", "the detector found no face in the kit's clip, so no face was validated")
 
     def _row(self, check: str, faces: Sequence[object], clip: Clip) -> Row:
         row: dict[str, Any] = {"number of faces": len(faces)}
         for number, face in enumerate(faces):
             if not isinstance(face, Face):
-                self.exam.problem(check, f"{self.call} returned {type(face).__name__} instead of a Face", self.contract)
+                self.exam.problem(
+                    check,
+                    f"{self.call} returned an element of type {type(face).__name__}, expected Face",
+                    self.contract,
+                )
                 raise StopCheckError
             self._faces += 1
             self._check_face(check, face, clip)
@@ -76,24 +80,28 @@ class DetectorSubject(FrameSubject):
         if wrong := array_error(points, np.float32, (count, 3), "[N, 3]"):
             self.exam.problem(check, f"landmarks ({self._scheme or 'no scheme'}) {wrong}", _LANDMARKS)
         elif not np.isfinite(face.landmarks).all():
-            self.exam.problem(check, "landmarks of a detected face have NaN or infinite values", _LANDMARKS)
+            self.exam.problem(check, "the landmarks of a detected face contain NaN or infinite values", _LANDMARKS)
         elif float(np.ptp(face.landmarks[:, :2], axis=0).max()) < _SMALLEST < clip.source.info.width:
-            self.exam.problem(check, "all landmarks are within 2 pixels: are they fractions of the frame?", _LANDMARKS)
+            self.exam.problem(
+                check, "all landmarks are within 2 pixels: convert fractions of the frame size to pixels", _LANDMARKS
+            )
         if (wrong := _number_error(face.score)) or (wrong := range_error(np.asarray(face.score, np.float64), 0.0, 1.0)):
             self.exam.problem(check, f"score {wrong}", _SCORE)
 
     def _check_box(self, check: str, box: NDArray[np.float32], clip: Clip) -> None:
         width, height = float(box[2] - box[0]), float(box[3] - box[1])
         if not np.isfinite(box).all():
-            self.exam.problem(check, "box has NaN or infinite values", _BOX)
+            self.exam.problem(check, "box contains NaN or infinite values", _BOX)
         elif width <= 0 or height <= 0:
             self.exam.problem(
                 check,
-                f"box {[round(float(value), 1) for value in box]} has no area: is it left, top, width, height?",
+                f"box {[round(float(value), 1) for value in box]} has no area: return left, top, right, bottom",
                 _BOX,
             )
         elif max(width, height) < _SMALLEST < clip.source.info.width:
-            self.exam.problem(check, f"box is {width:.2f} pixels wide: is it in fractions of the frame?", _BOX)
+            self.exam.problem(
+                check, f"box is {width:.2f} pixels wide: convert fractions of the frame size to pixels", _BOX
+            )
 
 
 def _number_error(value: object) -> str:

@@ -14,30 +14,31 @@ from retalkit.stages import FaceBatch, FaceEdit, FrameResult, PassedThrough
 from retalkit.testing.checks.values import Row, array_error, copy_row, range_error
 from retalkit.testing.examination import Examination, StopCheckError, one_line
 
-_IMAGE = "FaceEdit.image is RGB uint8 [h, w, 3]."
-_MASK = "FaceEdit.mask is float32 [h, w] in [0, 1], of the size of the image."
-_MATRIX = "FaceEdit.matrix is float32 [2, 3]: pixels of the frame to pixels of the image."
+_IMAGE = "FaceEdit.image must be an RGB array, uint8 [h, w, 3]."
+_MASK = "FaceEdit.mask must be float32 [h, w] with values in [0, 1] and the image's height and width."
+_MATRIX = "FaceEdit.matrix must be an invertible float32 [2, 3] that maps frame pixels to image pixels."
 _POSITION = (
-    "An edit overlaps the mouth. FaceEdit.matrix maps pixels of the frame to pixels of the image: [[1, 0, -left], "
-    "[0, 1, -top]] for a crop at column left and row top."
+    "An edit must overlap the mouth. FaceEdit.matrix maps frame pixels to image pixels. For a crop at column `left` "
+    "and row `top`, the matrix is [[1, 0, -left], [0, 1, -top]]."
 )
-_CONFIDENCE = "FaceEdit.confidence is in [0, 1], and FaceEdit.reason is a short phrase for a low one."
-_UNROUNDED = "FaceEdit.unrounded_image is float32 [h, w, 3] in [0, 1]: the image before rounding; or None."
-_REASON = "PassedThrough.reason is a short phrase that the run record counts."
+_CONFIDENCE = "FaceEdit.confidence must be in [0, 1]. FaceEdit.reason must explain a low confidence in a short phrase."
+_UNROUNDED = "FaceEdit.unrounded_image must be None or the image before rounding, float32 [h, w, 3] in [0, 1]."
+_REASON = "PassedThrough.reason must be a short phrase. The run record counts frames by reason."
 _CONFIDENT = 0.999
 
 
 def check_edits(
     exam: Examination, check: str, call: str, result: object, numbers: Sequence[int], faces: FaceBatch, scheme: str
 ) -> list[FrameResult]:
-    """Record problems and return the results, one per number. Raises StopCheckError if the results are unusable.
+    """Validate the results of ``call`` and return them, one per frame in ``numbers``.
 
-    ``faces`` contains the edited faces with landmarks of ``scheme``. The edit position is compared with the mouth
-    position only in the check ``result``, because other clips contain cropped faces or no faces.
+    Problems are recorded in ``exam``. ``faces`` contains the edited faces with landmarks in the scheme ``scheme``. The
+    edit position is compared with the mouth position only in the check ``result``, because other clips contain cropped
+    faces or no faces. Raises StopCheckError if the results are unusable.
     """
-    contract = f"{call} returns a list with one FaceEdit or PassedThrough per frame."
+    contract = f"{call} must return a list with one FaceEdit or PassedThrough per frame."
     if not isinstance(result, list):
-        exam.problem(check, f"{call} returned {type(result).__name__}", contract)
+        exam.problem(check, f"{call} returned {type(result).__name__}, expected a list", contract)
         raise StopCheckError
     results = cast("list[object]", result)
     if len(results) != len(numbers):
@@ -49,15 +50,19 @@ def check_edits(
             if _check_edit(exam, check, edit, number, image) and check == "result":
                 _check_position(exam, check, edit, number, mouth)
         elif not isinstance(edit, PassedThrough):
-            exam.problem(check, f"{call} returned {type(edit).__name__} for frame {number}", contract)
+            exam.problem(
+                check,
+                f"{call} returned {type(edit).__name__} for frame {number}, expected FaceEdit or PassedThrough",
+                contract,
+            )
             raise StopCheckError
         elif not str(edit.reason).strip():
-            exam.problem(check, f"frame {number} passed through without a reason", _REASON)
+            exam.problem(check, f"frame {number} was passed through without a reason", _REASON)
     return cast("list[FrameResult]", results)
 
 
 def as_row(result: FrameResult) -> Row:
-    """Return the result as a row of comparable values."""
+    """Return the values of a result for comparison with other results."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
     names = ("image", "mask", "matrix", "unrounded_image", "confidence", "reason")
@@ -65,7 +70,7 @@ def as_row(result: FrameResult) -> Row:
 
 
 def _check_position(exam: Examination, check: str, edit: FaceEdit, number: int, corners: NDArray[np.float32]) -> None:
-    """Check that the edit overlaps the mouth with the corners ``corners`` (float32 [2, 2]).
+    """Check that the edit overlaps the mouth, whose corners are ``corners`` (float32 [2, 2], in frame pixels).
 
     The mouth height is assumed to equal the mouth width.
     """
@@ -75,7 +80,7 @@ def _check_position(exam: Examination, check: str, edit: FaceEdit, number: int, 
     middle, half = corners.mean(0), float(np.linalg.norm(corners[1] - corners[0])) / 2
     mouth = np.concatenate([middle - half, middle + half])
     if (bounds[2:] < mouth[:2]).any() or (bounds[:2] > mouth[2:]).any():
-        words = f"the edit of frame {number} is at {_format_box(bounds)}; the mouth is at {_format_box(mouth)}"
+        words = f"the edit of frame {number} covers {_format_box(bounds)}, but the mouth covers {_format_box(mouth)}"
         exam.problem(check, words, _POSITION)
 
 
@@ -84,7 +89,7 @@ def _format_box(box: NDArray[np.float32]) -> str:
 
 
 def _check_edit(exam: Examination, check: str, edit: FaceEdit, number: int, frame: NDArray[np.uint8]) -> bool:
-    """Record the problems of an edit and return whether the edit can be composited into the frame."""
+    """Record the problems of an edit and return whether the edit can be pasted into the frame."""
     of_frame = f"of frame {number}"
     image: object = edit.image
     if wrong := array_error(image, np.uint8, (None, None, 3), "[h, w, 3]") or _empty_error(image):
@@ -107,13 +112,13 @@ def _check_edit(exam: Examination, check: str, edit: FaceEdit, number: int, fram
             edit.unrounded_image, 0.0, 1.0
         )
         if not wrong and (apart := float(np.abs(edit.unrounded_image * 255 - edit.image).max())) > 1.01:
-            wrong = f"is up to {apart:.1f} grey levels from the image"
+            wrong = f"differs from the image by up to {apart:.1f} grey levels"
         if wrong:
             exam.problem(check, f"unrounded_image {of_frame} {wrong}", _UNROUNDED)
     if wrong := range_error(np.asarray(edit.confidence, np.float64), 0.0, 1.0):
         exam.problem(check, f"confidence {of_frame} {wrong}", _CONFIDENCE)
     elif edit.confidence < _CONFIDENT and not edit.reason:
-        exam.problem(check, f"confidence {of_frame} is {edit.confidence:.2f}, without a reason", _CONFIDENCE)
+        exam.problem(check, f"confidence {of_frame} is {edit.confidence:.2f}, but reason is empty", _CONFIDENCE)
     if usable:
         try:
             composite(frame.copy(), edit)

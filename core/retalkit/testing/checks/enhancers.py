@@ -14,12 +14,12 @@ from retalkit.testing.checks.values import Row, array_error, copy_row
 from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip, Indexes, plain_references
 
-_KEPT = "enhance() keeps order and number, and PassedThrough stays."
+_KEPT = "enhance() must preserve the order and number of results, and must return PassedThrough results unchanged."
 _SIDE = 96
 
 
 class EnhancerSubject(FrameSubject):
-    """Adapter for ``enhance()`` of an enhancer."""
+    """Test subject that calls ``enhance()`` of an enhancer."""
 
     positions = True
     method = "enhance"
@@ -44,20 +44,24 @@ class EnhancerSubject(FrameSubject):
         results = check_edits(self.exam, check, self.call, result, numbers.tolist(), batch.faces, scheme)
         for number, before, after in zip(numbers, edits, results, strict=True):
             if isinstance(before, PassedThrough) and before != after:
-                self.exam.problem(check, f"frame {number} was passed through and is no longer", _KEPT)
+                self.exam.problem(
+                    check,
+                    f"{self.call} returned an edit for frame {number}, which the lip syncer passed through",
+                    _KEPT,
+                )
             elif isinstance(before, FaceEdit) and isinstance(after, PassedThrough):
                 self.exam.problem(
-                    check, f"the edit of frame {number} is missing: passed through, {after.reason}", _KEPT
+                    check, f"{self.call} replaced the edit of frame {number} by PassedThrough({after.reason!r})", _KEPT
                 )
         return [as_row(one) for one in results]
 
 
 class ReferenceEnhancerSubject(FrameSubject):
-    """Adapter for ``enhance_references()`` of an enhancer that supports ``reference_enhancers``."""
+    """Test subject that calls ``enhance_references()`` of an enhancer that provides ``reference:image``."""
 
     any_order = True
     method = "enhance_references"
-    contract = "enhance_references() returns a ReferenceBatch with images RGB uint8 [T, H, W, 3] of the same size."
+    contract = "enhance_references() must return a ReferenceBatch with RGB images, uint8 [T, H, W, 3] as in the input."
 
     def open_session(self, clip: Clip, cache: str) -> Any:
         return self.stage.open_references(EnhancementClip(analysis=clip.analysis), self.context(cache))
@@ -68,7 +72,9 @@ class ReferenceEnhancerSubject(FrameSubject):
         inputs = {"": faces, "the references": references}
         result = self.call_method(check, clip, numbers, session, faces, references, inputs=inputs)
         if not isinstance(result, ReferenceBatch):
-            self.exam.problem(check, f"{self.call} returned {type(result).__name__}", self.contract)
+            self.exam.problem(
+                check, f"{self.call} returned {type(result).__name__}, expected ReferenceBatch", self.contract
+            )
             raise StopCheckError
         images: object = result.images
         if wrong := array_error(images, np.uint8, faces.frames.images.shape, "[T, H, W, 3]"):
@@ -77,13 +83,13 @@ class ReferenceEnhancerSubject(FrameSubject):
         assert result.images is not None
         if not np.array_equal(result.landmarks, faces.landmarks, equal_nan=True):
             self.exam.problem(
-                check, f"{self.call} changed the landmarks", "enhance_references() changes only the images."
+                check, f"{self.call} changed the landmarks", "enhance_references() must change only the images."
             )
         return [copy_row({"image": image}) for image in result.images]
 
 
 def _example_edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
-    """Return a typical lip syncer result for the frame. The result depends only on the position, not on the batch."""
+    """Return a typical lip syncer result for a frame, which depends on the frame position but not on the batch."""
     image, box, position = batch.faces.frames.images[row], batch.faces.boxes[row], int(batch.positions[row])
     if not np.isfinite(box).all():
         # A third-party lip syncer may edit frames without a face.
@@ -98,14 +104,14 @@ def _example_edit(batch: SyncBatch, row: int, check: str) -> FrameResult:
 
 
 def _flat_edit(image: Any, left: int, top: int, width: int, height: int) -> FaceEdit:
-    """Return a blurred lower face at the frame's resolution."""
+    """Return an edit with a blurred lower face at the frame's resolution."""
     matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float32)
     cut = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     return FaceEdit(np.asarray(cv2.blur(cut, (5, 5)), np.uint8), _oval(width, height), matrix)
 
 
 def _scaled_edit(image: Any, box: Any) -> FaceEdit:
-    """Return a face of 96 x 96 pixels with an unrounded image, similar to the output of the published networks."""
+    """Return a 96 x 96 pixel face edit with an unrounded image, similar to the output of published networks."""
     scale = _SIDE / max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
     matrix = np.array([[scale, 0, -scale * box[0]], [0, scale, -scale * box[1]]], np.float32)
     cut = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -116,12 +122,12 @@ def _scaled_edit(image: Any, box: Any) -> FaceEdit:
 
 
 def _small_edit(image: Any) -> FaceEdit:
-    """Return an edit of one pixel."""
+    """Return an edit with a size of one pixel."""
     return FaceEdit(image[:1, :1].copy(), np.ones((1, 1), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
 
 
 def _oval(width: int, height: int) -> Any:
-    """Return a mask in [0, 1] that fades to 0 at the border, float32 [height, width]."""
+    """Return an elliptical mask in [0, 1] that fades to 0 at the border, float32 [height, width]."""
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     return np.clip(2 - 2 * np.sqrt(x * x + y * y), 0, 1).astype(np.float32)

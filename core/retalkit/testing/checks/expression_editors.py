@@ -16,11 +16,11 @@ IMAGES = "reference:image"
 
 
 class EditorSubject(FrameSubject):
-    """Adapter for ``edit()`` of an expression editor."""
+    """Test subject that calls ``edit()`` of an expression editor."""
 
     any_order = True
     method = "edit"
-    contract = "edit() returns a ReferenceBatch with landmarks float32 [T, N, 3] like the input's, NaN without a face."
+    contract = "edit() must return a ReferenceBatch with landmarks float32 [T, N, 3], which are NaN without a face."
 
     def __init__(self, exam: Examination, stage: Any, gives: frozenset[str]) -> None:
         super().__init__(exam, stage)
@@ -31,7 +31,7 @@ class EditorSubject(FrameSubject):
         return self.stage.open(ExpressionEditClip(analysis=clip.analysis), self.context(cache, self._requested(cache)))
 
     def _requested(self, cache: str) -> frozenset[str]:
-        # One check does not request images, which is the most common case in runs.
+        # One check does not request images, because most runs do not request images either.
         without = {IMAGES} if cache == "one_frame" else set[str]()
         return frozenset(port for port in self._gives if port not in without)
 
@@ -39,7 +39,9 @@ class EditorSubject(FrameSubject):
         faces = clip.faces(numbers)
         result = self.call_method(check, clip, numbers, session, faces)
         if not isinstance(result, ReferenceBatch):
-            self.exam.problem(check, f"{self.call} returned {type(result).__name__}", self.contract)
+            self.exam.problem(
+                check, f"{self.call} returned {type(result).__name__}, expected ReferenceBatch", self.contract
+            )
             raise StopCheckError
         landmarks: object = result.landmarks
         if wrong := array_error(landmarks, np.float32, faces.landmarks.shape, "[T, N, 3]"):
@@ -49,21 +51,21 @@ class EditorSubject(FrameSubject):
             if np.isnan(points).all() and not np.isnan(row).all():
                 self.exam.problem(check, f"frame {number} has no face, but its landmarks are not NaN", self.contract)
             elif np.isfinite(points).all() and np.isnan(row).any() and not np.isnan(row).all():
-                self.exam.problem(check, f"the landmarks of frame {number} are partly NaN", self.contract)
+                self.exam.problem(check, f"only some landmarks of frame {number} are NaN", self.contract)
             self._seen += int(np.isfinite(row).all())
         images: object = result.images
         if images is not None:
             shape = faces.frames.images.shape
             if wrong := array_error(images, np.uint8, shape, "[T, H, W, 3]"):
                 self.exam.problem(
-                    check, f"images {wrong}", "ReferenceBatch.images are whole frames, RGB uint8 [T, H, W, 3]."
+                    check, f"images {wrong}", "ReferenceBatch.images must be whole RGB frames, uint8 [T, H, W, 3]."
                 )
                 raise StopCheckError
         elif IMAGES in self._requested(check):
             self.exam.problem(
                 check,
-                f"returned no images, but {IMAGES} was requested",
-                f"A stage that gives {IMAGES} renders whole frames if StageContext.requested_ports contains it.",
+                f"{self.call} returned no images, but {IMAGES} was requested",
+                f"A stage that provides {IMAGES} must render whole frames if StageContext.requested_ports contains it.",
             )
         rendered = [None] * len(numbers) if result.images is None else list(result.images)
         return [
@@ -72,4 +74,4 @@ class EditorSubject(FrameSubject):
 
     def finish(self) -> None:
         if not self._seen:
-            self.exam.skip("faces", "it returned no landmarks for any frame of the kit's clip")
+            self.exam.skip("faces", "edit() returned no landmarks for any frame of the kit's clip")

@@ -17,7 +17,7 @@ from retalkit.testing.fixtures.clips import Clip
 from retalkit.testing.isolation.sandbox import seed_generators
 
 SLOW: Final = 0.3
-"""Processing time in seconds per frame above which only a few frames are checked."""
+"""Processing time in seconds per frame. Only a few frames are checked for slower stages."""
 _FAST_COUNT: Final = 8
 _SLOW_COUNT: Final = 2
 _SEED: Final = 20_000_003
@@ -43,20 +43,20 @@ _AFTER_RESULT: Final = (
     "long_clip",
     "networks",
 )
-"""Names of the checks that require a result of the first session."""
-_BATCHES = "Results do not depend on how frames are cut into batches: one batch of N frames equals N batches of one."
-_KEPT = "Returned arrays do not change later: every result has new arrays instead of a shared buffer."
-_REPEATABLE = "The same input, options and seed give the same result, bit for bit."
-_GLOBAL = "Results do not depend on the process's random generators: use your own generator, with StageContext.seed."
-_RESUME = "An interrupted run opens the stage again with the same cache, and gets the same result."
-_START = "A resumed run opens a new session and first requests a later frame."
-_ORDER = "The frames of a batch may come in any order and repeatedly: the output may run back and forth."
+"""Names of the checks that require a result from the first session."""
+_BATCHES = "Results must not depend on the batch size. One batch of N frames must equal N batches of one frame."
+_KEPT = "Returned arrays must not change later. Return new arrays in every result instead of a shared buffer."
+_REPEATABLE = "Identical inputs, options and seeds must produce bit-identical results."
+_GLOBAL = "Results must not depend on process-wide random generators. Use a generator seeded with StageContext.seed."
+_RESUME = "A resumed run opens the stage with the cache of the interrupted run. The results must be identical."
+_START = "A resumed run opens a new session and may first request a later frame."
+_ORDER = "A batch may contain frames in any order and repeatedly, because the output may play the source backward."
 
 
 def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) -> bool:
-    """Run all checks, or only a single frame with ``briefly``, and record the results in the subject's examination.
+    """Run all frame checks, or check a single frame if ``briefly`` is set, and record results in ``subject.exam``.
 
-    The function returns whether the stage is slow, that is, whether the stage exceeds ``SLOW`` seconds per frame.
+    Return whether the stage is slow. A slow stage takes more than ``SLOW`` seconds per frame.
     """
     if briefly:
         _check_one_frame(subject, clips.whole)
@@ -66,12 +66,12 @@ def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) 
     with exam.check("result"):
         _first(subject, clips.whole, state)
     if not state.rows:
-        exam.skip(_AFTER_RESULT, f"{subject.call} has no result to compare with: fix `result` first")
+        exam.skip(_AFTER_RESULT, f"{subject.call} returned no valid result: fix `result` first")
         return state.slow
     with exam.check("repeatable"):
         _repeat(subject, clips.whole, state)
     if not state.same:
-        exam.skip(("resume", "start", "order", "seed"), "two sessions already give different results")
+        exam.skip(("resume", "start", "order", "seed"), "two sessions already return different results")
     else:
         with exam.check("resume"):
             _resume(subject, clips.whole, state)
@@ -93,7 +93,7 @@ def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) 
     if state.slow:
         exam.skip(
             ("one_frame", "start", "memory", "long_clip"),
-            f"it takes {state.seconds:.1f} s per frame, and the check needs many",
+            f"processing takes {state.seconds:.1f} s per frame, which is too slow for this check",
         )
     else:
         _check_clip(subject, clips.one_frame, "one_frame", range(1))
@@ -115,17 +115,17 @@ def _check_one_frame(subject: FrameSubject, clip: Clip) -> None:
             subject.request("empty", session, clip, np.arange(0))
         subject.exam.close("result", session)
     others = tuple(name for name in _AFTER_RESULT if name != "empty")
-    subject.exam.skip(others, "it is slow, and the same checks were made for open()")
+    subject.exam.skip(others, "the stage is slow, and these checks already ran for open()")
 
 
 class _FirstResults:
-    """Results of the first session."""
+    """Results and processing time of the first session."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.seconds = 0.0
         self.same = False
-        """Whether a second session produced identical results."""
+        """Whether a second session returned identical results."""
 
     @property
     def slow(self) -> bool:
@@ -142,7 +142,7 @@ class _FirstResults:
 
 
 def _first(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run one session over the first frames in two batches. Slow stages receive only the first batch."""
+    """Process the first frames in two batches in one session. Slow stages receive only the first batch."""
     seed_generators(1)
     session = subject.exam.timed("open", lambda: subject.open("result", clip, "first"))
     subject.results = []
@@ -155,14 +155,14 @@ def _first(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
     if not state.slow:
         rows += subject.request("result", session, clip, np.arange(_SLOW_COUNT, _FAST_COUNT))
     if not all(same_values(array, copies[name]) for name, array in before.items()):
-        words = f"a second call of {subject.call} changed the result of the first one"
+        words = f"a second call of {subject.call} modified the result of the first call"
         subject.exam.problem("batches", words, _KEPT)
     subject.exam.close("result", session)
     state.rows = rows
 
 
 def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run a second session frame by frame with other global generator states, and analyse any difference."""
+    """Process single-frame batches in a second session with other global generator states, and analyse differences."""
     exam = subject.exam
     seed_generators(2)
     session = subject.open("repeatable", clip, "again")
@@ -189,25 +189,29 @@ def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
 
 
 def _explain(subject: FrameSubject, clip: Clip, state: _FirstResults, found: str) -> None:
-    """Determine which of three causes explains the difference between the two sessions."""
+    """Determine which of three causes explains the difference between the two sessions, and record the cause."""
     exam = subject.exam
     for name, seed in (("repeatable", 1), ("seed", 2)):
         seed_generators(seed)
         rows = _results(subject, clip, "repeatable", f"explain-{name}", state.batches)
         if different := first_difference(state.rows, rows, state.numbers.tolist()):
             if name == "repeatable":
-                exam.problem("repeatable", f"two sessions with the same input differ: {different}", _REPEATABLE)
+                exam.problem(
+                    "repeatable",
+                    f"two sessions with identical input return different results: {different}",
+                    _REPEATABLE,
+                )
             else:
-                words = f"another state of the global random generators changes the result: {different}"
+                words = f"the state of the process-wide random generators affects the result: {different}"
                 exam.problem("seed", words, _GLOBAL)
             return
     if not exam.has_problem("batches"):
-        words = f"frames one by one and the same frames in one batch differ: {found}"
+        words = f"single-frame batches and one batch of the same frames return different results: {found}"
         exam.problem("batches", words, _BATCHES)
 
 
 def _results(subject: FrameSubject, clip: Clip, check: str, cache: str, batches: Iterable[Indexes]) -> list[Row]:
-    """Return the results of a new session."""
+    """Return the results of a new session for the given batches."""
     session = subject.open(check, clip, cache)
     try:
         return [row for batch in batches for row in subject.request(check, session, clip, batch)]
@@ -221,14 +225,16 @@ def _resume(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
     seed_generators(3)
     rows = _results(subject, clip, "resume", "first", [numbers])
     if found := first_difference(state.rows[begin:], rows, numbers.tolist()):
-        subject.exam.problem("resume", f"a second session with the same cache differs: {found}", _RESUME)
+        subject.exam.problem(
+            "resume", f"a second session with the first session's cache returns different results: {found}", _RESUME
+        )
     if subject.any_order:
         with subject.exam.check("order"):
             order = np.concatenate([state.numbers[::-1], state.numbers[:1]])
             rows = _results(subject, clip, "order", "first", [order])
             expected = [state.rows[number] for number in order]
             if found := first_difference(expected, rows, order.tolist()):
-                subject.exam.problem("order", f"frames in reverse order differ: {found}", _ORDER)
+                subject.exam.problem("order", f"frames in reverse order have different results: {found}", _ORDER)
 
 
 def _start_later(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
@@ -236,14 +242,15 @@ def _start_later(subject: FrameSubject, clip: Clip, state: _FirstResults) -> Non
     numbers = state.numbers[begin:]
     rows = _results(subject, clip, "start", "later", [numbers])
     if found := first_difference(state.rows[begin:], rows, numbers.tolist()):
-        subject.exam.problem("start", f"a session that starts with frame {begin} differs: {found}", _START)
+        subject.exam.problem(
+            "start", f"a session that starts with frame {begin} returns different results: {found}", _START
+        )
 
 
 def _other_seed(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Run two sessions with another seed and different batches, and check that their results are identical to each
-    other.
+    """Check that two sessions with another seed and different batch sizes return identical results.
 
-    The results with the other seed may differ from the first session's results.
+    The results may differ from the first session's results, which were computed with the default seed.
     """
     numbers = state.numbers[: 1 if state.slow else 3]
     subject.seed = _SEED
@@ -253,7 +260,7 @@ def _other_seed(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None
     finally:
         subject.seed = 0
     if found := first_difference(rows, again, numbers.tolist()):
-        words = f"two sessions with StageContext.seed = {_SEED} differ: {found}"
+        words = f"two sessions with StageContext.seed = {_SEED} return different results: {found}"
         subject.exam.problem("seed", words, _REPEATABLE)
 
 

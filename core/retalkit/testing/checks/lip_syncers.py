@@ -13,16 +13,16 @@ from retalkit.testing.checks.values import Row
 from retalkit.testing.examination import Examination
 from retalkit.testing.fixtures.clips import Clip, Indexes, PlainReferences
 
-_NO_FACE = "A row of NaN means that there is no face in a frame: return PassedThrough."
+_NO_FACE = "A row of NaN values represents a frame without a face. Return PassedThrough for such a frame."
 
 
 class LipSyncerSubject(FrameSubject):
-    """Adapter for ``sync()`` of a lip syncer."""
+    """Test subject that calls ``sync()`` of a lip syncer."""
 
     positions = True
     uses_speech = True
     method = "sync"
-    contract = "sync() returns one FaceEdit or PassedThrough per position."
+    contract = "sync() must return one FaceEdit or PassedThrough per output position."
 
     def __init__(self, exam: Examination, stage: Any, images: bool) -> None:
         super().__init__(exam, stage)
@@ -47,12 +47,14 @@ class LipSyncerSubject(FrameSubject):
                 continue
             self._edits += 1
             if not np.isfinite(points).all():
-                self.exam.problem(check, f"frame {number} has no face, but it was edited", _NO_FACE)
+                self.exam.problem(
+                    check, f"{self.call} returned an edit for frame {number}, which has no face", _NO_FACE
+                )
         return [as_row(one) for one in results]
 
     def finish(self) -> None:
         if not self._edits:
             reasons = ", ".join(self._reasons)
             self.exam.skip(
-                "edits", f"every face of the kit's clip was passed through ({reasons}), so no edit was checked"
+                "edits", f"every face of the kit's clip was passed through ({reasons}), so no edit was validated"
             )

@@ -1,4 +1,4 @@
-"""Checks whether memory usage grows with the clip length. Only Python and NumPy allocations are measured."""
+"""Checks that memory usage does not grow with the clip length. Only Python and NumPy allocations are measured."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from retalkit.testing.checks.subject import FrameSubject
 from retalkit.testing.fixtures.clips import Clip
 from retalkit.testing.isolation.allocations import allocated_bytes, take_peak_bytes, trace_allocations
 
-MEMORY: Final = "Peak memory does not depend on the length of the video."
+MEMORY: Final = "Peak memory must not depend on the number of frames in the video."
 
 _WARM: Final = 8
 """Number of frames before the first measurement. The second measurement follows after four times as many frames. If
-required, a third measurement follows after sixteen times as many frames."""
+the memory has grown, a third measurement follows after sixteen times as many frames."""
 _SHARE: Final = 0.5
 """Maximum permanent memory growth per frame, as a fraction of a frame's size in bytes."""
 _SLACK: Final = 1 << 20
 
 _PROBE: Final = 100
 _LONG: Final = (800, 1600)
-"""Frame counts of the two long clips. The first clip is long enough to fill a size-limited image bank."""
+"""Frame counts of the two long clips. The shorter clip is long enough to fill an image bank of limited size."""
 _LONG_SHARE: Final = 0.25
-"""Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Landmarks for every frame
-require less memory than this limit."""
+"""Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Storing the landmarks of every
+frame requires less memory than this limit."""
 _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
-"""Mapping from a clip's frame count to the processing time in seconds above which longer clips are skipped."""
+"""Mapping from a clip's frame count to a processing time in seconds. Longer clips are skipped above this time."""
 
 
 def check_memory(subject: FrameSubject, clip: Clip) -> None:
-    """Check that memory growth over further frames in small batches is small compared with the frame size."""
+    """Check that processing more frames in small batches increases memory by little compared with the frame size."""
     info = clip.source.info
     frame = info.width * info.height * 3
     stops = [min(count, subject.count(clip)) for count in (_WARM, 4 * _WARM, 16 * _WARM)]
@@ -55,14 +55,16 @@ def check_memory(subject: FrameSubject, clip: Clip) -> None:
                 break
             each = (kept - before) / more / 1024
         else:
-            words = f"holds {each:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
+            words = (
+                f"memory grows by {each:.0f} kB per processed frame (the pixels of one frame take {frame // 1024} kB)"
+            )
             subject.exam.problem("memory", words, MEMORY)
         subject.exam.close("memory", session)
 
 
 @dataclass(frozen=True, slots=True)
 class _MemoryUse:
-    """Memory usage and processing time of a clip."""
+    """Memory usage and processing time measured for one clip."""
 
     kept: int
     """Number of allocated bytes after ``open``."""
@@ -74,29 +76,31 @@ class _MemoryUse:
 
 
 def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> None:
-    """Open two long clips of small frames, process one batch of each, and check that memory does not grow with clip
-    length."""
+    """Open two long clips of small frames, process one batch of each clip, and check that memory does not grow with the
+    clip length."""
     small = clip_of(_PROBE)
     used: dict[int, _MemoryUse] = {}
     for count in (_PROBE, *_LONG):
         used[count] = _measure(subject, small if count == _PROBE else clip_of(count), count)
         if used[count].seconds > _SECONDS.get(count, np.inf):
-            reason = f"a clip of {count} frames took {used[count].seconds:.1f} s, and the check uses {_LONG[-1]}"
+            reason = (
+                f"a clip of {count} frames took {used[count].seconds:.1f} s, and this check needs {_LONG[-1]} frames"
+            )
             subject.exam.skip("long_clip", reason)
             return
     few, many = _LONG
     short, long = used[few], used[many]
     frame = small.source.info.width * small.source.info.height * 3
     growth = {
-        "open() keeps": long.kept - short.kept,
-        "open() takes up to": long.open_peak - short.open_peak,
-        f"{subject.call} takes up to": long.batch_peak - short.batch_peak,
+        "memory retained by open()": long.kept - short.kept,
+        "peak memory of open()": long.open_peak - short.open_peak,
+        f"peak memory of {subject.call}": long.batch_peak - short.batch_peak,
     }
     limit = _LONG_SHARE * frame * (many - few) + _SLACK
     # Retained memory is included in the peaks, so only the first problem is reported.
     if (what := next((what for what, more in growth.items() if more > limit), None)) is not None:
         each = growth[what] / (many - few) / 1024
-        words = f"{what} {each:.0f} kB more for each further frame of the clip (a frame takes {frame // 1024} kB)"
+        words = f"{what} grows by {each:.0f} kB per clip frame (the pixels of one frame take {frame // 1024} kB)"
         subject.exam.problem("long_clip", words, MEMORY)
 
 

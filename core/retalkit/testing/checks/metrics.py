@@ -29,30 +29,32 @@ from retalkit.testing.isolation.sandbox import seed_generators
 from retalkit.testing.report import Report
 from retalkit.weights.store import WeightStore
 
-_BUILD = "MetricSpec.build creates a metric without arguments and does no work for a scene."
-_METHODS = "A metric has open(), see retalkit.metrics.scene."
-_RESULT = "result() returns a number for each measure of the spec, within its range; NaN if undefined."
-_SAME = "The same scene gives the same numbers."
-_ADD = "add() accepts every frame of any scene with the inputs that the spec needs."
-_OPEN = "open() works for every scene with the inputs that the spec needs."
+_BUILD = "MetricSpec.build must create a metric without arguments and without processing a scene."
+_METHODS = "A metric must have the method open(). See retalkit.metrics.scene."
+_RESULT = "result() must return a number within the measure's range for each measure in the spec, or NaN if undefined."
+_SAME = "Scoring one scene twice must return identical values."
+_ADD = "add() must accept every frame of any scene that provides the ports in MetricSpec.needs."
+_OPEN = "open() must accept every scene that provides the ports in MetricSpec.needs."
 _SITUATIONS: Final = {
-    "only_needs": "a scene with only the inputs that the spec needs",
+    "only_needs": "a scene that provides only the ports in MetricSpec.needs",
     "one_frame": "a video of a single frame",
-    "odd_size": "frames of 167 x 121 pixels, with half of the face outside",
+    "odd_size": "frames of 167 x 121 pixels, with half of the face outside the frame",
     "one_pixel": "frames of 1 x 1 pixel",
     "no_face": "a video in which no frame has a face",
 }
 _STOPS: Final = (32, 128, 512)
-"""Frame counts after which memory is measured."""
+"""Frame counts after which the memory is measured."""
 _SHARE: Final = 0.25
 _SLACK: Final = 1 << 20
 _SLOW: Final = 0.05
-"""Processing time in seconds per frame above which the memory check is skipped."""
+"""Processing time in seconds per frame. The memory check is skipped for slower metrics."""
 
 
 def check_metric(spec: MetricSpec | FoundMetric, *, folder: Path | None = None) -> Report:
-    """Check a metric against its contract and return a report. ``folder`` has the same meaning as in
-    ``check_stage``."""
+    """Check a metric against its contract and return a report.
+
+    ``folder`` is an empty directory for the metric's cache. The default is a temporary directory.
+    """
     found = spec if isinstance(spec, FoundMetric) else FoundMetric(spec, "", "")
     if folder is not None:
         return _check(found, folder)
@@ -66,7 +68,7 @@ def _check(found: FoundMetric, folder: Path) -> Report:
     with exam.check("spec"):
         check_field_types(spec, partial(exam.problem, "spec"))
         if exam.has_problem("spec"):
-            exam.skip(check_names(spec)[1:], "the spec cannot be read: fix it first")
+            exam.skip(check_names(spec)[1:], "the spec is invalid: fix `spec` first")
             return exam.report()
         _check_spec(found, exam)
     reason = incompatible_api("metric", spec.api) or metric_availability(found)
@@ -80,9 +82,7 @@ def _check(found: FoundMetric, folder: Path) -> Report:
         with exam.sandboxed(change_folder=True):
             metric = exam.call("build", "build", _BUILD, spec.make)
             exam.module = type(metric).__module__
-            exam.require_methods(
-                "build", "the metric", metric, ("open",), "A metric has open(), see retalkit.metrics.scene."
-            )
+            exam.require_methods("build", "the metric", metric, ("open",), _METHODS)
             for name, scene in scenes.items():
                 with exam.check(name):
                     _check_scene(exam, spec, metric, name, scene)
@@ -99,28 +99,30 @@ def _check_spec(found: FoundMetric, exam: Examination) -> None:
     if not spec.source.strip():
         record(
             "the source is empty",
-            "MetricSpec.source names the paper, equation or definition of the metric.",
+            "MetricSpec.source must cite the paper, equation or definition of the metric.",
         )
     if (reason := incompatible_api("metric", spec.api)) is not None:
         record(f"api is {spec.api}", f"The metric is {reason}.")
     if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
-        record(f"unknown port '{unknown[0]}'", "MetricSpec.needs and .uses are constants of retalkit.metrics.")
+        record(
+            f"unknown port '{unknown[0]}'", "MetricSpec.needs and MetricSpec.uses contain ports of retalkit.metrics."
+        )
     check_ports(spec.needs | spec.uses, PORTS, record)
     check_build(spec.build, record)
     if not spec.measures:
-        record("has no measures", "A metric has at least one measure.")
+        record("the spec has no measures", "MetricSpec.measures must contain at least one measure.")
     for measure in spec.measures:
         if measure.direction == "nearer" and measure.ideal is None:
-            record(f"measure '{measure.name}' has no ideal value", "Measure.ideal is required for `nearer`.")
+            record(f"measure '{measure.name}' has no ideal value", "Measure.ideal is required for direction `nearer`.")
         if not measure.low < measure.high:
-            record(f"measure '{measure.name}' has no range", "Measure.low is less than Measure.high.")
+            record(f"measure '{measure.name}' has an empty range", "Measure.low must be less than Measure.high.")
         if not measure.summary.strip():
             record(
                 f"measure '{measure.name}' has no summary",
-                "Measure.summary is one sentence on what the number means, and its limits.",
+                "Measure.summary must describe the value and its limitations in one sentence.",
             )
     if heavy := heavy_imports(found.package, ""):
-        record(f"listing the metric imports {', '.join(heavy)}", "A module with specs imports fast.")
+        record(f"listing the metric imports {', '.join(heavy)}", "A module with specs must import fast.")
 
 
 def _check_scene(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Scene) -> None:
@@ -131,7 +133,7 @@ def _check_scene(exam: Examination, spec: MetricSpec, metric: Any, name: str, sc
     for measure in spec.measures:
         one, two = first.get(measure.name, math.nan), again.get(measure.name, math.nan)
         if one != two and not (math.isnan(one) and math.isnan(two)):
-            exam.problem(name, f"{measure.name} is first {one:g} and then {two:g}", _SAME)
+            exam.problem(name, f"{measure.name} changes from {one:g} to {two:g} in the second run", _SAME)
 
 
 def _call(exam: Examination, name: str, what: str, contract: str, function: Any, *arguments: Any, of: str = "") -> Any:
@@ -153,26 +155,26 @@ def _measure(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene:
     exam.require_methods(name, "the session", session, ("result",), _RESULT)
     result: object = _call(exam, name, "result()", _RESULT, session.result)
     if not isinstance(result, Mapping):
-        exam.problem(name, f"result() returned {type(result).__name__}", _RESULT)
+        exam.problem(name, f"result() returned {type(result).__name__}, expected a mapping", _RESULT)
         raise StopCheckError
     scores = cast("Mapping[str, Any]", result)
     names = [measure.name for measure in spec.measures]
     for unknown in sorted(set(scores) - set(names)):
-        exam.problem(name, f"result() returned '{unknown}', which is not a measure of the spec", _RESULT)
+        exam.problem(name, f"result() returned '{unknown}', which is not a measure in the spec", _RESULT)
     for measure in spec.measures:
         value = scores.get(measure.name)
         if isinstance(value, bool) or not isinstance(value, int | float | np.floating | np.integer):
-            exam.problem(name, f"{measure.name} is {type(value).__name__}", _RESULT)
+            exam.problem(name, f"{measure.name} has type {type(value).__name__}, expected a number", _RESULT)
         elif not math.isnan(value) and not measure.low <= value <= measure.high:
-            words = f"{measure.name} is {value:g}, not within [{measure.low:g}, {measure.high:g}]"
+            words = f"{measure.name} is {value:g}, expected a value in [{measure.low:g}, {measure.high:g}]"
             exam.problem(name, words, _RESULT)
     return {n: float(value) for n, value in scores.items() if isinstance(value, int | float | np.number)}
 
 
 def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str, Path]) -> None:
-    """Check that memory growth over further small frames is small compared with the frame size."""
+    """Check that processing more small frames increases memory by little compared with the frame size."""
     if (seconds := exam.seconds.get("scene", 0.0) / upstream.FRAMES) > _SLOW:
-        exam.skip(("memory",), f"it takes {seconds:.2f} s per frame, and the check needs many")
+        exam.skip(("memory",), f"processing takes {seconds:.2f} s per frame, which is too slow for this check")
         return
     long = _scene(upstream.long_clip(_STOPS[-1]))
     scene = replace(_only_needs(long, spec.needs), weights=weights, cache=exam.context("memory").cache)
@@ -194,12 +196,15 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
             # A buffer of limited size fills up only once. Only continued growth indicates a problem.
             if kept[-1] - kept[-2] <= _SHARE * frame * more + _SLACK:
                 return
-    words = f"keeps {grown / 1024:.0f} kB more for each further frame (a frame takes {frame // 1024} kB)"
-    exam.problem("memory", words, "A metric keeps numbers, not frames: a video may have any length.")
+    exam.problem(
+        "memory",
+        f"memory grows by {grown / 1024:.0f} kB per frame (the pixels of one frame take {frame // 1024} kB)",
+        "A metric must store scalar values instead of frames, because a video may be long.",
+    )
 
 
 def _scenes(spec: MetricSpec) -> dict[str, Scene]:
-    """Return the scenes for the checks. Clips without a face are included only if the metric does not require a
+    """Return the test scenes, by check name. Scenes without a face are included only if the metric does not require a
     face."""
     whole = _scene(upstream.clip())
     scenes = {

@@ -1,4 +1,4 @@
-"""Names of the checks for each kind, in execution order."""
+"""Names of the checks for each stage kind and for metrics, in execution order."""
 
 from __future__ import annotations
 

@@ -13,15 +13,15 @@ from retalkit.testing.examination import Examination, StopCheckError
 from retalkit.testing.fixtures.clips import Clip, Float
 from retalkit.testing.fixtures.upstream import SPACES
 
-_NO_FACE = "A row of NaN means that there is no face; other rows have no NaN."
+_NO_FACE = "A row must be NaN if the frame has no face. All other rows must not contain NaN."
 
 
 class ReconstructorSubject(FrameSubject):
-    """Adapter for ``reconstruct()`` of a reconstructor."""
+    """Test subject that calls ``reconstruct()`` of a reconstructor."""
 
     serial = True
     method = "reconstruct"
-    contract = "reconstruct() returns float32 [T, C] in the space that `gives` of the spec names."
+    contract = "reconstruct() must return float32 [T, C] in the coefficient space declared in StageSpec.gives."
 
     def __init__(self, exam: Examination, stage: Any, space: str, reads_frames: bool) -> None:
         super().__init__(exam, stage)
@@ -46,14 +46,14 @@ class ReconstructorSubject(FrameSubject):
         for number, row in zip(numbers, rows, strict=True):
             has_face = bool(np.isfinite(clip.analysis.all_landmarks[number]).all())
             if not has_face and not np.isnan(row).all():
-                self.exam.problem(check, f"frame {number} has no face, but its row is not NaN", _NO_FACE)
+                self.exam.problem(check, f"frame {number} has no face, but its coefficients are not NaN", _NO_FACE)
             elif np.isnan(row).any() and not np.isnan(row).all():
-                self.exam.problem(check, f"the row of frame {number} is partly NaN", _NO_FACE)
+                self.exam.problem(check, f"only some coefficients of frame {number} are NaN", _NO_FACE)
             elif np.isinf(row).any():
-                self.exam.problem(check, f"the row of frame {number} has infinite values", self.contract)
+                self.exam.problem(check, f"the coefficients of frame {number} contain infinite values", self.contract)
             self._fitted += int(np.isfinite(row).all())
         return [copy_row({"row": row}) for row in rows]
 
     def finish(self) -> None:
         if not self._fitted:
-            self.exam.skip("faces", "every row of the kit's clip is NaN, so no coefficients were checked")
+            self.exam.skip("faces", "the coefficients are NaN for every frame of the kit's clip and were not validated")

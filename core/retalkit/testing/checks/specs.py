@@ -1,4 +1,4 @@
-"""Checks for specs that do not run the stage."""
+"""Checks of specs, which do not run the stage or metric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from retalkit.stages import StageKind
 from retalkit.testing.fixtures.upstream import SPACES
 
 Note = Callable[[str, str], None]
-"""Function that records a problem and the violated contract rule."""
+"""Function that records a problem, called with the problem and the violated contract rule."""
 
 KNOWN_PORTS: Final = frozenset(
     (
@@ -35,20 +35,20 @@ KNOWN_PORTS: Final = frozenset(
     )
 )
 HEAVY: Final = ("torch", "tensorflow", "jax", "onnxruntime", "cv2", "mediapipe", "scipy", "skimage", "matplotlib")
-"""Packages with a long import time that are not required to list a stage."""
+"""Packages with a long import time that listing a stage must not import."""
 
 _FAMILIES: Final = ("landmarks", "coefficients")
-"""Port families in which plugins may define their own schemes and spaces."""
+"""Port families in which plugins may define new landmark schemes and coefficient spaces."""
 _MAX_SUMMARY: Final = 200
-_PORTS: Final = "docs/contracts.md lists the ports; a plugin may define its own."
-_LIGHT: Final = "A module with specs imports fast; heavy imports belong in the module that StageSpec.build names."
+_PORTS: Final = "docs/contracts.md lists the ports. A plugin may define additional schemes and spaces."
+_LIGHT: Final = "A module with specs must import fast. Move heavy imports to the module in StageSpec.build."
 
 
 _STRING: Final = "a string"
 _SET: Final = "a frozenset of strings"
 _TUPLE: Final = "a tuple of strings"
 _INTEGER: Final = "an integer"
-_MEASURES: Final = "a tuple of Measure"
+_MEASURES: Final = "a tuple of Measure objects"
 _CONFIG: Final = "a subclass of StageConfig"
 _BUILD: Final = "`package.module:Class` or a callable"
 _TYPES: Final = {
@@ -60,16 +60,16 @@ _TYPES: Final = {
     "build": _BUILD,
     "api": _INTEGER,
 }
-"""Mapping from spec field to type."""
+"""Mapping from spec field to a description of the expected type."""
 
 
 def check_field_types(spec: StageSpec | MetricSpec, note: Note) -> None:
-    """Record spec fields with a wrong type, which prevent the spec from being used."""
+    """Record spec fields of the wrong type, because such a spec cannot be used."""
     owner = type(spec).__name__
     for name, expected in _TYPES.items():
         value: object = getattr(spec, name, None)
         if hasattr(spec, name) and not _has_type(expected, value):
-            note(f"{name} is {repr(value)[:80]} ({type(value).__name__})", f"{owner}.{name} is {expected}.")
+            note(f"{name} is {repr(value)[:80]} ({type(value).__name__})", f"{owner}.{name} must be {expected}.")
 
 
 def _has_type(expected: str, value: object) -> bool:
@@ -90,13 +90,16 @@ def check_spec(found: FoundStage, note: Note) -> None:
     spec = found.spec
     check_texts(spec.name, spec.summary, spec.licence, spec.version, note)
     if spec.kind not in set(StageKind):
-        note(f"kind is {spec.kind!r}", "StageSpec.kind is one of retalkit.stages.StageKind.")
+        note(f"kind is {spec.kind!r}", "StageSpec.kind must be a member of retalkit.stages.StageKind.")
         return
     if (reason := incompatible_api(found.spec.kind, found.spec.api)) is not None:
-        note(f"api: {reason}", "A spec for an incompatible contract version is listed and not run.")
+        note(f"api: {reason}", "A stage for an incompatible contract version is listed, but cannot run.")
     start = MUST_GIVE.get(spec.kind, "")
     if start and not any(port.startswith(start) for port in spec.gives):
-        note(f"gives no {start}{'NAME' if start.endswith(':') else ''}", f"Every {spec.kind.value} gives it.")
+        note(
+            f"gives contains no port {start}{'NAME' if start.endswith(':') else ''}",
+            f"Every {spec.kind.value} must provide this port.",
+        )
     check_ports((*spec.needs, *spec.gives), KNOWN_PORTS, note)
     _check_options(spec.config, note)
     check_build(spec.build, note)
@@ -105,18 +108,18 @@ def check_spec(found: FoundStage, note: Note) -> None:
 
 
 def check_texts(name: str, summary: str, licence: str, version: object, note: Note) -> None:
-    """Check the name, summary, licence and version of a stage or metric."""
+    """Record problems in the name, summary, licence and version of a stage or metric."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)):
-        note(f"the name is {name!r}", "A name consists of lower-case letters, digits and underscores.")
+        note(f"the name is {name!r}", "A name must consist of lower-case letters, digits and underscores.")
     if not summary.strip() or "\n" in summary or len(summary) > _MAX_SUMMARY:
         note(
             f"the summary is {'empty' if not summary.strip() else 'longer than one line'}",
-            f"The summary is one line for `retalkit plugins`, at most {_MAX_SUMMARY} characters.",
+            f"The summary is shown by `retalkit plugins` and must be one line of at most {_MAX_SUMMARY} characters.",
         )
     if not licence.strip():
-        note("the licence is empty", "The licence is an SPDX expression of code and weights together.")
+        note("the licence is empty", "The licence must be an SPDX expression that covers both code and weights.")
     if not isinstance(version, str) or not version.strip():
-        note(f"the version is {version!r}", "The version is a string that is increased whenever a result changes.")
+        note(f"the version is {version!r}", "The version must be a string. Increase the version if results change.")
 
 
 def check_ports(ports: Iterable[str], known: Iterable[str], note: Note) -> None:
@@ -129,9 +132,9 @@ def check_ports(ports: Iterable[str], known: Iterable[str], note: Note) -> None:
 
 
 def check_build(build: object, note: Note) -> None:
-    """Check the import path in ``build``."""
+    """Record a problem if ``build`` is neither a valid import path nor a callable."""
     if isinstance(build, str) and not re.fullmatch(r"[\w.]+:\w+", build):
-        note(f"build is {build!r}", f"StageSpec.build is {_BUILD}.")
+        note(f"build is {build!r}", f"StageSpec.build must be {_BUILD}.")
 
 
 def _check_options(config: type[StageConfig], note: Note) -> None:
@@ -140,13 +143,13 @@ def _check_options(config: type[StageConfig], note: Note) -> None:
         if not field.description and not described.get(name):
             note(
                 f"the option '{name}' has no description",
-                "A string below each field of the options describes it in the schema of run files.",
+                "Every option needs a docstring or Field description, which the run file's schema contains.",
             )
 
 
 @lru_cache(maxsize=64)
 def heavy_imports(package: str, entry_point: str) -> tuple[str, ...]:
-    """Return the packages of ``HEAVY`` that a plugin module and its hooks import in a new interpreter.
+    """Return the packages of ``HEAVY`` that importing a plugin module and calling its hooks loads in a new interpreter.
 
     ``package`` is a distribution name or a plugin file's path, or an empty string if the package is unknown.
     ``entry_point`` is one of the distribution's entry points, or an empty string for all entry points.

@@ -1,5 +1,5 @@
-"""Checks that run a lip syncer with silent speech and with short speech, and that verify its mapping from positions to
-speech times."""
+"""Checks that run a lip syncer with silent speech and with short speech, and that verify the mapping from output
+positions to speech times."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from retalkit.testing.checks.values import Row, first_difference
 from retalkit.testing.fixtures.clips import Clip
 
 _POSITIONS = (
-    "SyncBatch.positions and .times are the position of a frame in the output, and so in the speech; "
-    "FrameBatch.indexes is the source frame."
+    "SyncBatch.positions and SyncBatch.times refer to the output and therefore to the speech. FrameBatch.indexes "
+    "contains source frame indices."
 )
 
 
 def check_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
-    """Check output frames for silent speech and output frames after the end of short speech.
+    """Check output frames with silent speech, and output frames after the end of short speech.
 
-    For a slow stage, only one frame of each speech is checked.
+    If ``slow`` is set, only one frame is checked for each speech.
     """
     exam = subject.exam
     clip = clips.short_speech
     few = 1 if slow else 3
     late = np.arange(clip.output_count - few, clip.output_count)
-    # The timeline reverses the source after its last frame. These earlier positions display identical source frames
-    # during the speech.
+    # The timeline plays the source backward after the last frame. These earlier positions, which are within the speech,
+    # display the same source frames.
     early = np.sort(clip.timeline.sources(int(late[0]), int(late[-1]) + 1))
     silent: list[Row] = []
     with exam.check("silence"):
@@ -43,8 +43,8 @@ def check_speeches(subject: FrameSubject, clips: Clips, *, slow: bool) -> None:
         edited = all(row["result"] == "edit" for row in spoken)
         if depends_on_speech and edited and not first_difference(spoken, after, numbers):
             words = (
-                f"position {late[-1]}, after the end of the speech, has the edit of position {early[0]}, during the "
-                "speech; both show the same source frame"
+                f"position {late[-1]}, which is after the end of the speech, has the same edit as position {early[0]}, "
+                "which is within the speech; both positions display the same source frame"
             )
             exam.problem("short_speech", words, _POSITIONS)
 

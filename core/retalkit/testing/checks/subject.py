@@ -1,4 +1,4 @@
-"""Base class for sessions that process frames: opening, calling and failure description."""
+"""Base class for test subjects, which open a session, process frames and describe failures."""
 
 from __future__ import annotations
 
@@ -18,34 +18,40 @@ from retalkit.testing.fixtures.clips import Clip
 
 Indexes = NDArray[np.int64]
 
-EMPTY: Final = "A batch may have no frames; then the result has none."
-_OPEN = "open() works for every clip, also for one without a face."
+EMPTY: Final = "A batch may contain no frames. Return an empty result for an empty batch."
+_OPEN = "open() must accept every clip, including a clip without a face."
 _NO_FACE = (
-    "A row of NaN means that there is no face in a frame. A run passes such rows to reconstructors and to what reads "
-    "the analysis in open(). It requests no such frame from lip syncers and enhancers, but other callers may."
+    "A row of NaN values represents a frame without a face. A run passes such rows to reconstructors and to stages "
+    "that read the analysis in open(). Lip syncers and enhancers must also accept such rows, although runs omit them."
 )
-_SHORT_SPEECH = "A speech may end before the output does; then there is silence."
+_SHORT_SPEECH = "The speech may be shorter than the output. The rest of the output is silent."
 _SITUATIONS: Final = {
     "empty": ("a batch without frames", EMPTY),
     "no_face": ("a clip without a face: all rows of landmarks, coefficients and boxes are NaN", _NO_FACE),
-    "odd_size": ("frames of 167 x 121 pixels, with half of the face outside", "Frames have any size, also odd ones."),
-    "one_pixel": ("frames of 1 x 1 pixel without a face", "Frames have any size, also a single pixel."),
-    "one_frame": ("a clip of a single frame", "A clip may have a single frame: a photo has one."),
-    "silence": ("a silent speech: zeros without voice activity", "A speech may be silent, as a whole or in part."),
-    "short_speech": ("a speech of one second, shorter than the output", _SHORT_SPEECH),
+    "odd_size": (
+        "frames of 167 x 121 pixels, with half of the face outside the frame",
+        "Frames may have any size, including odd widths and heights.",
+    ),
+    "one_pixel": ("frames of 1 x 1 pixel without a face", "Frames may have any size, including a single pixel."),
+    "one_frame": ("a clip of a single frame", "A clip may contain a single frame, such as a still image."),
+    "silence": (
+        "silent speech, whose samples and voice activity are zero",
+        "The speech may be silent, entirely or in part.",
+    ),
+    "short_speech": ("one second of speech, which is shorter than the output", _SHORT_SPEECH),
     "end": (
         "the end of the clip and of the output",
-        "The output may be longer than the source, which then runs back and forth: a position in the output "
-        "(SyncBatch.positions) is not the index of a source frame (FrameBatch.indexes).",
+        "The output may be longer than the source, which is then played backward and forward. An output position "
+        "(SyncBatch.positions) is therefore not a source frame index (FrameBatch.indexes).",
     ),
     "undeclared": (
-        "landmarks of the scheme ibug68, since its needs name no `landmarks:`",
-        "A stage names what it reads in `needs`; without that it receives any scheme.",
+        "landmarks in the scheme ibug68, because StageSpec.needs contains no `landmarks:` port",
+        "StageSpec.needs must declare the landmark scheme. A stage without a `landmarks:` port receives any scheme.",
     ),
-    "seed": ("another StageContext.seed than 0", "Every integer is a valid seed."),
+    "seed": ("a StageContext.seed other than 0", "Every integer is a valid seed."),
     "long_clip": ("a long clip", "A clip may have any length."),
 }
-"""Mapping from check name to the special property of the check's input and the contract rule for this property."""
+"""Mapping from check name to a description of the check's input and the contract rule that applies to this input."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +68,20 @@ class Clips:
     long: Callable[[int], Clip]
     """Function that creates a clip with the given number of small frames."""
     undeclared: Clip | None = None
-    """Clip with a landmark scheme that the stage does not declare, or None if the stage declares a scheme."""
+    """Clip with a landmark scheme that the stage does not declare, or None if the stage declares its scheme."""
 
 
 class FrameSubject(ABC):
-    """Stage that is opened for a clip and returns one result per frame."""
+    """Test subject that opens a stage for a clip and requests one result per frame."""
 
     serial = False
-    """Whether every run starts with the first frame."""
+    """Whether sessions always start with the first frame."""
     any_order = False
     """Whether frames may be requested in any order and more than once."""
     positions = False
-    """Whether the method receives output positions instead of source frame indexes."""
+    """Whether the method receives output positions instead of source frame indices."""
     uses_speech = False
-    """Whether the stage receives the speech."""
+    """Whether the stage receives speech."""
     method = ""
     """Name of the method that processes frames."""
     contract = ""
@@ -86,15 +92,15 @@ class FrameSubject(ABC):
         self.stage = stage
         self.seed = 0
         self.omitted_inputs = ""
-        """Sentence that lists the inputs that are missing in the spec and are therefore not passed to the stage, or an
+        """Sentence that lists the inputs withheld from the stage because the spec does not declare the inputs, or an
         empty string."""
         self.results: list[object] | None = None
-        """List that collects the method's results, or None if the results are not collected."""
+        """List to which the method's results are appended, or None to discard the results."""
         self._raise_call_errors = False
 
     @property
     def call(self) -> str:
-        """Method name in messages, such as ``sync()``."""
+        """Method name for messages, such as ``sync()``."""
         return f"{self.method}()"
 
     @abstractmethod
@@ -103,11 +109,11 @@ class FrameSubject(ABC):
 
     @abstractmethod
     def request(self, check: str, session: Any, clip: Clip, numbers: Indexes) -> list[Row]:
-        """Call the session for the given frames and check the result. Raises StopCheckError if the result is
+        """Process the given frames with the session and validate the result. Raises StopCheckError if the result is
         unusable."""
 
     def finish(self) -> None:
-        """Record problems that can only be determined after all calls."""
+        """Record problems that can only be detected after all calls."""
         return
 
     def count(self, clip: Clip) -> int:
@@ -115,11 +121,11 @@ class FrameSubject(ABC):
         return clip.output_count if self.positions else clip.count
 
     def context(self, cache: str, requested: frozenset[str] = frozenset()) -> StageContext:
-        """Return the context for ``open_session``."""
+        """Return the stage context for ``open_session``."""
         return self.exam.context(cache, requested, self.seed)
 
     def open(self, check: str, clip: Clip, cache: str) -> Any:
-        """Open a session, record exceptions, and check that the session has the required methods."""
+        """Open and return a session. Record exceptions and missing methods."""
         where, contract = _SITUATIONS.get(check, ("", f"{_OPEN} {self.omitted_inputs}".strip()))
         try:
             session = self.exam.call_open("open()", lambda: self.open_session(clip, cache))
@@ -130,8 +136,7 @@ class FrameSubject(ABC):
         return session
 
     def check_late_loading(self, clip: Clip) -> None:
-        """Check that a session does not read weight files, because networks must be loaded by the stage's
-        constructor."""
+        """Check that a session does not read weight files. Networks must be loaded in the stage's constructor."""
 
         def request_one(scratch: Examination) -> None:
             exam, self.exam = self.exam, scratch
@@ -155,8 +160,8 @@ class FrameSubject(ABC):
         *arguments: Any,
         inputs: Mapping[str, object] | None = None,
     ) -> object:
-        """Return the result of the session's method. If the method raises an exception, record the exception and the
-        frame that caused the exception."""
+        """Call the session's method and return the result. An exception is recorded together with the frame that caused
+        the exception."""
         try:
             result = self.exam.run(self.call, getattr(session, self.method), *arguments, inputs=inputs)
         except CallError as failed:
@@ -170,7 +175,7 @@ class FrameSubject(ABC):
         return result
 
     def _describe_failure(self, check: str, clip: Clip, numbers: Indexes) -> tuple[str, str]:
-        """Return a description of the input for which the method failed, and the corresponding contract rule."""
+        """Return a description of the input for which the method failed, and the contract rule that applies."""
         situation, contract = _SITUATIONS.get(check, ("", f"{self.contract} {self.omitted_inputs}".strip()))
         if not len(numbers):
             return f" for {situation or 'a batch without frames'}", EMPTY
@@ -181,11 +186,11 @@ class FrameSubject(ABC):
             return f" for {frames if len(numbers) > 1 else f'frame {numbers[0]}'}{around}", contract
         source = int(clip.timeline.sources(number, number + 1)[0]) if self.positions else number
         if not situation and not np.isfinite(clip.analysis.all_boxes[source]).all():
-            return f" for frame {number}, which has no face: its rows are NaN", _NO_FACE
+            return f" for frame {number}, which has no face and therefore has rows of NaN", _NO_FACE
         return f" for frame {number}{around}", contract
 
     def _first_failing(self, check: str, clip: Clip, numbers: Iterable[int]) -> int | None:
-        """Return the first frame for which a new session fails when the frames are passed one by one."""
+        """Return the first frame for which a new session fails if each frame is passed in a separate batch."""
         self._raise_call_errors = True
         session: Any = None
         number = None
@@ -195,7 +200,7 @@ class FrameSubject(ABC):
                 self.request(check, session, clip, np.array([number]))
         except CallError:
             return None if number is None else int(number)
-        except Exception:  # a different failure does not identify the frame
+        except Exception:  # another failure does not identify the frame
             return None
         finally:
             self._raise_call_errors = False

@@ -1,4 +1,4 @@
-"""Measurement of Python and NumPy allocations."""
+"""Measurement of memory that is allocated by Python and NumPy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 def trace_allocations() -> Generator[None]:
     """Trace memory allocations while the block runs.
 
-    Existing objects are excluded from garbage collection. Otherwise, repeated collections in a process with many
-    modules would take longer than the checks.
+    Existing objects are excluded from garbage collection, because repeated collections in a process with many modules
+    would take longer than the checks.
     """
-    # Objects that the caller has frozen must remain frozen.
+    # Objects that the caller has frozen with gc.freeze must remain frozen.
     freeze = gc.get_freeze_count() == 0
     if freeze:
         gc.freeze()
@@ -29,7 +29,7 @@ def trace_allocations() -> Generator[None]:
 
 
 def allocated_bytes() -> int:
-    """Return the number of bytes that were allocated since tracing started and are still in use."""
+    """Return the number of bytes that were allocated after tracing started and have not been freed."""
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 

@@ -1,5 +1,5 @@
-"""Detection of a stage's side effects: file writes outside the permitted directories, network access, console output,
-and use of the command line or the process-wide random number generators."""
+"""Detection of side effects: file writes outside permitted directories, network access, console output, and use of the
+command line or of the process-wide random number generators."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _PATH_EVENTS = {
     "os.symlink": 1,
     "os.truncate": 0,
 }
-"""Mapping from audit event to the index of the argument that contains the modified path."""
+"""Mapping from audit event to the index of the argument that contains the path of the modified file."""
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _IGNORED = ("/dev/", "/proc/", "/sys/")
 
-# Audit hooks cannot be removed. A single hook is therefore installed, which reports to the innermost sandbox.
+# Audit hooks cannot be removed. Therefore, a single hook is installed, which reports to the innermost active sandbox.
 _active: list[Sandbox] = []
 _reads: list[set[str]] = []
 
@@ -42,8 +42,8 @@ class Sandbox:
     def __init__(self, allowed: Sequence[Path], elsewhere: Path, *, change_folder: bool = True) -> None:
         """Create a sandbox that permits writes to the directories in ``allowed``, which may be extended later.
 
-        ``elsewhere`` is an empty directory for temporary files. With ``change_folder``, ``elsewhere`` also contains the
-        working directory.
+        ``elsewhere`` is an empty directory for temporary files. If ``change_folder`` is set, the sandbox also changes
+        the working directory to a directory in ``elsewhere``.
         """
         self._allowed = allowed
         self._elsewhere = elsewhere.resolve()
@@ -53,12 +53,12 @@ class Sandbox:
         self.calls: list[str] = []
         """Network addresses that were accessed."""
         self.printed = ""
-        """Output to stdout and stderr."""
+        """Text written to stdout and stderr."""
         self.argv = _RecordedArguments(["retalkit-testing"])
 
     @contextmanager
     def active(self) -> Generator[None]:
-        """Activate the sandbox for the block and restore the process state at the end."""
+        """Activate the sandbox while the block runs. The process state is restored afterwards."""
         _add_hook()
         temporary, working = self._elsewhere / "temporary", self._elsewhere / "working"
         for folder in (temporary, working):
@@ -88,7 +88,7 @@ class Sandbox:
     @staticmethod
     @contextmanager
     def recorded_reads() -> Generator[set[str]]:
-        """Collect the paths of files that Python code opens for reading in the block. A sandbox must be active."""
+        """Collect the paths of files that Python code opens for reading in the block. Requires an active sandbox."""
         paths = set[str]()
         _reads.append(paths)
         try:
@@ -99,7 +99,7 @@ class Sandbox:
     @staticmethod
     @contextmanager
     def paused() -> Generator[None]:
-        """Ignore side effects that the kit itself causes in the block."""
+        """Ignore side effects in the block, which are caused by the kit."""
         saved = list(_active)
         _active.clear()
         try:
@@ -108,7 +108,7 @@ class Sandbox:
             _active.extend(saved)
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Handle an audit event. Raises OSError for network access."""
+        """Handle an audit event. Raises OSError if the event is a network access."""
         if event == "open":
             path, mode, flags = arguments
             if isinstance(mode, str):
@@ -123,10 +123,10 @@ class Sandbox:
             self._record_write(event, arguments[_PATH_EVENTS[event]])
         elif event in _NETWORK_EVENTS:
             address = arguments[0] if event in ("socket.getaddrinfo", "socket.gethostbyname") else arguments[1]
-            # A path is the address of a local socket.
+            # The address of a local socket is a path.
             if not isinstance(address, str | bytes) or event in ("socket.getaddrinfo", "socket.gethostbyname"):
                 self.calls.append(str(address))
-                raise OSError("a stage must not use the network")
+                raise OSError("stages must not access the network: declare checkpoints to be downloaded in advance")
 
     def _record_write(self, event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -134,17 +134,17 @@ class Sandbox:
         text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
         if text.startswith(_IGNORED) or "__pycache__" in text or text.endswith(".pyc"):
             return
-        # Path.resolve would raise relevant audit events. realpath raises no audit events and accepts missing files.
+        # realpath is used because Path.resolve raises further audit events and realpath accepts missing files.
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
-            return  # unnamed file, as created by tempfile.TemporaryFile
+            return  # file without a name, as created by tempfile.TemporaryFile
         inside = any(Path(whole).is_relative_to(os.path.realpath(folder)) for folder in self._allowed)
         if not inside and whole not in self.writes:
             self.writes.append(whole)
 
 
 class _RecordedArguments(list[str]):
-    """Command-line arguments that record whether they were read."""
+    """Command-line argument list that records whether its items were read."""
 
     was_read = False
 
@@ -177,15 +177,14 @@ def _record_read(path: object) -> None:
 
 
 def generator_states() -> dict[str, object]:
-    """Return comparable states of the process-wide random number generators, by generator name."""
+    """Return comparable states of the process-wide random number generators, by the generator's library."""
     numpy_state: Any = np.random.get_state()
     states: dict[str, object] = {
         "random": random.getstate(),
         "numpy.random": (numpy_state[0], numpy_state[1].tobytes(), *numpy_state[2:]),
     }
     if (torch := _torch()) is not None:
-        # Only the seed is compared, because the creation of a network uses random numbers before its weights are
-        # loaded.
+        # Only the seed is compared, because creating a network consumes random numbers before the weights are loaded.
         states["torch"] = torch.initial_seed()
     return states
 
@@ -211,8 +210,7 @@ def _restore_generators(states: tuple[Any, Any, Any]) -> None:
 
 
 def _torch() -> Any:
-    """Return the module torch if torch has already been imported, otherwise None. The kit itself does not import
-    torch."""
+    """Return the module torch if it has already been imported, otherwise None. The kit does not import torch."""
     return sys.modules.get("torch")
 
 
@@ -227,7 +225,7 @@ def _add_hook() -> None:
 
 @contextmanager
 def _captured_descriptors(path: Path) -> Generator[Path]:
-    """Redirect file descriptors 1 and 2, which native libraries use for output, to a file."""
+    """Redirect file descriptors 1 and 2 to a file, because native libraries write to these descriptors directly."""
     for stream in (sys.stdout, sys.stderr):
         cast(TextIO, stream).flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
