@@ -16,10 +16,10 @@ KIND = ["--kind", "enhancer"]
     ("arguments", "facts"),
     [
         (["glow", "--kind", "enhancr"], ["--kind", "'enhancr'", "did you mean 'enhancer'?"]),
-        (["my glow", *KIND], ["'my glow'", "letters, digits and single dashes"]),
-        (["2glow", *KIND], ["'2glow'", "letters, digits and single dashes"]),
-        (["glow-", *KIND], ["'glow-'", "letters, digits and single dashes"]),
-        (["../glow", *KIND], ["'../glow'", "letters, digits and single dashes"]),
+        (["my glow", *KIND], ["'my glow'", "letters, digits and single hyphens"]),
+        (["2glow", *KIND], ["'2glow'", "letters, digits and single hyphens"]),
+        (["glow-", *KIND], ["'glow-'", "letters, digits and single hyphens"]),
+        (["../glow", *KIND], ["'../glow'", "letters, digits and single hyphens"]),
         (["g" * 41, *KIND], ["'ggg", "at most 40 characters"]),
         (["json", *KIND], ["'json'", "Python's"]),
         (["class", *KIND], ["'class'", "Python's"]),
@@ -37,7 +37,7 @@ KIND = ["--kind", "enhancer"]
         (["Detail", *KIND], ["package retalkit", "enhancer 'detail'"]),
         (["retalkit-exemplar", "--kind", "lip-syncer"], ["package retalkit", "lip_syncer 'exemplar'"]),
         (["cpbd", "--kind", "metric"], ["package retalkit", "metric 'cpbd'"]),
-        (["glow", *KIND, "--output", "absent/glow"], ["absent/glow", "directory absent not found"]),
+        (["glow", *KIND, "--output", "absent/glow"], ["absent/glow", "absent not found"]),
         (["glow"], ["Missing option '--kind'"]),
     ],
 )
@@ -98,7 +98,7 @@ def test_force_does_not_replace_directories_or_follow_links_outside(
     (tmp_path / "two" / "src").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "three").write_text("a file", encoding="utf-8")
     for name, text in (
-        ("one", "README.md: is a directory"),
+        ("one", "README.md: expected a file"),
         ("two", "not a directory inside"),
         ("three", "not a directory"),
     ):

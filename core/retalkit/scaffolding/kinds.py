@@ -17,23 +17,23 @@ class PluginKind:
     """Plugin kind with its template values."""
 
     name: str
-    """Name of the kind, such as ``enhancer``, which is also the name of its template directory."""
+    """Name of the kind, such as ``enhancer``. The kind's template directory has the same name."""
     summary: str
     """One-line summary of the example plugin for ``retalkit plugins``."""
     option: str
-    """Option name of the example plugin, or an empty string for a metric."""
+    """Name of the example plugin's option, or an empty string for a metric."""
     config_path: str
-    """Key of the stage in a run file, such as ``lip_syncer`` or ``enhancers.1``, or an empty string for a metric."""
+    """Run-file key of the stage, such as ``lip_syncer`` or ``enhancers.1``, or an empty string for a metric."""
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
-    """Modules that the example plugin imports in addition to Retalkit's dependencies."""
+    """Modules imported by the example plugin that are not dependencies of Retalkit."""
 
 
 _KINDS: Final = (
     PluginKind(
         name=StageKind.DETECTOR.value,
-        summary="MediaPipe's face mesh, every frame independently",
+        summary="MediaPipe face mesh, applied to each frame independently",
         option="min_confidence",
         config_path="detector",
         gives=("landmarks:mesh478",),
@@ -41,7 +41,7 @@ _KINDS: Final = (
     ),
     PluginKind(
         name=StageKind.RECONSTRUCTOR.value,
-        summary="Head pose by a rigid fit of the clip's mean face",
+        summary="Head pose from a rigid fit of the clip's mean face",
         option="samples",
         config_path="reconstructor",
         needs=("landmarks:mesh478",),
@@ -49,7 +49,7 @@ _KINDS: Final = (
     ),
     PluginKind(
         name=StageKind.EXPRESSION_EDITOR.value,
-        summary="The mouth of one frame of the clip in every frame",
+        summary="Applies the mouth of one selected frame to every frame",
         option="openness",
         config_path="expression_editor",
         needs=("coefficients:mesh", "landmarks:mesh478"),
@@ -57,7 +57,7 @@ _KINDS: Final = (
     ),
     PluginKind(
         name=StageKind.DENOISER.value,
-        summary="A noise gate: attenuates quiet sound",
+        summary="Noise gate that attenuates quiet audio",
         option="threshold",
         config_path="denoiser",
         needs=("speech:waveform",),
@@ -81,7 +81,7 @@ _KINDS: Final = (
     ),
     PluginKind(
         name=METRIC,
-        summary="Sharpness of the face: mean strength of its fine detail",
+        summary="Face sharpness, measured as the mean absolute Laplacian",
         option="",
         config_path="",
     ),
@@ -91,7 +91,7 @@ KIND_NAMES: Final = tuple(kind.name for kind in _KINDS)
 
 
 def kind_named(text: str) -> PluginKind:
-    """Return the kind with the given name. Hyphens are converted to underscores.
+    """Return the kind with the given name, in which hyphens and underscores are equivalent.
 
     Raises ConfigError for an unknown name. The error message suggests the closest name.
     """
@@ -100,6 +100,6 @@ def kind_named(text: str) -> PluginKind:
         if kind.name == name:
             return kind
     raise ConfigError(
-        f"--kind: unknown kind of plugin '{text}'{nearest(name, KIND_NAMES)}; kinds: {', '.join(KIND_NAMES)}",
+        f"--kind: unknown plugin kind '{text}'{nearest(name, KIND_NAMES)}; available kinds: {', '.join(KIND_NAMES)}",
         code="unknown-kind",
     )

@@ -12,7 +12,7 @@ from retalkit.errors import ConfigError
 from retalkit.plugins.validation import NAME, YAML_WORDS
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
-"""Pattern of valid distribution names that start with a letter, as Python identifiers require."""
+"""Pattern of valid distribution names. Names must start with a letter because Python identifiers require it."""
 _PREFIXES = ("retalkit_plugin_", "retalkit_")
 """Package name prefixes that are removed from the stage name."""
 _MAX_LENGTH = 40
@@ -20,12 +20,12 @@ _GENERIC = (
     "build common config conftest core demo dist doc docs example examples helper helpers lib main model models "
     "package plugin plugins script scripts setup src stage stages test tests tool tools util utils"
 )
-"""Common names of directories and modules. A package with such a name would shadow another module or be shadowed."""
+"""Names shared by many directories and modules. A package with such a name could shadow another module."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageNames:
-    """Names derived for one plugin package."""
+    """Distribution, module and stage name of one plugin package."""
 
     distribution: str
     """Distribution name for pip, such as ``retalkit-glow``."""
@@ -44,15 +44,17 @@ class PackageNames:
 
 
 def names_from(name: str) -> PackageNames:
-    """Derive all names from the user's input. Raises ConfigError if a derived name is invalid for pip or Python."""
+    """Derive all names from the package name. Raises ConfigError if a derived name is invalid for pip or Python."""
     if not _DISTRIBUTION.fullmatch(name):
         raise ConfigError(
-            f"'{name}' is not a valid package name: use letters, digits and single dashes, a letter first, such as "
-            "my-enhancer",
+            f"'{name}' is not a valid package name: start with a letter and use only letters, digits and single "
+            "hyphens, such as my-enhancer",
             code="invalid-name",
         )
     if len(name) > _MAX_LENGTH:
-        raise ConfigError(f"'{name}' is too long: at most {_MAX_LENGTH} characters", code="invalid-name")
+        raise ConfigError(
+            f"'{name}' has {len(name)} characters: use at most {_MAX_LENGTH} characters", code="invalid-name"
+        )
     distribution = re.sub(r"[-_.]", "-", name).lower()
     module = distribution.replace("-", "_")
     stage = module
@@ -62,35 +64,38 @@ def names_from(name: str) -> PackageNames:
     if not NAME.fullmatch(stage):
         stage = module
     if distribution == "retalkit":
-        raise ConfigError("'retalkit' is this package: choose another name", code="reserved-name")
+        raise ConfigError("'retalkit' is the name of Retalkit itself: choose another name", code="reserved-name")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise ConfigError(f"'{name}' would shadow Python's '{module}': choose another name", code="reserved-name")
+        raise ConfigError(
+            f"'{name}' would shadow Python's module or keyword '{module}': choose another name", code="reserved-name"
+        )
     if module in _GENERIC.split():
         raise ConfigError(
-            f"'{name}' is the name of many other directories and modules: choose another name", code="reserved-name"
+            f"'{name}' is also the name of many other directories and modules: choose another name",
+            code="reserved-name",
         )
     if stage in YAML_WORDS:
         raise ConfigError(
-            f"'{name}' would name the stage '{stage}', which YAML does not read as a string: choose another name",
+            f"'{name}' would result in the stage '{stage}', which YAML does not parse as a string: choose another name",
             code="reserved-name",
         )
     return PackageNames(distribution, module, stage)
 
 
 def importable(module: str) -> bool:
-    """Return whether a module or package with this name can be imported, without importing the module."""
+    """Return whether a module or package with this name can be imported. The module itself is not imported."""
     try:
         spec = find_spec(module)
     except ValueError:
         return True
-    # A directory with this name on the path, such as the new package's directory, has no origin.
+    # A directory with this name on the path, such as the directory of the new package, has no origin.
     return spec is not None and spec.origin is not None
 
 
 def compatible_range(version: str) -> str:
-    """Return the Retalkit version range that a plugin created for ``version`` requires.
+    """Return the range of Retalkit versions that a plugin created for ``version`` supports.
 
-    Example: ``>=0.1,<0.2`` for 0.1.0, ``>=1.2,<2`` for 1.2.3.
+    For example, the range is ``>=0.1,<0.2`` for 0.1.0 and ``>=1.2,<2`` for 1.2.3.
     """
     major, minor = (int(part) for part in version.split(".")[:2])
     return f">={major}.{minor},<{f'0.{minor + 1}' if major == 0 else major + 1}"

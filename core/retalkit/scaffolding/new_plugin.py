@@ -1,4 +1,4 @@
-"""Creation of a plugin package: name validation, template rendering, and writing the output directory."""
+"""Creation of a plugin package, which validates the name, renders the templates and writes the files."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from retalkit.stages import StageKind
 
 @dataclass(frozen=True, slots=True)
 class NewPlugin:
-    """Plugin package that was created."""
+    """Plugin package created by ``new_plugin``."""
 
     folder: Path
     names: PackageNames
     kind: PluginKind
     files: tuple[str, ...]
-    """File paths relative to ``folder``, with ``/`` as the separator."""
+    """File paths relative to ``folder``, separated by ``/``."""
 
 
 def new_plugin(
     name: str, kind: str, registry: Registry, *, folder: Path | None = None, replace: bool = False
 ) -> NewPlugin:
-    """Create a plugin package with one working example plugin. No files are written if an error is raised.
+    """Create a plugin package with one working example plugin. If an error is raised, no files are written.
 
     Args:
-        name: name of the package.
+        name: name of the new package.
         kind: kind of the example plugin.
         registry: registry of the installed plugins.
         folder: output directory (default: a directory called ``name`` in the working directory).
-        replace: whether to replace the files of an earlier call. Other files are never replaced.
+        replace: whether to replace files written by an earlier call. Other files are never replaced.
 
     Raises:
         ConfigError: the name or kind is invalid.
         PluginError: an installed plugin or module already uses the name.
-        OutputError: the directory already exists or cannot be written.
+        OutputError: the directory already exists or is not writable.
     """
     chosen = kind_named(kind)
     names = names_from(name)
@@ -54,19 +54,19 @@ def new_plugin(
 
 
 def _check_name_is_free(names: PackageNames, kind: PluginKind, registry: Registry, *, recreated: bool) -> None:
-    """Raise PluginError if an installed package uses one of the names.
+    """Raise PluginError if an installed package already uses one of the names.
 
-    If ``recreated`` is set, the existing package with these names is allowed.
+    If ``recreated`` is set, the package being recreated may use the names.
     """
     for package in _packages_offering(names.stage, kind, registry):
         if not (recreated and _normalised(package) == names.distribution):
             raise PluginError(
-                f"package {package} already offers the {kind.name} '{names.stage}': choose another name",
+                f"package {package} already provides the {kind.name} '{names.stage}': choose another name",
                 code="name-in-use",
             )
     if not recreated and importable(names.module):
         raise PluginError(
-            f"a Python package '{names.module}' is already installed: choose another name", code="name-in-use"
+            f"the Python package '{names.module}' is already installed: choose another name", code="name-in-use"
         )
 
 

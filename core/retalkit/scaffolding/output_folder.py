@@ -1,4 +1,4 @@
-"""Atomic writing of rendered files into a directory."""
+"""Atomic writing of rendered files to a directory."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from retalkit.errors import OutputError
 
 
 def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: bool) -> None:
-    """Raise OutputError if writing ``files`` into ``folder`` would overwrite other files.
+    """Raise OutputError if writing ``files`` to ``folder`` would overwrite other files.
 
-    If ``replace`` is set, existing files with the names in ``files`` may be overwritten.
+    If ``replace`` is set, files listed in ``files`` may be overwritten.
     """
     if not folder.parent.is_dir():
         raise OutputError(
-            f"{folder}: directory {folder.parent} not found: create it, or choose another --output",
+            f"{folder}: parent directory {folder.parent} not found: create it, or choose another --output",
             code="directory-not-found",
         )
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir():
-        raise OutputError(f"{folder}: exists and is not a directory: choose another --output", code="not-a-directory")
+        raise OutputError(
+            f"{folder}: exists but is not a directory: choose another directory with --output", code="not-a-directory"
+        )
     if not replace:
         if any(folder.iterdir()):
             raise OutputError(
-                f"{folder}: already exists: choose another directory with --output, or replace the files of an "
-                "earlier call with --force",
+                f"{folder}: directory already exists: choose another directory with --output, or pass --force to "
+                "replace the files of an earlier call",
                 code="output-exists",
             )
         return
@@ -36,21 +38,23 @@ def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: b
         target = folder / path
         if target.is_dir() and not target.is_symlink():
             raise OutputError(
-                f"{target}: is a directory, a file is expected: choose another --output", code="path-is-directory"
+                f"{target}: expected a file, but found a directory: choose another directory with --output",
+                code="path-is-directory",
             )
         for parent in target.relative_to(folder).parents:
             above = folder / parent
             if above.exists() and (not above.is_dir() or not above.resolve().is_relative_to(inside)):
                 raise OutputError(
-                    f"{above}: is not a directory inside {folder}: choose another --output", code="not-a-directory"
+                    f"{above}: not a directory inside {folder}: choose another directory with --output",
+                    code="not-a-directory",
                 )
 
 
 def write_package(folder: Path, files: Mapping[PurePosixPath, str]) -> None:
-    """Write all files to a temporary directory next to ``folder`` and move the files into ``folder``.
+    """Write all files to a temporary directory next to ``folder`` and move them to ``folder``.
 
-    A failure leaves no partial output. Call ``check_folder`` first. Raises OutputError if the directory cannot be
-    written.
+    An error leaves no partial output. ``check_folder`` must be called first. Raises OutputError if the directory cannot
+    be written.
     """
     try:
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -62,7 +66,7 @@ def write_package(folder: Path, files: Mapping[PurePosixPath, str]) -> None:
             _move(staging, folder, files)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot be written: {error.strerror or error}", code="unwritable-output"
+            f"{folder}: cannot write the package: {error.strerror or error}", code="unwritable-output"
         ) from error
 
 
@@ -73,6 +77,6 @@ def _move(staging: Path, folder: Path, files: Mapping[PurePosixPath, str]) -> No
             (staging / path).replace(folder / path)
         return
     if folder.is_dir():
-        # Renaming a directory onto an existing empty directory is not supported on every system.
+        # Some systems cannot rename a directory to the name of an existing empty directory.
         folder.rmdir()
     staging.rename(folder)

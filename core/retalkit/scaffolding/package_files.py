@@ -1,4 +1,4 @@
-"""Rendering of the plugin package templates, without writing files."""
+"""Rendering of the plugin package templates to strings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retalkit.stages import CONTRACT_VERSIONS
 
 
 def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
-    """Return the files of the package as a mapping from path to content, in reading order."""
+    """Return a mapping from path to content for the files of the package, in the order in which to read the files."""
     environment = Environment(
         loader=PackageLoader("retalkit.scaffolding"),
         undefined=StrictUndefined,
@@ -40,7 +40,7 @@ def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath,
 
 
 def _files(names: PackageNames, kind: PluginKind) -> dict[str, str]:
-    """Return a mapping from package path to template."""
+    """Return a mapping from path in the package to template name."""
     package = f"src/{names.module}"
     return {
         "README.md": "package/README.md.j2",

@@ -106,4 +106,4 @@ class DetectorSubject(FrameSubject):
 
 def _number_error(value: object) -> str:
     is_number = isinstance(value, float | int | np.floating) and not isinstance(value, bool)
-    return "" if is_number else f"is {type(value).__name__}"
+    return "" if is_number else f"has type {type(value).__name__}, expected a number"
