@@ -1,6 +1,6 @@
-"""Video of the arm ``real``, which is the unedited clip encoded with a dub's settings.
+"""Encoding of the video for the arm ``real``: the unedited clip with the encoder settings of a dub.
 
-The scores of this video include codec artifacts.
+The scores of this video therefore include codec artifacts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from retalkit.media.timeline import build_timeline
 
 
 def encode_anchor(clip: Path, speech: Path, output: Path, config: RunConfig) -> None:
-    """Write the unedited frames that a dub of ``clip`` with ``speech`` would use, with ``speech`` as the audio track.
+    """Encode the unedited frames that a dub of ``clip`` with ``speech`` would use, with ``speech`` as the audio track.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: an input file cannot be read.
         OutputError: ``output`` cannot be written.
     """
     source, sound = open_source(clip), open_sound(speech)

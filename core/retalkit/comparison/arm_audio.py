@@ -1,7 +1,7 @@
-"""Audio files of the arms, used for dubbing clips and for scoring.
+"""Audio files of the arms, which are used for dubbing clips and for scoring.
 
-Audio is cached in lossless files (16-bit PCM). The noise matches the level of the clip's own audio, so a level gate
-alone cannot distinguish the noise from speech.
+The files are cached as lossless 16-bit PCM. Noise is synthesized at the level of the clip's own audio, so that a level
+gate alone cannot distinguish noise from speech.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_PEAK: Final = 0.99
 
 
 class ArmAudio:
-    """Cache of the arms' audio files in one directory. Existing files are reused."""
+    """Cache for the arms' audio files in one directory. Existing files are reused."""
 
     def __init__(self, folder: Folder, noise: str, seconds: float | None) -> None:
         self._folder = folder
@@ -36,9 +36,9 @@ class ArmAudio:
         self._seconds = seconds
 
     def trimmed(self, path: Path) -> Path:
-        """Return the path of an audio file limited to the comparison's ``seconds``.
+        """Return the path of an audio file that is limited to the comparison's ``seconds``.
 
-        The path of the original file is returned if its audio is not longer. Raises InputError if the file has no
+        If the audio is not longer, the path of the original file is returned. Raises InputError if the file has no
         audio.
         """
         sound = open_sound(path)
@@ -52,9 +52,9 @@ class ArmAudio:
         return cached
 
     def for_arm(self, arm: str, clip: Path) -> Path:
-        """Return the audio of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip.
+        """Return the audio file of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip.
 
-        Raises InputError if required audio cannot be read.
+        Raises InputError if the clip's audio cannot be read or is silent.
         """
         name = make_key(arm, VERSION, content_hash(clip), self._seconds, "" if arm == SILENCE else self._noise) + ".wav"
         if (cached := self._folder.path(name)) is not None:
@@ -66,7 +66,7 @@ class ArmAudio:
 
 
 def rms_dbfs(sound: Sound) -> float:
-    """Return the RMS level in dBFS, which is minus infinity for digital silence."""
+    """Return the RMS level in dBFS, or minus infinity for digital silence."""
     power = float(np.mean(np.square(sound, dtype=np.float64))) if len(sound) else 0.0
     return 10.0 * math.log10(power) if power > 0 else float("-inf")
 
@@ -77,7 +77,7 @@ def _synthesize(arm: str, own: Sound, noise: str, clip: Path) -> Sound:
         return np.zeros(len(own), np.float32)
     loudness = rms_dbfs(own)
     if not math.isfinite(loudness):
-        message = f"{clip}: the sound is digital silence, so the noise level is undefined: use a clip with speech"
+        message = f"{clip}: the audio is digital silence, so the noise level is undefined: use a clip with speech"
         raise InputError(message, code="silent-clip")
     ratio = 0.0 if arm == NOISE else NOISY[arm]
     added = backgrounds([], seconds, loudness - ratio)[noise][: len(own)]
@@ -87,7 +87,7 @@ def _synthesize(arm: str, own: Sound, noise: str, clip: Path) -> Sound:
 
 
 def _read_start(sound: SoundSource, seconds: float) -> NDArray[np.float32]:
-    """Return the first ``seconds`` of audio at the file's sample rate, float32 [N, channels]."""
+    """Return the first ``seconds`` of the audio at the file's sample rate, float32 [N, channels]."""
     wanted = round(seconds * sound.rate)
     parts: list[NDArray[np.float32]] = []
     for chunk in sound.chunks(sound.rate, mono=False):

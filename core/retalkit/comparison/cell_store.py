@@ -1,6 +1,6 @@
-"""Storage of a comparison's videos, scores and failures, addressed by key.
+"""Storage for a comparison's videos, scores and failures, addressed by content key.
 
-Layout: ``videos/KEY/video.mp4`` with its run record, ``cells/KEY/METRIC.json`` for each metric, and
+Directory layout: ``videos/KEY/video.mp4`` and its run record, ``cells/KEY/METRIC.json`` for each metric, and
 ``cells/KEY/failure.json``.
 """
 
@@ -23,9 +23,10 @@ class CellStore:
     """Store for videos, scores and failures in the output directory of one comparison."""
 
     def __init__(self, folder: Path, measured_by: str = "") -> None:
-        """Open the store. Scores computed with a tracker other than ``measured_by`` are ignored.
+        """Open the store in ``folder``.
 
-        ``measured_by`` is the tracker's cache key, see ``retalkit.metrics.open_scene``.
+        ``measured_by`` is the tracker's cache key from ``retalkit.metrics.open_scene.measurement_key``. Scores that
+        were computed with another tracker are ignored.
         """
         self.folder = folder
         self.measured_by = measured_by
@@ -43,13 +44,13 @@ class CellStore:
         return Folder(self.folder / "cells" / key)
 
     def log(self, key: str) -> Path:
-        """Return the path of the log file with the output of a task's process."""
+        """Return the path of the log file that contains the output of a task's process."""
         return self.folder / "logs" / f"{key}.txt"
 
     # ------------------------------------------------------------------ scores
 
     def put_score(self, key: str, found: FoundMetric, given: MetricScore) -> None:
-        """Store the result of a metric for a cell."""
+        """Store a metric's result for a cell."""
         data = {
             "fingerprint": fingerprint(found),
             "measured_by": self.measured_by,
@@ -61,7 +62,7 @@ class CellStore:
             path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
     def score(self, key: str, found: FoundMetric) -> MetricScore | None:
-        """Return the stored result of a metric, or None if the result is missing or outdated."""
+        """Return a metric's stored result, or None if the result is missing or outdated."""
         path = self.cell(key).path(f"{found.spec.name}.json")
         if path is None:
             return None
@@ -79,7 +80,7 @@ class CellStore:
             path.write_text(json.dumps({"failure": line}), encoding="utf-8")
 
     def failure(self, key: str) -> str:
-        """Return the cell's error message in one line, or an empty string if the cell did not fail."""
+        """Return the cell's error message in one line, or an empty string if the cell has not failed."""
         path = self.cell(key).path(_FAILURE)
         return "" if path is None else str(json.loads(path.read_text(encoding="utf-8"))["failure"])
 

@@ -1,4 +1,4 @@
-"""Export of a comparison to one JSON file with all results and four CSV tables."""
+"""Export of a comparison to one JSON file with all results and to four CSV tables."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from retalkit.storage.cache import Folder
 
 RESULTS_FILE: Final = "results.json"
 FORMAT: Final = 1
-"""Version of the file format, which must be increased for incompatible changes."""
+"""Version of the file format. Increase the version for incompatible changes."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Initial characters that make a spreadsheet evaluate a string as a formula."""
+"""Initial characters that cause a spreadsheet to evaluate a string as a formula."""
 
 
 def to_plain_data(value: Any) -> Any:
-    """Convert dataclasses to dictionaries, non-finite numbers to None, and paths to strings for JSON."""
+    """Convert a value to JSON-compatible data: dataclasses to dictionaries, paths to strings, non-finite numbers to
+    None."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, np.generic | np.ndarray):
@@ -45,10 +46,10 @@ def to_plain_data(value: Any) -> Any:
 
 
 def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> Path:
-    """Write ``results.json`` with all results, their analysis and the votes' win rates, and return its path.
+    """Write ``results.json`` with the results, their analysis and the votes' win rates, and return the file's path.
 
     Raises:
-        OutputError: the directory cannot be written.
+        OutputError: the file cannot be written.
     """
     data = {
         "format": FORMAT,
@@ -63,12 +64,11 @@ def write_json(results: Results, analysis: Analysis, folder: Path, rates: Sequen
 def write_csv(results: Results, analysis: Analysis, folder: Path, rates: Sequence[WinRate] = ()) -> list[Path]:
     """Write ``cells.csv``, ``summary.csv``, ``contrasts.csv`` and ``votes.csv``, and return their paths.
 
-    The tables are encoded in UTF-8, separated by commas, and have a header. Missing numbers are empty fields. Numbers
-    are written with full precision. Strings that a spreadsheet would evaluate as a formula are prefixed with an
-    apostrophe.
+    The tables are comma-separated, encoded in UTF-8, and have a header row. Missing numbers are empty fields, and other
+    numbers have full precision. Strings that a spreadsheet would evaluate as a formula are prefixed with an apostrophe.
 
     Raises:
-        OutputError: the directory cannot be written.
+        OutputError: a file cannot be written.
     """
     return [
         _table(folder, "cells.csv", *_cells(results)),
@@ -129,7 +129,7 @@ class _Lines(list[str]):
 
 def _field(value: object) -> object:
     if isinstance(value, float):
-        # repr keeps full precision. float() avoids the type name of NumPy scalars.
+        # repr preserves the full precision. float() removes the type name of NumPy scalars.
         return repr(float(value)) if math.isfinite(value) else ""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
@@ -139,7 +139,7 @@ def _field(value: object) -> object:
 def _write(folder: Path, name: str, text: str) -> Path:
     try:
         with Folder(folder).write(name) as path:
-            # File names may contain bytes that are not valid UTF-8. JSON readers decode the escape sequences.
+            # File names may contain bytes that are not valid UTF-8. JSON readers can decode the escape sequences.
             path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         message = f"{folder / name}: cannot write the file: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""Output files of a comparison: tables, JSON, report and voting page."""
+"""Output files of a comparison: tables, JSON file, report and voting page."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from retalkit.comparison.votes import read_votes, win_rates
 from retalkit.observer import Observer, SilentObserver
 
 VOTES = "votes"
-"""Name of the comparison's subdirectory for vote files saved from the voting page."""
+"""Name of the comparison's subdirectory for vote files, which voters save from the voting page."""
 
 
 def publish(
     results: Results, folder: Path, faces: Mapping[str, Box] | None = None, observer: Observer | None = None
 ) -> Path:
-    """Write CSV, JSON, ``report.html`` and ``blind.html`` into the comparison's directory and return the report's path.
+    """Write the CSV tables, the JSON file, ``report.html`` and ``blind.html``, and return the report's path.
 
-    ``faces`` maps each clip to the left, top, right and bottom of the face area in pixels. Previews and contact sheets
-    are cropped to the face area. Skipped votes are reported to the observer and listed in the report. Raises
-    OutputError.
+    ``faces`` maps each clip to the left, top, right and bottom of the face area in pixels, to which previews and
+    contact sheets are cropped. Skipped votes are reported to the observer and listed in the report. Raises OutputError
+    if a file cannot be written.
     """
     observer = observer or SilentObserver()
     ballot = read_votes(folder / VOTES, results)

@@ -1,4 +1,4 @@
-"""Results of a comparison as plain dataclasses, shared by computation, statistics and report."""
+"""Results of a comparison as dataclasses, which the computation, the statistics and the report share."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm with the re-encoded unedited clip and its own audio. The scores of this arm are those of an ideal method."""
+"""Arm with the re-encoded unedited clip and the clip's own audio. Its scores are those of an ideal method."""
 OWN: Final = "own"
-"""Arm with the clip dubbed with its own audio, so that the clip's frames are the ground truth."""
+"""Arm in which each clip is dubbed with its own audio, so that the clip's frames are the ground truth."""
 SPEECH: Final = "speech"
-"""Arm with the clip dubbed with a speech listed in the comparison file."""
+"""Arm in which each clip is dubbed with a speech listed in the comparison file."""
 MISMATCHED: Final = "mismatched"
-"""Arm with the videos of ``own``, scored against another clip's audio and lips to measure the chance level."""
+"""Arm with the videos of ``own``, scored against another clip's audio and lips to determine the chance level."""
 SILENCE: Final = "silence"
-"""Arm with the clip dubbed with silence."""
+"""Arm in which each clip is dubbed with silence."""
 NOISE: Final = "noise"
-"""Arm with the clip dubbed with noise only, at the level of the clip's own audio."""
+"""Arm in which each clip is dubbed with noise only, at the level of the clip's own audio."""
 NOISY: Final = {"noisy_20": 20.0, "noisy_10": 10.0, "noisy_0": 0.0}
-"""Mapping from arm to signal-to-noise ratio in dB. In these arms, the clip is dubbed with its own audio plus noise.
+"""Mapping from arm to signal-to-noise ratio in dB. In these arms, each clip is dubbed with its own audio plus noise.
 
 The videos are scored against the clean audio and the clip's own lips.
 """
@@ -32,21 +32,21 @@ ANCHOR: Final = "(real video)"
 
 @dataclass(frozen=True, slots=True)
 class CellName:
-    """Identity of a cell, which is one scored video of the comparison."""
+    """Identity of a cell. A cell is one scored video of the comparison."""
 
     clip: str
     arm: str
     speech: str
-    """Speech name in the arm ``speech``, name of the other clip in the arm ``mismatched``, otherwise empty."""
+    """Speech name in the arm ``speech``, the other clip's name in the arm ``mismatched``, otherwise an empty string."""
     variant: str
     """Variant name, or ``ANCHOR`` in the arm ``real``."""
     seed: int = 0
     rerun: int = 0
-    """Rerun number, or 0 for the original run. Reruns start without a cache and quantify run-to-run variation."""
+    """Rerun number, or 0 for the original run. Reruns do not use the cache and quantify run-to-run variation."""
 
     @property
     def label(self) -> str:
-        """Readable name for messages."""
+        """Human-readable name for messages."""
         parts = [self.clip, self.arm, self.speech, self.variant]
         parts += [f"seed {self.seed}"] if self.seed else []
         parts += [f"rerun {self.rerun}"] if self.rerun else []
@@ -59,20 +59,20 @@ class CellResult:
 
     name: CellName
     key: str
-    """Name of the cell's directory in the subdirectory ``cells`` of the output directory."""
+    """Name of the cell's directory in the output subdirectory ``cells``."""
     state: Literal["done", "failed"]
     failure: str = ""
     """Error message in one line, or an empty string if the cell did not fail."""
     scores: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    """Mapping from measure to value, which is None if undefined for this cell."""
+    """Mapping from measure name to value, which is None if the value is undefined for this cell."""
     absent: dict[str, str] = field(default_factory=dict[str, str])
-    """Mapping from metric to the reason why the metric was not computed for this cell."""
+    """Mapping from metric name to the reason why the metric was not computed for this cell."""
     failed_metrics: dict[str, str] = field(default_factory=dict[str, str])
-    """Mapping from metric to error message."""
+    """Mapping from metric name to error message."""
     video: str = ""
     """Path of the video relative to the output directory."""
     record: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Run record, which is empty in the arm ``real``."""
+    """Run record. The dictionary is empty in the arm ``real``."""
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -85,13 +85,13 @@ class VariantInfo:
     stages: dict[str, str]
     """Mapping from configuration key to stage name in pipeline order, such as ``enhancers.0`` to ``detail``."""
     differences: dict[str, str]
-    """Mapping from configuration key to value, for every key that differs from the base."""
+    """Mapping from configuration key to value, for each key whose value differs from the base."""
     configuration: dict[str, Any]
-    """Content of the complete run file."""
+    """Content of the complete run file with all defaults."""
     weights: tuple[dict[str, Any], ...]
-    """``name``, ``bytes``, ``licence`` and ``commercial_use`` of each checkpoint."""
+    """Keys ``name``, ``bytes``, ``licence`` and ``commercial_use`` of each checkpoint."""
     licences: tuple[str, ...]
-    """Unique licences of the variant's stages."""
+    """Licences of the variant's stages, without duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,11 @@ class MetricInfo:
     source: str
     licence: str
     package: str
-    """Name and version of the distribution that provides the metric."""
+    """Name and version of the package that provides the metric."""
     measures: tuple[Measure, ...]
     unavailable: str = ""
-    """Reason why the metric is unavailable in this installation, such as missing weights, or an empty string."""
+    """Reason why the metric is unavailable in this installation, such as missing weights. Empty for available
+    metrics."""
 
 
 @dataclass(slots=True)
@@ -117,21 +118,21 @@ class Results:
     created: str
     """Creation time in ISO 8601 format, UTC."""
     comparison: dict[str, Any]
-    """Content of the comparison file, with default values for omitted keys."""
+    """Content of the comparison file, including default values for omitted keys."""
     variants: list[VariantInfo]
     metrics: list[MetricInfo]
     cells: list[CellResult]
     versions: dict[str, str]
-    """Mapping from package to version."""
+    """Mapping from package name to version."""
     machine: dict[str, str]
     """Machine description with the keys ``system``, ``processor``, ``cores`` and ``python``."""
     jobs: int = 1
-    """Number of parallel jobs. Timings are unreliable if more than one job runs."""
+    """Number of jobs that ran in parallel. Timings are unreliable for values above 1."""
 
     @property
     def base(self) -> VariantInfo:
         return next(variant for variant in self.variants if variant.is_base)
 
     def measures(self) -> list[Measure]:
-        """Return every measure in the order of the metrics."""
+        """Return all measures in the order of the metrics."""
         return [measure for metric in self.metrics for measure in metric.measures]

@@ -1,4 +1,4 @@
-"""Implementation of ``retalkit compare``: computes missing videos and scores, and collects all results."""
+"""Implementation of ``retalkit compare``, which computes missing videos and scores and collects all results."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Outcome:
     computed: int = 0
     """Number of tasks computed in this call."""
     failed: list[str] = field(default_factory=list[str])
-    """Label and error of every failed cell, including cells that failed in earlier calls."""
+    """Label and error message of every failed cell, including cells that failed in earlier calls."""
     faces: dict[str, Box] = field(default_factory=dict[str, Box])
-    """Mapping from clip to the left, top, right and bottom in pixels of the face area over all frames.
+    """Mapping from clip to face area over all frames (left, top, right and bottom in pixels).
 
-    Clips without a face are omitted.
+    The mapping omits clips without a face.
     """
 
 
@@ -71,9 +71,9 @@ def compare(
 ) -> Outcome:
     """Compute all missing videos and scores in the output directory ``out`` and return all results.
 
-    ``retry`` recomputes failed cells. ``force`` allows ``out`` to contain the report of another comparison. The report
-    is replaced, and cells with matching keys are reused. Raises ConfigError, PlanError, InputError or OutputError
-    before any computation.
+    If ``retry`` is set, failed cells are computed again. If ``force`` is set, the report of another comparison in
+    ``out`` may be replaced. Cells with matching keys are reused. Raises ConfigError, PlanError, InputError or
+    OutputError before any computation.
     """
     comparison = read_comparison(path, registry)
     plans = plan_variants(comparison, registry)
@@ -82,7 +82,7 @@ def compare(
     cache_folder = cache if cache is not None else default_folder()
     Cache(cache_folder)
     store = CellStore(out, measurement_key(registry))
-    # The marker file is written first, so that the comparison recognizes its output directory after an interruption.
+    # The marker file is written first, so that an interrupted comparison recognizes its output directory.
     _write_marker(out, comparison)
     sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = build_tasks(comparison, plans, sounds)
@@ -126,7 +126,7 @@ def _run(
         done += 1
         outcome.computed += 1
         if failure:
-            observer.note(f"{task.label} failed: {failure}")
+            observer.note(f"{task.label}: failed: {failure}")
         for cell in task.cells:
             if failure and not _is_scored(cell, metrics, store):
                 store.put_failure(cell.key, failure)
@@ -171,7 +171,7 @@ def _cell_result(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], sto
 
 
 def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
-    """Return each clip's face area for cropping in the report. The face tracks from scoring are read from the cache."""
+    """Return each clip's face area, to which the report is cropped. Face tracks are read from the scoring cache."""
     opener = SceneOpener(registry, cache, SilentObserver())
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
@@ -197,15 +197,16 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
     marker = out / _MARKER
     if not marker.is_file():
         if any(out.iterdir()):
-            message = f"{out}: the directory contains other files and no comparison: choose a new one with --output"
+            message = f"{out}: the directory contains files that do not belong to a comparison: choose another --output"
             raise OutputError(message, code="foreign-directory")
         return
-    # Videos and scores are stored under content keys, so only the report could be overwritten.
+    # Videos and scores are stored under content keys, so only the report can be overwritten.
     known = json.loads(marker.read_text(encoding="utf-8"))
     if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
-            f"{out}: contains the report of another comparison, or of an earlier version of this file: choose a new "
-            "directory with --output, or replace the report with --force (matching videos and scores are reused)",
+            f"{out}: the directory contains the report of another comparison or of an earlier version of the "
+            "comparison file: choose another directory with --output, or pass --force to replace the report and reuse "
+            "matching videos and scores",
             code="output-exists",
         )
 
@@ -217,12 +218,12 @@ def _write_marker(out: Path, comparison: Comparison) -> None:
             path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
-        message = f"{out}: cannot write to the directory ({reason}): choose another one with --output"
+        message = f"{out}: cannot write to the directory: {reason}: choose another directory with --output"
         raise OutputError(message, code="unwritable-output") from error
 
 
 def _identity(comparison: Comparison) -> dict[str, Any]:
-    """Return the compared content as JSON-compatible data, without local file paths."""
+    """Return the compared content as JSON-compatible data, which does not include local file paths."""
     file = json.loads(comparison.file.model_dump_json())
     file["variants_as_run"] = {each.name: json.loads(each.config.model_dump_json()) for each in comparison.variants}
     for group in ("clips", "speeches"):
@@ -231,7 +232,7 @@ def _identity(comparison: Comparison) -> dict[str, Any]:
     return file
 
 
-# ---------------------------------------------------------------------- description of the comparison in the report
+# ---------------------------------------------------------------------- description for the report
 
 
 def _metrics(comparison: Comparison, registry: Registry) -> list[FoundMetric]:
@@ -317,7 +318,7 @@ def _versions(plans: dict[str, Plan], metrics: Sequence[FoundMetric]) -> dict[st
 
 
 def _cpu_name() -> str:
-    """Return the CPU model name reported by the operating system."""
+    """Return the CPU model name from the operating system."""
     path = Path("/proc/cpuinfo")
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""Execution of comparison tasks in parallel worker processes, with a result for each task."""
+"""Execution of comparison tasks in parallel worker processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Running:
     task: Task
     process: subprocess.Popen[bytes]
     opened_clip: bool
-    """Whether this is the clip's first task, whose cached results are required by the clip's other tasks."""
+    """Whether this is the clip's first task, whose cached results the clip's other tasks require."""
 
 
 def run_tasks(
@@ -37,9 +37,10 @@ def run_tasks(
 ) -> None:
     """Run every task, with at most ``jobs`` tasks in parallel.
 
-    ``text`` returns the content of a task file. ``ended`` is called for every finished task with the task's error, or
-    with an empty string on success. The first task of a clip runs before the clip's other tasks, so that shared steps
-    are computed once. If an exception is raised (such as Ctrl-C), the running processes are terminated.
+    ``text`` returns the content of a task file. ``ended`` is called for every finished task, with the task's error
+    message or with an empty string on success. The first task of a clip runs before the clip's other tasks, so that
+    shared steps are computed only once. If an exception is raised (such as KeyboardInterrupt), running processes are
+    terminated.
     """
     waiting = list(tasks)
     running: list[_Running] = []
@@ -78,13 +79,13 @@ def _start(task: Task, text: Callable[[Task], str], store: CellStore, folder: Pa
 
 
 def _outcome(code: int, log: Path) -> str:
-    """Return an empty string on success, otherwise the error in one line."""
+    """Return an empty string on success, otherwise the error message in one line."""
     if code == 0:
         return ""
     if code < 0:
         name = signal.Signals(-code).name if -code in {each.value for each in signal.Signals} else str(-code)
-        hint = ", possibly out of memory" if name == "SIGKILL" else ""
-        return f"process terminated by {name}{hint} ({log})"
+        hint = ", possibly because memory is exhausted" if name == "SIGKILL" else ""
+        return f"process terminated by {name}{hint}; see {log}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     last = lines[-1] if lines else f"exit code {code}"
-    return last if code == 2 else f"internal error: {last} ({log})"
+    return last if code == 2 else f"internal error: {last}; see {log}"

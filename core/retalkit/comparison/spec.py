@@ -1,4 +1,4 @@
-"""Comparison file with clips, speeches, variants and metrics: parsing, validation and variant configurations."""
+"""Comparison file: parsing, validation and variant configurations."""
 
 from __future__ import annotations
 
@@ -19,67 +19,80 @@ from retalkit.errors import ConfigError, InputError
 from retalkit.plugins.registry import Registry, nearest
 
 BASE = "base"
-"""Default name of the base pipeline."""
+"""Default name of the base variant."""
 DEFAULT_ARMS = (REAL, OWN, MISMATCHED, SILENCE, NOISE)
 
 
 class SpeechChoice(BaseModel):
-    """Speech with an optional video of its speaker."""
+    """Speech, optionally with a video of its speaker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path
     reference: Path | None = None
-    """Video of a person who speaks the speech in sync with the audio. If the speech is a video, the video is its own
-    reference."""
+    """Video of a person who speaks the speech in sync with the audio. If the speech is a video file, this video is the
+    default reference."""
 
 
 class ComparisonFile(BaseModel):
-    """Content of a comparison file. Relative paths are resolved against the directory of the comparison file."""
+    """Content of a comparison file. Relative paths are relative to the directory of the comparison file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: Annotated[str, Field(description="Heading of the report.")] = ""
+    title: Annotated[str, Field(description="Title of the report.")] = ""
     clips: Annotated[
-        dict[str, Path], Field(min_length=1, description="Mapping of clip names to paths, or a list of paths.")
+        dict[str, Path],
+        Field(min_length=1, description="Clips to dub: a mapping from names to paths, or a list of paths."),
     ]
     speeches: Annotated[
         dict[str, SpeechChoice],
         Field(
-            description="Speeches that every clip is dubbed with in the arm `speech`: a path, or path and reference."
+            description="Speeches for the arm `speech`, by name. Each value is a path, or a mapping with the keys "
+            "`path` and `reference`."
         ),
     ] = {}
     arms: Annotated[
         tuple[str, ...] | None,
-        Field(description=f"Test conditions: {', '.join(ARMS)}. Default: {', '.join(DEFAULT_ARMS)}, and speech."),
+        Field(
+            description=f"Test conditions ({', '.join(ARMS)}). Default: {', '.join(DEFAULT_ARMS)}, and `speech` if "
+            "`speeches` is set. `mismatched` requires at least two clips."
+        ),
     ] = None
     base: Annotated[
         dict[str, Any] | Path,
-        Field(description="The pipeline that variants are compared with: keys of a run file, or the path of one."),
+        Field(description="Configuration of the base variant: run-file keys, or the path of a run file."),
     ] = {}
     base_name: Annotated[
-        str, Field(min_length=1, description="Name of the base in the report; only with `variants`.")
+        str, Field(min_length=1, description="Name of the base in the report. Allowed only together with `variants`.")
     ] = BASE
     variants: Annotated[
         dict[str, dict[str, Any]],
-        Field(description="Variant name -> keys and values that differ from the base, such as `denoiser: none`."),
+        Field(description="Mapping from variant name to the run-file keys that differ from the base."),
     ] = {}
     grid: Annotated[
         dict[str, tuple[Any, ...]],
-        Field(description="Key -> values. Every combination is a variant; the first one is the base."),
+        Field(
+            description="Mapping from run-file key to a list of values. Each combination of values is a variant, and "
+            "the first combination is the base."
+        ),
     ] = {}
     metrics: Annotated[
-        tuple[str, ...] | None, Field(description="Names of the metrics. Default: all metrics enabled by default.")
+        tuple[str, ...] | None,
+        Field(description="Names of the metrics to compute. Default: all metrics that are enabled by default."),
     ] = None
-    seeds: Annotated[tuple[int, ...], Field(min_length=1, description="Every variant runs once per seed.")] = (0,)
+    seeds: Annotated[
+        tuple[int, ...], Field(min_length=1, description="Random seeds. Each variant is rendered once per seed.")
+    ] = (0,)
     reruns: Annotated[
         int,
-        Field(ge=0, le=20, description="Number of reruns of the base without cache, to estimate the noise floor."),
+        Field(ge=0, le=20, description="Number of reruns of the base without a cache, which measure the noise floor."),
     ] = 1
     noise: Annotated[
-        Literal["white", "hum", "music"], Field(description="Kind of noise in the arms `noise` and `noisy_...`.")
+        Literal["white", "hum", "music"], Field(description="Type of noise in the arms `noise` and `noisy_...`.")
     ] = "white"
-    seconds: Annotated[float | None, Field(gt=0.5, description="Maximum duration of each sound, in seconds.")] = None
+    seconds: Annotated[
+        float | None, Field(gt=0.5, description="Maximum duration of the audio in seconds. Default: no limit.")
+    ] = None
 
     @field_validator("clips", mode="before")
     @classmethod
@@ -101,14 +114,14 @@ class ComparisonFile(BaseModel):
         if isinstance(value, list):
             for arm in cast("list[Any]", value):
                 if arm not in ARMS:
-                    raise ValueError(f"unknown arm '{arm}'; known: {', '.join(ARMS)}")
+                    raise ValueError(f"unknown arm '{arm}'; available arms: {', '.join(ARMS)}")
         return value
 
     @field_validator("clips", "speeches", "variants")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         if any(not name.strip() for name in value):
-            raise ValueError("empty name")
+            raise ValueError("empty name: provide a name for every entry")
         return value
 
     @field_validator("seeds", "arms", "metrics")
@@ -122,7 +135,7 @@ class ComparisonFile(BaseModel):
 
     @property
     def wanted_arms(self) -> tuple[str, ...]:
-        """Selected arms in canonical order."""
+        """Selected arms, in canonical order."""
         if self.arms is None:
             wanted = {*DEFAULT_ARMS, *((SPEECH,) if self.speeches else ())}
             return tuple(arm for arm in ARMS if arm in wanted and (arm != MISMATCHED or len(self.clips) > 1))
@@ -131,18 +144,18 @@ class ComparisonFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Pipeline configuration that the comparison evaluates."""
+    """Configuration of one variant in the comparison."""
 
     name: str
     config: RunConfig
     is_base: bool
     differences: dict[str, str]
-    """Mapping from configuration key to value as a string, for every key that differs from the base."""
+    """Mapping from configuration key to value as a string, for each key whose value differs from the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Validated comparison file with its variants."""
+    """Validated comparison file with the configurations of its variants."""
 
     path: Path
     file: ComparisonFile
@@ -154,7 +167,7 @@ class Comparison:
 
 
 def read_comparison(path: Path, registry: Registry) -> Comparison:
-    """Read a comparison file and the configuration of every variant.
+    """Read a comparison file and the configurations of all variants.
 
     Raises:
         ConfigError: the comparison file is invalid. The message contains the file, line and key.
@@ -179,20 +192,20 @@ def read_comparison(path: Path, registry: Registry) -> Comparison:
 
 
 def _name_paths(value: Any) -> Any:
-    """Convert a list of paths to a mapping with the file stems as names. Other values are returned unchanged."""
+    """Convert a list of paths to a mapping that is keyed by file stem. Other values are returned unchanged."""
     if not isinstance(value, list):
         return value
     paths = cast("list[Any]", value)
     if not all(isinstance(item, str | Path) for item in paths):
-        raise ValueError("must be a list of paths or a mapping of names to paths")
+        raise ValueError("expected a list of paths or a mapping from names to paths")
     names = [Path(item).stem for item in paths]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"two files named '{duplicate}': write `NAME: PATH` for each")
+        raise ValueError(f"duplicate file name '{duplicate}': write `NAME: PATH` for each entry")
     return dict(zip(names, paths, strict=True))
 
 
 def _resolve_paths(file: ComparisonFile, folder: Path) -> ComparisonFile:
-    """Return the file content with all paths relative to the working directory."""
+    """Return the file content with paths that are relative to the working directory."""
 
     def resolve(path: Path) -> Path:
         return path if path.is_absolute() else folder / path
@@ -209,7 +222,7 @@ def _resolve_paths(file: ComparisonFile, folder: Path) -> ComparisonFile:
 
 
 def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) -> None:
-    """Validate files, metric names and key combinations, which the pydantic models cannot validate."""
+    """Check files, metric names and key combinations, which the pydantic models cannot validate."""
     for group, paths in (
         ("clips", dict(file.clips)),
         ("speeches", {name: each.path for name, each in file.speeches.items()}),
@@ -225,33 +238,38 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
         except ConfigError as error:
             raise ConfigError(f"{origin(('metrics', position))}: metrics: {error}", code=error.code) from error
     for key_path in _pipeline_seeds(file):
-        message = f"{origin(key_path)}: {'.'.join(key_path)}: not allowed here: list the seeds under `seeds:`"
+        message = f"{origin(key_path)}: {'.'.join(key_path)}: not allowed in a comparison: list seeds under `seeds:`"
         raise ConfigError(message, code="seed-in-variant")
     if file.variants and file.grid:
         message = f"{origin(('grid',))}: grid: cannot be combined with `variants:`: remove one of them"
         raise ConfigError(message, code="conflicting-keys")
     if file.grid and file.base_name != BASE:
-        message = f"{origin(('base_name',))}: base_name: not allowed with `grid:`, whose base is the first combination"
+        message = (
+            f"{origin(('base_name',))}: base_name: not allowed with `grid:` because the first combination is the base: "
+            "remove `base_name:`"
+        )
         raise ConfigError(message, code="conflicting-keys")
     if not file.variants and not file.grid:
         raise ConfigError(f"{path}: no variants: add `variants:` or `grid:`", code="missing-variants")
     if empty := next((key_path for key_path, values in file.grid.items() if not values), None):
-        raise ConfigError(f"{origin(('grid', empty))}: grid.{empty}: list at least one value", code="empty-list")
+        raise ConfigError(
+            f"{origin(('grid', empty))}: grid.{empty}: empty list: list at least one value", code="empty-list"
+        )
     for name in file.variants:
         if name in (file.base_name, ANCHOR):
-            message = f"{origin(('variants', name))}: variants.{name}: the name is reserved: choose another name"
+            message = f"{origin(('variants', name))}: variants.{name}: reserved name: choose another name"
             raise ConfigError(message, code="reserved-name")
     arms = file.wanted_arms
     if SPEECH in arms and not file.speeches:
-        message = f"{origin(('arms',))}: arms: '{SPEECH}' requires `speeches:`"
+        message = f"{origin(('arms',))}: arms: '{SPEECH}' requires speeches: add `speeches:`"
         raise ConfigError(message, code="missing-speeches")
     if MISMATCHED in arms and len(file.clips) < 2:
-        message = f"{origin(('arms',))}: arms: '{MISMATCHED}' requires at least two clips"
+        message = f"{origin(('arms',))}: arms: '{MISMATCHED}' requires at least two clips: add a clip to `clips:`"
         raise ConfigError(message, code="too-few-clips")
 
 
 def _pipeline_seeds(file: ComparisonFile) -> list[tuple[str, ...]]:
-    """Return the keys of pipelines that set ``seed``, which the comparison's ``seeds`` would silently override."""
+    """Return the paths of `seed` keys in pipeline configurations, which the comparison's ``seeds`` would override."""
     groups: list[tuple[tuple[str, ...], dict[str, Any]]] = [(("grid",), dict(file.grid))]
     groups += [(("variants", name), changes) for name, changes in file.variants.items()]
     if isinstance(file.base, dict):
@@ -268,7 +286,7 @@ def _variants(file: ComparisonFile, registry: Registry, lines: dict[KeyPath, int
             requested.append((" + ".join(named), dict(zip(keys, values, strict=True)), ("grid",)))
         names = [name for name, _, _ in requested]
         if duplicate := next((name for name in names if names.count(name) > 1), None):
-            message = f"{path}: grid: two combinations are named '{duplicate}': use `variants:` with explicit names"
+            message = f"{path}: grid: duplicate variant name '{duplicate}': use `variants:` with explicit names"
             raise ConfigError(message, code="duplicate-name")
     else:
         requested.append((file.base_name, {}, ("base",)))
@@ -278,9 +296,7 @@ def _variants(file: ComparisonFile, registry: Registry, lines: dict[KeyPath, int
         overrides = [(key, value, _where(lines, path, (*key_path, key))) for key, value in changes.items()]
         config = _load(file.base, overrides, registry, lines, path)
         if config.seed != RunConfig.model_fields["seed"].default:
-            message = (
-                f"{file.base}: seed: not allowed in the base of a comparison: list the seeds under `seeds:` in {path}"
-            )
+            message = f"{file.base}: seed: not allowed in the base of a comparison: list seeds under `seeds:` in {path}"
             raise ConfigError(message, code="seed-in-variant")
         if file.grid:
             differences = {key: _short(value) for key, value in changes.items()} if found else {}
@@ -307,7 +323,7 @@ def _load(
     if preset is not None and preset not in (names := preset_names()):
         raise ConfigError(
             f"{_where(lines, path, ('base', 'preset'))}: base.preset: unknown preset '{preset}'"
-            f"{nearest(str(preset), names) or '; known: ' + ', '.join(names)}",
+            f"{nearest(str(preset), names) or '; available presets: ' + ', '.join(names)}",
             code="unknown-preset",
         )
     overrides = [(key, value, _where(lines, path, ("base", key))) for key, value in inner.items()]
@@ -320,7 +336,7 @@ def _where(lines: dict[KeyPath, int], path: Path, key_path: KeyPath) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value as a short string for names and tables, such as ``detail`` or ``detail(strength=0.5)``."""
+    """Return a short string for names and tables, such as ``detail`` or ``detail(strength=0.5)``."""
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         rest = ", ".join(f"{key}={_short(each)}" for key, each in items.items() if key != "use")

@@ -1,7 +1,7 @@
-"""Tasks of a comparison. Each task renders one video and scores its cells.
+"""Tasks of a comparison. Each task renders one video and scores the cells that use this video.
 
-Task keys depend on the content, never on names. A task's result is reused if the task was already computed for another
-comparison in the output directory, or before the comparison file was edited.
+Task keys depend on content, never on names. Therefore, results are reused if the output directory already contains
+them, for example from another comparison or from an earlier version of the comparison file.
 """
 
 from __future__ import annotations
@@ -26,57 +26,57 @@ from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import content_hash, make_key
 
 VERSION: Final = 1
-"""Version number in every key. Increase the version if a task would produce a different video or different scores."""
+"""Version in every key. Increase the version if tasks would produce different videos or different scores."""
 
 _IMAGES = frozenset({FRAMES, LANDMARKS, ORIGINAL})
 PORTS: Final = {
     REAL: _IMAGES | {TRUTH, LIPS, SPEECH_PORT},
     OWN: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD},
     SPEECH: _IMAGES | {LIPS, SPEECH_PORT, RECORD},
-    # The images are identical to the images in ``own`` and are scored in that arm.
+    # The images are identical to those in ``own`` and are scored in the arm ``own``.
     MISMATCHED: frozenset({FRAMES, LANDMARKS, LIPS, SPEECH_PORT}),
     SILENCE: _IMAGES | {QUIET, RECORD},
     NOISE: _IMAGES | {QUIET, RECORD},
     **{arm: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD} for arm in NOISY},
 }
-"""Mapping from arm to the inputs that the arm's scenes can provide to metrics."""
+"""Mapping from arm to the ports that the arm's scenes can provide."""
 
 
 def skip_reason(found: FoundMetric, arm: str) -> str:
-    """Return the reason why a metric is skipped in an arm although all inputs of the metric are available.
+    """Return the reason why a metric is skipped in an arm although the arm provides all required ports.
 
     The result is an empty string if the metric is not skipped.
     """
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
-        return "independent of the speech: its values equal those of the arm 'own'"
+        return "independent of the speech, so its values equal those in the arm 'own'"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """Scoring configuration for one cell of a task's video."""
+    """Scoring configuration for one cell."""
 
     name: CellName
     key: str
     ports: frozenset[str]
     sound: Path | None
-    """Target audio of the lip movement."""
+    """Audio file with the target audio of the lip motion."""
     reference: Path | None
-    """Video of the speaker of ``sound``."""
+    """Video of the person who speaks the audio in ``sound``."""
 
 
 @dataclass(slots=True)
 class Task:
-    """Video to render, with the cells that are scored on the video."""
+    """Video to render, together with the cells that are scored on this video."""
 
     key: str
     clip_name: str
     clip: Path
     speech: Path
     configuration: dict[str, Any]
-    """Run configuration as JSON-compatible data. The arm ``real`` uses only the output options."""
+    """Run configuration as JSON-compatible data. Tasks in the arm ``real`` use only the output options."""
     is_anchor: bool
-    """Whether the task belongs to the arm ``real``, in which the clip is encoded without edits."""
+    """Whether the task belongs to the arm ``real``, in which the clip is encoded without an edit."""
     rerun: int
     cells: list[CellPlan] = field(default_factory=list[CellPlan])
 
@@ -86,10 +86,10 @@ class Task:
 
 
 def build_tasks(comparison: Comparison, plans: dict[str, Plan], sounds: ArmAudio) -> list[Task]:
-    """Return every task of a comparison, grouped by clip.
+    """Return all tasks of a comparison, grouped by clip.
 
     ``plans`` maps variant names to plans. Variants without a plan are skipped. Raises InputError if a clip or speech
-    cannot be read, or has no audio although an arm requires audio.
+    cannot be read, or if it has no audio although an arm requires audio.
     """
     file = comparison.file
     tasks: dict[str, Task] = {}
@@ -115,13 +115,13 @@ def build_tasks(comparison: Comparison, plans: dict[str, Plan], sounds: ArmAudio
 
 
 def _other_speeches(comparison: Comparison, clip: Path) -> list[str]:
-    """Return the names of the speeches other than the clip's own audio, which the arm ``own`` already covers."""
+    """Return the names of all speeches except the clip's own audio, which the arm ``own`` covers."""
     own = content_hash(clip)
     return [name for name, choice in comparison.file.speeches.items() if content_hash(choice.path) != own]
 
 
 def plan_variants(comparison: Comparison, registry: Registry) -> dict[str, Plan]:
-    """Return each variant's plan. Raises PlanError with the name of the first variant that cannot run."""
+    """Return each variant's plan. Raises PlanError, with the variant's name, if a variant cannot run."""
     plans: dict[str, Plan] = {}
     for variant in comparison.variants:
         try:
@@ -132,7 +132,7 @@ def plan_variants(comparison: Comparison, registry: Registry) -> dict[str, Plan]
 
 
 def check_readable(comparison: Comparison) -> None:
-    """Raise InputError if a clip or speech cannot be read, or has no audio although an arm requires audio."""
+    """Raise InputError if a clip or speech cannot be read, or if it has no audio although an arm requires audio."""
     file = comparison.file
     own_sound = any(arm != SPEECH for arm in file.wanted_arms)
     for clip in file.clips.values():
@@ -146,7 +146,7 @@ def check_readable(comparison: Comparison) -> None:
 
 
 def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tuple[Variant, int, int]]:
-    """Return (variant, seed, rerun) for every run of an arm."""
+    """Return the variant, seed and rerun number of every run in an arm."""
     file, base = comparison.file, comparison.base
     if arm == REAL:
         return [(base, file.seeds[0], 0)]
@@ -159,7 +159,7 @@ def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tupl
 def _sounds(
     comparison: Comparison, arm: str, clip: Path, speech_name: str, other_name: str, sounds: ArmAudio
 ) -> tuple[Path, Path | None, Path | None]:
-    """Return the dubbing audio, the scoring audio, and a video of the speaker of the scoring audio."""
+    """Return the dubbing audio, the scoring audio, and a video of the person who speaks the scoring audio."""
     file = comparison.file
     if arm == SPEECH:
         choice = file.speeches[speech_name]
@@ -175,7 +175,7 @@ def _sounds(
 
 
 def _is_video(path: Path) -> bool:
-    """Return whether a speech file is a video, which serves as its own reference video."""
+    """Return whether a speech file is a video, which is used as the speech's reference video."""
     from retalkit.errors import InputError
 
     try:
@@ -204,7 +204,7 @@ def _cell(name: CellName, video_key: str, sound: Path | None, reference: Path | 
 def task_file(
     task: Task, out: Path, cache: Path, plugins: list[Path], metrics: list[str], measured_by: str = ""
 ) -> str:
-    """Return the JSON task description for ``retalkit.comparison.worker``."""
+    """Return the task description for ``retalkit.comparison.worker`` as JSON."""
     data = {
         "key": task.key,
         "out": str(out),

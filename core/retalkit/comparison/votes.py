@@ -1,4 +1,4 @@
-"""Blind votes: video pairs to vote on, vote files, and win rates."""
+"""Blind votes: pairs of videos to vote on, vote files, and win rates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from retalkit.errors import InputError
 from retalkit.storage.cache import make_key
 
 VOTED_ARMS: Final = (OWN, SPEECH)
-"""Arms whose videos are shown to voters."""
+"""Arms whose videos appear on the voting page."""
 
 Choice = Literal["left", "right", "tie"]
 _Z: Final = 1.959963984540054
@@ -28,18 +28,18 @@ _Z: Final = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Pair of finished videos with an identical clip, speech and seed."""
+    """Pair of finished videos with the same clip, speech and seed."""
 
     id: str
-    """Identifier that does not reveal the variants and changes if one of the videos is rendered from different inputs.
-    """
+    """Identifier that does not reveal the variants. It changes if one of the videos is rendered from different
+    inputs."""
     clip: str
     arm: str
     speech: str
     seed: int
     first: CellResult
     second: CellResult
-    """Cell of the later variant in the comparison file's order. The page randomizes the sides."""
+    """Cell of the later variant in the order of the comparison file. The voting page randomizes the sides."""
 
     @property
     def variants(self) -> tuple[str, str]:
@@ -48,7 +48,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Vote of one voter on one pair."""
+    """Vote by one voter on one pair."""
 
     comparison: str
     pair: str
@@ -60,7 +60,7 @@ class Vote:
     choice: Choice
     voter: str
     time: str = ""
-    """Time in ISO 8601 format, UTC, or an empty string if the vote file contains no time."""
+    """Time in ISO 8601 format, UTC, or an empty string if the vote file does not contain a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Ballot:
 
     votes: list[Vote]
     skipped: list[str]
-    """One line for each file or vote that could not be counted, with the reason."""
+    """One line for each vote or vote file that could not be counted, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,17 @@ class WinRate:
 
     variant: str
     against: str
-    """Name of the other variant, or an empty string for all other variants combined."""
+    """Name of the other variant, or an empty string if the win rate is against all other variants."""
     wins: int
     losses: int
     ties: int
     rate: float
-    """Win rate (wins + ties / 2) / votes, in [0, 1]."""
+    """Win rate in [0, 1], defined as (wins + ties / 2) / votes."""
     low: float
     high: float
-    """Limits ``low`` and ``high`` of the rate's 95 % Wilson interval.
+    """Limits ``low`` and ``high`` of the win rate's 95 % Wilson interval.
 
-    The interval assumes independent votes, but votes of one voter are not independent.
+    The interval assumes independent votes, but votes by the same voter are not independent.
     """
     voters: int
     clips: int
@@ -118,16 +118,16 @@ class _VoteFile(BaseModel):
 
 
 def comparison_id(results: Results) -> str:
-    """Return the identifier that links vote files to their comparison.
+    """Return the identifier that assigns vote files to this comparison.
 
-    The identifier depends only on the title, so that votes remain valid if a variant or a clip is added. ``Pair.id``
-    detects changed videos.
+    The identifier depends only on the title, so that votes remain valid if a variant or clip is added. Changed videos
+    are detected with ``Pair.id``.
     """
     return make_key("comparison", results.title)
 
 
 def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
-    """Return every pair of finished videos to vote on. Reruns are excluded."""
+    """Return all pairs of finished videos to vote on. Reruns are excluded."""
     order = [variant.name for variant in results.variants]
     places: dict[tuple[str, str, str, int], list[CellResult]] = {}
     for cell in results.cells:
@@ -137,7 +137,7 @@ def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
     found: list[Pair] = []
     for (clip, arm, speech, seed), cells in places.items():
         for first, second in combinations(sorted(cells, key=lambda cell: order.index(cell.name.variant)), 2):
-            # The cell keys depend on all inputs of the videos.
+            # Cell keys depend on all inputs that affect the videos.
             sides = sorted([cell.name.variant, cell.key] for cell in (first, second))
             key = make_key("pair", clip, arm, speech, seed, sides)
             found.append(Pair(key, clip, arm, speech, seed, first, second))
@@ -145,11 +145,11 @@ def pairs(results: Results, arms: Sequence[str] = VOTED_ARMS) -> list[Pair]:
 
 
 def read_votes(folder: Path, results: Results) -> Ballot:
-    """Read the votes from every ``*.json`` file in a directory, in the order of the file names.
+    """Read the votes from all ``*.json`` files in a directory, in the order of the file names.
 
-    If a voter voted on a pair several times, the latest vote is counted. Votes are ordered by time, or by file order if
-    the time is missing. A missing directory contains no votes. Invalid files, files of another comparison, and votes on
-    videos that do not belong to this comparison are skipped and reported in ``Ballot.skipped``.
+    If a voter has voted on a pair several times, only the latest vote is counted. Votes are ordered by time, or by file
+    order if the time is missing. A missing directory contains no votes. Invalid files, files from another comparison,
+    and votes on videos that do not belong to this comparison are skipped and listed in ``Ballot.skipped``.
     """
     identity = comparison_id(results)
     known = {pair.id: pair for pair in pairs(results)}
@@ -162,7 +162,7 @@ def read_votes(folder: Path, results: Results) -> Ballot:
             skipped.append(str(error))
             continue
         if file.comparison != identity:
-            skipped.append(f"{path}: votes of another comparison: move the file out of the directory")
+            skipped.append(f"{path}: votes from another comparison: move the file to another directory")
             continue
         unknown = 0
         for line in file.votes:
@@ -180,8 +180,8 @@ def read_votes(folder: Path, results: Results) -> Ballot:
                 latest[key] = vote
         if unknown:
             skipped.append(
-                f"{path}: {unknown} of {len(file.votes)} votes are for videos that have changed or are not part of "
-                "this comparison: vote again on the new page"
+                f"{path}: {unknown} of {len(file.votes)} votes refer to videos that have changed or are not part of "
+                "this comparison: vote again on the current voting page"
             )
     return Ballot(list(latest.values()), skipped)
 
@@ -190,24 +190,26 @@ def _read(path: Path) -> _VoteFile:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot read votes: {error.strerror or error}", code="unreadable-file") from error
+        raise InputError(
+            f"{path}: cannot read the vote file: {error.strerror or error}", code="unreadable-file"
+        ) from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        message = f"{path}: invalid JSON ({reason}): save the votes from the page again"
+        message = f"{path}: invalid JSON ({reason}): save the votes from the voting page again"
         raise InputError(message, code="invalid-votes") from error
     try:
         return _VoteFile.model_validate(data)
     except ValidationError as error:
         reason = " ".join(describe(error, _VoteFile, data).split()).removeprefix(": ")
-        message = f"{path}: not a vote file: {reason}: save the votes from the page again"
+        message = f"{path}: not a vote file: {reason}: save the votes from the voting page again"
         raise InputError(message, code="invalid-votes") from error
 
 
 def _vote(path: Path, file: _VoteFile, line: _VoteLine, pair: Pair) -> Vote:
     if {line.left, line.right} != set(pair.variants) or line.left == line.right:
         raise InputError(
-            f"{path}: pair {line.pair!r} shows {pair.variants[0]!r} and {pair.variants[1]!r}, "
-            f"not {line.left!r} and {line.right!r}: save the votes from the page again",
+            f"{path}: pair {line.pair!r} contains {pair.variants[0]!r} and {pair.variants[1]!r}, "
+            f"not {line.left!r} and {line.right!r}: save the votes from the voting page again",
             code="invalid-votes",
         )
     time = _utc_timestamp(line.time or file.time)
@@ -223,7 +225,7 @@ def _utc_timestamp(time: datetime | None) -> str:
 
 
 def win_rates(votes: Iterable[Vote]) -> list[WinRate]:
-    """Return each variant's win rate against each other variant and against all others (``against`` is empty)."""
+    """Return each variant's win rates against every other variant and against all others (``against`` is empty)."""
     sides: dict[tuple[str, str], list[tuple[str, Vote]]] = {}
     for vote in votes:
         for variant, other, side in ((vote.left, vote.right, "left"), (vote.right, vote.left, "right")):
@@ -252,13 +254,13 @@ def _win_rate(variant: str, against: str, met: list[tuple[str, Vote]]) -> WinRat
 
 
 def wilson(rate: float, count: int, z: float = _Z) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion.
+    """Return the limits of the Wilson score interval of a proportion.
 
-    The method is described in Wilson, "Probable inference, the law of succession, and statistical inference", JASA
+    The interval is described in Wilson, "Probable inference, the law of succession, and statistical inference", JASA
     1927. The limits are ``(rate + z²/2n ± z sqrt(rate (1 - rate) / n + z²/4n²)) / (1 + z²/n)``.
 
-    A tie counts as half a win and has a lower variance than a win or a loss. If there are ties, the interval is
-    therefore slightly too wide, but never too narrow.
+    A tie counts as half a win, and its variance is lower than the variance of a win or a loss. With ties, the interval
+    is therefore slightly too wide, but never too narrow.
     """
     if not count:
         return float("nan"), float("nan")

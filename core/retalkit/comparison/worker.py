@@ -1,8 +1,8 @@
-"""Worker process for one task, which renders the video unless it exists and scores the task's cells.
+"""Worker process for one task, which renders the task's video if it does not exist and scores the task's cells.
 
-Each task runs in a separate process, so that its peak memory is measured separately and a killed process does not
-affect other tasks. The process is started as ``python -m retalkit.comparison.worker TASK.json``. A user error is
-printed to stderr in one line, and the exit code is 2.
+Each task runs in a separate process, so that peak memory is measured per task and a killed process does not affect
+other tasks. The process is started as ``python -m retalkit.comparison.worker TASK.json``. For a user error, the process
+prints one line to stderr and exits with code 2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ORPHANED: Final = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Run the task file passed as the only argument. Return the exit code: 0 for success, 2 for a user error."""
+    """Run the task file passed as the only argument. Return exit code 0 for success or 2 for a user error."""
     _end_with_parent()
     task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent process ends, so that two processes never render one video after a comparison is restarted.
+    """Exit when the parent process ends, so that a restarted comparison never renders a video concurrently.
 
-    All files are written atomically, so the process leaves no partial result.
+    All files are written atomically, so the process leaves no partial files.
     """
     parent = os.getppid()
 
@@ -61,13 +61,13 @@ def _end_with_parent() -> None:
 
 
 def run(task: dict[str, Any]) -> None:
-    """Execute one task. Raises RetalkitError for user errors."""
+    """Run one task. Raises RetalkitError for user errors."""
     registry = discover([Path(path) for path in task["plugins"]])
     store = CellStore(Path(task["out"]), task["measured_by"])
     config = RunConfig.model_validate(task["configuration"])
     clip, speech = Path(task["clip"]), Path(task["speech"])
     video = store.video(task["key"])
-    # The run record is written last and contains the costs. Without a run record, the video is rendered again.
+    # The run record contains the costs and is written last. A video without a run record is rendered again.
     finished = video.is_file() and (task["is_anchor"] or video.with_name(video.name + ".json").is_file())
     if not finished:
         video.parent.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def _render(task: dict[str, Any], registry: Registry, config: RunConfig, clip: P
     if task["is_anchor"]:
         encode_anchor(clip, speech, video, config)
         return
-    # This import is lazy because scoring does not require the pipeline.
+    # Lazy import, because scoring does not require the pipeline.
     from retalkit.pipeline.run import dub
 
     if not task["rerun"]:
         dub(clip, speech, video, config=config, registry=registry, cache=Path(task["cache"]), force=True)
         return
-    # A rerun uses an empty temporary cache. A killed run may have left its temporary cache behind.
+    # A rerun uses an empty temporary cache. A killed process may have left its temporary cache behind.
     temporary = video.parent / "cache"
     shutil.rmtree(temporary, ignore_errors=True)
     try:

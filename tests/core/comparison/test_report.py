@@ -187,11 +187,11 @@ def test_findings_list_only_significant_differences(sample: SampleComparison) ->
     warp, detail = findings(sample.results, analysis)
     assert warp.variant == "warp"
     better = next(line for line in warp.lines if line.verdict == "better")
-    assert better.arms[0][0] == "own sound"
+    assert better.arms[0][0] == "own audio"
     assert re.fullmatch(r"opening r \+0\.(19|20|21)\d \[\+0\.\d+, \+0\.\d+\]", better.arms[0][1][0])
     assert not [line for line in detail.lines if line.verdict == "better"]
     no_difference = next(line for line in detail.lines if line.verdict == "no difference shown")
-    assert "opening r" in dict(no_difference.arms)["own sound"]
+    assert "opening r" in dict(no_difference.arms)["own audio"]
     assert dict(verdict_counts(analysis.contrasts))["better"] == 3
     titles, rows = position_shares(analysis, {measure.name: measure for measure in sample.results.measures()})
     assert titles == ["opening r"], "no other measure separates the real video from chance"
@@ -230,22 +230,22 @@ def test_descriptive_summary_of_too_few_clips() -> None:
     summary = shown(cells)
     # Offsets of -3 and 3 against 1 and -1: closer to 0 in both clips, although the means are equal.
     assert summary.lines == [
-        ("ahead in every clip", [("own sound", ["score", "offset"])]),
-        ("behind in every clip", [("own sound", ["loss"])]),
+        ("ahead in every clip", [("own audio", ["score", "offset"])]),
+        ("behind in every clip", [("own audio", ["loss"])]),
     ]
     assert (summary.clips, summary.rest) == (2, "mixed: 1")
     rerun = sample_cell("base", "c0", {"score": 0.5, "loss": 0.5, "offset": -3.0, "other": 0.1}, rerun=1)
     summary = shown([*cells, rerun])
-    assert summary.lines[0] == ("ahead in every clip", [("own sound", ["offset"])])
+    assert summary.lines[0] == ("ahead in every clip", [("own audio", ["offset"])])
     assert summary.rest == "mixed: 1; within rerun variation: 1"
     one = [each for each in cells if each.name.clip == "c0"]
     summary = shown(one)
-    assert summary.lines[0] == ("ahead in the only clip", [("own sound", ["score", "offset", "other"])])
+    assert summary.lines[0] == ("ahead in the only clip", [("own audio", ["score", "offset", "other"])])
     assert (summary.clips, summary.rest) == (1, "")
     cells[1].scores["score"] = None
     assert shown(cells).rest == "mixed: 1; in one clip only: 1"
     third = [sample_cell(name, "c2", {"loss": loss}) for name, loss in (("base", 0.1), ("new", 0.2))]
-    assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own sound", ["offset (of 2 clips)"])])
+    assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own audio", ["offset (of 2 clips)"])])
 
 
 def test_descriptive_summary_is_marked_as_untested(sample: SampleComparison, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_identical_costs_are_omitted_from_the_findings(tmp_path: Path) -> None:
     analysis = analyse(results)
     warp = findings(results, analysis)[0]
     (line,) = [line for line in warp.lines if line.verdict == "identical"]
-    assert dict(line.arms)["own sound"] == ["identity"]
+    assert dict(line.arms)["own audio"] == ["identity"]
     assert warp.same_costs == len(
         [each for each in analysis.contrasts if each.variant == "warp" and each.measure == "realtime_factor"]
     )
@@ -291,7 +291,7 @@ def test_own_sound_and_silence_are_expanded(page: str) -> None:
         title.strip(): not shown
         for shown, title in re.findall(r'<details class="arm"( open)?><summary>([\w ,]+)', page)
     }
-    assert [closed[title] for title in ("Own sound", "Silence", "Noisy speech, 10 dB")] == [False, False, True]
+    assert [closed[title] for title in ("Own audio", "Silence", "Noisy speech, 10 dB")] == [False, False, True]
 
 
 def test_silence_note_is_omitted_in_the_silence_arm() -> None:

@@ -146,7 +146,7 @@ def test_variant_without_values_is_summarised() -> None:
     summary, contrast = analysis.summary("new", OWN, "score"), analysis.contrast("new", OWN, "score")
     assert summary is not None and contrast is not None
     assert (summary.failed, summary.clips, math.isnan(summary.mean)) == (8, 0, True)
-    assert (contrast.verdict, contrast.reason) == ("cannot be shown", "no clip has a value for both")
+    assert (contrast.verdict, contrast.reason) == ("cannot be shown", "no clip has values for both variants")
     assert contrast.unpaired == 8
     assert math.isnan(contrast.adjusted_p)
 

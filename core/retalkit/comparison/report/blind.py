@@ -1,4 +1,4 @@
-"""Content of the blind voting page, which hides the variants from the voter."""
+"""Content of the voting page for blind votes, which does not reveal the variants."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from retalkit.comparison.votes import comparison_id, pairs
 
 @dataclass(frozen=True, slots=True)
 class BlindPage:
-    """Values for the page template."""
+    """Values for the voting page's template."""
 
     count: int
     """Number of video pairs to vote on."""
     identical: int
-    """Number of pairs omitted because both videos are identical."""
+    """Number of pairs that are omitted because both videos are identical."""
     shown: dict[str, Any]
-    """Data stored in readable form: the comparison's identifier and the number of pairs."""
+    """Data in readable form: the comparison's identifier and the number of pairs."""
     hidden: str
-    """Data stored in obfuscated form: the pairs with their variants and videos."""
+    """Data in obfuscated form: the pairs with their variants and videos."""
     embedded: list[tuple[str, str]]
     """Neutral name and base64-encoded content of each embedded video."""
     linked: int
-    """Number of videos stored in files next to the page."""
+    """Number of videos that are stored in files next to the page instead of being embedded."""
 
 
 def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
-    """Return the page's data. Videos that exceed the budget are copied to neutral names in ``previews/blind``.
+    """Return the page's data. Videos that exceed the budget are stored under neutral names in ``previews/blind``.
 
     Args:
-        results: the comparison.
+        results: the comparison's results.
         previews: previews of the comparison's cells.
-        budget: maximum size of the embedded videos in bytes, after base64 encoding.
+        budget: maximum total size of the embedded videos in bytes, after base64 encoding.
     """
     identity = comparison_id(results)
     names = [variant.name for variant in results.variants]
@@ -83,19 +83,19 @@ def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
         identical=identical,
         shown={"comparison": identity, "pairs": len(entries)},
         hidden=obfuscate({"variants": names, "pairs": entries}, identity),
-        # Videos are sorted by neutral name, so that the order does not reveal the variants.
+        # The videos are sorted by neutral name, so that their order does not reveal the variants.
         embedded=sorted((neutral[key], base64_text(previews.found[key].path)) for key in embedded),
         linked=len(sizes) - len(embedded),
     )
 
 
 def base64_text(path: Path) -> str:
-    """Return the content of a file, encoded as base64."""
+    """Return a file's content, encoded as base64."""
     return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def obfuscate(data: object, key: str) -> str:
-    """Return the data as JSON, XORed with ``key`` and base64-encoded. The result is obfuscated, not encrypted."""
+    """Return the data as JSON, XORed with ``key`` and encoded as base64. The data is obfuscated but not encrypted."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     key_bytes = key.encode()
     mixed = bytes(byte ^ key_bytes[index % len(key_bytes)] for index, byte in enumerate(text))
@@ -103,7 +103,7 @@ def obfuscate(data: object, key: str) -> str:
 
 
 def _copy_videos(previews: Previews, wanted: Mapping[str, str]) -> None:
-    """Hard-link or copy previews to their neutral names, and delete outdated copies."""
+    """Create hard links to or copies of previews under neutral names, and delete outdated copies."""
     folder = previews.folder / "blind"
     if folder.is_dir():
         keep = {f"{name}.mp4" for name in wanted.values()}

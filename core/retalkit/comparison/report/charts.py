@@ -1,4 +1,4 @@
-"""Charts of the report as inline SVG. Colours are CSS variables, so the charts adapt to light and dark mode."""
+"""Charts of the report as inline SVG. Colours are CSS variables, so that the charts adapt to light and dark mode."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from retalkit.comparison.stats.model import Analysis, Contrast
 from retalkit.plugins.metric_specs import Measure
 
 COLOURS: Final = 8
-"""Number of colours in the style sheet. Additional variants reuse the colours with different markers."""
+"""Number of variant colours in the style sheet. Additional variants reuse colours with different markers."""
 _MAX_LABEL: Final = 40
 _MARKERS: Final = "osD^vP*X"
 _PLACEHOLDERS: Final = {
@@ -35,7 +35,7 @@ _PLACEHOLDERS: Final = {
     "#040404": "var(--band)",
     **{f"#0505{index + 1:02x}": f"var(--v{index})" for index in range(COLOURS)},
 }
-"""Mapping from a colour passed to matplotlib to the CSS colour in the SVG."""
+"""Mapping from the placeholder colour passed to matplotlib to the CSS colour in the SVG."""
 _INK, _FAINT, _LINE, _BAND = "#010101", "#020202", "#030303", "#040404"
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -57,7 +57,7 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean with its confidence interval. Unavailable numbers are NaN."""
+    """Mean with its confidence interval. Missing numbers are NaN."""
 
     mean: float
     low: float
@@ -65,15 +65,14 @@ class Estimate:
 
 
 def colour_of(position: int) -> str:
-    """Return the CSS colour of the variant at the given position in the comparison."""
+    """Return the CSS colour for the variant at the given index in the comparison."""
     return f"var(--v{position % COLOURS})"
 
 
 def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], count: int) -> list[tuple[str, Markup]]:
-    """Return titles and charts of speed against quality in the arm ``own``, or an empty list without a speed measure.
+    """Return titles and charts of speed against quality in the arm ``own``. The list is empty without a speed measure.
 
-    ``wanted`` selects the quality measures. If ``wanted`` is empty, at most ``count`` measures are selected
-    automatically.
+    ``wanted`` lists the quality measures. If ``wanted`` is empty, up to ``count`` measures are selected automatically.
     """
     speed = views.speed_measure(results)
     if speed is None:
@@ -96,10 +95,10 @@ def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], cou
 
 
 def pair_plots(results: Results, analysis: Analysis) -> list[tuple[str, list[tuple[str, Markup]]]]:
-    """Return the charts of paired differences to the base with their measure titles, for every arm.
+    """Return the charts of paired differences to the base, with their measure titles, for every arm.
 
-    In the arms ``own`` and ``speech``, every measure with a nonzero difference has a chart, but speed is the only cost
-    measure with a chart. In the other arms, measures that are absent from ``own`` and measures with a significant
+    In the arms ``own`` and ``speech``, all measures with a nonzero difference have a chart, except for cost measures
+    other than speed. In the other arms, only measures that are absent from ``own`` and measures with a significant
     difference have charts. The report's tables contain all measures.
     """
     positions = {variant.name: position for position, variant in enumerate(results.variants)}
@@ -138,11 +137,11 @@ def speed_against_quality(
     """Return a scatter plot with one marker and two confidence intervals per variant.
 
     Args:
-        name: prefix of the element ids, unique on the page.
+        name: prefix of element ids, which must be unique on the page.
         speed: measure on the x axis.
         quality: measure on the y axis.
-        points: position in the comparison, name, speed and quality of each variant.
-        anchor: quality of the real video, drawn as a line. NaN for no line.
+        points: index in the comparison, name, speed and quality of each variant.
+        anchor: quality of the real video, which is drawn as a line, or NaN for no line.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(5.8, 3.1 + 0.1 * len(points)), layout="constrained")
@@ -170,12 +169,12 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
     """Return a dot plot of the differences to the base, with one dot per clip, the mean and its confidence interval.
 
     Args:
-        name: prefix of the element ids, unique on the page.
-        measure: the compared measure.
-        contrasts: position in the comparison and contrast of each variant. At least one contrast is required.
+        name: prefix of element ids, which must be unique on the page.
+        measure: measure to plot.
+        contrasts: index in the comparison and contrast of each variant. At least one contrast is required.
     """
     with rc_context(_STYLE):
-        # Margins are fixed, in inches, because automatic layout would take half of the rendering time.
+        # Margins have a fixed size in inches, because automatic layout would take half of the rendering time.
         names = [_shorten(contrast.variant) for _, contrast in contrasts]
         left, foot, high = 0.2 + 0.073 * max(map(len, names)), 0.5, 0.65 + 0.34 * len(contrasts)
         wide = max(4.6, left + 3.2)
@@ -204,11 +203,11 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
         axes.set_xlabel(f"{quantity}{f', {measure.unit}' if measure.unit else ''} (better {better})")
         _disable_math([*axes.get_yticklabels(), axes.xaxis.label])
         description = "; ".join(f"{contrast.variant}: mean {contrast.mean:+.3g}" for _, contrast in contrasts)
-        return _svg(figure, name, f"{measure.title}: each clip against {contrasts[0][1].against}", description)
+        return _svg(figure, name, f"{measure.title}: clips compared with {contrasts[0][1].against}", description)
 
 
 def _shorten(name: str) -> str:
-    """Shorten a long name in the middle, because the names of grid variants differ at both ends."""
+    """Shorten a long name in the middle, because names of grid variants differ at both ends."""
     half = _MAX_LABEL // 2
     return name if len(name) <= _MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
@@ -239,7 +238,8 @@ def _disable_math(texts: Sequence[Any]) -> None:
 
 
 def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """Return the figure as an ``<svg>`` element with unique ids, and a title and description for screen readers."""
+    """Return the figure as an ``<svg>`` element with unique ids, and with a title and description for screen
+    readers."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
@@ -258,6 +258,6 @@ def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
 
 
 def _size_in_pixels(found: re.Match[str]) -> str:
-    """Convert the size from points (1/72 inch) to CSS pixels (1/96 inch)."""
+    """Convert the SVG size from points (1/72 inch) to CSS pixels (1/96 inch)."""
     width, height = (float(found[number]) * 96 / 72 for number in (2, 3))
     return f'<svg {found[1]}width="{width:.0f}" height="{height:.0f}"'

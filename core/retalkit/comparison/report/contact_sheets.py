@@ -1,4 +1,4 @@
-"""Contact sheets in PNG format: one row of images per variant, with identical timestamps in every row."""
+"""Contact sheets in PNG format, with one row of images per variant and the same timestamps in every row."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _TILE_HEIGHT = 300
 _TILE_WIDTH = 320
 """Maximum tile width in pixels."""
 _MARGIN = 0.08
-"""Margin around the face box, relative to the longer side of the box. With a small margin, the mouth occupies a large
-part of the tile."""
+"""Margin around the face box, relative to the longer side of the box. The margin is small, so that the mouth occupies a
+large part of the tile."""
 _GAP = 4
 _FONT_SIZE = 18
 _BACKGROUND = (255, 255, 255)
@@ -36,24 +36,24 @@ _FOREGROUND = (20, 20, 20)
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Contact sheet in the directory ``sheets``."""
+    """Contact sheet stored in the directory ``sheets``."""
 
     group: Group
     path: Path
     times: tuple[float, ...]
-    """Timestamps of the columns in seconds, determined from the first row."""
+    """Timestamps of the columns in seconds, taken from the first row."""
 
 
 def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int = COLUMNS) -> Sheet | None:
-    """Render ``folder/sheets/<group>.png`` from the finished videos, or reuse the existing sheet.
+    """Render ``folder/sheets/<group>.png`` from the finished videos, or reuse an existing sheet.
 
     The function returns None if no video can be read. The timestamps are evenly spaced and do not depend on the
-    content.
+    content of the videos.
 
     Args:
         group: videos in row order, from top to bottom.
         folder: output directory of the comparison.
-        face: crop rectangle. None for the full frame.
+        face: crop rectangle, or None for the full frame.
         columns: number of timestamps.
     """
     keys = [cell.key for cell in group.cells]
@@ -68,7 +68,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         try:
             tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # creating the video's preview raises an identical error, which the page reports
+            continue  # the page reports the identical error that creating the video's preview raises
         rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None
@@ -79,7 +79,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
 
 
 def jpeg_copy(path: Path) -> bytes:
-    """Return the sheet as JPEG for embedding, at about a fifth of the PNG file size."""
+    """Return the sheet as JPEG for embedding. The JPEG file has about a fifth of the PNG file's size."""
     with Image.open(path) as sheet:
         buffer = io.BytesIO()
         sheet.convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)

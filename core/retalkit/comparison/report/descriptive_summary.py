@@ -1,4 +1,4 @@
-"""Descriptive summary of the observed differences if there are too few clips for a test."""
+"""Descriptive summary of observed differences for comparisons with too few clips for a test."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ from retalkit.comparison.stats.model import Contrast
 from retalkit.plugins.metric_specs import Measure
 
 ArmMeasures = list[tuple[str, list[str]]]
-"""List of arm titles with their measure titles."""
+"""Pairs of arm title and measure titles."""
 
 
 @dataclass(slots=True)
 class DescriptiveSummary:
-    """Measures in which a variant's difference has an identical sign in every clip. No test is performed."""
+    """Measures for which a variant's difference has the same sign in every clip. No test is performed."""
 
     clips: int
-    """Largest number of clips of any measure. Measures with fewer clips are marked."""
+    """Largest number of clips over all measures. Measures with fewer clips are marked."""
     ahead: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     behind: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     mixed: int = 0
-    """Number of (arm, measure) combinations with a zero difference or with a sign that differs between clips."""
+    """Number of (arm, measure) pairs with a zero difference, or with different signs in different clips."""
     small: int = 0
-    """Number of measures with a difference within the rerun noise floor."""
+    """Number of measures whose difference is within the rerun noise floor."""
     single: int = 0
-    """Number of measures with only one clip, if other measures have more clips."""
+    """Number of measures that have a single clip although other measures have more clips."""
 
     @property
     def lines(self) -> list[tuple[str, ArmMeasures]]:
-        """List of table rows, each with a heading and measures."""
+        """Table rows. Each row contains a heading and measures."""
         where = "in the only clip" if self.clips == 1 else "in every clip"
         sides = (("ahead", self.ahead), ("behind", self.behind))
         return [(f"{side} {where}", measures) for side, measures in sides if measures]
 
     @property
     def rest(self) -> str:
-        """Sentence with the counts of the measures that ``lines`` omits, or an empty string if ``lines`` omits no
-        measure."""
+        """Counts of the measures that ``lines`` omits, as text. The string is empty if ``lines`` omits no measure."""
         mixed = "no difference" if self.clips == 1 else "mixed"
         parts = ((self.mixed, mixed), (self.small, "within rerun variation"), (self.single, "in one clip only"))
         return "; ".join(f"{label}: {count}" for count, label in parts if count)
@@ -51,8 +50,8 @@ def summarise_untested(
 ) -> DescriptiveSummary | None:
     """Summarise the contrasts of one variant that have too few clips for a test.
 
-    Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is better in this
-    arm. The function returns None if no contrast remains.
+    Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is an improvement in
+    this arm. The function returns None if no contrast remains.
     """
     untested = [
         contrast

@@ -21,11 +21,11 @@ VERDICTS: tuple[Verdict, ...] = ("better", "worse", "identical", "no difference 
 
 @dataclass(slots=True)
 class Line:
-    """Group of one variant's comparisons that have an identical verdict and reason."""
+    """Comparisons of one variant with the base that have the same verdict and reason."""
 
     verdict: Verdict
     reason: str = ""
-    """Reason why a difference cannot be shown, or an empty string."""
+    """Reason why no difference can be shown, or an empty string."""
     arms: list[tuple[str, list[str]]] = field(default_factory=list["tuple[str, list[str]]"])
     """Arm titles with their measure titles. Titles of significantly different measures include the effect size."""
 
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(slots=True)
 class Finding:
-    """Findings of the comparison between one variant and the base."""
+    """Findings of the comparison of one variant with the base."""
 
     variant: str
     summary: str
@@ -45,20 +45,20 @@ class Finding:
     counts: dict[Verdict, int]
     lines: list[Line]
     warnings: list[str]
-    """Warnings about failures, whose values are missing from all results."""
+    """Warnings about failed cells and metrics, whose values are missing from all results."""
     descriptive: DescriptiveSummary | None = None
     """Description of the observed differences if there are too few clips for a test."""
     same_costs: int = 0
-    """Number of identical cost measure comparisons, which ``lines`` omits."""
+    """Number of cost comparisons with the verdict ``identical``, which ``lines`` omits."""
 
     @property
     def open_lines(self) -> list[Line]:
-        """Lines that are always visible: significant differences and identical measures."""
+        """Lines that are always visible, which contain significant differences and identical measures."""
         return [line for line in self.lines if line.verdict in (*SIGNIFICANT, "identical")]
 
     @property
     def collapsed_lines(self) -> list[Line]:
-        """Lines of measures without a significant difference."""
+        """Lines with measures that have no significant difference."""
         return [line for line in self.lines if line.verdict == "no difference shown"]
 
     @property
@@ -69,13 +69,13 @@ class Finding:
 
 
 def verdict_counts(contrasts: Iterable[Contrast]) -> list[tuple[Verdict, int]]:
-    """Return the number of contrasts per verdict, in the order of ``VERDICTS``."""
+    """Return pairs of verdict and number of contrasts, in the order of ``VERDICTS``."""
     counts = Counter(contrast.verdict for contrast in contrasts)
     return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
 
 
 def findings(results: Results, analysis: Analysis) -> list[Finding]:
-    """Return the findings for each variant except the base."""
+    """Return the findings for each variant except for the base."""
     measures = {measure.name: measure for measure in results.measures()}
     costs = cost_measures(results)
     found: list[Finding] = []
@@ -84,7 +84,7 @@ def findings(results: Results, analysis: Analysis) -> list[Finding]:
             continue
         contrasts = [contrast for contrast in analysis.contrasts if contrast.variant == variant.name]
         warnings = [line for each in analysis.failures if each.variant == variant.name for line in _warnings(each)]
-        # Steps shared with the base have identical costs, which the report does not list.
+        # Steps that a variant shares with the base have identical costs, which the report does not list.
         same = [contrast for contrast in contrasts if contrast.verdict == "identical" and contrast.measure in costs]
         listed = [contrast for contrast in contrasts if contrast not in same]
         found.append(
@@ -113,7 +113,7 @@ def _warnings(failures: Failures) -> list[str]:
 
 
 def size_of(contrast: Contrast, measure: Measure) -> str:
-    """Return a difference with its confidence interval, such as ``opening r +0.20 [+0.11, +0.27]``."""
+    """Return a difference with its unit and confidence interval, such as ``opening r +0.20 [+0.11, +0.27]``."""
     distance = contrast.quantity == "distance"
     quantity = f"{measure.title}, distance to {measure.ideal:g}," if distance else measure.title
     unit = f" {measure.unit}" if measure.unit else ""
@@ -124,10 +124,10 @@ def size_of(contrast: Contrast, measure: Measure) -> str:
 def position_shares(
     analysis: Analysis, measures: Mapping[str, Measure]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Return measure titles and each variant's relative position between chance level (0) and the real video (1).
+    """Return measure titles, and each variant's relative position between chance level (0) and the real video (1).
 
-    Only informative measures are included. A measure is informative if some variant is significantly better than chance
-    level, or if there are too few clips for a test.
+    Only informative measures are included. A measure is informative if at least one variant is significantly better
+    than chance level, or if there are too few clips for a test.
     """
     informative = [
         name
@@ -150,7 +150,7 @@ def position_shares(
 
 def _summary(contrasts: list[Contrast]) -> str:
     if not contrasts:
-        return "no comparison with the base was possible"
+        return "no comparison with the base is possible"
     total = len(contrasts)
     counts = Counter(contrast.verdict for contrast in contrasts)
     clips = max(contrast.clips for contrast in contrasts)
@@ -170,7 +170,7 @@ def _lines(contrasts: list[Contrast], measures: dict[str, Measure]) -> list[Line
         measure = measures.get(contrast.measure)
         if measure is None:
             continue
-        # Only the verdict "cannot be shown" is grouped by reason. The other reasons contain p values, which all differ.
+        # Only the verdict "cannot be shown" is grouped by reason, because all other reasons contain p values.
         reason = contrast.reason if contrast.verdict == "cannot be shown" else ""
         line = lines.setdefault((contrast.verdict, reason), Line(contrast.verdict, reason))
         title = arm_title(contrast.arm)

@@ -13,7 +13,7 @@ _KIB: Final = 1024.0
 
 
 def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Format a number with fixed decimals and a typographic minus sign, or a missing number as a dash."""
+    """Format a number with fixed decimals and a typographic minus sign. A missing number is formatted as a dash."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{abs(value):,.{digits}f}".replace(",", "\u202f")
@@ -24,14 +24,14 @@ def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
 
 
 def interval(low: float, high: float, digits: int = 3, signed: bool = False) -> str:
-    """Format an interval as ``[low, high]``, or a missing interval as an empty string."""
+    """Format an interval as ``[low, high]``. A missing interval is formatted as an empty string."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
 
 
 def probability(value: float | None) -> str:
-    """Format a p value with three decimals below 0.1, otherwise with two decimals."""
+    """Format a p value with three decimals below 0.1 and with two decimals otherwise."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value < 0.001:
@@ -40,7 +40,7 @@ def probability(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Format a proportion as a percentage."""
+    """Format a fraction as a percentage."""
     return NOTHING if value is None or not math.isfinite(value) else f"{number(100 * value, 0)} %"
 
 
@@ -54,21 +54,21 @@ def size(count: float) -> str:
 
 
 def arrow(measure: Measure) -> str:
-    """Return the direction of improvement as a symbol."""
+    """Return a symbol for the direction of improvement."""
     if measure.direction == "nearer":
         return f"→ {measure.ideal:g}"
     return "↑" if measure.direction == "higher" else "↓"
 
 
 def direction(measure: Measure) -> str:
-    """Return the direction of improvement in words."""
+    """Return a description of the direction of improvement."""
     if measure.direction == "nearer":
         return f"closer to {measure.ideal:g} is better"
     return f"{measure.direction} is better"
 
 
 def span(measure: Measure) -> str:
-    """Format the range of possible values."""
+    """Format the range of a measure's values."""
     low = f"{measure.low:g}" if math.isfinite(measure.low) else f"{MINUS}∞"
     high = f"{measure.high:g}" if math.isfinite(measure.high) else "∞"
     return f"{low} to {high}".replace("-", MINUS)

@@ -1,4 +1,4 @@
-"""Groups of videos shown side by side, and their previews. A group has one clip and speech, and all variants."""
+"""Groups of videos for side-by-side display, and their previews. A group has one clip and speech, and all variants."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from retalkit.errors import RetalkitError
 from retalkit.observer import Observer
 
 ARM_TITLES = {
-    REAL: "real video, own sound",
-    OWN: "own sound",
+    REAL: "real video, own audio",
+    OWN: "own audio",
     SPEECH: "other speech",
     MISMATCHED: "mismatched speech",
     "silence": "silence",
@@ -26,18 +26,18 @@ ARM_TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Finished cells with one clip and speech, shown side by side."""
+    """Finished cells with one clip and speech, which are displayed side by side."""
 
     clip: str
     arm: str
     speech: str
     seed: int
     cells: tuple[CellResult, ...]
-    """Finished cells with a video. The real video is first if its speech matches, followed by the variants in order."""
+    """Finished cells with a video. The real video is first if it has the same speech, followed by the variants."""
 
     @property
     def id(self) -> str:
-        """Deterministic identifier that contains only letters and digits."""
+        """Deterministic identifier that consists of letters and digits."""
         return "g" + _digest(self.clip, self.arm, self.speech, str(self.seed))
 
     @property
@@ -48,15 +48,15 @@ class Group:
 
 
 def arm_title(arm: str, speech: str = "") -> str:
-    """Return the arm's title in the report."""
+    """Return the arm's title for the report."""
     title = ARM_TITLES.get(arm, arm)
     return f"{title}: {speech}" if speech and arm == SPEECH else title
 
 
 def video_groups(results: Results) -> list[Group]:
-    """Return every group with at least one video, ordered by clip and by arm.
+    """Return all groups with at least one video, ordered by clip and by arm.
 
-    Reruns are excluded. The arm ``mismatched`` is also excluded, because its videos belong to the arm ``own``.
+    Reruns are excluded. The arm ``mismatched`` is excluded because its videos are the videos of the arm ``own``.
     """
     order = [variant.name for variant in results.variants]
     found: dict[tuple[str, str, str, int], list[CellResult]] = {}
@@ -94,7 +94,7 @@ class Previews:
     found: dict[str, Preview]
     """Mapping from cell key to preview."""
     failed: dict[str, str]
-    """Mapping from cell key to the one-line reason why the preview is missing."""
+    """Mapping from cell key to a one-line reason why the preview is missing."""
 
 
 def make_previews(
@@ -105,9 +105,9 @@ def make_previews(
     observer: Observer,
     kind: str = "",
 ) -> Previews:
-    """Create the missing previews in ``folder/previews``. Unreadable videos are recorded in ``Previews.failed``.
+    """Create missing previews in ``folder/previews``. Unreadable videos are recorded in ``Previews.failed``.
 
-    ``kind`` distinguishes previews of one video with different settings.
+    ``kind`` is part of the file names and distinguishes previews of one video with different settings.
     """
     previews = Previews(folder / "previews", {}, {})
     wanted = {cell.key: (cell, group.clip) for group in groups for cell in group.cells}
@@ -126,11 +126,11 @@ def make_previews(
 
 
 def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budget: int) -> set[str]:
-    """Return the keys of the files to embed in a page, as complete sets within a budget.
+    """Return the keys of the files to embed in a page, such that the total size does not exceed a budget.
 
     Args:
         sizes: size of each file in bytes.
-        order: sets of keys in descending priority. A set is embedded completely or not at all.
+        order: sets of keys, in descending priority. Each set is embedded either completely or not at all.
         budget: maximum total size in bytes, after base64 encoding.
     """
     embedded: set[str] = set()
@@ -144,12 +144,12 @@ def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budge
 
 
 def embedding_priority(group: Group) -> int:
-    """Return the sort key for embedding: other speech first, the clip's own audio second, all other groups last."""
+    """Return the sort key for embedding: first other speech, then the clip's own audio, then all other groups."""
     return {SPEECH: 0, OWN: 1}.get(group.arm, 2)
 
 
 def safe_file_name(key: str) -> str:
-    """Return a file name for a key. If the key has special characters, they are replaced and a digest is appended."""
+    """Return a file name for a key. Special characters are replaced, and a digest is appended if the key has any."""
     safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in key)
     return key if safe == key and not key.startswith(".") else f"{safe.lstrip('.')}-{_digest(key)}"
 

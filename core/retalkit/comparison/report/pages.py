@@ -1,4 +1,4 @@
-"""Comparison report and voting page, which are two HTML files that work offline."""
+"""Report and voting page of a comparison, as two HTML files that do not require a network connection."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class ReportSettings:
     """Options of the HTML pages."""
 
     budget: int = 60_000_000
-    """Maximum size of the videos and images embedded in each page, in bytes. Additional files are linked."""
+    """Maximum total size in bytes of the videos and images embedded in each page. Additional files are linked."""
     preview: PreviewSettings = field(default_factory=PreviewSettings)
     fine: PreviewSettings = field(default_factory=lambda: PreviewSettings(height=720, crf=16))
-    """Preview settings of the voting page, with high quality so that enhancer effects are visible."""
+    """Preview settings of the voting page. The quality is high, so that the effects of enhancers are visible."""
     quality: tuple[str, ...] = ()
-    """Measures to plot against speed. If empty, each metric's first measure is plotted."""
+    """Names of the measures to plot against speed. If empty, each metric's first suitable measure is plotted."""
     speed_plots: int = 4
-    """Maximum number of charts of speed against quality if ``quality`` is empty."""
+    """Maximum number of charts of speed against quality, if ``quality`` is empty."""
 
 
 def write_report(
@@ -78,24 +78,24 @@ def write_report(
     settings: ReportSettings | None = None,
     observer: Observer | None = None,
 ) -> Path:
-    """Write ``report.html`` and ``blind.html`` into ``folder`` and return the report's path.
+    """Write ``report.html`` and ``blind.html`` to ``folder`` and return the report's path.
 
     Previews are stored in ``folder/previews`` and contact sheets in ``folder/sheets``. Existing previews and contact
-    sheets are reused. Pages are written atomically.
+    sheets are reused. The pages are written atomically.
 
     Args:
-        results: the comparison, complete or incomplete.
-        analysis: statistical analysis of the comparison.
+        results: the results of a complete or incomplete comparison.
+        analysis: statistical analysis of the results.
         folder: output directory. The cells' video paths are relative to this directory.
         win_rates: current win rates of the votes (``retalkit.comparison.votes.win_rates``).
         skipped_votes: one line for each vote that could not be counted, with the reason.
         faces: mapping from clip to the area (left, top, right, bottom in pixels) that contains the face in all frames.
-            Previews and contact sheets are cropped to the area. Clips without an area are shown uncropped.
+            Previews and contact sheets are cropped to this area. Clips without an area are not cropped.
         settings: sizes and limits.
-        observer: receives the progress of the previews.
+        observer: observer that is notified of the progress of the previews.
 
     Raises:
-        OutputError: the directory cannot be written.
+        OutputError: a page cannot be written.
     """
     settings = settings or ReportSettings()
     faces = faces or {}
@@ -116,7 +116,7 @@ def write_report(
 
 
 def _voting_groups(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups shown to voters, without the real video."""
+    """Return the groups for the voting page, which do not contain the real video."""
     return [
         replace(group, cells=tuple(cell for cell in group.cells if cell.name.variant != ANCHOR))
         for group in groups
@@ -148,7 +148,7 @@ def _report(
     order = [[cell.key for cell in group.cells if cell.key in previews.found] for group in ranked]
     sizes = {key: preview.size for key, preview in previews.found.items()}
     sizes |= {path: len(data) for path, data in images.items()}
-    # Images are embedded first, because images are small and remain visible if the report is sent without its
+    # Images are embedded first, because images are small and remain visible if the report is shared without its
     # directory.
     embedded = select_within_budget(sizes, [*([path] for path in images), *order], settings.budget)
     names = {key: f"v{position}" for position, key in enumerate(previews.found)}
@@ -178,8 +178,7 @@ def _report(
         linked=sum(key not in embedded for key in previews.found),
         cut=any(preview.cut for preview in previews.found.values()),
         embedded=[(names[key], base64_text(previews.found[key].path)) for key in previews.found if key in embedded],
-        # The arm ``own`` alone favours methods that leave the original mouth visible, so ``silence`` is expanded as
-        # well.
+        # The arm ``own`` favours methods that leave the original mouth visible, so ``silence`` is also expanded.
         open_arms=(OWN, SPEECH, SILENCE),
         sheets_linked=sum(path not in embedded for path in images),
         sheets=_sheets(sheets, images, embedded, folder),
@@ -218,7 +217,7 @@ def _player(
         found = [previews.found[cell.key] for cell in group.cells if cell.key in previews.found]
         if not found:
             continue
-        # The shortest preview is the reference clock, so that every video has a frame at every timestamp.
+        # The shortest preview is the reference clock, so that all videos have a frame at every timestamp.
         clock = min(found, key=lambda each: (each.end, len(each.times)))
         tiles: list[dict[str, Any]] = []
         for cell in group.cells:

@@ -1,4 +1,4 @@
-"""Preview videos for the HTML pages: H.264 and AAC, square pixels, index at the start of the file."""
+"""Preview videos for the HTML pages, in H.264 and AAC with square pixels and the index at the start of the file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from retalkit.errors import InputError
 from retalkit.media.containers import open_media, reason
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels of the video. A box may extend beyond the frame."""
+"""Left, top, right and bottom in pixels of the video. The box may extend beyond the frame."""
 
 _SOUND_RATE = 48000
 _SOUND_BITS = 96_000
 _AAC_FRAME = 1024
 _MARGIN = 0.35
-"""Margin around the face box, relative to the longer side. The margin includes neck and hair, where seams are
-visible."""
+"""Margin around the face box, relative to the longer side of the box. The margin includes the neck and the hair, where
+seams are visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class PreviewSettings:
     height: int = 360
     """Maximum height in pixels."""
     seconds: float = 30.0
-    """Maximum duration in seconds. The page marks truncated previews."""
+    """Maximum duration in seconds. The page marks previews that are truncated."""
     crf: int = 24
     """Constant rate factor (CRF) of libx264."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Preview video in a file."""
+    """Preview video stored in a file."""
 
     path: Path
     width: int
@@ -54,7 +54,7 @@ class Preview:
     end: float
     """End timestamp of the last frame in seconds."""
     cut: bool
-    """Whether the preview is shorter than the video."""
+    """Whether the preview is shorter than the original video."""
     has_sound: bool
 
     @property
@@ -66,8 +66,8 @@ class Preview:
 def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tuple[int, int, int, int]:
     """Return the left, top, width and height of the crop around ``box`` in a frame of ``width`` x ``height`` pixels.
 
-    The left, top, width and height are even. ``margin`` is relative to the longer side of the box. If the crop would be
-    smaller than 16 pixels, the full frame is returned.
+    All four values are even. ``margin`` is relative to the longer side of the box. If the crop would be smaller than 16
+    pixels, the full frame is returned.
     """
     left, top, right, bottom = box
     margin *= max(right - left, bottom - top)
@@ -81,13 +81,13 @@ def face_crop(box: Box, width: int, height: int, margin: float = _MARGIN) -> tup
 
 
 def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | None = None) -> Preview:
-    """Encode the preview ``out`` unless it exists with identical settings.
+    """Encode the preview ``out`` unless it already exists with the same settings.
 
     Args:
-        video: a finished video without rotation metadata, as written by a run.
+        video: finished video without rotation metadata, as written by a run.
         out: path of the ``.mp4`` file, which is written atomically.
         settings: size, duration and quality.
-        face: crop rectangle. None for the full frame.
+        face: crop rectangle, or None for the full frame.
 
     Raises:
         InputError: the video cannot be read.
@@ -112,7 +112,7 @@ def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | 
 
 
 class _OutdatedError(Exception):
-    """Error for an existing preview that was encoded with other settings."""
+    """Exception for an existing preview that was encoded with other settings."""
 
 
 def _inspect(path: Path, wanted: str) -> Preview:
@@ -138,7 +138,7 @@ def _inspect(path: Path, wanted: str) -> Preview:
 
 
 def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None, comment: str) -> bool:
-    """Encode a preview and return whether the preview is shorter than the video."""
+    """Encode a preview. Return whether the preview is shorter than the original video."""
     with open_media(video) as source:
         images = source.streams.video[0]
         sound = source.streams.audio[0] if source.streams.audio else None
@@ -152,7 +152,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
             coded.width, coded.height, coded.pix_fmt = width, height, "yuv420p"
             coded.time_base = images.time_base
             coded.codec_context.time_base = images.time_base or Fraction(1, 90000)
-            # B-frames are disabled and GOPs are short, so that the page can step backward frame by frame. Encoding is
+            # B-frames are disabled and GOPs are short, so that the page can step backward by single frames. Encoding is
             # single-threaded, because multithreaded encoding is not always deterministic, and identical videos must
             # have identical previews.
             coded.codec_context.thread_count = 1
@@ -177,7 +177,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
                     if isinstance(frame, av.VideoFrame):
                         graph.push(frame)
                         for scaled in _pull_frames(graph):
-                            scaled.pict_type = 0  # the encoder chooses the keyframes independently of the source
+                            scaled.pict_type = 0  # the encoder selects keyframes independently of the source
                             target.mux(coded.encode(scaled))
                     elif audio is not None and resampler is not None:
                         for piece in resampler.resample(frame):
@@ -195,7 +195,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
 
 
 def _scaling_graph(stream: VideoStream, settings: PreviewSettings, face: Box | None) -> tuple[Graph, int, int]:
-    """Return a filter graph that crops, scales and converts to square pixels, with its output width and height."""
+    """Return a filter graph that crops, scales and converts to square pixels, with the output width and height."""
     x, y, w, h = 0, 0, stream.width, stream.height
     if face is not None:
         x, y, w, h = face_crop(face, stream.width, stream.height)
@@ -230,7 +230,7 @@ def _pull_frames(graph: Graph) -> Iterator[av.VideoFrame]:
 
 
 def evenly_spaced_frames(times: Sequence[float], count: int) -> list[int]:
-    """Return the indices of up to ``count`` distinct frames that are evenly spaced in time."""
+    """Return the indices of up to ``count`` different frames that are evenly spaced in time."""
     if not times:
         return []
     end = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1)

@@ -1,4 +1,4 @@
-"""Rendering of the Jinja templates. All values are escaped except the package's styles, scripts and charts."""
+"""Rendering of the Jinja templates. All values are escaped except for the package's own styles, scripts and charts."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def _template(name: str) -> str:
 
 
 def render_page(template: str, styles: Sequence[str], scripts: Sequence[str], **values: Any) -> str:
-    """Return a complete HTML page. Values that are not Markup are escaped.
+    """Return a complete HTML page. All values except Markup objects are escaped.
 
     Args:
         template: file name of the template.
-        styles: names of the files to include in ``<style>``.
-        scripts: names of the files to include in ``<script>``.
+        styles: names of the files to insert into ``<style>``.
+        scripts: names of the files to insert into ``<script>``.
         values: template variables.
     """
-    # CSS and JavaScript must not be HTML-escaped. The package's own files are trusted.
+    # CSS and JavaScript must not be HTML-escaped. These files are part of the package and therefore trusted.
     css = Markup("\n".join(_template(name) for name in styles))
     code = Markup("\n".join(_template(name) for name in scripts))
     return _environment().get_template(template).render(css=css, scripts=code, **values)

@@ -1,4 +1,4 @@
-"""View models of the report: tables of formatted strings for the templates."""
+"""View models of the report, which contain tables of formatted strings for the templates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from retalkit.comparison.stats.model import Analysis, Contrast, Position, Summar
 from retalkit.plugins.metric_specs import Measure
 
 COLUMNS = 8
-"""Maximum number of measure columns per table. A single metric with more columns is not split."""
+"""Maximum number of measure columns per table. A metric with more columns is not split."""
 SIGNS: dict[str | None, str] = {
     "better": "▲",
     "worse": "▼",
@@ -42,35 +42,35 @@ SIGNS: dict[str | None, str] = {
     "cannot be shown": "?",
 }
 MEANINGS = {
-    REAL: "The unedited clip with its own sound, re-encoded: the score of a perfect method.",
-    OWN: "Each clip dubbed with its own sound, so that its own frames are the ground truth.",
-    SPEECH: "Each clip dubbed with other speech.",
-    MISMATCHED: "The videos of the arm “own sound”, scored against the sound and lips of another clip: chance level.",
-    SILENCE: "Each clip dubbed with silence: the mouth should stay at rest.",
-    NOISE: "Each clip dubbed with noise at the level of its own sound: the mouth should stay at rest.",
+    REAL: "The unedited clip with its own audio, re-encoded. Its scores are those of an ideal method.",
+    OWN: "Each clip is dubbed with its own audio, so that its own frames are the ground truth.",
+    SPEECH: "Each clip is dubbed with other speech.",
+    MISMATCHED: "The videos of the arm “own audio”, scored against the audio and lips of another clip (chance level).",
+    SILENCE: "Each clip is dubbed with silence. The mouth should stay at rest.",
+    NOISE: "Each clip is dubbed with noise at the level of its own audio. The mouth should stay at rest.",
 }
-_NOISY = "Each clip dubbed with its own sound plus noise at {decibels:g} dB SNR, scored against the clean sound."
+_NOISY = "Each clip is dubbed with its own audio plus noise at {decibels:g} dB SNR, and scored against the clean audio."
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Table cell with a formatted number."""
+    """Table cell with formatted numbers."""
 
     mean: str = formatting.NOTHING
     interval: str = ""
     distance: str = ""
-    """Mean distance to the ideal value, for measures with an ideal value."""
+    """Mean distance to the ideal value, or an empty string for measures without an ideal value."""
     note: str = ""
     """Note on missing values, such as ``1 undefined``."""
     failed: int = 0
     verdict: Verdict | None = None
-    """Verdict of the comparison with the base, or None for the base."""
+    """Verdict of the comparison with the base. None for the base."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Table row of a variant or of a reference for comparison."""
+    """Table row of a variant, the real video or the chance level."""
 
     name: str
     kind: str
@@ -80,17 +80,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Scores of one arm for a subset of the measures."""
+    """Scores in one arm for some of the measures."""
 
     metrics: list[tuple[str, int]]
-    """Metric names with their numbers of columns."""
+    """Pairs of metric name and number of columns."""
     columns: list[Measure]
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastRow:
-    """Table row with the differences between a variant and the base."""
+    """Table row with the difference between a variant and the base in one measure."""
 
     measure: str
     variant: str
@@ -107,7 +107,7 @@ class ContrastRow:
 
 @dataclass(slots=True)
 class ArmView:
-    """All tables of one arm."""
+    """Title, description and tables of one arm."""
 
     arm: str
     title: str
@@ -120,7 +120,7 @@ class ArmView:
 
 
 def arm_views(results: Results, analysis: Analysis) -> list[ArmView]:
-    """Return the view of every arm that has cells, in canonical order."""
+    """Return the views of all arms with cells, in canonical order."""
     present = {cell.name.arm for cell in results.cells}
     views: list[ArmView] = []
     for arm in [arm for arm in ARMS if arm in present] + sorted(present.difference(ARMS)):
@@ -143,7 +143,7 @@ def arm_views(results: Results, analysis: Analysis) -> list[ArmView]:
 
 def _tables(results: Results, analysis: Analysis, arm: str) -> list[Table]:
     measured = {summary.measure for summary in analysis.summaries if summary.arm == arm}
-    packed: list[list[MetricInfo]] = []  # metrics of each table, assigned greedily
+    packed: list[list[MetricInfo]] = []  # metrics of each table, filled greedily
     room = 0
     for metric in results.metrics:
         count = sum(measure.name in measured for measure in metric.measures)
@@ -197,7 +197,7 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
 
 
 def _missing_note(summary: Summary) -> str:
-    """Return the counts of undefined and absent values, or "" if the metric is absent from the entire arm."""
+    """Return the counts of undefined and absent values as text, or "" if the metric is absent from the entire arm."""
     parts = [(summary.undefined, "undefined")]
     if summary.absent < summary.cells:
         parts.append((summary.absent, "absent"))
@@ -235,7 +235,7 @@ def _nonzero(value: float, digits: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """Table row with positions between chance level and the real video."""
+    """Table row with a variant's position between chance level and the real video."""
 
     measure: str
     variant: str
@@ -244,14 +244,14 @@ class PositionRow:
     anchor: str
     share: str
     bar: float
-    """Share clipped to [0, 1], or NaN for no bar."""
+    """Share clipped to [0, 1], or NaN if no bar is drawn."""
     against_chance: Contrast
     against_anchor: Contrast
     reason: str
 
 
 def position_rows(results: Results, analysis: Analysis) -> list[PositionRow]:
-    """Return the rows of all measures in which the real video is better than chance level for at least one variant."""
+    """Return the rows of the measures for which the real video is better than chance level for at least one variant."""
     measures = {measure.name: measure for measure in results.measures()}
     informative = {position.measure for position in analysis.positions if math.isfinite(position.share)}
     return [
@@ -290,9 +290,9 @@ def quality_measures(
 ) -> list[Measure]:
     """Return the quality measures to plot against speed.
 
-    The function returns the measures listed in ``wanted``. If ``wanted`` is empty, the function returns the first
-    suitable measure of each metric, for at most ``count`` metrics. Cost metrics are excluded. A measure is unsuitable
-    if its mean is equal for all variants.
+    The result contains the measures listed in ``wanted``. If ``wanted`` is empty, the result contains the first
+    suitable measure of each metric, for up to ``count`` metrics. Cost metrics are excluded. A measure is unsuitable if
+    its mean is equal for all variants.
     """
 
     def means(measure: Measure) -> list[float]:
@@ -314,12 +314,12 @@ def quality_measures(
 
 
 def as_yaml(value: Any) -> str:
-    """Return data as YAML."""
+    """Return plain data formatted as YAML."""
     return yaml.safe_dump(to_plain_data(value), sort_keys=False, allow_unicode=True, width=100)
 
 
 def weights_summary(variant: VariantInfo) -> tuple[str, list[str]]:
-    """Return the total size of all checkpoints and one line per checkpoint."""
+    """Return the total size of a variant's checkpoints and one line per checkpoint."""
     total = sum(int(each.get("bytes") or 0) for each in variant.weights)
     lines: list[str] = []
     for each in variant.weights:
@@ -332,16 +332,16 @@ def weights_summary(variant: VariantInfo) -> tuple[str, list[str]]:
 
 
 def significant_first(rows: list[ContrastRow]) -> list[ContrastRow]:
-    """Sort rows with significant differences first. The order is otherwise unchanged."""
+    """Return the rows with significant differences first. The order of the rows is otherwise unchanged."""
     return [row for row in rows if row.verdict in SIGNIFICANT] + [row for row in rows if row.verdict not in SIGNIFICANT]
 
 
 def metric_starts(table: Table) -> set[int]:
-    """Return the column indices at which the next metric starts."""
+    """Return the indices of the columns at which a new metric starts."""
     ends = itertools.accumulate(count for _, count in table.metrics)
     return set(ends)
 
 
 def has_verdicts(table: Table) -> bool:
-    """Return whether any cell has a verdict of a comparison with the base."""
+    """Return whether at least one cell has a verdict of a comparison with the base."""
     return any(cell.verdict for row in table.rows for cell in row.cells)

@@ -1,6 +1,6 @@
-"""Statistical analysis of a comparison: means, paired differences and verdicts per variant, arm and measure.
+"""Statistical analysis of a comparison: means, paired differences and verdicts for each variant, arm and measure.
 
-``docs/comparing-statistics.md`` describes the methods.
+The methods are described in ``docs/comparing-statistics.md``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def analyse(results: Results) -> Analysis:
-    """Compute every summary, contrast, position, noise floor and failure of a complete or incomplete comparison.
+    """Compute all summaries, contrasts, positions, noise floors and failures of a complete or incomplete comparison.
 
-    A measure is omitted from an arm if its metric was not run on any of the arm's cells. The analysis is deterministic.
+    A measure is omitted from an arm if its metric was not run on any cell in the arm. The analysis is deterministic.
     """
     cells = CellTable(results)
     all_measures = [MetricMeasure(metric.name, measure) for metric in results.metrics for measure in metric.measures]
@@ -108,7 +108,7 @@ def _positions(
     name, quantity = measured.measure.name, quantity_of(measured.measure)
 
     def means(variant: str, arm: str) -> ClipSpeechValues:
-        # Mismatched cells are labelled with the other clip's name, so cells are paired by clip, not by speech.
+        # Mismatched cells are labelled with the other clip's name, so cells are paired by clip instead of by speech.
         values = cells.seed_means(variant, arm, measured, quantity)
         return {clip: {"": value} for clip, value in _clip_means(values).items()}
 
@@ -143,7 +143,7 @@ def _position(
     against_chance: Contrast,
 ) -> Position:
     own, anchor, chance = (float(np.mean(list(_clip_means(side).values()))) for side in sides)
-    # The measure's direction of improvement applies only to its values, never to distances.
+    # The measure's direction of improvement applies only to values, not to distances.
     room = anchor - chance if measure.direction == "higher" else chance - anchor
     return Position(
         variant=variant,
@@ -154,7 +154,7 @@ def _position(
         anchor=anchor,
         chance=chance,
         share=(own - chance) / (anchor - chance) if room > 0 else math.nan,
-        reason="" if room > 0 else "the real video scores no better than chance",
+        reason="" if room > 0 else "the real video does not score better than chance",
         against_anchor=against_anchor,
         against_chance=against_chance,
     )
@@ -188,7 +188,7 @@ def _noise(cells: CellTable, arm: str, measured: MetricMeasure) -> NoiseFloor:
 
 def _failures(results: Results, variant: str) -> Failures:
     cells = [cell for cell in results.cells if cell.name.variant == variant]
-    reasons = Counter(cell.failure or "no reason given" for cell in cells if cell.state == "failed")
+    reasons = Counter(cell.failure or "unknown reason" for cell in cells if cell.state == "failed")
     metrics = Counter(item for cell in cells if cell.state == "done" for item in cell.failed_metrics.items())
     return Failures(
         variant=variant,

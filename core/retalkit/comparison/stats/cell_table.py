@@ -1,4 +1,4 @@
-"""Lookup of cell values by variant, arm and clip, and of the reasons for missing values."""
+"""Lookup of cell values, and of the reasons for missing values, by variant, arm and clip."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ State = Literal["value", "failed", "undefined", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class MetricMeasure:
-    """Measure with the name of the metric that computes the measure."""
+    """Measure together with the name of its metric."""
 
     metric: str
     measure: Measure
 
     def state(self, cell: CellResult) -> State:
-        """Return whether the cell has a value, or the reason why the value is missing."""
+        """Return whether the cell has a value, or else why the value is missing."""
         if cell.state == "failed" or self.metric in cell.failed_metrics:
             return "failed"
         if self.measure.name in cell.scores:
@@ -46,7 +46,7 @@ class MetricMeasure:
 
 
 class CellTable:
-    """Cells of a comparison by variant and arm. Reruns are stored separately."""
+    """Cells of a comparison, indexed by variant and arm. Reruns are stored separately."""
 
     def __init__(self, results: Results) -> None:
         names = {cell.name.arm for cell in results.cells}
@@ -55,8 +55,7 @@ class CellTable:
         self.variants = known + sorted({cell.name.variant for cell in results.cells}.difference(known))
         self.originals: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
         self.reruns: dict[str, list[CellResult]] = defaultdict(list)
-        # Cells are sorted because floating-point sums depend on the summation order, and cells finish in arbitrary
-        # order.
+        # Cells finish in arbitrary order. They are sorted because floating-point sums depend on the order of summation.
         for cell in sorted(results.cells, key=lambda cell: (cell.name.clip, cell.name.speech, cell.name.seed)):
             if cell.name.rerun:
                 self.reruns[cell.name.arm].append(cell)
@@ -64,7 +63,7 @@ class CellTable:
                 self.originals[cell.name.variant, cell.name.arm].append(cell)
 
     def arm(self, arm: str) -> list[CellResult]:
-        """Return all cells of an arm except reruns."""
+        """Return all cells in an arm except reruns."""
         return [cell for variant in self.variants for cell in self.originals.get((variant, arm), [])]
 
     def seed_means(

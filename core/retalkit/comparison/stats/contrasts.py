@@ -1,4 +1,4 @@
-"""Paired contrasts between variants, with one pair per clip, and their verdicts."""
+"""Paired contrasts between variants, with one pair of values per clip, and their verdicts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def quantity_of(measure: Measure) -> Quantity:
-    """Return the quantity to compare: the distance for measures with an ideal value, otherwise the value."""
+    """Return the quantity to compare, which is the distance for measures with an ideal value and otherwise the
+    value."""
     return "distance" if measure.direction == "nearer" else "value"
 
 
 def gain_of(difference: float, measure: Measure) -> float:
-    """Return the difference with its sign chosen so that a positive value is an improvement."""
-    # Smaller distances are always better. The subtraction from 0.0 avoids a negative zero.
+    """Return the difference with the sign that makes improvements positive."""
+    # A smaller distance is always better. Subtracting from 0.0 avoids a negative zero.
     return difference if measure.direction == "higher" else 0.0 - difference
 
 
@@ -41,9 +42,9 @@ class Pairing:
     against: str
     clips: tuple[str, ...]
     differences: Values
-    """Differences variant - counterpart in the tested quantity, float64 [clips]."""
+    """Differences variant - counterpart of the tested quantity, float64 [clips]."""
     same: bool
-    """Whether every value equals its counterpart up to rounding errors of the computed means."""
+    """Whether every value equals its counterpart, except for rounding errors of the computed means."""
     unpaired: int
     floor: float | None
 
@@ -55,10 +56,10 @@ def pair_clips(
     quantities: tuple[ClipSpeechValues, ClipSpeechValues],
     floor: float | None,
 ) -> Pairing:
-    """Return the mean difference of ``quantities`` per clip, over the speeches with values on both sides.
+    """Return the mean difference of ``quantities`` for each clip, over the speeches with values on both sides.
 
-    ``values`` contains the measure's raw values, because equal distances to the ideal value do not imply identical
-    videos.
+    ``values`` contains the measure's values before conversion to distances, because equal distances to the ideal value
+    do not imply identical videos.
     """
     mine, other = quantities
     clips: list[str] = []
@@ -77,16 +78,16 @@ def pair_clips(
 
 
 def _equal(first: float, second: float) -> bool:
-    # Because of rounding, the mean of three equal numbers can differ from the number in the last bit.
+    # Due to rounding, the mean of three equal numbers can differ from the numbers in the last bit.
     return math.isclose(first, second, rel_tol=1e-14)
 
 
 def contrasts(measure: Measure, arm: str, family: Sequence[Pairing]) -> list[Contrast]:
-    """Test the pairings of one measure and arm, with a joint correction for multiple comparisons."""
+    """Test the pairings for one measure and arm, with a joint correction for multiple comparisons."""
     tests = sum(bool(pairing.clips) for pairing in family)
     p_values = [sign_flip_p(pairing.differences, tests) for pairing in family]
     adjusted = holm(p_values)
-    # The Holm correction is monotonic, so this value is the smallest adjusted p that this number of clips can yield.
+    # The Holm correction is monotonic, so this value is the smallest adjusted p value for this number of clips.
     possible = holm([smallest_p(len(pairing.clips)) for pairing in family])
     return [
         _contrast(measure, arm, pairing, tests, p, q, best)
@@ -128,9 +129,9 @@ def _verdict(pairing: Pairing, gain: float, tests: int, adjusted: float, possibl
     count, floor = len(pairing.clips), pairing.floor
     clips = "1 clip" if count == 1 else f"{count} clips"
     if not count:
-        return "cannot be shown", "no clip has a value for both"
+        return "cannot be shown", "no clip has values for both variants"
     if pairing.same:
-        return "identical", f"all values are equal, {clips}"
+        return "identical", f"all values are equal ({clips})"
     if possible > ALPHA:
         among = f" among {tests} variants" if tests > 1 else ""
         needed = clips_needed(tests)

@@ -1,4 +1,4 @@
-"""Result types of the statistical analysis, used by the tables and the report. Missing numbers are NaN."""
+"""Result types of the statistical analysis, which the tables and the report use. Missing numbers are NaN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 Verdict = Literal["better", "worse", "identical", "no difference shown", "cannot be shown"]
 Quantity = Literal["value", "distance"]
-"""Compared quantity: the value, or the distance for measures with an ideal value."""
+"""Compared quantity, which is the distance for measures with an ideal value and otherwise the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Summary:
     clips: int
     """Number of clips with a value. Clips are the independent observations."""
     mean: float
-    """Mean over clips, after averaging over each clip's speeches and seeds. Reruns are excluded."""
+    """Mean over clips of each clip's average over speeches and seeds. Reruns are excluded."""
     low: float
     high: float
     """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval."""
@@ -34,55 +34,57 @@ class Summary:
     values: tuple[tuple[str, float], ...]
     """Pairs of clip and value."""
     cells: int
-    """Number of all cells except reruns: cells with a value and failed, undefined and absent cells."""
+    """Number of cells with a value and of failed, undefined and absent cells. Reruns are excluded."""
     failed: int
-    """Number of cells without a video or with an error in the metric."""
+    """Number of cells without a video and of cells for which the metric raised an error."""
     undefined: int
     """Number of cells for which the metric did not return a finite number."""
     absent: int
-    """Number of cells that lack an input of the metric."""
+    """Number of cells that lack a required input of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Paired comparison of two variants over clips, in one measure and arm."""
+    """Paired comparison of two variants over clips, for one measure in one arm."""
 
     variant: str
     arm: str
     measure: str
     against: str
-    """Name of the base variant. In a ``Position``, the arm ``real`` or ``mismatched``."""
+    """Name of the base variant. In a ``Position``, the name is the arm ``real`` or ``mismatched``."""
     quantity: Quantity
     clips: int
     """Number of clips with values for both variants."""
     mean: float
-    """Mean over clips of variant - base, in ``quantity``."""
+    """Mean over clips of the difference variant - base in ``quantity``."""
     low: float
     high: float
     """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval, not corrected for the number of variants."""
     gain: float
-    """``mean`` with its sign chosen so that a positive value is an improvement."""
+    """``mean`` with the sign that makes improvements positive."""
     p: float
-    """Two-sided p of the sign-flip test over clips."""
+    """Two-sided p value of the sign-flip test over clips."""
     adjusted_p: float
-    """p after Holm correction over all variants in one arm and measure."""
+    """p value after Holm correction over all variants in the arm and measure."""
     family: int
-    """Number of tests that are corrected together."""
+    """Number of tests that are corrected jointly."""
     floor: float | None
-    """Rerun noise floor of the measure in this arm, or None without reruns."""
+    """Noise floor of the measure in this arm, determined from reruns. None without reruns."""
     verdict: Verdict
     reason: str
-    """Reason for the verdict in one sentence."""
+    """One-sentence explanation of the verdict."""
     differences: tuple[tuple[str, float], ...]
-    """Pairs of clip and difference in ``quantity``."""
+    """Pairs of clip name and difference in ``quantity``."""
     unpaired: int
-    """Number of excluded clips, in which only one of the two variants has a value."""
+    """Number of clips that are excluded because only one of the two variants has a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Position of a variant between chance level and the real video, over the clips with values for the variant, the
-    real video and the chance level."""
+    """Position of a variant between chance level and the real video.
+
+    Only clips with values for the variant, the real video and the chance level are included.
+    """
 
     variant: str
     measure: str
@@ -92,14 +94,14 @@ class Position:
     anchor: float
     """Mean of the real video."""
     chance: float
-    """Mean of the variant's videos, scored against another clip's audio and lips."""
+    """Mean of the variant's videos when scored against another clip's audio and lips."""
     share: float
-    """Relative position (own - chance) / (anchor - chance): 0 is chance level and 1 is the real video.
+    """Relative position (own - chance) / (anchor - chance), which is 0 at chance level and 1 for the real video.
 
-    The relative position is NaN if the real video is not better than chance level.
+    The relative position is NaN if the real video does not score better than chance level.
     """
     reason: str
-    """Reason why no share was computed, or an empty string."""
+    """Reason why ``share`` is NaN, or an empty string."""
     against_anchor: Contrast
     against_chance: Contrast
 
@@ -111,9 +113,9 @@ class NoiseFloor:
     arm: str
     measure: str
     floor: float | None
-    """Largest absolute difference between a rerun and its original run, or None without reruns."""
+    """Largest absolute difference between a rerun and the original run, or None without reruns."""
     pairs: int
-    """Number of reruns with a value for both the rerun and the original run."""
+    """Number of reruns for which the rerun and the original run both have a value."""
     worst: str
     """Label of the rerun with the largest difference, or an empty string without reruns."""
     seed_spread: float | None
@@ -131,9 +133,9 @@ class Failures:
     failed: int
     """Number of cells without a video."""
     reasons: tuple[tuple[str, int], ...]
-    """Reasons with numbers of cells, in descending order of frequency."""
+    """Pairs of reason and number of cells, in descending order of frequency."""
     metrics: tuple[tuple[str, str, int], ...]
-    """Metrics with error messages and numbers of cells."""
+    """Metric name, error message and number of cells for each metric error."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Bootstrap intervals, sign-flip tests and Holm correction for small samples of clips.
 
-Each observation is one clip, because results for several speeches on one clip are not independent. All functions are
-deterministic. Random resampling uses a fixed seed.
+Each observation is one clip, because the results for several speeches on one clip are not independent. All functions
+are deterministic, because random resampling uses a fixed seed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from scipy import stats
 Values = NDArray[np.float64]
 
 ALPHA: Final = 0.05
-"""Significance level for one measure in one arm, over all variants together (family-wise error rate)."""
+"""Significance level for one measure in one arm over all variants (family-wise error rate)."""
 DRAWS: Final = 4095
-"""Number of resamples for an interval, and for a test with more than 11 clips, which cannot be exhaustive."""
+"""Number of resamples for an interval, and for a test with more than 11 clips, for which no exhaustive test is used."""
 INTERVAL_CLIPS: Final = 3
-"""Minimum number of clips for an interval."""
+"""Minimum number of clips for computing an interval."""
 BCA_CLIPS: Final = 6
-"""Minimum sample size for BCa. Smaller samples use percentiles, because their skewness cannot be estimated."""
+"""Minimum sample size for BCa. Smaller samples use percentiles, because their skewness cannot be estimated reliably."""
 _SEED: Final = 20200
 
 
 def mean_interval(values: Values) -> tuple[float, float, str]:
-    """Return the limits of the mean's 95 % bootstrap interval for float64 [N], and the name of the method.
+    """Return the limits of the 95 % bootstrap interval of the mean of ``values``, float64 [N], and the method's name.
 
-    The method is ``BCa``, ``percentile`` or "". BCa is described in Efron, "Better bootstrap confidence intervals",
-    JASA 1987, and implemented in ``scipy.stats.bootstrap``. The intervals are too narrow for small samples. With 3
-    clips, the coverage is about 75 % instead of 95 %.
+    The method is ``BCa`` or ``percentile``, or an empty string for samples that are too small. BCa is described in
+    Efron, "Better bootstrap confidence intervals", JASA 1987, and implemented in ``scipy.stats.bootstrap``. The
+    intervals are too narrow for small samples. For 3 clips, the coverage is about 75 % instead of 95 %.
     """
     if len(values) < INTERVAL_CLIPS:
         return math.nan, math.nan, ""
@@ -61,15 +61,15 @@ def _bootstrap(values: Values, method: str) -> tuple[float, float]:
 
 
 def sign_flip_p(differences: Values, tests: int = 1) -> float:
-    """Return the two-sided p of the sign-flip permutation test on paired differences, float64 [N].
+    """Return the two-sided p value of the sign-flip permutation test for paired differences, float64 [N].
 
     The test is exhaustive for up to 11 differences and uses random sign patterns for larger samples. The test is
     described in Fisher, "The Design of Experiments", 1935, section 21. The observed pattern is counted as in Phipson
-    and Smyth 2010. The result is NaN for an empty sample. ``tests`` is the number of tests that are corrected together.
+    and Smyth 2010. The result is NaN for an empty sample. ``tests`` is the number of tests that are corrected jointly.
     A larger number of tests requires more random patterns.
     """
     if len(differences) < 2:
-        # A single difference is equally extreme with either sign.
+        # A single difference is equally extreme for both signs.
         return 1.0 if len(differences) else math.nan
     test: Any = stats.permutation_test
     found = test(
@@ -85,12 +85,12 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """Return the smallest two-sided p of the sign-flip test for ``count`` differences, or NaN for an empty sample."""
+    """Return the smallest two-sided p value of the sign-flip test for ``count`` differences, or NaN without any."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 
 def clips_needed(tests: int = 1) -> int:
-    """Return the number of clips required for significance in a family of ``tests`` tests, 6 for a single test."""
+    """Return the minimum number of clips for significance in a family of ``tests`` tests, which is 6 for one test."""
     return math.ceil(1 - math.log2(ALPHA / max(tests, 1)))
 
 
@@ -98,8 +98,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm-adjusted p values in input order. NaN values remain NaN and do not count as tests.
 
     The method is described in Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
-    Statistics 1979. In a family of m tests, the smallest p is multiplied by m, the second smallest by m - 1, and so on.
-    The products are made monotonic and limited to 1.
+    Statistics 1979. In a family of m tests, the smallest p value is multiplied by m, the second smallest by m - 1, and
+    so on. The products are made monotonic and limited to 1.
     """
     adjusted = [math.nan] * len(p_values)
     order = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))

@@ -33,7 +33,7 @@
     try {
       localStorage.setItem(storeKey(name), JSON.stringify(value));
     } catch {
-      by("problem").textContent = "This browser cannot store votes: save them as JSON before you close the page.";
+      by("problem").textContent = "This browser cannot store votes. Save the votes as JSON before you close the page.";
     }
   }
 
@@ -69,7 +69,7 @@
     voter = name;
     const known = new Set(hidden.pairs.map((pair) => pair.id));
     const stored = read("voter " + voter) || { order: [], votes: [], finished: false };
-    /* Pairs with changed videos have new ids. Votes on pairs of other pages are kept for those pages. */
+    /* Pairs with changed videos have new ids. Votes on pairs of other pages are preserved for these pages. */
     const onThisPage = (each) => known.has(each.pair);
     state = {
       order: stored.order.filter(onThisPage),
@@ -153,7 +153,7 @@
     saveState();
     by("vote").hidden = true;
     by("end").hidden = false;
-    by("thanks").textContent = `${voter}: ${state.votes.length} of ${state.order.length} pairs. Thank you. These are the results.`;
+    by("thanks").textContent = `${voter}: ${state.votes.length} of ${state.order.length} pairs. Thank you for voting.`;
     by("rates").replaceChildren(...winRates().map(rateRow));
   }
 

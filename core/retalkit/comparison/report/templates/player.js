@@ -1,5 +1,5 @@
 "use strict";
-/* Player of the report: videos side by side, synchronized. */
+/* Player of the report for synchronized playback of side-by-side videos. */
 (() => {
   const player = document.getElementById("player");
   if (!player) return;
@@ -47,7 +47,7 @@
     by("tiles").style.setProperty("--tile", pixels + "px");
   }
 
-  /* Use the largest size at which all videos fit in one row, or the smallest one, unless the user chose a size. */
+  /* Unless the user chose a size, use the largest size at which all videos fit in one row, or the smallest size. */
   function fitTiles() {
     if (sizeChosen) return;
     const count = current.tiles.filter((tile) => !hiddenNames.has(tile.name)).length;
@@ -184,7 +184,7 @@
   });
   window.addEventListener("resize", fitTiles);
 
-  /* Whether the videos fill half of their own height or half of the window. Otherwise keys scroll the page as usual. */
+  /* Whether the videos cover half of their own height or half of the window. If not, keys scroll the page as usual. */
   function inView() {
     const bounds = by("tiles").getBoundingClientRect();
     const visible = Math.min(bounds.bottom, innerHeight) - Math.max(bounds.top, 0);

@@ -1,17 +1,17 @@
 "use strict";
-/* Synchronized playback and frame stepping of several videos. Frames are located by time, not by index, so that variable
-   frame rates work. */
+/* Synchronized playback and frame stepping for several videos. Frames are located by time instead of index, so that
+   variable frame rates are supported. */
 class VideoSync {
   constructor(onUpdate) {
     this.onUpdate = onUpdate;
     this.rate = 1;
     this.loop = false;
-    /* Incremented by every command, so that pending asynchronous steps of earlier commands stop. */
+    /* Incremented by every command, so that pending asynchronous steps of earlier commands are cancelled. */
     this.generation = 0;
     this.load([], [0], 0);
   }
 
-  /* times: start time of each frame in seconds; end: end time of the last frame. */
+  /* times: start time of each frame in seconds. end: end time of the last frame in seconds. */
   load(videos, times, end) {
     this.stop();
     this.videos = videos;
@@ -25,7 +25,7 @@ class VideoSync {
     return this.videos.filter((video) => !video.dataset.off);
   }
 
-  /* The reference clock: the audible video, or the first visible one. Its playback rate is not adjusted. */
+  /* Reference clock: the audible video, or else the first visible video. Its playback rate is not adjusted. */
   get lead() {
     const active = this.active;
     return active.includes(this.leader) ? this.leader : active[0] || null;
@@ -42,7 +42,7 @@ class VideoSync {
     return low;
   }
 
-  /* The middle of a frame's interval: at its boundary a player may show either neighbour. */
+  /* Middle of a frame's interval. At the boundary of an interval, a player may display either of two frames. */
   middleOf(frame) {
     const next = frame + 1 < this.times.length ? this.times[frame + 1] : this.end;
     return (this.times[frame] + next) / 2;
@@ -114,7 +114,7 @@ class VideoSync {
         video.currentTime = lead.currentTime;
         continue;
       }
-      /* On a busy machine one video may fall behind: the others wait for it. */
+      /* On a busy machine, one video may fall behind. The other videos wait for it. */
       const wait = video.currentTime - slowest > (video.dataset.held ? 0.5 : 1.5) * frame;
       if (wait) {
         video.dataset.held = "1";
@@ -123,7 +123,7 @@ class VideoSync {
       }
       delete video.dataset.held;
       if (video.paused) video.play().catch(() => undefined);
-      /* Small offsets are corrected by the playback rate, which is not noticeable. */
+      /* Small offsets are corrected by adjusting the playback rate, which is not noticeable. */
       const correction = Math.abs(ahead) < frame / 8 ? 0 : Math.min(Math.max(6 * ahead, -0.5), 0.5);
       const rate = this.rate * (1 - correction);
       if (Math.abs(video.playbackRate - rate) > 0.005) video.playbackRate = rate;
@@ -133,7 +133,7 @@ class VideoSync {
   }
 }
 
-/* Seek a video; resolves when it shows the given time, on errors, and after a timeout of 5 s. */
+/* Seek a video. The promise resolves when the video displays the given time, on errors, and after a timeout of 5 s. */
 function seek(video, time) {
   return new Promise((resolve) => {
     const done = () => {
@@ -156,7 +156,7 @@ function seek(video, time) {
   });
 }
 
-/* The URL of a video: a blob of its embedded copy, or the linked file. */
+/* URL of a video: a blob of the embedded copy, or the linked file. */
 const blobUrls = new Map();
 function videoUrl(id, link) {
   const embedded = document.getElementById("video-" + id);
