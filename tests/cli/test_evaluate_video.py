@@ -65,7 +65,7 @@ def test_table_lists_scores_and_skipped_metrics(
 ) -> None:
     done = call(capsys, "evaluate", talking_head, "-q", "--cache", cache, "--metric", "lips", "--metric", "sharpness")
     assert "sharpness\n  CPBD" in done.out
-    assert "not computed:\n  lips: needs a reference video" in done.out
+    assert "not computed:\n  lips: requires a reference video" in done.out
     assert "(--reference)" in done.out
     progress = call(capsys, "evaluate", talking_head, "--cache", cache, "--metric", "sharpness").err
     assert "metrics: done in 0.0 s" not in progress and " frames in " in progress

@@ -1,1 +1,1 @@
-"""Compositing of edits into frames, and blending to hide edit borders."""
+"""Compositing of edits into frames, and blending that hides the borders of edits."""

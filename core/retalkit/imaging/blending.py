@@ -1,4 +1,4 @@
-"""Seamless blending of two images with a colour offset and a Laplacian pyramid."""
+"""Seamless blending of two images with a smooth colour offset and a Laplacian pyramid."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Float = NDArray[np.float32]
 def low_frequency_offset(
     target: Float, moved: Float, weight: Float, sigma: float, limit: float = 60.0, reduce: int = 4
 ) -> Float:
-    """Compute a smooth colour offset that, added to ``moved``, matches the lighting of ``target``.
+    """Compute a smooth colour offset that matches the lighting of ``moved`` to the lighting of ``target``.
 
     The offset is the normalised convolution (Knutsson and Westin, CVPR 1993) of ``target - moved`` with a Gaussian.
-    Pixels with weight 0 (such as lips and hands) do not contribute to the offset, but receive the offset of their
+    Pixels with weight 0, such as lips and hands, do not contribute to the offset, but receive the offset of their
     neighbourhood.
 
     ``target`` and ``moved``: images, float32 [H, W, 3]. ``weight``: non-negative pixel weights, float32 [H, W].
@@ -25,7 +25,7 @@ def low_frequency_offset(
     height, width = weight.shape
     spread = max(sigma / reduce, 0.3)
     weighted = cv2.merge([cv2.multiply(cv2.subtract(target, moved), cv2.merge([weight] * 3)), weight])
-    # Padding to complete cells with weight 0 implements the downsampling as a plain mean.
+    # Padding to complete cells with weight 0 allows the downsampling to be computed as a plain mean.
     padding = (-height % reduce, -width % reduce)
     weighted = cv2.copyMakeBorder(
         weighted, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=(0.0, 0.0, 0.0, 0.0)
@@ -51,15 +51,15 @@ def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
 
 
 def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
-    """Blend ``top`` over ``base`` with ``mask``. Coarse bands have a wider transition than fine bands.
+    """Blend ``top`` over ``base`` with ``mask``. Coarse bands have wider transitions than fine bands.
 
     The method is described in Burt and Adelson, "A multiresolution spline with application to image mosaics", ACM TOG
     1983.
 
     ``top`` and ``base``: images of any size, float32 [H, W, 3]. ``mask``: blend weights in [0, 1], float32 [H, W].
-    ``bands``: number of pyramid bands, at least 1. Returns float32 [H, W, 3] without clipping. In regions where the
-    mask is 0, the result differs from ``base`` within the support of the coarsest band. Callers must therefore limit
-    the pasted region.
+    ``bands``: number of pyramid bands, at least 1. Returns float32 [H, W, 3] without clipping. Where the mask is 0, the
+    result differs from ``base`` within the support of the coarsest band. Callers must therefore limit the pasted
+    region.
     """
     # The blend is linear and equals base + reconstruct(mask pyramid * Laplacian pyramid of the difference).
     differences, masks = [np.asarray(cv2.subtract(top, base), np.float32)], [mask]
@@ -75,5 +75,5 @@ def pyramid_blend(base: Float, top: Float, mask: Float, bands: int) -> Float:
 
 
 def _upsample(image: Float, like: Float) -> Float:
-    """Upsample the image by a factor of two and crop the result to the size of ``like``."""
+    """Upsample the image by a factor of 2 and crop the result to the size of ``like``."""
     return np.asarray(cv2.pyrUp(image, dstsize=(like.shape[1], like.shape[0])), np.float32)

@@ -1,4 +1,4 @@
-"""Compositing of a face edit into a frame. The implementation processes only the crop that the edit covers."""
+"""Compositing of a face edit into a frame. Only the crop that the edit covers is processed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Rectangle = tuple[int, int, int, int]
 
 EMPTY: Rectangle = (0, 0, 0, 0)
 _TRANSLATION_TOLERANCE = 1e-6
-"""Maximum deviation of a translation's linear part from the identity."""
+"""Maximum deviation of the matrix's linear part from the identity for the matrix to be treated as a translation."""
 _SHIFT_TOLERANCE = 1e-3
-"""Maximum deviation in pixels from an integer shift."""
+"""Maximum deviation of a translation from an integer shift, in pixels."""
 _WEIGHT_SCALE = 65536.0
 
 
 def composite(frame: Image, edit: FaceEdit) -> Rectangle:
-    """Paste an edit into ``frame`` (RGB uint8 [H, W, 3]) in place and return the rectangle that may have changed.
+    """Paste an edit into ``frame`` (RGB uint8 [H, W, 3]) in place and return the rectangle of changed pixels.
 
-    The composite is ``frame * (1 - mask) + image * mask``, rounded. Pixels where the mask is 0 stay bit-identical. An
-    edit whose matrix is an integer translation is not resampled. Other edits are resampled bilinearly. Edit pixels
-    outside the frame are dropped.
+    The composite is ``frame * (1 - mask) + image * mask``, rounded. Pixels with a mask value of 0 remain bit-identical.
+    An edit whose matrix is an integer translation is not resampled. All other edits are resampled bilinearly. Edit
+    pixels outside the frame are discarded.
 
     Raises:
         ValueError: the mask size differs from the image size, or the matrix is singular.
     """
     if edit.mask.shape != edit.image.shape[:2]:
-        raise ValueError(f"mask {edit.mask.shape} and image {edit.image.shape[:2]} differ in size")
+        raise ValueError(f"the mask {edit.mask.shape} and the image {edit.image.shape[:2]} differ in size")
     shift = integer_shift(edit.matrix)
     if shift is not None:
         return _paste(frame, edit.image, edit.mask, *shift)
@@ -41,9 +41,9 @@ def composite(frame: Image, edit: FaceEdit) -> Rectangle:
 
 
 def edited_bounds(edit: FaceEdit) -> Float | None:
-    """Compute the bounds (left, top, right, bottom) of the non-zero mask in frame pixels, float32 [4].
+    """Compute the bounds (left, top, right, bottom) of the mask's non-zero region in frame pixels, float32 [4].
 
-    The bounds may extend outside the frame. The function returns None if the mask is 0 everywhere. The matrix must be
+    The bounds may extend beyond the frame. The function returns None if the mask is 0 everywhere. The matrix must be
     invertible.
     """
     bounds = _mask_bounds(edit.mask)
@@ -57,7 +57,7 @@ def edited_bounds(edit: FaceEdit) -> Float | None:
 
 
 def integer_shift(matrix: Float) -> tuple[int, int] | None:
-    """Return the edit's position (left, top) in the frame.
+    """Return the position (left, top) of an edit's first pixel in the frame.
 
     The function returns None if ``matrix`` [2, 3] is not an integer translation.
     """
@@ -71,7 +71,7 @@ def integer_shift(matrix: Float) -> tuple[int, int] | None:
 
 
 def shift_matrix(left: int, top: int) -> Float:
-    """Return the matrix, float32 [2, 3], for an edit whose first pixel is at (left, top) in the frame."""
+    """Return the matrix, float32 [2, 3], of an edit whose first pixel is at (left, top) in the frame."""
     return np.array([[1, 0, -left], [0, 1, -top]], np.float32)
 
 
@@ -90,14 +90,14 @@ def _paste(frame: Image, image: Image, mask: Float, left: int, top: int) -> Rect
     x0, y0 = x0 + bx, y0 + by
     new = image[y0 - top : y0 - top + bh, x0 - left : x0 - left + bw]
     target = frame[y0 : y0 + bh, x0 : x0 + bw]
-    # cv2.blendLinear divides by the weight sum plus 1e-5. Large weights make the constant negligible.
+    # cv2.blendLinear divides by the sum of the weights plus 1e-5. The constant is negligible for large weights.
     weight = np.multiply(inside, np.float32(_WEIGHT_SCALE), dtype=np.float32)
     target[...] = cv2.blendLinear(new, target, weight, np.float32(_WEIGHT_SCALE) - weight)
     return x0, y0, bw, bh
 
 
 def _mask_bounds(mask: Float) -> Rectangle | None:
-    """Return the bounding box of all pixels above 0, or None if no pixel is above 0."""
+    """Return the bounding box of all positive values, or None if the mask has no positive value."""
     left, top, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     return (left, top, width, height) if width and height else None
 
@@ -114,7 +114,7 @@ def _resample(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, in
     high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, [width, height])
     if (high <= low).any():
         return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32), 0, 0
-    # warpAffine with WARP_INVERSE_MAP requires the map from crop pixels to edit pixels.
+    # warpAffine with WARP_INVERSE_MAP expects the mapping from crop pixels to edit pixels.
     local = matrix.copy()
     local[:, 2] += matrix[:, :2] @ low
     size = (int(high[0] - low[0]), int(high[1] - low[1]))

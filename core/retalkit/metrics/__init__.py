@@ -1,4 +1,4 @@
-"""Scoring of finished videos. Metric plugins import their types and functions from this package."""
+"""Scoring of finished videos. Metric plugins import types and functions from this package."""
 
 from retalkit.plugins.metric_specs import (
     FRAMES,

@@ -1,4 +1,4 @@
-"""Scoring of one finished video from any source."""
+"""Scoring of a single finished video from any source."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class VideoScores:
     video: Path
     metrics: tuple[FoundMetric, ...]
     results: Mapping[str, MetricScore]
-    """Mapping from metric name to result."""
+    """Mapping from metric name to the metric's result."""
     ports: frozenset[str]
-    """Available ports, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
+    """Ports for which data is available, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
 
     def plain(self) -> dict[str, Any]:
-        """Return JSON-compatible data in which undefined values are None."""
+        """Return JSON-compatible data, in which undefined values are None."""
         measured: dict[str, dict[str, float | None]] = {}
         skipped: dict[str, str] = {}
         for name, result in self.results.items():
@@ -62,32 +62,34 @@ def evaluate_video(
     speech: Path | None = None,
     silent: bool = False,
 ) -> VideoScores:
-    """Score ``video`` with every metric whose inputs are available.
+    """Score ``video`` with every metric whose required inputs are available.
 
     Args:
         video: the finished video.
-        registry: the registry of stages and metrics.
-        cache: cache for tracking results.
-        observer: receives the progress.
-        metrics: the metrics to run (default: every installed metric).
-        reference: video of a person who speaks the audio. If ``reference`` and ``original`` refer to one file, the
+        registry: registry of the installed stages and metrics.
+        cache: cache for face tracks.
+        observer: observer that is notified of the progress.
+        metrics: metrics to compute (default: all installed metrics).
+        reference: video of a person who speaks the audio. If ``reference`` and ``original`` are the same file, the
             frames of ``original`` are the ground truth.
-        original: the unedited clip.
-        speech: the audio before encoding. ``original`` and ``speech`` default to the input paths in the run record next
-            to a Retalkit video, provided that the input files still exist and are unchanged.
+        original: the unedited clip. The default is the input path in the run record next to a Retalkit video, if the
+            input file exists and is unchanged.
+        speech: the audio before encoding. The default is determined like the default of ``original``.
         silent: whether the audio contains no speech.
 
     Raises:
         InputError: a file cannot be read.
     """
     if open_source(video).info.is_photo:
-        raise InputError(f"{video}: is a photo; give a finished video", code="photo-not-supported")
+        raise InputError(
+            f"{video}: expected a video, got a still image: pass a finished video", code="photo-not-supported"
+        )
     record_path = video.with_name(video.name + ".json")
     record = _read_record(record_path)
     if original is None and record is not None:
         original = _unchanged_input(record, "video")
     if speech is None and record is not None:
-        # The video's audio track was encoded with AAC, which shifts the audio.
+        # The video's audio track is not used by default, because its AAC encoding delays the audio.
         speech = _unchanged_input(record, "speech")
     sound = _read_sound(speech if speech is not None else video, required=speech is not None)
     ports = {FRAMES, LANDMARKS, ORIGINAL}
@@ -120,14 +122,14 @@ def evaluate_video(
 
 
 def _unchanged_input(record: Mapping[str, Any], name: str) -> Path | None:
-    """Return the path of a run's input file if the file still exists with the recorded SHA-256 hash."""
+    """Return the path of a run's input file if the file exists and has the recorded SHA-256 hash, otherwise None."""
     inputs = record["inputs"]
     path = Path(str(inputs.get(name, "")))
     return path if path.is_file() and content_hash(path) == inputs.get(f"{name}_sha256") else None
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    """Read a run record. Return None if the file does not exist or is not a run record."""
+    """Read a run record. Return None if the file does not exist or does not contain a run record."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -139,7 +141,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
 
 
 def _read_sound(path: Path, *, required: bool) -> NDArray[np.float32] | None:
-    """Decode mono audio at 16 kHz, float32 [N]. Return None for a video without audio unless ``required`` is set."""
+    """Decode mono audio at 16 kHz, float32 [N]. Return None if the file has no audio and ``required`` is not set."""
     try:
         return pcm(path)
     except InputError:

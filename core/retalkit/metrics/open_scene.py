@@ -1,4 +1,4 @@
-"""Preparation of scenes: face tracking and audio decoding for the metrics."""
+"""Construction of scenes, which includes face tracking and audio decoding."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from retalkit.storage.cache import Cache, Folder, make_key
 def measurement_key(registry: Registry) -> str:
     """Return the cache key of the dependencies that all metrics share.
 
-    These dependencies are the tracking stages and, for editable installations, their source code. Raises PlanError if
-    the tracking stages cannot run on this machine.
+    These dependencies are the tracking stages and, in editable installations, the stages' source code. Raises PlanError
+    if the tracking stages cannot run on this machine.
     """
     tracking = _tracking_plan(registry)
     trackers = [stage.identity() for stage in (tracking.detector, tracking.reconstructor)]
@@ -41,16 +41,16 @@ def measurement_key(registry: Registry) -> str:
 
 
 def _tracking_plan(registry: Registry) -> Plan:
-    # Always use the default preset, regardless of the stages that made the video, so that every video is measured with
-    # one tracker.
+    # The default preset is used for all videos, regardless of the stages that rendered a video, so that all videos are
+    # measured with one tracker.
     return plan(load(registry, preset=DEFAULT_PRESET), registry)
 
 
 class SceneOpener:
-    """Factory for scenes that uses the tracking stages of the default preset and one cache."""
+    """Factory for scenes, with the tracking stages of the default preset and one cache."""
 
     def __init__(self, registry: Registry, cache: Cache, observer: Observer) -> None:
-        """Create the tracking stages. Raises PlanError if the tracking stages cannot run on this machine."""
+        """Create the tracking stages. Raises PlanError if they cannot run on this machine."""
         self._steps = ClipSteps(_tracking_plan(registry), cache, observer)
 
     def track(self, video: Path) -> StoredAnalysis:
@@ -58,7 +58,7 @@ class SceneOpener:
         return track(video, self._steps)
 
     def lips(self, video: Path, seconds: float | None = None) -> Lips:
-        """Measure the lips in the first ``seconds`` of a video. Raises InputError if no face is found."""
+        """Compute lip features for the first ``seconds`` of a video. Raises InputError if no face is found."""
         lips = measure_lips(self.track(video))
         stop = None if seconds is None else max(1, round(seconds * GRID_RATE))
         return Lips(lips.opening[:stop], lips.width[:stop], lips.start)
@@ -76,14 +76,14 @@ class SceneOpener:
         folder: Folder | None = None,
         device: str = "cpu",
     ) -> Scene:
-        """Open a scene that provides every port in ``ports`` for which data is available.
+        """Open a scene that provides all ports in ``ports`` for which data is available.
 
         Args:
             video: the video to score. If no face is found, the scene does not provide the port ``landmarks``.
             ports: names of the requested ports.
             original: the unedited clip.
-            sources: index of the frame in ``original`` that each video frame was made from, int64 [T] (default: the
-                frame with the nearest timestamp).
+            sources: frame index in ``original`` from which each video frame was rendered, int64 [T] (default: index of
+                the frame with the nearest timestamp).
             sound: mono audio at 16 kHz, float32 [N].
             reference: video of a person who speaks the audio in ``sound``.
 
@@ -135,6 +135,6 @@ class SceneOpener:
 
 
 def source_frames(clip: Path, seconds: float, length: Any, extend: Any) -> NDArray[np.int64]:
-    """Return the clip frame index for each frame of a dub with ``seconds`` of speech, int64 [T]."""
+    """Return the clip's frame index for each frame of a dub with ``seconds`` of speech, int64 [T]."""
     timeline = build_timeline(open_source(clip), seconds, length, extend)
     return timeline.sources(0, timeline.count)

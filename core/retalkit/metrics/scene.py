@@ -1,4 +1,4 @@
-"""Input data of a metric: one finished video and its reference data."""
+"""Input data for metrics: one finished video and its reference data."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Finished video with its reference data. Missing data is None.
+    """Finished video with its reference data. Attributes without data are None.
 
-    A metric is only opened for scenes that provide every port required by the metric's spec.
+    A metric is opened only for scenes that provide all ports required by the metric's spec.
     """
 
     video: Path
@@ -37,38 +37,38 @@ class Scene:
     original_analysis: Analysis | None = None
     """Face tracked in the unedited clip."""
     sources: NDArray[np.int64] | None = None
-    """Index of the frame in ``original`` that each video frame was made from, int64 [T]."""
+    """Frame index in ``original`` from which each video frame was rendered, int64 [T]."""
     sound: NDArray[np.float32] | None = None
-    """Target audio of the lip movement, float32 [N], mono at 16 kHz in [-1, 1], decoded losslessly.
+    """Target audio of the lip motion, float32 [N], mono at 16 kHz in [-1, 1], decoded from the file before encoding.
 
     The audio starts at the video's start time.
     """
     lips: Lips | None = None
-    """Tracked lips of a person who speaks the audio in ``sound``."""
+    """Lip features of a person who speaks the audio in ``sound``."""
     record: Mapping[str, Any] | None = None
-    """Run record (``retalkit.pipeline.record.RunRecord``) as plain data."""
+    """Run record (``retalkit.pipeline.record.RunRecord``) as JSON-compatible data."""
     ports: frozenset[str] = frozenset()
     """Ports that the scene provides, a subset of ``retalkit.plugins.metric_specs.PORTS``."""
     cache: StageCache | None = None
-    """Directory in which a metric may store files."""
+    """Directory in which a metric can store files."""
     weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Mapping from checkpoint name to safetensors file, for the checkpoints in the metric's spec."""
+    """Mapping from checkpoint name to safetensors file for the checkpoints declared in the metric's spec."""
     device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredFrame:
-    """Video frame with its landmarks and the corresponding unedited frame."""
+    """Video frame with its landmarks and the unedited frame from which it was rendered."""
 
     index: int
     time: float
     """Timestamp in seconds."""
     image: Image
-    """Read-only RGB image, uint8 [H, W, 3], shared between metrics."""
+    """RGB image, uint8 [H, W, 3]. The array is read-only because it is shared between metrics."""
     landmarks: Float
     """Landmarks tracked in the video, float32 [478, 3] in pixels, or NaN if no face was found."""
     original: Image | None
-    """Read-only unedited RGB frame, uint8 [H, W, 3], or None if the scene has no unedited clip."""
+    """Unedited frame, RGB uint8 [H, W, 3], read-only. None if the scene has no unedited clip."""
     original_landmarks: Float
     """Landmarks of the face in the unedited frame, float32 [478, 3] in pixels, or NaN if no face was found."""
     shot: int
@@ -81,12 +81,12 @@ class MetricSession(Protocol):
     def add(self, frame: ScoredFrame) -> None:
         """Process the next frame.
 
-        This method is called for every frame in order, but only if the metric's spec requires the port ``frames``.
+        This method is called for all frames in order, but only if the metric's spec requires the port ``frames``.
         """
         ...
 
     def result(self) -> Scores:
-        """Return the value of each measure in the metric's spec, or NaN for an undefined value.
+        """Return the value of each measure in the metric's spec. An undefined value is NaN.
 
         This method is called once, after the last frame.
         """
@@ -100,9 +100,9 @@ class Metric(Protocol):
 
 
 def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return masks of the unedited frames that show a face and of the frames whose face is also detected in the video.
+    """Return two masks, bool [T]: unedited frames with a face, and those of them whose face is also found in the video.
 
-    Both arrays are bool [T]. Without an unedited clip, all values are False.
+    Without an unedited clip, all values are False.
     """
     count = scene.source.info.frame_count
     at = np.arange(count) if scene.sources is None else scene.sources[:count]
@@ -116,7 +116,7 @@ def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
-    """Yield every frame of the scene in order. Each frame is decoded once."""
+    """Yield all frames of the scene in order. Each frame is decoded only once."""
     count = scene.source.info.frame_count
     times = scene.source.times(0, count)
     no_face = np.full((478, 3), np.nan, np.float32)
@@ -142,7 +142,7 @@ def scored_frames(scene: Scene) -> Iterator[ScoredFrame]:
 
 
 def nearest_times(times: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the nearest timestamp's index in ``others`` (ascending) for each timestamp in ``times``, int64 [T]."""
+    """Return, for each timestamp in ``times``, the index of the nearest value in ``others`` (ascending), int64 [T]."""
     after = np.clip(np.searchsorted(others, times), 1, max(len(others) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(others) - 1)

@@ -1,4 +1,4 @@
-"""Computation of several metrics in one pass over a scene's frames. A failed metric does not stop the other metrics."""
+"""Computation of several metrics in one pass over a scene's frames. An error in one metric does not stop the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, PORTS
 from retalkit.plugins.registry import FoundMetric
 from retalkit.weights.store import WeightStore
 
-FACE_LOST = "no face is found in the video, but the unedited clip shows one"
-"""Error of a metric that requires a face if the video edit made the face undetectable."""
+FACE_LOST = "no face was found in the video, although the unedited clip contains a face"
+"""Error message of a metric that requires a face, if the face cannot be found after the edit."""
 
 
 @dataclass(slots=True)
@@ -24,28 +24,28 @@ class MetricScore:
     """Result of one metric for one scene."""
 
     scores: dict[str, float] = field(default_factory=dict[str, float])
-    """Mapping from measure name to value, which is NaN if undefined."""
+    """Mapping from measure name to value. Undefined values are NaN."""
     skip_reason: str = ""
-    """Reason why the metric was skipped, or an empty string if the metric was computed."""
+    """Reason why the metric was skipped, or an empty string if the metric was not skipped."""
     error: str = ""
-    """Exception raised by the metric, as a string, or an empty string if no exception was raised."""
+    """Message of the exception raised by the metric, or an empty string if no exception was raised."""
 
 
 def missing_inputs(found: FoundMetric, ports: frozenset[str]) -> str:
-    """Describe the required inputs that ``ports`` does not contain, or return "" if no input is missing."""
+    """Return a description of the required inputs that ``ports`` lacks, or an empty string if no input is missing."""
     missing = [PORTS[port] for port in PORTS if port in found.spec.needs - ports]
-    return f"needs {' and '.join(missing)}" if missing else ""
+    return f"requires {' and '.join(missing)}" if missing else ""
 
 
 def fingerprint(found: FoundMetric) -> list[Any]:
-    """Return plain data that changes whenever the metric's scores could change."""
+    """Return JSON-compatible data that changes whenever the metric's scores could change."""
     store = WeightStore()
     hashes = [store.sha256(name) for name in found.spec.checkpoints if store.path(name) is not None]
     return [found.spec.version, found.package, found.package_version, editable_sources(found), hashes]
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:
-    """Return a mapping from metric name to result, in which ``error`` contains any exception raised by the metric."""
+    """Return a mapping from metric name to result. Exceptions of a metric are recorded in ``error``."""
     store = WeightStore()
     results: dict[str, MetricScore] = {}
     sessions: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> d
         name = found.spec.name
         results[name] = MetricScore(skip_reason=missing_inputs(found, scene.ports) or metric_availability(found) or "")
         if found.spec.needs - scene.ports == frozenset({LANDMARKS}) and scene.original_analysis is not None:
-            # A face was found in the unedited clip, so the edit made the face undetectable. The result is therefore an
+            # A face was found in the unedited clip, so the edit made the face undetectable. Therefore, the result is an
             # error instead of a missing input.
             results[name] = MetricScore(error=FACE_LOST)
         if results[name].skip_reason or results[name].error:

@@ -1,1 +1,1 @@
-"""Evaluation of predicted mouth motion against lips tracked in video."""
+"""Evaluation of predicted mouth motion against lips tracked in videos."""

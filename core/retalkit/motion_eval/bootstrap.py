@@ -15,13 +15,16 @@ Values = NDArray[np.float64]
 
 DRAWS = 2000
 BLOCK = 25
-"""Number of consecutive values per resampled block. Blocks are resampled because neighbouring values are correlated."""
+"""Number of consecutive values per resampled block. Blocks are used because neighbouring values are correlated."""
 
 
 def correlation_draws(
     first: Values, second: Values, generator: np.random.Generator, draws: int = DRAWS, block: int = BLOCK
 ) -> Values:
-    """Return Pearson r for resampled blocks of two series [N], float64 [draws]. Non-finite values are ignored."""
+    """Return Pearson correlations for resampled blocks of two series [N], float64 [draws].
+
+    Non-finite values are ignored.
+    """
     known = np.isfinite(first) & np.isfinite(second)
     starts = np.arange(0, len(first), block)
     a, b = np.where(known, first, 0.0), np.where(known, second, 0.0)
@@ -36,7 +39,7 @@ def correlation_draws(
 
 
 def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of the draws, or NaN limits if all draws are NaN."""
+    """Return the percentile interval of the draws. The limits are NaN if all draws are NaN."""
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return float("nan"), float("nan")
@@ -45,7 +48,7 @@ def interval(draws: Values, level: float = 0.95) -> tuple[float, float]:
 
 
 def mean_interval(clips: Sequence[Values], generator: np.random.Generator, level: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of the mean over clips, computed from resampled clips and each clip's draws."""
+    """Return the confidence interval of the mean over clips, which is computed by resampling clips and their draws."""
     table = np.stack(list(clips))
     chosen = generator.integers(0, len(table), (table.shape[1], len(table)))
     drawn = table[chosen, np.arange(table.shape[1])[:, None]]

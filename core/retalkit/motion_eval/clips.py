@@ -1,6 +1,6 @@
-"""Preparation of clips for evaluating speech-to-mouth drivers: lip tracking and audio analysis.
+"""Preparation of clips for the evaluation of speech-to-mouth drivers: lip tracking and audio analysis.
 
-Results are stored in the run cache, so clips that were already dubbed are not tracked again.
+Results are stored in the run cache. Clips that were already dubbed are therefore not tracked again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from retalkit.storage.cache import content_hash
 MIN_SECONDS: Final = 2.0
 """Minimum duration of the tracked lips, in seconds."""
 REST_OPENING: Final = 0.05
-"""Largest opening of a mouth at rest, in ``MouthMotion`` units."""
+"""Maximum opening of a mouth at rest, in ``MouthMotion`` units."""
 _ROWS = 4096
 
 
@@ -49,37 +49,40 @@ class BackgroundRest:
     """Mouth motion that a driver predicts for audio without speech."""
 
     at_rest: float
-    """Fraction of frames with an opening of at most 0.05, in [0, 1]. Higher is better."""
+    """Fraction of frames with a mouth opening of at most 0.05, in [0, 1]. Higher values are better."""
     opening: float
-    """Mean opening in ``MouthMotion`` units. 0 is best."""
+    """Mean mouth opening in ``MouthMotion`` units. The ideal value is 0."""
 
 
 def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Track the lips and analyse the audio track of a clip.
 
     Raises:
-        InputError: the clip has no audio or no face, or the audio or the tracked lips are too short.
+        InputError: the clip has no audio or no face, or the audio or the sequence of tracked lips is too short.
         PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
     if open_source(video).info.is_photo:
-        raise InputError(f"{video}: is a photo; give a video of a speaking person", code="photo-not-supported")
+        raise InputError(
+            f"{video}: expected a video, got a still image: pass a video of a speaking person",
+            code="photo-not-supported",
+        )
     speech = steps.speech(open_sound(video), speech_key(steps.plan, content_hash(video)))
     lips = measure_lips(track(video, steps))
     tracked = np.isfinite(lips.opening).sum() / GRID_RATE
     if tracked < MIN_SECONDS:
         raise InputError(
-            f"{video}: shows a face for only {tracked:.1f} s; give a clip of at least {MIN_SECONDS:.0f} s",
+            f"{video}: a face is visible for only {tracked:.1f} s: pass a clip with at least {MIN_SECONDS:.0f} s",
             code="clip-too-short",
         )
     return PreparedClip(video.name, lips, speech)
 
 
 def track(video: Path, steps: ClipSteps) -> StoredAnalysis:
-    """Track the face in every frame of a video and fit its coefficients:mesh.
+    """Track the face in every frame of a video and fit the coefficients ``coefficients:mesh``.
 
     Raises:
-        InputError: the video cannot be read or no face is found.
+        InputError: the video cannot be read, or no face is found.
         PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
@@ -90,14 +93,14 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
     stage = steps.plan.reconstructor
     if stage.coefficient_space != "mesh":
         raise PlanError(
-            f"{stage.label} does not provide coefficients:mesh, from which lips are measured; use a reconstructor that "
-            f"does, such as the one of the preset '{DEFAULT_PRESET}'",
+            f"{stage.label} does not provide coefficients:mesh, which is required to compute lip motion: select "
+            f"another reconstructor, such as the reconstructor in the preset '{DEFAULT_PRESET}'",
             code="mesh-coefficients-required",
         )
 
 
 def measure_lips(analysis: Analysis) -> Lips:
-    """Compute the lip opening and width at 25 Hz with interpolation between frames.
+    """Compute the lip opening and width at 25 Hz by interpolation between frames.
 
     Values adjacent to frames without a face are NaN.
     """
@@ -113,8 +116,8 @@ def measure_lips(analysis: Analysis) -> Lips:
 def measure_background_rest(
     sounds: Mapping[str, NDArray[np.float32]], driver: SpeechToMouth, steps: ClipSteps
 ) -> dict[str, BackgroundRest]:
-    """Return a mapping from background signal to the driver's rest score. The run's denoiser and VAD process each
-    signal."""
+    """Return a mapping from background signal to the driver's rest score. Each signal is processed by the run's
+    denoiser and voice activity detector."""
     results: dict[str, BackgroundRest] = {}
     for name, sound in sounds.items():
         speech = analyse_waveform(sound, steps)
@@ -125,7 +128,7 @@ def measure_background_rest(
 
 
 def analyse_waveform(sound: NDArray[np.float32], steps: ClipSteps) -> SpeechTrack:
-    """Analyse mono audio at 16 kHz with the processing that a run applies to an audio file."""
+    """Analyse mono audio at 16 kHz with the same processing steps that a run applies to an audio file."""
     with TemporaryDirectory(prefix="retalkit-") as folder:
         path = Path(folder) / "sound.wav"
         wavfile.write(path, SPEECH_RATE, (np.clip(sound, -1, 1) * 32767).astype("<i2"))

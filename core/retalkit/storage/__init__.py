@@ -1,1 +1,1 @@
-"""Persistent storage: the content-keyed cache, per-frame results and binary array files."""
+"""Persistent storage: a content-keyed cache, per-frame results and binary array files."""

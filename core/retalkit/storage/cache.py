@@ -1,7 +1,7 @@
-"""Content-keyed cache with atomic writes, which allows interrupted runs to resume.
+"""Content-keyed cache with atomic writes, from which interrupted runs can resume.
 
-A cache entry is a directory named by its key. A key is a hash of the input contents, the stage's name, version and
-configuration, and the keys of the stage's inputs. Keys do not depend on paths.
+A cache entry is a directory whose name is its key. The key is a hash of the input contents, of the stage's name,
+version and configuration, and of the keys of the stage's inputs. Keys do not depend on file paths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STALE_SECONDS = 24 * 3600.0
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file as a hexadecimal string. The file is read in blocks."""
+    """Return a file's SHA-256 hash as a hexadecimal string. The file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -31,14 +31,14 @@ def content_hash(path: Path) -> str:
 def make_key(name: str, *parts: object) -> str:
     """Return a directory name that consists of the step name and 24 hexadecimal digits of a hash of all dependencies.
 
-    ``parts`` must be plain data (strings, numbers, lists, dictionaries).
+    ``parts`` must be JSON-compatible data (strings, numbers, lists, dictionaries).
     """
     text = json.dumps([name, *parts], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
 def default_folder() -> Path:
-    """Return ``RETALKIT_CACHE`` or, if the variable is not set, ``retalkit`` in the user's cache directory."""
+    """Return the path in ``RETALKIT_CACHE``, or ``retalkit`` in the user's cache directory if it is not set."""
     named = os.environ.get("RETALKIT_CACHE")
     if named:
         return Path(named).expanduser()
@@ -47,21 +47,21 @@ def default_folder() -> Path:
 
 
 class Folder:
-    """Directory with atomic writes. Implements ``retalkit.stages.StageCache``."""
+    """Directory with atomic writes, which implements ``retalkit.stages.StageCache``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path | None:
-        """Return the path of a complete file, or None if the file does not exist."""
+        """Return the path of a completely written file, or None if the file does not exist."""
         path = self.folder / name
         return path if path.exists() else None
 
     @contextmanager
     def write(self, name: str) -> Generator[Path]:
-        """Yield a temporary path, which is renamed to ``name`` on success and removed on error."""
+        """Yield a temporary path. The file is renamed to ``name`` on success and removed if an exception is raised."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Some writers select the format based on the suffix, so the temporary name ends with the file name.
+        # Some writers derive the format from the suffix, so the temporary name ends with the file name.
         temporary = self.folder / f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}-{name}"
         try:
             yield temporary
@@ -72,7 +72,7 @@ class Folder:
 
 
 class Cache:
-    """Cache directory of one machine. Concurrent runs are safe because all writes are atomic."""
+    """Cache directory for one machine. Concurrent runs are supported because all writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,13 +83,13 @@ class Cache:
             probe.unlink()
         except OSError as error:
             raise OutputError(
-                f"{folder}: cannot write to the cache directory ({error.strerror or error}): "
-                "choose another one with --cache",
+                f"{folder}: cannot write to the cache directory: {error.strerror or error}: "
+                "choose another directory with --cache",
                 code="unwritable-cache",
             ) from error
 
     def entry(self, key: str) -> Folder:
-        """Return the directory for a key. The directory is created on the first write."""
+        """Return the directory for a key, which is created on the first write."""
         folder = Folder(self.folder / key)
         if folder.folder.exists():
             with suppress(OSError):
@@ -99,8 +99,8 @@ class Cache:
     def prune(self, limit_bytes: int, keep: set[str]) -> None:
         """Remove the least recently used entries until the cache is smaller than ``limit_bytes``.
 
-        Entries in ``keep`` are not removed. Temporary files younger than a day are not removed because another run may
-        be writing them.
+        Entries in ``keep`` are not removed. Temporary files that are less than a day old are not removed, because
+        another run may be writing to them.
         """
         now = time.time()
         entries: list[tuple[float, int, Path]] = []

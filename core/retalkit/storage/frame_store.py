@@ -1,4 +1,4 @@
-"""Per-frame results of a slow stage, which allow an interrupted run to resume at the next frame."""
+"""Storage for per-frame results of slow stages, which allows an interrupted run to resume at the next frame."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class FrameStore:
     """Lossless storage for per-frame arrays in a stage's cache.
 
     ``name`` distinguishes several stores of one stage. A cache belongs to one stage, configuration and input, so the
-    frame index identifies a result. The store is intended for stages that are slower than disk reads, such as neural
-    networks.
+    frame index identifies a result. The store is intended for stages that are slower than reading from disk, such as
+    neural networks.
     """
 
     def __init__(self, cache: StageCache, name: str) -> None:
@@ -23,7 +23,7 @@ class FrameStore:
         self._name = name
 
     def get(self, index: int) -> dict[str, NDArray[Any]] | None:
-        """Return the stored arrays for a frame, or None if no arrays are stored."""
+        """Return the arrays stored for a frame, or None if no arrays are stored."""
         path = self._cache.path(self._file(index))
         if path is None:
             return None
@@ -31,10 +31,10 @@ class FrameStore:
             return {name: arrays[name] for name in arrays.files}
 
     def put(self, index: int, **arrays: NDArray[Any]) -> None:
-        """Store the arrays for a frame atomically."""
+        """Store arrays for a frame atomically."""
         with self._cache.write(self._file(index)) as path, path.open("wb") as file:
-            # Compression of a face takes 0.05 s, which is short compared with network inference, and halves the disk
-            # usage.
+            # Compressing the arrays of a face takes 0.05 s, which is short compared with network inference, and halves
+            # the disk usage.
             np.savez_compressed(file, **arrays)
 
     def _file(self, index: int) -> str:

@@ -46,4 +46,4 @@ def test_lost_face_is_an_error_not_a_missing_input(talking: Scene) -> None:
     assert not results["pixels"].error and not results["pixels"].skip_reason
     # A face that the unedited clip does not show is a missing input.
     faceless = all_scores(replace(gone, original_analysis=None), metrics[1:2], SilentObserver())
-    assert "needs a face" in faceless["lips"].skip_reason
+    assert "a tracked face" in faceless["lips"].skip_reason
