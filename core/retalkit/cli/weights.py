@@ -249,7 +249,7 @@ def _report_pin(store: WeightStore, checkpoint: Checkpoint, before: str | None) 
 def _import(store: WeightStore, checkpoint: Checkpoint, file: Path, accept: bool) -> Path:
     """Add a checkpoint file to the store.
 
-    If ``file`` is the published zip archive, the checkpoint's member of the archive is added.
+    If ``file`` is the published zip archive, the archive member that contains the checkpoint is added.
     """
     from retalkit.weights.sources import archive_member, extract_member
 

@@ -18,8 +18,9 @@ def fit_similarity(points: Points, target: Points) -> NDArray[np.float64] | None
     """Estimate the similarity transform, float64 [D, D + 1], that maps ``points`` [N, D] to ``target`` [N, D].
 
     The function minimises the squared error over rotation, uniform scale and translation, without reflections. The
-    function returns None if a coordinate is not finite or the points coincide. scikit-image implements the estimator by
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991.
+    function returns None if a coordinate is not finite or the points coincide. The estimator is the scikit-image
+    implementation of Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI
+    1991.
     """
     # The import is local because importing scikit-image takes 0.15 s.
     from skimage.transform import estimate_transform  # pyright: ignore[reportUnknownVariableType]

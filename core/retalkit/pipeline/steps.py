@@ -44,7 +44,7 @@ class ClipSteps:
     def speech(self, sound: SoundSource, key: str, cancelled: Callable[[], bool] | None = None) -> SpeechTrack:
         """Return the denoised speech with its voice activity. This method may be called in a separate thread.
 
-        Raises RunCancelledError if ``cancelled()`` returns True. The default is to check the run's cancellation event.
+        Raises RunCancelledError if ``cancelled()`` returns True. By default, the run's cancellation event is checked.
         """
         stage, folder = self.plan.denoiser, self.cache.entry(key)
         with self.timer.step("speech", int(sound.duration), folder) as step:

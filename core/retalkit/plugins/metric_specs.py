@@ -1,4 +1,4 @@
-"""Specs of the metrics that a plugin provides. This module imports no heavy packages.
+"""Metric specs that plugins provide. The module does not import large packages.
 
 A metric is opened for one scene, which contains a finished video and all available reference data (see
 ``retalkit.metrics.scene``). The metric returns one value for each of its measures. ``retalkit compare`` and ``retalkit

@@ -25,7 +25,7 @@ _VOICES = 6
 def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float = LEVEL) -> dict[str, Sound]:
     """Return the background signals by name.
 
-    ``voices``: speech recordings at 16 kHz, which are mixed into babble. Without ``voices``, babble is omitted.
+    ``voices``: speech recordings at 16 kHz that are mixed to create babble. If ``voices`` is empty, babble is omitted.
     """
     sounds = {
         "silence": np.zeros(round(seconds * SPEECH_RATE), np.float32),
@@ -56,7 +56,7 @@ def _hum(seconds: float) -> NDArray[np.float64]:
 
 
 def _music(seconds: float) -> NDArray[np.float64]:
-    """Return a sequence of four chords with one stroke every half second, decaying overtones and a bass note."""
+    """Return a sequence of four chords with an onset every half second, decaying overtones and a bass note."""
     times = _times(seconds)
     track = np.zeros(len(times))
     step = SPEECH_RATE // 2

@@ -53,11 +53,12 @@ class ProgressCallbacks:
     """Callbacks that receive the progress of a download."""
 
     begin: Callable[[int, int | None], None]
-    """Callback for (bytes already on disk, file size if known), called once per attempt that receives a response."""
+    """Callback that receives the number of bytes on disk and the file size (or None). It is called once per
+    response."""
     advance: Callable[[int], None]
-    """Callback for the number of bytes on disk."""
+    """Callback that receives the number of bytes on disk."""
     note: Callable[[str], None]
-    """Callback for user messages, such as the reason for a retry."""
+    """Callback that receives user messages, such as the reason for a retry."""
 
 
 class AddressError(WeightsError):
@@ -100,8 +101,8 @@ class Download:
         """Initialise the download.
 
         ``hash_known``: whether the caller compares the complete file with a known SHA-256. If False, a partial file is
-        resumed only if the server confirms by ETag or date that the file has not changed. Equal sizes are not
-        sufficient evidence.
+        resumed only if the server confirms by ETag or date that the file has not changed. An equal file size is not
+        sufficient.
         """
         self._hash_known = hash_known
         self.url = url
