@@ -179,7 +179,7 @@ def machine(threads: int) -> str:
 
 
 def load() -> str:
-    return "system load unknown" if hasattr(os, "getloadavg") else "system load {os.getloadavg()[0]:.1f}"
+    return f"system load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "system load unknown"
 
 
 if __name__ == "__main__":

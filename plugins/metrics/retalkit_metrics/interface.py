@@ -61,7 +61,7 @@ _LIPS = MetricSpec(
         ),
         Measure(
             "closure_hits",
-            "closure hits",
+            "closure recall",
             "higher",
             ideal=1.0,
             low=0.0,
@@ -93,7 +93,7 @@ _FACE = MetricSpec(
     measures=(
         Measure(
             "face_kept",
-            "face kept",
+            "face detected",
             "higher",
             ideal=1.0,
             low=0.0,

@@ -40,8 +40,8 @@ def frame_pair(frame: ScoredFrame) -> tuple[Image, Image]:
     if frame.original.shape != frame.image.shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (frame.image, frame.original)]
         raise InputError(
-            f"the video has {sizes[0]} pixels, but the unedited clip has {sizes[1]}; scale both "
-            "videos to the same size",
+            f"the frame sizes differ: the video is {sizes[0]} and the unedited clip is {sizes[1]}; scale both videos "
+            "to the same size",
             code="size-mismatch",
         )
     return frame.original, frame.image

@@ -1,20 +1,20 @@
-"""Whole-face flicker: temporal differences in the output that exceed the temporal differences in the original.
+"""Whole-face flicker, which consists of temporal differences in the output that exceed those in the original.
 
-Output and original are compared in a patch that is stabilised by head pose, and in two frequency bands. The coarse band
+Output and original are compared in a pose-stabilised patch and in two frequency bands. The coarse band
 (tint, light, shading) is a Gaussian low-pass whose standard deviation is an eighth of the outer eye corner distance.
 The fine band (skin, hair, edges, noise) is the residual.
 
 - **Ratios** divide the mean absolute difference of consecutive output frames by the corresponding difference of the
   original over identical pixels. They resemble the warping error of Lai et al. ("Learning blind video temporal
-  consistency", ECCV 2018), with head pose instead of optical flow. Ratios include every difference, including the
+  consistency", ECCV 2018), but use head pose instead of optical flow. Ratios include all differences, such as the
   motion of a mouth that speaks different words.
 - **Added** flicker is the deviation of the *change* (output minus original) from the mean of its temporal neighbours,
   which is half the second temporal difference. A constant or linearly growing change does not increase added flicker.
-  Fast lip motion increases it slightly (``mouth=False`` excludes the lips). Added flicker does not depend on motion in
-  the original.
+  Fast lip motion increases added flicker slightly (``mouth=False`` excludes the lips). Added flicker does not depend
+  on motion in the original.
 
-A blur filter scores below 1 in ``fine``, because weaker detail has smaller differences. Combine ``fine`` with a
-sharpness metric.
+A blur filter scores below 1 in ``fine``, because weaker detail has smaller temporal differences. Combine ``fine`` with
+a sharpness metric.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _FrameBands:
 
 @dataclass(slots=True)
 class FlickerMeter:
-    """Measures the flicker of one clip. Frames are added in order, and the patches of two frames are kept.
+    """Flicker measurement for one clip. Frames are added in order, and the patches of two frames are kept in memory.
 
     >>> meter = FlickerMeter(template)
     >>> for original, output, pose in frames:

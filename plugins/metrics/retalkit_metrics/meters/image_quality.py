@@ -92,7 +92,7 @@ def _gradient(grey: Float, support: NDArray[np.bool_]) -> float:
 
 @dataclass(slots=True)
 class ImageQualityMeter:
-    """Measures the image quality of one clip. Frames are added in order.
+    """Image quality measurement for one clip. Frames are added in order.
 
     >>> meter = ImageQualityMeter(template)
     >>> for original, output, landmarks, pose in frames:

@@ -90,9 +90,9 @@ def render_mouth_interior(
 ) -> Image:
     """Return a copy of ``crop`` (RGB uint8 [h, w, 3]) with the mouth interior rendered inside ``polygon``.
 
-    ``polygon``: inner lip edge (``INNER_LIPS`` of the target) in crop pixels, float32 [K, 2]; ``pose``: head pose of
-    length 1; ``origin``: left and top of the crop in the frame; ``target``: target shape in the head frame, float32
-    [478, 3]. If the mouth is closed, the function returns ``crop`` itself.
+    ``polygon``: inner lip edge (the target's ``INNER_LIPS``) in crop pixels, float32 [K, 2]. ``pose``: head pose with
+    length 1. ``origin``: left and top coordinates of the crop in the frame. ``target``: target shape in the head frame,
+    float32 [478, 3]. If the mouth is closed, the function returns ``crop`` itself.
 
     >>> colours = MouthColours.measure(image, landmarks)
     >>> lips = goal[list(mesh478.INNER_LIPS)] - [left, top]
