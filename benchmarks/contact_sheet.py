@@ -16,7 +16,7 @@ Float = NDArray[np.float32]
 CELL = 220
 FACE_REACH = 0.72
 MOUTH_REACH = 0.30
-"""Half the side of a cell's field of view, in face heights."""
+"""Half of the side of a cell's field of view, in face heights."""
 
 
 def select_frames(opening: Float, count: int = 9) -> list[int]:

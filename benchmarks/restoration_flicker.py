@@ -66,7 +66,7 @@ class Row:
     """Steadiness value, or None for the dub before restoration, which is compared with the source."""
     flicker: Flicker
     sharpness: float
-    """Laplacian variance of the face relative to the dub before restoration."""
+    """Variance of the Laplacian on the face, relative to the dub before restoration."""
 
 
 class Output:

@@ -55,7 +55,7 @@ def sharpen(face: Float, index: int) -> Float:
 
 
 def add_random_tint(face: Float, index: int) -> Float:
-    """Apply unsharp masking and add independent noise per frame.
+    """Apply unsharp masking, and add independent noise to each frame.
 
     The noise consists of a tint and a 4 x 4 shading (standard deviation 2.5 grey levels each) and grain (2 grey
     levels).

@@ -15,7 +15,7 @@ _NAMES = ("matplotlib", "matplotlib.pyplot")
 
 
 class _LazyModule(ModuleType):
-    """Placeholder module that imports the real module on first attribute access."""
+    """Placeholder module that imports the real module when an attribute is first accessed."""
 
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 LOG_LINE: Final = re.compile(rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl|[IW]\d{4} )")
-"""Pattern of TensorFlow Lite, absl and MediaPipe log lines below error level."""
+"""Pattern that matches TensorFlow Lite, absl and MediaPipe log lines below the error level."""
 
 STDERR: Final = 2
 

@@ -12,7 +12,7 @@ from retalkit.plugins import StageConfig
 
 
 class DetailConfig(StageConfig):
-    """Options of ``detail``."""
+    """Options of the enhancer ``detail``."""
 
     on: Literal["mouth", "face"] = "mouth"
     """Region whose detail is restored: ``mouth``, the mouth and a surrounding ring of skin, or ``face``, the whole
@@ -23,4 +23,4 @@ class DetailConfig(StageConfig):
 
 
 class NoneConfig(StageConfig):
-    """Options of ``none``, which has no configurable settings."""
+    """Options of the enhancer ``none``, which has no configurable settings."""

@@ -215,7 +215,7 @@ class DetailSession:
         cv2.fillPoly(lips, [outline], (1.0,))
         margin = max(1, int(reach / 4))
         lips = cv2.dilate(lips, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-        # Two 5-pixel box filters have the variance of a Gaussian with a standard deviation of 2 pixels.
+        # Two 5-pixel box filters have the same variance as a Gaussian with a standard deviation of 2 pixels.
         difference = np.abs(cv2.blur(cv2.blur(cv2.subtract(now, before), (5, 5)), (5, 5)))
         return ((area > 0.5) & (lips == 0) & (difference < MATCH_TOLERANCE)).view(np.uint8)
 

@@ -64,7 +64,7 @@ def probe(grey: Float, band: Float, level: int) -> Float:
 
 
 class Support:
-    """Set of pixels on which detail is compared."""
+    """Set of pixels on which the detail of edit and original is compared."""
 
     def __init__(self, pixels: Image) -> None:
         """Create the pixel set. ``pixels``: uint8 [h, w], 1 for pixels in the set and 0 elsewhere."""

@@ -14,7 +14,7 @@ from retalkit.stages import Analysis
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Window = tuple[slice, slice]
-"""Row slice and column slice of an image rectangle."""
+"""Row slice and column slice that select an image rectangle."""
 
 _ROWS: Final = 1024
 _SAMPLES: Final = 256

@@ -29,7 +29,7 @@ class ShallowReconstructor:
         self._config = config
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> ShallowSession:
-        """Compute the mean faces, or load them from the cache."""
+        """Open a session after computing the mean faces or loading them from the cache."""
         analysis = clip.analysis
         stored = context.cache.path(STORED)
         if stored is None:
@@ -50,7 +50,7 @@ class ShallowSession:
         self._mean_faces = mean_faces
 
     def reconstruct(self, faces: FaceBatch) -> NDArray[np.float32]:
-        """Return coefficients float32 [T, 13] (see ``retalkit.geometry.mesh_space``)."""
+        """Return coefficients, float32 [T, 13] (see ``retalkit.geometry.mesh_space``)."""
         out = np.full((len(faces.landmarks), mesh_space.COUNT), np.nan, np.float32)
         tracks = self._tracks(faces.frames.indexes)
         tracks[~np.isfinite(faces.landmarks).all(axis=(1, 2))] = -1

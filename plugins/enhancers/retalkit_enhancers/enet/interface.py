@@ -19,7 +19,7 @@ EMOTION_NETWORK: Final = "ganimation"
 
 
 class EnetConfig(StageConfig):
-    """Options of ``enet``."""
+    """Options of the enhancer ``enet``."""
 
     on: Literal["face"] = "face"
     """Region to enhance. E-Net always generates the whole face, so ``face`` is the only accepted value."""

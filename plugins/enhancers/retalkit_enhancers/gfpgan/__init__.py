@@ -1,1 +1,1 @@
-"""Enhancer ``gfpgan``: face restoration with a generative prior."""
+"""Enhancer ``gfpgan``, which restores faces with a generative prior."""

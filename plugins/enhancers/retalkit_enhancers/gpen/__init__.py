@@ -1,1 +1,1 @@
-"""Enhancer ``gpen``: face restoration with a generative prior."""
+"""Enhancer ``gpen``, which restores faces with a generative prior."""

@@ -15,7 +15,7 @@ _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 class SpandrelConfig(RestorationConfig):
-    """Options of ``spandrel``: the restoration options and the checkpoint."""
+    """Options of the enhancer ``spandrel``, which are the restoration options and the checkpoint."""
 
     weights: Path
     """Path of a GFPGAN, RestoreFormer or CodeFormer checkpoint (.pth, .pt, .ckpt or .safetensors). The checkpoint's own

@@ -60,7 +60,7 @@ class Mean:
     count: float = 0.0
 
     def add(self, value: float, weight: float = 1.0) -> None:
-        """Add ``value`` with ``weight``."""
+        """Add ``value`` to the mean with the weight ``weight``."""
         self.total += value * weight
         self.count += weight
 

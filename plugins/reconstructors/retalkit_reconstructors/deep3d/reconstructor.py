@@ -45,7 +45,7 @@ class Deep3DReconstructor:
         self._network = load_network(runtime)
 
     def open(self, clip: ReconstructionClip, context: StageContext) -> Deep3DSession:
-        """Return a session for one clip."""
+        """Return a reconstruction session for one clip."""
         return Deep3DSession(clip.analysis, self._network, self._standard, self._device, context)
 
 
@@ -99,6 +99,6 @@ class Deep3DSession:
         """Do nothing, because the stage owns the network."""
 
     def _estimate(self, images: list[NDArray[np.uint8]]) -> Float:
-        """Return coefficients [B, 257] for aligned faces."""
+        """Return the estimated coefficients [B, 257] of aligned faces."""
         pixels = torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
         return self._network(pixels.float() / 255.0)[0].numpy()

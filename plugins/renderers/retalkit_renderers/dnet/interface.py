@@ -25,7 +25,7 @@ COEFFICIENT_SUFFIXES: Final = (".npy", ".npz", ".safetensors", ".mat")
 
 
 class DNetConfig(StageConfig):
-    """Options of ``dnet``."""
+    """Options of the expression editor ``dnet``."""
 
     template: Literal["neutral", "smile"] | Path = "neutral"
     """Expression that is applied to every frame. Accepted values are ``neutral``, ``smile``, the path of a still image

@@ -131,5 +131,5 @@ class _OneFace:
         return np.zeros(1, np.int32)[start:stop]
 
     def batch(self) -> FaceBatch:
-        """Return the image as a reconstructor input batch."""
+        """Return the image as a batch that the reconstructor accepts."""
         return FaceBatch(_frame(self.source), self.landmarks(0, 1), self.coefficients(0, 1), self.boxes(0, 1))

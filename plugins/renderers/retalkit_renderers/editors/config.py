@@ -8,11 +8,11 @@ from retalkit.plugins import StageConfig
 
 
 class FirstFrameConfig(StageConfig):
-    """Options of ``first_frame``, which has no configurable settings."""
+    """Options of the expression editor ``first_frame``, which has no configurable settings."""
 
 
 class NeutralWarpConfig(StageConfig):
-    """Options of ``neutral_warp``."""
+    """Options of the expression editor ``neutral_warp``."""
 
     template: Literal["neutral", "smile"] = "neutral"
     """Expression that is applied to every frame: ``neutral``, the person's own closed mouth, or ``smile``, the closed

@@ -99,5 +99,5 @@ class FirstFrameEditor:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> FirstFrameSession:
-        """Load the first frame that contains a face. If no frame contains a face, all references are NaN."""
+        """Open a session with the first face of the clip. If no frame contains a face, all references are NaN."""
         return FirstFrameSession(clip.analysis, context)

@@ -106,7 +106,5 @@ class NeutralWarpEditor:
         self._config = config
 
     def open(self, clip: ExpressionEditClip, context: StageContext) -> NeutralWarpSession:
-        """Load the canonical shapes from the cache, or compute them from the frames with the least open mouth in each
-        track.
-        """
+        """Open a session after loading the canonical shapes or computing them from each track's least open frames."""
         return NeutralWarpSession(self._config, clip.analysis, context)

@@ -149,7 +149,7 @@ class BankFrame:
     index: int
     """Source frame index."""
     image: Image
-    """Whole frame, RGB uint8 [H, W, 3]."""
+    """Complete source frame, RGB uint8 [H, W, 3]."""
     landmarks: Float
     """Mesh landmarks in pixels, float32 [478, 3]."""
     pose: HeadPose

@@ -79,7 +79,7 @@ class _TrackSampler:
         self._detectors: dict[int, tuple[int, OcclusionDetector]] = {}
 
     def __call__(self, frames: Iterator[BankFrame]) -> None:
-        """Process the frames of one track."""
+        """Sample the frames of one track."""
         first = next(frames, None)
         if first is None:
             return

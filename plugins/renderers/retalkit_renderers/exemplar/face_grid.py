@@ -38,7 +38,7 @@ class FaceGrid:
     shares: Float
     """Barycentric coordinates of each cell in its triangle, float32 [ROWS * COLUMNS, 3]."""
     on_face: NDArray[np.bool_]
-    """Mask of cells on the face, bool [ROWS, COLUMNS]."""
+    """Mask of grid cells that lie on the face, bool [ROWS, COLUMNS]."""
     lips: NDArray[np.bool_]
     """Mask of lip and mouth cells with a small margin, bool [ROWS, COLUMNS].
 

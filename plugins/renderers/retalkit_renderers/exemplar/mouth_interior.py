@@ -20,7 +20,7 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 DEPTH = 0.05
-"""Distance of the teeth behind the lips in IOD.
+"""Distance from the lips back to the teeth in IOD.
 
 The IOD is the distance between the outer eye corners, which is about 9 cm.
 """
@@ -37,9 +37,9 @@ TOOTH_ENDS = (0.0, 0.088, 0.150, 0.208, 0.256)
 The modelled teeth are two incisors, a canine and a premolar.
 """
 TOOTH_SHORTER = (0.0, 0.007, 0.001, 0.010)
-"""Length difference between the first incisor and each tooth in IOD."""
+"""Difference between the lengths of the first incisor and each tooth, in IOD."""
 CURVE = 0.55
-"""Vertical rise of the dental arch towards the sides, in IOD per squared IOD."""
+"""Curvature of the dental arch, which rises towards the sides, in IOD per squared IOD."""
 ENAMEL = (1.09, 1.05, 0.99)
 """Tooth colour relative to the colour of the light on the skin, RGB."""
 SUPERSAMPLE = 2
@@ -146,7 +146,10 @@ def _head_coordinates(
 
 
 def _render(across: Float, down: Float, inside: Float, gap: float, target: Float, colours: MouthColours) -> Float:
-    """Return the mouth interior, RGB float32 [h, w, 3]. ``inside``: distance to the lips in IOD."""
+    """Return the rendered mouth interior, RGB float32 [h, w, 3].
+
+    ``inside``: distance of each pixel to the lips in IOD.
+    """
     half = max(float(target[mesh478.INNER_RIGHT_CORNER, 0] - target[mesh478.INNER_LEFT_CORNER, 0]) / 2, 0.05)
     light = _light(across / half, colours)
     side = np.clip(1 - (np.abs(across) / (1.05 * half)) ** 2.2, 0, 1)

@@ -17,7 +17,7 @@ from retalkit_renderers.mesh_warp import COLUMNS, INNER_COUNT, ROWS
 Float = NDArray[np.float32]
 
 _TEETH_DEPTH = 0.04
-"""Distance of the teeth behind the inner lips in IOD."""
+"""Distance from the inner lips back to the teeth in IOD."""
 _UPPER_BAND = (0.0, 0.16, 0.46, 0.66)
 """Fractions of the opening, measured from the upper lip: blend start, rigid band start, rigid band end, blend end."""
 _LOWER_BAND = (0.0, 0.14, 0.26, 0.42)

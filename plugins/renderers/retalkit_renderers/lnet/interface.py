@@ -18,7 +18,7 @@ NETWORK: Final = "lnet"
 
 
 class LNetConfig(StageConfig):
-    """Options of ``lnet``."""
+    """Options of the lip syncer ``lnet``."""
 
     gate: bool = True
     """Whether to replace the input audio with silence wherever no speech is detected, so that noise does not move the

@@ -61,7 +61,7 @@ class LNetSession:
         self._store = FrameStore(context.cache, STORED)
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
-        """Return edits of 96 x 96 pixels with unrounded images. Frames without a face are passed through."""
+        """Return edits with unrounded images of 96 x 96 pixels. Frames without a face are passed through."""
         results: list[FrameResult] = [NO_FACE] * len(batch.positions)
         missing: list[_Job] = []
         height, width = batch.faces.frames.images.shape[1:3]

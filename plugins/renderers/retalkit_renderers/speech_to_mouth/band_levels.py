@@ -25,7 +25,7 @@ BANDS: dict[str, tuple[float, float]] = {
     "hush": (2200.0, 4000.0),
     "hiss": (4500.0, 7800.0),
 }
-"""Band limits in Hz. ``first`` and ``second`` are the ranges of the first two formants."""
+"""Band limits in Hz. ``first`` and ``second`` are the frequency ranges of the first two formants."""
 
 
 def sample_range(start: int, stop: int) -> tuple[float, float]:
