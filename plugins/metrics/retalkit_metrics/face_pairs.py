@@ -34,7 +34,7 @@ class FacePair:
     output_landmarks: Float | None
     """Landmarks in the output frame, float32 [478, 3], or None if no face was detected."""
     pose: HeadPose
-    """Head pose in the original frame, with length 1."""
+    """Head pose in the original frame (T = 1)."""
 
 
 class FacePairs:

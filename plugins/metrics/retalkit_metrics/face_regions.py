@@ -69,7 +69,7 @@ def mean_face(analysis: Analysis) -> Float | None:
 
 
 def head_pose(landmarks: Float, template: Float) -> HeadPose:
-    """Return the head pose, with length 1, fitted to ``landmarks`` [478, 3] in pixels."""
+    """Return the head pose (T = 1) fitted to ``landmarks`` [478, 3] in pixels."""
     stable = list(mesh478.STABLE)
     return rigid_fit(landmarks[None, stable], template[stable])
 

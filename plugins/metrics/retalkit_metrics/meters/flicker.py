@@ -132,7 +132,7 @@ class FlickerMeter:
     def add(self, original: Image, output: Image, pose: HeadPose) -> None:
         """Add one frame.
 
-        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``pose``: head pose in the original frame, with length 1, or
+        ``original`` and ``output``: RGB uint8 [H, W, 3]. ``pose``: head pose in the original frame (T = 1), or
         NaN to mark a cut. Raises ValueError if the shapes differ.
         """
         if original.shape != output.shape:

@@ -130,7 +130,7 @@ class ImageQualityMeter:
         """Add one frame. Raises ValueError if the shapes differ.
 
         ``original`` and ``output``: RGB uint8 [H, W, 3]. ``landmarks``: landmarks in the original frame, float32 [478,
-        3] in pixels. ``pose``: head pose in the original frame, with length 1. ``output_landmarks``: landmarks in the
+        3] in pixels. ``pose``: head pose in the original frame (T = 1). ``output_landmarks``: landmarks in the
         output frame (default: ``landmarks``). ``region``: soft mask of the region in which sharpness, flicker and seam
         are measured, float32 [H, W] in [0, 1] (default: ``mouth_region`` for the output's landmarks). ``edited``: mask
         of the edit, float32 [H, W]. Changes are measured outside this mask.

@@ -37,7 +37,7 @@ class Patch:
     def matrix(self, pose: HeadPose) -> Float:
         """Return the affine matrix from patch pixels to frame pixels, float32 [2, 3].
 
-        ``pose``: finite head pose with length 1.
+        ``pose``: finite head pose of one frame (T = 1).
         """
         pixels = np.ascontiguousarray(to_pixels(self.corners, pose)[0, :, :2])
         width, height = self.size

@@ -26,7 +26,7 @@ FEATHER = 0.03
 def plane_matrix(pose: HeadPose, depth: float) -> NDArray[np.float64]:
     """Return the matrix from the head-frame plane z = ``depth`` (x, y, 1) to pixels, float64 [3, 3].
 
-    ``pose``: head pose with length 1.
+    ``pose``: head pose (T = 1).
     """
     corners = np.array([[0, 0, depth], [1, 0, depth], [0, 1, depth]], np.float32)
     origin, right, down = to_pixels(corners, pose)[0, :, :2].astype(np.float64)

@@ -153,7 +153,7 @@ class BankFrame:
     landmarks: Float
     """Mesh landmarks in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose of the frame, with length 1."""
+    """Head pose in the frame (T = 1)."""
 
 
 class BankBuilder:

@@ -74,7 +74,7 @@ class FrameGeometry:
     landmarks: Float
     """Mesh landmarks of the current frame in pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose in the current frame, with length 1."""
+    """Head pose in the current frame (T = 1)."""
     head: Float
     """Current face in the head frame, float32 [478, 3]."""
     target_head: Float
@@ -96,7 +96,7 @@ class MouthSource:
     landmarks: Float
     """Mesh landmarks in source frame pixels, float32 [478, 3]."""
     pose: HeadPose
-    """Head pose in the source frame, with length 1."""
+    """Head pose in the source frame (T = 1)."""
     head: Float
     """Mesh landmarks in the head frame, float32 [478, 3]."""
 

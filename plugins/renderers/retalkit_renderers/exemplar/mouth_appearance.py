@@ -50,7 +50,10 @@ def _plane_patch(image: Image, offset: tuple[int, int], pose: HeadPose, centre: 
 
 
 def mouth_patch(image: Image, offset: tuple[int, int], pose: HeadPose, rest: Float) -> Float:
-    """Return the greyscale mouth patch, aligned with the head, float32 [32, 48] in [0, 255]. ``pose`` has length 1."""
+    """Return the greyscale mouth patch, aligned with the head, float32 [32, 48] in [0, 255].
+
+    ``pose``: head pose (T = 1).
+    """
     centre = rest[[13, 14, mesh478.LEFT_CORNER, mesh478.RIGHT_CORNER]].mean(0)
     # Blurring prevents aliasing, because the patch resolution is lower than the image resolution.
     soft = cv2.GaussianBlur(image, (0, 0), max(0.3, float(pose.scale[0]) * _PATCH_EXTENT[0] / PATCH[0] / 2.5))

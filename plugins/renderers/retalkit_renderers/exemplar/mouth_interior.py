@@ -90,8 +90,8 @@ def render_mouth_interior(
 ) -> Image:
     """Return a copy of ``crop`` (RGB uint8 [h, w, 3]) with the mouth interior rendered inside ``polygon``.
 
-    ``polygon``: inner lip edge (the target's ``INNER_LIPS``) in crop pixels, float32 [K, 2]. ``pose``: head pose with
-    length 1. ``origin``: left and top coordinates of the crop in the frame. ``target``: target shape in the head frame,
+    ``polygon``: inner lip edge (the target's ``INNER_LIPS``) in crop pixels, float32 [K, 2]. ``pose``: head pose
+    (T = 1). ``origin``: left and top coordinates of the crop in the frame. ``target``: target shape in the head frame,
     float32 [478, 3]. If the mouth is closed, the function returns ``crop`` itself.
 
     >>> colours = MouthColours.measure(image, landmarks)

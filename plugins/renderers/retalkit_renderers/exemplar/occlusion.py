@@ -87,8 +87,8 @@ class OcclusionDetector:
     def fit(cls, samples: Iterable[tuple[Image, Float, HeadPose]]) -> OcclusionDetector:
         """Fit the detector to samples from one track.
 
-        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a pose with
-        length 1. The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and the
+        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a head pose
+        (T = 1). The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and the
         detector does not retain the frames. Some samples may be occluded. A moving occluder may even occlude most
         samples, because a varying cell's expected appearance is the observation closest to the skin of the cheeks.
         """
@@ -125,7 +125,7 @@ class OcclusionDetector:
     ) -> tuple[Float, float]:
         """Return an occlusion mask, float32 [height, width] in [0, 1], and the occluded fraction of the visible skin.
 
-        ``rectangle``: left, top, width and height in frame pixels. ``pose``: head pose with length 1. Original pixels
+        ``rectangle``: left, top, width and height in frame pixels. ``pose``: head pose (T = 1). Original pixels
         should be preserved where the mask is 1. The mask and the fraction are 0 if the occluded fraction does not
         exceed ``min_share``. Frames with an occluded fraction above about 0.25 should not be edited.
         """

@@ -35,7 +35,7 @@ class TeethPlane:
     """Plane of the teeth in one frame, with conversions between pixels and head-frame coordinates."""
 
     def __init__(self, pose: HeadPose, depth: float) -> None:
-        """Compute the plane at z = ``depth`` in the head frame. ``pose`` has length 1."""
+        """Compute the plane at z = ``depth`` in the head frame. ``pose``: head pose (T = 1)."""
         scale, rotation = float(pose.scale[0]), pose.rotation[0].astype(np.float64)
         self._matrix = scale * rotation[:2, :2]
         self._offset = scale * rotation[:2, 2] * depth + pose.translation[0, :2].astype(np.float64)
