@@ -52,8 +52,7 @@ STAGES: Final = (
 )
 
 _PUBLISHER: Final = "https://www.adrianbulat.com/downloads/python-fan/"
-_LICENCE: Final = "BSD-3-Clause (code and models, as stated by their author); the licence does not "
-"cover the training images"
+_LICENCE: Final = "BSD-3-Clause (code and models, as stated by their author); not applicable to the training images"
 
 CHECKPOINTS: Final = (
     Checkpoint(
