@@ -54,7 +54,7 @@ def test_every_benchmark_is_tested() -> None:
 def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1"])
     printed = capsys.readouterr().out
-    assert "lower bound: decode" in printed and "render" in printed
+    assert "lower bound: " in printed and "render" in printed
 
 
 def test_memory(media: Path, capsys: pytest.CaptureFixture[str]) -> None:

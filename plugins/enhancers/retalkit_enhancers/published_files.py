@@ -1,4 +1,4 @@
-"""Checkpoints from the published release that no stage loads. Retalkit only lists, downloads and verifies them."""
+"""Published checkpoints that no stage loads. Retalkit only lists, downloads and verifies these checkpoints."""
 
 from __future__ import annotations
 

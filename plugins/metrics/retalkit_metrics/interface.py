@@ -206,7 +206,7 @@ _SHARPNESS = MetricSpec(
             high=1.0,
             summary="Share of the face's edges that are too narrow to appear blurred. Noise, "
             "blocking artifacts and a visible seam count as sharp edges, so compare the "
-            "value with the real video.",
+            "value with that of the real video.",
         ),
         Measure(
             "skin_sharpness",

@@ -314,8 +314,8 @@ def displaced_rectangle(moved: NDArray[np.bool_], rectangle: Rectangle, least: R
 def sample_image(image: Image, map_x: Float, map_y: Float, sharp: Rectangle | None = None) -> Image:
     """Apply ``cv2.remap`` to an image, RGB uint8 [H, W, 3].
 
-    Interpolation is bicubic. If ``sharp`` is set, interpolation is bicubic inside this rectangle of the maps and
-    bilinear outside.
+    ``sharp``: rectangle of the maps in which interpolation is bicubic, with bilinear interpolation outside. By default,
+    interpolation is bicubic everywhere.
     """
     if sharp is None:
         return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)

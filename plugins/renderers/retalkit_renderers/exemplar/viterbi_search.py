@@ -5,8 +5,8 @@ The search uses the Viterbi algorithm (1967). Bregler, Covell and Slaney used th
 
 The unary cost of an exemplar in a frame is the sum of four terms: the lip distance from the target, the difference in
 head rotation, the blur, and, if the target mouth is closed, the pixel gap between the lips. The transition cost is zero
-for the next source frame and small for a repeated frame. For a jump, it grows with the difference between the mouth
-images.
+for the next source frame and small for a repeated frame. For a jump, the transition cost grows with the difference
+between the mouth images.
 
 The search runs in windows at fixed positions. Each window includes look-ahead frames beyond its end, and the result
 depends only on the input.
