@@ -142,6 +142,8 @@ def _write(folder: Path, name: str, text: str) -> Path:
             # File names may contain bytes that are not valid UTF-8. JSON readers can decode the escape sequences.
             path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
-        message = f"{folder / name}: cannot write the file: {error.strerror or error}"
+        message = (
+            f"{folder / name}: cannot write the file: {error.strerror or error}: choose another directory with --output"
+        )
         raise OutputError(message, code="unwritable-output") from error
     return folder / name

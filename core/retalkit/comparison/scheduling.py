@@ -25,7 +25,7 @@ class _Running:
     task: Task
     process: subprocess.Popen[bytes]
     opened_clip: bool
-    """Whether this is the clip's first task, whose cached results the clip's other tasks require."""
+    """Whether the task is the clip's first task. The clip's other tasks require its cached results."""
 
 
 def run_tasks(

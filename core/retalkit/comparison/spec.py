@@ -67,7 +67,7 @@ class ComparisonFile(BaseModel):
     ] = BASE
     variants: Annotated[
         dict[str, dict[str, Any]],
-        Field(description="Mapping from variant name to the run-file keys that differ from the base."),
+        Field(description="Mapping from variant name to keys that differ from the base, such as `denoiser: none`."),
     ] = {}
     grid: Annotated[
         dict[str, tuple[Any, ...]],

@@ -48,7 +48,7 @@ def skip_reason(found: FoundMetric, arm: str) -> str:
     The result is an empty string if the metric is not skipped.
     """
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
-        return "independent of the speech, so its values equal those in the arm 'own'"
+        return "not affected by the speech: see the values in the arm 'own'"
     return ""
 
 

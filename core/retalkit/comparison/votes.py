@@ -191,7 +191,8 @@ def _read(path: Path) -> _VoteFile:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot read the vote file: {error.strerror or error}", code="unreadable-file"
+            f"{path}: cannot read the vote file: {error.strerror or error}: check the file permissions",
+            code="unreadable-file",
         ) from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())

@@ -74,7 +74,7 @@ def evaluate_video(
             frames of ``original`` are the ground truth.
         original: the unedited clip. The default is the input path in the run record next to a Retalkit video, if the
             input file exists and is unchanged.
-        speech: the audio before encoding. The default is determined like the default of ``original``.
+        speech: the audio before encoding. The default is the path in the run record, as for ``original``.
         silent: whether the audio contains no speech.
 
     Raises:

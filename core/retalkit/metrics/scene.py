@@ -100,9 +100,9 @@ class Metric(Protocol):
 
 
 def faces_kept(scene: Scene) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return two masks, bool [T]: unedited frames with a face, and those of them whose face is also found in the video.
+    """Return masks of the frames with a face in the unedited clip, and of the frames with a face in both videos.
 
-    Without an unedited clip, all values are False.
+    The masks are bool [T]. Without an unedited clip, all values are False.
     """
     count = scene.source.info.frame_count
     at = np.arange(count) if scene.sources is None else scene.sources[:count]

@@ -66,7 +66,8 @@ def write_package(folder: Path, files: Mapping[PurePosixPath, str]) -> None:
             _move(staging, folder, files)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot write the package: {error.strerror or error}", code="unwritable-output"
+            f"{folder}: cannot write the package: {error.strerror or error}: choose another directory with --output",
+            code="unwritable-output",
         ) from error
 
 

@@ -13,7 +13,7 @@ from retalkit.stages import CONTRACT_VERSIONS
 
 
 def render_package(names: PackageNames, kind: PluginKind) -> dict[PurePosixPath, str]:
-    """Return a mapping from path to content for the files of the package, in the order in which to read the files."""
+    """Return a mapping from path to content for the files of the package, in the recommended reading order."""
     environment = Environment(
         loader=PackageLoader("retalkit.scaffolding"),
         undefined=StrictUndefined,

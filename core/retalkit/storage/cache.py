@@ -38,7 +38,7 @@ def make_key(name: str, *parts: object) -> str:
 
 
 def default_folder() -> Path:
-    """Return the path in ``RETALKIT_CACHE``, or ``retalkit`` in the user's cache directory if it is not set."""
+    """Return the directory in ``RETALKIT_CACHE`` or, by default, ``retalkit`` in the user's cache directory."""
     named = os.environ.get("RETALKIT_CACHE")
     if named:
         return Path(named).expanduser()

@@ -26,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="",
         default=None,
         metavar="NAME,...",
-        help="check installed Retalkit stages and metrics against their contracts, with one test per stage and check; "
-        f"the default is all of them, and {_OPTION}=mine,theirs selects two by name",
+        help="run the contract checks of all installed Retalkit stages and metrics, with one test per stage and check; "
+        f"pass names to select stages and metrics, such as {_OPTION}=mine,theirs",
     )
     parser.addini(
         _EXPECTED,

@@ -79,7 +79,7 @@ def at_frame(browser: BrowserPage, frame: int) -> None:
 
 def test_page_loads_without_network_or_errors(report: BrowserPage) -> None:
     assert report.page.title() == "Reference faces, small check"
-    for heading in ("What was compared", "Findings", "Scores", "Plots", "Videos", "Failures and missing values"):
+    for heading in ("Compared variants", "Findings", "Scores", "Plots", "Videos", "Failures and missing values"):
         assert report.page.get_by_role("heading", name=heading, exact=True).is_visible()
     assert report.page.locator("figure.chart svg").count() >= 4
 

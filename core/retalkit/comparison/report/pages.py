@@ -37,7 +37,7 @@ from retalkit.storage.cache import Folder
 REPORT_FILE: Final = "report.html"
 BLIND_FILE: Final = "blind.html"
 _SECTIONS: Final = (
-    ("compared", "What was compared"),
+    ("compared", "Compared variants"),
     ("findings", "Findings"),
     ("scores", "Scores"),
     ("contrasts", "Differences"),
@@ -110,7 +110,9 @@ def write_report(
             with Folder(folder).write(name) as path:
                 path.write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"{folder}: cannot write the report: {error.strerror or error}"
+        message = (
+            f"{folder}: cannot write the report: {error.strerror or error}: choose another directory with --output"
+        )
         raise OutputError(message, code="unwritable-output") from error
     return folder / REPORT_FILE
 

@@ -28,7 +28,7 @@ class MetricMeasure:
     measure: Measure
 
     def state(self, cell: CellResult) -> State:
-        """Return whether the cell has a value, or else why the value is missing."""
+        """Return ``value`` if the cell has a value, otherwise ``undefined``, ``absent`` or ``failed``."""
         if cell.state == "failed" or self.metric in cell.failed_metrics:
             return "failed"
         if self.measure.name in cell.scores:

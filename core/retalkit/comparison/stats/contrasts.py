@@ -135,7 +135,10 @@ def _verdict(pairing: Pairing, gain: float, tests: int, adjusted: float, possibl
     if possible > ALPHA:
         among = f" among {tests} variants" if tests > 1 else ""
         needed = clips_needed(tests)
-        return "cannot be shown", f"{clips} cannot show a difference{among}: at least {needed} clips are required"
+        return (
+            "cannot be shown",
+            f"a difference{among} cannot be shown with {clips}: at least {needed} clips are required",
+        )
     corrected = f"p = {adjusted:.2g}" + (f" corrected for {tests} variants" if tests > 1 else "")
     if adjusted > ALPHA:
         return "no difference shown", f"{corrected}, {clips}"

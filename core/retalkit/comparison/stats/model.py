@@ -34,7 +34,7 @@ class Summary:
     values: tuple[tuple[str, float], ...]
     """Pairs of clip and value."""
     cells: int
-    """Number of cells with a value and of failed, undefined and absent cells. Reruns are excluded."""
+    """Total number of cells, including failed, undefined and absent cells. Reruns are excluded."""
     failed: int
     """Number of cells without a video and of cells for which the metric raised an error."""
     undefined: int

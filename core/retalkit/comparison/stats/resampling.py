@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 ALPHA: Final = 0.05
 """Significance level for one measure in one arm over all variants (family-wise error rate)."""
 DRAWS: Final = 4095
-"""Number of resamples for an interval, and for a test with more than 11 clips, for which no exhaustive test is used."""
+"""Number of resamples for intervals and for non-exhaustive tests. Tests of up to 11 clips are exhaustive."""
 INTERVAL_CLIPS: Final = 3
 """Minimum number of clips for computing an interval."""
 BCA_CLIPS: Final = 6
@@ -85,7 +85,7 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """Return the smallest two-sided p value of the sign-flip test for ``count`` differences, or NaN without any."""
+    """Return the smallest two-sided p value of the sign-flip test for ``count`` differences (NaN for 0)."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 

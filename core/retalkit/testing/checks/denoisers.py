@@ -23,7 +23,7 @@ _SECONDS: Final = 6.3
 _SLOW: Final = 0.3
 """Processing time in seconds per second of audio. The memory check is skipped for slower denoisers."""
 _WARM: Final = 16
-"""Duration in seconds of the audio before the first memory measurement, which exceeds a long look-ahead."""
+"""Audio duration in seconds before the first memory measurement. Some denoisers have a long look-ahead."""
 _SHARE: Final = 0.5
 _SLACK: Final = 1 << 19
 _SILENT: Final = 1e-3
@@ -211,7 +211,7 @@ def _check_memory(exam: Examination, stage: Any) -> None:
             each, size = grown / more / 1024, chunk.nbytes // 1024
             exam.problem(
                 "memory",
-                f"memory grows by {each:.0f} kB per second of audio (the samples of one second take {size} kB)",
+                f"memory grows by {each:.0f} kB per second of audio (size of one second: {size} kB)",
                 _MEMORY,
             )
         exam.close("memory", session)

@@ -50,7 +50,7 @@ _REPEATABLE = "Identical inputs, options and seeds must produce bit-identical re
 _GLOBAL = "Results must not depend on process-wide random generators. Use a generator seeded with StageContext.seed."
 _RESUME = "A resumed run opens the stage with the cache of the interrupted run. The results must be identical."
 _START = "A resumed run opens a new session and may first request a later frame."
-_ORDER = "A batch may contain frames in any order and repeatedly, because the output may play the source backward."
+_ORDER = "A batch may contain frames in any order and more than once, because the output may play the source backward."
 
 
 def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) -> bool:

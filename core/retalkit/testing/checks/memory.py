@@ -33,7 +33,7 @@ _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
 
 
 def check_memory(subject: FrameSubject, clip: Clip) -> None:
-    """Check that processing more frames in small batches increases memory by little compared with the frame size."""
+    """Check that the memory growth for further frames in small batches is small compared with the frame size."""
     info = clip.source.info
     frame = info.width * info.height * 3
     stops = [min(count, subject.count(clip)) for count in (_WARM, 4 * _WARM, 16 * _WARM)]
@@ -55,9 +55,7 @@ def check_memory(subject: FrameSubject, clip: Clip) -> None:
                 break
             each = (kept - before) / more / 1024
         else:
-            words = (
-                f"memory grows by {each:.0f} kB per processed frame (the pixels of one frame take {frame // 1024} kB)"
-            )
+            words = f"memory grows by {each:.0f} kB per processed frame (size of one frame: {frame // 1024} kB)"
             subject.exam.problem("memory", words, MEMORY)
         subject.exam.close("memory", session)
 
@@ -100,7 +98,7 @@ def check_long_clip(subject: FrameSubject, clip_of: Callable[[int], Clip]) -> No
     # Retained memory is included in the peaks, so only the first problem is reported.
     if (what := next((what for what, more in growth.items() if more > limit), None)) is not None:
         each = growth[what] / (many - few) / 1024
-        words = f"{what} grows by {each:.0f} kB per clip frame (the pixels of one frame take {frame // 1024} kB)"
+        words = f"{what} grows by {each:.0f} kB per clip frame (size of one frame: {frame // 1024} kB)"
         subject.exam.problem("long_clip", words, MEMORY)
 
 

@@ -105,7 +105,8 @@ def _check_spec(found: FoundMetric, exam: Examination) -> None:
         record(f"api is {spec.api}", f"The metric is {reason}.")
     if unknown := sorted((spec.needs | spec.uses) - set(PORTS)):
         record(
-            f"unknown port '{unknown[0]}'", "MetricSpec.needs and MetricSpec.uses contain ports of retalkit.metrics."
+            f"unknown port '{unknown[0]}'",
+            "MetricSpec.needs and MetricSpec.uses must contain only ports from retalkit.metrics.",
         )
     check_ports(spec.needs | spec.uses, PORTS, record)
     check_build(spec.build, record)
@@ -172,7 +173,7 @@ def _measure(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene:
 
 
 def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str, Path]) -> None:
-    """Check that processing more small frames increases memory by little compared with the frame size."""
+    """Check that the memory growth for further small frames is small compared with the frame size."""
     if (seconds := exam.seconds.get("scene", 0.0) / upstream.FRAMES) > _SLOW:
         exam.skip(("memory",), f"processing takes {seconds:.2f} s per frame, which is too slow for this check")
         return
@@ -198,7 +199,7 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
                 return
     exam.problem(
         "memory",
-        f"memory grows by {grown / 1024:.0f} kB per frame (the pixels of one frame take {frame // 1024} kB)",
+        f"memory grows by {grown / 1024:.0f} kB per frame (size of one frame: {frame // 1024} kB)",
         "A metric must store scalar values instead of frames, because a video may be long.",
     )
 

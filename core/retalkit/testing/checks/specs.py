@@ -97,7 +97,7 @@ def check_spec(found: FoundStage, note: Note) -> None:
     start = MUST_GIVE.get(spec.kind, "")
     if start and not any(port.startswith(start) for port in spec.gives):
         note(
-            f"gives contains no port {start}{'NAME' if start.endswith(':') else ''}",
+            f"StageSpec.gives contains no port {start}{'NAME' if start.endswith(':') else ''}",
             f"Every {spec.kind.value} must provide this port.",
         )
     check_ports((*spec.needs, *spec.gives), KNOWN_PORTS, note)
@@ -143,7 +143,7 @@ def _check_options(config: type[StageConfig], note: Note) -> None:
         if not field.description and not described.get(name):
             note(
                 f"the option '{name}' has no description",
-                "Every option needs a docstring or Field description, which the run file's schema contains.",
+                "Every option must have a docstring or a Field description, which is part of the run file's schema.",
             )
 
 

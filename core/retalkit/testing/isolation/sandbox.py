@@ -126,7 +126,7 @@ class Sandbox:
             # The address of a local socket is a path.
             if not isinstance(address, str | bytes) or event in ("socket.getaddrinfo", "socket.gethostbyname"):
                 self.calls.append(str(address))
-                raise OSError("stages must not access the network: declare checkpoints to be downloaded in advance")
+                raise OSError("stages must not access the network: declare files to download as checkpoints")
 
     def _record_write(self, event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
