@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from tests.forked_workers import start_forked
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -49,6 +51,14 @@ def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Fork the workers of comparisons, which saves their imports. Comparisons in subprocesses start real workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retalkit.comparison.scheduling._start", start_forked)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_media() -> Path:
     """Directory with real clips; the test is skipped with a reason where it is missing."""
@@ -63,16 +73,23 @@ def shared_parity() -> Path:
 
 @pytest.fixture(scope="session")
 def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Network of the parity folder -> safetensors file with its pseudo-random weights; each is made once."""
+    """Network of the parity folder -> safetensors file with its pseudo-random weights; each is made once.
+
+    The workers of pytest-xdist share the files.
+    """
     pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
     from tests.pseudo_weights import fill
 
-    folder = tmp_path_factory.mktemp("pseudo_weights")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "pseudo_weights"
+    folder.mkdir(exist_ok=True)
 
     def path(network: str) -> Path:
         file = folder / f"{network}.safetensors"
         if not file.exists():
-            fill(shared_parity, network, file)
+            partial = folder / f"{network}.{os.getpid()}"
+            fill(shared_parity, network, partial)
+            partial.rename(file)
         return file
 
     return path
