@@ -52,11 +52,11 @@ def uninterrupted(moving_head: Path, short_speech: Path, tmp_path_factory: pytes
 @pytest.mark.parametrize(
     ("moment", "kept"),
     [
-        ("start faces", []),
+        pytest.param("start faces", [], marks=pytest.mark.slow),
         ("within faces", []),
-        ("start tracks", ["faces"]),
-        ("start coefficients", ["faces", "tracks"]),
-        ("start lips", ["speech", "faces", "tracks", "coefficients"]),
+        pytest.param("start tracks", ["faces"], marks=pytest.mark.slow),
+        pytest.param("start coefficients", ["faces", "tracks"], marks=pytest.mark.slow),
+        pytest.param("start lips", ["speech", "faces", "tracks", "coefficients"], marks=pytest.mark.slow),
         ("within render", ["speech", "faces", "tracks", "coefficients"]),
         ("start join", ["speech", "faces", "coefficients", "render"]),
     ],
