@@ -38,9 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_finish() -> None:
+_frozen_modules = 0
+"""Number of the modules at the last call of ``gc.freeze``."""
+
+
+def pytest_runtest_setup() -> None:
     """Exclude imported modules from garbage collections, which would take minutes in all."""
-    gc.freeze()
+    global _frozen_modules
+    if len(sys.modules) > _frozen_modules + 100:
+        _frozen_modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
