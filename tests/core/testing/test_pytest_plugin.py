@@ -21,9 +21,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_each_check_of_the_named_stages_and_metrics_is_a_test(tmp_path: Path) -> None:
-    done = run(tmp_path, "-v", "--retalkit-stages=shallow,cost")
+    done = run(tmp_path, "-v", "--retalkit-stages=first_frame,cost")
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("reconstructor 'shallow': seed", "reconstructor 'shallow': networks", "metric 'cost': scene"):
+    for name in (
+        "expression_editor 'first_frame': seed",
+        "expression_editor 'first_frame': networks",
+        "metric 'cost': scene",
+    ):
         assert f"{name} PASSED" in done.stdout, done.stdout
     assert "FAILED" not in done.stdout
 
