@@ -107,7 +107,7 @@ def collect() -> dict[str, ErrorCode]:
 
 
 def documented() -> dict[str, set[str]]:
-    """Return the error codes on the page, with the names of their classes."""
+    """Return the error codes that the page documents, with the names of their classes."""
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| (`\w+`(?:, `\w+`)*) \|", PAGE.read_text(encoding="utf-8"), re.M)
     return {code: set(re.findall(r"\w+", classes)) for code, classes in rows}
 
@@ -155,7 +155,11 @@ def _values(nodes: list[ast.expr], function: ast.FunctionDef, calls: dict[str, l
 
 
 def _template(node: ast.expr) -> str:
-    """Return a literal or formatted string with names in angle brackets, or an empty string for other expressions."""
+    """Return the message template of a string expression.
+
+    In f-strings, each replacement field becomes a name in angle brackets. If the expression is neither a string literal
+    nor an f-string, nor a concatenation of these, the template is an empty string.
+    """
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -170,7 +174,7 @@ def _template(node: ast.expr) -> str:
 
 
 def _identifier(node: ast.expr) -> str:
-    """Return a short name for an expression in a formatted string."""
+    """Return a short placeholder name for an expression in an f-string."""
     name = "..."
     if isinstance(node, ast.Name):
         name = node.id

@@ -48,7 +48,7 @@ Image = NDArray[np.uint8]
 
 
 class Recorder:
-    """Pass-through enhancer that records every frame."""
+    """Pass-through enhancer that records the frames, landmarks, coefficients, references and edits."""
 
     def __init__(self) -> None:
         self.frames: list[Image] = []
@@ -80,7 +80,7 @@ class Recorder:
 
 
 def add_recorder(registry: Registry, name: str, needs: set[str]) -> Recorder:
-    """Register a recorder as an enhancer with this name."""
+    """Register a recorder as the enhancer ``name``, and return the recorder."""
     recorder = Recorder()
     spec = StageSpec(
         kind=StageKind.ENHANCER,
@@ -126,7 +126,7 @@ def row(*images: Image, height: int = 320) -> Image:
 
 
 def draw_landmarks(frame: Image, landmarks: NDArray[np.float32]) -> Image:
-    """Return the frame, upscaled by a factor of 2, with landmarks. Lip landmarks have a different colour."""
+    """Return the frame, upscaled by a factor of 2, with the landmarks. Lip landmarks are red, all others are green."""
     drawn = cv2.resize(frame, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     for number, (x, y) in enumerate(landmarks[:, :2] * 2):
         colour = (255, 80, 80) if number in mesh478.LIPS else (90, 230, 120)
@@ -171,7 +171,7 @@ def denoise(name: str, noisy: NDArray[np.float32], folder: Path) -> NDArray[np.f
 
 
 def plot_spectrograms(sounds: dict[str, NDArray[np.float32]]) -> None:
-    """Write the vertically stacked spectrograms with a common colour scale."""
+    """Write an image of vertically stacked spectrograms with a common colour scale."""
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     for axis, (title, sound) in zip(figure.subplots(len(sounds), 1, sharex=True), sounds.items(), strict=True):
         axis.specgram(sound + 1e-5, NFFT=400, Fs=16000, noverlap=240, vmin=-130, vmax=-40, cmap="magma")
@@ -235,7 +235,7 @@ def render_stages(clip: Path, speech: Path, folder: Path) -> None:
 
 
 def render_tutorial(clip: Path, speech: Path, folder: Path) -> None:
-    """Write frames that were edited by the tutorial's lip syncer."""
+    """Write an image of four frames that the tutorial's lip syncer has edited."""
     file, out = folder / "my_lips.py", folder / "mine.mp4"
     page = TUTORIAL.read_text(encoding="utf-8")
     file.write_text(page.split('title="my_lips.py"\n')[1].split("```")[0], encoding="utf-8")
@@ -247,7 +247,7 @@ def render_tutorial(clip: Path, speech: Path, folder: Path) -> None:
 
 
 def render_denoisers(folder: Path) -> None:
-    """Write the spectrograms of noisy speech and of the denoisers' outputs."""
+    """Write an image with the spectrograms of noisy speech and of the denoisers' outputs."""
     clean = read_speech(SECONDS)
     noisy = (clean + np.random.default_rng(0).normal(0, 0.03, len(clean))).astype(np.float32)
     sounds = {"speech with white noise": noisy}
