@@ -27,7 +27,7 @@ class LoudnessLipSyncer:
         self._config = config
 
     def open(self, clip: LipSyncClip, context: StageContext) -> Session:
-        """Return a session after computing the speech loudness and the clip's range of mouth opening."""
+        """Compute the speech loudness and the clip's range of mouth opening, and return a session."""
         return Session(
             MouthRange.measure(clip.analysis), opening_from_loudness(clip.speech, self._config), self._config
         )

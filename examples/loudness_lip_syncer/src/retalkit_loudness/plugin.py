@@ -18,8 +18,8 @@ class LoudnessLipSyncerConfig(StageConfig):
     opening: float = Field(default=1.0, ge=0.0, le=2.0)
     """Mouth opening at the loudest speech. A value of 1 corresponds to the person's widest opening in the clip."""
     range_db: float = Field(default=30.0, gt=0.0, le=80.0)
-    """Level range in dB. The mouth stays at rest while the speech is quieter than the loudest level by at least this
-    range.
+    """Level range in dB over which the mouth opening varies. The mouth stays at rest if the speech level is below the
+    loudest level by at least this range.
     """
     attack: float = Field(default=0.05, ge=0.0, le=1.0)
     """Time constant of the opening motion in seconds."""

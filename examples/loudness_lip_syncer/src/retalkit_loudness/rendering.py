@@ -1,7 +1,8 @@
 """Rendering of a frame with a modified lip gap.
 
-Like the upper teeth, pixels between the lips do not move relative to the head. If the gap becomes larger, the frame's
-original mouth interior stays visible, and the newly exposed region is filled with a dark mouth interior.
+Pixels between the lips are not displaced, because the upper teeth do not move relative to the head. If the gap becomes
+larger, the frame's original mouth interior stays visible, and the newly exposed region is filled with a dark mouth
+interior.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Image = NDArray[np.uint8]
 MIN_WIDTH = 6.0
 """Minimum mouth width in pixels. Narrower mouths, in tiny faces or profile views, are not edited."""
 MASK_RANGE = (0.03, 0.25)
-"""Displacements in pixels at which the mask starts to increase from 0 and reaches 1."""
+"""Displacement in pixels at which the mask starts to increase from 0, and displacement at which it reaches 1."""
 DARK = np.array([0.26, 0.15, 0.15], np.float32)
 TONGUE = np.array([0.55, 0.36, 0.36], np.float32)
 """RGB factors of the mouth interior (``DARK``) and the tongue, relative to the lip colour. Relative factors adapt both

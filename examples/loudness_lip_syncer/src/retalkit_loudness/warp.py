@@ -1,4 +1,4 @@
-"""Displacement field of the lips, chin and cheeks for a change of the lip gap.
+"""Displacement field of the lips, chin and cheeks for a changed lip gap.
 
 Mouth coordinates are defined as follows. The coordinate u increases along the mouth from -0.5 at one inner corner to
 0.5 at the other inner corner. The coordinate v points down from the line between the inner corners. The unit of v is
