@@ -1,4 +1,4 @@
-"""The code blocks of the documentation, and the commands in these blocks and in the text."""
+"""Parser for the code blocks and commands of the documentation pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXAMPLE_PAGE = "examples/loudness_lip_syncer/README.md"
 _OTHERS = ("README.md", "CONTRIBUTING.md", EXAMPLE_PAGE, "training/speech_to_mouth/README.md")
 PAGES = (*_OTHERS, *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md"))))
 PROGRAMS = ("make", "mkdocs", "pip", "pytest", "python", "retalkit", "ruff", "sudo", "twine")
-"""Inline code that begins with one of these and has arguments is a command."""
+"""Program names. Inline code is treated as a command if it consists of a program name and arguments."""
 
 _BLOCK = re.compile(r"^```([a-z]+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.M | re.S)
 _INLINE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
@@ -21,7 +21,7 @@ _EXIT_CODE = re.compile(r"# exit code (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block. The title is the name of a file with its content; may be empty."""
+    """Fenced code block. ``title`` is the name of the file to which the block is written, or an empty string."""
 
     page: str
     language: str
@@ -31,20 +31,23 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of a bash block or of the text."""
+    """Command in a bash block or in inline code."""
 
     page: str
     text: str
-    """The command on one line, without its comment."""
+    """Command on a single line, without the comment."""
     words: tuple[str, ...]
-    """Arguments, without the redirection of the output."""
+    """Program name and arguments, without the output redirection."""
     exit_code: int
-    """Expected exit code: that of the comment (``# exit code 2``), else 0."""
+    """Expected exit code from the comment, such as ``# exit code 2``. The default is 0."""
     output_file: str = ""
-    """File to which the output is redirected (``> FILE``)."""
+    """File to which the output is redirected (``> FILE``), or an empty string."""
 
     def starts_with(self, other: Command) -> bool:
-        """Whether ``other`` is this command or its beginning. Words in capitals (``FILE``) are placeholders."""
+        """Return whether this command starts with the words of ``other``.
+
+        Upper-case words in ``other``, such as ``FILE``, are placeholders that match any word.
+        """
         return len(other.words) <= len(self.words) and all(
             word == own or word.isupper() for word, own in zip(other.words, self.words, strict=False)
         )
@@ -55,16 +58,18 @@ def text_of(page: str) -> str:
 
 
 def blocks(page: str) -> list[Block]:
-    """Return the code blocks in the order of the page."""
+    """Return the code blocks in page order."""
     text = text_of(page)
     found = [Block(page, *match.groups(default="")) for match in _BLOCK.finditer(text)]
     fences = len(re.findall(r"^ *(?:```|~~~)", text, re.M))
-    assert fences == 2 * len(found), f'{page}: unreadable code block: write ```LANGUAGE or ```LANGUAGE title="FILE"'
+    assert fences == 2 * len(found), (
+        f'{page}: cannot parse a code block: start each block with ```LANGUAGE or ```LANGUAGE title="FILE"'
+    )
     return found
 
 
 def commands(block: Block) -> list[Command]:
-    """Return the commands of a bash block."""
+    """Return the commands in a bash block."""
     return [
         _command(block.page, line)
         for line in re.sub(r"\\\n\s*", "", block.text).splitlines()
@@ -85,12 +90,12 @@ def _command(page: str, line: str) -> Command:
 
 
 def prose_commands(page: str) -> list[Command]:
-    """Return the commands in the text between the blocks: inline code that begins with one of ``PROGRAMS``."""
+    """Return the commands in the page's inline code. A command starts with one of ``PROGRAMS``."""
     found = [" ".join(text.split()) for _, text in _INLINE.findall(_BLOCK.sub("", text_of(page)))]
     return [_command(page, text) for text in dict.fromkeys(found) if text.split(" ")[0] in PROGRAMS and " " in text]
 
 
 def all_commands() -> list[Command]:
-    """Return the commands of the bash blocks of all pages."""
+    """Return the commands in the bash blocks of all pages."""
     found = [block for page in PAGES for block in blocks(page) if block.language == "bash"]
     return [command for block in found for command in commands(block)]

@@ -1,6 +1,6 @@
-"""Run every command of the documentation, page by page, in a directory with the files that the page names.
+"""Tests that run every documented command in a temporary directory with sample files.
 
-Commands that cannot be run are listed in ``unrunnable.py`` with the reason and an alternative check.
+Commands that cannot run in a test are listed in ``unrunnable.py`` with the reason and an alternative check.
 """
 
 from __future__ import annotations
@@ -48,17 +48,20 @@ from tests.docs.sample_files import write_sample_files
 from tests.docs.unrunnable import UNRUNNABLE
 
 EXISTING_FILES = {"docs/compare.md": ("dubbed.mp4",)}
-"""Page -> results of other pages that it uses."""
+"""Mapping from pages to the output files of other pages that the page's commands require."""
 PACKAGES = {"docs/testing-kit.md": ("my_package", "README.md", "louder.py")}
-"""Page -> package that it mentions: its name, and the page and title of the block with its code."""
+"""Mapping from pages to the package that the page imports.
+
+The package is specified by its name, and by the page and title of the code block that contains its code.
+"""
 WORKING_FOLDERS = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
-"""Page -> folder in which the commands of the page run."""
+"""Mapping from pages to a directory whose files are copied to the page's working directory."""
 OUTPUT_OPTIONS = ("-o", "--output")
 
 
 @pytest.fixture(scope="session")
 def clips(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folder with the videos and sounds that pages name. All pages share one cache."""
+    """Return the directory with the sample videos and audio files. All pages share one cache."""
     folder = tmp_path_factory.mktemp("documents")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETALKIT_CACHE", str(tmp_path_factory.mktemp("documents_cache")))
@@ -70,7 +73,10 @@ def clips(moving_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def working_folder(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Change to an empty directory with the clips. Modules that are imported from it are unloaded afterwards."""
+    """Change to a temporary directory with copies of the sample files.
+
+    Modules that are imported from this directory are unloaded afterwards.
+    """
     shutil.copytree(clips, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
@@ -108,7 +114,7 @@ def test_page_runs(page: str, working_folder: pytest.MonkeyPatch, capsys: pytest
         elif block.language == "toml":
             tomllib.loads(block.text)
         else:
-            assert block.language == "text", f"{page}: unknown language of a block: ```{block.language}"
+            assert block.language == "text", f"{page}: unknown code block language {block.language!r}"
     shown = all_commands()
     for command in prose_commands(page):
         if not any(other.starts_with(command) for other in shown):
@@ -116,19 +122,19 @@ def test_page_runs(page: str, working_folder: pytest.MonkeyPatch, capsys: pytest
 
 
 def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a command and check its exit code and the files that it writes."""
+    """Run a command, and check its exit code and output files."""
     if command.text in UNRUNNABLE:
         UNRUNNABLE[command.text].check(command, patch, capsys)
         return
     program = Path(command.words[0]).name
     assert program in ("retalkit", "python", "pytest"), (
-        f"{command.page}: tests cannot run `{command.text}`: add it to UNRUNNABLE"
+        f"{command.page}: tests cannot run `{command.text}`; add the command to UNRUNNABLE"
     )
     if program == "retalkit":
         done = call(capsys, *command.words[1:])
         code, out, err = done.code, done.out, done.err
     else:
-        # Run pytest with the interpreter of these tests.
+        # Run pytest with the current Python interpreter.
         before = ["-m", "pytest", "-p", "no:cacheprovider"] if program == "pytest" else []
         process = subprocess.run(
             [sys.executable, *before, *command.words[1:]],
@@ -148,7 +154,11 @@ def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def run_python(block: Block, values: dict[str, Any]) -> None:
-    """Execute a block and call its tests and functions. Build the stages and metrics of a plugin."""
+    """Execute a Python block.
+
+    If the block is a plugin, build the plugin's stages and metrics. Otherwise, call the functions that the block
+    defines. Tests are called in both cases.
+    """
     before = set(values)
     is_plugin = "@hookimpl" in block.text
     exec(compile(block.text, block.page, "exec"), values)
@@ -156,7 +166,7 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
         if name.startswith("test_"):
             run_test(values[name])
         elif inspect.isfunction(values[name]) and values[name].__module__ == values["__name__"] and not is_plugin:
-            assert name in CALLS, f"{block.page}: {name}() is not in CALLS"
+            assert name in CALLS, f"{block.page}: function {name}() is not listed in CALLS"
             CALLS[name](values[name])
     if is_plugin:
         file = Path(block.title or "a_plugin.py")
@@ -168,7 +178,7 @@ def run_python(block: Block, values: dict[str, Any]) -> None:
 
 
 def run_test(function: Callable[..., None]) -> None:
-    """Call a test, or a parametrized test with every parameter that is not expected to fail."""
+    """Call a test function. Call a parametrised test once per parameter set that has no marks such as ``xfail``."""
     marks = [mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"]
     if not marks:
         function()
@@ -185,7 +195,7 @@ def analyse(video: str) -> Analysis:
 
 
 def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> None:
-    """Call the function with a talking clip and with one without a face."""
+    """Call ``widest_open`` for a clip with a face and for a clip without a face, and check the results."""
     analysis = analyse("talk.mp4")
     found = widest_open(analysis)
     assert found is not None
@@ -202,7 +212,7 @@ def call_widest_open(widest_open: Callable[[Any], tuple[Any, int] | None]) -> No
 
 
 def call_count_frames(count_frames: Callable[[Any, StageContext], int]) -> None:
-    """Every report reaches the observer."""
+    """Call ``count_frames`` and check the progress events that the observer receives."""
     observer = create_autospec(SilentObserver, instance=True)
     context = StageContext(cache=Folder(Path("scratch")), observer=observer)
     count = count_frames(analyse("talk.mp4"), context)
@@ -210,11 +220,11 @@ def call_count_frames(count_frames: Callable[[Any, StageContext], int]) -> None:
 
 
 CALLS = {"count_frames": call_count_frames, "widest_open": call_widest_open}
-"""Name of a function that a page defines outside a plugin -> function that calls it."""
+"""Mapping from functions that pages define outside plugins to the test code that calls these functions."""
 
 
 def read_yaml(block: Block) -> None:
-    """Validate a comparison file (with ``clips``) or a run file."""
+    """Validate a block as a comparison file if the block contains ``clips``, and otherwise as a run file."""
     file = Path(block.title or "comparison.yaml")
     registry = discover([Path("my_lips.py")] if Path("my_lips.py").exists() else [])
     file.write_text(block.text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Templates, the example and the documentation import only names that the pages under *Code* document."""
+"""Tests that templates, the example package and the documentation import only names from the API reference."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CODE_PAGES = tuple(page for page in PAGES if page.startswith("docs/reference/"))
 
 
 def defining_name(module: str, name: str) -> str:
-    """Return the full name of an object where it is defined; packages re-export many objects."""
+    """Return an object's full name in the module that defines the object, because packages re-export many objects."""
     value = getattr(import_module(module), name, None)
     place = "" if value is None or isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
     return f"{place if place.startswith('retalkit.') else module}.{name}"
 
 
 def documented_names() -> frozenset[str]:
-    """Return the modules and objects that the pages under *Code* document."""
+    """Return the names of the modules and objects that the API reference documents."""
     names = {name for page in CODE_PAGES for name in re.findall(r"^::: (\S+)$", text_of(page), re.M)}
     split = [name.rpartition(".") for name in names if name.count(".")]
     return frozenset(names | {defining_name(module, name) for module, _, name in split})
@@ -37,13 +37,13 @@ PUBLIC = documented_names()
 
 
 def is_public(name: str) -> bool:
-    """Whether a page documents this module or object, or the module or class that contains it."""
+    """Return whether the API reference documents ``name`` or the module or class that contains ``name``."""
     parts = name.split(".")
     return any(".".join(parts[:count]) in PUBLIC for count in range(1, len(parts) + 1))
 
 
 def imported_names(code: str) -> Iterator[str]:
-    """Yield the full names of Retalkit's modules and objects that code imports."""
+    """Yield the full names of the Retalkit modules and objects that ``code`` imports."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("retalkit."))

@@ -1,4 +1,4 @@
-"""The documentation site builds without warnings, loads nothing from other hosts, and agrees with the code."""
+"""Tests that the documentation site builds without warnings, loads no remote resources, and matches the code."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from docs.generate.errors import collect, documented
 from tests.docs.pages import REPOSITORY, text_of
 
 LARGEST_IMAGE = 60_000
-"""Bytes."""
+"""Maximum image file size in bytes."""
 URL_ATTRIBUTES = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
-"""Tag -> attribute with a URL that a browser loads by itself."""
+"""Mapping from HTML tags to the attribute whose URL a browser loads automatically."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site. Broken links and anchors, and pages outside the navigation, are errors."""
+    """Build the site in strict mode and return its directory.
+
+    Broken links, broken anchors and pages that are missing from the navigation are errors.
+    """
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
@@ -44,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class _LoadedUrls(HTMLParser):
-    """Collects the URLs that a browser loads with a page."""
+    """Parser that collects the URLs that a browser loads when it opens a page."""
 
     def __init__(self) -> None:
         super().__init__()
