@@ -16,14 +16,14 @@ Float = NDArray[np.float32]
 CELL = 220
 FACE_REACH = 0.72
 MOUTH_REACH = 0.30
-"""Half of the side of a cell's field of view, in face heights."""
+"""Half of the side length of a cell's field of view, in face heights."""
 
 
 def select_frames(opening: Float, count: int = 9) -> list[int]:
     """Return representative frame indexes in ascending order.
 
-    The frames are evenly spaced frames, the frame with the widest opening, and frames in which a closure starts.
-    ``opening``: float32 [T] in any unit, NaN for frames without a face.
+    The selection consists of evenly spaced frames, the frame with the widest opening, and frames in which a closure
+    starts. ``opening``: float32 [T] in any unit, NaN for frames without a face.
     """
     tracked = np.flatnonzero(np.isfinite(opening))
     if not len(tracked):
@@ -66,7 +66,7 @@ class ContactSheet:
         self.columns.append(np.vstack(cells))
 
     def write(self, path: Path) -> None:
-        """Write the contact sheet as a PNG file. Without columns, the method writes no file."""
+        """Write the contact sheet as a PNG file. If no column was added, no file is written."""
         if self.columns:
             ok, encoded = cv2.imencode(".png", cv2.cvtColor(np.hstack(self.columns), cv2.COLOR_RGB2BGR))
             if ok:

@@ -1,4 +1,4 @@
-"""Measure the duration of the complete ``retalkit dub`` command, of each step, and of a lower bound, in seconds.
+"""Measure the duration of the complete ``retalkit dub`` command and of each step, and compare it with a lower bound.
 
 The lower bound is the time required to decode all frames, detect the face in each frame, and encode the frames
 unchanged.

@@ -1,4 +1,4 @@
-"""Drive the default lip syncer with lip motion tracked in another clip, and compute scores for the result.
+"""Drive the default lip syncer with lip motion tracked in a different clip, and compute scores for the result.
 
     python benchmarks/exemplar_quality.py --media DIR --out DIR [--pairs SOURCE:DRIVER ...]
 

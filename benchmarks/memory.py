@@ -1,4 +1,4 @@
-"""Measure the peak memory of ``retalkit dub`` for one clip, repeated to several durations.
+"""Measure the peak memory of ``retalkit dub`` for one clip that is looped to several durations.
 
 python benchmarks/memory.py VIDEO SPEECH [--seconds 10 60 600]
 """
@@ -18,7 +18,7 @@ import av
 
 
 def looped_video(clip: Path, seconds: float, out: Path) -> None:
-    """Repeat or trim the clip to ``seconds``, and write it re-encoded."""
+    """Loop or trim the clip to ``seconds``, and write the re-encoded clip to ``out``."""
     with av.open(str(out), "w") as target:
         with av.open(str(clip)) as first:
             video = first.streams.video[0]
@@ -39,7 +39,7 @@ def looped_video(clip: Path, seconds: float, out: Path) -> None:
 
 
 def looped_sound(sound: Path, seconds: float, out: Path) -> None:
-    """Repeat the speech to at least ``seconds``, and write it as a 16 kHz mono WAV file."""
+    """Loop the speech to a duration of at least ``seconds``, and write the result as a 16 kHz mono WAV file."""
     resampler = av.AudioResampler("s16", "mono", 16000)
     with av.open(str(out), "w") as target:
         stream = target.add_stream("pcm_s16le", rate=16000, layout="mono")

@@ -1,4 +1,4 @@
-"""Mouth motion that replaces speech in a benchmark: lip motion tracked in another clip, or a closed mouth."""
+"""Mouth motion for benchmarks that do not use speech: lip motion tracked in a different clip, or a closed mouth."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measured_motion(analysis: Analysis) -> dict[str, NDArray[np.floating]]:
 
 
 def write_motion(driver: Analysis | None, duration: float, path: Path) -> Path:
-    """Write ``driver``'s motion, repeated forwards and backwards for ``duration`` seconds.
+    """Write the mouth motion of ``driver``, played alternately forwards and backwards for ``duration`` seconds.
 
     If ``driver`` is None, the function writes the motion of a closed mouth.
     """

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def row(case: Case, ways: dict[str, Callable[[Case, list[Tensor]], Call]], rounds: int) -> str:
-    """Return the table columns for one network."""
+    """Return the formatted table row of one network."""
     inputs = case.inputs()
     state = torch.get_rng_state()
     calls: dict[str, Call] = {}

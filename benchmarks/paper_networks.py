@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cases = selected(options.only)
     runtime = Runtime(inference=options.inference, threads=options.threads)
     print(f"{runtime.backend}, {machine(options.threads)}, batch 1, float32; {load()} before")
-    print(f"{'network':<20}{'ms':>8}{'CPU-ms':>8}  ms, published (another run)")
+    print(f"{'network':<20}{'ms':>8}{'CPU-ms':>8}  ms, published (measured earlier)")
     measure(cases, runtime, options.rounds)
     for case in cases:
         times = f"{statistics.median(case.wall):>8.0f}{statistics.median(case.cpu):>8.0f}"
@@ -126,7 +126,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="prefixes of the benchmark names to run (default: all)"
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="run only benchmarks whose names start with one of these prefixes (default: all)",
     )
 
 
@@ -135,7 +138,7 @@ def selected(names: Sequence[str] | None) -> list[Case]:
 
 
 def measure(cases: Sequence[Case], runtime: Runtime, rounds: int) -> None:
-    """Measure the times, running the networks in turn in each round. The first round is a warm-up."""
+    """Measure the time per call. Each round runs all networks in turn, and the first round is a warm-up."""
     calls: list[tuple[Case, CompiledNetwork, list[Tensor]]] = []
     for case in cases:
         inputs = case.inputs()

@@ -2,11 +2,12 @@
 
     python benchmarks/restoration_flicker.py --media DIR --out DIR [--frames 60] [--enhancer gpen | gfpgan]
 
-The script dubs each talking clip in the ``--media`` directory once with the default preset's stages, driven by another
-clip's lip motion. Restored frames are compared with the dub before restoration, without encoding. By default, the
-restorers are simulated (``simulated_restorers.py``). With ``--enhancer``, the script uses a network from the weight
-store. The script writes ``flicker.json`` and an image for each clip and restorer. The image shows a face for each
-steadiness value, and below each face a row of pixels across the cheeks over time.
+The script dubs each talking clip in the ``--media`` directory once with the default preset's stages, driven by a
+different clip's lip motion. The script compares the restored frames with the dub before restoration. The frames are not
+encoded before the comparison. By default, the restorers are simulated (``simulated_restorers.py``). With
+``--enhancer``, the script uses a network from the weight store. The script writes ``flicker.json`` and an image for
+each clip and restorer. The image shows a face for each steadiness value, and below each face a row of pixels across the
+cheeks over time.
 
 The script prints the side effects of steadiness first. The side effects are the remaining share of an intended change
 (a brightened region with the size of the iris, the teeth or the lips) and the shadow around this change. ``--low-pass``
