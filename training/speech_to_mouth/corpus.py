@@ -1,4 +1,4 @@
-"""Reader of the training corpus, which memory-maps speech and targets."""
+"""Reader for the training corpus, which memory-maps speech and targets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Corpus:
 
 
 def corpus_hash(shards: list[Shard]) -> str:
-    """Return the SHA-256 hash over the files of the shards."""
+    """Return the SHA-256 hash of the shard files."""
     digest = hashlib.sha256()
     for shard in shards:
         for name in ("waveform.npy", "targets.npy", "utterances.json"):

@@ -38,7 +38,7 @@ Batch = tuple[NDArray[np.float16], NDArray[np.float16]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """All settings that affect the weights, except the corpus."""
+    """Training settings, excluding the corpus."""
 
     steps: int = 3400
     batch_size: int = 12
@@ -57,9 +57,9 @@ class TrainingConfig:
     checkpoint_every: int = 100
     seed: int = 1
     producers: int = 1
-    """Number of processes that create batches. It does not affect the result."""
+    """Number of processes that create batches. The number does not affect the result."""
     threads: int = 1
-    """Number of torch threads. It affects rounding."""
+    """Number of torch threads. The number affects rounding errors."""
     bfloat16: bool = True
     """Whether to compute convolutions in bfloat16, which is nearly twice as fast on CPUs with bfloat16 support and
     slower on other CPUs.
@@ -177,7 +177,7 @@ def _resume(
     state = torch.load(path, weights_only=True)
     if state["config"] != _comparable(config):
         raise ValueError(
-            f"{path}: was written with another configuration; use another --work folder or delete the file"
+            f"{path} was written with a different configuration; use a different --work directory or delete the file"
         )
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
@@ -230,7 +230,7 @@ def _next(queue: Queue[Batch], processes: list[multiprocessing.process.BaseProce
             return queue.get(timeout=5.0)
         except Empty:
             if any(process.exitcode not in (None, 0) for process in processes):
-                raise RuntimeError("a batch worker process died; see its error above") from None
+                raise RuntimeError("a batch worker process died; see the worker's error message above") from None
 
 
 def _produce(config: TrainingConfig, shards: list[Shard], pool_folder: Path, steps: range, queue: Queue[Batch]) -> None:
