@@ -20,7 +20,7 @@ class _LazyModule(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
         if attribute.startswith("__"):
-            raise AttributeError(f"cannot access '{name}' because its module is not loaded")
+            raise AttributeError(f"cannot access '{attribute}' because the module '{name}' is not loaded")
         if sys.modules.get(name) is self:
             del sys.modules[name]
         return getattr(import_module(name), attribute)

@@ -37,7 +37,7 @@ LANDMARKS: Final = "face_landmarks"
 PRESENCE: Final = "facelandmarkcpu__face_presence_score"
 
 CLOSE_UP: Final = 0.67
-"""Half of the close-up's side relative to the region's side. The face covers about half of the close-up's width."""
+"""Ratio of half of the close-up's side to the region's side. The face covers about half of the close-up's width."""
 DETECTION_SIZE: Final = 384
 """Approximate longest side, in pixels, of the image that is passed to a box network. The networks' input sides are 128
 and 192 pixels.

@@ -21,7 +21,7 @@ Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
 
 SAME_FACE: Final = 0.4
-"""Minimum intersection over union of two regions that are assigned to one face."""
+"""Minimum intersection over union at which two regions are considered to contain the same face."""
 CONFIDENT_SCORES: Final = (0.65, 0.8)
 """Box scores at which the confidence reaches 0 and 1.
 
@@ -116,7 +116,7 @@ class MediaPipeSession:
         return [as_face(track, image.shape[1], image.shape[0]) for track in tracks]
 
     def _track(self, image: Image) -> list[Track]:
-        """Return the faces that are tracked into the new frame, without lost faces and newer duplicates."""
+        """Track all faces into the new frame, and return the tracks without lost faces and newer duplicates."""
         tracks: list[Track] = []
         for track in self._tracks:
             moved = self._fit(image, track.region, track.confidence)

@@ -1,4 +1,4 @@
-"""Options of the detector ``mediapipe``. The module does not import MediaPipe or another face library."""
+"""Options of the detector ``mediapipe``. The module does not import MediaPipe or any other face library."""
 
 from __future__ import annotations
 

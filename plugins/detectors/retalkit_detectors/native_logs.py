@@ -18,7 +18,7 @@ STDERR: Final = 2
 
 @contextmanager
 def suppress_native_logs() -> Generator[None]:
-    """Buffer file descriptor 2 inside the block, and write all lines except native log lines afterwards.
+    """Buffer standard error (file descriptor 2) inside the block, and then write all lines except native log lines.
 
     The block should be short, such as a graph's construction and first call. If descriptor 2 is closed, the function
     has no effect.

@@ -2,10 +2,10 @@
 
 Warping and blending average neighbouring pixels. This averaging removes grain and pores, so that the edited skin
 appears smoother than the surrounding skin. The enhancer compares the two finest frequency bands of the edit and the
-original frame on skin that both show, excluding the lips. It first amplifies the edit's texture with a limited gain,
-and then adds grain from the original frame to restore the remaining energy. Edges are excluded from the gain, because
-amplified edges would become halos. The grain is deterministic for each source frame. An edit with sufficient detail is
-returned unchanged.
+original frame on skin that is visible in both, excluding the lips. It first amplifies the edit's texture with a limited
+gain, and then adds grain from the original frame to restore the remaining energy. Edges are excluded from the gain,
+because amplified edges would become halos. The grain is deterministic for each source frame. An edit with sufficient
+detail is returned unchanged.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class DetailSession:
         return replace(edit, image=image)
 
     def _missing_detail(self, edited: Image, original: Image, area: Float, points: Float, index: int) -> Float | None:
-        """Return the values to add, in integer grey levels, float32 [h, w], or None if the edit lacks no detail."""
+        """Return the values to add, in integer grey levels, float32 [h, w], or None if the edit has enough detail."""
         now = cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY).astype(np.float32)
         before = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY).astype(np.float32)
         reach = self._reach(points)
@@ -250,5 +250,5 @@ class DetailEnhancer:
         self._config = config
 
     def open(self, clip: EnhancementClip, context: StageContext) -> DetailSession:
-        """Open a session. No preparation is necessary, because each frame is compared only with its original."""
+        """Open a session. No preparation is necessary, because each edit is compared only with its original frame."""
         return DetailSession(self._config, context.seed)

@@ -94,7 +94,9 @@ class Support:
 
 
 class LocalMean:
-    """Weighted local averages on the coarse grid. Cells without weight receive the average of the surrounding cells."""
+    """Weighted local averages on the coarse grid. Cells with a total weight of 0 receive the average of the surrounding
+    cells.
+    """
 
     def __init__(self, weight: Float, radius: float) -> None:
         """Create the average.
@@ -132,7 +134,7 @@ def _split(image: Float) -> list[Float]:
 
 @dataclass(frozen=True, slots=True)
 class BandGain:
-    """Factors that restore one band's energy, on the coarse grid."""
+    """Gain and grain factors on the coarse grid, which restore the energy of one band."""
 
     gain: Float
     """Factor that is applied to the edit's band. The value is at least 1."""

@@ -1,4 +1,7 @@
-"""Specs of the bundled enhancers. The module is imported to list stages, so it must not import an array library."""
+"""Specs of the bundled enhancers.
+
+This module is imported whenever stages are listed, so it must not import an array library.
+"""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def edge_widths(image: Values) -> Values:
     for values, selected in ((image, rises), (-image, falls)):
         to_left, to_right = _monotonic_runs(values)
         width = np.zeros(image.shape)
-        # Move one pixel to each side, and continue while the row keeps falling or rising.
+        # Extend each run by one pixel per iteration while the row's values keep falling or rising.
         width[:, 1:-1] = 2 + to_left[:, :-2] + to_right[:, 2:]
         widths[selected] = width[selected]
     return widths

@@ -1,4 +1,4 @@
-"""Frame sampling for slow networks, which selects the first frame in each fifth of a second by timestamp."""
+"""Frame sampling for slow networks, which selects the first frame in each interval of 0.2 s by timestamp."""
 
 from __future__ import annotations
 

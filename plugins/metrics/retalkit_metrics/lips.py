@@ -7,10 +7,10 @@ reported, because the true lag may be larger.
 
 Correlations do not depend on the size of a person's mouth, and closures are lip contacts. Any person can therefore
 serve as the reference for these measures. The opening difference depends on the mouth size. It is defined only if the
-reference is the same person, which requires that the scene provides ``truth``.
+reference is the same person, which requires that the scene contains the ground truth (``truth``).
 
-A closure is a hit if the gap between the other lips at that time is at most 1.5 times the gap of a definite contact.
-The tolerance is necessary because the contact threshold is as small as the tracker's jitter.
+A closure in one of the two motions is a hit if the lip gap in the other motion at that time is at most 1.5 times the
+gap of a definite contact. The tolerance is necessary because the contact threshold is as small as the tracker's jitter.
 
 In frames in which the video lost a face that the unedited clip shows, the mouth is treated as motionless, half open and
 without closures. Otherwise, a method that destroys the face in difficult frames would be evaluated only on easy frames.
@@ -86,9 +86,9 @@ def lip_scores(
 ) -> Scores:
     """Return the measures of ``lips``.
 
-    ``height``: face height in the unit of the lips, or NaN if the reference is another person. ``lost``: mask of values
-    at which the video lost the face, bool [N]. The measures are NaN if the series overlap by less than a second or the
-    reference is motionless. The lag is also NaN at the edge of the search range.
+    ``height``: face height in the unit of the lips, or NaN if the reference is a different person. ``lost``: mask of
+    values at which the video lost the face, bool [N]. The measures are NaN if the series overlap by less than a second
+    or the reference is motionless. The lag is also NaN at the edge of the search range.
     """
     gap = lips.opening
     if lost is not None and lost.any() and np.isfinite(gap).any():

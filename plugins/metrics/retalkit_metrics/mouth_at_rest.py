@@ -39,7 +39,7 @@ def rest_scores(analysis: Analysis | None) -> Scores:
     tracked = opening[np.isfinite(opening)]
     if not len(tracked) or not height > 0:
         return undefined
-    # All clips are resampled to one rate, because a shorter time step would increase the speed that jitter causes.
+    # All clips are resampled to one rate, because tracking jitter causes a higher apparent speed at shorter time steps.
     speed = (np.diff(opening) * GRID_RATE)[_is_continuous(analysis, len(opening))]
     speed = speed[np.isfinite(speed)]
     percent = 100.0 / height

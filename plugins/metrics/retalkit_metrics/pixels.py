@@ -112,6 +112,6 @@ def ssim_in(first: Image, second: Image, region: Window) -> float | None:
 
 
 def _without_border(similarity: Float) -> Float:
-    """Return the image without border pixels whose window extends beyond the image."""
+    """Return the similarity map without border pixels whose window extends beyond the image."""
     radius = SSIM_WINDOW // 2
     return similarity[radius:-radius, radius:-radius]

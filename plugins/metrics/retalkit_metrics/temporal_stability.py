@@ -1,8 +1,8 @@
 """Metric ``steadiness``, which measures flicker, a seam, and changes outside the face that the edit adds to the clip.
 
-The outside is the region beyond the convex hulls of the face mesh in both frames, enlarged by a quarter. The moving
-jaw, a beard and the border of a pasted face are therefore inside. If neither frame contains a face, the whole frame is
-the outside.
+The face region is the union of the convex hulls of the face mesh in both frames, enlarged by a quarter. It therefore
+includes the moving jaw, a beard and the border of a pasted face. If neither frame contains a face, the face region is
+empty.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class _Session:
         self._faces = FacePairs(scene)
         template = self._faces.template
         self._quality = None if template is None else ImageQualityMeter(template)
-        # Lip motion for other words is not flicker. The lips are excluded in every scene, so that scenes are
-        # comparable.
+        # Lip motion that is caused by different speech is not flicker. The lips are excluded in every scene, so that
+        # scenes are comparable.
         self._flicker = None if template is None else FlickerMeter(template, mouth=False)
         self._outside = Mean()
 

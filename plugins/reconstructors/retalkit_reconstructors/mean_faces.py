@@ -93,7 +93,7 @@ def track_faces(analysis: Analysis, frames_per_track: int) -> Iterator[TrackFace
 def group_tracks(tracks: Iterable[TrackFace], min_track: int, same_person: float) -> MeanFaces:
     """Group tracks whose mean faces have a root mean square difference of less than ``same_person`` IOD.
 
-    Within one steady track of one person, mean faces vary by up to 0.03 with the viewing angle. The difference between
+    Within one stable track of one person, mean faces vary by up to 0.03 with the viewing angle. The difference between
     two people is about as large. The grouping therefore distinguishes face geometry rather than identity. A track with
     fewer than ``min_track`` frames starts a group only if there is no other group.
     """

@@ -1,6 +1,6 @@
 """Specs of the bundled reconstructors.
 
-The module is imported to list stages, so it must not import an array library.
+This module is imported whenever stages are listed, so it must not import an array library.
 """
 
 from __future__ import annotations

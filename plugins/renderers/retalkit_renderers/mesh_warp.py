@@ -42,7 +42,7 @@ POINT_COUNT = INNER_START + INNER_COUNT
 _STEP = 2
 _SHIFT = 4
 _MIN_AREA = 0.3
-"""Minimum of twice the triangle area, in pixels, for rasterising a triangle."""
+"""Threshold for twice a triangle's area, in square pixels, below which the triangle is not rasterised."""
 _FACE_OVAL = np.array(mesh478.FACE_OVAL, np.intp)
 _UPPER = np.array(mesh478.UPPER_INNER_EDGE[1:-1], np.intp)
 _LOWER = np.array(mesh478.LOWER_INNER_EDGE[1:-1], np.intp)

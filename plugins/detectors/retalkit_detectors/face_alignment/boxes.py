@@ -1,7 +1,7 @@
-"""Input images of S3FD, and decoding of the network's output maps to face boxes.
+"""Preprocessing of S3FD's input images, and decoding of S3FD's output maps to face boxes.
 
 S3FD (Zhang et al., "S3FD: single shot scale-invariant face detector", ICCV 2017) has one square anchor at each position
-of six maps. The map strides are 4 to 128 pixels, and the anchor side is four strides.
+of six maps. The map strides are 4 to 128 pixels, and the side of each anchor is four times the stride.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SMALLEST_FACE: Final = 8.0
 
 
 def search_sides(longest: int, first: int, last: int) -> Iterator[int]:
-    """Yield the longer sides of the downscaled images in which faces are searched.
+    """Yield the longer side of each downscaled image in which faces are searched.
 
     ``longest``: longer side of the frame. The first side is ``first``. The side is doubled until it reaches ``last``.
     No side exceeds ``longest``, and the function yields at least one side.

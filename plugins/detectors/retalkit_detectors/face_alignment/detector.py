@@ -3,7 +3,7 @@
 The published pipeline runs S3FD on whole frames of any size, several times per frame and in batches that require
 gigabytes of memory. This detector runs S3FD once on a downscaled frame. It runs S3FD again on a larger frame only if no
 face was detected. FAN processes the face at the frame's original resolution. Frames are processed individually, because
-batches do not reduce the time on the CPU. The results therefore do not depend on batching.
+batches do not reduce the computing time on the CPU. The results therefore do not depend on batching.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class FaceAlignmentConfig(StageConfig):
     """
     largest_side: int = Field(default=1280, ge=64, le=4096)
     """Maximum longer side, in pixels, for repeated face detection. If no face is detected, the detector doubles the
-    side and runs S3FD again until this limit is reached. S3FD requires about 1.2 GB of memory at 1280 pixels.
-    Detection is not repeated if the limit is at most ``longest_side``.
+    side and runs S3FD again until this limit is reached. S3FD requires about 1.2 GB of memory at 1280 pixels. Detection
+    is not repeated if the limit does not exceed ``longest_side``.
     """
     min_score: float = Field(default=0.5, ge=0.05, lt=1.0)
     """Detection score that a face must exceed. The published pipeline uses 0.5."""

@@ -37,8 +37,8 @@ def fan_square(box: Float) -> tuple[Float, float]:
 def peaks(heat: NDArray[np.float32]) -> Float:
     """Return the peaks (x, y) of heat maps, float32 [N, S, S], as float64 [N, 2] in cells from the map border.
 
-    The result is identical to that of the library's ``get_preds_fromhm``. numba compiles the library's function in
-    every process, which delays the first face by 5 s.
+    The result is identical to that of the library's ``get_preds_fromhm``. The library's function is not used, because
+    numba compiles it in every process, which delays the first face by 5 s.
     """
     count, rows, columns = heat.shape
     index = heat.reshape(count, -1).argmax(1)

@@ -25,13 +25,13 @@ class Networks:
     """S3FD and FAN in evaluation mode with loaded weights."""
 
     s3fd: CompiledNetwork
-    """S3FD for images, float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``, with sides of at least 32 pixels.
+    """S3FD network. Its input is float32 [1, 3, h, w], BGR in 0 to 255 minus ``boxes.MEAN``, at least 32 x 32 pixels.
 
     For each of six levels, S3FD returns scores [1, 2, h', w'] (background and face, before the softmax) and offsets [1,
     4, h', w'].
     """
     fan: CompiledNetwork
-    """FAN for images, float32 [1, 3, 256, 256], RGB in [0, 1].
+    """FAN network. Its input is float32 [1, 3, 256, 256], RGB in [0, 1].
 
     FAN returns heat maps [1, 68, 64, 64] for each hourglass. The detector uses the last hourglass's heat maps.
     """

@@ -38,8 +38,8 @@ from retalkit_enhancers.enet.network import SIZE
 from retalkit_enhancers.ganimation.emotional_face import EmotionalFace
 
 _STEPS = 257
-"""Number of 16-bit levels per 8-bit level. Truncating a value to 16 bits and then to 8 bits equals truncating it to 8
-bits.
+"""Number of 16-bit levels per 8-bit level. Truncating a value to 16 bits and then to 8 bits is equivalent to truncating
+it directly to 8 bits.
 """
 
 

@@ -1,6 +1,6 @@
-"""Options and spec of the enhancer ``enet``, and its checkpoint.
+"""Options, spec and checkpoint of the ``enet`` enhancer.
 
-The module is imported to list stages, so it must not import torch.
+This module is imported whenever stages are listed, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class EnetConfig(StageConfig):
     on: Literal["face"] = "face"
     """Region to enhance. E-Net always generates the whole face, so ``face`` is the only accepted value."""
     upper_face: Literal["original", "sad", "angry", "surprise"] = "original"
-    """Expression of the upper half of the face: ``original`` keeps the expression, and any other value is an emotion
-    that GANimation generates.
+    """Expression of the upper half of the face. ``original`` keeps the expression, and any other value selects an
+    emotion that GANimation generates.
     """
     keep_upper: bool = False
-    """Whether to keep the original frame's upper half of the face instead of the generated one."""
+    """Whether to keep the upper half of the face from the original frame instead of the generated upper half."""
     batch: int = Field(default=1, ge=1, le=64)
     """Maximum number of faces per network call on a GPU. All faces in a call share one reference. Each face requires
     about 0.2 GB of GPU memory. On the CPU, each call processes one face, because larger batches are not faster.

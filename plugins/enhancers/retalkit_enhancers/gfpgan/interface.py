@@ -1,6 +1,6 @@
-"""Spec of the enhancer ``gfpgan``, and its checkpoint.
+"""Spec and checkpoint of the ``gfpgan`` enhancer.
 
-The module is imported to list stages, so it must not import torch.
+This module is imported whenever stages are listed, so it must not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GFPGAN v1 without custom operators, which restores degraded 512 x 512 faces.
+"""GFPGAN v1, which restores degraded 512 x 512 faces, implemented without custom operators.
 
 Reference: Wang et al., "Towards real-world blind face restoration with generative facial prior", CVPR 2021. A U-Net
 removes the degradation. Its bottleneck provides the style codes of a StyleGAN2 generator. Its decoder provides a scale

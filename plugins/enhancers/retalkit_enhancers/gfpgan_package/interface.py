@@ -1,4 +1,7 @@
-"""Spec of the enhancer ``gfpgan_package``. The module is imported to list stages, so it must not import torch."""
+"""Spec of the ``gfpgan_package`` enhancer.
+
+This module is imported whenever stages are listed, so it must not import torch.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Reference: Yang et al., "GAN prior embedded network for blind face restoration in the wild", CVPR 2021. An encoder
 halves the face size seven times. The encoder's last level provides the style code of a StyleGAN2 generator. The
-features of each encoder level replace StyleGAN2's noise. They are concatenated with the generator's features instead of
-added. Images are RGB in [-1, 1].
+features of each encoder level replace StyleGAN2's noise. The encoder features are concatenated with the generator's
+features, whereas StyleGAN2 adds the noise. Images are RGB in [-1, 1].
 
 Parameter names and shapes match those of the published checkpoint.
 """
@@ -164,5 +164,5 @@ class Gpen(nn.Module):
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Return each network parameter's and filter kernel's name and shape."""
+    """Return the name and shape of each network parameter and filter kernel."""
     return state_shapes(Gpen)

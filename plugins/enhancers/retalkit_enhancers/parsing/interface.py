@@ -1,4 +1,7 @@
-"""Spec of the face-parsing checkpoint. The module is imported to list checkpoints, so it must not import torch."""
+"""Spec of the face-parsing checkpoint.
+
+This module is imported whenever checkpoints are listed, so it must not import torch.
+"""
 
 from __future__ import annotations
 

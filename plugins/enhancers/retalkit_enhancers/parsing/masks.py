@@ -25,7 +25,9 @@ pipeline.
 BORDER: Final = 20
 """Width of the zero border of a soft mask, in pixels of the 512-pixel aligned face."""
 BLUR: Final = 11.0
-"""Standard deviation of each of the two blurs that soften a mask, in pixels of the 512-pixel aligned face."""
+"""Standard deviation of the Gaussian blur that softens a mask, in pixels of the 512-pixel aligned face. The blur is
+applied twice.
+"""
 _KERNEL: Final = (101, 101)
 
 
@@ -40,9 +42,9 @@ def class_mask(classes: NDArray[np.uint8], wanted: Collection[int]) -> NDArray[n
 
 
 def soften(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``mask``, float32 [512, 512], after two blurs, with a zero border of ``BORDER`` pixels.
+    """Return ``mask``, float32 [512, 512], blurred twice, with a zero border of ``BORDER`` pixels.
 
-    Two blurs reproduce the published code.
+    The mask is blurred twice to match the published code.
     """
     inner = np.zeros(mask.shape, np.float32)
     middle = slice(BORDER, -BORDER)

@@ -1,4 +1,7 @@
-"""Options and spec of restoration enhancers. The module is imported to list stages, so it must not import torch."""
+"""Options and spec of restoration enhancers.
+
+This module is imported whenever stages are listed, so it must not import torch.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ class RestorationConfig(StageConfig):
     """Options of the enhancers that restore faces with a network."""
 
     on: Literal["face", "mouth"] = "face"
-    """Region to restore: ``face``, the whole face, or ``mouth``. The mouth is located by face parsing and blended with
-    a Laplacian pyramid.
+    """Region to restore. ``face`` selects the whole face. ``mouth`` selects the mouth, which is located by face parsing
+    and blended with a Laplacian pyramid.
     """
     strength: float = Field(default=1.0, ge=0.0, le=1.0)
     """Restoration strength, from 0 (no change) to 1 (fully restored pixels)."""
@@ -29,7 +32,7 @@ class RestorationConfig(StageConfig):
     determined with simulated restorers (docs/paper.md).
     """
     mask: Literal["template", "parsing"] = "template"
-    """Blend mask of the restored face: ``template`` selects a soft oval, and ``parsing`` selects the skin, brow, eye,
+    """Blend mask of the restored face. ``template`` selects a soft oval, and ``parsing`` selects the skin, brow, eye,
     nose and mouth regions from face parsing. The option ``on: mouth`` always uses face parsing.
     """
     batch: int = Field(default=1, ge=1, le=64)

@@ -185,9 +185,7 @@ class RestorationSession:
         faces = np.stack([job.face for job in jobs])
         restored = self._restorer.restore(faces, np.array([job.index for job in jobs], np.int64), self._seed)
         if restored.shape != faces.shape:
-            raise ValueError(
-                f"the restorer returned an array of shape {restored.shape} for faces of shape {faces.shape}"
-            )
+            raise ValueError(f"expected an array of shape {faces.shape} from the restorer, got shape {restored.shape}")
         return np.rint(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
     def _apply(self, job: _Job, stored: dict[str, NDArray[np.uint8]], share: float) -> tuple[Image, Float]:

@@ -64,7 +64,9 @@ GPEN: Final = _padded(
     width=96,
     padding=0.25,
 )
-"""GPEN's template, which consists of face recognition points in 96 x 112 pixels with a padding of a quarter."""
+"""GPEN's template, which consists of face recognition points in 96 x 112 pixels, padded by a quarter of the side length
+on each side.
+"""
 
 FFHQ: Final = Template(
     (

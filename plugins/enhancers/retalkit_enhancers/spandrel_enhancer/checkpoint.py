@@ -60,7 +60,7 @@ class FaceCheckpoint:
             raise WeightsError(
                 f"{self.path}: the network has {described.input_channels} input channels, "
                 f"{described.output_channels} output channels and scale {described.scale}, but the "
-                f"enhancer '{NAME}' requires 3, 3 and 1; choose another checkpoint",
+                f"enhancer '{NAME}' requires 3, 3 and 1; choose a different checkpoint",
                 code="unsupported-checkpoint",
             )
         return described.model.float().eval().requires_grad_(False).to(device)
@@ -75,7 +75,7 @@ class FaceCheckpoint:
             tensors = None
         if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
             raise WeightsError(
-                f"{self.path}: the file contains no network parameters; choose a network checkpoint",
+                f"{self.path}: the file contains no network parameters; choose a face restoration checkpoint",
                 code="unsupported-checkpoint",
             )
         return cast("dict[str, Any]", tensors)

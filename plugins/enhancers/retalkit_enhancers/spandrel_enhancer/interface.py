@@ -1,4 +1,7 @@
-"""Spec of the enhancer ``spandrel``. The module is imported to list stages, so it must not import torch."""
+"""Options and spec of the ``spandrel`` enhancer.
+
+This module is imported whenever stages are listed, so it must not import torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 class SpandrelConfig(RestorationConfig):
-    """Options of the enhancer ``spandrel``, which are the restoration options and the checkpoint."""
+    """Restoration options and checkpoint options of the ``spandrel`` enhancer."""
 
     weights: Path
     """Path of a GFPGAN, RestoreFormer or CodeFormer checkpoint (.pth, .pt, .ckpt or .safetensors). The checkpoint's own

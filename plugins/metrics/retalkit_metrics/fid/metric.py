@@ -1,4 +1,4 @@
-"""FID between output faces and original faces, computed from identical frame times.
+"""FID between output faces and original faces, computed from frames at identical times.
 
 An FID estimate from few features is biased upwards (Chong and Forsyth, "Effectively unbiased FID and Inception Score
 and where to find them", CVPR 2020). A clip provides only a few dozen features for 2048 dimensions. The bias is similar

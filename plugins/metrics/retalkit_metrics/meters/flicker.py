@@ -56,8 +56,8 @@ class Flicker:
     fine: float
     """Frame-to-frame difference of the output relative to the original in the fine band (detail and noise)."""
     added: float
-    """Deviation of the change from the mean over the previous and the next frame, in grey levels, over all frequency
-    bands.
+    """Deviation of the change (output minus original) from its mean over the previous and the next frame, in grey
+    levels, over all frequency bands.
 
     The minimum 0 is the best value. An independent tint per frame with a standard deviation of 1 yields a value of
     about 1.
@@ -99,7 +99,7 @@ class FlickerMeter:
     template: Float
     """Mean face in the head frame, float32 [478, 3]."""
     mouth: bool = True
-    """Whether to include the lips. Set to False if output and original speak different words."""
+    """Whether to include the lips. Set to False if output and original contain different speech."""
     _patch: Patch = field(init=False)
     _face: NDArray[np.bool_] = field(init=False)
     _original: tuple[Mean, Mean, Mean] = field(default_factory=_means)

@@ -1,8 +1,8 @@
 """Image quality of an edit relative to the original: skin sharpness, flicker, seam, and changes outside the edit.
 
 All measures compare output and original over identical pixels, so that the effects of the content (beard, light, noise)
-cancel. A ratio of 1.0 means that output and original are equal in this measure. Frames are streamed. Only the current
-frame and small patches from the previous frame are stored in memory. Sharpness is the variance of the Laplacian
+cancel. A ratio of 1.0 means that the measure has equal values in output and original. Frames are streamed. Only the
+current frame and small patches from the previous frame are stored in memory. Sharpness is the variance of the Laplacian
 (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000). Flicker is the temporal difference of
 motion-compensated pixels (Lai et al., "Learning blind video temporal consistency", ECCV 2018), with head pose instead
 of optical flow.
@@ -37,7 +37,7 @@ class ImageQuality:
     """Image quality scores of one clip. Scores without any measurement are NaN."""
 
     skin_sharpness: float
-    """Laplacian variance of the output relative to the original on edited skin, excluding the lips in both.
+    """Laplacian variance of the output relative to the original on edited skin, excluding the lips in both images.
 
     The minimum is 0, and the best value is 1. Values below 1 indicate softer skin.
     """

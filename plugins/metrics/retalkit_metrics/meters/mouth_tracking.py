@@ -1,4 +1,4 @@
-"""Mouth accuracy of an output, which compares requested motion with landmarks tracked in the output.
+"""Accuracy of an output's mouth motion, computed by comparing requested motion with landmarks tracked in the output.
 
 Distances are in percent of the face height (forehead to chin of the face mesh), so that they are comparable between
 people and frame sizes.

@@ -1,4 +1,4 @@
-"""Pose-stabilised patches, in which frames are warped onto a plane that is fixed to the head to remove head motion.
+"""Pose-stabilised patches. Frames are warped onto a plane that is fixed to the head, which removes head motion.
 
 ``image_quality`` and ``flicker`` measure frame-to-frame differences in such patches. Lai et al., "Learning blind video
 temporal consistency", ECCV 2018, warp frames by optical flow. This module uses head pose instead.

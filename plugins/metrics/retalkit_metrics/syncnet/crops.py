@@ -3,7 +3,7 @@
 The published pipeline converts the video to 25 frames per second, detects faces with S3FD, and filters their boxes with
 a median over 13 frames. Its square crop is 1.4 times as wide as the box and extends from the box's upper border to 0.4
 box heights below the box's lower border. The scores depend on this square. They change if the box moves with the mouth
-or if variants are tracked differently. This module therefore applies the following rules:
+or if variants of a clip are tracked differently. This module therefore applies the following rules:
 
 * The module selects the frame nearest to each multiple of 1/25 s by timestamp, which supports any constant or variable
   frame rate.

@@ -28,7 +28,7 @@ _FILTERS: Final = 26
 _EMPHASIS: Final = 0.97
 _LIFTER: Final = 22
 _CHUNK: Final = 2048
-"""Maximum number of windows that are computed at a time. This number of windows requires 8 MB."""
+"""Maximum number of windows that are computed at a time, which limits the memory use to 8 MB."""
 
 
 def to_int16_scale(sound: NDArray[np.float32]) -> Float:

@@ -13,7 +13,7 @@ Embeddings = NDArray[np.float32]
 _EPSILON = 1e-6
 """Constant that is added to each difference, as in torch's ``pairwise_distance``."""
 _ROWS = 1024
-"""Maximum number of pairs that are compared at a time. This number of pairs requires 8 MB."""
+"""Maximum number of pairs that are compared at a time, which limits the memory use to 8 MB."""
 
 
 @dataclass(frozen=True, slots=True)

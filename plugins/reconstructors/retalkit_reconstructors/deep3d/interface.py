@@ -1,6 +1,6 @@
 """Stage spec and checkpoints of the reconstructor ``deep3d``.
 
-The module is imported to list stages, so it must not import an array library.
+This module is imported whenever stages are listed, so it must not import an array library.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHECKPOINTS: Final = (
         commercial_use=None,
         shapes="retalkit_reconstructors.deep3d.network:parameter_shapes",
         # The authors did not publish a hash. This hash belongs to the copies on Hugging Face. One copy has this file
-        # name. Another copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which one of the paper's authors also
+        # name. A second copy is epoch_20.pth of Deep3DFaceRecon_pytorch, which one of the paper's authors also
         # published.
         size=288_860_037,
         sha256="6d17a6b23457b521801baae583cb6a58f7238fe6721fc3d65d76407460e9149b",

@@ -77,7 +77,7 @@ def crop_norm_ratio(source: Float, targets: Float) -> float:
     """Return the ratio of the crop scale of ``source`` [262] to that of the most similar frame in ``targets`` [T, 262].
 
     If the source is one of the targets, the ratio is exactly 1. This is always the case in the published script and in
-    this package, because source and targets are frames from one shot. The ratio may differ from 1 if another video
+    this package, because source and targets are frames from one shot. The ratio may differ from 1 if a different video
     drives the face.
     """
     expression = np.abs(targets[:, EXPRESSION] - source[EXPRESSION]).mean(1)

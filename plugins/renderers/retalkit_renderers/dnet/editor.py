@@ -1,4 +1,6 @@
-"""Expression editor ``dnet``, which uses the published D-Net to generate each frame's face with one expression."""
+"""Expression editor ``dnet``, which uses the published D-Net to generate each frame's face with one constant
+expression.
+"""
 
 from __future__ import annotations
 

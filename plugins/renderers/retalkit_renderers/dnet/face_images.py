@@ -39,9 +39,9 @@ def paste_face(frame: Image, face: Image, box: Float, points: NDArray[np.float64
     then resizes the crop to its original size. All pixels inside ``box`` change slightly. Pixels outside ``box`` do not
     change.
 
-    The published script detects landmarks in the edited face. This function uses the frame's landmarks, because both
-    faces have an identical pose. The square is aligned by eyes and mouth corners, and a different expression moves the
-    mouth corners by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
+    The published script detects landmarks in the edited face. This function uses the frame's landmarks, because the
+    edited face has the frame's pose. The square is aligned by eyes and mouth corners, and a different expression moves
+    the mouth corners by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     quad = face_quad(points)

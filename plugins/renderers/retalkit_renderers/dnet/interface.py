@@ -1,6 +1,6 @@
 """Options, stage spec and checkpoints of the expression editor ``dnet``.
 
-The module is imported to list stages, so it must not import torch.
+This module is imported whenever stages are listed, so it must not import torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DNetConfig(StageConfig):
 
     template: Literal["neutral", "smile"] | Path = "neutral"
     """Expression that is applied to every frame. Accepted values are ``neutral``, ``smile``, the path of a still image
-    that shows a face with the expression, or the path of a file with the 64 expression coefficients (.npy, .npz,
+    that shows a face with this expression, and the path of a file with the 64 expression coefficients (.npy, .npz,
     .safetensors or .mat).
     """
     one_shot: bool = False
@@ -81,7 +81,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="D-Net from VideoReTalking: generates a 256 x 256 face with another expression",
+        summary="D-Net from VideoReTalking: generates a 256 x 256 face with a different expression",
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",

@@ -1,6 +1,6 @@
 """Expression estimation from a still image with the installed detector and reconstructor.
 
-The module looks up both stages by name, as a run file does, and does not import other packages directly.
+The module looks up both stages by name, as a run file does, and does not import their packages directly.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class PhotoFit:
         inner = replace(context, cache=_Part(context.cache, "template-"), requested_ports=ports)
         face = _largest_face(self._detect, source, inner)
         if face is None:
-            raise InputError(f"{path}: no face was detected; choose an image with a larger face", code="no-face")
+            raise InputError(
+                f"{path}: no face was detected; choose an image with a clearly visible face", code="no-face"
+            )
         photo = _OneFace(source, face, _scheme(self._detector))
         session = self._reconstruct.open(ReconstructionClip(analysis=photo), inner)
         try:

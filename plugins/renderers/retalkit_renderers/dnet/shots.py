@@ -18,8 +18,8 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     """Return the coefficients of the frames around ``index``, float32 [26, 262], padded at the ends of the shot.
 
     Padding repeats the first or last frame of the shot. A frame without a fit is replaced by the nearest frame of the
-    shot that has a fit. If two frames are equally near, the function uses the earlier frame. Returns None if the frame
-    at ``index`` has no face or no fit.
+    shot that has a fit. If two such frames are equally close, the function uses the earlier frame. Returns None if the
+    frame at ``index`` has no face or no fit.
     """
     count = analysis.source.info.frame_count
     start, stop = max(0, index - BEFORE), min(count, index + AFTER + 1)
@@ -28,7 +28,7 @@ def window_rows(analysis: Analysis, index: int) -> Float | None:
     fitted = np.isfinite(rows).all(axis=1)
     if shots[here] < 0 or not fitted[here]:
         return None
-    # A shot ends at the first frame of another shot, even if the shot number recurs later.
+    # A shot ends at the first frame of a different shot, even if the shot number recurs later.
     others = np.flatnonzero(shots != shots[here])
     first = int(others[others < here].max(initial=-1)) + 1
     last = int(others[others > here].min(initial=len(shots))) - 1

@@ -1,4 +1,7 @@
-"""Options of the expression editors. The module is imported to list stages, so it must not import an array library."""
+"""Options of the expression editors.
+
+This module is imported whenever stages are listed, so it must not import an array library.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,6 @@ class NeutralWarpConfig(StageConfig):
     """Options of the expression editor ``neutral_warp``."""
 
     template: Literal["neutral", "smile"] = "neutral"
-    """Expression that is applied to every frame: ``neutral``, the person's own closed mouth, or ``smile``, the closed
-    mouth with raised corners.
+    """Expression that is applied to every frame. ``neutral`` selects the person's own closed mouth, and ``smile``
+    selects the closed mouth with raised corners.
     """

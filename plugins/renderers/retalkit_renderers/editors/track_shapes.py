@@ -14,9 +14,11 @@ Float = NDArray[np.float32]
 
 CHUNK = 512
 SAMPLES = 128
-"""Maximum number of frames in a track's median. The limit makes the memory use independent of the clip length."""
+"""Maximum number of frames from which a track's median shape is computed. The limit makes the memory use independent of
+the clip length.
+"""
 CLOSED_SHARE = 0.1
-"""Fraction of a track's frames that are considered least open."""
+"""Fraction of a track's frames that are considered to show the least open mouth."""
 LONG_TRACK = 40
 """Minimum number of frames in a track that is expected to contain a closed mouth."""
 FRONTAL_YAW = 25.0

@@ -67,7 +67,7 @@ class Exemplars:
     skin: Float
     """Median colour of the skin around the mouth in Lab, float32 [K, 3]."""
     gaps: Float
-    """Gap between the lips, measured in pixels and converted to IOD, float32 [K]."""
+    """Gap between the lips in IOD, measured from the image pixels instead of the landmarks, float32 [K]."""
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -183,7 +183,7 @@ class BankBuilder:
         skin: list[Float] = []
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
-        # Another thread decodes frames while earlier frames are measured.
+        # A separate thread decodes frames while earlier frames are measured.
         source_frames = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
         with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 

@@ -1,4 +1,4 @@
-"""Clip-level measurements, which consist of the exemplar bank and the identities. Both are stored in the cache."""
+"""Clip-level measurements, which consist of the exemplar bank and the identities and are stored in the cache."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _measure_identity(
 class _TrackSampler:
     """Sampler that retains whole frames while the bank is filled.
 
-    The references and the occlusion detector require more of the frame than the mouth crop.
+    The references and the occlusion detector require a larger part of the frame than the mouth crop.
     """
 
     def __init__(self, analysis: Analysis, editor: ExpressionEditorSession, builder: BankBuilder) -> None:

@@ -78,7 +78,8 @@ def morph(first: Float, second: Float, share: float) -> Float:
         cv2.cvtColor(cv2.convertScaleAbs(np.maximum(image, np.float32(0))), cv2.COLOR_RGB2GRAY)
         for image in (first, second)
     ]
-    # OpenCV derives the coarsest scale from the width only. It crashes if no patch fits into a low image at this scale.
+    # OpenCV derives the coarsest scale from the width only. It crashes if the image height at this scale is smaller
+    # than a patch.
     extra = max(0, int(np.ceil(0.4 * width)) + 8 - height)
     grey = [cv2.copyMakeBorder(image, 0, extra, 0, 0, cv2.BORDER_REPLICATE) for image in grey]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)

@@ -1,6 +1,6 @@
 """Coarse grid of skin samples around the mouth.
 
-The grid follows the face mesh, so that each cell stays on one skin area.
+The grid follows the face mesh, so that each cell covers the same skin area in all frames.
 """
 
 from __future__ import annotations

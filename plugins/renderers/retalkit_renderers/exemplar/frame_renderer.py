@@ -54,7 +54,8 @@ _COLOUR_SIGMA = 0.07
 _LIP_MARGIN = 0.02
 """Margin around the lips that is excluded from the skin mask, in face heights."""
 _EDITED_DISPLACEMENT = (0.03, 0.25)
-"""Displacements in pixels at which a background pixel is considered partly edited and fully edited."""
+"""Displacements in pixels at which the edit weight of a background pixel starts to increase and at which it reaches 1.
+"""
 _MIN_DISPLACEMENT = 0.01
 """Displacement in pixels below which a point is considered static."""
 _BLEND_FADE = 0.02

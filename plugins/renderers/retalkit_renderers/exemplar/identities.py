@@ -19,12 +19,12 @@ from retalkit_renderers.exemplar.person import Person
 Float = NDArray[np.float32]
 
 MIN_FRAMES = 24
-"""Minimum number of frames of an edited identity. The largest identity is edited regardless of its number of frames."""
+"""Minimum number of exemplars that an identity requires to be edited. The largest identity is always edited."""
 MAX_IDENTITIES = 8
 _COLOUR_DISTANCE = 12.0
 """Lab distance at which two skin colours indicate different people or different lighting."""
 _SHAPE_DISTANCE = 0.045
-"""Distance in IOD at which the stable points indicate different faces."""
+"""Root mean square distance between stable points, in IOD, at which two faces are considered different."""
 _STABLE = list(mesh478.STABLE)
 
 

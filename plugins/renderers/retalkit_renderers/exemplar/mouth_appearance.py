@@ -1,8 +1,8 @@
 """Pixel measurements of a mouth: lip gap, sharpness, skin colour and appearance.
 
-Landmarks may indicate closed lips although teeth are visible, so lip closure is measured in pixels. The lip gap is the
-thickness of the region between the lips that does not have lip colour. Lip colour varies between people, so a linear
-discriminant is fitted for each clip (Fisher, "The use of multiple measurements in taxonomic problems", 1936).
+Landmarks may indicate closed lips although teeth are visible, so lip closure is measured from the image pixels. The lip
+gap is the thickness of the region between the lips that does not have lip colour. Lip colour varies between people, so
+a linear discriminant is fitted for each clip (Fisher, "The use of multiple measurements in taxonomic problems", 1936).
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class MouthModel:
     def shape(self, coefficients: Float, gap: Float) -> Float:
         """Return shapes, float32 [T, 478, 3], for coefficients [T, COEFFICIENT_COUNT].
 
-        ``gap``: scale of the distance between the inner lips in [0, 1], float32 [T]. A value of 0 closes the lips. The
-        lips never cross.
+        ``gap``: scale factor in [0, 1] for the distance between the inner lips, float32 [T]. A value of 0 closes the
+        lips. The lips never cross.
         """
         moved = self.rest + np.einsum("tc,cnd->tnd", coefficients, self.basis)
         return close_lips(moved.astype(np.float32), gap)
@@ -183,8 +183,8 @@ def _extra_components(
 def fit_coefficients(model: MouthModel, shapes: Float) -> Float:
     """Return the model coefficients for ``shapes``, float32 [F, COEFFICIENT_COUNT].
 
-    The controls are computed from their measures. The extra coefficients are fitted to the lips by least squares and
-    clipped to the model's limits.
+    The controls are computed from the measured opening, width and protrusion. The extra coefficients are fitted to the
+    lips by least squares and clipped to the model's limits.
     """
     base = mesh_space.measures(model.rest[None])[0, :CONTROL_COUNT]
     out = np.zeros((len(shapes), COEFFICIENT_COUNT), np.float32)

@@ -35,7 +35,8 @@ _WIDTH_SHARE = 0.5
 _WIDTH_GAIN = 1.2
 """Gain that is applied to the target width.
 
-In measurements, the tracked width in the output changed less than the target landmarks' width by this factor.
+In measurements, changes of the tracked width in the output were smaller than changes of the target landmarks' width by
+this factor.
 """
 _DISTANCE_FADE = (0.16, 0.3)
 """Lip distances in IOD at which the confidence starts to decrease and at which it reaches 0."""
@@ -56,7 +57,7 @@ class MouthPlan:
     coefficients: Float
     """Mouth model coefficients, float32 [T, COEFFICIENT_COUNT]."""
     gap: Float
-    """Scale of the gap between the lips in [0, 1], float32 [T]. A value of 0 closes the lips."""
+    """Scale factor in [0, 1] for the gap between the lips, float32 [T]. A value of 0 closes the lips."""
     opening: Float
     """Opening of the target shape in IOD, float32 [T]. The value is NaN for frames without a face."""
     width: Float

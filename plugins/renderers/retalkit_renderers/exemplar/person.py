@@ -72,7 +72,7 @@ class Person:
         gap = 1 - _ramp(motion.closure, 0.25, 0.65)
         out = np.zeros((len(opening), COEFFICIENT_COUNT), np.float32)
         out[:, 0] = soft_limit(opening * amplitude * gap, mouth_range.max_opening)
-        # Nearly closed lips are closed completely, because a slit with a height of one pixel looks like an artefact.
+        # Nearly closed lips are closed completely, because a slit with a height of one pixel looks like an artifact.
         gap = gap * _ramp(out[:, 0], 0.0, _SLIT)
         sideways = np.clip(motion.width, -1.5, 1.5)
         out[:, 1] = np.where(sideways > 0, sideways * mouth_range.spread, sideways * mouth_range.rounding) * amplitude

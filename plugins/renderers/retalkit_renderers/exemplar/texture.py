@@ -1,4 +1,4 @@
-"""Texture matching between edit and frame, which matches motion blur and grain."""
+"""Matching of an edit's motion blur and grain to those of the frame."""
 
 from __future__ import annotations
 

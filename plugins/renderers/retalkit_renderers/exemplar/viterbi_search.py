@@ -72,7 +72,8 @@ class ViterbiSearch:
     def unary_costs(self, targets: Float, rotation: Float, scale: Float) -> tuple[Float, Float]:
         """Return unary costs, float32 [T, K], and lip distances, float32 [T, K].
 
-        The target shapes are [T, 478, 3]. ``rotation`` [T, 3, 3] and ``scale`` [T] describe the target heads.
+        ``targets``: target shapes [T, 478, 3]. ``rotation`` and ``scale``: rotation [T, 3, 3] and scale [T] of the
+        target heads.
         """
         features = lip_features(targets)
         square = (features**2).sum(1)[:, None] + (self._features**2).sum(1)[None] - 2 * features @ self._features.T

@@ -91,8 +91,9 @@ class CrossAttention(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """Placeholder for resolutions that are too high for attention. The layer returns the masked face features
-    unchanged.
+    """Pass-through layer used instead of attention at resolutions where attention is too expensive.
+
+    The layer returns the masked face features unchanged.
     """
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

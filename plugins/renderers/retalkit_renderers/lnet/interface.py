@@ -1,6 +1,6 @@
 """Options, stage spec and checkpoint of the lip syncer ``lnet``.
 
-The module is imported to list stages, so it must not import torch.
+This module is imported whenever stages are listed, so it must not import torch.
 """
 
 from __future__ import annotations
