@@ -1,7 +1,7 @@
 """Metric ``face``, which is the share of frames in which the face is still detected.
 
 The other face metrics evaluate only frames with a detected face. A method that destroys the face in difficult frames
-would therefore be evaluated only on easy frames. This metric reports the frames in which the face was lost.
+would therefore be evaluated only on easy frames. This metric therefore measures how often the face is lost.
 """
 
 from __future__ import annotations

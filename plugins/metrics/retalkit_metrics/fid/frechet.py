@@ -20,7 +20,8 @@ def frechet_distance(one: NDArray[np.float32] | Float, other: NDArray[np.float32
 
     If there are fewer features than dimensions, the covariances are rank-deficient and a matrix square root is
     numerically unstable. With C = A'A, the trace of the matrix square root equals the sum of the singular values of A1
-    A2'. The function uses this identity instead of computing the square root. Raises ValueError for other shapes.
+    A2'. The function uses this identity instead of computing the square root. Raises ValueError if the shapes are
+    invalid.
     """
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(len(one), len(other)) < 2:
         raise ValueError(

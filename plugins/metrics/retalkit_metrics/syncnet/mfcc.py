@@ -78,5 +78,5 @@ def _filters() -> Float:
     left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rising = (bins - left) / (top - left)
     falling = (right - bins) / (right - top)
-    # The published triangles exclude their right corner. Its value is always 0.
+    # The published triangles exclude their right corner. The value at this corner is always 0.
     return np.clip(np.where(bins < top, rising, falling), 0, None)

@@ -31,7 +31,7 @@ ROW: Final = COUNT + 5
 """Number of coefficients per frame."""
 
 _BATCH: Final = 8
-"""Maximum number of faces per network call on a GPU. This number of faces requires about 100 MB."""
+"""Maximum number of faces per network call on a GPU, which limits the memory use to about 100 MB."""
 
 
 class Deep3DReconstructor:

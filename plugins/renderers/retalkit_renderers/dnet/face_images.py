@@ -40,7 +40,7 @@ def paste_face(frame: Image, face: Image, box: Float, points: NDArray[np.float64
     change.
 
     The published script detects landmarks in the edited face. This function uses the frame's landmarks, because the
-    edited face has the frame's pose. The square is aligned by eyes and mouth corners, and a different expression moves
+    edited face has the frame's pose. The square is aligned by eyes and mouth corners, and the edited expression moves
     the mouth corners by a few pixels. The square is as large as the crop, so only pixels near its border can differ.
     """
     left, top, right, bottom = (int(edge) for edge in box)

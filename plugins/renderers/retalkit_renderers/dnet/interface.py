@@ -81,7 +81,7 @@ STAGES: Final = (
 CHECKPOINTS: Final = (
     Checkpoint(
         name=NETWORK,
-        summary="D-Net from VideoReTalking: generates a 256 x 256 face with a different expression",
+        summary="D-Net from VideoReTalking: edits the expression of a 256 x 256 face",
         file="DNet.pt",
         urls=released("DNet.pt"),
         licence="Apache-2.0",

@@ -22,7 +22,7 @@ MIN_FRAMES = 24
 """Minimum number of exemplars that an identity requires to be edited. The largest identity is always edited."""
 MAX_IDENTITIES = 8
 _COLOUR_DISTANCE = 12.0
-"""Lab distance at which two skin colours indicate different people or different lighting."""
+"""Distance in CIE Lab at which two skin colours are considered to indicate different people or lighting."""
 _SHAPE_DISTANCE = 0.045
 """Root mean square distance between stable points, in IOD, at which two faces are considered different."""
 _STABLE = list(mesh478.STABLE)
