@@ -1,6 +1,6 @@
 """Declaration of a published checkpoint.
 
-This module is imported when stages are listed, so it does not import large libraries.
+This module is imported whenever stages are listed, so it does not import large libraries.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Checkpoint:
     ignore_names: tuple[str, ...] = ()
     """Regular expressions for parameter names that published files contain but the network does not use."""
     reader: str = ""
-    """Function ``package.module:function`` that converts a path to arrays (dict[str, array]), for files that are not in
-    PyTorch's format.
+    """Function ``package.module:function`` that converts a path to arrays (dict[str, array]), for files in a format
+    other than PyTorch's.
     """
     api: int = 1
     """Contract version that the checkpoint was declared for, one of ``retalkit.stages.CONTRACT_VERSIONS``."""

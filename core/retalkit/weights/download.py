@@ -27,7 +27,7 @@ from retalkit.weights.describe import format_size
 from retalkit.weights.locks import FolderError
 
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP status codes that are retried."""
+"""HTTP status codes for which the request is retried."""
 _MAX_REDIRECTS = 10
 _MAX_WAIT = 60.0
 _MAX_BYTES = 20_000_000_000
@@ -45,7 +45,7 @@ class RetryPolicy:
     attempts: int = 5
     """Maximum number of consecutive attempts without new data for one URL."""
     first_wait: float = 1.0
-    """Wait in seconds before the second attempt. The wait doubles with each further attempt."""
+    """Delay in seconds before the second attempt. The delay doubles with each further attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ProgressCallbacks:
 
 
 class AddressError(WeightsError):
-    """Error raised if a URL does not provide the file. Another URL may provide the file."""
+    """Error raised if a URL does not provide the file. A retry with a different URL may succeed."""
 
     code = "download-failed"
 
@@ -343,7 +343,7 @@ class Download:
             return
         reason = (
             f"{self.part.parent}: not enough disk space: {format_size(2 * total - start)} required (the download and "
-            f"its copy in the store), {format_size(free)} free; free disk space or set RETALKIT_HOME to another "
+            f"its copy in the store), {format_size(free)} free; free disk space or set RETALKIT_HOME to a different  "
             "directory"
         )
         if not size_published:
@@ -356,7 +356,8 @@ class Download:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else error.strerror or str(error)
         return FolderError(
-            f"{self.part}: not writable ({reason}); free disk space or set RETALKIT_HOME to another directory",
+            f"{self.part}: the file is not writable ({reason}); "
+            "free disk space or set RETALKIT_HOME to a different directory",
             code="disk-full" if full else "folder-not-writable",
         )
 
@@ -368,7 +369,7 @@ def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
     """
     if target.scheme != "https" and (source.scheme == "https" or target.scheme != "http"):
         raise AddressError(
-            f"{source}: redirect to {target} not followed because the target does not use HTTPS",
+            f"{source}: the redirect to {target} was not followed because the target does not use HTTPS",
             code="insecure-redirect",
         )
 

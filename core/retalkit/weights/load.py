@@ -66,7 +66,7 @@ def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[
 
     if not isinstance(data, Mapping):
         raise WeightsError(
-            f"{path}: contains {type(data).__name__}, expected the state dict of '{checkpoint.name}'",
+            f"{path}: expected the state dict of '{checkpoint.name}', got {type(data).__name__}",
             code="weights-mismatch",
         )
     content = cast("Mapping[str, Any]", data)
@@ -74,7 +74,7 @@ def unwrap_state_dict(data: object, checkpoint: Checkpoint, path: Path) -> dict[
     inner = content if entry is None else content[entry]
     if not isinstance(inner, Mapping):
         raise WeightsError(
-            f"{path}: entry '{entry}' contains {type(inner).__name__}, expected a state dict", code="weights-mismatch"
+            f"{path}: entry '{entry}': expected a state dict, got {type(inner).__name__}", code="weights-mismatch"
         )
     named = {str(name): value for name, value in cast("Mapping[object, Any]", inner).items()}
     if entry is None and checkpoint.entries and not all(isinstance(value, torch.Tensor) for value in named.values()):
@@ -141,7 +141,7 @@ def check_names(tensors: Mapping[str, Any], checkpoint: Checkpoint, path: Path) 
 
 
 def safetensors_shapes(path: Path) -> dict[str, Any]:
-    """Return a mapping from array names to objects with a ``shape``.
+    """Return a mapping from array names to objects with a ``shape`` attribute.
 
     Only the header of the safetensors file is read.
     """
@@ -179,14 +179,14 @@ def _unpickle(path: Path) -> object:
                 f"{path}: not a checkpoint file; download the file from its publisher again", code="unreadable-file"
             ) from error
         raise WeightsError(
-            f"{path}: rejected because the file contains more than weights ('{found[1]}' could run code); download the "
-            "file from its publisher again",
+            f"{path}: the file was rejected because it contains '{found[1]}', which could run code; download "
+            "the file from its publisher again",
             code="unsafe-checkpoint",
         ) from error
     except Exception as error:
         # The unpickler may raise any exception for a damaged file.
         raise WeightsError(
-            f"{path}: cannot be read and may be truncated ({_first_line(error)})", code="unreadable-file"
+            f"{path}: the file cannot be read and may be truncated ({_first_line(error)})", code="unreadable-file"
         ) from error
 
 

@@ -13,14 +13,14 @@ LOCKS = "locks"
 
 
 class BusyError(WeightsError):
-    """Error raised if another process holds the lock. A retry with another URL would raise the error again."""
+    """Error raised if another process holds the lock. A retry with a different URL would fail with the same error."""
 
     code = "busy"
 
 
 class FolderError(WeightsError):
-    """Error raised if a directory is not writable or the disk is full. A retry with another URL would raise the error
-    again."""
+    """Error raised if a directory is not writable or the disk is full. A retry with a different URL would fail with the
+    same error."""
 
     code = "folder-not-writable"
 
@@ -47,7 +47,8 @@ def exclusive_lock(folder: Path, name: str, busy: str, wait: float = 0.0) -> Gen
         raise BusyError(busy, code="busy") from error
     except OSError as error:
         raise FolderError(
-            f"{file}: not writable ({error.strerror or error}); set RETALKIT_HOME to another directory",
+            f"{file}: the lock file is not writable ({error.strerror or error}); "
+            "set RETALKIT_HOME to a different directory",
             code="folder-not-writable",
         ) from error
     try:

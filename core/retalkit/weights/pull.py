@@ -66,7 +66,7 @@ def pull(
 
 
 def common_code(errors: list[WeightsError], default: str) -> str:
-    """Return the error code if all errors have an identical code, otherwise ``default``."""
+    """Return the common code of all errors, or ``default`` if the codes differ."""
     codes = {error.code for error in errors}
     return codes.pop() if len(codes) == 1 else default
 
@@ -166,4 +166,6 @@ def _rename(source: Path, target: Path) -> None:
     try:
         source.replace(target)
     except OSError as error:
-        raise FolderError(f"{target}: not writable ({error.strerror or error})", code="folder-not-writable") from error
+        raise FolderError(
+            f"{target}: the file is not writable ({error.strerror or error})", code="folder-not-writable"
+        ) from error

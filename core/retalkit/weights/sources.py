@@ -71,7 +71,7 @@ def mirrors() -> list[str]:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise WeightsError(f"{file}: cannot be read ({error})", code="unreadable-file") from error
+            raise WeightsError(f"{file}: the file cannot be read ({error})", code="unreadable-file") from error
         entries += [(line.partition("#")[0], str(file)) for line in lines]
     bases: list[str] = []
     for text, origin in entries:
@@ -110,7 +110,8 @@ def addresses(checkpoint: Checkpoint) -> list[Address]:
 
 
 def archive_member(checkpoint: Checkpoint, source: Path) -> str:
-    """Return the archive member that is the checkpoint file, or an empty string if ``source`` is the file itself."""
+    """Return the checkpoint's path in the archive ``source``, or an empty string if ``source`` is the checkpoint file
+    itself."""
     if source.suffix.lower() != ".zip" or checkpoint.file.lower().endswith(".zip"):
         return ""
     return next((address.member for address in map(Address.parse, checkpoint.urls) if address.member), "")
@@ -144,7 +145,7 @@ def extract_member(archive: Path, member: str, checkpoint: Checkpoint, folder: P
             ) from error
         except OSError as error:
             raise WeightsError(
-                f"{archive}: cannot be read ({error.strerror or error})", code="unreadable-file"
+                f"{archive}: the file cannot be read ({error.strerror or error})", code="unreadable-file"
             ) from error
         yield target
     finally:
@@ -169,4 +170,6 @@ def _write(source: IO[bytes], target: Path) -> None:
         with target.open("wb") as file:
             shutil.copyfileobj(source, file)
     except OSError as error:
-        raise FolderError(f"{target}: not writable ({error.strerror or error})", code="folder-not-writable") from error
+        raise FolderError(
+            f"{target}: the file is not writable ({error.strerror or error})", code="folder-not-writable"
+        ) from error

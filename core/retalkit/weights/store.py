@@ -46,9 +46,9 @@ class ImportRecord:
     file: str
     """File name of the source file."""
     file_sha256: str
-    """SHA-256 of the source file."""
+    """SHA-256 hash of the source file."""
     sha256: str
-    """SHA-256 of the stored file."""
+    """SHA-256 hash of the stored file."""
     imported: str
     """Import time in ISO 8601 format."""
     size: int = -1
@@ -100,12 +100,12 @@ class WeightStore:
             return ImportRecord(**data)
         except (OSError, ValueError, TypeError) as error:
             raise WeightsError(
-                f"{file}: cannot be read ({error}); pull or import the weights '{name}' again with --force",
+                f"{file}: the record cannot be read ({error}); pull or import the weights '{name}' again with --force",
                 code="unreadable-file",
             ) from error
 
     def sha256(self, name: str) -> str:
-        """Return the SHA-256 of the checkpoint's file for cache keys and records.
+        """Return the SHA-256 hash of the checkpoint's file for cache keys and records.
 
         The file is read only if its size or modification time has changed.
 
@@ -119,9 +119,9 @@ class WeightStore:
         return record.sha256
 
     def add(self, checkpoint: Checkpoint, source: Path, *, accept: bool = False) -> Path:
-        """Verify a published file and add the file to the store. If verification fails, the store is unchanged.
+        """Verify a published file and add the file to the store. If verification fails, the store remains unchanged.
 
-        If no complete SHA-256 was published, the hash of the first imported file is pinned (``pinned_hash``).
+        If no complete SHA-256 hash was published, the hash of the first imported file is pinned (``pinned_hash``).
         ``accept`` replaces the pinned hash.
 
         Raises:
@@ -130,7 +130,7 @@ class WeightStore:
             BusyError: another process holds the store's lock for several minutes.
         """
         check_readable(checkpoint)
-        busy = f"{self.folder}: in use by another process; run the command again after that process has finished"
+        busy = f"{self.folder}: the store is in use by another process; run the command again after the process ends"
         with exclusive_lock(self.folder.parent, self.folder.name, busy, _LOCK_SECONDS):
             return self._add(checkpoint, source, accept)
 
@@ -162,18 +162,20 @@ class WeightStore:
             temporary_record.replace(record_file)
         except OSError as error:
             raise FolderError(
-                f"{self.folder}: not writable ({error.strerror or error}); set RETALKIT_HOME to another directory",
+                f"{self.folder}: the directory is not writable ({error.strerror or error}); "
+                "set RETALKIT_HOME to a different directory",
                 code="folder-not-writable",
             ) from error
         finally:
-            # Deletion fails if the directory does not exist, in which case no file has to be deleted.
+            # If the directory does not exist, there is no file to delete.
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
                 temporary_record.unlink(missing_ok=True)
         return target
 
     def pinned_hash(self, name: str) -> str | None:
-        """Return the SHA-256 that was pinned on the first import of a file without a published SHA-256."""
+        """Return the SHA-256 hash that was pinned on the first import of a checkpoint without a published hash, or
+        None."""
         return self._pins().get(name)
 
     def verify(self, checkpoint: Checkpoint) -> str | None:
@@ -219,7 +221,8 @@ class WeightStore:
             data: Any = json.loads(self.pin_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise WeightsError(
-                f"{self.pin_file}: cannot be read ({error}); correct or delete the file", code="unreadable-file"
+                f"{self.pin_file}: the file cannot be read ({error}); correct or delete the file",
+                code="unreadable-file",
             ) from error
         if not isinstance(data, dict):
             raise WeightsError(
@@ -251,7 +254,7 @@ class WeightStore:
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file.
+    """Return the SHA-256 hash of a file.
 
     Raises:
         WeightsError: the file cannot be read.
@@ -259,11 +262,13 @@ def file_hash(path: Path) -> str:
     try:
         return content_hash(path)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})", code="unreadable-file") from error
+        raise WeightsError(
+            f"{path}: the file cannot be read ({error.strerror or error})", code="unreadable-file"
+        ) from error
 
 
 def needs_pin(checkpoint: Checkpoint) -> bool:
-    """Return whether the complete SHA-256 hash of the file was not published."""
+    """Return whether the file's hash must be pinned because no complete SHA-256 hash was published."""
     return len(checkpoint.sha256 or "") < _SHA256_DIGITS
 
 
@@ -271,13 +276,13 @@ def check_readable(checkpoint: Checkpoint) -> None:
     """Raise WeightsError if torch is not installed, because torch is required to read published files."""
     if checkpoint.shapes and find_spec("torch") is None:
         raise WeightsError(
-            f"{checkpoint.file}: reading the file requires torch; run `pip install 'retalkit[paper]'`",
+            f"{checkpoint.file} cannot be read because torch is not installed; run `pip install 'retalkit[paper]'`",
             code="missing-package",
         )
 
 
 def _modified(file: Path) -> str:
-    return f"{file}: modified since it was imported; pull or import the file again with --force"
+    return f"{file}: the file was modified since it was imported; pull or import the file again with --force"
 
 
 def _is_published(checkpoint: Checkpoint, source: Path) -> bool:

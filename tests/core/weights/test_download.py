@@ -313,7 +313,7 @@ def test_redirects_never_leave_https(
         remote.pull(urls=(url,))
         assert requests == [url, target]
     else:
-        assert f"redirect to {target} not followed" in remote.pull_error("insecure-redirect", urls=(url,))
+        assert f"redirect to {target}" in remote.pull_error("insecure-redirect", urls=(url,))
         assert requests == [url]
 
 
@@ -362,7 +362,7 @@ def test_full_disk_does_not_try_the_next_url(remote: PullSetup) -> None:
     part = remote.home / "downloads" / "Tiny.pth.part"
     part.parent.mkdir(parents=True)
     part.symlink_to("/dev/full")
-    with pytest.raises(FolderError, match=r"Tiny\.pth\.part: not writable \(the disk is full\)") as error:
+    with pytest.raises(FolderError, match=r"Tiny\.pth\.part: .*not writable \(the disk is full\)") as error:
         remote.pull(urls=(*remote.tiny.urls, *(f"{url}?again" for url in remote.tiny.urls)))
     assert error.value.code == "disk-full" and "\n" not in str(error.value)
     assert len(remote.server.ranges) == 1
