@@ -1,9 +1,8 @@
 """Conversion between Y'CbCr and RGB with the colour matrix and range declared by the video.
 
-A round trip of both conversions preserves unedited pixels. Conversion to RGB repeats each chroma sample over 2x2
-pixels, and conversion to Y'CbCr averages chroma over the 2x2 pixels. The conversion applies no tone mapping, so
-wide-gamut and high-dynamic-range video keeps its primaries and transfer characteristics. Colour codes follow ITU-T
-H.273.
+Conversion to RGB and back preserves unedited pixels. Conversion to RGB repeats each chroma sample over 2x2 pixels, and
+conversion to Y'CbCr averages chroma over the 2x2 pixels. The conversion applies no tone mapping, so wide-gamut and
+high-dynamic-range video keeps its primaries and transfer characteristics. Colour codes follow ITU-T H.273.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ def guess_matrix(width: int, height: int) -> int:
 
 
 def is_yuv(frame: av.VideoFrame) -> bool:
-    """Return whether the frame has a Y'CbCr pixel format, not an RGB, greyscale or palette format without a colour
-    matrix."""
+    """Return whether the frame's pixel format is Y'CbCr. RGB, greyscale and palette formats have no colour matrix."""
     return not frame.format.is_rgb and not frame.format.has_palette and len(frame.format.components) >= 3
 
 

@@ -15,7 +15,8 @@ from retalkit.media.frame_index import FrameIndex, decode_frames
 from retalkit.media.yuv_frames import upright_yuv420p
 
 _SEEK_DISTANCE = 16
-"""Frame distance between the target and its keyframe above which seeking is faster than sequential decoding."""
+"""Maximum distance in frames from the current position to the target's keyframe for sequential decoding. For larger
+distances, seeking is faster."""
 
 
 class FrameDecoder:
@@ -98,7 +99,7 @@ class FrameDecoder:
                 self._frames.close()
                 target = int(self._index.timestamps[self._index.keyframes[before]])
                 self._container.seek(target, stream=self._stream)
-                # Flushing can reset the decoder's reorder depth. A decoder with a reset reorder depth drops frames.
+                # Flushing can reset the decoder's reorder depth, which causes the decoder to drop frames.
                 self._stream.codec_context.reorder_depth = max(depth, self._stream.codec_context.reorder_depth)
             except FFmpegError:
                 break

@@ -56,13 +56,14 @@ def output_time_base(source: Fraction) -> Fraction:
 
 
 class SegmentWriter:
-    """Writer for one segment. Each segment starts with an IDR frame and can be concatenated without re-encoding.
+    """Writer for one segment. Each segment starts with an IDR frame, so segments can be concatenated without
+    re-encoding.
 
-    A segment contains 8-bit 4:2:0 H.264 video in a NUT file, which preserves exact timestamps. ``assemble`` writes the
-    output file. The encoder is deterministic. 4:2:0 H.264 requires even sizes, so the writer repeats the last column of
-    odd-width frames and the last row of odd-height frames. The writer copies the source's colour description, including
-    unspecified values. Players therefore render the source and the output with identical colours. The segment file is
-    written atomically.
+    A segment contains 8-bit 4:2:0 H.264 video in a NUT file, which preserves exact timestamps.
+    ``retalkit.media.muxing.assemble`` writes the output file. The encoder is deterministic. 4:2:0 H.264 requires even
+    sizes, so the writer repeats the last column of odd-width frames and the last row of odd-height frames. The writer
+    copies the source's colour description, including unspecified values. Players therefore render the source and the
+    output with identical colours. The segment file is written atomically.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class SegmentWriter:
         self._partial = path.with_name(path.name + ".partial")
         if not path.parent.is_dir():
             raise OutputError(
-                f"{path}: cannot be written because {path.parent} does not exist; create the directory",
+                f"{path} cannot be written because {path.parent} does not exist; create the directory",
                 code="directory-not-found",
             )
         try:
@@ -229,4 +230,4 @@ class SegmentWriter:
 
 def write_error(path: Path, error: BaseException) -> OutputError:
     """Return an OutputError for a file that cannot be written."""
-    return OutputError(f"{path}: cannot be written ({reason(error)}); choose another path", code="unwritable-output")
+    return OutputError(f"{path} cannot be written ({reason(error)}); choose a different path", code="unwritable-output")

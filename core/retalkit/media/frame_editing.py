@@ -12,7 +12,7 @@ from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_
 
 
 def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
-    """Return the frame's colour matrix and whether the frame has full range."""
+    """Return the frame's colour matrix code and whether the samples use the full range."""
     matrix = int(frame.colorspace)
     full = int(frame.color_range) == RANGE_FULL or frame.format.name == "yuvj420p"
     return (guess_matrix(frame.width, frame.height) if matrix == UNSPECIFIED else matrix), full

@@ -199,7 +199,7 @@ def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | 
 def _verify(
     path: Path, packets: _Packets, first: av.VideoFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int] | None:
-    """Return timestamps, keyframes and last duration without trailing frames that cannot be decoded.
+    """Return timestamps, keyframes and last duration, excluding trailing frames that cannot be decoded.
 
     The function returns None if the decoded frames contradict the packets.
     """

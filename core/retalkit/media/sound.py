@@ -22,7 +22,7 @@ from retalkit.stages import SPEECH_RATE
 SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
 _GAP = 0.02
-"""Minimum gap in seconds between a timestamp and the end of the preceding samples before silence is inserted."""
+"""Minimum length in seconds of a timestamp gap that is filled with silence."""
 _MIX: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -95,7 +95,7 @@ def open_sound(path: Path) -> SoundSource:
 
     Raises:
         InputError: the path is missing, a directory or empty, the file is not a media file, the file has no audio, or
-            the audio cannot be decoded or has a length of 0.
+            the audio is empty or cannot be decoded.
     """
     path = Path(path)
     with open_media(path) as container:

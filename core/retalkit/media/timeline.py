@@ -119,16 +119,17 @@ class OutputTimeline:
 def build_timeline(
     source: MediaSource, speech_duration: float, length: Length = "speech", extend: Extend = "pingpong"
 ) -> OutputTimeline:
-    """Build the output timeline. Output times are source times or sums of source steps and do not form a regular grid.
+    """Build the output timeline. Output timestamps are source timestamps or accumulated frame intervals and may be
+    irregularly spaced.
 
     With ``length="speech"``, the output ends with the last speech sample. With ``length="video"``, the output ends with
     the last video frame. If the video is too short, ``pingpong`` plays the video backward and forward with the original
-    time steps, which keeps motion continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at the
-    mean frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for the
-    duration of the speech.
+    frame intervals, which keeps motion continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at
+    the mean frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for
+    the duration of the speech.
 
     Raises:
-        InputError: the speech has a length of 0.
+        InputError: the speech is empty.
     """
     if not speech_duration > 0:
         raise InputError("the speech audio is empty; use audio with at least one sample", code="empty-audio")
