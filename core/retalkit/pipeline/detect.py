@@ -63,7 +63,8 @@ def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]
 
 
 def is_complete(folder: Folder) -> bool:
-    """Return whether the detections in ``folder`` are complete. The description is written last."""
+    """Return whether the detections in ``folder`` are complete. The description file is written last and marks
+    completion."""
     return folder.path(DESCRIPTION) is not None
 
 

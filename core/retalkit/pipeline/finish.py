@@ -57,14 +57,13 @@ def finish(
         try:
             partials[-1].replace(record.output)
         except OSError as error:
-            raise OutputError(
-                f"{record.output}: cannot be written: {reason(error)}", code="unwritable-output"
-            ) from error
+            raise OutputError(f"cannot write {record.output}: {reason(error)}", code="unwritable-output") from error
 
 
 @contextmanager
 def _partial_files(output: Path, count: int) -> Generator[list[Path]]:
-    """Yield paths of temporary files next to the output with the output's suffix. The files are removed at the end."""
+    """Yield paths of temporary files next to the output with the output's suffix. The files are removed when the
+    context exits."""
     name = f".{output.stem}.{os.getpid()}"
     paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
     try:

@@ -20,7 +20,8 @@ _ROWS: Final = 256
 
 
 def is_complete(folder: Folder) -> bool:
-    """Return whether the coefficients in ``folder`` are complete. The description is written last."""
+    """Return whether the coefficients in ``folder`` are complete. The description file is written last and marks
+    completion."""
     return folder.path(FIT_DESCRIPTION) is not None
 
 

@@ -24,7 +24,8 @@ MUST_GIVE = {
 def find_provider(need: str, before: list[PlannedStage[Any]]) -> tuple[int, str] | None:
     """Return (position, port) of the last stage that provides ``need``.
 
-    If no stage provides ``need``, return the last port that can be converted to ``need``.
+    If no stage provides ``need``, return the last port that can be converted to ``need``, or None if no such port
+    exists.
     """
     candidates = [
         (position, port) for position in range(len(before) - 1, -1, -1) for port in sorted(before[position].gives)
@@ -49,7 +50,8 @@ def _fits(port: str, need: str) -> bool:
 def missing_port_message(
     need: str, stage: PlannedStage[Any], before: list[PlannedStage[Any]], registry: Registry
 ) -> str:
-    """Return a sentence that identifies both stages and describes how to provide the missing port."""
+    """Return an error message that identifies ``stage`` and the stage that should provide the port, and explains the
+    fix."""
     if not before:
         return (
             f"{stage.label} is the first stage and needs {need}, which only later stages provide"
@@ -90,4 +92,4 @@ def alternatives(stage: PlannedStage[Any], registry: Registry) -> str:
         for found in registry.of_kind(stage.kind)
         if found is not stage.found and availability(found) is None
     ]
-    return f"; set {stage.config_path}.use to another {stage.kind.value}, such as {names[0]}" if names else ""
+    return f"; set {stage.config_path}.use to a different {stage.kind.value}, such as {names[0]}" if names else ""

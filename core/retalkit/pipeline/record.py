@@ -1,4 +1,4 @@
-"""Run record. Each output has a JSON file that contains the run's configuration, results and computational cost."""
+"""Run record, a JSON file that contains the configuration, results and computational cost of a run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Rendering step, which decodes the source again, edits the frames, and encodes the output segment by segment.
 
 Completed segments are kept in the cache so that an interrupted run can resume after the last completed segment. Segment
-boundaries depend only on the output position, and session results do not depend on the batches. The output of a resumed
-run is therefore identical to the output of an uninterrupted run.
+boundaries depend only on the output position, and session results do not depend on batch boundaries. The output of a
+resumed run is therefore identical to the output of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class FrameCounts:
     passed: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, results: Sequence[FrameResult]) -> None:
-        """Count one frame from the results of all faces. A frame counts as edited if any of its faces was edited."""
+        """Count one frame based on the results for all faces. A frame counts as edited if at least one face was
+        edited."""
         edits = [result for result in results if not isinstance(result, PassedThrough)]
         if not edits:
             reasons = [result.reason for result in results if isinstance(result, PassedThrough)]
@@ -83,7 +84,7 @@ class Rendering:
     counts: FrameCounts
     """Frame counts of the whole output."""
     rendered: int
-    """Number of output frames that were not in the cache."""
+    """Number of output frames rendered by this call, excluding frames in cached segments."""
 
 
 def segment_ranges(count: int) -> list[tuple[int, int]]:
@@ -97,7 +98,8 @@ def segment_name(number: int) -> str:
 
 
 def counts_name(number: int) -> str:
-    """Return the name of a segment's counts file, which is written last. A segment with both files is complete."""
+    """Return the file name of a segment's frame counts. A segment is complete if this file exists, because the file is
+    written last."""
     return f"segment-{number:06d}.json"
 
 
@@ -110,7 +112,7 @@ def render(
     observer: Observer,
     cancelled: Callable[[], bool],
 ) -> Rendering:
-    """Render the segments that are missing in ``folder``.
+    """Render the segments that are missing from ``folder``.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
@@ -178,7 +180,7 @@ class _SyncedBatch:
     segment: int
     batch: _Batch
     synced: list[SyncedFrames | None]
-    """Lip-synced frames of each job, or None if the frames do not show the job's face."""
+    """Batch with each job's lip-synced frames, or None for a job whose face is not visible in the batch."""
 
 
 def _sync(jobs: Sequence[FaceJob], batch: _Batch) -> list[SyncedFrames | None]:
@@ -198,7 +200,7 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
 def _write(
     writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[list[FrameResult]]
 ) -> list[list[FrameResult]]:
-    """Composite the edits of every frame, encode the frames, and return the results for the frame counts.
+    """Composite the edits into every frame, encode the frames, and return the results for the frame counts.
 
     An edit outside the frame is returned as ``PassedThrough``.
     """

@@ -172,8 +172,8 @@ class _Run:
         return rendering
 
     def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
-        """Return the part of the source that the output displays, with a minimum duration of ``analysis_seconds`` so
-        that enough mouth shapes are available."""
+        """Return the part of the source that the output uses, with a minimum duration of ``analysis_seconds`` so that
+        enough mouth shapes are available."""
         count = source.info.frame_count
         shown = max(int(timeline.sources(start, start + _ROWS).max()) + 1 for start in range(0, timeline.count, _ROWS))
         times = source.times(0, count)

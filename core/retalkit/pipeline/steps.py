@@ -85,13 +85,14 @@ class ClipSteps:
                 track.track_face(detections, self.plan.config.face, folder, self.cancellation.is_set)
         if track.face_count(folder) == 0:
             raise InputError(
-                f"no face was detected in {video}; use a clip with a frontal face at least about 80 pixels wide",
+                f"no face was detected in {video}; use a clip with a frontal face that is "
+                "at least about 80 pixels wide",
                 code="no-face",
             )
         return StoredAnalysis(source, folder.folder)
 
     def detect(self, source: LimitedSource, keys: AnalysisKeys) -> detect.StoredDetections:
-        """Return all faces of every frame."""
+        """Return the face detections for every frame."""
         stage, folder = self.plan.detector, self.cache.entry(keys.detections)
         with self.timer.step("faces", source.info.frame_count, folder) as step:
             if detect.is_complete(folder):

@@ -1,7 +1,7 @@
 """Timing of steps, including the cost of cached results.
 
-The computation time and the peak memory of a step are stored next to its result. The stored values make the full costs
-of variants with shared cached steps comparable.
+The computation time and the peak memory of a step are stored next to its result. The full costs of variants that share
+cached steps can therefore be compared.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class RunningStep:
         self.was_cached = False
 
     def cached(self) -> None:
-        """Report that the result was in the cache."""
+        """Record that the step's result was read from the cache."""
         self.was_cached = True
 
 

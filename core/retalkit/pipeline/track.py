@@ -21,7 +21,7 @@ VERSION: Final = 3
 
 
 def is_complete(folder: Folder) -> bool:
-    """Return whether the track in ``folder`` is complete. The description is written last."""
+    """Return whether the track in ``folder`` is complete. The description file is written last and marks completion."""
     return folder.path(TRACK_DESCRIPTION) is not None
 
 
