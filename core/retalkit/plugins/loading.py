@@ -74,13 +74,15 @@ def load_file(path: Path) -> Attempt[ModuleType]:
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: a plugin file must have the suffix .py", code="invalid-plugin-file")
     module = module_from_spec(spec)
-    # Dataclasses and pydantic look up their module in sys.modules during its execution.
+    # Dataclasses and pydantic look up a module in sys.modules while the module is executed.
     sys.modules[name] = module
     loaded = attempt(partial(spec.loader.exec_module, module))
     if loaded.failure is not None:
         del sys.modules[name]
         reason = _sibling_import(path, loaded.failure) or loaded.reason
-        raise PluginError(f"{path}: could not be imported: {reason}", code="import-failed") from loaded.failure
+        raise PluginError(
+            f"{path}: the plugin file could not be imported: {reason}", code="import-failed"
+        ) from loaded.failure
     return Attempt(module, None, loaded.printed, loaded.seconds)
 
 
@@ -93,8 +95,8 @@ class _OutputBuffer(io.BytesIO):
 class _CapturedStream(io.TextIOWrapper):
     """Replacement for stdout or stderr that captures output.
 
-    After ``released`` is set, output is forwarded to the original stream. Log handlers may still hold a reference to
-    the replacement.
+    After ``released`` is set, output is forwarded to the original stream, because log handlers may still hold a
+    reference to the replacement.
     """
 
     def __init__(self, captured: _OutputBuffer, stream: Literal["stdout", "stderr"]) -> None:

@@ -18,12 +18,12 @@ FRAMES: Final = "frames"
 LANDMARKS: Final = "landmarks"
 """Port for the tracked face. ``Scene.output`` provides ``landmarks:mesh478`` and ``coefficients:mesh``."""
 ORIGINAL: Final = "original"
-"""Port for the unedited clip. Every frame is paired with its source frame."""
+"""Port for the unedited clip. Every video frame is paired with its source frame."""
 TRUTH: Final = "truth"
-"""Port for the ground truth, which is an unedited clip with identical words. The frames of this clip are the ideal
-result."""
+"""Port for the ground truth, which is an unedited clip in which the person speaks the same words. The frames of this
+clip are the ideal result."""
 LIPS: Final = "lips"
-"""Port for the tracked lips of a real person who speaks identical words (``Scene.lips``)."""
+"""Port for the tracked lips of a real person who speaks the same words (``Scene.lips``)."""
 SPEECH: Final = "speech"
 """Port for audio with speech (``Scene.sound``)."""
 QUIET: Final = "quiet"
@@ -35,7 +35,7 @@ PORTS: Final = {
     FRAMES: "frames",
     LANDMARKS: "a tracked face in the video",
     ORIGINAL: "the unedited clip",
-    TRUTH: "an unedited clip with the same words, aligned frame by frame",
+    TRUTH: "a frame-aligned unedited clip in which the same words are spoken",
     LIPS: "a reference video of a person who speaks the same words",
     SPEECH: "audio with speech",
     QUIET: "audio without speech",
@@ -55,7 +55,7 @@ class Measure:
     title: str
     """Display name in tables, such as ``opening r``."""
     direction: Direction
-    """Direction of improvement: ``higher``, ``lower``, or ``nearer`` to ``ideal``."""
+    """Direction of improvement: ``higher``, ``lower``, or ``nearer`` (closer to ``ideal``)."""
     ideal: float | None = None
     """Best possible value, or None if no such value exists. The direction ``nearer`` requires an ideal value."""
     low: float = float("-inf")
@@ -106,8 +106,8 @@ class MetricSpec:
     default: bool = True
     """Whether the metric is computed if a comparison file does not list any metrics."""
     version: str = "1"
-    """Metric version. The version must be changed whenever a value changes, because the version is part of the stored
-    scores' cache key."""
+    """Metric version, which is part of the cache key of stored scores. The version must be changed whenever a code
+    change affects the metric's values."""
     api: int = 1
     """Contract version that the metric implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 

@@ -21,9 +21,9 @@ class FoundStage:
 
     spec: StageSpec
     package: str
-    """Distribution name or path of a plugin file."""
+    """Distribution name, or the path of a plugin file that does not belong to a distribution."""
     package_version: str
-    """Distribution version, or the first digits of a plugin file's SHA-256 hash."""
+    """Distribution version, or the first hexadecimal digits of a plugin file's SHA-256 hash."""
     entry_point: str
 
     @property
@@ -179,7 +179,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _same_package(one: str, other: str) -> bool:
-    """Return whether two distribution names are equal, ignoring case, dots, hyphens and underscores (PEP 503)."""
+    """Return whether two distribution names are equal after name normalisation (PEP 503)."""
     return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
 
 

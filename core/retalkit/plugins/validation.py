@@ -38,7 +38,8 @@ def name_error(name: object) -> str | None:
 def stage_spec_error(spec: object) -> str | None:
     """Return why a stage spec is invalid, or None if the spec is valid.
 
-    A spec with an unsupported contract version is valid, because the stage is listed together with the incompatibility.
+    A spec with an unsupported contract version is valid, because ``retalkit plugins`` lists the stage and reports the
+    incompatible version.
     """
     if not isinstance(spec, StageSpec):
         return f"offers {type(spec).__name__}, expected StageSpec"
@@ -131,10 +132,10 @@ def metric_spec_error(spec: object, registry: Registry) -> str | None:
 def _type_error(
     spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint]
 ) -> str | None:
-    """Return which field has the wrong type, or None if all types are correct.
+    """Return a message about the first field with an incorrect type, or None if all types are correct.
 
-    The fields of a spec with an incompatible contract version may differ. The function then reports the incompatible
-    version instead of the type error.
+    If the spec was made for an incompatible contract version, the function reports the incompatible version instead of
+    the type error, because the field types depend on the contract version.
     """
     adapters = _adapters(kind)
     wrong = [field for field in dataclasses.fields(kind) if not _fits(adapters[field.name], getattr(spec, field.name))]
@@ -164,7 +165,8 @@ def _fits(adapter: TypeAdapter[Any], value: object) -> bool:
 
 @cache
 def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    """Return a strict type validator for each field. A list is not accepted as a tuple, nor a number as a string."""
+    """Return a strict type validator for each field. Lists are not accepted as tuples, and numbers are not accepted as
+    strings."""
     config = ConfigDict(strict=True, arbitrary_types_allowed=True)
     return {name: TypeAdapter(hint, config=config) for name, hint in get_type_hints(kind).items()}
 
