@@ -47,7 +47,7 @@ class Layers:
         return preset, source
 
     def add_below(self, path: Path, source: str) -> None:
-        """Add the values of a preset. Current values take precedence over preset values."""
+        """Add the values of a preset. Existing values take precedence over preset values."""
         current, current_origins = self.data, self._origins
         self.data, self._origins = {}, {}
         data, lines = yaml_io.read_file(path)
@@ -70,7 +70,8 @@ class Layers:
         parts = [part.strip() for part in key.split(".")]
         if not all(parts):
             raise ConfigError(
-                f"{source}: the key '{key}' contains an empty part; separate parts by one dot", code="invalid-override"
+                f"{source}: the key '{key}' contains an empty part; separate key parts with single dots",
+                code="invalid-override",
             )
         self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 

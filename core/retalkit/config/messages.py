@@ -49,7 +49,7 @@ def error_code(error: ValidationError) -> str:
 
 
 def _first(details: Sequence[ErrorDetails]) -> ErrorDetails:
-    """Return the problem to report. Unknown keys have priority, because an unknown key is often the misspelling of a
+    """Return the problem to report. Unknown keys have priority, because an unknown key is often a misspelling of a
     missing key."""
     return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
 

@@ -31,7 +31,7 @@ SINGLE_KINDS = (
     StageKind.DENOISER,
     StageKind.LIP_SYNCER,
 )
-"""Stage kinds with exactly one stage per run, in the order in which a run uses the stages' results."""
+"""Stage kinds that occur exactly once per run, in pipeline order."""
 
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
 """Run file keys that contain lists of enhancers."""
@@ -84,7 +84,7 @@ class RunConfig(BaseModel):
     ] = "speech"
     extend: Annotated[
         Literal["pingpong", "loop", "freeze", "cut"],
-        Field(description="Method that extends the video if the speech is longer than the video."),
+        Field(description="Method for extending a video that is shorter than the speech."),
     ] = "pingpong"
     device: Annotated[
         str,
@@ -144,7 +144,10 @@ class RunConfig(BaseModel):
 
     @classmethod
     def from_preset(cls, name: str = DEFAULT_PRESET, *, registry: Registry, overrides: Sequence[str] = ()) -> RunConfig:
-        """Return a bundled preset with ``overrides`` such as ``lip_syncer.use=exemplar``. Raises ConfigError."""
+        """Return a bundled preset's configuration after applying ``overrides``. Raises ConfigError.
+
+        An override has the form ``KEY=VALUE``, such as ``lip_syncer.use=exemplar``.
+        """
         return load(registry, preset=name, overrides=overrides)
 
     @classmethod
@@ -169,8 +172,8 @@ def load(
     """Return the configuration merged from a preset, a run file and overrides, and validated with each stage's options.
 
     ``preset`` takes precedence over the preset in the run file. An override is either ``KEY=VALUE`` with a YAML value,
-    or a tuple (key path, value, source for error messages). A missing stage that only the preset specifies does not
-    raise an error, because the planner reports all missing stages together.
+    or a tuple (key path, value, source for error messages). If a stage that only the preset specifies is not installed,
+    no error is raised here, because the planner reports all missing stages together.
 
     Raises ConfigError with the file, line and key path if the configuration is invalid, and PluginError if a stage name
     is ambiguous.

@@ -1,5 +1,5 @@
-"""JSON Schema of run files, including the options of all installed stages, which editors use for completion and
-validation."""
+"""JSON Schema of run files, which editors use for completion and validation. The schema includes all installed stages'
+options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     )
     properties["finishers"]["items"] = _components("finisher", registry.finishers, registry, definitions)
     properties["face"]["anyOf"] = [{"const": "largest"}, {"type": "integer", "minimum": 0}]
-    preset = {"enum": preset_names(), "description": "Preset that provides all values that the file does not set."}
+    preset = {
+        "enum": preset_names(),
+        "description": "Preset that provides all values that are not set in the run file.",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Retalkit run file",

@@ -74,7 +74,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     if value is None:
         return {}, lines
     if not isinstance(value, dict):
-        message = f"{path}: expected a mapping such as `preset: embedded`, got a {type(value).__name__}"
+        message = f"{path}: expected a mapping such as `preset: embedded`, got {type(value).__name__}"
         raise ConfigError(message, code="not-a-mapping")
     return value, lines
 
@@ -122,7 +122,9 @@ def _build(
 ) -> Any:
     location = f"{source}:{node.start_mark.line + 1}: {dotted(key_path)}"
     if any(node is parent for parent in parents):
-        raise ConfigError(f"{location}: an alias must not refer to a value that contains it", code="invalid-yaml")
+        raise ConfigError(
+            f"{location}: an alias must not refer to a value that contains the alias", code="invalid-yaml"
+        )
     if not isinstance(node, yaml.ScalarNode) and node.tag not in _CONTAINERS:
         raise ConfigError(f"{location}: the tag {node.tag} is not supported; remove the tag", code="invalid-yaml")
     parents = (*parents, node)
