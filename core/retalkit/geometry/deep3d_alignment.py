@@ -1,4 +1,4 @@
-"""Alignment of a face to standard 3D landmarks, following the published 3D face reconstruction.
+"""Alignment of a face to standard 3D landmarks, following the published 3D face reconstruction method.
 
 A weak-perspective fit of the standard face to five points determines the crop's scale and position. The method is
 described in Deng et al., "Accurate 3D face reconstruction with weakly-supervised learning", CVPR Workshops 2019.
@@ -31,7 +31,7 @@ _EYE_CORNERS: Final = ((36, 39), (42, 45))
 
 @dataclass(frozen=True, slots=True)
 class AlignedFace:
-    """Face image at the network's expected position and scale."""
+    """Face image with the position and scale that the reconstruction network expects."""
 
     image: NDArray[np.uint8]
     """Aligned image, uint8 [224, 224, 3], in the channel order of the input image. Pixels outside the input image are
@@ -93,7 +93,7 @@ def align_face(image: NDArray[np.uint8], landmarks: Points, standard: Points) ->
     left, top = (int(edge) for edge in centred + shift)
     aligned = (points - origin + (width / 2, height / 2)) * scale - centred
     parameters = np.array([width, height, scale, *origin], np.float32)
-    # Pillow matches the published code. Bicubic downsampling in other libraries produces different pixel values.
+    # Pillow is used to match the published code. Bicubic downsampling differs between libraries.
     resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     crop = np.asarray(resized.crop((left, top, left + ALIGNED_SIZE, top + ALIGNED_SIZE)))
     return AlignedFace(crop, aligned, parameters)

@@ -27,7 +27,7 @@ is 0.5 at half of ``SMOOTHING`` and 0 at ``SMOOTHING``.
 """
 
 _CHUNK: Final = 256
-"""Number of frames whose landmarks are in memory simultaneously. A chunk of mesh landmarks requires 1.4 MB."""
+"""Number of frames whose landmarks are kept in memory at a time. A chunk of mesh landmarks requires 1.4 MB."""
 
 
 def face_squares(landmarks: Points) -> NDArray[np.float64]:
@@ -94,7 +94,7 @@ def crop_face(image: NDArray[np.uint8], box: NDArray[np.float32], size: int = CR
     """Crop ``box`` (finite, from ``crop_boxes``) from a frame uint8 [H, W, 3] and resize the crop to uint8 [size, size,
     3].
 
-    The interpolation is bilinear, which matches the published pipeline.
+    Interpolation is bilinear to match the published pipeline.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     resized = cv2.resize(image[top:bottom, left:right], (size, size), interpolation=cv2.INTER_LINEAR)

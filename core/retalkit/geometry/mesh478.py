@@ -9,7 +9,7 @@ from typing import Final
 
 COUNT: Final = 478
 MESH_COUNT: Final = 468
-"""Number of points without the ten iris points."""
+"""Number of points excluding the ten iris points."""
 
 OUTER_LIPS: Final = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 """Outer lip contour in the order left corner, lower lip, right corner, upper lip."""

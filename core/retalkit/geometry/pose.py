@@ -90,7 +90,7 @@ def person_template(landmarks: Float, rounds: int = 4) -> Float:
     """
     good = landmarks[np.isfinite(landmarks).all(axis=(1, 2))].astype(np.float64)
     if not len(good):
-        raise ValueError("no frame has finite landmarks")
+        raise ValueError("cannot compute the mean face: no frame has only finite landmarks")
     stable = list(mesh478.STABLE)
 
     def unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -80,14 +80,14 @@ class CutDetector:
         self._recent: deque[float] = deque(maxlen=5)
 
     def is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Process the next frame, RGB uint8 [H, W, 3], and return whether a shot starts.
+        """Process the next frame, RGB uint8 [H, W, 3], and return whether a new shot starts at this frame.
 
         The first frame is not a cut.
         """
         colours = thumbnail(image)
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
         if luma.std() < MIN_CONTRAST and self._luma is not None:
-            # The reference frame is kept to prevent a flash from causing two cuts.
+            # The reference frame is not replaced, so a flash does not cause two cuts.
             return False
         cut = False
         if self._luma is not None and self._colours is not None:
@@ -96,8 +96,8 @@ class CutDetector:
                 score = dissimilarity(self._luma, luma)
                 usual = sum(self._recent) / len(self._recent) if self._recent else 0.0
                 cut = score >= min(max(LOWEST_THRESHOLD, MOTION_FACTOR * usual), HIGHEST_THRESHOLD)
-            # A single cut score does not measure motion, but several consecutive high scores indicate one fast
-            # movement.
+            # The score of a cut does not measure motion and is therefore limited. Several consecutive high scores still
+            # raise the threshold, because they indicate one fast movement.
             self._recent.append(min(score, LOWEST_THRESHOLD) if cut else score)
         self._colours, self._luma = colours, luma
         return cut

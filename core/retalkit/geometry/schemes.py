@@ -69,7 +69,7 @@ def convert(landmarks: Float, source: str, target: str) -> Float:
     if target not in convertible(source):
         supported = " or ".join(sorted(convertible(source)))
         raise PlanError(
-            f"landmarks {source} cannot be converted to {target}; use a stage that accepts {supported}",
+            f"{source} landmarks cannot be converted to {target}; use a stage that accepts {supported}",
             code="unsupported-conversion",
         )
     if source == target:

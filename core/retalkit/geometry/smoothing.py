@@ -34,7 +34,7 @@ class TrackSmoother:
 
     A track is a run of frames with an identical shot number >= 0. Frames without a face and tracks shorter than five
     frames are returned unchanged. The output lags the input by at most four frames. With ``order`` 0, the smoother
-    replaces the polynomial by the mean of five frames, which reduces jitter but lags behind fast movements.
+    replaces the polynomial with the mean of five frames, which reduces jitter but attenuates fast movements.
     """
 
     def __init__(self, order: int = ORDER) -> None:
