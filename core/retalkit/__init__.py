@@ -1,7 +1,7 @@
 """Retalkit edits a talking-head video so that the lips follow new speech.
 
-``retalkit.dub(video, speech, output)`` runs the full pipeline. ``retalkit.discover()`` returns the installed stages for
-individual use. ``retalkit.stages`` defines the stage contracts.
+``retalkit.dub(video, speech, output)`` runs the full pipeline. ``retalkit.discover()`` returns a registry of the
+installed stages, which can also be used individually. ``retalkit.stages`` defines the stage contracts.
 """
 
 from __future__ import annotations

@@ -49,13 +49,13 @@ class OutputError(RetalkitError):
 
 
 class WeightsError(RetalkitError):
-    """Error raised if a checkpoint is missing, is unreadable, or does not match its expected content."""
+    """Error raised if a checkpoint is missing or unreadable, or does not match its expected content."""
 
     code = "invalid-weights"
 
 
 class RunCancelledError(Exception):
-    """Exception raised after the caller cancelled the run. Repeating the call resumes the run."""
+    """Exception raised when the caller cancels the run. A repeated call with identical arguments resumes the run."""
 
     code = "cancelled"
 

@@ -7,28 +7,28 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Receiver of a run's events. The methods are called for every batch and must return quickly."""
+    """Receiver of a run's events. Some methods are called for every batch, so all methods must return quickly."""
 
     def started(self, step: str, total: int | None) -> None:
-        """Handle the start of a step. ``total`` is the number of units (frames or seconds of audio), or None if the
-        number is unknown."""
+        """Called when a step starts. ``total`` is the number of units (frames or seconds of audio), or None if the
+        number of units is unknown."""
         ...
 
     def advanced(self, step: str, done: int) -> None:
-        """Handle progress: ``done`` units of the step are complete."""
+        """Called on progress, when ``done`` units of the step are complete."""
         ...
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
-        """Handle the end of a step after ``seconds`` of wall-clock time. ``cached`` is True if the cache contained the
-        result."""
+        """Called when a step ends after ``seconds`` of wall-clock time. ``cached`` is True if the result was read from
+        the cache."""
         ...
 
     def note(self, text: str) -> None:
-        """Handle a one-sentence message for the user, for example a message that a short video was extended."""
+        """Called with a one-sentence message for the user, such as a note that a short video was extended."""
         ...
 
     def artefact(self, name: str, path: Path) -> None:
-        """Handle an output file that a stage wrote for inspection, such as the mouth plan."""
+        """Called when a stage has written an output file for inspection, such as the mouth plan."""
         ...
 
 

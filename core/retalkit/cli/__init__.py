@@ -1,1 +1,1 @@
-"""Command-line interface. Among the other Retalkit modules, only ``retalkit.__main__`` imports this package."""
+"""Command-line interface. Outside this package, only ``retalkit.__main__`` imports its modules."""

@@ -39,7 +39,8 @@ def compare(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Compare stage variants on clips. Writes videos, scores, statistics, an HTML report and a blind voting page."""
+    """Compare stage variants on clips. The results are videos, scores, statistics, an HTML report and a blind voting
+    page."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 

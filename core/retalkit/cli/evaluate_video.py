@@ -30,7 +30,8 @@ def video(
     reference: Annotated[
         Path | None,
         typer.Option(
-            metavar="VIDEO", help="Reference for lip motion: video of a person who speaks the same audio in sync."
+            metavar="VIDEO",
+            help="Reference video for lip motion, which shows a person who speaks the same audio in sync.",
         ),
     ] = None,
     original: Annotated[

@@ -27,7 +27,8 @@ class CompiledNetwork(Protocol):
 def compile_network(
     network: nn.Module, example_inputs: Sequence[Tensor], runtime: Runtime, *, variable_size: bool = False
 ) -> CompiledNetwork:
-    """Return a callable that runs ``network`` with the device, inference library and precision of ``runtime``.
+    """Return a callable that runs ``network`` with the device, inference library and precision specified by
+    ``runtime``.
 
     ``network``: module in evaluation mode with loaded weights. The network's inputs are positional tensors, and the
     output is a tensor or a sequence of tensors. Callers must not use ``network`` after the call because the function

@@ -17,8 +17,8 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def empty_network(make: Callable[[], NetworkT]) -> NetworkT:
-    """Return ``make()`` with uninitialised parameters, because random initialisation is slower than loading a
-    checkpoint."""
+    """Return the network that ``make()`` creates, with uninitialised parameters. Random initialisation would take
+    longer than loading a checkpoint."""
     with torch.device("meta"):
         network = make()
     return network.to_empty(device="cpu")
@@ -41,7 +41,8 @@ def load_weights(network: NetworkT, path: Path, device: str = "cpu") -> NetworkT
     except (SafetensorError, OSError) as error:
         text = " ".join(str(error).split())
         raise WeightsError(
-            f"{path}: cannot be read ({text}); pull or import '{path.stem}' again with --force", code="unreadable-file"
+            f"{path}: the file cannot be read ({text}); pull or import '{path.stem}' again with --force",
+            code="unreadable-file",
         ) from error
     try:
         network.load_state_dict(tensors, strict=True)

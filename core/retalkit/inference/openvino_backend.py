@@ -30,8 +30,8 @@ from retalkit.weights.store import home
 _FORMAT: Final = 2
 """Format version, which is part of the hash. Increase the version when the conversion changes."""
 _KEPT_SECONDS: Final = 30 * 24 * 3600.0
-"""Retention time in seconds. Storing a model removes converted models of the network that have not been read during the
-retention time.
+"""Retention time in seconds. When a model is stored, converted models of this network that have not been read within
+the retention time are deleted.
 """
 _KEPT_SIZES: Final = 4
 """Maximum number of compiled models in memory for different input sizes."""
@@ -51,7 +51,7 @@ class OpenVinoNetwork:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
-            # Concurrent runs on one machine must not be pinned to identical cores.
+            # Concurrent runs on one machine must not be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         self._model = converted(self._core, network, example_inputs, variable_size=variable_size)
@@ -100,7 +100,8 @@ def converted(
 
 
 def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False) -> str:
-    """Compute a hash of all dependencies of the converted model."""
+    """Compute a hash of the weights, layer options, source code, input shapes and library versions of a converted
+    model."""
     shapes = [(tuple(each.shape), str(each.dtype)) for each in example_inputs]
     kinds = sorted({type(module) for module in network.modules()}, key=lambda kind: (kind.__module__, kind.__name__))
     versions = (_FORMAT, openvino.__version__, torch.__version__, sys.version_info[:2])

@@ -34,8 +34,8 @@ _FLOOR_DECIBELS = -100.0
 _BLOCK = 64
 _KEPT_BLOCKS = 16
 
-# Slaney's Auditory Toolbox (1998) defines a mel scale that is linear below 1 kHz and logarithmic above 1 kHz. A factor
-# of 6.4 corresponds to 27 logarithmic steps.
+# Slaney's Auditory Toolbox (1998) defines a mel scale that is linear below 1 kHz and logarithmic above 1 kHz. A
+# frequency ratio of 6.4 corresponds to 27 logarithmic steps.
 _HERTZ_PER_MEL = 200.0 / 3.0
 _LOGARITHMIC_FROM = 1000.0
 _LOGARITHMIC_STEP = np.log(6.4) / 27.0
@@ -124,7 +124,8 @@ class MelReader:
         # Pre-emphasis requires the previous sample.
         samples = self._reader.read(start - 1, stop).astype(np.float64)
         emphasised = samples[1:] - _PRE_EMPHASIS * samples[:-1]
-        # As in the published code, padding follows pre-emphasis. The discontinuity at the end therefore has no effect.
+        # As in the published code, padding is applied after pre-emphasis. Pre-emphasis therefore does not amplify the
+        # discontinuity at the end of the audio.
         emphasised[max(self._reader.sample_count - start, 0) :] = 0.0
         frames = sliding_window_view(emphasised, WINDOW)[::HOP]
         periodic_hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)

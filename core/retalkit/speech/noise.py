@@ -23,7 +23,7 @@ _VOICES = 6
 
 
 def backgrounds(voices: Sequence[Sound], seconds: float = SECONDS, level: float = LEVEL) -> dict[str, Sound]:
-    """Return the background signals by name.
+    """Return a mapping from name to background signal.
 
     ``voices``: speech recordings at 16 kHz that are mixed to create babble. If ``voices`` is empty, babble is omitted.
     """
