@@ -1,6 +1,6 @@
-"""Encoding of the video for the arm ``real``: the unedited clip with the encoder settings of a dub.
+"""Encoding of the video for the arm ``real``, which is the unedited clip with the encoder settings of a dub.
 
-The scores of this video therefore include codec artifacts.
+The scores of this video therefore include the effect of codec artifacts.
 """
 
 from __future__ import annotations

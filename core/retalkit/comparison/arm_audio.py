@@ -1,4 +1,4 @@
-"""Audio files of the arms, which are used for dubbing clips and for scoring.
+"""Preparation of the arms' audio files, which are used for dubbing and for scoring.
 
 The files are cached as lossless 16-bit PCM. Noise is synthesized at the level of the clip's own audio, so that a level
 gate alone cannot distinguish noise from speech.
@@ -36,10 +36,10 @@ class ArmAudio:
         self._seconds = seconds
 
     def trimmed(self, path: Path) -> Path:
-        """Return the path of an audio file that is limited to the comparison's ``seconds``.
+        """Return the path of a copy of the audio file that is truncated to the comparison's ``seconds``.
 
-        If the audio is not longer, the path of the original file is returned. Raises InputError if the file has no
-        audio.
+        If the audio is not longer than ``seconds``, the path of the original file is returned. Raises InputError if the
+        file has no audio.
         """
         sound = open_sound(path)
         if self._seconds is None or sound.duration <= self._seconds:
@@ -52,7 +52,7 @@ class ArmAudio:
         return cached
 
     def for_arm(self, arm: str, clip: Path) -> Path:
-        """Return the audio file of the arm ``silence``, ``noise`` or ``noisy_...`` for a clip.
+        """Return the path of a clip's audio file for the arm ``silence``, ``noise`` or ``noisy_...``.
 
         Raises InputError if the clip's audio cannot be read or is silent.
         """

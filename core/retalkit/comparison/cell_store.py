@@ -26,7 +26,7 @@ class CellStore:
         """Open the store in ``folder``.
 
         ``measured_by`` is the tracker's cache key from ``retalkit.metrics.open_scene.measurement_key``. Scores that
-        were computed with another tracker are ignored.
+        were computed with a different tracker are ignored.
         """
         self.folder = folder
         self.measured_by = measured_by

@@ -121,7 +121,7 @@ def _table(folder: Path, name: str, header: Sequence[str], rows: Iterable[Sequen
 
 
 class _Lines(list[str]):
-    """Minimal file-like object for ``csv.writer``."""
+    """Minimal file-like object that collects the output of ``csv.writer``."""
 
     def write(self, text: str) -> None:
         self.append(text)
@@ -143,7 +143,8 @@ def _write(folder: Path, name: str, text: str) -> Path:
             path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         message = (
-            f"{folder / name}: cannot write the file: {error.strerror or error}: choose another directory with --output"
+            f"{folder / name}: cannot write the file: {error.strerror or error}: choose a different directory with "
+            "--output"
         )
         raise OutputError(message, code="unwritable-output") from error
     return folder / name

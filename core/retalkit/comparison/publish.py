@@ -22,9 +22,9 @@ def publish(
 ) -> Path:
     """Write the CSV tables, the JSON file, ``report.html`` and ``blind.html``, and return the report's path.
 
-    ``faces`` maps each clip to the left, top, right and bottom of the face area in pixels, to which previews and
-    contact sheets are cropped. Skipped votes are reported to the observer and listed in the report. Raises OutputError
-    if a file cannot be written.
+    ``faces`` maps each clip to its face area (left, top, right and bottom in pixels). Previews and contact sheets are
+    cropped to this area. Skipped votes are reported to the observer and listed in the report. Raises OutputError if a
+    file cannot be written.
     """
     observer = observer or SilentObserver()
     ballot = read_votes(folder / VOTES, results)

@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 from retalkit.plugins.metric_specs import Measure
 
 REAL: Final = "real"
-"""Arm with the re-encoded unedited clip and the clip's own audio. Its scores are those of an ideal method."""
+"""Arm with the re-encoded unedited clip and the clip's own audio. An ideal method would achieve identical scores."""
 OWN: Final = "own"
 """Arm in which each clip is dubbed with its own audio, so that the clip's frames are the ground truth."""
 SPEECH: Final = "speech"
-"""Arm in which each clip is dubbed with a speech listed in the comparison file."""
+"""Arm in which each clip is dubbed with each speech listed in the comparison file."""
 MISMATCHED: Final = "mismatched"
-"""Arm with the videos of ``own``, scored against another clip's audio and lips to determine the chance level."""
+"""Arm with the videos of ``own``, scored against a different clip's audio and lips to determine the chance level."""
 SILENCE: Final = "silence"
 """Arm in which each clip is dubbed with silence."""
 NOISE: Final = "noise"
@@ -89,7 +89,7 @@ class VariantInfo:
     configuration: dict[str, Any]
     """Content of the complete run file with all defaults."""
     weights: tuple[dict[str, Any], ...]
-    """Keys ``name``, ``bytes``, ``licence`` and ``commercial_use`` of each checkpoint."""
+    """Checkpoints as mappings with the keys ``name``, ``bytes``, ``licence`` and ``commercial_use``."""
     licences: tuple[str, ...]
     """Licences of the variant's stages, without duplicates."""
 

@@ -51,7 +51,7 @@ class Outcome:
     failed: list[str] = field(default_factory=list[str])
     """Label and error message of every failed cell, including cells that failed in earlier calls."""
     faces: dict[str, Box] = field(default_factory=dict[str, Box])
-    """Mapping from clip to face area over all frames (left, top, right and bottom in pixels).
+    """Mapping from clip to the area that contains the face in all frames (left, top, right and bottom in pixels).
 
     The mapping omits clips without a face.
     """
@@ -71,7 +71,7 @@ def compare(
 ) -> Outcome:
     """Compute all missing videos and scores in the output directory ``out`` and return all results.
 
-    If ``retry`` is set, failed cells are computed again. If ``force`` is set, the report of another comparison in
+    If ``retry`` is set, failed cells are computed again. If ``force`` is set, the report of a different comparison in
     ``out`` may be replaced. Cells with matching keys are reused. Raises ConfigError, PlanError, InputError or
     OutputError before any computation.
     """
@@ -171,7 +171,8 @@ def _cell_result(task: Task, cell: CellPlan, metrics: Sequence[FoundMetric], sto
 
 
 def _faces(comparison: Comparison, registry: Registry, cache: Cache) -> dict[str, Box]:
-    """Return each clip's face area, to which the report is cropped. Face tracks are read from the scoring cache."""
+    """Return each clip's face area, to which the report's images are cropped. Face tracks are read from the scoring
+    cache."""
     opener = SceneOpener(registry, cache, SilentObserver())
     boxes: dict[str, Box] = {}
     for name, clip in comparison.file.clips.items():
@@ -197,16 +198,19 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
     marker = out / _MARKER
     if not marker.is_file():
         if any(out.iterdir()):
-            message = f"{out}: the directory contains files that do not belong to a comparison: choose another --output"
+            message = (
+                f"{out}: the directory contains files that do not belong to a comparison: choose a different directory "
+                "with --output"
+            )
             raise OutputError(message, code="foreign-directory")
         return
     # Videos and scores are stored under content keys, so only the report can be overwritten.
     known = json.loads(marker.read_text(encoding="utf-8"))
     if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
-            f"{out}: the directory contains the report of another comparison or of an earlier version of the "
-            "comparison file: choose another directory with --output, or pass --force to replace the report and reuse "
-            "matching videos and scores",
+            f"{out}: the directory contains the report of a different comparison or of an earlier version of the "
+            "comparison file: choose a different directory with --output, or pass --force to replace the report and "
+            "reuse matching videos and scores",
             code="output-exists",
         )
 
@@ -218,12 +222,12 @@ def _write_marker(out: Path, comparison: Comparison) -> None:
             path.write_text(json.dumps(_identity(comparison), indent=1), encoding="utf-8")
     except OSError as error:
         reason = error.strerror or error
-        message = f"{out}: cannot write to the directory: {reason}: choose another directory with --output"
+        message = f"{out}: cannot write to the directory: {reason}: choose a different directory with --output"
         raise OutputError(message, code="unwritable-output") from error
 
 
 def _identity(comparison: Comparison) -> dict[str, Any]:
-    """Return the compared content as JSON-compatible data, which does not include local file paths."""
+    """Return the comparison's content as JSON-compatible data without local file paths."""
     file = json.loads(comparison.file.model_dump_json())
     file["variants_as_run"] = {each.name: json.loads(each.config.model_dump_json()) for each in comparison.variants}
     for group in ("clips", "speeches"):

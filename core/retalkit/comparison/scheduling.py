@@ -25,7 +25,7 @@ class _Running:
     task: Task
     process: subprocess.Popen[bytes]
     opened_clip: bool
-    """Whether the task is the clip's first task. The clip's other tasks require its cached results."""
+    """Whether the task is the clip's first task. The clip's other tasks use the results that the first task caches."""
 
 
 def run_tasks(
@@ -84,7 +84,7 @@ def _outcome(code: int, log: Path) -> str:
         return ""
     if code < 0:
         name = signal.Signals(-code).name if -code in {each.value for each in signal.Signals} else str(-code)
-        hint = ", possibly because memory is exhausted" if name == "SIGKILL" else ""
+        hint = " (possibly out of memory)" if name == "SIGKILL" else ""
         return f"process terminated by {name}{hint}; see {log}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     last = lines[-1] if lines else f"exit code {code}"

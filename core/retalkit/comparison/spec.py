@@ -30,8 +30,7 @@ class SpeechChoice(BaseModel):
 
     path: Path
     reference: Path | None = None
-    """Video of a person who speaks the speech in sync with the audio. If the speech is a video file, this video is the
-    default reference."""
+    """Video of the speaker, in sync with the audio. The default is ``path`` if ``path`` is a video file."""
 
 
 class ComparisonFile(BaseModel):
@@ -85,7 +84,7 @@ class ComparisonFile(BaseModel):
     ] = (0,)
     reruns: Annotated[
         int,
-        Field(ge=0, le=20, description="Number of reruns of the base without a cache, which measure the noise floor."),
+        Field(ge=0, le=20, description="Number of uncached reruns of the base, which determine the noise floor."),
     ] = 1
     noise: Annotated[
         Literal["white", "hum", "music"], Field(description="Type of noise in the arms `noise` and `noisy_...`.")
@@ -200,12 +199,12 @@ def _name_paths(value: Any) -> Any:
         raise ValueError("expected a list of paths or a mapping from names to paths")
     names = [Path(item).stem for item in paths]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"duplicate file name '{duplicate}': write `NAME: PATH` for each entry")
+        raise ValueError(f"duplicate file name '{duplicate}': specify each entry as `NAME: PATH`")
     return dict(zip(names, paths, strict=True))
 
 
 def _resolve_paths(file: ComparisonFile, folder: Path) -> ComparisonFile:
-    """Return the file content with paths that are relative to the working directory."""
+    """Return the comparison file with all relative paths resolved against ``folder``."""
 
     def resolve(path: Path) -> Path:
         return path if path.is_absolute() else folder / path
@@ -257,7 +256,7 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
         )
     for name in file.variants:
         if name in (file.base_name, ANCHOR):
-            message = f"{origin(('variants', name))}: variants.{name}: reserved name: choose another name"
+            message = f"{origin(('variants', name))}: variants.{name}: reserved name: choose a different name"
             raise ConfigError(message, code="reserved-name")
     arms = file.wanted_arms
     if SPEECH in arms and not file.speeches:

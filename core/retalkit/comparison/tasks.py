@@ -1,7 +1,7 @@
 """Tasks of a comparison. Each task renders one video and scores the cells that use this video.
 
 Task keys depend on content, never on names. Therefore, results are reused if the output directory already contains
-them, for example from another comparison or from an earlier version of the comparison file.
+them, for example from a different comparison or from an earlier version of the comparison file.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import content_hash, make_key
 
 VERSION: Final = 1
-"""Version in every key. Increase the version if tasks would produce different videos or different scores."""
+"""Version that is part of every content key. Increase the version if a code change affects videos or scores."""
 
 _IMAGES = frozenset({FRAMES, LANDMARKS, ORIGINAL})
 PORTS: Final = {
     REAL: _IMAGES | {TRUTH, LIPS, SPEECH_PORT},
     OWN: _IMAGES | {TRUTH, LIPS, SPEECH_PORT, RECORD},
     SPEECH: _IMAGES | {LIPS, SPEECH_PORT, RECORD},
-    # The images are identical to those in ``own`` and are scored in the arm ``own``.
+    # The frames are identical to the frames in ``own``, so image quality is scored only in ``own``.
     MISMATCHED: frozenset({FRAMES, LANDMARKS, LIPS, SPEECH_PORT}),
     SILENCE: _IMAGES | {QUIET, RECORD},
     NOISE: _IMAGES | {QUIET, RECORD},
@@ -48,7 +48,7 @@ def skip_reason(found: FoundMetric, arm: str) -> str:
     The result is an empty string if the metric is not skipped.
     """
     if arm == MISMATCHED and not found.spec.needs & {LIPS, SPEECH_PORT}:
-        return "not affected by the speech: see the values in the arm 'own'"
+        return "independent of the speech: see the values in the arm 'own'"
     return ""
 
 
@@ -159,7 +159,8 @@ def _runs(comparison: Comparison, arm: str, plans: dict[str, Plan]) -> list[tupl
 def _sounds(
     comparison: Comparison, arm: str, clip: Path, speech_name: str, other_name: str, sounds: ArmAudio
 ) -> tuple[Path, Path | None, Path | None]:
-    """Return the dubbing audio, the scoring audio, and a video of the person who speaks the scoring audio."""
+    """Return the paths of the dubbing audio, the scoring audio, and a video of the person who speaks the scoring
+    audio."""
     file = comparison.file
     if arm == SPEECH:
         choice = file.speeches[speech_name]
@@ -175,7 +176,7 @@ def _sounds(
 
 
 def _is_video(path: Path) -> bool:
-    """Return whether a speech file is a video, which is used as the speech's reference video."""
+    """Return whether a speech file is a video and can therefore be used as the speech's reference video."""
     from retalkit.errors import InputError
 
     try:

@@ -31,8 +31,8 @@ class Pair:
     """Pair of finished videos with the same clip, speech and seed."""
 
     id: str
-    """Identifier that does not reveal the variants. It changes if one of the videos is rendered from different
-    inputs."""
+    """Identifier that does not reveal the variants. The identifier changes if one of the videos is rendered from
+    different inputs."""
     clip: str
     arm: str
     speech: str
@@ -118,7 +118,7 @@ class _VoteFile(BaseModel):
 
 
 def comparison_id(results: Results) -> str:
-    """Return the identifier that assigns vote files to this comparison.
+    """Return the identifier that associates vote files with this comparison.
 
     The identifier depends only on the title, so that votes remain valid if a variant or clip is added. Changed videos
     are detected with ``Pair.id``.
@@ -148,8 +148,8 @@ def read_votes(folder: Path, results: Results) -> Ballot:
     """Read the votes from all ``*.json`` files in a directory, in the order of the file names.
 
     If a voter has voted on a pair several times, only the latest vote is counted. Votes are ordered by time, or by file
-    order if the time is missing. A missing directory contains no votes. Invalid files, files from another comparison,
-    and votes on videos that do not belong to this comparison are skipped and listed in ``Ballot.skipped``.
+    order if the time is missing. A missing directory contains no votes. Invalid files, files from a different
+    comparison, and votes on videos that do not belong to this comparison are skipped and listed in ``Ballot.skipped``.
     """
     identity = comparison_id(results)
     known = {pair.id: pair for pair in pairs(results)}
@@ -162,7 +162,9 @@ def read_votes(folder: Path, results: Results) -> Ballot:
             skipped.append(str(error))
             continue
         if file.comparison != identity:
-            skipped.append(f"{path}: votes from another comparison: move the file to another directory")
+            skipped.append(
+                f"{path}: the votes belong to a different comparison: move the file to a different directory"
+            )
             continue
         unknown = 0
         for line in file.votes:
@@ -226,7 +228,8 @@ def _utc_timestamp(time: datetime | None) -> str:
 
 
 def win_rates(votes: Iterable[Vote]) -> list[WinRate]:
-    """Return each variant's win rates against every other variant and against all others (``against`` is empty)."""
+    """Return each variant's win rates against every other variant, and against all other variants combined (with an
+    empty ``against``)."""
     sides: dict[tuple[str, str], list[tuple[str, Vote]]] = {}
     for vote in votes:
         for variant, other, side in ((vote.left, vote.right, "left"), (vote.right, vote.left, "right")):

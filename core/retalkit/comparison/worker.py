@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent process ends, so that a restarted comparison never renders a video concurrently.
+    """Exit when the parent process ends, so that a restarted comparison does not render a video that this process is
+    still rendering.
 
     All files are written atomically, so the process leaves no partial files.
     """

@@ -57,7 +57,7 @@ def edited_bounds(edit: FaceEdit) -> Float | None:
 
 
 def integer_shift(matrix: Float) -> tuple[int, int] | None:
-    """Return the position (left, top) of an edit's first pixel in the frame.
+    """Return the position (left, top) of an edit's top-left pixel in the frame.
 
     The function returns None if ``matrix`` [2, 3] is not an integer translation.
     """
@@ -71,7 +71,7 @@ def integer_shift(matrix: Float) -> tuple[int, int] | None:
 
 
 def shift_matrix(left: int, top: int) -> Float:
-    """Return the matrix, float32 [2, 3], of an edit whose first pixel is at (left, top) in the frame."""
+    """Return the matrix, float32 [2, 3], of an edit whose top-left pixel is at (left, top) in the frame."""
     return np.array([[1, 0, -left], [0, 1, -top]], np.float32)
 
 

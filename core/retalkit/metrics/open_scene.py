@@ -42,12 +42,12 @@ def measurement_key(registry: Registry) -> str:
 
 def _tracking_plan(registry: Registry) -> Plan:
     # The default preset is used for all videos, regardless of the stages that rendered a video, so that all videos are
-    # measured with one tracker.
+    # measured with the same tracker.
     return plan(load(registry, preset=DEFAULT_PRESET), registry)
 
 
 class SceneOpener:
-    """Factory for scenes, with the tracking stages of the default preset and one cache."""
+    """Factory for scenes that uses the tracking stages of the default preset and a shared cache."""
 
     def __init__(self, registry: Registry, cache: Cache, observer: Observer) -> None:
         """Create the tracking stages. Raises PlanError if they cannot run on this machine."""

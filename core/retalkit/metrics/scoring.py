@@ -45,7 +45,8 @@ def fingerprint(found: FoundMetric) -> list[Any]:
 
 
 def score(scene: Scene, metrics: Sequence[FoundMetric], observer: Observer) -> dict[str, MetricScore]:
-    """Return a mapping from metric name to result. Exceptions of a metric are recorded in ``error``."""
+    """Return a mapping from metric name to result. Exceptions raised by a metric are recorded in
+    ``MetricScore.error``."""
     store = WeightStore()
     results: dict[str, MetricScore] = {}
     sessions: dict[str, Any] = {}

@@ -72,7 +72,8 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     tracked = np.isfinite(lips.opening).sum() / GRID_RATE
     if tracked < MIN_SECONDS:
         raise InputError(
-            f"{video}: a face is visible for only {tracked:.1f} s: pass a clip with at least {MIN_SECONDS:.0f} s",
+            f"{video}: a face is visible for only {tracked:.1f} s: pass a clip in which a face is visible for at least "
+            f"{MIN_SECONDS:.0f} s",
             code="clip-too-short",
         )
     return PreparedClip(video.name, lips, speech)
@@ -94,7 +95,7 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
     if stage.coefficient_space != "mesh":
         raise PlanError(
             f"{stage.label} does not provide coefficients:mesh, which is required to compute lip motion: select "
-            f"another reconstructor, such as the reconstructor in the preset '{DEFAULT_PRESET}'",
+            f"a different reconstructor, such as the reconstructor in the preset '{DEFAULT_PRESET}'",
             code="mesh-coefficients-required",
         )
 

@@ -12,7 +12,8 @@ from retalkit.errors import ConfigError
 from retalkit.plugins.validation import NAME, YAML_WORDS
 
 _DISTRIBUTION = re.compile(r"[a-z]([a-z0-9]|[-_.](?=[a-z0-9]))*", re.IGNORECASE)
-"""Pattern of valid distribution names. Names must start with a letter because Python identifiers require it."""
+"""Pattern of valid distribution names. Names must start with a letter, so that they can be converted to Python
+identifiers."""
 _PREFIXES = ("retalkit_plugin_", "retalkit_")
 """Package name prefixes that are removed from the stage name."""
 _MAX_LENGTH = 40
@@ -20,7 +21,8 @@ _GENERIC = (
     "build common config conftest core demo dist doc docs example examples helper helpers lib main model models "
     "package plugin plugins script scripts setup src stage stages test tests tool tools util utils"
 )
-"""Names shared by many directories and modules. A package with such a name could shadow another module."""
+"""Reserved names, which many projects use for directories and modules. A package with such a name could shadow a
+module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,21 @@ def names_from(name: str) -> PackageNames:
     if not NAME.fullmatch(stage):
         stage = module
     if distribution == "retalkit":
-        raise ConfigError("'retalkit' is the name of Retalkit itself: choose another name", code="reserved-name")
+        raise ConfigError("'retalkit' is the name of Retalkit itself: choose a different name", code="reserved-name")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise ConfigError(
-            f"'{name}' would shadow Python's module or keyword '{module}': choose another name", code="reserved-name"
+            f"'{name}' would shadow the Python module or keyword '{module}': choose a different name",
+            code="reserved-name",
         )
     if module in _GENERIC.split():
         raise ConfigError(
-            f"'{name}' is also the name of many other directories and modules: choose another name",
+            f"'{name}' is a reserved name: choose a more specific name",
             code="reserved-name",
         )
     if stage in YAML_WORDS:
         raise ConfigError(
-            f"'{name}' would result in the stage '{stage}', which YAML does not parse as a string: choose another name",
+            f"'{name}' would result in the stage name '{stage}', which YAML does not parse as a string: choose a "
+            "different name",
             code="reserved-name",
         )
     return PackageNames(distribution, module, stage)

@@ -61,12 +61,12 @@ def _check_name_is_free(names: PackageNames, kind: PluginKind, registry: Registr
     for package in _packages_offering(names.stage, kind, registry):
         if not (recreated and _normalised(package) == names.distribution):
             raise PluginError(
-                f"package {package} already provides the {kind.name} '{names.stage}': choose another name",
+                f"package {package} already provides the {kind.name} '{names.stage}': choose a different name",
                 code="name-in-use",
             )
     if not recreated and importable(names.module):
         raise PluginError(
-            f"the Python package '{names.module}' is already installed: choose another name", code="name-in-use"
+            f"the Python package '{names.module}' is already installed: choose a different name", code="name-in-use"
         )
 
 

@@ -10,25 +10,27 @@ from retalkit.errors import OutputError
 
 
 def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: bool) -> None:
-    """Raise OutputError if writing ``files`` to ``folder`` would overwrite other files.
+    """Raise OutputError if writing ``files`` to ``folder`` would overwrite existing files.
 
     If ``replace`` is set, files listed in ``files`` may be overwritten.
     """
     if not folder.parent.is_dir():
         raise OutputError(
-            f"{folder}: parent directory {folder.parent} not found: create it, or choose another --output",
+            f"{folder}: parent directory {folder.parent} not found: create it, or choose a different directory "
+            "with --output",
             code="directory-not-found",
         )
     if not folder.exists() and not folder.is_symlink():
         return
     if not folder.is_dir():
         raise OutputError(
-            f"{folder}: exists but is not a directory: choose another directory with --output", code="not-a-directory"
+            f"{folder}: exists but is not a directory: choose a different directory with --output",
+            code="not-a-directory",
         )
     if not replace:
         if any(folder.iterdir()):
             raise OutputError(
-                f"{folder}: directory already exists: choose another directory with --output, or pass --force to "
+                f"{folder}: directory already exists: choose a different directory with --output, or pass --force to "
                 "replace the files of an earlier call",
                 code="output-exists",
             )
@@ -38,14 +40,14 @@ def check_folder(folder: Path, files: Mapping[PurePosixPath, str], *, replace: b
         target = folder / path
         if target.is_dir() and not target.is_symlink():
             raise OutputError(
-                f"{target}: expected a file, but found a directory: choose another directory with --output",
+                f"{target}: expected a file, but found a directory: choose a different directory with --output",
                 code="path-is-directory",
             )
         for parent in target.relative_to(folder).parents:
             above = folder / parent
             if above.exists() and (not above.is_dir() or not above.resolve().is_relative_to(inside)):
                 raise OutputError(
-                    f"{above}: not a directory inside {folder}: choose another directory with --output",
+                    f"{above}: expected a directory inside {folder}: choose a different directory with --output",
                     code="not-a-directory",
                 )
 
@@ -66,7 +68,8 @@ def write_package(folder: Path, files: Mapping[PurePosixPath, str]) -> None:
             _move(staging, folder, files)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot write the package: {error.strerror or error}: choose another directory with --output",
+            f"{folder}: cannot write the package: {error.strerror or error}: choose a different directory with "
+            "--output",
             code="unwritable-output",
         ) from error
 

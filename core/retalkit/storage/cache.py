@@ -38,7 +38,8 @@ def make_key(name: str, *parts: object) -> str:
 
 
 def default_folder() -> Path:
-    """Return the directory in ``RETALKIT_CACHE`` or, by default, ``retalkit`` in the user's cache directory."""
+    """Return the cache directory, which is the value of ``RETALKIT_CACHE`` or, by default, ``retalkit`` in the user's
+    cache directory."""
     named = os.environ.get("RETALKIT_CACHE")
     if named:
         return Path(named).expanduser()
@@ -84,7 +85,7 @@ class Cache:
         except OSError as error:
             raise OutputError(
                 f"{folder}: cannot write to the cache directory: {error.strerror or error}: "
-                "choose another directory with --cache",
+                "choose a different directory with --cache",
                 code="unwritable-cache",
             ) from error
 

@@ -42,7 +42,7 @@ __all__ = [
     "parametrize_with_checks",
 ]
 
-# Modules are imported lazily because pytest imports this package at every start to register the option.
+# Modules are imported lazily because pytest imports this package at startup to register the option.
 _MODULES = {
     "ContractCheck": "parametrize",
     "Problem": "report",

@@ -50,7 +50,7 @@ class StopCheckError(Exception):
 
 
 class CallError(Exception):
-    """Exception for a call that failed. The failure has not been recorded yet.
+    """Exception for a failed call, raised before the failure is recorded.
 
     The message contains the type, message and source line of the original exception.
     """
@@ -107,13 +107,15 @@ class Examination:
     # ------------------------------------------------------------------ records
 
     def problem(self, check: str, broken: str, contract: str, fault: str = "") -> None:
-        """Record a problem unless the check already has an identical one. See ``Problem`` for ``fault``."""
+        """Record a problem unless the check has already recorded an identical problem. See ``Problem`` for
+        ``fault``."""
         check = self._prefix + check
         if all((known.check, known.broken) != (check, broken) for known in self._problems):
             self._problems.append(Problem(check, broken, contract, fault))
 
     def skip(self, checks: str | tuple[str, ...], reason: str) -> None:
-        """Record checks that could not run, with the reason. Part of a check may be recorded under a separate name."""
+        """Record checks that could not run, with the reason. A skipped part of a check may be recorded under a separate
+        name, such as ``faces``."""
         if isinstance(checks, str):
             self._skipped.append(SkippedCheck((self._prefix + checks,), reason))
             return
@@ -259,7 +261,8 @@ class Examination:
             raise StopCheckError from failed
 
     def call_open(self, what: str, function: Callable[[], Any]) -> Any:
-        """Call ``run`` with the stage's ``open`` and record the large files read for ``check_networks``."""
+        """Call ``run`` with the stage's ``open``, and record the large files that ``open`` reads. ``check_networks``
+        evaluates these records."""
         with Sandbox.recorded_reads() as paths:
             try:
                 return self.run(what, function)
@@ -310,7 +313,7 @@ class Examination:
                 pass  # other checks report this problem
             except CallError as failed:
                 names = ", ".join(self.runtime.weights)
-                words = f"a session requires weight files ({names}) after the stage was built: {failed}"
+                words = f"a session requires weight files ({names}) after the stage was constructed: {failed}"
                 self.problem("networks", words, _NETWORKS, "reads weights after building")
 
     def record_exception(self, check: str, what: str, failed: CallError, where: str, contract: str) -> None:
@@ -326,7 +329,12 @@ class Examination:
 
     def close(self, check: str, session: Any) -> None:
         """Close a session and record any exception."""
-        self.call(check, "close()", "close() must release what open() acquired, even after an error.", session.close)
+        self.call(
+            check,
+            "close()",
+            "close() must release the resources that open() acquired, even after an error.",
+            session.close,
+        )
 
     def check_close(self, session: Any) -> None:
         """Check that ``close`` can be called twice."""
@@ -374,7 +382,8 @@ def same_values(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 def one_line(error: BaseException, module: str = "") -> str:
-    """Return the type and message of an exception, and the line in ``module`` that is part of the traceback."""
+    """Return the type and message of an exception as one line, with the location in ``module`` from the
+    traceback."""
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}{f': {text}' if text else ''}{error_location(error, module, only_own=True)}"
 

@@ -100,7 +100,7 @@ class SharedExamination:
             if name not in self.names:
                 close = difflib.get_close_matches(name, self.names, n=1)
                 hint = f" (did you mean '{close[0]}'?)" if close else ""
-                return f"{self.label} has no check '{name}'{hint}; checks: {', '.join(self.names)}"
+                return f"{self.label} has no check '{name}'{hint}; available checks: {', '.join(self.names)}"
         return ""
 
 

@@ -131,7 +131,7 @@ class CheckItem(pytest.Item):
         self.check = check
 
     def runtest(self) -> None:
-        """Run the check, which fails or skips the test if the check found problems or could not run."""
+        """Run the check. The test fails if the check found problems, and is skipped if the check could not run."""
         self.check()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:

@@ -95,7 +95,7 @@ def check_enhancer(spec: Spec, *, options: Options | None = None, folder: Path |
 def _check_kind(kind: StageKind, spec: Spec, options: Options | None, folder: Path | None) -> Report:
     actual = (spec.spec if isinstance(spec, FoundStage) else spec).kind
     if actual != kind:
-        raise ValueError(f"expected a {kind.value}, got a {actual}: call check_stage or check_{actual}")
+        raise ValueError(f"expected kind '{kind.value}', got '{actual}': call check_stage or check_{actual}")
     return check_stage(spec, options=options, folder=folder)
 
 
@@ -144,7 +144,7 @@ def _build(exam: Examination, spec: StageSpec, config: StageConfig) -> Any:
     stage = exam.call("build", "build", _BUILD, spec.make, config, exam.runtime)
     exam.module = type(stage).__module__
     exam.require_methods(
-        "build", "the stage", stage, ("open",), f"A {spec.kind} must have the method open(). See retalkit.stages."
+        "build", "the stage", stage, ("open",), "A stage must have the method open(). See retalkit.stages."
     )
     return stage
 
@@ -171,7 +171,7 @@ def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runti
     names = tuple(dict.fromkeys((*found.spec.checkpoints, *config.checkpoints())))
     if absent := [name for name in names if store.path(name) is None]:
         raise _UnavailableError(missing_weights(absent))
-    # PyTorch is used because OpenVINO converts every network first and stores the result outside of the stage's cache.
+    # PyTorch is used because OpenVINO would convert every network first and store the result outside the stage's cache.
     runtime = Runtime(inference="torch", weights={name: _link(exam, name, store.file(name)) for name in names})
     try:
         drivers = {name: driver.make(runtime) for name, driver in chosen.items()}
@@ -181,7 +181,8 @@ def _runtime(exam: Examination, found: FoundStage, config: StageConfig) -> Runti
 
 
 def _link(exam: Examination, name: str, file: Path) -> Path:
-    """Create a link to a weight file. Removing the link shows whether a session requires the file."""
+    """Create a link to a weight file. A check removes the link to test whether an open session still requires the
+    file."""
     exam.weights_folder.mkdir(parents=True, exist_ok=True)
     link = exam.weights_folder / f"{name}{file.suffix}"
     if not link.is_symlink():

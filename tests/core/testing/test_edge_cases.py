@@ -207,7 +207,7 @@ def fail_after_the_source(self: Syncs, batch: Any, row: int) -> Any:
         ({"__init__": init_with_speech(max_of_active)}, "silence", "zero-size array"),
         ({"__init__": init_with_speech(read_to_end_of_output)}, "short_speech", "for one second of speech"),
         ({"one": mouth_at_source_time}, "short_speech", "both positions display the same source frame"),
-        ({"one": fail_after_the_source}, "end", "landmarks 48 to 49 of 48 requested"),
+        ({"one": fail_after_the_source}, "end", "landmarks 48 to 49 requested, but only 48"),
     ],
 )
 def test_unusual_speeches_and_the_end_are_checked(

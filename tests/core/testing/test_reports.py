@@ -40,8 +40,8 @@ def read_column_200(self: Syncs, batch: Any) -> Any:
     [
         (require_finite, "result", "for frame 3, which has no face", "A row of NaN values"),
         (stack_frames, "empty", "for a batch without frames", "A batch may contain no frames"),
-        (read_column_200, "odd_size", "for frame 0 (frames of 167 x 121 pixels", "Frames may have any size"),
-        (read_column_200, "one_pixel", "for frame 0 (frames of 1 x 1 pixel", "Frames may have any size"),
+        (read_column_200, "odd_size", "for frame 0 (167 x 121-pixel frames", "Frames may have any size"),
+        (read_column_200, "one_pixel", "for frame 0 (1 x 1-pixel frames", "Frames may have any size"),
     ],
 )
 def test_exception_names_its_input_and_line(sync: Any, name: str, expected: str, contract: str, tmp_path: Path) -> None:

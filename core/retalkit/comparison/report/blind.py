@@ -1,4 +1,4 @@
-"""Content of the voting page for blind votes, which does not reveal the variants."""
+"""Content of the page for blind voting. The page does not reveal the variants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class BlindPage:
 
 
 def blind_page(results: Results, previews: Previews, budget: int) -> BlindPage:
-    """Return the page's data. Videos that exceed the budget are stored under neutral names in ``previews/blind``.
+    """Return the page's data. Videos that do not fit into the budget are stored under neutral names in
+    ``previews/blind``.
 
     Args:
         results: the comparison's results.
@@ -103,7 +104,7 @@ def obfuscate(data: object, key: str) -> str:
 
 
 def _copy_videos(previews: Previews, wanted: Mapping[str, str]) -> None:
-    """Create hard links to or copies of previews under neutral names, and delete outdated copies."""
+    """Hard-link or copy the previews to neutral file names, and delete outdated files."""
     folder = previews.folder / "blind"
     if folder.is_dir():
         keep = {f"{name}.mp4" for name in wanted.values()}

@@ -70,7 +70,8 @@ def colour_of(position: int) -> str:
 
 
 def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], count: int) -> list[tuple[str, Markup]]:
-    """Return titles and charts of speed against quality in the arm ``own``. The list is empty without a speed measure.
+    """Return charts of speed against quality in the arm ``own``, with their titles. The list is empty if speed was not
+    measured.
 
     ``wanted`` lists the quality measures. If ``wanted`` is empty, up to ``count`` measures are selected automatically.
     """
@@ -95,7 +96,7 @@ def speed_plots(results: Results, analysis: Analysis, wanted: Sequence[str], cou
 
 
 def pair_plots(results: Results, analysis: Analysis) -> list[tuple[str, list[tuple[str, Markup]]]]:
-    """Return the charts of paired differences to the base, with their measure titles, for every arm.
+    """Return the charts of paired differences from the base, with their measure titles, for every arm.
 
     In the arms ``own`` and ``speech``, all measures with a nonzero difference have a chart, except for cost measures
     other than speed. In the other arms, only measures that are absent from ``own`` and measures with a significant
@@ -166,7 +167,7 @@ def speed_against_quality(
 
 
 def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[int, Contrast]]) -> Markup:
-    """Return a dot plot of the differences to the base, with one dot per clip, the mean and its confidence interval.
+    """Return a dot plot of the differences from the base, with one dot per clip, the mean and its confidence interval.
 
     Args:
         name: prefix of element ids, which must be unique on the page.
@@ -203,7 +204,7 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
         axes.set_xlabel(f"{quantity}{f', {measure.unit}' if measure.unit else ''} (better {better})")
         _disable_math([*axes.get_yticklabels(), axes.xaxis.label])
         description = "; ".join(f"{contrast.variant}: mean {contrast.mean:+.3g}" for _, contrast in contrasts)
-        return _svg(figure, name, f"{measure.title}: clips compared with {contrasts[0][1].against}", description)
+        return _svg(figure, name, f"{measure.title}: difference from {contrasts[0][1].against} per clip", description)
 
 
 def _shorten(name: str) -> str:

@@ -68,7 +68,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         try:
             tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # the page reports the identical error that creating the video's preview raises
+            continue  # the page reports the same error, because it also prevents the preview
         rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None
@@ -79,7 +79,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
 
 
 def jpeg_copy(path: Path) -> bytes:
-    """Return the sheet as JPEG for embedding. The JPEG file has about a fifth of the PNG file's size."""
+    """Return the sheet as JPEG for embedding. The JPEG data is about a fifth of the size of the PNG file."""
     with Image.open(path) as sheet:
         buffer = io.BytesIO()
         sheet.convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)
@@ -120,7 +120,7 @@ def _compose(rows: Sequence[tuple[str, list[Image.Image], list[float]]]) -> Imag
         draw.text((_GAP + column * (width + _GAP), _GAP), f"{time:.2f} s", _FOREGROUND, font)
     top = label_height
     for (name, tiles, _), height in zip(rows, heights, strict=True):
-        # Control characters have no glyph. Long names are clipped at the margin.
+        # Control characters are replaced because they have no glyph. Long names are clipped at the margin.
         printable = "".join(letter if letter.isprintable() else " " for letter in name)
         draw.text((_GAP, top + _GAP), printable, _FOREGROUND, font)
         for column, tile in enumerate(tiles):

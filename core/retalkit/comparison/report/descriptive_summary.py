@@ -1,4 +1,4 @@
-"""Descriptive summary of observed differences for comparisons with too few clips for a test."""
+"""Descriptive summary of observed differences for comparisons with too few clips for a significance test."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ ArmMeasures = list[tuple[str, list[str]]]
 
 @dataclass(slots=True)
 class DescriptiveSummary:
-    """Measures for which a variant's difference has the same sign in every clip. No test is performed."""
+    """Measures for which a variant's difference from the base has the same sign in every clip. No significance test is
+    performed."""
 
     clips: int
     """Largest number of clips over all measures. Measures with fewer clips are marked."""
     ahead: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     behind: ArmMeasures = field(default_factory=list["tuple[str, list[str]]"])
     mixed: int = 0
-    """Number of (arm, measure) pairs with a zero difference, or with different signs in different clips."""
+    """Number of (arm, measure) pairs in which a difference is zero or the sign varies between clips."""
     small: int = 0
     """Number of measures whose difference is within the rerun noise floor."""
     single: int = 0
-    """Number of measures that have a single clip although other measures have more clips."""
+    """Number of measures with values for a single clip, if other measures have values for more clips."""
 
     @property
     def lines(self) -> list[tuple[str, ArmMeasures]]:
-        """Table rows. Each row contains a heading and measures."""
+        """Table rows, each of which consists of a heading and the measures in each arm."""
         where = "in the only clip" if self.clips == 1 else "in every clip"
         sides = (("ahead", self.ahead), ("behind", self.behind))
         return [(f"{side} {where}", measures) for side, measures in sides if measures]
 
     @property
     def rest(self) -> str:
-        """Counts of the measures that ``lines`` omits, as text. The string is empty if ``lines`` omits no measure."""
+        """Text with the counts of the measures that ``lines`` omits, or an empty string if ``lines`` omits no
+        measure."""
         mixed = "no difference" if self.clips == 1 else "mixed"
         parts = ((self.mixed, mixed), (self.small, "within rerun variation"), (self.single, "in one clip only"))
         return "; ".join(f"{label}: {count}" for count, label in parts if count)
@@ -48,7 +50,7 @@ class DescriptiveSummary:
 def summarise_untested(
     contrasts: Sequence[Contrast], measures: Mapping[str, Measure], costs: set[str]
 ) -> DescriptiveSummary | None:
-    """Summarise the contrasts of one variant that have too few clips for a test.
+    """Summarise the contrasts of one variant that have too few clips for a significance test.
 
     Cost measures are excluded. The arm ``mismatched`` is also excluded, because neither direction is an improvement in
     this arm. The function returns None if no contrast remains.
@@ -79,6 +81,6 @@ def summarise_untested(
             title = arm_title(contrast.arm)
             if not side or side[-1][0] != title:
                 side.append((title, []))
-            fewer = "" if contrast.clips == found.clips else f" (of {contrast.clips} clips)"
+            fewer = "" if contrast.clips == found.clips else f" (in {contrast.clips} clips)"
             side[-1][1].append(measure.title + fewer)
     return found

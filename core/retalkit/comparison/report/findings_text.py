@@ -1,4 +1,5 @@
-"""Findings of the report as sentences and lists. Only statistically significant differences are called differences."""
+"""Findings of the report as sentences and lists. Only statistically significant differences are reported as
+differences."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Line:
 
 @dataclass(slots=True)
 class Finding:
-    """Findings of the comparison of one variant with the base."""
+    """Findings about one variant in comparison with the base."""
 
     variant: str
     summary: str
@@ -47,13 +48,13 @@ class Finding:
     warnings: list[str]
     """Warnings about failed cells and metrics, whose values are missing from all results."""
     descriptive: DescriptiveSummary | None = None
-    """Description of the observed differences if there are too few clips for a test."""
+    """Observed differences in contrasts with too few clips for a significance test, or None without such contrasts."""
     same_costs: int = 0
     """Number of cost comparisons with the verdict ``identical``, which ``lines`` omits."""
 
     @property
     def open_lines(self) -> list[Line]:
-        """Lines that are always visible, which contain significant differences and identical measures."""
+        """Lines with significant differences and identical measures, which are always visible."""
         return [line for line in self.lines if line.verdict in (*SIGNIFICANT, "identical")]
 
     @property
@@ -65,7 +66,7 @@ class Finding:
     def reasons(self) -> list[str]:
         """Reasons why differences cannot be shown, in descending order of frequency."""
         lines = sorted((line for line in self.lines if line.reason), key=lambda line: -line.count)
-        return [f"{line.count} cannot be shown: {line.reason}" for line in lines]
+        return [f"cannot be shown in {line.count}: {line.reason}" for line in lines]
 
 
 def verdict_counts(contrasts: Iterable[Contrast]) -> list[tuple[Verdict, int]]:

@@ -13,7 +13,8 @@ _KIB: Final = 1024.0
 
 
 def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Format a number with fixed decimals and a typographic minus sign. A missing number is formatted as a dash."""
+    """Format a number with a fixed number of decimals and a typographic minus sign. A missing number is formatted as a
+    dash."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{abs(value):,.{digits}f}".replace(",", "\u202f")

@@ -1,4 +1,5 @@
-"""Groups of videos for side-by-side display, and their previews. A group has one clip and speech, and all variants."""
+"""Groups of videos for side-by-side display, and their previews. A group contains all variants for one clip and
+speech."""
 
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ ARM_TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Finished cells with one clip and speech, which are displayed side by side."""
+    """Finished cells for one clip and speech, which are displayed side by side."""
 
     clip: str
     arm: str
     speech: str
     seed: int
     cells: tuple[CellResult, ...]
-    """Finished cells with a video. The real video is first if it has the same speech, followed by the variants."""
+    """Finished cells with a video. If the real video has the same speech, it precedes the variants."""
 
     @property
     def id(self) -> str:
@@ -56,7 +57,7 @@ def arm_title(arm: str, speech: str = "") -> str:
 def video_groups(results: Results) -> list[Group]:
     """Return all groups with at least one video, ordered by clip and by arm.
 
-    Reruns are excluded. The arm ``mismatched`` is excluded because its videos are the videos of the arm ``own``.
+    Reruns are excluded. The arm ``mismatched`` is excluded because it reuses the videos of the arm ``own``.
     """
     order = [variant.name for variant in results.variants]
     found: dict[tuple[str, str, str, int], list[CellResult]] = {}
@@ -144,12 +145,14 @@ def select_within_budget(sizes: Mapping[str, int], order: list[list[str]], budge
 
 
 def embedding_priority(group: Group) -> int:
-    """Return the sort key for embedding: first other speech, then the clip's own audio, then all other groups."""
+    """Return the sort key for embedding. Groups with other speech are first, followed by groups with the clip's own
+    audio and all remaining groups."""
     return {SPEECH: 0, OWN: 1}.get(group.arm, 2)
 
 
 def safe_file_name(key: str) -> str:
-    """Return a file name for a key. Special characters are replaced, and a digest is appended if the key has any."""
+    """Return a file name for a key. Special characters are replaced, leading periods are removed, and a digest is
+    appended to a modified name."""
     safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in key)
     return key if safe == key and not key.startswith(".") else f"{safe.lstrip('.')}-{_digest(key)}"
 

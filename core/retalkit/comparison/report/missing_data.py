@@ -22,7 +22,8 @@ class MissingData:
     unavailable: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Metrics that are unavailable in this installation, with reasons."""
     notes: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    """Run notes with numbers of cells. The expected note about silent input in the arm ``silence`` is excluded."""
+    """Run notes with the number of affected cells. The expected note about silent input in the arm ``silence`` is
+    excluded."""
     videos: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Labels of cells whose videos cannot be shown, with reasons."""
 

@@ -111,7 +111,7 @@ def write_report(
                 path.write_text(text, encoding="utf-8")
     except OSError as error:
         message = (
-            f"{folder}: cannot write the report: {error.strerror or error}: choose another directory with --output"
+            f"{folder}: cannot write the report: {error.strerror or error}: choose a different directory with --output"
         )
         raise OutputError(message, code="unwritable-output") from error
     return folder / REPORT_FILE

@@ -20,7 +20,7 @@ from retalkit.errors import InputError
 from retalkit.media.containers import open_media, reason
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels of the video. The box may extend beyond the frame."""
+"""Box (left, top, right and bottom) in video pixels. The box may extend beyond the frame."""
 
 _SOUND_RATE = 48000
 _SOUND_BITS = 96_000
@@ -112,7 +112,7 @@ def make_preview(video: Path, out: Path, settings: PreviewSettings, face: Box | 
 
 
 class _OutdatedError(Exception):
-    """Exception for an existing preview that was encoded with other settings."""
+    """Exception for an existing preview that was encoded with different settings."""
 
 
 def _inspect(path: Path, wanted: str) -> Preview:
@@ -138,7 +138,7 @@ def _inspect(path: Path, wanted: str) -> Preview:
 
 
 def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None, comment: str) -> bool:
-    """Encode a preview. Return whether the preview is shorter than the original video."""
+    """Encode a preview and return whether the preview is shorter than the original video."""
     with open_media(video) as source:
         images = source.streams.video[0]
         sound = source.streams.audio[0] if source.streams.audio else None
@@ -152,7 +152,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
             coded.width, coded.height, coded.pix_fmt = width, height, "yuv420p"
             coded.time_base = images.time_base
             coded.codec_context.time_base = images.time_base or Fraction(1, 90000)
-            # B-frames are disabled and GOPs are short, so that the page can step backward by single frames. Encoding is
+            # B-frames are disabled and GOPs are short, so that the page can step backward frame by frame. Encoding is
             # single-threaded, because multithreaded encoding is not always deterministic, and identical videos must
             # have identical previews.
             coded.codec_context.thread_count = 1
@@ -177,7 +177,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
                     if isinstance(frame, av.VideoFrame):
                         graph.push(frame)
                         for scaled in _pull_frames(graph):
-                            scaled.pict_type = 0  # the encoder selects keyframes independently of the source
+                            scaled.pict_type = 0  # let the encoder select keyframes independently of the source
                             target.mux(coded.encode(scaled))
                     elif audio is not None and resampler is not None:
                         for piece in resampler.resample(frame):
@@ -195,7 +195,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
 
 
 def _scaling_graph(stream: VideoStream, settings: PreviewSettings, face: Box | None) -> tuple[Graph, int, int]:
-    """Return a filter graph that crops, scales and converts to square pixels, with the output width and height."""
+    """Return a filter graph that crops frames and scales them to square pixels, and the output width and height."""
     x, y, w, h = 0, 0, stream.width, stream.height
     if face is not None:
         x, y, w, h = face_crop(face, stream.width, stream.height)
@@ -230,7 +230,7 @@ def _pull_frames(graph: Graph) -> Iterator[av.VideoFrame]:
 
 
 def evenly_spaced_frames(times: Sequence[float], count: int) -> list[int]:
-    """Return the indices of up to ``count`` different frames that are evenly spaced in time."""
+    """Return the indices of up to ``count`` distinct frames that are evenly spaced in time."""
     if not times:
         return []
     end = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1)

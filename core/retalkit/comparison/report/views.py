@@ -42,10 +42,10 @@ SIGNS: dict[str | None, str] = {
     "cannot be shown": "?",
 }
 MEANINGS = {
-    REAL: "The unedited clip with its own audio, re-encoded. Its scores are those of an ideal method.",
+    REAL: "The unedited clip with its own audio, re-encoded. An ideal method would achieve identical scores.",
     OWN: "Each clip is dubbed with its own audio, so that its own frames are the ground truth.",
     SPEECH: "Each clip is dubbed with other speech.",
-    MISMATCHED: "The videos of the arm “own audio”, scored against the audio and lips of another clip (chance level).",
+    MISMATCHED: "The videos of the arm “own audio”, scored against a different clip's audio and lips (chance level).",
     SILENCE: "Each clip is dubbed with silence. The mouth should stay at rest.",
     NOISE: "Each clip is dubbed with noise at the level of its own audio. The mouth should stay at rest.",
 }
@@ -80,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Scores in one arm for some of the measures."""
+    """Table with the scores in one arm for a subset of the measures."""
 
     metrics: list[tuple[str, int]]
     """Pairs of metric name and number of columns."""
@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class ContrastRow:
-    """Table row with the difference between a variant and the base in one measure."""
+    """Table row with the difference of a variant from the base in one measure."""
 
     measure: str
     variant: str
@@ -143,7 +143,7 @@ def arm_views(results: Results, analysis: Analysis) -> list[ArmView]:
 
 def _tables(results: Results, analysis: Analysis, arm: str) -> list[Table]:
     measured = {summary.measure for summary in analysis.summaries if summary.arm == arm}
-    packed: list[list[MetricInfo]] = []  # metrics of each table, filled greedily
+    packed: list[list[MetricInfo]] = []  # metrics in each table
     room = 0
     for metric in results.metrics:
         count = sum(measure.name in measured for measure in metric.measures)
@@ -197,7 +197,8 @@ def _cell(analysis: Analysis, variant: str, arm: str, measure: Measure) -> Cell:
 
 
 def _missing_note(summary: Summary) -> str:
-    """Return the counts of undefined and absent values as text, or "" if the metric is absent from the entire arm."""
+    """Return the counts of undefined and absent values as text, or an empty string if the metric is absent from the
+    entire arm."""
     parts = [(summary.undefined, "undefined")]
     if summary.absent < summary.cells:
         parts.append((summary.absent, "absent"))
@@ -251,7 +252,7 @@ class PositionRow:
 
 
 def position_rows(results: Results, analysis: Analysis) -> list[PositionRow]:
-    """Return the rows of the measures for which the real video is better than chance level for at least one variant."""
+    """Return the rows of all measures in which the real video is better than chance level for at least one variant."""
     measures = {measure.name: measure for measure in results.measures()}
     informative = {position.measure for position in analysis.positions if math.isfinite(position.share)}
     return [

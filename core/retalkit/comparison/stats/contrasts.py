@@ -23,26 +23,26 @@ from retalkit.plugins.metric_specs import Measure
 
 
 def quantity_of(measure: Measure) -> Quantity:
-    """Return the quantity to compare, which is the distance for measures with an ideal value and otherwise the
-    value."""
+    """Return the quantity to compare, which is the distance to the ideal value or, for measures without an ideal value,
+    the value itself."""
     return "distance" if measure.direction == "nearer" else "value"
 
 
 def gain_of(difference: float, measure: Measure) -> float:
-    """Return the difference with the sign that makes improvements positive."""
+    """Return the difference with its sign chosen such that positive values are improvements."""
     # A smaller distance is always better. Subtracting from 0.0 avoids a negative zero.
     return difference if measure.direction == "higher" else 0.0 - difference
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Paired differences between a variant and its counterpart."""
+    """Paired differences between a variant and its counterpart (the base, the real video or the chance level)."""
 
     variant: str
     against: str
     clips: tuple[str, ...]
     differences: Values
-    """Differences variant - counterpart of the tested quantity, float64 [clips]."""
+    """Differences (variant - counterpart) in the tested quantity, float64 [clips]."""
     same: bool
     """Whether every value equals its counterpart, except for rounding errors of the computed means."""
     unpaired: int
@@ -56,7 +56,8 @@ def pair_clips(
     quantities: tuple[ClipSpeechValues, ClipSpeechValues],
     floor: float | None,
 ) -> Pairing:
-    """Return the mean difference of ``quantities`` for each clip, over the speeches with values on both sides.
+    """Return the mean difference of ``quantities`` for each clip, over the speeches with values for both the variant
+    and its counterpart.
 
     ``values`` contains the measure's values before conversion to distances, because equal distances to the ideal value
     do not imply identical videos.
@@ -87,7 +88,7 @@ def contrasts(measure: Measure, arm: str, family: Sequence[Pairing]) -> list[Con
     tests = sum(bool(pairing.clips) for pairing in family)
     p_values = [sign_flip_p(pairing.differences, tests) for pairing in family]
     adjusted = holm(p_values)
-    # The Holm correction is monotonic, so this value is the smallest adjusted p value for this number of clips.
+    # The Holm correction is monotonic, so this is the smallest attainable adjusted p value for this number of clips.
     possible = holm([smallest_p(len(pairing.clips)) for pairing in family])
     return [
         _contrast(measure, arm, pairing, tests, p, q, best)
@@ -133,13 +134,13 @@ def _verdict(pairing: Pairing, gain: float, tests: int, adjusted: float, possibl
     if pairing.same:
         return "identical", f"all values are equal ({clips})"
     if possible > ALPHA:
-        among = f" among {tests} variants" if tests > 1 else ""
+        correction = f" and a correction for {tests} variants" if tests > 1 else ""
         needed = clips_needed(tests)
         return (
             "cannot be shown",
-            f"a difference{among} cannot be shown with {clips}: at least {needed} clips are required",
+            f"a significant difference cannot be shown with {clips}{correction}: at least {needed} clips are required",
         )
-    corrected = f"p = {adjusted:.2g}" + (f" corrected for {tests} variants" if tests > 1 else "")
+    corrected = f"p = {adjusted:.2g}" + (f" (corrected for {tests} variants)" if tests > 1 else "")
     if adjusted > ALPHA:
         return "no difference shown", f"{corrected}, {clips}"
     if floor is not None and abs(gain) <= floor:

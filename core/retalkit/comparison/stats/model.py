@@ -8,7 +8,8 @@ from typing import Literal
 
 Verdict = Literal["better", "worse", "identical", "no difference shown", "cannot be shown"]
 Quantity = Literal["value", "distance"]
-"""Compared quantity, which is the distance for measures with an ideal value and otherwise the value."""
+"""Compared quantity, which is the distance to the ideal value or, for measures without an ideal value, the value
+itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,21 @@ class Contrast:
     arm: str
     measure: str
     against: str
-    """Name of the base variant. In a ``Position``, the name is the arm ``real`` or ``mismatched``."""
+    """Name of the base variant. In a ``Position``, the name of the arm ``real`` or ``mismatched``."""
     quantity: Quantity
     clips: int
     """Number of clips with values for both variants."""
     mean: float
-    """Mean over clips of the difference variant - base in ``quantity``."""
+    """Mean over clips of the difference (variant - base) in ``quantity``."""
     low: float
     high: float
     """Limits ``low`` and ``high`` of the mean's 95 % bootstrap interval, not corrected for the number of variants."""
     gain: float
-    """``mean`` with the sign that makes improvements positive."""
+    """``mean`` with its sign chosen such that positive values are improvements."""
     p: float
     """Two-sided p value of the sign-flip test over clips."""
     adjusted_p: float
-    """p value after Holm correction over all variants in the arm and measure."""
+    """p value after Holm correction over all variants, for the arm and measure."""
     family: int
     """Number of tests that are corrected jointly."""
     floor: float | None
@@ -92,9 +93,9 @@ class Position:
     clips: int
     own: float
     anchor: float
-    """Mean of the real video."""
+    """Mean score of the real video."""
     chance: float
-    """Mean of the variant's videos when scored against another clip's audio and lips."""
+    """Mean score of the variant's videos against a different clip's audio and lips."""
     share: float
     """Relative position (own - chance) / (anchor - chance), which is 0 at chance level and 1 for the real video.
 

@@ -64,9 +64,9 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
     """Return the two-sided p value of the sign-flip permutation test for paired differences, float64 [N].
 
     The test is exhaustive for up to 11 differences and uses random sign patterns for larger samples. The test is
-    described in Fisher, "The Design of Experiments", 1935, section 21. The observed pattern is counted as in Phipson
-    and Smyth 2010. The result is NaN for an empty sample. ``tests`` is the number of tests that are corrected jointly.
-    A larger number of tests requires more random patterns.
+    described in Fisher, "The Design of Experiments", 1935, section 21. The observed pattern is included in the count,
+    as recommended by Phipson and Smyth (2010). The result is NaN for an empty sample. ``tests`` is the number of tests
+    that are corrected jointly. A larger number of tests requires more random patterns.
     """
     if len(differences) < 2:
         # A single difference is equally extreme for both signs.
@@ -85,7 +85,7 @@ def sign_flip_p(differences: Values, tests: int = 1) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """Return the smallest two-sided p value of the sign-flip test for ``count`` differences (NaN for 0)."""
+    """Return the smallest attainable two-sided p value of the sign-flip test for ``count`` differences (NaN for 0)."""
     return min(1.0, 2.0 ** (1 - count)) if count else math.nan
 
 

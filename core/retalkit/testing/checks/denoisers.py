@@ -163,7 +163,8 @@ def _check_length(exam: Examination, waveform: Float, result: Float) -> None:
 
 
 def _check_repetition(exam: Examination, stage: Any, waveform: Float, whole: Float) -> None:
-    """Run the stage with other chunk sizes and other global generator states, and find the cause of any difference."""
+    """Run the stage with different chunk sizes and global generator states, and determine the cause of any difference
+    in the results."""
     seed_generators(2)
     with exam.check("chunks"):
         again = _denoise(exam, stage, "chunks", waveform, (1, 0, 333, 4096, 20001))
@@ -197,7 +198,7 @@ def _check_silence(exam: Examination, stage: Any) -> None:
 
 
 def _check_memory(exam: Examination, stage: Any) -> None:
-    """Check that the memory growth over four times the audio duration is small compared with the audio's size."""
+    """Check that memory growth is small compared with the size of the audio when the audio duration is quadrupled."""
     with trace_allocations():
         session = _open(exam, stage, "memory", 60.0)
         kept: list[int] = []

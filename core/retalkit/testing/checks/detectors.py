@@ -22,7 +22,7 @@ _SMALLEST: Final = 2.0
 
 
 class DetectorSubject(FrameSubject):
-    """Test subject that calls ``detect()`` of a detector."""
+    """Test subject that calls a detector's ``detect()`` method."""
 
     serial = True
     method = "detect"
@@ -83,7 +83,9 @@ class DetectorSubject(FrameSubject):
             self.exam.problem(check, "the landmarks of a detected face contain NaN or infinite values", _LANDMARKS)
         elif float(np.ptp(face.landmarks[:, :2], axis=0).max()) < _SMALLEST < clip.source.info.width:
             self.exam.problem(
-                check, "all landmarks are within 2 pixels: convert fractions of the frame size to pixels", _LANDMARKS
+                check,
+                "all landmarks lie within 2 pixels of each other: convert fractions of the frame size to pixels",
+                _LANDMARKS,
             )
         if (wrong := _number_error(face.score)) or (wrong := range_error(np.asarray(face.score, np.float64), 0.0, 1.0)):
             self.exam.problem(check, f"score {wrong}", _SCORE)

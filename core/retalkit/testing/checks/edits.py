@@ -33,8 +33,8 @@ def check_edits(
     """Validate the results of ``call`` and return them, one per frame in ``numbers``.
 
     Problems are recorded in ``exam``. ``faces`` contains the edited faces with landmarks in the scheme ``scheme``. The
-    edit position is compared with the mouth position only in the check ``result``, because other clips contain cropped
-    faces or no faces. Raises StopCheckError if the results are unusable.
+    edit position is compared with the mouth position only in the check ``result``, because the clips of other checks
+    contain cropped faces or no faces. Raises StopCheckError if the results are unusable.
     """
     contract = f"{call} must return a list with one FaceEdit or PassedThrough per frame."
     if not isinstance(result, list):
@@ -62,7 +62,7 @@ def check_edits(
 
 
 def as_row(result: FrameResult) -> Row:
-    """Return the values of a result for comparison with other results."""
+    """Return a result as a mapping of comparable values."""
     if isinstance(result, PassedThrough):
         return {"result": f"passed through: {result.reason}"}
     names = ("image", "mask", "matrix", "unrounded_image", "confidence", "reason")
@@ -122,7 +122,7 @@ def _check_edit(exam: Examination, check: str, edit: FaceEdit, number: int, fram
     if usable:
         try:
             composite(frame.copy(), edit)
-        except Exception as error:  # any exception would end a run
+        except Exception as error:  # any exception would abort a run
             exam.problem(check, f"the edit {of_frame} cannot be pasted: {one_line(error, exam.module)}", _MATRIX)
             return False
     return usable

@@ -1,4 +1,4 @@
-"""Checks for enhancers after the lip syncer and on reference images."""
+"""Checks for enhancers that process the lip syncer's results or reference images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIDE = 96
 
 
 class EnhancerSubject(FrameSubject):
-    """Test subject that calls ``enhance()`` of an enhancer."""
+    """Test subject that calls an enhancer's ``enhance()`` method."""
 
     positions = True
     method = "enhance"
@@ -57,7 +57,7 @@ class EnhancerSubject(FrameSubject):
 
 
 class ReferenceEnhancerSubject(FrameSubject):
-    """Test subject that calls ``enhance_references()`` of an enhancer that provides ``reference:image``."""
+    """Test subject that calls the ``enhance_references()`` method of an enhancer that provides ``reference:image``."""
 
     any_order = True
     method = "enhance_references"
@@ -111,7 +111,7 @@ def _flat_edit(image: Any, left: int, top: int, width: int, height: int) -> Face
 
 
 def _scaled_edit(image: Any, box: Any) -> FaceEdit:
-    """Return a 96 x 96 pixel face edit with an unrounded image, similar to the output of published networks."""
+    """Return a 96 x 96-pixel face edit with an unrounded image, similar to the output of published networks."""
     scale = _SIDE / max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
     matrix = np.array([[scale, 0, -scale * box[0]], [0, scale, -scale * box[1]]], np.float32)
     cut = cv2.warpAffine(image, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -122,7 +122,7 @@ def _scaled_edit(image: Any, box: Any) -> FaceEdit:
 
 
 def _small_edit(image: Any) -> FaceEdit:
-    """Return an edit with a size of one pixel."""
+    """Return a 1 x 1-pixel edit."""
     return FaceEdit(image[:1, :1].copy(), np.ones((1, 1), np.float32), np.array([[1, 0, 0], [0, 1, 0]], np.float32))
 
 

@@ -16,11 +16,13 @@ IMAGES = "reference:image"
 
 
 class EditorSubject(FrameSubject):
-    """Test subject that calls ``edit()`` of an expression editor."""
+    """Test subject that calls an expression editor's ``edit()`` method."""
 
     any_order = True
     method = "edit"
-    contract = "edit() must return a ReferenceBatch with landmarks float32 [T, N, 3], which are NaN without a face."
+    contract = (
+        "edit() must return a ReferenceBatch with landmarks float32 [T, N, 3], which are NaN for frames without a face."
+    )
 
     def __init__(self, exam: Examination, stage: Any, gives: frozenset[str]) -> None:
         super().__init__(exam, stage)
@@ -31,7 +33,7 @@ class EditorSubject(FrameSubject):
         return self.stage.open(ExpressionEditClip(analysis=clip.analysis), self.context(cache, self._requested(cache)))
 
     def _requested(self, cache: str) -> frozenset[str]:
-        # One check does not request images, because most runs do not request images either.
+        # One check does not request images, because most runs do not request images.
         without = {IMAGES} if cache == "one_frame" else set[str]()
         return frozenset(port for port in self._gives if port not in without)
 

@@ -71,7 +71,10 @@ def check_frames(subject: FrameSubject, clips: Clips, *, briefly: bool = False) 
     with exam.check("repeatable"):
         _repeat(subject, clips.whole, state)
     if not state.same:
-        exam.skip(("resume", "start", "order", "seed"), "two sessions already return different results")
+        exam.skip(
+            ("resume", "start", "order", "seed"),
+            "two sessions return different results: fix the reported cause first",
+        )
     else:
         with exam.check("resume"):
             _resume(subject, clips.whole, state)
@@ -162,7 +165,8 @@ def _first(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
 
 
 def _repeat(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Process single-frame batches in a second session with other global generator states, and analyse differences."""
+    """Process single-frame batches in a second session with different global generator states, and analyse any
+    differences."""
     exam = subject.exam
     seed_generators(2)
     session = subject.open("repeatable", clip, "again")
@@ -234,7 +238,7 @@ def _resume(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
             rows = _results(subject, clip, "order", "first", [order])
             expected = [state.rows[number] for number in order]
             if found := first_difference(expected, rows, order.tolist()):
-                subject.exam.problem("order", f"frames in reverse order have different results: {found}", _ORDER)
+                subject.exam.problem("order", f"frames in reverse order produce different results: {found}", _ORDER)
 
 
 def _start_later(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
@@ -248,7 +252,7 @@ def _start_later(subject: FrameSubject, clip: Clip, state: _FirstResults) -> Non
 
 
 def _other_seed(subject: FrameSubject, clip: Clip, state: _FirstResults) -> None:
-    """Check that two sessions with another seed and different batch sizes return identical results.
+    """Check that two sessions with one non-default seed and different batch sizes return identical results.
 
     The results may differ from the first session's results, which were computed with the default seed.
     """

@@ -17,7 +17,7 @@ _NO_FACE = "A row of NaN values represents a frame without a face. Return Passed
 
 
 class LipSyncerSubject(FrameSubject):
-    """Test subject that calls ``sync()`` of a lip syncer."""
+    """Test subject that calls a lip syncer's ``sync()`` method."""
 
     positions = True
     uses_speech = True

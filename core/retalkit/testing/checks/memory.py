@@ -16,8 +16,8 @@ from retalkit.testing.isolation.allocations import allocated_bytes, take_peak_by
 MEMORY: Final = "Peak memory must not depend on the number of frames in the video."
 
 _WARM: Final = 8
-"""Number of frames before the first measurement. The second measurement follows after four times as many frames. If
-the memory has grown, a third measurement follows after sixteen times as many frames."""
+"""Number of frames before the first measurement. The second measurement is taken after four times as many frames. If
+memory usage has grown, a third measurement is taken after sixteen times as many frames."""
 _SHARE: Final = 0.5
 """Maximum permanent memory growth per frame, as a fraction of a frame's size in bytes."""
 _SLACK: Final = 1 << 20
@@ -29,11 +29,12 @@ _LONG_SHARE: Final = 0.25
 """Maximum memory growth per frame in long clips, as a fraction of a small frame's size. Storing the landmarks of every
 frame requires less memory than this limit."""
 _SECONDS: Final = {_PROBE: 2.0, 800: 10.0}
-"""Mapping from a clip's frame count to a processing time in seconds. Longer clips are skipped above this time."""
+"""Mapping from a clip's frame count to the maximum processing time in seconds. Longer clips are skipped if this time is
+exceeded."""
 
 
 def check_memory(subject: FrameSubject, clip: Clip) -> None:
-    """Check that the memory growth for further frames in small batches is small compared with the frame size."""
+    """Process further frames in small batches, and check that memory growth is small compared with the frame size."""
     info = clip.source.info
     frame = info.width * info.height * 3
     stops = [min(count, subject.count(clip)) for count in (_WARM, 4 * _WARM, 16 * _WARM)]

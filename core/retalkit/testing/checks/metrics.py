@@ -37,9 +37,9 @@ _ADD = "add() must accept every frame of any scene that provides the ports in Me
 _OPEN = "open() must accept every scene that provides the ports in MetricSpec.needs."
 _SITUATIONS: Final = {
     "only_needs": "a scene that provides only the ports in MetricSpec.needs",
-    "one_frame": "a video of a single frame",
-    "odd_size": "frames of 167 x 121 pixels, with half of the face outside the frame",
-    "one_pixel": "frames of 1 x 1 pixel",
+    "one_frame": "a video with a single frame",
+    "odd_size": "167 x 121-pixel frames with half of the face outside the frame",
+    "one_pixel": "1 x 1-pixel frames",
     "no_face": "a video in which no frame has a face",
 }
 _STOPS: Final = (32, 128, 512)
@@ -123,7 +123,7 @@ def _check_spec(found: FoundMetric, exam: Examination) -> None:
                 "Measure.summary must describe the value and its limitations in one sentence.",
             )
     if heavy := heavy_imports(found.package, ""):
-        record(f"listing the metric imports {', '.join(heavy)}", "A module with specs must import fast.")
+        record(f"listing the metric imports {', '.join(heavy)}", "A module that defines specs must be fast to import.")
 
 
 def _check_scene(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene: Scene) -> None:
@@ -173,7 +173,7 @@ def _measure(exam: Examination, spec: MetricSpec, metric: Any, name: str, scene:
 
 
 def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dict[str, Path]) -> None:
-    """Check that the memory growth for further small frames is small compared with the frame size."""
+    """Process further small frames, and check that memory growth is small compared with the frame size."""
     if (seconds := exam.seconds.get("scene", 0.0) / upstream.FRAMES) > _SLOW:
         exam.skip(("memory",), f"processing takes {seconds:.2f} s per frame, which is too slow for this check")
         return
@@ -200,7 +200,7 @@ def _check_memory(exam: Examination, spec: MetricSpec, metric: Any, weights: dic
     exam.problem(
         "memory",
         f"memory grows by {grown / 1024:.0f} kB per frame (size of one frame: {frame // 1024} kB)",
-        "A metric must store scalar values instead of frames, because a video may be long.",
+        "A metric must accumulate scalar values instead of storing frames, because a video may be long.",
     )
 
 

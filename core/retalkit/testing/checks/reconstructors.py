@@ -17,7 +17,7 @@ _NO_FACE = "A row must be NaN if the frame has no face. All other rows must not 
 
 
 class ReconstructorSubject(FrameSubject):
-    """Test subject that calls ``reconstruct()`` of a reconstructor."""
+    """Test subject that calls a reconstructor's ``reconstruct()`` method."""
 
     serial = True
     method = "reconstruct"

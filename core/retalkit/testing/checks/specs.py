@@ -1,4 +1,4 @@
-"""Checks of specs, which do not run the stage or metric."""
+"""Static checks of specs, for which the stage or metric is not run."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ KNOWN_PORTS: Final = frozenset(
     )
 )
 HEAVY: Final = ("torch", "tensorflow", "jax", "onnxruntime", "cv2", "mediapipe", "scipy", "skimage", "matplotlib")
-"""Packages with a long import time that listing a stage must not import."""
+"""Packages with a long import time, which must not be imported when stages are listed."""
 
 _FAMILIES: Final = ("landmarks", "coefficients")
 """Port families in which plugins may define new landmark schemes and coefficient spaces."""
 _MAX_SUMMARY: Final = 200
 _PORTS: Final = "docs/contracts.md lists the ports. A plugin may define additional schemes and spaces."
-_LIGHT: Final = "A module with specs must import fast. Move heavy imports to the module in StageSpec.build."
+_LIGHT: Final = (
+    "A module that defines specs must be fast to import. Move heavy imports to the module in StageSpec.build."
+)
 
 
 _STRING: Final = "a string"
@@ -64,7 +66,7 @@ _TYPES: Final = {
 
 
 def check_field_types(spec: StageSpec | MetricSpec, note: Note) -> None:
-    """Record spec fields of the wrong type, because such a spec cannot be used."""
+    """Record spec fields of the wrong type. A spec with such a field cannot be used."""
     owner = type(spec).__name__
     for name, expected in _TYPES.items():
         value: object = getattr(spec, name, None)
@@ -149,7 +151,8 @@ def _check_options(config: type[StageConfig], note: Note) -> None:
 
 @lru_cache(maxsize=64)
 def heavy_imports(package: str, entry_point: str) -> tuple[str, ...]:
-    """Return the packages of ``HEAVY`` that importing a plugin module and calling its hooks loads in a new interpreter.
+    """Return the packages in ``HEAVY`` that a new interpreter loads when it imports a plugin module and calls its
+    hooks.
 
     ``package`` is a distribution name or a plugin file's path, or an empty string if the package is unknown.
     ``entry_point`` is one of the distribution's entry points, or an empty string for all entry points.

@@ -29,11 +29,11 @@ _SITUATIONS: Final = {
     "empty": ("a batch without frames", EMPTY),
     "no_face": ("a clip without a face: all rows of landmarks, coefficients and boxes are NaN", _NO_FACE),
     "odd_size": (
-        "frames of 167 x 121 pixels, with half of the face outside the frame",
+        "167 x 121-pixel frames with half of the face outside the frame",
         "Frames may have any size, including odd widths and heights.",
     ),
-    "one_pixel": ("frames of 1 x 1 pixel without a face", "Frames may have any size, including a single pixel."),
-    "one_frame": ("a clip of a single frame", "A clip may contain a single frame, such as a still image."),
+    "one_pixel": ("1 x 1-pixel frames without a face", "Frames may have any size, including a single pixel."),
+    "one_frame": ("a clip with a single frame", "A clip may contain a single frame, such as a still image."),
     "silence": (
         "silent speech, whose samples and voice activity are zero",
         "The speech may be silent, entirely or in part.",
@@ -92,8 +92,8 @@ class FrameSubject(ABC):
         self.stage = stage
         self.seed = 0
         self.omitted_inputs = ""
-        """Sentence that lists the inputs withheld from the stage because the spec does not declare the inputs, or an
-        empty string."""
+        """Sentence that lists the inputs withheld from the stage because the spec does not declare them, or an empty
+        string."""
         self.results: list[object] | None = None
         """List to which the method's results are appended, or None to discard the results."""
         self._raise_call_errors = False
@@ -182,7 +182,7 @@ class FrameSubject(ABC):
         around = f" ({situation})" if situation else ""
         number = self._first_failing(check, clip, numbers)
         if number is None:
-            frames = f"frames {numbers[0]} to {numbers[-1]} in one batch, but not for each of them separately"
+            frames = f"frames {numbers[0]} to {numbers[-1]} in one batch, but not for single-frame batches"
             return f" for {frames if len(numbers) > 1 else f'frame {numbers[0]}'}{around}", contract
         source = int(clip.timeline.sources(number, number + 1)[0]) if self.positions else number
         if not situation and not np.isfinite(clip.analysis.all_boxes[source]).all():
@@ -200,7 +200,7 @@ class FrameSubject(ABC):
                 self.request(check, session, clip, np.array([number]))
         except CallError:
             return None if number is None else int(number)
-        except Exception:  # another failure does not identify the frame
+        except Exception:  # any other failure does not identify the frame
             return None
         finally:
             self._raise_call_errors = False

@@ -31,7 +31,7 @@ def trace_allocations() -> Generator[None]:
 
 
 def _frozen_by_caller() -> bool:
-    """Return whether the caller has frozen objects. A positive result is kept, because counting millions of objects
+    """Return whether the caller has frozen objects. A positive result is cached, because counting millions of objects
     takes 20 ms."""
     global _has_frozen
     _has_frozen = _has_frozen or gc.get_freeze_count() > 0

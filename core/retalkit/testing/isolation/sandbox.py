@@ -99,7 +99,7 @@ class Sandbox:
     @staticmethod
     @contextmanager
     def paused() -> Generator[None]:
-        """Ignore side effects in the block, which are caused by the kit."""
+        """Ignore side effects in the block, because they are caused by the kit and not by the stage."""
         saved = list(_active)
         _active.clear()
         try:
@@ -177,7 +177,7 @@ def _record_read(path: object) -> None:
 
 
 def generator_states() -> dict[str, object]:
-    """Return comparable states of the process-wide random number generators, by the generator's library."""
+    """Return comparable states of the process-wide random number generators, keyed by library."""
     numpy_state: Any = np.random.get_state()
     states: dict[str, object] = {
         "random": random.getstate(),

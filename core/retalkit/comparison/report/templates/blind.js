@@ -37,7 +37,7 @@
     }
   }
 
-  /* Random number generator for [0, 1), seeded by a string and a random number of this page load (32-bit xorshift). */
+  /* Random number generator for [0, 1): a 32-bit xorshift, seeded with a string and a random number per page load. */
   function randomGenerator(text) {
     const seed = new Uint32Array(1);
     crypto.getRandomValues(seed);
@@ -69,7 +69,7 @@
     voter = name;
     const known = new Set(hidden.pairs.map((pair) => pair.id));
     const stored = read("voter " + voter) || { order: [], votes: [], finished: false };
-    /* Pairs with changed videos have new ids. Votes on pairs of other pages are preserved for these pages. */
+    /* Pairs with changed videos have new ids. Votes on pairs that are not on this page are preserved. */
     const onThisPage = (each) => known.has(each.pair);
     state = {
       order: stored.order.filter(onThisPage),

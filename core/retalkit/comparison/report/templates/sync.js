@@ -25,7 +25,8 @@ class VideoSync {
     return this.videos.filter((video) => !video.dataset.off);
   }
 
-  /* Reference clock: the audible video, or else the first visible video. Its playback rate is not adjusted. */
+  /* Reference clock: the audible video or, if no video is audible, the first visible video. Its playback rate is not
+     adjusted. */
   get lead() {
     const active = this.active;
     return active.includes(this.leader) ? this.leader : active[0] || null;
@@ -156,7 +157,7 @@ function seek(video, time) {
   });
 }
 
-/* URL of a video: a blob of the embedded copy, or the linked file. */
+/* URL of a video: a blob URL of the embedded copy, or the URL of the linked file. */
 const blobUrls = new Map();
 function videoUrl(id, link) {
   const embedded = document.getElementById("video-" + id);
