@@ -99,7 +99,7 @@ def test_force_does_not_replace_directories_or_follow_links_outside(
     (tmp_path / "three").write_text("a file", encoding="utf-8")
     for name, text in (
         ("one", "README.md: expected a file"),
-        ("two", "not a directory inside"),
+        ("two", "expected a directory inside"),
         ("three", "not a directory"),
     ):
         done = call(capsys, "new-plugin", "glow", "--kind", "enhancer", "--force", "--output", tmp_path / name)

@@ -92,7 +92,7 @@ def importable(module: str) -> bool:
         spec = find_spec(module)
     except ValueError:
         return True
-    # A directory with this name on the path, such as the directory of the new package, has no origin.
+    # A namespace package, such as the new package's directory in the working directory, has no origin.
     return spec is not None and spec.origin is not None
 
 

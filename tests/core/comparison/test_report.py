@@ -245,7 +245,7 @@ def test_descriptive_summary_of_too_few_clips() -> None:
     cells[1].scores["score"] = None
     assert shown(cells).rest == "mixed: 1; in one clip only: 1"
     third = [sample_cell(name, "c2", {"loss": loss}) for name, loss in (("base", 0.1), ("new", 0.2))]
-    assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own audio", ["offset (of 2 clips)"])])
+    assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own audio", ["offset (2 clips)"])])
 
 
 def test_descriptive_summary_is_marked_as_untested(sample: SampleComparison, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_valid_metric_passes(tmp_path: Path) -> None:
         ({"add": lambda self, frame: frame.image.fill(0)}, "inputs", "add() modified its input: image"),
         ({"open": lambda self, scene: [self, scene.lips.opening][0]}, "only_needs", "AttributeError"),
         ({"open": lambda self, scene: [self, 1 / (scene.source.info.frame_count - 1)][0]}, "one_frame", "ZeroDivision"),
-        ({"add": lambda self, frame: frame.image[:, 200].mean()}, "odd_size", "frame 0, in frames of 167 x 121"),
+        ({"add": lambda self, frame: frame.image[:, 200].mean()}, "odd_size", "frame 0, in 167 x 121-pixel frames"),
         ({"add": lambda self, frame: frame.image[1].mean()}, "one_pixel", "in 1 x 1-pixel frames"),
         ({"add": lambda self, frame: KEPT.append(frame.image.copy())}, "memory", "memory grows by"),
         ({"result": None}, "scene", "has no method result()"),

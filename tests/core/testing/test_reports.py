@@ -59,7 +59,7 @@ def test_failing_chunk_is_named(tmp_path: Path) -> None:
 
 def test_frames_that_fail_only_in_one_batch_are_named(tmp_path: Path) -> None:
     report = check(Syncs, tmp_path, sync=lambda self, b: 1 / 0 if len(b.positions) > 3 else Syncs.sync(self, b))
-    assert "for frames 2 to 7 in one batch, but not for each" in first_problem(report, "result")
+    assert "for frames 2 to 7 in one batch, but not for single-frame" in first_problem(report, "result")
 
 
 def test_one_cause_is_listed_once_with_all_its_checks(tmp_path: Path) -> None:

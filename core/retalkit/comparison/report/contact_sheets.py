@@ -68,7 +68,7 @@ def make_sheet(group: Group, folder: Path, face: Box | None = None, columns: int
         try:
             tiles, times = _read_tiles(folder / cell.video, face, columns)
         except RetalkitError:
-            continue  # the page reports the same error, because it also prevents the preview
+            continue  # creating the preview raises the same error, which the page reports
         rows.append((cell.name.variant, tiles, times))
     if not rows:
         return None

@@ -81,6 +81,6 @@ def summarise_untested(
             title = arm_title(contrast.arm)
             if not side or side[-1][0] != title:
                 side.append((title, []))
-            fewer = "" if contrast.clips == found.clips else f" (in {contrast.clips} clips)"
+            fewer = "" if contrast.clips == found.clips else f" ({contrast.clips} clips)"
             side[-1][1].append(measure.title + fewer)
     return found

@@ -22,7 +22,7 @@ VERDICTS: tuple[Verdict, ...] = ("better", "worse", "identical", "no difference 
 
 @dataclass(slots=True)
 class Line:
-    """Comparisons of one variant with the base that have the same verdict and reason."""
+    """Comparisons between one variant and the base that share a verdict and a reason."""
 
     verdict: Verdict
     reason: str = ""

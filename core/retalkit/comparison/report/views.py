@@ -44,7 +44,7 @@ SIGNS: dict[str | None, str] = {
 MEANINGS = {
     REAL: "The unedited clip with its own audio, re-encoded. An ideal method would achieve identical scores.",
     OWN: "Each clip is dubbed with its own audio, so that its own frames are the ground truth.",
-    SPEECH: "Each clip is dubbed with other speech.",
+    SPEECH: "Each clip is dubbed with each speech listed in the comparison file.",
     MISMATCHED: "The videos of the arm “own audio”, scored against a different clip's audio and lips (chance level).",
     SILENCE: "Each clip is dubbed with silence. The mouth should stay at rest.",
     NOISE: "Each clip is dubbed with noise at the level of its own audio. The mouth should stay at rest.",
