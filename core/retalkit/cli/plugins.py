@@ -120,7 +120,7 @@ def plugins(
         typer.echo(f"  {problem['owner']}: {problem['reason']}")
     _print_heading("slow", slow)
     for late in slow:
-        typer.echo(f"  {late['owner']}: import takes {late['seconds']} s and delays every command")
+        typer.echo(f"  {late['owner']}: takes {late['seconds']} s to import, which delays every command")
 
 
 def _print_heading(text: str, rows: list[dict[str, Any]]) -> None:
