@@ -76,8 +76,8 @@ class Layers:
         self._overrides.append((tuple(int(part) if part.isdecimal() else part for part in parts), value, source))
 
     def apply_overrides(self) -> None:
-        """Apply overrides that select stages before overrides of stage options. The order within each group is
-        preserved."""
+        """Apply all overrides. Overrides that select stages are applied before overrides of stage options. The order
+        within each group is preserved."""
         for key_path, value, source in sorted(
             self._overrides, key=lambda item: len(item[0]) > 1 and item[0][-1] != "use"
         ):
@@ -150,7 +150,7 @@ def _expand_names(key: str, value: Any) -> Any:
 
 def _entry(entries: list[Any], part: str | int, key_path: KeyPath, source: str) -> Any:
     if not isinstance(part, int):
-        message = f"{source}: {dotted(key_path)}: expected the index of a list entry, such as {dotted(key_path)}.0"
+        message = f"{source}: {dotted(key_path)}: expected a list index, such as {dotted(key_path)}.0"
         raise ConfigError(message, code="invalid-override")
     if part >= len(entries):
         message = f"{source}: {dotted(key_path)}: index {part} is out of range for a list with {len(entries)} entries"

@@ -63,18 +63,18 @@ class RunConfig(BaseModel):
     denoiser: Choice
     lip_syncer: Choice
     reference_enhancers: Annotated[
-        tuple[Choice, ...], Field(description="Enhancers applied to the lip syncer's reference images, in order.")
+        tuple[Choice, ...], Field(description="Enhancers applied in order to the lip syncer's reference images.")
     ] = ()
     enhancers: Annotated[
-        tuple[Choice, ...], Field(description="Enhancers applied to the lip-synced face, in order.")
+        tuple[Choice, ...], Field(description="Enhancers applied in order to the lip-synced face.")
     ] = ()
     finishers: Annotated[
         tuple[Choice, ...],
-        Field(description="Finishers applied to the output file before it is moved to the output path, in order."),
+        Field(description="Finishers applied in order to the output file before the file is moved to the output path."),
     ] = ()
     face: Annotated[
         Literal["largest"] | int,
-        Field(description="Face to edit: 'largest', or an index counted from 0 at the left."),
+        Field(description="Face to edit: 'largest', or the face's index counted from 0 at the left."),
     ] = "largest"
     length: Annotated[
         Literal["speech", "video"],

@@ -18,7 +18,7 @@ from retalkit.stages import StageKind
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
-    """Return a JSON Schema (draft 2020-12). Each stage is the name of an installed stage or a mapping with options."""
+    """Return a JSON Schema (draft 2020-12). A stage is specified by name or by a mapping with options."""
     schema = RunConfig.model_json_schema()
     definitions: dict[str, Any] = schema.get("$defs", {})
     definitions.pop("Choice", None)
@@ -101,7 +101,7 @@ def _mapping(
 
 
 def option_descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings below the fields of a model and its base classes.
+    """Return a mapping from field name to docstring for the fields of a model and its base classes.
 
     The docstrings are parsed from the source code on demand. The equivalent pydantic option would parse the source code
     whenever a model class is created.
