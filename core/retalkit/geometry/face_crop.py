@@ -20,7 +20,8 @@ from retalkit.stages import Analysis
 Points = NDArray[np.float32] | NDArray[np.float64]
 
 CROP_SIZE: Final = 256
-"""Side length in pixels of the resized crop, the input size of the published reconstructor and expression editor."""
+"""Side length of the resized crop in pixels, which matches the input size of the published reconstructor and expression
+editor."""
 SMOOTHING: Final = 1.0
 """Half width of the smoothing window in seconds. The crop box is a weighted mean over neighbouring frames. The weight
 is 0.5 at half of ``SMOOTHING`` and 0 at ``SMOOTHING``.

@@ -1,9 +1,9 @@
 """Tracker for one face in a clip.
 
 The tracker assigns faces in neighbouring frames to one person if their boxes overlap. The tracker selects a person
-based on a bounded window of future frames. The tracked face is therefore the largest face over the shot, not only in
-the first frame. The tracker keeps the selected person until a cut or until the person is absent for longer than the
-window.
+based on a bounded window of future frames. The selected face is therefore the largest face over the whole window, not
+only in the first frame. The tracker keeps the selected person until a cut or until the person is absent for longer than
+the window.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ STABLE: Final = (
     33, 133, 362, 263, 168, 6, 197, 195, 5, 127, 356, 162, 389, 21, 251, 54, 284, 10, 151, 9, 8,
     122, 351, 193, 417, 98, 327, 130, 359,
 )  # fmt: skip
-"""Points on the eye corners, nose bridge, temples and forehead, which follow the skull independently of the
+"""Points on the eye corners, nose bridge, temples and forehead, which move rigidly with the skull regardless of the
 expression.
 """
 

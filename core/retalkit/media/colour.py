@@ -23,8 +23,7 @@ MATRIX_BT709 = 1
 MATRIX_BT601 = 6
 
 _BAND = 64
-"""Number of image rows per conversion block, an even number. The intermediate results for a block fit into the CPU
-cache."""
+"""Even number of image rows per conversion block. The intermediate results for a block fit into the CPU cache."""
 _LUMA_WEIGHTS: dict[int, tuple[float, float]] = {
     MATRIX_BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),

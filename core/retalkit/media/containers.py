@@ -84,7 +84,8 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     if not streams:
         if container.streams.audio:
             raise InputError(
-                f"{path}: the file has audio but no video stream; use it as SPEECH and a video or still image as VIDEO",
+                f"{path}: the file has audio but no video stream; "
+                "pass the file as SPEECH and a video or still image as VIDEO",
                 code="no-video-stream",
             )
         raise InputError(f"{path}: the file has no video stream; use a video or a still image", code="no-video-stream")

@@ -33,7 +33,8 @@ class Orientation:
         return (height, width) if self.transpose else (width, height)
 
     def upright(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Rotate a plane [h, w] or an image [h, w, c]. An identity transform returns the input array."""
+        """Rotate a plane [h, w] or an image [h, w, c]. If the orientation is the identity, the input array is
+        returned."""
         rotated: Any = cv2.transpose(image) if self.transpose else image
         if self.mirror_x or self.mirror_y:
             rotated = cv2.flip(rotated, -1 if self.mirror_x and self.mirror_y else 1 if self.mirror_x else 0)

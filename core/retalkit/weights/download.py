@@ -1,4 +1,4 @@
-"""HTTP(S) download of one file with retries, resume and size checks.
+"""HTTP(S) download of one file with retries, resume support and size checks.
 
 No other Retalkit module opens network connections. The module reads proxy settings from the environment
 (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and uses the system's certificate store.
@@ -276,7 +276,7 @@ class Download:
         return written
 
     def _blocks(self, response: httpx.Response, length_known: bool) -> Iterator[bytes]:
-        """Yield the body in received blocks.
+        """Yield the body in blocks as they are received.
 
         If the body length is known, a truncated body ends the iteration without an error.
         """

@@ -96,7 +96,7 @@ def _is_http(text: str) -> bool:
 
 
 def addresses(checkpoint: Checkpoint) -> list[Address]:
-    """Return all candidate addresses, mirrors first.
+    """Return all candidate URLs. Mirror URLs precede the published URLs.
 
     A mirror may provide either the checkpoint file or the zip archive that contains the checkpoint file.
     """
