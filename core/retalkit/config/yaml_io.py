@@ -86,7 +86,7 @@ def read_value(text: str, source: str) -> Any:
 
 
 def write(data: Any) -> str:
-    """Return ``data`` as block-style YAML that ``read_file`` converts back to equal data."""
+    """Return ``data`` as block-style YAML that ``read_file`` parses to equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1000)
 
 

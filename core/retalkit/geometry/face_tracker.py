@@ -46,7 +46,7 @@ class _Person:
     number: int
     box: NDArray[np.float32]
     last_seen: int
-    """Position of the last frame in which the person was detected."""
+    """Position in the clip of the last frame in which the person was detected."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Creation of networks and loading of weights."""
+"""Network creation and weight loading."""
 
 from __future__ import annotations
 

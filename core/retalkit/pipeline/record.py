@@ -26,7 +26,7 @@ _OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
 
 @dataclass(slots=True)
 class RunRecord:
-    """Record of a run, which is written next to the output."""
+    """Record of a run, stored next to the output file."""
 
     output: Path
     record: Path

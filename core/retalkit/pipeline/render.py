@@ -165,7 +165,7 @@ class _Batch:
     """Consecutive output frames in which the same set of faces is visible."""
 
     first: int
-    """Output position of the first frame."""
+    """Output position of the batch's first frame."""
     sources: NDArray[np.int64]
     source_times: NDArray[np.float64]
     faces: tuple[bool, ...]

@@ -1,6 +1,7 @@
 """Plugin discovery: specs, hooks, the plugin registry, and the validation of plugin specs.
 
-Plugin modules import the names below, for example ``from retalkit.plugins import StageSpec, hookimpl``.
+Plugin modules import the required names from this package, for example ``from retalkit.plugins import StageSpec,
+hookimpl``.
 """
 
 from retalkit.plugins.hooks import GROUP, Hooks, hookimpl, hookspec

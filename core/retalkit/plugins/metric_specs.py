@@ -51,7 +51,7 @@ class Measure:
     """Definition of one value that a metric returns."""
 
     name: str
-    """Column name in lower case with underscores, unique among all installed metrics."""
+    """Column name in lower case with underscores. Names must be unique among all installed metrics."""
     title: str
     """Display name in tables, such as ``opening r``."""
     direction: Direction
@@ -91,7 +91,7 @@ class MetricSpec:
     """Import path ``package.module:Class``, which is imported on first use, or a callable without arguments. The result
     must be a ``retalkit.metrics.scene.Metric``."""
     source: str
-    """Paper, equation or definition of the metric."""
+    """Reference that defines the metric, such as a paper or an equation."""
     licence: str = "Apache-2.0"
     needs: frozenset[str] = frozenset()
     """Ports (constants of this module) that the metric requires."""

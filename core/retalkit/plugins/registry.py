@@ -28,7 +28,7 @@ class FoundStage:
 
     @property
     def label(self) -> str:
-        """Stage name in messages, such as ``lip_syncer 'exemplar'``."""
+        """Stage kind and name for messages, such as ``lip_syncer 'exemplar'``."""
         return f"{self.spec.kind.value} '{self.spec.name}'"
 
 
@@ -51,7 +51,7 @@ class FoundDriver:
 
     @property
     def label(self) -> str:
-        """Driver name in messages, such as ``driver 'model'``."""
+        """Driver name for messages, such as ``driver 'model'``."""
         return f"driver '{self.spec.name}'"
 
 
@@ -65,7 +65,7 @@ class FoundFinisher:
 
     @property
     def label(self) -> str:
-        """Finisher name in messages, such as ``finisher 'sign'``."""
+        """Finisher name for messages, such as ``finisher 'sign'``."""
         return f"finisher '{self.spec.name}'"
 
 

@@ -94,7 +94,7 @@ class MelReader:
 
     @property
     def step_count(self) -> int:
-        """Total number of time steps."""
+        """Total number of time steps in the spectrogram."""
         return step_count(self._reader.sample_count)
 
     def steps(self, start: int, stop: int) -> NDArray[np.float32]:
