@@ -34,7 +34,7 @@ class SpeechChoice(BaseModel):
 
 
 class ComparisonFile(BaseModel):
-    """Content of a comparison file. Relative paths are relative to the directory of the comparison file."""
+    """Content of a comparison file. Relative paths are resolved against the directory of the comparison file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -141,7 +141,7 @@ def speed_against_quality(
         name: prefix of element ids, which must be unique on the page.
         speed: measure on the x axis.
         quality: measure on the y axis.
-        points: index in the comparison, name, speed and quality of each variant.
+        points: variant index in the comparison, variant name, speed and quality for each marker.
         anchor: quality of the real video, which is drawn as a line, or NaN for no line.
     """
     with rc_context(_STYLE):
@@ -172,7 +172,7 @@ def paired_differences(name: str, measure: Measure, contrasts: Sequence[tuple[in
     Args:
         name: prefix of element ids, which must be unique on the page.
         measure: measure to plot.
-        contrasts: index in the comparison and contrast of each variant. At least one contrast is required.
+        contrasts: pairs of variant index in the comparison and contrast. At least one contrast is required.
     """
     with rc_context(_STYLE):
         # Margins have a fixed size in inches, because automatic layout would take half of the rendering time.

@@ -67,8 +67,10 @@ def _array_difference(one: NDArray[Any], two: NDArray[Any]) -> str:
     same = (first == second) | (np.isnan(first) & np.isnan(second))
     largest = np.abs(first - second)[~same]
     largest = largest[np.isfinite(largest)]
-    amount = f"differs by up to {largest.max():.3g}" if largest.size else "is NaN or infinite in only one result"
-    return f"{amount} in {np.count_nonzero(~same)} of {same.size} values"
+    share = f"{np.count_nonzero(~same)} of {same.size} values"
+    if not largest.size:
+        return f"contains different NaN or infinite values ({share})"
+    return f"differs by up to {largest.max():.3g} in {share}"
 
 
 def _brief(value: object) -> str:
