@@ -58,7 +58,7 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Track the lips and analyse the audio track of a clip.
 
     Raises:
-        InputError: the clip has no audio or no face, or the audio or the sequence of tracked lips is too short.
+        InputError: the clip has no audio or no face, or the audio or the lip track is too short.
         PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)

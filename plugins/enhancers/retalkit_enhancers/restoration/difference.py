@@ -1,9 +1,9 @@
-"""Difference between restored and unrestored faces, and its addition to the frame.
+"""Difference between restored and unrestored faces, which is added to the frame.
 
-The enhancer warps only this difference back from the template and adds it to the frame. The frame itself is therefore
+The enhancer warps only this difference from the aligned face to the frame and adds it. The frame itself is therefore
 not resampled to 512 x 512 and back. Pixels that the network does not change stay bit-identical, and a face larger than
-512 pixels keeps detail beyond the network's resolution. The frame also keeps the finest detail that resampling removes
-from the unrestored face, which is about a third of the detail within two pixels.
+512 pixels keeps detail beyond the network's resolution. The frame also keeps the fine detail that resampling to 512 x
+512 and back would remove: about a third of the image detail at scales below two pixels.
 """
 
 from __future__ import annotations

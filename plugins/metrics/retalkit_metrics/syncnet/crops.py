@@ -46,7 +46,7 @@ _PADDING: Final = 110
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive 25 Hz time steps in which one face was tracked."""
+    """Face track: consecutive frames at 25 Hz in which one face was tracked."""
 
     start: int
     """Index of the first time step, in units of 1/25 s from the start of the video."""

@@ -118,7 +118,7 @@ class Bank:
 
 
 def mouth_rectangle(landmarks: Float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the mouth crop (left, top, width, height) for landmarks [478, 3], clipped to the frame."""
+    """Return the box of the mouth crop (left, top, width, height) for landmarks [478, 3], clipped to the frame."""
     size = float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
     points = landmarks[list(mesh478.AROUND_MOUTH + mesh478.OUTER_LIPS), :2]
     centre = landmarks[[13, 14], :2].mean(0)

@@ -28,7 +28,7 @@ def spectral_convolution(inputs: int, outputs: int, kernel: int) -> nn.Module:
 
 
 class ConvolutionBlock(nn.Module):
-    """Spectral convolution, layer normalisation and leaky ReLU, with optional 2 x 2 average pooling.
+    """Spectrally normalised convolution, layer normalisation and leaky ReLU, with optional 2 x 2 average pooling.
 
     The input is [B, inputs, H, W]. The output is [B, outputs, H, W], or [B, outputs, H / 2, W / 2] with ``downsample``.
     """
