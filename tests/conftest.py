@@ -105,11 +105,21 @@ def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def moving_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five seconds of a gently moving head at 25 frames/s, made from scikit-image's public-domain portrait."""
-    from retalkit.testing.fixtures.material import make_clip
+    """Three seconds of a gently moving head at 25 frames/s, made from scikit-image's public-domain portrait."""
+    import av
+    import cv2
+    from retalkit.testing.fixtures.material import moving_portrait, portrait
 
+    image, side = portrait(), 448
     path = tmp_path_factory.mktemp("clips") / "moving_head.mp4"
-    make_clip(path)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "16", "preset": "veryfast"})
+        stream.width = stream.height = side
+        stream.pix_fmt = "yuv420p"
+        for index in range(75):
+            frame = cv2.resize(moving_portrait(image, index / 25), (side, side), interpolation=cv2.INTER_AREA)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
     return path
 
 
