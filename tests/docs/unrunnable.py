@@ -150,6 +150,19 @@ def _check_offline(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.C
     assert (done.code, "RETALKIT_OFFLINE is set" in done.error) == (2, True), done.error
 
 
+def _check_collection(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command collects checks of every named stage."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command.words, "-p", "no:cacheprovider", "--collect-only", "-q"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in command.words[1].partition("=")[2].split(","):
+        assert f" '{name}': result" in done.stdout, done.stdout
+
+
 def _check_error(text: str) -> Check:
     """The command fails with a one-line error that contains ``text``."""
 
@@ -206,8 +219,11 @@ UNRUNNABLE: dict[str, Alternative] = {
     "pip install spandrel_extra_arches": _INSTALLS,
     "python -m build loud-lips": Alternative("downloads the build system of the package", _check_build),
     "twine upload": Alternative("uploads to PyPI", _check_nothing),
+    "pytest --retalkit-stages=exemplar,detail": Alternative(
+        "tests/core/testing/test_bundled_stages.py runs these checks", _check_collection
+    ),
     "retalkit new-plugin retalkit-loudness --kind lip_syncer": Alternative(
-        "its result is installed on that page", _check_error("already offers the lip_syncer 'loudness'")
+        "its result is installed on that page", _check_error("already provides the lip_syncer 'loudness'")
     ),
     "sudo apt-get install flite": Alternative("needs root and a network", _check_flite),
     "python -m training.speech_to_mouth all --work rehearsal --tiny": Alternative(

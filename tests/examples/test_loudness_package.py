@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -159,24 +158,6 @@ def test_comparison_with_exemplar_runs(environment: Environment, dubbed: Path) -
     assert "opening_r" in json.dumps(results)
 
 
-@pytest.fixture
-def uninstalled(environment: Environment) -> Iterator[Environment]:
-    """Uninstall the example, and install it again at the end."""
-    environment.run("python", "-m", "pip", "uninstall", "-y", "-q", PACKAGE)
-    yield environment
-    environment.install(environment.package)
-
-
-def test_run_file_with_uninstalled_stage_is_an_error(uninstalled: Environment) -> None:
-    listed = json.loads(uninstalled.run("retalkit", "plugins", "--json").stdout)
-    assert "loudness" not in json.dumps(listed)
-    run_file = uninstalled.folder.parent / "run.yaml"
-    run_file.write_text("lip_syncer: {use: loudness}\n", encoding="utf-8")
-    said = uninstalled.run("retalkit", "config", "validate", run_file, code=2)
-    (line,) = said.stderr.splitlines()
-    assert re.match(r"retalkit: error: .*lip_syncer.*'loudness'", line), line
-
-
 def test_example_imports_public_names_only() -> None:
     allowed = {"retalkit", "retalkit_loudness", "numpy", "cv2", "pydantic", "pytest"} | set(sys.stdlib_module_names)
     files = [*(EXAMPLE / "src").rglob("*.py"), *(EXAMPLE / "tests").rglob("*.py")]
@@ -189,3 +170,15 @@ def test_example_imports_public_names_only() -> None:
                 parts = name.split(".")
                 assert parts[0] in allowed, f"{file.name} imports {name}"
                 assert not any(part.startswith("_") and part != "__future__" for part in parts), f"{file.name}: {name}"
+
+
+def test_run_file_with_uninstalled_stage_is_an_error(environment: Environment) -> None:
+    # The last test of this file, because it uninstalls the example.
+    environment.run("python", "-m", "pip", "uninstall", "-y", "-q", PACKAGE)
+    listed = json.loads(environment.run("retalkit", "plugins", "--json").stdout)
+    assert "loudness" not in json.dumps(listed)
+    run_file = environment.folder.parent / "run.yaml"
+    run_file.write_text("lip_syncer: {use: loudness}\n", encoding="utf-8")
+    said = environment.run("retalkit", "config", "validate", run_file, code=2)
+    (line,) = said.stderr.splitlines()
+    assert re.match(r"retalkit: error: .*lip_syncer.*'loudness'", line), line
