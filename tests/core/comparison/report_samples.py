@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +63,14 @@ class SampleComparison:
 def make_video(path: Path, colour: tuple[int, int, int], seed: int, sound: bool = True) -> None:
     """Encode two seconds at 25 frames/s: a bright bar that moves three pixels per frame, and a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded_video(colour, seed, sound))
+
+
+@lru_cache(maxsize=32)
+def _encoded_video(colour: tuple[int, int, int], seed: int, sound: bool) -> bytes:
     width, height = SIZE
-    with av.open(str(path), "w") as target:
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as target:
         video = target.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "20"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = target.add_stream("aac", rate=16000, layout="mono") if sound else None
@@ -86,26 +94,32 @@ def make_video(path: Path, colour: tuple[int, int, int], seed: int, sound: bool 
                 piece.sample_rate, piece.pts, piece.time_base = 16000, start, Fraction(1, 16000)
                 target.mux(audio.encode(piece))
             target.mux(audio.encode(None))
+    return file.getvalue()
 
 
 def make_results(
     folder: Path,
     names: tuple[str, str, str] = ("base", "warp", "warp+detail"),
     clips: tuple[str, ...] = ("anna", "boris"),
+    videos: int = 2,
 ) -> SampleComparison:
-    """Write the videos of the first two clips below ``folder`` and generate all scores; the first name is the base.
+    """Write the videos of the first ``videos`` clips below ``folder`` and generate all scores; the first name is the
+    base.
 
     The second variant is better in opening r, the third equals the base up to noise; one cell failed.
     """
     generator = np.random.default_rng(3)
     cells: list[CellResult] = []
-    for number, clip in enumerate(clips):
+    for position, clip in enumerate(clips):
+        number = position if position < videos else -1
         cells.append(_cell(folder, CellName(clip, REAL, "", ANCHOR), number, 1.0, generator, GREY))
         for name, gain, colour in zip(names, (0.0, 0.2, 0.01), COLOURS, strict=True):
             for arm, speech in ((OWN, ""), (SPEECH, "news"), (SILENCE, ""), ("noisy_10", "")):
                 cells.append(_cell(folder, CellName(clip, arm, speech, name), number, 0.45 + gain, generator, colour))
             cells.append(
-                _cell(folder, CellName(clip, MISMATCHED, clips[number - 1], name), number, 0.03, generator, colour, OWN)
+                _cell(
+                    folder, CellName(clip, MISMATCHED, clips[position - 1], name), number, 0.03, generator, colour, OWN
+                )
             )
         cells.append(_cell(folder, CellName(clip, OWN, "", names[0], rerun=1), number, 0.451, generator, COLOURS[0]))
     failed = next(cell for cell in cells if cell.name == CellName("boris", SILENCE, "", names[2]))
@@ -172,7 +186,7 @@ def _cell(
 ) -> CellResult:
     key = f"{name.clip}-{made_by or name.arm}-{abs(hash_of(name.variant)):08x}-{name.rerun}"
     video = f"cells/{key}/video.mp4"
-    if number > 1:
+    if number < 0:
         video = ""
     elif not (folder / video).exists():
         make_video(folder / video, colour, number)

@@ -24,6 +24,7 @@ from retalkit.comparison.report.previews import evenly_spaced_frames, face_crop,
 from retalkit.comparison.report.views import arm_views, position_rows, quality_measures
 from retalkit.comparison.results import ANCHOR, MISMATCHED, OWN, REAL, SILENCE, SPEECH, CellName, CellResult, Results
 from retalkit.comparison.stats.analysis import analyse
+from retalkit.comparison.stats.model import Analysis
 from retalkit.comparison.votes import WinRate
 from retalkit.errors import InputError, OutputError
 from retalkit.media.sound import SILENT
@@ -45,9 +46,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleComparison:
 
 
 @pytest.fixture(scope="module")
-def page(sample: SampleComparison) -> str:
+def analysis(sample: SampleComparison) -> Analysis:
+    return analyse(sample.results)
+
+
+@pytest.fixture(scope="module")
+def page(sample: SampleComparison, analysis: Analysis) -> str:
     rates = [WinRate("warp", "", 6, 1, 1, 0.8125, 0.46, 0.96, 1, 2)]
-    return write_report(sample.results, analyse(sample.results), sample.folder, rates).read_text(encoding="utf-8")
+    return write_report(sample.results, analysis, sample.folder, rates).read_text(encoding="utf-8")
 
 
 def test_preview_keeps_frames_times_and_sound(tmp_path: Path) -> None:
@@ -182,8 +188,7 @@ def test_number_formatting() -> None:
     assert span(LAG) == "\u2212∞ to ∞"
 
 
-def test_findings_list_only_significant_differences(sample: SampleComparison) -> None:
-    analysis = analyse(sample.results)
+def test_findings_list_only_significant_differences(sample: SampleComparison, analysis: Analysis) -> None:
     warp, detail = findings(sample.results, analysis)
     assert warp.variant == "warp"
     better = next(line for line in warp.lines if line.verdict == "better")
@@ -200,7 +205,7 @@ def test_findings_list_only_significant_differences(sample: SampleComparison) ->
 
 
 def test_findings_with_two_clips_cannot_show_differences(tmp_path: Path) -> None:
-    results = make_results(tmp_path).results
+    results = make_results(tmp_path, videos=0).results
     for finding in findings(results, analyse(results)):
         assert "cannot be shown with 2 clips" in finding.summary
         assert {line.verdict for line in finding.lines} <= {"cannot be shown", "identical"}
@@ -248,8 +253,10 @@ def test_descriptive_summary_of_too_few_clips() -> None:
     assert shown([*cells, *third]).lines[0] == ("ahead in every clip", [("own audio", ["offset (2 clips)"])])
 
 
-def test_descriptive_summary_is_marked_as_untested(sample: SampleComparison, tmp_path: Path) -> None:
-    few = make_results(tmp_path)
+def test_descriptive_summary_is_marked_as_untested(
+    sample: SampleComparison, analysis: Analysis, tmp_path: Path
+) -> None:
+    few = make_results(tmp_path, videos=0)
     for each in few.results.cells:
         if each.name.arm == MISMATCHED:
             each.scores["opening_r"] = 0.0 if each.name.variant == "base" else 0.1
@@ -266,11 +273,11 @@ def test_descriptive_summary_is_marked_as_untested(sample: SampleComparison, tmp
     assert "these 2 clips; other clips may show the opposite" in found
     assert "<td>ahead in every clip</td>" in found
     # With enough clips for a test there is only its verdict.
-    assert [finding.descriptive for finding in findings(sample.results, analyse(sample.results))] == [None, None]
+    assert [finding.descriptive for finding in findings(sample.results, analysis)] == [None, None]
 
 
 def test_identical_costs_are_omitted_from_the_findings(tmp_path: Path) -> None:
-    results = make_results(tmp_path).results
+    results = make_results(tmp_path, videos=0).results
     for each in results.cells:
         each.scores |= {name: 1.0 for name in ("realtime_factor", "identity") if name in each.scores}
     analysis = analyse(results)
@@ -303,8 +310,8 @@ def test_silence_note_is_omitted_in_the_silence_arm() -> None:
     assert notes == ["something else", f"news.wav {SILENT}, so the mouth stays at rest"]
 
 
-def test_score_tables_include_real_video_and_chance(sample: SampleComparison) -> None:
-    views = {view.arm: view for view in arm_views(sample.results, analyse(sample.results))}
+def test_score_tables_include_real_video_and_chance(sample: SampleComparison, analysis: Analysis) -> None:
+    views = {view.arm: view for view in arm_views(sample.results, analysis)}
     table = views[OWN].tables[0]
     assert [row.name for row in table.rows] == [
         "real video",
@@ -321,14 +328,14 @@ def test_score_tables_include_real_video_and_chance(sample: SampleComparison) ->
     assert all(row.cells[column].interval for row in table.rows)
     assert (views["silence"].failed, views["silence"].cells) == (1, 24)
     assert [row.name for row in views[REAL].tables[0].rows] == ["real video"]
-    assert "opening r" in {row.measure for row in position_rows(sample.results, analyse(sample.results))}
+    assert "opening r" in {row.measure for row in position_rows(sample.results, analysis)}
 
 
-def test_charts_have_titles_unique_ids_and_css_colours(sample: SampleComparison) -> None:
+def test_charts_have_titles_unique_ids_and_css_colours(sample: SampleComparison, analysis: Analysis) -> None:
     contrasts = [
         (position, each)
         for position, name in enumerate(sample.names)
-        for each in analyse(sample.results).contrasts
+        for each in analysis.contrasts
         if (each.variant, each.arm, each.measure) == (name, OWN, "opening_r")
     ]
     contrasts[0] = (contrasts[0][0], replace(contrasts[0][1], variant="$a$ <b>"))
@@ -436,7 +443,7 @@ def test_empty_comparison_has_pages(tmp_path: Path) -> None:
 
 
 def test_report_with_all_cells_failed(tmp_path: Path) -> None:
-    results = make_results(tmp_path).results
+    results = make_results(tmp_path, videos=0).results
     results.cells = [
         CellResult(cell.name, cell.key, "failed", "no face in any frame: choose another clip") for cell in results.cells
     ]
@@ -445,17 +452,17 @@ def test_report_with_all_cells_failed(tmp_path: Path) -> None:
     assert text.count("no face in any frame") > len(results.cells)
 
 
-def test_unwritable_directory_is_an_error(sample: SampleComparison, tmp_path: Path) -> None:
+def test_unwritable_directory_is_an_error(sample: SampleComparison, analysis: Analysis, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OutputError, match="file") as error:
-        write_report(
-            replace(sample.results, cells=[]), analyse(sample.results), tmp_path / "file", settings=ReportSettings()
-        )
+        write_report(replace(sample.results, cells=[]), analysis, tmp_path / "file", settings=ReportSettings())
     assert error.value.code == "unwritable-output"
     assert "\n" not in str(error.value)
 
 
-def test_pages_are_written_atomically(sample: SampleComparison, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_written_atomically(
+    sample: SampleComparison, analysis: Analysis, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(self: Path, *_: object, **__: object) -> int:
         self.write_bytes(b"half")
         raise OSError(28, "No space left on device")
@@ -464,7 +471,7 @@ def test_pages_are_written_atomically(sample: SampleComparison, page: str, monke
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", full)
         with pytest.raises(OutputError, match="No space left") as error:
-            write_report(sample.results, analyse(sample.results), sample.folder)
+            write_report(sample.results, analysis, sample.folder)
         assert error.value.code == "unwritable-output"
     assert (sample.folder / "report.html").read_text(encoding="utf-8") == page
     assert (sample.folder / "blind.html").read_text(encoding="utf-8") == blind
@@ -477,19 +484,22 @@ def test_measures_of_a_metric_stay_in_one_table(sample: SampleComparison) -> Non
     cells = [
         replace(cell, scores=cell.scores | {each.name: 0.5 for each in many}) if cell.scores else cell
         for cell in sample.results.cells
+        if cell.name.arm in (REAL, OWN)
     ]
     results = replace(sample.results, metrics=metrics, cells=cells)
     view = next(view for view in arm_views(results, analyse(results)) if view.arm == OWN)
     assert [table.metrics for table in view.tables] == [[("mouth", 3)], [("many", 7)]]
 
 
-def test_constant_measure_is_not_plotted_against_speed(sample: SampleComparison) -> None:
+def test_constant_measure_is_not_plotted_against_speed(sample: SampleComparison, analysis: Analysis) -> None:
     results = deepcopy(sample.results)
-    plotted = [measure.name for measure in quality_measures(results, analyse(results), OWN, (), 4)]
+    plotted = [measure.name for measure in quality_measures(results, analysis, OWN, (), 4)]
     assert plotted[0] == "opening_r"
     for cell in results.cells:
         if "opening_r" in cell.scores and cell.name.variant != ANCHOR:
             cell.scores["opening_r"] = 0.5
-    plotted = [measure.name for measure in quality_measures(results, analyse(results), OWN, (), 4)]
+    results.cells = [cell for cell in results.cells if cell.name.arm in (REAL, OWN)]
+    analysis = analyse(results)
+    plotted = [measure.name for measure in quality_measures(results, analysis, OWN, (), 4)]
     assert "opening_r" not in plotted and plotted
-    assert [measure.name for measure in quality_measures(results, analyse(results), OWN, ("opening_r",), 4)]
+    assert [measure.name for measure in quality_measures(results, analysis, OWN, ("opening_r",), 4)]
