@@ -18,7 +18,7 @@ help:
 	@echo "make docs           build the documentation into site/"
 	@echo "make test           run the linter, the type checker and the tests"
 	@echo "make lint           run the linter only; make types: the type checker; make unit: the tests"
-	@echo "make test-slow      run the tests of full-size networks, which take longer"
+	@echo "make test-slow      run the tests that take longer, mostly of full-size networks"
 	@echo "make test-pythons   run make test with every installed Python that is supported (3.11, 3.12)"
 	@echo "make test-packages  test the stages gfpgan_package and spandrel in .venv-packages (6 GB)"
 	@echo "make clean          remove the environments, out/, site/ and the caches of tools"
@@ -53,11 +53,11 @@ types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(STAMP) chromium
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-# Full-size networks: every check of the testing kit, and the full paper pipeline. About 15 minutes on two cores.
+# Full-size networks and repeated cases, listed in CONTRIBUTING.md. About 15 minutes on two cores.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # One environment for each supported Python.
 test-pythons:

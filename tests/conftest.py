@@ -15,6 +15,19 @@ from scipy.io import wavfile
 from tests.forked_workers import start_forked
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST = (
+    "test_document_commands.py",
+    "test_comparison_run.py",
+    "test_loudness_package.py",
+    "test_bundled_stages.py",
+    "test_blind_page.py",
+    "test_new_plugin.py",
+    "test_paper_pipeline.py",
+    "test_report_page.py",
+    "test_run.py",
+    "test_resume.py",
+)
+"""Files that take more than 15 seconds, longest first."""
 
 
 def _shared_folder(name: str) -> Path:
@@ -36,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give each of several pytest-xdist workers one thread: threads that compete for cores only wait for each other."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that the workers of pytest-xdist end at the same time."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
 
 
 _frozen_modules = 0

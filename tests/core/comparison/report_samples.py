@@ -257,8 +257,8 @@ class BrowserPage:
 
 
 @contextmanager
-def open_browser_page(profile: Path, width: int = 1280) -> Iterator[BrowserPage]:
-    """Open a page in the installed Chromium with a new profile.
+def open_browser() -> Iterator[Any]:
+    """Start the installed Chromium (``playwright.sync_api.Browser``).
 
     Without a browser the test is skipped, or fails if ``RETALKIT_REQUIRE_BROWSER`` is set.
     """
@@ -271,22 +271,30 @@ def open_browser_page(profile: Path, width: int = 1280) -> Iterator[BrowserPage]
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=executable, args=list(FLAGS), viewport={"width": width, "height": 900}
-        )
-        browser_page = BrowserPage(context.new_page())
-        context.on("request", lambda request: browser_page.requests.append(request.url))
-        browser_page.page.on(
-            "console", lambda line: browser_page.errors.append(line.text) if line.type in ("error", "warning") else None
-        )
-        browser_page.page.on("pageerror", lambda error: browser_page.errors.append(str(error)))
-
-        def dismiss(dialog: Any) -> None:
-            browser_page.errors.append(f"dialog: {dialog.message}")
-            dialog.dismiss()
-
-        browser_page.page.on("dialog", dismiss)
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
         try:
-            yield browser_page
+            yield browser
         finally:
-            context.close()
+            browser.close()
+
+
+@contextmanager
+def open_browser_page(browser: Any, width: int = 1280) -> Iterator[BrowserPage]:
+    """Open a page with an empty storage."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    browser_page = BrowserPage(context.new_page())
+    context.on("request", lambda request: browser_page.requests.append(request.url))
+    browser_page.page.on(
+        "console", lambda line: browser_page.errors.append(line.text) if line.type in ("error", "warning") else None
+    )
+    browser_page.page.on("pageerror", lambda error: browser_page.errors.append(str(error)))
+
+    def dismiss(dialog: Any) -> None:
+        browser_page.errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    browser_page.page.on("dialog", dismiss)
+    try:
+        yield browser_page
+    finally:
+        context.close()

@@ -14,7 +14,13 @@ from retalkit.comparison.report import ReportSettings, write_report
 from retalkit.comparison.stats.analysis import analyse
 from retalkit.comparison.votes import comparison_id, pairs, read_votes, win_rates
 
-from tests.core.comparison.report_samples import BrowserPage, SampleComparison, make_results, open_browser_page
+from tests.core.comparison.report_samples import (
+    BrowserPage,
+    SampleComparison,
+    make_results,
+    open_browser,
+    open_browser_page,
+)
 
 NAMES = ("zebra", "walrus", "yak+ibex")
 PAIRS = 2 * 2 * 3
@@ -33,10 +39,16 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleComparison:
     return sample
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as started:
+        yield started
+
+
 @pytest.fixture
-def blind(sample: SampleComparison, tmp_path: Path) -> Iterator[BrowserPage]:
+def blind(sample: SampleComparison, browser: Any) -> Iterator[BrowserPage]:
     """The page in a browser without stored votes."""
-    with open_browser_page(tmp_path / "profile") as browser_page:
+    with open_browser_page(browser) as browser_page:
         browser_page.page.goto((sample.folder / "blind.html").as_uri())
         yield browser_page
         browser_page.assert_no_errors()

@@ -18,6 +18,7 @@ from tests.core.comparison.report_samples import (
     BrowserPage,
     SampleComparison,
     make_results,
+    open_browser,
     open_browser_page,
 )
 
@@ -46,8 +47,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleComparison:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserPage]:
-    with open_browser_page(tmp_path_factory.mktemp("profile")) as browser_page:
+def browser() -> Iterator[BrowserPage]:
+    with open_browser() as started, open_browser_page(started) as browser_page:
         yield browser_page
 
 
