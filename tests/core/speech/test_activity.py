@@ -8,11 +8,23 @@ import numpy as np
 import pytest
 from retalkit.speech.activity import AgreedActivity, VoiceActivity, activity_count
 from retalkit.speech.activity_options import VoiceActivityOptions
+from retalkit.speech.loudness import integrated_loudness, reference_gain
 
 from tests.core.speech.sounds import at_level, level, load, music, pink, white, without_speech
 
 
+def normalised(sound: np.ndarray) -> np.ndarray:
+    """Return the audio normalised to the reference loudness."""
+    return sound * np.float32(reference_gain(integrated_loudness(np.nan_to_num(sound, posinf=0.0))))
+
+
 def activity_of(sound: np.ndarray, config: VoiceActivityOptions | None = None, feed: int = 160000) -> np.ndarray:
+    """Return the voice activity of audio after loudness normalisation, as in a run."""
+    return detect(normalised(sound), config, feed)
+
+
+def detect(sound: np.ndarray, config: VoiceActivityOptions | None = None, feed: int = 160000) -> np.ndarray:
+    """Return the voice activity of audio that has the reference loudness."""
     activity = VoiceActivity(config)
     pieces = [activity.push(sound[start : start + feed]) for start in range(0, len(sound), feed)]
     return np.concatenate([*pieces, activity.finish()])
@@ -49,8 +61,9 @@ def test_speech_is_detected_over_music(voices):
     assert activity_of(mixed)[speaking].mean() > 0.9
 
 
-def test_sounds_without_speech_have_no_activity(voices):
-    active = {name: float((activity_of(sound) > 0.05).mean()) for name, sound in without_speech(6.0, voices).items()}
+def test_sounds_without_speech_have_no_activity():
+    sounds = without_speech(6.0)
+    active = {name: float((activity_of(sound) > 0.05).mean()) for name, sound in sounds.items()}
     assert {name: share for name, share in active.items() if share > 0.02} == {}
 
 
@@ -72,21 +85,49 @@ def test_activity_leads_and_trails_the_speech(voices):
     assert values[:75].max() == 0.0 and values[end + 40 :].max() == 0.0
 
 
-def test_level_gate_is_absolute(voices):
-    far = at_level(voices[0], -45.0)
-    assert activity_of(far).max() < 0.05
-    assert (activity_of(far, VoiceActivityOptions(quietest_speech=-60.0)) > 0.5).mean() > 0.8
+@pytest.mark.parametrize("decibels", [-30.0, 10.0])
+def test_level_of_the_recording_does_not_matter(voices, decibels):
+    louder = voices[1] * np.float32(10 ** (decibels / 20))
+    assert activity_of(louder) == pytest.approx(activity_of(voices[1]), abs=0.01)
 
 
-def test_quiet_speech_is_counted(voices):
-    far = VoiceActivity()
-    far.push(at_level(voices[0], -45.0))
-    far.finish()
-    near = VoiceActivity()
-    near.push(voices[0])
-    near.finish()
-    assert far.quiet_seconds > 7.0
-    assert near.quiet_seconds < 0.5
+@pytest.mark.parametrize("decibels", [-60.0, -40.0, -20.0])
+def test_sounds_without_speech_have_no_activity_at_any_level(decibels):
+    sounds = without_speech(6.0)
+    active = {name: float((activity_of(at_level(s, decibels)) > 0.05).mean()) for name, s in sounds.items() if s.any()}
+    assert {name: share for name, share in active.items() if share > 0.02} == {}
+
+
+def test_voice_far_below_the_foreground_has_no_activity(voices):
+    near, far = voices[0], at_level(voices[1][:48000], level(voices[0]) - 35.0)
+    assert activity_of(np.concatenate([near, far]))[len(near) // 160 + 60 :].max() < 0.05
+
+
+def test_level_gate_is_relative_to_the_loudness(voices):
+    near, softer = voices[0], at_level(voices[1][:48000], level(voices[0]) - 20.0)
+    sound = np.concatenate([near, softer])
+    assert (activity_of(sound)[len(near) // 160 + 60 :] > 0.5).mean() > 0.8
+    strict = VoiceActivityOptions(quietest_speech=-12.0)
+    assert activity_of(sound, strict)[len(near) // 160 + 60 :].max() < 0.05
+    assert activity_of(sound * np.float32(0.1), strict)[: len(near) // 160 - 30].mean() > 0.8
+
+
+def test_speech_below_the_gate_is_counted(voices):
+    sound = normalised(np.concatenate([voices[0], at_level(voices[1], level(voices[0]) - 16.0)]))
+    quiet, default = VoiceActivity(VoiceActivityOptions(quietest_speech=-12.0)), VoiceActivity()
+    for activity in (quiet, default):
+        activity.push(sound)
+        activity.finish()
+    assert quiet.quiet_seconds > 0.7 * len(voices[1]) / 16000
+    assert default.quiet_seconds < 0.5
+
+
+def test_short_gaps_between_words_stay_active(voices):
+    voice = voices[1][:48000]
+    short, long = np.zeros(3200, np.float32), np.zeros(24000, np.float32)
+    values = activity_of(np.concatenate([voice, short, voice, long, voice]))
+    assert values[280:340].min() > 0.5
+    assert values[(len(voice) * 2 + len(short)) // 160 + 50 :][:60].max() == 0.0
 
 
 def test_result_does_not_depend_on_chunking(voices):
@@ -115,10 +156,11 @@ def test_non_finite_samples_have_a_local_effect(voices):
 def test_agreed_activity_is_the_minimum_of_both(voices):
     spoken = voices[0][:96000]
     other = np.concatenate([np.zeros(48000, np.float32), spoken[48000:]])
+    spoken, other = normalised(spoken), normalised(other)
     both = AgreedActivity()
     # The denoised audio arrives later and in other chunks.
     pieces = [both.push(spoken[:70000], other[:0]), both.push(spoken[70000:], other[:33333])]
     pieces += [both.push(spoken[:0], other[33333:]), both.finish()]
     agreed = np.concatenate(pieces)
-    assert np.array_equal(agreed, np.minimum(activity_of(spoken), activity_of(other)))
+    assert np.array_equal(agreed, np.minimum(detect(spoken), detect(other)))
     assert agreed[:270].max() == 0.0 and (agreed[330:] > 0.5).mean() > 0.8

@@ -1,0 +1,90 @@
+"""Streaming loudness measurement according to ITU-R BS.1770-4.
+
+The loudness of a block of 0.4 s is -0.691 + 10 log10(P), where P is the block's K-weighted power. Blocks overlap by
+75%. The integrated loudness is computed from the mean power of the blocks above a relative gate, which is 10 LU below
+the mean of all blocks. The absolute gate is -110 LUFS and excludes only digital silence. With the standard's gate of
+-70 LUFS, attenuating a recording by 30 dB could exclude additional blocks, so the loudness would not change by 30 LU.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pyloudnorm import IIRfilter  # pyright: ignore[reportMissingTypeStubs]
+from scipy.signal import sosfilt
+
+from retalkit.stages import SPEECH_RATE
+
+REFERENCE: Final = -24.0
+"""Loudness in LUFS to which speech is normalised for voice activity detection, denoising and drivers."""
+SILENT: Final = -110.0
+"""Absolute gate in LUFS, and the loudness of digital silence."""
+_MAX_GAIN = 60.0
+_HOP = SPEECH_RATE // 10
+_HOPS_PER_BLOCK = 4
+_OFFSET = -0.691
+_RELATIVE_GATE = 10.0
+
+
+class LoudnessMeter:
+    """Meter for the integrated loudness of mono audio at 16 kHz. The meter stores eight bytes per 0.1 s of audio."""
+
+    def __init__(self) -> None:
+        self._state = np.zeros((len(_k_weighting()), 2))
+        self._waiting = np.zeros(0)
+        self._powers: list[float] = []
+
+    def push(self, waveform: NDArray[np.float32]) -> None:
+        """Add samples, float32 [N]. The result does not depend on the chunk size."""
+        if len(waveform) == 0:
+            return
+        clean = np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float64)
+        weighted, self._state = sosfilt(_k_weighting(), clean, zi=self._state)
+        self._waiting = np.concatenate([self._waiting, weighted])
+        count = len(self._waiting) // _HOP
+        hops = self._waiting[: count * _HOP].reshape(count, _HOP)
+        self._powers.extend(np.mean(hops * hops, axis=1).tolist())
+        self._waiting = self._waiting[count * _HOP :]
+
+    def loudness(self) -> float:
+        """Return the integrated loudness of all added samples in LUFS, or ``SILENT`` for digital silence."""
+        powers = np.array(self._powers)
+        if len(powers) < _HOPS_PER_BLOCK:
+            # Audio shorter than one block is treated as one block.
+            powers = np.append(powers, np.mean(self._waiting**2) if len(self._waiting) else 0.0)
+            blocks = powers.mean(keepdims=True)
+        else:
+            blocks = sliding_window_view(powers, _HOPS_PER_BLOCK).mean(axis=1)
+        blocks = blocks[_loudness(blocks) > SILENT]
+        if len(blocks) == 0:
+            return SILENT
+        gate = _loudness(blocks.mean()) - _RELATIVE_GATE
+        return float(_loudness(blocks[_loudness(blocks) > gate].mean()))
+
+
+def integrated_loudness(waveform: NDArray[np.float32]) -> float:
+    """Return the integrated loudness in LUFS of mono audio, float32 [N] at 16 kHz."""
+    meter = LoudnessMeter()
+    meter.push(waveform)
+    return meter.loudness()
+
+
+def reference_gain(loudness: float) -> float:
+    """Return the factor that normalises audio with ``loudness`` LUFS to ``REFERENCE``. The gain is at most 60 dB."""
+    return float(10.0 ** (min(REFERENCE - loudness, _MAX_GAIN) / 20.0))
+
+
+def _loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    return _OFFSET + 10.0 * np.log10(np.asarray(power) + 1e-20)
+
+
+@lru_cache(maxsize=1)
+def _k_weighting() -> NDArray[np.float64]:
+    """Return the second-order sections of the K weighting, float64 [2, 6]."""
+    shelf = IIRfilter(4.0, 1.0 / np.sqrt(2.0), 1500.0, SPEECH_RATE, "high_shelf")
+    high_pass = IIRfilter(0.0, 0.5, 38.0, SPEECH_RATE, "high_pass")
+    return np.array([[*each.b, *each.a] for each in (shelf, high_pass)])
