@@ -1,4 +1,4 @@
-"""A hand-made registry: tests of configuration and planning do not depend on the stages that ship."""
+"""Registry for tests of configuration and planning, which do not depend on the bundled stages."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def usual_stages() -> list[FoundStage]:
         ),
         stage(StageKind.DENOISER, "none"),
         stage(StageKind.DENOISER, "rnnoise"),
+        stage(StageKind.DENOISER, "adaptive"),
         stage(
             StageKind.LIP_SYNCER,
             "exemplar",

@@ -39,7 +39,7 @@ def test_default_is_the_embedded_preset() -> None:
         "mediapipe",
         "shallow",
         "neutral_warp",
-        "rnnoise",
+        "adaptive",
         "exemplar",
         "detail",
     ]

@@ -11,13 +11,14 @@ import pytest
 from retalkit.observer import SilentObserver
 from retalkit.plugins import StageSpec
 from retalkit.stages import DenoiseClip, Runtime, StageContext, StageKind
-from retalkit_denoisers.plugin import retalkit_stages
+from retalkit_denoisers.adaptive import estimate_snr
+from retalkit_denoisers.plugin import AdaptiveConfig, retalkit_stages
 from scipy.signal import correlate
 
 from tests.core.speech.sounds import at_level, level, load, pink, white
 
 SPECS: dict[str, StageSpec] = {spec.name: spec for spec in retalkit_stages()}
-DENOISING = ["spectral_gate", "rnnoise"]
+DENOISING = ["spectral_gate", "rnnoise", "adaptive"]
 
 
 def denoised(name: str, sound: np.ndarray, chunk: int = 16000) -> np.ndarray:
@@ -41,7 +42,7 @@ def voice(shared_media: Path) -> np.ndarray:
 
 
 def test_specs_are_complete_and_import_nothing_heavy():
-    assert set(SPECS) == {"none", "spectral_gate", "rnnoise"}
+    assert set(SPECS) == {"none", "spectral_gate", "rnnoise", "adaptive"}
     for spec in SPECS.values():
         assert spec.kind is StageKind.DENOISER
         assert spec.needs == spec.gives == {"speech:waveform"}
@@ -93,7 +94,35 @@ def test_silence_around_speech_stays_silent(name, voice):
     assert np.abs(result[:40000]).max() < 1e-4 and np.abs(result[-40000:]).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", DENOISING)
-def test_noise_without_speech_is_attenuated(name):
+@pytest.mark.parametrize(("name", "highest"), [("spectral_gate", -40.0), ("rnnoise", -40.0), ("adaptive", -35.0)])
+def test_noise_without_speech_is_attenuated(name, highest):
     noise = at_level(white(5.0), -30.0)
-    assert level(denoised(name, noise)) < -40.0
+    assert level(denoised(name, noise)) < highest
+
+
+def test_adaptive_passes_clean_speech_unchanged(voice):
+    assert np.array_equal(denoised("adaptive", voice), voice)
+
+
+def test_adaptive_denoises_the_noisy_part_only(voice):
+    noise = at_level(white(len(voice) / 16000)[: len(voice)], level(voice))
+    sound = np.concatenate([voice, voice, voice, voice, voice + noise, voice + noise])
+    result = denoised("adaptive", sound)
+    clean, noisy = slice(0, 2 * len(voice)), slice(5 * len(voice), 6 * len(voice))
+    assert np.array_equal(result[clean], sound[clean])
+    assert signal_to_noise(voice, result[noisy]) > signal_to_noise(voice, sound[noisy]) + 3.0
+
+
+@pytest.mark.parametrize(("decibels", "lowest", "highest"), [(None, 25, 120), (20, 12, 26), (0, -8, 6)])
+def test_snr_is_estimated(decibels, lowest, highest, voice):
+    sound = voice
+    if decibels is not None:
+        sound = voice + at_level(white(len(voice) / 16000)[: len(voice)], level(voice) - decibels)
+    estimate = estimate_snr(sound)
+    assert estimate is not None and lowest <= estimate <= highest
+    assert estimate_snr(np.zeros(16000, np.float32)) is None
+
+
+def test_adaptive_rejects_thresholds_in_the_wrong_order():
+    with pytest.raises(ValueError, match="noisy"):
+        AdaptiveConfig(clean=5.0, noisy=10.0)
