@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ from retalkit.cli import evaluate_video
 from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
 
 if TYPE_CHECKING:
-    from retalkit.motion_eval.report import Report
+    from retalkit.motion_eval.corpus_report import CorpusReport, SubsetScores
+    from retalkit.motion_eval.corpus_scores import CorpusScores
+    from retalkit.motion_eval.report import Report, SkippedClip
 
 
 _VIDEO = "video"
@@ -31,7 +34,7 @@ class _DefaultToVideo(TyperGroup):
 
 def application() -> typer.Typer:
     """Return the command group ``evaluate``."""
-    summary = "Measure a finished video (`retalkit evaluate VIDEO`) or one component of the pipeline."
+    summary = "Evaluate a finished video (`retalkit evaluate VIDEO`) or one component of the pipeline."
     app = typer.Typer(help=summary, rich_markup_mode=None, cls=_DefaultToVideo)
     app.callback(invoke_without_command=True)(_group)
     app.command(_VIDEO)(evaluate_video.video)
@@ -46,14 +49,21 @@ def _group(context: typer.Context) -> None:
 
 def speech_to_mouth(
     clips: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="CLIP...", help="Videos in which the visible person speaks the audio track.", show_default=False
+            metavar="[CLIP...]", help="Videos in which the visible person speaks the audio track.", show_default=False
         ),
-    ],
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Directory with a corpus of lip motion (index.csv, lips.npz, audio), evaluated instead of CLIP.",
+        ),
+    ] = None,
     driver: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Driver to measure. Default: the driver of the configured lip syncer."),
+        typer.Option(metavar="NAME", help="Driver to evaluate. Default: the driver of the configured lip syncer."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
@@ -66,7 +76,12 @@ def speech_to_mouth(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Compare the mouth motion that a driver predicts from each CLIP's audio with the lips tracked in the clip."""
+    """Compare the mouth motion that a driver predicts from audio with the measured lip motion of the speaker."""
+    from retalkit.errors import ConfigError
+
+    if bool(clips) == (corpus is not None):
+        wrong = "Missing argument 'CLIP...'" if corpus is None else "CLIP and --corpus cannot be combined"
+        raise ConfigError(f"{wrong}; pass either clips or --corpus FOLDER", code="missing-argument")
     from retalkit.cli.progress import progress
     from retalkit.config.model import load
     from retalkit.plugins.discovery import discover
@@ -74,24 +89,25 @@ def speech_to_mouth(
     registry = discover(plugin or [])
     configuration = load(registry, file=config, preset=preset, overrides=overrides or [])
 
-    from retalkit.errors import PlanError
+    from retalkit.motion_eval.corpus_report import evaluate_corpus
     from retalkit.motion_eval.report import evaluate
-    from retalkit.pipeline.plan import plan, plan_driver
-    from retalkit.plugins.specs import DriverChoice
+    from retalkit.pipeline.plan import choose_driver, plan, plan_driver
     from retalkit.stages import Runtime
     from retalkit.storage.cache import Cache, default_folder
 
     chosen = plan(configuration, registry)
-    configured = chosen.lip_syncer.config.drivers().values()
-    choice = next((each for each in configured if driver in (None, each.use)), None)
-    if choice is None and driver is None:
-        raise PlanError(f"{chosen.lip_syncer.label} uses no driver; name one with --driver", code="missing-driver")
-    measured = plan_driver(choice or DriverChoice(use=str(driver)), registry, "--driver")
+    measured = plan_driver(choose_driver(chosen, driver), registry, "--driver")
     runtime = Runtime(device=configuration.device, precision=configuration.precision, threads=configuration.threads)
+    name, made = measured.found.spec.name, measured.make(runtime)
+    store = Cache(cache if cache is not None else default_folder())
     with progress(quiet=quiet) as observer:
-        store = Cache(cache if cache is not None else default_folder())
-        report = evaluate(clips, measured.found.spec.name, measured.make(runtime), chosen, store, observer)
-    typer.echo(json.dumps(report.plain(), indent=2) if as_json else _table(report))
+        if corpus is not None:
+            found = evaluate_corpus(corpus, name, made, chosen, store, observer)
+            table = _corpus_table(found)
+        else:
+            found = evaluate(clips or [], name, made, chosen, store, observer)
+            table = _table(found)
+    typer.echo(json.dumps(found.plain(), indent=2) if as_json else table)
 
 
 _COLUMNS = (
@@ -130,18 +146,61 @@ def _table(report: Report) -> str:
             _percent(report.precision),
         )
     )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     rest = ", ".join(f"{name} {_percent(each.at_rest)}" for name, each in report.background.items())
     return "\n".join(
         [
-            *lines,
+            *_aligned(rows),
             "offset: delay of the lips relative to the audio in frames of 0.04 s, estimated per clip and compensated",
             "max: largest r within 3 frames of the compensated delay",
             "chance r: opening and width r of unrelated motion after the same delay compensation",
             f"frames with the mouth at rest without speech: {rest}",
+            *_skipped(report.skipped),
         ]
     )
+
+
+def _corpus_table(report: CorpusReport) -> str:
+    """Format corpus scores with one line per fold and one line for the mean, for all clips and for the clear clips."""
+    lines: list[str] = []
+    for title, scores in (("all clips", report.all), ("clear clips of 5 s or more", report.clear)):
+        if scores is None:
+            continue
+        minutes = scores.seconds / 60.0
+        lines.append(f"{title}: {scores.mean.clips}, {scores.speakers} speakers, {minutes:.1f} min")
+        rows: list[tuple[str, ...]] = [_CORPUS_COLUMNS]
+        rows += [(f"fold {number}", *_corpus_cells(fold)) for number, fold in enumerate(scores.folds, 1)]
+        rows.append(("mean of folds", *_corpus_cells(scores.mean)))
+        lines += _aligned(rows)
+        intervals = [_with_interval(*each) for each in _intervals(scores)]
+        lines.append(f"95% CI from resampled speakers: opening {intervals[0]}, width {intervals[1]}")
+        lines.append("")
+    lines.append(
+        "folds: no speaker occurs in more than one fold\n"
+        "lag: delay of the lips relative to the predicted motion after compensation of the corpus offsets"
+    )
+    return "\n".join([*lines, *_skipped(report.skipped)])
+
+
+_CORPUS_COLUMNS = ("", "clips", "opening r", "width r", "lag", "contact recall", "contact precision")
+
+
+def _corpus_cells(scores: CorpusScores) -> tuple[str, ...]:
+    lag = f"{1000 * scores.lag:+.0f} ms" if math.isfinite(scores.lag) else "-"
+    r = (f"{scores.clips}", _number(scores.opening), _number(scores.width))
+    return (*r, lag, _percent(scores.recall), _percent(scores.precision))
+
+
+def _intervals(scores: SubsetScores) -> list[tuple[float, tuple[float, float]]]:
+    return [(scores.mean.opening, scores.opening_interval), (scores.mean.width, scores.width_interval)]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _skipped(skipped: Sequence[SkippedClip]) -> list[str]:
+    return [f"skipped clips: {len(skipped)}", *(f"  {each.reason}" for each in skipped)] if skipped else []
 
 
 def _number(value: float) -> str:

@@ -175,9 +175,9 @@ def agreement(lips: Lips, motion: Motion) -> Agreement:
         chance_opening=chance_opening,
         chance_width=chance_width,
         lip_closures=len(real),
-        recalled_closures=_count_matches(real, predicted),
+        recalled_closures=count_matches(real, predicted),
         predicted_closures=len(predicted),
-        correct_closures=_count_matches(predicted, real),
+        correct_closures=count_matches(predicted, real),
     )
 
 
@@ -202,7 +202,7 @@ def closure_events(gap: Values, contact: float) -> list[int]:
     return events
 
 
-def _count_matches(events: list[int], others: list[int]) -> int:
+def count_matches(events: list[int], others: list[int]) -> int:
     """Count the events that have a matching event in ``others`` within ``TOLERANCE`` frames."""
     return sum(any(abs(event - other) <= TOLERANCE for other in others) for event in events)
 

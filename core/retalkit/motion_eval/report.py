@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from retalkit.errors import InputError
 from retalkit.motion_eval.agreement import Agreement, Motion, agreement, predict_motion
 from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_interval
 from retalkit.motion_eval.clips import BackgroundRest, PreparedClip, measure_background_rest, prepare_clip
@@ -36,6 +37,17 @@ class ClipScores:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedClip:
+    """A clip without scores."""
+
+    clip: str
+    code: str
+    """Error code, such as ``no-face``."""
+    reason: str
+    """Error message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Scores of all clips, mean scores, and the driver's motion for audio without speech."""
 
@@ -56,6 +68,8 @@ class Report:
     """Fraction of tracked closures in all clips with a predicted closure within two frames."""
     precision: float
     background: dict[str, BackgroundRest]
+    skipped: tuple[SkippedClip, ...]
+    """Clips without scores. The means exclude these clips."""
 
     def plain(self) -> dict[str, Any]:
         """Return JSON-compatible data in which undefined values are None."""
@@ -68,7 +82,7 @@ class Report:
                 "recall": clip.recall,
                 "precision": clip.precision,
             }
-        return _without_nan(data)
+        return without_nan(data)
 
 
 def evaluate(
@@ -76,9 +90,10 @@ def evaluate(
 ) -> Report:
     """Score ``driver`` on clips in which the visible person speaks the audio track.
 
-    Raises InputError if a clip is unsuitable.
+    If ``videos`` contains several clips, clips without sufficient audio or frames with a face are skipped and reported
+    with the reason. Raises InputError if a file is missing or no clip can be scored.
     """
-    prepared = [prepare_clip(Path(video), ClipSteps(chosen, cache, observer)) for video in videos]
+    prepared, skipped = _prepare(videos, chosen, cache, observer)
     scored = [_score(driver, clip) for clip in prepared]
     generator = np.random.default_rng(0)
     drawn = [
@@ -101,7 +116,31 @@ def evaluate(
         mean_interval([opening for opening, _ in drawn], generator),
         mean_interval([width for _, width in drawn], generator),
         background,
+        skipped,
     )
+
+
+def _prepare(
+    videos: Sequence[Path], chosen: Plan, cache: Cache, observer: Observer
+) -> tuple[list[PreparedClip], tuple[SkippedClip, ...]]:
+    for video in videos:
+        if not Path(video).exists():
+            raise InputError(f"{video}: no such file; check the path", code="file-not-found")
+    prepared: list[PreparedClip] = []
+    skipped: list[SkippedClip] = []
+    for video in videos:
+        try:
+            prepared.append(prepare_clip(Path(video), ClipSteps(chosen, cache, observer)))
+        except InputError as error:
+            if len(videos) == 1:
+                raise
+            skipped.append(SkippedClip(Path(video).name, error.code, str(error)))
+            observer.note(f"skipped: {error}")
+    if not prepared:
+        raise InputError(
+            f"cannot score any of the {len(videos)} clips; first skipped clip: {skipped[0].reason}", code="no-clips"
+        )
+    return prepared, tuple(skipped)
 
 
 def _score(driver: SpeechToMouth, clip: PreparedClip) -> tuple[Motion, Agreement]:
@@ -115,6 +154,7 @@ def _report(
     opening_interval: Interval,
     width_interval: Interval,
     background: dict[str, BackgroundRest],
+    skipped: tuple[SkippedClip, ...],
 ) -> Report:
     found = [scores.agreement for scores in clips]
 
@@ -144,14 +184,16 @@ def _report(
         recall=total.recall,
         precision=total.precision,
         background=background,
+        skipped=skipped,
     )
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return plain data in which floats are rounded to six decimals and non-finite values are None."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return value
