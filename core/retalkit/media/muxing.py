@@ -45,21 +45,32 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
             False, or the output file is also an input file (regardless of ``force``).
     """
     _format_of(path)
+    check_output_path(path, force, inputs)
+
+
+def check_output_path(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Check that a file of any format can be written to ``path``.
+
+    Raises OutputError if ``path`` is a directory, its parent directory does not exist, the file exists and ``force`` is
+    False, or the output file is also an input file (regardless of ``force``).
+    """
     if path.is_dir():
-        raise OutputError(
-            f"{path}: is a directory: name a file in it, such as {path / 'out.mp4'}", code="path-is-directory"
-        )
+        raise OutputError(f"{path}: expected a file path, got a directory", code="path-is-directory")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
-            f"{path}: directory {folder} does not exist: create it first or write elsewhere", code="directory-not-found"
+            f"{path}: directory {folder} does not exist; create the directory or choose another output path",
+            code="directory-not-found",
         )
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):
-            raise OutputError(f"{path}: the output is one of the inputs: write to another file", code="output-is-input")
+            raise OutputError(
+                f"{path}: the output file is also an input file; choose another output path", code="output-is-input"
+            )
     if path.exists() and not force:
         raise OutputError(
-            f"{path}: the file exists: use --force to replace it, or write to another file", code="output-exists"
+            f"{path}: the file already exists; use --force to replace the file, or choose another output path",
+            code="output-exists",
         )
     try:
         # A permission check is not sufficient because root has write permission on read-only file systems.
@@ -122,7 +133,7 @@ def mux(
     container_format = _format_of(out)
     clock = _scan_segments(segments, time_base)
     if frames is not None and len(clock.presentation) != frames:
-        raise ValueError(f"the segments have {len(clock.presentation)} frames, expected {frames}")
+        raise ValueError(f"segments: expected {frames} frames, got {len(clock.presentation)}")
     options = {"movflags": "faststart"} if container_format in ("mp4", "mov") else {}
     try:
         with av.open(str(out), "w", format=container_format, options=options) as target:
@@ -144,7 +155,7 @@ def _format_of(path: Path) -> str:
     name = _FORMATS.get(path.suffix.lower())
     if name is None:
         raise OutputError(
-            f"{path}: unsupported suffix '{path.suffix}': use .mp4, .mov or .mkv", code="unsupported-output-format"
+            f"{path}: unsupported suffix '{path.suffix}'; use .mp4, .mov or .mkv", code="unsupported-output-format"
         )
     return name
 
@@ -179,20 +190,20 @@ def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
             stream = container.streams.video[0]
             current = (stream.codec_context.extradata, stream.width, stream.height)
             if settings is not None and current != settings:
-                raise ValueError(f"segment {path.name} was encoded with other settings than the first segment")
+                raise ValueError(f"segment {path.name}: the encoder settings differ from those of the first segment")
             settings = current
             times = np.array(
                 [_ticks(packet, time_base) for packet in container.demux(stream) if packet.size], dtype=np.int64
             )
         if not len(times):
-            raise ValueError(f"segment {path.name} has no frames")
+            raise ValueError(f"segment {path.name}: expected at least one frame, got none")
         order = np.argsort(times, kind="stable")
         ranks = np.empty_like(order)
         ranks[order] = np.arange(len(order))
         delay = max(delay, int((np.arange(len(times)) - ranks).max()))
         times = times[order]
         if times[0] <= previous or np.any(np.diff(times) <= 0):
-            raise ValueError(f"segment {path.name} does not follow the previous segment in time")
+            raise ValueError(f"segment {path.name}: frame times must ascend within and across segments")
         previous = int(times[-1])
         pieces.append(times)
     presentation = np.concatenate(pieces)
