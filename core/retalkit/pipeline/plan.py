@@ -11,7 +11,7 @@ from retalkit.config import Choice, RunConfig, read_options
 from retalkit.errors import PlanError
 from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
-from retalkit.plugins.availability import missing_driver_packages, missing_packages
+from retalkit.plugins.availability import missing_driver_packages, missing_option_packages, missing_packages
 from retalkit.plugins.registry import Registry, nearest
 from retalkit.plugins.specs import StageConfig, incompatible_api
 from retalkit.stages import (
@@ -107,6 +107,21 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
     )
 
 
+def choose_driver(chosen: Plan, name: str | None) -> Choice:
+    """Return the choice of the driver ``name``, or of the lip syncer's driver if ``name`` is None.
+
+    A driver that the lip syncer uses has the configured options. Any other driver has default options. Raises PlanError
+    if ``name`` is None and the lip syncer uses no driver.
+    """
+    configured = chosen.lip_syncer.config.drivers().values()
+    choice = next((each for each in configured if name in (None, each.use)), None)
+    if choice is not None:
+        return choice
+    if name is None:
+        raise PlanError(f"{chosen.lip_syncer.label} uses no driver; specify --driver NAME", code="missing-driver")
+    return Choice(use=name)
+
+
 def plan_driver(choice: Choice, registry: Registry, config_path: str) -> PlannedDriver:
     """Select and validate a driver so that it can be evaluated without a lip syncer.
 
@@ -169,7 +184,7 @@ def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
         )
     if stage.enhances_references and not stage.found.spec.enhances_references:
         raise PlanError(
-            f"{stage.config_path}: {stage.label} does not enhance references: move it to `enhancers`",
+            f"{stage.config_path}: {stage.label} does not enhance references; move the stage to `enhancers`",
             code="not-a-reference-enhancer",
         )
     for name, driver in stage.drivers.items():
@@ -179,8 +194,8 @@ def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:
     if start is not None and not any(port.startswith(start) for port in stage.found.spec.gives):
         port = f"{start}NAME" if start.endswith(":") else start
         raise PlanError(
-            f"{stage.owner} does not declare that it provides {port}, as every {stage.kind.value} must: choose another "
-            "one and report this to its author",
+            f"{stage.owner} does not declare the port {port}, which every {stage.kind.value} must provide; choose "
+            "another stage and report the problem to the author",
             code="missing-port",
         )
 
@@ -193,6 +208,9 @@ def _check_driver(driver: PlannedDriver, config_path: str) -> None:
 
 
 def _check_files(config: StageConfig, config_path: str) -> None:
+    """Raise PlanError if a package or file that the options require is missing."""
+    if (reason := missing_option_packages(config)) is not None:
+        raise PlanError(f"{config_path}: cannot run with the given options: it {reason}", code="missing-package")
     for name, path in config.files().items():
         if not path.is_file():
             raise PlanError(f"{config_path}.{name}: there is no file {path}", code="file-not-found")
@@ -226,13 +244,13 @@ def _check_inference(config: RunConfig) -> None:
         return
     if find_spec("openvino") is None:
         raise PlanError(
-            "inference: openvino is not installed: pip install 'retalkit[openvino]', or set inference=torch",
+            "inference: openvino is not installed; run pip install 'retalkit[openvino]' or set inference=torch",
             code="missing-package",
         )
     if config.device != "cpu" or config.precision != "float32":
         raise PlanError(
-            f"inference: openvino runs on the CPU with float32 only, not with device={config.device} and "
-            f"precision={config.precision}: set inference=auto",
+            f"inference: openvino supports only device=cpu and precision=float32, got device={config.device} and "
+            f"precision={config.precision}; set inference=auto",
             code="unsupported-inference",
         )
 
@@ -248,7 +266,7 @@ def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
     number = int(config.device.partition(":")[2] or 0)
     if not available or (config.device.startswith("cuda") and number >= torch.cuda.device_count()):
         raise PlanError(
-            f"device: torch finds no {config.device} here, which {users[0]} would run on: set device=cpu",
+            f"device: torch does not detect {config.device}, which {users[0]} requires; set device=cpu",
             code="missing-device",
         )
 

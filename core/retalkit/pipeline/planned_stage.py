@@ -50,7 +50,7 @@ class PlannedDriver:
             "version": spec.version,
             "config": self.config.model_dump(mode="json", exclude=set(self.config.files())),
             "files": _file_hashes(self.config),
-            "libraries": _library_versions(spec.requires),
+            "libraries": _library_versions([*spec.requires, *self.config.packages()]),
             "sources": editable_sources(self.found),
         }
 
@@ -151,7 +151,7 @@ class PlannedStage(Generic[StageT]):
             "drivers": {name: driver.identity() for name, driver in self.drivers.items()},
             "files": _file_hashes(self.config),
             "weights": dict(self.weight_hashes),
-            "libraries": _library_versions(self.found.spec.requires),
+            "libraries": _library_versions([*self.found.spec.requires, *self.config.packages()]),
             "sources": editable_sources(self.found),
             "wanted": sorted(port for port in self.requested_ports if not port.startswith(_ALWAYS_GIVEN)),
         }

@@ -12,6 +12,7 @@ from retalkit.weights.store import WeightStore
 
 if TYPE_CHECKING:
     from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundMetric, FoundStage
+    from retalkit.plugins.specs import StageConfig
 
 
 def availability(found: FoundStage) -> str | None:
@@ -30,6 +31,14 @@ def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
     """Return a phrase that lists the missing packages of a driver or finisher and their installation command, or
     None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
+
+
+def missing_option_packages(config: StageConfig) -> str | None:
+    """Return a phrase that lists the missing Python packages that ``config`` requires, or None if all packages can be
+    imported."""
+    packages = config.packages()
+    missing = [name for name in packages if not _importable(name)]
+    return _lacks_packages(missing, packages[missing[0]]) if missing else None
 
 
 def metric_availability(found: FoundMetric) -> str | None:

@@ -61,6 +61,13 @@ class StageConfig(BaseModel):
         """Return the ports that the stage requires for these options in addition to the ports in its spec."""
         return frozenset()
 
+    def packages(self) -> dict[str, str]:
+        """Return the modules that these options require in addition to the modules in the spec.
+
+        The result maps each module name to the ``pip install`` argument that installs the module.
+        """
+        return {}
+
     def checkpoints(self) -> tuple[str, ...]:
         """Return the names of the checkpoints that these options require in addition to the checkpoints in the spec."""
         return ()

@@ -155,9 +155,11 @@ def test_file_option_is_checked_and_identified_by_content(tmp_path: Path) -> Non
     assert stage.identity() != before
     registry = discover()
     config = RunConfig.from_preset(
-        "embedded", registry=registry, overrides=[f"lip_syncer.motion={tmp_path / 'missing.npz'}"]
+        "embedded",
+        registry=registry,
+        overrides=["lip_syncer.driver.use=file", f"lip_syncer.driver.path={tmp_path / 'missing.npz'}"],
     )
-    with pytest.raises(PlanError, match=r"lip_syncer\.motion: .*missing\.npz") as error:
+    with pytest.raises(PlanError, match=r"lip_syncer\.driver\.path: .*missing\.npz") as error:
         plan(config, registry)
     assert error.value.code == "file-not-found"
 
@@ -285,7 +287,7 @@ def test_editable_sources_are_part_of_the_key(tmp_path: Path, monkeypatch: pytes
 
 
 def test_request_for_waveform_does_not_change_denoiser_identity() -> None:
-    """Every denoiser provides it: a comparison denoises a speech once for all lip syncers."""
+    """Every denoiser must provide the denoised speech, because a comparison runs the denoiser once."""
     registry = discover()
     plain = plan(load(registry), registry).denoiser
     registry.stages.append(stage(StageKind.ENHANCER, "hearing", needs={"face:edit", "speech:waveform"}))

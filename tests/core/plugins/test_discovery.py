@@ -158,7 +158,7 @@ def test_drivers_are_found_through_their_hook(site: Path) -> None:
     install(site, "other-mouths", DRIVERS.format(name="other", more=""))
     registry = discover()
     assert registry.problems == []
-    assert [found.spec.name for found in registry.drivers] == ["other", "model", "bands"]
+    assert [found.spec.name for found in registry.drivers] == ["other", "model", "bands", "file"]
     assert registry.driver("other").spec.make() == "built"
     with pytest.raises(ConfigError, match="driver 'bnds'; did you mean 'bands'") as error:
         registry.driver("bnds")
