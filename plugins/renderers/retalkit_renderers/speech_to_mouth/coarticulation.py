@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.speech_to_mouth.visemes import BILABIAL, LABIODENTAL, SILENCE, TABLE
+from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL, SILENCE, TABLE
 
 TARGET_RATE = 50
 """Number of target values per second. Value ``j`` is at the time (2 j + 1) / 100 s."""
