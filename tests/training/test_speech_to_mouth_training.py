@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("espeakng_loader", reason="training needs the extra: pip install 'retalkit[train]'")
 pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
 
+from retalkit_renderers.speech_to_mouth.coarticulation import Phone, mouth_targets
 from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
+from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
 
 from training.speech_to_mouth.augmentation import augment, mask_bands, non_speech_example, vary_loudness
 from training.speech_to_mouth.corpus import Corpus
@@ -23,9 +25,7 @@ from training.speech_to_mouth.network import SpeechToMouthNetwork
 from training.speech_to_mouth.non_speech import BABBLE, KINDS, NonSpeechPool
 from training.speech_to_mouth.pipeline import PipelineConfig, make_corpus, make_network, score_and_export, tiny_config
 from training.speech_to_mouth.sentences import LOCALES, sentence, words
-from training.speech_to_mouth.targets import Phone, mouth_targets
 from training.speech_to_mouth.tts import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
-from training.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
 
 
 @pytest.fixture(scope="module")

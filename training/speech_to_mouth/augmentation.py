@@ -22,7 +22,7 @@ LOWEST_SPEECH, HIGHEST_SPEECH = -38.0, -8.0
 HIGHEST_BABBLE = -38.0
 """Maximum level in dBFS of babble without a foreground speaker. The mouth stays closed during such babble."""
 _REST_JAW = 0.05
-_WARPS = np.round(np.linspace(0.86, 1.18, 17), 3)
+WARPS = np.round(np.linspace(0.86, 1.18, 17), 3)
 """Vocal tract length perturbation factors."""
 
 _Sound = NDArray[np.float32]
@@ -54,7 +54,7 @@ def training_example(
     else:
         sound, targets = corpus.random_crop(generator, count)
         sound, targets = augment(generator, sound, targets, pool)
-    warp = float(generator.choice(_WARPS)) if generator.random() < 0.6 else 1.0
+    warp = float(generator.choice(WARPS)) if generator.random() < 0.6 else 1.0
     levels = log_mel(sound, warp)
     if generator.random() < 0.5:
         levels = mask_bands(generator, levels)
@@ -142,6 +142,14 @@ def apply_room_and_filter(generator: np.random.Generator, sound: _Sound) -> _Sou
         response = response * np.fft.rfft(echo, size)
     # A zero-phase filter and reverberation that starts at the direct sound preserve the timing.
     return np.fft.irfft(np.fft.rfft(sound, size) * response, size)[:samples].astype(np.float32)
+
+
+def companded(sound: _Sound) -> _Sound:
+    """Return the audio after 8-bit mu-law coding (ITU-T G.711) with full scale at the audio's peak level."""
+    peak = np.abs(sound).max() + 1e-9
+    code = np.sign(sound) * np.log1p(255.0 * np.abs(sound) / peak) / np.log(256.0)
+    code = np.round(code * 127.0) / 127.0
+    return (np.sign(code) * (256.0 ** np.abs(code) - 1.0) / 255.0 * peak).astype(np.float32)
 
 
 def _frequency_response(generator: np.random.Generator, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:

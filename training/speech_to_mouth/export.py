@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
+from retalkit_renderers.speech_to_mouth.visemes import CLASSES
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.targets import MEASURES
-from training.speech_to_mouth.visemes import CLASSES
+from training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
 
 FORMAT = "1"
 
@@ -50,8 +51,9 @@ def export(
 ) -> None:
     """Write the weights as float16 with the network configuration in the metadata, replacing an existing file.
 
-    ``calibration`` contains ``closure_threshold`` (the posterior of p, b, m, f, v above which the lips touch),
-    ``class_widths`` (from ``class_widths``) and ``gains`` (from ``validation.range_gains``).
+    ``calibration`` contains ``closure_threshold`` (the closure evidence above which the lips touch), ``gains`` (from
+    ``range_gains``) and, depending on the weights, ``class_widths``, ``contact_share`` and ``width_smoothing``; see
+    ``retalkit_renderers.speech_to_mouth.decoding.Calibration``.
     """
     tensors = {
         name: tensor.detach().to(torch.float16).contiguous()
@@ -75,3 +77,25 @@ def export(
     save_file(tensors, str(temporary), metadata)
     temporary.chmod(0o644)
     temporary.replace(path)
+
+
+def exported_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of an exported weights file."""
+    with safe_open(str(path), framework="pt") as file:
+        return dict(file.metadata())
+
+
+def load_exported(path: Path) -> tuple[SpeechToMouthNetwork, dict[str, float]]:
+    """Return the network of an exported weights file in evaluation mode, and the network's output scales."""
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+        names = list(file.keys())
+        tensors = {name: file.get_tensor(name).float() for name in names}
+    network = SpeechToMouthNetwork(
+        int(metadata["channels"]),
+        tuple(json.loads(metadata["dilations"])),
+        float(metadata["lookahead"]) if metadata["lookahead"] else None,
+        contact=len(tensors["head.bias"]) > CONTACT,
+    )
+    network.load_state_dict(tensors, strict=False)
+    return network.eval(), json.loads(metadata["scales"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, CLASSES, LABIODENTAL
 from torch import Tensor
 from torch.nn import functional
-
-from training.speech_to_mouth.visemes import BILABIAL, CLASSES, LABIODENTAL
 
 MEASURE_WEIGHTS = (10.0, 4.0, 3.0, 3.0)
 _SILENT_WEIGHT = 0.3
@@ -14,6 +13,9 @@ _CORRELATION_WEIGHTS = (0.6, 0.5, 0.2, 0.2)
 _SPEECH_WEIGHT = 0.5
 _CLASS_WEIGHT = 0.35
 _MIN_DEVIATION = 0.03
+_REAL_CORRELATION_WEIGHTS = (1.0, 0.6, 0.1, 0.15)
+_CLOSED = 0.1
+"""Opening of synthetic targets in units of ``MouthMotion`` below which the lips touch."""
 
 
 def class_weights() -> Tensor:
@@ -65,3 +67,65 @@ def _correlation_loss(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
     moving = ((targets**2).mean(2).sqrt() > _MIN_DEVIATION).float()
     means = ((1.0 - products / deviations) * moving).sum(0) / moving.sum(0).clamp(min=1.0)
     return (means * means.new_tensor(_CORRELATION_WEIGHTS)).sum(), means
+
+
+def real_loss(outputs: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss for real lips, and the loss terms for the log.
+
+    ``outputs``: network outputs [B, 21, J]. ``targets``: targets [B, 6, J] in the order of ``real_lips.COLUMNS``.
+    ``known``: 1 for time steps with a target, 0 elsewhere [B, J]. ``weights``: weights of the examples [B]. The
+    correlation of width, protrusion and jaw has a higher weight than the values, because the absolute values in a clip
+    are uncertain.
+    """
+    share = weights / weights.sum()
+    correlations = torch.stack([_masked_correlation(outputs[:, row], targets[:, row], known) for row in range(4)], 1)
+    rows = known * weights[:, None]
+    total = rows.sum()
+
+    def mean(values: Tensor, mask: Tensor = rows) -> Tensor:
+        return (values * mask).sum() / total
+
+    opening = mean(functional.smooth_l1_loss(outputs[:, 0], targets[:, 0], reduction="none", beta=0.3))
+    width = mean(functional.smooth_l1_loss(outputs[:, 1], targets[:, 1], reduction="none", beta=0.5))
+    others = mean(((outputs[:, 2:4] - targets[:, 2:4]) ** 2).sum(1))
+    values = opening + 0.3 * width + 0.2 * others
+    contact = mean(functional.binary_cross_entropy_with_logits(outputs[:, 20], targets[:, 4], reduction="none"))
+    contact_correlation = _masked_correlation(torch.sigmoid(outputs[:, 20]), targets[:, 4], known)
+    speech = functional.binary_cross_entropy_with_logits(outputs[:, 4], targets[:, 5], reduction="none")
+    speech = (speech * known).sum() / known.sum()
+    correlation = ((1.0 - correlations) * share[:, None]).sum(0)
+    loss = (
+        (correlation * correlation.new_tensor(_REAL_CORRELATION_WEIGHTS)).sum()
+        + 1.5 * values
+        + 0.3 * contact
+        + 0.1 * ((1.0 - contact_correlation) * share).sum()
+        + 0.3 * speech
+    )
+    means = correlations.mean(0)
+    parts = {"r_opening": means[0], "r_width": means[1], "values": values, "contact": contact, "speech": speech}
+    return loss, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def synthetic_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss for synthetic speech.
+
+    ``outputs``: network outputs [B, 21, J]. ``targets``: targets [B, J, 6] in units of ``MouthMotion``.
+    """
+    expected = targets.transpose(1, 2)
+    speech, classes = expected[:, 4], expected[:, 5].long()
+    weight = _SILENT_WEIGHT + (1.0 - _SILENT_WEIGHT) * speech
+    squares = ((outputs[:, :4] - expected[:, :4]) ** 2 * weight[:, None]).mean(dim=(0, 2))
+    labial = (classes == BILABIAL) | (classes == LABIODENTAL) | (expected[:, 0] < _CLOSED)
+    return (
+        0.3 * (squares * squares.new_tensor((4.0, 1.5, 1.0, 1.0))).sum()
+        + _SPEECH_WEIGHT * functional.binary_cross_entropy_with_logits(outputs[:, 4], speech)
+        + 0.3 * functional.cross_entropy(outputs[:, 5:20], classes, weight=class_weights())
+        + 0.15 * functional.binary_cross_entropy_with_logits(outputs[:, 20], labial.float())
+    )
+
+
+def _masked_correlation(outputs: Tensor, targets: Tensor, known: Tensor) -> Tensor:
+    """Return Pearson's correlation [B] over the known time steps of ``outputs`` and ``targets`` [B, J]."""
+    count = known.sum(-1, keepdim=True)
+    first, second = ((each - (each * known).sum(-1, keepdim=True) / count) * known for each in (outputs, targets))
+    return (first * second).sum(-1) / (first.norm(dim=-1) * second.norm(dim=-1) + 1e-3)

@@ -7,14 +7,15 @@ et al. 2016). A block consists of batch normalisation, ReLU, dilated convolution
 from __future__ import annotations
 
 import torch
+from retalkit_renderers.speech_to_mouth.visemes import CLASSES
 from torch import Tensor, nn
-
-from training.speech_to_mouth.visemes import CLASSES
 
 INPUTS = 160
 OUTPUTS = 4 + 1 + len(CLASSES)
 """Number of outputs: opening, width, protrusion, jaw, speech logit, and viseme class logits."""
 DILATIONS = (1, 2, 4, 8, 1, 2)
+CONTACT = OUTPUTS
+"""Index of the lip contact logit. Only networks that were trained on real lips have this output."""
 _TAPS = 5
 _ROW_SECONDS = 0.02
 _STEM_AHEAD_SECONDS = 0.0375
@@ -32,8 +33,24 @@ class Block(nn.Module):
         self.padding = (dilation * (_TAPS - 1) - after, after)
 
     def forward(self, rows: Tensor) -> Tensor:
-        padded = nn.functional.pad(torch.relu(self.norm(rows)), self.padding)
-        return rows + self.point(self.dropout(torch.relu(self.conv(padded))))
+        """Return the output of the block, [B, J, C], for an input of equal shape."""
+        active = torch.relu(self.norm(rows.flatten(0, 1)).view_as(rows))
+        padded = nn.functional.pad(active, (0, 0, *self.padding))
+        mixed = self.dropout(torch.relu(convolve(padded, self.conv)))
+        return rows + nn.functional.linear(mixed, self.point.weight[:, :, 0], self.point.bias)
+
+
+def convolve(rows: Tensor, layer: nn.Conv1d) -> Tensor:
+    """Return the output of the convolution ``layer`` without padding for ``rows`` [B, J, C].
+
+    The convolution is computed as one matrix multiplication. On CPUs with bfloat16 support, this is much faster than
+    PyTorch's convolution.
+    """
+    dilation, stride, taps = layer.dilation[0], layer.stride[0], layer.kernel_size[0]
+    count = (rows.shape[1] - dilation * (taps - 1) - 1) // stride + 1
+    last = stride * (count - 1) + 1
+    columns = torch.cat([rows[:, tap * dilation : tap * dilation + last : stride] for tap in range(taps)], dim=2)
+    return nn.functional.linear(columns, layer.weight.transpose(1, 2).flatten(1), layer.bias)
 
 
 class SpeechToMouthNetwork(nn.Module):
@@ -49,6 +66,7 @@ class SpeechToMouthNetwork(nn.Module):
         dilations: tuple[int, ...] = DILATIONS,
         lookahead_seconds: float | None = None,
         dropout: float = 0.1,
+        contact: bool = False,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -60,17 +78,21 @@ class SpeechToMouthNetwork(nn.Module):
             Block(channels, dilation, after, dropout) for dilation, after in zip(dilations, self.after, strict=True)
         )
         self.norm = nn.BatchNorm1d(channels)
-        self.head = nn.Conv1d(channels, OUTPUTS, 1)
+        self.head = nn.Conv1d(channels, OUTPUTS + contact, 1)
 
     def hidden(self, features: Tensor) -> Tensor:
-        """Return the last hidden layer [B, C, T // 2], at least 0."""
-        rows = self.stem(features)
-        for block in self.blocks:
-            rows = block(rows)
-        return torch.relu(self.norm(rows))
+        """Return the non-negative activations of the last hidden layer [B, C, T // 2]."""
+        return self._hidden(features).transpose(1, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.head(self.hidden(features))
+        rows = nn.functional.linear(self._hidden(features), self.head.weight[:, :, 0], self.head.bias)
+        return rows.transpose(1, 2)
+
+    def _hidden(self, features: Tensor) -> Tensor:
+        rows = convolve(nn.functional.pad(features.transpose(1, 2), (0, 0, 2, 2)), self.stem)
+        for block in self.blocks:
+            rows = block(rows)
+        return torch.relu(self.norm(rows.flatten(0, 1)).view_as(rows))
 
 
 def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:
@@ -83,7 +105,7 @@ def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> t
         return halves
     if lookahead_seconds < _STEM_AHEAD_SECONDS:
         raise ValueError(
-            f"look-ahead must be at least {_STEM_AHEAD_SECONDS} s, that of the first layer; got {lookahead_seconds} s"
+            f"lookahead_seconds: expected at least {_STEM_AHEAD_SECONDS} (first layer), got {lookahead_seconds}"
         )
     remaining = int((lookahead_seconds - _STEM_AHEAD_SECONDS) / _ROW_SECONDS + 1e-9)
     result: list[int] = []

@@ -30,6 +30,11 @@ class NonSpeechPool:
         self._clips = np.load(folder / "negatives.npy", mmap_mode="r")
         self.kinds: NDArray[np.int64] = np.load(folder / "negative_kinds.npy")
 
+    @property
+    def samples(self) -> int:
+        """Number of samples per clip."""
+        return int(self._clips.shape[1])
+
     def pick(
         self, generator: np.random.Generator, samples: int, kind: int | None = None
     ) -> tuple[NDArray[np.float32], int]:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit_renderers.speech_to_mouth.coarticulation import Phone
+from retalkit_renderers.speech_to_mouth.visemes import letters_of_arpabet, letters_of_ipa
 
 from training.speech_to_mouth.sentences import sentence
-from training.speech_to_mouth.targets import Phone
-from training.speech_to_mouth.visemes import letters_of_arpabet, letters_of_ipa
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from retalkit_renderers.speech_to_mouth.decoding import Calibration, mouth_width
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
-from retalkit_renderers.speech_to_mouth.model import mouth_width
+from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
 
 from training.speech_to_mouth.augmentation import augment, non_speech_example
 from training.speech_to_mouth.corpus import Corpus
 from training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
 from training.speech_to_mouth.network import SpeechToMouthNetwork
 from training.speech_to_mouth.non_speech import NonSpeechPool
-from training.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +96,12 @@ def range_gains(network: SpeechToMouthNetwork, corpus: Corpus, pieces: int, widt
     Keys are ``opening``, ``spread`` (width above 0) and ``rounding`` (width below 0). Ranges are 95th percentiles, with
     the width computed as in the driver.
     """
+    calibration = Calibration(class_widths=np.array(widths, np.float32))
     predicted: list[NDArray[np.float32]] = []
     expected: list[NDArray[np.float32]] = []
     for number in range(pieces):
         outputs, targets = _validation_crop(network, corpus, None, number, noisy=False)
-        width = np.pad(mouth_width(outputs.T, np.array(widths, np.float32)), 6, mode="edge")
+        width = mouth_width(outputs.T, calibration)
         speaking = targets[:, 4] > 0.5
         predicted.append(np.stack([outputs[0], width], axis=1)[speaking])
         expected.append(targets[speaking, :2])

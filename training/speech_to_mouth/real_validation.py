@@ -1,0 +1,94 @@
+"""Calibration of the output range, and validation of lip contacts, on held-out real lips."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.motion_eval.agreement import CONTACT_GAP, PREDICTED_CONTACT, closure_events, count_matches
+from retalkit.motion_eval.lips_corpus import LipsCorpus
+from retalkit_renderers.speech_to_mouth.decoding import MARGIN, Calibration, decode
+from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
+from scipy.signal import savgol_filter
+
+from training.speech_to_mouth.fine_tuning import outputs_of
+from training.speech_to_mouth.network import SpeechToMouthNetwork
+from training.speech_to_mouth.real_lips import LipClip, RealLips
+from training.speech_to_mouth.views import Views
+
+logger = logging.getLogger(__name__)
+
+Float = NDArray[np.float32]
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8)
+"""Closure evidence thresholds for which recall and precision are logged."""
+_CLOSED_SHARE, _OPEN_SHARE = 10, 95
+"""Percentiles that determine the floor and the gain of the opening."""
+
+
+def held_out_outputs(
+    network: SpeechToMouthNetwork, lips: RealLips, views: Views, clips: Iterable[LipClip]
+) -> dict[str, Float]:
+    """Return a mapping from clip name to the raw outputs for the clip's unmodified audio, float32 [J, 21]."""
+    ahead = INPUT_CONTEXT if network.lookahead_seconds is None else 0
+    return {clip.name: outputs_of(network, views.real(0, clip.first, clip.count), ahead).T for clip in clips}
+
+
+def output_range(outputs: dict[str, Float], lips: RealLips, clips: Sequence[LipClip]) -> dict[str, Any]:
+    """Return the calibration values ``opening_floor`` and ``gains``, which restore the range of the targets.
+
+    The calibration maps the opening linearly, so that the 10th and 95th percentiles during speech equal the targets'
+    percentiles. The width has one gain for positive values (``spread``) and one for negative values (``rounding``).
+    """
+    predicted = np.concatenate([outputs[clip.name] for clip in clips])
+    expected = np.concatenate([lips.targets(clip) for clip in clips])
+    speaking = expected[:, 5] > 0.5
+    if not speaking.any():
+        speaking[:] = True
+
+    def percentiles(values: Float, column: int, low: int, high: int) -> tuple[float, float]:
+        found = np.percentile(values[speaking, column], [low, high])
+        return float(found[0]), float(found[1])
+
+    closed, wide = percentiles(predicted, 0, _CLOSED_SHARE, _OPEN_SHARE)
+    real_closed, real_wide = percentiles(expected, 0, _CLOSED_SHARE, _OPEN_SHARE)
+    gain = (real_wide - real_closed) / (wide - closed)
+    narrow, spread = percentiles(predicted, 1, 5, 95)
+    real_narrow, real_spread = percentiles(expected, 1, 5, 95)
+    gains = {"opening": gain, "spread": real_spread / spread, "rounding": real_narrow / narrow}
+    return {
+        "opening_floor": round(closed - real_closed / gain, 3),
+        "gains": {name: round(value, 3) for name, value in gains.items()},
+    }
+
+
+def log_contacts(
+    outputs: dict[str, Float], corpus: LipsCorpus, calibration: Calibration, clips: Sequence[LipClip]
+) -> None:
+    """Log the recall and precision of lip contacts for each threshold in ``THRESHOLDS``."""
+    of_name = {clip.name: clip for clip in corpus.clips}
+    for threshold in THRESHOLDS:
+        counts = np.zeros(4)
+        setting = replace(calibration, closure_threshold=threshold)
+        for clip in clips:
+            lips = corpus.lips(of_name[clip.name], "opening")[0]
+            counts += contact_counts(outputs[clip.name], lips, clip.shift, setting)
+        recall, precision = counts[1] / max(1.0, counts[0]), counts[3] / max(1.0, counts[2])
+        logger.info("closure threshold %.2f: recall %.3f, precision %.3f", threshold, recall, precision)
+
+
+def contact_counts(raw: Float, opening: Float, shift: int, calibration: Calibration) -> NDArray[np.float64]:
+    """Return the numbers of tracked, recalled, predicted and correct lip contacts, float64 [4]."""
+    rows = decode(np.pad(raw, ((MARGIN, MARGIN), (0, 0)), mode="edge"), calibration)
+    gap = np.maximum(rows.opening, 0) * (1 - rows.closure)
+    count = min(len(gap), len(opening))
+    first, stop = max(0, shift), count + min(0, shift)
+    smooth = savgol_filter(opening, 9, 2)[first:stop] if len(opening) > 9 else opening[first:stop]
+    real = closure_events(smooth[::2], CONTACT_GAP)
+    predicted = closure_events(gap[first - shift : stop - shift][::2], PREDICTED_CONTACT)
+    matches = count_matches(real, predicted), count_matches(predicted, real)
+    return np.array([len(real), matches[0], len(predicted), matches[1]], np.float64)
