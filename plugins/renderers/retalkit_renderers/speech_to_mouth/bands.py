@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.plugins import StageConfig
+from retalkit.speech.loudness import reference_gain
 from retalkit.stages import MouthMotion, Runtime, Speech
 
 from retalkit_renderers.speech_to_mouth.band_levels import (
@@ -101,7 +102,8 @@ def _compute(speech: Speech, start: int, stop: int) -> _Grid:
     kept = slice(_HISTORY, _HISTORY + stop - start)
     if not activity[_HISTORY - _AHEAD :].any():
         return np.zeros((5, stop - start))
-    levels = band_levels(speech.waveform(*sample_range(first, last)))
+    gain = np.float32(reference_gain(speech.loudness))
+    levels = band_levels(speech.waveform(*sample_range(first, last)) * gain)
 
     sonorant = hann_smooth(levels["sonorant"], _LEVEL_REACH)
     loudest = windows(sonorant, _LOUDEST_BEFORE, _LOUDEST_AFTER).max(axis=1)

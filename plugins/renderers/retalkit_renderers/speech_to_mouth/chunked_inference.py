@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.speech.loudness import reference_gain
 from retalkit.stages import SPEECH_RATE, Speech
 
 from retalkit_renderers.speech_to_mouth.features import (
@@ -28,6 +29,11 @@ CHUNK = 256
 """Number of time steps per chunk."""
 _MAX_CHUNKS = 6
 """Maximum number of chunks in memory."""
+
+
+_NOISE_FLOOR = np.float32(np.log(1e-4))
+"""Logarithm of the mel power that is added to all bands. It masks the quantisation noise of quiet 16-bit recordings,
+which would otherwise change the features. Cross-validation scores with and without it differ by less than 0.002."""
 
 
 class ChunkedInference:
@@ -86,7 +92,8 @@ class ChunkedInference:
 def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:
     """Return the frames [first, last) of ``network_input`` for a speech signal with ``frames`` frames.
 
-    Values outside the speech are zero. As in training, the running mean repeats the first and last frame at the ends.
+    The speech is normalised to the reference loudness, so the features do not depend on the recording level. Values
+    outside the speech are zero. As in training, the running mean repeats the first and last frame at the ends.
     """
     behind = MEAN_FRAMES - 1 - ahead
     low, high = first - behind, last + ahead
@@ -95,7 +102,8 @@ def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: i
         return np.zeros((last - first, 2 * BAND_COUNT), np.float32)
     margin = LOG_MEL_CONTEXT
     sound = speech.waveform((inside_low - margin) * HOP / SPEECH_RATE, (inside_high + margin) * HOP / SPEECH_RATE)
-    levels = log_mel(sound)[margin : margin + inside_high - inside_low]
+    levels = log_mel(sound * np.float32(reference_gain(speech.loudness)))[margin : margin + inside_high - inside_low]
+    levels = np.logaddexp(levels, _NOISE_FLOOR)
     levels = np.pad(levels, ((inside_low - low, high - inside_high), (0, 0)), mode="edge")
     rows = network_input(levels, ahead)[behind : behind + last - first]
     numbers = np.arange(first, last)

@@ -1,4 +1,4 @@
-"""Specs of the drivers ``model`` and ``bands``.
+"""Specs of the drivers ``model``, ``bands`` and ``file``.
 
 The module is imported to list plugins, so it must not import an array library.
 """
@@ -6,29 +6,58 @@ The module is imported to list plugins, so it must not import an array library.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from pydantic import Field
 from retalkit.plugins import DriverSpec, StageConfig
 
-WEIGHTS: Final = Path(__file__).parent / "weights" / "speech_to_mouth.safetensors"
+_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS: Final = {
+    "real": _FOLDER / "real_lips.safetensors",
+    "synthetic": _FOLDER / "speech_to_mouth.safetensors",
+    "live": _FOLDER / "live.safetensors",
+}
+"""Mapping from the value of the option ``weights`` to the weights file in the package."""
 
 
 class ModelDriverConfig(StageConfig):
-    """Options of ``model``, which has no settings."""
+    """Options of the driver ``model``."""
+
+    weights: Literal["real", "synthetic", "live"] = Field(default="real")
+    """Network weights. ``real`` selects weights that were fine-tuned on the lips of real people. ``synthetic`` selects
+    weights that were trained only on synthetic speech, for which all sources are known. ``live`` selects weights like
+    ``real`` with a look-ahead of 0.2 s."""
+    transcript: Path | None = None
+    """Transcript of the speech as plain text (.txt) or timed subtitles (.srt, .vtt). Lip closures and mouth shapes are
+    aligned with the phones of the transcript. Parts that do not match the speech are ignored. Requires
+    retalkit[transcript]."""
+    language: str = "en-us"
+    """Language of the transcript as the name of an espeak-ng voice, such as en-us, en-gb, de, fr-fr or es."""
 
     def files(self) -> dict[str, Path]:
-        """Return the path of the weights file in the package."""
-        return {"weights": WEIGHTS}
+        """Return the paths of the selected weights file and of the transcript."""
+        return {**super().files(), "weights": WEIGHTS[self.weights]}
+
+    def packages(self) -> dict[str, str]:
+        """Return the package that converts a transcript to phones, or an empty dictionary without a transcript."""
+        return {} if self.transcript is None else {"espeakng_loader": "retalkit[transcript]"}
 
 
 class BandDriverConfig(StageConfig):
     """Options of ``bands``, which has no settings."""
 
 
+class FileDriverConfig(StageConfig):
+    """Options of ``file``."""
+
+    path: Path
+    """Path of a motion file in the format of `retalkit motion` (.csv or .json) or in .npz format."""
+
+
 DRIVERS: Final = (
     DriverSpec(
         name="model",
-        summary="a small network trained on synthetic speech of many languages",
+        summary="small network trained on synthetic speech and fine-tuned on real lips",
         build="retalkit_renderers.speech_to_mouth.model:make_driver",
         config=ModelDriverConfig,
         api=2,
@@ -38,6 +67,13 @@ DRIVERS: Final = (
         summary="rules on band energies, without training",
         build="retalkit_renderers.speech_to_mouth.bands:make_driver",
         config=BandDriverConfig,
+        api=2,
+    ),
+    DriverSpec(
+        name="file",
+        summary="mouth motion from a file, such as the output of `retalkit motion`",
+        build="retalkit_renderers.speech_to_mouth.motion_file:FileDriver",
+        config=FileDriverConfig,
         api=2,
     ),
 )

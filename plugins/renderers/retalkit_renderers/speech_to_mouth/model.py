@@ -1,23 +1,21 @@
 """Driver ``model``: a small temporal convolutional network on log-mel features with NumPy inference.
 
-The network (see ``network``) was trained on synthetic speech in many languages with known phone timings. The model card
-describes the training. At 50 Hz, the network predicts opening, width, protrusion, a speech probability, and the
-probabilities of 15 viseme classes.
+The speech is normalised to the reference loudness, so the motion does not depend on the recording level. At 50 Hz, the
+network (see ``network``) predicts opening, width, protrusion, a speech probability and the probabilities of 15 viseme
+classes. Networks that were trained on real lips also predict the probability of lip contact. The model card describes
+the training. ``decoding`` converts the outputs to mouth motion.
 
-* **Opening, width and protrusion** are regressed in the units of ``MouthMotion``.
-* **Closure** is derived from the classes p, b, m and f, v, because the regressed opening is too smooth to close the
-  lips. The lips are closed above a threshold that was selected on held-out voices.
-* **Speech** is the voice activity. All other values are multiplied by the voice activity, so the mouth is at rest
-  without speech.
+Voice activity closes the mouth only in long pauses (see ``speech_gate``). In shorter pauses, the network predicts how
+far the mouth closes.
 
 A value depends on up to 2.4 s of audio after its time. The network's receptive field and nearby closures contribute 0.9
 s. The mean level that normalises the features for the microphone contributes 1.5 s. For weights trained with a bounded
-look-ahead, the dependency is 0.1 s longer than the bound. The voice activity has a separate look-ahead.
+look-ahead, the dependency is 0.2 s longer than the bound. The loudness depends on the whole speech, and the voice
+activity has a separate look-ahead.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -25,72 +23,91 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from retalkit.errors import PluginError
-from retalkit.plugins import StageConfig
 from retalkit.stages import MouthMotion, Runtime, Speech
 
 from retalkit_renderers.speech_to_mouth.chunked_inference import ROW_RATE, ChunkedInference
-from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
+from retalkit_renderers.speech_to_mouth.decoding import CLASSES, MARGIN, SILENCE, Calibration, decode
+from retalkit_renderers.speech_to_mouth.interface import WEIGHTS, ModelDriverConfig
 from retalkit_renderers.speech_to_mouth.network import Network, load_network
+from retalkit_renderers.speech_to_mouth.transcript.guidance import GuidedOutputs, NetworkOutputs, Transcript
 
 Float = NDArray[np.float32]
 
-_OPENING, _WIDTH, _PROTRUSION, _SPEECH, _CLASSES = 0, 1, 2, 4, 5
-_DEFAULT_SCALES = {"opening": 1.0, "spread": 1.0, "rounding": 1.0, "protrusion": 1.0}
-_DEFAULT_GAINS = {"opening": 1.0, "spread": 1.0, "rounding": 1.0}
-_DEFAULT_CLOSURE_THRESHOLD = 0.45
 _MAX_OPENING = 1.5
-_APPROACH = np.array([0.15, 0.5, 0.85, 1.0, 0.85, 0.5, 0.15], np.float32)
-"""Mouth closing factors in the time steps around a closure. The lips take about 0.06 s to close and to open."""
-_WIDTH_WEIGHTS = np.exp(-0.5 * (np.arange(-6, 7) / 3.0) ** 2).astype(np.float32)
-"""Gaussian weights with a standard deviation of 0.06 s. The mouth corners move more slowly than the phones change."""
-_MARGIN = 6
-"""Number of time steps before and after a value that affect the value in addition to the network's receptive field."""
-_SPEECH_GATE = (0.02, 0.2)
-"""Speech probabilities at which mouth motion starts and at which it reaches its full amplitude."""
+_FULL_ACTIVITY = 0.5
+"""Voice activity at or above which mouth motion has its full amplitude."""
+_HOLD_ROWS = 25
+"""Number of time steps before and after speech in which the motion keeps its full amplitude. People do not close the
+mouth completely in pauses shorter than about 1 s, and the network predicts how far the mouth closes."""
+_FADE = np.exp(-0.5 * (np.arange(-12, 13) / 6.0) ** 2)
+"""Weights of the transition between rest and motion, a Gaussian with a standard deviation of 0.12 s."""
+_GATE_CHUNK = 4096
+_LEAD = 0.02
+"""Lead in seconds. Audio and lips in the training data were aligned by correlation, which places the lips 0.02 to
+0.04 s late. For videos that are synchronous by construction, the correlation yields offsets of -0.04 to -0.02 s."""
 
 
 class ModelDriver:
     """Speech-to-mouth driver based on the bundled network."""
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self, weights: Path | None = None, transcript: Transcript | None = None) -> None:
         """Load the weights. Raises PluginError if the file is missing or does not match the network.
 
-        ``weights``: path of the weights file; the default is the file in the package.
+        ``weights``: path of the weights file; the default is the file that was trained on real lips. ``transcript``:
+        transcript that guides the network where the transcript matches the speech.
         """
-        self.weights = WEIGHTS if weights is None else weights
+        self.weights = WEIGHTS["real"] if weights is None else weights
         self._network = _load(self.weights)
-        metadata = self._network.metadata
-        self.scales: dict[str, float] = _DEFAULT_SCALES | json.loads(metadata.get("scales", "{}"))
-        calibration = json.loads(metadata.get("calibration", "{}"))
-        self.gains: dict[str, float] = _DEFAULT_GAINS | calibration.get("gains", {})
-        """Gains that compensate for regression shrinkage towards the mean, measured on held-out voices."""
-        widths = calibration.get("class_widths", [0.0] * (self._network.outputs - _CLASSES))
-        self.class_widths = np.array(widths, np.float32)
-        self.closure_threshold = float(calibration.get("closure_threshold", _DEFAULT_CLOSURE_THRESHOLD))
-        """Posterior probability of p, b, m or f, v at which the lips are closed."""
-        self._readers: WeakKeyDictionary[Speech, ChunkedInference] = WeakKeyDictionary()
+        self.calibration = Calibration.read(self._network.metadata)
+        self._readers: WeakKeyDictionary[Speech, NetworkOutputs] = WeakKeyDictionary()
+        self._transcript = transcript
+
+    @property
+    def lead(self) -> float:
+        """Delay of the predicted motion in seconds, see ``DriverWithLead``."""
+        return _LEAD
 
     def motion(self, speech: Speech, times: NDArray[np.float64]) -> MouthMotion:
         """Return the mouth motion at ``times`` in seconds, float64 [T]."""
         requested = np.asarray(times, dtype=np.float64)
-        reader = self._readers.get(speech)
-        if reader is None:
-            reader = self._readers.setdefault(speech, ChunkedInference(self._network, speech))
         values = np.zeros((len(requested), 4), np.float32)
-        activity = speech.activity(requested)
-        active = np.flatnonzero(activity > 0)
+        gate = speech_gate(speech, requested)
+        active = np.flatnonzero(gate > 0)
         if len(active):
-            values[active] = self._interpolate(reader, requested[active])
+            values[active] = self._interpolate(self._reader(speech), requested[active])
         opening, width, protrusion, closure = values.T
         return MouthMotion(
-            opening=np.clip(opening, 0, _MAX_OPENING) * activity,
-            width=np.clip(width, -1, 1) * activity,
-            protrusion=np.clip(protrusion, 0, 1) * activity,
-            closure=closure * activity,
-            speech=activity,
+            opening=np.clip(opening, 0, _MAX_OPENING) * gate,
+            width=np.clip(width, -1, 1) * gate,
+            protrusion=np.clip(protrusion, 0, 1) * gate,
+            closure=closure * gate,
+            speech=gate,
         )
 
-    def _interpolate(self, reader: ChunkedInference, times: NDArray[np.float64]) -> Float:
+    def outputs(self, speech: Speech, start: int, stop: int) -> Float:
+        """Return raw network outputs for the time steps [start, stop), float32 [stop - start, N] (see ``decoding``).
+
+        Time step ``j`` is at (2 j + 1) / 100 s. Values outside the speech are NaN.
+        """
+        return self._reader(speech).read(start, stop)
+
+    def notes(self, speech: Speech) -> list[str]:
+        """Return one note if the transcript or a part of the transcript does not match the speech."""
+        reader = self._reader(speech)
+        return [reader.note] if isinstance(reader, GuidedOutputs) and reader.note else []
+
+    def _reader(self, speech: Speech) -> NetworkOutputs:
+        reader = self._readers.get(speech)
+        if reader is None:
+            reader = ChunkedInference(self._network, speech)
+            if self._transcript is not None:
+                calibration = self.calibration
+                scale = 1.0 / calibration.factor("opening")
+                reader = GuidedOutputs(reader, self._transcript, scale, calibration.opening_floor)
+            reader = self._readers.setdefault(speech, reader)
+        return reader
+
+    def _interpolate(self, reader: NetworkOutputs, times: NDArray[np.float64]) -> Float:
         """Return opening, width, protrusion and closure, interpolated between time steps, float32 [T, 4]."""
         positions = times * ROW_RATE - 0.5
         lower = np.floor(positions).astype(np.int64)
@@ -100,74 +117,50 @@ class ModelDriver:
         parts = np.split(np.argsort(lower, kind="stable"), np.flatnonzero(np.diff(np.sort(lower)) > ROW_RATE) + 1)
         for part in parts:
             first, last = int(lower[part].min()), int(lower[part].max())
-            rows = self._decode(reader, first, last + 2)
+            rows = decode(filled(reader.read(first - MARGIN, last + 2 + MARGIN)), self.calibration).table()
             here = lower[part] - first
             values[part] = rows[here] * (1 - share[part]) + rows[here + 1] * share[part]
         return values
 
-    def _decode(self, reader: ChunkedInference, start: int, stop: int) -> Float:
-        """Return the time steps [start, stop) in the units of ``MouthMotion``, float32 [R, 4]."""
-        raw = reader.read(start - _MARGIN, stop + _MARGIN)
-        # Time steps outside the speech have the network outputs of silence.
-        raw = np.where(np.isfinite(raw), raw, np.where(np.arange(raw.shape[1]) == _CLASSES, 0.0, -20.0))
-        raw = raw.astype(np.float32)
-        closure = hold_peaks(labial_posterior(raw), self.closure_threshold)
-        near = sliding_window_view(closure, len(_APPROACH)) * _APPROACH
-        reach = len(_APPROACH) // 2
-        kept = slice(_MARGIN, len(raw) - _MARGIN)
-        width = mouth_width(raw, self.class_widths)
-        raw, closure, approach = raw[kept], closure[kept], near.max(axis=1)[_MARGIN - reach :][: stop - start]
-        amplitude = _ramp(1.0 / (1.0 + np.exp(-raw[:, _SPEECH])), *_SPEECH_GATE)
-        scales, gains = self.scales, self.gains
-        sides = [gains[side] / scales[side] for side in ("spread", "rounding")]
-        width = np.where(width > 0, width * sides[0], width * sides[1])
-        opening = raw[:, _OPENING] * (gains["opening"] / scales["opening"]) * (1 - approach)
-        shapes = [opening, width, raw[:, _PROTRUSION] / scales["protrusion"]]
-        return np.stack([*(shape * amplitude for shape in shapes), closure], axis=1).astype(np.float32)
 
+def speech_gate(speech: Speech, times: NDArray[np.float64]) -> Float:
+    """Return the motion amplitude at ``times`` in seconds, float32 [T] in [0, 1].
 
-def make_driver(config: StageConfig, runtime: Runtime) -> ModelDriver:
-    """Return the driver ``model``."""
-    return ModelDriver()
-
-
-def labial_posterior(raw: Float) -> Float:
-    """Return the probability of p, b, m or f, v, float32 [R], for raw outputs [R, 20]."""
-    shares = _class_shares(raw)
-    return shares[:, 1] + shares[:, 2]
-
-
-def mouth_width(raw: Float, class_widths: Float) -> Float:
-    """Return the width in the units of the training targets, float32 [R - 12], for raw outputs [R, 20].
-
-    The width is the temporally smoothed mean of two estimates with different errors: the regressed width and the
-    expected width of the viseme classes (``class_widths`` [15]). Smoothing removes 6 time steps at each end.
+    The motion is held for 0.5 s before and after speech and fades smoothly to 0 in longer pauses.
     """
-    estimate = 0.5 * (raw[:, _WIDTH] + _class_shares(raw) @ class_widths)
-    return np.convolve(estimate, _WIDTH_WEIGHTS / _WIDTH_WEIGHTS.sum(), mode="valid").astype(np.float32)
+    positions = times * ROW_RATE
+    lower = np.floor(positions).astype(np.int64)
+    share = positions - lower
+    gates = np.zeros(len(times), np.float32)
+    reach = _HOLD_ROWS + len(_FADE) // 2
+    for chunk in np.unique(lower // _GATE_CHUNK):
+        inside = lower // _GATE_CHUNK == chunk
+        first, last = int(lower[inside].min()), int(lower[inside].max()) + 1
+        activity = speech.activity(np.arange(first - reach, last + reach + 1) / ROW_RATE)
+        held = sliding_window_view(np.clip(activity / _FULL_ACTIVITY, 0, 1), 2 * _HOLD_ROWS + 1).max(axis=1)
+        faded = np.convolve(held, _FADE / _FADE.sum(), mode="valid")
+        row = lower[inside] - first
+        gates[inside] = faded[row] * (1 - share[inside]) + faded[row + 1] * share[inside]
+    return np.clip(gates, 0, 1)
 
 
-def _class_shares(raw: Float) -> Float:
-    shares = np.exp(raw[:, _CLASSES:] - raw[:, _CLASSES:].max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+def filled(raw: Float) -> Float:
+    """Return raw outputs in which NaN values outside the speech are replaced with the outputs for silence."""
+    silence = np.full(raw.shape[1], -20.0, np.float32)
+    silence[SILENCE] = 0.0
+    silence[: CLASSES.start - 1] = 0.0
+    return np.where(np.isfinite(raw), raw, silence).astype(np.float32)
 
 
-def hold_peaks(posterior: Float, threshold: float) -> Float:
-    """Return the closure for a posterior, float32 [R].
+def make_driver(config: ModelDriverConfig, runtime: Runtime) -> ModelDriver:
+    """Return the driver ``model``. A driver without a transcript is shared within the process.
 
-    The closure is 1 at or above ``threshold`` and 0 up to half of ``threshold``. Peaks are extended by one time step on
-    each side, so a video frame between two time steps does not miss a peak.
+    Raises ConfigError if the transcript is invalid.
     """
-    closure = _ramp(posterior, 0.5 * threshold, threshold)
-    padded = np.pad(posterior, 1)
-    peak = np.where((posterior >= padded[:-2]) & (posterior > padded[2:]), closure, 0)
-    padded = np.pad(peak, 1)
-    return np.maximum(closure, np.maximum(padded[:-2], padded[2:])).astype(np.float32)
-
-
-def _ramp(value: Float, low: float, high: float) -> Float:
-    unit = np.clip((value - low) / (high - low), 0, 1)
-    return unit * unit * (3 - 2 * unit)
+    path = WEIGHTS[config.weights]
+    if config.transcript is not None:
+        return ModelDriver(path, Transcript.read(config.transcript, config.language))
+    return runtime.shared(("speech_to_mouth", path), lambda: ModelDriver(path))
 
 
 def _load(weights: Path) -> Network:
