@@ -65,7 +65,7 @@ def retalkit_stages() -> list[StageSpec]:
 
 @hookimpl
 def retalkit_drivers() -> list[DriverSpec]:
-    """Return the specs of the drivers ``model`` and ``bands``."""
+    """Return the specs of the drivers ``model``, ``bands`` and ``file``."""
     return list(DRIVERS)
 
 

@@ -1,9 +1,10 @@
-"""Speech for the tests of the drivers."""
+"""Speech signals for driver tests."""
 
 from __future__ import annotations
 
 import numpy as np
 from retalkit.speech.activity import VoiceActivity, activity_count
+from retalkit.speech.loudness import integrated_loudness, reference_gain
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion, SpeechToMouth
@@ -14,19 +15,21 @@ NAMES = ("speech_16k_mono.wav", "speech_44k_stereo.wav", "talk_man_700p22.mp4", 
 
 
 def with_activity(sound: np.ndarray) -> SpeechTrack:
-    """Return a speech with the voice activity detected in the sound."""
+    """Return a speech signal with the voice activity that is detected in the audio."""
+    loudness = integrated_loudness(sound)
     activity = VoiceActivity()
-    values = np.concatenate([activity.push(sound), activity.finish()])
-    return SpeechTrack(ArrayReader(sound), ArrayReader(values))
+    values = np.concatenate([activity.push(sound * np.float32(reference_gain(loudness))), activity.finish()])
+    return SpeechTrack(ArrayReader(sound), ArrayReader(values), loudness)
 
 
-def always_active(sound: np.ndarray) -> SpeechTrack:
-    """Return a speech with constant voice activity 1, to test the driver alone."""
-    return SpeechTrack(ArrayReader(sound), ArrayReader(np.ones(activity_count(len(sound)), np.float32)))
+def always_active(sound: np.ndarray, loudness: float | None = None) -> SpeechTrack:
+    """Return a speech signal with a constant voice activity of 1. By default, the loudness is measured."""
+    activity = ArrayReader(np.ones(activity_count(len(sound)), np.float32))
+    return SpeechTrack(ArrayReader(sound), activity, integrated_loudness(sound) if loudness is None else loudness)
 
 
 def make_driver(use: str) -> SpeechToMouth:
-    """Build the driver of that name with its default options."""
+    """Return the driver ``name`` with default options."""
     return next(spec for spec in DRIVERS if spec.name == use).make()
 
 

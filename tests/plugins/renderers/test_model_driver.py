@@ -1,4 +1,4 @@
-"""The driver ``model``: conversion of network outputs to motion, and the included weights."""
+"""Tests for the driver ``model``: decoding of network outputs, and the bundled weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.errors import PluginError
+from retalkit.speech.displayed_motion import displayed_motion
+from retalkit.speech.readers import ArrayReader
+from retalkit.speech.speech_track import SpeechTrack
 from retalkit_renderers.speech_to_mouth.chunked_inference import ChunkedInference
-from retalkit_renderers.speech_to_mouth.model import ModelDriver, hold_peaks, labial_posterior, mouth_width
+from retalkit_renderers.speech_to_mouth.decoding import (
+    CONTACT,
+    Calibration,
+    closure_evidence,
+    decode,
+    hold_peaks,
+    labial_posterior,
+    mouth_width,
+)
+from retalkit_renderers.speech_to_mouth.interface import WEIGHTS, ModelDriverConfig
+from retalkit_renderers.speech_to_mouth.model import ModelDriver, speech_gate
 from retalkit_renderers.speech_to_mouth.network import load_network
 
 from tests.core.speech.sounds import load
-from tests.plugins.renderers.speeches import FIELDS, NAMES, always_active, motion, with_activity
+from tests.plugins.renderers.speeches import FIELDS, NAMES, always_active, make_driver, motion, with_activity
 
 ROWS = 100
 SILENCE = np.zeros(2 * 16000, np.float32)
@@ -66,26 +79,28 @@ def test_lips_close_and_open_gradually(network: StubNetwork) -> None:
 
 def test_spread_and_rounding_are_scaled_separately(network: StubNetwork, tmp_path: Path) -> None:
     network.raw[:50, 1], network.raw[50:, 1] = 0.2, -0.2
-    driver = ModelDriver()
-    expected = driver.class_widths[9]
+    driver = ModelDriver(WEIGHTS["synthetic"])
+    calibration = driver.calibration
+    assert calibration.class_widths is not None
+    expected = calibration.class_widths[9]
     wide, narrow = (0.2 + expected) / 2, (-0.2 + expected) / 2
-    shapes = motion("model", always_active(SILENCE), np.array([0.4, 1.6]))
-    sides = [driver.gains[side] / driver.scales[side] for side in ("spread", "rounding")]
-    assert shapes.width == pytest.approx([wide * sides[0], narrow * sides[1]], abs=1e-3)
+    width = driver.motion(always_active(SILENCE), np.array([0.4, 1.6])).width
+    sides = [calibration.factor(side) for side in ("spread", "rounding")]
+    assert width == pytest.approx([wide * sides[0], narrow * sides[1]], abs=1e-3)
 
 
 def test_width_follows_the_viseme_class(network: StubNetwork) -> None:
     network.raw[50:, 5 + 9] = 0.0
     network.raw[50:, 5 + 11] = 10.0
-    width = motion("model", always_active(SILENCE), np.array([0.4, 1.6])).width
+    width = ModelDriver(WEIGHTS["synthetic"]).motion(always_active(SILENCE), np.array([0.4, 1.6])).width
     assert abs(width[0]) < 0.1 and width[1] < -0.5
 
 
 def test_width_is_smoothed() -> None:
     raw = np.zeros((60, 20), np.float32)
     raw[30:, 1] = 1.0
-    width = mouth_width(raw, np.zeros(15, np.float32))
-    assert len(width) == 48
+    width = mouth_width(raw, Calibration(class_widths=np.zeros(15, np.float32)))
+    assert len(width) == 60
     assert width[0] == pytest.approx(0.0) and width[-1] == pytest.approx(0.5)
     assert 0 < np.diff(width).max() < 0.08
 
@@ -115,14 +130,47 @@ def test_labial_posterior_sums_the_labial_classes() -> None:
 
 def test_look_ahead_matches_its_documentation(shared_media: Path) -> None:
     sound = load(shared_media / NAMES[0])[: 9 * 16000].copy()
-    ahead = ChunkedInference(load_network(ModelDriver().weights), always_active(sound)).ahead + 0.1
+    ahead = ChunkedInference(load_network(ModelDriver().weights), always_active(sound)).ahead + 0.2
     assert ahead < 2.5
-    before = motion("model", always_active(sound))
+    before = motion("model", always_active(sound, -24.0))
     sound[6 * 16000 :] *= 0.1
-    after = motion("model", always_active(sound))
+    after = motion("model", always_active(sound, -24.0))
     times = np.arange(0.0, 9.0, 0.04)
     changed = np.concatenate([times[getattr(before, name) != getattr(after, name)] for name in FIELDS])
     assert 6.0 - ahead <= changed.min() < 6.0
+
+
+def test_contact_output_closes_the_lips() -> None:
+    raw = np.zeros((60, 21), np.float32)
+    raw[:, 0], raw[:, 4], raw[:, 5 + 9], raw[:, CONTACT] = 0.5, 10.0, 10.0, -10.0
+    raw[30, CONTACT] = 10.0
+    calibration = Calibration(contact_share=0.7, closure_threshold=0.5)
+    assert closure_evidence(raw, calibration)[30] == pytest.approx(0.7, abs=0.01)
+    rows = decode(raw, calibration)
+    assert rows.closure[20] == pytest.approx(1.0) and rows.closure[:15].max() == 0.0
+    assert rows.opening[20] == pytest.approx(0.0) and rows.opening[5] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("decibels", [-30.0, 10.0])
+def test_level_of_the_recording_does_not_change_the_motion(shared_media: Path, decibels: float) -> None:
+    sound = load(shared_media / NAMES[0])[: 5 * 16000]
+    before = motion("model", with_activity(sound))
+    after = motion("model", with_activity(sound * np.float32(10 ** (decibels / 20))))
+    assert before.opening.max() > 0.3
+    for name in FIELDS:
+        assert getattr(after, name) == pytest.approx(getattr(before, name), abs=0.02)
+
+
+def test_outputs_can_be_read() -> None:
+    raw = ModelDriver().outputs(always_active(SILENCE), -2, 60)
+    assert raw.shape[0] == 62 and raw.shape[1] >= CONTACT
+    assert np.isnan(raw[:2]).all() and np.isfinite(raw[2:]).all()
+
+
+def test_weights_are_selected_by_name() -> None:
+    assert ModelDriverConfig().files()["weights"] == WEIGHTS["real"]
+    assert ModelDriverConfig(weights="synthetic").files()["weights"] == WEIGHTS["synthetic"]
+    assert all(path.is_file() for path in WEIGHTS.values())
 
 
 def test_unreadable_weights_are_reported(tmp_path: Path) -> None:
@@ -140,3 +188,46 @@ def test_real_speech_closes_the_lips_sometimes(shared_media: Path) -> None:
         assert 0.03 < (shapes.closure[speaking] > 0.5).mean() < 0.3
         assert shapes.opening[shapes.closure > 0.9].max() < 0.1
         assert np.percentile(shapes.width[speaking], 95) > 0.15 > -0.1 > np.percentile(shapes.width[speaking], 5)
+
+
+def test_motion_continues_in_short_pauses_and_stops_in_long_ones() -> None:
+    values = np.zeros(1000, np.float32)
+    values[100:200] = values[260:360] = 1.0
+    speech = SpeechTrack(ArrayReader(np.zeros(160000, np.float32)), ArrayReader(values))
+    gate = speech_gate(speech, np.arange(0.0, 10.0, 0.02))
+    assert gate[50:180].min() > 0.99
+    assert gate[:4].max() < 0.01 and gate[230:].max() < 0.01
+    assert np.abs(np.diff(gate)).max() < 0.1
+    alone = [speech_gate(speech, np.array([time]))[0] for time in (0.51, 4.0, 4.333)]
+    np.testing.assert_allclose(alone, speech_gate(speech, np.array([4.333, 0.51, 4.0]))[[1, 2, 0]], atol=1e-6)
+
+
+def test_floor_and_gain_restore_the_range_of_the_opening() -> None:
+    raw = np.zeros((60, 21), np.float32)
+    raw[:, 0] = np.linspace(0.1, 0.8, 60)
+    raw[:, 4], raw[:, 5 + 9], raw[:, CONTACT] = 10.0, 10.0, -10.0
+    opening = decode(raw, Calibration(gains={"opening": 2.0}, opening_floor=0.3)).opening
+    expected = 2.0 * np.maximum(raw[10:-10, 0] - 0.3, 0.0)
+    np.testing.assert_allclose(opening, expected, atol=1e-5)
+    assert opening.min() == 0.0
+
+
+def test_motion_is_displayed_with_the_lead_of_the_driver(shared_media: Path) -> None:
+    speech = with_activity(load(shared_media / NAMES[0]))
+    driver = ModelDriver()
+    times = np.arange(1.0, 4.0, 0.04)
+    assert 0.0 < driver.lead <= 0.04
+    shown, later = displayed_motion(driver, speech, times), driver.motion(speech, times + driver.lead)
+    np.testing.assert_array_equal(shown.opening, later.opening)
+    bands = make_driver("bands")
+    np.testing.assert_array_equal(displayed_motion(bands, speech, times).opening, bands.motion(speech, times).opening)
+
+
+@pytest.mark.parametrize("decibels", [-30.0, 10.0])
+def test_quiet_16_bit_recording_gives_the_same_motion(shared_media: Path, decibels: float) -> None:
+    sound = load(shared_media / NAMES[2])
+    quantised = np.round(sound * 10 ** (decibels / 20) * 32767).clip(-32768, 32767).astype(np.float32) / 32768
+    times = np.arange(0.0, len(sound) / 16000, 0.02)
+    first, second = (ModelDriver().motion(with_activity(each), times) for each in (sound, quantised))
+    for name in ("opening", "width"):
+        assert np.corrcoef(getattr(first, name), getattr(second, name))[0, 1] > 0.99

@@ -5,8 +5,6 @@ The module is imported to list stages, so it must not import an array library.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 from retalkit.plugins import DriverChoice, StageConfig
 
@@ -16,10 +14,6 @@ class ExemplarConfig(StageConfig):
 
     driver: DriverChoice = DriverChoice(use="model")
     """Speech-to-mouth driver from any installed package, with the driver's options."""
-    motion: Path | None = None
-    """Path of an .npz file with the arrays times, opening, width, protrusion, closure and speech (see ``MouthMotion``).
-    The file replaces the driver.
-    """
     bank_size: int = Field(default=300, ge=1, le=600)
     """Maximum number of source frames from which mouth images are selected."""
     strength: float = Field(default=1.0, ge=0.0, le=1.5)
@@ -30,7 +24,3 @@ class ExemplarConfig(StageConfig):
     """Number of levels of the Laplacian pyramid blend. A value of 0 selects alpha blending."""
     grain: bool = True
     """Whether to restore the grain that warping removes."""
-
-    def drivers(self) -> dict[str, DriverChoice]:
-        """Return the selected driver, or an empty dictionary if a motion file replaces the driver."""
-        return super().drivers() if self.motion is None else {}

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose
-from retalkit.stages import FrameResult, LipSyncClip, LipSyncerSession, PassedThrough, Runtime, StageContext, SyncBatch
+from retalkit.stages import (
+    DriverWithNotes,
+    FrameResult,
+    LipSyncClip,
+    LipSyncerSession,
+    PassedThrough,
+    Runtime,
+    Speech,
+    StageContext,
+    SyncBatch,
+)
 
 from retalkit_renderers.exemplar.clip_model import ClipModel, load_or_build_clip_model, occluded_exemplars
 from retalkit_renderers.exemplar.config import ExemplarConfig
@@ -35,6 +46,7 @@ _OCCLUSION_TRUST = (0.035, 0.07)
 Smaller fractions are mostly shadows of the lips and nose. Masking these shadows would expose the original lips.
 """
 _MAX_REPLANS = 3
+_NOTES = "driver_notes.json"
 
 
 class ExemplarLipSyncer:
@@ -49,20 +61,37 @@ class ExemplarLipSyncer:
         self._driver = runtime.drivers.get("driver")
 
     def open(self, clip: LipSyncClip, context: StageContext) -> LipSyncerSession:
-        """Measure the person, fill the bank and plan all frames. Cached results are reused."""
+        """Compute the person's statistics, fill the bank and plan all frames. Cached results are reused."""
         model = load_or_build_clip_model(clip.analysis, clip.references, self._config.bank_size, context)
         if model is None:
             return _NoFaceSession()
         if model.identities[0].person.never_opens:
-            context.observer.note("the mouth never opens in this video: its interior is rendered and it moves less")
+            context.observer.note(
+                "the mouth never opens in this video; the mouth interior is rendered and the mouth moves less"
+            )
         plan = load_plan(context)
         if plan is None or len(plan) != clip.timeline.count:
             plan = self._make_plan(clip, model, context)
             save_plan(plan, context)
+        for note in self._driver_notes(clip.speech, context):
+            context.observer.note(note)
         stored = context.cache.path(PLAN)
         if stored is not None:
             context.observer.artefact("mouth_plan", stored)
         return ExemplarSession(model, plan, self._config)
+
+    def _driver_notes(self, speech: Speech, context: StageContext) -> list[str]:
+        """Return the driver's notes about the speech.
+
+        The notes are cached, because the driver does not run again if the plan is cached.
+        """
+        stored = context.cache.path(_NOTES)
+        if stored is not None:
+            return json.loads(stored.read_text(encoding="utf-8"))
+        notes = list(self._driver.notes(speech)) if isinstance(self._driver, DriverWithNotes) else []
+        with context.cache.write(_NOTES) as path:
+            path.write_text(json.dumps(notes), encoding="utf-8")
+        return notes
 
     def _make_plan(self, clip: LipSyncClip, model: ClipModel, context: StageContext) -> MouthPlan:
         """Return a plan that avoids occluded exemplars.
@@ -72,7 +101,7 @@ class ExemplarLipSyncer:
         """
         analysis, timeline = clip.analysis, clip.timeline
         identities, bank = model.identities, model.bank
-        motion, times = requested_motion(self._config, self._driver, clip.speech, timeline)
+        motion, times = requested_motion(self._driver, clip.speech, timeline)
         blocked = np.zeros(len(bank.exemplars), bool)
         checked = np.zeros(len(bank.exemplars), bool)
         for _ in range(_MAX_REPLANS):

@@ -24,6 +24,7 @@ from retalkit.stages import (
     ReferenceBatch,
     Runtime,
     SourceInfo,
+    SpeechToMouth,
     StageContext,
     SyncBatch,
 )
@@ -32,6 +33,8 @@ from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.mouth_model import closed_rest, generic_basis
 from retalkit_renderers.exemplar.syncer import ExemplarLipSyncer
 from retalkit_renderers.mesh_warp import TriangleRaster, make_topology, topology_points
+from retalkit_renderers.speech_to_mouth.interface import FileDriverConfig
+from retalkit_renderers.speech_to_mouth.motion_file import FileDriver
 
 from tests.plugins.boxes import box_of
 
@@ -107,7 +110,7 @@ class TalkingClip:
 
 
 class NoReferences:
-    """An expression editor that returns no face, so that the lip syncer measures the person itself."""
+    """Expression editor that returns no face, so the lip syncer computes the person's statistics."""
 
     def edit(self, faces: FaceBatch) -> ReferenceBatch:
         return ReferenceBatch(np.full_like(faces.landmarks, np.nan))
@@ -130,7 +133,7 @@ class RecordingObserver(SilentObserver):
 
 
 def motion_file(path: Path, count: int, **columns: Any) -> Path:
-    """Write a motion file with speech; other columns are at rest by default."""
+    """Write a motion file in which all columns except ``speech`` have the rest position by default."""
     rows = {name: np.zeros(count) for name in ("opening", "width", "protrusion", "closure")}
     rows["speech"] = np.ones(count)
     rows |= {name: np.broadcast_to(np.asarray(value, float), (count,)) for name, value in columns.items()}
@@ -158,14 +161,17 @@ class Opened:
         return found
 
 
-def open_exemplar(clip: TalkingClip, folder: Path, motion: Path, **options: Any) -> Opened:
-    """Open the lip syncer on a clip, driven by a motion file."""
+def open_exemplar(
+    clip: TalkingClip, folder: Path, motion: Path, driver: SpeechToMouth | None = None, **options: Any
+) -> Opened:
+    """Open the lip syncer for a clip with mouth motion from a motion file or from ``driver``."""
     observer = RecordingObserver()
-    config = ExemplarConfig(motion=motion, **options)
+    config = ExemplarConfig(**options)
+    runtime = Runtime(drivers={"driver": driver or FileDriver(FileDriverConfig(path=motion), Runtime())})
     context = StageContext(Folder(folder), observer)
     silence = SpeechTrack(ArrayReader(np.zeros(16000, np.float32)), ArrayReader(np.zeros(101, np.float32)))
     opened = LipSyncClip(analysis=clip, references=NoReferences(), timeline=clip, speech=silence)
-    session = ExemplarLipSyncer(config, Runtime()).open(opened, context)
+    session = ExemplarLipSyncer(config, runtime).open(opened, context)
     return Opened(session, observer, folder)
 
 

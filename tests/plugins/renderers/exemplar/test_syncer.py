@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from exemplar_clips import STABLE, TalkingClip, motion_file, open_exemplar
-from retalkit.errors import ConfigError
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import rigid_fit, to_head_frame, to_pixels
 from retalkit.imaging.compositing import composite
 from retalkit.plugins.discovery import discover
-from retalkit.stages import FaceEdit, PassedThrough, StageKind
+from retalkit.stages import FaceEdit, PassedThrough, Runtime, Speech, StageKind
+from retalkit_renderers.speech_to_mouth.interface import FileDriverConfig
+from retalkit_renderers.speech_to_mouth.motion_file import FileDriver
 from scipy.spatial.transform import Rotation
 
 
@@ -167,17 +167,18 @@ def test_interior_is_rendered_for_a_mouth_that_never_opens(still: TalkingClip, t
     assert inside < 0.55 * lips
 
 
-def test_invalid_motion_file_is_reported(talking: TalkingClip, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.npz"
-    wrong.write_text("not an archive")
-    with pytest.raises(ConfigError, match=r"wrong\.npz") as error:
-        open_exemplar(talking, tmp_path / "a", wrong)
-    assert error.value.code == "unreadable-file"
-    np.savez(wrong, times=[0.0, 1.0], opening=[0.0, 1.0])
-    with pytest.raises(ConfigError, match=r"wrong\.npz.*lacks width, protrusion, closure, speech") as error:
-        open_exemplar(talking, tmp_path / "b", wrong)
-    assert error.value.code == "invalid-motion-file"
-    motion_file(wrong, 3, opening=[0, np.nan, 1])
-    with pytest.raises(ConfigError, match=r"wrong\.npz.*finite") as error:
-        open_exemplar(talking, tmp_path / "c", wrong)
-    assert error.value.code == "invalid-motion-file"
+class _NotingDriver(FileDriver):
+    calls = 0
+
+    def notes(self, speech: Speech) -> list[str]:
+        self.calls += 1
+        return ["the transcript does not match"]
+
+
+def test_notes_of_the_driver_reach_the_observer_also_from_the_cache(talking: TalkingClip, tmp_path: Path) -> None:
+    motion = motion_file(tmp_path / "m.npz", 48, opening=waves(48))
+    driver = _NotingDriver(FileDriverConfig(path=motion), Runtime())
+    for _ in range(2):
+        opened = open_exemplar(talking, tmp_path / "cache", motion, driver)
+        assert "the transcript does not match" in opened.observer.notes
+    assert driver.calls == 1
