@@ -21,6 +21,7 @@ def test_drivers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert {driver["name"]: driver["package"] for driver in listed["drivers"]} == {
         "model": "retalkit",
         "bands": "retalkit",
+        "file": "retalkit",
     }
     assert all(driver["summary"] for driver in listed["drivers"])
     assert "\ndriver\n  model: " in call(capsys, "plugins").out

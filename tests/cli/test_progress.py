@@ -41,7 +41,7 @@ def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = stream.getvalue()
     assert "\x1b" not in text
     assert "speech: from the cache\n" in text
-    assert "speech: 5 s of sound in 0.5 s, 10.0 x real time\n" in text
+    assert "speech: 5 s of audio in 0.5 s, 10.0 x real time\n" in text
     assert "render: 40 of 100 frames, " in text
     assert "frames/s" in text
     assert "render: 100 frames in 2.0 s, 50.0 frames/s\n" in text

@@ -7,18 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from retalkit.cli.options import ConfigFile, Overrides, PluginFiles, Preset
+from retalkit.cli.options import ConfigFile, Language, Overrides, PluginFiles, Preset, Transcript
 
 
 def dub(
-    video: Annotated[Path, typer.Argument(help="Video or photo of a face.", show_default=False)],
-    speech: Annotated[Path, typer.Argument(help="Audio file, or a video whose audio is used.", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="Video or still image of a face.", show_default=False)],
+    speech: Annotated[Path, typer.Argument(help="Audio file, or a video with an audio track.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.mp4", help="Output video.")],
+    transcript: Transcript = None,
+    language: Language = None,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,
     face: Annotated[
-        str | None, typer.Option(metavar="largest|NUMBER", help="Face to edit; numbers start at 0.")
+        str | None,
+        typer.Option(metavar="largest|NUMBER", help="Face to edit: largest, or an index from 0 at the left."),
     ] = None,
     length: Annotated[
         str | None, typer.Option(metavar="speech|video", help="Match the duration of the speech or of the video.")
@@ -36,7 +39,8 @@ def dub(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Make the lips in VIDEO follow SPEECH and write the result, with SPEECH as its audio."""
+    """Synchronise the lips in VIDEO with SPEECH and write a video with SPEECH as the audio track."""
+    from retalkit.cli.options import transcript_options, transcript_overrides
     from retalkit.cli.progress import progress
     from retalkit.cli.summary import summary
     from retalkit.config.model import load
@@ -48,13 +52,17 @@ def dub(
         for key, value in (("face", face), ("length", length), ("extend", extend), ("device", device))
         if value is not None
     ]
-    read = load(registry, file=config, preset=preset, overrides=[*(overrides or []), *flags])
+    given: list[str | tuple[str, Any, str]] = [*(overrides or []), *flags]
+    read = load(registry, file=config, preset=preset, overrides=given)
+    if options := transcript_options(transcript, language):
+        given += transcript_overrides(read, registry, options)
+        read = load(registry, file=config, preset=preset, overrides=given)
 
     from retalkit.pipeline.run import dub as run_dub
 
     with progress(quiet=quiet) as observer:
         if registry.problems:
-            observer.note("some plugins cannot be used: `retalkit plugins` shows the reasons")
+            observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         record = run_dub(
             video, speech, output, config=read, registry=registry, observer=observer, cache=cache, force=force
         )

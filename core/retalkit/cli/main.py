@@ -15,14 +15,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit._version import __version__
-from retalkit.cli import compare, config, dub, evaluate, new_plugin, plugins, weights
+from retalkit.cli import compare, config, dub, evaluate, motion, new_plugin, plugins, weights
 from retalkit.errors import RetalkitError, StageError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
+_COMMANDS = ("dub", "motion", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
 
 
 def application() -> typer.Typer:
@@ -37,6 +37,7 @@ def application() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     app.command("dub")(dub.dub)
+    app.command("motion")(motion.motion)
     app.command("compare")(compare.compare)
     app.command("plugins")(plugins.plugins)
     app.command("new-plugin")(new_plugin.new_plugin)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from retalkit.config.model import RunConfig
+    from retalkit.plugins.registry import Registry
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Run file (YAML); see `retalkit config show`.")
@@ -17,7 +21,43 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Override one value, such as lip_syncer.use=exemplar; may be repeated."
     ),
 ]
+Transcript = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Transcript of SPEECH (.txt, .srt or .vtt). Requires retalkit[transcript]."),
+]
+Language = Annotated[
+    str | None, typer.Option(metavar="CODE", help="Language of the transcript, such as de. Default: en-us.")
+]
 PluginFiles = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="Also load plugins from this Python file; may be repeated."),
 ]
+
+
+def transcript_options(transcript: Path | None, language: str | None) -> dict[str, str]:
+    """Return the driver options that ``--transcript`` and ``--language`` set."""
+    given = {"transcript": None if transcript is None else str(transcript), "language": language}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def transcript_overrides(config: RunConfig, registry: Registry, options: dict[str, str]) -> list[tuple[str, Any, str]]:
+    """Return the overrides that add ``options`` to the driver options of the configured lip syncer.
+
+    Raises ConfigError if the lip syncer uses no driver.
+    """
+    from retalkit.config.model import read_options
+    from retalkit.errors import ConfigError
+    from retalkit.stages import StageKind
+
+    if not options:
+        return []
+    flag = f"--{next(iter(options))}"
+    found = registry.find(StageKind.LIP_SYNCER, config.lip_syncer.use)
+    drivers = read_options(found, config.lip_syncer).drivers()
+    if not drivers:
+        raise ConfigError(
+            f"{flag}: {found.label} uses no driver; select a lip syncer with a driver, such as lip_syncer.use=exemplar",
+            code="missing-driver",
+        )
+    name, choice = next(iter(drivers.items()))
+    return [(f"lip_syncer.{name}", {"use": choice.use, **choice.options, **options}, flag)]
