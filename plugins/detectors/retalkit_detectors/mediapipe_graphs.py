@@ -7,6 +7,7 @@ score.
 """
 
 # MediaPipe and its protobuf modules do not provide type information.
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
