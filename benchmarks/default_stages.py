@@ -87,7 +87,7 @@ class DefaultStages:
     @contextmanager
     def open(self, clip: Path, motion: Path, *, enhance: bool = True) -> Iterator[OpenedClip]:
         """Initialise the stages for a clip whose lips are driven by a motion file."""
-        overrides: dict[str, Any] = {"lip_syncer.motion": str(motion)}
+        overrides: dict[str, Any] = {"lip_syncer.driver": {"use": "file", "path": str(motion)}}
         if not enhance:
             overrides["enhancers"] = []
         steps = self.steps(**overrides)
