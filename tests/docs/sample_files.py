@@ -12,6 +12,8 @@ import retalkit
 from retalkit.media.sound import open_sound
 from scipy.io import wavfile
 
+from tests.core.motion_eval.lips_folder import write_corpus
+
 SIDE = 320
 SECONDS = 2.2
 VIDEOS = ("talk.mp4", "other.mp4", "me.mp4", "clip.mp4", "speaker.mp4", "talk_man.mp4", "talk_woman.mp4")
@@ -30,6 +32,8 @@ def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Pat
     samples = np.concatenate(list(open_sound(speech).chunks(16000)))[3200:19200]
     for name in SOUNDS:
         wavfile.write(folder / name, 16000, (samples * 32767).astype(np.int16))
+    (folder / "words.txt").write_text("Hello. My lips", encoding="utf-8")
+    write_corpus(folder / "lips", 5)
     silent.unlink()
 
 

@@ -217,6 +217,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     "python -m pip install -e 'my-sharpener[dev]'": _LOCAL_PACKAGE,
     "python -m pip install -e '.[dev]'": _LOCAL_PACKAGE,
     "pip install 'retalkit[paper]'": _INSTALLS,
+    "pip install 'retalkit[transcript]'": _INSTALLS,
     "pip install spandrel_extra_arches": _INSTALLS,
     "python -m build loud-lips": Alternative("downloads the build system of the package", _check_build),
     "twine upload": Alternative("uploads to PyPI", _check_nothing),

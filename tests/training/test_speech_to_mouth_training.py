@@ -297,7 +297,7 @@ def test_checkpoint_of_another_configuration_is_rejected(work: Path) -> None:
     (folder / "corpus").symlink_to(work / "corpus")
     config = _config()
     make_network(config, folder, stop_after=4)
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match="--work"):
         make_network(replace(config, training=replace(config.training, learning_rate=1.0)), folder)
 
 
