@@ -92,7 +92,8 @@ def sentences(synthesiser: str, count: int, seed: int) -> list[Sentence]:
 
 
 def count_closures(driver: ModelDriver, speech: SpeechTrack, phones: list[Phone]) -> NDArray[np.float64]:
-    """Return the numbers of phones with a closure, labial phones, correct closures and closures, float64 [4]."""
+    """Return float64 [4]: the counts of labial phones with a closure, labial phones, closures at a labial phone, and
+    closures."""
     times = np.arange(0.0, speech.duration, 1.0 / RATE)
     closed = np.concatenate([[False], driver.motion(speech, times).closure > 0.5, [False]])
     edges = np.flatnonzero(np.diff(closed.astype(int))) / RATE

@@ -105,7 +105,8 @@ def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> t
         return halves
     if lookahead_seconds < _STEM_AHEAD_SECONDS:
         raise ValueError(
-            f"lookahead_seconds: expected at least {_STEM_AHEAD_SECONDS} (first layer), got {lookahead_seconds}"
+            f"lookahead_seconds: expected at least {_STEM_AHEAD_SECONDS}, the look-ahead of the first layer, "
+            f"got {lookahead_seconds}"
         )
     remaining = int((lookahead_seconds - _STEM_AHEAD_SECONDS) / _ROW_SECONDS + 1e-9)
     result: list[int] = []

@@ -55,7 +55,7 @@ def video(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print progress.")] = False,
 ) -> None:
-    """Compute every metric whose inputs are available for one finished VIDEO from any source."""
+    """Score a finished VIDEO from any source with every metric whose inputs are available."""
     from retalkit.cli.progress import progress
     from retalkit.plugins.discovery import discover
 

@@ -91,7 +91,7 @@ class PhotoSource:
         return np.zeros(1, dtype=np.float64)[start:stop]
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Yield (0, RGB uint8 [H, W, 3]) for each requested index. Every item is a new copy."""
+        """Yield the frame index 0 and a new copy of the image, RGB uint8 [H, W, 3], for each requested index."""
         for index in indexes:
             _check(index)
             yield index, self._image.copy()

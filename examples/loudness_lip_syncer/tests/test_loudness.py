@@ -1,4 +1,4 @@
-"""Tests of the lip syncer ``loudness``: stage contract, response to loudness, and edited pixels."""
+"""Tests for the lip syncer ``loudness``: stage contract, response to loudness, and edited pixels."""
 
 from __future__ import annotations
 

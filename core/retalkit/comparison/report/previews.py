@@ -1,4 +1,4 @@
-"""Preview videos for the HTML pages, in H.264 and AAC with square pixels and the index at the start of the file."""
+"""Preview videos for the HTML pages, encoded as H.264 and AAC with square pixels and a leading moov atom."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def _scenes(spec: MetricSpec) -> dict[str, Scene]:
 
 
 def _without_face(scene: Scene, needs: frozenset[str]) -> Scene:
-    """Return a copy of the scene in which no face was detected."""
+    """Return a copy of the scene with all face detections removed."""
     return replace(_only_needs(scene, needs), output=None, original_analysis=None)
 
 

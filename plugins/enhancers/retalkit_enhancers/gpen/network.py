@@ -60,7 +60,7 @@ class FeatureStrength(nn.Module):
 
 
 class StyledLayer(nn.Module):
-    """Modulated convolution, concatenation with the encoder's features, bias and leaky ReLU."""
+    """Modulated convolution, followed by concatenation with the encoder features, a bias and a leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, enlarge: bool) -> None:
         super().__init__()

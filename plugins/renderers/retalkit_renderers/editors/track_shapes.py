@@ -1,4 +1,4 @@
-"""Face shape with the least open mouth for each track in a clip, computed in chunks."""
+"""Face shape with the smallest mouth opening for each track in a clip, computed in chunks."""
 
 from __future__ import annotations
 
