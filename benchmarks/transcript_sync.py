@@ -22,6 +22,7 @@ import argparse
 import csv
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def measure_corpus(folder: Path, texts: Path, language: str, weights: Path, step
     print(f"  transcripts refused: {unused}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=40, help="number of sentences per synthesiser")
@@ -169,7 +170,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="directory with a corpus of lip motion; requires --texts")
     parser.add_argument("--texts", type=Path, help="CSV file with the columns clip and text")
     parser.add_argument("--language", default="en-us", help="language of the texts (default: en-us)")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     registry = discover()
     planned = plan(load(registry, overrides=chosen.set), registry)
     with tempfile.TemporaryDirectory() as folder:

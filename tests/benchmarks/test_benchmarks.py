@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,15 @@ import pytest
 from tests.conftest import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
-TESTED = {"dub_speed", "exemplar_quality", "memory", "paper_networks", "restoration_flicker"}
+TESTED = {
+    "dub_speed",
+    "exemplar_quality",
+    "lip_agreement",
+    "memory",
+    "paper_networks",
+    "restoration_flicker",
+    "transcript_sync",
+}
 SLOW = {"network_backends"}
 """Benchmarks that compile networks for minutes."""
 SECONDS = 0.4
@@ -69,6 +78,21 @@ def test_exemplar_quality(media: Path, tmp_path: Path, capsys: pytest.CaptureFix
     scores = json.loads((tmp_path / "head__head.scores.json").read_text())
     assert scores["mouth"]["frames"] >= 8
     assert (tmp_path / "head__head.png").exists()
+
+
+def test_lip_agreement(talking_head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = shutil.copy(talking_head, tmp_path / "other.mp4")
+    benchmark("lip_agreement").main([str(talking_head), str(other)])
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 4 and rows[-1].split()[0] == "mean"
+    # The lips of the speaker were rendered from the same speech.
+    assert float(rows[-1].split()[1]) > 0.8
+
+
+def test_transcript_sync(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("espeakng_loader", reason="transcripts need the extra: pip install 'retalkit[transcript]'")
+    benchmark("transcript_sync").main(["--count", "1"])
+    assert "found" in capsys.readouterr().out
 
 
 def test_restoration_flicker(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,9 +39,9 @@ def test_every_command_accepts_h_and_help(capsys: pytest.CaptureFixture[str], na
 
 
 def test_python_m_retalkit_is_the_same_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "retalkit", "nothing"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "retalkit", "zzz"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "retalkit: error: No such command 'nothing'. (see `retalkit --help`)\n"
+    assert done.stderr == "retalkit: error: No such command 'zzz'. (see `retalkit --help`)\n"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _check_flite(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The options are valid, and the weights are written to the documented path. The training is replaced."""
+    """The options are valid, and the weights are written to the documented directory. The training is replaced."""
     pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
     program = importlib.import_module("training.speech_to_mouth.__main__")
     written: list[Path] = []
@@ -129,9 +129,16 @@ def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.
     patch.setattr(program, "make_corpus", lambda recipe, work: None)
     patch.setattr(program, "make_network", lambda recipe, work: None)
     patch.setattr(program, "score_and_export", lambda recipe, work, network, output: written.append(output))
+    patch.setattr(program, "prepare_real_lips", lambda recipe, work, lips: lips)
+    patch.setattr(
+        program, "fine_tune_and_export", lambda recipe, work, data, initial, output, name: written.append(output)
+    )
+    patch.setattr(program, "check_corpus", lambda recipe, work: None)
     program.main(list(command.words[3:]))
-    named = command.words[command.words.index("--output") + 1] if "--output" in command.words else program.WEIGHTS.name
-    assert [path.name for path in written] == ["tiny.safetensors" if "--tiny" in command.words else named]
+    folder = Path("rehearsal/weights") if "--tiny" in command.words else program.WEIGHTS
+    folder = Path(command.words[command.words.index("--output") + 1]) if "--output" in command.words else folder
+    names = [program.REAL] if "lips" in command.words else [program.SYNTHETIC, program.REAL, program.LIVE]
+    assert written == [folder / name for name in names]
 
 
 def _check_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +239,8 @@ UNRUNNABLE: dict[str, Alternative] = {
         "takes half a minute; tests/training runs the same recipe", _check_training
     ),
     "python -m training.speech_to_mouth all --work work": _LONG_TRAINING,
-    "python -m training.speech_to_mouth all --work work --output mine.safetensors": _LONG_TRAINING,
+    "python -m training.speech_to_mouth all --work work --output weights": _LONG_TRAINING,
+    "python -m training.speech_to_mouth lips --work work --lips ../shared/lips": _LONG_TRAINING,
     "python benchmarks/restoration_flicker.py --media CLIPS --out OUT --enhancer gfpgan": Alternative(
         "needs real clips and published weights", _check_options
     ),

@@ -15,6 +15,7 @@ from training.speech_to_mouth.pipeline import (
     SYNTHETIC,
     WEIGHTS,
     PipelineConfig,
+    check_corpus,
     fine_tune_and_export,
     make_corpus,
     make_network,
@@ -72,6 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
         make_corpus(config, work)
     if "train" in steps:
         score_and_export(config, work, make_network(config, work), output / SYNTHETIC)
+    if {"lips", "live", "noise"} & set(steps):
+        try:
+            check_corpus(config, work)
+        except FileNotFoundError as error:
+            parser.error(str(error))
     data = prepare_real_lips(config, work, options.lips) if {"lips", "live", "noise"} & set(steps) else None
     if data is None:
         return

@@ -143,6 +143,15 @@ def score_and_export(config: PipelineConfig, work: Path, network: SpeechToMouthN
     logger.info("exported %s (%.2f MB)", path, path.stat().st_size / 1e6)
 
 
+def check_corpus(config: PipelineConfig, work: Path) -> None:
+    """Raise FileNotFoundError if the synthetic corpus in ``work`` is incomplete."""
+    if (
+        not all(shard.folder.is_dir() for shard in config.shards(work))
+        or not (work / "corpus" / "negatives.npy").exists()
+    ):
+        raise FileNotFoundError(f"{work / 'corpus'} has no complete synthetic corpus: run the step `corpus` first")
+
+
 @dataclass(frozen=True, slots=True)
 class RealData:
     """Corpus of real lips that was prepared for fine-tuning in ``work/lips``."""

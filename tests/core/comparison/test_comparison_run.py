@@ -97,7 +97,7 @@ variants:
   broken: {{enhancers.0: broken}}
   killed: {{enhancers.0: {{use: broken, killed: true}}}}
 metrics: [counting, breaking, lips, quiet_mouth, cost]
-seconds: 1.0
+seconds: 1.6
 """
 SHORT_FILE = """
 clips: {{head: {clip}}}
@@ -160,8 +160,8 @@ def test_every_cell_has_a_state_and_failures_are_counted(finished: Outcome) -> N
 def test_cells_have_the_scores_of_their_arm(finished: Outcome) -> None:
     own, silent = cells(finished, "own", "base"), cells(finished, "silence", "base")
     # 25 frames/s; the frame that starts at the end of the sound is excluded.
-    assert own.scores["counted_frames"] == 25
-    assert own.scores["sound_seconds"] == pytest.approx(1.0, abs=0.01)
+    assert own.scores["counted_frames"] == 40
+    assert own.scores["sound_seconds"] == pytest.approx(1.6, abs=0.01)
     assert own.scores["opening_r"] is not None
     assert "without speech" in own.absent["quiet_mouth"]
     assert silent.scores["rest_opening"] is not None

@@ -87,7 +87,7 @@ def test_votes_stay_valid_when_a_variant_is_added(tmp_path: Path) -> None:
     assert read_votes(tmp_path, larger).votes == before
     larger.title = "something else"
     other = read_votes(tmp_path, larger)
-    assert other.votes == [] and "another comparison" in other.skipped[0]
+    assert other.votes == [] and "different comparison" in other.skipped[0]
 
 
 def test_votes_are_read_with_sides_and_time(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_latest_vote_is_determined_by_its_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fact"),
     [
-        ({"comparison": "comparison-other"}, "another comparison"),
+        ({"comparison": "comparison-other"}, "different comparison"),
         ({"voter": ""}, "voter"),
         ({"voter": "  "}, "voter"),
         ({"votes": 3}, "votes"),

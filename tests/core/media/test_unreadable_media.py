@@ -43,7 +43,7 @@ def check_message(error: pytest.ExceptionInfo[InputError], path: Path, code: str
         ("empty.mp4", "empty-file", "0 bytes"),
         ("text.txt", "unreadable-media", "text"),
         ("half.mp4", "truncated-file", "moov"),
-        ("sound.wav", "no-video-stream", "use it as SPEECH"),
+        ("sound.wav", "no-video-stream", "SPEECH"),
     ],
 )
 def test_unusable_video(bad_files: dict[str, Path], name: str, code: str, fact: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retalkit.speech.loudness import REFERENCE
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import MouthMotion
 
@@ -47,9 +48,9 @@ def test_gap_between_back_vowels_is_a_closure_and_hiss_is_not():
 
 def test_look_ahead_is_at_most_a_fifth_of_a_second(voices):
     sound = voices[0][:64000].copy()
-    before = motion(always_active(sound))
+    before = motion(always_active(sound, REFERENCE))
     sound[40000:] = 0.0
-    after = motion(always_active(sound))
+    after = motion(always_active(sound, REFERENCE))
     times = np.arange(0.0, 4.0, 0.04)
     for name in FIELDS:
         changed = times[getattr(before, name) != getattr(after, name)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit_renderers.speech_to_mouth.chunked_inference import CHUNK, ChunkedInference
+from retalkit_renderers.speech_to_mouth.chunked_inference import CHUNK, NOISE_FLOOR, ChunkedInference
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
 from retalkit_renderers.speech_to_mouth.network import load_network, make_network
 
@@ -49,7 +49,9 @@ def test_numpy_matches_torch(tmp_path: Path, lookahead: float | None) -> None:
     network = network.half().float()  # the file holds float16
     waveform = sound()
     with torch.no_grad():
-        features = network_input(log_mel(waveform), INPUT_CONTEXT if lookahead is None else 0)
+        features = network_input(
+            np.logaddexp(log_mel(waveform), NOISE_FLOOR), INPUT_CONTEXT if lookahead is None else 0
+        )
         expected = network(torch.from_numpy(features.T[None].copy()))[0].T.numpy()
     ours = ChunkedInference(load_network(path), as_speech(waveform))
     assert ours.count == len(expected) > 2 * CHUNK
