@@ -231,3 +231,13 @@ def test_quiet_16_bit_recording_gives_the_same_motion(shared_media: Path, decibe
     first, second = (ModelDriver().motion(with_activity(each), times) for each in (sound, quantised))
     for name in ("opening", "width"):
         assert np.corrcoef(getattr(first, name), getattr(second, name))[0, 1] > 0.99
+
+
+def test_closures_occur_within_speech_only() -> None:
+    raw = np.zeros((80, 21), np.float32)
+    raw[:, 5 + 9], raw[:, CONTACT] = 10.0, -10.0
+    raw[:, 4] = -10.0
+    raw[30:60, 4] = 10.0
+    raw[[20, 45], CONTACT] = 10.0
+    closure = decode(raw, Calibration(contact_share=1.0)).closure
+    assert closure[35] == pytest.approx(1.0) and closure[10] < 0.01

@@ -34,6 +34,11 @@ _SPEECH_GATE = (0.02, 0.2)
 """Speech probabilities of the network at which mouth motion starts and at which it reaches its full amplitude."""
 
 
+_CLOSURE_GATE = (0.1, 0.5)
+"""Speech probabilities of the network at which closures start and at which they are complete. A closed mouth at rest is
+not a closure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Decoding parameters for a set of weights, loaded from the metadata of the weights file."""
@@ -101,6 +106,9 @@ def decode(raw: Float, calibration: Calibration) -> Decoded:
     # The maximum over neighbouring time steps closes the mouth in non-speech, but not in short gaps within speech.
     speech = sliding_window_view(np.pad(sigmoid(raw[:, SPEECH]), MARGIN), 2 * MARGIN + 1).max(axis=1)
     amplitude = ramp(speech, *_SPEECH_GATE)
+    # Closures occur only within speech or directly next to it.
+    nearby = sliding_window_view(np.pad(sigmoid(raw[:, SPEECH]), 2), 5).max(axis=1)
+    voiced = ramp(nearby, *_CLOSURE_GATE)
     width = mouth_width(raw, calibration)
     width = width * np.where(width > 0, calibration.factor("spread"), calibration.factor("rounding"))
     opening = (
@@ -108,7 +116,7 @@ def decode(raw: Float, calibration: Calibration) -> Decoded:
     )
     protrusion = raw[:, PROTRUSION] / calibration.scales.get("protrusion", 1.0)
     opening, width, protrusion = ((each * amplitude)[kept].astype(np.float32) for each in (opening, width, protrusion))
-    return Decoded(opening, width, protrusion, closure[kept])
+    return Decoded(opening, width, protrusion, (closure * voiced)[kept].astype(np.float32))
 
 
 def closure_evidence(raw: Float, calibration: Calibration) -> Float:
