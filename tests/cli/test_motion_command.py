@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,29 @@ def test_user_error_is_one_line(
     for fact in facts:
         assert fact in done.error
     assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize(("option", "suffix"), [("transcript", ".txt"), ("path", ".csv")])
+@pytest.mark.parametrize(
+    ("kind", "fact"),
+    [("absent", "no file"), ("directory", "directory"), ("pipe", "pipe"), ("unreadable", "cannot read")],
+)
+def test_unreadable_driver_file_is_one_line(
+    capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path, option: str, suffix: str, kind: str, fact: str
+) -> None:
+    path = tmp_path / f"given{suffix}"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "unreadable":
+        # Reading this file fails for every user, including root.
+        path.symlink_to("/proc/self/mem")
+    driver = "model" if option == "transcript" else "file"
+    given = ("--set", f"lip_syncer.driver={{use: {driver}, {option}: {path}}}")
+    done = write_motion(capsys, cache, tmp_path / "out.csv", *given)
+    assert done.code == 2
+    assert f"lip_syncer.driver.{option}" in done.error and path.name in done.error and fact in done.error
 
 
 def test_existing_motion_file_is_kept(capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path) -> None:

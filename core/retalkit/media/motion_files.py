@@ -25,10 +25,10 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from retalkit.errors import ConfigError, OutputError
 from retalkit.media.encoding import write_error
 from retalkit.media.muxing import check_output_path
+from retalkit.media.npz_archive import NpzArchive
 from retalkit.stages import MouthMotion
 
 Values = NDArray[np.float64]
@@ -49,6 +50,8 @@ FADE: Final = 0.1
 """Duration in seconds of the transition to the rest position before the first row and after the last row."""
 _LIMITS: Final = {"opening": (0.0, 1.5), "width": (-1.5, 1.5), "protrusion": (0.0, 1.5)}
 """Mapping from column to the accepted range. All other columns accept values from 0 to 1."""
+_RATES: Final = (1, 1000)
+"""Minimum and maximum of ``exportFps``."""
 _JAW = 0.5
 _JAW_IN_CLOSURE = 0.1
 _Rows = tuple[Values, dict[str, Values], list[int] | None]
@@ -151,7 +154,11 @@ def _csv(table: MotionTable) -> str:
 
 def _read_csv(path: Path) -> _Rows:
     lines = _text(path).splitlines()
-    rows = list(csv.reader(lines))
+    reader = csv.reader(lines)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        _fail(path, f"line {reader.line_num}: invalid CSV: {error}", "unreadable-file")
     if not rows:
         _fail(path, "the file is empty; expected a header line and at least one row", "empty-file")
     header = [name.strip().lower() for name in rows[0]]
@@ -177,7 +184,7 @@ def _number(path: Path, line: int, name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        _fail(path, f"line {line}: {name}: expected a number, got '{text.strip()}'", "invalid-value")
+        _fail(path, f"line {line}: {name}: expected a number, got '{_shorten(text.strip())}'", "invalid-value")
 
 
 # --------------------------------------------------------------------------- JSON with ARKit blend shapes
@@ -210,6 +217,8 @@ def _read_json(path: Path) -> _Rows:
         data: Any = json.loads(_text(path))
     except ValueError as error:
         _fail(path, f"invalid JSON: {error}", "unreadable-file")
+    except RecursionError:
+        _fail(path, "invalid JSON: the values are nested too deeply", "unreadable-file")
     if not isinstance(data, dict):
         _fail(path, "expected a JSON object with the keys exportFps, facsNames and weightMat", "missing-column")
     data = cast("dict[str, Any]", data)
@@ -221,28 +230,31 @@ def _read_json(path: Path) -> _Rows:
     if lacking:
         _fail(path, f"facsNames: missing blend shapes: {', '.join(lacking)}", "missing-column")
     rate = data["exportFps"]
-    if not isinstance(rate, int | float) or not math.isfinite(rate) or rate <= 0:
-        _fail(path, f"exportFps: expected a number above 0, got {rate!r}", "invalid-value")
-    try:
-        weights = np.array(data["weightMat"], np.float64)
-        speech = np.array(data.get("speech", [1.0] * len(weights)), np.float64)
-    except (TypeError, ValueError):
-        _fail(path, "weightMat and speech: expected numbers in rows of equal length", "invalid-value")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not _RATES[0] <= rate <= _RATES[1]:
+        shown = _shorten(repr(rate))
+        _fail(path, f"exportFps: expected {_RATES[0]} to {_RATES[1]} frames per second, got {shown}", "invalid-value")
+    weights = _numbers(path, "weightMat", data["weightMat"])
+    speech = _numbers(path, "speech", data["speech"]) if "speech" in data else np.ones(len(weights))
     if weights.size == 0:
         _fail(path, "weightMat: expected at least one row, got none", "empty-file")
     if weights.ndim != 2 or weights.shape[1] != len(names) or speech.shape != (len(weights),):
         _fail(path, f"expected {len(names)} columns in weightMat and one value per row in speech", "missing-column")
 
+    for name, actual in (("numFrames", len(weights)), ("numPoses", len(names))):
+        if name in data and data[name] != actual:
+            shown = _shorten(repr(data[name]))
+            _fail(path, f"{name}: the value {shown} does not match weightMat, which has {actual}", "invalid-value")
+
     def shape(*wanted: str) -> Values:
-        found = [np.clip(weights[:, names.index(name)], 0.0, 1.0) for name in wanted if name in names]
+        found = [_share(path, name, weights[:, names.index(name)]) for name in wanted if name in names]
         return np.mean(found, axis=0) if found else np.zeros(len(weights))
 
-    jaw = shape("jawOpen")
-    closure = np.clip(shape("mouthClose") / np.maximum(jaw, 1e-6), 0.0, 1.0)
-    stretch = shape("mouthStretchLeft", "mouthStretchRight") + shape("mouthSmileLeft", "mouthSmileRight")
     if not np.isfinite(weights).all():
         row = int(np.flatnonzero(~np.isfinite(weights).all(axis=1))[0])
         _fail(path, f"row {row}: weightMat: expected finite numbers", "invalid-value")
+    jaw = shape("jawOpen")
+    closure = np.clip(shape("mouthClose") / np.maximum(jaw, 1e-6), 0.0, 1.0)
+    stretch = shape("mouthStretchLeft", "mouthStretchRight") + shape("mouthSmileLeft", "mouthSmileRight")
     columns = {
         "opening": np.clip((jaw - _JAW_IN_CLOSURE * closure) / _JAW, 0.0, 1.5),
         "width": np.clip(stretch - shape("mouthPucker"), -1.0, 1.0),
@@ -253,16 +265,35 @@ def _read_json(path: Path) -> _Rows:
     return np.arange(len(weights)) / rate, columns, None
 
 
+def _numbers(path: Path, name: str, value: Any) -> Values:
+    numbers = np.zeros(0, object)
+    # numpy raises ValueError for rows of different lengths, and uses an object array for integers above 64 bits.
+    with suppress(ValueError):
+        numbers = np.array(value)
+    if numbers.ndim == 0 or numbers.dtype.kind not in "fiu":
+        _fail(path, f"{name}: expected numbers in rows of equal length", "invalid-value")
+    return numbers.astype(np.float64)
+
+
+def _share(path: Path, name: str, values: Values) -> Values:
+    """Return the values of a blend shape, which must be in [0, 1] except for rounding errors."""
+    wrong = np.flatnonzero((values < -1e-6) | (values > 1.0 + 1e-6))
+    if len(wrong):
+        row = int(wrong[0])
+        _fail(path, f"row {row}: {name}: expected 0 to 1, got {values[row]:g}", "invalid-value")
+    return np.clip(values, 0.0, 1.0)
+
+
 # --------------------------------------------------------------------------- NPZ
 
 
 def _read_npz(path: Path) -> _Rows:
     wanted = ("times", *COLUMNS)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: np.asarray(stored[name], np.float64) for name in wanted if name in stored}
-    except (OSError, ValueError) as error:
-        _fail(path, f"cannot read the file as .npz: {error}", "unreadable-file")
+        with NpzArchive(path) as stored:
+            arrays = {name: np.asarray(stored.numbers(name), np.float64) for name in wanted if name in stored}
+    except ValueError as error:
+        _fail(path, str(error), "unreadable-file")
     missing = [name for name in wanted if name not in arrays]
     if missing:
         _fail(path, f"missing arrays: {', '.join(missing)}", "missing-column")
@@ -286,6 +317,10 @@ def _text(path: Path) -> str:
         _fail(path, f"cannot read the file: {error.strerror or error}", "unreadable-file")
     except UnicodeDecodeError:
         _fail(path, "the file is not encoded in UTF-8; save the file as UTF-8", "unreadable-file")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _fail(path: Path, reason: str, code: str) -> NoReturn:

@@ -3,8 +3,10 @@ starts."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from retalkit.config import Choice, RunConfig, read_options
@@ -212,8 +214,24 @@ def _check_files(config: StageConfig, config_path: str) -> None:
     if (reason := missing_option_packages(config)) is not None:
         raise PlanError(f"{config_path}: cannot run with the given options: it {reason}", code="missing-package")
     for name, path in config.files().items():
-        if not path.is_file():
-            raise PlanError(f"{config_path}.{name}: there is no file {path}", code="file-not-found")
+        _check_file(path, f"{config_path}.{name}")
+
+
+def _check_file(path: Path, config_path: str) -> None:
+    """Raise PlanError if ``path`` is not a readable file."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb") as file:
+                file.read(1)
+            return
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PlanError(f"{config_path}: there is no file {path}", code="file-not-found") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PlanError(f"{config_path}: cannot read {path}: {reason}", code="unreadable-file") from error
+    kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or device"
+    raise PlanError(f"{config_path}: expected a file, but {path} is {kind}", code="unreadable-file")
 
 
 def _check_weights(stages: list[PlannedStage[Any]], registry: Registry, store: WeightStore) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -117,6 +119,33 @@ FAULTS = {
 }
 
 
+def arkit(**changes: object) -> str:
+    """Return a valid JSON motion file with two frames after replacing some values."""
+    data = {"exportFps": 30, "numPoses": 2, "numFrames": 2, "facsNames": ["jawOpen", "mouthClose"]}
+    return json.dumps({**data, "weightMat": [[0.5, 0], [0.2, 0]], **changes})
+
+
+FAULTS |= {
+    "nested.json": ("[" * 100_000, "unreadable-file", ["nested"]),
+    "integer.json": (arkit(weightMat=[[10**400, 0], [0, 0]]), "invalid-value", ["weightMat"]),
+    "rate-integer.json": (arkit(exportFps=10**400), "invalid-value", ["exportFps"]),
+    "rate-true.json": (arkit(exportFps=True), "invalid-value", ["exportFps", "1 to 1000"]),
+    "rate-low.json": (arkit(exportFps=0.001), "invalid-value", ["exportFps", "1 to 1000"]),
+    "rate-high.json": (arkit(exportFps=1e12), "invalid-value", ["exportFps", "1 to 1000"]),
+    "strings.json": (arkit(weightMat=[["0.5", 0], [0, 0]]), "invalid-value", ["weightMat"]),
+    "speech.json": (arkit(speech="yes"), "invalid-value", ["speech"]),
+    "speech-null.json": (arkit(speech=None), "invalid-value", ["speech"]),
+    "matrix.json": (arkit(weightMat={"a": 1}), "invalid-value", ["weightMat"]),
+    "percent.json": (arkit(weightMat=[[0, 0], [85, 0]]), "invalid-value", ["row 1", "jawOpen", "85", "0 to 1"]),
+    "negative.json": (arkit(weightMat=[[0, -0.2], [0, 0]]), "invalid-value", ["row 0", "mouthClose", "-0.2"]),
+    "frames.json": (arkit(numFrames=10), "invalid-value", ["numFrames", "10", "2"]),
+    "poses.json": (arkit(numPoses=52), "invalid-value", ["numPoses", "52", "2"]),
+    "cell.csv": (HEAD + '0,"' + "1" * 200_000 + '",0,0,0,1\n', "unreadable-file", ["line 2"]),
+    "long.csv": (HEAD + "0," + "x" * 100_000 + ",0,0,0,1\n", "invalid-value", ["line 2", "opening", "xxx..."]),
+    "empty.npz": ("", "unreadable-file", ["empty"]),
+}
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_one_line_with_file_place_and_code(tmp_path: Path, name: str) -> None:
     text, code, facts = FAULTS[name]
@@ -126,6 +155,7 @@ def test_fault_is_one_line_with_file_place_and_code(tmp_path: Path, name: str) -
     message = str(error.value)
     assert error.value.code == code
     assert "\n" not in message and name in message
+    assert len(message) < 400 + len(str(tmp_path))
     for fact in facts:
         assert fact in message
 
@@ -144,6 +174,38 @@ def test_npz_is_read_and_its_faults_are_reported(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"wrong\.npz") as error:
             read_motion(tmp_path / "wrong.npz")
         assert error.value.code == code
+
+
+def damage(path: Path, kind: str) -> None:
+    """Write a motion file in .npz format with one defect."""
+    arrays: dict[str, object] = {"times": np.arange(300) / 25, **{name: np.full(300, 0.5) for name in COLUMNS}}
+    wrong = {"object": np.array([None] * 300), "string": np.array(["a"] * 300), "time": np.zeros(300, "datetime64[s]")}
+    if kind in wrong:
+        arrays["opening"] = wrong[kind]
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    content = path.read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "corrupt":
+        path.write_bytes(content[:400] + b"\xff" * 40 + content[440:])
+    elif kind == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif kind == "huge-header":
+        header = io.BytesIO()
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+        np.lib.format.write_array_header_1_0(header, shape)
+        with ZipFile(io.BytesIO(content)) as source, ZipFile(path, "w") as archive:
+            for name in source.namelist():
+                archive.writestr(name, header.getvalue() if name == "times.npy" else source.read(name))
+
+
+@pytest.mark.parametrize("kind", ["truncated", "corrupt", "npy", "huge-header", "object", "string", "time"])
+def test_damaged_npz_is_one_line(tmp_path: Path, kind: str) -> None:
+    damage(tmp_path / "motion.npz", kind)
+    with pytest.raises(ConfigError, match=r"motion\.npz") as error:
+        read_motion(tmp_path / "motion.npz")
+    assert error.value.code == "unreadable-file" and "\n" not in str(error.value)
 
 
 def test_output_is_checked_before_work(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +126,48 @@ def test_text_longer_than_the_speech_does_not_fit() -> None:
 @pytest.fixture
 def espeak() -> None:
     pytest.importorskip("espeakng_loader", reason="transcripts need the extra: pip install 'retalkit[transcript]'")
+
+
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize(
+    ("package", "fact"),
+    [
+        ("raise ImportError('damaged')", "damaged"),
+        ("def get_library_path(): return '/nowhere/espeak.so'", "/nowhere/espeak.so"),
+        ("{library}\ndef get_data_path(): raise RuntimeError('no data')", "no data"),
+        ("{library}\ndef get_data_path(): return '/nowhere/data'", "/nowhere/data"),
+        ("{library}\ndef get_data_path(): return {long!r}", "['k', 'æ', 't']"),
+    ],
+)
+def test_espeak_never_ends_the_process(tmp_path: Path, package: str, fact: str) -> None:
+    """A damaged package is reported, and data in a directory with a long path is loaded."""
+    import espeakng_loader
+
+    folder = tmp_path / ("d" * 180)
+    folder.mkdir()
+    (folder / "espeak-ng-data").symlink_to(espeakng_loader.get_data_path())
+    library = f"def get_library_path(): return {espeakng_loader.get_library_path()!r}"
+    text = package.format(library=library, long=str(folder / "espeak-ng-data"))
+    script = (
+        "from retalkit.errors import ConfigError\n"
+        "from retalkit_renderers.speech_to_mouth.transcript.phonemizer import phonemize\n"
+        "try:\n"
+        "    print(list(phonemize('cat', 'en-us')[0]))\n"
+        "except ConfigError as error:\n"
+        "    print(error.code, error)\n"
+    )
+    (tmp_path / "stub").mkdir()
+    write(tmp_path / "stub" / "espeakng_loader.py", text)
+    paths = os.pathsep.join([str(tmp_path / "stub"), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert done.returncode == 0 and fact in done.stdout and done.stdout.count("\n") == 1
+    assert done.stdout.startswith(("import-failed", "['k'"))
 
 
 @pytest.mark.usefixtures("espeak")

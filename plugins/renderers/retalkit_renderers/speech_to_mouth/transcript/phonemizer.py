@@ -5,10 +5,15 @@ The package ``espeakng-loader`` (GPL-3.0-or-later) contains the library.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import os
 import re
+import shutil
+import tempfile
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from retalkit.errors import ConfigError
@@ -21,6 +26,10 @@ Word = tuple[str, ...]
 _RETRIEVAL = 1
 _UTF8 = 1
 _IPA = 2
+_DO_NOT_EXIT = 0x8000
+_LONGEST_PATH: Final = 120
+"""Maximum length in bytes of the data path. espeak-ng has a buffer of 160 bytes."""
+_DATA_FILES: Final = ("phontab", "phonindex", "phondata", "intonations")
 _LANGUAGE_SWITCH = re.compile(r"\([a-z0-9-]+\)")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*", re.IGNORECASE)
 
@@ -74,14 +83,44 @@ def _set_voice(library: Any, language: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _library() -> tuple[Any, threading.Lock]:
-    import espeakng_loader
+    try:
+        import espeakng_loader
 
-    library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-    data = str(espeakng_loader.get_data_path())
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    if library.espeak_Initialize(_RETRIEVAL, 0, data.encode(), 0) <= 0:
-        raise ConfigError(
-            f"transcript: espeak-ng cannot load its data from {data}; reinstall retalkit[transcript]",
-            code="import-failed",
-        )
+        library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+        data = Path(espeakng_loader.get_data_path())
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    except Exception as error:  # A damaged package raises various exceptions, including RuntimeError and OSError.
+        raise _broken(f"cannot load espeak-ng: {' '.join(str(error).split()) or type(error).__name__}") from error
+    missing = [name for name in _DATA_FILES if not (data / name).is_file()]
+    if missing:
+        raise _broken(f"espeak-ng cannot load its data: there is no file {data / missing[0]}")
+    if library.espeak_Initialize(_RETRIEVAL, 0, os.fsencode(_short_path(data)), _DO_NOT_EXIT) <= 0:
+        raise _broken(f"espeak-ng cannot load its data from {data}")
     return library, threading.Lock()
+
+
+def _short_path(data: Path) -> Path:
+    """Return a path of the data directory that fits into espeak-ng's path buffer.
+
+    espeak-ng ends the process if the path is too long, so a long path is replaced with a symbolic link that is removed
+    when the process ends.
+    """
+    if len(os.fsencode(data)) <= _LONGEST_PATH:
+        return data
+    folder = Path(tempfile.mkdtemp(prefix="retalkit-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = folder / "espeak-ng-data"
+    if len(os.fsencode(link)) > _LONGEST_PATH:
+        raise _broken(
+            f"espeak-ng does not support data paths above {_LONGEST_PATH} bytes, such as {data}; set TMPDIR to a "
+            "shorter path"
+        )
+    try:
+        link.symlink_to(data.absolute(), target_is_directory=True)
+    except OSError as error:
+        raise _broken(f"cannot create a short link to {data}: {error.strerror or error}") from error
+    return link
+
+
+def _broken(reason: str) -> ConfigError:
+    return ConfigError(f"transcript: {reason}; reinstall retalkit[transcript]", code="import-failed")
