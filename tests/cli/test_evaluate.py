@@ -13,6 +13,9 @@ from commands import Done, call
 from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
 
 from tests.core.motion_eval.lips_folder import write_corpus
+from tests.core.speech.sounds import load
+
+SPEECH = Path(__file__).resolve().parents[2] / "examples" / "speech.wav"
 
 FLAT = """
 import numpy as np
@@ -49,8 +52,8 @@ def flat(tmp_path: Path) -> Path:
     return path
 
 
-def make_clip(path: Path, sound: bool, seconds: int = 1) -> Path:
-    """Write a video of grey images without a face, optionally with a tone."""
+def make_clip(path: Path, sound: str | None, seconds: int = 1) -> Path:
+    """Write a video of grey images without a face. ``sound`` is None, ``tone`` or ``speech``."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
@@ -60,8 +63,10 @@ def make_clip(path: Path, sound: bool, seconds: int = 1) -> Path:
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode())
         if audio is not None:
-            tone = 0.3 * np.sin(np.arange(16000 * seconds) / 8.0).astype(np.float32)
-            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            samples = 0.3 * np.sin(np.arange(16000 * seconds) / 8.0).astype(np.float32)
+            if sound == "speech":
+                samples = load(SPEECH)[: 16000 * seconds].astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
             frame.sample_rate = 16000
             container.mux(audio.encode(frame))
             container.mux(audio.encode())
@@ -100,8 +105,8 @@ def test_clips_that_cannot_be_scored_are_counted_with_their_reason(
     capsys: pytest.CaptureFixture[str], shared_media: Path, cache: Path, tmp_path: Path
 ) -> None:
     good = shared_media / "talk_woman_590p25.mp4"
-    silent = make_clip(tmp_path / "silent.mp4", sound=False)
-    faceless = make_clip(tmp_path / "faceless.mp4", sound=True)
+    silent = make_clip(tmp_path / "silent.mp4", sound=None)
+    faceless = make_clip(tmp_path / "faceless.mp4", sound="speech")
     done = evaluate(capsys, cache, silent, good, faceless, "--driver", "bands", "--json")
     assert done.code == 0
     report = json.loads(done.out)
@@ -190,8 +195,8 @@ def test_corpus_and_clips_exclude_each_other(capsys: pytest.CaptureFixture[str],
 
 
 def test_user_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, shared_media: Path) -> None:
-    silent = make_clip(tmp_path / "silent.mp4", sound=False)
-    faceless = make_clip(tmp_path / "faceless.mp4", sound=True)
+    silent = make_clip(tmp_path / "silent.mp4", sound=None)
+    faceless = make_clip(tmp_path / "faceless.mp4", sound="speech")
     cases = [
         ([silent], ["silent.mp4"]),
         ([faceless], ["faceless.mp4", "face"]),
@@ -224,3 +229,9 @@ def test_missing_driver_weights_are_one_line(
 def test_group_help_lists_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "speech-to-mouth" in call(capsys, "evaluate").out
     assert "--driver" in call(capsys, "evaluate", "speech-to-mouth", "--help").out
+
+
+def test_clip_without_speech_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "tone.mp4", sound="tone")
+    done = evaluate(capsys, tmp_path, clip)
+    assert done.code == 2 and "tone.mp4" in done.error and "no speech" in done.error

@@ -58,7 +58,7 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
     """Track the lips and analyse the audio track of a clip.
 
     Raises:
-        InputError: the clip has no audio or no face, or the audio or the lip track is too short.
+        InputError: the clip has no audio, no speech or no face, or the audio or the lip track is too short.
         PlanError: the reconstructor does not provide ``coefficients:mesh``.
     """
     _check_mesh_coefficients(steps)
@@ -68,6 +68,7 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
             code="photo-not-supported",
         )
     speech = steps.speech(open_sound(video), speech_key(steps.plan, content_hash(video)))
+    check_speech(speech, video)
     lips = measure_lips(track(video, steps))
     tracked = np.isfinite(lips.opening).sum() / GRID_RATE
     if tracked < MIN_SECONDS:
@@ -77,6 +78,17 @@ def prepare_clip(video: Path, steps: ClipSteps) -> PreparedClip:
             code="clip-too-short",
         )
     return PreparedClip(video.name, lips, speech)
+
+
+def check_speech(speech: Speech, path: Path) -> None:
+    """Raise InputError if voice activity detection finds no speech in the audio of ``path``."""
+    times = np.arange(0.0, speech.duration, 1.0 / GRID_RATE)
+    if not (speech.activity(times) > 0.0).any():
+        raise InputError(
+            f"{path}: no speech detected in the audio; pass a clip in which a person speaks, or lower "
+            "voice_activity.quietest_speech",
+            code="no-speech",
+        )
 
 
 def track(video: Path, steps: ClipSteps) -> StoredAnalysis:

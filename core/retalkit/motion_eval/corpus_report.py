@@ -74,25 +74,29 @@ def evaluate_corpus(
 ) -> CorpusReport:
     """Score ``driver`` on all clips in a corpus directory (see ``lips_corpus``).
 
-    Clips without audio or lip motion are skipped and reported with the reason. Raises InputError if the directory
-    contains no corpus or no clip can be scored.
+    Clips without audio, clips with invalid lip motion and repeated clips are skipped and reported with the reason.
+    Raises InputError if the directory contains no corpus or no clip can be scored.
     """
     corpus = LipsCorpus(folder)
     fold_of = folds(corpus.clips, FOLDS)
     steps = ClipSteps(chosen, cache, SilentObserver())
     scores: list[CorpusClipScores] = []
     skipped: list[SkippedClip] = []
+    seen: set[str] = set()
     observer.started(_STEP, len(corpus.clips))
     began = monotonic()
     for number, clip in enumerate(corpus.clips, 1):
         try:
-            speech = steps.speech(open_sound(clip.audio), speech_key(chosen, content_hash(clip.audio)))
+            if clip.name in seen:
+                message = f"{folder / 'index.csv'}: clip '{clip.name}' is listed more than once; remove the duplicates"
+                raise InputError(message, code="duplicate-clip")
+            seen.add(clip.name)
+            sound = open_sound(clip.audio)
+            corpus.check(clip, sound.duration)
+            speech = steps.speech(sound, speech_key(chosen, content_hash(clip.audio)))
             scores.append(score_clip(corpus, clip, driver, speech, fold_of[clip.name]))
         except InputError as error:
             skipped.append(SkippedClip(clip.name, error.code, str(error)))
-        except KeyError:
-            reason = f"{folder / 'lips.npz'}: no array for clip '{clip.name}'"
-            skipped.append(SkippedClip(clip.name, "missing-lips", reason))
         observer.advanced(_STEP, number)
     observer.finished(_STEP, monotonic() - began, False)
     for each in skipped:

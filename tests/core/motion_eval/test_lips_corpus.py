@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retalkit.config import load
 from retalkit.errors import InputError
+from retalkit.motion_eval.corpus_report import evaluate_corpus
 from retalkit.motion_eval.corpus_scores import MAX_LAG, compare, mean_of_folds, score_corpus, summary
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus, folds
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.plan import Plan, plan
+from retalkit.plugins.discovery import discover
 from retalkit.stages import MouthMotion, Speech
+from retalkit.storage.cache import Cache
 
 from tests.core.motion_eval.lips_folder import write_corpus
 
@@ -41,7 +47,111 @@ def test_missing_column_is_reported(tmp_path: Path) -> None:
     (folder / "index.csv").write_text(text.replace("speaker", "person"), encoding="utf-8")
     with pytest.raises(InputError, match="speaker") as error:
         LipsCorpus(folder)
-    assert error.value.code == "unreadable-file"
+    assert error.value.code == "missing-column"
+
+
+def change_index(folder: Path, old: str, new: str) -> None:
+    text = (folder / "index.csv").read_text(encoding="utf-8")
+    assert old in text
+    (folder / "index.csv").write_bytes(text.replace(old, new, 1).encode("latin-1"))
+
+
+def change_lips(folder: Path, **changes: object) -> None:
+    """Replace arrays in lips.npz. None removes an array."""
+    with np.load(folder / "lips.npz") as stored:
+        arrays = {**stored, **changes}
+    np.savez(folder / "lips.npz", **{name: value for name, value in arrays.items() if value is not None})  # type: ignore[arg-type]
+
+
+FIRST = "c0,s0,3.0,,0,0,s0"
+BROKEN_FOLDERS = {
+    "latin": (lambda folder: change_index(folder, "s0", "s\xe9"), "unreadable-file", "index.csv"),
+    "text": (
+        lambda folder: change_index(folder, FIRST, "c0,s0,3.0,,0,late,s0"),
+        "invalid-value",
+        "line 2: offset_fit_ms",
+    ),
+    "blank": (lambda folder: change_index(folder, FIRST, "c0,s0,3.0,,,,s0"), "invalid-value", "line 2: offset_ms"),
+    "seconds": (lambda folder: change_index(folder, FIRST, "c0,s0,nan,,0,0,s0"), "invalid-value", "line 2: seconds"),
+    "unnamed": (lambda folder: change_index(folder, FIRST, ",s0,3.0,,0,0,s0"), "invalid-value", "line 2: clip"),
+    "short-row": (lambda folder: change_index(folder, FIRST, "c0,s0"), "invalid-value", "line 2: seconds"),
+    "header": (
+        lambda folder: (folder / "index.csv").write_text("clip,speaker,seconds,flags,offset_ms\n"),
+        "empty-file",
+        "no clips",
+    ),
+    "no-index": (lambda folder: (folder / "index.csv").write_bytes(b""), "missing-column", "speaker"),
+    "features": (lambda folder: change_lips(folder, features=None), "missing-column", "features"),
+    "numbers": (lambda folder: change_lips(folder, features=np.zeros(5)), "unreadable-file", "features"),
+    "eyes": (lambda folder: change_lips(folder, features=np.array(list("abcde"))), "missing-column", "eyes"),
+    "empty-npz": (lambda folder: (folder / "lips.npz").write_bytes(b""), "unreadable-file", "empty"),
+    "noise": (lambda folder: (folder / "lips.npz").write_bytes(b"noise" * 99), "unreadable-file", "lips.npz"),
+    "half": (
+        lambda folder: (folder / "lips.npz").write_bytes((folder / "lips.npz").read_bytes()[:2000]),
+        "unreadable-file",
+        "lips.npz",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FOLDERS)
+def test_invalid_folder_is_one_line(tmp_path: Path, name: str) -> None:
+    folder = write_corpus(tmp_path / "lips", clips=2)
+    change, code, fact = BROKEN_FOLDERS[name]
+    change(folder)
+    with pytest.raises(InputError) as error:
+        LipsCorpus(folder)
+    assert error.value.code == code
+    assert fact in str(error.value) and "\n" not in str(error.value)
+
+
+def lips(rows: int = 150, columns: int = 5, value: float | None = None) -> np.ndarray:
+    values = np.random.default_rng(0).uniform(0.1, 1.0, (rows, columns)).astype(np.float32)
+    return values if value is None else np.full_like(values, value)
+
+
+BROKEN_CLIPS = {
+    "nan": (lambda folder: change_lips(folder, c0=lips(value=np.nan)), "invalid-lips"),
+    "some-nan": (lambda folder: change_lips(folder, c0=np.where(lips() > 0.9, np.nan, lips())), "invalid-lips"),
+    "eyes": (lambda folder: change_lips(folder, c0=lips() * [1, 1, 1, 1, 0]), "invalid-lips"),
+    "vector": (lambda folder: change_lips(folder, c0=lips()[:, 0]), "invalid-lips"),
+    "empty": (lambda folder: change_lips(folder, c0=lips(0)), "invalid-lips"),
+    "columns": (lambda folder: change_lips(folder, c0=lips(columns=3)), "invalid-lips"),
+    "strings": (lambda folder: change_lips(folder, c0=np.full((150, 5), "a")), "invalid-lips"),
+    "objects": (lambda folder: change_lips(folder, c0=np.full((150, 5), None)), "invalid-lips"),
+    "constant": (lambda folder: change_lips(folder, c0=lips(value=1.0)), "invalid-lips"),
+    "missing": (lambda folder: change_lips(folder, c0=None), "missing-lips"),
+    "long": (lambda folder: change_lips(folder, c0=lips(450)), "duration-mismatch"),
+    "short": (lambda folder: change_lips(folder, c0=lips(130)), "duration-mismatch"),
+    "nan-offset": (lambda folder: change_index(folder, FIRST, "c0,s0,3.0,,nan,nan,s0"), "invalid-offset"),
+    "late": (lambda folder: change_index(folder, FIRST, "c0,s0,3.0,,0,-1200,s0"), "invalid-offset"),
+    "repeated": (lambda folder: change_index(folder, FIRST, f"{FIRST}\n{FIRST}"), "duplicate-clip"),
+}
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Plan:
+    registry = discover()
+    return plan(load(registry), registry)
+
+
+@pytest.mark.parametrize("name", BROKEN_CLIPS)
+def test_invalid_clip_is_skipped_with_its_reason(tmp_path: Path, chosen: Plan, name: str) -> None:
+    folder = write_corpus(tmp_path / "lips", clips=2)
+    change, code = BROKEN_CLIPS[name]
+    change(folder)
+    report = evaluate_corpus(folder, "slow", _Slow(), chosen, Cache(tmp_path / "cache"), SilentObserver())
+    assert [(clip.clip, clip.code) for clip in report.skipped] == [("c0", code)]
+    assert "c0" in report.skipped[0].reason and "\n" not in report.skipped[0].reason
+    assert report.all.mean.clips == (2 if name == "repeated" else 1)
+
+
+class _Slow:
+    """Driver that returns a slowly moving mouth."""
+
+    def motion(self, speech: Speech, times: np.ndarray) -> MouthMotion:
+        values = np.sin(times).astype(np.float32)
+        return MouthMotion(values, values, 0 * values, 0 * values, 0 * values)
 
 
 def test_folds_share_no_speaker_and_no_collection(corpus: LipsCorpus) -> None:
