@@ -27,11 +27,12 @@ help:
 setup: $(STAMP)
 
 # MediaPipe requires the OpenCV build that needs libGL. The headless build of the same version installs into the same
-# directory; installed last, it lets cv2 be imported on machines without a display.
+# directory; installed last, it lets cv2 be imported on machines without a display. Modules are compiled at their first
+# import, because compiling all installed packages takes almost as long as installing them.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -e ".[dev]" -c constraints.txt
-	$(BIN)/python -m pip install --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
+	$(BIN)/python -m pip install --no-compile -e ".[dev]" -c constraints.txt
+	$(BIN)/python -m pip install --no-compile --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
 	touch $@
 
 demo: $(STAMP)
@@ -79,8 +80,8 @@ test-packages:
 	$(PYTHON) -m venv $(PACKAGES)
 	$(PACKAGES)/bin/python -m pip install torch==2.14.1 torchvision==0.29.1 "numpy<2" cython setuptools wheel
 	$(PACKAGES)/bin/python -m pip install --no-build-isolation basicsr==1.4.2 filterpy "numpy<2" opencv-python==$(OPENCV)
-	$(PACKAGES)/bin/python -m pip install -e ".[gfpgan,spandrel]" pytest
-	$(PACKAGES)/bin/python -m pip install --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
+	$(PACKAGES)/bin/python -m pip install --no-compile -e ".[gfpgan,spandrel]" pytest
+	$(PACKAGES)/bin/python -m pip install --no-compile --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
 	$(PACKAGES)/bin/python -m pytest tests/plugins/enhancers/test_gfpgan_package.py tests/plugins/enhancers/test_spandrel_enhancer.py
 
 clean:
