@@ -85,6 +85,7 @@ def test_transcript_guides_the_motion_or_is_refused_with_a_note(
         (("-o", "m.csv", "--driver", "bands", "--transcript", WORDS), ["transcript", "bands"]),
         (("-o", "m.csv", "--transcript", WORDS, "--language", "klingon"), ["klingon", "en-us"]),
         (("-o", "m.csv", "--transcript", SPEECH), ["speech.wav", ".srt"]),
+        (("-o", "m.csv", "--language", "de"), ["--language", "--transcript"]),
     ],
 )
 def test_user_error_is_one_line(
@@ -133,11 +134,43 @@ def test_existing_motion_file_is_kept(capsys: pytest.CaptureFixture[str], cache:
     assert (tmp_path / "a.csv").read_text() == "mine"
 
 
+HEAD = "time,opening,width,protrusion,closure,speech\n"
+
+
+@pytest.mark.parametrize("option", ["driver", "transcript"])
+def test_input_is_not_overwritten(capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path, option: str) -> None:
+    """The motion file or transcript that the driver reads is not replaced, even with --force."""
+    content = f"{HEAD}0,0,0,0,0,1\n1,0.5,0,0,0,1\n"
+    path = tmp_path / "given.csv"
+    path.write_text(content)
+    (tmp_path / "words.txt").symlink_to(path)
+    given = ("--set", f"lip_syncer.driver={{use: file, path: {path}}}")
+    if option == "transcript":
+        given = ("--transcript", tmp_path / "words.txt")
+    done = write_motion(capsys, cache, path, "--force", *given)
+    assert done.code == 2 and "input" in done.error and "given.csv" in done.error
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize(("first", "last", "code"), [(0, 5140, 0), (-30, 5, 0), (0, 9, 0), (60, 65, 2), (-9, -1, 2)])
+def test_motion_outside_the_speech_is_reported(
+    capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path, first: float, last: float, code: int
+) -> None:
+    path = tmp_path / "given.csv"
+    path.write_text(f"{HEAD}{first},0,0,0,0,1\n{last},0.5,0,0,0,1\n")
+    done = write_motion(capsys, cache, tmp_path / "a.csv", "--set", f"lip_syncer.driver={{use: file, path: {path}}}")
+    assert done.code == code
+    reported = f"{first:g} to {last:g} s" in done.err and "5.14 s" in done.err and "in seconds" in done.err
+    assert reported == (last != 9)
+
+
 def test_dub_sets_the_transcript_of_the_driver(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Errors in driver options contain the option's path or flag."""
     start = ("dub", tmp_path / "talk.mp4", SPEECH, "-o", tmp_path / "out.mp4")
     done = call(capsys, *start, "--transcript", tmp_path / "none.txt")
     assert done.code == 2 and "lip_syncer.driver.transcript" in done.error and "none.txt" in done.error
+    done = call(capsys, *start, "--language", "de")
+    assert done.code == 2 and "--language" in done.error and "--transcript" in done.error
     done = call(capsys, *start, "--transcript", WORDS, "--set", "lip_syncer.driver.use=bands")
     assert done.code == 2 and "--transcript" in done.error and "bands" in done.error
     done = call(capsys, *start, "--transcript", WORDS, "--set", "lip_syncer.use=lnet")

@@ -40,11 +40,12 @@ def dub(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
     """Synchronise the lips in VIDEO with SPEECH and write a video with SPEECH as the audio track."""
-    from retalkit.cli.options import transcript_options, transcript_overrides
+    from retalkit.cli.options import check_language, transcript_options, transcript_overrides
     from retalkit.cli.progress import progress
     from retalkit.cli.summary import summary
-    from retalkit.config.model import load
+    from retalkit.config.model import load, read_options
     from retalkit.plugins.discovery import discover
+    from retalkit.stages import StageKind
 
     registry = discover(plugin or [])
     flags: list[tuple[str, Any, str]] = [
@@ -57,6 +58,9 @@ def dub(
     if options := transcript_options(transcript, language):
         given += transcript_overrides(read, registry, options)
         read = load(registry, file=config, preset=preset, overrides=given)
+        syncer = registry.find(StageKind.LIP_SYNCER, read.lip_syncer.use)
+        for choice in read_options(syncer, read.lip_syncer).drivers().values():
+            check_language(language, read_options(registry.driver(choice.use), choice))
 
     from retalkit.pipeline.run import dub as run_dub
 

@@ -34,7 +34,7 @@ def motion(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
     """Write the mouth motion predicted for SPEECH to a file that `driver: {use: file, path: OUT.csv}` accepts."""
-    from retalkit.cli.options import transcript_options
+    from retalkit.cli.options import check_language, transcript_options
     from retalkit.cli.progress import progress
     from retalkit.config.model import load
     from retalkit.plugins.discovery import discover
@@ -44,14 +44,19 @@ def motion(
 
     from retalkit.media.motion_files import check_motion_output, write_motion
     from retalkit.pipeline.motion import motion as predict
+    from retalkit.pipeline.motion import plan_motion
 
     check_motion_output(output, force=force, inputs=(speech,))
+    options = transcript_options(transcript, language)
+    _, planned = plan_motion(configuration, driver, options, registry)
+    check_language(language, planned.config)
+    check_motion_output(output, force=force, inputs=planned.config.files().values())
     with progress(quiet=quiet) as observer:
         table = predict(
             speech,
             config=configuration,
             driver=driver,
-            options=transcript_options(transcript, language),
+            options=options,
             rate=rate,
             registry=registry,
             observer=observer,

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from retalkit.config.model import RunConfig
     from retalkit.plugins.registry import Registry
+    from retalkit.plugins.specs import StageConfig
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Run file (YAML); see `retalkit config show`.")
@@ -38,6 +39,16 @@ def transcript_options(transcript: Path | None, language: str | None) -> dict[st
     """Return the driver options that ``--transcript`` and ``--language`` set."""
     given = {"transcript": None if transcript is None else str(transcript), "language": language}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def check_language(language: str | None, options: StageConfig) -> None:
+    """Raise ConfigError if ``--language`` is given, but the driver options contain no transcript."""
+    from retalkit.errors import ConfigError
+
+    if language is not None and getattr(options, "transcript", "not an option") is None:
+        raise ConfigError(
+            "--language: there is no transcript; add --transcript FILE or remove --language", code="unused-option"
+        )
 
 
 def transcript_overrides(config: RunConfig, registry: Registry, options: dict[str, str]) -> list[tuple[str, Any, str]]:

@@ -12,7 +12,8 @@ from retalkit.media.motion_files import MotionTable
 from retalkit.media.sound import open_sound
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.keys import speech_key
-from retalkit.pipeline.plan import choose_driver, plan, plan_driver
+from retalkit.pipeline.plan import Plan, choose_driver, plan, plan_driver
+from retalkit.pipeline.planned_stage import PlannedDriver
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
@@ -23,6 +24,16 @@ from retalkit.storage.cache import Cache, content_hash, default_folder
 DEFAULT_RATE = 100.0
 """Default number of rows per second. The rows include the time steps of the driver ``model`` (odd hundredths of a
 second) and the frame times of videos at 25 or 50 frames per second, so no interpolation error occurs in such videos."""
+
+
+def plan_motion(
+    config: RunConfig, driver: str | None, options: dict[str, Any] | None, registry: Registry
+) -> tuple[Plan, PlannedDriver]:
+    """Select and validate the stages and the driver of ``motion``, which describes the parameters and exceptions."""
+    chosen = plan(config, registry)
+    choice = choose_driver(chosen, driver)
+    choice = Choice.model_validate({"use": choice.use, **choice.options, **(options or {})})
+    return chosen, plan_driver(choice, registry, "driver")
 
 
 def motion(
@@ -47,10 +58,7 @@ def motion(
     registry = registry if registry is not None else discover()
     config = config if config is not None else RunConfig.from_preset("embedded", registry=registry)
     observer = observer or SilentObserver()
-    chosen = plan(config, registry)
-    choice = choose_driver(chosen, driver)
-    choice = Choice.model_validate({"use": choice.use, **choice.options, **(options or {})})
-    planned = plan_driver(choice, registry, "driver")
+    chosen, planned = plan_motion(config, driver, options, registry)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), observer)
     made = planned.make(
         Runtime(device=config.device, precision=config.precision, threads=config.threads, pool=steps.pool)

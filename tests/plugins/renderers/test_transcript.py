@@ -56,6 +56,8 @@ def test_subtitles_have_times_and_no_markup(tmp_path: Path) -> None:
         ("a.txt", b" \n[music]\n", "empty-file", "no words"),
         ("a.txt", b"Gr\xfc\xdfe", "unreadable-file", "UTF-8"),
         ("a.srt", b"Hello\n", "empty-file", "no words"),
+        ("a.txt", b"Hello.\0 My lips", "unreadable-file", "NUL"),
+        ("a.txt", "Hello".encode("utf-16-le"), "unreadable-file", "NUL"),
         ("a.srt", b"1\n0:01 -> 0:02\n\n1\nsoon --> 00:00:02,000\nHello\n", "invalid-file", "line 5"),
         ("a.vtt", b"WEBVTT\n\n00:02.000 --> 00:01.000\nHello\n", "invalid-file", "line 3"),
     ],
@@ -237,3 +239,23 @@ def test_wrong_cue_is_not_used(tmp_path: Path) -> None:
     plain = ModelDriver().motion(speech, times)
     late = times > 3.5
     np.testing.assert_array_equal(driver.motion(speech, times).closure[late], plain.closure[late])
+
+
+@pytest.mark.usefixtures("espeak")
+@pytest.mark.parametrize("excess", ["words " * 200, "a" * 3000, "1\n00:00:00,000 --> 00:00:05,000\n" + "words " * 200])
+def test_long_transcript_is_rejected_before_the_conversion_to_phones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: str
+) -> None:
+    name = "long.srt" if "-->" in excess else "long.txt"
+    transcript = Transcript.read(write(tmp_path / name, excess), "en-us")
+    monkeypatch.setattr("retalkit_renderers.speech_to_mouth.transcript.guidance.phonemize", None)
+    guidance = transcript.guide(np.zeros((250, 21), np.float32), 1.0)
+    assert name in guidance.note and "5.0 s" in guidance.note and not guidance.known.any()
+
+
+@pytest.mark.usefixtures("espeak")
+def test_cues_after_the_speech_do_not_count(tmp_path: Path) -> None:
+    cues = f"1\n00:00:00,000 --> 00:00:05,000\n{TEXT}\n\n2\n00:01:00,000 --> 00:05:00,000\n" + "words " * 200
+    speech = always_active(load(EXAMPLES / "speech.wav"))
+    driver = make_driver(ModelDriverConfig(transcript=write(tmp_path / "a.srt", cues)), Runtime())
+    assert not [note for note in driver.notes(speech) if "only" in note]

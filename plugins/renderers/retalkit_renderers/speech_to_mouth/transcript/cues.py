@@ -47,6 +47,9 @@ def read_transcript(path: Path) -> tuple[Cue, ...]:
         raise ConfigError(
             f"transcript {path}: the file is not encoded in UTF-8; save the file as UTF-8", code="unreadable-file"
         ) from error
+    if "\0" in text:
+        message = f"transcript {path}: the file contains NUL characters; save the file as UTF-8 text"
+        raise ConfigError(message, code="unreadable-file")
     cues = [Cue(_spoken(text))] if suffix == ".txt" else _subtitles(text, path)
     cues = [cue for cue in cues if any(character.isalnum() for character in cue.text)]
     if not cues:

@@ -15,6 +15,7 @@ evidence.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -56,6 +57,9 @@ _SHORT_GAP = 10
 """Maximum duration in rows of a gap that is too short to contain a word that is missing from the transcript."""
 _GAIN_LIMIT = 1.5
 _FIRST_VOWEL = 10
+_MOST_WORDS = (12, 50)
+_MOST_CHARACTERS = (100, 1000)
+"""Maximum length of a transcript: amount per second of speech, and amount that is added to the product."""
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+")
 
 
@@ -111,24 +115,35 @@ class _Unit:
 
 
 class Transcript:
-    """Transcript with the phones of all words."""
+    """Transcript whose words are converted to phones when they are aligned with speech."""
 
     def __init__(self, cues: tuple[Cue, ...], language: str, name: str) -> None:
-        """Convert the cues to phones. Raises ConfigError if the language is unknown.
+        """Check the language. Raises ConfigError if the language is unknown.
 
         ``name``: file name for use in notes.
         """
         self.name = name
-        self.words: list[Word] = []
-        self._units: list[_Unit] = []
+        self._cues = cues
+        self._language = language
+        phonemize("", language)
+
+    @property
+    def words(self) -> list[Word]:
+        """Words of all cues with their phones."""
+        return self._convert(self._cues)[0]
+
+    def _convert(self, cues: Sequence[Cue]) -> tuple[list[Word], list[_Unit]]:
+        words: list[Word] = []
+        units: list[_Unit] = []
         for cue in cues:
             rows = _rows(cue)
             for sentence in _SENTENCE_END.split(cue.text) if rows is None else [cue.text]:
-                first = len(self.words)
-                for letters in phonemize(sentence, language):
+                first = len(words)
+                for letters in phonemize(sentence, self._language):
                     limits = {} if rows is None else {"earliest": max(rows[0] - _SLACK, 0), "latest": rows[1] + _SLACK}
-                    self.words.append(Word(letters, **limits))
-                self._units.append(_Unit(first, len(self.words), rows))
+                    words.append(Word(letters, **limits))
+                units.append(_Unit(first, len(words), rows))
+        return words, units
 
     @classmethod
     def read(cls, path: Path, language: str) -> Transcript:
@@ -145,15 +160,18 @@ class Transcript:
         a closed mouth. ``opening_scale``: difference between the opening outputs for openings of 1 and 0 in units of
         ``MouthMotion``.
         """
+        cues = [cue for cue in self._cues if (cue.start or 0.0) * ROW_RATE - _SLACK < len(raw)]
+        if excess := _excess(cues, len(raw) / ROW_RATE):
+            return _unused(len(raw), f"transcript {self.name} {excess}", float("-inf"))
         shares = class_posteriors(raw)
         scores = emissions(shares)
-        words = [replace(word, latest=min(word.latest, len(raw))) for word in self.words]
-        words = [word for word in words if word.earliest < len(raw)]
+        words, units = self._convert(cues)
+        words = [replace(word, latest=min(word.latest, len(raw))) for word in words if word.earliest < len(raw)]
         phones = align(scores, words) if words else None
         if phones is None:
             return _unused(len(raw), f"transcript {self.name} does not fit into the speech", float("-inf"))
         judge = _Judge(scores, shares, phones)
-        units = [unit for unit in self._units if unit.first < min(unit.stop, len(words))]
+        units = [unit for unit in units if unit.first < min(unit.stop, len(words))]
         timed = [unit.rows for unit in units if unit.rows is not None]
         match = judge.match(phones, judge.region(timed) if timed else None) - 1.0 / len(phones)
         if match < LEAST_MATCH:
@@ -267,6 +285,21 @@ def _rows(cue: Cue) -> tuple[int, int] | None:
     if cue.start is None or cue.stop is None:
         return None
     return round(cue.start * ROW_RATE), round(cue.stop * ROW_RATE)
+
+
+def _excess(cues: Sequence[Cue], seconds: float) -> str:
+    """Return a phrase if the cues are much longer than ``seconds`` of speech, or an empty string.
+
+    The lengths are checked before the conversion to phones, which takes minutes for a book.
+    """
+    for kind, length, (rate, margin) in (
+        ("words", sum(len(cue.text.split()) for cue in cues), _MOST_WORDS),
+        ("characters", sum(len(cue.text) for cue in cues), _MOST_CHARACTERS),
+    ):
+        most = int(rate * seconds + margin)
+        if length > most:
+            return f"contains {length} {kind}, but {seconds:.1f} s of speech contain at most {most}"
+    return ""
 
 
 def _guidance(
