@@ -14,9 +14,10 @@ from tests.plugins.renderers.speeches import always_active, with_activity
 
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
-from retalkit_renderers.lnet.face_region import face_box, lower_half, network_faces
+from retalkit_renderers.lnet.face_region import network_faces
 from retalkit_renderers.lnet.interface import LNetConfig
-from retalkit_renderers.lnet.mel_gate import gated_windows
+from retalkit_renderers.lower_face import face_box, lower_half
+from retalkit_renderers.mel_gate import gated_windows
 
 
 def test_chin_extension_is_20_pixels_for_a_face_of_250() -> None:
@@ -48,7 +49,7 @@ def test_input_faces_match_the_published_script() -> None:
 
 
 def test_mask_covers_the_lower_half_with_soft_edges() -> None:
-    mask = lower_half()
+    mask = lower_half(96)
     assert mask.shape == (96, 96)
     assert mask.dtype == np.float32
     assert mask[48:88, 8:88].min() == 1

@@ -34,6 +34,7 @@ from tests.plugins.renderers.speeches import always_active
 torch = pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
 
 from retalkit.speech.speech_track import SpeechTrack
+from retalkit_renderers.face_generation import FaceGenerationSession
 from retalkit_renderers.lnet import syncer
 from retalkit_renderers.lnet.interface import LNetConfig
 
@@ -61,7 +62,7 @@ def sync_batch(clip: RealClip, *rows: int) -> SyncBatch:
 
 def opened(
     clip: RealClip, speech: SpeechTrack, folder: Path, weights: Path = Path(), config: LNetConfig | None = None
-) -> syncer.LNetSession:
+) -> FaceGenerationSession:
     runtime = Runtime(inference="torch", weights={"lnet": weights}, pool=POOL)
     unused: Any = None
     opening = LipSyncClip(analysis=clip, references=unused, timeline=unused, speech=speech)

@@ -61,25 +61,3 @@ class ToImage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
-
-
-class AudioBlock(nn.Module):
-    """Convolution, batch normalisation and ReLU. With ``residual``, the input is added before the ReLU."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 3,
-        stride: int | tuple[int, int] = 1,
-        padding: int = 1,
-        *,
-        residual: bool = False,
-    ) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs))
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.conv_block(x)
-        return functional.relu(out + x if self.residual else out)

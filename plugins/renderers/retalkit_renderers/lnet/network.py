@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from retalkit_renderers.lnet.attention import CrossAttention, NoAttention
 from retalkit_renderers.lnet.convolutions import (
-    AudioBlock,
     ConvolutionBlock,
     ToImage,
     UpsampleBlock,
 )
 from retalkit_renderers.lnet.fourier import FourierBlocks
+from retalkit_renderers.speech_encoder import speech_encoder
 
 SIDE: Final = 96
 """Side of the input and output faces in pixels."""
@@ -90,21 +90,7 @@ class LNet(nn.Module):
         super().__init__()
         self.encoder = VisualEncoder()
         self.decoder = Decoder()
-        self.audio_encoder = nn.Sequential(
-            AudioBlock(1, 32),  # 32 x 80 x 16
-            AudioBlock(32, 32, residual=True),
-            AudioBlock(32, 32, residual=True),
-            AudioBlock(32, 64, stride=(3, 1)),  # 64 x 27 x 16
-            AudioBlock(64, 64, residual=True),
-            AudioBlock(64, 64, residual=True),
-            AudioBlock(64, 128, stride=3),  # 128 x 9 x 6
-            AudioBlock(128, 128, residual=True),
-            AudioBlock(128, 128, residual=True),
-            AudioBlock(128, 256, stride=(3, 2)),  # 256 x 3 x 3
-            AudioBlock(256, 256, residual=True),
-            AudioBlock(256, _SPEECH, padding=0),  # 512 x 1 x 1
-            AudioBlock(_SPEECH, _SPEECH, 1, padding=0),
-        )
+        self.audio_encoder = speech_encoder(_SPEECH // 16)
 
     def forward(self, audio_sequences: Tensor, face_sequences: Tensor) -> Tensor:
         """Return faces, float32 [B, 3, 96, 96], BGR in [0, 1].

@@ -1,4 +1,4 @@
-"""Mel windows for L-Net with an optional voice activity gate."""
+"""Mel windows for lip generation networks with an optional voice activity gate."""
 
 from __future__ import annotations
 
