@@ -54,8 +54,9 @@ class StoredAnalysis:
         self._space = space
         self._coefficients: RowReader | None = None
         if reconstruction is not None:
-            width = json.loads((reconstruction / FIT_DESCRIPTION).read_text(encoding="utf-8"))["coefficients"]
-            self._coefficients = RowReader(reconstruction / COEFFICIENTS, np.float32, (int(width),))
+            width = int(json.loads((reconstruction / FIT_DESCRIPTION).read_text(encoding="utf-8"))["coefficients"])
+            # Rows without values occupy no bytes in the file.
+            self._coefficients = RowReader(reconstruction / COEFFICIENTS, np.float32, (width,)) if width else None
 
     @property
     def source(self) -> Source:

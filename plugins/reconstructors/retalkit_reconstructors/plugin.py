@@ -30,9 +30,13 @@ class ShallowConfig(StageConfig):
     """
 
 
+class NoneConfig(StageConfig):
+    """Options of the reconstructor ``none``, which has no configurable settings."""
+
+
 @hookimpl
 def retalkit_stages() -> Iterable[StageSpec]:
-    """Return the specs of the reconstructors ``shallow`` and ``deep3d``."""
+    """Return the specs of the reconstructors ``shallow``, ``deep3d`` and ``none``."""
     return [
         StageSpec(
             api=2,
@@ -47,6 +51,16 @@ def retalkit_stages() -> Iterable[StageSpec]:
             requires=("scipy",),
         ),
         *deep3d.STAGES,
+        StageSpec(
+            api=2,
+            kind=StageKind.RECONSTRUCTOR,
+            name="none",
+            summary="no face model and no coefficients",
+            build="retalkit_reconstructors.no_model:NoneReconstructor",
+            licence="Apache-2.0",
+            config=NoneConfig,
+            gives=frozenset({"coefficients:none"}),
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_renderers.dnet.interface as dnet
 import retalkit_renderers.lnet.interface as lnet
-from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig
+from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig, NoneConfig
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.speech_to_mouth.interface import DRIVERS
 
@@ -60,6 +60,17 @@ def retalkit_stages() -> list[StageSpec]:
         ),
         *dnet.STAGES,
         *lnet.STAGES,
+        StageSpec(
+            api=2,
+            kind=StageKind.EXPRESSION_EDITOR,
+            name="none",
+            summary="the frames themselves as references",
+            build="retalkit_renderers.editors.unedited:NoneEditor",
+            licence="Apache-2.0",
+            config=NoneConfig,
+            needs=frozenset({"frames"}),
+            gives=_REFERENCES,
+        ),
     ]
 
 

@@ -21,3 +21,7 @@ class NeutralWarpConfig(StageConfig):
     """Expression that is applied to every frame. ``neutral`` selects the person's own closed mouth, and ``smile``
     selects the closed mouth with raised corners.
     """
+
+
+class NoneConfig(StageConfig):
+    """Options of the expression editor ``none``, which has no configurable settings."""
