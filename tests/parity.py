@@ -16,8 +16,8 @@ TOLERANCE = 1e-4
 class Published:
     """Inputs and outputs of the published implementation, with pseudo-random weights."""
 
-    def __init__(self, parity: Path, name: str) -> None:
-        self.inputs: dict[str, NDArray[np.float32]] = load_module(parity / "inputs.py").make(name)
+    def __init__(self, parity: Path, name: str, inputs: dict[str, NDArray[np.float32]] | None = None) -> None:
+        self.inputs: dict[str, NDArray[np.float32]] = inputs or load_module(parity / "inputs.py").make(name)
         self.shapes = {key: tuple(shape) for key, (shape, _) in manifest(parity, name)["state_dict"].items()}
         """Name and shape of each entry of the checkpoint."""
         with np.load(parity / f"{name}.npz") as arrays:

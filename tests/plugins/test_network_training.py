@@ -19,6 +19,7 @@ from retalkit_enhancers.parsing.network import ParseNet
 from retalkit_reconstructors.deep3d.network import CoefficientNetwork
 from retalkit_renderers.dnet.network import DNet
 from retalkit_renderers.lnet.network import LNet
+from retalkit_renderers.wav2lip.network import Wav2LipGenerator
 
 
 def noise(sizes: tuple[int, ...]) -> list[Any]:
@@ -33,6 +34,11 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], str]] = {
         r"editing_net\.decoder\.res\d\.res\d\.(conv1|norm1)\.",
     ),
     "lnet": (LNet, lambda network: network(torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)), "none"),
+    "wav2lip": (
+        Wav2LipGenerator,
+        lambda network: network(torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)),
+        "none",
+    ),
     "enet": (
         ENet,
         lambda network: network(torch.rand(1, 3, 96, 96), torch.rand(1, 3, 64, 64), noise(NOISE_SIZES)),
@@ -66,7 +72,7 @@ def test_every_used_parameter_receives_a_gradient(name: str) -> None:
     assert unused == "none" or without
 
 
-@pytest.mark.parametrize("name", ["dnet", "parsenet", "ganimation"])
+@pytest.mark.parametrize("name", ["dnet", "wav2lip", "parsenet", "ganimation"])
 def test_gradients_of_a_new_network_are_finite(name: str) -> None:
     make, run, _ = CASES[name]
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_renderers.dnet.interface as dnet
 import retalkit_renderers.lnet.interface as lnet
+import retalkit_renderers.wav2lip.interface as wav2lip
 from retalkit_renderers.editors.config import FirstFrameConfig, NeutralWarpConfig, NoneConfig
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.speech_to_mouth.interface import DRIVERS
@@ -60,6 +61,7 @@ def retalkit_stages() -> list[StageSpec]:
         ),
         *dnet.STAGES,
         *lnet.STAGES,
+        *wav2lip.STAGES,
         StageSpec(
             api=2,
             kind=StageKind.EXPRESSION_EDITOR,
@@ -83,4 +85,4 @@ def retalkit_drivers() -> list[DriverSpec]:
 @hookimpl
 def retalkit_checkpoints() -> list[Checkpoint]:
     """Return the checkpoints of the published networks."""
-    return [*dnet.CHECKPOINTS, *lnet.CHECKPOINTS]
+    return [*dnet.CHECKPOINTS, *lnet.CHECKPOINTS, *wav2lip.CHECKPOINTS]

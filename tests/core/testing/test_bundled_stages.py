@@ -14,7 +14,7 @@ from retalkit.weights.store import WeightStore
 REGISTRY = discover()
 STAGES = [found for found in REGISTRY.stages if found.package == "retalkit"]
 METRICS = [found for found in REGISTRY.metrics if found.package == "retalkit"]
-NETWORKS = ("dnet", "lnet", "enet", "face3d", "gpen", "gfpgan", "parsenet", "s3fd", "fan")
+NETWORKS = ("dnet", "lnet", "wav2lip", "enet", "face3d", "gpen", "gfpgan", "parsenet", "s3fd", "fan")
 MATRICES = {"bfm_landmarks": "similarity_Lm3D_all.mat", "expression_templates": "expression.mat"}
 
 OPTIONS = {"face_alignment": {"max_faces": 1, "flip": False}}
@@ -45,7 +45,7 @@ def test_bundled_stage_passes(check: ContractCheck) -> None:
 @parametrize_with_checks([found for found in STAGES if "torch" in found.spec.requires], options=OPTIONS)
 def test_bundled_network_stage_passes(check: ContractCheck, request: pytest.FixtureRequest) -> None:
     spec = check.spec
-    if spec.checkpoints:
+    if spec.checkpoints or spec.optional_checkpoints:
         request.getfixturevalue("weights")
     if check.report.unavailable:
         missing = [name for name in spec.requires if importlib.util.find_spec(name) is None]
