@@ -29,6 +29,7 @@ from retalkit_enhancers.parsing.network import ParseNet
 from retalkit_reconstructors.deep3d.network import CoefficientNetwork
 from retalkit_renderers.dnet.network import DNet
 from retalkit_renderers.lnet.network import LNet
+from retalkit_renderers.wav2lip.network import Wav2LipGenerator
 from torch import Tensor, nn
 
 
@@ -86,6 +87,7 @@ CASES = (
     Case("face3d", CoefficientNetwork, ((1, 3, 224, 224),), "94 to 117"),
     Case("dnet", DNet, ((1, 3, 256, 256), (1, 73, 26)), "1110 to 1210"),
     Case("lnet", LNet, ((1, 1, 80, 16), (1, 6, 96, 96)), "670 to 870"),
+    Case("wav2lip", Wav2LipGenerator, ((1, 1, 80, 16), (1, 6, 96, 96))),
     # The published E-Net contains L-Net and takes 3250 ms in total. This value is the time of E-Net's encoder and
     # decoder without L-Net.
     Case("enet, encoder", EnetEncoder, ((1, 3, 384, 384),), "2380 to 2580"),
