@@ -182,6 +182,16 @@ def test_box_mean_matches_the_published_one_two_frames_later(shared_parity: Path
     np.testing.assert_array_equal(np.floor(ours[2 : 2 + whole] + 1e-4).astype(int), published[:whole])
 
 
+def test_box_mean_does_not_include_other_shots() -> None:
+    generator = np.random.default_rng(0)
+    boxes = np.array([[[100, 80, 300, 320]], [[500, 300, 560, 370]]], np.float32).repeat(6, axis=0)
+    boxes += generator.integers(-5, 6, boxes.shape).astype(np.float32)
+    smoother = TrackSmoother(order=0)
+    mean = np.concatenate([smoother.push(boxes, np.repeat([0, 1], 6).astype(np.int32)), smoother.finish()])
+    for shot in (slice(0, 6), slice(6, 12)):
+        assert (mean[shot] >= boxes[shot].min(axis=0)).all() and (mean[shot] <= boxes[shot].max(axis=0)).all()
+
+
 @pytest.mark.parametrize(("rate", "name"), [(25.0, "fps25"), (29.97, "fps2997"), (22.13, "fps2213")])
 def test_windows_match_published_inference(shared_parity: Path, rate: float, name: str) -> None:
     with np.load(shared_parity.parent / "parity_training" / "windows.npz") as arrays:
