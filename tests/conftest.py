@@ -99,6 +99,12 @@ def shared_parity() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_parity_training() -> Path:
+    """Directory with reference numbers of published and documented training; skipped likewise."""
+    return _shared_folder("parity_training")
+
+
+@pytest.fixture(scope="session")
 def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Network of the parity folder -> safetensors file with its pseudo-random weights; each is made once.
 

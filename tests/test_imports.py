@@ -15,6 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 CORE = REPOSITORY / "core" / "retalkit"
 PLUGINS = REPOSITORY / "plugins"
+TRAINING = REPOSITORY / "training"
 
 HEAVY = ("torch", "mediapipe", "cv2", "scipy", "av", "jax", "matplotlib", "skimage", "numpy", "rich")
 """Slow to import, and not needed to list what is installed."""
@@ -81,7 +82,7 @@ def test_cli_leaves_all_cores_to_networks() -> None:
 
 def lint(*arguments: str, core: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run import-linter with the contracts of pyproject.toml; ``core`` replaces the directory of the core package."""
-    folders = [core or CORE.parent, *(folder.parent for folder in PLUGINS.glob("*/retalkit_*"))]
+    folders = [core or CORE.parent, *(folder.parent for folder in PLUGINS.glob("*/retalkit_*")), TRAINING]
     program = "import sys\nfrom importlinter.cli import lint_imports_command\nlint_imports_command()"
     return subprocess.run(
         [sys.executable, "-c", program, "--no-cache", *arguments, str(REPOSITORY / "pyproject.toml")],

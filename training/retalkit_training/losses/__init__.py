@@ -1,0 +1,1 @@
+"""Losses of the trainers, each with its source, equation and configuration."""

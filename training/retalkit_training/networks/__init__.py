@@ -1,0 +1,1 @@
+"""Networks that training needs and inference does not: feature extractors, the lip-sync expert and discriminators."""
