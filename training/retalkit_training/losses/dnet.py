@@ -6,16 +6,11 @@ stage "gen":   final_weight [P + style_weight style](image, target) + warp_weigh
 
 from __future__ import annotations
 
-from typing import Literal
-
-from retalkit_renderers.dnet.network import DNetOutput
 from retalkit_training.losses.config import DNetLossConfig
 from retalkit_training.losses.perceptual import PerceptualLoss
 from retalkit_training.losses.terms import LossTerms, weighted_sum
+from retalkit_training.networks.staged_dnet import DNetPrediction
 from torch import Tensor, nn
-
-Stage = Literal["warp", "gen"]
-"""Training stage: ``warp`` trains the mapping and warping networks, ``gen`` trains all networks."""
 
 
 class DNetLoss(nn.Module):
@@ -26,10 +21,10 @@ class DNetLoss(nn.Module):
         super().__init__()
         self.config, self.warp, self.final = config, warp, final
 
-    def forward(self, output: DNetOutput, target: Tensor, stage: Stage) -> LossTerms:
-        """Return the loss of one batch. ``target``: [B, 3, H, W], RGB in [-1, 1]. In stage ``warp``, ``output.image``
-        is not used."""
-        terms = {"warp": (self.config.warp_weight, self.warp(output.warped, target))}
-        if stage == "gen":
-            terms = {"final": (self.config.final_weight, self.final(output.image, target)), **terms}
+    def forward(self, prediction: DNetPrediction, target: Tensor) -> LossTerms:
+        """Return the loss of one batch. ``target``: [B, 3, H, W], RGB in [-1, 1]."""
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if prediction.image is not None:
+            terms["final"] = self.config.final_weight, self.final(prediction.image, target)
+        terms["warp"] = self.config.warp_weight, self.warp(prediction.warped, target)
         return weighted_sum(terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retalkit_training.frame_windows import flatten_frames
 from retalkit_training.losses.config import LNetLossConfig
 from retalkit_training.losses.image_formats import BGR_UNIT, RGB_SIGNED, convert_images
 from retalkit_training.losses.perceptual import PerceptualLoss
@@ -35,21 +36,8 @@ class LNetLoss(nn.Module):
         if config.l1_weight:
             terms["l1"] = config.l1_weight, functional.l1_loss(faces, target)
         if self.perceptual is not None and config.perceptual_weight:
-            images = (convert_images(frames(each), BGR_UNIT, RGB_SIGNED) for each in (faces, target))
+            images = (convert_images(flatten_frames(each), BGR_UNIT, RGB_SIGNED) for each in (faces, target))
             terms["perceptual"] = config.perceptual_weight, self.perceptual(*images)
         if self.sync is not None and config.sync_weight:
             terms["sync"] = config.sync_weight, self.sync(mel, faces)
         return weighted_sum(terms)
-
-
-def frames(windows: Tensor) -> Tensor:
-    """Return windows [B, C, T, H, W] as images [T B, C, H, W], first the first frames of all windows.
-
-    The order is that of VideoReTalking's ``LNet.forward`` and of Wav2Lip.
-    """
-    return windows.permute(2, 0, 1, 3, 4).flatten(0, 1)
-
-
-def windows(images: Tensor, batch: int) -> Tensor:
-    """Return images [T B, C, H, W] in the order of ``frames`` as windows [B, C, T, H, W]."""
-    return images.unflatten(0, (images.shape[0] // batch, batch)).permute(1, 2, 0, 3, 4)
