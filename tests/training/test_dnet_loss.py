@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 
 from retalkit_renderers.dnet.network import DNet
 from retalkit_training.averaging import PUBLISHED_DECAY, update_average
-from retalkit_training.losses.config import DNetLossConfig, PerceptualConfig
+from retalkit_training.losses.config import DNET_REPRODUCTION, DNetLossConfig, PerceptualConfig
 from retalkit_training.losses.dnet import DNetLoss
 from retalkit_training.losses.perceptual import PerceptualLoss
 from retalkit_training.networks.staged_dnet import DNetPrediction, StagedDNet, both_directions, initialise_dnet
@@ -114,6 +114,18 @@ def test_stages_differ_in_their_terms() -> None:
     torch.testing.assert_close(first.total, 2.5 * loss.warp(images[0], images[1]))
     second = loss(DNetPrediction(images[0], images[2]), images[1])
     torch.testing.assert_close(second.total, first.total + 4 * loss.final(images[2], images[1]))
+
+
+def test_reproduction_compares_edited_images_only() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(3, 1, 3, 32, 32) * 2 - 1
+    config = DNET_REPRODUCTION
+    perceptual = PerceptualLoss(config.final, VggFeatures("vgg16", config.final.layers))
+    loss = DNetLoss(config, perceptual, perceptual)
+    value = loss(DNetPrediction(images[0], images[2]), images[1])
+    torch.testing.assert_close(value.total, perceptual(images[2], images[1]))
+    with pytest.raises(ValueError, match="all loss weights are 0"):
+        loss(DNetPrediction(images[0], None), images[1])
 
 
 def test_staged_network_equals_the_network_of_the_stage() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class LossConfig(BaseModel):
@@ -139,6 +139,13 @@ class AdversarialConfig(LossConfig):
     """Items over which the discriminator computes the minibatch standard deviation: ``batch`` (GPEN) or groups of
     ``four`` (StyleGAN2)."""
 
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: int) -> int:
+        if size.bit_count() != 1:
+            raise ValueError(f"{size} is not a power of two; use 256 or 512 for E-Net")
+        return size
+
 
 class IdentityConfig(LossConfig):
     """Options of the identity loss, the distance of ArcFace embeddings."""
@@ -167,9 +174,18 @@ class DNetLossConfig(LossConfig):
     """Perceptual and style loss between the edited image and the target image. S: content weight 1, style weight 250
     (equation 3), as in PIRender."""
     warp_weight: float = Field(default=2.5, ge=0)
-    """Weight of ``warp`` in both stages. PIRender: 2.5, which no paper states. S, equations 1 and 3: 1."""
+    """Weight of ``warp`` in both stages. PIRender: 2.5, which no paper states. S: 1 (equations 1 and 3), and 0 in the
+    reproduction."""
     final_weight: float = Field(default=4.0, ge=0)
     """Weight of ``final`` in the second stage. PIRender: 4, which no paper states. S, equation 3: 1."""
+
+
+DNET_EQUATIONS: Final = DNetLossConfig(
+    warp=EQUATION_1, final=EQUATION_1.model_copy(update={"style_weight": 250.0}), warp_weight=1, final_weight=1
+)
+"""D-Net's losses, equations 1 to 3 of S taken literally."""
+DNET_REPRODUCTION: Final = DNetLossConfig(warp=REPRODUCTION, final=REPRODUCTION, warp_weight=0, final_weight=1)
+"""Losses of the reproduction's D-Net training (S, section 5.1), which compares edited images only."""
 
 
 class LNetLossConfig(LossConfig):

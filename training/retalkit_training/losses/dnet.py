@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class DNetLoss(nn.Module):
-    """Loss of both training stages."""
+    """Loss of both training stages. Terms with a weight of 0 are not computed."""
 
     def __init__(self, config: DNetLossConfig, warp: PerceptualLoss, final: PerceptualLoss) -> None:
         """Create the loss from the perceptual losses of ``config.warp`` and ``config.final``."""
@@ -22,9 +22,15 @@ class DNetLoss(nn.Module):
         self.config, self.warp, self.final = config, warp, final
 
     def forward(self, prediction: DNetPrediction, target: Tensor) -> LossTerms:
-        """Return the loss of one batch. ``target``: [B, 3, H, W], RGB in [-1, 1]."""
+        """Return the loss of one batch. ``target``: [B, 3, H, W], RGB in [-1, 1].
+
+        Raises:
+            ValueError: stage ``warp`` with a ``warp_weight`` of 0.
+        """
+        config = self.config
         terms: dict[str, tuple[float, Tensor]] = {}
-        if prediction.image is not None:
-            terms["final"] = self.config.final_weight, self.final(prediction.image, target)
-        terms["warp"] = self.config.warp_weight, self.warp(prediction.warped, target)
+        if prediction.image is not None and config.final_weight:
+            terms["final"] = config.final_weight, self.final(prediction.image, target)
+        if config.warp_weight:
+            terms["warp"] = config.warp_weight, self.warp(prediction.warped, target)
         return weighted_sum(terms)
