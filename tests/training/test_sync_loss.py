@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 from retalkit_training.losses.config import SyncConfig
 from retalkit_training.losses.sync import SyncLoss, cosine_cross_entropy, expert_loss
 from retalkit_training.networks.syncnet_expert import SyncNetExpert
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.references import LATER_LOSS, References
 
@@ -135,9 +136,21 @@ def test_cosines_above_one_are_clamped() -> None:
 
 
 def test_loss_is_computed_in_float32_under_autocast() -> None:
-    expert = SyncNetExpert(2)
-    loss = SyncLoss(EVALUATION, expert)
+    loss = SyncLoss(EVALUATION, SyncNetExpert(2))
     with torch.autocast("cpu", torch.bfloat16):
         value = loss(torch.randn(1, 1, 80, 16), torch.rand(1, 3, 5, 96, 96))
     assert value.dtype == torch.float32
     assert value.isfinite()
+
+
+def test_loss_is_available_under_autocast_on_cuda() -> None:
+    # torch.autocast is disabled without a CUDA device, also for fake tensors.
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        with FakeTensorMode():
+            cosines = torch.empty(4, dtype=torch.bfloat16, device="cuda")
+            with pytest.raises(RuntimeError, match="unsafe to autocast"):
+                torch.nn.functional.binary_cross_entropy(cosines.float(), cosines.float())
+            assert cosine_cross_entropy(cosines, torch.empty(4, device="cuda"), EVALUATION).dtype == torch.float32
+    finally:
+        torch.set_autocast_enabled("cuda", False)

@@ -21,7 +21,7 @@ def cosine_cross_entropy(cosines: Tensor, labels: Tensor, config: SyncConfig) ->
     """
     if config.probability == "clamped":
         cosines = cosines.clamp(0, 1)
-    # Cross-entropy is not available in half precision.
+    # torch rejects this function under autocast on CUDA devices, because half precision cannot represent small losses.
     with torch.autocast(cosines.device.type, enabled=False):
         return functional.binary_cross_entropy(cosines.float(), labels.float())
 
