@@ -86,6 +86,14 @@ def test_transcript_guides_the_motion_or_is_refused_with_a_note(
         (("-o", "m.csv", "--transcript", WORDS, "--language", "klingon"), ["klingon", "en-us"]),
         (("-o", "m.csv", "--transcript", SPEECH), ["speech.wav", ".srt"]),
         (("-o", "m.csv", "--language", "de"), ["--language", "--transcript"]),
+        (("-o", "m.csv", "--driver", "file"), ["`path: VALUE`"]),
+        (("-o", "m.csv", "--driver", "bands", "--transcript", WORDS), ["of the driver 'model'"]),
+        (
+            ("-o", "m.csv", "--set", "lip_syncer.driver={use: bands, transcript: a.txt}"),
+            ["lip_syncer.driver.transcript", "of the driver 'model'"],
+        ),
+        (("-o", "m.csv", "--set", "lip_syncer.driver={use: file, path: }"), ["path: must be a path, got None"]),
+        (("-o", "m.csv", "--set", "lip_syncer.driver={use: file, path: ''}"), ["path", "empty"]),
     ],
 )
 def test_user_error_is_one_line(
@@ -162,6 +170,26 @@ def test_motion_outside_the_speech_is_reported(
     assert done.code == code
     reported = f"{first:g} to {last:g} s" in done.err and "5.14 s" in done.err and "in seconds" in done.err
     assert reported == (last != 9)
+
+
+@pytest.mark.parametrize(
+    ("driver", "name", "content", "fact"),
+    [
+        ("{use: file, path: FILE}", "m.csv", b"time\n", "opening"),
+        ("{use: model, transcript: FILE}", "t.txt", b"Gr\xfc\xdfe", "UTF-8"),
+        ("{use: model, transcript: FILE, language: klingon}", "t.txt", b"Hello", "klingon"),
+    ],
+)
+def test_plan_checks_the_content_of_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, driver: str, name: str, content: bytes, fact: str
+) -> None:
+    if "transcript" in driver:
+        pytest.importorskip("espeakng_loader", reason="transcripts need the extra: pip install 'retalkit[transcript]'")
+    (tmp_path / name).write_bytes(content)
+    value = driver.replace("FILE", str(tmp_path / name))
+    (tmp_path / "run.yaml").write_text(f"lip_syncer: {{use: exemplar, driver: {value}}}\n")
+    done = call(capsys, "config", "validate", tmp_path / "run.yaml")
+    assert done.code == 2 and "lip_syncer.driver" in done.error and fact in done.error
 
 
 def test_dub_sets_the_transcript_of_the_driver(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

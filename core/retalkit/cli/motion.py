@@ -21,7 +21,9 @@ def motion(
     ] = None,
     transcript: Transcript = None,
     language: Language = None,
-    rate: Annotated[float, typer.Option(min=1.0, max=1000.0, help="Number of rows per second.")] = 100.0,
+    rate: Annotated[
+        float, typer.Option(min=1.0, max=1000.0, help="Number of rows per second, 1 to 1000. Default: 100.")
+    ] = 100.0,
     config: ConfigFile = None,
     preset: Preset = None,
     overrides: Overrides = None,

@@ -83,6 +83,14 @@ class Layers:
         ):
             self._override(key_path, value, source)
 
+    def overridden_options(self) -> set[tuple[str, str]]:
+        """Return the stage kind and the option name of each stage option that an override changes."""
+        return {
+            (str(key_path[0]), str(key_path[1]))
+            for key_path, _, _ in self._overrides
+            if len(key_path) > 1 and key_path[0] in _STAGES
+        }
+
     # ------------------------------------------------------------------ merging
 
     def _set(self, key_path: KeyPath, value: Any, origins: dict[KeyPath, str]) -> None:
@@ -127,7 +135,7 @@ class Layers:
             self._drop_origins(key_path[:-1])
             self._origins[key_path[:-1]] = source
         else:
-            holder[str(last)] = value
+            holder[str(last)] = _keep_driver(holder.get("driver"), value) if last == "driver" else value
         self._drop_origins(key_path)
         self._origins[key_path] = source
 
@@ -137,6 +145,15 @@ class Layers:
 
     def _copy_origins(self, key_path: KeyPath, origins: dict[KeyPath, str]) -> None:
         self._origins.update({known: source for known, source in origins.items() if known[: len(key_path)] == key_path})
+
+
+def _keep_driver(previous: Any, value: Any) -> Any:
+    """Return driver options with the name of the previous driver if the options contain no name."""
+    if isinstance(previous, dict):
+        previous = cast("dict[str, Any]", previous).get("use")
+    if isinstance(value, dict) and "use" not in value and isinstance(previous, str):
+        return {"use": previous, **cast("dict[str, Any]", value)}
+    return cast("Any", value)
 
 
 def _expand_names(key: str, value: Any) -> Any:

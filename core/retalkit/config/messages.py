@@ -76,10 +76,15 @@ def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int,
         return problem + (nearest(str(path[-1]), names) or (f"; valid keys: {', '.join(names)}" if names else ""))
     if kind == "missing":
         name = detail["loc"][-1]
-        return "missing name; add `use: NAME`" if name == "use" else f"missing key '{name}'"
+        return "missing name; add `use: NAME`" if name == "use" else f"missing key '{name}'; add `{name}: VALUE`"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"must be a mapping of options (`key: value`), got {_shorten(value)}"
     message = detail["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and not detail["loc"]:
+        # A validator of the whole model names the option and the value in its message.
+        return message
+    if kind == "path_type":
+        message = "Input should be a path"
     if kind == "string_pattern_mismatch":
         message = "Input should match " + str(detail.get("ctx", {}).get("pattern", "the pattern"))
     text = message.replace("Input should be", "must be").replace("Input should", "must")

@@ -18,7 +18,7 @@ from retalkit.config.layers import Layers
 from retalkit.config.messages import describe, error_code
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
-from retalkit.plugins.specs import Choice, StageConfig
+from retalkit.plugins.specs import Choice, DriverChoice, StageConfig
 from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import StageKind
 
@@ -186,6 +186,7 @@ def load(
         layers.parse_override(override)
     layers.apply_overrides()
     check_former_keys(layers.data, layers.origin)
+    _add_default_drivers(layers, registry)
     try:
         config = RunConfig.model_validate(layers.data)
     except ValidationError as error:
@@ -231,6 +232,39 @@ def effective(config: RunConfig, registry: Registry) -> dict[str, Any]:
     return data
 
 
+def _add_default_drivers(layers: Layers, registry: Registry) -> None:
+    """Add the default driver to overridden driver options that contain no driver name."""
+    for kind, option in layers.overridden_options():
+        stage: Any = layers.data.get(kind)
+        value: Any = stage.get(option) if isinstance(stage, dict) else None
+        if not isinstance(value, dict) or "use" in value:
+            continue
+        candidates = registry.candidates(StageKind(kind), str(stage.get("use")))
+        if len(candidates) != 1:
+            continue
+        field = candidates[0].spec.config.model_fields.get(option)
+        if field is not None and isinstance(field.default, DriverChoice):
+            stage[option] = {"use": field.default.use, **field.default.options, **value}
+
+
+def read_driver_options(choice: Choice, registry: Registry) -> StageConfig:
+    """Return the options of a driver, validated by its options model. Raises ConfigError."""
+    found = registry.driver(choice.use)
+    try:
+        return read_options(found, choice)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_driver_hint(found, choice, registry)}", code=error.code) from error
+
+
+def _driver_hint(found: FoundDriver, choice: Choice, registry: Registry) -> str:
+    """Return a hint that contains the drivers with an option that the selected driver does not have."""
+    unknown = [name for name in choice.options if name not in found.spec.config.model_fields]
+    names = [
+        f"'{each.spec.name}'" for each in registry.drivers if unknown and unknown[0] in each.spec.config.model_fields
+    ]
+    return f"; {unknown[0]} is an option of the driver {' or '.join(names)}" if names else ""
+
+
 def _preset_path(name: str, owner: str) -> Path:
     names = preset_names()
     if name not in names:
@@ -261,7 +295,10 @@ def _check_driver(parts: tuple[str | int, ...], choice: Choice, registry: Regist
         where = ".".join(str(part) for part in (*parts, "use"))
         origin = layers.origin((*parts, "use"))
         raise type(error)(f"{f'{origin}: ' if origin else ''}{where}: {error}", code=error.code) from error
-    _validated(found.spec.config, choice, parts, layers, f"driver '{found.spec.name}'")
+    try:
+        _validated(found.spec.config, choice, parts, layers, f"driver '{found.spec.name}'")
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_driver_hint(found, choice, registry)}", code=error.code) from error
 
 
 def _check_finisher(number: int, choice: Choice, registry: Registry, layers: Layers) -> None:

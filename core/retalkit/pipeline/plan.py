@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from retalkit.config import Choice, RunConfig, read_options
-from retalkit.errors import PlanError
+from retalkit.config.model import read_driver_options
+from retalkit.errors import ConfigError, PlanError
 from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
 from retalkit.plugins.availability import missing_driver_packages, missing_option_packages, missing_packages
@@ -166,8 +167,7 @@ def _planned(kind: StageKind, config_path: str, choice: Choice, registry: Regist
 
 
 def _planned_driver(choice: Choice, registry: Registry) -> PlannedDriver:
-    found = registry.driver(choice.use)
-    return PlannedDriver(found, read_options(found, choice))
+    return PlannedDriver(registry.driver(choice.use), read_driver_options(choice, registry))
 
 
 def _planned_finisher(number: int, choice: Choice, registry: Registry) -> PlannedFinisher:
@@ -210,11 +210,15 @@ def _check_driver(driver: PlannedDriver, config_path: str) -> None:
 
 
 def _check_files(config: StageConfig, config_path: str) -> None:
-    """Raise PlanError if a package or file that the options require is missing."""
+    """Raise PlanError if a package or file that the options require is missing, or ConfigError if a file is invalid."""
     if (reason := missing_option_packages(config)) is not None:
         raise PlanError(f"{config_path}: cannot run with the given options: it {reason}", code="missing-package")
     for name, path in config.files().items():
         _check_file(path, f"{config_path}.{name}")
+    try:
+        config.check_files()
+    except ConfigError as error:
+        raise ConfigError(f"{config_path}: {error}", code=error.code) from error
 
 
 def _check_file(path: Path, config_path: str) -> None:
@@ -230,6 +234,8 @@ def _check_file(path: Path, config_path: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PlanError(f"{config_path}: cannot read {path}: {reason}", code="unreadable-file") from error
+    if path == Path():
+        raise PlanError(f"{config_path}: the path is empty; specify a file", code="unreadable-file")
     kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or device"
     raise PlanError(f"{config_path}: expected a file, but {path} is {kind}", code="unreadable-file")
 

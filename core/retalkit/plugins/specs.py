@@ -68,6 +68,12 @@ class StageConfig(BaseModel):
         """
         return {}
 
+    def check_files(self) -> None:
+        """Check the content of the files that the options select. Raises ConfigError if a file is invalid.
+
+        The planner calls this method before the run starts. All files exist, and all required packages are installed.
+        """
+
     def checkpoints(self) -> tuple[str, ...]:
         """Return the names of the checkpoints that these options require in addition to the checkpoints in the spec."""
         return ()

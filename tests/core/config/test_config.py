@@ -279,3 +279,30 @@ def test_schema_describes_options_by_their_docstrings() -> None:
     schema = json_schema(discover())
     detail = next(one for one in schema["properties"]["enhancers"]["items"]["oneOf"] if one.get("title") == "detail")
     assert "restores" in detail["properties"]["strength"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["lip_syncer.driver.weights=synthetic"], {"use": "model", "weights": "synthetic"}),
+        (["lip_syncer.driver={weights: live}"], {"use": "model", "weights": "live"}),
+        (
+            ["lip_syncer.driver={language: de}", "lip_syncer.driver.weights=live"],
+            {"use": "model", "language": "de", "weights": "live"},
+        ),
+        (
+            ["lip_syncer.driver=model", "lip_syncer.driver={weights: live}"],
+            {"use": "model", "weights": "live"},
+        ),
+        (["lip_syncer.driver.use=bands", "lip_syncer.driver={}"], {"use": "bands"}),
+    ],
+)
+def test_override_of_driver_options_keeps_the_driver(overrides: list[str], expected: dict[str, str]) -> None:
+    assert load(discover(), overrides=overrides).lip_syncer.options["driver"] == expected
+
+
+def test_message_about_two_options_states_one_value() -> None:
+    with pytest.raises(ConfigError) as error:
+        load(discover(), overrides=["denoiser={use: adaptive, clean: 10, noisy: 20}"])
+    message = str(error.value)
+    assert "denoiser" in message and "noisy" in message and "20" in message and message.count("got") == 1

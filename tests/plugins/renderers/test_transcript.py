@@ -39,6 +39,11 @@ def test_text_file_is_one_cue_without_times(tmp_path: Path) -> None:
     assert [(cue.text, cue.start, cue.stop) for cue in cues] == [("Hello my lips", None, None)]
 
 
+def test_lines_with_a_note_in_parentheses_are_not_spoken(tmp_path: Path) -> None:
+    srt = "1\r\n00:00:01,500 --> 00:00:03,000\r\n(door slams)\r\nHello (my\r\nfriend)\r\n- (laughs)\r\n"
+    assert [cue.text for cue in read_transcript(write(tmp_path / "a.srt", srt))] == ["Hello (my friend)"]
+
+
 def test_subtitles_have_times_and_no_markup(tmp_path: Path) -> None:
     srt = "1\n00:00:01,500 --> 00:00:03,000\n<i>Hello</i>\nthere.\n\n2\n01:00:00,000 --> 01:00:01,000\n♪ ♪\n"
     vtt = "WEBVTT\n\nNOTE by hand\n\n00:03.000 --> 00:04.500 align:start\n<v Ann>Second.\n"
@@ -55,7 +60,9 @@ def test_subtitles_have_times_and_no_markup(tmp_path: Path) -> None:
         ("a.docx", b"Hello", "wrong-suffix", ".txt, .srt, .vtt"),
         ("a.txt", b" \n[music]\n", "empty-file", "no words"),
         ("a.txt", b"Gr\xfc\xdfe", "unreadable-file", "UTF-8"),
-        ("a.srt", b"Hello\n", "empty-file", "no words"),
+        ("a.srt", b"Hello\n", "empty-file", "no cue"),
+        ("a.vtt", b"WEBVTT\n", "empty-file", "no cue"),
+        ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\n[music]\n", "empty-file", "no words"),
         ("a.txt", b"Hello.\0 My lips", "unreadable-file", "NUL"),
         ("a.txt", "Hello".encode("utf-16-le"), "unreadable-file", "NUL"),
         ("a.srt", b"1\n0:01 -> 0:02\n\n1\nsoon --> 00:00:02,000\nHello\n", "invalid-file", "line 5"),
@@ -205,7 +212,7 @@ def test_lips_close_as_often_as_the_text_says(tmp_path: Path) -> None:
     path = write(tmp_path / "words.txt", TEXT)
     driver = make_driver(ModelDriverConfig(transcript=path), Runtime())
     motion = driver.motion(speech, times)
-    assert driver.notes(speech) == []
+    assert driver.notes(speech) == ["transcript words.txt: 15 of 15 words aligned"]
     assert closures(motion.closure) == labials(Transcript.read(path, "en-us"))
     assert motion.opening[motion.closure > 0.99].max() < 0.1
     plain = ModelDriver().motion(speech, times)

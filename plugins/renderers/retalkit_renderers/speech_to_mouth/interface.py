@@ -42,6 +42,13 @@ class ModelDriverConfig(StageConfig):
         """Return the package that converts a transcript to phones, or an empty dictionary without a transcript."""
         return {} if self.transcript is None else {"espeakng_loader": "retalkit[transcript]"}
 
+    def check_files(self) -> None:
+        """Check the transcript and its language."""
+        if self.transcript is not None:
+            from retalkit_renderers.speech_to_mouth.transcript.guidance import Transcript
+
+            Transcript.read(self.transcript, self.language)
+
 
 class BandDriverConfig(StageConfig):
     """Options of ``bands``, which has no settings."""
@@ -52,6 +59,12 @@ class FileDriverConfig(StageConfig):
 
     path: Path
     """Path of a motion file in the format of `retalkit motion` (.csv or .json) or in .npz format."""
+
+    def check_files(self) -> None:
+        """Check the motion file."""
+        from retalkit.media.motion_files import read_motion
+
+        read_motion(self.path)
 
 
 DRIVERS: Final = (

@@ -92,9 +92,9 @@ class ModelDriver:
         return self._reader(speech).read(start, stop)
 
     def notes(self, speech: Speech) -> list[str]:
-        """Return one note if the transcript or a part of the transcript does not match the speech."""
+        """Return one note about the use of the transcript, or no note without a transcript."""
         reader = self._reader(speech)
-        return [reader.note] if isinstance(reader, GuidedOutputs) and reader.note else []
+        return [reader.note] if isinstance(reader, GuidedOutputs) else []
 
     def _reader(self, speech: Speech) -> NetworkOutputs:
         reader = self._readers.get(speech)

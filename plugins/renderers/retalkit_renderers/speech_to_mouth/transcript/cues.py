@@ -15,6 +15,9 @@ _TIMES = re.compile(r"^\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?
 _MARKUP = re.compile(r"<[^<>]*>|\{[^{}]*\}|\[[^\[\]]*\]|♪")
 """Text that is not spoken: tags such as ``<i>`` and ``{\\an8}``, notes such as ``[door slams]``, and music signs."""
 
+_NOTE = re.compile(r"^[ \t]*-?[ \t]*\([^()\n]*\)[ \t]*$", re.MULTILINE)
+"""Line that consists of a note in parentheses, such as ``(door slams)``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cue:
@@ -51,6 +54,9 @@ def read_transcript(path: Path) -> tuple[Cue, ...]:
         message = f"transcript {path}: the file contains NUL characters; save the file as UTF-8 text"
         raise ConfigError(message, code="unreadable-file")
     cues = [Cue(_spoken(text))] if suffix == ".txt" else _subtitles(text, path)
+    if not cues:
+        message = f"transcript {path}: the file contains no cue with times such as 00:00:01,500 --> 00:00:03,000"
+        raise ConfigError(message, code="empty-file")
     cues = [cue for cue in cues if any(character.isalnum() for character in cue.text)]
     if not cues:
         raise ConfigError(f"transcript {path}: the file contains no words", code="empty-file")
@@ -89,7 +95,7 @@ def _subtitles(text: str, path: Path) -> list[Cue]:
 
 
 def _spoken(text: str) -> str:
-    return " ".join(_MARKUP.sub(" ", text).split())
+    return " ".join(_NOTE.sub(" ", _MARKUP.sub(" ", text.replace("\r", "\n"))).split())
 
 
 def _seconds(time: str) -> float:

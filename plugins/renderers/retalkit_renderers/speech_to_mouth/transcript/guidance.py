@@ -77,7 +77,7 @@ class Guidance:
     """Opening in units of the network output, float32 [R]."""
     match: float
     note: str
-    """Note for the user. The string is empty if the whole transcript is used."""
+    """Note for the user: the number of aligned words, or the reason why a part is ignored."""
 
     def apply(self, raw: Float, first: int) -> Float:
         """Return guided outputs for raw outputs that start at row ``first``, float32 [J, 20 or more]."""
@@ -178,7 +178,8 @@ class Transcript:
             note = f"transcript {self.name} does not match the speech (match {match:.2f}, minimum {LEAST_MATCH:.2f})"
             return _unused(len(raw), note, match)
         used, wrong = self._matching(judge, phones, units)
-        note = ""
+        aligned = len({phone.word for phone in used})
+        note = f"transcript {self.name}: {aligned} of {len(words)} words aligned"
         if wrong:
             kind = "cues" if timed else "sentences"
             note = (
@@ -274,7 +275,7 @@ class GuidedOutputs:
 
     @property
     def note(self) -> str:
-        """Note for the user. The string is empty if the whole transcript is used."""
+        """Note for the user: the number of aligned words, or the reason why a part is ignored."""
         return self._guidance.note
 
     def read(self, start: int, stop: int) -> Float:
