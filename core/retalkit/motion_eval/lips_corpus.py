@@ -153,6 +153,8 @@ class LipsCorpus:
         if values.ndim != 2 or values.shape[1] != len(self.columns):
             message = f"{place}: expected an array [T, {len(self.columns)}], got {list(values.shape)}"
             raise InputError(message, code="invalid-lips")
+        if not len(values):
+            raise InputError(f"{place}: the array contains no rows", code="invalid-lips")
         if missing := [name for name in columns if name not in self.columns]:
             raise InputError(
                 f"{self._archive_path}: features: missing columns: {', '.join(missing)}", code="missing-column"

@@ -135,6 +135,7 @@ def chosen() -> Plan:
     return plan(load(registry), registry)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("name", BROKEN_CLIPS)
 def test_invalid_clip_is_skipped_with_its_reason(tmp_path: Path, chosen: Plan, name: str) -> None:
     folder = write_corpus(tmp_path / "lips", clips=2)
