@@ -57,6 +57,8 @@ The package is specified by its name, and by the page and title of the code bloc
 WORKING_FOLDERS = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
 """Mapping from pages to a directory whose files are copied to the page's working directory."""
 OUTPUT_OPTIONS = ("-o", "--output")
+SLOW_PAGES = ("docs/tutorials/write-a-lip-syncer.md", "docs/tutorials/compare-two-variants.md")
+"""Pages that take more than about 20 s, because they run a comparison of several variants."""
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +88,14 @@ def working_folder(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) or prose_commands(page)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in SLOW_PAGES else [])
+        for page in PAGES
+        if blocks(page) or prose_commands(page)
+    ],
+)
 def test_page_runs(page: str, working_folder: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     found = blocks(page)
     for name in EXISTING_FILES.get(page, ()):

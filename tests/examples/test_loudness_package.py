@@ -132,6 +132,7 @@ def test_own_tests_pass(environment: Environment) -> None:
     assert re.search(r"\d+ passed", done.stdout)
 
 
+@pytest.mark.slow
 def test_comparison_with_exemplar_runs(environment: Environment, dubbed: Path) -> None:
     file = environment.package / "comparison.yaml"
     comparison = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -72,6 +72,7 @@ def test_losses_and_gradients_match_published(
     published.check_gradients(network.named_parameters(), f"{case}_{R1_GRADIENT}")
 
 
+@pytest.mark.slow
 def test_adam_steps_match_published(published: References, make: Callable[..., Any]) -> None:
     network = make(64, 0.25)
     inputs = published.inputs("gan", "q64_", n=4, size=64)

@@ -28,6 +28,7 @@ def published(references: Callable[[str], References]) -> References:
     return references("syncnet_expert")
 
 
+@pytest.mark.slow
 def test_generator_step_matches_published(published: References) -> None:
     network = published.fill(Wav2LipGenerator()).eval()
     inputs = published.inputs("lnet", "wav2lip_", n=2)
