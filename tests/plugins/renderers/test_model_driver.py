@@ -223,14 +223,18 @@ def test_motion_is_displayed_with_the_lead_of_the_driver(shared_media: Path) -> 
     np.testing.assert_array_equal(displayed_motion(bands, speech, times).opening, bands.motion(speech, times).opening)
 
 
-@pytest.mark.parametrize("decibels", [-30.0, 10.0])
-def test_quiet_16_bit_recording_gives_the_same_motion(shared_media: Path, decibels: float) -> None:
-    sound = load(shared_media / NAMES[2])
+@pytest.mark.parametrize(
+    ("name", "decibels", "least"), [(NAMES[0], -40.0, 0.995), (NAMES[2], -30.0, 0.99), (NAMES[2], 10.0, 0.99)]
+)
+def test_quiet_16_bit_recording_gives_the_same_motion(
+    shared_media: Path, name: str, decibels: float, least: float
+) -> None:
+    sound = load(shared_media / name)
     quantised = np.round(sound * 10 ** (decibels / 20) * 32767).clip(-32768, 32767).astype(np.float32) / 32768
     times = np.arange(0.0, len(sound) / 16000, 0.02)
     first, second = (ModelDriver().motion(with_activity(each), times) for each in (sound, quantised))
-    for name in ("opening", "width"):
-        assert np.corrcoef(getattr(first, name), getattr(second, name))[0, 1] > 0.99
+    for field in ("opening", "width"):
+        assert np.corrcoef(getattr(first, field), getattr(second, field))[0, 1] > least
 
 
 def test_closures_occur_within_speech_only() -> None:
