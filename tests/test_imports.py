@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,33 @@ def test_fast_commands_import_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["train", "--help"], ["train", "syncnet", "--help"]])
+def test_listing_of_training_commands_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    info = tmp_path / "training_entry-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: training-entry\nVersion: 1\n", encoding="utf-8")
+    entry = "[retalkit]\ntraining_test = retalkit_training.plugin\n"
+    (info / "entry_points.txt").write_text(entry, encoding="utf-8")
+    if arguments[0] == "train" and find_spec("accelerate") is None:
+        pytest.skip("training needs the extra: pip install 'retalkit[train]'")
+    script = (
+        "import sys\nfrom retalkit.cli.main import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('LOADED', sorted(set({(*HEAVY, 'accelerate')!r}) & set(sys.modules)))"
+    )
+    path = os.pathsep.join([str(tmp_path), str(TRAINING), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 

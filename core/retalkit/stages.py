@@ -71,9 +71,10 @@ CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
     "finisher": ContractVersion(current=1, oldest=1),
     "metric": ContractVersion(current=1, oldest=1),
     "checkpoint": ContractVersion(current=1, oldest=1),
+    "command": ContractVersion(current=1, oldest=1),
 }
-"""Mapping from contract name (a stage kind, ``driver``, ``finisher``, ``metric`` or ``checkpoint``) to supported
-versions.
+"""Mapping from contract name (a stage kind, ``driver``, ``finisher``, ``metric``, ``checkpoint`` or ``command``) to
+supported versions.
 
 A plugin that implements an unsupported version is listed with the reason, but the plugin cannot be run.
 """

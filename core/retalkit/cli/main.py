@@ -16,18 +16,19 @@ import typer
 
 from retalkit._version import __version__
 from retalkit.cli import compare, config, dub, evaluate, motion, new_plugin, plugins, weights
+from retalkit.cli.plugin_commands import CommandGroup
 from retalkit.errors import RetalkitError, StageError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _TRACEBACK = "--traceback"
-_COMMANDS = ("dub", "motion", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
 
 
 def application() -> typer.Typer:
     """Return the command tree. Each command imports its dependencies when the command runs."""
     app = typer.Typer(
+        cls=CommandGroup,
         help="Visual dubbing: make the lips of a talking-head video follow new speech.",
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -66,13 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Typer's usage errors have no public base class, so usage errors are identified by this method.
         format_message = getattr(error, "format_message", None)
         if format_message is not None:
-            command = " ".join(["retalkit", *(arg for arg in args[:1] if arg in _COMMANDS)])
+            context = getattr(error, "ctx", None)
+            command = " ".join(context.command_path.split()[:2]) if context is not None else "retalkit"
             _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
         hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
     if code == INTERRUPTED:
-        resumable = args[:1] in (["dub"], ["compare"]) or args[:2] == ["weights", "pull"]
+        resumable = args[:1] in (["dub"], ["compare"], ["train"]) or args[:2] == ["weights", "pull"]
         hint = ": run the same command again to resume" if resumable else ""
         _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""Command ``retalkit plugins``, which lists installed stages, metrics, drivers, finishers and plugin errors."""
+"""Command ``retalkit plugins``, which lists installed components, commands and plugin errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """List all installed stages, metrics, drivers and finishers with their packages and their availability."""
+    """List all installed stages, metrics, drivers, finishers and commands with their packages and availability."""
     from retalkit.errors import ConfigError
-    from retalkit.plugins.availability import availability, metric_availability, missing_driver_packages
+    from retalkit.plugins.availability import (
+        availability,
+        metric_availability,
+        missing_command_packages,
+        missing_driver_packages,
+    )
     from retalkit.plugins.discovery import discover
     from retalkit.plugins.registry import nearest
     from retalkit.stages import StageKind
@@ -85,6 +90,18 @@ def plugins(
         ]
         for components in (registry.drivers, registry.finishers)
     )
+    commands = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "package": found.package,
+            "package_version": found.package_version,
+            "runs_here": missing_command_packages(found) is None,
+            "reason": missing_command_packages(found),
+        }
+        for found in registry.commands
+        if kind is None
+    ]
     problems = [{"owner": problem.owner, "reason": problem.reason} for problem in registry.problems]
     slow = [
         {"owner": owner, "seconds": round(seconds, 1)}
@@ -97,6 +114,7 @@ def plugins(
             "metrics": metrics,
             "drivers": drivers,
             "finishers": finishers,
+            "commands": commands,
             "problems": problems,
             "slow": slow,
         }
@@ -110,7 +128,7 @@ def plugins(
     _print_heading("metric", metrics)
     for metric in metrics:
         _print_metric(metric)
-    for heading, components in (("driver", drivers), ("finisher", finishers)):
+    for heading, components in (("driver", drivers), ("finisher", finishers), ("command", commands)):
         _print_heading(heading, components)
         for component in components:
             typer.echo(f"  {typer.style(component['name'], bold=True)}: {component['summary']}")

@@ -5,10 +5,20 @@ hookimpl``.
 """
 
 from retalkit.plugins.hooks import GROUP, Hooks, hookimpl, hookspec
-from retalkit.plugins.specs import DriverChoice, DriverSpec, FinishedRun, Finisher, FinisherSpec, StageConfig, StageSpec
+from retalkit.plugins.specs import (
+    CommandSpec,
+    DriverChoice,
+    DriverSpec,
+    FinishedRun,
+    Finisher,
+    FinisherSpec,
+    StageConfig,
+    StageSpec,
+)
 
 __all__ = [
     "GROUP",
+    "CommandSpec",
     "DriverChoice",
     "DriverSpec",
     "FinishedRun",

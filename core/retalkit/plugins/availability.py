@@ -11,7 +11,7 @@ from retalkit.weights.describe import missing_weights
 from retalkit.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundMetric, FoundStage
+    from retalkit.plugins.registry import FoundCommand, FoundDriver, FoundFinisher, FoundMetric, FoundStage
     from retalkit.plugins.specs import StageConfig
 
 
@@ -30,6 +30,11 @@ def missing_packages(found: FoundStage) -> str | None:
 def missing_driver_packages(found: FoundDriver | FoundFinisher) -> str | None:
     """Return a phrase that lists the missing packages of a driver or finisher and their installation command, or
     None."""
+    return _lacks_packages(found.spec.requires, found.spec.install)
+
+
+def missing_command_packages(found: FoundCommand) -> str | None:
+    """Return a phrase that lists the command's missing Python packages and their installation command, or None."""
     return _lacks_packages(found.spec.requires, found.spec.install)
 
 

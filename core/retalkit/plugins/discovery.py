@@ -16,6 +16,7 @@ from retalkit.plugins.hooks import GROUP, Hooks
 from retalkit.plugins.loading import Attempt, attempt, load_file
 from retalkit.plugins.metric_specs import MetricSpec
 from retalkit.plugins.registry import (
+    FoundCommand,
     FoundDriver,
     FoundFinisher,
     FoundMetric,
@@ -24,9 +25,10 @@ from retalkit.plugins.registry import (
     Registry,
     nearest,
 )
-from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec
 from retalkit.plugins.validation import (
     checkpoint_error,
+    command_spec_error,
     driver_spec_error,
     finisher_spec_error,
     metric_spec_error,
@@ -59,6 +61,7 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
         _register(manager, load_file(path), _Owner(str(path), _digest(path), path.stem), registry)
         if broken := [problem for problem in registry.problems[before:] if not problem.usable]:
             raise PluginError(f"{path}: {broken[-1].reason}", code="invalid-plugin")
+    registry.commands.sort(key=lambda found: found.spec.name)
     order = list(StageKind)
     registry.checkpoints.sort(key=lambda checkpoint: checkpoint.name)
     registry.stages.sort(key=lambda found: (order.index(found.spec.kind), found.spec.name, found.package))
@@ -139,6 +142,11 @@ def _add_specs(
             report(reason)
         else:
             registry.finishers.append(FoundFinisher(cast(FinisherSpec, finisher), owner.package, owner.version))
+    for command in offered.get("retalkit_commands", ()):
+        if (reason := command_spec_error(command, registry)) is not None:
+            report(reason)
+        else:
+            registry.commands.append(FoundCommand(cast(CommandSpec, command), owner.package, owner.version))
     for checkpoint in offered.get("retalkit_checkpoints", ()):
         if (reason := checkpoint_error(checkpoint, registry)) is not None:
             report(reason)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec
 from retalkit.weights.checkpoint import Checkpoint
 
 GROUP = "retalkit"
@@ -39,3 +39,7 @@ class Hooks:
     @hookspec
     def retalkit_finishers(self) -> Iterable[FinisherSpec]:  # pyright: ignore[reportReturnType]
         """Return the plugin's finishers."""
+
+    @hookspec
+    def retalkit_commands(self) -> Iterable[CommandSpec]:  # pyright: ignore[reportReturnType]
+        """Return the commands that the plugin adds to ``retalkit``."""

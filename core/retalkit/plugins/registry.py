@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageSpec, incompatible_api
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
@@ -70,6 +70,20 @@ class FoundFinisher:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundCommand:
+    """Registered command with the package that provides the command."""
+
+    spec: CommandSpec
+    package: str
+    package_version: str
+
+    @property
+    def label(self) -> str:
+        """Command name for messages, such as ``command 'train'``."""
+        return f"command '{self.spec.name}'"
+
+
+@dataclass(frozen=True, slots=True)
 class PluginProblem:
     """One-line description of a plugin problem."""
 
@@ -96,6 +110,8 @@ class Registry:
     """Metrics with unique names and unique measure names in the order of discovery."""
     finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
     """Finishers with unique names in the order of discovery."""
+    commands: list[FoundCommand] = field(default_factory=list[FoundCommand])
+    """Commands with unique names, sorted by name."""
     import_seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from plugin label to the time in seconds for importing the plugin and calling its hooks."""
 

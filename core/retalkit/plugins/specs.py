@@ -1,4 +1,4 @@
-"""Specs of the stages, drivers and finishers that a plugin provides, and the base class of their options."""
+"""Specs of the stages, drivers, finishers and commands that a plugin provides, and the base class of their options."""
 
 from __future__ import annotations
 
@@ -213,6 +213,27 @@ class FinisherSpec:
     def make(self, config: StageConfig) -> Finisher:
         """Import and construct the finisher."""
         return resolve(self.build)(config)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """Static description of a command, such as ``train`` in ``retalkit train``."""
+
+    name: str
+    """Command name, in lower case with hyphens."""
+    summary: str
+    """One-line summary for ``retalkit --help``."""
+    application: str
+    """Import path ``package.module:name`` of a ``typer.Typer`` object, or of a function that returns one.
+
+    The module is imported when the command runs.
+    """
+    requires: tuple[str, ...] = ()
+    """Modules that must be importable for the command to run."""
+    install: str = ""
+    """Argument for ``pip install`` that installs the required modules."""
+    api: int = 1
+    """Contract version that the command implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
 
 
 def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:

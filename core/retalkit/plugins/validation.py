@@ -11,19 +11,23 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retalkit.plugins.metric_specs import PORTS, Measure, MetricSpec
 from retalkit.plugins.registry import Registry, nearest
-from retalkit.plugins.specs import DriverSpec, FinisherSpec, StageConfig, StageSpec, incompatible_api
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageConfig, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.store import PIN_FILE
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 """Pattern of valid names for stages, drivers, finishers, metrics, measures and checkpoints."""
+COMMAND_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""Pattern of valid names for commands."""
+COMMANDS: Final = ("dub", "motion", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
+"""Commands of the core. A plugin cannot replace these commands."""
 YAML_WORDS: Final = frozenset({"false", "no", "null", "off", "on", "true", "yes"})
 """Words that YAML does not parse as strings. A run file cannot select a component that has one of these names."""
 
 _MAX_VALUE = 60
 
-_Spec = StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint
+_Spec = StageSpec | DriverSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint
 
 
 def name_error(name: object) -> str | None:
@@ -87,6 +91,27 @@ def finisher_spec_error(spec: object, registry: Registry) -> str | None:
     return None
 
 
+def command_spec_error(spec: object, registry: Registry) -> str | None:
+    """Return why a command cannot be added to the registry, or None if the command can be added."""
+    if not isinstance(spec, CommandSpec):
+        return f"offers {type(spec).__name__}, expected CommandSpec"
+    name = cast(object, spec.name)
+    if not isinstance(name, str) or not COMMAND_NAME.fullmatch(name):
+        return (
+            f"offers a command named {_format_value(name)}: names must begin with a lower-case letter and contain only "
+            "lower-case letters, digits and single hyphens"
+        )
+    if (reason := _type_error(spec, CommandSpec) or incompatible_api("command", spec.api)) is not None:
+        return f"offers the command '{name}', {reason}"
+    if ":" not in spec.application:
+        return f"offers the command '{name}' with application={spec.application!r}, expected 'package.module:name'"
+    if name in COMMANDS:
+        return f"offers the command '{name}', which is a command of Retalkit"
+    if any(name == known.spec.name for known in registry.commands):
+        return f"offers the command '{name}', which another plugin offers; only the first is used"
+    return None
+
+
 def checkpoint_error(checkpoint: object, registry: Registry) -> str | None:
     """Return why a checkpoint cannot be added to the registry, or None if the checkpoint can be added."""
     if not isinstance(checkpoint, Checkpoint):
@@ -130,7 +155,7 @@ def metric_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def _type_error(
-    spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | MetricSpec | Measure | Checkpoint]
+    spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint]
 ) -> str | None:
     """Return a message about the first field with an incorrect type, or None if all types are correct.
 
@@ -151,7 +176,7 @@ def _type_error(
 def _contract_of(spec: object) -> str:
     if isinstance(spec, StageSpec):
         return spec.kind
-    names = {DriverSpec: "driver", FinisherSpec: "finisher", Checkpoint: "checkpoint"}
+    names = {DriverSpec: "driver", FinisherSpec: "finisher", Checkpoint: "checkpoint", CommandSpec: "command"}
     return next((name for kind, name in names.items() if isinstance(spec, kind)), "metric")
 
 
