@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
+from retalkit_training.averaging_config import PUBLISHED_DECAY
 from torch import nn
-
-PUBLISHED_DECAY: Final = 0.5 ** (32 / 10_000)
-"""Decay of PIRender, GPEN, GFPGAN and StyleGAN2: a half-life of 10,000 images at a batch size of 32."""
 
 
 @torch.no_grad()

@@ -1,0 +1,73 @@
+"""Options of the training loop. The module does not import torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from retalkit_training.losses.config import LossConfig
+
+
+class OptimizerConfig(LossConfig):
+    """Options of one optimiser. The defaults are those of Wav2Lip, and the ones that S states: Adam, 1e-4."""
+
+    kind: Literal["adam", "adamw"] = "adam"
+    """Optimiser. Wav2Lip, PIRender and S: ``adam``. LatentSync: ``adamw``."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Learning rate. Wav2Lip, PIRender and S: 1e-4."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of Adam's moments. Wav2Lip: the defaults of torch for the expert, 0.5 and 0.999 for the generator and
+    the discriminator (``hq_wav2lip_train.py``). PIRender: 0.5 and 0.999. S does not state them."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay. 0 in all published trainers."""
+    decay_every: int = Field(default=0, ge=0)
+    """Number of steps after which the learning rate is multiplied by ``decay_factor``, repeatedly. 0: never.
+    PIRender: 300,000."""
+    decay_factor: float = Field(default=0.2, gt=0, le=1)
+    """Factor of ``decay_every``. PIRender: 0.2."""
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        decays = step // self.decay_every if self.decay_every else 0
+        return self.learning_rate * self.decay_factor**decays
+
+
+class LoopConfig(LossConfig):
+    """Options that all trainers have."""
+
+    steps: int = Field(default=100_000, ge=1)
+    """Number of optimiser steps."""
+    batch_size: int = Field(default=16, ge=1)
+    """Number of samples of one optimiser step, over all processes and accumulated batches."""
+    accumulation: int = Field(default=1, ge=1)
+    """Number of batches whose gradients are added up before an optimiser step. ``batch_size`` must be a multiple of
+    this number times the number of processes. Batch normalisation uses the statistics of each part."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of forward passes. ``bf16`` and ``fp16`` use autocast with float32 weights, and ``fp16`` requires a
+    CUDA GPU and scales the loss. The published trainers use ``fp32``."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Maximum norm of all gradients of an optimiser step. The published trainers do not clip."""
+    synchronised_batch_norm: bool = True
+    """Whether batch normalisation uses the statistics of all processes, so that several processes train like one."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the initial weights, of the samples and of the noise."""
+    log_every: int = Field(default=10, ge=1)
+    """Number of steps between rows of ``scalars.csv``. A row contains means over these steps."""
+    evaluate_every: int = Field(default=1_000, ge=1)
+    """Number of steps between evaluations on the validation speakers. Wav2Lip: 10,000 for the expert."""
+    images_every: int = Field(default=1_000, ge=1)
+    """Number of steps between image grids. PIRender: 1,000."""
+    checkpoint_every: int = Field(default=1_000, ge=1)
+    """Number of steps between checkpoints. A run that is killed resumes at the newest checkpoint."""
+    keep_checkpoints: int = Field(default=3, ge=1)
+    """Number of newest checkpoints that are kept. The best checkpoint is kept in addition."""
+    tensorboard: bool = True
+    """Whether scalars and image grids are also written for TensorBoard."""
+    workers: int = Field(default=2, ge=0)
+    """Number of threads per process that load samples. The samples do not depend on it."""
+
+
+LOGGING_FIELDS = frozenset(
+    {"steps", "log_every", "images_every", "checkpoint_every", "keep_checkpoints", "tensorboard", "workers"}
+)
+"""Options that may change when a run is resumed, because they do not change the weights after a given step."""

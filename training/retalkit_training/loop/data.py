@@ -1,0 +1,218 @@
+"""Training data: the protocol that prepared datasets satisfy, clips in memory, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.errors import InputError
+from retalkit.speech.mel import SILENT_LEVEL, STEPS_PER_SECOND, mel_spectrogram
+
+FRAME_RATE: Final = 25
+"""Frame rate of training clips. All published networks are trained at this rate."""
+WINDOW_FRAMES: Final = 5
+MEL_STEPS: Final = 16
+"""Number of mel steps of a window of five frames, at 80 steps per second."""
+SHORTEST: Final = 16
+"""Minimum number of frames of a clip. Wav2Lip skips videos of 15 frames or fewer."""
+
+Split = Literal["train", "val", "test"]
+
+
+class Clip(Protocol):
+    """One face of one speaker with its sound, at 25 frames per second."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def speaker(self) -> str: ...
+
+    @property
+    def frame_count(self) -> int: ...
+
+    @property
+    def step_count(self) -> int:
+        """Number of mel steps, at 80 steps per second. Step k is centred on the time k / 80 of the first frame."""
+        ...
+
+    def faces(self, size: int, indexes: Sequence[int]) -> NDArray[np.uint8]:
+        """Return face crops [N, size, size, 3], BGR. ``size``: 96, 256 or 384."""
+        ...
+
+    def mel(self, start: int, count: int) -> NDArray[np.float32]:
+        """Return mel steps [80, count] in [-4, 4]. Steps outside of the sound are silence."""
+        ...
+
+    def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
+        """Return D-Net's coefficients [N, 73], or None if the clip has none.
+
+        Columns: 64 expression, 3 angles, 3 translation, 3 crop (ratio, t0, t1).
+        """
+        ...
+
+
+class TrainingData(Protocol):
+    """Prepared dataset."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key(self) -> str:
+        """Key of the dataset's content. A run refuses to resume with a different key."""
+        ...
+
+    @property
+    def frame_rate(self) -> float: ...
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Sides of the stored face crops in pixels."""
+        ...
+
+    def clips(self, split: Split) -> Sequence[Clip]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayClip:
+    """Clip in memory."""
+
+    name: str
+    speaker: str
+    crops: dict[int, NDArray[np.uint8]]
+    """Face crops [T, size, size, 3], BGR, by size."""
+    spectrogram: NDArray[np.float32]
+    """[80, steps]."""
+    rows: NDArray[np.float32] | None = None
+    """Coefficients [T, 73]."""
+
+    @property
+    def frame_count(self) -> int:
+        return len(next(iter(self.crops.values())))
+
+    @property
+    def step_count(self) -> int:
+        return self.spectrogram.shape[1]
+
+    def faces(self, size: int, indexes: Sequence[int]) -> NDArray[np.uint8]:
+        return self.crops[size][list(indexes)]
+
+    def mel(self, start: int, count: int) -> NDArray[np.float32]:
+        found = np.full((len(self.spectrogram), count), SILENT_LEVEL, np.float32)
+        first, last = max(start, 0), min(start + count, self.step_count)
+        if last > first:
+            found[:, first - start : last - start] = self.spectrogram[:, first:last]
+        return found
+
+    def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
+        return None if self.rows is None else self.rows[list(indexes)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayData:
+    """Dataset in memory."""
+
+    name: str
+    key: str
+    splits: dict[str, list[ArrayClip]]
+    frame_rate: float = FRAME_RATE
+    sizes: Sequence[int] = field(default=(96,))
+
+    def clips(self, split: Split) -> Sequence[Clip]:
+        return self.splits.get(split, [])
+
+
+def read_arrays(folder: Path) -> ArrayData:
+    """Read a directory of ``.npz`` files, one per clip.
+
+    Each file contains ``wave`` (float32, 16 kHz), ``speaker``, ``split`` (train, val or test) and ``faces_96``,
+    ``faces_256`` or ``faces_384`` (uint8, BGR, [T, size, size, 3]), and may contain ``coefficients`` ([T, 73]).
+
+    Raises:
+        InputError: there is no such file, or an array is missing.
+    """
+    from retalkit.storage.cache import content_hash
+
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise InputError(f"{folder}: no prepared dataset; run `retalkit dataset prepare` first", code="no-dataset")
+    splits: dict[str, list[ArrayClip]] = {}
+    digests: list[str] = []
+    for file in files:
+        try:
+            with np.load(file) as stored:
+                arrays = dict(stored)
+            crops = {size: arrays[f"faces_{size}"] for size in (96, 256, 384) if f"faces_{size}" in arrays}
+            mel = mel_spectrogram(arrays["wave"].astype(np.float32))
+            clip = ArrayClip(file.stem, str(arrays["speaker"]), crops, mel, arrays.get("coefficients"))
+            splits.setdefault(str(arrays["split"]), []).append(clip)
+        except (KeyError, ValueError, OSError) as error:
+            raise InputError(f"{file}: not a clip of a dataset: {error}", code="unreadable-file") from error
+        if not crops:
+            raise InputError(f"{file}: not a clip of a dataset: no face crops", code="unreadable-file")
+        digests.append(content_hash(file))
+    import hashlib
+
+    key = hashlib.sha256("".join(digests).encode()).hexdigest()
+    sizes = sorted({size for clips in splits.values() for clip in clips for size in clip.crops})
+    return ArrayData(folder.name, key, splits, sizes=sizes)
+
+
+def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> None:
+    """Check that a dataset is suitable for a trainer. ``size``: side of the face crops in pixels.
+
+    Raises:
+        InputError: the dataset cannot be used. The message has one line.
+    """
+    if data.frame_rate != FRAME_RATE:
+        raise InputError(
+            f"{data.name}: clips have {data.frame_rate:g} frames per second, training requires {FRAME_RATE}; prepare "
+            "the dataset again",
+            code="frame-rate-mismatch",
+        )
+    if size not in data.sizes:
+        stored = ", ".join(str(each) for each in data.sizes)
+        raise InputError(
+            f"{data.name}: no face crops of {size} pixels (stored: {stored}); prepare the dataset again",
+            code="missing-crops",
+        )
+    training = data.clips("train")
+    if not training:
+        raise InputError(f"{data.name}: no training clips; run `retalkit dataset check`", code="no-clips")
+    usable = usable_clips(training)
+    if not usable:
+        longest = max(clip.frame_count for clip in training)
+        raise InputError(
+            f"{data.name}: all {len(training)} training clips are too short: the longest has {longest} frames, "
+            f"training requires {SHORTEST}",
+            code="clips-too-short",
+        )
+    shared = {clip.speaker for clip in training} & {clip.speaker for clip in data.clips("val")}
+    if shared:
+        raise InputError(
+            f"{data.name}: {len(shared)} speakers are in the training and the validation split, for example "
+            f"{min(shared)!r}; evaluation requires other speakers",
+            code="speakers-overlap",
+        )
+    if coefficients and any(clip.coefficients([0]) is None for clip in usable):
+        raise InputError(
+            f"{data.name}: clips without face model coefficients; install the weights `face3d` and prepare the dataset "
+            "again",
+            code="missing-coefficients",
+        )
+
+
+def usable_clips(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips with enough frames and sound for several windows."""
+    return [clip for clip in clips if clip.frame_count >= SHORTEST and last_start(clip) > 0]
+
+
+def last_start(clip: Clip) -> int:
+    """Return the last frame from which a window of five frames has sound, or -1."""
+    sounding = (clip.step_count - MEL_STEPS) * FRAME_RATE // STEPS_PER_SECOND
+    return min(clip.frame_count - WINDOW_FRAMES, sounding)

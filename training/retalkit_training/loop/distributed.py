@@ -1,0 +1,120 @@
+"""Several processes: device, mean gradients, and batch normalisation over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn import functional as dist_functional
+
+_BUCKET: Final = 25_000_000
+"""Number of gradient elements that are communicated at once."""
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over all processes.
+
+    ``DistributedDataParallel`` is not used, because a step of a GAN has several losses and backward passes, and some
+    published networks have parameters without a gradient.
+    """
+    if world_size() == 1:
+        return
+    bucket: list[Tensor] = []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            bucket.append(parameter.grad)
+        if sum(each.numel() for each in bucket) >= _BUCKET:
+            _average(bucket)
+            bucket = []
+    if bucket:
+        _average(bucket)
+
+
+def _average(tensors: list[Tensor]) -> None:
+    flat = torch.cat([each.flatten() for each in tensors])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for tensor, part in zip(tensors, flat.split([each.numel() for each in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def gather_batch(values: Tensor) -> Tensor:
+    """Return the items of all processes, with gradients. ``values``: [B, ...], of equal size on all processes."""
+    if world_size() == 1:
+        return values
+    return torch.cat(list(dist_functional.all_gather(values)))
+
+
+def broadcast_state(networks: Iterable[nn.Module]) -> None:
+    """Copy the parameters and buffers of the first process to all others."""
+    if world_size() == 1:
+        return
+    for network in networks:
+        for value in network.state_dict().values():
+            dist.broadcast(value, 0)
+
+
+class ProcessBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with the statistics of all processes, on any device.
+
+    ``torch.nn.SyncBatchNorm`` requires a GPU. With one process, the layer equals ``BatchNorm2d``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or world_size() == 1:
+            return super().forward(input)
+        count = input.numel() / input.shape[1] * world_size()
+        mean = dist_functional.all_reduce(input.sum((0, 2, 3))) / count
+        centred = input - mean[:, None, None]
+        variance = dist_functional.all_reduce(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += 1
+            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        found = centred * scale[:, None, None]
+        return found + self.bias[:, None, None] if self.affine else found
+
+
+def synchronise_batch_norm(network: nn.Module) -> None:
+    """Change the batch normalisation layers of a network to ``ProcessBatchNorm``, without changing its state."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            # The class has no attributes of its own, so that only the forward pass changes.
+            module.__class__ = ProcessBatchNorm
+
+
+def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalars as floats, averaged over all processes."""
+    if not values:
+        return {}
+    names = sorted(values)
+    stacked = torch.stack([values[name].detach().float() for name in names])
+    if world_size() > 1:
+        dist.all_reduce(stacked)
+        stacked /= world_size()
+    return dict(zip(names, stacked.tolist(), strict=True))
+
+
+def process_state(device: str) -> Any:
+    """Return accelerate's state: process number, number of processes and device.
+
+    ``device``: ``auto``, ``cpu`` or ``cuda``. With ``accelerate launch`` or ``torchrun``, the processes are connected.
+    """
+    from accelerate import PartialState
+
+    return PartialState(cpu=True) if device == "cpu" else PartialState()

@@ -1,0 +1,82 @@
+"""Interface between the training loop and the trainers of the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit_training.loop.config import LoopConfig, OptimizerConfig
+from retalkit_training.losses.terms import LossTerms
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]
+Sample = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class BestMetric:
+    """Evaluation result that selects the best checkpoint."""
+
+    name: str
+    direction: Literal["highest", "lowest"]
+
+    def is_better(self, value: float, best: float | None) -> bool:
+        if best is None:
+            return True
+        return value > best if self.direction == "highest" else value < best
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One optimiser of a training step. A step of a GAN has two."""
+
+    name: str
+    parameters: Callable[[int], list[nn.Parameter]]
+    """Return the parameters that are trained in a step. All others receive no gradient during this update."""
+    optimizer: OptimizerConfig
+    loss: Callable[[Batch, MutableMapping[str, Tensor], int], LossTerms]
+    """Return the loss for a batch, a mapping that the updates of this step share, and the step."""
+    active: Callable[[int], bool] = lambda step: True
+    """Whether the update takes place in a step."""
+
+
+class Task(Protocol):
+    """Networks, losses, samples and metrics of one trainer."""
+
+    name: str
+    config: LoopConfig
+    networks: Mapping[str, nn.Module]
+    """Networks that are stored in checkpoints."""
+    frozen: Sequence[nn.Module]
+    """Losses and networks that are not trained and not stored."""
+    averages: Mapping[str, float]
+    """Decay of the moving average of the parameters, by network."""
+    best: BestMetric
+    data_key: str
+
+    def updates(self) -> Sequence[Update]:
+        """Return the updates of a step in order."""
+        ...
+
+    def start_step(self, step: int) -> bool:
+        """Set the networks' modes for a step. Return whether all optimisers start anew, with empty moments."""
+        ...
+
+    def sample(self, generator: np.random.Generator, step: int) -> Sample:
+        """Return one training sample. The result depends only on the generator and the step."""
+        ...
+
+    def check(self, batch: Batch) -> None:
+        """Check the first batch. Raises RetalkitError."""
+        ...
+
+    def evaluate(self, networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
+        """Return metrics of the validation speakers, or an empty mapping if there are none."""
+        ...
+
+    def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
+        """Return a grid of images, RGB [H, W, 3], or None."""
+        ...

@@ -1,0 +1,1 @@
+"""Trainers of the networks: options, samples, losses and metrics of each."""
