@@ -1,7 +1,7 @@
 """Batches of each step, loaded ahead by threads.
 
-Sample i of a run depends only on the seed and on i, so the position in the data is the step number. A resumed run, and a
-run on another number of processes, use the same samples.
+Sample i of a run depends only on the seed and on i, so the position in the data is the step number. A resumed run,
+and a run on another number of processes, use the same samples.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ def read_state(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise OutputError(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete the file to resume at the previous "
-            "one",
+            f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete the file to resume at the "
+            "previous one",
             code="unreadable-file",
         ) from error
 

@@ -68,6 +68,15 @@ class LoopConfig(LossConfig):
 
 
 LOGGING_FIELDS = frozenset(
-    {"steps", "log_every", "images_every", "checkpoint_every", "keep_checkpoints", "tensorboard", "workers"}
+    {
+        "steps",
+        "log_every",
+        "evaluate_every",
+        "images_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "tensorboard",
+        "workers",
+    }
 )
 """Options that may change when a run is resumed, because they do not change the weights after a given step."""

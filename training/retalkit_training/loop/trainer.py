@@ -191,9 +191,7 @@ class Trainer:
         if self.task.start_step(step):
             for optimizer in self._optimizers.values():
                 optimizer.state.clear()
-        parts = [
-            {name: value.to(self.device, non_blocking=True) for name, value in batch.items()} for batch in loaded
-        ]
+        parts = [{name: value.to(self.device, non_blocking=True) for name, value in batch.items()} for batch in loaded]
         shared: list[dict[str, Tensor]] = [{} for _ in parts]
         losses: dict[str, Tensor] = {}
         for update in self._updates:

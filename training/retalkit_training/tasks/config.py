@@ -133,7 +133,9 @@ class ENetConfig(LoopConfig):
     loss: ENetLossConfig = ENetLossConfig()
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-5)
     """A reader quotes 1e-5 from the paper's appendix. Rates above 1e-4 diverge, because the output is unbounded."""
-    discriminator_optimizer: OptimizerConfig = OptimizerConfig(learning_rate=0.002 * 16 / 17, betas=(0.0, 0.99 ** (16 / 17)))
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig(
+        learning_rate=0.002 * 16 / 17, betas=(0.0, 0.99 ** (16 / 17))
+    )
     """GPEN: Adam, 0.002 x 16 / 17, betas 0 and 0.99 ** (16 / 17)."""
     clip_norm: float | None = 10.0
     """Maximum norm of the gradients. Not published; without it, E-Net diverges at higher learning rates."""
@@ -177,7 +179,10 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     },
     "wav2lip": {
         "seed": {"mel_alignment": "inference"},
-        "published": {"mel_alignment": "wav2lip", "loss": {"sync": {"batch_statistics": True, "probability": "unclamped"}}},
+        "published": {
+            "mel_alignment": "wav2lip",
+            "loss": {"sync": {"batch_statistics": True, "probability": "unclamped"}},
+        },
     },
 }
 """Values of each preset that differ from the defaults."""

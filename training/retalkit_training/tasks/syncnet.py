@@ -3,8 +3,8 @@
 Samples: a random window of a clip with its sound (label 1), or with equal probability another window of the same clip
 with this sound (label 0). Loss: binary cross-entropy of the cosine similarity.
 
-The optional first phase trains with a contrastive loss, the cross-entropy of each window over all sounds of the batch and
-of each sound over all windows (Chung et al., "In defence of metric learning for speaker recognition", 2020, and
+The optional first phase trains with a contrastive loss, the cross-entropy of each window over all sounds of the batch
+and of each sound over all windows (Chung et al., "In defence of metric learning for speaker recognition", 2020, and
 joonson/syncnet_trainer). A falling training loss does not show that the network has learned anything: evaluation uses
 other speakers, and reports the area under the ROC curve.
 """

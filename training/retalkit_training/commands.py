@@ -1,0 +1,201 @@
+"""Commands ``retalkit train``. Each command imports torch when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from retalkit_training.loop.data import TrainingData
+    from retalkit_training.loop.trainer import Progress
+
+SUMMARIES = {
+    "syncnet": "Train the lip-sync expert, which supervises L-Net and Wav2Lip.",
+    "lnet": "Train L-Net, which generates the lower half of the face from speech.",
+    "dnet": "Train D-Net, which edits the expression of a face.",
+    "enet": "Train E-Net, which generates a 384-pixel face from L-Net's face.",
+    "wav2lip": "Train Wav2Lip's generator and its quality discriminator.",
+}
+"""Help text of each trainer's command."""
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Training file (YAML); see `retalkit train config`."),
+]
+DataFolder = Annotated[Path, typer.Option("--data", metavar="DATA", help="Dataset of `retalkit dataset prepare`.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="RUN", help="Directory of the run. The same command resumes a stopped run."),
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="seed (the report) or published (the published code).")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one option, such as batch_size=8; may be repeated."),
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Run a few steps, print memory and steps per second, and write nothing.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+TrainerName = Annotated[str, typer.Argument(metavar="TRAINER", help=", ".join(SUMMARIES))]
+
+
+def application() -> typer.Typer:
+    """Return the commands of ``retalkit train``."""
+    app = typer.Typer(
+        name="train",
+        help="Train the networks, and export trained networks.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, summary in SUMMARIES.items():
+        app.command(name, help=summary)(_trainer(name))
+    app.command("export")(export)
+    app.command("config")(config)
+    app.command("schema")(schema)
+    return app
+
+
+def _trainer(name: str) -> Callable[..., None]:
+    def command(
+        data: DataFolder,
+        output: RunFolder = None,
+        config: ConfigFile = None,
+        preset: PresetName = None,
+        overrides: Overrides = None,
+        device: Device = "auto",
+        dry_run: DryRun = False,
+        quiet: Quiet = False,
+    ) -> None:
+        train(name, data, output, config, preset, overrides or [], device, dry_run=dry_run, quiet=quiet)
+
+    return command
+
+
+def train(
+    name: str,
+    data: Path,
+    output: Path | None,
+    config: Path | None,
+    preset: str | None,
+    overrides: list[str],
+    device: str,
+    *,
+    dry_run: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Run one trainer. Raises RetalkitError."""
+    from retalkit.errors import ConfigError
+    from retalkit_training.tasks.reading import read_config
+
+    options = read_config(name, config, overrides, preset)
+    if output is None and not dry_run:
+        raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device: unknown device '{device}', expected auto, cpu or cuda", code="unknown-device")
+
+    import torch
+    from retalkit_training.loop.trainer import Trainer
+    from retalkit_training.tasks.frozen_weights import StoredWeights
+    from retalkit_training.tasks.runs import open_run
+    from retalkit_training.tasks.tasks import make_task
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no CUDA GPU on this machine", code="device-not-available")
+    dataset = open_data(data)
+    task = make_task(options, dataset, StoredWeights())
+    trainer = Trainer(task, device=device, folder=output)
+    if dry_run:
+        cost = trainer.dry_run()
+        typer.echo(
+            f"{name}: {cost.steps_per_second:.2f} steps/s, {cost.memory / 2**30:.2f} GiB on {cost.device}, "
+            f"{cost.parameters:,} trained parameters, {options.steps / cost.steps_per_second / 3600:.1f} hours for "
+            f"{options.steps:,} steps"
+        )
+        return
+    assert output is not None
+    if trainer.process == 0:
+        existed = open_run(output, name, options, dataset, {"torch": torch.__version__, "processes": trainer.processes})
+        if existed and not quiet:
+            typer.echo(f"{output}: resuming")
+    done = trainer.run(lambda progress: None if quiet or trainer.process else _print_progress(progress, options.steps))
+    if trainer.process == 0 and not quiet:
+        typer.echo(f"{output}: {done} steps done")
+
+
+def _print_progress(progress: Progress, steps: int) -> None:
+    if not progress.values:
+        return
+    shown = {name: value for name, value in progress.values.items() if not name.endswith("learning_rate")}
+    values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    typer.echo(f"step {progress.step}/{steps}, {progress.steps_per_second:.2f} steps/s: {values}")
+
+
+def open_data(folder: Path) -> TrainingData:
+    """Return the dataset in a directory. Raises InputError."""
+    from importlib.util import find_spec
+
+    from retalkit.errors import InputError
+    from retalkit.plugins.specs import resolve
+    from retalkit_training.loop.data import read_arrays
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory", code="file-not-found")
+    if next(folder.glob("*.npz"), None) is None and find_spec("retalkit_training.datasets") is not None:
+        return resolve("retalkit_training.datasets.reading:open_dataset")(folder)
+    return read_arrays(folder)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of the run.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Output file (default: the published name).")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="Export the best checkpoint instead of the newest.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
+) -> None:
+    """Write the trained network of RUN as a file with the published names, and a model card."""
+    from retalkit_training.tasks.export import export_run
+
+    done = export_run(run, output, best=best, force=force)
+    typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
+    if done.importable:
+        typer.echo(f"use it with: retalkit weights import {done.importable} {done.file}")
+
+
+def config(trainer: TrainerName, preset: PresetName = None, overrides: Overrides = None) -> None:
+    """Print all options of TRAINER as a training file."""
+    from retalkit.config.yaml_io import write
+    from retalkit_training.tasks.reading import read_config
+
+    _check_trainer(trainer)
+    typer.echo(write(read_config(trainer, None, overrides or [], preset).model_dump(mode="json")), nl=False)
+
+
+def schema(trainer: TrainerName) -> None:
+    """Print the JSON Schema of TRAINER's training files."""
+    import json
+
+    from retalkit_training.tasks.config import CONFIGS, PRESETS
+
+    _check_trainer(trainer)
+    found = CONFIGS[trainer].model_json_schema()
+    found["properties"] = {"preset": {"enum": sorted(PRESETS[trainer])}, **found["properties"]}
+    typer.echo(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=2))
+
+
+def _check_trainer(name: str) -> None:
+    from retalkit.errors import ConfigError
+    from retalkit.plugins.registry import nearest
+
+    if name not in SUMMARIES:
+        raise ConfigError(
+            f"unknown trainer '{name}'{nearest(name, SUMMARIES)}; trainers: {', '.join(SUMMARIES)}",
+            code="unknown-trainer",
+        )

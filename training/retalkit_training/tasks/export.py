@@ -1,0 +1,168 @@
+"""Export of trained networks as files with the published names, and model cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from retalkit.errors import InputError, OutputError
+from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
+from retalkit_training.loop.logs import read_scalars
+from retalkit_training.loop.trainer import CHECKPOINTS
+from retalkit_training.tasks.runs import read_record
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Published file of a network."""
+
+    network: str
+    """Name in ``Task.networks``."""
+    file: str
+    wrapper: str
+    """Entry of the file that contains the state dict."""
+    prefix: str
+    """Prefix of each parameter name in the published file."""
+    checkpoint: str
+    """Name for ``retalkit weights import``, or an empty string."""
+    shapes: str
+    """Import path of the function that returns the names and shapes of the published network."""
+
+
+PUBLISHED: Final[Mapping[str, Published]] = {
+    "syncnet": Published(
+        "expert",
+        "lipsync_expert.pth",
+        "state_dict",
+        "",
+        "",
+        "retalkit_training.networks.syncnet_expert:parameter_shapes",
+    ),
+    "lnet": Published(
+        "lnet", "LNet.pth", "state_dict", "module.", "lnet", "retalkit_renderers.lnet.network:parameter_shapes"
+    ),
+    "dnet": Published("dnet", "DNet.pt", "net_G_ema", "", "dnet", "retalkit_renderers.dnet.network:parameter_shapes"),
+    "enet": Published(
+        "enet", "ENet.pth", "state_dict", "module.", "enet", "retalkit_enhancers.enet.network:parameter_shapes"
+    ),
+    "wav2lip": Published(
+        "generator",
+        "wav2lip_gan.pth",
+        "state_dict",
+        "module.",
+        "wav2lip_gan",
+        "retalkit_renderers.wav2lip.network:parameter_shapes",
+    ),
+}
+"""Published file of each trainer. The wrappers and prefixes are those that ``retalkit weights import`` removes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    file: Path
+    card: Path
+    step: int
+    importable: str
+    """Checkpoint name for ``retalkit weights import``, or an empty string if no stage loads the file."""
+
+
+def export_run(run: Path, output: Path | None = None, *, best: bool = False, force: bool = False) -> Exported:
+    """Write the network of a run's newest or best checkpoint in the published format, with a model card.
+
+    The moving average is exported if the run has one. ``output``: file name (default: the published name, in RUN).
+
+    Raises:
+        InputError: the run has no such checkpoint.
+        OutputError: the output exists.
+    """
+    record = read_record(run)
+    published = PUBLISHED[record["trainer"]]
+    folder = CheckpointFolder(run / CHECKPOINTS, keep=1)
+    path = folder.best if best else folder.newest
+    if path is None:
+        kind = "best checkpoint; the run has no validation speakers or no evaluation" if best else "checkpoint"
+        raise InputError(f"{run}: contains no {kind}", code="no-checkpoint")
+    state = read_state(path)
+    target = output if output is not None else run / published.file
+    card = target.with_suffix(".md")
+    for existing in (target, card):
+        if existing.exists() and not force:
+            raise OutputError(f"{existing}: exists; use --force to overwrite it", code="output-exists")
+    averaged = published.network in state["averages"]
+    tensors: dict[str, Tensor] = state["averages" if averaged else "networks"][published.network]
+    importable = published.checkpoint if _has_published_shapes(tensors, published) else ""
+    wrapped = {published.wrapper: {published.prefix + name: value for name, value in tensors.items()}}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    torch.save(wrapped, partial)
+    partial.replace(target)
+    card.write_text(model_card(run, record, state["step"], target.name, averaged=averaged), encoding="utf-8")
+    return Exported(target, card, state["step"], importable)
+
+
+def _has_published_shapes(tensors: Mapping[str, Tensor], published: Published) -> bool:
+    from retalkit.plugins.specs import resolve
+
+    shapes: Mapping[str, tuple[int, ...]] = resolve(published.shapes)()
+    return {name: tuple(value.shape) for name, value in tensors.items()} == dict(shapes)
+
+
+def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, averaged: bool) -> str:
+    """Return a Markdown page with the data, the options, the losses and the seed of a run."""
+    config, data = record["config"], record["data"]
+    last: dict[str, float] = {}
+    for at, name, value in read_scalars(run / "scalars.csv"):
+        if at <= step and not name.endswith("learning_rate"):
+            last[name] = value
+    lines = [
+        f"# {file}",
+        "",
+        f"Network of the Retalkit trainer `{record['trainer']}` after {step} steps"
+        + (" (moving average of the parameters)." if averaged else "."),
+        "",
+        "| fact | value |",
+        "|---|---|",
+        f"| Retalkit | {record['retalkit']} |",
+        f"| PyTorch | {record.get('torch', 'unknown')} |",
+        f"| dataset | {data['name']} (key {str(data['key'])[:16]}) |",
+    ]
+    for split, label in (("train", "training"), ("val", "validation")):
+        counts = data[split]
+        lines.append(
+            f"| {label} data | {counts['clips']} clips, {counts['speakers']} speakers, {counts['frames']} frames |"
+        )
+    lines += [
+        f"| seed | {config['seed']} |",
+        f"| batch size | {config['batch_size']} |",
+        f"| precision | {config['precision']} |",
+        "",
+        "## Last values",
+        "",
+        "| scalar | value |",
+        "|---|---|",
+        *(f"| {name} | {value:.6g} |" for name, value in sorted(last.items())),
+        "",
+        "## Options",
+        "",
+        "| option | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in _flat(config)),
+        "",
+        "The licence of the weights depends on the licence of the training data and of the initial weights.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, value))
+    return found

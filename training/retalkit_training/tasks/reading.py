@@ -1,0 +1,83 @@
+"""Training files: YAML with a preset, options and overrides, validated by the trainer's options model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from retalkit.config.messages import describe, error_code
+from retalkit.config.yaml_io import read_file, read_value
+from retalkit.errors import ConfigError
+from retalkit.plugins.registry import nearest
+from retalkit_training.loop.config import LoopConfig
+from retalkit_training.tasks.config import CONFIGS, PRESETS
+
+
+def read_config(
+    trainer: str, file: Path | None = None, overrides: Sequence[str] = (), preset: str | None = None
+) -> LoopConfig:
+    """Return the options of a trainer from a preset, a training file, and overrides ``KEY=VALUE``, in this order.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or a value is invalid.
+    """
+    data, lines = read_file(file) if file is not None else ({}, {})
+    chosen = data.pop("preset", None)
+    if preset is None and chosen is not None:
+        preset = str(chosen)
+    values = _preset(trainer, preset, f"{file}: preset" if chosen is not None else "--preset")
+    values = _merge(values, data)
+    origins: dict[tuple[str | int, ...], str] = {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        path = tuple(key.split("."))
+        if not separator or not all(path):
+            raise ConfigError(f"--set {override}: expected KEY=VALUE", code="invalid-override")
+        values = _merge(values, _nested(path, read_value(text, f"--set {override}")))
+        origins[path] = f"--set {override}"
+
+    def origin(path: Sequence[str | int]) -> str:
+        for length in range(len(path), 0, -1):
+            part = tuple(path[:length])
+            if part in origins:
+                return origins[part]
+            if part in lines:
+                return f"{file}:{lines[part]}"
+        return str(file) if file is not None else ""
+
+    model = CONFIGS[trainer]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(describe(error, model, values, origin=origin), code=error_code(error)) from error
+
+
+def _preset(trainer: str, name: str | None, source: str) -> dict[str, Any]:
+    presets = PRESETS[trainer]
+    if name is None:
+        return {}
+    if name not in presets:
+        raise ConfigError(
+            f"{source}: unknown preset '{name}'{nearest(name, presets)}; presets: {', '.join(presets)}",
+            code="unknown-preset",
+        )
+    return _merge({}, presets[name])
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merged[key] = _merge(cast("dict[str, Any]", before), cast("dict[str, Any]", value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value

@@ -1,0 +1,40 @@
+"""Construction of the trainers by name."""
+
+from __future__ import annotations
+
+from retalkit_training.loop.config import LoopConfig
+from retalkit_training.loop.data import TrainingData
+from retalkit_training.loop.task import Task
+from retalkit_training.loop.trainer import seed_all
+from retalkit_training.tasks.config import DNetConfig, ENetConfig, LNetConfig, SyncNetConfig, Wav2LipConfig
+from retalkit_training.tasks.frozen_weights import FrozenWeights
+
+
+def make_task(config: LoopConfig, data: TrainingData, weights: FrozenWeights) -> Task:
+    """Create the task of a configuration, with initial weights from ``config.seed``.
+
+    Raises:
+        RetalkitError: the dataset is unsuitable, or weights are missing.
+    """
+    seed_all(config.seed, -1)
+    if isinstance(config, SyncNetConfig):
+        from retalkit_training.tasks.syncnet import SyncNetTask
+
+        return SyncNetTask(config, data)
+    if isinstance(config, LNetConfig):
+        from retalkit_training.tasks.lnet import LNetTask
+
+        return LNetTask(config, data, weights)
+    if isinstance(config, DNetConfig):
+        from retalkit_training.tasks.dnet import DNetTask
+
+        return DNetTask(config, data, weights)
+    if isinstance(config, ENetConfig):
+        from retalkit_training.tasks.enet import ENetTask
+
+        return ENetTask(config, data, weights)
+    if isinstance(config, Wav2LipConfig):
+        from retalkit_training.tasks.wav2lip import Wav2LipTask
+
+        return Wav2LipTask(config, data, weights)
+    raise TypeError(f"no trainer for {type(config).__name__}")
