@@ -8,7 +8,6 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as dist_functional
 
 _BUCKET: Final = 25_000_000
 """Number of gradient elements that are communicated at once."""
@@ -50,7 +49,36 @@ def gather_batch(values: Tensor) -> Tensor:
     """Return the items of all processes, with gradients. ``values``: [B, ...], of equal size on all processes."""
     if world_size() == 1:
         return values
-    return torch.cat(list(dist_functional.all_gather(values)))
+    return _Gather.apply(values)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes, on each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        found = values.contiguous().clone()
+        dist.all_reduce(found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenation of the items of all processes, on each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.contiguous()
+        parts = [torch.empty_like(values) for _ in range(world_size())]
+        dist.all_gather(parts, values)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient).chunk(world_size())[dist.get_rank()]
 
 
 def broadcast_state(networks: Iterable[nn.Module]) -> None:
@@ -72,9 +100,9 @@ class ProcessBatchNorm(nn.BatchNorm2d):
         if not self.training or world_size() == 1:
             return super().forward(input)
         count = input.numel() / input.shape[1] * world_size()
-        mean = dist_functional.all_reduce(input.sum((0, 2, 3))) / count
+        mean = _Sum.apply(input.sum((0, 2, 3))) / count
         centred = input - mean[:, None, None]
-        variance = dist_functional.all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None

@@ -13,6 +13,7 @@ from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import CHECKPOINTS
 from retalkit_training.tasks.runs import read_record
+from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -63,7 +64,13 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
+    """Files of an export."""
+
     file: Path
+    """File in the published format, with wrapper and prefix."""
+    arrays: Path
+    """The same tensors as safetensors. ``retalkit weights import`` verifies names and shapes of this file, but not the
+    hash of the published file."""
     card: Path
     step: int
     importable: str
@@ -88,8 +95,8 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
         raise InputError(f"{run}: contains no {kind}", code="no-checkpoint")
     state = read_state(path)
     target = output if output is not None else run / published.file
-    card = target.with_suffix(".md")
-    for existing in (target, card):
+    arrays, card = target.with_suffix(".safetensors"), target.with_suffix(".md")
+    for existing in (target, arrays, card):
         if existing.exists() and not force:
             raise OutputError(f"{existing}: exists; use --force to overwrite it", code="output-exists")
     averaged = published.network in state["averages"]
@@ -100,8 +107,11 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
     partial = target.with_name(target.name + ".partial")
     torch.save(wrapped, partial)
     partial.replace(target)
+    partial = arrays.with_name(arrays.name + ".partial")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
+    partial.replace(arrays)
     card.write_text(model_card(run, record, state["step"], target.name, averaged=averaged), encoding="utf-8")
-    return Exported(target, card, state["step"], importable)
+    return Exported(target, arrays, card, state["step"], importable)
 
 
 def _has_published_shapes(tensors: Mapping[str, Tensor], published: Published) -> bool:

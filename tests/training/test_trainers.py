@@ -1,0 +1,346 @@
+"""Trainers: every loss and gradient on a CUDA device without one, tiny runs on drawn speakers, export, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
+pytest.importorskip("accelerate", reason="training needs the extra: pip install 'retalkit[train]'")
+
+from retalkit.errors import RetalkitError
+from retalkit_training.loop.data import ArrayClip, ArrayData
+from retalkit_training.loop.task import Task
+from retalkit_training.loop.trainer import Trainer, run_losses
+from retalkit_training.tasks.config import CONFIGS, SyncNetConfig
+from retalkit_training.tasks.export import export_run
+from retalkit_training.tasks.frozen_weights import StoredWeights, read_state_dict
+from retalkit_training.tasks.metrics import area_under_curve
+from retalkit_training.tasks.runs import open_run
+from retalkit_training.tasks.tasks import make_task
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tests.training.drawn_speakers import draw, drawn_data
+from tests.training.filled_weights import RandomWeights
+
+VGG = {"network": "vgg16", "layers": ["relu_1_1"]}
+"""Smallest perceptual loss."""
+
+
+@pytest.fixture(scope="module")
+def speakers(shared_parity_training: Path) -> ArrayData:
+    """Two training speakers and one validation speaker of 1.2 s with 96-pixel faces."""
+    return drawn_data(shared_parity_training, 2, 1, 1.2)
+
+
+@pytest.fixture(scope="module")
+def large_faces() -> ArrayData:
+    """Random faces of all sizes with coefficients."""
+    random = np.random.default_rng(0)
+
+    def clip(name: str) -> ArrayClip:
+        crops = {size: random.integers(0, 255, (20, size, size, 3), np.uint8) for size in (96, 256, 384)}
+        mel = random.uniform(-4, 4, (80, 65)).astype(np.float32)
+        return ArrayClip(name, name, crops, mel, random.standard_normal((20, 73)).astype(np.float32))
+
+    return ArrayData("noise", "noise", {"train": [clip("a")], "val": [clip("b")]}, sizes=(96, 256, 384))
+
+
+def task(name: str, data: ArrayData, **options: Any) -> Task:
+    values = {"steps": 2, "batch_size": 2, "workers": 0, "tensorboard": False, **options}
+    return make_task(CONFIGS[name].model_validate(values), data, RandomWeights())
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "syncnet": {"channels": 2},
+    "lnet": {"expert": "expert.pth", "loss": {"perceptual": VGG}},
+    "dnet": {"size": 64, "warp_steps": 1, "loss": {"warp": VGG, "final": {**VGG, "style_weight": 250}}},
+    "enet": {
+        "lnet": "lnet.pth",
+        "loss": {"perceptual": VGG, "adversarial": {"size": 64, "narrow": 0.125}, "identity_weight": 0.4},
+    },
+    "wav2lip": {"channels": 4, "expert": "expert.pth"},
+}
+
+
+DEVICE = "cuda" if torch.backends.cuda.is_built() else "meta"
+"""Device of the fake tensors. CPU builds of torch cannot differentiate fake CUDA tensors."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_losses_and_gradients_stay_on_the_device(
+    monkeypatch: pytest.MonkeyPatch, name: str, large_faces: ArrayData
+) -> None:
+    if DEVICE == "meta":
+        # There is no autocast for this device.
+        monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())
+    options = {**SMALL[name], **({"contrastive_steps": 1} if name == "syncnet" else {})}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        # Fake parameters cannot be moved to another device.
+        with torch.device(DEVICE):
+            made = task(name, large_faces, **options)
+        sample = made.sample(np.random.default_rng(0), 0)
+        batch = {key: torch.empty((2, *value.shape), device=DEVICE) for key, value in sample.items()}
+        for step in (0, 1):
+            totals = run_losses(made, batch, step)
+            assert {value.device.type for value in totals.values()} == {DEVICE}
+            parameters = [value for network in made.networks.values() for value in network.parameters()]
+            gradients = [value.grad for value in parameters if value.grad is not None]
+            assert len(gradients) > 0.4 * len(parameters)
+            assert {gradient.device.type for gradient in gradients} == {DEVICE}
+
+
+def test_a_tensor_on_another_device_is_detected() -> None:
+    with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
+        torch.empty(3, device=DEVICE) * torch.ones(3)
+
+
+@pytest.mark.parametrize("name", ["syncnet", "wav2lip"])
+def test_a_run_resumes_bit_for_bit(tmp_path: Path, name: str, speakers: ArrayData) -> None:
+    options = {
+        **SMALL[name],
+        "steps": 3,
+        "accumulation": 2,
+        "batch_size": 4,
+        "checkpoint_every": 1,
+        "evaluation_pairs": 4,
+        "evaluate_every": 2,
+    }
+    if name != "syncnet":
+        del options["evaluation_pairs"]
+    states: list[dict[str, Any]] = []
+    for folder, limits in (("whole", [3]), ("parts", [1, 3])):
+        (tmp_path / folder).mkdir()
+        for steps in limits:
+            trainer = Trainer(
+                task(name, speakers, **{**options, "steps": steps}), device="cpu", folder=tmp_path / folder
+            )
+            trainer.run()
+        states.append(trainer.state(3))
+    for network, state in states[0]["networks"].items():
+        for key, value in state.items():
+            assert torch.equal(value, states[1]["networks"][network][key]), key
+
+
+def test_wav2lip_and_lnet_log_images_and_metrics(tmp_path: Path, speakers: ArrayData) -> None:
+    run = task("wav2lip", speakers, **SMALL["wav2lip"])
+    Trainer(run, device="cpu", folder=tmp_path).run()
+    from retalkit_training.loop.logs import read_scalars
+
+    values = {name: value for _, name, value in read_scalars(tmp_path / "scalars.csv")}
+    assert {"generator/sync", "generator/quality", "generator/l1", "discriminator/logistic"} <= set(values)
+    assert values["validation/sound_effect"] > 0
+    assert next((tmp_path / "images").iterdir()).stat().st_size > 1000
+
+
+def test_samples_are_windows_with_their_sound(speakers: ArrayData) -> None:
+    made = task("lnet", speakers, loss={"perceptual_weight": 0, "sync_weight": 0}, mel_alignment="wav2lip")
+    for seed in range(10):
+        sample = made.sample(np.random.default_rng(seed), 0)
+        clip = next(
+            c for c in speakers.clips("train") if (sample["target"][:, 0] == _image(c, 96)).all((1, 2, 3)).any()
+        )
+        start = int((sample["target"][:, 0] == _image(clip, 96)).all((1, 2, 3)).argmax())
+        assert start >= 1
+        np.testing.assert_array_equal(sample["mel"][0], clip.mel(int(80 * start / 25), 16))
+        np.testing.assert_array_equal(sample["mels"][0, 0], clip.mel(int(80 * (start - 1) / 25), 16))
+
+
+def _image(clip: Any, size: int) -> Any:
+    return (clip.faces(size, range(clip.frame_count)).astype(np.float32) / 255).transpose(0, 3, 1, 2)
+
+
+def test_sync_expert_samples_have_equal_labels_and_the_sound_of_the_first_window(speakers: ArrayData) -> None:
+    made = task("syncnet", speakers)
+    samples = [made.sample(np.random.default_rng(seed), 0) for seed in range(200)]
+    assert 0.4 < np.mean([sample["label"] for sample in samples]) < 0.6
+    contrastive = task("syncnet", speakers, contrastive_steps=1)
+    assert all(contrastive.sample(np.random.default_rng(seed), 0)["label"] for seed in range(20))
+
+
+def test_area_under_curve() -> None:
+    labels = np.array([1, 1, 0, 0])
+    assert area_under_curve(np.array([4, 3, 2, 1]), labels) == 1
+    assert area_under_curve(np.array([1, 1, 1, 1]), labels) == 0.5
+    assert area_under_curve(np.array([4, 1, 2, 3]), labels) == 0.5
+
+
+def sync_expert_auc(folder: Path, data: ArrayData, **options: Any) -> float:
+    values = {"channels": 8, "batch_size": 32, "optimizer": {"learning_rate": 1e-3}, "seed": 1, "workers": 1, **options}
+    made = task("syncnet", data, **values)
+    trainer = Trainer(made, device="cpu", folder=folder)
+    trainer.run()
+    trainer.networks["expert"].eval()
+    with torch.no_grad():
+        return made.evaluate(trainer.networks, trainer.config.steps)["validation/auc"]
+
+
+def test_sync_expert_trains_for_ten_steps(tmp_path: Path, speakers: ArrayData) -> None:
+    auc = sync_expert_auc(
+        tmp_path, speakers, channels=2, batch_size=8, steps=10, evaluation_pairs=16, contrastive_steps=5
+    )
+    assert 0 <= auc <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_sync_expert_learns_to_read_the_lips_of_other_speakers(
+    tmp_path: Path, shared_parity_training: Path, shuffled: bool
+) -> None:
+    data = drawn_data(shared_parity_training, 24, 6)
+    if shuffled:
+        random = np.random.default_rng(0)
+        for clip in data.splits["train"]:
+            clip.spectrogram[:] = np.roll(clip.spectrogram, int(random.integers(100, 220)), 1)
+    auc = sync_expert_auc(tmp_path, data, steps=100, contrastive_steps=50, evaluation_pairs=256)
+    assert auc < 0.6 if shuffled else auc > 0.7
+
+
+# ---------------------------------------------------------------------- export
+
+
+def test_export_writes_published_names_and_a_model_card(tmp_path: Path, speakers: ArrayData) -> None:
+    from retalkit_training.networks.syncnet_expert import SyncNetExpert, parameter_shapes
+
+    made = task("syncnet", speakers, steps=1, evaluation_pairs=4)
+    run = tmp_path / "run"
+    open_run(run, "syncnet", made.config, speakers, {"torch": torch.__version__})
+    trainer = Trainer(made, device="cpu", folder=run)
+    trainer.run()
+    done = export_run(run)
+    assert done.file.name == "lipsync_expert.pth"
+    stored = torch.load(done.file, weights_only=True)
+    assert list(stored) == ["state_dict"]
+    assert {name: tuple(value.shape) for name, value in stored["state_dict"].items()} == parameter_shapes()
+    SyncNetExpert().load_state_dict(read_state_dict(done.file))
+    card = done.card.read_text(encoding="utf-8")
+    for fact in (
+        "after 1 steps",
+        "drawn",
+        "2 clips, 2 speakers",
+        "| seed | 0 |",
+        "validation/auc",
+        "contrastive_steps",
+    ):
+        assert fact in card
+    with pytest.raises(RetalkitError) as error:
+        export_run(run)
+    assert error.value.code == "output-exists"
+
+
+def test_exported_generator_can_be_imported(tmp_path: Path, speakers: ArrayData) -> None:
+    from retalkit.plugins.discovery import discover
+    from retalkit.weights.store import WeightStore
+
+    options = {"channels": 32, "steps": 1, "batch_size": 1, "loss": {"sync_weight": 0, "quality_weight": 0}}
+    made = task("wav2lip", ArrayData("d", "d", {"train": speakers.splits["train"]}), **options)
+    run = tmp_path / "run"
+    open_run(run, "wav2lip", made.config, speakers, {})
+    Trainer(made, device="cpu", folder=run).run()
+    done = export_run(run)
+    assert done.importable == "wav2lip_gan"
+    store = WeightStore(tmp_path / "store")
+    path = store.add(discover().checkpoint(done.importable), done.arrays)
+    assert set(torch.load(done.file, weights_only=True)) == {"state_dict"}
+    from safetensors.torch import load_file
+
+    network = made.networks["generator"]
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in load_file(path).items())
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def changed(data: ArrayData, **changes: Any) -> ArrayData:
+    values = {"name": "data", "key": "key", "splits": data.splits, "sizes": data.sizes}
+    return ArrayData(**{**values, **changes})
+
+
+def cut(data: ArrayData, frames: int) -> dict[str, list[ArrayClip]]:
+    clip = data.splits["train"][0]
+    return {"train": [ArrayClip("c", "c", {96: clip.crops[96][:frames]}, clip.spectrogram)]}
+
+
+def uniform(data: ArrayData) -> dict[str, list[ArrayClip]]:
+    clip = data.splits["train"][0]
+    return {"train": [ArrayClip("c", "c", {96: np.full_like(clip.crops[96], 7)}, clip.spectrogram)]}
+
+
+def silent(data: ArrayData) -> dict[str, list[ArrayClip]]:
+    clip = data.splits["train"][0]
+    return {"train": [ArrayClip("c", "c", clip.crops, np.full_like(clip.spectrogram, -4))]}
+
+
+DATASETS: dict[str, tuple[Callable[[ArrayData], ArrayData], str]] = {
+    "no-clips": (lambda data: changed(data, splits={}), "no training clips"),
+    "frame-rate-mismatch": (lambda data: changed(data, frame_rate=30), "30 frames per second"),
+    "missing-crops": (lambda data: changed(data, sizes=(256,)), "96 pixels"),
+    "clips-too-short": (lambda data: changed(data, splits=cut(data, 15)), "15 frames"),
+    "speakers-overlap": (
+        lambda data: changed(data, splits=dict.fromkeys(("train", "val"), data.splits["train"])),
+        "speaker0",
+    ),
+    "uniform-images": (lambda data: changed(data, splits=uniform(data)), "uniform"),
+    "silent-dataset": (lambda data: changed(data, splits=silent(data)), "silent"),
+}
+
+
+@pytest.mark.parametrize("code", DATASETS)
+def test_unsuitable_datasets_are_refused(code: str, speakers: ArrayData) -> None:
+    change, fact = DATASETS[code]
+    with pytest.raises(RetalkitError, match=fact) as error:
+        Trainer(task("syncnet", change(speakers), channels=2), device="cpu").check_first_batch(0)
+    assert error.value.code == code
+    assert "\n" not in str(error.value)
+
+
+def test_dnet_requires_coefficients(shared_parity_training: Path) -> None:
+    clip = draw(shared_parity_training, 0, 1.0, sizes=(256,))
+    data = ArrayData("d", "d", {"train": [ArrayClip("c", "c", clip.crops, clip.spectrogram)]}, sizes=(256,))
+    with pytest.raises(RetalkitError, match="face3d") as error:
+        task("dnet", data)
+    assert error.value.code == "missing-coefficients"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "fact"),
+    [
+        ("lnet", {"loss": {"perceptual_weight": 0}}, "missing-expert", "loss.sync_weight=0"),
+        ("lnet", {"loss": {"sync_weight": 0}}, "missing-weights", "weights pull vgg19"),
+        ("enet", {}, "missing-lnet", "LNet.pth"),
+        ("lnet", {"expert": "absent.pth", "loss": {"perceptual_weight": 0}}, "file-not-found", "absent.pth"),
+    ],
+)
+def test_missing_weights_are_reported(
+    tmp_path: Path, large_faces: ArrayData, name: str, options: dict[str, Any], code: str, fact: str
+) -> None:
+    from retalkit.weights.store import WeightStore
+
+    with pytest.raises(RetalkitError, match=fact) as error:
+        make_task(CONFIGS[name].model_validate(options), large_faces, StoredWeights(WeightStore(tmp_path)))
+    assert error.value.code == code
+    assert "\n" not in str(error.value)
+
+
+def test_resuming_with_other_options_is_refused(tmp_path: Path, speakers: ArrayData) -> None:
+    config = SyncNetConfig(batch_size=4)
+    assert not open_run(tmp_path / "run", "syncnet", config, speakers, {})
+    assert open_run(tmp_path / "run", "syncnet", config.model_copy(update={"steps": 9}), speakers, {})
+    for trainer, other, data, fact in (
+        ("syncnet", SyncNetConfig(batch_size=8), speakers, "batch_size=4"),
+        ("lnet", config, speakers, "trainer syncnet"),
+        ("syncnet", config, changed(speakers), "another dataset"),
+    ):
+        with pytest.raises(RetalkitError, match=fact) as error:
+            open_run(tmp_path / "run", trainer, other, data, {})
+        assert error.value.code == "output-exists"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(RetalkitError) as error:
+        open_run(tmp_path / "other", "syncnet", config, speakers, {})
+    assert error.value.code == "output-exists"

@@ -1,0 +1,273 @@
+"""Training loop: exact resume, checkpoints, logs, several processes, and errors."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
+pytest.importorskip("accelerate", reason="training needs the extra: pip install 'retalkit[train]'")
+
+from retalkit.errors import RetalkitError
+from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
+from retalkit_training.loop.logs import read_scalars
+from retalkit_training.loop.trainer import Progress, Trainer, seed_all
+from torch import nn
+
+from tests.training.toy_task import ToyTask, toy_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class KilledError(Exception):
+    pass
+
+
+def toy_trainer(folder: Path, key: str = "toy", poison: float = 0.0, **options: Any) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    config = toy_config(**options)
+    seed_all(config.seed, -1)
+    return Trainer(ToyTask(config, key=key, poison=poison), device="cpu", folder=folder)
+
+
+def newest_state(folder: Path) -> dict[str, Any]:
+    newest = CheckpointFolder(folder / "checkpoints", 1).newest
+    assert newest is not None
+    return read_state(newest)
+
+
+def assert_equal(one: Any, other: Any, where: str = "") -> None:
+    """Compare nested states bit by bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{where}/{index}")
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype, where
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 4, 5, 6])
+def test_run_that_is_killed_at_any_step_ends_with_the_same_state(tmp_path: Path, killed_after: int) -> None:
+    toy_trainer(tmp_path / "whole").run()
+
+    def kill(progress: Progress) -> None:
+        if progress.step == killed_after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        toy_trainer(tmp_path / "killed").run(kill)
+    torch.manual_seed(99)
+    steps: list[int] = []
+    assert toy_trainer(tmp_path / "killed", workers=0).run(lambda progress: steps.append(progress.step)) == 7
+    assert len(steps) < 7 or killed_after == 1
+    assert_equal(newest_state(tmp_path / "whole"), newest_state(tmp_path / "killed"))
+    scalars = [(tmp_path / name / "scalars.csv").read_text(encoding="utf-8") for name in ("whole", "killed")]
+    assert scalars[0] == scalars[1]
+
+
+def test_finished_run_does_nothing(tmp_path: Path) -> None:
+    toy_trainer(tmp_path / "run").run()
+    steps: list[Progress] = []
+    assert toy_trainer(tmp_path / "run").run(steps.append) == 7
+    assert steps == []
+    assert toy_trainer(tmp_path / "run", steps=9).run(steps.append) == 9
+    assert [progress.step for progress in steps] == [8, 9]
+
+
+def test_newest_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
+    toy_trainer(tmp_path / "run").run()
+    folder = CheckpointFolder(tmp_path / "run" / "checkpoints", 2)
+    assert folder.newest is not None
+    assert len(folder.files()) == 2
+    assert read_state(folder.newest)["step"] == 7
+    assert folder.best is not None
+    values = {step: value for step, name, value in read_scalars(tmp_path / "run" / "scalars.csv") if "valid" in name}
+    assert read_state(folder.best)["best"] == min(values.values())
+    assert values[read_state(folder.best)["step"]] == min(values.values())
+
+
+def test_interrupted_write_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path, 2)
+    folder.save({"step": 1}, 1, best=True)
+
+    def fail(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(RetalkitError, match="No space left") as error:
+            folder.save({"step": 2}, 2, best=True)
+    assert error.value.code == "unwritable-output"
+    assert folder.newest is not None
+    assert read_state(folder.newest) == {"step": 1}
+    folder.save({"step": 2}, 2, best=False)
+    assert not list(tmp_path.glob("*.partial"))
+    assert folder.best is not None
+    assert read_state(folder.best) == {"step": 1}
+
+
+def test_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
+    toy_trainer(tmp_path / "run").run()
+    newest = CheckpointFolder(tmp_path / "run" / "checkpoints", 2).newest
+    assert newest is not None
+    newest.write_bytes(newest.read_bytes()[:200])
+    with pytest.raises(RetalkitError, match=newest.name) as error:
+        toy_trainer(tmp_path / "run").run()
+    assert error.value.code == "unreadable-file"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"key": "another"}, "other-dataset"),
+        ({"batch_size": 5}, "invalid-batch-size"),
+        ({"precision": "fp16"}, "unsupported-precision"),
+        ({"poison": math.nan}, "non-finite-data"),
+        ({"poison": 1e30}, "non-finite-loss"),
+    ],
+)
+def test_invalid_runs_fail_in_one_line(tmp_path: Path, changes: dict[str, Any], code: str) -> None:
+    if code == "other-dataset":
+        toy_trainer(tmp_path / "run").run()
+    with pytest.raises(RetalkitError) as error:
+        toy_trainer(tmp_path / "run", **changes).run()
+    assert error.value.code == code
+    assert "\n" not in str(error.value)
+
+
+def test_scalars_and_images_are_logged(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="training needs the extra: pip install 'retalkit[train]'")
+    toy_trainer(tmp_path / "run", tensorboard=True).run()
+    rows = read_scalars(tmp_path / "run" / "scalars.csv")
+    assert {step for step, name, _ in rows if name == "network/error"} == {1, 3, 6, 7}
+    assert {step for step, name, _ in rows if name == "validation/error"} == {2, 4, 6, 7}
+    rates = {step: value for step, name, value in rows if name == "network/learning_rate"}
+    assert rates == {1: 0.01, 3: 0.01, 6: 0.005, 7: 0.0025}
+    assert sorted(path.name for path in (tmp_path / "run" / "images").iterdir()) == [
+        f"samples-{step:09d}.png" for step in (3, 6, 7)
+    ]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert {event.step for event in events.Scalars("network/error")} == {1, 3, 6, 7}
+    assert [event.step for event in events.Images("samples")] == [3, 6, 7]
+
+
+def test_dry_run_measures_and_writes_nothing(tmp_path: Path) -> None:
+    cost = toy_trainer(tmp_path / "run").dry_run()
+    assert cost.steps_per_second > 0
+    assert cost.memory > 2**20
+    assert cost.parameters == 102
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_moving_average_follows_the_network(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path / "run", steps=1)
+    before = {name: value.clone() for name, value in trainer.networks["network"].named_parameters()}
+    trainer.run()
+    average = dict(trainer.averages["network"].named_parameters())
+    for name, value in trainer.networks["network"].named_parameters():
+        torch.testing.assert_close(average[name], 0.9 * before[name] + 0.1 * value)
+
+
+def test_bfloat16_keeps_float32_weights(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path / "run", precision="bf16")
+    trainer.run()
+    assert all(value.dtype == torch.float32 for value in trainer.networks["network"].parameters())
+
+
+PROCESS = """
+    import sys, warnings
+    from pathlib import Path
+    import torch
+    from retalkit_training.loop.batches import load_batches
+    from retalkit_training.loop.trainer import Trainer, seed_all
+    from retalkit_training.tasks.config import SyncNetConfig
+    from retalkit_training.tasks.syncnet import SyncNetTask
+    from tests.training.drawn_speakers import drawn_data
+
+    def train(target):
+        data = drawn_data(Path(sys.argv[1]), 2, 0, 1.5)
+        config = SyncNetConfig(
+            steps=4, batch_size=8, channels=2, contrastive_steps=2, workers=0, tensorboard=False,
+            optimizer={"learning_rate": 1e-3}, clip_norm=10.0, log_every=1, evaluate_every=4, evaluation_pairs=8,
+        )
+        seed_all(0, -1)
+        # Double precision, so that the comparison does not depend on the order of sums.
+        torch.set_default_dtype(torch.float64)
+        task = SyncNetTask(config, data)
+        task.expert.double()
+        sample = task.sample
+        task.sample = lambda *arguments: {name: value.astype("float64") for name, value in sample(*arguments).items()}
+        folder = Path(target)
+        folder.mkdir(exist_ok=True)
+        trainer = Trainer(task, device="cpu", folder=folder)
+        trainer.run()
+        return trainer
+
+    if __name__ == "__main__":
+        print(train(sys.argv[2]).processes)
+"""
+
+
+def test_two_processes_train_like_one(tmp_path: Path, shared_parity_training: Path) -> None:
+    script = tmp_path / "process.py"
+    script.write_text(textwrap.dedent(PROCESS), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def start(target: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script), str(shared_parity_training), str(tmp_path / target)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path]),
+                "OMP_NUM_THREADS": "1",
+                **environment,
+            },
+        )
+
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    jobs = [start("two", RANK=str(rank), LOCAL_RANK=str(rank), **address) for rank in range(2)]
+    done = [job.communicate(timeout=300) for job in jobs]
+    assert [out.split() for out, _ in done] == [["2"], ["2"]], done
+    out, err = start("one").communicate(timeout=300)
+    assert out.split() == ["1"], err
+    one, two = newest_state(tmp_path / "one"), newest_state(tmp_path / "two")
+    for name, value in one["networks"]["expert"].items():
+        torch.testing.assert_close(two["networks"]["expert"][name], value, rtol=1e-6, atol=1e-9, msg=name)
+    losses = [read_scalars(tmp_path / name / "scalars.csv") for name in ("one", "two")]
+    assert [row[:2] for row in losses[0]] == [row[:2] for row in losses[1]]
+    for (_, name, value), (_, _, other) in zip(*losses, strict=True):
+        assert math.isclose(value, other, rel_tol=1e-6), name
+
+
+def test_batch_norm_layers_are_replaced_without_changing_the_state() -> None:
+    from retalkit_training.loop.distributed import ProcessBatchNorm, synchronise_batch_norm
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    before = list(network.state_dict())
+    synchronise_batch_norm(network)
+    assert isinstance(network[1], ProcessBatchNorm)
+    assert list(network.state_dict()) == before
