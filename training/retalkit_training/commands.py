@@ -166,7 +166,7 @@ def export(
     done = export_run(run, output, best=best, force=force)
     typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
     if done.importable:
-        typer.echo(f"use it with: retalkit weights import {done.arrays} --name {done.importable}")
+        typer.echo(f"use it with: retalkit weights import {done.arrays} --as {done.importable}")
 
 
 def config(trainer: TrainerName, preset: PresetName = None, overrides: Overrides = None) -> None:

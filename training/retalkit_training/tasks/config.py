@@ -75,6 +75,7 @@ class LNetConfig(GeneratorConfig):
     """Number of windows of five frames. S: batches of 5 x 6 x 96 x 96 are one window; the number of windows is not
     published."""
     references: Literal["consecutive", "random"] = "random"
+    """Reference frames of the same clip. S: five random frames. ``consecutive``: as in Wav2Lip."""
     loss: LNetLossConfig = LNetLossConfig()
     """Loss, equation 7 of S."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -85,14 +86,17 @@ class Wav2LipConfig(GeneratorConfig):
     """Options of the trainer of Wav2Lip's generator and quality discriminator."""
 
     steps: int = Field(default=300_000, ge=1)
+    """Number of steps. Wav2Lip trains until the evaluated losses no longer fall."""
     batch_size: int = Field(default=16, ge=1)
     """Number of windows of five frames. Wav2Lip: 16 (``hparams.py``)."""
     channels: int = Field(default=32, ge=1)
     """Number of channels of the first convolutions. Published files have 32 (generator: 16 at full resolution)."""
-    mel_alignment: Literal["inference", "wav2lip"] = "inference"
     loss: Wav2LipLossConfig = Wav2LipLossConfig()
+    """Losses of the generator."""
     optimizer: OptimizerConfig = WAV2LIP_GAN
+    """Optimiser of the generator. Wav2Lip: Adam, 1e-4, betas 0.5 and 0.999."""
     discriminator_optimizer: OptimizerConfig = WAV2LIP_GAN
+    """Optimiser of the quality discriminator. Wav2Lip: Adam, 1e-4, betas 0.5 and 0.999."""
 
 
 class DNetConfig(LoopConfig):
@@ -108,6 +112,7 @@ class DNetConfig(LoopConfig):
     """Number of frames of coefficients around a frame. PIRender trains with 27 (13 on each side), VideoReTalking's
     inference uses 26."""
     loss: DNetLossConfig = DNetLossConfig()
+    """Losses of both stages."""
     optimizer: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.999))
     """S: Adam, 1e-4. PIRender: betas 0.5 and 0.999. PIRender also configures a decay by 0.2 at step 300,000, which its
     code applies to an optimiser that is no longer used; ``decay_every: 300000`` applies it."""
@@ -131,6 +136,7 @@ class ENetConfig(LoopConfig):
     lnet: Path | None = None
     """File with the weights of the frozen L-Net: a run's exported file, or the published ``LNet.pth``."""
     loss: ENetLossConfig = ENetLossConfig()
+    """Losses of the generator and the discriminator, equations 8 to 12 of S."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-5)
     """A reader quotes 1e-5 from the paper's appendix. Rates above 1e-4 diverge, because the output is unbounded."""
     discriminator_optimizer: OptimizerConfig = OptimizerConfig(
