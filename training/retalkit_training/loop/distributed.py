@@ -62,8 +62,8 @@ class _Sum(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Sum.forward(ctx, gradient)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return _Sum.forward(ctx, grad_outputs[0])
 
 
 class _Gather(torch.autograd.Function):
@@ -77,8 +77,8 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Sum.forward(ctx, gradient).chunk(world_size())[dist.get_rank()]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return _Sum.forward(ctx, grad_outputs[0]).chunk(world_size())[dist.get_rank()]
 
 
 def broadcast_state(networks: Iterable[nn.Module]) -> None:

@@ -46,16 +46,36 @@ class Update:
 class Task(Protocol):
     """Networks, losses, samples and metrics of one trainer."""
 
-    name: str
-    config: LoopConfig
-    networks: Mapping[str, nn.Module]
-    """Networks that are stored in checkpoints."""
-    frozen: Sequence[nn.Module]
-    """Losses and networks that are not trained and not stored."""
-    averages: Mapping[str, float]
-    """Decay of the moving average of the parameters, by network."""
-    best: BestMetric
-    data_key: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def config(self) -> LoopConfig: ...
+
+    @property
+    def data_key(self) -> str:
+        """Key of the dataset's content."""
+        ...
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Networks that are stored in checkpoints."""
+        ...
+
+    @property
+    def frozen(self) -> Sequence[nn.Module]:
+        """Losses and networks that are not trained and not stored."""
+        ...
+
+    @property
+    def averages(self) -> Mapping[str, float]:
+        """Decay of the moving average of the parameters, by network."""
+        ...
+
+    @property
+    def best(self) -> BestMetric:
+        """Metric that selects the best checkpoint."""
+        ...
 
     def updates(self) -> Sequence[Update]:
         """Return the updates of a step in order."""

@@ -72,7 +72,7 @@ class SyncNetTask:
         window = mouths(clip, shown)
         if self.config.flip and generator.random() < 0.5:
             window = np.ascontiguousarray(window[:, :, ::-1])
-        return {"mouths": window, "mel": expert_mel(clip, start), "label": np.float32([synchronous])}
+        return {"mouths": window, "mel": expert_mel(clip, start), "label": np.array([synchronous], np.float32)}
 
     def check(self, batch: Batch) -> None:
         check_window_range(batch["mouths"], batch["mel"])
@@ -120,7 +120,7 @@ class SyncNetTask:
             start = random_start(generator, clip)
             sound = expert_mel(clip, start)
             for label, shown in ((1, start), (0, other_start(generator, clip, start))):
-                samples.append({"mouths": mouths(clip, shown), "mel": sound, "label": np.float32([label])})
+                samples.append({"mouths": mouths(clip, shown), "mel": sound, "label": np.array([label], np.float32)})
         return {name: torch.from_numpy(np.stack([each[name] for each in samples])) for name in samples[0]}
 
 
