@@ -148,7 +148,7 @@ def open_data(folder: Path) -> TrainingData:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory", code="file-not-found")
     if next(folder.glob("*.npz"), None) is None and find_spec("retalkit_training.datasets") is not None:
-        return resolve("retalkit_training.datasets.reading:open_dataset")(folder)
+        return resolve("retalkit_training.tasks.prepared_data:PreparedData")(folder)
     return read_arrays(folder)
 
 

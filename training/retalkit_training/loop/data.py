@@ -75,6 +75,11 @@ class TrainingData(Protocol):
         """Sides of the stored face crops in pixels."""
         ...
 
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether all clips have D-Net's coefficients."""
+        ...
+
     def clips(self, split: Split) -> Sequence[Clip]: ...
 
 
@@ -122,6 +127,10 @@ class ArrayData:
     splits: dict[str, list[ArrayClip]]
     frame_rate: float = FRAME_RATE
     sizes: Sequence[int] = field(default=(96,))
+
+    @property
+    def has_coefficients(self) -> bool:
+        return all(clip.rows is not None for clips in self.splits.values() for clip in clips)
 
     def clips(self, split: Split) -> Sequence[Clip]:
         return self.splits.get(split, [])
@@ -199,7 +208,7 @@ def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> 
             f"{min(shared)!r}; evaluation requires other speakers",
             code="speakers-overlap",
         )
-    if coefficients and any(clip.coefficients([0]) is None for clip in usable):
+    if coefficients and not data.has_coefficients:
         raise InputError(
             f"{data.name}: clips without face model coefficients; install the weights `face3d` and prepare the dataset "
             "again",
