@@ -14,7 +14,7 @@ from retalkit import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PAGE = REPOSITORY / "docs" / "errors.md"
-SOURCES = ("core/retalkit", "plugins")
+SOURCES = ("core/retalkit", "plugins", "training/retalkit_training")
 
 HEAD = """# Errors
 

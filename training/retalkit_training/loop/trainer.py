@@ -295,15 +295,11 @@ class Trainer:
     def _restore(self, state: dict[str, Any], path: Path) -> int:
         if state.get("format") != _FORMAT:
             raise InputError(f"{path}: checkpoint of another version of Retalkit", code="incompatible-version")
-        for key, expected, what in (
-            ("task", self.task.name, "trainer"),
-            ("data", self.task.data_key, "dataset"),
-        ):
-            if state[key] != expected:
-                raise InputError(
-                    f"{path}: the run belongs to another {what}; use another output directory",
-                    code=f"other-{what}",
-                )
+        advice = "use another output directory"
+        if state["task"] != self.task.name:
+            raise InputError(f"{path}: checkpoint of the trainer {state['task']}; {advice}", code="other-trainer")
+        if state["data"] != self.task.data_key:
+            raise InputError(f"{path}: the run uses another dataset; {advice}", code="other-dataset")
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, network in self.averages.items():
