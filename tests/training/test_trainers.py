@@ -102,32 +102,21 @@ def test_a_tensor_on_another_device_is_detected() -> None:
 
 @pytest.mark.parametrize("name", ["syncnet", "wav2lip"])
 def test_a_run_resumes_bit_for_bit(tmp_path: Path, name: str, speakers: ArrayData) -> None:
-    options = {
-        **SMALL[name],
-        "steps": 3,
-        "accumulation": 2,
-        "batch_size": 4,
-        "checkpoint_every": 1,
-        "evaluation_pairs": 4,
-        "evaluate_every": 2,
-    }
-    if name != "syncnet":
-        del options["evaluation_pairs"]
+    data = ArrayData("d", "d", {"train": speakers.splits["train"]})
     states: list[dict[str, Any]] = []
-    for folder, limits in (("whole", [3]), ("parts", [1, 3])):
+    for folder, limits in (("whole", [2]), ("parts", [1, 2])):
         (tmp_path / folder).mkdir()
         for steps in limits:
-            trainer = Trainer(
-                task(name, speakers, **{**options, "steps": steps}), device="cpu", folder=tmp_path / folder
-            )
+            made = task(name, data, **{**SMALL[name], "accumulation": 2, "batch_size": 4, "steps": steps})
+            trainer = Trainer(made, device="cpu", folder=tmp_path / folder)
             trainer.run()
-        states.append(trainer.state(3))
+        states.append(trainer.state(2))
     for network, state in states[0]["networks"].items():
         for key, value in state.items():
             assert torch.equal(value, states[1]["networks"][network][key]), key
 
 
-def test_wav2lip_and_lnet_log_images_and_metrics(tmp_path: Path, speakers: ArrayData) -> None:
+def test_wav2lip_logs_images_and_metrics(tmp_path: Path, speakers: ArrayData) -> None:
     run = task("wav2lip", speakers, **SMALL["wav2lip"])
     Trainer(run, device="cpu", folder=tmp_path).run()
     from retalkit_training.loop.logs import read_scalars
@@ -199,6 +188,49 @@ def test_sync_expert_learns_to_read_the_lips_of_other_speakers(
             clip.spectrogram[:] = np.roll(clip.spectrogram, int(random.integers(100, 220)), 1)
     auc = sync_expert_auc(tmp_path, data, steps=100, contrastive_steps=50, evaluation_pairs=256)
     assert auc < 0.6 if shuffled else auc > 0.7
+
+
+# ---------------------------------------------------------------------- fine-tuning
+
+
+def test_fine_tuning_starts_from_a_file_and_keeps_frozen_parts(tmp_path: Path, speakers: ArrayData) -> None:
+    options = {
+        "channels": 4,
+        "frozen": ["face_encoder_blocks", "audio_encoder"],
+        "loss": {"sync_weight": 0, "quality_weight": 0},
+    }
+    first = task("wav2lip", speakers, **options, seed=1)
+    file = tmp_path / "generator.pth"
+    torch.save({"state_dict": {f"module.{k}": v for k, v in first.networks["generator"].state_dict().items()}}, file)
+    made = make_task(
+        CONFIGS["wav2lip"].model_validate(
+            {**options, "steps": 2, "batch_size": 2, "tensorboard": False, "initial": str(file)}
+        ),
+        speakers,
+        StoredWeights(),
+    )
+    (tmp_path / "run").mkdir()
+    before = {name: value.clone() for name, value in first.networks["generator"].state_dict().items()}
+    assert all(torch.equal(value, before[name]) for name, value in made.networks["generator"].state_dict().items())
+    Trainer(made, device="cpu", folder=tmp_path / "run").run()
+    after = made.networks["generator"].state_dict()
+    same = {name for name in after if torch.equal(after[name], before[name])}
+    assert same == {name for name in after if name.startswith(("face_encoder_blocks", "audio_encoder"))}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "fact"),
+    [
+        ({"frozen": ["encoder"]}, "unknown-name", "face_encoder, audio_encoder"),
+        ({"frozen": ["face_encoder", "audio_encoder"]}, "invalid-option", "all parameters"),
+        ({"initial": "published"}, "unknown-checkpoint", "syncnet"),
+        ({"initial": "wrong.pth"}, "weights-mismatch", "wrong.pth"),
+    ],
+)
+def test_invalid_fine_tuning_is_refused(speakers: ArrayData, options: dict[str, Any], code: str, fact: str) -> None:
+    with pytest.raises(RetalkitError, match=fact) as error:
+        Trainer(task("syncnet", speakers, channels=4, **options), device="cpu")
+    assert error.value.code == code
 
 
 # ---------------------------------------------------------------------- export

@@ -30,6 +30,10 @@ RunFolder = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="RUN", help="Directory of the run. The same command resumes a stopped run."),
 ]
+Initial = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FILE", help="Start from the weights in FILE, or from `published` weights."),
+]
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="seed (the report) or published (the published code).")
 ]
@@ -69,11 +73,13 @@ def _trainer(name: str) -> Callable[..., None]:
         config: ConfigFile = None,
         preset: PresetName = None,
         overrides: Overrides = None,
+        initial: Initial = None,
         device: Device = "auto",
         dry_run: DryRun = False,
         quiet: Quiet = False,
     ) -> None:
-        train(name, data, output, config, preset, overrides or [], device, dry_run=dry_run, quiet=quiet)
+        changes = [*(overrides or []), *([] if initial is None else [f"initial={initial}"])]
+        train(name, data, output, config, preset, changes, device, dry_run=dry_run, quiet=quiet)
 
     return command
 

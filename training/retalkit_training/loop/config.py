@@ -51,6 +51,12 @@ class LoopConfig(LossConfig):
     """Whether batch normalisation uses the statistics of all processes, so that several processes train like one."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, of the samples and of the noise."""
+    initial: str | None = None
+    """Weights from which training starts: ``published``, the checkpoint of this network in the store, or a file. None:
+    random weights. Fine-tuning needs a low learning rate, such as 1e-5."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the network that are not trained, as beginnings of parameter names, such as ``audio_encoder``. They stay
+    in evaluation mode, so that their statistics do not change."""
     log_every: int = Field(default=10, ge=1)
     """Number of steps between rows of ``scalars.csv``. A row contains means over these steps."""
     evaluate_every: int = Field(default=1_000, ge=1)

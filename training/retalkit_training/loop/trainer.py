@@ -8,7 +8,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,7 @@ class Trainer:
         if config.synchronised_batch_norm and self.processes > 1:
             for network in self.networks.values():
                 synchronise_batch_norm(network)
+        self._frozen_parameters, self._frozen_modules = _frozen_parts(self.networks, config.frozen)
         self.averages = {
             name: copy.deepcopy(self.networks[name]).requires_grad_(False).eval() for name in task.averages
         }
@@ -168,7 +169,7 @@ class Trainer:
             self.step(step, loaded)
         self._synchronise()
         rate = steps / (time.perf_counter() - start)
-        trained = {id(each): each.numel() for update in self._updates for each in update.parameters(0)}
+        trained = {id(each): each.numel() for update in self._updates for each in self._trained(update, 0)}
         return DryRun(rate, self._peak_memory(), str(self.device), sum(trained.values()))
 
     def check_first_batch(self, step: int) -> None:
@@ -191,6 +192,8 @@ class Trainer:
         if self.task.start_step(step):
             for optimizer in self._optimizers.values():
                 optimizer.state.clear()
+        for module in self._frozen_modules:
+            module.eval()
         parts = [{name: value.to(self.device, non_blocking=True) for name, value in batch.items()} for batch in loaded]
         shared: list[dict[str, Tensor]] = [{} for _ in parts]
         losses: dict[str, Tensor] = {}
@@ -205,7 +208,7 @@ class Trainer:
         self, update: Update, step: int, parts: list[dict[str, Tensor]], shared: list[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         optimizer, scaler = self._optimizers[update.name], self._scalers[update.name]
-        parameters = update.parameters(step)
+        parameters = self._trained(update, step)
         for group in optimizer.param_groups:
             group["lr"] = update.optimizer.rate(step)
         losses: dict[str, Tensor] = {}
@@ -318,7 +321,10 @@ class Trainer:
     # ------------------------------------------------------------------ helpers
 
     def _optimizer(self, update: Update) -> torch.optim.Optimizer:
-        return make_optimizer(update.optimizer, update.parameters(-1))
+        return make_optimizer(update.optimizer, self._trained(update, -1))
+
+    def _trained(self, update: Update, step: int) -> list[nn.Parameter]:
+        return [each for each in update.parameters(step) if id(each) not in self._frozen_parameters]
 
     def _seed(self, step: int) -> None:
         seed_all(self.config.seed, step, self.process)
@@ -332,6 +338,30 @@ class Trainer:
             return torch.cuda.max_memory_allocated(self.device)
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _frozen_parts(networks: Mapping[str, nn.Module], prefixes: Sequence[str]) -> tuple[set[int], list[nn.Module]]:
+    """Return the identities of the frozen parameters of the first network, and the frozen modules.
+
+    Raises:
+        ConfigError: no parameter has the prefix, or all parameters are frozen.
+    """
+    network = next(iter(networks.values()))
+    parameters: set[int] = set()
+    for prefix in prefixes:
+        found = {id(value) for name, value in network.named_parameters() if f"{name}.".startswith(f"{prefix}.")}
+        if not found:
+            parts = ", ".join(name for name, _ in network.named_children())
+            raise ConfigError(f"frozen: no parameter begins with '{prefix}'; parts: {parts}", code="unknown-name")
+        parameters |= found
+    if prefixes and all(id(value) in parameters for value in network.parameters()):
+        raise ConfigError("frozen: all parameters are frozen, so that nothing can be trained", code="invalid-option")
+    modules = [
+        module
+        for name, module in network.named_modules()
+        if name and any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
+    ]
+    return parameters, modules
 
 
 def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

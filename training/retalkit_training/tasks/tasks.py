@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from retalkit.errors import ConfigError
 from retalkit_training.loop.config import LoopConfig
 from retalkit_training.loop.data import TrainingData
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import seed_all
 from retalkit_training.tasks.config import DNetConfig, ENetConfig, LNetConfig, SyncNetConfig, Wav2LipConfig
-from retalkit_training.tasks.frozen_weights import FrozenWeights
+from retalkit_training.tasks.export import PUBLISHED
+from retalkit_training.tasks.frozen_weights import FrozenWeights, load_exactly
 
 
 def make_task(config: LoopConfig, data: TrainingData, weights: FrozenWeights) -> Task:
-    """Create the task of a configuration, with initial weights from ``config.seed``.
+    """Create the task of a configuration, with initial weights from ``config.initial`` or ``config.seed``.
 
     Raises:
         RetalkitError: the dataset is unsuitable, or weights are missing.
     """
     seed_all(config.seed, -1)
+    task = _make(config, data, weights)
+    if config.initial is None:
+        return task
+    published = PUBLISHED[task.name]
+    if config.initial != "published":
+        tensors = weights.file(Path(config.initial))
+    elif published.checkpoint:
+        tensors = weights.stored(published.checkpoint, "initial: published")
+    else:
+        raise ConfigError(
+            f"initial: no checkpoint is declared for {task.name}; set a file instead", code="unknown-checkpoint"
+        )
+    load_exactly(task.networks[published.network], tensors, f"initial: {config.initial}")
+    return task
+
+
+def _make(config: LoopConfig, data: TrainingData, weights: FrozenWeights) -> Task:
     if isinstance(config, SyncNetConfig):
         from retalkit_training.tasks.syncnet import SyncNetTask
 
