@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("accelerate", reason="training needs the extra: pip install 'retalkit[train]'")
 
 from retalkit.errors import RetalkitError
+from retalkit_training.loop.checkpoints import CheckpointFolder
 from retalkit_training.loop.data import ArrayClip, ArrayData
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import Trainer, run_losses
@@ -86,7 +87,7 @@ def test_losses_and_gradients_stay_on_the_device(
             made = task(name, large_faces, **options)
         sample = made.sample(np.random.default_rng(0), 0)
         batch = {key: torch.empty((2, *value.shape), device=DEVICE) for key, value in sample.items()}
-        for step in (0, 1):
+        for step in (0, 1) if name in ("dnet", "syncnet") else (0,):
             totals = run_losses(made, batch, step)
             assert {value.device.type for value in totals.values()} == {DEVICE}
             parameters = [value for network in made.networks.values() for value in network.parameters()]
@@ -269,11 +270,10 @@ def test_exported_generator_can_be_imported(tmp_path: Path, speakers: ArrayData)
     from retalkit.plugins.discovery import discover
     from retalkit.weights.store import WeightStore
 
-    options = {"channels": 32, "steps": 1, "batch_size": 1, "loss": {"sync_weight": 0, "quality_weight": 0}}
-    made = task("wav2lip", ArrayData("d", "d", {"train": speakers.splits["train"]}), **options)
+    made = task("wav2lip", speakers, channels=32, loss={"sync_weight": 0, "quality_weight": 0})
     run = tmp_path / "run"
     open_run(run, "wav2lip", made.config, speakers, {})
-    Trainer(made, device="cpu", folder=run).run()
+    CheckpointFolder(run / "checkpoints", 1).save(Trainer(made, device="cpu").state(1), 1, best=False)
     done = export_run(run)
     assert done.importable == "wav2lip_gan"
     store = WeightStore(tmp_path / "store")
