@@ -191,6 +191,23 @@ def test_sync_expert_learns_to_read_the_lips_of_other_speakers(
     assert auc < 0.6 if shuffled else auc > 0.7
 
 
+def test_fourier_units_compute_in_float32_under_autocast() -> None:
+    from retalkit_renderers.lnet.fourier import FourierLayer
+    from retalkit_training.networks.float32_fourier import keep_fourier_units_in_float32
+
+    torch.manual_seed(0)
+    layer = FourierLayer(8, 4).train()
+    image, speech = torch.rand(2, 8, 12, 12), torch.rand(2, 4)
+    expected = layer(image, speech)
+    keep_fourier_units_in_float32(layer)
+    assert torch.equal(layer(image, speech), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(image, speech)
+        assert layer.ffc.convg2g.fu(image[:, :3].bfloat16()).dtype == torch.float32
+    found.float().sum().backward()
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+
+
 # ---------------------------------------------------------------------- fine-tuning
 
 

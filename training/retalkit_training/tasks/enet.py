@@ -22,6 +22,7 @@ from retalkit_training.losses.adversarial import discriminator_loss, r1_penalty
 from retalkit_training.losses.enet import ENetLoss, discriminator_images
 from retalkit_training.losses.terms import LossTerms, weighted_sum
 from retalkit_training.mel_windows import expert_window
+from retalkit_training.networks.float32_fourier import keep_fourier_units_in_float32
 from retalkit_training.networks.loading import freeze
 from retalkit_training.networks.stylegan2_discriminator import StyleGan2Discriminator
 from retalkit_training.tasks.config import ENetConfig
@@ -69,6 +70,7 @@ class ENetTask:
         tensors = {name.removeprefix("low_res."): value for name, value in weights.file(config.lnet).items()}
         load_exactly(self._lnet, tensors, str(config.lnet))
         freeze(self._lnet)
+        keep_fourier_units_in_float32(self._lnet)
         loss = config.loss
         perceptual = perceptual_loss(loss.perceptual, weights) if loss.perceptual_weight else None
         identity = identity_loss(loss.identity, weights) if loss.identity_weight else None

@@ -11,6 +11,7 @@ from retalkit_training.loop.data import TrainingData
 from retalkit_training.loop.task import Batch, Sample, Update
 from retalkit_training.losses.lnet import LNetLoss
 from retalkit_training.losses.terms import LossTerms
+from retalkit_training.networks.float32_fourier import keep_fourier_units_in_float32
 from retalkit_training.tasks.config import LNetConfig
 from retalkit_training.tasks.frozen_weights import FrozenWeights
 from retalkit_training.tasks.generators import (
@@ -43,6 +44,7 @@ class LNetTask:
         perceptual = perceptual_loss(loss.perceptual, weights) if loss.perceptual_weight else None
         self._criterion = LNetLoss(loss, perceptual, self._sync)
         self.network = LNet()
+        keep_fourier_units_in_float32(self.network)
         self.networks: Mapping[str, nn.Module] = {"lnet": self.network}
         self.frozen: Sequence[nn.Module] = (self._criterion,)
         self.averages: Mapping[str, float] = {}
