@@ -1,0 +1,1 @@
+"""Prepared training datasets: preparation from videos, storage in tar shards, reading, and checks."""

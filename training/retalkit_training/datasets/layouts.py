@@ -1,0 +1,184 @@
+"""Readers for the directory layouts of common datasets.
+
+``videos``: video files, or directories that contain video files. ``lrs2``: ``ROOT/VIDEO/CLIP.mp4``. ``wav2lip``:
+directories with the face images ``0.jpg``, ``1.jpg``, ... and ``audio.wav``, as Wav2Lip's ``preprocess.py`` writes
+them. ``voxceleb``: ``ID/VIDEO/CLIP.mp4``, or the names ``ID#VIDEO#FIRST#LAST.mp4`` of PIRenderer's crops. ``hdtf``: a
+directory with ``*_video_url.txt`` and ``*_annotion_time.txt``, and the downloaded videos ``NAME.mp4``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from retalkit.errors import InputError
+
+Layout = Literal["auto", "videos", "lrs2", "wav2lip", "voxceleb", "hdtf"]
+
+VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg"})
+_VOX_NAME = re.compile(r"^(id\d+)#([^#]+)#")
+_VOX_SPEAKER = re.compile(r"^id\d{5}$")
+_HDTF_TIMES = "*_annotion_time.txt"
+"""Name as spelled in the published dataset."""
+_CLOCK = re.compile(r"^(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """One video, or one directory of face images, from which clips are made."""
+
+    path: Path
+    speaker: str
+    """Name of the speaker. All clips of a speaker are in one split."""
+    video: str
+    """Name of the recording. All clips of a recording are in one split."""
+    kind: Literal["video", "faces"] = "video"
+    """``faces``: a directory of face images with ``audio.wav``."""
+    spans: tuple[tuple[float, float], ...] = ()
+    """Start and end in seconds of the parts to use, or empty for the whole video."""
+
+
+def find_sources(
+    paths: Sequence[Path], layout: Layout = "auto", speakers: Mapping[str, str] | None = None
+) -> list[SourceVideo]:
+    """Return all source videos below ``paths``, sorted by path.
+
+    ``speakers``: mapping from file name, stem or directory name to speaker, which overrides the layout's speakers.
+
+    Raises:
+        InputError: a path does not exist, or no source was found.
+    """
+    found: dict[Path, SourceVideo] = {}
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or directory", code="file-not-found")
+        for source in _sources(path, layout):
+            found.setdefault(source.path.resolve(), source)
+    if not found:
+        listed = ", ".join(str(path) for path in paths)
+        raise InputError(
+            f"{listed}: no videos of the layout '{layout}' found; `--layout` selects another layout",
+            code="no-videos",
+        )
+    chosen = [_relabelled(source, speakers or {}) for source in found.values()]
+    return sorted(chosen, key=lambda source: str(source.path))
+
+
+def read_speakers(path: Path) -> dict[str, str]:
+    """Read a CSV file with the columns ``name`` and ``speaker``. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", code="file-not-found")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"name", "speaker"} <= set(rows[0]):
+        raise InputError(f"{path}: expected a CSV file with the columns name and speaker", code="unreadable-file")
+    return {row["name"]: row["speaker"] for row in rows}
+
+
+def _relabelled(source: SourceVideo, speakers: Mapping[str, str]) -> SourceVideo:
+    names = (source.path.name, source.path.stem, source.path.parent.name)
+    speaker = next((speakers[name] for name in names if name in speakers), source.speaker)
+    return replace(source, speaker=speaker)
+
+
+def _sources(path: Path, layout: Layout) -> Iterator[SourceVideo]:
+    if path.is_file():
+        yield from _READERS["voxceleb" if _VOX_NAME.match(path.name) else "videos"](path)
+        return
+    yield from _READERS[_detect_layout(path) if layout == "auto" else layout](path)
+
+
+def _detect_layout(root: Path) -> Layout:
+    if next(root.glob(_HDTF_TIMES), None) is not None:
+        return "hdtf"
+    if next(root.rglob("audio.wav"), None) is not None and next(root.rglob("*.jpg"), None) is not None:
+        return "wav2lip"
+    videos = list(_videos(root))
+    if any(_VOX_NAME.match(video.name) for video in videos) or any(
+        _VOX_SPEAKER.match(part) for video in videos for part in video.relative_to(root).parts[:-1]
+    ):
+        return "voxceleb"
+    # LRS2 has one directory per recording, with clips that have numbers as names.
+    if videos and all(video.parent != root and video.stem.isdigit() for video in videos):
+        return "lrs2"
+    return "videos"
+
+
+def _videos(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    yield from sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+
+
+def _plain(root: Path) -> Iterator[SourceVideo]:
+    for path in _videos(root):
+        # A subdirectory usually contains the videos of one person.
+        inside = path != root and path.parent != root
+        yield SourceVideo(path=path, speaker=path.parent.name if inside else path.stem, video=path.stem)
+
+
+def _lrs2(root: Path) -> Iterator[SourceVideo]:
+    for path in _videos(root):
+        name = path.parent.name
+        yield SourceVideo(path=path, speaker=name, video=name)
+
+
+def _voxceleb(root: Path) -> Iterator[SourceVideo]:
+    for path in _videos(root):
+        match = _VOX_NAME.match(path.name)
+        if match:
+            yield SourceVideo(path=path, speaker=match[1], video=match[2])
+            continue
+        parts = [path.parent.parent.name, path.parent.name]
+        speaker = next((part for part in path.parts if _VOX_SPEAKER.match(part)), parts[0])
+        yield SourceVideo(path=path, speaker=speaker, video=f"{speaker}/{parts[1]}")
+
+
+def _wav2lip(root: Path) -> Iterator[SourceVideo]:
+    for sound in sorted(root.rglob("audio.wav")):
+        folder = sound.parent
+        if next(folder.glob("*.jpg"), None) is not None:
+            name = folder.parent.name
+            yield SourceVideo(path=folder, speaker=name, video=name, kind="faces")
+
+
+def _hdtf(root: Path) -> Iterator[SourceVideo]:
+    """Yield the videos that were downloaded. A line of the list of times is ``NAME.mp4 00:10-00:25 01:00-01:20``."""
+    files = {path.stem: path for path in _videos(root)}
+    for listing in sorted(root.glob(_HDTF_TIMES)):
+        prefix = listing.name.removesuffix("annotion_time.txt")
+        for line in listing.read_text(encoding="utf-8").splitlines():
+            name, *times = line.split() or [""]
+            stem = Path(name).stem
+            path = files.get(stem) or files.get(prefix + stem)
+            if path is None:
+                continue
+            spans = tuple(_span(text, listing) for text in times)
+            speaker = re.sub(r"_?\d+$", "", stem) or stem
+            yield SourceVideo(path=path, speaker=speaker, video=stem, spans=spans)
+
+
+def _span(text: str, listing: Path) -> tuple[float, float]:
+    first, _, last = text.partition("-")
+    return _seconds(first, listing), _seconds(last, listing)
+
+
+def _seconds(text: str, listing: Path) -> float:
+    match = _CLOCK.match(text)
+    if match is None:
+        raise InputError(f"{listing}: expected a time such as 01:23, got {text!r}", code="unreadable-file")
+    return 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3])
+
+
+_READERS: Final[Mapping[str, Callable[[Path], Iterator[SourceVideo]]]] = {
+    "videos": _plain,
+    "lrs2": _lrs2,
+    "wav2lip": _wav2lip,
+    "voxceleb": _voxceleb,
+    "hdtf": _hdtf,
+}

@@ -1,0 +1,45 @@
+"""Settings of dataset preparation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FRAME_RATE: Final = 25
+"""Frame rate of prepared clips in frames per second. All published networks are trained at this rate."""
+FACE_SIZES: Final = (96, 256, 384)
+"""Sides of the stored crops in pixels: 96 for L-Net, Wav2Lip and the sync expert, 256 for D-Net, and 384 for E-Net."""
+WINDOW_FRAMES: Final = 5
+"""Number of consecutive frames in a training window of L-Net, Wav2Lip and the sync expert."""
+
+
+class PrepareSettings(BaseModel):
+    """Settings of ``prepare``. Changed settings cause clips to be computed again, except for the splits and shards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shortest: int = Field(16, ge=WINDOW_FRAMES, description="Minimum length of a clip in frames.")
+    longest: int = Field(
+        250, ge=WINDOW_FRAMES, description="Maximum length of a clip in frames. Longer tracks are cut."
+    )
+    smallest_face: float = Field(64.0, ge=0, description="Minimum width of the face box in source pixels.")
+    blurriest: float = Field(
+        15.0, ge=0, description="Minimum variance of the Laplacian of the 96-pixel face, in grey levels squared."
+    )
+    largest_yaw: float = Field(45.0, gt=0, description="Maximum yaw in degrees of nine tenths of a clip's frames.")
+    filter: bool = Field(True, description="Whether clips that fail the quality filter are left out.")
+    correct_offset: bool = Field(True, description="Whether the estimated audio-visual offset is removed.")
+    jpeg_quality: int = Field(95, ge=50, le=100, description="JPEG quality of the stored crops.")
+    coefficients: bool = Field(True, description="Whether to fit 3DMM coefficients if the weights are in the store.")
+
+
+class SplitSettings(BaseModel):
+    """Sizes of the splits and of the shards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    validation: float = Field(0.1, ge=0, lt=1, description="Fraction of the speakers in the split `val`.")
+    test: float = Field(0.1, ge=0, lt=1, description="Fraction of the speakers in the split `test`.")
+    seed: int = Field(0, description="Seed of the assignment of speakers to splits.")
+    shard_megabytes: float = Field(256.0, gt=0, description="Approximate size of a shard.")
