@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit.stages import SourceInfo
-
 from retalkit_training.datasets.settings import FRAME_RATE
 
 SIDE: Final = 256

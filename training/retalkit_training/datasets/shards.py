@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from retalkit.errors import InputError
-
 from retalkit_training.datasets.clip_format import PreparedClip, from_members, from_tar, to_tar
 from retalkit_training.datasets.index import ClipEntry, DatasetIndex, ShardEntry, read_index
 from retalkit_training.datasets.settings import SplitSettings

@@ -27,7 +27,7 @@ def assign_splits(pairs: Sequence[tuple[str, str]], settings: SplitSettings) -> 
     validation = max(round(settings.validation * count), 1) if settings.validation and count > 1 else 0
     test = max(round(settings.test * count), 1) if settings.test and count > 2 else 0
     test = min(test, max(count - 1 - validation, 0))
-    of = {group: "train" for group in ranked}
+    of = dict.fromkeys(ranked, "train")
     of |= dict.fromkeys(ranked[:validation], "val")
     of |= dict.fromkeys(ranked[validation : validation + test], "test")
     return [of[group] for group in groups]

@@ -1,22 +1,31 @@
-"""Audio-visual offset of a video, estimated with the speech-to-mouth driver."""
+"""Audio-visual offset, estimated with the speech-to-mouth driver.
+
+The estimate is the delay at which the lips correlate best with the predicted motion
+(``retalkit.motion_eval.agreement.estimate_offset``). Clips of one video are pooled, because estimates from a few seconds
+are unreliable. The chance score is the mean score of motion that is shifted circularly by at least a second.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.motion_eval.agreement import GRID_RATE, Lips, Motion, agreement
+from retalkit.motion_eval.agreement import GRID_RATE, LAGS, MAX_OFFSET, Lips, Motion, correlation, estimate_offset
 
 Values = NDArray[np.float64]
 
-FOLLOWS: Final = 0.1
-"""Margin by which the sum of the opening and width correlations must exceed the chance score in a video whose lips
-follow the audio."""
-SHORTEST: Final = 4 * GRID_RATE
-"""Minimum length of tracked lips in frames. The chance score of shorter clips is undefined."""
+MARGIN: Final = MAX_OFFSET + LAGS
+"""Number of frames by which the predicted motion extends beyond the lips on both sides."""
+FOLLOWS: Final = 0.15
+"""Margin by which the score must exceed the chance score in a video whose lips follow the audio."""
+SHORTEST: Final = 3 * GRID_RATE
+"""Minimum length of tracked lips in frames. The estimate from shorter lips is not used."""
+_SHIFTS: Final = 24
+"""Number of circular shifts from which the chance score is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +35,9 @@ class OffsetEstimate:
     offset: int
     """Delay in frames of 0.04 s. It is negative if the lips are early."""
     score: float
-    """Sum of the correlations of opening and width at this delay."""
+    """Sum of the correlations of opening and width at this delay, or NaN if the lips or the motion are constant."""
     chance: float
-    """Expected score of unrelated motion, or NaN if the lips are too short."""
+    """Mean score of unrelated motion, or NaN if the lips are too short."""
 
     @property
     def measurable(self) -> bool:
@@ -41,17 +50,45 @@ class OffsetEstimate:
         return self.measurable and self.score > self.chance + FOLLOWS
 
     def plain(self) -> dict[str, Any]:
+        """Return plain data for JSON files. NaN becomes None."""
         rounded = {name: round(value, 4) if math.isfinite(value) else None for name, value in asdict(self).items()}
         return {**rounded, "follows": self.follows, "measurable": self.measurable}
 
 
-def estimate(lips: Values, motion: Values) -> OffsetEstimate:
-    """Estimate the offset from the opening and width of the lips [T, 2] and of the predicted motion [T + 18, 2]."""
-    found = agreement(
-        Lips(lips[:, 0], lips[:, 1]),
-        Motion(motion[:, 0], motion[:, 1], motion[:, 0]),
-    )
+def estimate(pairs: Sequence[tuple[Values, Values]]) -> OffsetEstimate:
+    """Estimate one offset from all clips of a video.
+
+    Each pair contains the opening and width of the lips, float64 [T, 2] with NaN for frames without a face, and the
+    predicted opening and width, float64 [T + 18, 2].
+    """
+    # Lips padded with NaN are as long as the motion, so that no lag mixes the values of two clips.
+    gap = ((MARGIN, MARGIN), (0, 0))
+    lips = np.concatenate([np.pad(each, gap, constant_values=np.nan) for each, _ in pairs])
+    motion = np.pad(np.concatenate([each for _, each in pairs]), gap, mode="edge")
+    mouth = Lips(lips[:, 0], lips[:, 1])
+    offset = estimate_offset(mouth, _motion(motion))
+    score = _score(lips, motion, offset)
     tracked = int(np.isfinite(lips).all(axis=1).sum())
-    chance = found.chance_opening + found.chance_width if tracked >= SHORTEST else math.nan
-    known = [value for value in (found.opening, found.width) if math.isfinite(value)]
-    return OffsetEstimate(found.offset, sum(known) if known else math.nan, chance)
+    chance = _chance(mouth, lips, motion) if tracked >= SHORTEST and math.isfinite(score) else math.nan
+    return OffsetEstimate(offset, score, chance)
+
+
+def _motion(values: Values) -> Motion:
+    return Motion(values[:, 0], values[:, 1], values[:, 0])
+
+
+def _score(lips: Values, motion: Values, offset: int) -> float:
+    delayed = _motion(motion).delayed(motion, offset)
+    found = [correlation(lips[:, column], delayed[:, column]) for column in (0, 1)]
+    known = [value for value in found if math.isfinite(value)]
+    return sum(known) if known else math.nan
+
+
+def _chance(mouth: Lips, lips: Values, motion: Values) -> float:
+    inner = motion[MARGIN:-MARGIN]
+    shifts = np.linspace(GRID_RATE, len(inner) - GRID_RATE, _SHIFTS).astype(int)
+    scores: list[float] = []
+    for shift in np.unique(shifts):
+        moved = np.pad(np.roll(inner, int(shift), axis=0), ((MARGIN, MARGIN), (0, 0)), mode="wrap")
+        scores.append(_score(lips, moved, estimate_offset(mouth, _motion(moved))))
+    return float(np.mean(scores))

@@ -1,0 +1,392 @@
+"""Extraction of training clips from one video: detection, tracking, offset correction, crops, audio and arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from retalkit.config import RunConfig
+from retalkit.errors import InputError, RetalkitError
+from retalkit.geometry.face_crop import crop_boxes, crop_face, points_in_crop
+from retalkit.media.sound import open_sound, pcm
+from retalkit.media.sources import open_source
+from retalkit.motion_eval.agreement import Lips, predict_motion
+from retalkit.motion_eval.clips import measure_lips
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
+from retalkit.pipeline.keys import analysis_keys, speech_key
+from retalkit.pipeline.plan import Plan, choose_driver, plan, plan_driver
+from retalkit.pipeline.planned_stage import PlannedStage
+from retalkit.pipeline.steps import ClipSteps
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
+from retalkit.speech.mel import mel_spectrogram
+from retalkit.stages import SPEECH_RATE, ObjectPool, Runtime, Source, Speech
+from retalkit.storage.cache import Cache, content_hash, make_key
+from retalkit_renderers.lower_face import face_box
+from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, PreparedClip
+from retalkit_training.datasets.face_folder import BORDER, SIDE, FaceFolderSource
+from retalkit_training.datasets.layouts import SourceVideo
+from retalkit_training.datasets.quality import clip_quality, lip_motion, yaw_degrees
+from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE, PrepareSettings
+from retalkit_training.datasets.shards import write_loose
+from retalkit_training.datasets.sync_offset import MARGIN, OffsetEstimate, estimate
+
+VERSION: Final = 1
+"""Version number in the key of a video. It is increased when extraction changes its results."""
+SAMPLES: Final = SPEECH_RATE // FRAME_RATE
+"""Audio samples per frame."""
+STATE: Final = "state"
+WORK: Final = "work"
+_NEAREST: Final = 0.75 / FRAME_RATE
+"""Largest distance in seconds between a frame of the clip and the source frame that it shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoResult:
+    """Clips of one video, stored in ``state/KEY.json``."""
+
+    key: str
+    clips: dict[str, int]
+    """Mapping from the key of a clip to its number of frames."""
+    rejected: list[dict[str, Any]]
+    facts: dict[str, Any]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Consecutive frames of one track on the 25 Hz grid."""
+
+    first: int
+    """Position of the first frame on the grid."""
+    frames: NDArray[np.int64]
+    """Source frame of each grid frame."""
+
+    @property
+    def span(self) -> dict[str, float]:
+        return {"first": self.first / FRAME_RATE, "last": (self.first + len(self.frames)) / FRAME_RATE}
+
+
+class Extractor:
+    """Extractor with loaded stages. A process needs one."""
+
+    def __init__(self, settings: PrepareSettings, registry: Registry | None = None) -> None:
+        """Select the stages. Raises PlanError if a stage cannot run on this machine."""
+        self.settings = settings
+        registry = registry if registry is not None else discover()
+        self._plan = plan(RunConfig.from_preset("embedded", registry=registry), registry)
+        driver = plan_driver(choose_driver(self._plan, None), registry, "driver")
+        self._pool = ObjectPool()
+        self._driver = driver
+        self._made: Any = None
+        self.without_coefficients = "" if settings.coefficients else "not requested"
+        self._model_plan: Plan | None = None
+        if settings.coefficients:
+            try:
+                overrides = ["reconstructor={use: deep3d}"]
+                self._model_plan = plan(
+                    RunConfig.from_preset("embedded", registry=registry, overrides=overrides), registry
+                )
+            except RetalkitError as error:
+                self.without_coefficients = str(error)
+        self.coefficients = self._model_plan.reconstructor.coefficient_space if self._model_plan else ""
+
+    def key(self, source: SourceVideo) -> str:
+        """Return the key of a video, which depends on its content and on everything that changes its clips."""
+        stages = [self._plan.detector, self._plan.reconstructor, self._plan.denoiser]
+        if self._model_plan is not None:
+            stages.append(self._model_plan.reconstructor)
+        identities = [_identity(stage) for stage in stages]
+        kept = self.settings.model_dump(mode="json")
+        content = _content(source)
+        return make_key(
+            "video", VERSION, FORMAT, content, source.kind, source.spans, kept, identities, self._driver.identity()
+        )
+
+    def extract(self, source: SourceVideo, folder: Path, key: str) -> VideoResult:
+        """Write the clips of a video below ``folder`` and return their keys. The result is stored last.
+
+        A video that cannot be used results in a ``VideoResult`` with a reason instead of an exception.
+        """
+        work = folder / WORK / key
+        try:
+            result = self._extract(source, folder, key, Cache(work))
+        except InputError as error:
+            result = VideoResult(key=key, clips={}, rejected=[], facts={"code": error.code}, error=str(error))
+        write_result(folder, result)
+        shutil.rmtree(work, ignore_errors=True)
+        return result
+
+    def _extract(self, source: SourceVideo, folder: Path, key: str, cache: Cache) -> VideoResult:
+        opened, sound_path, rate = _open(source)
+        steps = ClipSteps(self._plan, cache, SilentObserver(), self._pool)
+        sound = open_sound(sound_path)
+        limited = LimitedSource(opened, opened.info.frame_count)
+        keys = analysis_keys(self._plan, key, limited.info.frame_count)
+        analysis = steps.fit(steps.track(limited, keys, source.path), keys)
+        speech = steps.speech(sound, speech_key(self._plan, key))
+        lips = measure_lips(analysis)
+        motion = self._motion(speech, lips)
+        found = estimate([(np.stack([lips.opening, lips.width], 1), motion)])
+        offset = found.offset if self.settings.correct_offset and found.follows else 0
+        facts: dict[str, Any] = {
+            "rate": round(rate, 3),
+            "frames": limited.info.frame_count,
+            "width": limited.info.width,
+            "height": limited.info.height,
+            "seconds": round(limited.info.duration, 3),
+            "sound_seconds": round(sound.duration, 3),
+            "corrected_offset": offset,
+            "estimate": found.plain(),
+        }
+        wave = np.round(np.clip(pcm(sound_path), -1, 32767 / 32768) * 32768).astype(np.int16)
+        model = self._coefficients(limited, source, key, cache)
+        clips: dict[str, int] = {}
+        rejected: list[dict[str, Any]] = []
+        for piece in _pieces(analysis, source, self.settings, offset, len(wave)):
+            reason = self._reject_early(analysis, piece)
+            if reason is None:
+                clip = self._clip(key, source, analysis, piece, (offset, found), (wave, motion, speech), model)
+                facts_of = {"rate": facts["rate"], "corrected_offset": offset}
+                clip = PreparedClip(**{**_fields(clip), "meta": {**clip.meta, **facts_of}})
+                reason = self._reject_blurred(clip)
+                if reason is None:
+                    write_loose(folder, clip)
+                    clips[clip.key] = clip.frame_count
+                    continue
+            rejected.append({**piece.span, **reason})
+        return VideoResult(key=key, clips=clips, rejected=rejected, facts=facts)
+
+    def _motion(self, speech: Speech, lips: Lips) -> NDArray[np.float64]:
+        if self._made is None:
+            config = self._plan.config
+            self._made = self._driver.make(
+                Runtime(device=config.device, precision=config.precision, threads=config.threads, pool=self._pool)
+            )
+        motion = predict_motion(self._made, speech, lips)
+        return np.stack([motion.opening, motion.width], 1)
+
+    def _coefficients(self, source: LimitedSource, video: SourceVideo, key: str, cache: Cache) -> NDArray[Any] | None:
+        """Return the 3DMM coefficients of all frames, float32 [T, C], or None without the weights."""
+        if self._model_plan is None:
+            return None
+        steps = ClipSteps(self._model_plan, cache, SilentObserver(), self._pool)
+        keys = analysis_keys(self._model_plan, key, source.info.frame_count)
+        fitted = steps.fit(steps.track(source, keys, video.path), keys)
+        return fitted.coefficients(0, source.info.frame_count)
+
+    def _reject_early(self, analysis: StoredAnalysis, piece: _Piece) -> dict[str, Any] | None:
+        """Return the reason for which a piece is left out, judged before its frames are decoded."""
+        settings = self.settings
+        if len(piece.frames) < settings.shortest:
+            return {"reason": "too-short", "detail": f"{len(piece.frames)} frames"}
+        if not settings.filter:
+            return None
+        first, last = int(piece.frames[0]), int(piece.frames[-1]) + 1
+        width = _face_width(analysis, first, last)
+        if width < settings.smallest_face:
+            return {"reason": "small-face", "detail": f"{width:.0f} pixels"}
+        yaw = _yaw(analysis, first, last)
+        if yaw > settings.largest_yaw:
+            return {"reason": "non-frontal", "detail": f"{yaw:.0f} degrees"}
+        return None
+
+    def _reject_blurred(self, clip: PreparedClip) -> dict[str, Any] | None:
+        sharp = float(clip.meta["sharpness"])
+        if self.settings.filter and sharp < self.settings.blurriest:
+            return {"reason": "blurred", "detail": f"sharpness {sharp:.1f}"}
+        return None
+
+    def _clip(
+        self,
+        key: str,
+        source: SourceVideo,
+        analysis: StoredAnalysis,
+        piece: _Piece,
+        offsets: tuple[int, OffsetEstimate],
+        sounds: tuple[NDArray[np.int16], NDArray[np.float64], Speech],
+        model: NDArray[Any] | None,
+    ) -> PreparedClip:
+        frames, count = piece.frames, len(piece.frames)
+        first, last = int(frames[0]), int(frames[-1]) + 1
+        rows = frames - first
+        landmarks = analysis.landmarks(first, last)[rows]
+        squares = crop_boxes(analysis, first, last)[rows]
+        info = analysis.source.info
+        if source.kind == "faces":
+            constant = np.array([BORDER, BORDER, BORDER + SIDE, BORDER + SIDE], np.float32)
+            boxes = np.broadcast_to(constant, (count, 4)).copy()
+        else:
+            found = [face_box(box, 0.0, info.width, info.height) for box in analysis.boxes(first, last)[rows]]
+            boxes = np.stack([np.full(4, np.nan, np.float32) if box is None else box for box in found])
+        crops: dict[int, list[NDArray[np.uint8]]] = {side: [] for side in FACE_SIZES}
+        shown = -1
+        for index, image in analysis.source.read(np.unique(frames).tolist()):
+            for row in np.flatnonzero(frames == index):
+                for side in FACE_SIZES:
+                    crops[side].append(crop_face(image, boxes[row] if side == FACE_SIZES[0] else squares[row], side))
+            shown = index
+        if shown != frames[-1]:
+            raise InputError(f"{source.path}: frame {int(frames[-1])} cannot be decoded", code="undecodable-video")
+        wave, motion, speech = sounds
+        offset, estimated = offsets
+        start = (piece.first - offset) * SAMPLES
+        part = wave[start : start + count * SAMPLES]
+        times = np.arange(start / SPEECH_RATE, (start + len(part)) / SPEECH_RATE, 0.01)
+        mesh = analysis.coefficients(first, last)[rows]
+        small = np.stack(crops[FACE_SIZES[0]])
+        sampled = (part / np.float32(32768)).astype(np.float32)
+        arrays: dict[str, NDArray[Any]] = {
+            "landmarks": np.stack([points_in_crop(p, b) for p, b in zip(landmarks, squares, strict=True)]).astype("f4"),
+            "crop_boxes": squares,
+            "face_boxes": boxes,
+            "source_frames": frames,
+            "lips": lip_motion(mesh),
+            "motion": _slice_motion(motion, piece.first - offset, count),
+        }
+        if model is not None:
+            arrays["coefficients"] = model[frames]
+        meta: dict[str, Any] = {
+            "landmark_scheme": analysis.landmark_scheme,
+            "coefficient_space": self.coefficients,
+            "frames": count,
+            "first_seconds": piece.first / FRAME_RATE,
+            "face_width": round(_source_width(analysis, source, first, last), 1),
+            "yaw": round(_yaw(analysis, first, last), 2),
+            "follows": estimated.follows,
+            **clip_quality(small, sampled, speech.activity(times)),
+        }
+        return PreparedClip(
+            key=make_key("clip", key, piece.first, count),
+            faces={
+                side: EncodedImages.encode(np.stack(crops[side]), self.settings.jpeg_quality) for side in FACE_SIZES
+            },
+            wave=part,
+            mel=mel_spectrogram(sampled),
+            arrays=arrays,
+            meta=meta,
+        )
+
+
+def result_path(folder: Path, key: str) -> Path:
+    """Return the path of a video's stored result."""
+    return folder / STATE / f"{key}.json"
+
+
+def write_result(folder: Path, result: VideoResult) -> None:
+    """Store the result of a video atomically."""
+    path = result_path(folder, result.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    stored = {name: getattr(result, name) for name in ("key", "clips", "rejected", "facts", "error")}
+    partial.write_text(json.dumps(stored), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_result(folder: Path, key: str) -> VideoResult | None:
+    """Return the stored result of a video, or None if it does not exist or is damaged."""
+    try:
+        return VideoResult(**json.loads(result_path(folder, key).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _identity(stage: PlannedStage[Any]) -> dict[str, Any]:
+    return stage.identity()
+
+
+def _fields(clip: PreparedClip) -> dict[str, Any]:
+    return {name: getattr(clip, name) for name in ("key", "faces", "wave", "mel", "arrays")}
+
+
+def _content(source: SourceVideo) -> str:
+    return FaceFolderSource(source.path).content_hash() if source.kind == "faces" else content_hash(source.path)
+
+
+def _open(source: SourceVideo) -> tuple[Source, Path, float]:
+    """Return the frames, the file with the audio and the frame rate."""
+    if source.kind == "faces":
+        return FaceFolderSource(source.path), source.path / "audio.wav", float(FRAME_RATE)
+    opened = open_source(source.path)
+    if opened.info.is_photo:
+        raise InputError(f"{source.path}: expected a video, got a still image", code="photo-not-supported")
+    return opened, source.path, float(opened.rate)
+
+
+def _pieces(
+    analysis: StoredAnalysis, source: SourceVideo, settings: PrepareSettings, offset: int, samples: int
+) -> Iterator[_Piece]:
+    """Yield the parts of all tracks without missing frames, at most ``settings.longest`` frames long.
+
+    Only frames whose audio exists after the offset is removed are used.
+    """
+    count = analysis.source.info.frame_count
+    times, tracks = analysis.source.times(0, count), analysis.tracks(0, count)
+    grid = np.arange(max(offset, 0), min(int(times[-1] * FRAME_RATE) + 1, samples // SAMPLES + offset))
+    seconds = grid / FRAME_RATE
+    right = np.clip(np.searchsorted(times, seconds), 0, count - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(np.abs(times[left] - seconds) < np.abs(times[right] - seconds), left, right)
+    usable = (np.abs(times[nearest] - seconds) <= _NEAREST) & (tracks[nearest] >= 0)
+    usable &= np.isfinite(crop_boxes(analysis, 0, count)).all(axis=1)[nearest]
+    usable &= np.isfinite(analysis.boxes(0, count)).all(axis=1)[nearest]
+    label = np.where(usable, tracks[nearest], -1)
+    if source.spans:
+        part = np.full(len(grid), -1)
+        for number, (first, last) in enumerate(source.spans):
+            part[(seconds >= first) & (seconds < last)] = number
+        label = np.where(part >= 0, label * len(source.spans) + part, -1)
+        label[~usable] = -1
+    edges = np.flatnonzero(np.diff(label, prepend=-2, append=-2))
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        if label[first] < 0:
+            continue
+        parts = math.ceil((last - first) / settings.longest)
+        for each in np.array_split(np.arange(first, last), parts):
+            yield _Piece(int(grid[each[0]]), nearest[each].astype(np.int64))
+
+
+def _slice_motion(motion: NDArray[np.float64], first: int, count: int) -> NDArray[np.float64]:
+    """Return the predicted motion of a clip with its margins, float64 [count + 18, 2]. Edge values extend it."""
+    rows = np.clip(np.arange(first, first + count + 2 * MARGIN), 0, len(motion) - 1)
+    return motion[rows]
+
+
+def _face_width(analysis: StoredAnalysis, first: int, last: int) -> float:
+    boxes = analysis.boxes(first, last)
+    return float(np.nanmedian(boxes[:, 2] - boxes[:, 0]))
+
+
+def _source_width(analysis: StoredAnalysis, source: SourceVideo, first: int, last: int) -> float:
+    """Return the width of the face in pixels of the original images."""
+    width = _face_width(analysis, first, last)
+    if source.kind == "faces":
+        stored = cast(FaceFolderSource, FaceFolderSource(source.path))
+        return width * stored.face_width / SIDE
+    return width
+
+
+def _yaw(analysis: StoredAnalysis, first: int, last: int) -> float:
+    yaw = yaw_degrees(analysis.coefficients(first, last))
+    return float(np.nanpercentile(yaw, 90)) if np.isfinite(yaw).any() else 0.0
+
+
+def limit_threads() -> None:
+    """Limit the libraries of a worker process to one thread."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
