@@ -37,7 +37,7 @@ from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, Prepar
 from retalkit_training.datasets.face_folder import BORDER, SIDE, FaceFolderSource
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.quality import clip_quality, lip_motion, yaw_degrees
-from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE, PrepareSettings
+from retalkit_training.datasets.settings import ALIGNED_SIZE, FACE_SIZES, FRAME_RATE, PrepareSettings
 from retalkit_training.datasets.shards import write_loose
 from retalkit_training.datasets.sync_offset import MARGIN, OffsetEstimate, estimate
 
@@ -146,6 +146,7 @@ class Extractor:
             "height": limited.info.height,
             "seconds": round(limited.info.duration, 3),
             "sound_seconds": round(sound.duration, 3),
+            "frames_without_face": int((analysis.tracks(0, limited.info.frame_count) < 0).sum()),
             "corrected_offset": offset,
             "estimate": found.plain(),
         }
@@ -234,7 +235,7 @@ class Extractor:
         for index, image in analysis.source.read(np.unique(frames).tolist()):
             for row in np.flatnonzero(frames == index):
                 for side in FACE_SIZES:
-                    crops[side].append(crop_face(image, boxes[row] if side == FACE_SIZES[0] else squares[row], side))
+                    crops[side].append(crop_face(image, squares[row] if side == ALIGNED_SIZE else boxes[row], side))
             shown = index
         if shown != frames[-1]:
             raise InputError(f"{source.path}: frame {int(frames[-1])} cannot be decoded", code="undecodable-video")

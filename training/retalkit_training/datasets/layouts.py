@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from retalkit.errors import InputError
 
 Layout = Literal["auto", "videos", "lrs2", "wav2lip", "voxceleb", "hdtf"]
+LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg"})
 _VOX_NAME = re.compile(r"^(id\d+)#([^#]+)#")

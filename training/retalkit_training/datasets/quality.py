@@ -86,9 +86,9 @@ def lip_motion(coefficients: Float) -> NDArray[np.float64]:
 def appearance_jump(faces: Image) -> float:
     """Return the largest change of appearance between neighbouring frames, in units of the typical change.
 
-    The upper half of RGB faces, uint8 [T, 96, 96, 3], is reduced to 8 x 4 cells. The result is the largest mean absolute
-    change of a cell, divided by 4 grey levels or twice the 90th percentile of all changes, whichever is larger. A
-    change of person or an undetected cut results in a value well above 2.
+    The upper half of RGB faces, uint8 [T, 96, 96, 3], is reduced to 8 x 4 cells. The result is the largest mean
+    absolute change of the cells, divided by 4 grey levels or twice the 90th percentile of all changes, whichever is
+    larger. A change of person or an undetected cut results in a value well above 2.
     """
     if len(faces) < 3:
         return 0.0

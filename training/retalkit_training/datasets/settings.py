@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 FRAME_RATE: Final = 25
 """Frame rate of prepared clips in frames per second. All published networks are trained at this rate."""
 FACE_SIZES: Final = (96, 256, 384)
-"""Sides of the stored crops in pixels: 96 for L-Net, Wav2Lip and the sync expert, 256 for D-Net, and 384 for E-Net."""
+"""Sides of the stored crops in pixels.
+
+The crops for L-Net, Wav2Lip and the sync expert (96) and for E-Net (384) contain the face box. The crop for D-Net (256)
+contains the larger square of ``retalkit.geometry.face_crop``.
+"""
+ALIGNED_SIZE: Final = 256
+"""Side of D-Net's crop in pixels."""
 WINDOW_FRAMES: Final = 5
 """Number of consecutive frames in a training window of L-Net, Wav2Lip and the sync expert."""
 

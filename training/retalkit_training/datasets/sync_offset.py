@@ -1,8 +1,8 @@
 """Audio-visual offset, estimated with the speech-to-mouth driver.
 
 The estimate is the delay at which the lips correlate best with the predicted motion
-(``retalkit.motion_eval.agreement.estimate_offset``). Clips of one video are pooled, because estimates from a few seconds
-are unreliable. The chance score is the mean score of motion that is shifted circularly by at least a second.
+(``retalkit.motion_eval.agreement.estimate_offset``). Clips of one video are pooled, because estimates from a few
+seconds are unreliable. The chance score is the mean score of motion that is shifted circularly by at least a second.
 """
 
 from __future__ import annotations
