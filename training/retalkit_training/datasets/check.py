@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from retalkit_training.datasets.clip_format import PreparedClip
 from retalkit_training.datasets.faults import KINDS, CheckReport, Fault
 from retalkit_training.datasets.index import ClipEntry, DatasetIndex, read_index
 from retalkit_training.datasets.quality import SILENCE, appearance_jump, frozen_fraction, sharpness, sound_quality
-from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE, PrepareSettings
+from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE, NEAREST, PrepareSettings
 from retalkit_training.datasets.shards import SHARDS, ShardReader
 from retalkit_training.datasets.splits import SPLITS
 from retalkit_training.datasets.sync_offset import OffsetEstimate, estimate
@@ -160,6 +161,7 @@ def _check_clips(folder: Path, index: DatasetIndex, found: _Findings, observer: 
     reader = ShardReader(folder, index)
     clips: list[_Clip] = []
     settings = PrepareSettings(**index.settings.get("clips", {}))
+    started = time.monotonic()
     observer.started("clips", len(index.clips))
     for number, entry in enumerate(index.clips, 1):
         if entry.shard not in missing:
@@ -168,7 +170,7 @@ def _check_clips(folder: Path, index: DatasetIndex, found: _Findings, observer: 
             except InputError as error:
                 found.add("corrupt-clip", f"{_name(entry)} in {entry.shard}: {error}", [entry])
         observer.advanced("clips", number)
-    observer.finished("clips", 0.0, False)
+    observer.finished("clips", time.monotonic() - started, False)
     return clips
 
 
@@ -206,15 +208,14 @@ def _check_clip(entry: ClipEntry, clip: PreparedClip, settings: PrepareSettings,
 
 
 def _check_frames(clip: PreparedClip, report: Callable[[str, str], None]) -> None:
-    frames = clip.arrays.get("source_frames")
-    if frames is None or len(frames) < 2:
+    times = clip.arrays.get("source_times")
+    if times is None:
         return
-    # A source with more than 25 frames per second has regular steps of more than one frame.
-    largest = max(1.0, np.ceil(float(clip.meta.get("rate", FRAME_RATE)) / FRAME_RATE - 0.01))
-    steps = np.diff(frames)
-    gaps = np.flatnonzero((steps > largest) | (steps < 0))
-    if len(gaps):
-        report("missing-frames", f"{len(gaps)} gaps, the first after frame {int(gaps[0])}")
+    expected = float(clip.meta.get("first_seconds", 0.0)) + np.arange(len(times)) / FRAME_RATE
+    wrong = np.flatnonzero(np.abs(times - expected) > NEAREST)
+    if len(wrong):
+        late = 1000 * float(np.abs(times - expected).max())
+        report("missing-frames", f"{len(wrong)} frames, from frame {int(wrong[0])}, are up to {late:.0f} ms off")
 
 
 def _check_sound(clip: PreparedClip, wave: NDArray[np.float32], report: Callable[[str, str], None]) -> None:

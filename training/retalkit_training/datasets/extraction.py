@@ -37,7 +37,7 @@ from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, Prepar
 from retalkit_training.datasets.face_folder import BORDER, SIDE, FaceFolderSource
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.quality import clip_quality, lip_motion, yaw_degrees
-from retalkit_training.datasets.settings import ALIGNED_SIZE, FACE_SIZES, FRAME_RATE, PrepareSettings
+from retalkit_training.datasets.settings import ALIGNED_SIZE, FACE_SIZES, FRAME_RATE, NEAREST, PrepareSettings
 from retalkit_training.datasets.shards import write_loose
 from retalkit_training.datasets.sync_offset import MARGIN, OffsetEstimate, estimate
 
@@ -47,8 +47,6 @@ SAMPLES: Final = SPEECH_RATE // FRAME_RATE
 """Audio samples per frame."""
 STATE: Final = "state"
 WORK: Final = "work"
-_NEAREST: Final = 0.75 / FRAME_RATE
-"""Largest distance in seconds between a frame of the clip and the source frame that it shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +250,7 @@ class Extractor:
             "crop_boxes": squares,
             "face_boxes": boxes,
             "source_frames": frames,
+            "source_times": analysis.source.times(first, last)[rows],
             "lips": lip_motion(mesh),
             "motion": _slice_motion(motion, piece.first - offset, count),
         }
@@ -338,7 +337,7 @@ def _pieces(
     right = np.clip(np.searchsorted(times, seconds), 0, count - 1)
     left = np.maximum(right - 1, 0)
     nearest = np.where(np.abs(times[left] - seconds) < np.abs(times[right] - seconds), left, right)
-    usable = (np.abs(times[nearest] - seconds) <= _NEAREST) & (tracks[nearest] >= 0)
+    usable = (np.abs(times[nearest] - seconds) <= NEAREST) & (tracks[nearest] >= 0)
     usable &= np.isfinite(crop_boxes(analysis, 0, count)).all(axis=1)[nearest]
     usable &= np.isfinite(analysis.boxes(0, count)).all(axis=1)[nearest]
     label = np.where(usable, tracks[nearest], -1)

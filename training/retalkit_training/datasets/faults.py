@@ -58,8 +58,8 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "few-speakers": FaultKind(
         "warning",
         "few speakers in the split train",
-        "A sync expert memorises fewer than about 20 speakers: its training loss falls, but it does not work for others. "
-        "Add speakers, or fine-tune a published checkpoint for one person.",
+        "A sync expert memorises fewer than about 20 speakers: its training loss falls, but it does not work for "
+        "others. Add speakers, or fine-tune a published checkpoint for one person.",
     ),
     "unusable-video": FaultKind(
         "warning", "videos have no clips", "These videos are not used. The reason is given for each video."
@@ -142,7 +142,7 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "mixed-identities": FaultKind(
         "warning",
         "clips contain a change of person or an undetected cut",
-        "Reference frames show another person than the target frames. L-Net, E-Net and D-Net then learn to blend faces.",
+        "Reference frames show another person than the target frames. The networks then learn to blend faces.",
     ),
     "low-resolution": FaultKind(
         "warning",

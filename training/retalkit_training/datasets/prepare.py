@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -103,13 +104,14 @@ def _prepare(
         else:
             missing.setdefault(video.key, video.source)
     reused = len(results)
+    started = time.monotonic()
     observer.started(STEP, len(missing))
     for done, result in enumerate(_extracted(extractor, missing, folder, jobs), 1):
         results[result.key] = result
         observer.advanced(STEP, done)
         if result.error:
             observer.note(result.error)
-    observer.finished(STEP, 0.0, not missing)
+    observer.finished(STEP, time.monotonic() - started, not missing)
 
     index = _build_index(folder, videos, results, former, splits, plain, extractor)
     index.write(folder)

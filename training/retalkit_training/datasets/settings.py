@@ -16,6 +16,9 @@ contains the larger square of ``retalkit.geometry.face_crop``.
 """
 ALIGNED_SIZE: Final = 256
 """Side of D-Net's crop in pixels."""
+NEAREST: Final = 0.75 / FRAME_RATE
+"""Largest difference in seconds between the time of a frame in the clip and in the source. Frames without a source
+frame at their time are missing."""
 WINDOW_FRAMES: Final = 5
 """Number of consecutive frames in a training window of L-Net, Wav2Lip and the sync expert."""
 
