@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,7 +19,7 @@ from retalkit.errors import InputError, RetalkitError
 from retalkit.geometry.face_crop import crop_boxes, crop_face, points_in_crop
 from retalkit.media.sound import open_sound, pcm
 from retalkit.media.sources import open_source
-from retalkit.motion_eval.agreement import Lips, predict_motion
+from retalkit.motion_eval.agreement import MAX_OFFSET, Lips, predict_motion
 from retalkit.motion_eval.clips import measure_lips
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
@@ -45,6 +45,8 @@ VERSION: Final = 1
 """Version number in the key of a video. It is increased when extraction changes its results."""
 SAMPLES: Final = SPEECH_RATE // FRAME_RATE
 """Audio samples per frame."""
+_SEARCHES: Final = 3
+"""Number of searches for the offset. Three searches find offsets up to 18 frames."""
 STATE: Final = "state"
 WORK: Final = "work"
 
@@ -134,8 +136,7 @@ class Extractor:
         analysis = steps.fit(steps.track(limited, keys, source.path), keys)
         speech = steps.speech(sound, speech_key(self._plan, key))
         lips = measure_lips(analysis)
-        motion = self._motion(speech, lips)
-        found = estimate([(np.stack([lips.opening, lips.width], 1), motion)])
+        found, motion, centre = self._estimate(speech, lips)
         offset = found.offset if self.settings.correct_offset and found.follows else 0
         facts: dict[str, Any] = {
             "rate": round(rate, 3),
@@ -155,9 +156,9 @@ class Extractor:
         for piece in _pieces(analysis, source, self.settings, offset, len(wave)):
             reason = self._reject_early(analysis, piece)
             if reason is None:
-                clip = self._clip(key, source, analysis, piece, (offset, found), (wave, motion, speech), model)
+                clip = self._clip(key, source, analysis, piece, (offset, found), (wave, motion, centre, speech), model)
                 facts_of = {"rate": facts["rate"], "corrected_offset": offset}
-                clip = PreparedClip(**{**_fields(clip), "meta": {**clip.meta, **facts_of}})
+                clip = replace(clip, meta={**clip.meta, **facts_of})
                 reason = self._reject_blurred(clip)
                 if reason is None:
                     write_loose(folder, clip)
@@ -165,6 +166,24 @@ class Extractor:
                     continue
             rejected.append({**piece.span, **reason})
         return VideoResult(key=key, clips=clips, rejected=rejected, facts=facts)
+
+    def _estimate(self, speech: Speech, lips: Lips) -> tuple[OffsetEstimate, NDArray[np.float64], int]:
+        """Return the offset, the predicted motion, and the delay that the motion already contains, in frames.
+
+        If the best offset is at the limit of the search range, the search continues around this offset.
+        """
+        mouth = np.stack([lips.opening, lips.width], 1)
+        tried: list[tuple[OffsetEstimate, NDArray[np.float64], int]] = []
+        centre = 0
+        for _ in range(_SEARCHES):
+            motion = self._motion(speech, Lips(lips.opening, lips.width, -centre / FRAME_RATE))
+            found = estimate([(mouth, motion)])
+            tried.append((replace(found, offset=centre + found.offset), motion, centre))
+            if abs(found.offset) < MAX_OFFSET:
+                break
+            centre += found.offset
+        # NaN scores are smaller than all others.
+        return max(tried, key=lambda each: each[0].score if math.isfinite(each[0].score) else -math.inf)
 
     def _motion(self, speech: Speech, lips: Lips) -> NDArray[np.float64]:
         if self._made is None:
@@ -213,7 +232,7 @@ class Extractor:
         analysis: StoredAnalysis,
         piece: _Piece,
         offsets: tuple[int, OffsetEstimate],
-        sounds: tuple[NDArray[np.int16], NDArray[np.float64], Speech],
+        sounds: tuple[NDArray[np.int16], NDArray[np.float64], int, Speech],
         model: NDArray[Any] | None,
     ) -> PreparedClip:
         frames, count = piece.frames, len(piece.frames)
@@ -237,7 +256,7 @@ class Extractor:
             shown = index
         if shown != frames[-1]:
             raise InputError(f"{source.path}: frame {int(frames[-1])} cannot be decoded", code="undecodable-video")
-        wave, motion, speech = sounds
+        wave, motion, centre, speech = sounds
         offset, estimated = offsets
         start = (piece.first - offset) * SAMPLES
         part = wave[start : start + count * SAMPLES]
@@ -252,7 +271,7 @@ class Extractor:
             "source_frames": frames,
             "source_times": analysis.source.times(first, last)[rows],
             "lips": lip_motion(mesh),
-            "motion": _slice_motion(motion, piece.first - offset, count),
+            "motion": _slice_motion(motion, piece.first - offset + centre, count),
         }
         if model is not None:
             arrays["coefficients"] = model[frames]
@@ -303,10 +322,6 @@ def read_result(folder: Path, key: str) -> VideoResult | None:
 
 def _identity(stage: PlannedStage[Any]) -> dict[str, Any]:
     return stage.identity()
-
-
-def _fields(clip: PreparedClip) -> dict[str, Any]:
-    return {name: getattr(clip, name) for name in ("key", "faces", "wave", "mel", "arrays")}
 
 
 def _content(source: SourceVideo) -> str:
