@@ -61,7 +61,7 @@ class EncodedImages:
     def decode(self, index: int) -> Image:
         """Return one RGB image, uint8 [H, W, 3]. Raises InputError if the file is damaged."""
         first = int(self.ends[index - 1]) if index else 0
-        image = cv2.imdecode(self.data[first : int(self.ends[index])], cv2.IMREAD_COLOR)
+        image: Any = cv2.imdecode(self.data[first : int(self.ends[index])], cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"image {index} of a clip cannot be decoded", code="corrupt-clip")
         return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)

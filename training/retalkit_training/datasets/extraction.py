@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -385,10 +385,7 @@ def _face_width(analysis: StoredAnalysis, first: int, last: int) -> float:
 def _source_width(analysis: StoredAnalysis, source: SourceVideo, first: int, last: int) -> float:
     """Return the width of the face in pixels of the original images."""
     width = _face_width(analysis, first, last)
-    if source.kind == "faces":
-        stored = cast(FaceFolderSource, FaceFolderSource(source.path))
-        return width * stored.face_width / SIDE
-    return width
+    return width * FaceFolderSource(source.path).face_width / SIDE if source.kind == "faces" else width
 
 
 def _yaw(analysis: StoredAnalysis, first: int, last: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ class FaceFolderSource:
         return digest.hexdigest()
 
     def _image(self, index: int) -> NDArray[np.uint8]:
-        image = cv2.imread(str(self._paths[index]), cv2.IMREAD_COLOR)
+        image: Any = cv2.imread(str(self._paths[index]), cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"{self._paths[index]}: cannot be read as an image", code="unreadable-file")
         return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)

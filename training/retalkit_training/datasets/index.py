@@ -105,10 +105,7 @@ def read_index(folder: Path) -> DatasetIndex:
         stored = json.loads(path.read_text(encoding="utf-8"))
         found = stored.pop("format")
         if found == FORMAT:
-            videos = tuple(
-                VideoEntry(**{**row, "clips": tuple(row["clips"]), "rejected": tuple(row["rejected"])})
-                for row in stored.pop("videos")
-            )
+            videos = tuple(_video(row) for row in stored.pop("videos"))
             clips = tuple(ClipEntry(**row) for row in stored.pop("clips"))
             shards = tuple(ShardEntry(**row) for row in stored.pop("shards"))
             return DatasetIndex(videos=videos, clips=clips, shards=shards, **stored)
@@ -120,3 +117,8 @@ def read_index(folder: Path) -> DatasetIndex:
         f"{path}: format {found} is not supported, expected {FORMAT}; prepare the dataset again",
         code="unsupported-format",
     )
+
+
+def _video(row: dict[str, Any]) -> VideoEntry:
+    clips, rejected = tuple(row.pop("clips")), tuple(row.pop("rejected"))
+    return VideoEntry(clips=clips, rejected=rejected, **row)

@@ -136,13 +136,13 @@ def stream(folder: Path, split: str, *, shuffle_seed: int | None = None) -> Iter
 
 
 def _samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    import webdataset  # pyright: ignore[reportMissingTypeStubs]
+    from webdataset.compat import WebDataset
 
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such shard; prepare the dataset again", code="missing-shard")
     if paths:
-        yield from webdataset.WebDataset([str(path) for path in paths], shardshuffle=False)
+        yield from WebDataset([str(path) for path in paths], shardshuffle=False)
 
 
 def _shuffled(key: str) -> str:
