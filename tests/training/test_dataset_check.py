@@ -195,6 +195,20 @@ def test_duplicates_are_found_after_encoding_again(good: list[NewClip], speakers
     assert sum("test" in item for item in items(report, "duplicate")) == 2
 
 
+def test_two_people_with_one_name_are_found(speakers: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    face = random.uniform(-1, 1, (478, 3)).astype(np.float32)
+    shapes = [face, face + 0.005 * random.standard_normal(face.shape), face + 0.1 * random.standard_normal(face.shape)]
+    clips = [drawn_clip(speakers, 1 + n, arrays={"face_shape": s.astype("f4")}) for n, s in enumerate(shapes)]
+    write_dataset(
+        tmp_path,
+        [*(labelled(clip, "anna", "train") for clip in clips), labelled(drawn_clip(speakers, 4), "ben", "val")],
+    )
+    report = check(tmp_path)
+    assert codes(report) == {"mixed-speaker"}
+    assert items(report, "mixed-speaker") == ("anna: anna/anna-1 clip-3",)
+
+
 def test_wrong_frame_rate_is_found(good: list[NewClip], tmp_path: Path) -> None:
     write_dataset(tmp_path, [replace(good[0], facts={"rate": 29.97}), good[1]])
     report = check(tmp_path)

@@ -110,6 +110,7 @@ def test_clips_contain_everything_that_training_reads(late: tuple[Path, PrepareR
             "source_times": (count,),
             "lips": (count, 2),
             "motion": (count + 18, 2),
+            "face_shape": (478, 3),
         }
         assert clip.meta["landmark_scheme"] == "mesh478"
         # The crop of E-Net contains the same part of the image as the crop of L-Net.
@@ -204,6 +205,22 @@ def test_quality_filter(shared_media: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"blurred\.mkv") as error:
         prepare([source(shared_media / "speech_16k_mono.wav")], tmp_path / "kept")
     assert error.value.code == "other-settings"
+
+
+def test_two_people_with_one_name(shared_media: Path, tmp_path: Path) -> None:
+    silent, sitting = (
+        shared_media / "silent_woman_1280x720p30.mp4",
+        shared_media / "sitting_woman_1080x1920p25_hevc.mp4",
+    )
+    videos = [
+        cut(silent, tmp_path / "a.mkv", 18),
+        cut(silent, tmp_path / "b.mkv", 22),
+        cut(sitting, tmp_path / "c.mkv", 18),
+    ]
+    prepare([source(video, "anna") for video in videos], tmp_path / "data")
+    found = {fault.code: fault.items for fault in check(tmp_path / "data").faults}
+    assert len(found["mixed-speaker"]) == 1
+    assert "c.mkv" in found["mixed-speaker"][0]
 
 
 def test_wav2lip_folder(late: tuple[Path, PrepareReport], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from retalkit.observer import Observer, SilentObserver
 from retalkit.speech.mel import mel_spectrogram
 from retalkit.stages import SPEECH_RATE
 from retalkit_training.datasets.clip_format import PreparedClip
+from retalkit_training.datasets.face_shape import outliers
 from retalkit_training.datasets.faults import KINDS, CheckReport, Fault
 from retalkit_training.datasets.index import ClipEntry, DatasetIndex, read_index
 from retalkit_training.datasets.quality import SILENCE, appearance_jump, frozen_fraction, sharpness, sound_quality
@@ -51,6 +52,7 @@ class _Clip:
     entry: ClipEntry
     lips: NDArray[np.float64] | None
     motion: NDArray[np.float64] | None
+    shape: NDArray[np.float32] | None
     spectrum: NDArray[np.float32]
     """Standardised mel spectrogram, averaged to 16 bands and 32 steps, float32 [512]."""
     image: NDArray[np.bool_]
@@ -80,6 +82,7 @@ def check(folder: Path, *, observer: Observer | None = None) -> CheckReport:
     clips = _check_clips(folder, index, found, observer)
     _check_sync(clips, found)
     _check_duplicates(clips, found)
+    _check_identities(clips, found)
     train = index.of_split("train")
     usable = sum(clip.key not in found.excluded for clip in train)
     if train and not usable:
@@ -204,7 +207,9 @@ def _check_clip(entry: ClipEntry, clip: PreparedClip, settings: PrepareSettings,
     if (yaw := float(meta.get("yaw", 0.0))) > settings.largest_yaw:
         report("non-frontal", f"{yaw:.0f} degrees, expected at most {settings.largest_yaw:g}")
     lips, motion = clip.arrays.get("lips"), clip.arrays.get("motion")
-    return _Clip(entry, lips, motion, _spectrum(clip.mel), _difference_hash(faces[count // 2]))
+    return _Clip(
+        entry, lips, motion, clip.arrays.get("face_shape"), _spectrum(clip.mel), _difference_hash(faces[count // 2])
+    )
 
 
 def _check_frames(clip: PreparedClip, report: Callable[[str, str], None]) -> None:
@@ -273,6 +278,17 @@ def _check_duplicates(clips: Sequence[_Clip], found: _Findings) -> None:
             if int((one.image != other.image).sum()) <= 8:
                 across = "" if one.entry.split == other.entry.split else f" ({one.entry.split}, {other.entry.split})"
                 found.add("duplicate", f"{_name(one.entry)} = {_name(other.entry)}{across}")
+
+
+def _check_identities(clips: Sequence[_Clip], found: _Findings) -> None:
+    """Report clips whose face differs from the other clips of the same speaker."""
+    speakers: dict[str, list[tuple[ClipEntry, NDArray[np.float32]]]] = defaultdict(list)
+    for clip in clips:
+        if clip.shape is not None:
+            speakers[clip.entry.speaker].append((clip.entry, clip.shape))
+    for speaker, known in sorted(speakers.items()):
+        for position in outliers([shape for _, shape in known]):
+            found.add("mixed-speaker", f"{speaker}: {_name(known[position][0])}")
 
 
 def _name(entry: ClipEntry) -> str:

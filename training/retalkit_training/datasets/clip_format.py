@@ -79,12 +79,13 @@ class PreparedClip:
     mel: Float
     """Mel spectrogram of ``wave``, float32 [80, S] in [-4, 4]."""
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
-    """Arrays with one row per frame.
+    """Arrays, most with one row per frame.
 
     ``landmarks``: pixels of the 256-pixel crop, float32 [T, N, 2]. ``crop_boxes`` and ``face_boxes``: pixels of the
     source, float32 [T, 4]. ``source_frames``: int64 [T]. ``source_times``: seconds, float64 [T]. ``lips``: opening and
     width, float64 [T, 2]. ``motion``: opening and width that the driver predicts, with 9 more frames at both ends,
     float64 [T + 18, 2]. ``coefficients``: 3DMM coefficients, float32 [T, C], only if the weights were available.
+    ``face_shape``: mean face mesh in the head frame, float32 [478, 3], not per frame.
     """
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

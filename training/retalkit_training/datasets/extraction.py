@@ -35,6 +35,7 @@ from retalkit.storage.cache import Cache, content_hash, make_key
 from retalkit_renderers.lower_face import face_box
 from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, PreparedClip
 from retalkit_training.datasets.face_folder import BORDER, SIDE, FaceFolderSource
+from retalkit_training.datasets.face_shape import mean_shape
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.quality import clip_quality, lip_motion, yaw_degrees
 from retalkit_training.datasets.settings import ALIGNED_SIZE, FACE_SIZES, FRAME_RATE, NEAREST, PrepareSettings
@@ -273,6 +274,9 @@ class Extractor:
             "lips": lip_motion(mesh),
             "motion": _slice_motion(motion, piece.first - offset + centre, count),
         }
+        shape = mean_shape(landmarks, analysis.landmark_scheme)
+        if shape is not None:
+            arrays["face_shape"] = shape
         if model is not None:
             arrays["coefficients"] = model[frames]
         meta: dict[str, Any] = {

@@ -144,6 +144,12 @@ KINDS: Final[Mapping[str, FaultKind]] = {
         "clips contain a change of person or an undetected cut",
         "Reference frames show another person than the target frames. The networks then learn to blend faces.",
     ),
+    "mixed-speaker": FaultKind(
+        "warning",
+        "clips of one speaker seem to show different faces",
+        "If one name is used for several people, the splits are not disjoint by person, and references from other "
+        "clips of the speaker show another person. Name the speakers with `--speakers`.",
+    ),
     "low-resolution": FaultKind(
         "warning",
         "faces are small",
