@@ -254,12 +254,10 @@ def _check_sync(clips: Sequence[_Clip], found: _Findings) -> None:
         pairs = [(clip.lips, clip.motion) for clip in pooled if clip.lips is not None and clip.motion is not None]
         estimated: OffsetEstimate = estimate(pairs)
         entries = [clip.entry for clip in pooled]
-        if not estimated.measurable:
-            continue
         scores = f"correlation {estimated.score:.2f}, chance {estimated.chance:.2f}"
-        if not estimated.follows:
+        if estimated.unrelated:
             found.add("voice-over", f"{source}: {scores}", entries)
-        elif abs(estimated.offset) > 1:
+        elif estimated.follows and abs(estimated.offset) > 1:
             found.add("offset", f"{source}: {estimated.offset:+d} frames, {scores}", entries)
 
 
