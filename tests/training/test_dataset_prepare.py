@@ -19,7 +19,9 @@ import retalkit_training.datasets.prepare as prepare_module
 from retalkit.errors import InputError, OutputError
 from retalkit.media.sound import pcm
 from retalkit.media.sources import open_source
+from retalkit.plugins.discovery import discover
 from retalkit.speech.mel import mel_spectrogram
+from retalkit.weights.store import WeightStore
 from retalkit_training.datasets.check import check
 from retalkit_training.datasets.commands import application
 from retalkit_training.datasets.extraction import Extractor
@@ -279,6 +281,27 @@ def test_command(short: Path, tmp_path: Path) -> None:
     assert json.loads(result.output)["clips"] == {"train": 1}
     result = runner.invoke(application(), ["prepare", str(short), "-o", str(tmp_path / "data"), "--layout", "lrs9"])
     assert getattr(result.exception, "code", "") == "unknown-layout"
+
+
+@pytest.mark.slow
+def test_coefficients_are_fitted_with_weights(
+    short: Path,
+    pseudo_weights: Callable[[str], Path],
+    shared_parity: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RETALKIT_HOME", str(tmp_path / "home"))
+    store, registry = WeightStore(), discover()
+    store.add(registry.checkpoint("face3d"), pseudo_weights("face3d"))
+    store.add(registry.checkpoint("bfm_landmarks"), shared_parity / "similarity_Lm3D_all.mat")
+    report = prepare([source(short)], tmp_path / "data")
+    assert report.index.coefficients == "bfm257"
+    assert report.index.without_coefficients == ""
+    _, clip = next(stream(tmp_path / "data", "train"))
+    assert clip.arrays["coefficients"].shape == (clip.frame_count, 262)
+    assert np.isfinite(clip.arrays["coefficients"]).all()
+    assert "no-coefficients" not in {fault.code for fault in check(tmp_path / "data").faults}
 
 
 @pytest.mark.slow

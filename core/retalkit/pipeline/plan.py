@@ -141,6 +141,22 @@ def plan_driver(choice: Choice, registry: Registry, config_path: str) -> Planned
     return replace(driver, weights={name: store.file(name) for name in names})
 
 
+def plan_stage(kind: StageKind, choice: Choice, registry: Registry, config_path: str) -> PlannedStage[Any]:
+    """Select and validate a stage that is used without the other stages of a run.
+
+    ``config_path`` identifies the stage in messages. The ports that the stage requires are not checked. Raises
+    ConfigError if an option is invalid. Raises PlanError if the stage is not installed, or if packages, files or
+    weights are missing.
+    """
+    if not registry.candidates(kind, choice.use):
+        hint = nearest(choice.use, registry.names(kind))
+        raise PlanError(f"{config_path}: {kind.value} '{choice.use}' is not installed{hint}", code="unknown-stage")
+    stage, store = _planned(kind, config_path, choice, registry), WeightStore()
+    _check_runnable(stage, registry)
+    _check_weights([stage], registry, store)
+    return _with_weights(stage, store)
+
+
 def required_checkpoints(config: RunConfig, registry: Registry) -> list[str]:
     """Return the names of all checkpoints that a run loads, whether or not they are in the weight store.
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.config import RunConfig
+from retalkit.config import Choice, RunConfig
 from retalkit.errors import InputError, RetalkitError
 from retalkit.geometry.face_crop import crop_boxes, crop_face, points_in_crop
 from retalkit.media.sound import open_sound, pcm
@@ -24,13 +24,13 @@ from retalkit.motion_eval.clips import measure_lips
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.keys import analysis_keys, speech_key
-from retalkit.pipeline.plan import Plan, choose_driver, plan, plan_driver
+from retalkit.pipeline.plan import Plan, choose_driver, plan, plan_driver, plan_stage
 from retalkit.pipeline.planned_stage import PlannedStage
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.speech.mel import mel_spectrogram
-from retalkit.stages import SPEECH_RATE, ObjectPool, Runtime, Source, Speech
+from retalkit.stages import SPEECH_RATE, ObjectPool, Runtime, Source, Speech, StageKind
 from retalkit.storage.cache import Cache, content_hash, make_key
 from retalkit_renderers.lower_face import face_box
 from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, PreparedClip
@@ -46,6 +46,8 @@ VERSION: Final = 1
 """Version number in the key of a video. It is increased when extraction changes its results."""
 SAMPLES: Final = SPEECH_RATE // FRAME_RATE
 """Audio samples per frame."""
+FACE_MODEL: Final = "deep3d"
+"""Reconstructor of the 3DMM coefficients."""
 _SEARCHES: Final = 3
 """Number of searches for the offset. Three searches find offsets up to 18 frames."""
 STATE: Final = "state"
@@ -94,10 +96,8 @@ class Extractor:
         self._model_plan: Plan | None = None
         if settings.coefficients:
             try:
-                overrides = ["reconstructor={use: deep3d}"]
-                self._model_plan = plan(
-                    RunConfig.from_preset("embedded", registry=registry, overrides=overrides), registry
-                )
+                fitted = plan_stage(StageKind.RECONSTRUCTOR, Choice(use=FACE_MODEL), registry, "coefficients")
+                self._model_plan = replace(self._plan, reconstructor=fitted)
             except RetalkitError as error:
                 self.without_coefficients = str(error)
         self.coefficients = self._model_plan.reconstructor.coefficient_space if self._model_plan else ""
