@@ -262,6 +262,29 @@ def test_videos_that_cannot_be_used_are_listed(moving_head: Path, short: Path, t
     assert len(next(f.items for f in check(tmp_path / "data").faults if f.code == "unusable-video")) == 2
 
 
+def test_internal_error_of_one_video_is_not_stored(
+    short: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner: Callable[..., Any] = Extractor._extract  # pyright: ignore[reportPrivateUsage]
+
+    def fail(self: Extractor, video: SourceVideo, *rest: Any) -> Any:
+        if video.path == other:
+            raise RuntimeError("a bug")
+        return inner(self, video, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Extractor, "_extract", fail)
+        report = prepare([source(short), source(other)], tmp_path)
+    assert {Path(video.path).name: video.facts.get("code") for video in report.index.videos} == {
+        "short.mkv": None,
+        "other.mkv": "internal-error",
+    }
+    assert "RuntimeError: a bug" in next(f.items[0] for f in check(tmp_path).faults if f.code == "unusable-video")
+    again = prepare([source(short), source(other)], tmp_path)
+    assert (again.computed, again.reused) == (1, 1)
+    assert len(again.index.clips) == 2
+
+
 def test_two_calls_at_once_are_refused(short: Path, tmp_path: Path) -> None:
     from filelock import FileLock
 

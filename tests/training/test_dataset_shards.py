@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import tarfile
 from dataclasses import replace
@@ -14,7 +15,7 @@ pytest.importorskip("webdataset", reason="datasets need the extra: pip install '
 
 from retalkit.errors import InputError
 from retalkit.speech.mel import mel_spectrogram
-from retalkit_training.datasets.clip_format import PreparedClip, from_tar, to_tar
+from retalkit_training.datasets.clip_format import PreparedClip, read_tar, to_tar
 from retalkit_training.datasets.settings import SplitSettings
 from retalkit_training.datasets.shards import SHARDS, LabelledClip, ShardReader, pack, remove_unreferenced, stream
 from retalkit_training.datasets.writer import write_dataset
@@ -37,7 +38,7 @@ def dataset(clip: PreparedClip, tmp_path: Path) -> Path:
 
 def test_clip_is_unchanged_after_writing_and_reading(clip: PreparedClip, shared_parity_training: Path) -> None:
     blocks = to_tar(clip)
-    read = from_tar(clip.key, blocks)
+    read = read_tar(io.BytesIO(blocks), clip.key, len(blocks))
     assert to_tar(read) == blocks
     assert read.meta == clip.meta
     assert read.frame_count == 100
@@ -58,6 +59,9 @@ def test_random_access_and_stream_return_equal_clips(dataset: Path) -> None:
     assert [entry for entry, _ in streamed] == train
     for entry, streamed_clip in streamed:
         assert to_tar(streamed_clip) == to_tar(reader.read(entry))
+    assert set(reader.read(train[0], sides=(96,)).faces) == {96}
+    assert reader.read(train[0], sides=()).frame_count == 100
+    assert [set(each.faces) for _, each in stream(dataset, "train", sides=(96, 384))] == [{96, 384}] * 5
     shuffled = [entry.key for entry, _ in stream(dataset, "train", shuffle_seed=3)]
     assert sorted(shuffled) == sorted(entry.key for entry in train)
     assert not list(stream(dataset, "other"))
@@ -104,7 +108,8 @@ def test_missing_shard_is_an_error(dataset: Path) -> None:
 
 
 def test_incomplete_clip_is_an_error(clip: PreparedClip) -> None:
-    for blocks in (to_tar(clip)[:5000], b"x" * 2048, b""):
+    whole = to_tar(clip)
+    for blocks in (whole[:5000], b"x" * 2048, b"", whole[: len(whole) // 2]):
         with pytest.raises(InputError) as error:
-            from_tar(clip.key, blocks)
+            read_tar(io.BytesIO(blocks), clip.key, len(whole))
         assert error.value.code == "corrupt-clip"

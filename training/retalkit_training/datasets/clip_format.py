@@ -14,10 +14,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import cv2
 import numpy as np
@@ -91,7 +91,7 @@ class PreparedClip:
 
     @property
     def frame_count(self) -> int:
-        return len(next(iter(self.faces.values())))
+        return len(next(iter(self.faces.values()))) if self.faces else int(self.meta["frames"])
 
     @cached_property
     def scheme(self) -> str:
@@ -125,8 +125,10 @@ def to_members(clip: PreparedClip) -> Iterator[tuple[str, bytes]]:
     yield f"{clip.key}.arrays.npz", _npz(clip.arrays)
 
 
-def from_members(key: str, members: Mapping[str, bytes]) -> PreparedClip:
+def from_members(key: str, members: Mapping[str, bytes], sides: Collection[int] | None = None) -> PreparedClip:
     """Return the clip from its members, a mapping from suffix (``face96.npz``) to content.
+
+    ``sides``: sides of the crops that the clip contains, or None for all.
 
     Raises:
         InputError: a member is missing or damaged, or the format is unsupported.
@@ -137,7 +139,7 @@ def from_members(key: str, members: Mapping[str, bytes]) -> PreparedClip:
             raise InputError(f"{key}: unsupported format; prepare the dataset again", code="unsupported-format")
         faces: dict[int, EncodedImages] = {}
         for name, content in members.items():
-            if name.startswith("face"):
+            if name.startswith("face") and _is_wanted(name, sides):
                 arrays = _arrays(content)
                 side = int(name.removeprefix("face").removesuffix(".npz"))
                 faces[side] = EncodedImages(arrays["data"], arrays["ends"])
@@ -173,20 +175,41 @@ def to_tar(clip: PreparedClip) -> bytes:
     return out.getvalue()
 
 
-def from_tar(key: str, blocks: bytes) -> PreparedClip:
-    """Return the clip from its tar blocks. Raises InputError if the blocks are damaged."""
+def read_tar(file: BinaryIO, key: str, size: int, sides: Collection[int] | None = None) -> PreparedClip:
+    """Read a clip from its tar blocks at the current position of ``file``.
+
+    ``size``: size of the blocks in bytes. ``sides``: sides of the crops to read, or None for all. Other crops are
+    skipped without reading them.
+
+    Raises:
+        InputError: the blocks are damaged or incomplete.
+    """
     members: dict[str, bytes] = {}
+    end = file.tell() + size
     try:
-        with tarfile.open(fileobj=io.BytesIO(blocks), mode="r:") as archive:
-            for header in archive:
-                base, _, suffix = header.name.partition(".")
-                content = archive.extractfile(header)
-                if base != key or content is None:
-                    raise InputError(f"{key}: the shard contains {header.name} instead", code="corrupt-clip")
-                members[suffix] = content.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+        while file.tell() < end:
+            header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "strict")
+            base, _, suffix = header.name.partition(".")
+            if base != key:
+                raise InputError(f"{key}: the shard contains {header.name} instead", code="corrupt-clip")
+            padded = -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            if _is_wanted(suffix, sides):
+                content = file.read(padded)
+                if len(content) != padded:
+                    raise InputError(f"{key}: the shard is truncated", code="corrupt-clip")
+                members[suffix] = content[: header.size]
+            else:
+                file.seek(padded, io.SEEK_CUR)
+    except (tarfile.TarError, OSError) as error:
         raise InputError(f"{key}: the shard is damaged ({error})", code="corrupt-clip") from error
-    return from_members(key, members)
+    return from_members(key, members, sides)
+
+
+def _is_wanted(suffix: str, sides: Collection[int] | None) -> bool:
+    """Return whether a member is to be read, judged by its suffix, such as ``face96.npz``."""
+    if sides is None or not suffix.startswith("face"):
+        return True
+    return suffix in {f"face{side}.npz" for side in sides}
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

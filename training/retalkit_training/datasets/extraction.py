@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.config import Choice, RunConfig
-from retalkit.errors import InputError, RetalkitError
+from retalkit.errors import InputError, PlanError, RetalkitError
 from retalkit.geometry.face_crop import crop_boxes, crop_face, points_in_crop
 from retalkit.media.sound import open_sound, pcm
 from retalkit.media.sources import open_source
@@ -124,6 +124,12 @@ class Extractor:
             result = self._extract(source, folder, key, Cache(work))
         except InputError as error:
             result = VideoResult(key=key, clips={}, rejected=[], facts={"code": error.code}, error=str(error))
+        except PlanError:
+            raise
+        except Exception as error:
+            # One video must not stop a long preparation. The result is not stored, so that the next call tries again.
+            text = f"{source.path}: internal error: {type(error).__name__}: {error}"
+            return VideoResult(key=key, clips={}, rejected=[], facts={"code": "internal-error"}, error=text)
         write_result(folder, result)
         shutil.rmtree(work, ignore_errors=True)
         return result

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from retalkit.errors import InputError
-from retalkit_training.datasets.clip_format import PreparedClip, from_members, from_tar, to_tar
+from retalkit_training.datasets.clip_format import PreparedClip, from_members, read_tar, to_tar
 from retalkit_training.datasets.index import ClipEntry, DatasetIndex, ShardEntry, read_index
 from retalkit_training.datasets.settings import SplitSettings
 
@@ -111,14 +111,21 @@ class ShardReader:
         self.folder = folder
         self.index = index if index is not None else read_index(folder)
 
-    def read(self, entry: ClipEntry) -> PreparedClip:
-        """Return a clip. Raises InputError if the shard is missing or damaged."""
-        return from_tar(entry.key, _read_blocks(self.folder, entry))
+    def read(self, entry: ClipEntry, sides: Collection[int] | None = None) -> PreparedClip:
+        """Return a clip with the crops of the given sides, or with all crops if ``sides`` is None.
+
+        Raises InputError if the shard is missing or damaged.
+        """
+        with _open_shard(self.folder, entry) as file:
+            return read_tar(file, entry.key, entry.size, sides)
 
 
-def stream(folder: Path, split: str, *, shuffle_seed: int | None = None) -> Iterator[tuple[ClipEntry, PreparedClip]]:
+def stream(
+    folder: Path, split: str, *, sides: Collection[int] | None = None, shuffle_seed: int | None = None
+) -> Iterator[tuple[ClipEntry, PreparedClip]]:
     """Yield all clips of a split by reading its shards sequentially with ``webdataset``.
 
+    ``sides``: sides of the crops that the clips contain, or None for all.
     ``shuffle_seed``: seed of the order of the shards, or None for the order of the index.
 
     Raises:
@@ -132,7 +139,7 @@ def stream(folder: Path, split: str, *, shuffle_seed: int | None = None) -> Iter
     for sample in _samples([folder / SHARDS / name for name in names]):
         key = str(sample.pop("__key__"))
         members = {name: content for name, content in sample.items() if isinstance(content, bytes)}
-        yield entries[key], from_members(key, members)
+        yield entries[key], from_members(key, members, sides)
 
 
 def _samples(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -179,16 +186,24 @@ def _write_shard(folder: Path, path: Path, group: Sequence[LabelledClip], former
 
 
 def _read_blocks(folder: Path, entry: ClipEntry) -> bytes:
+    with _open_shard(folder, entry) as file:
+        return file.read(entry.size)
+
+
+@contextmanager
+def _open_shard(folder: Path, entry: ClipEntry) -> Generator[BinaryIO]:
+    """Open the shard of a clip at the clip's first block. Raises InputError if the shard is missing or truncated."""
     path = folder / SHARDS / entry.shard
     try:
-        with path.open("rb") as file:
-            file.seek(entry.offset)
-            blocks = file.read(entry.size)
+        file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); prepare again", code="missing-shard") from error
-    if len(blocks) != entry.size:
-        raise InputError(
-            f"{path}: truncated, expected at least {entry.offset + entry.size} bytes, got {path.stat().st_size}",
-            code="corrupt-clip",
-        )
-    return blocks
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        if size < entry.offset + entry.size:
+            raise InputError(
+                f"{path}: truncated, expected at least {entry.offset + entry.size} bytes, got {size}",
+                code="corrupt-clip",
+            )
+        file.seek(entry.offset)
+        yield file
