@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retalkit.config import RunConfig, load
+from retalkit.config import Choice, RunConfig, load
 from retalkit.errors import PlanError, WeightsError
-from retalkit.pipeline.plan import plan
+from retalkit.pipeline.plan import plan, plan_stage
 from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.plugins.discovery import discover
@@ -38,6 +38,17 @@ def test_embedded_preset_can_be_planned() -> None:
     assert chosen.detector.landmark_scheme == "mesh478"
     assert chosen.reconstructor.coefficient_space == "mesh"
     assert set(chosen.package_versions()) == {"retalkit"}
+
+
+def test_stage_without_a_run() -> None:
+    registry = discover()
+    planned = plan_stage(StageKind.RECONSTRUCTOR, Choice(use="shallow"), registry, "here")
+    assert (planned.coefficient_space, planned.config_path) == ("mesh", "here")
+    for name, code in (("shalow", "unknown-stage"), ("deep3d", "missing-weights")):
+        with pytest.raises(PlanError) as error:
+            plan_stage(StageKind.RECONSTRUCTOR, Choice(use=name), registry, "here")
+        assert error.value.code == code
+        assert name in str(error.value)
 
 
 def test_stages_are_built_with_their_options() -> None:
