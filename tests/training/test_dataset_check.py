@@ -25,6 +25,7 @@ from retalkit_training.datasets.shards import SHARDS
 from retalkit_training.datasets.writer import NewClip, write_dataset
 from typer.testing import CliRunner
 
+from tests.conftest import REPOSITORY
 from tests.training.drawn_clips import drawn_clip, labelled, renamed, talking
 
 ALWAYS = {"few-speakers", "no-coefficients"}
@@ -316,6 +317,12 @@ def test_other_directories_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         check(tmp_path)
     assert error.value.code == "unsupported-format"
+
+
+def test_all_faults_are_documented() -> None:
+    page = (REPOSITORY / "docs" / "datasets.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if "| error |" in line or "| warning |" in line]
+    assert rows == [f"| `{code}` | {kind.severity} | {kind.title} | {kind.effect} |" for code, kind in KINDS.items()]
 
 
 def test_thresholds_are_those_of_the_quality_filter() -> None:

@@ -40,7 +40,7 @@ def loose_path(folder: Path, key: str) -> Path:
 
 
 def write_loose(folder: Path, clip: PreparedClip) -> Path:
-    """Write a clip atomically as a tar file of its own. ``pack`` moves it into a shard."""
+    """Write a clip atomically as a separate tar file. ``pack`` moves it into a shard."""
     path = loose_path(folder, clip.key)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{clip.key}.{os.getpid()}")
