@@ -357,7 +357,7 @@ def _pieces(
     """
     count = analysis.source.info.frame_count
     times, tracks = analysis.source.times(0, count), analysis.tracks(0, count)
-    grid = np.arange(max(offset, 0), min(int(times[-1] * FRAME_RATE) + 1, samples // SAMPLES + offset))
+    grid = np.arange(max(offset, 0), min(int(times[-1] * FRAME_RATE + 1e-6) + 1, samples // SAMPLES + offset))
     seconds = grid / FRAME_RATE
     right = np.clip(np.searchsorted(times, seconds), 0, count - 1)
     left = np.maximum(right - 1, 0)
