@@ -15,7 +15,12 @@ UNUSABLE = 1
 
 def application() -> typer.Typer:
     """Return the command group ``dataset``."""
-    app = typer.Typer(help="Prepare and check datasets for training.", rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(
+        help="Prepare and check datasets for training.",
+        add_completion=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+    )
     app.command("prepare")(prepare)
     app.command("check")(check)
     return app

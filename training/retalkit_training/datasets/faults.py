@@ -67,7 +67,7 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "rejected-part": FaultKind(
         "warning",
         "parts of videos were left out by the quality filter",
-        "These parts are not used. `--no-filter` keeps them.",
+        "These parts are not used. `--no-filter` keeps small, blurred and turned faces, and `--shortest` shorter clips.",
     ),
     "no-coefficients": FaultKind(
         "warning",
