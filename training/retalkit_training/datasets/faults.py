@@ -67,7 +67,7 @@ KINDS: Final[Mapping[str, FaultKind]] = {
     "rejected-part": FaultKind(
         "warning",
         "parts of videos were left out by the quality filter",
-        "These parts are not used. `--no-filter` keeps small, blurred and turned faces, and `--shortest` shorter clips.",
+        "These parts are not used. `--no-filter` keeps small, blurred and turned faces, and `--shortest` short clips.",
     ),
     "no-coefficients": FaultKind(
         "warning",
