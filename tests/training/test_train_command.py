@@ -77,7 +77,7 @@ def test_dry_run_reports_memory_and_speed(folder: Path, tmp_path: Path, capsys: 
     ("arguments", "code", "fact"),
     [
         (("syncnet", "--data", "absent", "-o", "run"), "file-not-found", "absent"),
-        (("syncnet", "--data", ".", "-o", "run"), "no-dataset", "retalkit dataset prepare"),
+        (("syncnet", "--data", ".", "-o", "run"), "not-a-dataset", "retalkit dataset prepare"),
         (("syncnet", "--data", "."), "missing-option", "--output"),
         (("syncnet", "--data", ".", "-o", "run", "--device", "tpu"), "unknown-device", "tpu"),
         (("syncnet", "--data", ".", "-o", "run", "--preset", "publishd"), "unknown-preset", "'published'"),
