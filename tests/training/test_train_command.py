@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
@@ -16,6 +15,7 @@ pytest.importorskip("accelerate", reason="training needs the extra: pip install 
 from retalkit.config import yaml_io
 from retalkit.errors import RetalkitError
 from retalkit_training.commands import SUMMARIES, application
+from retalkit_training.datasets.writer import NewClip, build_clip, write_dataset
 from retalkit_training.losses.config import LossConfig
 from retalkit_training.tasks.config import CONFIGS, PRESETS
 from retalkit_training.tasks.export import PUBLISHED
@@ -35,11 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shared_parity_training: Pat
     """Directory with clips of three drawn speakers."""
     path = tmp_path_factory.mktemp("data")
     rules: Any = load_module(shared_parity_training / "inputs_training.py")
+    clips: list[NewClip] = []
     for seed, split in ((0, "train"), (1, "train"), (2, "val")):
         drawn = rules.talking(seed, 1.2)
-        np.savez(
-            path / f"clip{seed}.npz", faces_96=drawn["frames"], wave=drawn["wave"], speaker=f"s{seed}", split=split
-        )
+        clip = build_clip(f"clip{seed}", {96: drawn["frames"][..., ::-1]}, drawn["wave"])
+        clips.append(NewClip(clip=clip, speaker=f"s{seed}", video="drawn", split=split))
+    write_dataset(path, clips)
     return path
 
 
@@ -96,9 +97,9 @@ def test_user_errors(
     assert "\n" not in str(error.value)
 
 
-def test_damaged_clip_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "clip.npz").write_bytes(b"not a zip archive")
-    with pytest.raises(RetalkitError, match=r"clip\.npz") as error:
+def test_damaged_index_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("not JSON", encoding="utf-8")
+    with pytest.raises(RetalkitError, match=r"dataset\.json") as error:
         train("syncnet", "--data", tmp_path, "-o", tmp_path / "run")
     assert error.value.code == "unreadable-file"
 

@@ -145,17 +145,12 @@ def _print_progress(progress: Progress, steps: int) -> None:
 
 def open_data(folder: Path) -> TrainingData:
     """Return the dataset in a directory. Raises InputError."""
-    from importlib.util import find_spec
-
     from retalkit.errors import InputError
-    from retalkit.plugins.specs import resolve
-    from retalkit_training.loop.data import read_arrays
+    from retalkit_training.tasks.prepared_data import PreparedData
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory", code="file-not-found")
-    if next(folder.glob("*.npz"), None) is None and find_spec("retalkit_training.datasets") is not None:
-        return resolve("retalkit_training.tasks.prepared_data:PreparedData")(folder)
-    return read_arrays(folder)
+    return PreparedData(folder)
 
 
 def export(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError
-from retalkit.speech.mel import SILENT_LEVEL, STEPS_PER_SECOND, mel_spectrogram
+from retalkit.speech.mel import SILENT_LEVEL, STEPS_PER_SECOND
 
 FRAME_RATE: Final = 25
 """Frame rate of training clips. All published networks are trained at this rate."""
@@ -134,42 +133,6 @@ class ArrayData:
 
     def clips(self, split: Split) -> Sequence[Clip]:
         return self.splits.get(split, [])
-
-
-def read_arrays(folder: Path) -> ArrayData:
-    """Read a directory of ``.npz`` files, one per clip.
-
-    Each file contains ``wave`` (float32, 16 kHz), ``speaker``, ``split`` (train, val or test) and ``faces_96``,
-    ``faces_256`` or ``faces_384`` (uint8, BGR, [T, size, size, 3]), and may contain ``coefficients`` ([T, 73]).
-
-    Raises:
-        InputError: there is no such file, or an array is missing.
-    """
-    from retalkit.storage.cache import content_hash
-
-    files = sorted(folder.glob("*.npz"))
-    if not files:
-        raise InputError(f"{folder}: no prepared dataset; run `retalkit dataset prepare` first", code="no-dataset")
-    splits: dict[str, list[ArrayClip]] = {}
-    digests: list[str] = []
-    for file in files:
-        try:
-            with np.load(file) as stored:
-                arrays = dict(stored)
-            crops = {size: arrays[f"faces_{size}"] for size in (96, 256, 384) if f"faces_{size}" in arrays}
-            mel = mel_spectrogram(arrays["wave"].astype(np.float32))
-            clip = ArrayClip(file.stem, str(arrays["speaker"]), crops, mel, arrays.get("coefficients"))
-            splits.setdefault(str(arrays["split"]), []).append(clip)
-        except (KeyError, ValueError, OSError) as error:
-            raise InputError(f"{file}: not a clip of a dataset: {error}", code="unreadable-file") from error
-        if not crops:
-            raise InputError(f"{file}: not a clip of a dataset: no face crops", code="unreadable-file")
-        digests.append(content_hash(file))
-    import hashlib
-
-    key = hashlib.sha256("".join(digests).encode()).hexdigest()
-    sizes = sorted({size for clips in splits.values() for clip in clips for size in clip.crops})
-    return ArrayData(folder.name, key, splits, sizes=sizes)
 
 
 def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> None:
