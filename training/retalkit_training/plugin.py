@@ -8,6 +8,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from retalkit.plugins import CommandSpec, hookimpl
+from retalkit.weights.checkpoint import Checkpoint
+from retalkit_metrics.identity.interface import NETWORK as FACE_NETWORK
+from retalkit_training.published_files import CHECKPOINTS
 
 
 @hookimpl
@@ -20,6 +23,7 @@ def retalkit_commands() -> list[CommandSpec]:
             application="retalkit_training.commands:application",
             requires=("torch", "accelerate"),
             install="retalkit[train]",
+            checkpoints=(*(checkpoint.name for checkpoint in CHECKPOINTS), FACE_NETWORK),
         )
     ]
     if find_spec("retalkit_training.datasets") is not None:
@@ -33,3 +37,9 @@ def retalkit_commands() -> list[CommandSpec]:
             )
         )
     return commands
+
+
+@hookimpl
+def retalkit_checkpoints() -> list[Checkpoint]:
+    """Return the checkpoints of the losses' networks."""
+    return list(CHECKPOINTS)

@@ -278,6 +278,7 @@ def _by_file_name(registry: Registry, file: Path) -> Checkpoint:
 def _users(registry: Registry, name: str) -> list[str]:
     users = [found.label for found in registry.stages if name in found.spec.checkpoints]
     users += [f"metric '{found.spec.name}'" for found in registry.metrics if name in found.spec.checkpoints]
+    users += [f"command '{found.spec.name}'" for found in registry.commands if name in found.spec.checkpoints]
     return users or [
         f"an option of {found.label}" for found in registry.stages if name in found.spec.optional_checkpoints
     ]

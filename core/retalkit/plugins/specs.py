@@ -234,6 +234,9 @@ class CommandSpec:
     """Argument for ``pip install`` that installs the required modules."""
     api: int = 1
     """Contract version that the command implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    checkpoints: tuple[str, ...] = ()
+    """Names of the checkpoints that the command can use, for ``retalkit weights list``. The command runs without
+    them."""
 
 
 def resolve(build: str | Callable[..., Any]) -> Callable[..., Any]:

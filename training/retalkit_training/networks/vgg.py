@@ -101,3 +101,13 @@ def parameter_shapes(network: Vgg) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         entries = VggFeatures(network, ["pool_5"]).state_dict()
     return {name: tuple(value.shape) for name, value in entries.items()}
+
+
+def vgg16_shapes() -> dict[str, tuple[int, ...]]:
+    """Return the entries of the checkpoint ``vgg16`` that are loaded."""
+    return parameter_shapes("vgg16")
+
+
+def vgg19_shapes() -> dict[str, tuple[int, ...]]:
+    """Return the entries of the checkpoint ``vgg19`` that are loaded."""
+    return parameter_shapes("vgg19")

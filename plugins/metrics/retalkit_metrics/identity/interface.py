@@ -42,13 +42,17 @@ CHECKPOINTS: Final = (
         name=NETWORK,
         summary="ArcFace IR-SE50 face recognition network for 112 x 112 faces",
         file="recognition_arcface_ir_se50.pth",
-        urls=("https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",),
+        # The second URL is a copy of the identical file model_ir_se50.pth, which InsightFace_Pytorch publishes.
+        urls=(
+            "https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",
+            "https://huggingface.co/lithiumice/insightface/resolve/main/InsightFace_Pytorch%2Bmodel_ir_se50.pth",
+        ),
         # facexlib states the MIT licence of the InsightFace_Pytorch code and refers users to that repository. No
         # licence is stated for the weights or for the training data set MS1M.
         licence="MIT for the code (InsightFace_Pytorch); no licence stated for the weights, which were trained on MS1M",
         commercial_use=None,
         shapes="retalkit_metrics.identity.network:parameter_shapes",
-        min_size=175_296_472,
+        size=175_367_323,
         sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
     ),
 )
