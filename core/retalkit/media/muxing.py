@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
-from retalkit.media.sound import SoundSource
+from retalkit.media.sound import SoundSource, channel_names
+from retalkit.media.sound_mix import SoundMix
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -32,7 +33,7 @@ AUDIO_BIT_RATE = 192_000
 class SoundTrack:
     """Audio track of the output. The track contains the original speech, whereas denoised speech drives the mouth."""
 
-    source: SoundSource
+    source: SoundSource | SoundMix
     duration: float | None = None
     """Duration in seconds, or None for the complete audio."""
 
@@ -239,27 +240,27 @@ def _video_packets(
                 yield packet
 
 
-def _audio_stream(target: OutputContainer, source: SoundSource) -> AudioStream:
+def _audio_stream(target: OutputContainer, source: SoundSource | SoundMix) -> AudioStream:
     rate = next((rate for rate in _AAC_RATES if rate >= source.rate), _AAC_RATES[-1])
     stream = target.add_stream("aac", rate=rate)
-    stream.codec_context.layout = "mono" if source.channels == 1 else "stereo"
+    channels = len(channel_names(source.layout))
+    stream.codec_context.layout = source.layout
     # AAC allows at most 6144 bits per channel in a frame of 1024 samples.
-    stream.codec_context.bit_rate = min(AUDIO_BIT_RATE, 6 * rate * source.channels)
+    stream.codec_context.bit_rate = min(AUDIO_BIT_RATE * max(channels, 2) // 2, 6 * rate * channels)
     stream.codec_context.time_base = Fraction(1, rate)
     return stream
 
 
 def _audio_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet[AudioStream]]:
     source, rate = sound.source, stream.codec_context.sample_rate
-    layout = "mono" if source.channels == 1 else "stereo"
     remaining = source.length_at(rate)
     if sound.duration is not None:
         remaining = min(remaining, round(sound.duration * rate))
     position = 0
-    for block in source.chunks(rate, mono=False):
+    for block in source.native_chunks(rate):
         for start in range(0, min(len(block), remaining), _AAC_FRAME):
             piece = np.ascontiguousarray(block[start : min(start + _AAC_FRAME, remaining)].T)
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=source.layout)
             frame.sample_rate = rate
             frame.time_base = Fraction(1, rate)
             frame.pts = position

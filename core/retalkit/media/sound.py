@@ -37,6 +37,11 @@ _MIX: dict[str, tuple[float, float]] = {
 are dropped.
 """
 
+_PARTNERS = {"SL": "BL", "SR": "BR", "BL": "SL", "BR": "SR"}
+"""Side and back channels that replace each other in layouts that contain only one of the pairs."""
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's default layouts by channel count."""
+
 
 class SoundSource:
     """Audio source for an audio file or a video's audio track.
@@ -45,12 +50,32 @@ class SoundSource:
     size because samples are not stored.
     """
 
-    def __init__(self, path: Path, rate: int, channels: int, samples: int, silent: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rate: int,
+        channels: int,
+        samples: int,
+        silent: bool,
+        *,
+        layout: str = "",
+        track: int | None = None,
+        origin: float = 0.0,
+        labelled: bool = True,
+    ) -> None:
         self.path = path
+        self.track = track
+        """Index of the audio stream among the file's audio streams, or None for the file's default audio stream."""
         self.rate = rate
         """Stored sample rate in hertz."""
         self.channels = channels
-        """Channel count, 1 or 2. Audio with more channels is downmixed to stereo."""
+        """Channel count of ``chunks``, 1 or 2. ``chunks`` downmixes audio with more channels to stereo."""
+        self.layout = layout or ("mono" if channels == 1 else "stereo")
+        """FFmpeg name of the stored channel layout, such as ``stereo`` or ``5.1``. Files that do not declare a layout
+        have FFmpeg's default layout for the number of channels."""
+        self._labelled = labelled
+        self.origin = origin
+        """Time of the first sample in seconds on the container's clock."""
         self.samples = samples
         """Sample count at ``rate``, determined by decoding."""
         self.warnings: list[str] = []
@@ -75,40 +100,81 @@ class SoundSource:
         Raises:
             InputError: the file can no longer be decoded.
         """
-        blocks = _native_blocks(self.path)
+        names = channel_names(self.layout) if self._labelled else []
+        blocks = (_downmix(block, names) for block in _native_blocks(self.path, self.track))
+        layout = "mono" if self.channels == 1 else "stereo"
         if mono and self.channels > 1:
             blocks = (block.mean(axis=1, keepdims=True, dtype=np.float32) for block in blocks)
+            layout = "mono"
+        for block in self._exact(blocks, rate, layout):
+            yield block[:, 0] if mono else block
+
+    def native_chunks(self, rate: int) -> Iterator[NDArray[np.float32]]:
+        """Yield ``length_at(rate)`` samples with all stored channels, float32 [N, channels of ``layout``].
+
+        At the stored rate, the samples are the decoded samples without any conversion other than to float.
+
+        Raises:
+            InputError: the file can no longer be decoded.
+        """
+        return self._exact(_native_blocks(self.path, self.track), rate, self.layout)
+
+    def _exact(self, blocks: Iterator[NDArray[np.float32]], rate: int, layout: str) -> Iterator[NDArray[np.float32]]:
+        """Resample the blocks, and truncate or pad the result to ``length_at(rate)`` samples."""
         if rate != self.rate:
-            blocks = _resample(blocks, self.rate, rate)
+            blocks = resample(blocks, self.rate, rate, layout)
         remaining = self.length_at(rate)
         for block in blocks:
             block = block[:remaining]
             remaining -= len(block)
             if len(block):
-                yield block[:, 0] if mono else block
+                yield block
         if remaining:
-            yield np.zeros(remaining if mono else (remaining, self.channels), dtype=np.float32)
+            yield np.zeros((remaining, len(channel_names(layout))), dtype=np.float32)
 
 
-def open_sound(path: Path) -> SoundSource:
-    """Open the first audio stream of a file and count its samples.
+def open_sound(path: Path, track: int | None = None) -> SoundSource:
+    """Open an audio stream of a file and count its samples.
+
+    ``track``: index among the file's audio streams, from 0. By default, the stream that the file marks as the default
+    is used, or the first stream if no stream is marked.
 
     Raises:
-        InputError: the path is missing, a directory or empty, the file is not a media file, the file has no audio, or
-            the audio is empty or cannot be decoded.
+        InputError: the path is missing, a directory or empty, the file is not a media file, the file has no such audio
+            stream, or the audio is empty or cannot be decoded.
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = _audio_stream(container, path)
+        stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
-    samples, channels, silent = 0, 1, True
-    for block in _native_blocks(path):
+        origin = _origin(container)
+        layout, labelled = _layout_name(stream.codec_context.layout)
+    samples, silent, channels = 0, True, 0
+    for block in _native_blocks(path, track):
         samples += len(block)
-        channels = block.shape[1]
+        channels = channels or block.shape[1]
         silent = silent and not block.any()
     if not samples:
         raise InputError(f"{path}: the audio is empty or cannot be decoded; record the audio again", code="empty-audio")
-    return SoundSource(path, rate, channels, samples, silent)
+    if channels != len(channel_names(layout)):
+        layout, labelled = _layout_with(channels), False
+    return SoundSource(
+        path,
+        rate,
+        min(channels, 2),
+        samples,
+        silent,
+        layout=layout,
+        track=track,
+        origin=origin,
+        labelled=labelled,
+    )
+
+
+def has_sound(path: Path) -> bool:
+    """Return whether the media file has an audio stream. Raises InputError if the file cannot be opened."""
+    with open_media(path) as container:
+        return bool(container.streams.audio)
 
 
 def pcm(path: Path) -> NDArray[np.float32]:
@@ -121,13 +187,27 @@ def pcm(path: Path) -> NDArray[np.float32]:
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 
-def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
-    if not container.streams.audio:
+def audio_stream(container: InputContainer, path: Path, track: int | None = None) -> AudioStream:
+    """Return an audio stream of an open file, see ``open_sound``.
+
+    Raises:
+        InputError: the file has no such audio stream.
+    """
+    streams = container.streams.audio
+    if not streams:
         raise InputError(
             f"{path}: the file has no audio stream; use an audio file or a video with audio as SPEECH",
             code="no-audio-stream",
         )
-    return container.streams.audio[0]
+    if track is None:
+        return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+    if not 0 <= track < len(streams):
+        raise InputError(
+            f"{path}: there is no audio track {track}; the file has {len(streams)} audio "
+            f"track{'s' if len(streams) > 1 else ''}, counted from 0",
+            code="no-audio-track",
+        )
+    return streams[track]
 
 
 def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
@@ -157,10 +237,11 @@ def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -
         ) from failure
 
 
-def _native_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
-    """Yield audio blocks float32 [N, 1 or 2] at the stored rate, with silence before a late start and in gaps."""
+def _native_blocks(path: Path, track: int | None) -> Iterator[NDArray[np.float32]]:
+    """Yield audio blocks float32 [N, stored channels] at the stored rate, with silence before a late start and in
+    gaps."""
     with open_media(path) as container:
-        stream = _audio_stream(container, path)
+        stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
         origin = _origin(container)
         position = 0
@@ -175,13 +256,11 @@ def _native_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
             if frame.time is not None:
                 ahead = round((frame.time - origin) * rate) - position
                 if ahead > _GAP * rate:
-                    channels = min(layout.nb_channels, 2)
-                    yield from _silence(ahead, channels, rate)
+                    yield from _silence(ahead, layout.nb_channels, rate)
                     position += ahead
             assert converter is not None
-            names = [channel.name for channel in layout.channels]
             for converted in converter.resample(frame):
-                block = _downmix(np.asarray(converted.to_ndarray(), dtype=np.float32), names)
+                block = np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
                 position += len(block)
                 yield block
 
@@ -202,21 +281,70 @@ def _silence(samples: int, channels: int, rate: int) -> Iterator[NDArray[np.floa
         samples -= count
 
 
-def _downmix(planar: NDArray[np.float32], names: list[str]) -> NDArray[np.float32]:
-    if planar.shape[0] <= 2:
-        return np.ascontiguousarray(planar.T)
+def channel_names(layout: str) -> list[str]:
+    """Return the FFmpeg names of a layout's channels, such as ``FL`` and ``FR`` for ``stereo``."""
+    return [channel.name for channel in AudioLayout(layout).channels]
+
+
+def convert_channels(block: NDArray[np.float32], layout: str, target: str) -> NDArray[np.float32]:
+    """Convert float32 [N, channels of ``layout``] to the channels of the layout ``target``.
+
+    Equal layouts return the input array. Mono is copied to both channels of stereo, and to the centre channel of a
+    surround layout. Surround layouts are downmixed to stereo according to ITU-R BS.775.
+    """
+    if layout == target:
+        return block
+    names, wanted = channel_names(layout), channel_names(target)
+    if len(wanted) == 1:
+        return _downmix(block, names).mean(axis=1, keepdims=True, dtype=np.float32)
+    if len(wanted) == 2:
+        stereo = _downmix(block, names)
+        return np.repeat(stereo, 2, axis=1) if stereo.shape[1] == 1 else stereo
+    gains = np.zeros((len(names), len(wanted)), dtype=np.float32)
+    for row, name in enumerate(names):
+        if len(names) == 1:
+            name = "FC"
+        same = next((each for each in (name, _PARTNERS.get(name, "")) if each in wanted), "")
+        if same:
+            gains[row, wanted.index(same)] = 1.0
+            continue
+        for side, gain in zip(("FL", "FR"), _MIX.get(name, (0.0, 0.0)), strict=True):
+            if side in wanted:
+                gains[row, wanted.index(side)] = gain
+    return block @ gains
+
+
+def _layout_name(layout: AudioLayout) -> tuple[str, bool]:
+    """Return the layout's name and True, or FFmpeg's default layout and False if the file declares no known layout."""
+    if any(channel.name == "NONE" for channel in layout.channels):
+        return _layout_with(layout.nb_channels), False
+    try:
+        AudioLayout(layout.name)
+    except ValueError:
+        return _layout_with(layout.nb_channels), False
+    return layout.name, True
+
+
+def _layout_with(channels: int) -> str:
+    return _LAYOUTS.get(channels, f"{channels}C")
+
+
+def _downmix(block: NDArray[np.float32], names: list[str]) -> NDArray[np.float32]:
+    if block.shape[1] <= 2:
+        return block
     gains = np.array([_MIX.get(name, (0.0, 0.0)) for name in names], dtype=np.float32)
     if not gains.any():
-        gains = np.ones((planar.shape[0], 2), dtype=np.float32)
-    return np.ascontiguousarray(planar.T @ (gains / gains.sum(axis=0)))
+        gains = np.ones((block.shape[1], 2), dtype=np.float32)
+    return np.ascontiguousarray(block @ (gains / gains.sum(axis=0)))
 
 
-def _resample(blocks: Iterator[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
-    """Resample audio blocks with libswresample. The output has no delay."""
+def resample(
+    blocks: Iterator[NDArray[np.float32]], rate: int, target: int, layout: str
+) -> Iterator[NDArray[np.float32]]:
+    """Resample audio blocks, float32 [N, channels of ``layout``], with libswresample. The output has no delay."""
     resampler: AudioResampler | None = None
     position = 0
     for block in blocks:
-        layout = "mono" if block.shape[1] == 1 else "stereo"
         if resampler is None:
             resampler = AudioResampler(format="fltp", layout=layout, rate=target)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=layout)

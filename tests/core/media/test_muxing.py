@@ -112,12 +112,12 @@ def test_output_is_written_atomically(tmp_path: Path, monkeypatch: pytest.Monkey
     segments = flashing_segments(tmp_path, 41, Fraction(5))
     sound = open_sound(make_wave(tmp_path / "s.wav", clicks([1.0], 41, 8000), 8000))
 
-    def fail(rate: int, mono: bool = True):
+    def fail(rate: int):
         yield np.zeros((8000, 1), dtype=np.float32)
         assert not out.read_bytes().startswith(b"\0")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sound, "chunks", fail)
+    monkeypatch.setattr(sound, "native_chunks", fail)
     with pytest.raises(OutputError, match="No space left") as error:
         assemble(segments, SoundTrack(sound), out, duration=41.0, time_base=CLOCK, frames=205)
     assert error.value.code == "unwritable-output"
