@@ -53,6 +53,28 @@ class StageKind(StrEnum):
     ENHANCER = "enhancer"
 
 
+class DigitalSourceType(StrEnum):
+    """Origin of generated pixels, as terms of the IPTC vocabulary of digital source types.
+
+    The members are in ascending order: an output that several stages changed has the last of their types. Source:
+    https://cv.iptc.org/newscodes/digitalsourcetype.
+    """
+
+    ALGORITHMICALLY_ENHANCED = "algorithmicallyEnhanced"
+    """Captured pixels that an algorithm without generated content changes, such as a warp or a filter."""
+    COMPOSITE_SYNTHETIC = "compositeSynthetic"
+    """Captured pixels combined with computer graphics that no trained model generated."""
+    COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA = "compositeWithTrainedAlgorithmicMedia"
+    """Captured pixels combined with pixels that a trained model generated."""
+    TRAINED_ALGORITHMIC_MEDIA = "trainedAlgorithmicMedia"
+    """Images that a trained model generated completely."""
+
+    @property
+    def uri(self) -> str:
+        """Return the term's identifier, which Content Credentials and IPTC metadata contain."""
+        return f"http://cv.iptc.org/newscodes/digitalsourcetype/{self.value}"
+
+
 @dataclass(frozen=True, slots=True)
 class ContractVersion:
     """Current version of a contract and the oldest version that is still supported."""

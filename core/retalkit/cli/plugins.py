@@ -51,6 +51,7 @@ def plugins(
             "licence": found.spec.licence,
             "needs": sorted(found.spec.needs),
             "gives": sorted(found.spec.gives),
+            "digital_source_type": found.spec.output_source_type,
             "runs_here": availability(found) is None,
             "reason": availability(found),
         }

@@ -20,6 +20,7 @@ from retalkit.plugins.specs import StageConfig, incompatible_api
 from retalkit.stages import (
     Denoiser,
     Detector,
+    DigitalSourceType,
     Enhancer,
     ExpressionEditor,
     LipSyncer,
@@ -62,6 +63,12 @@ class Plan:
     def pixel_stages(self) -> tuple[PlannedStage[Any], ...]:
         """Return the stages that generate pixels: expression editor, reference enhancers, lip syncer and enhancers."""
         return (self.expression_editor, *self.reference_enhancers, self.lip_syncer, *self.enhancers)
+
+    @property
+    def digital_source_type(self) -> DigitalSourceType:
+        """Return the digital source type of the output, which is the last type among the types of all stages."""
+        types = {stage.found.spec.output_source_type for stage in self.pixel_stages}
+        return max((t for t in types if t is not None), key=list(DigitalSourceType).index)
 
     def package_versions(self) -> dict[str, str]:
         """Return a mapping from each package or plugin file that provides a stage, driver or finisher to its

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retalkit.stages import CONTRACT_VERSIONS, Runtime, SpeechToMouth, StageKind
+from retalkit.stages import CONTRACT_VERSIONS, DigitalSourceType, Runtime, SpeechToMouth, StageKind
 
 
 class Choice(BaseModel):
@@ -118,10 +118,23 @@ class StageSpec:
     """Names that ``StageConfig.checkpoints`` may return. ``retalkit weights list`` includes these checkpoints."""
     api: int = 1
     """Contract version that the stage implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
+    digital_source_type: DigitalSourceType | None = None
+    """Origin of the pixels that the stage writes into the output. The output's Content Credentials declare the type.
+
+    If a lip syncer declares no type, ``COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA`` is declared for it. An enhancer
+    declares a type if it generates pixels with a network. Stages of other kinds need no type.
+    """
 
     def make(self, config: StageConfig, runtime: Runtime | None = None) -> Any:
         """Import and construct the stage. The constructor loads the stage's networks."""
         return resolve(self.build)(config, runtime if runtime is not None else Runtime())
+
+    @property
+    def output_source_type(self) -> DigitalSourceType | None:
+        """Type that the stage adds to the output's Content Credentials, or None if the stage adds no type."""
+        if self.digital_source_type is None and self.kind == StageKind.LIP_SYNCER:
+            return DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA
+        return self.digital_source_type
 
     @property
     def enhances_references(self) -> bool:

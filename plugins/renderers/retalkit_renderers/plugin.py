@@ -6,7 +6,7 @@ The module is imported to list stages, so it must not import an array library.
 from __future__ import annotations
 
 from retalkit.plugins import DriverSpec, StageSpec, hookimpl
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_renderers.dnet.interface as dnet
@@ -58,6 +58,7 @@ def retalkit_stages() -> list[StageSpec]:
             config=ExemplarConfig,
             needs=_MESH | {"reference:landmarks", "speech:activity"},
             gives=frozenset({"face:edit"}),
+            digital_source_type=DigitalSourceType.ALGORITHMICALLY_ENHANCED,
         ),
         *dnet.STAGES,
         *lnet.STAGES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
 from retalkit.plugins import StageConfig, StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage
-from retalkit.stages import Denoiser, ObjectPool, StageKind
+from retalkit.stages import Denoiser, DigitalSourceType, ObjectPool, StageKind
 
 from tests.core.plugin_packages import good_source, install
 from tests.core.registries import stage, usual_registry
@@ -123,6 +124,21 @@ def test_enhancer_does_not_change_lip_syncer_identity() -> None:
     chosen = [plan(load(registry, overrides=[text]), registry) for text in ("enhancers=[]", "enhancers=[none, detail]")]
     first, second = (each.lip_syncer.identity() for each in chosen)
     assert first == second
+
+
+def test_generated_pixels_determine_the_digital_source_type() -> None:
+    generator = stage(StageKind.ENHANCER, "generator", needs=("face:edit",), gives=("face:edit",))
+    generated = DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA
+    generator = replace(generator, spec=replace(generator.spec, digital_source_type=generated))
+    silent = stage(StageKind.LIP_SYNCER, "silent", gives=("face:edit",))
+    registry = discover()
+    registry.stages += [generator, silent]
+    for override, expected in (
+        ("enhancers=[detail]", DigitalSourceType.ALGORITHMICALLY_ENHANCED),
+        ("enhancers=[generator, detail]", generated),
+        ("lip_syncer=silent", generated),
+    ):
+        assert plan(load(registry, overrides=[override]), registry).digital_source_type == expected, override
 
 
 def test_option_changes_identity() -> None:

@@ -17,7 +17,7 @@ from pydantic import Field
 from retalkit import testing
 from retalkit.plugins import StageConfig
 from retalkit.plugins.registry import FoundStage
-from retalkit.stages import CONTRACT_VERSIONS, FaceEdit, PassedThrough, StageKind
+from retalkit.stages import CONTRACT_VERSIONS, DigitalSourceType, FaceEdit, PassedThrough, StageKind
 
 from tests.core.testing.toys import (
     KIND,
@@ -411,6 +411,11 @@ class Described(StageConfig):
         ({"needs": frozenset({"speech:activty"})}, "did you mean 'speech:activity'?"),
         ({"config": Undescribed}, "the option 'strength' has no description"),
         ({"build": "module.Class"}, "build is 'module.Class'"),
+        ({"digital_source_type": "warped"}, "digital_source_type is 'warped'"),
+        (
+            {"checkpoints": ("lips",), "digital_source_type": DigitalSourceType.ALGORITHMICALLY_ENHANCED},
+            "loads the network lips",
+        ),
     ],
 )
 def test_invalid_specs_are_reported(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from retalkit.plugins.hooks import GROUP
 from retalkit.plugins.metric_specs import Measure, MetricSpec
 from retalkit.plugins.registry import FoundStage
 from retalkit.plugins.specs import StageConfig, StageSpec, incompatible_api
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 from retalkit.testing.fixtures.upstream import SPACES
 
 Note = Callable[[str, str], None]
@@ -46,6 +46,7 @@ _LIGHT: Final = (
 )
 
 
+_WITHOUT_NETWORK: Final = (DigitalSourceType.ALGORITHMICALLY_ENHANCED, DigitalSourceType.COMPOSITE_SYNTHETIC)
 _STRING: Final = "a string"
 _SET: Final = "a frozenset of strings"
 _TUPLE: Final = "a tuple of strings"
@@ -103,10 +104,25 @@ def check_spec(found: FoundStage, note: Note) -> None:
             f"Every {spec.kind.value} must provide this port.",
         )
     check_ports((*spec.needs, *spec.gives), KNOWN_PORTS, note)
+    _check_source_type(spec, note)
     _check_options(spec.config, note)
     check_build(spec.build, note)
     if heavy := heavy_imports(found.package, found.entry_point):
         note(f"listing the stage imports {', '.join(heavy)}", _LIGHT)
+
+
+def _check_source_type(spec: StageSpec, note: Note) -> None:
+    declared: object = spec.digital_source_type
+    if declared is not None and not isinstance(declared, DigitalSourceType):
+        note(
+            f"digital_source_type is {declared!r}",
+            "StageSpec.digital_source_type must be a member of retalkit.stages.DigitalSourceType.",
+        )
+    elif spec.checkpoints and declared in _WITHOUT_NETWORK:
+        note(
+            f"digital_source_type is {declared}, but the stage loads the network {spec.checkpoints[0]}",
+            "A stage that generates pixels with a network must declare COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA.",
+        )
 
 
 def check_texts(name: str, summary: str, licence: str, version: object, note: Note) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec, hookimpl
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 
 
 class LoudnessLipSyncerConfig(StageConfig):
@@ -44,6 +44,8 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=LoudnessLipSyncerConfig,
             needs=frozenset({"frames", "landmarks:mesh478", "speech:activity", "speech:waveform"}),
             gives=frozenset({"face:edit"}),
+            # The lip syncer warps the person's own pixels. The Content Credentials of the output declare this type.
+            digital_source_type=DigitalSourceType.ALGORITHMICALLY_ENHANCED,
             # Increment the version whenever the stage's results change, because the version is part of the cache key.
             version="1",
             # Version of the lip syncer contract (see retalkit.stages.CONTRACT_VERSIONS).

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
 from retalkit_enhancers.releases import released
@@ -55,6 +55,7 @@ STAGES: Final = (
         install="retalkit[paper]",
         checkpoints=(NETWORK,),
         optional_checkpoints=(EMOTION_NETWORK,),
+        digital_source_type=DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
     ),
 )
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 
 PARSING_NETWORK: Final = "parsenet"
 
@@ -67,4 +67,5 @@ def restoration_spec(name: str, title: str, build: str, licence: str) -> StageSp
         install="retalkit[paper]",
         checkpoints=(name,),
         optional_checkpoints=(PARSING_NETWORK,),
+        digital_source_type=DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
     )

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
 from retalkit_renderers.releases import released
@@ -49,6 +49,7 @@ STAGES: Final = (
         requires=("torch",),
         install="retalkit[paper]",
         checkpoints=(NETWORK,),
+        digital_source_type=DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
     ),
 )
 

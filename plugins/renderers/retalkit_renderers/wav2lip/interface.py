@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 from retalkit.plugins import StageConfig, StageSpec
-from retalkit.stages import StageKind
+from retalkit.stages import DigitalSourceType, StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
 NAME: Final = "wav2lip"
@@ -58,6 +58,7 @@ STAGES: Final = (
         requires=("torch",),
         install="retalkit[paper]",
         optional_checkpoints=(ACCURATE, ADVERSARIAL),
+        digital_source_type=DigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
     ),
 )
 
