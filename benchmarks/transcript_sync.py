@@ -46,9 +46,8 @@ from retalkit_renderers.speech_to_mouth.model import ModelDriver
 from retalkit_renderers.speech_to_mouth.transcript.cues import Cue
 from retalkit_renderers.speech_to_mouth.transcript.guidance import Transcript
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL, TABLE
-
-from training.speech_to_mouth import tts
-from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, resample
+from retalkit_training.speech_to_mouth import tts
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, resample
 
 RATE = 100
 TOLERANCE = 0.04

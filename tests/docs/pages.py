@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 EXAMPLE_PAGE = "examples/loudness_lip_syncer/README.md"
-_OTHERS = ("README.md", "CONTRIBUTING.md", EXAMPLE_PAGE, "training/speech_to_mouth/README.md")
+_OTHERS = ("README.md", "CONTRIBUTING.md", EXAMPLE_PAGE, "training/retalkit_training/speech_to_mouth/README.md")
 PAGES = (*_OTHERS, *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md"))))
 PROGRAMS = ("make", "mkdocs", "pip", "pytest", "python", "retalkit", "ruff", "sudo", "twine")
 """Program names. Inline code is treated as a command if it consists of a program name and arguments."""

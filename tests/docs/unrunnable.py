@@ -116,14 +116,14 @@ def _check_nothing(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.C
 
 def _check_flite(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The training program names the same package in its error message."""
-    program = (REPOSITORY / "training" / "speech_to_mouth" / "__main__.py").read_text(encoding="utf-8")
-    assert " ".join(command.words[1:]) in program
+    folder = REPOSITORY / "training" / "retalkit_training" / "speech_to_mouth"
+    assert " ".join(command.words[1:]) in (folder / "__main__.py").read_text(encoding="utf-8")
 
 
 def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The options are valid, and the weights are written to the documented directory. The training is replaced."""
     pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
-    program = importlib.import_module("training.speech_to_mouth.__main__")
+    program = importlib.import_module("retalkit_training.speech_to_mouth.__main__")
     written: list[Path] = []
     patch.setattr(program, "flite_program", lambda: Path("flite"))
     patch.setattr(program, "make_corpus", lambda recipe, work: None)
@@ -235,12 +235,12 @@ UNRUNNABLE: dict[str, Alternative] = {
         "its result is installed on that page", _check_error("already provides the lip_syncer 'loudness'")
     ),
     "sudo apt-get install flite": Alternative("needs root and a network", _check_flite),
-    "python -m training.speech_to_mouth all --work rehearsal --tiny": Alternative(
+    "python -m retalkit_training.speech_to_mouth all --work rehearsal --tiny": Alternative(
         "takes half a minute; tests/training runs the same recipe", _check_training
     ),
-    "python -m training.speech_to_mouth all --work work": _LONG_TRAINING,
-    "python -m training.speech_to_mouth all --work work --output weights": _LONG_TRAINING,
-    "python -m training.speech_to_mouth lips --work work --lips ../shared/lips": _LONG_TRAINING,
+    "python -m retalkit_training.speech_to_mouth all --work work": _LONG_TRAINING,
+    "python -m retalkit_training.speech_to_mouth all --work work --output weights": _LONG_TRAINING,
+    "python -m retalkit_training.speech_to_mouth lips --work work --lips ../shared/lips": _LONG_TRAINING,
     "python benchmarks/restoration_flicker.py --media CLIPS --out OUT --enhancer gfpgan": Alternative(
         "needs real clips and published weights", _check_options
     ),

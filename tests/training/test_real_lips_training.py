@@ -19,14 +19,12 @@ from retalkit.speech.loudness import REFERENCE, integrated_loudness
 from retalkit_renderers.speech_to_mouth.decoding import CONTACT, Calibration, closure_evidence
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL
-
-from tests.core.motion_eval.lips_folder import write_corpus
-from training.speech_to_mouth.augmentation import companded
-from training.speech_to_mouth.export import export, load_exported
-from training.speech_to_mouth.fine_tuning import fine_tune, initial_network, scaled_targets
-from training.speech_to_mouth.losses import real_loss
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.pipeline import (
+from retalkit_training.speech_to_mouth.augmentation import companded
+from retalkit_training.speech_to_mouth.export import export, load_exported
+from retalkit_training.speech_to_mouth.fine_tuning import fine_tune, initial_network, scaled_targets
+from retalkit_training.speech_to_mouth.losses import real_loss
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.pipeline import (
     PipelineConfig,
     RealData,
     fine_tune_and_export,
@@ -34,7 +32,9 @@ from training.speech_to_mouth.pipeline import (
     prepare_real_lips,
     tiny_config,
 )
-from training.speech_to_mouth.real_lips import COLUMNS, prepare
+from retalkit_training.speech_to_mouth.real_lips import COLUMNS, prepare
+
+from tests.core.motion_eval.lips_folder import write_corpus
 
 SCALES = {"opening": 0.7, "protrusion": 0.6, "jaw": 0.8, "spread": 0.5, "rounding": 0.9}
 

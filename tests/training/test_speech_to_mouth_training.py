@@ -17,15 +17,20 @@ pytest.importorskip("faker", reason="training needs the extra: pip install 'reta
 from retalkit_renderers.speech_to_mouth.coarticulation import Phone, mouth_targets
 from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
-
-from training.speech_to_mouth.augmentation import augment, mask_bands, non_speech_example, vary_loudness
-from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.corpus_synthesis import Shard, resample, synthesise
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.non_speech import BABBLE, KINDS, NonSpeechPool
-from training.speech_to_mouth.pipeline import PipelineConfig, make_corpus, make_network, score_and_export, tiny_config
-from training.speech_to_mouth.sentences import LOCALES, sentence, words
-from training.speech_to_mouth.tts import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
+from retalkit_training.speech_to_mouth.augmentation import augment, mask_bands, non_speech_example, vary_loudness
+from retalkit_training.speech_to_mouth.corpus import Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import Shard, resample, synthesise
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.non_speech import BABBLE, KINDS, NonSpeechPool
+from retalkit_training.speech_to_mouth.pipeline import (
+    PipelineConfig,
+    make_corpus,
+    make_network,
+    score_and_export,
+    tiny_config,
+)
+from retalkit_training.speech_to_mouth.sentences import LOCALES, sentence, words
+from retalkit_training.speech_to_mouth.tts import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 The audio is processed as in a run, with the configured denoiser and voice activity detection. All folds use the same
 driver weights, so the folds show how much the scores vary between speakers. If the driver was trained on the corpus,
-the scores are biased in its favour. In that case, use the cross-validation scores of ``training.speech_to_mouth``.
+the scores are biased in its favour. In that case, use the scores of its cross-validation
+(``retalkit_training.speech_to_mouth``).
 """
 
 from __future__ import annotations

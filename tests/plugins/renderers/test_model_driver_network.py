@@ -12,9 +12,8 @@ from retalkit.speech.speech_track import SpeechTrack
 from retalkit_renderers.speech_to_mouth.chunked_inference import CHUNK, NOISE_FLOOR, ChunkedInference
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
 from retalkit_renderers.speech_to_mouth.network import load_network, make_network
-
-from training.speech_to_mouth.export import export
-from training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.export import export
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
 
 RATE = 16000
 

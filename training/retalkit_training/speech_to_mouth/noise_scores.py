@@ -18,9 +18,8 @@ from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.speech.loudness import integrated_loudness
 from retalkit.storage.cache import Cache
-
-from training.speech_to_mouth.cross_validation import FoldDrivers
-from training.speech_to_mouth.non_speech import KINDS, NonSpeechPool
+from retalkit_training.speech_to_mouth.cross_validation import FoldDrivers
+from retalkit_training.speech_to_mouth.non_speech import KINDS, NonSpeechPool
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.speech.loudness import integrated_loudness, reference_gain
 from retalkit_renderers.speech_to_mouth.features import BAND_COUNT, log_mel
-
-from training.speech_to_mouth.augmentation import (
+from retalkit_training.speech_to_mouth.augmentation import (
     WARPS,
     apply_room_and_filter,
     augment,
     companded,
     non_speech_example,
 )
-from training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
-from training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
-from training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
-from training.speech_to_mouth.real_lips import RealLips
+from retalkit_training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
+from retalkit_training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
+from retalkit_training.speech_to_mouth.real_lips import RealLips
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +152,7 @@ def _at_reference(generator: np.random.Generator, sound: Float) -> Float:
 
 
 @contextmanager
-def _array(path: Path, shape: tuple[int, ...], kind: type[np.floating[Any]] = np.float16) -> Iterator[Any]:
+def _array(path: Path, shape: tuple[int, ...], kind: type[np.floating[Any]] = np.float16) -> Generator[Any]:
     """Yield a new memory-mapped array. The file is renamed to ``path`` after the context exits."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part.npy")
     array = np.lib.format.open_memmap(temporary, "w+", kind, shape)

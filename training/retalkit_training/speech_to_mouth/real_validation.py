@@ -13,12 +13,11 @@ from retalkit.motion_eval.agreement import CONTACT_GAP, PREDICTED_CONTACT, closu
 from retalkit.motion_eval.lips_corpus import LipsCorpus
 from retalkit_renderers.speech_to_mouth.decoding import MARGIN, Calibration, decode
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
+from retalkit_training.speech_to_mouth.fine_tuning import outputs_of
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.real_lips import LipClip, RealLips
+from retalkit_training.speech_to_mouth.views import Views
 from scipy.signal import savgol_filter
-
-from training.speech_to_mouth.fine_tuning import outputs_of
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.real_lips import LipClip, RealLips
-from training.speech_to_mouth.views import Views
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +86,8 @@ def contact_counts(raw: Float, opening: Float, shift: int, calibration: Calibrat
     gap = np.maximum(rows.opening, 0) * (1 - rows.closure)
     count = min(len(gap), len(opening))
     first, stop = max(0, shift), count + min(0, shift)
-    smooth = savgol_filter(opening, 9, 2)[first:stop] if len(opening) > 9 else opening[first:stop]
-    real = closure_events(smooth[::2], CONTACT_GAP)
+    smooth = np.asarray(savgol_filter(opening, 9, 2) if len(opening) > 9 else opening, np.float64)
+    real = closure_events(smooth[first:stop:2], CONTACT_GAP)
     predicted = closure_events(gap[first - shift : stop - shift][::2], PREDICTED_CONTACT)
     matches = count_matches(real, predicted), count_matches(predicted, real)
     return np.array([len(real), matches[0], len(predicted), matches[1]], np.float64)

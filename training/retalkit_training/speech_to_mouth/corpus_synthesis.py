@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.coarticulation import Phone, merge_silences, mouth_targets
+from retalkit_training.speech_to_mouth.tts import Espeak, Flite, Utterance
 from scipy.signal import resample_poly
-
-from training.speech_to_mouth.tts import Espeak, Flite, Utterance
 
 logger = logging.getLogger(__name__)
 

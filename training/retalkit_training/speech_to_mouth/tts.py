@@ -18,13 +18,13 @@ import tempfile
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.coarticulation import Phone
 from retalkit_renderers.speech_to_mouth.visemes import letters_of_arpabet, letters_of_ipa
-
-from training.speech_to_mouth.sentences import sentence
+from retalkit_training.speech_to_mouth.sentences import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,8 @@ class Espeak:
         waveform = np.concatenate(self._chunks).astype(np.float32) / 32768.0
         return Utterance(waveform, self._rate, self._phones(len(waveform) / self._rate), f"espeak-{voice}")
 
-    def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
+    def _receive(self, samples: Any, count: int, events: Any) -> int:
+        """Store audio and events. ``samples``: pointer to int16. ``events``: pointer to ``_Event``."""
         if samples and count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         index = 0

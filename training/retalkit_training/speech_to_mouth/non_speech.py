@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
+from retalkit_training.speech_to_mouth.corpus import Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
 
 logger = logging.getLogger(__name__)
 

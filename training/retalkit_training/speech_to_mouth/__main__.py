@@ -1,4 +1,4 @@
-"""Command ``python -m training.speech_to_mouth all --work FOLDER``, which trains the bundled weights from scratch."""
+"""Program ``python -m retalkit_training.speech_to_mouth``, which trains the bundled weights from scratch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from training.speech_to_mouth.pipeline import (
+from retalkit_training.speech_to_mouth.pipeline import (
     LIPS,
     LIVE,
     LIVE_LOOKAHEAD,
@@ -24,12 +24,12 @@ from training.speech_to_mouth.pipeline import (
     score_noise,
     tiny_config,
 )
-from training.speech_to_mouth.tts import flite_program
+from retalkit_training.speech_to_mouth.tts import flite_program
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the requested pipeline steps."""
-    parser = argparse.ArgumentParser(prog="training.speech_to_mouth", description=__doc__)
+    parser = argparse.ArgumentParser(prog="retalkit_training.speech_to_mouth", description=__doc__)
     parser.add_argument(
         "step",
         choices=("corpus", "train", "lips", "live", "noise", "all"),

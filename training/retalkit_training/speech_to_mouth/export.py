@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
 from retalkit_renderers.speech_to_mouth.visemes import CLASSES
+from retalkit_training.speech_to_mouth.corpus import Corpus
+from retalkit_training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
 from safetensors import safe_open
 from safetensors.torch import save_file
-
-from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
 
 FORMAT = "1"
 

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
 from retalkit_renderers.speech_to_mouth.features import BAND_COUNT, INPUT_CONTEXT, network_input
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
+from retalkit_training.speech_to_mouth.losses import real_loss, synthetic_loss
+from retalkit_training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.real_lips import COLUMNS, LipClip, RealLips
+from retalkit_training.speech_to_mouth.views import SYNTHETIC_TARGETS, Views
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from training.speech_to_mouth.losses import real_loss, synthetic_loss
-from training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
-from training.speech_to_mouth.real_lips import COLUMNS, LipClip, RealLips
-from training.speech_to_mouth.views import SYNTHETIC_TARGETS, Views
 
 logger = logging.getLogger(__name__)
 

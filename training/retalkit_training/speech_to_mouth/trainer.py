@@ -21,15 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
+from retalkit_training.speech_to_mouth.augmentation import training_example
+from retalkit_training.speech_to_mouth.corpus import Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import Shard
+from retalkit_training.speech_to_mouth.losses import training_loss
+from retalkit_training.speech_to_mouth.network import DILATIONS, SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from training.speech_to_mouth.augmentation import training_example
-from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.corpus_synthesis import Shard
-from training.speech_to_mouth.losses import training_loss
-from training.speech_to_mouth.network import DILATIONS, SpeechToMouthNetwork
-from training.speech_to_mouth.non_speech import NonSpeechPool
 
 logger = logging.getLogger(__name__)
 

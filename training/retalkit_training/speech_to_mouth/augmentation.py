@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.features import BAND_COUNT, log_mel, network_input
-
-from training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
-from training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, STORED_LEVEL
-from training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
+from retalkit_training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET, STORED_LEVEL
+from retalkit_training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
 
 LOWEST_SPEECH, HIGHEST_SPEECH = -38.0, -8.0
 """Level range in dBFS of speech that opens the mouth."""

@@ -20,20 +20,25 @@ from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus
 from retalkit.storage.cache import content_hash
 from retalkit_renderers.speech_to_mouth.decoding import Calibration
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
-
-from training.speech_to_mouth.corpus import Corpus, corpus_hash
-from training.speech_to_mouth.corpus_synthesis import Shard, plan, synthesise
-from training.speech_to_mouth.cross_validation import FoldDrivers, score_folds
-from training.speech_to_mouth.export import class_widths, export, exported_metadata, load_exported, output_scales
-from training.speech_to_mouth.fine_tuning import FineTuningConfig, fine_tune, initial_network
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.noise_scores import score_noisy_speech
-from training.speech_to_mouth.non_speech import NonSpeechPool, make_pool
-from training.speech_to_mouth.real_lips import FOLDS, RealLips, prepare
-from training.speech_to_mouth.real_validation import held_out_outputs, log_contacts, output_range
-from training.speech_to_mouth.trainer import TrainingConfig, train
-from training.speech_to_mouth.validation import closure_threshold, range_gains, validate
-from training.speech_to_mouth.views import ViewConfig, Views, make_views
+from retalkit_training.speech_to_mouth.corpus import Corpus, corpus_hash
+from retalkit_training.speech_to_mouth.corpus_synthesis import Shard, plan, synthesise
+from retalkit_training.speech_to_mouth.cross_validation import FoldDrivers, score_folds
+from retalkit_training.speech_to_mouth.export import (
+    class_widths,
+    export,
+    exported_metadata,
+    load_exported,
+    output_scales,
+)
+from retalkit_training.speech_to_mouth.fine_tuning import FineTuningConfig, fine_tune, initial_network
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.noise_scores import score_noisy_speech
+from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool, make_pool
+from retalkit_training.speech_to_mouth.real_lips import FOLDS, RealLips, prepare
+from retalkit_training.speech_to_mouth.real_validation import held_out_outputs, log_contacts, output_range
+from retalkit_training.speech_to_mouth.trainer import TrainingConfig, train
+from retalkit_training.speech_to_mouth.validation import closure_threshold, range_gains, validate
+from retalkit_training.speech_to_mouth.views import ViewConfig, Views, make_views
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +254,7 @@ def score_noise(work: Path, data: RealData, name: str) -> None:
 def calibrate(data: RealData, outputs: dict[str, NDArray[np.float32]], names: set[str]) -> dict[str, Any]:
     """Return the decoding calibration for the held-out outputs of the clips listed in ``names``."""
     clips = [clip for clip in data.lips.clips if clip.name in names]
-    settings = {
+    settings: dict[str, Any] = {
         "contact_share": CONTACT_SHARE,
         "closure_threshold": CLOSURE_THRESHOLD,
         "width_smoothing": WIDTH_SMOOTHING,

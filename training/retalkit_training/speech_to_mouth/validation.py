@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.decoding import Calibration, mouth_width
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
-
-from training.speech_to_mouth.augmentation import augment, non_speech_example
-from training.speech_to_mouth.corpus import Corpus
-from training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
-from training.speech_to_mouth.network import SpeechToMouthNetwork
-from training.speech_to_mouth.non_speech import NonSpeechPool
+from retalkit_training.speech_to_mouth.augmentation import augment, non_speech_example
+from retalkit_training.speech_to_mouth.corpus import Corpus
+from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool
 
 logger = logging.getLogger(__name__)
 
