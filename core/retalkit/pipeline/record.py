@@ -36,6 +36,11 @@ class RunRecord:
     """Number of unchanged frames for each reason."""
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
     """Number of frames edited with a confidence below 1, for each reason."""
+    edits: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Edited time ranges of each person: ``person`` (the face in the configuration) and ``ranges``, which contains the
+    start and end of each range in seconds of the output."""
+    digital_source_type: str = ""
+    """Origin of the edited pixels, see ``retalkit.stages.DigitalSourceType``."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from step to wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])
@@ -147,6 +152,7 @@ def complete_record(
     # Ignoring a step with unknown peak memory would underestimate the run's memory requirement.
     known = [peak for peak in timer.peaks.values() if peak is not None]
     record.peak_memory_cost = max([record.peak_memory_bytes, *known]) if len(known) == len(timer.peaks) else 0
+    record.digital_source_type = plan.digital_source_type.value
     record.configuration = json.loads(plan.config.model_dump_json())
     hashes = {stage.config_path: stage.file_hashes() for stage in plan.stages}
     record.weights = {f"{path}.{name}": digest for path, files in hashes.items() for name, digest in files.items()}

@@ -46,15 +46,20 @@ class OpenWriter(Protocol):
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Counts of edited, faded and unchanged frames, grouped by reason."""
+    """Counts of edited, faded and unchanged frames, grouped by reason, and the edited frames of each face."""
 
     edited: int = 0
     faded: Counter[str] = field(default_factory=Counter[str])
     passed: Counter[str] = field(default_factory=Counter[str])
+    ranges: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, list[tuple[int, int]]])
+    """Ranges [start, stop) of edited output frames in ascending order, by number of the face job."""
 
-    def add(self, results: Sequence[FrameResult]) -> None:
-        """Count one frame based on the results for all faces. A frame counts as edited if at least one face was
-        edited."""
+    def add(self, position: int, results: Sequence[FrameResult]) -> None:
+        """Count the output frame at ``position`` based on the results for all faces. A frame counts as edited if at
+        least one face was edited."""
+        for number, result in enumerate(results):
+            if not isinstance(result, PassedThrough):
+                self._add_range(number, position, position + 1)
         edits = [result for result in results if not isinstance(result, PassedThrough)]
         if not edits:
             reasons = [result.reason for result in results if isinstance(result, PassedThrough)]
@@ -70,9 +75,24 @@ class FrameCounts:
         self.edited += int(data["edited"])
         self.faded.update(data["faded"])
         self.passed.update(data["passed"])
+        for number, ranges in data["ranges"].items():
+            for start, stop in ranges:
+                self._add_range(int(number), start, stop)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"edited": self.edited, "faded": dict(self.faded), "passed": dict(self.passed)}
+        return {
+            "edited": self.edited,
+            "faded": dict(self.faded),
+            "passed": dict(self.passed),
+            "ranges": {str(number): ranges for number, ranges in self.ranges.items()},
+        }
+
+    def _add_range(self, number: int, start: int, stop: int) -> None:
+        ranges = self.ranges.setdefault(number, [])
+        if ranges and ranges[-1][1] == start:
+            ranges[-1] = (ranges[-1][0], stop)
+        else:
+            ranges.append((start, stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +136,16 @@ def render(
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
-    counts = FrameCounts()
     segments = segment_ranges(timeline.count)
+    stored: dict[int, dict[str, Any]] = {}
     missing: list[int] = []
     done = 0
     for number, (start, stop) in enumerate(segments):
         record = folder.path(counts_name(number))
-        if record is not None and folder.path(segment_name(number)) is not None:
-            counts.merge(json.loads(record.read_text(encoding="utf-8")))
+        data = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
+        # Earlier versions stored no ranges.
+        if "ranges" in data and folder.path(segment_name(number)) is not None:
+            stored[number] = data
             done += stop - start
         else:
             missing.append(number)
@@ -144,8 +166,9 @@ def render(
                 writer = open_writer(path)
                 try:
                     for part in parts:
-                        for results in _write(writer, timeline, part.batch, _enhance(jobs, part)):
-                            segment.add(results)
+                        written = _write(writer, timeline, part.batch, _enhance(jobs, part))
+                        for position, results in enumerate(written, part.batch.first):
+                            segment.add(position, results)
                         done += len(part.batch.decoded)
                         observer.advanced("render", done)
                 except BaseException:
@@ -154,10 +177,30 @@ def render(
                 writer.close()
             with folder.write(counts_name(number)) as path:
                 path.write_text(json.dumps(segment.as_dict()), encoding="utf-8")
-            counts.merge(segment.as_dict())
+            stored[number] = segment.as_dict()
     finally:
         work.close()
+    counts = FrameCounts()
+    for number in range(len(segments)):
+        counts.merge(stored[number])
     return Rendering([folder.folder / segment_name(number) for number in range(len(segments))], counts, rendered)
+
+
+def edited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the edited time ranges of each person in seconds, as plain data for the run record.
+
+    ``persons``: name of each face job's person.
+    """
+
+    def times(start: int, stop: int) -> list[float]:
+        last = stop - 1
+        end = timeline.times(last, stop)[0] + timeline.durations(last, stop)[0]
+        return [round(float(timeline.times(start, start + 1)[0]), 6), round(float(end), 6)]
+
+    return [
+        {"person": person, "ranges": [times(*edited) for edited in counts.ranges.get(number, [])]}
+        for number, person in enumerate(persons)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from retalkit.pipeline.finish import finish
 from retalkit.pipeline.keys import RunKeys, run_keys
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
-from retalkit.pipeline.render import Rendering, render
+from retalkit.pipeline.render import Rendering, edited_times, render
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
@@ -191,6 +191,7 @@ class _Run:
         self.record.frames_edited = rendering.counts.edited
         self.record.frames_faded = dict(rendering.counts.faded)
         self.record.frames_passed = dict(rendering.counts.passed)
+        self.record.edits = edited_times(rendering.counts, timeline, [str(self.config.face)])
         self.record.inputs = {
             "video": str(self.video),
             "video_sha256": hashes["video"],

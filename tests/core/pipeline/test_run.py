@@ -93,6 +93,8 @@ def test_record_describes_the_run(dubbed: RunRecord) -> None:
     stored = json.loads(dubbed.record.read_text())
     assert stored["frames_edited"] == 50
     assert stored["frames_passed"] == {}
+    assert stored["edits"] == [{"person": "largest", "ranges": [[0.0, 2.0]]}]
+    assert stored["digital_source_type"] == "algorithmicallyEnhanced"
     assert stored["output_seconds"] == pytest.approx(2.0)
     assert {"speech", "faces", "tracks", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
     assert stored["configuration"]["lip_syncer"]["use"] == "exemplar"
@@ -207,6 +209,7 @@ def test_edit_outside_the_frame_counts_as_passed_through(moving_head: Path, shor
     for record in (first, stored):
         assert record.frames_passed == {"edit outside the frame": 25}
         assert (record.frames_edited, record.frames_faded) == (25, {"large yaw": 25})
+        assert record.edits[0]["ranges"] == [[n / 25, (n + 1) / 25] for n in range(1, 50, 2)]
 
 
 def test_cuts_and_faceless_frames_pass_through(shared_media: Path, short_speech: Path, tmp_path: Path) -> None:
@@ -224,6 +227,9 @@ def test_cuts_and_faceless_frames_pass_through(shared_media: Path, short_speech:
     assert result.info.frame_count == count == record.frames_edited + sum(record.frames_passed.values())
     np.testing.assert_allclose(result.times(0, count), source.times(0, count), atol=2e-4)
     assert record.frames_passed["no face"] > 100
+    ranges = np.array(record.edits[0]["ranges"])
+    assert (ranges[1:, 0] > ranges[:-1, 1]).all()
+    assert np.diff(ranges).sum() * float(source.rate) == pytest.approx(record.frames_edited, abs=1)
     # The first shot has no face to edit: only the codec changes its frames.
     for (_, old), (_, new) in zip(source.read(range(0, 60, 12)), result.read(range(0, 60, 12)), strict=True):
         assert np.abs(old.astype(int) - new).mean() < 2.0

@@ -112,7 +112,7 @@ def check_spec(found: FoundStage, note: Note) -> None:
 
 
 def _check_source_type(spec: StageSpec, note: Note) -> None:
-    declared: object = spec.digital_source_type
+    declared = cast("object", spec.digital_source_type)
     if declared is not None and not isinstance(declared, DigitalSourceType):
         note(
             f"digital_source_type is {declared!r}",
