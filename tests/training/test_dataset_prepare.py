@@ -16,7 +16,7 @@ pytest.importorskip("webdataset", reason="datasets need the extra: pip install '
 
 import av
 import retalkit_training.datasets.prepare as prepare_module
-from retalkit.errors import InputError, OutputError
+from retalkit.errors import InputError, OutputError, PlanError
 from retalkit.media.sound import pcm
 from retalkit.media.sources import open_source
 from retalkit.plugins.discovery import discover
@@ -30,6 +30,7 @@ from retalkit_training.datasets.layouts import SourceVideo, find_sources
 from retalkit_training.datasets.prepare import PrepareReport, prepare
 from retalkit_training.datasets.settings import PrepareSettings
 from retalkit_training.datasets.shards import ShardReader, stream
+from retalkit_training.tasks.prepared_data import PreparedData
 from scipy.io import wavfile
 from typer.testing import CliRunner
 
@@ -195,6 +196,34 @@ def test_killed_call_resumes(short: Path, other: Path, tmp_path: Path, monkeypat
     assert len(report.index.clips) == 2
 
 
+def test_reference_faces_have_closed_mouths(short: Path, tmp_path: Path) -> None:
+    report = prepare([source(short)], tmp_path, PrepareSettings(references="neutral_warp", restore="auto"))
+    assert report.index.references == "neutral_warp"
+    assert report.index.restoration == "none"
+    assert "gpen" in report.unrestored
+    _, clip = next(stream(tmp_path, "train", sides=(96,)))
+    assert clip.references is not None
+    assert len(clip.references) == clip.frame_count
+    faces = clip.images(96).astype(int)
+    edited = np.stack([clip.references.decode(index) for index in range(clip.frame_count)]).astype(int)
+    change = np.abs(edited - faces).mean((1, 2, 3))
+    opening = clip.arrays["lips"][:, 0]
+    assert change[opening.argmax()] > 2 * change[opening.argmin()]
+    upper = np.abs(edited - faces)[:, :40].mean()
+    assert upper < 2 < np.abs(edited - faces)[:, 56:].mean()
+    data = PreparedData(tmp_path)
+    assert data.reference_editor == "neutral_warp"
+    shown = data.clips("train")[0].references([3])
+    assert shown is not None
+    np.testing.assert_array_equal(shown[0, ..., ::-1], edited[3])
+    with pytest.raises(PlanError, match="face3d") as error:
+        prepare([source(short)], tmp_path / "dnet", PrepareSettings(references="dnet"))
+    assert error.value.code == "missing-coefficients"
+    with pytest.raises(PlanError, match="weights pull gpen") as error:
+        prepare([source(short)], tmp_path / "gpen", PrepareSettings(restore="gpen"))
+    assert error.value.code == "missing-weights"
+
+
 def test_quality_filter(shared_media: Path, tmp_path: Path) -> None:
     path = cut(shared_media / WOMAN, tmp_path / "blurred.mkv", 20, blur=9)
     with pytest.raises(InputError, match="blurred") as error:
@@ -304,6 +333,32 @@ def test_command(short: Path, tmp_path: Path) -> None:
     assert json.loads(result.output)["clips"] == {"train": 1}
     result = runner.invoke(application(), ["prepare", str(short), "-o", str(tmp_path / "data"), "--layout", "lrs9"])
     assert getattr(result.exception, "code", "") == "unknown-layout"
+
+
+@pytest.mark.slow
+def test_dnet_references_and_restored_faces(
+    other: Path,
+    pseudo_weights: Callable[[str], Path],
+    shared_parity: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RETALKIT_HOME", str(tmp_path / "home"))
+    store, registry = WeightStore(), discover()
+    for name in ("face3d", "dnet", "gpen"):
+        store.add(registry.checkpoint(name), pseudo_weights(name))
+    store.add(registry.checkpoint("bfm_landmarks"), shared_parity / "similarity_Lm3D_all.mat")
+    store.add(registry.checkpoint("expression_templates"), shared_parity / "expression.mat")
+    plain = prepare([source(other)], tmp_path / "plain")
+    report = prepare([source(other)], tmp_path / "data", PrepareSettings(references="dnet", restore="auto"))
+    assert (report.index.references, report.index.restoration, report.unrestored) == ("dnet", "gpen", "")
+    assert report.index.videos[0].key != plain.index.videos[0].key
+    _, clip = next(stream(tmp_path / "data", "train"))
+    _, before = next(stream(tmp_path / "plain", "train"))
+    np.testing.assert_array_equal(clip.images(96), before.images(96))
+    assert np.abs(clip.images(384).astype(int) - before.images(384)).mean() > 2
+    assert clip.references is not None
+    assert np.abs(clip.references.decode(0).astype(int) - clip.images(96, 0, 1)[0]).mean() > 2
 
 
 @pytest.mark.slow

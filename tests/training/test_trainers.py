@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from retalkit_training.loop.checkpoints import CheckpointFolder
 from retalkit_training.loop.data import ArrayClip, ArrayData
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import Trainer, run_losses
-from retalkit_training.tasks.config import CONFIGS, SyncNetConfig
+from retalkit_training.tasks.config import CONFIGS, LNetConfig, SyncNetConfig
 from retalkit_training.tasks.export import export_run
 from retalkit_training.tasks.frozen_weights import StoredWeights, read_state_dict
+from retalkit_training.tasks.generators import WindowSampler
 from retalkit_training.tasks.metrics import area_under_curve
 from retalkit_training.tasks.runs import open_run
 from retalkit_training.tasks.tasks import make_task
@@ -139,6 +141,20 @@ def test_samples_are_windows_with_their_sound(speakers: ArrayData) -> None:
         assert start >= 1
         np.testing.assert_array_equal(sample["mel"][0], clip.mel(int(80 * start / 25), 16))
         np.testing.assert_array_equal(sample["mels"][0, 0], clip.mel(int(80 * (start - 1) / 25), 16))
+
+
+def test_references_are_edited_faces_if_the_dataset_has_them(speakers: ArrayData) -> None:
+    config = LNetConfig(reference_expression="neutral_warp")
+    with pytest.raises(RetalkitError, match="--references neutral_warp") as error:
+        WindowSampler(config, speakers, config.reference_expression)
+    assert error.value.code == "missing-references"
+    edited = [replace(clip, edited=clip.crops[96] // 2) for clip in speakers.splits["train"]]
+    data = ArrayData("d", "d", {"train": edited}, reference_editor="neutral_warp")
+    plain, other = (
+        WindowSampler(config, data, kind).sample(np.random.default_rng(3)) for kind in ("none", "neutral_warp")
+    )
+    np.testing.assert_array_equal(plain["target"], other["target"])
+    np.testing.assert_array_equal(np.round(plain["reference"] * 255) // 2, np.round(other["reference"] * 255))
 
 
 def _image(clip: Any, size: int) -> Any:

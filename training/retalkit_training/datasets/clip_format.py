@@ -4,6 +4,7 @@ A clip is one sample in the format of the package ``webdataset``. Its members ha
 
 * ``KEY.json``: measurements and properties
 * ``KEY.face96.npz``, ``KEY.face256.npz``, ``KEY.face384.npz``: crops as concatenated JPEG files
+* ``KEY.reference96.npz``: the same for the reference faces with the canonical expression, if there are any
 * ``KEY.audio.wav``: mono audio at 16 kHz. Sample 0 belongs to the start of frame 0.
 * ``KEY.mel.npy``: mel spectrogram at 80 steps per second
 * ``KEY.arrays.npz``: landmarks, boxes, lip motion, predicted motion and, if available, 3DMM coefficients
@@ -31,6 +32,9 @@ Float = NDArray[np.float32]
 
 FORMAT: Final = 1
 """Version of the format. It is increased when the members of a clip change."""
+REFERENCE_SIZE: Final = 96
+"""Side of the reference faces in pixels."""
+_REFERENCES: Final = f"reference{REFERENCE_SIZE}.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class PreparedClip:
     key: str
     faces: Mapping[int, EncodedImages]
     """Mapping from the side in pixels (96, 256, 384) to the crops."""
+    references: EncodedImages | None = None
+    """Faces with the canonical expression at 96 x 96 pixels, one for each frame."""
     wave: NDArray[np.int16]
     """Mono audio at 16 kHz, int16 [N]. Frame k starts at sample 640 k."""
     mel: Float
@@ -116,6 +122,11 @@ def to_members(clip: PreparedClip) -> Iterator[tuple[str, bytes]]:
     yield f"{clip.key}.json", json.dumps({"format": FORMAT, **clip.meta}, sort_keys=True).encode()
     for side, encoded in clip.faces.items():
         yield f"{clip.key}.face{side}.npz", _npz({"data": encoded.data, "ends": encoded.ends})
+    if clip.references is not None:
+        yield (
+            f"{clip.key}.{_REFERENCES}",
+            _npz({"data": clip.references.data, "ends": clip.references.ends}),
+        )
     sound = io.BytesIO()
     wavfile.write(sound, SPEECH_RATE, clip.wave)
     yield f"{clip.key}.audio.wav", sound.getvalue()
@@ -143,12 +154,17 @@ def from_members(key: str, members: Mapping[str, bytes], sides: Collection[int] 
                 arrays = _arrays(content)
                 side = int(name.removeprefix("face").removesuffix(".npz"))
                 faces[side] = EncodedImages(arrays["data"], arrays["ends"])
+        references: EncodedImages | None = None
+        if _REFERENCES in members and _is_wanted(_REFERENCES, sides):
+            arrays = _arrays(members[_REFERENCES])
+            references = EncodedImages(arrays["data"], arrays["ends"])
         rate, wave = wavfile.read(io.BytesIO(members["audio.wav"]))
         if rate != SPEECH_RATE:
             raise ValueError(f"{rate} Hz")
         return PreparedClip(
             key=key,
             faces=dict(sorted(faces.items())),
+            references=references,
             wave=np.asarray(wave, np.int16),
             mel=np.load(io.BytesIO(members["mel.npy"])),
             arrays=_arrays(members["arrays.npz"]),
@@ -207,8 +223,10 @@ def read_tar(file: BinaryIO, key: str, size: int, sides: Collection[int] | None 
 
 def _is_wanted(suffix: str, sides: Collection[int] | None) -> bool:
     """Return whether a member is to be read, judged by its suffix, such as ``face96.npz``."""
-    if sides is None or not suffix.startswith("face"):
+    if sides is None or not suffix.startswith(("face", "reference")):
         return True
+    if suffix == _REFERENCES:
+        return REFERENCE_SIZE in sides
     return suffix in {f"face{side}.npz" for side in sides}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -53,6 +53,21 @@ def prepare(
         bool,
         typer.Option("--correct-offset/--keep-offset", help="Remove the estimated delay between lips and audio."),
     ] = True,
+    references: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Editor of additional reference faces with the canonical expression, for L-Net: none, neutral_warp or "
+            "dnet.",
+        ),
+    ] = "none",
+    restore: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Restorer of the 384-pixel faces, which are E-Net's targets: none, auto, gpen or gfpgan.",
+        ),
+    ] = "none",
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of the speakers in val.")] = 0.1,
     test: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction of the speakers in test.")] = 0.1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
@@ -60,6 +75,7 @@ def prepare(
     """Make clips for training from VIDEOS. The same command resumes an interrupted call."""
     from retalkit.cli.progress import progress
     from retalkit.errors import ConfigError
+    from retalkit.plugins.registry import nearest
     from retalkit_training.datasets.layouts import LAYOUTS, find_sources, read_speakers
     from retalkit_training.datasets.prepare import prepare as run
     from retalkit_training.datasets.settings import PrepareSettings, SplitSettings
@@ -70,6 +86,13 @@ def prepare(
         )
     if shortest > longest:
         raise ConfigError(f"--shortest {shortest} is larger than --longest {longest}", code="invalid-option")
+    for option, value in (("references", references), ("restore", restore)):
+        allowed = get_args(PrepareSettings.model_fields[option].annotation)
+        if value not in allowed:
+            raise ConfigError(
+                f"--{option}: unknown value '{value}'{nearest(value, allowed)}; choose one of {', '.join(allowed)}",
+                code="invalid-option",
+            )
     settings = PrepareSettings(
         shortest=shortest,
         longest=longest,
@@ -77,6 +100,8 @@ def prepare(
         largest_yaw=largest_yaw,
         filter=quality_filter,
         correct_offset=correct_offset,
+        references=cast("Any", references),
+        restore=cast("Any", restore),
     )
     splits = SplitSettings(validation=validation, test=test)
     sources = find_sources(videos, layout, read_speakers(speakers) if speakers is not None else None)
@@ -92,6 +117,11 @@ def prepare(
     typer.echo(f"{output}: {len(index.clips)} clips, {seconds / 60:.1f} min, {len(index.shards)} shards")
     typer.echo(f"videos: {done.computed} processed, {done.reused} unchanged, {unusable} without clips")
     typer.echo(f"parts left out by the quality filter: {rejected}")
+    if index.references != "none":
+        typer.echo(f"reference faces: {index.references}")
+    if restore != "none":
+        reason = f" ({done.unrestored})" if done.unrestored else ""
+        typer.echo(f"restoration of the 384-pixel faces: {index.restoration}{reason}")
     if index.without_coefficients:
         typer.echo(f"no 3DMM coefficients, so D-Net cannot be trained: {index.without_coefficients}")
 

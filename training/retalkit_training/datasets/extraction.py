@@ -33,12 +33,20 @@ from retalkit.speech.mel import mel_spectrogram
 from retalkit.stages import SPEECH_RATE, ObjectPool, Runtime, Source, Speech, StageKind
 from retalkit.storage.cache import Cache, content_hash, make_key
 from retalkit_renderers.lower_face import face_box
-from retalkit_training.datasets.clip_format import FORMAT, EncodedImages, PreparedClip
+from retalkit_training.datasets.clip_format import FORMAT, REFERENCE_SIZE, EncodedImages, PreparedClip
+from retalkit_training.datasets.face_edits import FaceEdits, OpenEdits
 from retalkit_training.datasets.face_folder import BORDER, SIDE, FaceFolderSource
 from retalkit_training.datasets.face_shape import mean_shape
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.quality import clip_quality, lip_motion, yaw_degrees
-from retalkit_training.datasets.settings import ALIGNED_SIZE, FACE_SIZES, FRAME_RATE, NEAREST, PrepareSettings
+from retalkit_training.datasets.settings import (
+    ALIGNED_SIZE,
+    FACE_SIZES,
+    FRAME_RATE,
+    NEAREST,
+    RESTORED_SIZE,
+    PrepareSettings,
+)
 from retalkit_training.datasets.shards import write_loose
 from retalkit_training.datasets.sync_offset import MARGIN, OffsetEstimate, estimate
 
@@ -101,13 +109,14 @@ class Extractor:
             except RetalkitError as error:
                 self.without_coefficients = str(error)
         self.coefficients = self._model_plan.reconstructor.coefficient_space if self._model_plan else ""
+        self.edits = FaceEdits(settings, registry, self.without_coefficients)
 
     def key(self, source: SourceVideo) -> str:
         """Return the key of a video, which depends on its content and on everything that changes its clips."""
         stages = [self._plan.detector, self._plan.reconstructor, self._plan.denoiser]
         if self._model_plan is not None:
             stages.append(self._model_plan.reconstructor)
-        identities = [_identity(stage) for stage in stages]
+        identities = [*(_identity(stage) for stage in stages), *self.edits.identities()]
         kept = self.settings.model_dump(mode="json")
         content = _content(source)
         return make_key(
@@ -157,21 +166,23 @@ class Extractor:
             "estimate": found.plain(),
         }
         wave = np.round(np.clip(pcm(sound_path), -1, 32767 / 32768) * 32768).astype(np.int16)
-        model = self._coefficients(limited, source, key, cache)
+        model = self._model_analysis(limited, source, key, cache)
         clips: dict[str, int] = {}
         rejected: list[dict[str, Any]] = []
-        for piece in _pieces(analysis, source, self.settings, offset, len(wave)):
-            reason = self._reject_early(analysis, piece)
-            if reason is None:
-                clip = self._clip(key, source, analysis, piece, (offset, found), (wave, motion, centre, speech), model)
-                facts_of = {"rate": facts["rate"], "corrected_offset": offset}
-                clip = replace(clip, meta={**clip.meta, **facts_of})
-                reason = self._reject_blurred(clip)
+        sounds = wave, motion, centre, speech
+        with self.edits.open(steps, analysis, model, key) as edits:
+            for piece in _pieces(analysis, source, self.settings, offset, len(wave)):
+                reason = self._reject_early(analysis, piece)
                 if reason is None:
-                    write_loose(folder, clip)
-                    clips[clip.key] = clip.frame_count
-                    continue
-            rejected.append({**piece.span, **reason})
+                    clip = self._clip(key, source, edits, piece, (offset, found), sounds, model)
+                    facts_of = {"rate": facts["rate"], "corrected_offset": offset}
+                    clip = replace(clip, meta={**clip.meta, **facts_of})
+                    reason = self._reject_blurred(clip)
+                    if reason is None:
+                        write_loose(folder, clip)
+                        clips[clip.key] = clip.frame_count
+                        continue
+                rejected.append({**piece.span, **reason})
         return VideoResult(key=key, clips=clips, rejected=rejected, facts=facts)
 
     def _estimate(self, speech: Speech, lips: Lips) -> tuple[OffsetEstimate, NDArray[np.float64], int]:
@@ -201,14 +212,15 @@ class Extractor:
         motion = predict_motion(self._made, speech, lips)
         return np.stack([motion.opening, motion.width], 1)
 
-    def _coefficients(self, source: LimitedSource, video: SourceVideo, key: str, cache: Cache) -> NDArray[Any] | None:
-        """Return the 3DMM coefficients of all frames, float32 [T, C], or None without the weights."""
+    def _model_analysis(
+        self, source: LimitedSource, video: SourceVideo, key: str, cache: Cache
+    ) -> StoredAnalysis | None:
+        """Return the analysis with 3DMM coefficients, or None without the weights."""
         if self._model_plan is None:
             return None
         steps = ClipSteps(self._model_plan, cache, SilentObserver(), self._pool)
         keys = analysis_keys(self._model_plan, key, source.info.frame_count)
-        fitted = steps.fit(steps.track(source, keys, video.path), keys)
-        return fitted.coefficients(0, source.info.frame_count)
+        return steps.fit(steps.track(source, keys, video.path), keys)
 
     def _reject_early(self, analysis: StoredAnalysis, piece: _Piece) -> dict[str, Any] | None:
         """Return the reason for which a piece is left out, judged before its frames are decoded."""
@@ -236,12 +248,13 @@ class Extractor:
         self,
         key: str,
         source: SourceVideo,
-        analysis: StoredAnalysis,
+        edits: OpenEdits,
         piece: _Piece,
         offsets: tuple[int, OffsetEstimate],
         sounds: tuple[NDArray[np.int16], NDArray[np.float64], int, Speech],
-        model: NDArray[Any] | None,
+        model: StoredAnalysis | None,
     ) -> PreparedClip:
+        analysis = edits.analysis
         frames, count = piece.frames, len(piece.frames)
         first, last = int(frames[0]), int(frames[-1]) + 1
         rows = frames - first
@@ -255,11 +268,16 @@ class Extractor:
             found = [face_box(box, 0.0, info.width, info.height) for box in analysis.boxes(first, last)[rows]]
             boxes = np.stack([np.full(4, np.nan, np.float32) if box is None else box for box in found])
         crops: dict[int, list[NDArray[np.uint8]]] = {side: [] for side in FACE_SIZES}
+        references: list[NDArray[np.uint8]] = []
         shown = -1
         for index, image in analysis.source.read(np.unique(frames).tolist()):
+            restored, reference = edits.restored(image, index), edits.reference(image, index)
             for row in np.flatnonzero(frames == index):
                 for side in FACE_SIZES:
-                    crops[side].append(crop_face(image, squares[row] if side == ALIGNED_SIZE else boxes[row], side))
+                    whole = restored if side == RESTORED_SIZE else image
+                    crops[side].append(crop_face(whole, squares[row] if side == ALIGNED_SIZE else boxes[row], side))
+                if reference is not None:
+                    references.append(crop_face(reference, boxes[row], REFERENCE_SIZE))
             shown = index
         if shown != frames[-1]:
             raise InputError(f"{source.path}: frame {int(frames[-1])} cannot be decoded", code="undecodable-video")
@@ -284,7 +302,7 @@ class Extractor:
         if shape is not None:
             arrays["face_shape"] = shape
         if model is not None:
-            arrays["coefficients"] = model[frames]
+            arrays["coefficients"] = model.coefficients(first, last)[rows]
         meta: dict[str, Any] = {
             "landmark_scheme": analysis.landmark_scheme,
             "coefficient_space": self.coefficients,
@@ -300,6 +318,7 @@ class Extractor:
             faces={
                 side: EncodedImages.encode(np.stack(crops[side]), self.settings.jpeg_quality) for side in FACE_SIZES
             },
+            references=EncodedImages.encode(np.stack(references), self.settings.jpeg_quality) if references else None,
             wave=part,
             mel=mel_spectrogram(sampled),
             arrays=arrays,

@@ -79,6 +79,10 @@ class DatasetIndex:
     """Space of the 3DMM coefficients, such as ``bfm257``, or an empty string."""
     without_coefficients: str = ""
     """Reason for which the dataset has no 3DMM coefficients, or an empty string."""
+    references: str = "none"
+    """Expression editor of the reference faces: ``neutral_warp``, ``dnet``, or ``none`` without such faces."""
+    restoration: str = "none"
+    """Restorer of the 384-pixel faces: ``gpen``, ``gfpgan``, or ``none`` for the frames as they are."""
 
     def of_split(self, split: str) -> list[ClipEntry]:
         """Return the clips of a split in the order of the shards."""

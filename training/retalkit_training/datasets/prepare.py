@@ -32,6 +32,8 @@ class PrepareReport:
     """Number of videos that this call processed."""
     reused: int
     """Number of videos whose clips existed before."""
+    unrestored: str = ""
+    """Reason for which the 384-pixel faces are not restored, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _prepare(
         parts = [part["reason"] for video in index.videos for part in video.rejected]
         detail = reasons[0] if reasons else f"{len(parts)} parts were left out: {', '.join(sorted(set(parts)))}"
         raise InputError(f"{folder}: no video has a usable clip ({detail})", code="no-clips")
-    return PrepareReport(index=index, computed=len(missing), reused=reused)
+    return PrepareReport(index=index, computed=len(missing), reused=reused, unrestored=extractor.edits.unrestored)
 
 
 def _check_settings(
@@ -224,6 +226,8 @@ def _build_index(
         settings=plain,
         coefficients=extractor.coefficients,
         without_coefficients=extractor.without_coefficients,
+        references=extractor.edits.references,
+        restoration=extractor.edits.restoration,
     )
 
 

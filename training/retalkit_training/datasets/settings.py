@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,8 @@ contains the larger square of ``retalkit.geometry.face_crop``.
 """
 ALIGNED_SIZE: Final = 256
 """Side of D-Net's crop in pixels."""
+RESTORED_SIZE: Final = 384
+"""Side of E-Net's crop in pixels, which is cut from the restored frame if there is one."""
 NEAREST: Final = 0.75 / FRAME_RATE
 """Largest difference in seconds between the time of a frame in the clip and in the source. Frames without a source
 frame at their time are missing."""
@@ -47,6 +49,15 @@ class PrepareSettings(BaseModel):
     jpeg_quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the stored crops.")
     coefficients: bool = Field(
         default=True, description="Whether to fit 3DMM coefficients if the weights are in the store."
+    )
+    references: Literal["none", "neutral_warp", "dnet"] = Field(
+        default="none",
+        description="Expression editor of the additional reference faces for L-Net. S trains L-Net with D-Net's faces.",
+    )
+    restore: Literal["none", "auto", "gpen", "gfpgan"] = Field(
+        default="none",
+        description="Restorer of the 384-pixel faces, which are E-Net's targets. S restores them with GPEN. `auto`: "
+        "the first of gpen and gfpgan whose weights are installed, otherwise none.",
     )
 
 

@@ -43,6 +43,10 @@ class Clip(Protocol):
         """Return face crops [N, size, size, 3], BGR. ``size``: 96, 256 or 384."""
         ...
 
+    def references(self, indexes: Sequence[int]) -> NDArray[np.uint8] | None:
+        """Return faces with the canonical expression [N, 96, 96, 3], BGR, or None if the clip has none."""
+        ...
+
     def mel(self, start: int, count: int) -> NDArray[np.float32]:
         """Return mel steps [80, count] in [-4, 4]. Steps outside of the sound are silence."""
         ...
@@ -79,6 +83,16 @@ class TrainingData(Protocol):
         """Whether all clips have D-Net's coefficients."""
         ...
 
+    @property
+    def reference_editor(self) -> str:
+        """Expression editor of the clips' reference faces: ``neutral_warp``, ``dnet``, or ``none``."""
+        ...
+
+    @property
+    def restoration(self) -> str:
+        """Restorer of the 384-pixel faces: ``gpen``, ``gfpgan``, or ``none``."""
+        ...
+
     def clips(self, split: Split) -> Sequence[Clip]: ...
 
 
@@ -94,6 +108,8 @@ class ArrayClip:
     """[80, steps]."""
     rows: NDArray[np.float32] | None = None
     """Coefficients [T, 73]."""
+    edited: NDArray[np.uint8] | None = None
+    """Faces with the canonical expression [T, 96, 96, 3], BGR."""
 
     @property
     def frame_count(self) -> int:
@@ -105,6 +121,9 @@ class ArrayClip:
 
     def faces(self, size: int, indexes: Sequence[int]) -> NDArray[np.uint8]:
         return self.crops[size][list(indexes)]
+
+    def references(self, indexes: Sequence[int]) -> NDArray[np.uint8] | None:
+        return None if self.edited is None else self.edited[list(indexes)]
 
     def mel(self, start: int, count: int) -> NDArray[np.float32]:
         found = np.full((len(self.spectrogram), count), SILENT_LEVEL, np.float32)
@@ -126,6 +145,8 @@ class ArrayData:
     splits: dict[str, list[ArrayClip]]
     frame_rate: float = FRAME_RATE
     sizes: Sequence[int] = field(default=(96,))
+    reference_editor: str = "none"
+    restoration: str = "none"
 
     @property
     def has_coefficients(self) -> bool:

@@ -69,6 +69,11 @@ class GeneratorConfig(LoopConfig):
 class LNetConfig(GeneratorConfig):
     """Options of L-Net's trainer."""
 
+    reference_expression: Literal["none", "neutral_warp", "dnet"] = "none"
+    """Expression editor of the reference faces, whose faces `retalkit dataset prepare --references` stores. S: D-Net's
+    faces with a constant expression (``dnet``), as in a run. ``none``: the frames themselves (Wav2Lip), from which the
+    network can copy the mouth."""
+
     steps: int = Field(default=400_000, ge=1)
     """Number of steps. S: 400,000 on LRS2."""
     batch_size: int = Field(default=5, ge=1)
@@ -165,7 +170,7 @@ _PIRENDER_DECAY: Final = {"optimizer": {"betas": [0.5, 0.999]}}
 PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
     "syncnet": {"seed": {}, "published": {}},
     "lnet": {
-        "seed": {"references": "random"},
+        "seed": {"references": "random", "reference_expression": "dnet"},
         # Wav2Lip's sampling, from which L-Net's training was derived.
         "published": {"references": "consecutive", "mel_alignment": "wav2lip", "optimizer": {"betas": [0.5, 0.999]}},
     },

@@ -146,6 +146,8 @@ def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, av
             f"| {label} data | {counts['clips']} clips, {counts['speakers']} speakers, {counts['frames']} frames |"
         )
     lines += [
+        f"| reference faces in the dataset | {data.get('references', 'none')} |",
+        f"| restoration of 384-pixel faces | {data.get('restoration', 'none')} |",
         f"| seed | {config['seed']} |",
         f"| batch size | {config['batch_size']} |",
         f"| precision | {config['precision']} |",

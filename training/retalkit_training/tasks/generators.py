@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from retalkit.errors import InputError
 from retalkit_training.frame_windows import flatten_frames, flatten_mels, unflatten_frames
 from retalkit_training.loop.data import WINDOW_FRAMES, Clip, TrainingData, check_data, usable_clips
 from retalkit_training.loop.logs import grid
@@ -20,6 +21,7 @@ from retalkit_training.tasks.config import GeneratorConfig
 from retalkit_training.tasks.syncnet import check_window_range
 from retalkit_training.tasks.windows import (
     choose_clip,
+    edited_faces,
     expert_mel,
     faces,
     frame_mels,
@@ -40,9 +42,22 @@ class WindowSampler:
 
     best = BestMetric("validation/l1", "lowest")
 
-    def __init__(self, config: GeneratorConfig, data: TrainingData) -> None:
+    def __init__(self, config: GeneratorConfig, data: TrainingData, reference_expression: str = "none") -> None:
+        """``reference_expression``: expression editor of the reference faces, or ``none`` for the frames themselves.
+
+        Raises:
+            InputError: the dataset is unsuitable, or has no reference faces of this editor.
+        """
         check_data(data, 96)
+        if reference_expression not in ("none", data.reference_editor):
+            raise InputError(
+                f"reference_expression: {data.name} has no reference faces of '{reference_expression}' (stored: "
+                f"{data.reference_editor}); run `retalkit dataset prepare --references {reference_expression}` with "
+                "all videos, or set reference_expression=none",
+                code="missing-references",
+            )
         self._config = config
+        self._edited = reference_expression != "none"
         self.clips = usable_clips(data.clips("train"))
         self.validation = usable_clips(data.clips("val"))
 
@@ -54,7 +69,7 @@ class WindowSampler:
         shown = reference_frames(generator, clip, start, self._config.references)
         return {
             "target": faces(clip, range(start, start + WINDOW_FRAMES)),
-            "reference": faces(clip, shown),
+            "reference": edited_faces(clip, shown) if self._edited else faces(clip, shown),
             "mels": frame_mels(clip, start, self._config.mel_alignment),
             "mel": expert_mel(clip, start),
         }

@@ -38,7 +38,7 @@ class LNetTask:
             RetalkitError: the dataset is unsuitable, or weights are missing.
         """
         self.config, self.data_key = config, data.key
-        self._windows = WindowSampler(config, data)
+        self._windows = WindowSampler(config, data, config.reference_expression)
         loss = config.loss
         self._sync = sync_loss(config, loss.sync, weights) if loss.sync_weight else None
         perceptual = perceptual_loss(loss.perceptual, weights) if loss.perceptual_weight else None

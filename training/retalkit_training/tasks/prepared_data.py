@@ -37,6 +37,8 @@ class PreparedData:
         self._index = read_index(folder)
         self._clips = _ClipCache(ShardReader(folder, self._index))
         self.name = folder.name
+        self.reference_editor = self._index.references
+        self.restoration = self._index.restoration
         listed = sorted(f"{entry.split} {entry.speaker} {entry.key}" for entry in self._index.clips)
         self.key = hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
@@ -74,6 +76,10 @@ class _Clip:
     def faces(self, size: int, indexes: Sequence[int]) -> NDArray[np.uint8]:
         encoded = self._source.read(self._entry).faces[size]
         return np.stack([encoded.decode(index)[..., ::-1] for index in indexes])
+
+    def references(self, indexes: Sequence[int]) -> NDArray[np.uint8] | None:
+        encoded = self._source.read(self._entry).references
+        return None if encoded is None else np.stack([encoded.decode(index)[..., ::-1] for index in indexes])
 
     def mel(self, start: int, count: int) -> NDArray[np.float32]:
         stored = self._source.read(self._entry).mel

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import InputError
 from retalkit_training.loop.data import MEL_STEPS, WINDOW_FRAMES, Clip, last_start
 from retalkit_training.mel_windows import Alignment, expert_window, generator_window
 
@@ -16,6 +17,20 @@ SIDE = 96
 def faces(clip: Clip, indexes: Sequence[int], size: int = SIDE) -> NDArray[np.float32]:
     """Return frames as [3, T, size, size], BGR in [0, 1]."""
     return (clip.faces(size, indexes).astype(np.float32) / 255).transpose(3, 0, 1, 2)
+
+
+def edited_faces(clip: Clip, indexes: Sequence[int]) -> NDArray[np.float32]:
+    """Return faces with the canonical expression as [3, T, 96, 96], BGR in [0, 1].
+
+    Raises:
+        InputError: the clip has none.
+    """
+    found = clip.references(indexes)
+    if found is None:
+        raise InputError(
+            f"{clip.name}: the clip has no reference faces; prepare the dataset again", code="missing-references"
+        )
+    return (found.astype(np.float32) / 255).transpose(3, 0, 1, 2)
 
 
 def mouths(clip: Clip, start: int) -> NDArray[np.float32]:
