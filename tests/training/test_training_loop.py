@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import socket
@@ -17,7 +18,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("accelerate", reason="training needs the extra: pip install 'retalkit[train]'")
 
 from retalkit.errors import RetalkitError
+from retalkit_training.averaging import MovingAverage
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
+from retalkit_training.loop.config import OptimizerConfig
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import Progress, Trainer, seed_all
 from torch import nn
@@ -262,11 +265,45 @@ def test_two_processes_train_like_one(tmp_path: Path, shared_parity_training: Pa
         assert math.isclose(value, other, rel_tol=1e-6), name
 
 
-def test_batch_norm_layers_are_replaced_without_changing_the_state() -> None:
-    from retalkit_training.loop.distributed import ProcessBatchNorm, synchronise_batch_norm
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_batch_norm_layers_are_replaced_without_changing_the_state(
+    layer: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retalkit_training.loop import distributed
 
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    shape = (6, 2) if layer is nn.BatchNorm1d else (3, 2, 4, 4)
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    network, plain = nn.Sequential(layer(2)), layer(2)
     before = list(network.state_dict())
-    synchronise_batch_norm(network)
-    assert isinstance(network[1], ProcessBatchNorm)
+    distributed.synchronise_batch_norm(network)
     assert list(network.state_dict()) == before
+    # Two processes with equal values have the statistics of one, except for the correction of the variance.
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor: tensor.mul_(2))
+    torch.testing.assert_close(network(values.bfloat16()).float(), plain(values), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(network(values), plain(values))
+
+
+def test_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
+    options = OptimizerConfig(learning_rate=2.0, warm_up_steps=4, cosine=True)
+    assert options.rate(0, 100) == pytest.approx(0.5)
+    assert options.rate(50, 100) == pytest.approx(2.0 * 0.505)
+    assert options.rate(100, 100) == pytest.approx(0.02)
+    assert OptimizerConfig(learning_rate=2.0).rate(50, 100) == 2.0
+
+
+def test_moving_average_of_a_batch_norm_equals_that_of_torch() -> None:
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    average = copy.deepcopy(network)
+    other = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    moving = MovingAverage(0.9, buffers=True, from_first_step=True)
+    for step in range(3):
+        network(torch.randn(5, 3))
+        with torch.no_grad():
+            network[0].weight.add_(1.0)
+        moving.update(average, network, step)
+        other.update_parameters(network)
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, other.module.state_dict()[name]) or "num_batches" in name, name

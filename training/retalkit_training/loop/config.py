@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -26,10 +27,19 @@ class OptimizerConfig(LossConfig):
     decay_factor: float = Field(default=0.2, gt=0, le=1)
     """Factor of ``decay_every``. PIRender: 0.2."""
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
+    warm_up_steps: int = Field(default=0, ge=0)
+    """Number of first steps in which the learning rate rises linearly. 0 in all published trainers."""
+    cosine: bool = False
+    """Whether the learning rate falls to 1% until the last step, along half a cosine. The number of steps of such a run
+    cannot be changed when it is resumed. No published trainer does so."""
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step. ``steps``: number of steps of the run."""
         decays = step // self.decay_every if self.decay_every else 0
-        return self.learning_rate * self.decay_factor**decays
+        factor = min(1.0, (step + 1) / self.warm_up_steps) if self.warm_up_steps else 1.0
+        if self.cosine:
+            factor *= 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+        return self.learning_rate * (self.decay_factor**decays * factor)
 
 
 class LoopConfig(LossConfig):
@@ -83,6 +93,7 @@ LOGGING_FIELDS = frozenset(
         "keep_checkpoints",
         "tensorboard",
         "workers",
+        "processes",
     }
 )
 """Options that may change when a run is resumed, because they do not change the weights after a given step."""

@@ -90,19 +90,23 @@ def broadcast_state(networks: Iterable[nn.Module]) -> None:
             dist.broadcast(value, 0)
 
 
-class ProcessBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with the statistics of all processes, on any device.
-
-    ``torch.nn.SyncBatchNorm`` requires a GPU. With one process, the layer equals ``BatchNorm2d``.
-    """
+class _ProcessNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
+    """Batch normalisation with the statistics of all processes, on any device. ``torch.nn.SyncBatchNorm`` requires a
+    GPU."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised input [B, C, ...]. Statistics have at least float32."""
         if not self.training or world_size() == 1:
             return super().forward(input)
+        kind = input.dtype
+        input = input.float() if kind in (torch.bfloat16, torch.float16) else input
         count = input.numel() / input.shape[1] * world_size()
-        mean = _Sum.apply(input.sum((0, 2, 3))) / count
-        centred = input - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        others = [0, *range(2, input.ndim)]
+        # Shape in which a value per channel applies to the input.
+        shape = (-1, *(1 for _ in range(2, input.ndim)))
+        mean = _Sum.apply(input.sum(others)) / count
+        centred = input - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(others)) / count
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -114,16 +118,30 @@ class ProcessBatchNorm(nn.BatchNorm2d):
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
-        found = centred * scale[:, None, None]
-        return found + self.bias[:, None, None] if self.affine else found
+        found = centred * scale.view(shape)
+        return (found + self.bias.view(shape) if self.affine else found).to(kind)
+
+
+class ProcessBatchNorm(_ProcessNorm, nn.BatchNorm2d):
+    """``BatchNorm2d`` with the statistics of all processes. With one process, the layer equals ``BatchNorm2d``."""
+
+
+class ProcessBatchNorm1d(_ProcessNorm, nn.BatchNorm1d):
+    """``BatchNorm1d`` with the statistics of all processes. With one process, the layer equals ``BatchNorm1d``."""
+
+
+_SYNCHRONISED: Final[dict[type[nn.Module], type[nn.Module]]] = {
+    nn.BatchNorm1d: ProcessBatchNorm1d,
+    nn.BatchNorm2d: ProcessBatchNorm,
+}
 
 
 def synchronise_batch_norm(network: nn.Module) -> None:
-    """Change the batch normalisation layers of a network to ``ProcessBatchNorm``, without changing its state."""
+    """Replace the classes of the batch normalisation layers of a network, without changing its state."""
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if (synchronised := _SYNCHRONISED.get(type(module))) is not None:
             # The class has no attributes of its own, so that only the forward pass changes.
-            module.__class__ = ProcessBatchNorm
+            module.__class__ = synchronised
 
 
 def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit_training.averaging import MovingAverage
 from retalkit_training.loop.config import LoopConfig, OptimizerConfig
 from retalkit_training.losses.terms import LossTerms
 from torch import Tensor, nn
@@ -68,8 +69,8 @@ class Task(Protocol):
         ...
 
     @property
-    def averages(self) -> Mapping[str, float]:
-        """Decay of the moving average of the parameters, by network."""
+    def averages(self) -> Mapping[str, float | MovingAverage]:
+        """Moving average of the parameters, or its decay, by network."""
         ...
 
     @property

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from retalkit.errors import ConfigError, InputError, RetalkitError
-from retalkit_training.averaging import update_average
+from retalkit_training.averaging import MovingAverage
 from retalkit_training.loop.batches import batches_from, load_batches, part_size
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
 from retalkit_training.loop.config import OptimizerConfig
@@ -97,6 +97,10 @@ class Trainer:
         self._frozen_parameters, self._frozen_modules = _frozen_parts(self.networks, config.frozen)
         self.averages = {
             name: copy.deepcopy(self.networks[name]).requires_grad_(False).eval() for name in task.averages
+        }
+        self._moving = {
+            name: value if isinstance(value, MovingAverage) else MovingAverage(value)
+            for name, value in task.averages.items()
         }
         self._updates = list(task.updates())
         self._optimizers = {update.name: self._optimizer(update) for update in self._updates}
@@ -200,8 +204,8 @@ class Trainer:
         for update in self._updates:
             if update.active(step):
                 losses |= self._update(update, step, parts, shared)
-        for name, decay in self.task.averages.items():
-            update_average(self.averages[name], self.networks[name], decay)
+        for name, moving in self._moving.items():
+            moving.update(self.averages[name], self.networks[name], step)
         return losses
 
     def _update(
@@ -210,7 +214,7 @@ class Trainer:
         optimizer, scaler = self._optimizers[update.name], self._scalers[update.name]
         parameters = self._trained(update, step)
         for group in optimizer.param_groups:
-            group["lr"] = update.optimizer.rate(step)
+            group["lr"] = update.optimizer.rate(step, self.config.steps)
         losses: dict[str, Tensor] = {}
         with only_trained(self._all_parameters, parameters):
             for batch, memory in zip(parts, shared, strict=True):
@@ -246,7 +250,7 @@ class Trainer:
                 code="non-finite-loss",
             )
         for update in self._updates:
-            values[f"{update.name}/learning_rate"] = update.optimizer.rate(step)
+            values[f"{update.name}/learning_rate"] = update.optimizer.rate(step, self.config.steps)
         return values
 
     # ------------------------------------------------------------------ evaluation

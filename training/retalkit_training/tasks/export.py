@@ -12,7 +12,7 @@ from retalkit.errors import InputError, OutputError
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import CHECKPOINTS
-from retalkit_training.tasks.runs import read_record
+from retalkit_training.tasks.runs import flat_options, read_record
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -162,19 +162,9 @@ def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, av
         "",
         "| option | value |",
         "|---|---|",
-        *(f"| {name} | {value} |" for name, value in _flat(config)),
+        *(f"| {name} | {value} |" for name, value in flat_options(config).items()),
         "",
         "The licence of the weights depends on the licence of the training data and of the initial weights.",
         "",
     ]
     return "\n".join(lines)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, value))
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,20 @@ def open_run(folder: Path, trainer: str, config: LoopConfig, data: TrainingData,
     Raises:
         OutputError: the directory contains something else, or a run with other options.
     """
+    facts = {
+        "name": data.name,
+        "key": data.key,
+        "references": data.reference_editor,
+        "restoration": data.restoration,
+        **_counts(data),
+    }
+    return open_record(folder, trainer, config.model_dump(mode="json"), facts, record)
+
+
+def open_record(
+    folder: Path, trainer: str, config: Mapping[str, Any], data: Mapping[str, Any], record: Mapping[str, Any]
+) -> bool:
+    """Like ``open_run``, with options as plain data. ``data``: facts of the dataset, with ``name`` and ``key``."""
     path = folder / RECORD
     if path.is_file():
         _compare(folder, read_record(folder), trainer, config, data)
@@ -35,14 +50,8 @@ def open_run(folder: Path, trainer: str, config: LoopConfig, data: TrainingData,
         existed = False
     content = {
         "trainer": trainer,
-        "config": config.model_dump(mode="json"),
-        "data": {
-            "name": data.name,
-            "key": data.key,
-            "references": data.reference_editor,
-            "restoration": data.restoration,
-            **_counts(data),
-        },
+        "config": config,
+        "data": data,
         "retalkit": __version__,
         "python": platform.python_version(),
         **record,
@@ -73,23 +82,48 @@ def recorded_config(record: dict[str, Any]) -> LoopConfig:
     return CONFIGS[record["trainer"]].model_validate(record["config"])
 
 
-def _compare(folder: Path, before: dict[str, Any], trainer: str, config: LoopConfig, data: TrainingData) -> None:
+def flat_options(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options by path, such as ``optimizer.learning_rate``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat_options(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def _compare(
+    folder: Path, before: dict[str, Any], trainer: str, config: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
     advice = "use another output directory, or the options of the existing run"
     if before["trainer"] != trainer:
         raise OutputError(
             f"{folder}: contains a run of the trainer {before['trainer']}; {advice}", code="output-exists"
         )
-    if before["data"]["key"] != data.key:
+    if before["data"]["key"] != data["key"]:
         raise OutputError(
             f"{folder}: contains a run with another dataset ({before['data']['name']}); {advice}", code="output-exists"
         )
-    old, new = before["config"], config.model_dump(mode="json")
+    old, new = _weight_options(before["config"]), _weight_options(config)
     for key in sorted(set(old) | set(new)):
-        if key not in LOGGING_FIELDS and old.get(key) != new.get(key):
+        if old.get(key) != new.get(key):
             raise OutputError(
                 f"{folder}: contains a run with {key}={_short(old.get(key))}, not {_short(new.get(key))}; {advice}",
                 code="output-exists",
             )
+
+
+def _weight_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that change the weights after a given step, by path."""
+    options = flat_options(config)
+
+    def changes_weights(path: str) -> bool:
+        # The learning rate of every step depends on the number of steps.
+        cosine = path.removesuffix("steps") + "optimizer.cosine"
+        return path.rpartition(".")[2] not in LOGGING_FIELDS or options.get(cosine, False)
+
+    return {path: value for path, value in options.items() if changes_weights(path)}
 
 
 def _counts(data: TrainingData) -> dict[str, Any]:
