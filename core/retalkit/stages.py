@@ -510,6 +510,18 @@ class Detector(Protocol):
     def open(self, clip: DetectionClip, context: StageContext) -> DetectorSession: ...
 
 
+@runtime_checkable
+class PersonSegmenter(Protocol):
+    """Detector that also separates persons from the background. A photo can only be animated with such a detector."""
+
+    def person_opacity(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the opacity of the persons in an image, in [0, 1], float32 [H, W].
+
+        ``image``: RGB uint8 [H, W, 3], in which one head covers about a quarter of the width.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconstructionClip:
     """Input of ``Reconstructor.open``."""

@@ -52,6 +52,20 @@ class OutputConfig(BaseModel):
     ] = "veryfast"
 
 
+class PhotoConfig(BaseModel):
+    """Animation of a still image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    motion: Annotated[
+        Literal["gentle", "none"],
+        Field(
+            description="Motion of the head in a still image; 'gentle' adds small head motion that follows the speech, "
+            "and blinks."
+        ),
+    ] = "gentle"
+
+
 class RunConfig(BaseModel):
     """Run configuration, which contains all settings that affect the result."""
 
@@ -118,6 +132,7 @@ class RunConfig(BaseModel):
         float,
         Field(ge=0, description="Maximum cache size in gigabytes (10^9 bytes); the oldest results are removed first."),
     ] = 20.0
+    photo: PhotoConfig = PhotoConfig()
     output: OutputConfig = OutputConfig()
 
     @field_validator("face", mode="before")

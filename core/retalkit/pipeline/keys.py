@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retalkit.media.timeline import OutputTimeline
+from retalkit.photo_motion import animator
 from retalkit.pipeline import detect, speech, track
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage, inference_identity
@@ -57,10 +58,13 @@ def analysis_keys(plan: Plan, content: str, frames: int) -> AnalysisKeys:
     return AnalysisKeys(detections=detections, track=tracked, coefficients=coefficients)
 
 
-def run_keys(plan: Plan, *, video: str, audio: str, frames: int, timeline: OutputTimeline) -> RunKeys:
+def run_keys(
+    plan: Plan, *, video: str, audio: str, frames: int, timeline: OutputTimeline, is_photo: bool = False
+) -> RunKeys:
     """Return all cache keys of a run.
 
     ``video`` and ``audio`` are the SHA-256 hashes of the inputs. ``frames`` is the number of analysed source frames.
+    ``is_photo`` indicates whether the video is a still image.
     """
     config = plan.config
     heard = speech_key(plan, audio)
@@ -71,7 +75,8 @@ def run_keys(plan: Plan, *, video: str, audio: str, frames: int, timeline: Outpu
     read = reference_enhancers[-1] if reference_enhancers else references
     lips = make_key("lips", read, heard, shown, _identity(plan, plan.lip_syncer))
     enhancers = _chain("enhancer", lips, plan, plan.enhancers)
-    pixels = make_key("pixels", enhancers[-1] if enhancers else lips, config.output.model_dump())
+    animation = [animator.VERSION, config.photo.model_dump(), config.seed] if is_photo else []
+    pixels = make_key("pixels", enhancers[-1] if enhancers else lips, config.output.model_dump(), *animation)
     return RunKeys(
         speech=heard,
         analysis=analysis,

@@ -26,6 +26,7 @@ from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import MediaSource
 from retalkit.media.timeline import OutputTimeline
 from retalkit.observer import Observer
+from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.face_job import FaceJob, SyncedFrames
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
@@ -131,8 +132,9 @@ def render(
     folder: Folder,
     observer: Observer,
     cancelled: Callable[[], bool],
+    animators: Sequence[PhotoAnimator] = (),
 ) -> Rendering:
-    """Render the segments that are missing from ``folder``.
+    """Render the segments that are missing from ``folder``. ``animators`` move the heads in a still image.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
@@ -166,7 +168,7 @@ def render(
                 writer = open_writer(path)
                 try:
                     for part in parts:
-                        written = _write(writer, timeline, part.batch, _enhance(jobs, part))
+                        written = _write(writer, timeline, part.batch, _enhance(jobs, part), animators)
                         for position, results in enumerate(written, part.batch.first):
                             segment.add(position, results)
                         done += len(part.batch.decoded)
@@ -241,7 +243,11 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
 
 
 def _write(
-    writer: SegmentWriter, timeline: OutputTimeline, batch: _Batch, results: Sequence[list[FrameResult]]
+    writer: SegmentWriter,
+    timeline: OutputTimeline,
+    batch: _Batch,
+    results: Sequence[list[FrameResult]],
+    animators: Sequence[PhotoAnimator],
 ) -> list[list[FrameResult]]:
     """Composite the edits into every frame, encode the frames, and return the results for the frame counts.
 
@@ -262,9 +268,25 @@ def _write(
                 elif (result.mask > 0).any():
                     result = PassedThrough(_OUTSIDE)
             final.append(result)
+        if animators:
+            image = batch.images[row] if len(batch.images) else to_rgb(frame)
+            frame = _animated(frame, image, animators, batch.first + row)
         writer.write_frame(frame, float(times[row]), float(durations[row]))
         counted.append(final)
     return counted
+
+
+def _animated(
+    frame: av.VideoFrame, image: NDArray[np.uint8], animators: Sequence[PhotoAnimator], position: int
+) -> av.VideoFrame:
+    """Return the frame of a photo with moved heads. ``image``: RGB image of the frame with all edits."""
+    for animator in animators:
+        animator.animate(image, position)
+        left, top, width, height = animator.rectangle
+        if width and height:
+            patch = image[top : top + height, left : left + width]
+            frame = apply_edits(frame, patch, left, top, animator.changed)
+    return frame
 
 
 def _batches(

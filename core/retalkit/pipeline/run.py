@@ -17,10 +17,12 @@ from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
+from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import finish
 from retalkit.pipeline.keys import RunKeys, run_keys
+from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
 from retalkit.pipeline.render import Rendering, edited_times, render
@@ -104,11 +106,14 @@ class _Run:
         limited = self.limited(source, timeline)
         video_hash, audio_hash = content_hash(self.video), content_hash(self.audio)
         frames = limited.info.frame_count
-        keys = run_keys(chosen, video=video_hash, audio=audio_hash, frames=frames, timeline=timeline)
+        keys = run_keys(
+            chosen, video=video_hash, audio=audio_hash, frames=frames, timeline=timeline, is_photo=source.info.is_photo
+        )
 
         analysis, speech = self.analyse(steps, limited, sound, keys)
         with open_face_job(chosen, steps, keys, analysis, timeline, speech) as job:
-            rendering = self.render(steps, source, [job], timeline, keys)
+            animators = photo_animators(source, [(analysis, speech)], timeline, steps)
+            rendering = self.render(steps, source, [job], animators, timeline, keys)
             record_cost(self.record, chosen, keys, steps, job.watch, rendering.rendered, timeline.count)
         self.note(source.warnings)
         self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
@@ -147,7 +152,13 @@ class _Run:
                 stopped.set()
 
     def render(
-        self, steps: ClipSteps, source: MediaSource, jobs: list[FaceJob], timeline: OutputTimeline, keys: RunKeys
+        self,
+        steps: ClipSteps,
+        source: MediaSource,
+        jobs: list[FaceJob],
+        animators: list[PhotoAnimator],
+        timeline: OutputTimeline,
+        keys: RunKeys,
     ) -> Rendering:
         """Edit and encode all frames."""
         options, time_base = self.config.output, output_time_base(timeline.time_base)
@@ -166,7 +177,8 @@ class _Run:
 
         folder = steps.cache.entry(keys.pixels)
         with steps.timer.step("render", timeline.count, folder, store_cost=False) as step:
-            rendering = render(source, jobs, timeline, open_writer, folder, self.observer, steps.cancellation.is_set)
+            cancelled = steps.cancellation.is_set
+            rendering = render(source, jobs, timeline, open_writer, folder, self.observer, cancelled, animators)
             if not rendering.rendered:
                 step.cached()
         return rendering

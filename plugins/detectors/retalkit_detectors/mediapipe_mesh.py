@@ -61,6 +61,12 @@ class MediaPipeDetector:
     def open(self, clip: DetectionClip, context: StageContext) -> MediaPipeSession:
         return MediaPipeSession(self._config)
 
+    def person_opacity(self, image: Image) -> NDArray[np.float32]:
+        """Return the opacity of the persons in an image, see ``PersonSegmenter``."""
+        from retalkit_detectors.person_opacity import person_opacity
+
+        return person_opacity(image)
+
 
 class MediaPipeSession:
     """Detection session that processes a clip's frames in order.

@@ -154,11 +154,21 @@ def test_photo_can_be_dubbed(short_speech: Path, tmp_path: Path) -> None:
     from skimage import data, io
 
     io.imsave(tmp_path / "face.png", data.astronaut()[:300, 80:380], check_contrast=False)
-    record = retalkit.dub(tmp_path / "face.png", short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
-    assert record.frames_edited == 50
-    images = list(frames_of(record.output))
-    assert images[0].shape == (300, 300, 3)
-    assert max(np.abs(image.astype(int) - images[0]).max() for image in images) > 30
+
+    def images(motion: str) -> np.ndarray:
+        config = RunConfig.from_preset(registry=discover(), overrides=[f"photo.motion={motion}"])
+        output = tmp_path / f"{motion}.mp4"
+        record = retalkit.dub(tmp_path / "face.png", short_speech, output, config=config, cache=tmp_path / "cache")
+        assert record.frames_edited == 50
+        return np.stack(list(frames_of(record.output))).astype(int)
+
+    still, moving = images("none"), images("gentle")
+    assert still.shape == moving.shape == (50, 300, 300, 3)
+    assert np.abs(still - still[0]).max() > 30
+    # The forehead moves in one output only, the background in the corner in neither.
+    forehead, corner = np.s_[:, 60:100, 120:170], np.s_[:, :50, 230:]
+    assert np.abs(moving - moving[0])[forehead].max() > 20 > np.abs(still - still[0])[forehead].max()
+    assert np.abs(moving - still)[corner].max() <= 10
 
 
 def test_clip_without_a_face_is_rejected(short_speech: Path, tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ class FaceAlignmentDetector:
         del clip
         return FaceAlignmentSession(self._config, self._networks, FrameStore(context.cache, "face_alignment"))
 
+    def person_opacity(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the opacity of the persons in an image, see ``PersonSegmenter``."""
+        from retalkit_detectors.person_opacity import person_opacity
+
+        return person_opacity(image)
+
 
 class FaceAlignmentSession:
     """Face detection session for one clip.
