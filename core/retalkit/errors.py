@@ -54,6 +54,12 @@ class WeightsError(RetalkitError):
     code = "invalid-weights"
 
 
+class CredentialsError(RetalkitError):
+    """Error raised if Content Credentials cannot be created, imported or read, or if a file cannot be signed."""
+
+    code = "invalid-credentials"
+
+
 class RunCancelledError(Exception):
     """Exception raised when the caller cancels the run. A repeated call with identical arguments resumes the run."""
 

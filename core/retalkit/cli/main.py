@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit._version import __version__
-from retalkit.cli import compare, config, dub, evaluate, motion, new_plugin, plugins, weights
+from retalkit.cli import compare, config, credentials, dub, evaluate, motion, new_plugin, plugins, weights
 from retalkit.cli.plugin_commands import CommandGroup
 from retalkit.errors import RetalkitError, StageError
 
@@ -43,6 +43,7 @@ def application() -> typer.Typer:
     app.command("plugins")(plugins.plugins)
     app.command("new-plugin")(new_plugin.new_plugin)
     app.add_typer(config.application(), name="config")
+    app.add_typer(credentials.application(), name="credentials")
     app.add_typer(evaluate.application(), name="evaluate")
     app.add_typer(weights.application(), name="weights")
     return app

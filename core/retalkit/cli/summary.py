@@ -17,9 +17,12 @@ def summary(record: RunRecord) -> str:
         f"{step} cached" if step in record.cached_steps else f"{step} {spent:.1f}"
         for step, spent in record.seconds.items()
     )
+    credentials = record.finishers.get("content_credentials")
+    signer = f"Content Credentials of {credentials['signer']}" if credentials else "no"
     lines = [
         f"output   {record.output} ({record.output_seconds:.2f} s)",
         f"record   {record.record}",
+        f"signed   {signer}",
         f"frames   {frames}",
         f"seconds  {seconds}",
         f"speed    {record.realtime_factor:.2f} x real time ({record.wall_seconds:.1f} s in total), "

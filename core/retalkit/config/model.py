@@ -19,6 +19,7 @@ from retalkit.config.messages import describe, error_code
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import Choice, DriverChoice, StageConfig
+from retalkit.provenance.options import ProvenanceOptions
 from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import StageKind
 
@@ -134,6 +135,7 @@ class RunConfig(BaseModel):
     ] = 20.0
     photo: PhotoConfig = PhotoConfig()
     output: OutputConfig = OutputConfig()
+    provenance: ProvenanceOptions = ProvenanceOptions()
 
     @field_validator("face", mode="before")
     @classmethod

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from retalkit.errors import OutputError, RetalkitError
 from retalkit.media.containers import reason
 from retalkit.media.muxing import SoundTrack, mux
+from retalkit.observer import Observer
 from retalkit.pipeline.planned_stage import PlannedFinisher
 from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.stage_errors import attribute_errors
-from retalkit.plugins.specs import FinishedRun
+from retalkit.plugins.specs import FinishedRun, Finisher
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFinisher:
+    """Constructed finisher of a run."""
+
+    planned: PlannedFinisher
+    finisher: Finisher
+
+    @property
+    def name(self) -> str:
+        return self.planned.found.spec.name
+
+
+def make_finishers(planned: Sequence[PlannedFinisher], observer: Observer) -> list[ReadyFinisher]:
+    """Construct the finishers and pass their notes to the observer. The run does not start if a finisher fails."""
+    ready: list[ReadyFinisher] = []
+    for each in planned:
+        with attribute_errors(each.found.label, each.found.spec):
+            finisher = each.make()
+        for note in getattr(finisher, "notes", ()):
+            observer.note(note)
+        ready.append(ReadyFinisher(each, finisher))
+    return ready
 
 
 def finish(
     segments: Sequence[Path],
     sound: SoundTrack | None,
     record: RunRecord,
-    finishers: Sequence[PlannedFinisher],
+    finishers: Sequence[ReadyFinisher],
     *,
     video: Path,
     speech: Path,
@@ -36,38 +62,45 @@ def finish(
     written. Exceptions that a finisher raises are propagated. Temporary files are removed if an exception is raised.
     """
     run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
-    with _partial_files(record.output, len(finishers) + 1) as partials:
+    with _partial_files(record.output, len(finishers) + 1, run.sidecars) as partials:
         mux(segments, sound, partials[0], duration=duration, time_base=time_base, frames=frames)
-        for number, planned in enumerate(finishers):
-            name = planned.found.spec.name
-            finisher = planned.found.spec.make(planned.config)
-            with attribute_errors(planned.found.label, finisher):
-                try:
-                    finisher.finish(partials[number], partials[number + 1], run)
-                except OSError as error:
-                    raise OutputError(
-                        f"finisher '{name}' cannot write {record.output}: {reason(error)}", code="finisher-failed"
-                    ) from error
-            if not partials[number + 1].is_file():
-                raise RetalkitError(
-                    f"finisher '{name}' did not write an output file; report the error to the plugin author",
-                    code="finisher-failed",
-                )
+        for number, ready in enumerate(finishers):
+            facts: dict[str, Any] = {}
+            _apply(ready, partials[number], partials[number + 1], replace(run, results=facts))
+            record.finishers[ready.name] = facts
             partials[number].unlink()
         try:
+            for suffix, path in run.sidecars.items():
+                path.replace(record.output.with_suffix(suffix))
             partials[-1].replace(record.output)
         except OSError as error:
             raise OutputError(f"cannot write {record.output}: {reason(error)}", code="unwritable-output") from error
 
 
+def _apply(ready: ReadyFinisher, source: Path, target: Path, run: FinishedRun) -> None:
+    with attribute_errors(ready.planned.found.label, ready.finisher):
+        try:
+            ready.finisher.finish(source, target, run)
+        except OSError as error:
+            raise OutputError(
+                f"finisher '{ready.name}' cannot write {run.output}: {reason(error)}", code="finisher-failed"
+            ) from error
+    missing = next((path for path in (target, *run.sidecars.values()) if not path.is_file()), None)
+    if missing is not None:
+        raise RetalkitError(
+            f"finisher '{ready.name}' did not write an output file; report the error to the plugin author",
+            code="finisher-failed",
+        )
+
+
 @contextmanager
-def _partial_files(output: Path, count: int) -> Generator[list[Path]]:
-    """Yield paths of temporary files next to the output with the output's suffix. The files are removed when the
-    context exits."""
+def _partial_files(output: Path, count: int, sidecars: Mapping[str, Path]) -> Generator[list[Path]]:
+    """Yield paths of temporary files next to the output with the output's suffix. The files and the temporary sidecar
+    files are removed when the context exits."""
     name = f".{output.stem}.{os.getpid()}"
     paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
     try:
         yield paths
     finally:
-        for path in paths:
+        for path in (*paths, *sidecars.values()):
             path.unlink(missing_ok=True)

@@ -9,14 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from retalkit._version import __version__
 from retalkit.config import Choice, RunConfig, read_options
 from retalkit.config.model import read_driver_options
 from retalkit.errors import ConfigError, PlanError
 from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
 from retalkit.plugins.availability import missing_driver_packages, missing_option_packages, missing_packages
-from retalkit.plugins.registry import Registry, nearest
+from retalkit.plugins.registry import FoundFinisher, Registry, nearest
 from retalkit.plugins.specs import StageConfig, incompatible_api
+from retalkit.provenance.plugin import CONTENT_CREDENTIALS
 from retalkit.stages import (
     Denoiser,
     Detector,
@@ -113,7 +115,7 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
         denoiser=by_kind[StageKind.DENOISER],
         lip_syncer=by_kind[StageKind.LIP_SYNCER],
         enhancers=tuple(s for s in stages if s.kind == StageKind.ENHANCER and not s.enhances_references),
-        finishers=tuple(_planned_finisher(number, choice, registry) for number, choice in enumerate(config.finishers)),
+        finishers=_planned_finishers(config, registry),
     )
 
 
@@ -193,11 +195,31 @@ def _planned_driver(choice: Choice, registry: Registry) -> PlannedDriver:
     return PlannedDriver(registry.driver(choice.use), read_driver_options(choice, registry))
 
 
-def _planned_finisher(number: int, choice: Choice, registry: Registry) -> PlannedFinisher:
-    found = registry.finisher(choice.use)
-    if (reason := missing_driver_packages(found)) is not None:
-        raise PlanError(f"finishers.{number}: '{choice.use}' cannot run here: it {reason}", code="missing-package")
-    return PlannedFinisher(found, read_options(found, choice))
+def _planned_finishers(config: RunConfig, registry: Registry) -> tuple[PlannedFinisher, ...]:
+    """Return the finishers in the run file, followed by the signature.
+
+    Changes after the signature would invalidate the signature. Its spec does not come from the registry, so no other
+    plugin can replace it.
+    """
+    planned: list[tuple[str, PlannedFinisher]] = []
+    for number, choice in enumerate(config.finishers):
+        found = registry.finisher(choice.use)
+        if found.spec.name == CONTENT_CREDENTIALS.name:
+            raise PlanError(
+                f"finishers.{number}: '{choice.use}' cannot be listed because the signature is always applied last; "
+                "set its options under provenance",
+                code="misplaced-finisher",
+            )
+        planned.append((f"finishers.{number}", PlannedFinisher(found, read_options(found, choice))))
+    if config.provenance.sign:
+        found = FoundFinisher(CONTENT_CREDENTIALS, "retalkit", __version__)
+        planned.append(("provenance", PlannedFinisher(found, config.provenance.signing())))
+    for place, finisher in planned:
+        if (reason := missing_driver_packages(finisher.found)) is not None:
+            name = finisher.found.spec.name
+            raise PlanError(f"{place}: '{name}' cannot run here: it {reason}", code="missing-package")
+        _check_files(finisher.config, place)
+    return tuple(finisher for _, finisher in planned)
 
 
 def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:

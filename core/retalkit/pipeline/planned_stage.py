@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from retalkit.config import RunConfig
 from retalkit.plugins.fingerprint import editable_sources
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage
-from retalkit.plugins.specs import StageConfig
+from retalkit.plugins.specs import Finisher, StageConfig
 from retalkit.stages import ObjectPool, Runtime, SpeechToMouth, StageKind
 from retalkit.storage.cache import content_hash, make_key
 
@@ -181,6 +181,10 @@ class PlannedFinisher:
 
     found: FoundFinisher
     config: StageConfig
+
+    def make(self) -> Finisher:
+        """Import and construct the finisher."""
+        return self.found.spec.make(self.config)
 
 
 def inference_identity(run: RunConfig, stage: PlannedStage[Any]) -> dict[str, Any]:

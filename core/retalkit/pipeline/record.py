@@ -41,6 +41,8 @@ class RunRecord:
     start and end of each range in seconds of the output."""
     digital_source_type: str = ""
     """Origin of the edited pixels, see ``retalkit.stages.DigitalSourceType``."""
+    finishers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """Mapping from finisher to the data that the finisher recorded, such as the signer's name."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Mapping from step to wall-clock time in seconds."""
     cached_steps: list[str] = field(default_factory=list[str])

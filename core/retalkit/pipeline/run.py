@@ -20,7 +20,7 @@ from retalkit.observer import Observer, SilentObserver
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.face_job import FaceJob, open_face_job
-from retalkit.pipeline.finish import finish
+from retalkit.pipeline.finish import finish, make_finishers
 from retalkit.pipeline.keys import RunKeys, run_keys
 from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
@@ -29,6 +29,7 @@ from retalkit.pipeline.render import Rendering, edited_times, render
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
+from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_sidecar
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash, default_folder
@@ -94,12 +95,15 @@ class _Run:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
         check_output(self.output, force=self.force, inputs=(self.video, self.audio))
+        check_sidecar(self.output, self.config.provenance, force=self.force)
         source, sound = open_source(self.video), open_sound(self.audio)
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
         # These stages are constructed first so that a stage with invalid files fails before other work starts. The
         # analysis stages are constructed on demand, because their results are often cached.
         for stage in chosen.pixel_stages:
             steps.make(stage)
+        finishers = make_finishers(chosen.finishers, self.observer)
+        self.note([] if self.config.provenance.sign else [UNSIGNED])
         self.note((*source.warnings, *sound.warnings))
         timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
         self.note([timeline.note] if timeline.note else [])
@@ -122,13 +126,14 @@ class _Run:
                 rendering.segments,
                 SoundTrack(sound, timeline.duration),
                 self.record,
-                chosen.finishers,
+                finishers,
                 video=self.video,
                 speech=self.audio,
                 duration=timeline.duration,
                 time_base=output_time_base(timeline.time_base),
                 frames=timeline.count,
             )
+        remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
         self.record.save()
         steps.cache.prune(self.config.cache_limit_bytes, keep=keys.all())

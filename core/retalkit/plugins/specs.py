@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,11 +187,28 @@ class FinishedRun:
     speech: Path
     record: Mapping[str, Any]
     """Run record as plain data: configuration, versions, hashes of inputs and weights, and frame counts."""
+    results: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Plain data that the finisher adds to the run record as ``finishers.NAME``."""
+    sidecars: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Mapping from suffix to temporary path for each additional file that ``sidecar`` returned."""
+
+    def sidecar(self, suffix: str) -> Path:
+        """Return the temporary path of an additional file, such as a subtitle file or an external manifest.
+
+        The finisher writes the file. When the output is renamed, the file is renamed to the output's name with
+        ``suffix`` instead of the output's suffix.
+        """
+        path = self.output.with_name(f".{self.output.stem}.{os.getpid()}.partial{suffix}")
+        self.sidecars[suffix] = path
+        return path
 
 
 class Finisher(Protocol):
-    """Post-processor for the finished file, such as signing or labelling, before the file is renamed to its final
-    path."""
+    """Post-processor for the finished file, such as signing or labelling, before the file is renamed to its final path.
+
+    Finishers are constructed before the run starts, so a constructor that rejects its options or its environment stops
+    the run before any work. A finisher may have an attribute ``notes``, a sequence of messages for the user.
+    """
 
     def finish(self, source: Path, target: Path, run: FinishedRun) -> None:
         """Read the muxed file ``source`` and write the finished file ``target``.

@@ -20,7 +20,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 """Pattern of valid names for stages, drivers, finishers, metrics, measures and checkpoints."""
 COMMAND_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 """Pattern of valid names for commands."""
-COMMANDS: Final = ("dub", "motion", "compare", "plugins", "config", "evaluate", "weights", "new-plugin")
+COMMANDS: Final = ("dub", "motion", "compare", "plugins", "config", "credentials", "evaluate", "weights", "new-plugin")
 """Commands of the core. A plugin cannot replace these commands."""
 YAML_WORDS: Final = frozenset({"false", "no", "null", "off", "on", "true", "yes"})
 """Words that YAML does not parse as strings. A run file cannot select a component that has one of these names."""

@@ -22,6 +22,8 @@ from retalkit.metrics.open_scene import measurement_key
 from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 
+from tests.packets import packets
+
 # A metric that counts frames and checks its input, an enhancer that raises, and one that is killed.
 THIRD_PARTY = """
 import os, signal
@@ -180,7 +182,7 @@ def test_failing_metric_does_not_affect_others(finished: Outcome) -> None:
 def test_rerun_without_cache_gives_the_same_video(finished: Outcome) -> None:
     first, again = cells(finished, "own", "base"), cells(finished, "own", "base", rerun=1)
     assert first.video != again.video
-    one, other = ((finished.folder / cell.video).read_bytes() for cell in (first, again))
+    one, other = (packets(finished.folder / cell.video) for cell in (first, again))
     assert one == other
     assert again.record["cached_steps"] == []
     assert not list((finished.folder / again.video).parent.glob("cache*"))

@@ -1,4 +1,4 @@
-"""A run killed with SIGKILL in any step resumes; its output is identical to that of an uninterrupted run."""
+"""A run killed with SIGKILL in any step resumes; its packets are identical to those of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.packets import Packets, packets
 
 # The child kills itself at the given moment. Short segments, so that there are several.
 CHILD = """
@@ -42,11 +44,11 @@ def run(clip: Path, speech: Path, output: Path, cache: Path, moment: str = "neve
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def uninterrupted(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Packets:
     folder = tmp_path_factory.mktemp("uninterrupted")
     done = run(moving_head, short_speech, folder / "out.mp4", folder / "cache")
     assert done.returncode == 0, done.stderr
-    return (folder / "out.mp4").read_bytes()
+    return packets(folder / "out.mp4")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def uninterrupted(moving_head: Path, short_speech: Path, tmp_path_factory: pytes
     ],
 )
 def test_killed_run_resumes_with_identical_output(
-    moment: str, kept: list[str], moving_head: Path, short_speech: Path, uninterrupted: bytes, tmp_path: Path
+    moment: str, kept: list[str], moving_head: Path, short_speech: Path, uninterrupted: Packets, tmp_path: Path
 ) -> None:
     output, cache = tmp_path / "out.mp4", tmp_path / "cache"
     killed = run(moving_head, short_speech, output, cache, moment)
@@ -71,7 +73,7 @@ def test_killed_run_resumes_with_identical_output(
     again = run(moving_head, short_speech, output, cache)
     assert again.returncode == 0, again.stderr
     assert set(kept) <= set(again.stdout.strip().split(","))
-    assert output.read_bytes() == uninterrupted
+    assert packets(output) == uninterrupted
     record = json.loads((tmp_path / "out.mp4.json").read_text())
     assert record["frames_edited"] + sum(record["frames_passed"].values()) == 50
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out.mp4", "out.mp4.json"]

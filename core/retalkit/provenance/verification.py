@@ -1,0 +1,251 @@
+"""Verification of a file's Content Credentials. The verification never accesses the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, cast
+
+from retalkit.errors import CredentialsError, InputError
+from retalkit.provenance.formats import find_sidecar, media_type
+from retalkit.provenance.keys import LOCAL, load_credentials
+from retalkit.provenance.manifest import RECORD_LABEL
+
+_CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "claimSignature", "general.error", "multiple", "cbor")
+"""Parts of the failure codes that a change of the file or of the manifest causes."""
+_UNTRUSTED: Final = "signingCredential.untrusted"
+
+
+class State(StrEnum):
+    """Result of a verification."""
+
+    TRUSTED = "trusted"
+    """The file is unchanged, and the signer's certificate was issued by a trusted authority."""
+    VALID = "valid"
+    """The file is unchanged since it was signed, but the signer is unknown."""
+    TAMPERED = "tampered"
+    """The file or its manifest was changed after it was signed."""
+    INVALID = "invalid"
+    """The certificate is expired or cannot sign Content Credentials, or the manifest violates the specification."""
+    NONE = "none"
+    """The file has no Content Credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingredient:
+    """File from which the verified file was made."""
+
+    title: str
+    relationship: str
+    """``parentOf`` for the edited video, or ``componentOf`` for the speech."""
+    identifier: str
+    """Identifier of the ingredient, which contains the SHA-256 hash of the file for outputs of Retalkit."""
+    signer: str = ""
+    """Signer of the ingredient's own credentials, or an empty string if it has none."""
+    problems: tuple[str, ...] = ()
+    """Failure codes of the ingredient's own credentials at the time when it was opened."""
+    ingredients: tuple[Ingredient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Result of verifying one file."""
+
+    file: Path
+    state: State
+    sidecar: Path | None = None
+    manifest: str = ""
+    """Identifier of the active manifest."""
+    signer: str = ""
+    issuer_known: bool = False
+    """Whether the certificate was issued by a trusted authority."""
+    signed_at: str = ""
+    """Time in the signature's time stamp, or an empty string if the signature has no time stamp."""
+    generator: str = ""
+    """Software that made the manifest."""
+    actions: tuple[Mapping[str, Any], ...] = ()
+    ingredients: tuple[Ingredient, ...] = ()
+    run_record: Mapping[str, Any] | None = None
+    problems: tuple[str, ...] = ()
+    """Failure codes of the C2PA specification."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is unchanged since it was signed."""
+        return self.state in (State.TRUSTED, State.VALID)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as plain data for JSON."""
+        return {
+            "file": str(self.file),
+            "state": self.state.value,
+            "sidecar": None if self.sidecar is None else str(self.sidecar),
+            "manifest": self.manifest,
+            "signer": self.signer,
+            "issuer_known": self.issuer_known,
+            "signed_at": self.signed_at,
+            "generator": self.generator,
+            "actions": [dict(action) for action in self.actions],
+            "ingredients": [_ingredient_dict(each) for each in self.ingredients],
+            "run_record": None if self.run_record is None else dict(self.run_record),
+            "problems": list(self.problems),
+        }
+
+
+def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
+    """Verify the Content Credentials of a file, including a sidecar file.
+
+    ``trust`` are PEM files with certificates of trusted authorities. The root of the user's own local credentials is
+    always trusted. Raises InputError if the file cannot be read, and CredentialsError if a trust file is invalid.
+    """
+    import c2pa
+
+    if not path.is_file():
+        code = "path-is-directory" if path.is_dir() else "file-not-found"
+        raise InputError(f"{path}: expected a media file; check the path", code=code)
+    settings: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}}
+    if anchors := _anchors(trust):
+        settings["trust"] = {"user_anchors": anchors}
+    sidecar = find_sidecar(path)
+    try:
+        context = c2pa.Context(c2pa.Settings.from_dict(settings))
+        with path.open("rb") as stream:
+            reader = c2pa.Reader.try_create(media_type(path), stream, context=context)
+            if reader is None and sidecar is not None:
+                stream.seek(0)
+                reader = c2pa.Reader(media_type(path), stream, sidecar.read_bytes(), context=context)
+            else:
+                sidecar = None
+            if reader is None:
+                return Verification(file=path, state=State.NONE)
+            with reader:
+                data = cast("dict[str, Any]", json.loads(reader.json()))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", code="unreadable-file") from error
+    except c2pa.C2paError as error:
+        if _has_no_manifest(error):
+            return Verification(file=path, state=State.NONE)
+        # The manifest store itself cannot be parsed.
+        reason = " ".join(str(error).split())[:200]
+        return Verification(
+            file=path, state=State.TAMPERED, sidecar=sidecar, problems=(f"unreadable manifest: {reason}",)
+        )
+    found = _verification(path, sidecar, data)
+    active = cast("dict[str, Any]", data.get("manifests", {})).get(found.manifest, {})
+    if sidecar is not None and not found.ok and active.get("format") not in (None, media_type(path)):
+        # The sidecar belongs to a file with the same name and another suffix.
+        return Verification(file=path, state=State.NONE)
+    return found
+
+
+def _has_no_manifest(error: Exception) -> bool:
+    """Return whether c2pa-rs rejected the file's format, so that the file cannot contain a manifest."""
+    import c2pa
+
+    errors = cast("Any", c2pa.C2paError)
+    return isinstance(error, (errors.ManifestNotFound, errors.NotSupported))
+
+
+def _anchors(trust: Sequence[Path]) -> str:
+    from retalkit.provenance.certificates import read_chain
+
+    texts: list[str] = []
+    for file in trust:
+        try:
+            text = file.read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a PEM file"
+            raise CredentialsError(f"{file}: cannot be read ({reason})", code="unreadable-credentials") from error
+        read_chain(text, str(file))
+        texts.append(text)
+    own = load_credentials()
+    if own is not None and own.origin == LOCAL:
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        texts.append(own.chain[-1].public_bytes(Encoding.PEM).decode())
+    return "\n".join(texts)
+
+
+def _verification(path: Path, sidecar: Path | None, data: Mapping[str, Any]) -> Verification:
+    active = str(data.get("active_manifest", ""))
+    manifests = cast("dict[str, Any]", data.get("manifests", {}))
+    manifest = cast("dict[str, Any]", manifests.get(active, {}))
+    signature = cast("dict[str, Any]", manifest.get("signature_info") or {})
+    problems = _problems(data)
+    assertions = cast("list[dict[str, Any]]", manifest.get("assertions", []))
+    generators = cast("list[dict[str, Any]]", manifest.get("claim_generator_info", []))
+    generator = " ".join(str(generators[0].get(key, "")) for key in ("name", "version")) if generators else ""
+    state = _state(str(data.get("validation_state", "")), problems)
+    return Verification(
+        file=path,
+        state=state,
+        sidecar=sidecar,
+        manifest=active,
+        signer=str(signature.get("issuer") or signature.get("common_name") or ""),
+        issuer_known=state == State.TRUSTED,
+        signed_at=str(signature.get("time") or ""),
+        generator=generator.strip(),
+        actions=tuple(_actions(assertions)),
+        ingredients=_ingredients(manifest, manifests, frozenset({active})),
+        run_record=next((each["data"] for each in assertions if each.get("label") == RECORD_LABEL), None),
+        problems=tuple(code for code in problems if code != _UNTRUSTED),
+    )
+
+
+def _state(reported: str, problems: Sequence[str]) -> State:
+    if reported in ("Trusted", "Valid"):
+        return State(reported.lower())
+    changed = any(part in code for code in problems for part in _CONTENT_CHANGED)
+    return State.TAMPERED if changed else State.INVALID
+
+
+def _problems(data: Mapping[str, Any]) -> list[str]:
+    results = cast("dict[str, Any]", data.get("validation_results") or {})
+    active = cast("dict[str, Any]", results.get("activeManifest") or {})
+    return list(dict.fromkeys(str(status["code"]) for status in active.get("failure", [])))
+
+
+def _actions(assertions: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        action
+        for assertion in assertions
+        if str(assertion.get("label", "")).startswith("c2pa.actions")
+        for action in assertion["data"].get("actions", [])
+    ]
+
+
+def _ingredients(
+    manifest: Mapping[str, Any], manifests: Mapping[str, Any], above: frozenset[str]
+) -> tuple[Ingredient, ...]:
+    found: list[Ingredient] = []
+    for each in cast("list[dict[str, Any]]", manifest.get("ingredients", [])):
+        label = str(each.get("active_manifest") or "")
+        own = cast("dict[str, Any]", manifests.get(label, {}))
+        signature = cast("dict[str, Any]", own.get("signature_info") or {})
+        # A manifest store may be damaged so that it contains a cycle.
+        nested = _ingredients(own, manifests, above | {label}) if label and label not in above else ()
+        found.append(
+            Ingredient(
+                title=str(each.get("title", "")),
+                relationship=str(each.get("relationship", "")),
+                identifier=str(each.get("instance_id", "")),
+                signer=str(signature.get("issuer") or ""),
+                problems=tuple(code for code in _problems(each) if code != _UNTRUSTED),
+                ingredients=nested,
+            )
+        )
+    return tuple(found)
+
+
+def _ingredient_dict(ingredient: Ingredient) -> dict[str, Any]:
+    return {
+        "title": ingredient.title,
+        "relationship": ingredient.relationship,
+        "identifier": ingredient.identifier,
+        "signer": ingredient.signer,
+        "problems": list(ingredient.problems),
+        "ingredients": [_ingredient_dict(each) for each in ingredient.ingredients],
+    }
