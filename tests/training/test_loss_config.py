@@ -42,7 +42,8 @@ def test_defaults_are_the_published_weights() -> None:
     weights = (enet.l1_weight, enet.perceptual_weight, enet.adversarial_weight, enet.identity_weight)
     assert weights == (0.1, 2, 100, 0.4)
     wav2lip = configs.Wav2LipLossConfig()
-    assert (wav2lip.sync_weight, wav2lip.quality_weight) == (0.03, 0.07)
+    assert (wav2lip.started_sync_weight, wav2lip.quality_weight, wav2lip.sync_start) == (0.03, 0.07, 0.75)
+    assert configs.Wav2LipLossConfig(quality_weight=0).started_sync_weight == 0.01
 
 
 def test_options_survive_serialisation() -> None:

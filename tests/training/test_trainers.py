@@ -17,6 +17,7 @@ pytest.importorskip("accelerate", reason="training needs the extra: pip install 
 from retalkit.errors import RetalkitError
 from retalkit_training.loop.checkpoints import CheckpointFolder
 from retalkit_training.loop.data import ArrayClip, ArrayData
+from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import Trainer, run_losses
 from retalkit_training.tasks.config import CONFIGS, LNetConfig, SyncNetConfig
@@ -65,9 +66,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "dnet": {"size": 64, "warp_steps": 1, "loss": {"warp": VGG, "final": {**VGG, "style_weight": 250}}},
     "enet": {
         "lnet": "lnet.pth",
-        "loss": {"perceptual": VGG, "adversarial": {"size": 64, "narrow": 0.125}, "identity_weight": 0.4},
+        "loss": {"perceptual": VGG, "adversarial": {"size": 64, "narrow": 0.125, "path_length_weight": 2}},
     },
-    "wav2lip": {"channels": 4, "expert": "expert.pth"},
+    "wav2lip": {"channels": 4, "expert": "expert.pth", "loss": {"sync_start": None}},
 }
 
 
@@ -119,11 +120,32 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, name: str, speakers: ArrayDat
             assert torch.equal(value, states[1]["networks"][network][key]), key
 
 
+def test_wav2lip_starts_the_sync_loss_after_an_evaluation(tmp_path: Path, speakers: ArrayData) -> None:
+    options = {**SMALL["wav2lip"], "evaluate_every": 2, "log_every": 1, "loss": {"sync_start": 1e3}}
+    finals: list[dict[str, Any]] = []
+    for folder, limits in (("whole", [3]), ("parts", [1, 2, 3])):
+        (tmp_path / folder).mkdir()
+        for steps in limits:
+            trainer = Trainer(task("wav2lip", speakers, **options, steps=steps), device="cpu", folder=tmp_path / folder)
+            trainer.run()
+        rows = read_scalars(tmp_path / folder / "scalars.csv")
+        # The evaluation after the first part is not one of the periodic evaluations.
+        assert [step for step, name, _ in rows if name == "generator/sync"] == [3]
+        finals.append(trainer.state(3))
+    assert finals[0]["task_state"] == finals[1]["task_state"] == {"sync_started": True}
+    for key, value in finals[0]["networks"]["generator"].items():
+        assert torch.equal(value, finals[1]["networks"]["generator"][key]), key
+    never = task("wav2lip", speakers, **{**options, "loss": {"sync_start": 1e-9}})
+    never.after_evaluation({"validation/sync": 0.1})  # type: ignore[attr-defined]
+    assert never.task_state() == {"sync_started": False}  # type: ignore[attr-defined]
+    with pytest.raises(RetalkitError, match="sync_start=null") as error:
+        task("wav2lip", changed(speakers, splits={"train": speakers.splits["train"]}), **options)
+    assert error.value.code == "missing-validation"
+
+
 def test_wav2lip_logs_images_and_metrics(tmp_path: Path, speakers: ArrayData) -> None:
     run = task("wav2lip", speakers, **SMALL["wav2lip"])
     Trainer(run, device="cpu", folder=tmp_path).run()
-    from retalkit_training.loop.logs import read_scalars
-
     values = {name: value for _, name, value in read_scalars(tmp_path / "scalars.csv")}
     assert {"generator/sync", "generator/quality", "generator/l1", "discriminator/logistic"} <= set(values)
     assert values["validation/sound_effect"] > 0

@@ -37,7 +37,7 @@ def test_generator_step_matches_published(published: References) -> None:
         faces = unflatten_frames(network(mels, images), 2)
     np.testing.assert_allclose(faces[..., ::4, ::4], published["wav2lip_eval_out"], rtol=0, atol=1e-5)
 
-    config = Wav2LipLossConfig(quality_weight=0, sync=SyncConfig(batch_statistics=True))
+    config = Wav2LipLossConfig(sync_weight=0.03, quality_weight=0, sync=SyncConfig(batch_statistics=True))
     loss = Wav2LipLoss(config, SyncLoss(config.sync, published.fill(SyncNetExpert())))
     faces = unflatten_frames(network.train()(mels, images), 2)
     value = loss(faces, inputs["gt"], inputs["mel"], None)

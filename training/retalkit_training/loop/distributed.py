@@ -156,6 +156,24 @@ def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:
     return dict(zip(names, stacked.tolist(), strict=True))
 
 
+def average_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a tensor without gradient over all processes."""
+    if world_size() == 1:
+        return value
+    found = value.detach().clone()
+    dist.all_reduce(found)
+    return found / world_size()
+
+
+def broadcast_values(values: dict[str, float]) -> dict[str, float]:
+    """Return the values of the first process on all processes."""
+    if world_size() == 1:
+        return values
+    found: list[Any] = [values]
+    dist.broadcast_object_list(found, 0)
+    return found[0]
+
+
 def process_state(device: str) -> Any:
     """Return accelerate's state: process number, number of processes and device.
 

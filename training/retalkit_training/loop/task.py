@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,4 +100,21 @@ class Task(Protocol):
 
     def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
         """Return a grid of images, RGB [H, W, 3], or None."""
+        ...
+
+
+@runtime_checkable
+class StatefulTask(Protocol):
+    """Task whose losses depend on earlier steps or evaluations, in addition to ``Task``."""
+
+    def task_state(self) -> dict[str, Any]:
+        """Return the state that checkpoints contain, as numbers and strings."""
+        ...
+
+    def load_task_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the state. The mapping is empty if the checkpoint contains none."""
+        ...
+
+    def after_evaluation(self, values: Mapping[str, float]) -> None:
+        """Receive the results of a periodic evaluation, on all processes."""
         ...

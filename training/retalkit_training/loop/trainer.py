@@ -24,12 +24,13 @@ from retalkit_training.loop.config import OptimizerConfig
 from retalkit_training.loop.distributed import (
     average_gradients,
     broadcast_state,
+    broadcast_values,
     mean_over_processes,
     process_state,
     synchronise_batch_norm,
 )
 from retalkit_training.loop.logs import RunLog, is_finite
-from retalkit_training.loop.task import Batch, Task, Update
+from retalkit_training.loop.task import Batch, StatefulTask, Task, Update
 from torch import Tensor, nn
 
 CHECKPOINTS: Final = "checkpoints"
@@ -146,6 +147,9 @@ class Trainer:
                 if last or done % self.config.evaluate_every == 0:
                     values |= (measured := self._evaluate(done))
                     improved = self._is_best(measured)
+                    # The evaluation after the last step depends on the number of steps, which may change later.
+                    if isinstance(self.task, StatefulTask) and done % self.config.evaluate_every == 0:
+                        self.task.after_evaluation(measured)
                 rate = (done - first) / (time.perf_counter() - start)
                 if log is not None:
                     log.scalars(done, values)
@@ -265,7 +269,7 @@ class Trainer:
         if self.process == 0:
             with evaluation_mode(self.evaluated_networks), torch.no_grad():
                 values = self.task.evaluate(self.evaluated_networks, step)
-        return values
+        return broadcast_values(values)
 
     def _is_best(self, values: Mapping[str, float]) -> bool:
         metric = self.task.best
@@ -288,6 +292,7 @@ class Trainer:
         return {
             "format": _FORMAT,
             "task": self.task.name,
+            "task_state": self.task.task_state() if isinstance(self.task, StatefulTask) else {},
             "data": self.task.data_key,
             "step": step,
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
@@ -314,6 +319,8 @@ class Trainer:
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
             self._scalers[name].load_state_dict(state["scalers"][name])
+        if isinstance(self.task, StatefulTask):
+            self.task.load_task_state(state.get("task_state", {}))
         self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self._summed, self._best = state["summed"], state["best"]
         return state["step"]

@@ -124,7 +124,8 @@ class AdversarialConfig(LossConfig):
     r1_interval: int = Field(default=16, ge=1)
     """Number of steps between R1 penalties. The penalty is multiplied by this number (StyleGAN2, GPEN, GFPGAN: 16)."""
     path_length_weight: float = Field(default=0.0, ge=0)
-    """Weight of the path length penalty of the generator. GPEN: 2. GFPGAN's training file: 0. E-Net: not published."""
+    """Weight of the path length penalty of the generator, with respect to E-Net's identity codes. GPEN: 2. GFPGAN's
+    training file: 0. E-Net: not published, and off by default."""
     path_length_interval: int = Field(default=4, ge=1)
     """Number of steps between path length penalties. The penalty is multiplied by this number (StyleGAN2, GPEN: 4)."""
     path_length_decay: float = Field(default=0.01, gt=0, le=1)
@@ -232,9 +233,12 @@ class ENetLossConfig(LossConfig):
 class Wav2LipLossConfig(LossConfig):
     """Weights of Wav2Lip's generator: w_s sync + w_d quality + (1 - w_s - w_d) L1 (``hq_wav2lip_train.py``)."""
 
-    sync_weight: float = Field(default=0.03, ge=0, le=1)
-    """Weight of the lip-sync loss. Wav2Lip: 0 until the evaluated sync loss falls below 0.75, then 0.03 with the
-    quality discriminator (``hparams.py``: ``syncnet_wt``)."""
+    sync_weight: float | None = Field(default=None, ge=0, le=1)
+    """Weight of the lip-sync loss after its start. Null, as in Wav2Lip: 0.03 with the quality discriminator
+    (``hq_wav2lip_train.py``), 0.01 without it (``wav2lip_train.py``)."""
+    sync_start: float | None = Field(default=0.75, gt=0)
+    """Evaluated sync loss (``validation/sync``) below which the lip-sync loss starts. Its weight is 0 before, and stays
+    ``sync_weight`` afterwards. Wav2Lip: 0.75. Null: from the first step."""
     quality_weight: float = Field(default=0.07, ge=0, le=1)
     """Weight of the quality discriminator's loss. Wav2Lip: 0.07 (``hparams.py``: ``disc_wt``), 0 in
     ``wav2lip_train.py``."""
@@ -243,6 +247,13 @@ class Wav2LipLossConfig(LossConfig):
 
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
-        if self.sync_weight + self.quality_weight > 1:
+        if self.started_sync_weight + self.quality_weight > 1:
             raise ValueError("sync_weight + quality_weight: at most 1, because the weight of L1 is the remainder")
         return self
+
+    @property
+    def started_sync_weight(self) -> float:
+        """Weight of the lip-sync loss after its start."""
+        if self.sync_weight is not None:
+            return self.sync_weight
+        return 0.03 if self.quality_weight else 0.01

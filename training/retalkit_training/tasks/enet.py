@@ -7,7 +7,7 @@ the sound, and E-Net generates the 384-pixel face with the identity code of a ra
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from retalkit.errors import ConfigError
 from retalkit_enhancers.enet.network import NOISE_SIZES, ENet
 from retalkit_renderers.lnet.network import LNet
 from retalkit_training.loop.data import MEL_STEPS, Clip, TrainingData, check_data, last_start, usable_clips
+from retalkit_training.loop.distributed import average_over_processes
 from retalkit_training.loop.logs import grid
 from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
-from retalkit_training.losses.adversarial import discriminator_loss, r1_penalty
+from retalkit_training.losses.adversarial import PathLength, discriminator_loss, path_length_penalty, r1_penalty
 from retalkit_training.losses.enet import ENetLoss, discriminator_images
 from retalkit_training.losses.terms import LossTerms, weighted_sum
 from retalkit_training.mel_windows import expert_window
@@ -58,11 +59,6 @@ class ENetTask:
                 "lnet: E-Net is trained behind a frozen L-Net; set lnet=FILE (an exported L-Net, or LNet.pth)",
                 code="missing-lnet",
             )
-        if config.loss.adversarial.path_length_weight:
-            raise ConfigError(
-                "loss.adversarial.path_length_weight: not supported by the trainer of E-Net; set it to 0",
-                code="unsupported-option",
-            )
         self.config, self.data_key = config, data.key
         self._clips = usable_clips(data.clips("train"))
         self._validation = usable_clips(data.clips("val"))
@@ -87,6 +83,8 @@ class ENetTask:
         self.networks: Mapping[str, nn.Module] = networks
         self.frozen: Sequence[nn.Module] = (self._criterion, self._lnet)
         self.averages: Mapping[str, float] = {"enet": config.average_decay} if config.average_decay else {}
+        self._path_mean = torch.zeros(())
+        """Running mean of the path lengths."""
 
     def updates(self) -> Sequence[Update]:
         config = self.config
@@ -147,7 +145,35 @@ class ENetTask:
     def _generator_loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         faces = self._generate(self.network, batch, noisy=True)
         shared["faces"] = faces.detach()
-        return self._criterion(faces, batch["target"], self.discriminator)
+        loss = self._criterion(faces, batch["target"], self.discriminator)
+        options = self.config.loss.adversarial
+        if not options.path_length_weight or step % options.path_length_interval:
+            return loss
+        found = self._path_length(batch)
+        total = loss.total + options.path_length_weight * options.path_length_interval * found.penalty
+        return LossTerms(total, {**loss.terms, "path_length": found.penalty.detach()})
+
+    def _path_length(self, batch: Batch) -> PathLength:
+        """Return the path length penalty with respect to the identity codes, and update the running mean.
+
+        GPEN computes it in a separate optimiser step, here it is part of the same step.
+        """
+        codes = self.network.encode(batch["reference"])[:, None]
+        faces = self.network.decode(self.low_resolution_faces(batch), codes[:, 0])
+        mean = self._path_mean.to(faces.device)
+        decay = self.config.loss.adversarial.path_length_decay
+        found = path_length_penalty(faces, codes, mean, decay, torch.randn_like(faces))
+        self._path_mean = average_over_processes(found.mean)
+        return found
+
+    def task_state(self) -> dict[str, Any]:
+        return {"path_mean": float(self._path_mean)}
+
+    def load_task_state(self, state: Mapping[str, Any]) -> None:
+        self._path_mean = torch.tensor(state.get("path_mean", 0.0))
+
+    def after_evaluation(self, values: Mapping[str, float]) -> None:
+        """Do nothing, because no option depends on an evaluation."""
 
     def _discriminator_loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         judge, options = self.discriminator, self.config.loss.adversarial

@@ -119,9 +119,12 @@ def _weight_options(config: Mapping[str, Any]) -> dict[str, Any]:
     options = flat_options(config)
 
     def changes_weights(path: str) -> bool:
+        name = path.rpartition(".")[2]
         # The learning rate of every step depends on the number of steps.
         cosine = path.removesuffix("steps") + "optimizer.cosine"
-        return path.rpartition(".")[2] not in LOGGING_FIELDS or options.get(cosine, False)
+        # Wav2Lip's lip-sync loss starts after an evaluation.
+        starts = name == "evaluate_every" and options.get("loss.sync_start") is not None
+        return name not in LOGGING_FIELDS or starts or options.get(cosine, False)
 
     return {path: value for path, value in options.items() if changes_weights(path)}
 

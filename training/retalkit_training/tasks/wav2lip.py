@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import InputError
 from retalkit_renderers.wav2lip.network import Wav2LipGenerator
 from retalkit_training.loop.data import TrainingData
 from retalkit_training.loop.task import Batch, Sample, Update
@@ -39,7 +42,16 @@ class Wav2LipTask:
         """
         self.config, self.data_key = config, data.key
         self._windows = WindowSampler(config, data)
-        self._sync = sync_loss(config, config.loss.sync, weights) if config.loss.sync_weight else None
+        loss = config.loss
+        self._started = loss.sync_start is None or not loss.started_sync_weight
+        """Whether the lip-sync loss has started."""
+        if not self._started and not self._windows.validation:
+            raise InputError(
+                f"loss.sync_start: {data.name} has no validation speakers, so that the lip-sync loss would never "
+                "start; add a speaker, or set loss.sync_start=null",
+                code="missing-validation",
+            )
+        self._sync = sync_loss(config, loss.sync, weights) if loss.started_sync_weight else None
         self._criterion = Wav2LipLoss(config.loss, self._sync)
         self.generator = Wav2LipGenerator(config.channels // 2)
         self.discriminator = QualityDiscriminator(config.channels) if config.loss.quality_weight else None
@@ -80,7 +92,7 @@ class Wav2LipTask:
     def _generator_loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         faces = generate(self.generator, batch)
         shared["faces"] = faces.detach()
-        return self._criterion(faces, batch["target"], batch["mel"], self.discriminator)
+        return self._criterion(faces, batch["target"], batch["mel"], self.discriminator, started=self._started)
 
     def _discriminator_loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         assert self.discriminator is not None
@@ -89,6 +101,18 @@ class Wav2LipTask:
 
     def evaluate(self, networks: Mapping[str, nn.Module], step: int) -> dict[str, float]:
         return evaluate_generator(networks["generator"], self._windows.validation_batch(), self._sync)
+
+    def task_state(self) -> dict[str, Any]:
+        return {"sync_started": self._started}
+
+    def load_task_state(self, state: Mapping[str, Any]) -> None:
+        self._started = bool(state.get("sync_started", self._started))
+
+    def after_evaluation(self, values: Mapping[str, float]) -> None:
+        """Start the lip-sync loss if the evaluated sync loss is low enough."""
+        start = self.config.loss.sync_start
+        if start is not None and values.get("validation/sync", math.inf) < start:
+            self._started = True
 
     def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
         return generator_images(networks["generator"], self._windows.validation_batch())
