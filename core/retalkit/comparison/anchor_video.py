@@ -28,20 +28,20 @@ def encode_anchor(clip: Path, speech: Path, output: Path, config: RunConfig) -> 
     time_base = output_time_base(timeline.time_base)
     with TemporaryDirectory(prefix=".anchor-", dir=output.parent) as folder:
         segment = Path(folder) / "segment.mp4"
-        options = config.output
+        encoding = config.output.encoding(source)
         writer = SegmentWriter(
             segment,
             source.size,
             source.colour,
             source.rate,
             time_base,
-            options.crf,
-            options.preset,
+            encoding,
             sample_aspect=source.sample_aspect,
         )
         try:
             times, durations = timeline.times(0, timeline.count), timeline.durations(0, timeline.count)
-            frames = source.read_video_frames(int(index) for index in timeline.sources(0, timeline.count))
+            shown = (int(index) for index in timeline.sources(0, timeline.count))
+            frames = source.read_video_frames(shown, encoding.pixel_format)
             for position, (_, frame) in enumerate(frames):
                 writer.write_frame(frame, float(times[position]), float(durations[position]))
         except BaseException:
@@ -49,4 +49,12 @@ def encode_anchor(clip: Path, speech: Path, output: Path, config: RunConfig) -> 
             raise
         writer.close()
         track = SoundTrack(sound, timeline.duration)
-        assemble([segment], track, output, duration=timeline.duration, time_base=time_base, frames=timeline.count)
+        assemble(
+            [segment],
+            track,
+            output,
+            duration=timeline.duration,
+            time_base=time_base,
+            frames=timeline.count,
+            colour=source.colour,
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.config import yaml_io
+from retalkit.config.output import expand_sound
 from retalkit.config.yaml_io import KeyPath, dotted
 from retalkit.errors import ConfigError
 from retalkit.stages import StageKind
@@ -157,9 +158,11 @@ def _keep_driver(previous: Any, value: Any) -> Any:
 
 
 def _expand_names(key: str, value: Any) -> Any:
-    """Convert stage names to mappings with the key ``use``."""
+    """Convert stage names to mappings with the key ``use``, and short forms of ``sound`` to mappings."""
     if key in _STAGES and isinstance(value, str):
         return {"use": value}
+    if key == "sound" and isinstance(value, str):
+        return expand_sound(value)
     if key in _LISTS and isinstance(value, list):
         return [{"use": item} if isinstance(item, str) else item for item in cast("list[Any]", value)]
     return value

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from retalkit.config.former_keys import check_former_keys
 from retalkit.config.layers import Layers
 from retalkit.config.messages import describe, error_code
+from retalkit.config.output import OutputConfig, SoundConfig, expand_sound
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import Choice, DriverChoice, StageConfig
@@ -36,21 +37,6 @@ SINGLE_KINDS = (
 
 ENHANCER_LISTS = ("reference_enhancers", "enhancers")
 """Run file keys that contain lists of enhancers."""
-
-
-class OutputConfig(BaseModel):
-    """Encoding of the output video (H.264 by x264)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    crf: Annotated[
-        int,
-        Field(ge=0, le=51, description="x264 constant rate factor; lower values increase quality and file size."),
-    ] = 18
-    preset: Annotated[
-        Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"],
-        Field(description="x264 preset; slower presets produce smaller files."),
-    ] = "veryfast"
 
 
 class PhotoConfig(BaseModel):
@@ -136,6 +122,10 @@ class RunConfig(BaseModel):
     photo: PhotoConfig = PhotoConfig()
     output: OutputConfig = OutputConfig()
     provenance: ProvenanceOptions = ProvenanceOptions()
+    sound: Annotated[
+        SoundConfig,
+        Field(description="Sound of the output: 'speech', 'original', the path of a finished mix, or a mapping."),
+    ] = SoundConfig()
 
     @field_validator("face", mode="before")
     @classmethod
@@ -143,6 +133,11 @@ class RunConfig(BaseModel):
         if value == "largest" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
             return value
         raise ValueError("must be 'largest' or a face index, counted from 0")
+
+    @field_validator("sound", mode="before")
+    @classmethod
+    def _sound(cls, value: Any) -> Any:
+        return expand_sound(value) if isinstance(value, str) else value
 
     @property
     def cache_limit_bytes(self) -> int:

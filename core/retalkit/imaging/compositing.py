@@ -40,6 +40,32 @@ def composite(frame: Image, edit: FaceEdit) -> Rectangle:
     return _paste(frame, image, mask, left, top)
 
 
+def placed_edit(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, int, int] | None:
+    """Return the part of an edit that ``composite`` pastes into a frame of the given size.
+
+    The result is the image (RGB uint8 [h, w, 3]), the mask (float32 [h, w]) and the position (left, top) of both in the
+    frame. The function returns None if no pixel of the frame changes.
+
+    Raises:
+        ValueError: the mask size differs from the image size, or the matrix is singular.
+    """
+    if edit.mask.shape != edit.image.shape[:2]:
+        raise ValueError(f"the mask {edit.mask.shape} and the image {edit.image.shape[:2]} differ in size")
+    shift = integer_shift(edit.matrix)
+    image, mask, left, top = (edit.image, edit.mask, *shift) if shift is not None else _resample(width, height, edit)
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + image.shape[1], width), min(top + image.shape[0], height)
+    if x1 <= x0 or y1 <= y0:
+        return None
+    rows, columns = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    bounds = _mask_bounds(mask[rows, columns])
+    if bounds is None:
+        return None
+    bx, by, bw, bh = bounds
+    inside = (slice(rows.start + by, rows.start + by + bh), slice(columns.start + bx, columns.start + bx + bw))
+    return image[inside], mask[inside], x0 + bx, y0 + by
+
+
 def edited_bounds(edit: FaceEdit) -> Float | None:
     """Compute the bounds (left, top, right, bottom) of the mask's non-zero region in frame pixels, float32 [4].
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from retalkit.media.pixel_format import PixelFormat
 
 UNSPECIFIED = 2
 """H.273 code for an unspecified matrix, unspecified primaries or an unspecified transfer function."""
@@ -148,3 +151,51 @@ def rgb_to_yuv(
     half = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     chroma = np.asarray(cv2.transform(half, weights[1:]), dtype=np.uint8)
     return luma, chroma[..., 0], chroma[..., 1]
+
+
+def sample_scale(depth: int, full: bool) -> float:
+    """Return the number of sample values of the given depth per sample value of 8 bits (ITU-R BT.2100)."""
+    return (2**depth - 1) / 255.0 if full else float(2 ** (depth - 8))
+
+
+def planes_to_rgb(
+    luma: NDArray[Any], blue: NDArray[Any], red: NDArray[Any], matrix: int, full: bool, pixel_format: PixelFormat
+) -> NDArray[np.float32]:
+    """Convert planes of any depth to RGB float32 [h, w, 3] in 0..255. The values are neither rounded nor clipped.
+
+    The chroma planes must cover the luma plane. Each chroma sample is repeated over the pixels that it covers.
+    """
+    height, width = luma.shape
+    scale = 1.0 / sample_scale(pixel_format.depth, full)
+    centre = float(2 ** (pixel_format.depth - 1))
+    channels = [luma.astype(np.float32) * np.float32(scale)]
+    for chroma in (blue, red):
+        values = (chroma.astype(np.float32) - np.float32(centre)) * np.float32(scale) + np.float32(128)
+        size = (chroma.shape[1] * pixel_format.chroma_x, chroma.shape[0] * pixel_format.chroma_y)
+        large = cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
+        channels.append(np.asarray(large, dtype=np.float32)[:height, :width])
+    return np.asarray(cv2.transform(cv2.merge(channels), yuv_to_rgb_matrix(matrix, full)), dtype=np.float32)
+
+
+def chroma_mean(image: NDArray[np.float32], pixel_format: PixelFormat) -> NDArray[np.float32]:
+    """Return the mean over the pixels that each chroma sample covers, float32 [ceil(h / y), ceil(w / x), channels].
+
+    Incomplete cells at the right and bottom edges are completed with the last column and row.
+    """
+    height, width = image.shape[:2]
+    x, y = pixel_format.chroma_x, pixel_format.chroma_y
+    padded = cv2.copyMakeBorder(image, 0, height % y, 0, width % x, cv2.BORDER_REPLICATE)
+    size = (padded.shape[1] // x, padded.shape[0] // y)
+    return np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), dtype=np.float32).reshape(
+        size[1], size[0], -1
+    )
+
+
+def rgb_to_yuv_planes(image: NDArray[np.float32], pixel_format: PixelFormat) -> list[NDArray[Any]]:
+    """Convert RGB float32 [h, w, 3] in 0..255 to BT.709 limited-range planes of the format's dtype."""
+    weights = rgb_to_yuv_matrix(MATRIX_BT709, False)
+    scale, limit = sample_scale(pixel_format.depth, False), 2**pixel_format.depth - 1
+    luma = cv2.transform(image, weights[:1]).reshape(image.shape[:2])
+    chroma = cv2.transform(chroma_mean(image, pixel_format), weights[1:])
+    planes = (luma, chroma[..., 0], chroma[..., 1])
+    return [np.clip(np.rint(plane * scale), 0, limit).astype(pixel_format.dtype) for plane in planes]

@@ -12,7 +12,8 @@ from av.error import FFmpegError
 from retalkit.errors import InputError
 from retalkit.media.containers import open_media, video_stream
 from retalkit.media.frame_index import FrameIndex, decode_frames
-from retalkit.media.yuv_frames import upright_yuv420p
+from retalkit.media.pixel_format import YUV420P, PixelFormat
+from retalkit.media.yuv_frames import upright_frame
 
 _SEEK_DISTANCE = 16
 """Maximum distance in frames from the current position to the target's keyframe for sequential decoding. For larger
@@ -31,7 +32,7 @@ class FrameDecoder:
         self._index = index
         self._on_missing = on_missing
         self._held: tuple[int, av.VideoFrame] | None = None
-        self._held_is_upright = False
+        self._upright: tuple[int, PixelFormat, av.VideoFrame] | None = None
         self._ahead: tuple[int, av.VideoFrame] | None = None
         self._open()
 
@@ -42,12 +43,12 @@ class FrameDecoder:
         self._frames = self._positioned(0 if self._index.counted else None)
 
     def close(self) -> None:
-        self._held = self._ahead = None
+        self._held = self._ahead = self._upright = None
         self._frames.close()
         self._container.close()
 
-    def frame(self, position: int) -> av.VideoFrame:
-        """Return a frame as upright ``yuv420p``. A frame that cannot be decoded is replaced by the previous frame.
+    def frame(self, position: int, pixel_format: PixelFormat = YUV420P) -> av.VideoFrame:
+        """Return an upright frame. A frame that cannot be decoded is replaced by the previous frame.
 
         The decoder owns the returned frame, so callers must not modify the frame.
 
@@ -64,11 +65,11 @@ class FrameDecoder:
                 f"{self._path}: frame {position} cannot be decoded; check that the file has not changed",
                 code="undecodable-video",
             )
-        if not self._held_is_upright:
-            upright = upright_yuv420p(self._held[1], self._index.colour, self._index.orientation)
-            self._held = (self._held[0], upright)
-            self._held_is_upright = True
-        return self._held[1]
+        held, decoded = self._held
+        if self._upright is None or self._upright[:2] != (held, pixel_format):
+            upright = upright_frame(decoded, self._index.colour, self._index.orientation, pixel_format)
+            self._upright = (held, pixel_format, upright)
+        return self._upright[2]
 
     def _advance(self, position: int) -> None:
         self._seek(position)
@@ -76,14 +77,14 @@ class FrameDecoder:
             item = self._ahead or next(self._frames, None)
             self._ahead = None
             if item is not None and item[0] <= position:
-                self._held, self._held_is_upright = item, False
+                self._held = item
                 if item[0] == position:
                     return
                 continue
             self._on_missing(position)
             self._ahead = item
             if self._held is None and item is not None:
-                self._held, self._held_is_upright = item, False
+                self._held = item
             return
 
     def _seek(self, position: int) -> None:
@@ -92,7 +93,7 @@ class FrameDecoder:
         keyframe = int(self._index.keyframes[before])
         if current <= position and keyframe <= current + _SEEK_DISTANCE:
             return
-        self._held = self._ahead = None
+        self._held = self._ahead = self._upright = None
         while before > 0 and not self._index.counted:
             try:
                 depth = self._stream.codec_context.reorder_depth

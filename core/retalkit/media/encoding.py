@@ -1,4 +1,4 @@
-"""Encoder for independent H.264 segments that runs in a background thread."""
+"""Encoder for independent video segments that runs in a background thread."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Self
 
 import av
-import cv2
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from retalkit.errors import OutputError
 from retalkit.media.colour import Colour
 from retalkit.media.containers import reason
-from retalkit.media.yuv_frames import pad_to_even_size
+from retalkit.media.video_codec import DEFAULT_ENCODING, Encoding
+from retalkit.media.yuv_frames import pad_to_multiple
 
 _QUEUE_SIZE = 8
 """Maximum number of frames in the encoder queue. ``write_frame`` blocks while the queue is full."""
@@ -27,19 +27,6 @@ NUT does not support negative timestamps.
 """
 _ENCODER_THREADS = 2
 """Number of encoder threads. The value is constant because x264's output depends on the thread count."""
-
-_OPENCV_AVX512F = 13
-"""Value of ``cv::CpuFeatures::CPU_AVX_512F``, which OpenCV's Python module does not export."""
-_WITHOUT_AVX512 = "asm=SSE2Fast,LZCNT,SSE4.2,AVX,FMA3,BMI2,AVX2"
-
-
-def _encoder_options(preset: str, crf: float) -> dict[str, str]:
-    options = {"preset": preset, "crf": f"{crf:g}", "a53cc": "0"}
-    # The AVX-512 code of x264's macroblock tree (core 165) reads uninitialised memory if the width is not a multiple of
-    # 256, which makes the output non-deterministic. AVX2 is equally fast for this encoder.
-    if cv2.checkHardwareSupport(_OPENCV_AVX512F):
-        options["x264-params"] = _WITHOUT_AVX512
-    return options
 
 
 def output_time_base(source: Fraction) -> Fraction:
@@ -56,14 +43,14 @@ def output_time_base(source: Fraction) -> Fraction:
 
 
 class SegmentWriter:
-    """Writer for one segment. Each segment starts with an IDR frame, so segments can be concatenated without
-    re-encoding.
+    """Writer for one segment. Each segment starts with a keyframe that allows random access, so segments can be
+    concatenated without re-encoding.
 
-    A segment contains 8-bit 4:2:0 H.264 video in a NUT file, which preserves exact timestamps.
-    ``retalkit.media.muxing.assemble`` writes the output file. The encoder is deterministic. 4:2:0 H.264 requires even
-    sizes, so the writer repeats the last column of odd-width frames and the last row of odd-height frames. The writer
-    copies the source's colour description, including unspecified values. Players therefore render the source and the
-    output with identical colours. The segment file is written atomically.
+    A segment is a NUT file (ProRes: a mov file), which preserves exact timestamps. ``retalkit.media.muxing.assemble``
+    writes the output file. The encoder is deterministic. Subsampled chroma requires even sizes, so the writer repeats
+    the last column of odd-width frames and the last row of odd-height frames. The writer copies the source's colour
+    description, including unspecified values. Players therefore render the source and the output with identical
+    colours. The segment file is written atomically.
     """
 
     def __init__(
@@ -73,8 +60,7 @@ class SegmentWriter:
         colour: Colour,
         rate_hint: Fraction,
         time_base: Fraction,
-        crf: float = 18,
-        preset: str = "veryfast",
+        encoding: Encoding = DEFAULT_ENCODING,
         *,
         sample_aspect: Fraction = Fraction(1),
         threads: int = _ENCODER_THREADS,
@@ -89,6 +75,7 @@ class SegmentWriter:
         """
         self.path = path
         self._size = size
+        self._encoding = encoding
         self._time_base = time_base
         self._partial = path.with_name(path.name + ".partial")
         if not path.parent.is_dir():
@@ -97,19 +84,22 @@ class SegmentWriter:
                 code="directory-not-found",
             )
         try:
-            self._container = av.open(str(self._partial), "w", format="nut")
+            self._container = av.open(str(self._partial), "w", format=encoding.segment_format)
         except (FFmpegError, OSError) as error:
             raise write_error(path, error) from error
-        self._stream: VideoStream = self._container.add_stream(
-            "libx264",
+        columns, rows = encoding.size_multiple
+        stream = self._container.add_stream(
+            encoding.encoder,
             rate=rate_hint.limit_denominator(1000),
-            options=_encoder_options(preset, crf),
-            width=size[0] + size[0] % 2,
-            height=size[1] + size[1] % 2,
+            options=encoding.options(),
+            width=size[0] + size[0] % columns,
+            height=size[1] + size[1] % rows,
             time_base=time_base,
         )
-        context = self._stream.codec_context
-        context.pix_fmt = "yuv420p"
+        assert isinstance(stream, VideoStream)
+        self._stream = stream
+        context = stream.codec_context
+        context.pix_fmt = encoding.pixel_format.name
         context.thread_count = threads
         context.colorspace, context.color_range = colour.matrix, colour.range
         context.color_primaries, context.color_trc = colour.primaries, colour.transfer
@@ -125,16 +115,18 @@ class SegmentWriter:
     def write_frame(self, frame: av.VideoFrame, time: float, duration: float) -> None:
         """Queue the next frame, which is shown at output time ``time`` for ``duration`` seconds.
 
-        The frame must have the format ``yuv420p`` and the segment's size. Callers must not modify a queued frame.
+        The frame must have the encoding's pixel format and the segment's size. Callers must not modify a queued frame.
         Times are in seconds and must be in ascending order.
 
         Raises:
             OutputError: the disk is full, or the encoder failed at this frame or an earlier frame.
             ValueError: the size or the format of the frame does not match the segment.
         """
-        if (frame.width, frame.height) != self._size or frame.format.name != "yuv420p":
+        expected = self._encoding.pixel_format.name
+        if (frame.width, frame.height) != self._size or frame.format.name != expected:
             raise ValueError(
-                f"expected a yuv420p frame of size {self._size}, got {frame.format.name} {frame.width}x{frame.height}"
+                f"expected a {expected} frame of size {self._size}, "
+                f"got {frame.format.name} {frame.width}x{frame.height}"
             )
         ticks = round(time / self._time_base)
         self._put((frame, ticks, max(round((time + duration) / self._time_base) - ticks, 1)))
@@ -219,7 +211,7 @@ class SegmentWriter:
             self._failure = failure
 
     def _encode(self, frame: av.VideoFrame, ticks: int, duration: int) -> None:
-        frame = pad_to_even_size(frame)
+        frame = pad_to_multiple(frame, *self._encoding.size_multiple)
         # A decoded frame keeps its picture type, which would force the picture type of the encoded frame.
         frame.pict_type = 0
         frame.time_base = self._time_base

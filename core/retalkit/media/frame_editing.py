@@ -7,8 +7,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.media.colour import RANGE_FULL, UNSPECIFIED, guess_matrix, rgb_to_yuv, yuv_to_rgb
-from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_of
+from retalkit.media.colour import (
+    RANGE_FULL,
+    UNSPECIFIED,
+    chroma_mean,
+    guess_matrix,
+    planes_to_rgb,
+    rgb_to_yuv,
+    rgb_to_yuv_matrix,
+    sample_scale,
+    yuv_to_rgb,
+)
+from retalkit.media.pixel_format import FORMATS
+from retalkit.media.yuv_frames import as_full_range_yuv420p, copy_frame, planes_of, reformatted
 
 
 def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
@@ -19,9 +30,7 @@ def _matrix_and_range(frame: av.VideoFrame) -> tuple[int, bool]:
 
 
 def _as_planar(frame: av.VideoFrame) -> av.VideoFrame:
-    if frame.format.name in ("yuv420p", "yuvj420p"):
-        return frame
-    return frame.reformat(format="yuv420p", threads=1)
+    return frame if frame.format.name in ("yuv420p", "yuvj420p") else reformatted(frame, "yuv420p")
 
 
 def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -113,3 +122,51 @@ def _paste(frame: av.VideoFrame, image: NDArray[np.uint8], left: int, top: int, 
         changed = full[::2, ::2] | full[1::2, ::2] | full[::2, 1::2] | full[1::2, 1::2]
     np.copyto(blue[cells], new_blue, where=changed)
     np.copyto(red[cells], new_red, where=changed)
+
+
+def blend_edit(
+    frame: av.VideoFrame, image: NDArray[np.uint8], mask: NDArray[np.float32], left: int, top: int
+) -> av.VideoFrame:
+    """Return a copy of a planar frame of any depth with ``frame * (1 - mask) + image * mask`` at (left, top).
+
+    ``image``: RGB uint8 [h, w, 3]. ``mask``: float32 [h, w] in [0, 1]. The rectangle must be inside the frame. The
+    change of each pixel is computed in floating point and added to the frame's samples. Luma samples of pixels with a
+    mask of 0 and chroma samples that cover only such pixels are therefore bit-identical, and all other samples keep the
+    precision of the frame where the mask is small.
+    """
+    copy = copy_frame(frame)
+    pixel_format = FORMATS[copy.format.name]
+    matrix, full = _matrix_and_range(frame)
+    x, y = pixel_format.chroma_x, pixel_format.chroma_y
+    height, width = mask.shape
+    # The rectangle is extended to complete chroma cells.
+    first_column, first_row = left - left % x, top - top % y
+    last_column, last_row = (
+        min(left + width + (-(left + width)) % x, frame.width),
+        min(top + height + (-(top + height)) % y, frame.height),
+    )
+    rows, columns = slice(first_row, last_row), slice(first_column, last_column)
+    cells = (
+        slice(first_row // y, (last_row + y - 1) // y),
+        slice(first_column // x, (last_column + x - 1) // x),
+    )
+    luma, blue, red = planes_of(copy)
+    base = planes_to_rgb(luma[rows, columns], blue[cells], red[cells], matrix, full, pixel_format)
+    change = np.zeros_like(base)
+    inside = (
+        slice(top - first_row, top - first_row + height),
+        slice(left - first_column, left - first_column + width),
+    )
+    change[inside] = (image.astype(np.float32) - base[inside]) * mask[..., None]
+    linear = rgb_to_yuv_matrix(matrix, full)[:, :3]
+    scale, limit = sample_scale(pixel_format.depth, full), 2**pixel_format.depth - 1
+    luma_change = np.asarray(cv2.transform(change, linear[:1]), np.float32).reshape(change.shape[:2])
+    chroma_change = np.asarray(cv2.transform(chroma_mean(change, pixel_format), linear[1:]), np.float32)
+    changes = (
+        (luma, (rows, columns), luma_change),
+        *((plane, cells, chroma_change[..., number]) for number, plane in enumerate((blue, red))),
+    )
+    for plane, part, values in changes:
+        changed = np.rint(plane[part].astype(np.float32) + values * np.float32(scale))
+        plane[part] = np.clip(changed, 0, limit).astype(plane.dtype)
+    return copy

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit.media.colour import Colour, colour_of
 from retalkit.media.containers import open_media, reason, video_stream
+from retalkit.media.hdr import HdrMetadata, hdr_metadata_of
+from retalkit.media.pixel_format import YUV420P, PixelFormat, format_like
 from retalkit.media.yuv_frames import Orientation, orientation_of
 
 
@@ -45,6 +47,9 @@ class FrameIndex:
     sample_aspect: Fraction
     """Sample aspect ratio: width of a stored pixel divided by its height. Square pixels have the ratio 1."""
     warnings: tuple[str, ...]
+    pixel_format: PixelFormat = YUV420P
+    """Smallest supported format that represents all stored samples."""
+    hdr: HdrMetadata = HdrMetadata()
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
@@ -149,6 +154,8 @@ def scan_video(path: Path) -> FrameIndex:
         rate=rate.limit_denominator(100000),
         sample_aspect=sample_aspect if sample_aspect > 0 else Fraction(1),
         warnings=tuple(warnings),
+        pixel_format=format_like(first.format.name),
+        hdr=hdr_metadata_of(first),
     )
 
 

@@ -18,24 +18,31 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
+from retalkit.media.codec_names import AudioCodec
+from retalkit.media.colour import Colour
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
-from retalkit.media.sound import SoundSource, channel_names
-from retalkit.media.sound_mix import SoundMix
+from retalkit.media.limiter import TrackSource
+from retalkit.media.sound import channel_names, convert_channels
+from retalkit.media.video_codec import container_format
 
-_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_AAC_FRAME = 1024
+_AUDIO_FRAME = 1024
+"""Samples per frame. AAC requires this number."""
+_AAC_CHANNELS = 8
+"""Maximum number of channels. Audio with more channels is downmixed to stereo."""
+_AUDIO_ENCODERS = {"aac": "aac", "pcm": "pcm_s24le", "flac": "flac"}
 AUDIO_BIT_RATE = 192_000
-"""Maximum AAC bit rate in bits per second. AAC requires a lower bit rate at low sample rates."""
+"""Maximum AAC bit rate of two channels in bits per second. AAC requires a lower bit rate at low sample rates."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundTrack:
     """Audio track of the output. The track contains the original speech, whereas denoised speech drives the mouth."""
 
-    source: SoundSource | SoundMix
+    source: TrackSource
     duration: float | None = None
     """Duration in seconds, or None for the complete audio."""
+    codec: AudioCodec = "aac"
 
 
 def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
@@ -45,7 +52,7 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
         OutputError: the suffix is unknown, the directory is missing or not writable, the file exists and ``force`` is
             False, or the output file is also an input file (regardless of ``force``).
     """
-    _format_of(path)
+    container_format(path)
     check_output_path(path, force, inputs)
 
 
@@ -89,8 +96,9 @@ def assemble(
     duration: float,
     time_base: Fraction,
     frames: int | None = None,
+    colour: Colour | None = None,
 ) -> None:
-    """Copy the segments' H.264 packets to a temporary file, add AAC audio, and rename the complete file to ``out``.
+    """Copy the segments' video packets to a temporary file, add the audio, and rename the complete file to ``out``.
 
     An existing file is replaced. Presentation times equal those passed to ``SegmentWriter.write_frame``, except that
     mkv rounds them to 1 ms. The last frame ends at ``duration`` seconds. Audio and video both start at 0 s, and an edit
@@ -103,7 +111,7 @@ def assemble(
     """
     partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
     try:
-        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames)
+        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour)
         partial.replace(out)
     except OSError as error:
         raise write_error(out, error) from error
@@ -119,6 +127,7 @@ def mux(
     duration: float,
     time_base: Fraction,
     frames: int | None = None,
+    colour: Colour | None = None,
 ) -> None:
     """Write segments and audio to ``out`` like ``assemble``, but without a temporary file.
 
@@ -131,17 +140,17 @@ def mux(
     """
     if not segments:
         raise ValueError("no segments to concatenate")
-    container_format = _format_of(out)
+    format_name = container_format(out)
     clock = _scan_segments(segments, time_base)
     if frames is not None and len(clock.presentation) != frames:
         raise ValueError(f"segments: expected {frames} frames, got {len(clock.presentation)}")
-    options = {"movflags": "faststart"} if container_format in ("mp4", "mov") else {}
+    options = {"movflags": "faststart"} if format_name in ("mp4", "mov") else {}
     try:
-        with av.open(str(out), "w", format=container_format, options=options) as target:
+        with av.open(str(out), "w", format=format_name, options=options) as target:
             with av.open(str(segments[0])) as first:
-                video = target.add_stream_from_template(first.streams.video[0])
+                video = _video_stream(target, first.streams.video[0], colour)
             video.time_base = time_base
-            audio = _audio_stream(target, sound.source) if sound is not None else None
+            audio = _audio_stream(target, sound) if sound is not None else None
             packets = _video_packets(segments, video, clock, round(duration / time_base), time_base)
             if sound is None or audio is None:
                 for packet in packets:
@@ -150,15 +159,6 @@ def mux(
                 _interleave(target, packets, _audio_packets(audio, sound))
     except (FFmpegError, OSError) as error:
         raise write_error(out, error) from error
-
-
-def _format_of(path: Path) -> str:
-    name = _FORMATS.get(path.suffix.lower())
-    if name is None:
-        raise OutputError(
-            f"{path}: unsupported suffix '{path.suffix}'; use .mp4, .mov or .mkv", code="unsupported-output-format"
-        )
-    return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,36 +240,69 @@ def _video_packets(
                 yield packet
 
 
-def _audio_stream(target: OutputContainer, source: SoundSource | SoundMix) -> AudioStream:
-    rate = next((rate for rate in _AAC_RATES if rate >= source.rate), _AAC_RATES[-1])
-    stream = target.add_stream("aac", rate=rate)
-    channels = len(channel_names(source.layout))
-    stream.codec_context.layout = source.layout
-    # AAC allows at most 6144 bits per channel in a frame of 1024 samples.
-    stream.codec_context.bit_rate = min(AUDIO_BIT_RATE * max(channels, 2) // 2, 6 * rate * channels)
+def _video_stream(target: OutputContainer, stored: VideoStream, colour: Colour | None) -> VideoStream:
+    video = target.add_stream_from_template(stored)
+    if stored.codec_context.name == "hevc" and target.format.name != "matroska":
+        # Apple's players do not play HEVC with FFmpeg's default tag hev1.
+        video.codec_context.codec_tag = "hvc1"
+    if colour is not None:
+        # FFV1 segments do not contain the colour description.
+        context = video.codec_context
+        context.colorspace, context.color_range = colour.matrix, colour.range
+        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+    return video
+
+
+def _audio_stream(target: OutputContainer, sound: SoundTrack) -> AudioStream:
+    source, rate = sound.source, sound.source.rate
+    layout = source.layout
+    if sound.codec == "aac":
+        rate = next((known for known in _AAC_RATES if known >= rate), _AAC_RATES[-1])
+        layout = layout if len(channel_names(layout)) <= _AAC_CHANNELS else "stereo"
+    stream = target.add_stream(_AUDIO_ENCODERS[sound.codec], rate=rate)
+    assert isinstance(stream, AudioStream)
+    channels = len(channel_names(layout))
+    stream.codec_context.layout = layout
+    if sound.codec == "aac":
+        # AAC allows at most 6144 bits per channel in a frame of 1024 samples.
+        stream.codec_context.bit_rate = min(AUDIO_BIT_RATE * max(channels, 2) // 2, 6 * rate * channels)
+    else:
+        stream.codec_context.format = "s32"
     stream.codec_context.time_base = Fraction(1, rate)
     return stream
 
 
 def _audio_packets(stream: AudioStream, sound: SoundTrack) -> Iterator[av.Packet[AudioStream]]:
     source, rate = sound.source, stream.codec_context.sample_rate
+    layout = stream.codec_context.layout.name
     remaining = source.length_at(rate)
     if sound.duration is not None:
         remaining = min(remaining, round(sound.duration * rate))
     position = 0
     for block in source.native_chunks(rate):
-        for start in range(0, min(len(block), remaining), _AAC_FRAME):
-            piece = np.ascontiguousarray(block[start : min(start + _AAC_FRAME, remaining)].T)
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=source.layout)
+        block = convert_channels(block, source.layout, layout)
+        for start in range(0, min(len(block), remaining), _AUDIO_FRAME):
+            piece = block[start : min(start + _AUDIO_FRAME, remaining)]
+            frame = _audio_frame(piece, layout, sound.codec)
             frame.sample_rate = rate
             frame.time_base = Fraction(1, rate)
             frame.pts = position
-            position += piece.shape[1]
+            position += len(piece)
             yield from stream.encode(frame)
         remaining -= min(len(block), remaining)
         if not remaining:
             break
     yield from stream.encode(None)
+
+
+def _audio_frame(samples: NDArray[np.float32], layout: str, codec: AudioCodec) -> av.AudioFrame:
+    """Return a frame of the samples, float32 [N, channels], in the sample format of the codec."""
+    if codec == "aac":
+        return av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
+    # Samples of 24 bits represent 16-bit and 24-bit input exactly.
+    limit = 2**23
+    whole = np.clip(np.rint(samples.astype(np.float64) * limit), -limit, limit - 1).astype(np.int32) * 256
+    return av.AudioFrame.from_ndarray(np.ascontiguousarray(whole).reshape(1, -1), format="s32", layout=layout)
 
 
 def _interleave(

@@ -16,7 +16,9 @@ from retalkit.errors import InputError
 from retalkit.media.colour import BT709, Colour
 from retalkit.media.containers import check_file, is_image_container, open_media, video_stream
 from retalkit.media.frame_index import decode_frames
-from retalkit.media.yuv_frames import frame_from_rgb, orientation_of
+from retalkit.media.hdr import HdrMetadata
+from retalkit.media.pixel_format import YUV420P, PixelFormat
+from retalkit.media.yuv_frames import frame_from_rgb, frame_from_rgb16, orientation_of
 from retalkit.stages import SourceInfo
 
 PHOTO_RATE = 25
@@ -40,7 +42,7 @@ class PhotoSource:
         self.path = path
         self.warnings: list[str] = []
         self._image = _read_photo(path) if image is None else image
-        self._frame: av.VideoFrame | None = None
+        self._frame: tuple[PixelFormat, av.VideoFrame] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "image": self._image}
@@ -61,6 +63,14 @@ class PhotoSource:
     @property
     def colour(self) -> Colour:
         return BT709
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        return YUV420P
+
+    @property
+    def hdr(self) -> HdrMetadata:
+        return HdrMetadata()
 
     @property
     def photo_fps(self) -> int:
@@ -96,16 +106,23 @@ class PhotoSource:
             _check(index)
             yield index, self._image.copy()
 
-    def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield (0, ``yuv420p`` frame) for each requested index.
+    def read_video_frames(
+        self, indexes: Iterable[int], pixel_format: PixelFormat = YUV420P
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield (0, frame) for each requested index.
 
         All items share one frame, which callers must not modify.
         """
         for index in indexes:
             _check(index)
-            if self._frame is None:
-                self._frame = frame_from_rgb(self._image)
-            yield index, self._frame
+            if self._frame is None or self._frame[0] != pixel_format:
+                self._frame = (pixel_format, self._converted(pixel_format))
+            yield index, self._frame[1]
+
+    def _converted(self, pixel_format: PixelFormat) -> av.VideoFrame:
+        if pixel_format == YUV420P:
+            return frame_from_rgb(self._image)
+        return frame_from_rgb16(self._image.astype(np.uint16) * np.uint16(257), pixel_format)
 
     def close(self) -> None:
         self._frame = None

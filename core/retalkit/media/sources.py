@@ -17,7 +17,9 @@ from retalkit.media.containers import is_photo_file
 from retalkit.media.decoding import FrameDecoder
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.frame_index import FrameIndex, scan_video
+from retalkit.media.hdr import HdrMetadata
 from retalkit.media.photo_source import PhotoSource, photo_from_container
+from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20
@@ -70,6 +72,15 @@ class VideoSource:
         return self.index.colour
 
     @property
+    def pixel_format(self) -> PixelFormat:
+        """Smallest supported pixel format that represents all stored samples."""
+        return self.index.pixel_format
+
+    @property
+    def hdr(self) -> HdrMetadata:
+        return self.index.hdr
+
+    @property
     def time_base(self) -> Fraction:
         """Time base in seconds. All times are integer multiples of the time base."""
         return self.index.time_base
@@ -110,8 +121,12 @@ class VideoSource:
             last = (index, to_rgb(frame))
             yield last
 
-    def read_video_frames(self, indexes: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield (index, upright ``yuv420p`` frame) in the requested order. Callers must not modify the shared frames.
+    def read_video_frames(
+        self, indexes: Iterable[int], pixel_format: PixelFormat = YUV420P
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield (index, upright frame) in the requested order. Callers must not modify the shared frames.
+
+        A frame that is stored upright in ``pixel_format`` keeps its samples. Other frames are converted.
 
         Ascending runs are decoded sequentially. Descending runs are reversed in chunks of at most 64 MiB of decoded
         frames. Each chunk is decoded from the preceding keyframe, so one long descending request is much faster than
@@ -123,7 +138,7 @@ class VideoSource:
         """
         decoder = self._acquire()
         try:
-            yield from _read_in_order(decoder, indexes, self._chunk)
+            yield from _read_in_order(decoder, indexes, self._chunk, pixel_format)
         finally:
             self._release(decoder)
 
@@ -160,7 +175,9 @@ class VideoSource:
         self._gaps.add(position)
 
 
-def _read_in_order(decoder: FrameDecoder, indexes: Iterable[int], chunk: int) -> Iterator[tuple[int, av.VideoFrame]]:
+def _read_in_order(
+    decoder: FrameDecoder, indexes: Iterable[int], chunk: int, pixel_format: PixelFormat
+) -> Iterator[tuple[int, av.VideoFrame]]:
     upcoming = iter(indexes)
     current = next(upcoming, None)
     while current is not None:
@@ -169,7 +186,7 @@ def _read_in_order(decoder: FrameDecoder, indexes: Iterable[int], chunk: int) ->
         while following is not None and 0 < run[-1] - following <= _MAX_BACKWARD_STEP and len(run) < chunk:
             run.append(following)
             following = next(upcoming, None)
-        kept = {position: decoder.frame(position) for position in reversed(run)}
+        kept = {position: decoder.frame(position, pixel_format) for position in reversed(run)}
         for position in run:
             yield position, kept.pop(position)
         current = following

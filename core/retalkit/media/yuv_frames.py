@@ -1,4 +1,4 @@
-"""Conversion of frames to the common format (upright 8-bit 4:2:0), with plane access through NumPy arrays."""
+"""Conversion of frames to upright planar Y'CbCr, 8-bit 4:2:0 by default, with plane access through NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from retalkit.media.colour import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, Colour, is_yuv, rgb_to_yuv
+from retalkit.media.colour import (
+    MATRIX_BT709,
+    RANGE_FULL,
+    RANGE_LIMITED,
+    Colour,
+    is_yuv,
+    rgb_to_yuv,
+    rgb_to_yuv_planes,
+)
+from retalkit.media.pixel_format import FORMATS, YUV420P, PixelFormat, format_named
 
 _SAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -55,19 +64,24 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     return Orientation(transpose=True, mirror_x=c < 0, mirror_y=b < 0)
 
 
-def planes_of(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-    """Return writable views uint8 [h, w] of an 8-bit planar frame's planes. The views hold references to the frame."""
-    views: list[NDArray[np.uint8]] = []
+def planes_of(frame: av.VideoFrame) -> list[NDArray[Any]]:
+    """Return writable views [h, w] of a planar frame's planes, uint8 for 8 bits per sample, otherwise uint16. The views
+    hold references to the frame."""
+    dtype = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else np.uint16)
+    views: list[NDArray[Any]] = []
     for plane in frame.planes:
-        samples: NDArray[np.uint8] = np.frombuffer(plane, dtype=np.uint8)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        rows = samples[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
+        samples: NDArray[Any] = np.frombuffer(plane, dtype=dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        stride = plane.line_size // dtype.itemsize
+        rows = samples[: plane.height * stride].reshape(plane.height, stride)
         views.append(rows[:, : plane.width])
     return views
 
 
-def new_frame(width: int, height: int, like: av.VideoFrame | None = None) -> av.VideoFrame:
-    """Return an uninitialised ``yuv420p`` frame with the colour tags of ``like``."""
-    frame = av.VideoFrame(width, height, "yuv420p")
+def new_frame(
+    width: int, height: int, like: av.VideoFrame | None = None, pixel_format: str = YUV420P.name
+) -> av.VideoFrame:
+    """Return an uninitialised frame with the colour tags of ``like``."""
+    frame = av.VideoFrame(width, height, pixel_format)
     if like is not None:
         frame.colorspace, frame.color_range = like.colorspace, like.color_range
         frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
@@ -75,14 +89,60 @@ def new_frame(width: int, height: int, like: av.VideoFrame | None = None) -> av.
 
 
 def copy_frame(frame: av.VideoFrame) -> av.VideoFrame:
-    """Return a ``yuv420p`` copy.
+    """Return a copy of a planar frame. A ``yuvj420p`` frame is copied to ``yuv420p``.
 
     Decoded frames must not be modified because the decoder uses them as reference frames.
     """
-    copy = new_frame(frame.width, frame.height, frame)
+    name = frame.format.name if frame.format.name in FORMATS else YUV420P.name
+    copy = new_frame(frame.width, frame.height, frame, name)
     for target, source in zip(planes_of(copy), planes_of(frame), strict=True):
         np.copyto(target, source)
     return copy
+
+
+def upright_frame(
+    frame: av.VideoFrame, colour: Colour, orientation: Orientation, pixel_format: PixelFormat = YUV420P
+) -> av.VideoFrame:
+    """Convert a decoded frame to an upright frame of ``pixel_format`` without changing the colour matrix or range.
+
+    A frame that is already upright and has this format is returned without a copy, so its samples are unchanged.
+    """
+    if pixel_format == YUV420P:
+        return upright_yuv420p(frame, colour, orientation)
+    if is_yuv(frame):
+        # A transposition would exchange the horizontal and the vertical chroma subsampling.
+        via = pixel_format
+        if orientation.transpose and pixel_format.chroma_x != pixel_format.chroma_y:
+            via = format_named("444", pixel_format.depth)
+        upright = _rotated(reformatted(frame, via.name), orientation)
+        upright = reformatted(upright, pixel_format.name)
+    else:
+        image = np.ascontiguousarray(frame.to_ndarray(format="rgb48le"), dtype=np.uint16)
+        upright = _rotated(frame_from_rgb16(image, pixel_format), orientation)
+    upright.colorspace = colour.working_matrix
+    upright.color_range = RANGE_FULL if colour.range == RANGE_FULL else RANGE_LIMITED
+    return upright
+
+
+def reformatted(frame: av.VideoFrame, name: str) -> av.VideoFrame:
+    """Return the frame converted by swscale to the FFmpeg pixel format ``name``, with the same matrix and range."""
+    if frame.format.name == name:
+        return frame
+    full = frame.format.name.startswith("yuvj")
+    converted = frame.reformat(format=name, interpolation=_SAMPLING, threads=1)
+    if full:
+        converted.color_range = RANGE_FULL
+    return converted
+
+
+def _rotated(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
+    if not orientation.changes:
+        return frame
+    width, height = orientation.size(frame.width, frame.height)
+    rotated = new_frame(width, height, frame, frame.format.name)
+    for target, source in zip(planes_of(rotated), planes_of(frame), strict=True):
+        np.copyto(target, orientation.upright(source))
+    return rotated
 
 
 def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientation) -> av.VideoFrame:
@@ -99,12 +159,7 @@ def upright_yuv420p(frame: av.VideoFrame, colour: Colour, orientation: Orientati
             frame = _frame_of_rgb_format(frame)
     elif name == "yuvj420p" and not orientation.changes:
         frame = as_full_range_yuv420p(frame)
-    if orientation.changes:
-        width, height = orientation.size(frame.width, frame.height)
-        rotated = new_frame(width, height, frame)
-        for target, source in zip(planes_of(rotated), planes_of(frame), strict=True):
-            np.copyto(target, orientation.upright(source))
-        frame = rotated
+    frame = _rotated(frame, orientation)
     frame.colorspace = colour.working_matrix
     frame.color_range = RANGE_FULL if colour.range == RANGE_FULL else RANGE_LIMITED
     return frame
@@ -130,22 +185,34 @@ def frame_from_rgb(image: NDArray[np.uint8]) -> av.VideoFrame:
     return frame
 
 
+def frame_from_rgb16(image: NDArray[np.uint16], pixel_format: PixelFormat) -> av.VideoFrame:
+    """Convert RGB uint16 [H, W, 3] with values up to 65535 to a frame with BT.709 limited range."""
+    frame = new_frame(image.shape[1], image.shape[0], None, pixel_format.name)
+    planes = rgb_to_yuv_planes(image.astype(np.float32) * np.float32(255 / 65535), pixel_format)
+    for target, source in zip(planes_of(frame), planes, strict=True):
+        np.copyto(target, source, casting="same_kind")
+    frame.colorspace, frame.color_range = MATRIX_BT709, RANGE_LIMITED
+    frame.color_primaries = frame.color_trc = MATRIX_BT709
+    return frame
+
+
 def _frame_of_rgb_format(frame: av.VideoFrame) -> av.VideoFrame:
     return frame_from_rgb(np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
 
 
-def pad_to_even_size(frame: av.VideoFrame) -> av.VideoFrame:
-    """Repeat the last column of an odd-width frame and the last row of an odd-height frame.
+def pad_to_multiple(frame: av.VideoFrame, columns: int, rows: int) -> av.VideoFrame:
+    """Repeat the last column and the last row until the width is a multiple of ``columns`` and the height is a multiple
+    of ``rows``. Both are 1 or 2.
 
-    4:2:0 H.264 requires an even width and an even height.
+    Encoders of subsampled chroma require an even size in the subsampled directions.
     """
-    width, height = frame.width + frame.width % 2, frame.height + frame.height % 2
+    width, height = frame.width + frame.width % columns, frame.height + frame.height % rows
     if (width, height) == (frame.width, frame.height):
         return frame
-    padded = new_frame(width, height, frame)
+    padded = new_frame(width, height, frame, frame.format.name)
     for target, source in zip(planes_of(padded), planes_of(frame), strict=True):
-        rows, columns = source.shape
-        target[:rows, :columns] = source
-        target[:rows, columns:] = source[:, -1:]
-        target[rows:] = target[rows - 1 : rows]
+        filled_rows, filled_columns = source.shape
+        target[:filled_rows, :filled_columns] = source
+        target[:filled_rows, filled_columns:] = source[:, -1:]
+        target[filled_rows:] = target[filled_rows - 1 : filled_rows]
     return padded

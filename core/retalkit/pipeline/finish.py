@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retalkit.errors import OutputError, RetalkitError
+from retalkit.media.colour import Colour
 from retalkit.media.containers import reason
 from retalkit.media.muxing import SoundTrack, mux
 from retalkit.observer import Observer
@@ -55,6 +56,7 @@ def finish(
     duration: float,
     time_base: Fraction,
     frames: int,
+    colour: Colour | None = None,
 ) -> None:
     """Mux the segments with the audio, apply the finishers in order, and rename the result to ``record.output``.
 
@@ -63,7 +65,7 @@ def finish(
     """
     run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
     with _partial_files(record.output, len(finishers) + 1, run.sidecars) as partials:
-        mux(segments, sound, partials[0], duration=duration, time_base=time_base, frames=frames)
+        mux(segments, sound, partials[0], duration=duration, time_base=time_base, frames=frames, colour=colour)
         for number, ready in enumerate(finishers):
             facts: dict[str, Any] = {}
             _apply(ready, partials[number], partials[number + 1], replace(run, results=facts))

@@ -76,7 +76,7 @@ def run_keys(
     lips = make_key("lips", read, heard, shown, _identity(plan, plan.lip_syncer))
     enhancers = _chain("enhancer", lips, plan, plan.enhancers)
     animation = [animator.VERSION, config.photo.model_dump(), config.seed] if is_photo else []
-    pixels = make_key("pixels", enhancers[-1] if enhancers else lips, config.output.model_dump(), *animation)
+    pixels = make_key("pixels", enhancers[-1] if enhancers else lips, config.output.encoding_key(), *animation)
     return RunKeys(
         speech=heard,
         analysis=analysis,

@@ -19,17 +19,19 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.imaging.compositing import composite
+from retalkit.imaging.compositing import composite, placed_edit
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frame_editing import apply_edits, to_rgb
+from retalkit.media.frame_editing import apply_edits, blend_edit, to_rgb
+from retalkit.media.pixel_format import FORMATS, YUV420P, PixelFormat
 from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import MediaSource
 from retalkit.media.timeline import OutputTimeline
+from retalkit.media.yuv_frames import frame_from_rgb16
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.face_job import FaceJob, SyncedFrames
 from retalkit.pipeline.stage_errors import check_cancelled
-from retalkit.stages import FrameResult, PassedThrough
+from retalkit.stages import FaceEdit, FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
 
 SEGMENT_FRAMES = 240
@@ -132,9 +134,11 @@ def render(
     folder: Folder,
     observer: Observer,
     cancelled: Callable[[], bool],
+    pixel_format: PixelFormat = YUV420P,
     animators: Sequence[PhotoAnimator] = (),
 ) -> Rendering:
-    """Render the segments that are missing from ``folder``. ``animators`` move the heads in a still image.
+    """Render the segments that are missing from ``folder``. Frames are edited and encoded in ``pixel_format``.
+    ``animators`` move the heads in a still image.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
@@ -153,8 +157,10 @@ def render(
             missing.append(number)
     rendered = timeline.count - done
 
+    ranges = [(number, *segments[number]) for number in missing]
+
     def synced_batches() -> Iterator[_SyncedBatch]:
-        for number, batch in _batches(source, jobs, timeline, [(n, *segments[n]) for n in missing]):
+        for number, batch in _batches(source, jobs, timeline, ranges, pixel_format):
             check_cancelled(cancelled)
             yield _SyncedBatch(number, batch, _sync(jobs, batch))
 
@@ -260,11 +266,9 @@ def _write(
         final: list[FrameResult] = []
         for result in frame_results:
             if not isinstance(result, PassedThrough):
-                # All stages have returned, so the images can be modified in place.
-                image = batch.images[row]
-                left, top, width, height = composite(image, result)
-                if width and height:
-                    frame = apply_edits(frame, image[top : top + height, left : left + width], left, top)
+                edited = _edit(frame, batch.images[row], result)
+                if edited is not None:
+                    frame = edited
                 elif (result.mask > 0).any():
                     result = PassedThrough(_OUTSIDE)
             final.append(result)
@@ -280,13 +284,28 @@ def _animated(
     frame: av.VideoFrame, image: NDArray[np.uint8], animators: Sequence[PhotoAnimator], position: int
 ) -> av.VideoFrame:
     """Return the frame of a photo with moved heads. ``image``: RGB image of the frame with all edits."""
+    deep = frame.format.name != YUV420P.name
     for animator in animators:
         animator.animate(image, position)
         left, top, width, height = animator.rectangle
-        if width and height:
+        if width and height and not deep:
             patch = image[top : top + height, left : left + width]
             frame = apply_edits(frame, patch, left, top, animator.changed)
+    if deep:
+        frame = frame_from_rgb16(image.astype(np.uint16) * np.uint16(257), FORMATS[frame.format.name])
     return frame
+
+
+def _edit(frame: av.VideoFrame, image: NDArray[np.uint8], edit: FaceEdit) -> av.VideoFrame | None:
+    """Return the edited frame, or None if the edit changes no pixel. ``image`` is the RGB image of the frame."""
+    # All stages have returned, so the image can be modified in place.
+    left, top, width, height = composite(image, edit)
+    if frame.format.name != YUV420P.name:
+        placed = placed_edit(frame.width, frame.height, edit)
+        return None if placed is None else blend_edit(frame, *placed)
+    if not (width and height):
+        return None
+    return apply_edits(frame, image[top : top + height, left : left + width], left, top)
 
 
 def _batches(
@@ -294,6 +313,7 @@ def _batches(
     jobs: Sequence[FaceJob],
     timeline: OutputTimeline,
     segments: Sequence[tuple[int, int, int]],
+    pixel_format: PixelFormat,
 ) -> Iterator[tuple[int, _Batch]]:
     """Divide segments (number, start, stop) into batches of limited byte size.
 
@@ -302,7 +322,7 @@ def _batches(
     """
     indexes = (int(index) for _, start, stop in segments for index in timeline.sources(start, stop))
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
-    frames = read_ahead(_decoded(source, jobs, indexes), depth=size)
+    frames = read_ahead(_decoded(source, jobs, indexes, pixel_format), depth=size)
     try:
         for number, start, stop in segments:
             position = start
@@ -331,8 +351,10 @@ class _Decoded:
     """RGB image, which is decoded only if the frame shows a face to edit."""
 
 
-def _decoded(source: MediaSource, jobs: Sequence[FaceJob], indexes: Iterator[int]) -> Iterator[_Decoded]:
-    for index, frame in source.read_video_frames(indexes):
+def _decoded(
+    source: MediaSource, jobs: Sequence[FaceJob], indexes: Iterator[int], pixel_format: PixelFormat
+) -> Iterator[_Decoded]:
+    for index, frame in source.read_video_frames(indexes, pixel_format):
         faces = tuple(job.has_face(index) for job in jobs)
         yield _Decoded(index, frame, faces, to_rgb(frame) if any(faces) else None)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from retalkit.config import RunConfig
 from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.muxing import SoundTrack, check_output
+from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
@@ -22,6 +22,8 @@ from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import finish, make_finishers
 from retalkit.pipeline.keys import RunKeys, run_keys
+from retalkit.pipeline.output_plan import OutputPlan, plan_output
+from retalkit.pipeline.output_sound import PlacedSpeech
 from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
@@ -97,6 +99,7 @@ class _Run:
         check_output(self.output, force=self.force, inputs=(self.video, self.audio))
         check_sidecar(self.output, self.config.provenance, force=self.force)
         source, sound = open_source(self.video), open_sound(self.audio)
+        output = plan_output(self.config, source, self.output, (self.video, self.audio), force=self.force)
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
         # These stages are constructed first so that a stage with invalid files fails before other work starts. The
         # analysis stages are constructed on demand, because their results are often cached.
@@ -104,7 +107,7 @@ class _Run:
             steps.make(stage)
         finishers = make_finishers(chosen.finishers, self.observer)
         self.note([] if self.config.provenance.sign else [UNSIGNED])
-        self.note((*source.warnings, *sound.warnings))
+        self.note((*source.warnings, *sound.warnings, *output.notes))
         timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
         self.note([timeline.note] if timeline.note else [])
         limited = self.limited(source, timeline)
@@ -117,14 +120,17 @@ class _Run:
         analysis, speech = self.analyse(steps, limited, sound, keys)
         with open_face_job(chosen, steps, keys, analysis, timeline, speech) as job:
             animators = photo_animators(source, [(analysis, speech)], timeline, steps)
-            rendering = self.render(steps, source, [job], animators, timeline, keys)
+            rendering = self.render(steps, source, [job], animators, timeline, keys, output)
             record_cost(self.record, chosen, keys, steps, job.watch, rendering.rendered, timeline.count)
         self.note(source.warnings)
         self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
         with steps.timer.step("join", None):
+            placed = PlacedSpeech(source=sound, speech=speech)
+            track = output.sound.track([placed], timeline.duration, output.audio, steps.cancellation.is_set)
+            self.note(output.sound.notes)
             finish(
                 rendering.segments,
-                SoundTrack(sound, timeline.duration),
+                track,
                 self.record,
                 finishers,
                 video=self.video,
@@ -132,6 +138,7 @@ class _Run:
                 duration=timeline.duration,
                 time_base=output_time_base(timeline.time_base),
                 frames=timeline.count,
+                colour=source.colour,
             )
         remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
@@ -164,9 +171,10 @@ class _Run:
         animators: list[PhotoAnimator],
         timeline: OutputTimeline,
         keys: RunKeys,
+        output: OutputPlan,
     ) -> Rendering:
         """Edit and encode all frames."""
-        options, time_base = self.config.output, output_time_base(timeline.time_base)
+        time_base = output_time_base(timeline.time_base)
 
         def open_writer(path: Path) -> SegmentWriter:
             return SegmentWriter(
@@ -175,15 +183,23 @@ class _Run:
                 source.colour,
                 source.rate,
                 time_base,
-                options.crf,
-                options.preset,
+                output.encoding,
                 sample_aspect=source.sample_aspect,
             )
 
         folder = steps.cache.entry(keys.pixels)
         with steps.timer.step("render", timeline.count, folder, store_cost=False) as step:
-            cancelled = steps.cancellation.is_set
-            rendering = render(source, jobs, timeline, open_writer, folder, self.observer, cancelled, animators)
+            rendering = render(
+                source,
+                jobs,
+                timeline,
+                open_writer,
+                folder,
+                self.observer,
+                steps.cancellation.is_set,
+                output.encoding.pixel_format,
+                animators,
+            )
             if not rendering.rendered:
                 step.cached()
         return rendering

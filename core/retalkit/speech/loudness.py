@@ -2,12 +2,14 @@
 
 The loudness of a block of 0.4 s is -0.691 + 10 log10(P), where P is the block's K-weighted power. Blocks overlap by
 75%. The integrated loudness is computed from the mean power of the blocks above a relative gate, which is 10 LU below
-the mean of all blocks. The absolute gate is -110 LUFS and excludes only digital silence. With the standard's gate of
--70 LUFS, attenuating a recording by 30 dB could exclude additional blocks, so the loudness would not change by 30 LU.
+the mean of all blocks. By default, the absolute gate is -110 LUFS and excludes only digital silence. With the
+standard's gate of -70 LUFS, attenuating a recording by 30 dB could exclude additional blocks, so the loudness would not
+change by 30 LU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -23,43 +25,56 @@ REFERENCE: Final = -24.0
 """Loudness in LUFS to which speech is normalised for voice activity detection, denoising and drivers."""
 SILENT: Final = -110.0
 """Absolute gate in LUFS, and the loudness of digital silence."""
+STANDARD_GATE: Final = -70.0
+"""Absolute gate in LUFS of ITU-R BS.1770-4."""
 _MAX_GAIN = 60.0
-_HOP = SPEECH_RATE // 10
 _HOPS_PER_BLOCK = 4
 _OFFSET = -0.691
 _RELATIVE_GATE = 10.0
 
 
 class LoudnessMeter:
-    """Meter for the integrated loudness of mono audio at 16 kHz. The meter stores eight bytes per 0.1 s of audio."""
+    """Meter for the integrated loudness, by default of mono audio at 16 kHz. The meter stores eight bytes per 0.1 s of
+    audio."""
 
-    def __init__(self) -> None:
-        self._state = np.zeros((len(_k_weighting()), 2))
-        self._waiting = np.zeros(0)
+    def __init__(self, rate: int = SPEECH_RATE, weights: Sequence[float] = (1.0,), gate: float = SILENT) -> None:
+        """Initialise the meter.
+
+        ``rate``: sample rate in hertz. ``weights``: weight of each channel's power, such as 1 for the front channels,
+        1.41 for surround channels and 0 for LFE. ``gate``: absolute gate in LUFS.
+        """
+        self._sections = _k_weighting(rate)
+        self._hop = rate // 10
+        self._weights = np.asarray(weights, dtype=np.float64)
+        self._gate = gate
+        self._state = np.zeros((len(self._sections), len(weights), 2))
+        self._waiting = np.zeros((len(weights), 0))
         self._powers: list[float] = []
 
     def push(self, waveform: NDArray[np.float32]) -> None:
-        """Add samples, float32 [N]. The result does not depend on the chunk size."""
+        """Add samples, float32 [N] or [N, channels]. The result does not depend on the chunk size."""
         if len(waveform) == 0:
             return
         clean = np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float64)
-        weighted, self._state = sosfilt(_k_weighting(), clean, zi=self._state)
-        self._waiting = np.concatenate([self._waiting, weighted])
-        count = len(self._waiting) // _HOP
-        hops = self._waiting[: count * _HOP].reshape(count, _HOP)
-        self._powers.extend(np.mean(hops * hops, axis=1).tolist())
-        self._waiting = self._waiting[count * _HOP :]
+        channels = clean.reshape(len(clean), -1).T
+        weighted, self._state = sosfilt(self._sections, channels, zi=self._state)
+        self._waiting = np.concatenate([self._waiting, weighted], axis=1)
+        count = self._waiting.shape[1] // self._hop
+        hops = self._waiting[:, : count * self._hop].reshape(len(channels), count, self._hop)
+        self._powers.extend((self._weights @ np.mean(hops * hops, axis=2)).tolist())
+        self._waiting = self._waiting[:, count * self._hop :]
 
     def loudness(self) -> float:
         """Return the integrated loudness of all added samples in LUFS, or ``SILENT`` for digital silence."""
         powers = np.array(self._powers)
         if len(powers) < _HOPS_PER_BLOCK:
             # Audio shorter than one block is treated as one block.
-            powers = np.append(powers, np.mean(self._waiting**2) if len(self._waiting) else 0.0)
+            rest = self._weights @ np.mean(self._waiting**2, axis=1) if self._waiting.size else 0.0
+            powers = np.append(powers, rest)
             blocks = powers.mean(keepdims=True)
         else:
             blocks = sliding_window_view(powers, _HOPS_PER_BLOCK).mean(axis=1)
-        blocks = blocks[_loudness(blocks) > SILENT]
+        blocks = blocks[_loudness(blocks) > self._gate]
         if len(blocks) == 0:
             return SILENT
         gate = _loudness(blocks.mean()) - _RELATIVE_GATE
@@ -82,9 +97,9 @@ def _loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     return _OFFSET + 10.0 * np.log10(np.asarray(power) + 1e-20)
 
 
-@lru_cache(maxsize=1)
-def _k_weighting() -> NDArray[np.float64]:
+@lru_cache(maxsize=8)
+def _k_weighting(rate: int) -> NDArray[np.float64]:
     """Return the second-order sections of the K weighting, float64 [2, 6]."""
-    shelf = IIRfilter(4.0, 1.0 / np.sqrt(2.0), 1500.0, SPEECH_RATE, "high_shelf")
-    high_pass = IIRfilter(0.0, 0.5, 38.0, SPEECH_RATE, "high_pass")
+    shelf = IIRfilter(4.0, 1.0 / np.sqrt(2.0), 1500.0, rate, "high_shelf")
+    high_pass = IIRfilter(0.0, 0.5, 38.0, rate, "high_pass")
     return np.array([[*each.b, *each.a] for each in (shelf, high_pass)])

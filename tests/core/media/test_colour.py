@@ -13,6 +13,7 @@ from retalkit.media.colour import colour_of, rgb_to_yuv, yuv_to_rgb
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frame_editing import apply_edits, rgb_region, to_rgb
 from retalkit.media.sources import open_source
+from retalkit.media.video_codec import Encoding
 from retalkit.media.yuv_frames import copy_frame, frame_from_rgb, planes_of
 
 KNOWN = {
@@ -72,7 +73,7 @@ def test_colours_and_tags_survive_decode_edit_encode(tmp_path: Path, matrix: int
     source = open_source(path)
     assert (source.colour.matrix, source.colour.range) == (matrix, colour_range)
     out = tmp_path / "out.nut"
-    with SegmentWriter(out, source.size, source.colour, source.rate, Fraction(1, 12800), crf=1) as writer:
+    with SegmentWriter(out, source.size, source.colour, source.rate, Fraction(1, 12800), Encoding(crf=1)) as writer:
         for index, frame in source.read_video_frames(range(3)):
             image = to_rgb(frame)
             assert np.abs(image.astype(int) - expected)[:, 2:-2].max() <= 3

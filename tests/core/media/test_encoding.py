@@ -14,6 +14,7 @@ from retalkit.media.colour import BT709
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.muxing import assemble
 from retalkit.media.sources import open_source
+from retalkit.media.video_codec import Encoding
 from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)
@@ -21,7 +22,7 @@ CLOCK = Fraction(1, 90000)
 
 def encode(path: Path, numbers: list[int], times: np.ndarray, **options) -> Path:
     """Encode the frames ``frame_image(n)``, shown from ``times[n]`` to ``times[n + 1]``."""
-    with SegmentWriter(path, (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK, **options) as writer:
+    with SegmentWriter(path, (WIDTH, HEIGHT), BT709, Fraction(25), CLOCK, Encoding(**options)) as writer:
         for number in numbers:
             writer.write_frame(frame_from_rgb(frame_image(number)), times[number], times[number + 1] - times[number])
     return path
@@ -114,7 +115,7 @@ def test_decoded_picture_types_do_not_force_encoder_types(tmp_path: Path) -> Non
 
 def test_odd_sizes_repeat_last_column_and_row(tmp_path: Path) -> None:
     image = frame_image(1, 193, 97)
-    with SegmentWriter(tmp_path / "a.nut", (193, 97), BT709, Fraction(25), CLOCK, crf=1) as writer:
+    with SegmentWriter(tmp_path / "a.nut", (193, 97), BT709, Fraction(25), CLOCK, Encoding(crf=1)) as writer:
         writer.write_frame(frame_from_rgb(image), 0, 0.04)
     with av.open(str(tmp_path / "a.nut")) as container:
         frame = next(container.decode(video=0))

@@ -15,6 +15,7 @@ from retalkit.media.encoding import SegmentWriter
 from retalkit.media.muxing import SoundTrack, assemble, check_output
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
+from retalkit.media.video_codec import Encoding
 from retalkit.media.yuv_frames import frame_from_rgb
 
 CLOCK = Fraction(1, 90000)
@@ -31,7 +32,7 @@ def flashing_segments(folder: Path, seconds: float, rate: Fraction, size: int = 
     per_segment = int(20 * rate)
     for start in range(0, count, per_segment):
         segments.append(folder / f"{start}.nut")
-        with SegmentWriter(segments[-1], (size, size), BT709, rate, CLOCK, preset="ultrafast") as writer:
+        with SegmentWriter(segments[-1], (size, size), BT709, rate, CLOCK, Encoding(preset="ultrafast")) as writer:
             for number in range(start, min(start + per_segment, count)):
                 time = float(number / rate)
                 bright = time >= FLASH and time % FLASH < 1 / rate

@@ -13,6 +13,7 @@ import pytest
 from media_clips import HEIGHT, WIDTH, frame_image, make_clip, number_of, steady_clip
 from retalkit.media import sources
 from retalkit.media.decoding import FrameDecoder
+from retalkit.media.pixel_format import PixelFormat
 from retalkit.media.sources import VideoSource, open_source
 
 
@@ -110,10 +111,10 @@ def test_backward_reading_needs_one_chunk_only(reordered_clip: Path, monkeypatch
     decoded = 0
     plain_frame = FrameDecoder.frame
 
-    def counting(decoder: FrameDecoder, position: int) -> av.VideoFrame:
+    def counting(decoder: FrameDecoder, position: int, pixel_format: PixelFormat) -> av.VideoFrame:
         nonlocal decoded
         decoded += 1
-        return plain_frame(decoder, position)
+        return plain_frame(decoder, position, pixel_format)
 
     monkeypatch.setattr(FrameDecoder, "frame", counting)
     for returned, _ in enumerate(open_source(reordered_clip).read_video_frames(backward()), start=1):
