@@ -209,6 +209,16 @@ FrameResult = FaceEdit | PassedThrough
 
 
 @dataclass(frozen=True, slots=True)
+class FrameForecast:
+    """Prediction of the result of ``LipSyncerSession.sync`` for one frame."""
+
+    confidence: float
+    """Confidence of the edit in [0, 1]. 0 means that the frame is passed through unchanged."""
+    reason: str = ""
+    """Reason of the ``PassedThrough`` or of the low confidence, in the words of the result."""
+
+
+@dataclass(frozen=True, slots=True)
 class MouthMotion:
     """Target mouth motion at the requested times. All arrays are float32 [T].
 
@@ -511,6 +521,18 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class DetectorWithReasons(Protocol):
+    """Detector that explains low scores, so that the user learns why a face is not edited."""
+
+    def low_score_reason(self, face: Face, width: int, height: int) -> str:
+        """Return a short phrase that explains the low score of a face, such as ``profile``, or an empty string.
+
+        ``width`` and ``height``: size of the frame in pixels.
+        """
+        ...
+
+
+@runtime_checkable
 class PersonSegmenter(Protocol):
     """Detector that also separates persons from the background. A photo can only be animated with such a detector."""
 
@@ -621,6 +643,19 @@ class LipSyncClip:
 class LipSyncerSession(Session, Protocol):
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         """Return one result for each position."""
+        ...
+
+
+@runtime_checkable
+class ForecastingSession(Protocol):
+    """Lip syncer session that tells which frames it would edit without rendering them."""
+
+    def forecast(self, batch: SyncBatch) -> list[FrameForecast]:
+        """Return the forecast for each position. It must agree with the confidence and the reason that ``sync``
+        returns.
+
+        ``batch.references`` contains no images, and its landmarks are those of the source frames.
+        """
         ...
 
 

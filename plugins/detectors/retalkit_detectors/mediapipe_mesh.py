@@ -15,7 +15,7 @@ from retalkit.stages import DetectionClip, Face, FrameBatch, Runtime, StageConte
 
 from retalkit_detectors.mediapipe_graphs import BoxGraph, DetectedBox, MeshGraph, Region, close_up, region_around
 from retalkit_detectors.mediapipe_options import MediaPipeConfig
-from retalkit_detectors.plausibility import plausibility, ramp
+from retalkit_detectors.plausibility import implausible_reason, plausibility, ramp
 
 Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
@@ -60,6 +60,10 @@ class MediaPipeDetector:
 
     def open(self, clip: DetectionClip, context: StageContext) -> MediaPipeSession:
         return MediaPipeSession(self._config)
+
+    def low_score_reason(self, face: Face, width: int, height: int) -> str:
+        """Return why a face has a low score, see ``DetectorWithReasons``."""
+        return implausible_reason(face.landmarks, width, height) or "unclear face"
 
     def person_opacity(self, image: Image) -> NDArray[np.float32]:
         """Return the opacity of the persons in an image, see ``PersonSegmenter``."""

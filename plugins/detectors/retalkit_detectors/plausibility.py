@@ -29,11 +29,27 @@ ACROSS: Final = ((33, 263), (127, 356), (21, 251))
 
 def plausibility(landmarks: NDArray[np.float32], width: int, height: int) -> float:
     """Return the plausibility in [0, 1] of mesh landmarks [478, 3] in pixels of a ``width`` x ``height`` frame."""
+    frontal, inside, large = _factors(landmarks, width, height).values()
+    return frontal * inside * large
+
+
+def implausible_reason(landmarks: NDArray[np.float32], width: int, height: int) -> str:
+    """Return the reason for the lowest factor of ``plausibility``, or an empty string if the face is plausible."""
+    factors = _factors(landmarks, width, height)
+    lowest = min(factors, key=lambda name: factors[name])
+    return lowest if factors[lowest] < 1 else ""
+
+
+def _factors(landmarks: NDArray[np.float32], width: int, height: int) -> dict[str, float]:
+    """Return the factors of the plausibility in [0, 1]. The keys name the reason for a low factor."""
     points = landmarks[: mesh478.MESH_COUNT]
     x, y = points[:, 0], points[:, 1]
     inside = float(np.mean((x >= 0) & (x < width) & (y >= 0) & (y < height)))
-    frontal = 1 - ramp(yaw(landmarks), *YAW)
-    return frontal * ramp(inside, *INSIDE) * ramp(float(x.max() - x.min()), *FACE_WIDTH)
+    return {
+        "profile": 1 - ramp(yaw(landmarks), *YAW),
+        "partly outside the frame": ramp(inside, *INSIDE),
+        "too small": ramp(float(x.max() - x.min()), *FACE_WIDTH),
+    }
 
 
 def yaw(landmarks: NDArray[np.float32]) -> float:

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from retalkit.errors import RunCancelledError
 from retalkit.geometry.face_crop import crop_matrix
 from retalkit.inference import CompiledNetwork, compile_network, empty_network, full_batches, load_weights, slices
-from retalkit.stages import FaceEdit, FrameResult, PassedThrough, Runtime, Speech, StageContext, SyncBatch
+from retalkit.stages import (
+    FaceEdit,
+    FrameForecast,
+    FrameResult,
+    PassedThrough,
+    Runtime,
+    Speech,
+    StageContext,
+    SyncBatch,
+)
 from retalkit.storage.frame_store import FrameStore
 from torch import nn
 
@@ -143,6 +152,19 @@ class FaceGenerationSession:
                 self._store.put(job.position, **{STORED: face})
                 results[job.row] = _edit(face, job.box)
         return results
+
+    def forecast(self, batch: SyncBatch) -> list[FrameForecast]:
+        """Return the confidence and the reason of every result that ``sync`` would return."""
+        height, width = batch.faces.frames.images.shape[1:3]
+        found: list[FrameForecast] = []
+        for box in batch.faces.boxes:
+            if not np.isfinite(box).all():
+                found.append(FrameForecast(0.0, NO_FACE.reason))
+            elif face_box(box, self._options.chin, width, height) is None:
+                found.append(FrameForecast(0.0, OUT_OF_FRAME.reason))
+            else:
+                found.append(FrameForecast(1.0))
+        return found
 
     def close(self) -> None:
         """Do nothing, because the stage owns the network."""

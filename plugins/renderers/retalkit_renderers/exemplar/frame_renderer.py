@@ -133,12 +133,9 @@ class FrameRenderer:
 
     def render(self, image: Image, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
         """Return the edit for one frame (RGB uint8 [H, W, 3]), or None if the mouth is outside the frame."""
-        high, wide = image.shape[:2]
-        now = topology_points(shape.landmarks[:, :2])
-        goal = topology_points(shape.target, ring_from=shape.landmarks[:, :2])
-        box = even_rectangle(np.vstack([goal[self._used], now[self._used]]), 2, wide, high)
-        mouth = self._mouth_rectangle(shape, box)
-        if box[2] < 8 or box[3] < 8 or mouth[2] < 8 or mouth[3] < 8:
+        now, goal = self._points(shape)
+        box, mouth = self._rectangles(shape, now, goal, image.shape[1], image.shape[0])
+        if not _is_visible(box, mouth):
             return None
         raster = TriangleRaster(self.topology, goal, box, self._included_triangles(now, goal, mouth))
         base, support, (left, top, _, _) = self._background(image, raster, now, mouth, shape.height)
@@ -165,6 +162,22 @@ class FrameRenderer:
         if self._never_opens:
             base = self._render_interior(base, shape, left, top)
         return FaceEdit(base, support, shift_matrix(left, top))
+
+    def shows_mouth(self, shape: FrameGeometry, width: int, height: int) -> bool:
+        """Return whether the mouth is inside a ``width`` x ``height`` frame. If not, ``render`` returns None."""
+        return _is_visible(*self._rectangles(shape, *self._points(shape), width, height))
+
+    @staticmethod
+    def _points(shape: FrameGeometry) -> tuple[Float, Float]:
+        now = topology_points(shape.landmarks[:, :2])
+        return now, topology_points(shape.target, ring_from=shape.landmarks[:, :2])
+
+    def _rectangles(
+        self, shape: FrameGeometry, now: Float, goal: Float, width: int, height: int
+    ) -> tuple[Rectangle, Rectangle]:
+        """Return the rectangle of the warped face and of the mouth, clipped to the frame."""
+        box = even_rectangle(np.vstack([goal[self._used], now[self._used]]), 2, width, height)
+        return box, self._mouth_rectangle(shape, box)
 
     def _included_triangles(self, now: Float, goal: Float, mouth: Rectangle) -> NDArray[np.bool_]:
         """Return a mask of triangles that move or intersect the rectangle ``mouth``, bool [M]."""
@@ -284,6 +297,10 @@ class FrameRenderer:
             self._colours = MouthColours.measure(source.image, source.landmarks - corner)
         lips = shape.target[list(mesh478.INNER_LIPS)] - np.array([left, top], np.float32)
         return render_mouth_interior(base, lips, shape.pose, (left, top), shape.target_head, self._colours)
+
+
+def _is_visible(box: Rectangle, mouth: Rectangle) -> bool:
+    return min(box[2], box[3], mouth[2], mouth[3]) >= 8
 
 
 def _polygon(points: Float, width: int, height: int) -> Image:

@@ -135,9 +135,14 @@ class OcclusionDetector:
         cells, share = self.detect(image, landmarks, pose)
         if share <= min_share:
             return np.zeros((height, width), np.float32), 0.0
+        return self.mask_of(cells, landmarks, rectangle), share
+
+    def mask_of(self, cells: Float, landmarks: Float, rectangle: Rectangle) -> Float:
+        """Return the soft mask of occluded ``cells`` from ``detect``, float32 [height, width] in [0, 1]."""
+        assert self.grid is not None
         grown = cv2.dilate(cells, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
         soft = np.clip(cv2.GaussianBlur(grown, (0, 0), 1.2) * 1.1 - 0.05, 0, 1)
-        return self.grid.to_rectangle(soft, landmarks, rectangle), share
+        return self.grid.to_rectangle(soft, landmarks, rectangle)
 
     def detect(self, image: Image, landmarks: Float, pose: HeadPose) -> tuple[Float, float]:
         """Return a mask of occluded cells, float32 [ROWS, COLUMNS], and the occluded fraction of the visible skin.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose
 from retalkit.stages import (
     DriverWithNotes,
+    FrameForecast,
     FrameResult,
     LipSyncClip,
     LipSyncerSession,
@@ -24,7 +25,7 @@ from retalkit.stages import (
 from retalkit_renderers.exemplar.clip_model import ClipModel, load_or_build_clip_model, occluded_exemplars
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import exemplar_mix
-from retalkit_renderers.exemplar.frame_renderer import FrameRenderer, frame_geometry
+from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FrameRenderer, frame_geometry
 from retalkit_renderers.exemplar.motion_source import requested_motion
 from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
 
@@ -125,7 +126,24 @@ class _NoFaceSession:
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         return [NO_FACE] * len(batch.positions)
 
+    def forecast(self, batch: SyncBatch) -> list[FrameForecast]:
+        return [FrameForecast(0.0, NO_FACE.reason)] * len(batch.positions)
+
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Assessment:
+    """Frame that can be edited."""
+
+    identity: int
+    shape: FrameGeometry
+    confidence: float
+    reason: str
+    cells: Float | None
+    """Occluded cells, see ``OcclusionDetector.detect``. None without an occlusion detector."""
+    occluded: float
+    """Occluded fraction of the skin around the mouth."""
 
 
 class ExemplarSession:
@@ -146,7 +164,19 @@ class ExemplarSession:
         pose = mesh_space.unpack_pose(batch.faces.coefficients)
         return [self._sync_frame(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
 
-    def _sync_frame(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
+    def forecast(self, batch: SyncBatch) -> list[FrameForecast]:
+        """Return the confidence and the reason of every result that ``sync`` would return."""
+        pose = mesh_space.unpack_pose(batch.faces.coefficients)
+        found = [self._assess(batch, row, pose[row : row + 1]) for row in range(len(batch.positions))]
+        return [
+            FrameForecast(0.0, each.reason)
+            if isinstance(each, PassedThrough)
+            else FrameForecast(each.confidence, each.reason)
+            for each in found
+        ]
+
+    def _assess(self, batch: SyncBatch, row: int, pose: HeadPose) -> _Assessment | PassedThrough:
+        """Return how confidently a frame can be edited, or why it is passed through."""
         position, plan = int(batch.positions[row]), self._plan
         landmarks = batch.faces.landmarks[row]
         if not np.isfinite(landmarks).all() or not np.isfinite(batch.faces.coefficients[row]).all():
@@ -164,14 +194,11 @@ class ExemplarSession:
         image = batch.faces.frames.images[row]
         target = identity.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
         shape = frame_geometry(landmarks, pose, target, renderer.topology.mouth_weights)
-        edit = renderer.render(image, shape, exemplar_mix(plan.exemplar, self._sources, position))
-        if edit is None:
+        if not renderer.shows_mouth(shape, image.shape[1], image.shape[0]):
             return OUT_OF_FRAME
-        mask, detector = edit.mask, identity.occlusion_detector
+        detector, cells, share = identity.occlusion_detector, None, 0.0
         if detector is not None and detector.grid is not None:
-            left, top = (int(-value) for value in edit.matrix[:, 2])
-            box = (left, top, mask.shape[1], mask.shape[0])
-            occluded, share = detector.mask(image, landmarks, pose, box, _OCCLUSION_TRUST[0])
+            cells, share = detector.detect(image, landmarks, pose)
             if share > _OCCLUSION_TRUST[0]:
                 low, high = _OCCLUSION_FADE
                 visible = 1 - float(np.clip((share - low) / (high - low), 0, 1))
@@ -179,12 +206,28 @@ class ExemplarSession:
                     return PassedThrough(OCCLUDED)
                 reason = OCCLUDED if visible < _FULL_CONFIDENCE else reason
                 confidence *= visible
-                low, high = _OCCLUSION_TRUST
-                trust = min((share - low) / (high - low), 1.0)
-                mask = mask * (1 - occluded * np.float32(trust))
-        if confidence < _FULL_CONFIDENCE:
-            mask = mask * np.float32(confidence)
-        return replace(edit, mask=mask, confidence=confidence, reason=reason)
+        return _Assessment(number, shape, confidence, reason, cells, share)
+
+    def _sync_frame(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
+        found = self._assess(batch, row, pose)
+        if isinstance(found, PassedThrough):
+            return found
+        identity, renderer = self._identities[found.identity], self._renderers[found.identity]
+        image, landmarks = batch.faces.frames.images[row], batch.faces.landmarks[row]
+        mix = exemplar_mix(self._plan.exemplar, self._sources, int(batch.positions[row]))
+        edit = renderer.render(image, found.shape, mix)
+        if edit is None:
+            return OUT_OF_FRAME
+        mask, detector = edit.mask, identity.occlusion_detector
+        if detector is not None and found.cells is not None and found.occluded > _OCCLUSION_TRUST[0]:
+            left, top = (int(-value) for value in edit.matrix[:, 2])
+            occluded = detector.mask_of(found.cells, landmarks, (left, top, mask.shape[1], mask.shape[0]))
+            low, high = _OCCLUSION_TRUST
+            trust = min((found.occluded - low) / (high - low), 1.0)
+            mask = mask * (1 - occluded * np.float32(trust))
+        if found.confidence < _FULL_CONFIDENCE:
+            mask = mask * np.float32(found.confidence)
+        return replace(edit, mask=mask, confidence=found.confidence, reason=found.reason)
 
     def close(self) -> None:
         self._bank.close()
