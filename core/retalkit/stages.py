@@ -654,7 +654,8 @@ class ForecastingSession(Protocol):
         """Return the forecast for each position. It must agree with the confidence and the reason that ``sync``
         returns.
 
-        ``batch.references`` contains no images, and its landmarks are those of the source frames.
+        The positions ascend, but need not be consecutive. ``batch.references`` contains no images, and its landmarks
+        are those of the source frames.
         """
         ...
 

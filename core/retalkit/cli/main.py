@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit._version import __version__
-from retalkit.cli import compare, config, credentials, dub, evaluate, motion, new_plugin, plugins, weights
+from retalkit.cli import compare, config, credentials, dub, evaluate, inspect, motion, new_plugin, plugins, weights
 from retalkit.cli.plugin_commands import CommandGroup
 from retalkit.errors import RetalkitError, StageError
 
@@ -38,6 +38,7 @@ def application() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     app.command("dub")(dub.dub)
+    app.command("inspect")(inspect.inspect)
     app.command("motion")(motion.motion)
     app.command("compare")(compare.compare)
     app.command("plugins")(plugins.plugins)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo
+from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo, Timeline
 from retalkit.storage.row_file import RowReader
 
 LANDMARKS = "landmarks.f32"
@@ -20,6 +20,9 @@ BOXES = "boxes.f32"
 TRACK_DESCRIPTION = "track.json"
 FIT_DESCRIPTION = "fit.json"
 COEFFICIENTS = "coefficients.f32"
+
+
+_ROWS = 65536
 
 
 class LimitedSource:
@@ -39,6 +42,17 @@ class LimitedSource:
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         return self._source.read(indexes)
+
+
+def analysed_part(source: Source, timeline: Timeline, seconds: float) -> LimitedSource:
+    """Return the part of the source that the output uses, with a minimum duration of ``seconds`` so that enough mouth
+    shapes are available."""
+    count = source.info.frame_count
+    starts = range(0, timeline.count, _ROWS)
+    shown = max(int(timeline.sources(start, min(start + _ROWS, timeline.count)).max()) + 1 for start in starts)
+    times = source.times(0, count)
+    enough = int(np.searchsorted(times, times[0] + seconds, side="right"))
+    return LimitedSource(source, min(count, max(shown, enough)))
 
 
 class StoredAnalysis:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from retalkit.config import RunConfig
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.muxing import check_output
@@ -18,7 +16,7 @@ from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
 from retalkit.photo_motion.animator import PhotoAnimator
-from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
+from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis, analysed_part
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import finish, make_finishers
 from retalkit.pipeline.keys import RunKeys, run_keys
@@ -35,8 +33,6 @@ from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_s
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash, default_folder
-
-_ROWS = 65536
 
 
 def dub(
@@ -110,7 +106,7 @@ class _Run:
         self.note((*source.warnings, *sound.warnings, *output.notes))
         timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
         self.note([timeline.note] if timeline.note else [])
-        limited = self.limited(source, timeline)
+        limited = analysed_part(source, timeline, self.config.analysis_seconds)
         video_hash, audio_hash = content_hash(self.video), content_hash(self.audio)
         frames = limited.info.frame_count
         keys = run_keys(
@@ -203,15 +199,6 @@ class _Run:
             if not rendering.rendered:
                 step.cached()
         return rendering
-
-    def limited(self, source: MediaSource, timeline: OutputTimeline) -> LimitedSource:
-        """Return the part of the source that the output uses, with a minimum duration of ``analysis_seconds`` so that
-        enough mouth shapes are available."""
-        count = source.info.frame_count
-        shown = max(int(timeline.sources(start, start + _ROWS).max()) + 1 for start in range(0, timeline.count, _ROWS))
-        times = source.times(0, count)
-        enough = int(np.searchsorted(times, times[0] + self.config.analysis_seconds, side="right"))
-        return LimitedSource(source, min(count, max(shown, enough)))
 
     def note(self, texts: Iterable[str]) -> None:
         for text in texts:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,10 +20,11 @@ from retalkit.geometry.pose import person_template, rigid_fit, to_pixels, yaw_pi
 from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
 from retalkit.media.sources import open_source
-from retalkit.stages import Face, FrameBatch
-from retalkit_detectors.mediapipe_mesh import MediaPipeSession
+from retalkit.stages import DetectorWithReasons, Face, FrameBatch, Runtime
+from retalkit_detectors.mediapipe_mesh import MediaPipeDetector, MediaPipeSession
 from retalkit_detectors.mediapipe_options import MediaPipeConfig
 from retalkit_detectors.native_logs import suppress_native_logs
+from scipy.spatial.transform import Rotation
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -217,7 +219,7 @@ def test_ibug68_of_a_real_face_is_plausible(woman_faces: list[list[Face]]) -> No
 SCRIPT = """
 import numpy as np
 from retalkit.stages import FrameBatch
-from retalkit_detectors.mediapipe_mesh import MediaPipeSession
+from retalkit_detectors.mediapipe_mesh import MediaPipeDetector, MediaPipeSession
 from retalkit_detectors.mediapipe_options import MediaPipeConfig
 session = MediaPipeSession(MediaPipeConfig())
 images = np.random.default_rng(0).integers(0, 255, (2, 90, 120, 3), np.uint8)
@@ -246,3 +248,18 @@ def test_specs_import_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_low_scores_are_explained(woman_faces: list[list[Face]]) -> None:
+    detector = MediaPipeDetector(MediaPipeConfig(), Runtime())
+    assert isinstance(detector, DetectorWithReasons)
+    points = woman_faces[0][0].landmarks
+    template = person_template(points[None])
+    pose = rigid_fit(points[None, STABLE], template[STABLE])
+    turn = Rotation.from_euler("y", 60, degrees=True).as_matrix().astype(np.float32)
+    profile = to_pixels(template, replace(pose, rotation=pose.rotation @ turn))[0]
+    shapes = {"profile": profile, "too small": points * 0.06, "partly outside the frame": points + [350, 0, 0]}
+    for reason, landmarks in shapes.items():
+        face = Face(np.zeros(4, np.float32), landmarks.astype(np.float32), 0.1)
+        assert detector.low_score_reason(face, 590, 590) == reason
+    assert detector.low_score_reason(woman_faces[0][0], 590, 590) == "unclear face"

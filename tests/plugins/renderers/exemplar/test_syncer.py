@@ -103,7 +103,9 @@ def test_turned_head_fades_and_then_passes_through(talking: TalkingClip, tmp_pat
     assert (confidence[20:24] > 0.05).all() and (confidence[20:24] < 0.95).all()
     assert isinstance(results[0], FaceEdit) and results[0].confidence == 1
     forecast = opened.session.forecast(clip.batch(0, 48))
-    expected = [(0.0, one.reason) if isinstance(one, PassedThrough) else (one.confidence, one.reason) for one in results]
+    expected = [
+        (0.0, one.reason) if isinstance(one, PassedThrough) else (one.confidence, one.reason) for one in results
+    ]
     assert [(one.confidence, one.reason) for one in forecast] == expected
     assert "large yaw" in {one.reason for one in forecast}
 

@@ -1,0 +1,163 @@
+"""Inspection of a planned run: its data agree with the record of the run, and its page needs no network."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import retalkit
+from retalkit.config import RunConfig
+from retalkit.errors import OutputError
+from retalkit.inspection.inspect import inspect
+from retalkit.inspection.model import Inspection, to_json
+from retalkit.inspection.page import check_folder, seconds_text, write_inspection
+from retalkit.plugins import StageSpec
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import FoundStage
+from retalkit.stages import FrameResult, PassedThrough, StageKind, SyncBatch
+from retalkit.testing.fixtures.material import moving_portrait, portrait
+
+from tests.core.comparison.report_samples import open_browser, open_browser_page
+
+RATE = 25
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shots: 20 frames of the portrait, 12 frames of a picture without a face, 20 frames of the portrait."""
+    path, image = tmp_path_factory.mktemp("clips") / "three shots.mp4", portrait()
+    wall = np.full((320, 320, 3), 30, np.uint8)
+    wall[160:, 80:240] = (250, 180, 60)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
+        stream.width = stream.height = 320
+        for index in range(52):
+            frame = wall if 20 <= index < 32 else np.ascontiguousarray(moving_portrait(image, index / RATE)[::2, ::2])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inspection")
+
+
+@pytest.fixture(scope="module")
+def inspection(clip: Path, short_speech: Path, folder: Path) -> Inspection:
+    return inspect(clip, short_speech, cache=folder / "cache", stages=True)
+
+
+def frame_counts(inspection: Inspection) -> Counter[tuple[str, str]]:
+    spans = [span for shot in inspection.shots for span in shot.spans]
+    found: Counter[tuple[str, str]] = Counter()
+    for span in spans:
+        found[span.outcome, span.reason] += round(span.seconds * RATE)
+    return found
+
+
+def test_outcomes_agree_with_the_run(inspection: Inspection, clip: Path, short_speech: Path, folder: Path) -> None:
+    counts = frame_counts(inspection)
+    record = retalkit.dub(clip, short_speech, folder / "out.mp4", cache=folder / "cache")
+    # The speech is two seconds long, so the last two frames are not used.
+    assert counts["unused", ""] == 2
+    assert counts["passed", "no face"] == record.frames_passed["no face"] == 12
+    assert sum(count for (outcome, _), count in counts.items() if outcome == "faded") == sum(
+        record.frames_faded.values()
+    )
+    assert counts["edited", ""] == record.frames_edited - sum(record.frames_faded.values())
+    # The run does not repeat the analysis.
+    assert {"faces", "tracks", "coefficients", "speech"} <= set(record.cached_steps)
+
+
+def test_shots_persons_and_speech_are_described(inspection: Inspection) -> None:
+    assert [(shot.frames, shot.faces) for shot in inspection.shots] == [(20, 1), (12, 0), (20, 1)]
+    assert [span.reason for span in inspection.shots[1].spans] == ["no face"]
+    (person,) = inspection.persons
+    assert person.shots == (1, 3)
+    assert person.visible == pytest.approx(40 / RATE, abs=0.05)
+    assert 60 < person.face_width < 160
+    assert person.opening is not None and sum(person.openings) == pytest.approx(1)
+    assert inspection.speech is not None and inspection.length is not None
+    assert inspection.speech.duration == pytest.approx(2.0)
+    assert 0 < inspection.speech.speaking <= 2.0 and max(inspection.speech.levels) > 0.05
+    assert inspection.length.output == pytest.approx(2.0)
+    assert inspection.estimate.measured_frames >= 1
+    assert inspection.estimate.fresh_seconds > inspection.estimate.seconds > 0
+    assert inspection.stages is not None
+    titles = [view.title for view in inspection.stages.views]
+    assert titles == ["Landmarks", "Eyes and nose", "Aligned faces", "Canonical expression", "Lip-synced", "Enhanced"]
+    assert [curve.label for curve in inspection.stages.curves][::2] == ["left eye, x", "right eye, x", "nose, x"]
+
+
+def test_data_are_plain_json_with_image_files(inspection: Inspection, folder: Path) -> None:
+    page = write_inspection(inspection, folder / "out")
+    data = json.loads((folder / "out" / "inspect.json").read_text(encoding="utf-8"))
+    assert data == to_json(inspection)
+    assert data["format"] == 1 and data["configuration"]["lip_syncer"]["use"] == "exemplar"
+    picture = data["persons"][0]["picture"]
+    assert (page.parent / picture["file"]).read_bytes().startswith(b"\xff\xd8")
+    with pytest.raises(OutputError) as error:
+        check_folder(page.parent)
+    assert error.value.code == "output-exists"
+    check_folder(page.parent, force=True)
+
+
+def test_page_is_self_contained_and_fits_a_phone(inspection: Inspection, folder: Path) -> None:
+    named = replace(inspection, video=replace(inspection.video, name="<b>a&b</b>.mp4"))
+    page = write_inspection(named, folder / "page")
+    with open_browser() as browser:
+        for width in (1280, 390):
+            with open_browser_page(browser, width) as opened:
+                opened.page.goto(page.as_uri())
+                opened.assert_no_errors()
+                assert opened.page.inner_text("h1") == "<b>a&b</b>.mp4"
+                assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+                spans = opened.page.locator(".timeline .span")
+                assert [spans.nth(number).get_attribute("class") for number in range(spans.count())][0] == "span edited"
+                assert opened.page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+
+
+class Reluctant:
+    """A lip syncer without a forecast that edits no frame."""
+
+    def open(self, *given: object) -> Reluctant:
+        return self
+
+    def sync(self, batch: SyncBatch) -> list[FrameResult]:
+        return [PassedThrough("not today")] * len(batch.positions)
+
+    def close(self) -> None: ...
+
+
+def test_lip_syncer_without_forecast_is_sampled(clip: Path, folder: Path) -> None:
+    registry = discover()
+    spec = StageSpec(
+        kind=StageKind.LIP_SYNCER,
+        name="reluctant",
+        summary="Edits no frame.",
+        build=lambda config, runtime: Reluctant(),
+        api=2,
+        licence="MIT",
+        needs=frozenset({"frames"}),
+        gives=frozenset({"face:edit"}),
+    )
+    registry.stages.append(FoundStage(spec, "tests", "0", "tests"))
+    config = RunConfig.from_preset(registry=registry, overrides=["lip_syncer=reluctant", "enhancers=[]"])
+    found = inspect(clip, config=config, registry=registry, cache=folder / "cache")
+    counts = frame_counts(found)
+    assert counts["passed", "not today"] == 40 and counts["passed", "no face"] == 12
+    assert found.speech is None and found.length is None
+    assert found.estimate.measured_frames == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "0.2 s"), (9.99, "10 s"), (80.4, "1 min 20 s"), (3700, "1 h 1 min")]
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
