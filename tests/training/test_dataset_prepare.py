@@ -30,6 +30,7 @@ from retalkit_training.datasets.layouts import SourceVideo, find_sources
 from retalkit_training.datasets.prepare import PrepareReport, prepare
 from retalkit_training.datasets.settings import PrepareSettings
 from retalkit_training.datasets.shards import ShardReader, stream
+from retalkit_training.loop.data import check_data
 from retalkit_training.tasks.prepared_data import PreparedData
 from scipy.io import wavfile
 from typer.testing import CliRunner
@@ -222,6 +223,28 @@ def test_reference_faces_have_closed_mouths(short: Path, tmp_path: Path) -> None
     with pytest.raises(PlanError, match="weights pull gpen") as error:
         prepare([source(short)], tmp_path / "gpen", PrepareSettings(restore="gpen"))
     assert error.value.code == "missing-weights"
+
+
+def test_photos_are_clips_of_one_frame(shared_media: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    _, image = next(iter(open_source(shared_media / WOMAN).read([5])))
+    cv2.imwrite(str(folder / "woman.png"), image[..., ::-1])
+    cv2.imwrite(str(folder / "wall.png"), np.full((200, 200, 3), 120, np.uint8))
+    report = prepare(find_sources([folder]), tmp_path / "data")
+    assert [(entry.speaker, entry.frames) for entry in report.index.clips] == [("woman", 1)]
+    assert {Path(video.path).name: bool(video.error) for video in report.index.videos} == {
+        "woman.png": False,
+        "wall.png": True,
+    }
+    faults = {fault.code for fault in check(tmp_path / "data").faults}
+    assert "photo" in faults
+    assert faults & {"silent", "too-short", "missing-frames", "no-usable-clips"} == set()
+    data = PreparedData(tmp_path / "data")
+    with pytest.raises(InputError, match="1 frames") as error:
+        check_data(data, 96)
+    assert error.value.code == "clips-too-short"
+    check_data(data, 256, shortest=1, sound=False)
 
 
 def test_quality_filter(shared_media: Path, tmp_path: Path) -> None:

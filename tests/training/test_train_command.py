@@ -184,7 +184,7 @@ def test_every_option_is_described() -> None:
 
 def test_every_trainer_has_a_command_presets_and_a_published_file() -> None:
     assert set(SUMMARIES) == set(CONFIGS) == set(PRESETS) == set(PUBLISHED)
-    assert all(set(presets) == {"seed", "published"} for presets in PRESETS.values())
+    assert all({"seed", "published"} <= set(presets) for presets in PRESETS.values())
 
 
 def test_published_names_are_those_of_declared_checkpoints() -> None:

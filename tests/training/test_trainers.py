@@ -20,11 +20,12 @@ from retalkit_training.loop.data import ArrayClip, ArrayData
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import Trainer, run_losses
-from retalkit_training.tasks.config import CONFIGS, LNetConfig, SyncNetConfig
+from retalkit_training.tasks.config import CONFIGS, DNetConfig, LNetConfig, SyncNetConfig
 from retalkit_training.tasks.export import export_run
 from retalkit_training.tasks.frozen_weights import StoredWeights, read_state_dict
 from retalkit_training.tasks.generators import WindowSampler
 from retalkit_training.tasks.metrics import area_under_curve
+from retalkit_training.tasks.reading import read_config
 from retalkit_training.tasks.runs import open_run
 from retalkit_training.tasks.tasks import make_task
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -244,6 +245,39 @@ def test_fourier_units_compute_in_float32_under_autocast() -> None:
         assert layer.ffc.convg2g.fu(image[:, :3].bfloat16()).dtype == torch.float32
     found.float().sum().backward()
     torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+
+
+def test_reproduction_of_dnet_drives_single_images_with_a_template(large_faces: ArrayData) -> None:
+    def photo(clip: ArrayClip) -> ArrayClip:
+        crops = {256: clip.crops[256][:1]}
+        rows = clip.rows[:1] if clip.rows is not None else None
+        return replace(clip, crops=crops, spectrogram=clip.spectrogram[:, :4], rows=rows)
+
+    splits = {name: [photo(clip) for clip in clips] for name, clips in large_faces.splits.items()}
+    data = ArrayData("photos", "photos", splits, sizes=(256,))
+    config = read_config("dnet", None, ["size=64"], "reproduction")
+    assert isinstance(config, DNetConfig)
+    assert (config.steps, config.batch_size, config.loss.final.layers) == (300, 10, ("relu_5_3",))
+    assert any("ignore the coefficients" in warning for warning in config.warnings())
+    assert read_config("dnet").warnings() == []
+    made = make_task(config, data, RandomWeights())
+    sample = made.sample(np.random.default_rng(0), 0)
+    np.testing.assert_array_equal(sample["source_image"], sample["target_image"])
+    assert (sample["target_coefficients"][:64] == 0.25).all()
+    np.testing.assert_array_equal(sample["target_coefficients"][64:], sample["source_coefficients"][64:])
+    with pytest.raises(RetalkitError) as error:
+        task("dnet", data)
+    assert error.value.code == "clips-too-short"
+
+
+def test_dnet_is_validated_with_lpips_of_the_moving_average(tmp_path: Path, large_faces: ArrayData) -> None:
+    made = task("dnet", large_faces, **{**SMALL["dnet"], "lpips": True, "average_decay": 0.5, "warp_steps": 0})
+    assert made.best.name == "validation/lpips"
+    trainer = Trainer(made, device="cpu")
+    assert trainer.evaluated_networks["dnet"] is trainer.averages["dnet"]
+    with torch.no_grad():
+        values = made.evaluate(trainer.evaluated_networks, 1)
+    assert values["validation/lpips"] > 0
 
 
 # ---------------------------------------------------------------------- fine-tuning

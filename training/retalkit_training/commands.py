@@ -35,7 +35,12 @@ Initial = Annotated[
     typer.Option("--from", metavar="FILE", help="Start from the weights in FILE, or from `published` weights."),
 ]
 PresetName = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="seed (the report) or published (the published code).")
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="seed (the report), published (the published code), or reproduction (dnet only).",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -61,6 +66,7 @@ def application() -> typer.Typer:
     for name, summary in SUMMARIES.items():
         app.command(name, help=summary)(_trainer(name))
     app.command("export")(export)
+    app.command("compare-sources")(compare_sources)
     app.command("config")(config)
     app.command("schema")(schema)
     return app
@@ -103,17 +109,15 @@ def train(
     options = read_config(name, config, overrides, preset)
     if output is None and not dry_run:
         raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device: unknown device '{device}', expected auto, cpu or cuda", code="unknown-device")
-
+    _device(device)
     import torch
     from retalkit_training.loop.trainer import Trainer
     from retalkit_training.tasks.frozen_weights import StoredWeights
     from retalkit_training.tasks.runs import open_run
     from retalkit_training.tasks.tasks import make_task
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch finds no CUDA GPU on this machine", code="device-not-available")
+    for warning in options.warnings() if not quiet else []:
+        typer.echo(f"warning: {warning}", err=True)
     dataset = open_data(data)
     task = make_task(options, dataset, StoredWeights())
     trainer = Trainer(task, device=device, folder=output)
@@ -168,6 +172,67 @@ def export(
     typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
     if done.importable:
         typer.echo(f"use it with: retalkit weights import {done.arrays} --as {done.importable}")
+
+
+def compare_sources(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video of a talking person.")],
+    weights: Annotated[
+        Path, typer.Option("--weights", metavar="FILE", help="D-Net: an exported file, or the published DNet.pt.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Output directory.")],
+    template: Annotated[str, typer.Option(metavar="NAME", help="Expression template: smile or neutral.")] = "smile",
+    frames: Annotated[str, typer.Option(metavar="N,N,...", help="Frames of the sheet.")] = "1,50,100,150",
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Compare D-Net's faces from the first frame and from each frame of VIDEO: a sheet (PNG) and numbers (JSON)."""
+    from retalkit.errors import ConfigError
+
+    if template not in ("smile", "neutral"):
+        raise ConfigError(f"--template: unknown template '{template}', expected smile or neutral", code="unknown-name")
+    numbers = [each.strip() for each in frames.split(",")]
+    if not all(each.isdigit() and int(each) for each in numbers):
+        raise ConfigError(f"--frames: expected numbers from 1, such as 1,50,100, got {frames!r}", code="invalid-option")
+    from retalkit.cli.progress import progress
+    from retalkit_training.source_comparison import NUMBERS, SHEET
+    from retalkit_training.source_comparison import compare_sources as run
+    from retalkit_training.tasks.frozen_weights import StoredWeights
+
+    with progress(quiet=quiet) as observer:
+
+        def report(done: int, total: int) -> None:
+            if done == 1:
+                observer.started("faces", total)
+            observer.advanced("faces", done)
+
+        found = run(
+            video,
+            weights,
+            output,
+            StoredWeights(),
+            template=template,
+            frames=[int(each) for each in numbers],
+            device=_device(device),
+            report=report,
+        )
+    if quiet:
+        return
+    typer.echo(f"{output}: {SHEET}, {NUMBERS}")
+    for name, values in found.measured.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
+
+
+def _device(name: str) -> str:
+    """Return the PyTorch device of ``--device``. Raises ConfigError."""
+    from retalkit.errors import ConfigError
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device: unknown device '{name}', expected auto, cpu or cuda", code="unknown-device")
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no CUDA GPU on this machine", code="device-not-available")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def config(trainer: TrainerName, preset: PresetName = None, overrides: Overrides = None) -> None:

@@ -189,12 +189,15 @@ def _check_clip(entry: ClipEntry, clip: PreparedClip, settings: PrepareSettings,
     def report(code: str, detail: str) -> None:
         found.add(code, f"{name}: {detail}", [entry])
 
-    if count < SHORTEST:
-        report("too-short", f"{count} frames, expected at least {SHORTEST}")
-    _check_frames(clip, report)
-    if (lacking := count * _SAMPLES - len(wave)) > _SAMPLES:
-        report("short-audio", f"{lacking / SPEECH_RATE:.2f} s are missing")
-    _check_sound(clip, wave, report)
+    if meta.get("photo"):
+        report("photo", "one frame without audio")
+    else:
+        if count < SHORTEST:
+            report("too-short", f"{count} frames, expected at least {SHORTEST}")
+        _check_frames(clip, report)
+        if (lacking := count * _SAMPLES - len(wave)) > _SAMPLES:
+            report("short-audio", f"{lacking / SPEECH_RATE:.2f} s are missing")
+        _check_sound(clip, wave, report)
     if (frozen := frozen_fraction(faces)) > MOST_FROZEN:
         report("repeated-frames", f"{100 * frozen:.0f} % of the frames")
     if (jump := appearance_jump(faces)) > LARGEST_JUMP:

@@ -35,7 +35,7 @@ def prepare(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DATA", help="Directory of the dataset.")],
     layout: Annotated[
-        str, typer.Option(metavar="NAME", help="Layout: auto, videos, lrs2, wav2lip, voxceleb or hdtf.")
+        str, typer.Option(metavar="NAME", help="Layout: auto, videos, lrs2, wav2lip, voxceleb, hdtf or photos.")
     ] = "auto",
     speakers: Annotated[
         Path | None,

@@ -144,6 +144,8 @@ class Extractor:
         return result
 
     def _extract(self, source: SourceVideo, folder: Path, key: str, cache: Cache) -> VideoResult:
+        if source.kind == "photo":
+            return self._extract_photo(source, folder, key, cache)
         opened, sound_path, rate = _open(source)
         steps = ClipSteps(self._plan, cache, SilentObserver(), self._pool)
         sound = open_sound(sound_path)
@@ -172,7 +174,7 @@ class Extractor:
         sounds = wave, motion, centre, speech
         with self.edits.open(steps, analysis, model, key) as edits:
             for piece in _pieces(analysis, source, self.settings, offset, len(wave)):
-                reason = self._reject_early(analysis, piece)
+                reason = self._reject_early(analysis, piece, self.settings)
                 if reason is None:
                     clip = self._clip(key, source, edits, piece, (offset, found), sounds, model)
                     facts_of = {"rate": facts["rate"], "corrected_offset": offset}
@@ -183,6 +185,33 @@ class Extractor:
                         clips[clip.key] = clip.frame_count
                         continue
                 rejected.append({**piece.span, **reason})
+        return VideoResult(key=key, clips=clips, rejected=rejected, facts=facts)
+
+    def _extract_photo(self, source: SourceVideo, folder: Path, key: str, cache: Cache) -> VideoResult:
+        """Write one clip with one frame and without sound."""
+        opened = open_source(source.path)
+        if not opened.info.is_photo:
+            raise InputError(f"{source.path}: expected a still image, got a video", code="unreadable-media")
+        photo = LimitedSource(opened, 1)
+        steps = ClipSteps(self._plan, cache, SilentObserver(), self._pool)
+        keys = analysis_keys(self._plan, key, 1)
+        analysis = steps.fit(steps.track(photo, keys, source.path), keys)
+        model = self._model_analysis(photo, source, key, cache)
+        facts: dict[str, Any] = {"frames": 1, "width": photo.info.width, "height": photo.info.height}
+        if not (np.isfinite(crop_boxes(analysis, 0, 1)).all() and np.isfinite(analysis.boxes(0, 1)).all()):
+            raise InputError(f"{source.path}: no face was found", code="no-face")
+        piece = _Piece(0, np.zeros(1, np.int64))
+        settings = self.settings.model_copy(update={"shortest": 1})
+        reason = self._reject_early(analysis, piece, settings)
+        clips: dict[str, int] = {}
+        if reason is None:
+            with self.edits.open(steps, analysis, model, key) as edits:
+                clip = self._clip(key, source, edits, piece, None, None, model)
+            reason = self._reject_blurred(clip)
+            if reason is None:
+                write_loose(folder, clip)
+                clips[clip.key] = 1
+        rejected = [] if reason is None else [{**piece.span, **reason}]
         return VideoResult(key=key, clips=clips, rejected=rejected, facts=facts)
 
     def _estimate(self, speech: Speech, lips: Lips) -> tuple[OffsetEstimate, NDArray[np.float64], int]:
@@ -222,9 +251,10 @@ class Extractor:
         keys = analysis_keys(self._model_plan, key, source.info.frame_count)
         return steps.fit(steps.track(source, keys, video.path), keys)
 
-    def _reject_early(self, analysis: StoredAnalysis, piece: _Piece) -> dict[str, Any] | None:
+    def _reject_early(
+        self, analysis: StoredAnalysis, piece: _Piece, settings: PrepareSettings
+    ) -> dict[str, Any] | None:
         """Return the reason for which a piece is left out, judged before its frames are decoded."""
-        settings = self.settings
         if len(piece.frames) < settings.shortest:
             return {"reason": "too-short", "detail": f"{len(piece.frames)} frames"}
         if not settings.filter:
@@ -250,10 +280,11 @@ class Extractor:
         source: SourceVideo,
         edits: OpenEdits,
         piece: _Piece,
-        offsets: tuple[int, OffsetEstimate],
-        sounds: tuple[NDArray[np.int16], NDArray[np.float64], int, Speech],
+        offsets: tuple[int, OffsetEstimate] | None,
+        sounds: tuple[NDArray[np.int16], NDArray[np.float64], int, Speech] | None,
         model: StoredAnalysis | None,
     ) -> PreparedClip:
+        """Return the clip of a piece. ``offsets`` and ``sounds`` are None for still images, whose audio is silence."""
         analysis = edits.analysis
         frames, count = piece.frames, len(piece.frames)
         first, last = int(frames[0]), int(frames[-1]) + 1
@@ -281,11 +312,14 @@ class Extractor:
             shown = index
         if shown != frames[-1]:
             raise InputError(f"{source.path}: frame {int(frames[-1])} cannot be decoded", code="undecodable-video")
-        wave, motion, centre, speech = sounds
-        offset, estimated = offsets
-        start = (piece.first - offset) * SAMPLES
-        part = wave[start : start + count * SAMPLES]
-        times = np.arange(start / SPEECH_RATE, (start + len(part)) / SPEECH_RATE, 0.01)
+        part, activity = np.zeros(count * SAMPLES, np.int16), np.zeros(1, np.float32)
+        spoken: dict[str, NDArray[Any]] = {}
+        if sounds is not None and offsets is not None:
+            wave, motion, centre, speech = sounds
+            start = (piece.first - offsets[0]) * SAMPLES
+            part = wave[start : start + count * SAMPLES]
+            activity = speech.activity(np.arange(start / SPEECH_RATE, (start + len(part)) / SPEECH_RATE, 0.01))
+            spoken["motion"] = _slice_motion(motion, piece.first - offsets[0] + centre, count)
         mesh = analysis.coefficients(first, last)[rows]
         small = np.stack(crops[FACE_SIZES[0]])
         sampled = (part / np.float32(32768)).astype(np.float32)
@@ -296,7 +330,7 @@ class Extractor:
             "source_frames": frames,
             "source_times": analysis.source.times(first, last)[rows],
             "lips": lip_motion(mesh),
-            "motion": _slice_motion(motion, piece.first - offset + centre, count),
+            **spoken,
         }
         shape = mean_shape(landmarks, analysis.landmark_scheme)
         if shape is not None:
@@ -310,8 +344,9 @@ class Extractor:
             "first_seconds": piece.first / FRAME_RATE,
             "face_width": round(_source_width(analysis, source, first, last), 1),
             "yaw": round(_yaw(analysis, first, last), 2),
-            "follows": estimated.follows,
-            **clip_quality(small, sampled, speech.activity(times)),
+            "photo": source.kind == "photo",
+            "follows": offsets is not None and offsets[1].follows,
+            **clip_quality(small, sampled, activity),
         }
         return PreparedClip(
             key=make_key("clip", key, piece.first, count),

@@ -74,6 +74,11 @@ KINDS: Final[Mapping[str, FaultKind]] = {
         "there are no 3DMM coefficients",
         "D-Net cannot be trained with this dataset. The other networks can.",
     ),
+    "photo": FaultKind(
+        "warning",
+        "clips are still images",
+        "Only D-Net can be trained with them, and only with the option `driving` (preset `reproduction`).",
+    ),
     "too-short": FaultKind(
         "warning",
         "clips are too short",

@@ -3,7 +3,8 @@
 ``videos``: video files, or directories that contain video files. ``lrs2``: ``ROOT/VIDEO/CLIP.mp4``. ``wav2lip``:
 directories with the face images ``0.jpg``, ``1.jpg``, ... and ``audio.wav``, as Wav2Lip's ``preprocess.py`` writes
 them. ``voxceleb``: ``ID/VIDEO/CLIP.mp4``, or the names ``ID#VIDEO#FIRST#LAST.mp4`` of PIRenderer's crops. ``hdtf``: a
-directory with ``*_video_url.txt`` and ``*_annotion_time.txt``, and the downloaded videos ``NAME.mp4``.
+directory with ``*_video_url.txt`` and ``*_annotion_time.txt``, and the downloaded videos ``NAME.mp4``. ``photos``:
+still images of faces, for D-Net only.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Final, Literal, get_args
 
 from retalkit.errors import InputError
 
-Layout = Literal["auto", "videos", "lrs2", "wav2lip", "voxceleb", "hdtf"]
+Layout = Literal["auto", "videos", "lrs2", "wav2lip", "voxceleb", "hdtf", "photos"]
 LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 
 VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg"})
+PHOTO_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _VOX_NAME = re.compile(r"^(id\d+)#([^#]+)#")
 _VOX_SPEAKER = re.compile(r"^id\d{5}$")
 _HDTF_TIMES = "*_annotion_time.txt"
@@ -37,8 +39,8 @@ class SourceVideo:
     """Name of the speaker. All clips of a speaker are in one split."""
     video: str
     """Name of the recording. All clips of a recording are in one split."""
-    kind: Literal["video", "faces"] = "video"
-    """``faces``: a directory of face images with ``audio.wav``."""
+    kind: Literal["video", "faces", "photo"] = "video"
+    """``faces``: a directory of face images with ``audio.wav``. ``photo``: a still image."""
     spans: tuple[tuple[float, float], ...] = ()
     """Start and end in seconds of the parts to use, or empty for the whole video."""
 
@@ -87,6 +89,9 @@ def _relabelled(source: SourceVideo, speakers: Mapping[str, str]) -> SourceVideo
 
 
 def _sources(path: Path, layout: Layout) -> Iterator[SourceVideo]:
+    if path.is_file() and path.suffix.lower() in PHOTO_SUFFIXES:
+        yield from _photos(path)
+        return
     if path.is_file():
         yield from _READERS["voxceleb" if _VOX_NAME.match(path.name) else "videos"](path)
         return
@@ -99,6 +104,8 @@ def _detect_layout(root: Path) -> Layout:
     if next(root.rglob("audio.wav"), None) is not None and next(root.rglob("*.jpg"), None) is not None:
         return "wav2lip"
     videos = list(_videos(root))
+    if not videos and next(_photos(root), None) is not None:
+        return "photos"
     if any(_VOX_NAME.match(video.name) for video in videos) or any(
         _VOX_SPEAKER.match(part) for video in videos for part in video.relative_to(root).parts[:-1]
     ):
@@ -121,6 +128,17 @@ def _plain(root: Path) -> Iterator[SourceVideo]:
         # A subdirectory usually contains the videos of one person.
         inside = path != root and path.parent != root
         yield SourceVideo(path=path, speaker=path.parent.name if inside else path.stem, video=path.stem)
+
+
+def _photos(root: Path) -> Iterator[SourceVideo]:
+    """Yield the still images. Each image counts as another speaker, unless it is in a subdirectory."""
+    paths = [root] if root.is_file() else sorted(root.rglob("*"))
+    for path in paths:
+        if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file():
+            inside = path not in (root, root / path.name)
+            yield SourceVideo(
+                path=path, speaker=path.parent.name if inside else path.stem, video=path.stem, kind="photo"
+            )
 
 
 def _lrs2(root: Path) -> Iterator[SourceVideo]:
@@ -182,4 +200,5 @@ _READERS: Final[Mapping[str, Callable[[Path], Iterator[SourceVideo]]]] = {
     "wav2lip": _wav2lip,
     "voxceleb": _voxceleb,
     "hdtf": _hdtf,
+    "photos": _photos,
 }

@@ -82,6 +82,10 @@ class LoopConfig(LossConfig):
     workers: int = Field(default=2, ge=0)
     """Number of threads per process that load samples. The samples do not depend on it."""
 
+    def warnings(self) -> list[str]:
+        """Return what a user should know about these options before a long training, one sentence each."""
+        return []
+
 
 LOGGING_FIELDS = frozenset(
     {

@@ -156,8 +156,13 @@ class ArrayData:
         return self.splits.get(split, [])
 
 
-def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> None:
-    """Check that a dataset is suitable for a trainer. ``size``: side of the face crops in pixels.
+def check_data(
+    data: TrainingData, size: int, *, coefficients: bool = False, shortest: int = SHORTEST, sound: bool = True
+) -> None:
+    """Check that a dataset is suitable for a trainer.
+
+    ``size``: side of the face crops in pixels. ``shortest``: number of frames that a clip needs. ``sound``: whether
+    clips need sound.
 
     Raises:
         InputError: the dataset cannot be used. The message has one line.
@@ -177,12 +182,11 @@ def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> 
     training = data.clips("train")
     if not training:
         raise InputError(f"{data.name}: no training clips; run `retalkit dataset check`", code="no-clips")
-    usable = usable_clips(training)
-    if not usable:
+    if not usable_clips(training, shortest, sound=sound):
         longest = max(clip.frame_count for clip in training)
         raise InputError(
             f"{data.name}: all {len(training)} training clips are too short: the longest has {longest} frames, "
-            f"training requires {SHORTEST}",
+            f"training requires {shortest}",
             code="clips-too-short",
         )
     shared = {clip.speaker for clip in training} & {clip.speaker for clip in data.clips("val")}
@@ -200,9 +204,9 @@ def check_data(data: TrainingData, size: int, *, coefficients: bool = False) -> 
         )
 
 
-def usable_clips(clips: Sequence[Clip]) -> list[Clip]:
-    """Return the clips with enough frames and sound for several windows."""
-    return [clip for clip in clips if clip.frame_count >= SHORTEST and last_start(clip) > 0]
+def usable_clips(clips: Sequence[Clip], shortest: int = SHORTEST, *, sound: bool = True) -> list[Clip]:
+    """Return the clips with enough frames and, if ``sound``, with sound for several windows."""
+    return [clip for clip in clips if clip.frame_count >= shortest and (not sound or last_start(clip) > 0)]
 
 
 def last_start(clip: Clip) -> int:

@@ -16,6 +16,7 @@ from retalkit_training.averaging_config import PUBLISHED_DECAY
 from retalkit_training.loop.config import LoopConfig, OptimizerConfig
 from retalkit_training.losses.config import (
     DNET_EQUATIONS,
+    DNET_REPRODUCTION,
     DNetLossConfig,
     ENetLossConfig,
     LNetLossConfig,
@@ -129,6 +130,22 @@ class DNetConfig(LoopConfig):
     """Initial weights. ``normal``: N(0, 0.02^2) (PIRender). ``default``: those of torch."""
     size: Literal[64, 256] = 256
     """Side of the faces in pixels. The stage uses 256. 64 halves the stored crops twice, for tests."""
+    driving: Literal["target", "neutral", "smile"] = "target"
+    """Driving expression. ``target``: that of the target frame (PIRender). ``neutral`` and ``smile``: the expression
+    template of this name in every column, with the unedited source as target. The reproduction (S, section 5.1) trains
+    with ``smile`` on single images. Then no target shows the driving expression, so the network learns to ignore the
+    coefficients."""
+    lpips: bool = False
+    """Whether evaluations compute LPIPS (AlexNet) of the moving average, which then selects the best checkpoint.
+    PIRender: yes, every 40,000 steps. Needs the weights `lpips_alexnet` and `lpips_linear`."""
+
+    def warnings(self) -> list[str]:
+        if self.driving == "target":
+            return []
+        return [
+            f"driving={self.driving}: the target is the unedited image, so the network learns to ignore the "
+            "coefficients; use driving=target for a D-Net that edits expressions"
+        ]
 
 
 class ENetConfig(LoopConfig):
@@ -152,6 +169,15 @@ class ENetConfig(LoopConfig):
     """Maximum norm of the gradients. Not published; without it, E-Net diverges at higher learning rates."""
     average_decay: float = Field(default=PUBLISHED_DECAY, ge=0, lt=1)
     """Decay of the moving average. GPEN and GFPGAN: 0.5 ** (32 / 10000). Not published for E-Net. 0: no average."""
+
+    def warnings(self) -> list[str]:
+        weight, others = self.loss.adversarial_weight, self.loss.l1_weight + self.loss.perceptual_weight
+        if weight <= 10 * others:
+            return []
+        return [
+            f"loss.adversarial_weight={weight:g}: E-Net is mainly trained by the discriminator (GFPGAN: 0.1, with 0.1 "
+            "for L1 and 1 for the perceptual loss)"
+        ]
 
 
 TrainConfig = SyncNetConfig | LNetConfig | DNetConfig | ENetConfig | Wav2LipConfig
@@ -182,7 +208,21 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
             "average_decay": 0.0,
             "initialisation": "default",
         },
-        "published": _PIRENDER_DECAY,
+        "published": {**_PIRENDER_DECAY, "lpips": True, "evaluate_every": 40_000},
+        "reproduction": {
+            "steps": 300,
+            "warp_steps": 0,
+            "batch_size": 10,
+            "driving": "smile",
+            "loss": DNET_REPRODUCTION.model_dump(mode="json"),
+            "optimizer": {"betas": [0.9, 0.999]},
+            "reset_optimizer": False,
+            "average_decay": 0.0,
+            "initialisation": "default",
+            "evaluate_every": 50,
+            "images_every": 50,
+            "checkpoint_every": 50,
+        },
     },
     "enet": {
         "seed": {"loss": {"adversarial": {"kind": "saturating"}}},

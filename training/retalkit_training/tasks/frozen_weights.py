@@ -39,9 +39,10 @@ class StoredWeights:
     def stored(self, name: str, purpose: str) -> Mapping[str, Tensor]:
         path = self._store.path(name)
         if path is None:
+            otherwise = ", or set the weight of this loss to 0" if purpose.endswith("loss") else ""
             raise WeightsError(
-                f"{purpose} needs the weights '{name}', which are not installed; run `retalkit weights pull {name}`, "
-                "or set the weight of this loss to 0",
+                f"{purpose} needs the weights '{name}', which are not installed; run `retalkit weights pull {name}`"
+                f"{otherwise}",
                 code="missing-weights",
             )
         return read_state_dict(path)
