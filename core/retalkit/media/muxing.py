@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +23,7 @@ from retalkit.errors import OutputError
 from retalkit.media.codec_names import AudioCodec
 from retalkit.media.colour import Colour
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
+from retalkit.media.kept_streams import KeptStreams
 from retalkit.media.limiter import TrackSource
 from retalkit.media.sound import channel_names, convert_channels
 from retalkit.media.video_codec import container_format
@@ -97,6 +100,7 @@ def assemble(
     time_base: Fraction,
     frames: int | None = None,
     colour: Colour | None = None,
+    kept: KeptStreams | None = None,
 ) -> None:
     """Copy the segments' video packets to a temporary file, add the audio, and rename the complete file to ``out``.
 
@@ -111,7 +115,7 @@ def assemble(
     """
     partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
     try:
-        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour)
+        mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour, kept=kept)
         partial.replace(out)
     except OSError as error:
         raise write_error(out, error) from error
@@ -128,6 +132,7 @@ def mux(
     time_base: Fraction,
     frames: int | None = None,
     colour: Colour | None = None,
+    kept: KeptStreams | None = None,
 ) -> None:
     """Write segments and audio to ``out`` like ``assemble``, but without a temporary file.
 
@@ -151,12 +156,19 @@ def mux(
                 video = _video_stream(target, first.streams.video[0], colour)
             video.time_base = time_base
             audio = _audio_stream(target, sound) if sound is not None else None
-            packets = _video_packets(segments, video, clock, round(duration / time_base), time_base)
-            if sound is None or audio is None:
-                for packet in packets:
-                    target.mux(packet)
-            else:
-                _interleave(target, packets, _audio_packets(audio, sound))
+            added = kept.add_to(target, video) if kept is not None else {}
+            if kept is not None:
+                kept.add_chapters(target, duration)
+            sources: list[Iterator[av.Packet[Any]]] = [
+                _video_packets(segments, video, clock, round(duration / time_base), time_base)
+            ]
+            if sound is not None and audio is not None:
+                sources.append(_audio_packets(audio, sound))
+            if kept is not None:
+                sources.append(kept.packets(added, duration))
+            # Packets are muxed in decoding order, so that the muxer does not buffer packets of any stream.
+            for packet in heapq.merge(*sources, key=_decode_time):
+                target.mux(packet)
     except (FFmpegError, OSError) as error:
         raise write_error(out, error) from error
 
@@ -305,22 +317,5 @@ def _audio_frame(samples: NDArray[np.float32], layout: str, codec: AudioCodec) -
     return av.AudioFrame.from_ndarray(np.ascontiguousarray(whole).reshape(1, -1), format="s32", layout=layout)
 
 
-def _interleave(
-    target: OutputContainer, video: Iterator[av.Packet[VideoStream]], audio: Iterator[av.Packet[AudioStream]]
-) -> None:
-    """Mux both streams in decoding order, so that the muxer does not buffer packets of either stream."""
-    video_packet, audio_packet = next(video, None), next(audio, None)
-    while video_packet is not None or audio_packet is not None:
-        if audio_packet is None or (
-            video_packet is not None and _decode_time(video_packet) <= _decode_time(audio_packet)
-        ):
-            assert video_packet is not None
-            target.mux(video_packet)
-            video_packet = next(video, None)
-        else:
-            target.mux(audio_packet)
-            audio_packet = next(audio, None)
-
-
-def _decode_time(packet: av.Packet[VideoStream] | av.Packet[AudioStream]) -> Fraction:
+def _decode_time(packet: av.Packet[Any]) -> Fraction:
     return (packet.dts or 0) * packet.time_base

@@ -13,6 +13,7 @@ from typing import Any
 from retalkit.errors import OutputError, RetalkitError
 from retalkit.media.colour import Colour
 from retalkit.media.containers import reason
+from retalkit.media.kept_streams import KeptStreams
 from retalkit.media.muxing import SoundTrack, mux
 from retalkit.observer import Observer
 from retalkit.pipeline.planned_stage import PlannedFinisher
@@ -57,6 +58,7 @@ def finish(
     time_base: Fraction,
     frames: int,
     colour: Colour | None = None,
+    kept: KeptStreams | None = None,
 ) -> None:
     """Mux the segments with the audio, apply the finishers in order, and rename the result to ``record.output``.
 
@@ -65,7 +67,16 @@ def finish(
     """
     run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
     with _partial_files(record.output, len(finishers) + 1, run.sidecars) as partials:
-        mux(segments, sound, partials[0], duration=duration, time_base=time_base, frames=frames, colour=colour)
+        mux(
+            segments,
+            sound,
+            partials[0],
+            duration=duration,
+            time_base=time_base,
+            frames=frames,
+            colour=colour,
+            kept=kept,
+        )
         for number, ready in enumerate(finishers):
             facts: dict[str, Any] = {}
             _apply(ready, partials[number], partials[number + 1], replace(run, results=facts))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retalkit.config import RunConfig
+from retalkit.config.output import OriginalSound
 from retalkit.media.codec_names import AudioCodec
+from retalkit.media.kept_streams import KeptStreams, other_content, plan_kept_streams
 from retalkit.media.muxing import check_output
 from retalkit.media.sources import MediaSource
 from retalkit.media.video_codec import Encoding, check_container, choose_audio_codec
@@ -21,6 +23,8 @@ class OutputPlan:
     encoding: Encoding
     audio: AudioCodec
     sound: OutputSound
+    kept: KeptStreams | None = None
+    """Streams of the source that are copied to the output."""
     notes: tuple[str, ...] = ()
 
 
@@ -43,4 +47,21 @@ def plan_output(
     check_output(output, force=force, inputs=(*inputs, *sound.files))
     notes = list(sound.notes)
     sound.notes.clear()
-    return OutputPlan(encoding=encoding, audio=audio, sound=sound, notes=tuple(notes))
+    kept, note = _kept_streams(config, source, output)
+    notes += [note] if note else []
+    return OutputPlan(encoding=encoding, audio=audio, sound=sound, kept=kept, notes=tuple(notes))
+
+
+def _kept_streams(config: RunConfig, source: MediaSource, output: Path) -> tuple[KeptStreams | None, str]:
+    """Return the streams to copy, and a note about the source's content that the output will not contain."""
+    if source.info.is_photo:
+        return None, ""
+    original = config.sound.original
+    track = original.track if isinstance(original, OriginalSound) else None
+    if config.output.keep == "none":
+        missing = other_content(source.path, track)
+        return None, f"Not copied from the video: {missing}; --keep streams copies them." if missing else ""
+    kept = plan_kept_streams(source.path, output, source.start_time, track)
+    if not kept.dropped:
+        return kept, ""
+    return kept, f"A {output.suffix.lower()} file cannot contain the video's {kept.dropped}, which are not copied."

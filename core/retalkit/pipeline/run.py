@@ -135,6 +135,7 @@ class _Run:
                 time_base=output_time_base(timeline.time_base),
                 frames=timeline.count,
                 colour=source.colour,
+                kept=output.kept,
             )
         remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
