@@ -30,6 +30,9 @@ def dub(
         str | None,
         typer.Option(metavar="pingpong|loop|freeze|cut", help="How to extend the video if the speech is longer."),
     ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Draw TEXT on the video, such as 'AI dubbed'. Off by default.")
+    ] = None,
     device: Annotated[str | None, typer.Option(metavar="cpu|cuda|cuda:N|mps", help="Device for the networks.")] = None,
     cache: Annotated[
         Path | None,
@@ -53,6 +56,8 @@ def dub(
         for key, value in (("face", face), ("length", length), ("extend", extend), ("device", device))
         if value is not None
     ]
+    if label is not None:
+        flags.append(("label.text", label, "--label"))
     given: list[str | tuple[str, Any, str]] = [*(overrides or []), *flags]
     read = load(registry, file=config, preset=preset, overrides=given)
     if options := transcript_options(transcript, language):

@@ -14,7 +14,7 @@ from retalkit.stages import StageKind
 
 _STAGES = frozenset(kind.value for kind in StageKind if kind != StageKind.ENHANCER)
 _LISTS = frozenset({"reference_enhancers", "enhancers", "finishers"})
-_MERGED = frozenset({"output", "provenance", "voice_activity"})
+_MERGED = frozenset({"label", "output", "provenance", "voice_activity"})
 """Option groups whose keys are overridden individually by later layers. All other values are replaced as a whole."""
 
 

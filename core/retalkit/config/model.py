@@ -20,7 +20,7 @@ from retalkit.config.output import OutputConfig, SoundConfig, expand_sound
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage, Registry, nearest
 from retalkit.plugins.specs import Choice, DriverChoice, StageConfig
-from retalkit.provenance.options import ProvenanceOptions
+from retalkit.provenance.options import LabelOptions, ProvenanceOptions
 from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.stages import StageKind
 
@@ -126,6 +126,9 @@ class RunConfig(BaseModel):
         SoundConfig,
         Field(description="Sound of the output: 'speech', 'original', the path of a finished mix, or a mapping."),
     ] = SoundConfig()
+    label: Annotated[
+        LabelOptions | None, Field(description="Visible label on the output: its text, or a mapping with its options.")
+    ] = None
 
     @field_validator("face", mode="before")
     @classmethod

@@ -153,7 +153,7 @@ def mux(
     try:
         with av.open(str(out), "w", format=format_name, options=options) as target:
             with av.open(str(segments[0])) as first:
-                video = _video_stream(target, first.streams.video[0], colour)
+                video = add_video_stream(target, first.streams.video[0], colour)
             video.time_base = time_base
             audio = _audio_stream(target, sound) if sound is not None else None
             added = kept.add_to(target, video) if kept is not None else {}
@@ -252,7 +252,8 @@ def _video_packets(
                 yield packet
 
 
-def _video_stream(target: OutputContainer, stored: VideoStream, colour: Colour | None) -> VideoStream:
+def add_video_stream(target: OutputContainer, stored: VideoStream, colour: Colour | None) -> VideoStream:
+    """Add a stream with the parameters of a segment's stream. ``colour`` replaces the stored colour description."""
     video = target.add_stream_from_template(stored)
     if stored.codec_context.name == "hevc" and target.format.name != "matroska":
         # Apple's players do not play HEVC with FFmpeg's default tag hev1.

@@ -18,7 +18,7 @@ from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find
 from retalkit.plugins.availability import missing_driver_packages, missing_option_packages, missing_packages
 from retalkit.plugins.registry import FoundFinisher, Registry, nearest
 from retalkit.plugins.specs import StageConfig, incompatible_api
-from retalkit.provenance.plugin import CONTENT_CREDENTIALS
+from retalkit.provenance.plugin import CONTENT_CREDENTIALS, LABEL
 from retalkit.stages import (
     Denoiser,
     Detector,
@@ -196,10 +196,10 @@ def _planned_driver(choice: Choice, registry: Registry) -> PlannedDriver:
 
 
 def _planned_finishers(config: RunConfig, registry: Registry) -> tuple[PlannedFinisher, ...]:
-    """Return the finishers in the run file, followed by the signature.
+    """Return the finishers in the run file, followed by the label and the signature.
 
-    Changes after the signature would invalidate the signature. Its spec does not come from the registry, so no other
-    plugin can replace it.
+    Changes after the signature would invalidate the signature. The last two specs do not come from the registry, so no
+    other plugin can replace them.
     """
     planned: list[tuple[str, PlannedFinisher]] = []
     for number, choice in enumerate(config.finishers):
@@ -211,6 +211,8 @@ def _planned_finishers(config: RunConfig, registry: Registry) -> tuple[PlannedFi
                 code="misplaced-finisher",
             )
         planned.append((f"finishers.{number}", PlannedFinisher(found, read_options(found, choice))))
+    if config.label is not None:
+        planned.append(("label", PlannedFinisher(FoundFinisher(LABEL, "retalkit", __version__), config.label)))
     if config.provenance.sign:
         found = FoundFinisher(CONTENT_CREDENTIALS, "retalkit", __version__)
         planned.append(("provenance", PlannedFinisher(found, config.provenance.signing())))

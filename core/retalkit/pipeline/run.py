@@ -96,13 +96,13 @@ class _Run:
         check_sidecar(self.output, self.config.provenance, force=self.force)
         source, sound = open_source(self.video), open_sound(self.audio)
         output = plan_output(self.config, source, self.output, (self.video, self.audio), force=self.force)
+        finishers = make_finishers(chosen.finishers, self.observer)
+        self.note([] if self.config.provenance.sign else [UNSIGNED])
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
         # These stages are constructed first so that a stage with invalid files fails before other work starts. The
         # analysis stages are constructed on demand, because their results are often cached.
         for stage in chosen.pixel_stages:
             steps.make(stage)
-        finishers = make_finishers(chosen.finishers, self.observer)
-        self.note([] if self.config.provenance.sign else [UNSIGNED])
         self.note((*source.warnings, *sound.warnings, *output.notes))
         timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
         self.note([timeline.note] if timeline.note else [])

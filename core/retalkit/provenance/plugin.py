@@ -6,7 +6,7 @@ from typing import Final
 
 from retalkit.plugins.hooks import hookimpl
 from retalkit.plugins.specs import FinisherSpec
-from retalkit.provenance.options import SigningOptions
+from retalkit.provenance.options import LabelOptions, SigningOptions
 
 CONTENT_CREDENTIALS: Final = FinisherSpec(
     name="content_credentials",
@@ -17,8 +17,15 @@ CONTENT_CREDENTIALS: Final = FinisherSpec(
     install="retalkit",
 )
 
+LABEL: Final = FinisherSpec(
+    name="label",
+    summary="Draws a visible label or icon on the video, such as 'AI dubbed'; `retalkit dub --label` applies it",
+    build="retalkit.provenance.label:Label",
+    config=LabelOptions,
+)
+
 
 @hookimpl
 def retalkit_finishers() -> list[FinisherSpec]:
     """Return the specs of the bundled finishers."""
-    return [CONTENT_CREDENTIALS]
+    return [CONTENT_CREDENTIALS, LABEL]

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import retalkit
 from retalkit.config import RunConfig
-from retalkit.errors import ConfigError, RetalkitError, StageError
+from retalkit.errors import ConfigError, CredentialsError, PlanError, RetalkitError, StageError
+from retalkit.pipeline.plan import plan
 from retalkit.plugins.discovery import discover
+from retalkit.provenance.verification import State, verify
+
+from tests.core.provenance.signing_samples import certificate
 
 PLUGIN = """
 import json
@@ -30,6 +34,8 @@ class Marker:
             raise RetalkitError("the key is missing: create one", code="no-key")
         if self.config.fault == "nothing":
             return
+        run.results["mark"] = self.config.mark
+        run.sidecar(".srt").write_text(self.config.mark)
         facts = {"edited": run.record["frames_edited"], "output": run.output.name, "video": run.video.name}
         target.write_bytes(source.read_bytes() + (self.config.mark + json.dumps(facts)).encode())
 
@@ -70,7 +76,13 @@ def test_finishers_run_in_order_on_the_muxed_file(
     facts = json.loads(first)
     assert facts == {"edited": 50, "output": "out.mp4", "video": moving_head.name} == json.loads("{" + second)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["out.mp4", "out.mp4.json", "plain.mp4", "plain.mp4.json"]
+    assert names == ["out.mp4", "out.mp4.json", "out.srt", "plain.mp4", "plain.mp4.json"]
+    assert (tmp_path / "out.srt").read_text() == "b"
+    stored = json.loads(finished.record.read_text())
+    assert stored["finishers"] == {"marker": {"mark": "b"}}
+    assert stored["notes"] == ["the output is not signed with Content Credentials because provenance.sign is false"]
+    assert stored["configuration"]["provenance"]["sign"] is False
+    assert verify(plain.output).state == State.NONE
 
 
 @pytest.mark.parametrize(
@@ -96,9 +108,41 @@ def test_failing_finisher_leaves_no_output(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_label_and_signature_are_the_last_finishers(plugin: Path) -> None:
+    registry = discover([plugin])
+    config = RunConfig.from_preset(registry=registry, overrides=["finishers=[marker]", "label=AI dubbed"])
+    names = [finisher.found.spec.name for finisher in plan(config, registry).finishers]
+    assert names == ["marker", "label", "content_credentials"]
+    config = RunConfig.from_preset(registry=registry, overrides=["finishers=[content_credentials]"])
+    with pytest.raises(PlanError) as error:
+        plan(config, registry)
+    assert error.value.code == "misplaced-finisher"
+
+
+def test_unusable_certificate_stops_the_run_before_work(
+    plugin: Path, moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    chain, key = certificate(tmp_path, days=-1)
+    output = tmp_path / "output"
+    output.mkdir()
+    signing = [f"provenance={{certificate: {chain}, key: {key}}}"]
+    config = RunConfig.from_preset(registry=discover(), overrides=signing)
+    with pytest.raises(CredentialsError) as error:
+        retalkit.dub(moving_head, short_speech, output / "out.mp4", config=config, cache=tmp_path / "cache")
+    assert error.value.code == "expired-certificate"
+    assert not (tmp_path / "cache").exists() and not list(output.iterdir())
+
+
 @pytest.mark.parametrize(
     ("override", "fact"),
-    [("finishers=[markr]", "marker"), ("finishers=[{use: marker, mrak: a}]", "finishers.0.mrak")],
+    [
+        ("finishers=[markr]", "marker"),
+        ("finishers=[{use: marker, mrak: a}]", "finishers.0.mrak"),
+        ("provenance.certificate=chain.pem", "provenance"),
+        ("provenance.time_stamp_authority=here", "provenance.time_stamp_authority"),
+        ("label={}", "label"),
+        ("label.size=2", "label.size"),
+    ],
 )
 def test_invalid_finisher_is_rejected_before_work(plugin: Path, override: str, fact: str) -> None:
     registry = discover([plugin])
