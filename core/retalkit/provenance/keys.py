@@ -98,7 +98,7 @@ def load_credentials() -> Credentials | None:
         data: Any = json.loads(file.read_text(encoding="utf-8"))
         chain_pem, key_pem = str(data["certificates"]), str(data["key"])
         origin, authority = str(data["origin"]), data.get("time_stamp_authority")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

@@ -110,16 +110,29 @@ def sign(
         }
     )
     context = c2pa.Context(settings)
+    stores: dict[str, bytes] = {}
+    streamed: list[tuple[Path, dict[str, Any]]] = []
+    complete = {**definition, "ingredients": []}
+    for path, described in inputs:
+        from_sidecar = _described_by_sidecar(path, context)
+        if from_sidecar is None:
+            streamed.append((path, described))
+        else:
+            stores[described["label"]], facts = from_sidecar
+            store = {"format": SIDECAR_TYPE, "identifier": described["label"]}
+            complete["ingredients"].append({**described, **facts, "manifest_data": store})
     info = c2pa.C2paSignerInfo(
         credentials.algorithm, credentials.chain_pem.encode(), credentials.key_pem.encode(), time_stamp_authority
     )
     with closing(_Source(source, appended)) as given, closing(_CheckedFile(target.open("w+b"))) as written:
         try:
-            with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(definition), context) as builder:
+            with c2pa.Signer.from_info(info) as signer, c2pa.Builder(json.dumps(complete), context) as builder:
                 if not embedded:
                     builder.set_no_embed()
-                for path, described in inputs:
-                    _add_ingredient(builder, path, described, context)
+                for name, store in stores.items():
+                    builder.add_resource(name, io.BytesIO(store))
+                for path, described in streamed:
+                    _add_ingredient(builder, path, described)
                 manifest: bytes = builder.sign(signer, media_type(target), given, written)
             written.flush()
         except c2pa.C2paError as error:
@@ -130,34 +143,37 @@ def sign(
     return manifest
 
 
-def _add_ingredient(builder: Any, path: Path, described: dict[str, Any], context: Any) -> None:
-    """Add an input file with its own manifest, which may be in a sidecar file, if it has a readable one."""
+def _add_ingredient(builder: Any, path: Path, described: dict[str, Any]) -> None:
+    """Add an input file with its own manifest, if the file contains one."""
     import c2pa
 
-    sidecar = find_sidecar(path) if path.suffix.lower() not in EMBEDDED else None
-    if sidecar is not None and _belongs(sidecar, path, context):
-        kind, file = SIDECAR_TYPE, sidecar
-    else:
-        kind, file = described["format"], path
     try:
-        with file.open("rb") as stream:
-            builder.add_ingredient(described, kind, stream)
+        with path.open("rb") as stream:
+            builder.add_ingredient(described, described["format"], stream)
     except c2pa.C2paError:
         # FFmpeg reads damaged files and formats that c2pa-rs rejects. Such an input is identified by its hash only.
         builder.add_ingredient(described, "application/octet-stream", io.BytesIO(b"\0"))
 
 
-def _belongs(sidecar: Path, path: Path, context: Any) -> bool:
-    """Return whether the manifest in a sidecar file belongs to a media file."""
+def _described_by_sidecar(path: Path, context: Any) -> tuple[bytes, dict[str, Any]] | None:
+    """Return the manifest store in the sidecar file of an input, and the facts that an ingredient with it declares.
+
+    The result is None if there is no sidecar file, or if it does not belong to the file.
+    """
     import c2pa
 
+    sidecar = None if path.suffix.lower() in EMBEDDED else find_sidecar(path)
+    if sidecar is None:
+        return None
     try:
-        with path.open("rb") as stream:
-            reader = c2pa.Reader(media_type(path), stream, sidecar.read_bytes(), context=context)
-            with reader:
-                return str(reader.get_validation_state()) != "Invalid"
+        store = sidecar.read_bytes()
+        with path.open("rb") as stream, c2pa.Reader(media_type(path), stream, store, context=context) as reader:
+            report = json.loads(reader.json())
     except (c2pa.C2paError, OSError):
-        return False
+        return None
+    if report.get("validation_state") == "Invalid":
+        return None
+    return store, {name: report[name] for name in ("active_manifest", "validation_results")}
 
 
 def _signing_error(error: Exception, authority: str | None) -> CredentialsError:

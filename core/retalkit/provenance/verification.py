@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,8 +13,9 @@ from retalkit.errors import CredentialsError, InputError
 from retalkit.provenance.formats import find_sidecar, media_type
 from retalkit.provenance.keys import LOCAL, load_credentials
 from retalkit.provenance.manifest import RECORD_LABEL
+from retalkit.provenance.manifest_bytes import manifest_fault
 
-_CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "claimSignature", "general.error", "multiple", "cbor")
+_CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "general.error", "multiple", "cbor")
 """Parts of the failure codes that a change of the file or of the manifest causes."""
 _UNTRUSTED: Final = "signingCredential.untrusted"
 
@@ -109,44 +110,44 @@ def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
     settings: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}}
     if anchors := _anchors(trust):
         settings["trust"] = {"user_anchors": anchors}
-    sidecar = find_sidecar(path)
     try:
         context = c2pa.Context(c2pa.Settings.from_dict(settings))
-        with path.open("rb") as stream:
-            reader = c2pa.Reader.try_create(media_type(path), stream, context=context)
-            if reader is None and sidecar is not None:
-                stream.seek(0)
-                reader = c2pa.Reader(media_type(path), stream, sidecar.read_bytes(), context=context)
-            else:
-                sidecar = None
-            if reader is None:
-                return Verification(file=path, state=State.NONE)
-            with reader:
-                data = cast("dict[str, Any]", json.loads(reader.json()))
+        data, sidecar = _read(path, context)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", code="unreadable-file") from error
     except c2pa.C2paError as error:
-        if _has_no_manifest(error):
-            return Verification(file=path, state=State.NONE)
         # The manifest store itself cannot be parsed.
         reason = " ".join(str(error).split())[:200]
-        return Verification(
-            file=path, state=State.TAMPERED, sidecar=sidecar, problems=(f"unreadable manifest: {reason}",)
-        )
+        return Verification(file=path, state=State.TAMPERED, problems=(f"unreadable manifest: {reason}",))
+    if data is None:
+        return Verification(file=path, state=State.NONE)
     found = _verification(path, sidecar, data)
-    active = cast("dict[str, Any]", data.get("manifests", {})).get(found.manifest, {})
-    if sidecar is not None and not found.ok and active.get("format") not in (None, media_type(path)):
+    if found.ok and found.run_record is not None and (fault := manifest_fault(path, sidecar, found.manifest)):
+        return replace(found, state=State.TAMPERED, issuer_known=False, problems=(*found.problems, fault))
+    title = str(cast("dict[str, Any]", data.get("manifests", {})).get(found.manifest, {}).get("title", path.name))
+    if sidecar is not None and not found.ok and Path(title).suffix.lower() != path.suffix.lower():
         # The sidecar belongs to a file with the same name and another suffix.
         return Verification(file=path, state=State.NONE)
     return found
 
 
-def _has_no_manifest(error: Exception) -> bool:
-    """Return whether c2pa-rs rejected the file's format, so that the file cannot contain a manifest."""
+def _read(path: Path, context: Any) -> tuple[dict[str, Any] | None, Path | None]:
+    """Return the report of c2pa-rs and the sidecar file that contains the manifest, if any."""
     import c2pa
 
     errors = cast("Any", c2pa.C2paError)
-    return isinstance(error, (errors.ManifestNotFound, errors.NotSupported))
+    kind = media_type(path)
+    with path.open("rb") as stream:
+        try:
+            with c2pa.Reader(kind, stream, context=context) as reader:
+                return json.loads(reader.json()), None
+        except (errors.ManifestNotFound, errors.NotSupported):
+            sidecar = find_sidecar(path)
+        if sidecar is None:
+            return None, None
+        stream.seek(0)
+        with c2pa.Reader(kind, stream, sidecar.read_bytes(), context=context) as reader:
+            return json.loads(reader.json()), sidecar
 
 
 def _anchors(trust: Sequence[Path]) -> str:
@@ -196,7 +197,7 @@ def _verification(path: Path, sidecar: Path | None, data: Mapping[str, Any]) -> 
 
 
 def _state(reported: str, problems: Sequence[str]) -> State:
-    if reported in ("Trusted", "Valid"):
+    if reported in ("Trusted", "Valid") and not set(problems) - {_UNTRUSTED}:
         return State(reported.lower())
     changed = any(part in code for code in problems for part in _CONTENT_CHANGED)
     return State.TAMPERED if changed else State.INVALID

@@ -21,6 +21,7 @@ from retalkit.pipeline.record import RunRecord
 from retalkit.plugins import StageSpec
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import FoundStage
+from retalkit.provenance.verification import State, verify
 from retalkit.stages import DetectionClip, FaceEdit, FrameBatch, StageContext, StageKind, SyncBatch
 from scipy.io import wavfile
 
@@ -97,6 +98,11 @@ def test_record_describes_the_run(dubbed: RunRecord) -> None:
     assert stored["frames_passed"] == {}
     assert stored["edits"] == [{"person": "largest", "ranges": [[0.0, 2.0]]}]
     assert stored["digital_source_type"] == "algorithmicallyEnhanced"
+    assert stored["finishers"]["content_credentials"]["origin"] == "local"
+    found = verify(dubbed.output)
+    assert (found.state, found.problems) == (State.TRUSTED, ())
+    assert found.run_record is not None
+    assert found.run_record["inputs"]["video_sha256"] == stored["inputs"]["video_sha256"]
     assert stored["output_seconds"] == pytest.approx(2.0)
     assert {"speech", "faces", "tracks", "coefficients", "lips", "render", "join"} <= set(stored["seconds"])
     assert stored["configuration"]["lip_syncer"]["use"] == "exemplar"
