@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from retalkit_training.loop.config import LoopConfig
     from retalkit_training.loop.data import TrainingData
     from retalkit_training.loop.trainer import Progress
 
@@ -25,7 +26,9 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Training file (YAML); see `retalkit train config`."),
 ]
-DataFolder = Annotated[Path, typer.Option("--data", metavar="DATA", help="Dataset of `retalkit dataset prepare`.")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", metavar="DATA", help="Dataset of `retalkit dataset prepare`.")
+]
 RunFolder = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="RUN", help="Directory of the run. The same command resumes a stopped run."),
@@ -33,6 +36,14 @@ RunFolder = Annotated[
 Initial = Annotated[
     str | None,
     typer.Option("--from", metavar="FILE", help="Start from the weights in FILE, or from `published` weights."),
+]
+Person = Annotated[
+    Path | None,
+    typer.Option(
+        "--person",
+        metavar="CLIP",
+        help="Video of one person, instead of --data: fine-tune the weights of --from. The clip is prepared in RUN.",
+    ),
 ]
 PresetName = Annotated[
     str | None,
@@ -74,8 +85,9 @@ def application() -> typer.Typer:
 
 def _trainer(name: str) -> Callable[..., None]:
     def command(
-        data: DataFolder,
+        data: DataFolder = None,
         output: RunFolder = None,
+        person: Person = None,
         config: ConfigFile = None,
         preset: PresetName = None,
         overrides: Overrides = None,
@@ -85,28 +97,42 @@ def _trainer(name: str) -> Callable[..., None]:
         quiet: Quiet = False,
     ) -> None:
         changes = [*(overrides or []), *([] if initial is None else [f"initial={initial}"])]
-        train(name, data, output, config, preset, changes, device, dry_run=dry_run, quiet=quiet)
+        train(name, data, output, config, preset, changes, device, person=person, dry_run=dry_run, quiet=quiet)
 
     return command
 
 
 def train(
     name: str,
-    data: Path,
+    data: Path | None,
     output: Path | None,
     config: Path | None,
     preset: str | None,
     overrides: list[str],
     device: str,
     *,
+    person: Path | None = None,
     dry_run: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Run one trainer. Raises RetalkitError."""
+    """Run one trainer with the dataset ``data``, or with the clip ``person``. Raises RetalkitError."""
     from retalkit.errors import ConfigError
     from retalkit_training.tasks.reading import read_config
 
-    options = read_config(name, config, overrides, preset)
+    if (data is None) == (person is None):
+        raise ConfigError("specify either --data DATA or --person CLIP", code="missing-option")
+    if person is None:
+        options = read_config(name, config, overrides, preset)
+    else:
+        from retalkit_training.tasks.person_data import person_defaults
+
+        options = read_config(name, config, overrides, preset, person_defaults(name))
+        if options.initial is None:
+            raise ConfigError(
+                "--person fine-tunes trained weights; add --from FILE or --from published", code="missing-option"
+            )
+        if output is None:
+            raise ConfigError("--person requires --output RUN, where the clip is prepared", code="missing-option")
     if output is None and not dry_run:
         raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
     _device(device)
@@ -118,7 +144,7 @@ def train(
 
     for warning in options.warnings() if not quiet else []:
         typer.echo(f"warning: {warning}", err=True)
-    dataset = open_data(data)
+    dataset = _open_person(person, output, options, device, quiet) if data is None else open_data(data)
     task = make_task(options, dataset, StoredWeights())
     trainer = Trainer(task, device=device, folder=output)
     if dry_run:
@@ -145,6 +171,18 @@ def _print_progress(progress: Progress, steps: int) -> None:
     shown = {name: value for name, value in progress.values.items() if not name.endswith("learning_rate")}
     values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
     typer.echo(f"step {progress.step}/{steps}, {progress.steps_per_second:.2f} steps/s: {values}")
+
+
+def _open_person(clip: Path | None, run: Path | None, config: LoopConfig, device: str, quiet: bool) -> TrainingData:
+    from retalkit.cli.progress import progress
+    from retalkit_training.loop.distributed import process_state
+    from retalkit_training.tasks.person_data import open_person
+
+    assert clip is not None
+    assert run is not None
+    state = process_state(device)
+    with progress(quiet=quiet) as observer:
+        return open_person(clip, run, config, observer, main=state.is_main_process, wait=state.wait_for_everyone)
 
 
 def open_data(folder: Path) -> TrainingData:

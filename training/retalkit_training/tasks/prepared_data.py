@@ -31,11 +31,13 @@ class PreparedData:
 
     frame_rate: float = FRAME_RATE
     sizes: Sequence[int] = FACE_SIZES
+    split_by: str = "speaker"
 
     def __init__(self, folder: Path) -> None:
         """Open a dataset. Raises InputError if ``folder`` is not a prepared dataset."""
         self._index = read_index(folder)
         self._clips = _ClipCache(ShardReader(folder, self._index))
+        self._entries = {entry.key: entry for entry in self._index.clips}
         self.name = folder.name
         self.reference_editor = self._index.references
         self.restoration = self._index.restoration
@@ -45,6 +47,10 @@ class PreparedData:
     @property
     def has_coefficients(self) -> bool:
         return self._index.coefficients == _DNET_SPACE
+
+    def first_second(self, clip: Clip) -> float:
+        """Return the time of a clip's first frame in the source video in seconds."""
+        return float(self._clips.read(self._entries[clip.name]).meta["first_seconds"])
 
     def clips(self, split: Split) -> Sequence[Clip]:
         return [_Clip(entry, self._clips, self.has_coefficients) for entry in self._index.of_split(split)]

@@ -16,9 +16,15 @@ from retalkit_training.tasks.config import CONFIGS, PRESETS
 
 
 def read_config(
-    trainer: str, file: Path | None = None, overrides: Sequence[str] = (), preset: str | None = None
+    trainer: str,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    preset: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> LoopConfig:
     """Return the options of a trainer from a preset, a training file, and overrides ``KEY=VALUE``, in this order.
+
+    ``defaults``: options that replace those of the preset.
 
     Raises:
         ConfigError: the file cannot be read, or a key or a value is invalid.
@@ -28,7 +34,7 @@ def read_config(
     if preset is None and chosen is not None:
         preset = str(chosen)
     values = _preset(trainer, preset, f"{file}: preset" if chosen is not None else "--preset")
-    values = _merge(values, data)
+    values = _merge(_merge(values, defaults or {}), data)
     origins: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
         key, separator, text = override.partition("=")

@@ -15,6 +15,8 @@ from retalkit_training.loop.data import TrainingData
 from retalkit_training.tasks.config import CONFIGS
 
 RECORD: Final = "run.json"
+PERSON_FOLDER: Final = "data"
+"""Directory of the dataset that ``--person`` prepares before the run is recorded."""
 
 
 def open_run(folder: Path, trainer: str, config: LoopConfig, data: TrainingData, record: dict[str, Any]) -> bool:
@@ -30,6 +32,7 @@ def open_run(folder: Path, trainer: str, config: LoopConfig, data: TrainingData,
         "key": data.key,
         "references": data.reference_editor,
         "restoration": data.restoration,
+        "split_by": data.split_by,
         **_counts(data),
     }
     return open_record(folder, trainer, config.model_dump(mode="json"), facts, record)
@@ -43,7 +46,7 @@ def open_record(
     if path.is_file():
         _compare(folder, read_record(folder), trainer, config, data)
         existed = True
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(entry.name != PERSON_FOLDER for entry in folder.iterdir()):
         raise OutputError(f"{folder}: the directory is not empty and contains no run", code="output-exists")
     else:
         folder.mkdir(parents=True, exist_ok=True)
