@@ -36,6 +36,12 @@ class PlanError(RetalkitError):
     code = "invalid-plan"
 
 
+class CueError(RetalkitError):
+    """Error raised if a cue sheet, a cue option or the selection of a person is invalid."""
+
+    code = "invalid-cues"
+
+
 class InputError(RetalkitError):
     """Error raised if a video, image or audio file cannot be used as input."""
 
