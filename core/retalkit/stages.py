@@ -92,11 +92,12 @@ CONTRACT_VERSIONS: Mapping[str, ContractVersion] = {
     "driver": ContractVersion(current=2, oldest=2),
     "finisher": ContractVersion(current=1, oldest=1),
     "metric": ContractVersion(current=1, oldest=1),
+    "recogniser": ContractVersion(current=1, oldest=1),
     "checkpoint": ContractVersion(current=1, oldest=1),
     "command": ContractVersion(current=1, oldest=1),
 }
-"""Mapping from contract name (a stage kind, ``driver``, ``finisher``, ``metric``, ``checkpoint`` or ``command``) to
-supported versions.
+"""Mapping from contract name (a stage kind, ``driver``, ``finisher``, ``metric``, ``recogniser``, ``checkpoint`` or
+``command``) to supported versions.
 
 A plugin that implements an unsupported version is listed with the reason, but the plugin cannot be run.
 """
@@ -279,6 +280,37 @@ class DriverWithLead(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceImage:
+    """Face in one frame, for a face recogniser."""
+
+    image: NDArray[np.uint8]
+    """Whole frame, RGB uint8 [H, W, 3]."""
+    landmarks: NDArray[np.float32]
+    """Landmark positions in pixels, float32 [N, 3]."""
+    landmark_scheme: str
+    """Landmark scheme, as in ``Analysis.landmark_scheme``."""
+
+
+class FaceRecogniser(Protocol):
+    """Recogniser that describes faces, so that a person can be recognised in another shot or after an absence.
+
+    A recogniser is constructed once per process from a ``Runtime``, and may be called from several threads.
+    """
+
+    def describe(self, face: FaceImage) -> NDArray[np.float32] | None:
+        """Return a descriptor, float32 [D], or None if the face cannot be described.
+
+        The mean of several descriptors of one person is also a descriptor.
+        """
+        ...
+
+    def distance(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+        """Return the distance between two descriptors. The distance is at least 0, and 1 is the boundary between one
+        person and two people, at which both are equally probable."""
+        ...
+
+
 # --------------------------------------------------------------------------- inputs of a session
 
 
@@ -360,6 +392,14 @@ class Timeline(Protocol):
 
     def sources(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the source frame index of each output frame in [start, stop), int64 [T]."""
+        ...
+
+
+class Strength(Protocol):
+    """Strength of an edit in [0, 1] over time, which rises at the start of a cue and falls at its end."""
+
+    def __call__(self, times: NDArray[np.float64], /) -> NDArray[np.float32]:
+        """Return the strength at output times in seconds, float32 [T]."""
         ...
 
 
@@ -638,6 +678,10 @@ class LipSyncClip:
     to plan the edits."""
     timeline: Timeline
     speech: Speech
+    strength: Strength | None = None
+    """Strength of the edit at output times, or None for the full strength at all times. The runner passes no frames
+    with a strength of 0 to the session. A lip syncer whose spec sets ``eases`` moves the mouth from its shape in the
+    source frame to the target shape in proportion to the strength."""
 
 
 class LipSyncerSession(Session, Protocol):

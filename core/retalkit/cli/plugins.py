@@ -28,6 +28,7 @@ def plugins(
         metric_availability,
         missing_command_packages,
         missing_driver_packages,
+        recogniser_availability,
     )
     from retalkit.plugins.discovery import discover
     from retalkit.plugins.registry import nearest
@@ -91,6 +92,19 @@ def plugins(
         ]
         for components in (registry.drivers, registry.finishers)
     )
+    recognisers = [
+        {
+            "name": found.spec.name,
+            "summary": found.spec.summary,
+            "package": found.package,
+            "package_version": found.package_version,
+            "licence": found.spec.licence,
+            "runs_here": recogniser_availability(found) is None,
+            "reason": recogniser_availability(found),
+        }
+        for found in registry.recognisers
+        if kind is None
+    ]
     commands = [
         {
             "name": found.spec.name,
@@ -114,6 +128,7 @@ def plugins(
             "stages": stages,
             "metrics": metrics,
             "drivers": drivers,
+            "recognisers": recognisers,
             "finishers": finishers,
             "commands": commands,
             "problems": problems,
@@ -129,7 +144,8 @@ def plugins(
     _print_heading("metric", metrics)
     for metric in metrics:
         _print_metric(metric)
-    for heading, components in (("driver", drivers), ("finisher", finishers), ("command", commands)):
+    others = {"driver": drivers, "recogniser": recognisers, "finisher": finishers, "command": commands}
+    for heading, components in others.items():
         _print_heading(heading, components)
         for component in components:
             typer.echo(f"  {typer.style(component['name'], bold=True)}: {component['summary']}")

@@ -12,6 +12,7 @@ from retalkit.plugins.specs import (
     FinishedRun,
     Finisher,
     FinisherSpec,
+    RecogniserSpec,
     StageConfig,
     StageSpec,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Finisher",
     "FinisherSpec",
     "Hooks",
+    "RecogniserSpec",
     "StageConfig",
     "StageSpec",
     "hookimpl",

@@ -11,7 +11,14 @@ from retalkit.weights.describe import missing_weights
 from retalkit.weights.store import WeightStore
 
 if TYPE_CHECKING:
-    from retalkit.plugins.registry import FoundCommand, FoundDriver, FoundFinisher, FoundMetric, FoundStage
+    from retalkit.plugins.registry import (
+        FoundCommand,
+        FoundDriver,
+        FoundFinisher,
+        FoundMetric,
+        FoundRecogniser,
+        FoundStage,
+    )
     from retalkit.plugins.specs import StageConfig
 
 
@@ -53,6 +60,12 @@ def metric_availability(found: FoundMetric) -> str | None:
     if (reason := _lacks_packages(spec.requires, spec.install)) is not None:
         return reason
     return _lacks_weights(spec.checkpoints)
+
+
+def recogniser_availability(found: FoundRecogniser) -> str | None:
+    """Return a phrase that explains why the face recogniser cannot run on this machine, or None if it can run."""
+    spec = found.spec
+    return _lacks_packages(spec.requires, spec.install) or _lacks_weights(spec.checkpoints)
 
 
 def _lacks_weights(checkpoints: Sequence[str]) -> str | None:

@@ -20,18 +20,20 @@ from retalkit.plugins.registry import (
     FoundDriver,
     FoundFinisher,
     FoundMetric,
+    FoundRecogniser,
     FoundStage,
     PluginProblem,
     Registry,
     nearest,
 )
-from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, RecogniserSpec, StageSpec
 from retalkit.plugins.validation import (
     checkpoint_error,
     command_spec_error,
     driver_spec_error,
     finisher_spec_error,
     metric_spec_error,
+    recogniser_spec_error,
     stage_spec_error,
 )
 from retalkit.stages import StageKind
@@ -63,6 +65,7 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
             raise PluginError(f"{path}: {broken[-1].reason}", code="invalid-plugin")
     registry.commands.sort(key=lambda found: found.spec.name)
     order = list(StageKind)
+    registry.recognisers.sort(key=lambda found: (-found.spec.rank, found.spec.name))
     registry.checkpoints.sort(key=lambda checkpoint: checkpoint.name)
     registry.stages.sort(key=lambda found: (order.index(found.spec.kind), found.spec.name, found.package))
     return registry
@@ -137,6 +140,11 @@ def _add_specs(
             report(reason)
         else:
             registry.drivers.append(FoundDriver(cast(DriverSpec, driver), owner.package, owner.version))
+    for recogniser in offered.get("retalkit_recognisers", ()):
+        if (reason := recogniser_spec_error(recogniser, registry)) is not None:
+            report(reason)
+        else:
+            registry.recognisers.append(FoundRecogniser(cast(RecogniserSpec, recogniser), owner.package, owner.version))
     for finisher in offered.get("retalkit_finishers", ()):
         if (reason := finisher_spec_error(finisher, registry)) is not None:
             report(reason)

@@ -9,10 +9,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundStage
+from retalkit.plugins.registry import FoundDriver, FoundMetric, FoundRecogniser, FoundStage
 
 
-def editable_sources(found: FoundStage | FoundDriver | FoundMetric) -> str:
+def editable_sources(found: FoundStage | FoundDriver | FoundMetric | FoundRecogniser) -> str:
     """Return a hash of the plugin package's Python files, or an empty string if the package is not an editable install.
 
     During development with ``pip install -e`` the plugin's code can change while its version does not. The hash ensures

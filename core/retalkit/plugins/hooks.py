@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pluggy
 
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, RecogniserSpec, StageSpec
 from retalkit.weights.checkpoint import Checkpoint
 
 GROUP = "retalkit"
@@ -35,6 +35,10 @@ class Hooks:
     @hookspec
     def retalkit_metrics(self) -> Iterable[MetricSpec]:  # pyright: ignore[reportReturnType]
         """Return the plugin's metrics for ``retalkit compare`` and ``retalkit evaluate``."""
+
+    @hookspec
+    def retalkit_recognisers(self) -> Iterable[RecogniserSpec]:  # pyright: ignore[reportReturnType]
+        """Return the plugin's face recognisers."""
 
     @hookspec
     def retalkit_finishers(self) -> Iterable[FinisherSpec]:  # pyright: ignore[reportReturnType]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from retalkit.errors import ConfigError, PluginError
 from retalkit.plugins.metric_specs import MetricSpec
-from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageSpec, incompatible_api
+from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, RecogniserSpec, StageSpec, incompatible_api
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
@@ -56,6 +56,20 @@ class FoundDriver:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRecogniser:
+    """Registered face recogniser with the package that provides the recogniser."""
+
+    spec: RecogniserSpec
+    package: str
+    package_version: str
+
+    @property
+    def label(self) -> str:
+        """Recogniser name for messages, such as ``recogniser 'dlib'``."""
+        return f"recogniser '{self.spec.name}'"
+
+
+@dataclass(frozen=True, slots=True)
 class FoundFinisher:
     """Registered finisher with the package that provides the finisher."""
 
@@ -93,7 +107,7 @@ class PluginProblem:
     """Whether all components of the plugin can still be used."""
 
 
-FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher)
+FoundT = TypeVar("FoundT", FoundMetric, FoundDriver, FoundFinisher, FoundRecogniser)
 
 
 @dataclass(slots=True)
@@ -108,6 +122,8 @@ class Registry:
     """Checkpoints with unique names, sorted by name."""
     metrics: list[FoundMetric] = field(default_factory=list[FoundMetric])
     """Metrics with unique names and unique measure names in the order of discovery."""
+    recognisers: list[FoundRecogniser] = field(default_factory=list[FoundRecogniser])
+    """Face recognisers with unique names, highest rank first."""
     finishers: list[FoundFinisher] = field(default_factory=list[FoundFinisher])
     """Finishers with unique names in the order of discovery."""
     commands: list[FoundCommand] = field(default_factory=list[FoundCommand])
@@ -130,6 +146,10 @@ class Registry:
     def finisher(self, name: str) -> FoundFinisher:
         """Return the finisher with the name ``name``. Raises ConfigError if no such finisher is registered."""
         return _named(self.finishers, name, "finisher", "unknown-finisher")
+
+    def recogniser(self, name: str) -> FoundRecogniser:
+        """Return the recogniser with the name ``name``. Raises ConfigError if no such recogniser is registered."""
+        return _named(self.recognisers, name, "recogniser", "unknown-recogniser")
 
     def metric(self, name: str) -> FoundMetric:
         """Return the metric with the name ``name``. Raises ConfigError if no such metric is registered."""

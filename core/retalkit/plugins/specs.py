@@ -1,4 +1,5 @@
-"""Specs of the stages, drivers, finishers and commands that a plugin provides, and the base class of their options."""
+"""Specs of the stages, drivers, recognisers, finishers and commands that a plugin provides, and the base class of their
+options."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retalkit.stages import CONTRACT_VERSIONS, DigitalSourceType, Runtime, SpeechToMouth, StageKind
+from retalkit.stages import CONTRACT_VERSIONS, DigitalSourceType, FaceRecogniser, Runtime, SpeechToMouth, StageKind
 
 
 class Choice(BaseModel):
@@ -115,6 +116,8 @@ class StageSpec:
     checkpoints: tuple[str, ...] = ()
     """Names of the checkpoints that the stage loads for all options. ``StageConfig.checkpoints`` returns additional
     names."""
+    eases: bool = False
+    """Whether a lip syncer follows ``LipSyncClip.strength``. The edits of other lip syncers fade in and out."""
     optional_checkpoints: tuple[str, ...] = ()
     """Names that ``StageConfig.checkpoints`` may return. ``retalkit weights list`` includes these checkpoints."""
     api: int = 1
@@ -173,6 +176,39 @@ class DriverSpec:
         """Import and construct the driver."""
         options = config if config is not None else self.config()
         return resolve(self.build)(options, runtime if runtime is not None else Runtime())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecogniserSpec:
+    """Static description of a face recogniser, which recognises persons across shots."""
+
+    name: str
+    """Recogniser name for ``recogniser: NAME``, in lower case with underscores."""
+    summary: str
+    """One-line summary."""
+    build: str | Callable[[Runtime], FaceRecogniser]
+    """Import path ``package.module:Class``, which is imported when the recogniser is constructed, or a callable.
+
+    The imported class or the callable is called with the runtime.
+    """
+    licence: str
+    """SPDX expression for the combined licences of the code and the weights."""
+    rank: int
+    """Position among recognisers. ``recogniser: auto`` selects the recogniser with the highest rank that can run."""
+    version: str = "1"
+    """Version, which is part of the cache key. The version must be increased whenever the result changes."""
+    requires: tuple[str, ...] = ()
+    """Modules that must be importable for the recogniser to run."""
+    install: str = ""
+    """Argument for ``pip install`` that installs the required modules."""
+    checkpoints: tuple[str, ...] = ()
+    """Names of the checkpoints that the recogniser loads."""
+    api: int = 1
+    """Contract version that the recogniser implements (``retalkit.stages.CONTRACT_VERSIONS``)."""
+
+    def make(self, runtime: Runtime | None = None) -> FaceRecogniser:
+        """Import and construct the recogniser."""
+        return resolve(self.build)(runtime if runtime is not None else Runtime())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,15 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retalkit.plugins.metric_specs import PORTS, Measure, MetricSpec
 from retalkit.plugins.registry import Registry, nearest
-from retalkit.plugins.specs import CommandSpec, DriverSpec, FinisherSpec, StageConfig, StageSpec, incompatible_api
+from retalkit.plugins.specs import (
+    CommandSpec,
+    DriverSpec,
+    FinisherSpec,
+    RecogniserSpec,
+    StageConfig,
+    StageSpec,
+    incompatible_api,
+)
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.store import PIN_FILE
@@ -22,12 +30,14 @@ COMMAND_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 """Pattern of valid names for commands."""
 COMMANDS: Final = ("dub", "motion", "compare", "plugins", "config", "credentials", "evaluate", "weights", "new-plugin")
 """Commands of the core. A plugin cannot replace these commands."""
+AUTO: Final = "auto"
+"""Value of ``recogniser:`` that selects the best recogniser that can run."""
 YAML_WORDS: Final = frozenset({"false", "no", "null", "off", "on", "true", "yes"})
 """Words that YAML does not parse as strings. A run file cannot select a component that has one of these names."""
 
 _MAX_VALUE = 60
 
-_Spec = StageSpec | DriverSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint
+_Spec = StageSpec | DriverSpec | RecogniserSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint
 
 
 def name_error(name: object) -> str | None:
@@ -75,6 +85,21 @@ def driver_spec_error(spec: object, registry: Registry) -> str | None:
         return f"offers the driver '{spec.name}', {reason}"
     if any(spec.name == known.spec.name for known in registry.drivers):
         return f"offers the driver '{spec.name}', which another plugin offers; only the first is used"
+    return None
+
+
+def recogniser_spec_error(spec: object, registry: Registry) -> str | None:
+    """Return why a face recogniser cannot be added to the registry, or None if the recogniser can be added."""
+    if not isinstance(spec, RecogniserSpec):
+        return f"offers {type(spec).__name__}, expected RecogniserSpec"
+    if (reason := name_error(spec.name)) is not None:
+        return f"offers a recogniser named {_format_value(spec.name)}: {reason}"
+    if spec.name == AUTO:
+        return f"offers a recogniser named '{AUTO}', which is reserved"
+    if (reason := _type_error(spec, RecogniserSpec) or incompatible_api("recogniser", spec.api)) is not None:
+        return f"offers the recogniser '{spec.name}', {reason}"
+    if any(spec.name == known.spec.name for known in registry.recognisers):
+        return f"offers the recogniser '{spec.name}', which another plugin offers; only the first is used"
     return None
 
 
@@ -155,7 +180,10 @@ def metric_spec_error(spec: object, registry: Registry) -> str | None:
 
 
 def _type_error(
-    spec: object, kind: type[StageSpec | DriverSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint]
+    spec: object,
+    kind: type[
+        StageSpec | DriverSpec | RecogniserSpec | FinisherSpec | CommandSpec | MetricSpec | Measure | Checkpoint
+    ],
 ) -> str | None:
     """Return a message about the first field with an incorrect type, or None if all types are correct.
 
@@ -176,7 +204,13 @@ def _type_error(
 def _contract_of(spec: object) -> str:
     if isinstance(spec, StageSpec):
         return spec.kind
-    names = {DriverSpec: "driver", FinisherSpec: "finisher", Checkpoint: "checkpoint", CommandSpec: "command"}
+    names = {
+        DriverSpec: "driver",
+        RecogniserSpec: "recogniser",
+        FinisherSpec: "finisher",
+        Checkpoint: "checkpoint",
+        CommandSpec: "command",
+    }
     return next((name for kind, name in names.items() if isinstance(spec, kind)), "metric")
 
 

@@ -1,10 +1,10 @@
-"""Stage and checkpoint specs of the bundled detectors. The module does not import a face library."""
+"""Specs of the bundled detectors, recognisers and checkpoints. The module does not import a face library."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from retalkit.plugins import StageSpec, hookimpl
+from retalkit.plugins import RecogniserSpec, StageSpec, hookimpl
 from retalkit.stages import StageKind
 from retalkit.weights.checkpoint import Checkpoint
 
@@ -34,3 +34,27 @@ def retalkit_stages() -> Iterable[StageSpec]:
 def retalkit_checkpoints() -> Iterable[Checkpoint]:
     """Return the checkpoints of the bundled detectors' networks."""
     return face_alignment.CHECKPOINTS
+
+
+@hookimpl
+def retalkit_recognisers() -> Iterable[RecogniserSpec]:
+    """Return the recogniser that needs no network, and the recogniser with dlib's network."""
+    return [
+        RecogniserSpec(
+            name="appearance",
+            summary="Face shape and the colours of skin, hair and clothes; works within one video",
+            build="retalkit_detectors.recognition.appearance:AppearanceRecogniser",
+            licence="Apache-2.0",
+            rank=10,
+            requires=("cv2",),
+        ),
+        RecogniserSpec(
+            name="dlib",
+            summary="Face recognition network of dlib (ResNet-29, 128 values); the package contains the network",
+            build="retalkit_detectors.recognition.dlib_network:DlibRecogniser",
+            licence="BSL-1.0 (dlib); CC0-1.0 (weights)",
+            rank=20,
+            requires=("dlib", "face_recognition_models"),
+            install="retalkit[identity]",
+        ),
+    ]

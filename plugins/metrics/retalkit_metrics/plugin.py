@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from retalkit.metrics import MetricSpec
-from retalkit.plugins import hookimpl
+from retalkit.plugins import RecogniserSpec, hookimpl
 from retalkit.weights.checkpoint import Checkpoint
 
 import retalkit_metrics.fid.interface as fid
@@ -26,6 +26,12 @@ def retalkit_metrics() -> Iterable[MetricSpec]:
     ``identity``.
     """
     return [*handcrafted.METRICS, *(spec for module in _NETWORKS for spec in module.METRICS)]
+
+
+@hookimpl
+def retalkit_recognisers() -> Iterable[RecogniserSpec]:
+    """Return the recogniser with the network of the metric ``identity``."""
+    return identity.RECOGNISERS
 
 
 @hookimpl

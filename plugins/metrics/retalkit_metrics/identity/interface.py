@@ -1,10 +1,14 @@
-"""Specs of the metric ``identity`` and its checkpoint. The module does not import an array library or torch."""
+"""Specs of the metric ``identity``, the recogniser ``arcface`` and their checkpoint.
+
+The module does not import an array library or torch.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from retalkit.metrics import FRAMES, LANDMARKS, ORIGINAL, Measure, MetricSpec
+from retalkit.plugins import RecogniserSpec
 from retalkit.weights.checkpoint import Checkpoint
 
 NETWORK: Final = "arcface_ir_se50"
@@ -31,6 +35,19 @@ METRICS: Final = (
         "2019; IR-SE50 network from facexlib",
         licence="Apache-2.0; weights: MIT as stated by the publisher, trained on face images collected from the web",
         needs=frozenset({FRAMES, LANDMARKS, ORIGINAL}),
+        requires=("torch",),
+        install="retalkit[paper]",
+        checkpoints=(NETWORK,),
+    ),
+)
+
+RECOGNISERS: Final = (
+    RecogniserSpec(
+        name="arcface",
+        summary="ArcFace IR-SE50 face recognition network (512 values)",
+        build="retalkit_metrics.identity.recogniser:ArcFaceRecogniser",
+        licence="Apache-2.0; weights: MIT as stated by the publisher, trained on face images collected from the web",
+        rank=30,
         requires=("torch",),
         install="retalkit[paper]",
         checkpoints=(NETWORK,),
