@@ -19,10 +19,9 @@ from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.detect import frame_batches
-from retalkit.pipeline.face_job import FaceJob, SyncedFrames, open_face_job
+from retalkit.pipeline.face_job import NO_FACE, FaceJob, SyncedFrames, open_face_job
 from retalkit.pipeline.keys import run_keys
 from retalkit.pipeline.plan import plan
-from retalkit.pipeline.render import NO_FACE
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.speech.readers import ArrayReader
@@ -102,8 +101,8 @@ class DefaultStages:
         )
         silence = np.zeros(round(timeline.duration * 16000) + 1, np.float32)
         speech = SpeechTrack(ArrayReader(silence), ArrayReader(silence[::160]))
-        with open_face_job(steps.plan, steps, keys, steps.analyse(clip), timeline, speech) as job:
-            yield OpenedClip(job, steps.cache.entry(keys.lips))
+        with open_face_job(steps.plan, steps, keys.jobs[0], steps.analyse(clip), timeline, speech) as job:
+            yield OpenedClip(job, steps.cache.entry(keys.jobs[0].lips))
 
 
 def dub(job: FaceJob, count: int) -> Iterator[DubbedFrames]:

@@ -12,8 +12,28 @@ from retalkit.cli.options import ConfigFile, Language, Overrides, PluginFiles, P
 
 def dub(
     video: Annotated[Path, typer.Argument(help="Video or still image of a face.", show_default=False)],
-    speech: Annotated[Path, typer.Argument(help="Audio file, or a video with an audio track.", show_default=False)],
+    speech: Annotated[
+        Path | None,
+        typer.Argument(help="Audio file, or a video with an audio track. Optional with cues.", show_default=False),
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.mp4", help="Output video.")],
+    cues: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Cue sheet (.yaml, .csv, .srt, .vtt or .rttm): who speaks what, and when."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Edit only from this time, such as 12.5 or 1:02.5.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Edit only until this time.")] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHO[=SPEECH]",
+            help="Person to edit, such as left=anna.wav, 1=ben.wav or anna.jpg=anna.wav; may be repeated. With --cues: "
+            "left=NAME.",
+        ),
+    ] = None,
     transcript: Transcript = None,
     language: Language = None,
     config: ConfigFile = None,
@@ -42,14 +62,26 @@ def dub(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
-    """Synchronise the lips in VIDEO with SPEECH and write a video with SPEECH as the audio track."""
+    """Synchronise the lips in VIDEO with SPEECH and write a video with SPEECH as the audio track.
+
+    With --cues, --from, --to or --person, only parts of the video or several people are edited. Everything else and the
+    original sound outside the cues stay unchanged.
+    """
     from retalkit.cli.options import check_language, transcript_options, transcript_overrides
     from retalkit.cli.progress import progress
     from retalkit.cli.summary import summary
     from retalkit.config.model import load, read_options
+    from retalkit.cues.command_line import sheet_from_options
+    from retalkit.errors import CueError
     from retalkit.plugins.discovery import discover
     from retalkit.stages import StageKind
 
+    sheet = sheet_from_options(speech, cues=cues, start=start, stop=stop, persons=person or [])
+    if speech is None and sheet is None:
+        raise CueError("there is no speech; pass SPEECH, --cues FILE or --person WHO=SPEECH", code="missing-speech")
+    for name, value in (("length", length), ("extend", extend), ("face", face)):
+        if sheet is not None and value is not None:
+            raise CueError(f"--{name} has no effect with cues; remove the option", code="unused-option")
     registry = discover(plugin or [])
     flags: list[tuple[str, Any, str]] = [
         (key, int(value) if key == "face" and value.isdecimal() else value, f"--{key}")
@@ -73,7 +105,15 @@ def dub(
         if registry.problems:
             observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         record = run_dub(
-            video, speech, output, config=read, registry=registry, observer=observer, cache=cache, force=force
+            video,
+            speech,
+            output,
+            cues=sheet,
+            config=read,
+            registry=registry,
+            observer=observer,
+            cache=cache,
+            force=force,
         )
     if not quiet:
         typer.echo(summary(record))

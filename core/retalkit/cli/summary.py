@@ -19,11 +19,15 @@ def summary(record: RunRecord) -> str:
     )
     credentials = record.finishers.get("content_credentials")
     signer = f"Content Credentials of {credentials['signer']}" if credentials else "no"
+    people = ", ".join(
+        f"{person['person']} ({person['id']}): {person['frames_edited']} frames" for person in record.persons
+    )
     lines = [
         f"output   {record.output} ({record.output_seconds:.2f} s)",
         f"record   {record.record}",
         f"signed   {signer}",
         f"frames   {frames}",
+        *([f"persons  {people}"] if people else []),
         f"seconds  {seconds}",
         f"speed    {record.realtime_factor:.2f} x real time ({record.wall_seconds:.1f} s in total), "
         f"peak memory {record.peak_memory_bytes / 2**20:.0f} MiB",

@@ -77,6 +77,13 @@ class RunConfig(BaseModel):
         Literal["largest"] | int,
         Field(description="Face to edit: 'largest', or the face's index counted from 0 at the left."),
     ] = "largest"
+    recogniser: Annotated[
+        str,
+        Field(
+            description="Face recogniser that recognises persons in runs with cues; 'auto' selects the best recogniser "
+            "that can run."
+        ),
+    ] = "auto"
     length: Annotated[
         Literal["speech", "video"],
         Field(

@@ -78,14 +78,14 @@ def inspect(
     if timeline.note and speech is not None:
         notes.note(timeline.note)
     limited = analysed_part(source, timeline, config.analysis_seconds)
-    keys = run_keys(
+    (keys,) = run_keys(
         chosen,
         video=content_hash(video),
         audio=heard.content,
         frames=limited.info.frame_count,
         timeline=timeline,
         is_photo=source.info.is_photo,
-    )
+    ).jobs
     analysis = steps.fit(steps.track(limited, keys.analysis, video), keys.analysis)
     detections = StoredDetections(steps.cache.entry(keys.analysis.detections).folder)
     with open_face_job(chosen, steps, keys, analysis, timeline, heard.track) as job:

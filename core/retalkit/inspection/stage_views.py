@@ -20,7 +20,7 @@ from retalkit.inspection.pictures import around_face, make_picture
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.face_job import FaceJob
-from retalkit.pipeline.keys import RunKeys
+from retalkit.pipeline.keys import JobKeys
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.stages import ExpressionEditClip, FaceBatch, FrameResult, PassedThrough, StageContext
 from retalkit.storage.cache import make_key
@@ -55,7 +55,7 @@ def stage_views(
     moments: Sequence[Moment],
     detections: StoredDetections,
     steps: ClipSteps,
-    keys: RunKeys,
+    keys: JobKeys,
     numbers: Sequence[int] = FRAMES,
 ) -> StageViews | None:
     """Return what each stage makes of the frames ``numbers`` (from 1), or None if no frame shows the face.
@@ -191,7 +191,7 @@ def _zoomed(one: _Frame, landmarks: Sequence[Float], box: Float, margin: float =
 
 
 def _edited_views(
-    job: FaceJob, frames: Sequence[_Frame], crop: Callable[[_Frame, Image], Image], steps: ClipSteps, keys: RunKeys
+    job: FaceJob, frames: Sequence[_Frame], crop: Callable[[_Frame, Image], Image], steps: ClipSteps, keys: JobKeys
 ) -> list[StageView]:
     canonical = _canonical(job, frames, steps, keys)
     synced: dict[int, Image] = {}
@@ -215,7 +215,7 @@ def _edited_views(
     return views
 
 
-def _canonical(job: FaceJob, frames: Sequence[_Frame], steps: ClipSteps, keys: RunKeys) -> dict[int, Image]:
+def _canonical(job: FaceJob, frames: Sequence[_Frame], steps: ClipSteps, keys: JobKeys) -> dict[int, Image]:
     """Return the frames with the canonical expression, or an empty mapping if the editor renders no images.
 
     The run's session renders no images if no stage requires them, so another session is opened.

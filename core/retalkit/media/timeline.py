@@ -91,6 +91,10 @@ class OutputTimeline:
         """
         return self._duration
 
+    def until(self, time: float) -> OutputTimeline:
+        """Return the timeline of the frames that start before ``time`` seconds, at least one frame."""
+        return OutputTimeline(self._pattern, min(time + _SHORTEST, self._duration), self.time_base, "")
+
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the presentation times of output frames [start, stop), float64 [T].
 

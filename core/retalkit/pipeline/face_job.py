@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline.analysis_store import StoredAnalysis
-from retalkit.pipeline.keys import RunKeys
+from retalkit.pipeline.edit_strength import EditStrength, opacity
+from retalkit.pipeline.keys import JobKeys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage
 from retalkit.pipeline.reference_chain import EnhancedReferences
@@ -28,12 +29,17 @@ from retalkit.stages import (
     FrameResult,
     LipSyncClip,
     LipSyncerSession,
+    PassedThrough,
     ReferenceEnhancerSession,
     Session,
     Stage,
     StageContext,
     SyncBatch,
 )
+
+NO_FACE: Final = "no face"
+OUTSIDE_CUES: Final = "outside the cues"
+UNKNOWN_PERSON: Final = "person not recognised"
 
 ClipT = TypeVar("ClipT")
 SessionT = TypeVar("SessionT", bound=Session)
@@ -60,12 +66,31 @@ class FaceJob:
     editor_label: str = "the expression editor"
     lip_syncer_label: str = "the lip syncer"
     enhancer_labels: Sequence[str] = ()
+    name: str = ""
+    """Name of the person in the run record."""
+    strength: EditStrength | None = None
+    """Strength of the edit over time, or None for the full strength at all times."""
+    eases: bool = False
+    """Whether the lip syncer moves the mouth in proportion to ``strength``."""
+    unknown: frozenset[int] = frozenset()
+    """Source frames in which a face was not recognised with sufficient confidence, but may be the job's face."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     """Accumulated time in seconds and number of frames per stage. Keys are configuration paths."""
 
     def has_face(self, index: int) -> bool:
         """Return whether the job's face is visible in the source frame."""
         return int(self.analysis.tracks(index, index + 1)[0]) >= 0
+
+    def skip_reason(self, position: int, index: int) -> str:
+        """Return why the face is not edited at an output position, or an empty string if the face is edited.
+
+        ``index``: source frame index.
+        """
+        if self.strength is not None and self.strength(self.timeline.times(position, position + 1))[0] <= 0:
+            return OUTSIDE_CUES
+        if not self.has_face(index):
+            return UNKNOWN_PERSON if index in self.unknown else NO_FACE
+        return ""
 
     def sync(
         self, images: NDArray[np.uint8], times: NDArray[np.float64], sources: NDArray[np.int64], first: int
@@ -99,19 +124,37 @@ class FaceJob:
                 attribute_errors(label, enhancer, batch.references),
             ):
                 results = validate_results(enhancer.enhance(batch, results), len(results), label)
-        return results
+        return results if self.strength is None else self._faded(results, self.strength(batch.times))
+
+    def _faded(self, results: Sequence[FrameResult], strength: NDArray[np.float32]) -> list[FrameResult]:
+        """Return the edits with the opacity that follows from their strength."""
+        opacities = opacity(strength, self.eases)
+        return [
+            result
+            if isinstance(result, PassedThrough) or share >= 1
+            else replace(result, mask=result.mask * np.float32(share))
+            for result, share in zip(results, opacities, strict=True)
+        ]
 
 
 @contextmanager
 def open_face_job(
     plan: Plan,
     steps: ClipSteps,
-    keys: RunKeys,
+    keys: JobKeys,
     analysis: StoredAnalysis,
     timeline: OutputTimeline,
     speech: SpeechTrack,
+    *,
+    name: str = "",
+    strength: EditStrength | None = None,
+    unknown: frozenset[int] = frozenset(),
 ) -> Generator[FaceJob]:
-    """Open the sessions for one face and close the sessions when the context exits."""
+    """Open the sessions for one face and close the sessions when the context exits.
+
+    With a ``strength``, the lip syncer receives only the part of the timeline up to the last edited frame.
+    """
+    shown = timeline if strength is None else timeline.until(strength.stop)
     with ExitStack() as stack:
 
         def opened(
@@ -138,7 +181,9 @@ def open_face_job(
         references = EnhancedReferences(edited, reference_enhancers)
         with steps.timer.step("lips", None, steps.cache.entry(keys.lips)):
             syncer = steps.make(plan.lip_syncer)
-            clip = LipSyncClip(analysis=analysis, references=references, timeline=timeline, speech=speech)
+            clip = LipSyncClip(
+                analysis=analysis, references=references, timeline=shown, speech=speech, strength=strength
+            )
             lip_syncer = opened(plan.lip_syncer, syncer, syncer.open, clip, keys.lips)
         enhancers: list[EnhancerSession] = []
         for planned, key in zip(plan.enhancers, keys.enhancers, strict=True):
@@ -153,4 +198,8 @@ def open_face_job(
             editor_label=plan.expression_editor.owner,
             lip_syncer_label=plan.lip_syncer.owner,
             enhancer_labels=[stage.owner for stage in plan.enhancers],
+            name=name,
+            strength=strength,
+            eases=plan.lip_syncer.found.spec.eases,
+            unknown=unknown,
         )

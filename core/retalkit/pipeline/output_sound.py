@@ -82,19 +82,23 @@ class OutputSound:
         duration: float,
         codec: AudioCodec = "aac",
         cancelled: Callable[[], bool] = lambda: False,
+        replaced: Sequence[Span] | None = None,
     ) -> SoundTrack | None:
         """Return the audio track of an output of ``duration`` seconds, or None if there is no sound at all.
 
-        Raises RunCancelledError while the loudness is measured if ``cancelled()`` returns True.
+        ``replaced``: time ranges in seconds in which a muted original sound is silent. The default is the extent of
+        each speech. Raises RunCancelledError while the loudness is measured if ``cancelled()`` returns True.
         """
-        sound = self._sound(speeches, duration)
+        sound = self._sound(speeches, duration, replaced)
         if sound is None:
             return None
         if self._options.loudness is not None:
             sound = self._at_loudness(sound, self._options.loudness, duration, cancelled)
         return SoundTrack(sound, duration, codec)
 
-    def _sound(self, speeches: Sequence[PlacedSpeech], duration: float) -> TrackSource | None:
+    def _sound(
+        self, speeches: Sequence[PlacedSpeech], duration: float, replaced: Sequence[Span] | None
+    ) -> TrackSource | None:
         if self._mix is not None:
             difference = duration - self._mix.duration
             if abs(difference) > _MIX_TOLERANCE:
@@ -127,7 +131,11 @@ class OutputSound:
         backgrounds: list[Background] = []
         if self._original is not None:
             muted = self._original.ducking == MUTE
-            spans, ramp = (extents, FADE) if muted else (merge_spans(active, _PAUSE), _DUCKING_RAMP)
+            spans, ramp = (
+                (extents if replaced is None else replaced, FADE)
+                if muted
+                else (merge_spans(active, _PAUSE), _DUCKING_RAMP)
+            )
             backgrounds.append(_with_spans(self._original, spans, ramp))
         for options, source in self._files:
             background = Background(

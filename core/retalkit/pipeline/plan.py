@@ -13,11 +13,17 @@ from retalkit._version import __version__
 from retalkit.config import Choice, RunConfig, read_options
 from retalkit.config.model import read_driver_options
 from retalkit.errors import ConfigError, PlanError
-from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedStage
+from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedRecogniser, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
-from retalkit.plugins.availability import missing_driver_packages, missing_option_packages, missing_packages
+from retalkit.plugins.availability import (
+    missing_driver_packages,
+    missing_option_packages,
+    missing_packages,
+    recogniser_availability,
+)
 from retalkit.plugins.registry import FoundFinisher, Registry, nearest
 from retalkit.plugins.specs import StageConfig, incompatible_api
+from retalkit.plugins.validation import AUTO
 from retalkit.provenance.plugin import CONTENT_CREDENTIALS, LABEL
 from retalkit.stages import (
     Denoiser,
@@ -47,6 +53,8 @@ class Plan:
     lip_syncer: PlannedStage[LipSyncer]
     enhancers: tuple[PlannedStage[Enhancer], ...] = ()
     finishers: tuple[PlannedFinisher, ...] = ()
+    recogniser: PlannedRecogniser | None = None
+    """Face recogniser of runs with cues, or None if no recogniser can run."""
 
     @property
     def stages(self) -> tuple[PlannedStage[Any], ...]:
@@ -116,6 +124,7 @@ def plan(config: RunConfig, registry: Registry) -> Plan:
         lip_syncer=by_kind[StageKind.LIP_SYNCER],
         enhancers=tuple(s for s in stages if s.kind == StageKind.ENHANCER and not s.enhances_references),
         finishers=_planned_finishers(config, registry),
+        recogniser=_planned_recogniser(config.recogniser, registry, store),
     )
 
 
@@ -222,6 +231,21 @@ def _planned_finishers(config: RunConfig, registry: Registry) -> tuple[PlannedFi
             raise PlanError(f"{place}: '{name}' cannot run here: it {reason}", code="missing-package")
         _check_files(finisher.config, place)
     return tuple(finisher for _, finisher in planned)
+
+
+def _planned_recogniser(name: str, registry: Registry, store: WeightStore) -> PlannedRecogniser | None:
+    if name == AUTO:
+        found = next((each for each in registry.recognisers if recogniser_availability(each) is None), None)
+        if found is None:
+            return None
+    else:
+        found = registry.recogniser(name)
+        if (reason := recogniser_availability(found)) is not None:
+            raise PlanError(f"recogniser: '{name}' cannot run here: it {reason}", code="missing-package")
+    names = found.spec.checkpoints
+    return PlannedRecogniser(
+        found, {name: store.file(name) for name in names}, {name: store.sha256(name) for name in names}
+    )
 
 
 def _check_runnable(stage: PlannedStage[Any], registry: Registry) -> None:

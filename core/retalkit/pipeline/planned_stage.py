@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from retalkit.config import RunConfig
 from retalkit.plugins.fingerprint import editable_sources
-from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundStage
+from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundRecogniser, FoundStage
 from retalkit.plugins.specs import Finisher, StageConfig
-from retalkit.stages import ObjectPool, Runtime, SpeechToMouth, StageKind
+from retalkit.stages import FaceRecogniser, ObjectPool, Runtime, SpeechToMouth, StageKind
 from retalkit.storage.cache import content_hash, make_key
 
 _ALWAYS_GIVEN = ("landmarks:", "coefficients:", "speech:waveform", "face:edit")
@@ -173,6 +173,35 @@ class PlannedStage(Generic[StageT]):
             for name, driver in self.drivers.items()
             for file, digest in _file_hashes(driver.config).items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRecogniser:
+    """Selected face recogniser."""
+
+    found: FoundRecogniser
+    weights: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Mapping from checkpoint name to path in the weight store."""
+    weight_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def identity(self) -> dict[str, Any]:
+        """Return the plain data that identifies the recogniser's descriptors in cache keys."""
+        spec = self.found.spec
+        return {
+            "package": self.found.package,
+            "package_version": self.found.package_version,
+            "name": spec.name,
+            "version": spec.version,
+            "weights": dict(self.weight_hashes),
+            "libraries": _library_versions(spec.requires),
+            "sources": editable_sources(self.found),
+        }
+
+    def make(self, run: RunConfig, pool: ObjectPool) -> FaceRecogniser:
+        """Return the recogniser from ``pool``. The first call imports and constructs the recogniser."""
+        runtime = replace(_runtime(run), weights=self.weights, pool=pool)
+        key = make_key("recogniser", self.identity(), run.device)
+        return pool.get(key, lambda: self.found.spec.make(runtime))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -37,8 +38,10 @@ class RunRecord:
     frames_faded: dict[str, int] = field(default_factory=dict[str, int])
     """Number of frames edited with a confidence below 1, for each reason."""
     edits: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Edited time ranges of each person: ``person`` (the face in the configuration) and ``ranges``, which contains the
-    start and end of each range in seconds of the output."""
+    """Edited time ranges of each person: ``person`` (the person of the cues, or the face in the configuration) and
+    ``ranges``, which contains the start and end of each range in seconds of the output."""
+    unedited: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Time ranges inside the cues in which a person was not edited: ``person``, ``reason`` and ``ranges``."""
     digital_source_type: str = ""
     """Origin of the edited pixels, see ``retalkit.stages.DigitalSourceType``."""
     finishers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -70,6 +73,11 @@ class RunRecord:
     artefacts: dict[str, Path] = field(default_factory=dict[str, Path])
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     """Mapping from input name (``video`` or ``speech``) to the input's path and the SHA-256 hash of its content."""
+    cues: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Cues of the run: ``person``, ``from``, ``to``, ``speech``, ``offset`` and ``gain``. The list is empty for a run
+    without cues."""
+    persons: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Edited persons: name, selector, id and confidence of the recognition, and the number of edited frames."""
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     versions: dict[str, str] = field(default_factory=dict[str, str])
     """Mapping from package to version for Retalkit, the plugins in use, and the libraries that affect the result."""
@@ -117,24 +125,35 @@ class RecordingObserver:
 
 
 def record_cost(
-    record: RunRecord, plan: Plan, keys: RunKeys, steps: ClipSteps, watch: Stopwatch, rendered: int, total: int
+    record: RunRecord,
+    plan: Plan,
+    keys: RunKeys,
+    steps: ClipSteps,
+    watches: Sequence[Stopwatch],
+    rendered: int,
+    total: int,
 ) -> None:
     """Record the cost of each stage and of rendering, including the measurements of earlier runs.
 
-    ``watch`` contains this run's time in seconds per stage for ``rendered`` of ``total`` output frames.
+    ``watches`` contain this run's time in seconds per stage of each face job, for ``rendered`` of ``total`` output
+    frames.
     """
     cost = steps.timer.cost
-    stages = {"expression_editor": keys.references, "lip_syncer": keys.lips}
-    stages |= {stage.config_path: key for stage, key in zip(plan.enhancers, keys.enhancers, strict=True)}
     saved = 0.0
-    for path, key in stages.items():
-        known = stored_cost(steps.cache.entry(key), "frames", watch.seconds[path], rendered, total)
-        if known is not None:
-            # If a stage's frames were cached, the measured time is much smaller than the stored cost. A small decrease
-            # only indicates a lower machine load.
-            now = watch.seconds[path] * total / max(rendered, 1)
-            saved += known - now if rendered and now < known / 2 else 0.0
-            record.stage_cost[path] = round(known + cost.get(_OPENED.get(path, ""), 0.0), 4)
+    opened = set[str]()
+    for job, watch in zip(keys.jobs, watches, strict=True):
+        stages = {"expression_editor": job.references, "lip_syncer": job.lips}
+        stages |= {stage.config_path: key for stage, key in zip(plan.enhancers, job.enhancers, strict=True)}
+        for path, key in stages.items():
+            known = stored_cost(steps.cache.entry(key), "frames", watch.seconds[path], rendered, total)
+            if known is not None:
+                # If a stage's frames were cached, the measured time is much smaller than the stored cost. A small
+                # decrease only indicates a lower machine load.
+                now = watch.seconds[path] * total / max(rendered, 1)
+                saved += known - now if rendered and now < known / 2 else 0.0
+                start = 0.0 if path in opened else cost.get(_OPENED.get(path, ""), 0.0)
+                record.stage_cost[path] = round(record.stage_cost.get(path, 0.0) + known + start, 4)
+                opened.add(path)
     seconds = steps.timer.seconds["render"] + saved * rendered / total
     known = stored_cost(steps.cache.entry(keys.pixels), "render", seconds, rendered, total)
     cost.pop("render", None)

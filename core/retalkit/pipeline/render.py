@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ from retalkit.media.timeline import OutputTimeline
 from retalkit.media.yuv_frames import frame_from_rgb16
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
-from retalkit.pipeline.face_job import FaceJob, SyncedFrames
+from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob, SyncedFrames
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FaceEdit, FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -37,7 +37,9 @@ from retalkit.storage.cache import Folder
 SEGMENT_FRAMES = 240
 _BATCH_BYTES = 16 << 20
 _SURE = 0.999
-NO_FACE = "no face"
+_UNINFORMATIVE = (OUTSIDE_CUES, NO_FACE)
+"""Reasons of unchanged frames that are recorded only if no other face has another reason. The first has the lowest
+priority."""
 _OUTSIDE = "edit outside the frame"
 
 
@@ -47,26 +49,37 @@ class OpenWriter(Protocol):
     def __call__(self, path: Path) -> SegmentWriter: ...
 
 
+@dataclass(frozen=True, slots=True)
+class FrameRun:
+    """Consecutive output frames in which a face was edited, or in which it was unchanged for one reason."""
+
+    start: int
+    stop: int
+    reason: str
+    """Reason why the face is unchanged, or an empty string for edited frames."""
+
+
 @dataclass(slots=True)
 class FrameCounts:
-    """Counts of edited, faded and unchanged frames, grouped by reason, and the edited frames of each face."""
+    """Counts of edited, faded and unchanged frames, grouped by reason, and the outcome of each face."""
 
     edited: int = 0
     faded: Counter[str] = field(default_factory=Counter[str])
     passed: Counter[str] = field(default_factory=Counter[str])
-    ranges: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, list[tuple[int, int]]])
-    """Ranges [start, stop) of edited output frames in ascending order, by number of the face job."""
+    runs: list[list[FrameRun]] = field(default_factory=list[list[FrameRun]])
+    """Frames of each face job, as consecutive runs with one outcome."""
 
     def add(self, position: int, results: Sequence[FrameResult]) -> None:
         """Count the output frame at ``position`` based on the results for all faces. A frame counts as edited if at
         least one face was edited."""
-        for number, result in enumerate(results):
-            if not isinstance(result, PassedThrough):
-                self._add_range(number, position, position + 1)
+        self.runs = self.runs or [[] for _ in results]
+        for runs, result in zip(self.runs, results, strict=True):
+            reason = result.reason if isinstance(result, PassedThrough) else ""
+            _append(runs, FrameRun(position, position + 1, reason))
         edits = [result for result in results if not isinstance(result, PassedThrough)]
         if not edits:
             reasons = [result.reason for result in results if isinstance(result, PassedThrough)]
-            self.passed[next((reason for reason in reasons if reason != NO_FACE), NO_FACE)] += 1
+            self.passed[max(reasons, key=_priority)] += 1
             return
         self.edited += 1
         weakest = min(edits, key=lambda edit: edit.confidence)
@@ -78,24 +91,24 @@ class FrameCounts:
         self.edited += int(data["edited"])
         self.faded.update(data["faded"])
         self.passed.update(data["passed"])
-        for number, ranges in data["ranges"].items():
-            for start, stop in ranges:
-                self._add_range(int(number), start, stop)
+        self.runs = self.runs or [[] for _ in data["runs"]]
+        for runs, added in zip(self.runs, data["runs"], strict=True):
+            for start, stop, reason in added:
+                _append(runs, FrameRun(int(start), int(stop), str(reason)))
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "edited": self.edited,
-            "faded": dict(self.faded),
-            "passed": dict(self.passed),
-            "ranges": {str(number): ranges for number, ranges in self.ranges.items()},
-        }
+        runs = [[[run.start, run.stop, run.reason] for run in of_job] for of_job in self.runs]
+        return {"edited": self.edited, "faded": dict(self.faded), "passed": dict(self.passed), "runs": runs}
 
-    def _add_range(self, number: int, start: int, stop: int) -> None:
-        ranges = self.ranges.setdefault(number, [])
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], stop)
-        else:
-            ranges.append((start, stop))
+
+def _append(runs: list[FrameRun], added: FrameRun) -> None:
+    if runs and runs[-1].stop == added.start and runs[-1].reason == added.reason:
+        added = FrameRun(runs.pop().start, added.stop, added.reason)
+    runs.append(added)
+
+
+def _priority(reason: str) -> int:
+    return _UNINFORMATIVE.index(reason) if reason in _UNINFORMATIVE else len(_UNINFORMATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +162,8 @@ def render(
     for number, (start, stop) in enumerate(segments):
         record = folder.path(counts_name(number))
         data = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
-        # Earlier versions stored no ranges.
-        if "ranges" in data and folder.path(segment_name(number)) is not None:
+        # Earlier versions stored no runs.
+        if "runs" in data and folder.path(segment_name(number)) is not None:
             stored[number] = data
             done += stop - start
         else:
@@ -199,28 +212,39 @@ def edited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequenc
 
     ``persons``: name of each face job's person.
     """
-
-    def times(start: int, stop: int) -> list[float]:
-        last = stop - 1
-        end = timeline.times(last, stop)[0] + timeline.durations(last, stop)[0]
-        return [round(float(timeline.times(start, start + 1)[0]), 6), round(float(end), 6)]
-
     return [
-        {"person": person, "ranges": [times(*edited) for edited in counts.ranges.get(number, [])]}
-        for number, person in enumerate(persons)
+        {"person": person, "ranges": [_times(run, timeline) for run in runs if not run.reason]}
+        for person, runs in zip(persons, counts.runs, strict=True)
     ]
+
+
+def unedited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the time ranges inside the cues in which a person was not edited, grouped by person and reason."""
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for person, runs in zip(persons, counts.runs, strict=True):
+        for run in runs:
+            if run.reason not in ("", OUTSIDE_CUES):
+                found.setdefault((person, run.reason), []).append(_times(run, timeline))
+    return [{"person": person, "reason": reason, "ranges": ranges} for (person, reason), ranges in found.items()]
+
+
+def _times(run: FrameRun, timeline: OutputTimeline) -> list[float]:
+    """Return the start and end of a run in seconds."""
+    last = run.stop - 1
+    end = timeline.times(last, run.stop)[0] + timeline.durations(last, run.stop)[0]
+    return [round(float(timeline.times(run.start, run.start + 1)[0]), 6), round(float(end), 6)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Consecutive output frames in which the same set of faces is visible."""
+    """Consecutive output frames in which the same set of faces is edited."""
 
     first: int
     """Output position of the batch's first frame."""
     sources: NDArray[np.int64]
     source_times: NDArray[np.float64]
-    faces: tuple[bool, ...]
-    """Whether each job's face is visible in the frames."""
+    reasons: tuple[str, ...]
+    """Reason why each job's face is not edited in the frames, or an empty string for an edited face."""
     images: NDArray[np.uint8]
     """RGB images. Images are decoded only if the frames show a face to edit."""
     decoded: list[av.VideoFrame]
@@ -231,20 +255,23 @@ class _SyncedBatch:
     segment: int
     batch: _Batch
     synced: list[SyncedFrames | None]
-    """Batch with each job's lip-synced frames, or None for a job whose face is not visible in the batch."""
+    """Batch with each job's lip-synced frames, or None for a job whose face is not edited in the batch."""
 
 
 def _sync(jobs: Sequence[FaceJob], batch: _Batch) -> list[SyncedFrames | None]:
     return [
-        job.sync(batch.images, batch.source_times, batch.sources, batch.first) if has_face else None
-        for job, has_face in zip(jobs, batch.faces, strict=True)
+        None if reason else job.sync(batch.images, batch.source_times, batch.sources, batch.first)
+        for job, reason in zip(jobs, batch.reasons, strict=True)
     ]
 
 
 def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResult]]:
     """Return the results of every job for each frame."""
-    absent: list[FrameResult] = [PassedThrough(NO_FACE)] * len(part.batch.decoded)
-    by_job = [absent if synced is None else job.enhance(synced) for job, synced in zip(jobs, part.synced, strict=True)]
+    count = len(part.batch.decoded)
+    by_job: list[list[FrameResult]] = [
+        [PassedThrough(reason)] * count if synced is None else job.enhance(synced)
+        for job, synced, reason in zip(jobs, part.synced, part.batch.reasons, strict=True)
+    ]
     return [list(results) for results in zip(*by_job, strict=True)]
 
 
@@ -317,12 +344,16 @@ def _batches(
 ) -> Iterator[tuple[int, _Batch]]:
     """Divide segments (number, start, stop) into batches of limited byte size.
 
-    The same set of faces is visible in all frames of a batch. One reader decodes all segments in sequence so that no
+    The same set of faces is edited in all frames of a batch. One reader decodes all segments in sequence so that no
     seek is required at segment boundaries.
     """
-    indexes = (int(index) for _, start, stop in segments for index in timeline.sources(start, stop))
+    shown = (
+        (position, int(index))
+        for _, start, stop in segments
+        for position, index in enumerate(timeline.sources(start, stop), start=start)
+    )
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
-    frames = read_ahead(_decoded(source, jobs, indexes, pixel_format), depth=size)
+    frames = read_ahead(_decoded(source, jobs, shown, pixel_format), depth=size)
     try:
         for number, start, stop in segments:
             position = start
@@ -332,7 +363,7 @@ def _batches(
                 pending = None
                 while len(run) < size and position + len(run) < stop:
                     following = next(frames)
-                    if following.faces != run[0].faces:
+                    if following.reasons != run[0].reasons:
                         pending = following
                         break
                     run.append(following)
@@ -346,17 +377,20 @@ def _batches(
 class _Decoded:
     index: int
     frame: av.VideoFrame
-    faces: tuple[bool, ...]
+    reasons: tuple[str, ...]
     image: NDArray[np.uint8] | None
     """RGB image, which is decoded only if the frame shows a face to edit."""
 
 
 def _decoded(
-    source: MediaSource, jobs: Sequence[FaceJob], indexes: Iterator[int], pixel_format: PixelFormat
+    source: MediaSource, jobs: Sequence[FaceJob], shown: Iterator[tuple[int, int]], pixel_format: PixelFormat
 ) -> Iterator[_Decoded]:
-    for index, frame in source.read_video_frames(indexes, pixel_format):
-        faces = tuple(job.has_face(index) for job in jobs)
-        yield _Decoded(index, frame, faces, to_rgb(frame) if any(faces) else None)
+    """Decode output frames, which are given as output positions and source frame indexes."""
+    positions, indexes = tee(shown)
+    frames = source.read_video_frames((index for _, index in indexes), pixel_format)
+    for (position, _), (index, frame) in zip(positions, frames, strict=True):
+        reasons = tuple(job.skip_reason(position, index) for job in jobs)
+        yield _Decoded(index, frame, reasons, None if all(reasons) else to_rgb(frame))
 
 
 def _joined(run: Sequence[_Decoded], position: int, source: MediaSource) -> _Batch:
@@ -368,7 +402,7 @@ def _joined(run: Sequence[_Decoded], position: int, source: MediaSource) -> _Bat
         first=position,
         sources=sources,
         source_times=source.times(first, last)[sources - first],
-        faces=run[0].faces,
+        reasons=run[0].reasons,
         images=np.stack(images) if images else np.zeros((0, info.height, info.width, 3), np.uint8),
         decoded=[decoded.frame for decoded in run],
     )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from retalkit.config import RunConfig
+from retalkit.cues.model import CueSheet
+from retalkit.cues.sheet_file import read_sheet
+from retalkit.cues.validation import check_cues
+from retalkit.errors import CueError
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
@@ -16,7 +21,9 @@ from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
 from retalkit.photo_motion.animator import PhotoAnimator
-from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis, analysed_part
+from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
+from retalkit.pipeline.cue_run import JobInput, PreparedRun, prepare_cues
+from retalkit.pipeline.cue_sound import cue_entries
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import finish, make_finishers
 from retalkit.pipeline.keys import RunKeys, run_keys
@@ -25,21 +32,21 @@ from retalkit.pipeline.output_sound import PlacedSpeech
 from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
-from retalkit.pipeline.render import Rendering, edited_times, render
+from retalkit.pipeline.render import Rendering, edited_times, render, unedited_times
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_sidecar
-from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash, default_folder
 
 
 def dub(
     video: Path | str,
-    speech: Path | str,
+    speech: Path | str | None,
     output: Path | str,
     *,
+    cues: CueSheet | Path | str | None = None,
     config: RunConfig | None = None,
     registry: Registry | None = None,
     observer: Observer | None = None,
@@ -51,18 +58,27 @@ def dub(
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
 
+    ``cues``: cue sheet, or path of a sheet (.yaml, .csv, .srt, .vtt or .rttm), for several people or parts of a video.
+    Outside the cues, the frames and the original sound are unchanged, and the output has the duration of the video.
+    ``speech`` is then the audio of cues without a speech file, and may be None.
+
     All inputs are validated before processing starts. The output is written atomically together with a run record
     (JSON). An interrupted or cancelled run is resumed by calling ``dub`` again with identical inputs.
 
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches.
 
-    Raises ConfigError, PluginError, PlanError, InputError or OutputError with a one-line message that explains how to
-    fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is cancelled.
+    Raises ConfigError, CueError, PluginError, PlanError, InputError or OutputError with a one-line message that
+    explains how to fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is
+    cancelled.
     """
     registry = registry if registry is not None else discover()
     config = config if config is not None else RunConfig.from_preset("embedded", registry=registry)
-    run = _Run(Path(video), Path(speech), Path(output), config, registry, observer or SilentObserver(), cache, force)
+    sheet = read_sheet(Path(cues), None if speech is None else Path(speech)) if isinstance(cues, str | Path) else cues
+    if speech is None and sheet is None:
+        raise CueError("there is no speech; pass SPEECH, or cues with speech files", code="missing-speech")
+    given = None if speech is None else Path(speech)
+    run = _Run(Path(video), given, sheet, Path(output), config, registry, observer or SilentObserver(), cache, force)
     return run.execute(pool, cancellation)
 
 
@@ -72,7 +88,8 @@ class _Run:
     def __init__(
         self,
         video: Path,
-        speech: Path,
+        speech: Path | None,
+        cues: CueSheet | None,
         output: Path,
         config: RunConfig,
         registry: Registry,
@@ -81,7 +98,7 @@ class _Run:
         force: bool,
     ) -> None:
         self.started = time.perf_counter()
-        self.video, self.audio, self.output = video, speech, output
+        self.video, self.audio, self.cues, self.output = video, speech, cues, output
         self.config = config
         self.registry = registry
         self.force = force
@@ -89,13 +106,25 @@ class _Run:
         self.observer: Observer = RecordingObserver(observer, self.record)
         self.cache_folder = cache if cache is not None else default_folder()
 
+    @property
+    def speeches(self) -> tuple[Path, ...]:
+        """Speech files of the run without duplicates."""
+        if self.cues is not None:
+            return tuple(dict.fromkeys(cue.speech for cue in self.cues.cues))
+        assert self.audio is not None
+        return (self.audio,)
+
     def execute(self, pool: ObjectPool | None, cancellation: threading.Event | None) -> RunRecord:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
-        check_output(self.output, force=self.force, inputs=(self.video, self.audio))
+        check_output(self.output, force=self.force, inputs=(self.video, *self.speeches))
         check_sidecar(self.output, self.config.provenance, force=self.force)
-        source, sound = open_source(self.video), open_sound(self.audio)
-        output = plan_output(self.config, source, self.output, (self.video, self.audio), force=self.force)
+        source = open_source(self.video)
+        photo, cued = source.info.is_photo, self.cues is not None
+        checked = None if self.cues is None else check_cues(self.cues, None if photo else source.info.duration)
+        sounds = [open_sound(path) for path in self.speeches] if checked is None else list(checked.sounds.values())
+        inputs = (self.video, *self.speeches)
+        output = plan_output(self.config, source, self.output, inputs, force=self.force, cued=cued)
         finishers = make_finishers(chosen.finishers, self.observer)
         self.note([] if self.config.provenance.sign else [UNSIGNED])
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
@@ -103,26 +132,50 @@ class _Run:
         # analysis stages are constructed on demand, because their results are often cached.
         for stage in chosen.pixel_stages:
             steps.make(stage)
-        self.note((*source.warnings, *sound.warnings, *output.notes))
-        timeline = build_timeline(source, sound.duration, self.config.length, self.config.extend)
-        self.note([timeline.note] if timeline.note else [])
-        limited = analysed_part(source, timeline, self.config.analysis_seconds)
-        video_hash, audio_hash = content_hash(self.video), content_hash(self.audio)
-        frames = limited.info.frame_count
-        keys = run_keys(
-            chosen, video=video_hash, audio=audio_hash, frames=frames, timeline=timeline, is_photo=source.info.is_photo
-        )
-
-        analysis, speech = self.analyse(steps, limited, sound, keys)
-        with open_face_job(chosen, steps, keys, analysis, timeline, speech) as job:
-            animators = photo_animators(source, [(analysis, speech)], timeline, steps)
-            rendering = self.render(steps, source, [job], animators, timeline, keys, output)
-            record_cost(self.record, chosen, keys, steps, job.watch, rendering.rendered, timeline.count)
+        warnings = (warning for sound in sounds for warning in sound.warnings)
+        self.note((*source.warnings, *warnings, *output.notes))
+        if checked is None:
+            timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
+            self.note([timeline.note] if timeline.note else [])
+            limited = analysed_part(source, timeline, self.config.analysis_seconds)
+            prepared = self.prepare(steps, limited, sounds[0], timeline)
+        else:
+            self.note(checked.notes)
+            timeline = build_timeline(source, checked.last, "speech" if photo else "video")
+            limited = analysed_part(source, timeline.until(checked.last), self.config.analysis_seconds)
+            prepared = prepare_cues(steps, source, limited, checked, timeline, self.video)
+            self.record.cues = cue_entries(checked)
+        self.note(prepared.notes)
+        self.record.persons = prepared.persons
+        with ExitStack() as stack:
+            jobs = [
+                stack.enter_context(
+                    open_face_job(
+                        chosen,
+                        steps,
+                        each.keys,
+                        each.analysis,
+                        timeline,
+                        each.speech,
+                        name=each.name,
+                        strength=each.strength,
+                        unknown=each.unknown,
+                    )
+                )
+                for each in prepared.jobs
+            ]
+            faces = [(each.analysis, each.speech) for each in prepared.jobs]
+            animators = photo_animators(source, faces, timeline, steps)
+            rendering = self.render(steps, source, jobs, animators, timeline, prepared.keys, output)
+            watches = [job.watch for job in jobs]
+            record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, timeline.count)
         self.note(source.warnings)
-        self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
+        names = [each.name for each in prepared.jobs]
+        self.complete(chosen, steps, rendering, timeline, names)
         with steps.timer.step("join", None):
-            placed = PlacedSpeech(source=sound, speech=speech)
-            track = output.sound.track([placed], timeline.duration, output.audio, steps.cancellation.is_set)
+            track = output.sound.track(
+                prepared.speeches, timeline.duration, output.audio, steps.cancellation.is_set, prepared.replaced
+            )
             self.note(output.sound.notes)
             finish(
                 rendering.segments,
@@ -130,7 +183,7 @@ class _Run:
                 self.record,
                 finishers,
                 video=self.video,
-                speech=self.audio,
+                speech=self.speeches[0],
                 duration=timeline.duration,
                 time_base=output_time_base(timeline.time_base),
                 frames=timeline.count,
@@ -138,25 +191,33 @@ class _Run:
                 kept=output.kept,
             )
         remove_stale_sidecar(self.output, self.config.provenance)
-        self.complete(chosen, steps, rendering, timeline, {"video": video_hash, "speech": audio_hash})
+        self.complete(chosen, steps, rendering, timeline, names)
         self.record.save()
-        steps.cache.prune(self.config.cache_limit_bytes, keep=keys.all())
+        steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
         return self.record
 
-    def analyse(
-        self, steps: ClipSteps, limited: LimitedSource, sound: SoundSource, keys: RunKeys
-    ) -> tuple[StoredAnalysis, SpeechTrack]:
-        """Detect, track and fit the face. The speech is processed concurrently in a thread, because neither task
-        requires the other's result."""
+    def prepare(
+        self, steps: ClipSteps, limited: LimitedSource, sound: SoundSource, timeline: OutputTimeline
+    ) -> PreparedRun:
+        """Detect, track and fit the face of a run with one speech. The speech is processed concurrently in a thread,
+        because neither task requires the other's result."""
+        frames = limited.info.frame_count
+        video, audio = content_hash(self.video), content_hash(sound.path)
+        keys = run_keys(
+            steps.plan, video=video, audio=audio, frames=frames, timeline=timeline, is_photo=limited.info.is_photo
+        )
+        (job,) = keys.jobs
         stopped = threading.Event()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as executor:
             prepared = executor.submit(
-                steps.speech, sound, keys.speech, lambda: stopped.is_set() or steps.cancellation.is_set()
+                steps.speech, sound, job.speech[0], lambda: stopped.is_set() or steps.cancellation.is_set()
             )
             try:
-                analysis = steps.track(limited, keys.analysis, self.video)
-                analysis = steps.fit(analysis, keys.analysis)
-                return analysis, prepared.result()
+                analysis = steps.track(limited, job.analysis, self.video)
+                analysis = steps.fit(analysis, job.analysis)
+                face = JobInput(name=str(self.config.face), keys=job, analysis=analysis, speech=prepared.result())
+                placed = PlacedSpeech(source=sound, speech=face.speech)
+                return PreparedRun(jobs=(face,), keys=keys, speeches=(placed,))
             finally:
                 stopped.set()
 
@@ -206,18 +267,25 @@ class _Run:
             self.observer.note(text)
 
     def complete(
-        self, chosen: Plan, steps: ClipSteps, rendering: Rendering, timeline: OutputTimeline, hashes: dict[str, str]
+        self,
+        chosen: Plan,
+        steps: ClipSteps,
+        rendering: Rendering,
+        timeline: OutputTimeline,
+        names: Sequence[str],
     ) -> None:
         """Add the results of the run to the record."""
-        self.record.frames_edited = rendering.counts.edited
-        self.record.frames_faded = dict(rendering.counts.faded)
-        self.record.frames_passed = dict(rendering.counts.passed)
-        self.record.edits = edited_times(rendering.counts, timeline, [str(self.config.face)])
-        self.record.inputs = {
-            "video": str(self.video),
-            "video_sha256": hashes["video"],
-            "speech": str(self.audio),
-            "speech_sha256": hashes["speech"],
-        }
+        counts = rendering.counts
+        self.record.frames_edited = counts.edited
+        self.record.frames_faded = dict(counts.faded)
+        self.record.frames_passed = dict(counts.passed)
+        self.record.edits = edited_times(counts, timeline, names)
+        self.record.unedited = unedited_times(counts, timeline, names)
+        for person, runs in zip(self.record.persons, counts.runs, strict=False):
+            person["frames_edited"] = sum(run.stop - run.start for run in runs if not run.reason)
+        self.record.inputs = {"video": str(self.video), "video_sha256": content_hash(self.video)}
+        for number, path in enumerate(self.speeches, start=1):
+            name = "speech" if number == 1 else f"speech_{number}"
+            self.record.inputs |= {name: str(path), f"{name}_sha256": content_hash(path)}
         wall_seconds = time.perf_counter() - self.started
         complete_record(self.record, chosen, steps.timer, timeline.duration, wall_seconds)

@@ -8,18 +8,28 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from retalkit.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.errors import InputError, PlanError
 from retalkit.media.sound import SoundSource
 from retalkit.media.sources import open_source
 from retalkit.observer import Observer
-from retalkit.pipeline import detect, fit, speech, track
+from retalkit.pipeline import detect, face_descriptors, fit, speech, track, tracklets
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.keys import AnalysisKeys, analysis_keys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.planned_stage import PlannedStage, StageT
 from retalkit.pipeline.timing import StepTimer
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import DenoiseClip, DetectionClip, ObjectPool, ReconstructionClip, StageContext
+from retalkit.stages import (
+    DenoiseClip,
+    DetectionClip,
+    FaceRecogniser,
+    ObjectPool,
+    ReconstructionClip,
+    StageContext,
+)
 from retalkit.storage.cache import Cache, Folder, content_hash
 
 
@@ -104,6 +114,50 @@ class ClipSteps:
                         source, session, stage.landmark_scheme, folder, self.observer, self.cancellation.is_set
                     )
         return detect.StoredDetections(folder.folder)
+
+    def tracklets(self, detections: detect.StoredDetections, key: str) -> tracklets.StoredTracklets:
+        """Return the tracklets of all faces."""
+        folder = self.cache.entry(key)
+        with self.timer.step("tracks", None, folder) as step:
+            if tracklets.is_complete(folder):
+                step.cached()
+            else:
+                tracklets.track_all_faces(detections, folder, self.cancellation.is_set)
+        return tracklets.StoredTracklets(detections, folder.folder)
+
+    def descriptors(
+        self, source: LimitedSource, tracked: tracklets.StoredTracklets, key: str
+    ) -> dict[int, NDArray[np.float32]]:
+        """Return the descriptors of all tracklets."""
+        folder = self.cache.entry(key)
+        with self.timer.step("persons", None, folder) as step:
+            if face_descriptors.descriptors_complete(folder):
+                step.cached()
+            else:
+                recogniser = self.recogniser()
+                face_descriptors.store_descriptors(tracked, source, recogniser, folder, self.cancellation.is_set)
+        return face_descriptors.load_descriptors(folder)
+
+    def person(
+        self, source: LimitedSource, tracked: tracklets.StoredTracklets, numbers: frozenset[int], keys: AnalysisKeys
+    ) -> StoredAnalysis:
+        """Return the analysis of the person with the tracklets ``numbers``, with coefficients."""
+        folder = self.cache.entry(keys.track)
+        with self.timer.step("tracks", None, folder) as step:
+            if track.is_complete(folder):
+                step.cached()
+            else:
+                track.track_person(tracked, numbers, folder, self.cancellation.is_set)
+        return self.fit(StoredAnalysis(source, folder.folder), keys)
+
+    def recogniser(self) -> FaceRecogniser:
+        """Return the face recogniser from the process-wide pool. Raises PlanError if no recogniser can run."""
+        if self.plan.recogniser is None:
+            raise PlanError(
+                "no face recogniser can run here, but cues require one; install retalkit[identity]",
+                code="missing-package",
+            )
+        return self.plan.recogniser.make(self.plan.config, self.pool)
 
     def fit(self, analysis: StoredAnalysis, keys: AnalysisKeys) -> StoredAnalysis:
         """Return the analysis with coefficients."""

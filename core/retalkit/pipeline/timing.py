@@ -127,15 +127,21 @@ class StepTimer:
         seconds = time.perf_counter() - start
         # Only the runner's own steps are recorded. Steps that a stage reports may be parts of the runner's steps and
         # would be counted twice.
-        self.seconds[name] = round(seconds, 4)
-        if running.was_cached:
+        # A step that is executed for several persons or speeches is cached if it was cached every time.
+        repeated = name in self.seconds
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 4)
+        if not running.was_cached and name in self.cached_steps:
+            self.cached_steps.remove(name)
+        elif running.was_cached and not repeated:
             self.cached_steps.append(name)
         if folder is not None:
-            self.peaks[name] = stored_peak(folder, not running.was_cached)
+            peak = stored_peak(folder, not running.was_cached)
+            known = self.peaks.get(name, 0)
+            self.peaks[name] = None if peak is None or known is None else max(peak, known)
         if folder is None or not store_cost:
             cost: float | None = seconds
         else:
             cost = stored_cost(folder, "open", seconds, int(not running.was_cached), 1)
         if cost is not None:
-            self.cost[name] = round(cost, 4)
+            self.cost[name] = round(self.cost.get(name, 0.0) + cost, 4)
         self._observer.finished(name, seconds, running.was_cached)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 import numpy as np
 
-from retalkit.geometry.face_tracker import FaceTracker, TrackedFace
+from retalkit.geometry.face_tracker import NO_SHOT, FaceTracker, TrackedFace
 from retalkit.geometry.smoothing import TrackSmoother
 from retalkit.pipeline.analysis_store import BOXES, LANDMARKS, TRACK_DESCRIPTION, TRACKS
 from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.stage_errors import check_cancelled
+from retalkit.pipeline.tracklets import StoredTracklets
 from retalkit.storage.cache import Folder
 from retalkit.storage.row_file import RowWriter
 
@@ -33,12 +34,41 @@ def face_count(folder: Folder) -> int:
 def track_face(
     detections: StoredDetections, choice: int | Literal["largest"], folder: Folder, cancelled: Callable[[], bool]
 ) -> None:
-    """Track one face, smooth the landmarks and boxes within each track, and store the results.
+    """Track one face, smooth the landmarks and boxes within each track, and store the results."""
+    tracker = FaceTracker(choice)
 
-    The stored files contain landmarks in pixels (float32 [T, N, 3], NaN for frames without a face), bounding boxes
-    (float32 [T, 4]), track numbers (int32 [T]), and a description.
+    def tracked() -> Iterator[TrackedFace]:
+        for frame in detections:
+            yield from tracker.push(frame.index, frame.faces, frame.is_cut)
+        yield from tracker.finish()
+
+    _store(tracked(), detections, folder, cancelled)
+
+
+def track_person(
+    tracklets: StoredTracklets, numbers: frozenset[int], folder: Folder, cancelled: Callable[[], bool]
+) -> None:
+    """Join the tracklets of one person, smooth the landmarks and boxes within each track, and store the results.
+
+    The stored files are those of ``track_face``.
     """
-    tracker, smoother, box_smoother = FaceTracker(choice), TrackSmoother(), TrackSmoother(order=0)
+
+    def tracked() -> Iterator[TrackedFace]:
+        shot, previous = NO_SHOT, -1
+        for frame, face, number in tracklets.faces(numbers):
+            shot += face is not None and number != previous
+            previous = number
+            yield TrackedFace(frame.index, face, NO_SHOT if face is None else shot)
+
+    _store(tracked(), tracklets.detections, folder, cancelled)
+
+
+def _store(
+    tracked: Iterable[TrackedFace], detections: StoredDetections, folder: Folder, cancelled: Callable[[], bool]
+) -> None:
+    """Store landmarks in pixels (float32 [T, N, 3], NaN for frames without a face), bounding boxes (float32 [T, 4]),
+    track numbers (int32 [T]), and a description."""
+    smoother, box_smoother = TrackSmoother(), TrackSmoother(order=0)
     shape = detections.landmarks_shape
     found = 0
     with (
@@ -49,22 +79,15 @@ def track_face(
         RowWriter(tracks_path, np.int32) as tracks_file,
         RowWriter(boxes_path, np.float32) as boxes_file,
     ):
-
-        def store(tracked: list[TrackedFace]) -> None:
-            nonlocal found
-            for row in tracked:
-                number = np.array([row.shot], np.int32)
-                tracks_file.append(number)
-                box = np.full(4, np.nan, np.float32) if row.face is None else np.asarray(row.face.box, np.float32)
-                points = np.full(shape, np.nan, np.float32) if row.face is None else row.face.landmarks
-                boxes_file.append(box_smoother.push(box[None], number))
-                landmarks_file.append(smoother.push(points[None], number))
-                found += row.face is not None
-
-        for frame in detections:
+        for row in tracked:
             check_cancelled(cancelled)
-            store(tracker.push(frame.index, frame.faces, frame.is_cut))
-        store(tracker.finish())
+            number = np.array([row.shot], np.int32)
+            tracks_file.append(number)
+            box = np.full(4, np.nan, np.float32) if row.face is None else np.asarray(row.face.box, np.float32)
+            points = np.full(shape, np.nan, np.float32) if row.face is None else row.face.landmarks
+            boxes_file.append(box_smoother.push(box[None], number))
+            landmarks_file.append(smoother.push(points[None], number))
+            found += row.face is not None
         landmarks_file.append(smoother.finish())
         boxes_file.append(box_smoother.finish())
     with folder.write(TRACK_DESCRIPTION) as path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -52,4 +54,39 @@ class ArrayReader:
         last = min(stop_sample, len(self._waveform))
         if last > first:
             result[first - start_sample : last - start_sample] = self._waveform[first:last]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedValues:
+    """Part of an array at a position in a longer array. All positions are indexes of values."""
+
+    reader: ValueReader
+    start: int
+    stop: int
+    offset: int
+    """Index in ``reader`` of the value at ``start``."""
+    gain: float = 1.0
+
+
+class PlacedReader:
+    """Reader for an array that consists of parts of other arrays, with zeros between the parts. Implements
+    ``WaveReader`` and ``ValueReader``."""
+
+    def __init__(self, parts: Sequence[PlacedValues], count: int) -> None:
+        self._parts = tuple(parts)
+        self._count = count
+
+    @property
+    def sample_count(self) -> int:
+        return self._count
+
+    def read(self, start_sample: int, stop_sample: int) -> NDArray[np.float32]:
+        result = np.zeros(max(stop_sample - start_sample, 0), dtype=np.float32)
+        for part in self._parts:
+            first = max(start_sample, part.start, 0)
+            last = min(stop_sample, part.stop, self._count)
+            if last > first:
+                values = part.reader.read(first - part.start + part.offset, last - part.start + part.offset)
+                result[first - start_sample : last - start_sample] += np.float32(part.gain) * values
         return result

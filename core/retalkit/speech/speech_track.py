@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.speech.activity import ACTIVITY_RATE
-from retalkit.speech.loudness import REFERENCE
+from retalkit.speech.loudness import REFERENCE, reference_gain
 from retalkit.speech.mel import MelReader
 from retalkit.speech.mel_windows import mel_windows
-from retalkit.speech.readers import ValueReader, WaveReader
+from retalkit.speech.readers import PlacedReader, PlacedValues, ValueReader, WaveReader
 from retalkit.stages import SPEECH_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPiece:
+    """Part of a speech at a time in the output."""
+
+    speech: SpeechTrack
+    start: float
+    """Start time in the output in seconds."""
+    stop: float
+    """Stop time in the output in seconds."""
+    offset: float
+    """Time in ``speech`` that is played at ``start``, in seconds."""
 
 
 class SpeechTrack:
@@ -26,6 +42,24 @@ class SpeechTrack:
         self._values = activity
         self._mel = MelReader(reader)
         self._loudness = loudness
+
+    @classmethod
+    def assemble(cls, pieces: Sequence[SpeechPiece], duration: float) -> SpeechTrack:
+        """Return a speech of ``duration`` seconds with parts of other speeches and silence between the parts.
+
+        Parts of different recordings are normalised to the reference loudness, so that all parts move the mouth alike.
+        """
+        recordings = {id(piece.speech): piece.speech for piece in pieces}
+        equal = len(recordings) == 1
+        waves: list[PlacedValues] = []
+        activities: list[PlacedValues] = []
+        for piece in pieces:
+            gain = 1.0 if equal else reference_gain(piece.speech.loudness)
+            waves.append(_placed(piece, piece.speech._reader, SPEECH_RATE, gain))
+            activities.append(_placed(piece, piece.speech._values, ACTIVITY_RATE, 1.0))
+        loudness = pieces[0].speech.loudness if pieces and equal else REFERENCE
+        wave = PlacedReader(waves, round(duration * SPEECH_RATE))
+        return cls(wave, PlacedReader(activities, round(duration * ACTIVITY_RATE)), loudness)
 
     @property
     def duration(self) -> float:
@@ -57,3 +91,8 @@ class SpeechTrack:
         values = self._values.read(first, int(lower.max()) + 2)
         offsets = lower - first
         return (values[offsets] * (1.0 - fractions) + values[offsets + 1] * fractions).astype(np.float32)
+
+
+def _placed(piece: SpeechPiece, reader: ValueReader, rate: int, gain: float) -> PlacedValues:
+    start, stop = round(piece.start * rate), round(piece.stop * rate)
+    return PlacedValues(reader, start, stop, round(piece.offset * rate), gain)

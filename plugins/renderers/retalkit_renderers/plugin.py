@@ -59,6 +59,7 @@ def retalkit_stages() -> list[StageSpec]:
             needs=_MESH | {"reference:landmarks", "speech:activity"},
             gives=frozenset({"face:edit"}),
             digital_source_type=DigitalSourceType.ALGORITHMICALLY_ENHANCED,
+            eases=True,
         ),
         *dnet.STAGES,
         *lnet.STAGES,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose, yaw_pitch_roll
-from retalkit.stages import Analysis, MouthMotion, StageContext, Timeline
+from retalkit.stages import Analysis, MouthMotion, StageContext, Strength, Timeline
 from scipy.ndimage import gaussian_filter1d
 
 from retalkit_renderers.exemplar.bank import Exemplars, gather, save_arrays
@@ -134,11 +134,14 @@ def make_plan(
     blocked: NDArray[np.bool_],
     config: ExemplarConfig,
     context: StageContext,
+    strength: Strength | None = None,
 ) -> MouthPlan:
     """Return the plan for the complete output.
 
     ``motion``: requested motion with one value per output frame. ``blocked``: mask of bank rows that must not be
-    selected, bool [K].
+    selected, bool [K]. ``strength``: strength of the edit over time. Frames with a strength of 0 are not planned, and
+    the target shapes of frames with a strength below 1 are between the shapes in the source frames and the requested
+    shapes.
     """
     plan = _empty_plan(times)
     step, began = "mouth plan", monotonic()
@@ -151,11 +154,16 @@ def make_plan(
         sources = timeline.sources(start, min(stop + LOOK_AHEAD, timeline.count))
         faces = _source_faces(analysis, sources)
         numbers = np.where(faces.valid, identity_numbers(identities, faces.tracks), -1)
+        eased = None if strength is None else strength(timeline.times(start, start + len(sources)))
+        if eased is not None:
+            numbers = np.where(eased > 0, numbers, -1)
         kept = slice(start, stop)
         plan.identity[kept] = numbers[: stop - start]
         plan.face_height[kept] = np.where(faces.valid, faces.face_height, np.nan)[: stop - start]
         plan.yaw_weight[kept] = (1 - _ramp(np.nan_to_num(faces.yaw, nan=90.0), *config.yaw_fade))[: stop - start]
         for number, planner in enumerate(planners):
+            if eased is not None:
+                planner.ease(analysis, sources, start, np.flatnonzero((numbers == number) & (eased < 1)), eased)
             planner.plan_window(plan, start, stop, np.flatnonzero(numbers == number), faces)
         context.observer.advanced(step, stop)
     for planner in planners:
@@ -198,7 +206,33 @@ class _IdentityPlanner:
         self._exemplar_coefficients = fit_coefficients(identity.person.model, own.heads)
         self._coefficients, self._gap = identity.person.retarget(motion, config.strength)
         self._previous: int | None = None
+        self._eased: set[int] = set()
         self._positions: list[NDArray[np.int64]] = []
+
+    def ease(
+        self,
+        analysis: Analysis,
+        sources: NDArray[np.int64],
+        start: int,
+        rows: NDArray[np.int64],
+        strength: Float,
+    ) -> None:
+        """Move the target shapes of ``rows`` towards the shapes in the source frames.
+
+        ``sources``: source frames of the window, int64 [W]. ``strength``: weight of the target shapes, float32 [W].
+        """
+        if not len(rows):
+            return
+        distinct, inverse = np.unique(sources[rows], return_inverse=True)
+        landmarks, coefficients = gather(analysis.landmarks, distinct), gather(analysis.coefficients, distinct)
+        heads = mesh_space.head_landmarks(landmarks, coefficients)
+        own = fit_coefficients(self._identity.person.model, heads)[inverse.reshape(-1)]
+        # A window overlaps the previous one, whose rows have been eased.
+        fresh = np.array([start + row not in self._eased for row in rows.tolist()])
+        positions, share = start + rows[fresh], strength[rows[fresh], None]
+        self._coefficients[positions] = own[fresh] + share * (self._coefficients[positions] - own[fresh])
+        self._gap[positions] = 1 + share[:, 0] * (self._gap[positions] - 1)
+        self._eased.update(positions.tolist())
 
     def plan_window(self, plan: MouthPlan, start: int, stop: int, rows: NDArray[np.int64], faces: _SourceFaces) -> None:
         """Select exemplars for the window's ``rows``, and write the plan entries before ``stop``."""

@@ -104,11 +104,24 @@ class ExemplarLipSyncer:
         identities, bank = model.identities, model.bank
         motion, times = requested_motion(self._driver, clip.speech, timeline)
         blocked = np.zeros(len(bank.exemplars), bool)
+
+        def planned() -> MouthPlan:
+            return make_plan(
+                analysis,
+                timeline,
+                motion,
+                times,
+                identities,
+                bank.exemplars,
+                blocked,
+                self._config,
+                context,
+                clip.strength,
+            )
+
         checked = np.zeros(len(bank.exemplars), bool)
         for _ in range(_MAX_REPLANS):
-            plan = make_plan(
-                analysis, timeline, motion, times, identities, bank.exemplars, blocked, self._config, context
-            )
+            plan = planned()
             before = int(blocked.sum())
             for number, identity in enumerate(identities):
                 used = np.unique(plan.exemplar[(plan.identity == number) & (plan.exemplar >= 0)]).astype(np.int64)
@@ -117,7 +130,7 @@ class ExemplarLipSyncer:
                 checked[used] = True
             if int(blocked.sum()) == before:
                 return plan
-        return make_plan(analysis, timeline, motion, times, identities, bank.exemplars, blocked, self._config, context)
+        return planned()
 
 
 class _NoFaceSession:

@@ -1,0 +1,253 @@
+"""Preparation of a run with cues: persons, their speeches and the strength of their edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.cues.model import Cue, CueSheet
+from retalkit.cues.validation import CheckedCues
+from retalkit.errors import CueError
+from retalkit.media.sound_mix import Span
+from retalkit.media.sources import MediaSource, open_source
+from retalkit.media.timeline import OutputTimeline
+from retalkit.persons.grouping import group_tracklets, needs_descriptors
+from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
+from retalkit.pipeline.cue_sound import replaced_spans, sound_placements
+from retalkit.pipeline.edit_strength import EditStrength
+from retalkit.pipeline.keys import (
+    JobKeys,
+    RunKeys,
+    analysis_keys,
+    cue_run_keys,
+    descriptors_key,
+    job_keys,
+    person_keys,
+    speech_key,
+    tracklets_key,
+)
+from retalkit.pipeline.output_sound import PlacedSpeech
+from retalkit.pipeline.person_selection import PersonSelection, SelectedPerson
+from retalkit.pipeline.steps import ClipSteps
+from retalkit.speech.speech_track import SpeechPiece, SpeechTrack
+from retalkit.stages import FaceImage
+from retalkit.storage.cache import content_hash
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInput:
+    """Everything that a face job requires."""
+
+    name: str
+    keys: JobKeys
+    analysis: StoredAnalysis
+    speech: SpeechTrack
+    strength: EditStrength | None = None
+    unknown: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """Face jobs of a run with their cache keys, and the entries for the run record."""
+
+    jobs: Sequence[JobInput]
+    keys: RunKeys
+    speeches: Sequence[PlacedSpeech]
+    """Speeches at their places in the output's sound."""
+    replaced: Sequence[Span] | None = None
+    """Time ranges in seconds in which the original sound is replaced, or None for the extent of each speech."""
+    persons: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    notes: Sequence[str] = ()
+
+
+def prepare_cues(
+    steps: ClipSteps,
+    source: MediaSource,
+    limited: LimitedSource,
+    checked: CheckedCues,
+    timeline: OutputTimeline,
+    video: Path,
+) -> PreparedRun:
+    """Detect and recognise all persons, and prepare the speech and the analysis of each person that has cues.
+
+    The speeches are processed concurrently in a thread. Raises CueError if a person is not found.
+    """
+    stopped = Event()
+
+    def cancelled() -> bool:
+        return stopped.is_set() or steps.cancellation.is_set()
+
+    hashes = {path: content_hash(path) for path in checked.sounds}
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as executor:
+        prepared = executor.submit(_speeches, steps, checked, hashes, cancelled)
+        try:
+            return _prepare(steps, source, limited, checked, timeline, content_hash(video), prepared.result)
+        finally:
+            stopped.set()
+
+
+def _prepare(
+    steps: ClipSteps,
+    source: MediaSource,
+    limited: LimitedSource,
+    checked: CheckedCues,
+    timeline: OutputTimeline,
+    video: str,
+    speeches: Callable[[], dict[Path, tuple[SpeechTrack, str]]],
+) -> PreparedRun:
+    plan, sheet = steps.plan, checked.sheet
+    images = _describe_images(steps, sheet)
+    keys = analysis_keys(plan, video, limited.info.frame_count)
+    detections = steps.detect(limited, keys)
+    tracked_key = tracklets_key(keys.detections)
+    tracked = steps.tracklets(detections, tracked_key)
+    others = [tracked_key]
+    descriptors: dict[int, Float] = {}
+    recogniser = None
+    if images or needs_descriptors(tracked.tracklets):
+        recogniser = steps.recogniser()
+        others.append(descriptors_key(plan, tracked_key))
+        descriptors = steps.descriptors(limited, tracked, others[-1])
+    distance = _unknown_distance if recogniser is None else recogniser.distance
+    persons = group_tracklets(tracked.tracklets, descriptors, distance)
+    selection = PersonSelection(
+        persons,
+        tracked.table(),
+        limited.times(0, limited.info.frame_count),
+        limited.info.width,
+        images,
+        descriptors,
+        distance,
+    )
+    selected = selection.select(sheet)
+    heard = speeches()
+    frame = timeline.duration / timeline.count
+    jobs: list[JobInput] = []
+    entries: list[dict[str, Any]] = []
+    for chosen in selected:
+        cues = sheet.of_person(chosen.name)
+        ranges = [(cue.start, cue.stop or timeline.duration) for cue in cues]
+        if sheet.listeners == "rest":
+            ranges = [(checked.first, checked.last)]
+        strength = EditStrength(ranges, timeline.duration, frame)
+        numbers = frozenset(chosen.person.tracklets)
+        own = person_keys(plan, keys.detections, tracked_key, sorted(numbers))
+        job = job_keys(
+            plan,
+            own,
+            tuple(dict.fromkeys(heard[cue.speech][1] for cue in cues)),
+            timeline,
+            [strength.identity(), [[heard[cue.speech][1], cue.start, cue.stop, cue.offset] for cue in cues]],
+        )
+        jobs.append(
+            JobInput(
+                name=chosen.name,
+                keys=job,
+                analysis=steps.person(limited, tracked, numbers, own),
+                speech=_speech(cues, heard, strength.stop),
+                strength=strength,
+                unknown=chosen.unknown,
+            )
+        )
+        entries.append(
+            {
+                "person": chosen.name,
+                "selector": str(chosen.selector),
+                "id": chosen.person.name,
+                "tracks": list(chosen.person.tracklets),
+                "confidence": min(chosen.person.confidence.values()),
+                "recogniser": "" if plan.recogniser is None else plan.recogniser.found.spec.name,
+            }
+        )
+    return PreparedRun(
+        jobs=jobs,
+        keys=cue_run_keys(
+            plan, tuple(job.keys for job in jobs), video=video, others=tuple(others), is_photo=source.info.is_photo
+        ),
+        speeches=sound_placements(checked, {path: speech for path, (speech, _) in heard.items()}),
+        replaced=replaced_spans(checked),
+        persons=entries,
+        notes=_notes(selected, checked, limited.times(0, limited.info.frame_count), steps),
+    )
+
+
+def _speeches(
+    steps: ClipSteps, checked: CheckedCues, hashes: dict[Path, str], cancelled: Callable[[], bool]
+) -> dict[Path, tuple[SpeechTrack, str]]:
+    """Return each speech file's speech and cache key."""
+    found: dict[Path, tuple[SpeechTrack, str]] = {}
+    for path, sound in checked.sounds.items():
+        key = speech_key(steps.plan, hashes[path])
+        found[path] = (steps.speech(sound, key, cancelled), key)
+    return found
+
+
+def _speech(cues: Sequence[Cue], heard: dict[Path, tuple[SpeechTrack, str]], duration: float) -> SpeechTrack:
+    """Return the speech of one person over the whole output."""
+    pieces = [
+        SpeechPiece(heard[cue.speech][0], cue.start, duration if cue.stop is None else cue.stop, cue.offset)
+        for cue in cues
+    ]
+    return SpeechTrack.assemble(pieces, duration)
+
+
+def _describe_images(steps: ClipSteps, sheet: CueSheet) -> dict[str, Float]:
+    """Return the descriptor of each reference image. Raises CueError if an image shows no face, or several."""
+    found: dict[str, Float] = {}
+    for name in sheet.names:
+        image = sheet.persons[name].image
+        if image is None or str(image) in found:
+            continue
+        picture = open_source(image)
+        limited = LimitedSource(picture, 1)
+        stored = steps.detect(limited, analysis_keys(steps.plan, content_hash(image), 1))
+        faces = [face for frame in stored for face in frame.faces]
+        values = None
+        if len(faces) == 1:
+            _, pixels = next(iter(limited.read([0])))
+            values = steps.recogniser().describe(
+                FaceImage(image=pixels, landmarks=faces[0].landmarks, landmark_scheme=stored.scheme)
+            )
+        if values is None:
+            reason = "shows no usable face" if len(faces) <= 1 else f"shows {len(faces)} faces"
+            origin = next((cue.origin for cue in sheet.cues if cue.person == name and cue.origin), "")
+            raise CueError(
+                f"{f'{origin}: ' if origin else ''}person '{name}': {image} {reason}; use an image of one frontal face",
+                code="unusable-image",
+            )
+        found[str(image)] = values
+    return found
+
+
+def _notes(
+    selected: Sequence[SelectedPerson], checked: CheckedCues, times: NDArray[np.float64], steps: ClipSteps
+) -> list[str]:
+    notes: list[str] = []
+    for chosen in selected:
+        cues = checked.sheet.of_person(chosen.name)
+        count = sum(
+            any(cue.start <= times[frame] < (cue.stop or np.inf) for cue in cues) for frame in sorted(chosen.unknown)
+        )
+        if not count:
+            continue
+        planned = steps.plan.recogniser
+        weak = planned is not None and planned.found.spec.name == "appearance"
+        hint = "; retalkit[identity] recognises faces more reliably" if weak else ""
+        notes.append(
+            f"'{chosen.name}' may be visible in {count} frames of its cues without being recognised; these frames are "
+            f"unchanged{hint}"
+        )
+    return notes
+
+
+def _unknown_distance(one: Float, other: Float) -> float:
+    return 1.0
