@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from retalkit.errors import ConfigError
+from retalkit.media.subtitles import SubtitleError, parse_subtitles
 
 SUFFIXES: Final = (".txt", ".srt", ".vtt")
 
-_TIMES = re.compile(r"^\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})(?:\s.*)?$")
 _MARKUP = re.compile(r"<[^<>]*>|\{[^{}]*\}|\[[^\[\]]*\]|♪")
 """Text that is not spoken: tags such as ``<i>`` and ``{\\an8}``, notes such as ``[door slams]``, and music signs."""
 
@@ -64,43 +64,12 @@ def read_transcript(path: Path) -> tuple[Cue, ...]:
 
 
 def _subtitles(text: str, path: Path) -> list[Cue]:
-    """Return the cues of a subtitle file. The text of a cue follows the line with the cue's times."""
-    cues: list[Cue] = []
-    lines = text.splitlines()
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        if "-->" not in line:
-            continue
-        where = f"transcript {path}, line {number}"
-        found = _TIMES.match(line)
-        if found is None:
-            raise ConfigError(
-                f"{where}: invalid times '{line.strip()}'; expected the format 00:00:01,500 --> 00:00:03,000",
-                code="invalid-file",
-            )
-        start, stop = _seconds(found[1]), _seconds(found[2])
-        if stop <= start:
-            raise ConfigError(
-                f"{where}: the cue ends at {stop:g} s but starts at {start:g} s; expected an end after the start",
-                code="invalid-file",
-            )
-        content: list[str] = []
-        while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
-            content.append(lines[number])
-            number += 1
-        cues.append(Cue(_spoken("\n".join(content)), start, stop))
-    return cues
+    try:
+        found = parse_subtitles(text)
+    except SubtitleError as error:
+        raise ConfigError(f"transcript {path}, line {error.line}: {error}", code="invalid-file") from error
+    return [Cue(_spoken(subtitle.text), subtitle.start, subtitle.stop) for subtitle in found]
 
 
 def _spoken(text: str) -> str:
     return " ".join(_NOTE.sub(" ", _MARKUP.sub(" ", text.replace("\r", "\n"))).split())
-
-
-def _seconds(time: str) -> float:
-    *minutes, seconds = time.replace(",", ".").split(":")
-    total = 0.0
-    for part in minutes:
-        total = 60.0 * (total + int(part))
-    return total + float(seconds)
