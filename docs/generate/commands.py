@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from retalkit.cli.main import application
+from retalkit.cli.plugin_commands import load_application
+from retalkit.plugins.discovery import discover
 from typer.main import get_command
 
 PAGE = Path(__file__).resolve().parent.parent / "commands.md"
@@ -24,7 +26,12 @@ accepts `-h` and `--help`. `--traceback` shows the traceback of an error and is 
 
 def page() -> str:
     """Return the page as Markdown."""
-    return "\n".join([HEAD, *_sections(get_command(application()), "retalkit")])
+    lines = [HEAD, *_sections(get_command(application()), "retalkit")]
+    for found in discover().commands:
+        if found.package == "retalkit":
+            command, name = get_command(load_application(found)), f"retalkit {found.spec.name}"
+            lines += [*_section(command, name), *_sections(command, name)]
+    return "\n".join(lines)
 
 
 def _sections(command: Any, name: str) -> Iterator[str]:

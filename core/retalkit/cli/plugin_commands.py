@@ -50,11 +50,16 @@ class _PluginCommand(typer.core.TyperCommand):
         Raises:
             PluginError: a required package is missing, or the application cannot be imported.
         """
-        command = typer.main.get_command(_load(self._found))
+        command = typer.main.get_command(load_application(self._found))
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
-def _load(found: FoundCommand) -> typer.Typer:
+def load_application(found: FoundCommand) -> typer.Typer:
+    """Import the application of a command.
+
+    Raises:
+        PluginError: a required package is missing, or the application cannot be imported.
+    """
     from retalkit.errors import PluginError, RetalkitError
     from retalkit.plugins.availability import missing_command_packages
     from retalkit.plugins.specs import resolve
