@@ -141,6 +141,42 @@ def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.
     assert written == [folder / name for name in names]
 
 
+TINY_TRAINING = {
+    "syncnet": ("steps=1", "channels=4", "batch_size=2", "evaluation_pairs=2", "contrastive_steps=1"),
+    "wav2lip": ("steps=1", "batch_size=1", "loss.sync_start=null"),
+}
+"""Options of training commands that need seconds instead of days."""
+
+
+def _check_tiny_run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command succeeds with few steps, small batches and PyTorch, and writes its output."""
+    pytest.importorskip("accelerate", reason="training needs the extra: pip install 'retalkit[train]'")
+    patch.setenv("RETALKIT_HOME", str(Path("home").resolve()))
+    changes = ["inference=torch"]
+    if command.words[1] == "train":
+        changes = [*TINY_TRAINING[command.words[2]], "workers=0", "tensorboard=false"]
+    done = call(capsys, *command.words[1:], *(word for change in changes for word in ("--set", change)))
+    assert done.code == 0, done.err
+    if "-o" in command.words:
+        assert Path(command.words[command.words.index("-o") + 1]).exists()
+
+
+def _import_weights(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command imports the exported weights into a new store."""
+    patch.setenv("RETALKIT_HOME", str(Path("home").resolve()))
+    done = call(capsys, *command.words[1:])
+    assert done.code == 0, done.err
+
+
+def _check_training_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of the training command are valid."""
+    from retalkit_training.tasks.reading import read_config
+
+    words = command.words
+    overrides = [words[index + 1] for index, word in enumerate(words) if word == "--set"]
+    read_config(words[2], None, overrides, words[words.index("--preset") + 1])
+
+
 def _check_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The script has all options of the command."""
     done = subprocess.run(
@@ -205,7 +241,26 @@ _MAKE = Alternative(
 _LONG_TRAINING = Alternative("takes half an hour", _check_training)
 _PULL = Alternative("downloads from the internet", _check_offline)
 
+_TRAINING = Alternative("takes days with the default options", _check_tiny_run)
+
 UNRUNNABLE: dict[str, Alternative] = {
+    "retalkit train syncnet --config syncnet.yaml --data data --dry-run": _TRAINING,
+    "retalkit train syncnet --config syncnet.yaml --data data -o runs/syncnet --set contrastive_steps=20000": _TRAINING,
+    "retalkit train wav2lip --data data -o runs/wav2lip --set expert=expert.pth": _TRAINING,
+    "retalkit weights import mouth.safetensors --as wav2lip_gan": Alternative(
+        "would change the weights of the user", _import_weights
+    ),
+    "retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --preset wav2lip --set lip_syncer.checkpoint=wav2lip_gan "
+    "--set detector.use=mediapipe": Alternative("converts the network for OpenVINO, which takes long", _check_tiny_run),
+    "retalkit train lnet --data data -o runs/lnet --preset seed --set expert=expert.pth "
+    "--set reference_expression=none": Alternative("the weights of VGG are not available", _check_error("vgg19")),
+    "retalkit train export runs/lnet -o lnet.pth": Alternative("needs a trained L-Net", _check_error("runs/lnet")),
+    "retalkit train enet --data data -o runs/enet --preset seed --set lnet=lnet.pth": Alternative(
+        "needs a trained L-Net", _check_training_options
+    ),
+    "retalkit train dnet --data data -o runs/dnet --preset published": Alternative(
+        "the weights of the face model are not available", _check_error("coefficients")
+    ),
     "make setup": _MAKE,
     "make demo": _DEMO,
     "make demo VIDEO=me.mp4 SPEECH=words.wav OUT=out/me.mp4": _DEMO,
