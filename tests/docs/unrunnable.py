@@ -117,28 +117,24 @@ def _check_nothing(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.C
 def _check_flite(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The training program names the same package in its error message."""
     folder = REPOSITORY / "training" / "retalkit_training" / "speech_to_mouth"
-    assert " ".join(command.words[1:]) in (folder / "__main__.py").read_text(encoding="utf-8")
+    assert " ".join(command.words[1:]) in (folder / "synthetic_steps.py").read_text(encoding="utf-8")
 
 
 def _check_training(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The options are valid, and the weights are written to the documented directory. The training is replaced."""
+    """The options are valid, and the steps run in the documented directory. The training is replaced."""
     pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
-    program = importlib.import_module("retalkit_training.speech_to_mouth.__main__")
-    written: list[Path] = []
-    patch.setattr(program, "flite_program", lambda: Path("flite"))
-    patch.setattr(program, "make_corpus", lambda recipe, work: None)
-    patch.setattr(program, "make_network", lambda recipe, work: None)
-    patch.setattr(program, "score_and_export", lambda recipe, work, network, output: written.append(output))
-    patch.setattr(program, "prepare_real_lips", lambda recipe, work, lips: lips)
+    program = importlib.import_module("retalkit_training.speech_to_mouth.command")
+    started: list[tuple[Path, tuple[str, ...]]] = []
+    patch.setattr(program, "find_lips", lambda folder, names: None)
+    patch.setattr(program, "check_prerequisites", lambda session, names, lips: None)
     patch.setattr(
-        program, "fine_tune_and_export", lambda recipe, work, data, initial, output, name: written.append(output)
+        program, "run_steps", lambda session, names, lips: started.append((session.folder, program.check_steps(names)))
     )
-    patch.setattr(program, "check_corpus", lambda recipe, work: None)
-    program.main(list(command.words[3:]))
-    folder = Path("rehearsal/weights") if "--tiny" in command.words else program.WEIGHTS
-    folder = Path(command.words[command.words.index("--output") + 1]) if "--output" in command.words else folder
-    names = [program.REAL] if "lips" in command.words else [program.SYNTHETIC, program.REAL, program.LIVE]
-    assert written == [folder / name for name in names]
+    done = call(capsys, *command.words[1:])
+    assert done.code == 0, done.error
+    folder = Path(command.words[command.words.index("-o") + 1])
+    steps = ("real",) if "--only" in command.words else ("corpus", "synthetic", "real", "live")
+    assert started == [(folder, steps)]
 
 
 TINY_TRAINING = {
@@ -290,12 +286,15 @@ UNRUNNABLE: dict[str, Alternative] = {
         "its result is installed on that page", _check_error("already provides the lip_syncer 'loudness'")
     ),
     "sudo apt-get install flite": Alternative("needs root and a network", _check_flite),
-    "python -m retalkit_training.speech_to_mouth all --work rehearsal --tiny": Alternative(
-        "takes half a minute; tests/training runs the same recipe", _check_training
+    "retalkit train speech-to-mouth --preset tiny -o rehearsal": Alternative(
+        "takes a minute; tests/training runs the same steps", _check_training
     ),
-    "python -m retalkit_training.speech_to_mouth all --work work": _LONG_TRAINING,
-    "python -m retalkit_training.speech_to_mouth all --work work --output weights": _LONG_TRAINING,
-    "python -m retalkit_training.speech_to_mouth lips --work work --lips ../shared/lips": _LONG_TRAINING,
+    "retalkit train speech-to-mouth -o work": _LONG_TRAINING,
+    "retalkit train speech-to-mouth --data ../shared/lips -o work": _LONG_TRAINING,
+    "retalkit train speech-to-mouth --only real --data ../shared/lips -o work": _LONG_TRAINING,
+    "retalkit train export work -o plugins/renderers/retalkit_renderers/speech_to_mouth/weights --force": Alternative(
+        "needs trained weights", _check_error("contains no")
+    ),
     "python benchmarks/restoration_flicker.py --media CLIPS --out OUT --enhancer gfpgan": Alternative(
         "needs real clips and published weights", _check_options
     ),

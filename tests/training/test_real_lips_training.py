@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,40 +14,48 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("espeakng_loader", reason="training needs the extra: pip install 'retalkit[train]'")
 pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
 
+from retalkit.config import yaml_io
+from retalkit.errors import RetalkitError
 from retalkit.motion_eval.lips_corpus import LipsCorpus
 from retalkit.speech.loudness import REFERENCE, integrated_loudness
 from retalkit_renderers.speech_to_mouth.decoding import CONTACT, Calibration, closure_evidence
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL
+from retalkit_training.loop.batches import load_batches
+from retalkit_training.loop.logs import read_scalars
 from retalkit_training.speech_to_mouth.augmentation import companded
 from retalkit_training.speech_to_mouth.export import export, load_exported
-from retalkit_training.speech_to_mouth.fine_tuning import fine_tune, initial_network, scaled_targets
+from retalkit_training.speech_to_mouth.fine_tuning import FineTuningTask
+from retalkit_training.speech_to_mouth.initial_network import initial_network, scaled_targets
 from retalkit_training.speech_to_mouth.losses import real_loss
 from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
-from retalkit_training.speech_to_mouth.pipeline import (
-    PipelineConfig,
-    RealData,
-    fine_tune_and_export,
-    make_corpus,
-    prepare_real_lips,
-    tiny_config,
-)
+from retalkit_training.speech_to_mouth.pipeline import find_lips
 from retalkit_training.speech_to_mouth.real_lips import COLUMNS, prepare
+from retalkit_training.speech_to_mouth.real_steps import RealData, fine_tuning_task, prepare_real_lips
+from retalkit_training.speech_to_mouth.session import REAL, SYNTHETIC, Session
+from retalkit_training.speech_to_mouth.synthetic_steps import make_corpus
+from retalkit_training.tasks.speech_to_mouth_config import (
+    CorpusConfig,
+    FineTuningConfig,
+    SpeechToMouthConfig,
+    SyntheticConfig,
+    ViewConfig,
+)
 
 from tests.core.motion_eval.lips_folder import write_corpus
+from tests.training.mouth_sessions import WITHOUT_TENSORBOARD, KilledError, kill_after, tiny_config
+from tests.training.train_command import train
 
 SCALES = {"opening": 0.7, "protrusion": 0.6, "jaw": 0.8, "spread": 0.5, "rounding": 0.9}
 
 
-def _config() -> PipelineConfig:
-    return replace(tiny_config(), hours=0.015)
-
-
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lips-training")
-    make_corpus(_config(), folder)
-    return folder
+def work(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Run with a corpus and weights for synthetic speech."""
+    session = Session(tiny_config(), tmp_path_factory.mktemp("lips-training") / "run", "cpu")
+    make_corpus(session)
+    export(_synthetic_network(), session.weights / SYNTHETIC, SCALES, {"closure_threshold": 0.3}, {})
+    return session
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +64,8 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(work: Path, corpus_folder: Path) -> RealData:
-    found = prepare_real_lips(_config(), work, corpus_folder)
-    assert found is not None
-    return found
+def data(work: Session, corpus_folder: Path) -> RealData:
+    return prepare_real_lips(work, LipsCorpus(corpus_folder))
 
 
 def _synthetic_network(seed: int = 0, channels: int = 16) -> SpeechToMouthNetwork:
@@ -91,7 +97,7 @@ def test_views_of_a_clip_start_unchanged(data: RealData) -> None:
 
 def test_initial_network_gives_outputs_in_units_of_the_motion() -> None:
     source = _synthetic_network()
-    network = initial_network(source, SCALES, _config().fine_tuning).eval()
+    network = initial_network(source, SCALES, FineTuningConfig()).eval()
     features = torch.randn(1, 160, 80)
     with torch.inference_mode():
         before, after = source(features)[0], network(features)[0]
@@ -114,7 +120,7 @@ def test_loss_of_real_lips_ignores_unknown_rows() -> None:
     changed = targets.clone()
     changed[:, :, 40:] = 7.0
     weights = torch.tensor([1.0, 0.5])
-    first, second = (real_loss(outputs, each, known, weights)[0] for each in (targets, changed))
+    first, second = (real_loss(outputs, each, known, weights).total for each in (targets, changed))
     assert torch.allclose(first, second)
 
 
@@ -124,26 +130,59 @@ def test_better_outputs_have_a_lower_loss() -> None:
     outputs = torch.zeros(2, 21, 50)
     outputs[:, :4] = targets[:, :4]
     known, weights = torch.ones(2, 50), torch.ones(2)
-    good, parts = real_loss(outputs, targets, known, weights)
-    bad, _ = real_loss(outputs.flip(2), targets, known, weights)
-    assert parts["r_opening"] == pytest.approx(1.0, abs=0.01) and good < bad
+    good, bad = (real_loss(each, targets, known, weights) for each in (outputs, outputs.flip(2)))
+    assert float(good.terms["r_opening"]) == pytest.approx(1.0, abs=0.01) and good.total < bad.total
 
 
-def test_fine_tuning_is_reproducible_and_learns(data: RealData) -> None:
-    config = replace(_config().fine_tuning, steps=25, learning_rate=3e-3, averaging=0.8)
-    networks = [
-        fine_tune(initial_network(_synthetic_network(), SCALES, config), data.lips, data.views, SCALES, config, 0)
-        for _ in range(2)
-    ]
-    first, second = (network.state_dict() for network in networks)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["head.weight"][:20], _synthetic_network().state_dict()["head.weight"])
+def test_interrupted_fine_tuning_ends_with_the_same_weights(data: RealData, tmp_path: Path) -> None:
+    config = tiny_config(
+        "fine_tuning.steps=12", "fine_tuning.checkpoint_every=5", "fine_tuning.average_decay=0.8"
+    ).fine_tuning
+
+    def run(name: str, **options: Any) -> SpeechToMouthNetwork:
+        session = Session(tiny_config(), tmp_path, "cpu", **options)
+        return session.train(fine_tuning_task(session, config, data, 0), name)
+
+    whole = run("whole")
+    with pytest.raises(KilledError):
+        run("cut", report=kill_after(8))
+    resumed = run("cut").state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+    assert not torch.equal(resumed["head.weight"][:20], _synthetic_network().state_dict()["head.weight"])
+    names = {name for _, name, _ in read_scalars(tmp_path / "whole" / "scalars.csv")}
+    assert {"network/total", "network/contact", "network/synthetic", "validation/opening_r"} <= names
 
 
-def test_pipeline_exports_calibrated_weights(data: RealData, work: Path, tmp_path: Path) -> None:
-    synthetic, real = tmp_path / "synthetic.safetensors", tmp_path / "real.safetensors"
-    export(_synthetic_network(), synthetic, SCALES, {"closure_threshold": 0.3}, {})
-    fine_tune_and_export(_config(), work, data, synthetic, real, "test")
+def test_loss_is_the_mean_over_groups(data: RealData) -> None:
+    config = tiny_config("fine_tuning.batch_size=2").fine_tuning
+    task = FineTuningTask(
+        config, initial_network(_synthetic_network(), SCALES, config), data.lips, data.views, SCALES, "key"
+    )
+    task.network.eval()
+    (batch,) = load_batches(task, 0, 0, 1)
+    assert batch["features"].shape == (2, 4, 160, 500)
+    (update,) = task.updates()
+    both = update.loss(batch, {}, 0).total
+    parts = [update.loss({name: value[row : row + 1] for name, value in batch.items()}, {}, 0).total for row in (0, 1)]
+    torch.testing.assert_close(both, (parts[0] + parts[1]) / 2)
+
+
+def test_command_exports_calibrated_weights(
+    data: RealData, work: Session, corpus_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("preset: tiny\ncorpus: {hours: 0.015}\nvalidation_crops: 1\n", encoding="utf-8")
+    call = ("speech-to-mouth", "--config", path, "--data", corpus_folder, "-o", work.folder, "--device", "cpu")
+    options = (*(word for option in WITHOUT_TENSORBOARD for word in ("--set", option)), "--only", "real")
+    record = work.folder / "run.json"
+    record.write_text(
+        json.dumps({"trainer": "speech-to-mouth", "data": {"key": ""}, "config": work.config.model_dump(mode="json")}),
+        encoding="utf-8",
+    )
+    train(*call, *options)
+    out = capsys.readouterr().out
+    assert "real/fold-4: step 2/2" in out and "real/all: step 2/2" in out
+    real = work.weights / REAL
     driver = ModelDriver(real)
     network, scales = load_exported(real)
     assert scales == {} and network.head.out_channels == CONTACT + 1
@@ -155,12 +194,88 @@ def test_pipeline_exports_calibrated_weights(data: RealData, work: Path, tmp_pat
         metadata = file.metadata()
     assert json.loads(metadata["real_lips"])["clips"] == 10
     assert json.loads(metadata["scores"])["clips"] == 10
+    report = json.loads((work.folder / "real" / "cross_validation.json").read_text(encoding="utf-8"))
+    assert [fold["clips"] for fold in report["folds"]] == [2] * 5
+    assert "| real lips: speakers | 5 |" in real.with_suffix(".md").read_text(encoding="utf-8")
+
+    for changed in ("fine_tuning.steps=3", "views.seed=6"):
+        with pytest.raises(RetalkitError, match=changed.partition("=")[0]) as error:
+            train(*call, *options, "--set", changed)
+        assert error.value.code == "output-exists"
+    train("export", work.folder, "-o", tmp_path / "exported")
+    assert load_exported(tmp_path / "exported" / REAL)[0].channels == 16
+    with pytest.raises(RetalkitError, match="--force") as error:
+        train("export", work.folder, "-o", tmp_path / "exported")
+    assert error.value.code == "output-exists"
 
 
-def test_missing_corpus_is_reported_and_skipped(work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.slow
+def test_dry_run_measures_both_trainings(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train("speech-to-mouth", "--preset", "tiny", "--data", corpus_folder, "--dry-run", "--device", "cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["synthetic", "real"]
+    assert all("steps/s" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_corpus_is_reported_and_skipped(
+    work: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING):
-        assert prepare_real_lips(_config(), work, tmp_path / "absent") is None
-    assert "absent" in caplog.text and "--lips" in caplog.text
+        assert find_lips(None, ()) is None
+    assert "../shared/lips" in caplog.text and "--data" in caplog.text
+    for folder, names in ((Path("absent"), ()), (None, ("real",))):
+        with pytest.raises(RetalkitError) as error:
+            find_lips(folder, names)
+        assert error.value.code == "file-not-found"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fact"),
+    [
+        (("--only", "lips"), "unknown-step", "lips"),
+        (("--only", "synthetic"), "missing-corpus", "step `corpus`"),
+        (("--from", "absent.safetensors"), "missing-weights", "absent"),
+        (
+            ("--set", "synthetic.seconds=6", "--set", "corpus.non_speech_seconds=5"),
+            "invalid-option",
+            "non_speech_seconds",
+        ),
+    ],
+)
+def test_user_errors(corpus_folder: Path, tmp_path: Path, arguments: tuple[str, ...], code: str, fact: str) -> None:
+    with pytest.raises(RetalkitError, match=fact) as error:
+        train(
+            "speech-to-mouth",
+            "--data",
+            corpus_folder,
+            "-o",
+            tmp_path / "run",
+            "--preset",
+            "tiny",
+            "--device",
+            "cpu",
+            *arguments,
+        )
+    assert error.value.code == code
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_are_described_and_have_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    import jsonschema
+
+    for model in (SpeechToMouthConfig, CorpusConfig, SyntheticConfig, ViewConfig, FineTuningConfig):
+        assert all(field.description for field in model.model_fields.values()), model
+    train("schema", "speech-to-mouth")
+    schema = json.loads(capsys.readouterr().out)
+    for preset in ((), ("--preset", "tiny")):
+        train("config", "speech-to-mouth", *preset)
+        jsonschema.validate(yaml_io.read_value(capsys.readouterr().out, "config"), schema)
 
 
 def test_contact_output_and_labials_are_combined() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -14,35 +16,39 @@ torch = pytest.importorskip("torch", reason="training needs the extra: pip insta
 pytest.importorskip("espeakng_loader", reason="training needs the extra: pip install 'retalkit[train]'")
 pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
 
+from retalkit.errors import RetalkitError
 from retalkit_renderers.speech_to_mouth.coarticulation import Phone, mouth_targets
 from retalkit_renderers.speech_to_mouth.features import log_mel, network_input
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, CLASSES, SILENCE, TABLE, letters_of_ipa
+from retalkit_training.loop.batches import load_batches
 from retalkit_training.speech_to_mouth.augmentation import augment, mask_bands, non_speech_example, vary_loudness
-from retalkit_training.speech_to_mouth.corpus import Corpus
 from retalkit_training.speech_to_mouth.corpus_synthesis import Shard, resample, synthesise
+from retalkit_training.speech_to_mouth.export import as_stored
+from retalkit_training.speech_to_mouth.losses import training_loss
 from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
 from retalkit_training.speech_to_mouth.non_speech import BABBLE, KINDS, NonSpeechPool
-from retalkit_training.speech_to_mouth.pipeline import (
-    PipelineConfig,
-    make_corpus,
-    make_network,
-    score_and_export,
-    tiny_config,
-)
 from retalkit_training.speech_to_mouth.sentences import LOCALES, sentence, words
+from retalkit_training.speech_to_mouth.session import Session
+from retalkit_training.speech_to_mouth.synthetic_steps import (
+    check_synthesisers,
+    make_corpus,
+    score_and_export,
+    synthetic_task,
+    training_speech,
+)
 from retalkit_training.speech_to_mouth.tts import ESPEAK_LANGUAGES, Espeak, Flite, flite_program
+from retalkit_training.tasks.speech_to_mouth_config import SpeechToMouthConfig
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tests.training.mouth_sessions import KilledError, kill_after, session_with, tiny_config
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """Synthesise a tiny corpus once."""
-    folder = tmp_path_factory.mktemp("training")
-    make_corpus(_config(), folder)
-    return folder
-
-
-def _config() -> PipelineConfig:
-    return replace(tiny_config(), hours=0.015)
+    session = Session(tiny_config(), tmp_path_factory.mktemp("training"), "cpu")
+    make_corpus(session)
+    return session
 
 
 def _timed(letters: str, seconds: float = 0.1, lead: float = 0.4) -> list[Phone]:
@@ -181,9 +187,9 @@ def test_stops_are_quieter_than_adjacent_vowels() -> None:
     assert np.median(drops) > 15.0
 
 
-def test_augmentation_keeps_length_and_timing(work: Path) -> None:
-    corpus = Corpus([shard for shard in _config().shards(work) if not shard.held_out])
-    pool = NonSpeechPool(work / "corpus")
+def test_augmentation_keeps_length_and_timing(work: Session) -> None:
+    corpus = training_speech(work)
+    pool = NonSpeechPool(work.corpus)
     for seed in range(8):
         sound = np.zeros(32000, np.float32)
         sound[16000:16032] = 0.9
@@ -219,8 +225,8 @@ def test_masked_bands_are_complete_and_few() -> None:
         np.testing.assert_array_equal(changed[:, ~masked], levels[:, ~masked])
 
 
-def test_babble_stays_faint(work: Path) -> None:
-    pool = NonSpeechPool(work / "corpus")
+def test_babble_stays_faint(work: Session) -> None:
+    pool = NonSpeechPool(work.corpus)
     assert set(pool.kinds.tolist()) == set(range(len(KINDS)))
     babble, kind = pool.pick(np.random.default_rng(0), 32000, BABBLE)
     assert kind == BABBLE
@@ -233,24 +239,20 @@ def test_babble_stays_faint(work: Path) -> None:
         assert 20.0 * np.log10(np.sqrt(np.mean(sound**2)) + 1e-12) < -37.5
 
 
-def test_interrupted_corpus_synthesis_is_reproducible(work: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    config = _config()
-    first = config.shards(work)[0]
-    other = replace(config, hours=config.hours).shards(again)[0]
-    (again / "corpus").mkdir(parents=True)
-    (again / "corpus" / f"{other.folder.name}.1.part").mkdir()
-    make_corpus(config, again)
+def test_interrupted_corpus_synthesis_is_reproducible(work: Session, tmp_path: Path) -> None:
+    again = Session(work.config, tmp_path / "again", "cpu")
+    first, other = work.shards()[0], again.shards()[0]
+    again.corpus.mkdir(parents=True)
+    (again.corpus / f"{other.folder.name}.1.part").mkdir()
+    make_corpus(again)
     for name in ("waveform.npy", "targets.npy"):
         np.testing.assert_array_equal(np.load(first.folder / name), np.load(other.folder / name))
-    np.testing.assert_array_equal(
-        np.load(work / "corpus" / "negatives.npy"), np.load(again / "corpus" / "negatives.npy")
-    )
+    np.testing.assert_array_equal(np.load(work.corpus / "negatives.npy"), np.load(again.corpus / "negatives.npy"))
 
 
 def test_shard_is_deterministic(tmp_path: Path) -> None:
     # This seed selects a voice with breath noise, which espeak-ng seeds from the clock by default.
-    seed = PipelineConfig().shards(tmp_path)[3].seed
+    seed = Session(SpeechToMouthConfig(), tmp_path).shards()[3].seed
     shards = [Shard(tmp_path / name, "espeak", seed, 90.0, False) for name in ("one", "two")]
     for shard in shards:
         synthesise([shard], 1)
@@ -258,22 +260,22 @@ def test_shard_is_deterministic(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*waveforms)
 
 
-@pytest.mark.slow
-def test_resumed_training_gives_identical_weights_and_exports(work: Path) -> None:
-    config = _config()
-    whole, cut = work / "whole", work / "cut"
-    for folder in (whole, cut):
-        folder.mkdir()
-        (folder / "corpus").symlink_to(work / "corpus")
-    undisturbed = make_network(config, whole)
-    make_network(config, cut, stop_after=6)
-    assert torch.load(cut / "training" / "checkpoint.pt", weights_only=True)["step"] == 4
-    resumed = make_network(config, cut)
+def test_resumed_training_gives_identical_weights_and_exports(work: Session, tmp_path: Path) -> None:
+    whole = session_with(work.folder, tmp_path / "whole")
+    undisturbed = whole.train(synthetic_task(whole, "key"), "synthetic")
+    cut = session_with(work.folder, tmp_path / "cut", report=kill_after(6))
+    with pytest.raises(KilledError):
+        cut.train(synthetic_task(cut, "key"), "synthetic")
+    assert [path.name for path in (cut.folder / "synthetic" / "checkpoints").iterdir()] == ["step-000000004.pt"]
+    cut = replace(cut, report=whole.report)
+    resumed = cut.train(synthetic_task(cut, "key"), "synthetic")
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+    with pytest.raises(RetalkitError) as error:
+        cut.train(synthetic_task(cut, "other"), "synthetic")
+    assert error.value.code == "other-dataset"
 
-    path = work / "weights.safetensors"
-    score_and_export(config, work, resumed, path)
+    path = score_and_export(cut, resumed, "key")
     from safetensors import safe_open
 
     with safe_open(str(path), framework="numpy") as file:
@@ -283,27 +285,39 @@ def test_resumed_training_gives_identical_weights_and_exports(work: Path) -> Non
     assert metadata["format"] == "1"
     assert json.loads(metadata["dilations"]) == [1, 2, 4, 8, 1, 2]
     assert json.loads(metadata["scales"])["opening"] > 0.3
+    assert "| training.steps | 8 |" in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_training_returns_the_moving_average_of_the_weights(work: Path) -> None:
-    folder = work / "average"
-    folder.mkdir()
-    (folder / "corpus").symlink_to(work / "corpus")
-    averaged = make_network(_config(), folder).state_dict()
-    state = torch.load(folder / "training" / "checkpoint.pt", weights_only=True)
-    name = "head.weight"
-    assert torch.equal(averaged[name], state["average"][f"module.{name}"])
-    assert not torch.equal(averaged[name], state["network"][name])
+def test_loop_trains_like_a_plain_loop(work: Session, tmp_path: Path) -> None:
+    session = session_with(work.folder, tmp_path / "run", "synthetic.dropout=0")
+    task = synthetic_task(session, "key")
+    config, network = task.config, copy.deepcopy(task.network).train()
+    found = session.train(task, "synthetic")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(1.0, (step + 1) / 2) * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))),
+    )
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.997), use_buffers=True)
+    for step in range(config.steps):
+        (batch,) = load_batches(task, step, 0, 1)
+        optimizer.zero_grad()
+        training_loss(network(batch["features"]), batch["targets"]).total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+    expected = as_stored(average.module)
+    for name, value in expected.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(found.state_dict()[name], value, atol=1e-6, rtol=1e-3, msg=name)
 
 
-def test_checkpoint_of_another_configuration_is_rejected(work: Path) -> None:
-    folder = work / "other"
-    folder.mkdir()
-    (folder / "corpus").symlink_to(work / "corpus")
-    config = _config()
-    make_network(config, folder, stop_after=4)
-    with pytest.raises(ValueError, match="--work"):
-        make_network(replace(config, training=replace(config.training, learning_rate=1.0)), folder)
+def test_missing_flite_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retalkit_training.speech_to_mouth.synthetic_steps.flite_program", lambda: None)
+    with pytest.raises(RetalkitError, match="apt-get install flite") as error:
+        check_synthesisers(Session(tiny_config("corpus.flite_share=0.3"), tmp_path, "cpu"))
+    assert error.value.code == "missing-program"
 
 
 @pytest.mark.parametrize("lookahead", [0.2, 0.08])

@@ -14,20 +14,15 @@ pytest.importorskip("accelerate", reason="training needs the extra: pip install 
 
 from retalkit.config import yaml_io
 from retalkit.errors import RetalkitError
-from retalkit_training.commands import SUMMARIES, application
+from retalkit_training.commands import SUMMARIES
 from retalkit_training.datasets.writer import NewClip, build_clip, write_dataset
 from retalkit_training.losses.config import LossConfig
 from retalkit_training.tasks.config import CONFIGS, PRESETS
 from retalkit_training.tasks.export import PUBLISHED
 from retalkit_training.tasks.reading import read_config
-from typer.main import get_command
 
 from tests.pseudo_weights import load_module
-
-
-def train(*arguments: object) -> None:
-    """Run ``retalkit train`` without the error handling of ``retalkit``."""
-    get_command(application())(args=[str(each) for each in arguments], standalone_mode=False)
+from tests.training.train_command import train
 
 
 @pytest.fixture(scope="module")

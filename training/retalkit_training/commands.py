@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from retalkit_training.loop.config import LoopConfig
     from retalkit_training.loop.data import TrainingData
+    from retalkit_training.loop.trainer import DryRun as Cost
     from retalkit_training.loop.trainer import Progress
+    from retalkit_training.losses.config import LossConfig
 
 SUMMARIES = {
     "syncnet": "Train the lip-sync expert, which supervises L-Net and Wav2Lip.",
@@ -19,6 +21,12 @@ SUMMARIES = {
     "dnet": "Train D-Net, which edits the expression of a face.",
     "enet": "Train E-Net, which generates a 384-pixel face from L-Net's face.",
     "wav2lip": "Train Wav2Lip's generator and its quality discriminator.",
+}
+"""Help text of each trainer's command that uses prepared datasets."""
+SPEECH_TO_MOUTH = "speech-to-mouth"
+TRAINERS = {
+    **SUMMARIES,
+    SPEECH_TO_MOUTH: "Train the driver `model`, which predicts mouth motion from speech. All steps run by default.",
 }
 """Help text of each trainer's command."""
 
@@ -62,7 +70,23 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Run a few steps, print memory and steps per second, and write nothing.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
-TrainerName = Annotated[str, typer.Argument(metavar="TRAINER", help=", ".join(SUMMARIES))]
+TrainerName = Annotated[str, typer.Argument(metavar="TRAINER", help=", ".join(TRAINERS))]
+TinyPreset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="tiny: minimal sizes, for tests.")]
+LipsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="LIPS",
+        help="Corpus of real lips (default: ../shared/lips). Without one, only the weights for synthetic speech are "
+        "trained.",
+    ),
+]
+Steps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="STEP", help="Run one step: corpus, synthetic, real, live or noise; may be repeated."
+    ),
+]
 
 
 def application() -> typer.Typer:
@@ -76,6 +100,7 @@ def application() -> typer.Typer:
     )
     for name, summary in SUMMARIES.items():
         app.command(name, help=summary)(_trainer(name))
+    app.command(SPEECH_TO_MOUTH, help=TRAINERS[SPEECH_TO_MOUTH])(speech_to_mouth)
     app.command("export")(export)
     app.command("compare-sources")(compare_sources)
     app.command("config")(config)
@@ -133,8 +158,7 @@ def train(
             )
         if output is None:
             raise ConfigError("--person requires --output RUN, where the clip is prepared", code="missing-option")
-    if output is None and not dry_run:
-        raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
+    _check_output(output, dry_run=dry_run)
     _device(device)
     import torch
     from retalkit_training.loop.trainer import Trainer
@@ -148,12 +172,7 @@ def train(
     task = make_task(options, dataset, StoredWeights())
     trainer = Trainer(task, device=device, folder=output)
     if dry_run:
-        cost = trainer.dry_run()
-        typer.echo(
-            f"{name}: {cost.steps_per_second:.2f} steps/s, {cost.memory / 2**30:.2f} GiB on {cost.device}, "
-            f"{cost.parameters:,} trained parameters, {options.steps / cost.steps_per_second / 3600:.1f} hours for "
-            f"{options.steps:,} steps"
-        )
+        typer.echo(_cost(name, trainer.dry_run(), options.steps))
         return
     assert output is not None
     if trainer.process == 0:
@@ -165,12 +184,65 @@ def train(
         typer.echo(f"{output}: {done} steps done")
 
 
-def _print_progress(progress: Progress, steps: int) -> None:
+def speech_to_mouth(
+    data: LipsFolder = None,
+    output: RunFolder = None,
+    config: ConfigFile = None,
+    only: Steps = None,
+    preset: TinyPreset = None,
+    overrides: Overrides = None,
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Fine-tune the weights in FILE, or `published` weights for synthetic speech."
+        ),
+    ] = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    from retalkit_training.tasks.reading import read_options
+    from retalkit_training.tasks.speech_to_mouth_config import TINY, SpeechToMouthConfig
+
+    changes = [*(overrides or []), *([] if initial is None else [f"fine_tuning.initial={initial}"])]
+    options = read_options(SpeechToMouthConfig, {"tiny": TINY}, config, changes, preset)
+    _check_output(output, dry_run=dry_run)
+    _device(device)
+
+    from retalkit_training.speech_to_mouth.command import measure, train_speech_to_mouth
+
+    if dry_run:
+        for name, cost, steps in measure(options, data, device):
+            typer.echo(_cost(name, cost, steps))
+        return
+    assert output is not None
+
+    def report(name: str, progress: Progress, steps: int) -> None:
+        _print_progress(progress, steps, f"{name}: ")
+
+    train_speech_to_mouth(options, output, data, only or (), device, report, quiet=quiet)
+
+
+def _check_output(output: Path | None, *, dry_run: bool) -> None:
+    from retalkit.errors import ConfigError
+
+    if output is None and not dry_run:
+        raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
+
+
+def _cost(name: str, cost: Cost, steps: int) -> str:
+    return (
+        f"{name}: {cost.steps_per_second:.2f} steps/s, {cost.memory / 2**30:.2f} GiB on {cost.device}, "
+        f"{cost.parameters:,} trained parameters, {steps / cost.steps_per_second / 3600:.1f} hours for {steps:,} steps"
+    )
+
+
+def _print_progress(progress: Progress, steps: int, name: str = "") -> None:
     if not progress.values:
         return
     shown = {name: value for name, value in progress.values.items() if not name.endswith("learning_rate")}
     values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
-    typer.echo(f"step {progress.step}/{steps}, {progress.steps_per_second:.2f} steps/s: {values}")
+    typer.echo(f"{name}step {progress.step}/{steps}, {progress.steps_per_second:.2f} steps/s: {values}")
 
 
 def _open_person(clip: Path | None, run: Path | None, config: LoopConfig, device: str, quiet: bool) -> TrainingData:
@@ -198,14 +270,21 @@ def open_data(folder: Path) -> TrainingData:
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of the run.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Output file (default: the published name).")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file, or directory for speech-to-mouth (default: in RUN)."
+        ),
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Export the best checkpoint instead of the newest.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write the trained network of RUN as a file with the published names, and a model card."""
     from retalkit_training.tasks.export import export_run
+    from retalkit_training.tasks.runs import read_record
 
+    if read_record(run)["trainer"] == SPEECH_TO_MOUTH:
+        _export_speech_to_mouth(run, output, best=best, force=force)
+        return
     done = export_run(run, output, best=best, force=force)
     typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
     if done.importable:
@@ -273,33 +352,51 @@ def _device(name: str) -> str:
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def _export_speech_to_mouth(run: Path, output: Path | None, *, best: bool, force: bool) -> None:
+    from retalkit.errors import ConfigError
+    from retalkit_training.speech_to_mouth.command import export_weights
+
+    if best:
+        raise ConfigError(
+            "--best: the weights of speech-to-mouth are calibrated for the last step; export them without --best",
+            code="invalid-option",
+        )
+    for path in export_weights(run, output, force=force):
+        typer.echo(f"{path}; model card: {path.with_suffix('.md')}")
+
+
 def config(trainer: TrainerName, preset: PresetName = None, overrides: Overrides = None) -> None:
     """Print all options of TRAINER as a training file."""
     from retalkit.config.yaml_io import write
-    from retalkit_training.tasks.reading import read_config
+    from retalkit_training.tasks.reading import read_options
 
-    _check_trainer(trainer)
-    typer.echo(write(read_config(trainer, None, overrides or [], preset).model_dump(mode="json")), nl=False)
+    model, presets = _options_model(trainer)
+    typer.echo(write(read_options(model, presets, None, overrides or [], preset).model_dump(mode="json")), nl=False)
 
 
 def schema(trainer: TrainerName) -> None:
     """Print the JSON Schema of TRAINER's training files."""
     import json
 
-    from retalkit_training.tasks.config import CONFIGS, PRESETS
-
-    _check_trainer(trainer)
-    found = CONFIGS[trainer].model_json_schema()
-    found["properties"] = {"preset": {"enum": sorted(PRESETS[trainer])}, **found["properties"]}
+    model, presets = _options_model(trainer)
+    found = model.model_json_schema()
+    found["properties"] = {"preset": {"enum": sorted(presets)}, **found["properties"]}
     typer.echo(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **found}, indent=2))
 
 
-def _check_trainer(name: str) -> None:
+def _options_model(trainer: str) -> tuple[type[LossConfig], Mapping[str, Mapping[str, Any]]]:
+    """Return the options model and the presets of a trainer. Raises ConfigError if the trainer is unknown."""
     from retalkit.errors import ConfigError
     from retalkit.plugins.registry import nearest
+    from retalkit_training.tasks.config import CONFIGS, PRESETS
 
-    if name not in SUMMARIES:
+    if trainer not in TRAINERS:
         raise ConfigError(
-            f"unknown trainer '{name}'{nearest(name, SUMMARIES)}; trainers: {', '.join(SUMMARIES)}",
+            f"unknown trainer '{trainer}'{nearest(trainer, TRAINERS)}; trainers: {', '.join(TRAINERS)}",
             code="unknown-trainer",
         )
+    if trainer == SPEECH_TO_MOUTH:
+        from retalkit_training.tasks.speech_to_mouth_config import TINY, SpeechToMouthConfig
+
+        return SpeechToMouthConfig, {"tiny": TINY}
+    return CONFIGS[trainer], PRESETS[trainer]

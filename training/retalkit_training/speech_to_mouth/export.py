@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from retalkit.errors import WeightsError
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
+from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
 from retalkit_renderers.speech_to_mouth.visemes import CLASSES
 from retalkit_training.speech_to_mouth.corpus import Corpus
 from retalkit_training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
-from safetensors import safe_open
+from retalkit_training.tasks.frozen_weights import load_exactly
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 FORMAT = "1"
@@ -78,23 +81,53 @@ def export(
     temporary.replace(path)
 
 
+def as_stored(network: SpeechToMouthNetwork) -> SpeechToMouthNetwork:
+    """Round the weights to the precision of weights files, and return the network."""
+    network.load_state_dict(
+        {
+            name: tensor.half().float() if tensor.is_floating_point() else tensor
+            for name, tensor in network.state_dict().items()
+        }
+    )
+    return network
+
+
+def weights_path(source: str) -> Path:
+    """Return the bundled weights that were trained on synthetic speech for ``published``, or the path of a file."""
+    return WEIGHTS["synthetic"] if source == "published" else Path(source)
+
+
 def exported_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of an exported weights file."""
     with safe_open(str(path), framework="pt") as file:
         return dict(file.metadata())
 
 
-def load_exported(path: Path) -> tuple[SpeechToMouthNetwork, dict[str, float]]:
-    """Return the network of an exported weights file in evaluation mode, and the network's output scales."""
-    with safe_open(str(path), framework="pt") as file:
-        metadata = file.metadata()
-        names = list(file.keys())
-        tensors = {name: file.get_tensor(name).float() for name in names}
-    network = SpeechToMouthNetwork(
-        int(metadata["channels"]),
-        tuple(json.loads(metadata["dilations"])),
-        float(metadata["lookahead"]) if metadata["lookahead"] else None,
-        contact=len(tensors["head.bias"]) > CONTACT,
-    )
-    network.load_state_dict(tensors, strict=False)
-    return network.eval(), json.loads(metadata["scales"])
+def load_exported(
+    path: Path, network: SpeechToMouthNetwork | None = None
+) -> tuple[SpeechToMouthNetwork, dict[str, float]]:
+    """Return the network of an exported weights file in evaluation mode, and the network's output scales.
+
+    ``network``: network into which the weights are loaded. None: a new one.
+
+    Raises:
+        WeightsError: the file cannot be read, contains other weights, or weights of another architecture.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata()
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name).float() for name in names}
+        loaded = network or SpeechToMouthNetwork(
+            int(metadata["channels"]),
+            tuple(json.loads(metadata["dilations"])),
+            float(metadata["lookahead"]) if metadata["lookahead"] else None,
+            contact=len(tensors["head.bias"]) > CONTACT,
+        )
+        scales = json.loads(metadata["scales"])
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}", code="unreadable-file") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: no weights of the driver `model`", code="weights-mismatch") from error
+    load_exactly(loaded, tensors, str(path))
+    return loaded.eval(), scales

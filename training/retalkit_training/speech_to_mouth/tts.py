@@ -179,7 +179,7 @@ class Flite:
     def __init__(self) -> None:
         program = flite_program()
         if program is None:
-            raise RuntimeError("flite is not installed; run `apt-get install flite` or train with --without-flite")
+            raise RuntimeError("flite is not installed; run `apt-get install flite` or train with corpus.flite_share=0")
         self._program = program
 
     def speak(self, generator: random.Random, held_out: bool = False) -> Utterance | None:

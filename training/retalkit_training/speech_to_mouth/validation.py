@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.decoding import Calibration, mouth_width
-from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, log_mel, network_input
+from retalkit_renderers.speech_to_mouth.features import log_mel
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
 from retalkit_training.speech_to_mouth.augmentation import augment, non_speech_example
 from retalkit_training.speech_to_mouth.corpus import Corpus
 from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
-from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork, outputs_of
 from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool
 
 logger = logging.getLogger(__name__)
@@ -43,6 +42,9 @@ class Scores:
     quiet: float
     """Share of non-speech time steps with an opening below 5% of the speaking range."""
 
+    def rounded(self) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
 
 def validate(
     network: SpeechToMouthNetwork,
@@ -60,7 +62,7 @@ def validate(
     for number in range(pieces):
         outputs, targets = _validation_crop(network, corpus, pool, number, noisy)
         accuracy = float(np.mean((outputs[4] > 0.0) == (targets[:, 4] > 0.5)))
-        rows.append((_pearson(outputs[0], targets[:, 0]), _pearson(outputs[1], targets[:, 1]), accuracy))
+        rows.append((pearson(outputs[0], targets[:, 0]), pearson(outputs[1], targets[:, 1]), accuracy))
         counts += _closure_counts(outputs, targets, threshold)
         outputs = run(network, non_speech_example(np.random.default_rng([number, 6]), pool, _ROWS * SAMPLES_PER_TARGET))
         quiet.append(float(np.mean(outputs[0] * _sigmoid(outputs[4]) / opening_scale < 0.05)))
@@ -114,10 +116,7 @@ def range_gains(network: SpeechToMouthNetwork, corpus: Corpus, pieces: int, widt
 
 def run(network: SpeechToMouthNetwork, sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the outputs, float32 [20, N // 320], for audio ``sound`` [N] at 16 kHz."""
-    ahead = INPUT_CONTEXT if network.lookahead_seconds is None else 0
-    features = network_input(log_mel(sound), ahead).T[None]
-    with torch.inference_mode():
-        return network(torch.from_numpy(np.ascontiguousarray(features)))[0].numpy()
+    return outputs_of(network, log_mel(sound))
 
 
 def closure_posterior(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -157,7 +156,8 @@ def _recall_and_precision(counts: NDArray[np.float64]) -> tuple[float, float]:
     return float(counts[0] / max(1.0, counts[1])), float(counts[2] / max(1.0, counts[3]))
 
 
-def _pearson(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def pearson(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return Pearson's r of two series, or NaN if one of them is constant."""
     if first.std() < 1e-6 or second.std() < 1e-6:
         return np.nan
     return float(np.corrcoef(first, second)[0, 1])

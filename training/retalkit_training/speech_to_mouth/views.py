@@ -14,7 +14,6 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from retalkit_training.speech_to_mouth.corpus import TARGET_COLUMNS, Corpus
 from retalkit_training.speech_to_mouth.corpus_synthesis import SAMPLES_PER_TARGET
 from retalkit_training.speech_to_mouth.non_speech import BABBLE, POOL_LEVEL, NonSpeechPool
 from retalkit_training.speech_to_mouth.real_lips import RealLips
+from retalkit_training.tasks.speech_to_mouth_config import ViewConfig
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +43,6 @@ SYNTHETIC_TARGETS = 250
 _CLEAN_VIEWS = 2
 _LOUDNESS_ERROR = 2.0
 """Standard deviation of the loudness error in dB."""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewConfig:
-    """Numbers of views, and random seed."""
-
-    per_clip: int = 5
-    """Number of views per clip with real lips."""
-    synthetic: int = 1500
-    """Number of crops of synthetic speech."""
-    non_speech: int = 500
-    """Number of crops of non-speech audio."""
-    seed: int = 5
 
 
 class Views:

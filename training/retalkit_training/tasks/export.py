@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -121,13 +121,24 @@ def _has_published_shapes(tensors: Mapping[str, Tensor], published: Published) -
     return {name: tuple(value.shape) for name, value in tensors.items()} == dict(shapes)
 
 
+def last_values(scalars: Path, step: int | None = None) -> dict[str, str]:
+    """Return the last value of each scalar in ``scalars.csv`` up to a step, without the learning rates."""
+    last: dict[str, str] = {}
+    for at, name, value in read_scalars(scalars):
+        if (step is None or at <= step) and not name.endswith("learning_rate"):
+            last[name] = f"{value:.6g}"
+    return dict(sorted(last.items()))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
 def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, averaged: bool) -> str:
     """Return a Markdown page with the data, the options, the losses and the seed of a run."""
     config, data = record["config"], record["data"]
-    last: dict[str, float] = {}
-    for at, name, value in read_scalars(run / "scalars.csv"):
-        if at <= step and not name.endswith("learning_rate"):
-            last[name] = value
     lines = [
         f"# {file}",
         "",
@@ -154,15 +165,11 @@ def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, av
         "",
         "## Last values",
         "",
-        "| scalar | value |",
-        "|---|---|",
-        *(f"| {name} | {value:.6g} |" for name, value in sorted(last.items())),
+        markdown_table(("scalar", "value"), last_values(run / "scalars.csv", step).items()),
         "",
         "## Options",
         "",
-        "| option | value |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in flat_options(config).items()),
+        markdown_table(("option", "value"), flat_options(config).items()),
         "",
         "The licence of the weights depends on the licence of the training data and of the initial weights.",
         "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from retalkit.config.messages import describe, error_code
@@ -12,7 +12,10 @@ from retalkit.config.yaml_io import read_file, read_value
 from retalkit.errors import ConfigError
 from retalkit.plugins.registry import nearest
 from retalkit_training.loop.config import LoopConfig
+from retalkit_training.losses.config import LossConfig
 from retalkit_training.tasks.config import CONFIGS, PRESETS
+
+Options = TypeVar("Options", bound=LossConfig)
 
 
 def read_config(
@@ -22,7 +25,19 @@ def read_config(
     preset: str | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> LoopConfig:
-    """Return the options of a trainer from a preset, a training file, and overrides ``KEY=VALUE``, in this order.
+    """Return the options of a trainer; see ``read_options``."""
+    return read_options(CONFIGS[trainer], PRESETS[trainer], file, overrides, preset, defaults)
+
+
+def read_options(
+    model: type[Options],
+    presets: Mapping[str, Mapping[str, Any]],
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    preset: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Options:
+    """Return options from a preset, a training file, and overrides ``KEY=VALUE``, in this order.
 
     ``defaults``: options that replace those of the preset.
 
@@ -33,7 +48,11 @@ def read_config(
     chosen = data.pop("preset", None)
     if preset is None and chosen is not None:
         preset = str(chosen)
-    values = _preset(trainer, preset, f"{file}: preset" if chosen is not None else "--preset")
+    # Nested options that are not set keep the trainer's defaults, which differ from those of their class.
+    values = _merge(
+        model().model_dump(mode="json"),
+        _preset(presets, preset, f"{file}: preset" if chosen is not None else "--preset"),
+    )
     values = _merge(_merge(values, defaults or {}), data)
     origins: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
@@ -53,15 +72,13 @@ def read_config(
                 return f"{file}:{lines[part]}"
         return str(file) if file is not None else ""
 
-    model = CONFIGS[trainer]
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(describe(error, model, values, origin=origin), code=error_code(error)) from error
 
 
-def _preset(trainer: str, name: str | None, source: str) -> dict[str, Any]:
-    presets = PRESETS[trainer]
+def _preset(presets: Mapping[str, Mapping[str, Any]], name: str | None, source: str) -> Mapping[str, Any]:
     if name is None:
         return {}
     if name not in presets:
@@ -69,7 +86,7 @@ def _preset(trainer: str, name: str | None, source: str) -> dict[str, Any]:
             f"{source}: unknown preset '{name}'{nearest(name, presets)}; presets: {', '.join(presets)}",
             code="unknown-preset",
         )
-    return _merge({}, presets[name])
+    return presets[name]
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

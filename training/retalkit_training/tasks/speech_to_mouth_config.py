@@ -1,0 +1,193 @@
+"""Options of the trainer of the driver ``model``, which predicts mouth motion from speech.
+
+The module does not import torch. The values were selected by speaker-disjoint cross-validation. There is no published
+trainer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import Field, model_validator
+from retalkit_training.loop.config import LoopConfig, OptimizerConfig
+from retalkit_training.losses.config import LossConfig
+
+DILATIONS: Final = (1, 2, 4, 8, 1, 2)
+"""Dilations of the network's blocks."""
+
+
+class CorpusConfig(LossConfig):
+    """Options of the synthetic speech and of the non-speech audio."""
+
+    hours: float = Field(default=10.0, gt=0)
+    """Hours of speech of the training voices. A thirtieth is added from held-out voices."""
+    flite_share: float = Field(default=0.45, ge=0, le=1)
+    """Fraction of the speech that flite synthesises. espeak-ng synthesises the rest. 0: flite is not needed, but the
+    weights generalise less well to real voices."""
+    shard_minutes: float = Field(default=10.0, gt=0)
+    """Maximum duration of a file of the corpus."""
+    non_speech_clips: int = Field(default=240, ge=6)
+    """Number of clips of noise, hum, tones, music, knocks and babble."""
+    non_speech_seconds: float = Field(default=8.0, ge=6)
+    """Duration of each of these clips. At least the duration of an example."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of sentences, voices and non-speech audio."""
+    processes: int = Field(default=2, ge=1)
+    """Number of processes that synthesise speech. The corpus does not depend on it."""
+
+
+class SyntheticConfig(LoopConfig):
+    """Options of the training on synthetic speech."""
+
+    steps: int = Field(default=3_400, ge=1)
+    """Number of steps."""
+    batch_size: int = Field(default=12, ge=2)
+    """Number of examples."""
+    seconds: float = Field(default=5.0, ge=1, le=6)
+    """Duration of an example."""
+    channels: int = Field(default=160, ge=1)
+    """Number of channels of the network."""
+    dilations: tuple[int, ...] = Field(default=DILATIONS, min_length=1)
+    """Dilation of each block."""
+    lookahead_seconds: float | None = Field(default=None, ge=0.0375)
+    """Maximum look-ahead of the outputs. None: unbounded, which is 0.75 s for the default dilations."""
+    dropout: float = Field(default=0.15, ge=0, lt=1)
+    """Dropout in the blocks."""
+    non_speech_share: float = Field(default=0.17, ge=0, le=1)
+    """Probability that an example is non-speech audio, for which the mouth stays closed."""
+    optimizer: OptimizerConfig = OptimizerConfig(
+        kind="adamw", learning_rate=2e-3, weight_decay=0.02, warm_up_steps=50, cosine=True
+    )
+    """Optimiser."""
+    average_decay: float = Field(default=0.997, ge=0, lt=1)
+    """Decay of the moving average of the parameters, which is validated and exported."""
+    clip_norm: float | None = Field(default=2.0, gt=0)
+    """Maximum norm of the gradients."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Precision of forward passes. ``bf16`` is nearly twice as fast on CPUs with bfloat16 support, and slower on
+    others."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of the initial weights, of the examples and of the dropout."""
+    initial: str | None = None
+    """Weights from which this training starts: ``published``, the bundled weights trained on synthetic speech, or a
+    weights file with the same architecture. None: random weights."""
+    evaluation_crops: int = Field(default=20, ge=1)
+    """Number of crops of held-out voices, and of non-speech audio, in each evaluation."""
+    log_every: int = Field(default=50, ge=1)
+    """Number of steps between rows of ``scalars.csv``."""
+    evaluate_every: int = Field(default=500, ge=1)
+    """Number of steps between evaluations on held-out voices."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Number of steps between checkpoints."""
+    keep_checkpoints: int = Field(default=1, ge=1)
+    """Number of newest checkpoints that are kept."""
+
+
+class ViewConfig(LossConfig):
+    """Options of the precomputed features for the fine-tuning."""
+
+    per_clip: int = Field(default=5, ge=1)
+    """Number of views of each clip with real lips. The first is unchanged, the second has another vocal tract length,
+    and the others have noise, rooms, microphones and codecs."""
+    synthetic: int = Field(default=1_500, ge=1)
+    """Number of crops of synthetic speech."""
+    non_speech: int = Field(default=500, ge=1)
+    """Number of crops of non-speech audio."""
+    seed: int = Field(default=5, ge=0)
+    """Seed of the views."""
+
+
+class FineTuningConfig(LoopConfig):
+    """Options of the fine-tuning on real lips."""
+
+    steps: int = Field(default=900, ge=1)
+    """Number of steps. 1,000 steps instead of 500 increase the correlation by 0.01."""
+    batch_size: int = Field(default=1, ge=1)
+    """Number of groups of examples. Each group has ``real`` + ``synthetic`` + ``non_speech`` examples."""
+    real: int = Field(default=12, ge=1)
+    """Number of examples with real lips in a group."""
+    synthetic: int = Field(default=3, ge=0)
+    """Number of examples with synthetic speech in a group."""
+    non_speech: int = Field(default=1, ge=0)
+    """Number of examples with non-speech audio in a group."""
+    lookahead_seconds: float | None = Field(default=None, ge=0.0375)
+    """Maximum look-ahead of the outputs of ``real_lips.safetensors``. None: unbounded."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in the blocks."""
+    loudness_error: float = Field(default=0.35, ge=0)
+    """Standard deviation of the random offset of the absolute features, in units of 17.4 dB."""
+    optimizer: OptimizerConfig = OptimizerConfig(
+        kind="adamw", learning_rate=1.5e-3, weight_decay=0.05, warm_up_steps=30, cosine=True
+    )
+    """Optimiser."""
+    average_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the moving average of the parameters, which is scored and exported."""
+    clip_norm: float | None = Field(default=2.0, gt=0)
+    """Maximum norm of the gradients."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Precision of forward passes. ``bf16`` is nearly twice as fast on CPUs with bfloat16 support, and slower on
+    others."""
+    initial: str | None = None
+    """Weights from which the fine-tuning starts: ``published``, the bundled weights trained on synthetic speech, or a
+    weights file. None: the result of the training on synthetic speech."""
+    log_every: int = Field(default=50, ge=1)
+    """Number of steps between rows of ``scalars.csv``."""
+    evaluate_every: int = Field(default=450, ge=1)
+    """Number of steps between evaluations on the held-out speakers."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Number of steps between checkpoints."""
+    keep_checkpoints: int = Field(default=1, ge=1)
+    """Number of newest checkpoints that are kept, for each network."""
+
+
+class SpeechToMouthConfig(LossConfig):
+    """Options of the trainer of the driver ``model``."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    """Synthetic speech and non-speech audio."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+    """Training on synthetic speech."""
+    validation_crops: int = Field(default=60, ge=1)
+    """Number of crops of held-out voices for the scores and the calibration of the weights."""
+    views: ViewConfig = ViewConfig()
+    """Precomputed features for the fine-tuning."""
+    fine_tuning: FineTuningConfig = FineTuningConfig()
+    """Fine-tuning on real lips."""
+    live_lookahead_seconds: float = Field(default=0.2, ge=0.0375)
+    """Maximum look-ahead of the outputs of ``live.safetensors``."""
+
+    @model_validator(mode="after")
+    def _check_durations(self) -> SpeechToMouthConfig:
+        if self.synthetic.seconds > self.corpus.non_speech_seconds:
+            raise ValueError(
+                f"synthetic.seconds {self.synthetic.seconds:g} exceeds corpus.non_speech_seconds "
+                f"{self.corpus.non_speech_seconds:g}"
+            )
+        return self
+
+
+_TINY_LOOP: Final[dict[str, Any]] = {"precision": "fp32", "log_every": 2, "evaluate_every": 8, "workers": 0}
+
+TINY: Final[dict[str, Any]] = {
+    "corpus": {
+        "hours": 0.02,
+        "flite_share": 0.0,
+        "shard_minutes": 0.7,
+        "non_speech_clips": 8,
+        "non_speech_seconds": 6.0,
+    },
+    "synthetic": {
+        "steps": 8,
+        "batch_size": 3,
+        "seconds": 2.0,
+        "channels": 16,
+        "optimizer": {"warm_up_steps": 2},
+        "checkpoint_every": 4,
+        "evaluation_crops": 1,
+        **_TINY_LOOP,
+    },
+    "validation_crops": 3,
+    "views": {"per_clip": 2, "synthetic": 3, "non_speech": 1},
+    "fine_tuning": {"steps": 2, "real": 2, "synthetic": 1, **_TINY_LOOP},
+}
+"""Preset ``tiny``: minimal sizes, with which all steps run in half a minute. The networks are not usable."""
