@@ -7,17 +7,16 @@ contains the viseme classes. The fine-tuned network has one additional output, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from retalkit_training.averaging import MovingAverage
-from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
+from retalkit_training.loop.task import Batch, Sample
 from retalkit_training.losses.terms import LossTerms
 from retalkit_training.speech_to_mouth.fine_tuning_samples import GroupSampler
 from retalkit_training.speech_to_mouth.losses import real_loss, synthetic_loss
-from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork, check_features
+from retalkit_training.speech_to_mouth.mouth_task import MouthTask
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
 from retalkit_training.speech_to_mouth.real_lips import LipClip, RealLips
 from retalkit_training.speech_to_mouth.real_validation import held_out_outputs, mean_correlations
 from retalkit_training.speech_to_mouth.views import Views
@@ -25,12 +24,10 @@ from retalkit_training.tasks.speech_to_mouth_config import FineTuningConfig
 from torch import Tensor, nn
 
 
-class FineTuningTask:
+class FineTuningTask(MouthTask):
     """Fine-tuning of a network on real lips."""
 
     name = "speech-to-mouth-real"
-    best = BestMetric("validation/opening_r", "highest")
-    frozen: Sequence[nn.Module] = ()
 
     def __init__(
         self,
@@ -45,27 +42,15 @@ class FineTuningTask:
         """``network``: result of ``initial_network``. ``scales``: scales of the synthetic targets. ``data_key``: key of
         the data and of the initial weights. ``held_out``: fold that is not used for training.
         """
-        self.config, self.data_key = config, data_key
-        self.network = network
-        self.networks: Mapping[str, nn.Module] = {"network": network}
-        self.averages = {"network": MovingAverage(config.average_decay, buffers=True, from_first_step=True)}
+        super().__init__(config, network, data_key)
+        self.config = config
         self._lips, self._views = lips, views
         usable = [clip for clip in lips.clips if clip.usable]
         self._validation: list[LipClip] = [clip for clip in usable if clip.fold == held_out]
         self._sampler = GroupSampler(config, [clip for clip in usable if clip.fold != held_out], lips, views, scales)
 
-    def updates(self) -> Sequence[Update]:
-        return [Update("network", lambda step: list(self.network.parameters()), self.config.optimizer, self._loss)]
-
-    def start_step(self, step: int) -> bool:
-        self.network.train()
-        return False
-
     def sample(self, generator: np.random.Generator, step: int) -> Sample:
         return self._sampler.draw(generator)
-
-    def check(self, batch: Batch) -> None:
-        check_features(batch["features"])
 
     def _loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         features = batch["features"]
@@ -95,6 +80,3 @@ class FineTuningTask:
         outputs = held_out_outputs(network, self._lips, self._views, self._validation)
         opening, width = mean_correlations(outputs, self._lips, self._validation)
         return {"validation/opening_r": opening, "validation/width_r": width}
-
-    def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
-        return None

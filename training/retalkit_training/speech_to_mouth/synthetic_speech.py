@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from retalkit_training.averaging import MovingAverage
-from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
+from retalkit_training.loop.task import Batch, Sample
 from retalkit_training.losses.terms import LossTerms
 from retalkit_training.speech_to_mouth.augmentation import training_example
 from retalkit_training.speech_to_mouth.corpus import Corpus
 from retalkit_training.speech_to_mouth.losses import training_loss
-from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork, check_features, feature_lookahead
+from retalkit_training.speech_to_mouth.mouth_task import MouthTask
+from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork, feature_lookahead
 from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool
 from retalkit_training.speech_to_mouth.validation import validate
 from retalkit_training.tasks.speech_to_mouth_config import SyntheticConfig
@@ -25,12 +24,10 @@ _THRESHOLD = 0.3
 """Typical full opening and closure threshold, for evaluations during the training."""
 
 
-class SyntheticSpeechTask:
+class SyntheticSpeechTask(MouthTask):
     """Training of a network on synthetic speech."""
 
     name = "speech-to-mouth-synthetic"
-    best = BestMetric("validation/opening_r", "highest")
-    frozen: Sequence[nn.Module] = ()
 
     def __init__(
         self,
@@ -42,20 +39,11 @@ class SyntheticSpeechTask:
         data_key: str,
     ) -> None:
         """``corpus`` and ``held_out``: speech of the training voices and of the held-out voices."""
-        self.config, self.data_key = config, data_key
-        self.network = network
-        self.networks: Mapping[str, nn.Module] = {"network": network}
-        self.averages = {"network": MovingAverage(config.average_decay, buffers=True, from_first_step=True)}
+        super().__init__(config, network, data_key)
+        self.config = config
         self._corpus, self._held_out, self._pool = corpus, held_out, pool
         self._rows = round(config.seconds * _ROWS_PER_SECOND)
         self._ahead = feature_lookahead(config.lookahead_seconds)
-
-    def updates(self) -> Sequence[Update]:
-        return [Update("network", lambda step: list(self.network.parameters()), self.config.optimizer, self._loss)]
-
-    def start_step(self, step: int) -> bool:
-        self.network.train()
-        return False
 
     def sample(self, generator: np.random.Generator, step: int) -> Sample:
         """Return ``features`` [160, 2 J] and ``targets`` [J, 6] of one example."""
@@ -65,9 +53,6 @@ class SyntheticSpeechTask:
             "features": np.ascontiguousarray(example.features.T, np.float32),
             "targets": example.targets.astype(np.float32),
         }
-
-    def check(self, batch: Batch) -> None:
-        check_features(batch["features"])
 
     def _loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         outputs: Tensor = self.network(batch["features"])
@@ -87,6 +72,3 @@ class SyntheticSpeechTask:
             "validation/closure_precision": scores.closures_right,
             "validation/speech_accuracy": scores.speech,
         }
-
-    def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
-        return None
