@@ -49,10 +49,8 @@ def read_options(
     if preset is None and chosen is not None:
         preset = str(chosen)
     # Nested options that are not set keep the trainer's defaults, which differ from those of their class.
-    values = _merge(
-        model().model_dump(mode="json"),
-        _preset(presets, preset, f"{file}: preset" if chosen is not None else "--preset"),
-    )
+    source = f"{file}: preset" if chosen is not None else "--preset"
+    values = _merge(model().model_dump(mode="json"), _preset(presets, preset, source))
     values = _merge(_merge(values, defaults or {}), data)
     origins: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
