@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from retalkit._version import __version__
-from retalkit.errors import CredentialsError
+from retalkit.errors import CredentialsError, OutputError
 from retalkit.plugins.specs import FinishedRun
 from retalkit.provenance.formats import (
     EMBEDDED,
@@ -28,6 +29,17 @@ from retalkit.stages import DigitalSourceType
 
 OFFLINE: Final[Mapping[str, Any]] = {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False}
 """Settings of c2pa-rs that prevent network access. A time-stamp authority is contacted only if it is configured."""
+
+
+_SPOOLED_MB: Final = 8
+"""Size above which c2pa-rs copies the output to the temporary directory instead of memory, in MiB."""
+_MERKLE_BYTES: Final = 128 << 20
+"""Size above which the media data is hashed in chunks, whose hashes form a Merkle tree.
+
+Otherwise c2pa-rs reads up to 512 MiB at once. Smaller files have a single hash, because other implementations disagree
+about the hashes of the chunks.
+"""
+_MERKLE_CHUNK_KB: Final = 4096
 
 
 class ContentCredentials:
@@ -103,10 +115,14 @@ def sign(
     """
     import c2pa
 
+    core: dict[str, Any] = {"backing_store_memory_threshold_in_mb": _SPOOLED_MB}
+    if source.stat().st_size > _MERKLE_BYTES:
+        core["merkle_tree_chunk_size_in_kb"] = _MERKLE_CHUNK_KB
     settings = c2pa.Settings.from_dict(
         {
             "verify": {**OFFLINE, "verify_after_sign": False},
-            "builder": {"thumbnail": {"enabled": False}},
+            "core": core,
+            "builder": {"thumbnail": {"enabled": False}, "bmff_hash_exclude_free_and_skip_boxes": False},
         }
     )
     context = c2pa.Context(settings)
@@ -139,6 +155,8 @@ def sign(
             failed = given.error or written.error
             if failed is not None:
                 raise failed from error
+            if "os error 28" in str(error):
+                raise _full_temporary_directory(source) from error
             raise _signing_error(error, time_stamp_authority) from error
     return manifest
 
@@ -174,6 +192,15 @@ def _described_by_sidecar(path: Path, context: Any) -> tuple[bytes, dict[str, An
     if report.get("validation_state") == "Invalid":
         return None
     return store, {name: report[name] for name in ("active_manifest", "validation_results")}
+
+
+def _full_temporary_directory(source: Path) -> OutputError:
+    folder, size = tempfile.gettempdir(), source.stat().st_size
+    return OutputError(
+        f"signing requires {size / 2**20:.0f} MiB in the temporary directory {folder}, which is full; free disk space "
+        "or set TMPDIR to a different directory",
+        code="disk-full",
+    )
 
 
 def _signing_error(error: Exception, authority: str | None) -> CredentialsError:
