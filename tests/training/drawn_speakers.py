@@ -23,7 +23,9 @@ def draw(folder: Path, seed: int, seconds: float, *, sizes: tuple[int, ...] = (9
     count = len(drawn["opening"])
     rows = np.zeros((count, 73), np.float32)
     rows[:, 0], rows[:, 70:] = drawn["opening"] * 4 - 2, (1, 128, 128)
-    return ArrayClip(f"clip{seed}", f"speaker{seed}", crops, mel_spectrogram(drawn["wave"]), rows)
+    return ArrayClip(
+        f"clip{seed}", f"speaker{seed}", crops, mel_spectrogram(drawn["wave"]), rows, samples=drawn["wave"]
+    )
 
 
 def drawn_data(

@@ -73,6 +73,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+AUGMENTATION = {"flip": 0.5, "colour": 0.2, "shift": 0.05, "level": 6, "mel_mask": 0.5}
 DEVICE = "cuda" if torch.backends.cuda.is_built() else "meta"
 """Device of the fake tensors. CPU builds of torch cannot differentiate fake CUDA tensors."""
 
@@ -112,7 +113,8 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, name: str, speakers: ArrayDat
     for folder, limits in (("whole", [2]), ("parts", [1, 2])):
         (tmp_path / folder).mkdir()
         for steps in limits:
-            made = task(name, data, **{**SMALL[name], "accumulation": 2, "batch_size": 4, "steps": steps})
+            options = {**SMALL[name], "augmentation": AUGMENTATION, "workers": 2}
+            made = task(name, data, **{**options, "accumulation": 2, "batch_size": 4, "steps": steps})
             trainer = Trainer(made, device="cpu", folder=tmp_path / folder)
             trainer.run()
         states.append(trainer.state(2))

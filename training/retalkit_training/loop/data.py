@@ -51,6 +51,10 @@ class Clip(Protocol):
         """Return mel steps [80, count] in [-4, 4]. Steps outside of the sound are silence."""
         ...
 
+    def wave(self, start: int, count: int) -> NDArray[np.float32]:
+        """Return samples of the sound at 16 kHz, float32 [count] in [-1, 1]. Samples outside of the sound are 0."""
+        ...
+
     def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
         """Return D-Net's coefficients [N, 73], or None if the clip has none.
 
@@ -115,6 +119,8 @@ class ArrayClip:
     """Coefficients [T, 73]."""
     edited: NDArray[np.uint8] | None = None
     """Faces with the canonical expression [T, 96, 96, 3], BGR."""
+    samples: NDArray[np.float32] | None = None
+    """Sound at 16 kHz in [-1, 1], for augmentation."""
 
     @property
     def frame_count(self) -> int:
@@ -136,6 +142,11 @@ class ArrayClip:
         if last > first:
             found[:, first - start : last - start] = self.spectrogram[:, first:last]
         return found
+
+    def wave(self, start: int, count: int) -> NDArray[np.float32]:
+        if self.samples is None:
+            raise ValueError(f"{self.name}: the clip has no samples")
+        return cut_wave(self.samples, start, count)
 
     def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
         return None if self.rows is None else self.rows[list(indexes)]
@@ -160,6 +171,15 @@ class ArrayData:
 
     def clips(self, split: Split) -> Sequence[Clip]:
         return self.splits.get(split, [])
+
+
+def cut_wave(wave: NDArray[np.float32], start: int, count: int) -> NDArray[np.float32]:
+    """Return the samples [start, start + count) of ``wave``, with zeros outside of it."""
+    found = np.zeros(count, np.float32)
+    first, last = max(start, 0), min(start + count, len(wave))
+    if last > first:
+        found[first - start : last - start] = wave[first:last]
+    return found
 
 
 def check_data(

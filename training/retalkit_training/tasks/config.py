@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
+from retalkit_training.augmentation_config import AugmentationConfig
 from retalkit_training.averaging_config import PUBLISHED_DECAY
 from retalkit_training.loop.config import LoopConfig, OptimizerConfig
 from retalkit_training.losses.config import (
@@ -48,7 +49,9 @@ class SyncNetConfig(LoopConfig):
     contrastive_scale: float = Field(default=15.0, gt=0)
     """Factor of the cosine similarities in the contrastive loss."""
     flip: bool = False
-    """Whether half of the windows are mirrored. Wav2Lip: no."""
+    """Whether half of the windows are mirrored, in addition to ``augmentation``. Wav2Lip: no."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Augmentation of the training windows. Wav2Lip: none."""
     evaluation_pairs: int = Field(default=512, ge=2)
     """Number of pairs of windows of each evaluation."""
 
@@ -65,6 +68,8 @@ class GeneratorConfig(LoopConfig):
     mel_alignment: Literal["inference", "wav2lip"] = "inference"
     """Mel window of each frame. ``inference``: the window of the stage. ``wav2lip``: 40 ms earlier, as in Wav2Lip's
     training code (``get_segmented_mels``), so that training and inference differ."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Augmentation of the training windows. Wav2Lip and S: none."""
 
 
 class LNetConfig(GeneratorConfig):

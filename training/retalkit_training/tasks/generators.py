@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.errors import InputError
+from retalkit_training.augmentation import augment_frames, augmented_mel, check_packages, draw_sound_change
+from retalkit_training.augmentation_config import AugmentationConfig
 from retalkit_training.frame_windows import flatten_frames, flatten_mels, unflatten_frames
 from retalkit_training.loop.data import WINDOW_FRAMES, Clip, TrainingData, check_data, usable_clips
 from retalkit_training.loop.logs import grid
@@ -27,6 +29,7 @@ from retalkit_training.tasks.windows import (
     frame_mels,
     random_start,
     reference_frames,
+    window_steps,
 )
 from torch import Tensor, nn
 
@@ -49,6 +52,7 @@ class WindowSampler:
             InputError: the dataset is unsuitable, or has no reference faces of this editor.
         """
         check_data(data, 96)
+        check_packages(config.augmentation)
         if reference_expression not in ("none", data.reference_editor):
             raise InputError(
                 f"reference_expression: {data.name} has no reference faces of '{reference_expression}' (stored: "
@@ -62,16 +66,22 @@ class WindowSampler:
         self.validation = usable_clips(data.clips("val"))
 
     def sample(self, generator: np.random.Generator, clips: Sequence[Clip] | None = None) -> Sample:
-        """Return one sample of the training clips or of the given clips."""
+        """Return one sample of the training clips, or one of the given clips without augmentation."""
+        options = self._config.augmentation if clips is None else AugmentationConfig()
         clip = choose_clip(generator, self.clips if clips is None else clips)
         # Wav2Lip's alignment has no sound for frame 0.
         start = random_start(generator, clip, first=int(self._config.mel_alignment == "wav2lip"))
         shown = reference_frames(generator, clip, start, self._config.references)
+        target = faces(clip, range(start, start + WINDOW_FRAMES))
+        reference = edited_faces(clip, shown) if self._edited else faces(clip, shown)
+        target, reference = augment_frames(options, generator, [target, reference])
+        alignment = self._config.mel_alignment
+        mel = augmented_mel(clip, draw_sound_change(options, generator), window_steps(start, alignment))
         return {
-            "target": faces(clip, range(start, start + WINDOW_FRAMES)),
-            "reference": edited_faces(clip, shown) if self._edited else faces(clip, shown),
-            "mels": frame_mels(clip, start, self._config.mel_alignment),
-            "mel": expert_mel(clip, start),
+            "target": target,
+            "reference": reference,
+            "mels": frame_mels(mel, start, alignment),
+            "mel": expert_mel(mel, start),
         }
 
     def validation_batch(self) -> Batch | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import ConfigError, InputError
 from retalkit.observer import Observer
+from retalkit.speech.mel import HOP
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.prepare import prepare
 from retalkit_training.datasets.settings import PrepareSettings, SplitSettings
@@ -139,6 +140,9 @@ class ClipPart:
 
     def mel(self, start: int, count: int) -> NDArray[np.float32]:
         return self.clip.mel(start + self._first_step, count)
+
+    def wave(self, start: int, count: int) -> NDArray[np.float32]:
+        return self.clip.wave(start + self._first_step * HOP, count)
 
     def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
         return self.clip.coefficients(self._moved(indexes))

@@ -18,7 +18,7 @@ from retalkit_training.datasets.clip_format import PreparedClip
 from retalkit_training.datasets.index import ClipEntry, read_index
 from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE
 from retalkit_training.datasets.shards import ShardReader
-from retalkit_training.loop.data import Clip, Split
+from retalkit_training.loop.data import Clip, Split, cut_wave
 
 _DNET_SPACE: Final = "bfm257"
 """Space of the coefficients from which D-Net's are taken."""
@@ -94,6 +94,9 @@ class _Clip:
         if last > first:
             found[:, first - start : last - start] = stored[:, first:last]
         return found
+
+    def wave(self, start: int, count: int) -> NDArray[np.float32]:
+        return cut_wave(self._source.read(self._entry).waveform(), start, count)
 
     def coefficients(self, indexes: Sequence[int]) -> NDArray[np.float32] | None:
         if not self._has_coefficients:

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.errors import InputError
-from retalkit_training.loop.data import TrainingData, check_data, usable_clips
+from retalkit_training.augmentation import augment_frames, augmented_mel, check_packages, draw_sound_change
+from retalkit_training.loop.data import WINDOW_FRAMES, TrainingData, check_data, usable_clips
 from retalkit_training.loop.distributed import gather_batch
 from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
 from retalkit_training.losses.sync import cosine_cross_entropy
@@ -26,7 +27,16 @@ from retalkit_training.losses.terms import LossTerms, weighted_sum
 from retalkit_training.networks.syncnet_expert import Embeddings, SyncNetExpert
 from retalkit_training.tasks.config import SyncNetConfig
 from retalkit_training.tasks.metrics import area_under_curve
-from retalkit_training.tasks.windows import choose_clip, expert_mel, mouths, other_start, random_start
+from retalkit_training.tasks.windows import (
+    choose_clip,
+    expert_mel,
+    faces,
+    mouths,
+    mouths_of,
+    other_start,
+    random_start,
+    window_steps,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,6 +58,7 @@ class SyncNetTask:
             InputError: the dataset is unsuitable.
         """
         check_data(data, 96)
+        check_packages(config.augmentation)
         self.config, self.data_key = config, data.key
         self._clips = usable_clips(data.clips("train"))
         self._validation = usable_clips(data.clips("val"))
@@ -69,10 +80,16 @@ class SyncNetTask:
         start = random_start(generator, clip)
         synchronous = step < self.config.contrastive_steps or generator.random() < 0.5
         shown = start if synchronous else other_start(generator, clip, start)
-        window = mouths(clip, shown)
+        options = self.config.augmentation
+        if options.changes_images:
+            whole = faces(clip, range(shown, shown + WINDOW_FRAMES))
+            window = mouths_of(augment_frames(options, generator, [whole])[0])
+        else:
+            window = mouths(clip, shown)
         if self.config.flip and generator.random() < 0.5:
             window = np.ascontiguousarray(window[:, :, ::-1])
-        return {"mouths": window, "mel": expert_mel(clip, start), "label": np.array([synchronous], np.float32)}
+        mel = augmented_mel(clip, draw_sound_change(options, generator), window_steps(start))
+        return {"mouths": window, "mel": expert_mel(mel, start), "label": np.array([synchronous], np.float32)}
 
     def check(self, batch: Batch) -> None:
         check_window_range(batch["mouths"], batch["mel"])
@@ -118,7 +135,7 @@ class SyncNetTask:
             generator = np.random.default_rng([self.config.seed, _EVALUATION, index])
             clip = choose_clip(generator, self._validation)
             start = random_start(generator, clip)
-            sound = expert_mel(clip, start)
+            sound = expert_mel(clip.mel, start)
             for label, shown in ((1, start), (0, other_start(generator, clip, start))):
                 samples.append({"mouths": mouths(clip, shown), "mel": sound, "label": np.array([label], np.float32)})
         return {name: torch.from_numpy(np.stack([each[name] for each in samples])) for name in samples[0]}

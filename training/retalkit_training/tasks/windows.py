@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError
+from retalkit_training.augmentation import MelReader
 from retalkit_training.loop.data import MEL_STEPS, WINDOW_FRAMES, Clip, last_start
 from retalkit_training.mel_windows import Alignment, expert_window, generator_window
 
@@ -40,15 +41,27 @@ def mouths(clip: Clip, start: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(window.transpose(0, 3, 1, 2)).reshape(-1, SIDE // 2, SIDE).astype(np.float32) / 255
 
 
-def expert_mel(clip: Clip, start: int) -> NDArray[np.float32]:
-    """Return the sound [1, 80, 16] of the five frames from ``start``."""
-    return clip.mel(expert_window(start), MEL_STEPS)[None]
+def mouths_of(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the expert's input [15, 48, 96] for faces [3, 5, 96, 96]."""
+    return np.ascontiguousarray(window[:, :, SIDE // 2 :].transpose(1, 0, 2, 3)).reshape(-1, SIDE // 2, SIDE)
 
 
-def frame_mels(clip: Clip, start: int, alignment: Alignment) -> NDArray[np.float32]:
+def expert_mel(mel: MelReader, start: int) -> NDArray[np.float32]:
+    """Return the sound [1, 80, 16] of the five frames from ``start``. ``mel``: reader such as ``Clip.mel``."""
+    return mel(expert_window(start), MEL_STEPS)[None]
+
+
+def frame_mels(mel: MelReader, start: int, alignment: Alignment) -> NDArray[np.float32]:
     """Return the sound [5, 1, 80, 16] of each of the five frames from ``start``."""
     frames = range(start, start + WINDOW_FRAMES)
-    return np.stack([clip.mel(generator_window(frame, alignment), MEL_STEPS)[None] for frame in frames])
+    return np.stack([mel(generator_window(frame, alignment), MEL_STEPS)[None] for frame in frames])
+
+
+def window_steps(start: int, alignment: Alignment = "inference") -> tuple[int, int, int]:
+    """Return the range of all mel steps of the five frames from ``start``, and the step in the middle of the frames."""
+    first = expert_window(start)
+    last = expert_window(start + WINDOW_FRAMES - 1) + MEL_STEPS
+    return min(first, generator_window(start, alignment)), last, first + MEL_STEPS // 2
 
 
 def random_start(generator: np.random.Generator, clip: Clip, first: int = 0) -> int:
