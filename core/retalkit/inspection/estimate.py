@@ -11,16 +11,16 @@ from typing import Final
 
 import numpy as np
 
-from retalkit.imaging.compositing import composite
 from retalkit.inspection.model import TimeEstimate
 from retalkit.inspection.outcomes import Moment
 from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.frame_editing import apply_edits, to_rgb
+from retalkit.media.frame_editing import to_rgb
 from retalkit.media.pixel_format import PixelFormat
 from retalkit.media.sources import MediaSource
 from retalkit.media.video_codec import Encoding
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.face_job import FaceJob
+from retalkit.pipeline.render import animated_frame, edit_frame
 from retalkit.pipeline.timing import StepTimer
 from retalkit.stages import PassedThrough
 
@@ -112,12 +112,9 @@ def _render(
     start = perf_counter()
     for result in job.enhance(synced):
         if not isinstance(result, PassedThrough):
-            left, top, width, height = composite(image, result)
-            frame = apply_edits(frame, image[top : top + height, left : left + width], left, top)
-    for animator in animators:
-        animator.animate(image, moment.position)
-        left, top, width, height = animator.rectangle
-        frame = apply_edits(frame, image[top : top + height, left : left + width], left, top, animator.changed)
+            frame = edit_frame(frame, image, result) or frame
+    if animators:
+        frame = animated_frame(frame, image, animators, moment.position)
     writer.write_frame(frame, number / 25, 1 / 25)
     return decode, sync, perf_counter() - start
 

@@ -191,9 +191,11 @@ def chroma_mean(image: NDArray[np.float32], pixel_format: PixelFormat) -> NDArra
     )
 
 
-def rgb_to_yuv_planes(image: NDArray[np.float32], pixel_format: PixelFormat) -> list[NDArray[Any]]:
-    """Convert RGB float32 [h, w, 3] in 0..255 to BT.709 limited-range planes of the format's dtype."""
-    weights = rgb_to_yuv_matrix(MATRIX_BT709, False)
+def rgb_to_yuv_planes(
+    image: NDArray[np.float32], pixel_format: PixelFormat, matrix: int = MATRIX_BT709
+) -> list[NDArray[Any]]:
+    """Convert RGB float32 [h, w, 3] in 0..255 to limited-range planes of the format's dtype."""
+    weights = rgb_to_yuv_matrix(matrix, False)
     scale, limit = sample_scale(pixel_format.depth, False), 2**pixel_format.depth - 1
     luma = cv2.transform(image, weights[:1]).reshape(image.shape[:2])
     chroma = cv2.transform(chroma_mean(image, pixel_format), weights[1:])

@@ -30,6 +30,7 @@ from retalkit.media.yuv_frames import frame_from_rgb16
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob, SyncedFrames
+from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FaceEdit, FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -119,6 +120,8 @@ class Rendering:
     """Paths of all segment files in order."""
     counts: FrameCounts
     """Frame counts of the whole output."""
+    layers: list[Path]
+    """Paths of all layer segments in order, which exist only if the layer was requested."""
     rendered: int
     """Number of output frames rendered by this call, excluding frames in cached segments."""
 
@@ -149,9 +152,11 @@ def render(
     cancelled: Callable[[], bool],
     pixel_format: PixelFormat = YUV420P,
     animators: Sequence[PhotoAnimator] = (),
+    open_layer: OpenWriter | None = None,
 ) -> Rendering:
     """Render the segments that are missing from ``folder``. Frames are edited and encoded in ``pixel_format``.
-    ``animators`` move the heads in a still image.
+    ``animators`` move the heads in a still image. ``open_layer`` opens the writer of a segment that contains only the
+    edits.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
@@ -163,7 +168,8 @@ def render(
         record = folder.path(counts_name(number))
         data = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
         # Earlier versions stored no runs.
-        if "runs" in data and folder.path(segment_name(number)) is not None:
+        layered = open_layer is None or folder.path(layer_name(number)) is not None
+        if "runs" in data and layered and folder.path(segment_name(number)) is not None:
             stored[number] = data
             done += stop - start
         else:
@@ -183,11 +189,12 @@ def render(
     try:
         for number, parts in groupby(work, key=lambda part: part.segment):
             segment = FrameCounts()
-            with folder.write(segment_name(number)) as path:
+            layer_file = layer_segment(folder, number, source.size, open_layer)
+            with folder.write(segment_name(number)) as path, layer_file as layer:
                 writer = open_writer(path)
                 try:
                     for part in parts:
-                        written = _write(writer, timeline, part.batch, _enhance(jobs, part), animators)
+                        written = _write(writer, timeline, part.batch, _enhance(jobs, part), animators, layer)
                         for position, results in enumerate(written, part.batch.first):
                             segment.add(position, results)
                         done += len(part.batch.decoded)
@@ -204,7 +211,8 @@ def render(
     counts = FrameCounts()
     for number in range(len(segments)):
         counts.merge(stored[number])
-    return Rendering([folder.folder / segment_name(number) for number in range(len(segments))], counts, rendered)
+    paths = [[folder.folder / name(number) for number in range(len(segments))] for name in (segment_name, layer_name)]
+    return Rendering(paths[0], counts, paths[1], rendered)
 
 
 def edited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequence[str]) -> list[dict[str, Any]]:
@@ -281,6 +289,7 @@ def _write(
     batch: _Batch,
     results: Sequence[list[FrameResult]],
     animators: Sequence[PhotoAnimator],
+    layer: LayerSegment | None,
 ) -> list[list[FrameResult]]:
     """Composite the edits into every frame, encode the frames, and return the results for the frame counts.
 
@@ -293,21 +302,24 @@ def _write(
         final: list[FrameResult] = []
         for result in frame_results:
             if not isinstance(result, PassedThrough):
-                edited = _edit(frame, batch.images[row], result)
+                edited = edit_frame(frame, batch.images[row], result)
                 if edited is not None:
                     frame = edited
                 elif (result.mask > 0).any():
                     result = PassedThrough(_OUTSIDE)
             final.append(result)
+        image = None
         if animators:
             image = batch.images[row] if len(batch.images) else to_rgb(frame)
-            frame = _animated(frame, image, animators, batch.first + row)
+            frame = animated_frame(frame, image, animators, batch.first + row)
         writer.write_frame(frame, float(times[row]), float(durations[row]))
+        if layer is not None:
+            layer.write(final, animators, image, float(times[row]), float(durations[row]))
         counted.append(final)
     return counted
 
 
-def _animated(
+def animated_frame(
     frame: av.VideoFrame, image: NDArray[np.uint8], animators: Sequence[PhotoAnimator], position: int
 ) -> av.VideoFrame:
     """Return the frame of a photo with moved heads. ``image``: RGB image of the frame with all edits."""
@@ -323,7 +335,7 @@ def _animated(
     return frame
 
 
-def _edit(frame: av.VideoFrame, image: NDArray[np.uint8], edit: FaceEdit) -> av.VideoFrame | None:
+def edit_frame(frame: av.VideoFrame, image: NDArray[np.uint8], edit: FaceEdit) -> av.VideoFrame | None:
     """Return the edited frame, or None if the edit changes no pixel. ``image`` is the RGB image of the frame."""
     # All stages have returned, so the image can be modified in place.
     left, top, width, height = composite(image, edit)
