@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Observer(Protocol):
@@ -30,6 +30,37 @@ class Observer(Protocol):
     def artefact(self, name: str, path: Path) -> None:
         """Called when a stage has written an output file for inspection, such as the mouth plan."""
         ...
+
+
+@runtime_checkable
+class TimeLeftReceiver(Protocol):
+    """Optional addition to ``Observer`` for observers that show the time left in the whole run."""
+
+    def time_left(self, seconds: float, fraction: float) -> None:
+        """Called several times per second at most. ``seconds`` is the estimated time left, and ``fraction`` is the
+        completed part of the run's total time, in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class DetailReceiver(Protocol):
+    """Optional addition to ``Observer`` for observers that show details, such as the selected encoder."""
+
+    def detail(self, text: str) -> None:
+        """Called with a one-line description of a decision of the run."""
+        ...
+
+
+def report_time_left(observer: Observer, seconds: float, fraction: float) -> None:
+    """Report the time left if the observer shows it."""
+    if isinstance(observer, TimeLeftReceiver):
+        observer.time_left(seconds, fraction)
+
+
+def report_detail(observer: Observer, text: str) -> None:
+    """Report a detail if the observer shows details."""
+    if isinstance(observer, DetailReceiver):
+        observer.detail(text)
 
 
 class SilentObserver:

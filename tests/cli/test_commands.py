@@ -94,7 +94,7 @@ def test_ctrl_c_exits_with_130_and_a_hint_to_resume(
     monkeypatch.setattr("retalkit.pipeline.run.dub", stop)
     done = call(capsys, "dub", "a", "b", "-o", "c")
     assert done.code == 130
-    assert done.error == "retalkit: stopped: run the same command again to resume"
+    assert done.error == "retalkit: stopped; resume with: retalkit dub a b -o c"
 
 
 def test_plugins_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,21 @@ def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "join: done in 0.5 s\n" in text
 
 
+def test_time_left_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "LINE_SECONDS", 0.0)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    for stream, expected in ((io.StringIO(), ", 1 min 20 s left in total\n"), (Terminal(), "1 min 20 s left")):
+        with progress(stream=stream, verbose=True) as observer:
+            observer.time_left(80.0, 0.2)
+            observer.started("render", 100)
+            observer.advanced("render", 40)
+            observer.detail("output: h264")
+            observer.time_left(79.6, 0.25)
+        text = stream.getvalue()
+        assert expected in text and "output: h264" in text
+
+
 def test_lines_are_rate_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     with progress(stream=stream) as observer:

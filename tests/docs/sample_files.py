@@ -32,6 +32,9 @@ def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Pat
     samples = np.concatenate(list(open_sound(speech).chunks(16000)))[3200:19200]
     for name in SOUNDS:
         wavfile.write(folder / name, 16000, (samples * 32767).astype(np.int16))
+    music = 0.1 * np.sin(np.arange(2 * 48000) / 20)
+    for name in ("music.wav", "final_mix.wav"):
+        wavfile.write(folder / name, 48000, (np.stack([music, -music], axis=1) * 32767).astype(np.int16))
     (folder / "words.txt").write_text("Hello. My lips", encoding="utf-8")
     write_corpus(folder / "lips", 5)
     silent.unlink()

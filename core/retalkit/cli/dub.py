@@ -11,6 +11,7 @@ from retalkit.cli.options import ConfigFile, Language, Overrides, PluginFiles, P
 
 
 def dub(
+    context: typer.Context,
     video: Annotated[Path, typer.Argument(help="Video or still image of a face.", show_default=False)],
     speech: Annotated[
         Path | None,
@@ -60,7 +61,37 @@ def dub(
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.mp4.")] = False,
     plugin: PluginFiles = None,
+    sound: Annotated[
+        str | None,
+        typer.Option(
+            metavar="speech|original|FILE",
+            help="Sound of the output: speech, original (the speech over the original sound), or a finished mix.",
+        ),
+    ] = None,
+    loudness: Annotated[
+        float | None, typer.Option(metavar="LUFS", help="Loudness of the output's sound, such as -16 or -23.")
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="streams", help="Copy the video's other audio tracks, subtitles, chapters, metadata and timecode."
+        ),
+    ] = None,
+    codec: Annotated[
+        str | None, typer.Option(metavar="h264|hevc|prores|ffv1", help="Video codec; see output.codec in run files.")
+    ] = None,
+    layer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Also write the edit alone with transparency: a .mov file (ProRes 4444) or a directory of PNG images.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print details, such as the encoder and written files.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write progress as JSON lines to stdout.")] = False,
 ) -> None:
     """Synchronise the lips in VIDEO with SPEECH and write a video with SPEECH as the audio track.
 
@@ -68,42 +99,47 @@ def dub(
     original sound outside the cues stay unchanged.
     """
     from retalkit.cli.options import check_language, transcript_options, transcript_overrides
-    from retalkit.cli.progress import progress
-    from retalkit.cli.summary import summary
+    from retalkit.cli.run_report import report_run
     from retalkit.config.model import load, read_options
     from retalkit.cues.command_line import sheet_from_options
     from retalkit.errors import CueError
     from retalkit.plugins.discovery import discover
     from retalkit.stages import StageKind
 
-    sheet = sheet_from_options(speech, cues=cues, start=start, stop=stop, persons=person or [])
-    if speech is None and sheet is None:
-        raise CueError("there is no speech; pass SPEECH, --cues FILE or --person WHO=SPEECH", code="missing-speech")
-    for name, value in (("length", length), ("extend", extend), ("face", face)):
-        if sheet is not None and value is not None:
-            raise CueError(f"--{name} has no effect with cues; remove the option", code="unused-option")
-    registry = discover(plugin or [])
-    flags: list[tuple[str, Any, str]] = [
-        (key, int(value) if key == "face" and value.isdecimal() else value, f"--{key}")
-        for key, value in (("face", face), ("length", length), ("extend", extend), ("device", device))
-        if value is not None
-    ]
-    if label is not None:
-        flags.append(("label.text", label, "--label"))
-    given: list[str | tuple[str, Any, str]] = [*(overrides or []), *flags]
-    read = load(registry, file=config, preset=preset, overrides=given)
-    if options := transcript_options(transcript, language):
-        given += transcript_overrides(read, registry, options)
+    with report_run(quiet=quiet, verbose=verbose, as_json=as_json, command=str(context.obj)) as report:
+        sheet = sheet_from_options(speech, cues=cues, start=start, stop=stop, persons=person or [])
+        if speech is None and sheet is None:
+            raise CueError("there is no speech; pass SPEECH, --cues FILE or --person WHO=SPEECH", code="missing-speech")
+        for name, value in (("length", length), ("extend", extend), ("face", face)):
+            if sheet is not None and value is not None:
+                raise CueError(f"--{name} has no effect with cues; remove the option", code="unused-option")
+        registry = discover(plugin or [])
+        # `--sound` precedes the overrides, so that --set can change options of the selected sound.
+        given: list[str | tuple[str, Any, str]] = [] if sound is None else [("sound", sound, "--sound")]
+        given += overrides or []
+        flags = {
+            "--face": ("face", int(face) if face is not None and face.isdecimal() else face),
+            "--length": ("length", length),
+            "--extend": ("extend", extend),
+            "--device": ("device", device),
+            "--label": ("label.text", label),
+            "--loudness": ("sound.loudness", loudness),
+            "--keep": ("output.keep", keep),
+            "--codec": ("output.codec", codec),
+        }
+        given += [(key, value, flag) for flag, (key, value) in flags.items() if value is not None]
         read = load(registry, file=config, preset=preset, overrides=given)
-        syncer = registry.find(StageKind.LIP_SYNCER, read.lip_syncer.use)
-        for choice in read_options(syncer, read.lip_syncer).drivers().values():
-            check_language(language, read_options(registry.driver(choice.use), choice))
+        if options := transcript_options(transcript, language):
+            given += transcript_overrides(read, registry, options)
+            read = load(registry, file=config, preset=preset, overrides=given)
+            syncer = registry.find(StageKind.LIP_SYNCER, read.lip_syncer.use)
+            for choice in read_options(syncer, read.lip_syncer).drivers().values():
+                check_language(language, read_options(registry.driver(choice.use), choice))
 
-    from retalkit.pipeline.run import dub as run_dub
+        from retalkit.pipeline.run import dub as run_dub
 
-    with progress(quiet=quiet) as observer:
         if registry.problems:
-            observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
+            report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         record = run_dub(
             video,
             speech,
@@ -111,9 +147,10 @@ def dub(
             cues=sheet,
             config=read,
             registry=registry,
-            observer=observer,
+            observer=report.observer,
             cache=cache,
             force=force,
+            layer=layer,
+            cancellation=report.stopped,
         )
-    if not quiet:
-        typer.echo(summary(record))
+        report.result(record)

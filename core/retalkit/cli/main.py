@@ -1,7 +1,7 @@
 """Entry point of the command ``retalkit``: subcommands and error handling.
 
 Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 130
-stopped by Ctrl-C.
+stopped by Ctrl-C, 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import typer
 
 from retalkit._version import __version__
 from retalkit.cli import compare, config, credentials, dub, evaluate, inspect, motion, new_plugin, plugins, weights
+from retalkit.cli.interrupts import StoppedError, Terminated, command_text, raise_on_sigterm
 from retalkit.cli.plugin_commands import CommandGroup
 from retalkit.errors import RetalkitError, StageError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 _TRACEBACK = "--traceback"
 
@@ -57,14 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options_end = args.index("--") if "--" in args else len(args)
     with_traceback = _TRACEBACK in args[:options_end]
     args = [arg for i, arg in enumerate(args) if not (arg == _TRACEBACK and i < options_end)]
+    raise_on_sigterm()
     try:
-        code = application()(args=args, prog_name="retalkit", standalone_mode=False)
+        code = application()(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
     except RetalkitError as error:
         _fail(str(error), USAGE_ERROR, with_traceback)
     except StageError as error:
         _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Terminated:
+        code = TERMINATED
+    except StoppedError as stopped:
+        code = stopped.exit_code
     except Exception as error:
         # Typer's usage errors have no public base class, so usage errors are identified by this method.
         format_message = getattr(error, "format_message", None)
@@ -75,10 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, TERMINATED):
         resumable = args[:1] in (["dub"], ["compare"], ["train"]) or args[:2] == ["weights", "pull"]
-        hint = ": run the same command again to resume" if resumable else ""
-        _fail(f"stopped{hint}", INTERRUPTED, with_traceback=False, begin="retalkit: ")
+        # The command is printed unchanged, so that it can be copied.
+        typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

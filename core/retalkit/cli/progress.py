@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from retalkit.observer import Observer, SilentObserver
@@ -21,29 +21,33 @@ LINE_SECONDS = 10.0
 
 _UNITS = {"clips": "clips", "speech": "s of audio", "videos": "videos", "previews": "videos", "fine previews": "videos"}
 """Mapping from step to the unit of its count. Downloads count megabytes, all other steps count frames."""
+WHOLE_RUN = "total"
+"""Label of the line with the time left in the whole run."""
 _SPEECH = "speech"
 _DOWNLOAD = "download "
 """Prefix of the steps that count megabytes."""
 
 
 @contextmanager
-def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
-    """Provide an observer for ``stream`` (default: stderr) that prints progress bars in a terminal, otherwise lines."""
+def progress(*, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> Generator[Observer]:
+    """Provide an observer for ``stream`` (default: stderr) that prints progress bars in a terminal, otherwise lines.
+
+    ``verbose``: also print details and artefacts.
+    """
     target = stream or sys.stderr
     if quiet:
         yield SilentObserver()
     elif not target.isatty():
-        yield LineProgress(target)
+        yield LineProgress(target, verbose=verbose)
     else:
         bars = Progress(
             TextColumn("{task.description:<12}"),
             BarColumn(bar_width=28),
             _Amount(),
-            TimeRemainingColumn(),
             console=Console(file=target, highlight=False),
         )
         with bars:
-            yield BarProgress(bars)
+            yield BarProgress(bars, verbose=verbose)
 
 
 def unit(step: str) -> str:
@@ -57,14 +61,32 @@ def rate_text(step: str, rate: float) -> str:
 
 
 class BarProgress:
-    """Observer that prints one progress bar per step, with the rate and the remaining time."""
+    """Observer that prints one progress bar per step with the rate, and the time left in the whole run below."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, *, verbose: bool = False) -> None:
         self._bars = bars
+        self._verbose = verbose
         self._tasks: dict[str, TaskID] = {}
+        self._whole: TaskID | None = None
 
     def started(self, step: str, total: int | None) -> None:
         self._tasks[step] = self._bars.add_task(step, total=total)
+        if self._whole is not None:
+            # The line of the whole run stays below the steps.
+            whole = next(task for task in self._bars.tasks if task.id == self._whole)
+            self._bars.remove_task(self._whole)
+            fields = {"left": whole.fields["left"], "at": whole.fields["at"]}
+            self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, **fields)
+            self._bars.update(self._whole, completed=whole.completed)
+
+    def time_left(self, seconds: float, fraction: float) -> None:
+        if self._whole is None:
+            self._whole = self._bars.add_task(WHOLE_RUN, total=1.0, left=seconds, at=time.monotonic())
+        self._bars.update(self._whole, completed=min(fraction, 1.0), left=seconds, at=time.monotonic())
+
+    def detail(self, text: str) -> None:
+        if self._verbose:
+            self._bars.console.print(text, markup=False, style="dim")
 
     def advanced(self, step: str, done: int) -> None:
         if step in self._tasks:
@@ -81,7 +103,8 @@ class BarProgress:
     def note(self, text: str) -> None:
         self._bars.console.print(f"note: {text}", markup=False)
 
-    def artefact(self, name: str, path: Path) -> None: ...
+    def artefact(self, name: str, path: Path) -> None:
+        self.detail(f"{name}: {path}")
 
 
 @dataclass(slots=True)
@@ -92,11 +115,16 @@ class _Step:
 
 
 class LineProgress:
-    """Observer that prints one line at the end of each step and one line every ten seconds during the step."""
+    """Observer that prints one line at the end of each step and one line every ten seconds during the step.
 
-    def __init__(self, stream: TextIO) -> None:
+    The lines during a step contain the time left in the whole run, or in the step if the former is unknown.
+    """
+
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         self._stream = stream
+        self._verbose = verbose
         self._steps: dict[str, _Step] = {}
+        self._left: float | None = None
 
     def started(self, step: str, total: int | None) -> None:
         now = time.monotonic()
@@ -111,9 +139,19 @@ class LineProgress:
         rate = done / (now - state.start)
         text = f"{done} {unit(step)}"
         if state.total:
-            left = (state.total - done) / rate if rate > 0 else float("inf")
-            text = f"{done} of {state.total} {unit(step)}, {_duration(left)} left"
-        self._write(f"{step}: {text}, {rate_text(step, rate)}")
+            text = f"{done} of {state.total} {unit(step)}"
+            if self._left is None:
+                left = (state.total - done) / rate if rate > 0 else float("inf")
+                text = f"{text}, {duration_text(left)} left"
+        whole = "" if self._left is None else f", {duration_text(self._left)} left in total"
+        self._write(f"{step}: {text}, {rate_text(step, rate)}{whole}")
+
+    def time_left(self, seconds: float, fraction: float) -> None:
+        self._left = seconds
+
+    def detail(self, text: str) -> None:
+        if self._verbose:
+            self._write(text)
 
     def finished(self, step: str, seconds: float, cached: bool) -> None:
         state = self._steps.pop(step, None)
@@ -128,7 +166,8 @@ class LineProgress:
     def note(self, text: str) -> None:
         self._write(f"note: {text}")
 
-    def artefact(self, name: str, path: Path) -> None: ...
+    def artefact(self, name: str, path: Path) -> None:
+        self.detail(f"{name}: {path}")
 
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
@@ -140,6 +179,9 @@ class _Amount(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         step = task.description
+        if step == WHOLE_RUN:
+            left = max(float(task.fields["left"]) - (time.monotonic() - float(task.fields["at"])), 0.0)
+            return Text("" if task.finished else f"{duration_text(_coarse(left))} left")
         if task.fields.get("cached"):
             return Text("from the cache")
         if task.finished and "spent" in task.fields:
@@ -153,8 +195,17 @@ class _Amount(ProgressColumn):
         return Text(f"{task.completed:.0f}/{task.total:.0f} {unit(step)}{rate}")
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Format a duration as ``45 s``, ``3 min 20 s`` or ``1 h 5 min``."""
     if seconds == float("inf"):
         return "unknown time"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _coarse(seconds: float) -> float:
+    """Round a duration up to a precision that an estimate has: 1 s, 5 s above a minute, and 1 min above ten minutes."""
+    step = 1 if seconds < 60 else 5 if seconds < 600 else 60
+    return -(-seconds // step) * step

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from retalkit.config import RunConfig
 from retalkit.config.output import OriginalSound
+from retalkit.errors import OutputError
 from retalkit.media.codec_names import AudioCodec
 from retalkit.media.kept_streams import KeptStreams, other_content, plan_kept_streams
+from retalkit.media.layer import check_layer
 from retalkit.media.muxing import check_output
 from retalkit.media.sources import MediaSource
 from retalkit.media.video_codec import Encoding, check_container, choose_audio_codec
@@ -25,16 +27,25 @@ class OutputPlan:
     sound: OutputSound
     kept: KeptStreams | None = None
     """Streams of the source that are copied to the output."""
+    layer: Path | None = None
+    """File or directory for the edit alone, with transparency."""
     notes: tuple[str, ...] = ()
 
 
 def plan_output(
-    config: RunConfig, source: MediaSource, output: Path, inputs: Iterable[Path], *, force: bool, cued: bool = False
+    config: RunConfig,
+    source: MediaSource,
+    output: Path,
+    inputs: Iterable[Path],
+    *,
+    force: bool,
+    cued: bool = False,
+    layer: Path | None = None,
 ) -> OutputPlan:
     """Decide how the output is encoded, and open the files of its sound.
 
     ``source``: the opened video or still image. ``inputs``: paths of all input files. ``cued``: whether the run has
-    cues.
+    cues. ``layer``: path for the edit alone, or None.
 
     Raises:
         OutputError: the output cannot be written, or the codecs, the pixel format and the container are incompatible.
@@ -44,12 +55,17 @@ def plan_output(
     audio = choose_audio_codec(encoding.codec, None if config.output.audio == "auto" else config.output.audio)
     check_container(output, encoding.codec, audio)
     sound = OutputSound(config.sound, source.path, source.start_time, cued=cued)
-    check_output(output, force=force, inputs=(*inputs, *sound.files))
+    taken = (*inputs, *sound.files)
+    check_output(output, force=force, inputs=taken)
+    if layer is not None:
+        check_layer(layer, force, taken)
+        if layer.resolve() == output.resolve():
+            raise OutputError(f"--layer {layer}: this is also the output; choose another path", code="output-is-input")
     notes = list(sound.notes)
     sound.notes.clear()
     kept, note = _kept_streams(config, source, output)
     notes += [note] if note else []
-    return OutputPlan(encoding=encoding, audio=audio, sound=sound, kept=kept, notes=tuple(notes))
+    return OutputPlan(encoding=encoding, audio=audio, sound=sound, kept=kept, layer=layer, notes=tuple(notes))
 
 
 def _kept_streams(config: RunConfig, source: MediaSource, output: Path) -> tuple[KeptStreams | None, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from retalkit._version import __version__
-from retalkit.observer import Observer
+from retalkit.observer import Observer, report_detail, report_time_left
 from retalkit.pipeline.keys import RunKeys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
@@ -122,6 +122,12 @@ class RecordingObserver:
     def artefact(self, name: str, path: Path) -> None:
         self._record.artefacts[name] = path
         self._outer.artefact(name, path)
+
+    def time_left(self, seconds: float, fraction: float) -> None:
+        report_time_left(self._outer, seconds, fraction)
+
+    def detail(self, text: str) -> None:
+        report_detail(self._outer, text)
 
 
 def record_cost(

@@ -14,12 +14,14 @@ from retalkit.cues.model import CueSheet
 from retalkit.cues.sheet_file import read_sheet
 from retalkit.cues.validation import check_cues
 from retalkit.errors import CueError
+from retalkit.media.colour import Colour
 from retalkit.media.encoding import SegmentWriter, output_time_base
+from retalkit.media.layer import LAYER_ENCODING, write_layer
 from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
-from retalkit.observer import Observer, SilentObserver
+from retalkit.observer import Observer, SilentObserver, report_detail
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.cue_run import JobInput, PreparedRun, prepare_cues
@@ -33,7 +35,9 @@ from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
 from retalkit.pipeline.render import Rendering, edited_times, render, unedited_times
+from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.steps import ClipSteps
+from retalkit.pipeline.time_left import HISTORY, StepHistory, TimeLeftObserver, expected_steps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_sidecar
@@ -54,6 +58,7 @@ def dub(
     force: bool = False,
     pool: ObjectPool | None = None,
     cancellation: threading.Event | None = None,
+    layer: Path | str | None = None,
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -64,6 +69,8 @@ def dub(
 
     All inputs are validated before processing starts. The output is written atomically together with a run record
     (JSON). An interrupted or cancelled run is resumed by calling ``dub`` again with identical inputs.
+
+    ``layer``: also write the edit alone with transparency, as a .mov file (ProRes 4444) or a directory of PNG images.
 
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches.
@@ -78,7 +85,9 @@ def dub(
     if speech is None and sheet is None:
         raise CueError("there is no speech; pass SPEECH, or cues with speech files", code="missing-speech")
     given = None if speech is None else Path(speech)
-    run = _Run(Path(video), given, sheet, Path(output), config, registry, observer or SilentObserver(), cache, force)
+    shown = observer or SilentObserver()
+    edit = None if layer is None else Path(layer)
+    run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit)
     return run.execute(pool, cancellation)
 
 
@@ -96,15 +105,18 @@ class _Run:
         observer: Observer,
         cache: Path | None,
         force: bool,
+        layer: Path | None,
     ) -> None:
         self.started = time.perf_counter()
         self.video, self.audio, self.cues, self.output = video, speech, cues, output
         self.config = config
         self.registry = registry
         self.force = force
+        self.layer = layer
         self.record = RunRecord(output=output, record=output.with_name(output.name + ".json"), seed=config.seed)
-        self.observer: Observer = RecordingObserver(observer, self.record)
         self.cache_folder = cache if cache is not None else default_folder()
+        self.time_left = TimeLeftObserver(observer, StepHistory(self.cache_folder / HISTORY))
+        self.observer: Observer = RecordingObserver(self.time_left, self.record)
 
     @property
     def speeches(self) -> tuple[Path, ...]:
@@ -124,7 +136,7 @@ class _Run:
         checked = None if self.cues is None else check_cues(self.cues, None if photo else source.info.duration)
         sounds = [open_sound(path) for path in self.speeches] if checked is None else list(checked.sounds.values())
         inputs = (self.video, *self.speeches)
-        output = plan_output(self.config, source, self.output, inputs, force=self.force, cued=cued)
+        output = plan_output(self.config, source, self.output, inputs, force=self.force, cued=cued, layer=self.layer)
         finishers = make_finishers(chosen.finishers, self.observer)
         self.note([] if self.config.provenance.sign else [UNSIGNED])
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
@@ -138,11 +150,14 @@ class _Run:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
             self.note([timeline.note] if timeline.note else [])
             limited = analysed_part(source, timeline, self.config.analysis_seconds)
+            self.expect(chosen, output, source, timeline, limited, sounds)
             prepared = self.prepare(steps, limited, sounds[0], timeline)
         else:
             self.note(checked.notes)
             timeline = build_timeline(source, checked.last, "speech" if photo else "video")
             limited = analysed_part(source, timeline.until(checked.last), self.config.analysis_seconds)
+            persons = len({cue.person for cue in checked.sheet.cues})
+            self.expect(chosen, output, source, timeline, limited, sounds, persons)
             prepared = prepare_cues(steps, source, limited, checked, timeline, self.video)
             self.record.cues = cue_entries(checked)
         self.note(prepared.notes)
@@ -172,6 +187,8 @@ class _Run:
         self.note(source.warnings)
         names = [each.name for each in prepared.jobs]
         self.complete(chosen, steps, rendering, timeline, names)
+        if output.layer is not None:
+            self.write_layer(steps, rendering, source, timeline, output.layer)
         with steps.timer.step("join", None):
             track = output.sound.track(
                 prepared.speeches, timeline.duration, output.audio, steps.cancellation.is_set, prepared.replaced
@@ -193,6 +210,7 @@ class _Run:
         remove_stale_sidecar(self.output, self.config.provenance)
         self.complete(chosen, steps, rendering, timeline, names)
         self.record.save()
+        self.time_left.save()
         steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
         return self.record
 
@@ -245,6 +263,9 @@ class _Run:
                 sample_aspect=source.sample_aspect,
             )
 
+        def open_layer(path: Path) -> SegmentWriter:
+            return SegmentWriter(path, source.size, Colour(), source.rate, time_base, LAYER_ENCODING)
+
         folder = steps.cache.entry(keys.pixels)
         with steps.timer.step("render", timeline.count, folder, store_cost=False) as step:
             rendering = render(
@@ -257,10 +278,59 @@ class _Run:
                 steps.cancellation.is_set,
                 output.encoding.pixel_format,
                 animators,
+                None if output.layer is None else open_layer,
             )
             if not rendering.rendered:
                 step.cached()
         return rendering
+
+    def expect(
+        self,
+        chosen: Plan,
+        output: OutputPlan,
+        source: MediaSource,
+        timeline: OutputTimeline,
+        limited: LimitedSource,
+        sounds: Sequence[SoundSource],
+        persons: int = 1,
+    ) -> None:
+        """Start the estimate of the time left, and report details. ``limited``: analysed part of the source."""
+        encoding, size, frames = output.encoding, source.size, limited.info.frame_count
+        expected = expected_steps(
+            chosen,
+            codec=encoding.codec,
+            source_frames=frames,
+            output_frames=timeline.count,
+            speech_seconds=[sound.duration for sound in sounds],
+            size=size,
+            persons=persons,
+            layer=output.layer is not None,
+        )
+        self.time_left.expect(expected, parallel=["speech"])
+        for text in (
+            f"video: {size[0]}x{size[1]}, {float(source.rate):.3f} frames/s, {source.pixel_format.name}, "
+            f"{source.info.frame_count} frames, {frames} analysed",
+            f"output: {encoding.codec} {encoding.pixel_format.name} and {output.audio}, {timeline.count} frames, "
+            f"{timeline.duration:.2f} s",
+            f"stages: {', '.join(stage.label for stage in chosen.stages)}",
+            f"cache: {self.cache_folder}",
+            *([f"kept: {output.kept.kept}"] if output.kept is not None and output.kept.kept else []),
+        ):
+            report_detail(self.observer, text)
+
+    def write_layer(
+        self, steps: ClipSteps, rendering: Rendering, source: MediaSource, timeline: OutputTimeline, path: Path
+    ) -> None:
+        """Convert the layer segments to the requested format."""
+
+        def advanced(done: int) -> None:
+            check_cancelled(steps.cancellation.is_set)
+            self.observer.advanced("layer", done)
+
+        with steps.timer.step("layer", timeline.count):
+            time_base = output_time_base(timeline.time_base)
+            write_layer(rendering.layers, path, source.colour, time_base, source.rate, advanced)
+        self.observer.artefact("layer", path)
 
     def note(self, texts: Iterable[str]) -> None:
         for text in texts:
