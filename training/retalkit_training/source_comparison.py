@@ -122,7 +122,7 @@ def compare_sources(
 
 def _longest_clip(video: Path, folder: Path) -> Clip:
     source = SourceVideo(path=video, speaker=video.stem, video=video.stem)
-    settings = PrepareSettings(filter=False, longest=_MOST_FRAMES)
+    settings = PrepareSettings(filter=False, shortest=5, longest=_MOST_FRAMES)
     index = prepare([source], folder, settings, SplitSettings(validation=0, test=0)).index
     if index.without_coefficients:
         raise InputError(
