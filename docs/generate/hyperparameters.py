@@ -66,6 +66,13 @@ _SYNC: Final = {
     "probability": ("v a / max(norm(v) norm(a), eps)", "cosine, not clamped; MuseTalk: clamped"),
 }
 
+_AUGMENTATION: Final = {
+    "flip": (NONE, "none; wav2lip_288x288: yes"),
+    **dict.fromkeys(("shift", "rotation", "scale", "colour", "blur", "jpeg"), (NONE, "none")),
+    "mel_mask": (NONE, "none; wav2lip_288x288: one tenth of time and bands in 30 % of the samples"),
+    **dict.fromkeys(("time_stretch", "pitch_shift", "level"), (NONE, "none")),
+}
+
 
 def _under(prefix: str, rows: Mapping[str, tuple[str, str]], **changes: tuple[str, str]) -> dict[str, tuple[str, str]]:
     return {f"{prefix}.{name}": value for name, value in {**rows, **changes}.items()}
@@ -99,6 +106,7 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "flip": (NONE, "no; wav2lip_288x288: yes"),
         "evaluation_pairs": (NONE, "700 steps of one batch"),
         **_under("loss", _SYNC, batch_statistics=(NONE, "not used by this trainer")),
+        **_under("augmentation", _AUGMENTATION),
         **_under("optimizer", _ADAM, learning_rate=(NONE, "1e-4")),
     },
     "lnet": {
@@ -113,6 +121,7 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "loss.sync_weight": ("0.3", NONE),
         **_under("loss.perceptual", _PERCEPTUAL),
         **_under("loss.sync", _SYNC),
+        **_under("augmentation", _AUGMENTATION),
         **_under("optimizer", _ADAM, betas=(NONE, "0.5, 0.999 (Wav2Lip's generator)")),
     },
     "dnet": {
@@ -185,6 +194,7 @@ SOURCES: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "loss.sync_start": (NONE, "0.75"),
         "loss.quality_weight": (NONE, "0.07"),
         **_under("loss.sync", _SYNC),
+        **_under("augmentation", _AUGMENTATION),
         **_under("optimizer", _ADAM, learning_rate=(NONE, "1e-4"), betas=(NONE, "0.5, 0.999")),
         **_under("discriminator_optimizer", _ADAM, learning_rate=(NONE, "1e-4"), betas=(NONE, "0.5, 0.999")),
     },

@@ -53,6 +53,7 @@ class ClipParts:
     sizes: Sequence[int] = (96, 256, 384)
     reference_editor: str = "none"
     restoration: str = "none"
+    split_by: str = "speaker"
 
     @property
     def key(self) -> str:
@@ -79,6 +80,6 @@ def one_person(folder: Path, video: str, trained: int, *, held_out: int = 24) ->
     last = (clip.frame_count - held_out) // 5 * 5
     parts = {
         "train": [ClipPart(clip, 0, trained, video)],
-        "val": [ClipPart(clip, last, clip.frame_count - last, f"{video} (held out)")],
+        "val": [ClipPart(clip, last, clip.frame_count - last, video)],
     }
-    return ClipParts(f"{video}, {trained} frames", parts)
+    return ClipParts(f"{video}, {trained} frames", parts, split_by="time")

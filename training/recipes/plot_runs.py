@@ -6,7 +6,7 @@ python -m training.recipes.plot_runs RUNS -o docs/training/curves
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -57,21 +57,22 @@ def write_csv(series: Series, path: Path) -> None:
         writer.writerows(row for row in sorted(rows) if not row[1].endswith("learning_rate"))
 
 
-def plot(series: Series, axes: Mapping[str, tuple[str, ...]], path: Path) -> None:
+def plot(series: Series, axes: Mapping[str, Sequence[str]], path: Path) -> None:
     """Draw one diagram for each label of the vertical axis."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    # Fixed identifiers make the file reproducible.
-    matplotlib.rcParams["svg.hashsalt"] = "retalkit"
+    # Fixed identifiers make the file reproducible, and text instead of outlines makes it small.
+    matplotlib.rcParams.update({"svg.hashsalt": "retalkit", "svg.fonttype": "none"})
+    axes = {label: [name for name in names if name in series] for label, names in axes.items()}
+    axes = {label: names for label, names in axes.items() if names}
     figure, plots = pyplot.subplots(1, len(axes), figsize=(4.5 * len(axes), 2.8), squeeze=False)
     for diagram, (label, names) in zip(plots[0], axes.items(), strict=True):
         for name in names:
-            if name in series:
-                steps, values = zip(*series[name], strict=True)
-                diagram.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, linewidth=1)
+            steps, values = zip(*series[name], strict=True)
+            diagram.plot(steps, values, label=name, marker="." if len(steps) < 30 else None, linewidth=1)
         diagram.set_xlabel("step")
         diagram.set_ylabel(label)
         diagram.legend(fontsize=7)

@@ -120,8 +120,8 @@ def main(
     pairs_data: Annotated[Path, typer.Option("--pairs")],
     real: Annotated[Path, typer.Option()],
     output: Annotated[Path, typer.Option("--output", "-o")],
-    steps: int = 1400,
-    contrastive: int = 1100,
+    steps: int = 800,
+    contrastive: int = 600,
 ) -> None:
     """Train and judge the expert."""
     torch.set_num_threads(1)
