@@ -10,7 +10,6 @@ from retalkit.errors import PluginError
 from retalkit.speech.displayed_motion import displayed_motion
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit_renderers.speech_to_mouth.chunked_inference import ChunkedInference
 from retalkit_renderers.speech_to_mouth.decoding import (
     CONTACT,
     Calibration,
@@ -20,9 +19,8 @@ from retalkit_renderers.speech_to_mouth.decoding import (
     labial_posterior,
     mouth_width,
 )
-from retalkit_renderers.speech_to_mouth.interface import WEIGHTS, ModelDriverConfig
+from retalkit_renderers.speech_to_mouth.interface import ENCODER, WEIGHTS, ModelDriverConfig
 from retalkit_renderers.speech_to_mouth.model import ModelDriver, speech_gate
-from retalkit_renderers.speech_to_mouth.network import load_network
 
 from tests.core.speech.sounds import load
 from tests.plugins.renderers.speeches import FIELDS, NAMES, always_active, make_driver, motion, with_activity
@@ -128,16 +126,18 @@ def test_labial_posterior_sums_the_labial_classes() -> None:
     assert labial_posterior(raw) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_look_ahead_matches_its_documentation(shared_media: Path) -> None:
-    sound = load(shared_media / NAMES[0])[: 9 * 16000].copy()
-    ahead = ChunkedInference(load_network(ModelDriver().weights), always_active(sound)).ahead + 0.2
-    assert ahead < 2.5
-    before = motion("model", always_active(sound, -24.0))
-    sound[6 * 16000 :] *= 0.1
-    after = motion("model", always_active(sound, -24.0))
-    times = np.arange(0.0, 9.0, 0.04)
+@pytest.mark.parametrize(("weights", "limit", "change"), [("synthetic", 2.5, 6.0), ("real", 13.0, 14.0)])
+def test_look_ahead_matches_its_documentation(shared_media: Path, weights: str, limit: float, change: float) -> None:
+    sound = np.resize(load(shared_media / NAMES[0]), round((change + 3.0) * 16000))
+    driver = ModelDriver(WEIGHTS[weights])
+    ahead = driver.look_ahead(always_active(sound))
+    assert ahead < limit
+    times = np.arange(0.0, change + 3.0, 0.04)
+    before = driver.motion(always_active(sound, -24.0), times)
+    sound[round(change * 16000) :] *= 0.1
+    after = driver.motion(always_active(sound, -24.0), times)
     changed = np.concatenate([times[getattr(before, name) != getattr(after, name)] for name in FIELDS])
-    assert 6.0 - ahead <= changed.min() < 6.0
+    assert change - ahead <= changed.min() < change
 
 
 def test_contact_output_closes_the_lips() -> None:
@@ -167,10 +167,23 @@ def test_outputs_can_be_read() -> None:
     assert np.isnan(raw[:2]).all() and np.isfinite(raw[2:]).all()
 
 
+def test_motion_does_not_depend_on_the_requested_times(shared_media: Path) -> None:
+    speech = always_active(np.resize(load(shared_media / NAMES[0]), 15 * 16000))
+    times = np.arange(0.0, 15.0, 0.04)
+    whole = ModelDriver().motion(speech, times)
+    driver = ModelDriver()
+    for part in (slice(300, 340), slice(0, 7), slice(200, 375)):
+        found = driver.motion(speech, times[part])
+        for name in FIELDS:
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[part])
+
+
 def test_weights_are_selected_by_name() -> None:
     assert ModelDriverConfig().files()["weights"] == WEIGHTS["real"]
     assert ModelDriverConfig(weights="synthetic").files()["weights"] == WEIGHTS["synthetic"]
     assert all(path.is_file() for path in WEIGHTS.values())
+    assert ModelDriverConfig().files()["encoder"] == ENCODER
+    assert "encoder" not in ModelDriverConfig(weights="live").files()
 
 
 def test_unreadable_weights_are_reported(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from retalkit.speech.loudness import reference_gain
 from retalkit.stages import SPEECH_RATE, Speech
 
+from retalkit_renderers.speech_to_mouth.encoder_features import MAX_AHEAD, EncoderFeatures
 from retalkit_renderers.speech_to_mouth.features import (
     BAND_COUNT,
     FRAME_RATE,
@@ -19,15 +20,17 @@ from retalkit_renderers.speech_to_mouth.features import (
     log_mel,
     network_input,
 )
-from retalkit_renderers.speech_to_mouth.network import STEM_STRIDE, Network
+from retalkit_renderers.speech_to_mouth.moonshine import Encoder
+from retalkit_renderers.speech_to_mouth.network import Network
 
 Float = NDArray[np.float32]
 
 ROW_RATE = 50
 """Output time steps per second. The time of time step ``j`` is ``(2 j + 1) / 100``."""
-CHUNK = 256
+CHUNK = 512
 """Number of time steps per chunk."""
-_MAX_CHUNKS = 6
+_ROW_SAMPLES = SPEECH_RATE // ROW_RATE
+_MAX_CHUNKS = 4
 """Maximum number of chunks in memory."""
 
 
@@ -42,24 +45,33 @@ class ChunkedInference:
     The values are bitwise identical for all requested ranges.
     """
 
-    def __init__(self, network: Network, speech: Speech) -> None:
+    def __init__(self, network: Network, speech: Speech, encoder: Encoder | None = None) -> None:
+        """``encoder``: speech encoder, which networks on encoder features require."""
         self._network = network
         self._speech = speech
-        self._frames = round(speech.duration * SPEECH_RATE) // HOP
+        self._samples = round(speech.duration * SPEECH_RATE)
         # Networks with a bounded look-ahead were trained with running means of past frames only.
         self._ahead = 0 if network.metadata.get("lookahead") else INPUT_CONTEXT
+        self._encoder_features: EncoderFeatures | None = None
+        if network.on_encoder:
+            if encoder is None:
+                raise ValueError("the network requires a speech encoder")
+            self._encoder_features = EncoderFeatures(encoder, self._samples, self._normalised)
         self._chunks: OrderedDict[int, Float] = OrderedDict()
 
     @property
     def ahead(self) -> float:
         """Return the duration in seconds of the audio after a time step that may affect the time step."""
+        after = self._network.after / ROW_RATE
+        if self._encoder_features is not None:
+            return after + MAX_AHEAD / SPEECH_RATE
         stem_and_window = 0.0375
-        return self._network.after / ROW_RATE + stem_and_window + self._ahead / FRAME_RATE
+        return after + stem_and_window + self._ahead / FRAME_RATE
 
     @property
     def count(self) -> int:
         """Return the number of time steps in the complete speech signal."""
-        return self._frames // STEM_STRIDE
+        return self._samples // _ROW_SAMPLES
 
     def read(self, start: int, stop: int) -> Float:
         """Return raw outputs float32 [stop - start, outputs]. Time steps outside the speech are NaN."""
@@ -85,8 +97,18 @@ class ChunkedInference:
     def _compute(self, start: int) -> Float:
         # Constant array shapes are required, because matrix products with other shapes may be rounded differently.
         first, last = self._network.feature_rows(start, start + CHUNK)
-        features = speech_features(self._speech, self._frames, first, last, self._ahead)
+        if self._encoder_features is None:
+            features = speech_features(self._speech, self._samples // HOP, first, last, self._ahead)
+        else:
+            features = np.zeros((last - first, self._network.inputs), np.float32)
+            inside = np.arange(max(first, 0), min(last, self.count))
+            features[inside - first] = self._encoder_features.at(inside * _ROW_SAMPLES + _ROW_SAMPLES / 2)
         return self._network.forward(features, start, self.count)[: self.count - start]
+
+    def _normalised(self, start: int, stop: int) -> Float:
+        """Return the samples [start, stop) at the reference loudness."""
+        waveform = self._speech.waveform(start / SPEECH_RATE, stop / SPEECH_RATE)
+        return waveform * np.float32(reference_gain(self._speech.loudness))
 
 
 def speech_features(speech: Speech, frames: int, first: int, last: int, ahead: int = INPUT_CONTEXT) -> Float:

@@ -18,6 +18,8 @@ WEIGHTS: Final = {
     "live": _FOLDER / "live.safetensors",
 }
 """Mapping from the value of the option ``weights`` to the weights file in the package."""
+ENCODER: Final = _FOLDER / "moonshine_tiny_en.safetensors"
+"""Path of the weights of the speech encoder in the package."""
 
 
 class ModelDriverConfig(StageConfig):
@@ -35,8 +37,9 @@ class ModelDriverConfig(StageConfig):
     """Language of the transcript as the name of an espeak-ng voice, such as en-us, en-gb, de, fr-fr or es."""
 
     def files(self) -> dict[str, Path]:
-        """Return the paths of the selected weights file and of the transcript."""
-        return {**super().files(), "weights": WEIGHTS[self.weights]}
+        """Return the paths of the selected weights file, of the speech encoder and of the transcript."""
+        encoder = {"encoder": ENCODER} if self.weights == "real" else {}
+        return {**super().files(), "weights": WEIGHTS[self.weights], **encoder}
 
     def packages(self) -> dict[str, str]:
         """Return the package that converts a transcript to phones, or an empty dictionary without a transcript."""

@@ -1,17 +1,19 @@
-"""Driver ``model``: a small temporal convolutional network on log-mel features with NumPy inference.
+"""Driver ``model``: a temporal convolutional network on the outputs of a speech encoder, with NumPy inference.
 
-The speech is normalised to the reference loudness, so the motion does not depend on the recording level. At 50 Hz, the
-network (see ``network``) predicts opening, width, protrusion, a speech probability and the probabilities of 15 viseme
-classes. Networks that were trained on real lips also predict the probability of lip contact. The model card describes
-the training. ``decoding`` converts the outputs to mouth motion.
+The speech is normalised to the reference loudness, so the motion does not depend on the recording level. The features
+are the outputs of the first layers of a speech recognition model (``moonshine``), or a log-mel spectrum for weights
+that were trained on it. At 50 Hz, the network (see ``network``) predicts opening, width, protrusion, a speech
+probability and the probabilities of 15 viseme classes. Networks that were trained on real lips also predict the
+probability of lip contact. The model card describes the training. ``decoding`` converts the outputs to mouth motion.
 
 Voice activity closes the mouth only in long pauses (see ``speech_gate``). In shorter pauses, the network predicts how
 far the mouth closes.
 
-A value depends on up to 2.4 s of audio after its time. The network's receptive field and nearby closures contribute 0.9
-s. The mean level that normalises the features for the microphone contributes 1.5 s. For weights trained with a bounded
-look-ahead, the dependency is 0.2 s longer than the bound. The loudness depends on the whole speech, and the voice
-activity has a separate look-ahead.
+A value depends on up to 13 s of audio after its time, because the encoder runs on windows of 12 s. For weights on
+log-mel features, it depends on up to 2.4 s: the network's receptive field and nearby closures contribute 0.9 s, and the
+mean level that normalises the features for the microphone contributes 1.5 s. For weights trained with a bounded
+look-ahead, the dependency is 0.2 s longer than the bound. The loudness and the positions of the windows depend on the
+whole speech, and the voice activity has a separate look-ahead.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from retalkit.stages import MouthMotion, Runtime, Speech
 
 from retalkit_renderers.speech_to_mouth.chunked_inference import ROW_RATE, ChunkedInference
 from retalkit_renderers.speech_to_mouth.decoding import CLASSES, MARGIN, SILENCE, Calibration, decode
-from retalkit_renderers.speech_to_mouth.interface import WEIGHTS, ModelDriverConfig
+from retalkit_renderers.speech_to_mouth.interface import ENCODER, WEIGHTS, ModelDriverConfig
+from retalkit_renderers.speech_to_mouth.moonshine import Encoder, load_encoder
 from retalkit_renderers.speech_to_mouth.network import Network, load_network
 from retalkit_renderers.speech_to_mouth.transcript.guidance import GuidedOutputs, NetworkOutputs, Transcript
 
@@ -57,7 +60,7 @@ class ModelDriver:
         transcript that guides the network where the transcript matches the speech.
         """
         self.weights = WEIGHTS["real"] if weights is None else weights
-        self._network = _load(self.weights)
+        self._network, self._encoder = _load(self.weights)
         self.calibration = Calibration.read(self._network.metadata)
         self._readers: WeakKeyDictionary[Speech, NetworkOutputs] = WeakKeyDictionary()
         self._transcript = transcript
@@ -84,6 +87,13 @@ class ModelDriver:
             speech=gate,
         )
 
+    def look_ahead(self, speech: Speech) -> float:
+        """Return the duration in seconds of the audio after a time that may affect the motion at that time.
+
+        The loudness, the duration and the voice activity of the speech are not included.
+        """
+        return ChunkedInference(self._network, speech, self._encoder).ahead + (MARGIN + 1) / ROW_RATE
+
     def outputs(self, speech: Speech, start: int, stop: int) -> Float:
         """Return raw network outputs for the time steps [start, stop), float32 [stop - start, N] (see ``decoding``).
 
@@ -99,7 +109,7 @@ class ModelDriver:
     def _reader(self, speech: Speech) -> NetworkOutputs:
         reader = self._readers.get(speech)
         if reader is None:
-            reader = ChunkedInference(self._network, speech)
+            reader = ChunkedInference(self._network, speech, self._encoder)
             if self._transcript is not None:
                 calibration = self.calibration
                 scale = 1.0 / calibration.factor("opening")
@@ -163,12 +173,17 @@ def make_driver(config: ModelDriverConfig, runtime: Runtime) -> ModelDriver:
     return runtime.shared(("speech_to_mouth", path), lambda: ModelDriver(path))
 
 
-def _load(weights: Path) -> Network:
+def _load(weights: Path) -> tuple[Network, Encoder | None]:
+    path = weights
     try:
-        return load_network(weights)
+        network = load_network(path)
+        if not network.on_encoder:
+            return network, None
+        path = ENCODER
+        return network, load_encoder(path)
     except (OSError, ValueError) as error:
         raise PluginError(
-            f"cannot read the weights of the driver 'model' ({weights}: {error}): install Retalkit again, or set "
+            f"cannot read the weights of the driver 'model' ({path}: {error}): install Retalkit again, or set "
             "lip_syncer.driver.use=bands",
             code="unreadable-file",
         ) from error

@@ -5,7 +5,8 @@ Inference uses one CPU core and does not require torch.
 The network is a temporal convolutional network (Bai, Kolter and Koltun, "An empirical evaluation of generic
 convolutional and recurrent networks for sequence modeling", 2018). It consists of residual blocks with pre-activation
 (He et al., "Identity mappings in deep residual networks", ECCV 2016). Each block contains batch norm, ReLU, a dilated
-convolution, ReLU and a 1x1 convolution. The stem halves the frame rate from 100 Hz (features) to 50 Hz (network).
+convolution, ReLU and a 1x1 convolution. For log-mel features, the stem halves the frame rate from 100 Hz (features) to
+50 Hz (network). For encoder features, which have 50 Hz, the stem is a 1x1 convolution.
 
 Any range of time steps can be computed from the features in its receptive field. The result is deterministic for a
 given range. As in training, every layer is zero-padded before the first and after the last time step of the audio.
@@ -23,8 +24,12 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 
-STEM_STRIDE = 2
-STEM_PADDING = 2
+MOONSHINE = "moonshine"
+"""Value of the metadata entry ``features`` for networks on outputs of the encoder (``moonshine``). Other networks use
+log-mel features."""
+_LOG_MEL_STRIDE, _LOG_MEL_PADDING = 2, 2
+MAX_DEVIATIONS = 8.0
+"""Limit of normalised encoder features."""
 _EPSILON = 1e-5
 _DEFAULT_DILATIONS = (1, 2, 4, 8, 1, 2)
 
@@ -81,15 +86,32 @@ class Network:
     """Network architecture and weights."""
 
     stem: Float
-    """Stem convolution weights, float32 [6, inputs, C]."""
+    """Stem convolution weights, float32 [K, inputs, C]."""
     stem_bias: Float
     blocks: tuple[Block, ...]
     scale: BatchNorm
     head: Float
     """Output layer weights, float32 [C, outputs]."""
     head_bias: Float
+    normalisation: tuple[Float, Float] | None
+    """Mean and standard deviation of encoder features, float32 [inputs]. None: the features are not normalised."""
     metadata: Mapping[str, str]
     """Metadata strings from the weights file."""
+
+    @property
+    def on_encoder(self) -> bool:
+        """Return whether the features are outputs of the speech encoder."""
+        return self.metadata.get("features") == MOONSHINE
+
+    @property
+    def stride(self) -> int:
+        """Return the number of feature frames per time step."""
+        return 1 if self.on_encoder else _LOG_MEL_STRIDE
+
+    @property
+    def padding(self) -> int:
+        """Return the number of feature frames before a time step that the stem requires."""
+        return 0 if self.on_encoder else _LOG_MEL_PADDING
 
     @property
     def inputs(self) -> int:
@@ -115,8 +137,8 @@ class Network:
 
         ``first`` may be negative.
         """
-        first = STEM_STRIDE * (start - self.before) - STEM_PADDING
-        return first, STEM_STRIDE * (stop + self.after - 1) - STEM_PADDING + len(self.stem)
+        first = self.stride * (start - self.before) - self.padding
+        return first, self.stride * (stop + self.after - 1) - self.padding + len(self.stem)
 
     def hidden(self, features: Float, start: int, total: int) -> Float:
         """Return the non-negative last hidden layer, float32 [J, C], for the output time steps from ``start`` on.
@@ -124,8 +146,11 @@ class Network:
         ``features``: feature frames ``feature_rows(...)`` with zeros outside the audio, float32 [R, inputs]. ``total``:
         number of output time steps in the complete audio.
         """
-        count = (len(features) - len(self.stem)) // STEM_STRIDE + 1
-        rows = strided(features, self.stem, count) + self.stem_bias
+        count = (len(features) - len(self.stem)) // self.stride + 1
+        if self.normalisation is not None:
+            mean, deviation = self.normalisation
+            features = np.clip((features - mean) / deviation, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+        rows = strided(features, self.stem, self.stride, count) + self.stem_bias
         first = start - self.before
         for block in self.blocks:
             rows = block(rows, slice(max(-first, 0), max(total - first, 0)))
@@ -145,20 +170,22 @@ def convolve(rows: Float, taps: Float, dilation: int, count: int) -> Float:
     return total
 
 
-def strided(rows: Float, taps: Float, count: int) -> Float:
-    """Return the unpadded stem convolution, float32 [count, out], of an input [2 * count + K - 2, in]."""
-    end = STEM_STRIDE * (count - 1) + 1
-    total = rows[:end:STEM_STRIDE] @ taps[0]
+def strided(rows: Float, taps: Float, stride: int, count: int) -> Float:
+    """Return the unpadded convolution, float32 [count, out], of an input [stride * (count - 1) + K, in]."""
+    end = stride * (count - 1) + 1
+    total = rows[:end:stride] @ taps[0]
     for tap in range(1, len(taps)):
-        total += rows[tap : tap + end : STEM_STRIDE] @ taps[tap]
+        total += rows[tap : tap + end : stride] @ taps[tap]
     return total
 
 
 def load_network(path: Path) -> Network:
     """Load a safetensors file with PyTorch module names: stem, blocks.I.{norm,conv,point}, norm, head.
 
-    The tensors may be float16 or float32. Inference uses float32. The metadata contains ``dilations`` (JSON list) and
-    ``after`` (JSON list of look-ahead time steps per block). By default, the look-ahead equals the look-back.
+    The tensors may be float16 or float32. Inference uses float32. The metadata contains ``dilations`` (JSON list),
+    ``after`` (JSON list of look-ahead time steps per block) and ``features``. By default, the look-ahead equals the
+    look-back, and the features are log-mel features. Files for encoder features also contain the tensors
+    ``features.mean`` and ``features.deviation``.
 
     Raises OSError if the file cannot be read, and ValueError if the file does not contain such a network.
     """
@@ -178,6 +205,7 @@ def load_network(path: Path) -> Network:
 
 def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> Network:
     """Return the network for arrays with PyTorch names and shapes (see ``load_network``)."""
+    encoded = metadata.get("features") == MOONSHINE
     count = sum(name.startswith("blocks.") and name.endswith(".conv.weight") for name in tensors)
     dilations = json.loads(metadata.get("dilations", "null")) or list(_DEFAULT_DILATIONS)
     if len(dilations) != count:
@@ -203,6 +231,7 @@ def make_network(tensors: Mapping[str, Float], metadata: Mapping[str, str]) -> N
         scale=_scale(tensors, "norm"),
         head=_taps(tensors["head.weight"])[0],
         head_bias=tensors["head.bias"],
+        normalisation=(tensors["features.mean"], tensors["features.deviation"]) if encoded else None,
         metadata=metadata,
     )
 

@@ -40,11 +40,12 @@ from retalkit_renderers.speech_to_mouth.visemes import CLASSES as VISEMES
 
 Float = NDArray[np.float32]
 
-LEAST_MATCH: Final = 0.2
-"""Minimum match of a transcript. The value was determined with 127 audio clips and 5 other transcripts per clip
-(docs/speech-to-mouth.md)."""
-LEAST_UNIT_MATCH: Final = 0.15
-"""Minimum match of a cue or sentence in a matching transcript. This match does not depend on the number of phones."""
+LEAST_MATCH: Final = 0.3
+"""Minimum match of a transcript. The value was determined with 60 sentences of held-out synthetic voices and 71 clips
+of people, and 3 other transcripts per clip (docs/speech-to-mouth.md)."""
+LEAST_UNIT_MATCH: Final = 0.45
+"""Minimum match of a cue or sentence in a matching transcript. This match does not depend on the number of phones. The
+value is high, because the network alone is better than a wrong cue."""
 _CERTAINTY = 0.9
 """Weight of the aligned class. The network's probabilities have the remaining weight."""
 _OPENING_SHARE = 0.3
