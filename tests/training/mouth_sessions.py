@@ -10,7 +10,7 @@ from retalkit_training.speech_to_mouth.session import Session
 from retalkit_training.tasks.reading import read_options
 from retalkit_training.tasks.speech_to_mouth_config import TINY, SpeechToMouthConfig
 
-WITHOUT_TENSORBOARD = ("synthetic.tensorboard=false", "fine_tuning.tensorboard=false")
+WITHOUT_TENSORBOARD = ("synthetic.tensorboard=false", "fine_tuning.tensorboard=false", "live.tensorboard=false")
 
 
 def tiny_config(*overrides: str) -> SpeechToMouthConfig:

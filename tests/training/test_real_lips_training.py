@@ -30,10 +30,11 @@ from retalkit_training.speech_to_mouth.initial_network import initial_network, s
 from retalkit_training.speech_to_mouth.losses import real_loss
 from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
 from retalkit_training.speech_to_mouth.pipeline import find_lips
-from retalkit_training.speech_to_mouth.real_lips import COLUMNS, prepare
+from retalkit_training.speech_to_mouth.real_lips import COLUMNS, contact_labels, prepare
 from retalkit_training.speech_to_mouth.real_steps import RealData, fine_tuning_task, prepare_real_lips
 from retalkit_training.speech_to_mouth.session import REAL, SYNTHETIC, Session
 from retalkit_training.speech_to_mouth.synthetic_steps import make_corpus
+from retalkit_training.speech_to_mouth.views import EncoderExtractor
 from retalkit_training.tasks.speech_to_mouth_config import (
     CorpusConfig,
     FineTuningConfig,
@@ -65,7 +66,7 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(work: Session, corpus_folder: Path) -> RealData:
-    return prepare_real_lips(work, LipsCorpus(corpus_folder))
+    return prepare_real_lips(work, LipsCorpus(corpus_folder), ("encoder", "log_mel"))
 
 
 def _synthetic_network(seed: int = 0, channels: int = 16) -> SpeechToMouthNetwork:
@@ -83,16 +84,40 @@ def test_prepared_clips_have_one_loudness_and_scaled_targets(corpus_folder: Path
         assert targets.shape == (150, len(COLUMNS)) and clip.shift == 2
         assert 0.6 < np.percentile(targets[:, 0], 95) < 1.4
         contact = targets[:, COLUMNS.index("contact")]
-        assert contact[targets[:, 0].argmin()] > 0.9 and contact[targets[:, 0].argmax()] < 0.1
+        assert contact.max() > 0.9 and contact[targets[:, 0].argmax()] < 0.1
     assert [clip.weight for clip in lips.clips][:2] == [1.0, 0.5]
 
 
 def test_views_of_a_clip_start_unchanged(data: RealData) -> None:
     clip = data.lips.clips[0]
-    first, second = (data.views.real(view, clip.first, clip.count) for view in (0, 1))
-    assert first.shape == (300, 80) and not np.array_equal(first, second)
-    assert data.views.synthetic(3).shape == (500, 80)
-    assert data.views.synthetic_targets[3, :, 0].max() == 0.0
+    for features, frames, channels in (("log_mel", 2, 80), ("encoder", 1, 288)):
+        views = data.views[features]
+        first, second = (views.real(view, clip.first, clip.count) for view in (0, 1))
+        assert first.shape == (frames * 150, channels) and not np.array_equal(first, second)
+        assert views.synthetic(3).shape == (frames * 250, channels)
+        assert views.synthetic_targets[3, :, 0].max() == 0.0
+
+
+def test_encoder_features_of_a_resampled_clip_stay_aligned(data: RealData) -> None:
+    clip = data.lips.clips[0]
+    extract = EncoderExtractor()
+    sound = data.lips.waveform(clip)
+    unchanged, faster = extract(sound), extract(sound, 1.1)
+    assert unchanged.shape == faster.shape == (150, 288)
+
+    def agreement(shift: int) -> float:
+        return float(np.corrcoef(unchanged[20:130].ravel(), faster[20 + shift : 130 + shift].ravel())[0, 1])
+
+    assert max(range(-10, 11), key=agreement) in (-1, 0, 1)
+
+
+def test_contact_labels_mark_closures_only() -> None:
+    gap = np.full(200, 0.1, np.float32)
+    gap[100:104] = 0.0
+    gap[150:] = 0.0
+    labels = contact_labels(gap)
+    assert labels[98:106].max() > 0.95 and labels[:90].max() < 0.01 and labels[140:].max() < 0.01
+    assert contact_labels(np.full(50, 0.1, np.float32)).max() == 0.0
 
 
 def test_initial_network_gives_outputs_in_units_of_the_motion() -> None:
@@ -134,7 +159,8 @@ def test_better_outputs_have_a_lower_loss() -> None:
     assert float(good.terms["r_opening"]) == pytest.approx(1.0, abs=0.01) and good.total < bad.total
 
 
-def test_interrupted_fine_tuning_ends_with_the_same_weights(data: RealData, tmp_path: Path) -> None:
+def test_interrupted_fine_tuning_ends_with_the_same_weights(data: RealData, work: Session, tmp_path: Path) -> None:
+    (tmp_path / "corpus").symlink_to(work.corpus)
     config = tiny_config(
         "fine_tuning.steps=12", "fine_tuning.checkpoint_every=5", "fine_tuning.average_decay=0.8"
     ).fine_tuning
@@ -154,10 +180,9 @@ def test_interrupted_fine_tuning_ends_with_the_same_weights(data: RealData, tmp_
 
 
 def test_loss_is_the_mean_over_groups(data: RealData) -> None:
-    config = tiny_config("fine_tuning.batch_size=2").fine_tuning
-    task = FineTuningTask(
-        config, initial_network(_synthetic_network(), SCALES, config), data.lips, data.views, SCALES, "key"
-    )
+    config = tiny_config("fine_tuning.batch_size=2", "fine_tuning.features=log_mel").fine_tuning
+    views = data.views["log_mel"]
+    task = FineTuningTask(config, initial_network(_synthetic_network(), SCALES, config), data.lips, views, SCALES, "")
     task.network.eval()
     (batch,) = load_batches(task, 0, 0, 1)
     assert batch["features"].shape == (2, 4, 160, 500)

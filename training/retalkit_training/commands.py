@@ -193,9 +193,7 @@ def speech_to_mouth(
     overrides: Overrides = None,
     initial: Annotated[
         str | None,
-        typer.Option(
-            "--from", metavar="FILE", help="Fine-tune the weights in FILE, or `published` weights for synthetic speech."
-        ),
+        typer.Option("--from", metavar="FILE", help="Train the weights in FILE further, or the `published` weights."),
     ] = None,
     device: Device = "auto",
     dry_run: DryRun = False,
@@ -204,7 +202,11 @@ def speech_to_mouth(
     from retalkit_training.tasks.reading import read_options
     from retalkit_training.tasks.speech_to_mouth_config import TINY, SpeechToMouthConfig
 
-    changes = [*(overrides or []), *([] if initial is None else [f"fine_tuning.initial={initial}"])]
+    changes = [*(overrides or [])]
+    if initial is not None:
+        changes.append(f"fine_tuning.initial={initial}")
+    if initial == "published":
+        changes.append("live.initial=published")
     options = read_options(SpeechToMouthConfig, {"tiny": TINY}, config, changes, preset)
     _check_output(output, dry_run=dry_run)
     _device(device)

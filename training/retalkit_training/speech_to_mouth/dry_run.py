@@ -37,9 +37,10 @@ def dry_run(config: SpeechToMouthConfig, lips: LipsCorpus | None, device: str) -
         if lips is not None:
             few = copy.copy(lips)
             few.clips = lips.clips[:_CLIPS]
-            if config.fine_tuning.initial is None:
+            options = config.fine_tuning
+            if options.needs_synthetic_weights:
                 scales = output_scales(training_speech(session))
                 export(synthetic_network(config.synthetic), session.weights / SYNTHETIC, scales, {}, {})
-            data = prepare_real_lips(session, few)
-            costs["real"] = Trainer(fine_tuning_task(session, config.fine_tuning, data), device=device).dry_run()
+            data = prepare_real_lips(session, few, (options.features,))
+            costs["real"] = Trainer(fine_tuning_task(session, options, data), device=device).dry_run()
         return costs

@@ -12,10 +12,12 @@ import torch
 from retalkit.errors import WeightsError
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
 from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
+from retalkit_renderers.speech_to_mouth.network import MOONSHINE
 from retalkit_renderers.speech_to_mouth.visemes import CLASSES
 from retalkit_training.speech_to_mouth.corpus import Corpus
 from retalkit_training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
 from retalkit_training.tasks.frozen_weights import load_exactly
+from retalkit_training.tasks.speech_to_mouth_config import Features
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -67,6 +69,7 @@ def export(
         "channels": str(network.channels),
         "dilations": json.dumps(list(network.dilations)),
         "lookahead": "" if network.lookahead_seconds is None else str(network.lookahead_seconds),
+        "features": MOONSHINE if network.kind == "encoder" else "log_mel",
         "after": json.dumps(list(network.after)),
         "classes": json.dumps(CLASSES),
         "measures": json.dumps(MEASURES),
@@ -92,9 +95,13 @@ def as_stored(network: SpeechToMouthNetwork) -> SpeechToMouthNetwork:
     return network
 
 
-def weights_path(source: str) -> Path:
-    """Return the bundled weights that were trained on synthetic speech for ``published``, or the path of a file."""
-    return WEIGHTS["synthetic"] if source == "published" else Path(source)
+def weights_path(source: str, features: Features = "log_mel") -> Path:
+    """Return the bundled weights for ``features`` if ``source`` is ``published``, or the path of a file.
+
+    The bundled weights for log-mel features were trained on synthetic speech.
+    """
+    published = WEIGHTS["real" if features == "encoder" else "synthetic"]
+    return published if source == "published" else Path(source)
 
 
 def exported_metadata(path: Path) -> dict[str, str]:
@@ -123,6 +130,7 @@ def load_exported(
             tuple(json.loads(metadata["dilations"])),
             float(metadata["lookahead"]) if metadata["lookahead"] else None,
             contact=len(tensors["head.bias"]) > CONTACT,
+            features="encoder" if metadata.get("features") == MOONSHINE else "log_mel",
         )
         scales = json.loads(metadata["scales"])
     except (OSError, SafetensorError) as error:

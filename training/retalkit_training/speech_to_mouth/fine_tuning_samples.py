@@ -38,7 +38,8 @@ class GroupSampler:
     def draw(self, generator: np.random.Generator) -> Sample:
         """Return a group with the following arrays, float32:
 
-        * ``features`` [R + S, 160, 500]: features of R real examples, followed by S synthetic examples
+        * ``features`` [R + S, C, 250 F]: features of R real examples, followed by S synthetic examples, with 160
+          channels and 2 frames per target for log-mel features, or 288 channels and 1 frame for encoder features
         * ``targets`` [R, 6, 250]: targets of the real examples in the order of ``real_lips.COLUMNS``
         * ``known`` [R, 250]: 1 for time steps with a target, 0 for padding
         * ``weights`` [R]: loss weights of the real examples
@@ -54,7 +55,8 @@ class GroupSampler:
             found, aims = self._crop(generator, clip)
             length = aims.shape[1]
             missing = SYNTHETIC_TARGETS - length
-            features.append(np.pad(self._jitter(generator, found), ((0, 0), (0, 2 * missing)), mode="edge"))
+            padding = ((0, 0), (0, self._views.frames * missing))
+            features.append(np.pad(self._jitter(generator, found), padding, mode="edge"))
             targets[row, :, :length] = aims
             known[row, :length] = 1.0
             weights[row] = clip.weight
@@ -64,8 +66,7 @@ class GroupSampler:
             [generator.integers(0, speech, config.synthetic), generator.integers(speech, count, config.non_speech)]
         ).astype(int)
         for number in numbers:
-            levels = self._views.synthetic(int(number))
-            features.append(self._jitter(generator, network_input(levels, self._ahead).T.copy()))
+            features.append(self._jitter(generator, self._inputs(self._views.synthetic(int(number)))))
         return {
             "features": np.stack(features).astype(np.float32),
             "targets": targets,
@@ -75,17 +76,38 @@ class GroupSampler:
         }
 
     def _crop(self, generator: np.random.Generator, clip: LipClip) -> tuple[Float, Float]:
-        """Return features [160, 2 L] and targets [6, L] of a random crop. L is at most 250."""
-        view = int(generator.integers(self._views.per_clip))
-        features = network_input(self._views.real(view, clip.first, clip.count), self._ahead).T
+        """Return features [C, F L] and targets [6, L] of a random crop. L is at most 250."""
+        view = self._view(generator)
         low, high = clip.known_range
         length = min(SYNTHETIC_TARGETS, high - low)
         start = int(generator.integers(low, high - length + 1))
-        sound = 2 * (start - clip.shift)
-        return features[:, sound : sound + 2 * length].copy(), self._lips.targets(clip)[start : start + length].T
+        sound = start - clip.shift
+        if self._views.features == "encoder":
+            features = self._inputs(self._views.real(view, clip.first + sound, length))
+        else:
+            # The running mean of the whole clip is required.
+            features = self._inputs(self._views.real(view, clip.first, clip.count))
+            features = features[:, 2 * sound : 2 * (sound + length)].copy()
+        return features, self._lips.targets(clip)[start : start + length].T
+
+    def _view(self, generator: np.random.Generator) -> int:
+        if self._views.features == "log_mel" or self._views.per_clip == 1:
+            return int(generator.integers(self._views.per_clip))
+        if generator.random() < self._config.unchanged_share:
+            return 0
+        return int(generator.integers(1, self._views.per_clip))
+
+    def _inputs(self, rows: Float) -> Float:
+        """Return the features [C, T] for rows of ``Views``."""
+        return (rows if self._views.features == "encoder" else network_input(rows, self._ahead)).T.copy()
 
     def _jitter(self, generator: np.random.Generator, features: Float) -> Float:
-        """Return features with a random loudness offset, masked bands (SpecAugment) and noise."""
+        """Return log-mel features with a random loudness offset, masked bands (SpecAugment) and noise.
+
+        The network itself adds noise to encoder features.
+        """
+        if self._views.features == "encoder":
+            return features
         features[:BAND_COUNT] += generator.normal(0.0, self._config.loudness_error)
         if generator.random() < 0.7:
             for _ in range(2):

@@ -1,4 +1,4 @@
-"""Initial network of the fine-tuning, and targets of synthetic speech in units of ``MouthMotion``."""
+"""Initial networks of the training on real lips, and targets of synthetic speech in units of ``MouthMotion``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL, LABIODENTAL
 from retalkit_training.speech_to_mouth.network import CONTACT, SpeechToMouthNetwork
+from retalkit_training.speech_to_mouth.views import Views
 from retalkit_training.tasks.speech_to_mouth_config import FineTuningConfig
 
 
@@ -37,6 +38,23 @@ def initial_network(
         tensors["head.weight"] = torch.cat([weight, 0.5 * labial])
         tensors["head.bias"] = torch.cat([bias, bias.new_tensor([-1.0])])
     network.load_state_dict(tensors)
+    return network
+
+
+def encoder_network(views: Views, config: FineTuningConfig) -> SpeechToMouthNetwork:
+    """Return a network with random weights that normalises the encoder features of ``views``."""
+    network = SpeechToMouthNetwork(
+        config.channels,
+        config.dilations,
+        dropout=config.dropout,
+        contact=True,
+        features="encoder",
+        feature_noise=config.feature_noise,
+        feature_dropout=config.feature_dropout,
+    )
+    mean, deviation = views.statistics()
+    network.features.mean.copy_(torch.from_numpy(mean))
+    network.features.deviation.copy_(torch.from_numpy(deviation))
     return network
 
 

@@ -15,8 +15,6 @@ _SPEECH_WEIGHT = 0.5
 _CLASS_WEIGHT = 0.35
 _MIN_DEVIATION = 0.03
 _REAL_CORRELATION_WEIGHTS = (1.0, 0.6, 0.1, 0.15)
-_CLOSED = 0.1
-"""Opening of synthetic targets in units of ``MouthMotion`` below which the lips touch."""
 
 
 def class_weights() -> Tensor:
@@ -117,12 +115,11 @@ def synthetic_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     speech, classes = expected[:, 4], expected[:, 5].long()
     weight = _SILENT_WEIGHT + (1.0 - _SILENT_WEIGHT) * speech
     squares = ((outputs[:, :4] - expected[:, :4]) ** 2 * weight[:, None]).mean(dim=(0, 2))
-    labial = (classes == BILABIAL) | (classes == LABIODENTAL) | (expected[:, 0] < _CLOSED)
     return (
         0.3 * (squares * squares.new_tensor((4.0, 1.5, 1.0, 1.0))).sum()
         + _SPEECH_WEIGHT * functional.binary_cross_entropy_with_logits(outputs[:, 4], speech)
         + 0.3 * functional.cross_entropy(outputs[:, 5:20], classes, weight=class_weights().to(outputs.device))
-        + 0.15 * functional.binary_cross_entropy_with_logits(outputs[:, 20], labial.float())
+        + 0.15 * functional.binary_cross_entropy_with_logits(outputs[:, 20], (classes == BILABIAL).float())
     )
 
 

@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit_renderers.speech_to_mouth.features import INPUT_CONTEXT, network_input
+from retalkit_renderers.speech_to_mouth.network import MAX_DEVIATIONS
 from retalkit_renderers.speech_to_mouth.visemes import CLASSES
-from retalkit_training.tasks.speech_to_mouth_config import DILATIONS
+from retalkit_training.speech_to_mouth.moonshine_encoder import CHANNELS
+from retalkit_training.tasks.speech_to_mouth_config import DILATIONS, Features
 from torch import Tensor, nn
 
 INPUTS = 160
+"""Number of log-mel features."""
 OUTPUTS = 4 + 1 + len(CLASSES)
 """Number of outputs: opening, width, protrusion, jaw, speech logit, and viseme class logits."""
 CONTACT = OUTPUTS
@@ -58,7 +61,8 @@ def convolve(rows: Tensor, layer: nn.Conv1d) -> Tensor:
 
 
 class SpeechToMouthNetwork(nn.Module):
-    """Maps features [B, 160, T] at 100 Hz to outputs [B, 20, T // 2] at 50 Hz.
+    """Maps log-mel features [B, 160, T] at 100 Hz to outputs [B, 20, T // 2] at 50 Hz, or encoder features [B, 288, T]
+    at 50 Hz to outputs [B, 20, T].
 
     Output j is at the time (2 j + 1) / 100 s. ``lookahead_seconds``: maximum look-ahead, at least 0.0375 (the
     look-ahead of the stem), or None for no limit. No output depends on audio beyond the look-ahead.
@@ -71,13 +75,21 @@ class SpeechToMouthNetwork(nn.Module):
         lookahead_seconds: float | None = None,
         dropout: float = 0.1,
         contact: bool = False,
+        features: Features = "log_mel",
+        feature_noise: float = 0.0,
+        feature_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.kind: Features = features
         self.channels = channels
         self.dilations = dilations
         self.lookahead_seconds = lookahead_seconds
         self.after = rows_after(dilations, lookahead_seconds)
-        self.stem = nn.Conv1d(INPUTS, channels, 6, stride=2, padding=2)
+        if features == "encoder":
+            self.features = Normalisation(CHANNELS, feature_noise, feature_dropout)
+            self.stem = nn.Conv1d(CHANNELS, channels, 1)
+        else:
+            self.stem = nn.Conv1d(INPUTS, channels, 6, stride=2, padding=2)
         self.blocks = nn.ModuleList(
             Block(channels, dilation, after, dropout) for dilation, after in zip(dilations, self.after, strict=True)
         )
@@ -93,10 +105,33 @@ class SpeechToMouthNetwork(nn.Module):
         return rows.transpose(1, 2)
 
     def _hidden(self, features: Tensor) -> Tensor:
-        rows = convolve(nn.functional.pad(features.transpose(1, 2), (0, 0, 2, 2)), self.stem)
+        rows = features.transpose(1, 2)
+        rows = self.features(rows) if self.kind == "encoder" else nn.functional.pad(rows, (0, 0, 2, 2))
+        rows = convolve(rows, self.stem)
         for block in self.blocks:
             rows = block(rows)
         return torch.relu(self.norm(rows.flatten(0, 1)).view_as(rows))
+
+
+class Normalisation(nn.Module):
+    """Normalisation of encoder features to zero mean and unit variance, with noise and dropout in training."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, noise: float, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+        self.noise = noise
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the normalised features for ``rows`` [B, T, C]."""
+        normalised = ((rows - self.mean) / self.deviation).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
+        if not self.training:
+            return normalised
+        return self.dropout(normalised + self.noise * torch.randn_like(normalised))
 
 
 def feature_lookahead(lookahead_seconds: float | None) -> int:
@@ -104,9 +139,10 @@ def feature_lookahead(lookahead_seconds: float | None) -> int:
     return INPUT_CONTEXT if lookahead_seconds is None else 0
 
 
-def outputs_of(network: SpeechToMouthNetwork, levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the raw outputs of a network, float32 [O, J], for log-mel levels [2 J, 80]."""
-    features = network_input(levels, feature_lookahead(network.lookahead_seconds)).T
+def outputs_of(network: SpeechToMouthNetwork, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the raw outputs of a network, float32 [O, J], for log-mel levels [2 J, 80] or encoder rows [J, 288]."""
+    ahead = feature_lookahead(network.lookahead_seconds)
+    features = (rows if network.kind == "encoder" else network_input(rows, ahead)).T
     inputs = torch.from_numpy(np.ascontiguousarray(features))[None].to(network.head.weight.device)
     with torch.inference_mode():
         return network(inputs)[0].cpu().numpy()

@@ -18,6 +18,7 @@ from retalkit_training.speech_to_mouth.synthetic_steps import (
     make_corpus,
     train_on_synthetic_speech,
 )
+from retalkit_training.tasks.speech_to_mouth_config import Features, FineTuningConfig
 
 logger = logging.getLogger(__name__)
 
@@ -77,27 +78,33 @@ def check_prerequisites(session: Session, names: Sequence[str], lips: LipsCorpus
         check_synthesisers(session)
     else:
         check_corpus(session)
-    if lips is not None and ("synthetic" not in steps or session.config.fine_tuning.initial is not None):
-        initial_weights(session)
+    for options in _real_trainings(session, steps).values() if lips is not None else ():
+        if "synthetic" not in steps or not options.needs_synthetic_weights:
+            initial_weights(session, options)
 
 
 def run_steps(session: Session, names: Sequence[str], lips: LipsCorpus | None) -> None:
     """Run the steps ``names`` in order; see ``check_steps`` and ``check_prerequisites``."""
     steps = check_steps(names)
-    config = session.config
     if "corpus" in steps:
         session.on_main_process(lambda: make_corpus(session))
-    # Fine-tuning of other weights needs no training on synthetic speech.
-    if "synthetic" in steps and (names or config.fine_tuning.initial is None):
+    trainings = _real_trainings(session, steps)
+    # Training that starts from other weights needs no training on synthetic speech.
+    needed = lips is None or any(options.needs_synthetic_weights for options in trainings.values())
+    if "synthetic" in steps and (names or needed):
         train_on_synthetic_speech(session)
     if lips is None:
         return
-    session.on_main_process(lambda: prepare_real_lips(session, lips))
-    data = prepare_real_lips(session, lips)
-    if "real" in steps:
-        fine_tune(session, config.fine_tuning, data, "real")
-    if "live" in steps:
-        bounded = config.fine_tuning.model_copy(update={"lookahead_seconds": config.live_lookahead_seconds})
-        fine_tune(session, bounded, data, "live")
+    features: set[Features] = {options.features for options in trainings.values()}
+    session.on_main_process(lambda: prepare_real_lips(session, lips, features))
+    data = prepare_real_lips(session, lips, features)
+    for name, options in trainings.items():
+        fine_tune(session, options, data, name)
     if "noise" in steps:
         session.on_main_process(lambda: score_noise(session, data))
+
+
+def _real_trainings(session: Session, steps: Sequence[str]) -> dict[str, FineTuningConfig]:
+    """Return the options of the requested trainings on real lips."""
+    options = {"real": session.config.fine_tuning, "live": session.config.live}
+    return {name: options[name] for name in options if name in steps}

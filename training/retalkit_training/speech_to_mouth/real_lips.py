@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import OutputError
-from retalkit.motion_eval.agreement import CONTACT_GAP
+from retalkit.motion_eval.agreement import CONTACT_GAP, closure_events
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus, folds
 from retalkit.speech.loudness import integrated_loudness, reference_gain
 from retalkit.storage.cache import content_hash
@@ -35,9 +35,8 @@ FOLDS = 5
 MIN_TARGETS = 45
 """Minimum number of targets of a training clip."""
 _MEASURES = ("opening", "width", "protrusion", "jaw")
-_CONTACT_SLOPE = 0.005
-"""Scale of the logistic function that computes soft lip contact labels around ``CONTACT_GAP``, in units of the outer
-eye corner distance."""
+_CONTACT_DEVIATION = 1.5
+"""Standard deviation of the soft labels around the time of a lip contact in time steps."""
 _PRIOR_ROWS = 150
 """Weight of the statistics of all speakers, as a number of time steps with speech."""
 _CHUNK = 512
@@ -204,11 +203,21 @@ def _targets(speakers: list[str], lips: list[Float], speech: list[Float]) -> lis
             (measured[:, 1] - own[1]) / half_width,
             0.3 + 0.3 * (measured[:, 2] - own[3]) / (own[4] + 0.005),
             0.4 + 0.3 * (measured[:, 3] - own[5]) / (own[6] + 0.005),
-            1.0 / (1.0 + np.exp((measured[:, 0] - CONTACT_GAP) / _CONTACT_SLOPE)),
+            contact_labels(measured[:, 0]),
             speech[number],
         ]
         result.append(np.stack(columns, axis=1).astype(np.float32))
     return result
+
+
+def contact_labels(gap: Float) -> Float:
+    """Return soft labels of lip contacts (``agreement.closure_events``), float32 [J] in [0, 1].
+
+    ``gap``: lip gap at 50 Hz in units of the distance between the outer eye corners. A mouth at rest has no contacts.
+    """
+    events = 2 * np.array(closure_events(gap[::2].astype(np.float64), CONTACT_GAP), dtype=np.int64)
+    distances = np.abs(np.arange(len(gap))[:, None] - events).min(axis=1, initial=len(gap))
+    return np.exp(-0.5 * (distances / _CONTACT_DEVIATION) ** 2).astype(np.float32)
 
 
 def _save(path: Path, values: NDArray[np.generic]) -> None:

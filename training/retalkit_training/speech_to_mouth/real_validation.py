@@ -22,10 +22,8 @@ logger = logging.getLogger(__name__)
 
 Float = NDArray[np.float32]
 
-THRESHOLDS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8)
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.38, 0.4, 0.45, 0.5)
 """Closure evidence thresholds for which recall and precision are logged."""
-_CLOSED_SHARE, _OPEN_SHARE = 10, 95
-"""Percentiles that determine the floor and the gain of the opening."""
 
 
 def held_out_outputs(
@@ -47,10 +45,11 @@ def mean_correlations(outputs: dict[str, Float], lips: RealLips, clips: Sequence
 
 
 def output_range(outputs: dict[str, Float], lips: RealLips, clips: Sequence[LipClip]) -> dict[str, Any]:
-    """Return the calibration values ``opening_floor`` and ``gains``, which restore the range of the targets.
+    """Return the calibration value ``gains``, which restores the range of the targets.
 
-    The calibration maps the opening linearly, so that the 10th and 95th percentiles during speech equal the targets'
-    percentiles. The width has one gain for positive values (``spread``) and one for negative values (``rounding``).
+    The opening is multiplied so that its 95th percentile during speech equals that of the targets. Small openings are
+    not reduced, because the closures are decoded separately, and a mouth that hardly opens between two closures shows
+    neither. The width has one gain for positive values (``spread``) and one for negative values (``rounding``).
     """
     predicted = np.concatenate([outputs[clip.name] for clip in clips])
     expected = np.concatenate([lips.targets(clip) for clip in clips])
@@ -58,20 +57,14 @@ def output_range(outputs: dict[str, Float], lips: RealLips, clips: Sequence[LipC
     if not speaking.any():
         speaking[:] = True
 
-    def percentiles(values: Float, column: int, low: int, high: int) -> tuple[float, float]:
-        found = np.percentile(values[speaking, column], [low, high])
-        return float(found[0]), float(found[1])
+    def percentile(values: Float, column: int, share: int) -> float:
+        return float(np.percentile(values[speaking, column], share))
 
-    closed, wide = percentiles(predicted, 0, _CLOSED_SHARE, _OPEN_SHARE)
-    real_closed, real_wide = percentiles(expected, 0, _CLOSED_SHARE, _OPEN_SHARE)
-    gain = (real_wide - real_closed) / (wide - closed)
-    narrow, spread = percentiles(predicted, 1, 5, 95)
-    real_narrow, real_spread = percentiles(expected, 1, 5, 95)
-    gains = {"opening": gain, "spread": real_spread / spread, "rounding": real_narrow / narrow}
-    return {
-        "opening_floor": round(closed - real_closed / gain, 3),
-        "gains": {name: round(value, 3) for name, value in gains.items()},
+    gains = {
+        name: percentile(expected, column, share) / percentile(predicted, column, share)
+        for name, column, share in (("opening", 0, 95), ("spread", 1, 95), ("rounding", 1, 5))
     }
+    return {"gains": {name: round(value, 3) for name, value in gains.items()}}
 
 
 def log_contacts(
