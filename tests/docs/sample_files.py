@@ -16,8 +16,17 @@ from tests.core.motion_eval.lips_folder import write_corpus
 
 SIDE = 320
 SECONDS = 2.2
-VIDEOS = ("talk.mp4", "other.mp4", "me.mp4", "clip.mp4", "speaker.mp4", "talk_man.mp4", "talk_woman.mp4")
-SOUNDS = ("speech.wav", "words.wav")
+VIDEOS = (
+    "talk.mp4",
+    "other.mp4",
+    "me.mp4",
+    "clip.mp4",
+    "speaker.mp4",
+    "talk_man.mp4",
+    "talk_woman.mp4",
+    "interview.mp4",
+)
+SOUNDS = ("speech.wav", "words.wav", "sentence.wav", "anna.wav", "ben.wav")
 
 
 def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Path) -> None:
@@ -37,7 +46,20 @@ def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Pat
         wavfile.write(folder / name, 48000, (np.stack([music, -music], axis=1) * 32767).astype(np.int16))
     (folder / "words.txt").write_text("Hello. My lips", encoding="utf-8")
     write_corpus(folder / "lips", 5)
+    _side_by_side(silent, folder / "panel.mp4")
     silent.unlink()
+
+
+def _side_by_side(source: Path, target: Path) -> None:
+    """Write a clip that shows a person and the person's mirror image."""
+    with av.open(source) as container, av.open(target, "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "18", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = 2 * SIDE, SIDE, "yuv420p"
+        for frame in container.decode(video=0):
+            image = frame.to_ndarray(format="rgb24")
+            both = np.ascontiguousarray(np.hstack([image, image[:, ::-1]]))
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(both, format="rgb24")))
+        output.mux(stream.encode())
 
 
 def _shorten(source: Path, target: Path) -> np.ndarray:

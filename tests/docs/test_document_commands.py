@@ -24,6 +24,7 @@ import pytest
 import yaml
 from retalkit.comparison.spec import read_comparison
 from retalkit.config import RunConfig, load
+from retalkit.cues.sheet_file import read_sheet
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.steps import ClipSteps
@@ -233,12 +234,16 @@ CALLS = {"count_frames": call_count_frames, "widest_open": call_widest_open}
 
 
 def read_yaml(block: Block) -> None:
-    """Validate a block as a comparison file if the block contains ``clips``, and otherwise as a run file."""
+    """Validate a block as a comparison file if it contains ``clips``, as a cue sheet if it contains ``cues``, and
+    otherwise as a run file."""
     file = Path(block.title or "comparison.yaml")
     registry = discover([Path("my_lips.py")] if Path("my_lips.py").exists() else [])
     file.write_text(block.text, encoding="utf-8")
     if "clips" in yaml.safe_load(block.text):
         read_comparison(file, registry)
+        return
+    if "cues" in yaml.safe_load(block.text):
+        read_sheet(file)
         return
     config = load(registry, file=file)
     if all(availability(registry.find(kind, choice.use)) is None for kind, _, choice in config.choices):

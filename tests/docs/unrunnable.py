@@ -267,6 +267,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     "make docs": _MAKE,
     ". .venv/bin/activate": Alternative("changes only the shell", _check_environment),
     'pip install -e ".[train]"': _INSTALLS,
+    "pip install 'retalkit[identity]'": _INSTALLS,
     "pip install 'retalkit[openvino]'": _INSTALLS,
     'pip install torch==2.14.1 torchvision==0.29.1 "numpy<2" cython setuptools wheel': _INSTALLS,
     'pip install --no-build-isolation basicsr==1.4.2 filterpy "numpy<2" opencv-python==4.11.0.86': _INSTALLS,

@@ -16,9 +16,20 @@ def inspect(
         Path | None,
         typer.Argument(help="Audio file, or a video with an audio track. Default: silence.", show_default=False),
     ] = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Output directory. Default: VIDEO's name + _inspect."),
+    ] = None,
+    cues: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Cue sheet (.yaml, .csv, .srt, .vtt or .rttm): who speaks what, and when."),
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHO[=SPEECH]", help="Person to edit, such as left=anna.wav or 1=ben.wav; may be repeated."
+        ),
     ] = None,
     stages: Annotated[
         bool, typer.Option("--stages", help="Also show what each stage makes of frames 1, 50, 100 and 150.")
@@ -47,8 +58,10 @@ def inspect(
     """
     from retalkit.cli.progress import progress
     from retalkit.config.model import load
+    from retalkit.cues.command_line import sheet_from_options
     from retalkit.plugins.discovery import discover
 
+    sheet = sheet_from_options(speech, cues=cues, start=None, stop=None, persons=person or [])
     registry = discover(plugin or [])
     flags: list[tuple[str, Any, str]] = [
         (key, int(value) if key == "face" and value.isdecimal() else value, f"--{key}")
@@ -64,7 +77,7 @@ def inspect(
     check_folder(folder, force)
     with progress(quiet=quiet) as observer:
         found = run_inspect(
-            video, speech, config=read, registry=registry, observer=observer, cache=cache, stages=stages
+            video, speech, cues=sheet, config=read, registry=registry, observer=observer, cache=cache, stages=stages
         )
     page = write_inspection(found, folder)
     if not quiet:

@@ -49,6 +49,10 @@ class TrialTimes:
         return max(self.first_thread, self.second_thread)
 
 
+NO_TRIAL: Final = TrialTimes(0.0, 0.0, 0.0, 0)
+"""Result of a trial without an edited frame."""
+
+
 def run_trial(
     source: MediaSource, job: FaceJob, animators: Sequence[PhotoAnimator], edited: Sequence[Moment], encoding: Encoding
 ) -> TrialTimes:
@@ -75,7 +79,7 @@ def run_trial(
         finally:
             writer.abort()
     if not measured:
-        return TrialTimes(0.0, 0.0, 0.0, 0)
+        return NO_TRIAL
     rows = np.array(measured[1:] or measured)
     decode, sync, rest = (float(each) for each in np.median(rows, axis=0))
     return TrialTimes(decode + sync, rest, decode, len(rows))
@@ -119,15 +123,18 @@ def _render(
     return decode, sync, perf_counter() - start
 
 
-def estimate_time(trial: TrialTimes, timer: StepTimer, edited: int, total: int) -> TimeEstimate:
-    """Return the estimate for ``edited`` of ``total`` output frames.
+def estimate_time(trials: Sequence[tuple[TrialTimes, int]], timer: StepTimer, total: int) -> TimeEstimate:
+    """Return the estimate for ``total`` output frames.
 
-    ``timer`` contains the cost of the analysis steps, also if their results were cached.
+    ``trials``: measured times and number of edited output frames of each person. ``timer`` contains the cost of the
+    analysis steps, also if their results were cached.
     """
-    render = edited * trial.edited + (total - edited) * trial.encoding
+    render = sum(edited * trial.edited for trial, edited in trials)
+    plain = max((trial.encoding for trial, _ in trials), default=0.0)
+    render += max(total - max((edited for _, edited in trials), default=0), 0) * plain
     cost = timer.cost
     # The speech is processed in parallel with the video.
-    video = sum(cost.get(step, 0.0) for step in ("faces", "tracks", "coefficients"))
+    video = sum(cost.get(step, 0.0) for step in ("faces", "tracks", "persons", "coefficients"))
     prepared = max(video, cost.get("speech", 0.0)) + cost.get("references", 0.0) + cost.get("lips", 0.0)
     steps = {step: round(seconds, 3) for step, seconds in cost.items()} | {"render": round(render, 3), "join": _JOIN}
     return TimeEstimate(
@@ -135,5 +142,5 @@ def estimate_time(trial: TrialTimes, timer: StepTimer, edited: int, total: int) 
         fresh_seconds=prepared + render + _JOIN,
         steps=steps,
         render_rate=total / render if render > 0 else 0.0,
-        measured_frames=trial.frames,
+        measured_frames=sum(trial.frames for trial, _ in trials),
     )

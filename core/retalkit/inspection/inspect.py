@@ -13,10 +13,32 @@ from numpy.typing import NDArray
 from retalkit._version import __version__
 from retalkit.config import RunConfig
 from retalkit.config.model import effective
-from retalkit.inspection.estimate import TrialTimes, estimate_time, run_trial
-from retalkit.inspection.model import Inspection, LengthInfo, PersonInfo, ShotInfo, SpeechInfo, StageViews, VideoInfo
-from retalkit.inspection.outcomes import Moment, absence_details, forecast_moments, join_spans, sample_moments
-from retalkit.inspection.persons import measure_faces, opening_distribution, opening_range
+from retalkit.cues.model import CueSheet
+from retalkit.cues.sheet_file import read_sheet
+from retalkit.cues.validation import check_cues
+from retalkit.inspection.estimate import NO_TRIAL, TrialTimes, estimate_time, run_trial
+from retalkit.inspection.model import (
+    Inspection,
+    LengthInfo,
+    PersonInfo,
+    PersonSpans,
+    ShotInfo,
+    SpeechInfo,
+    StageViews,
+    VideoInfo,
+)
+from retalkit.inspection.outcomes import (
+    SCORE,
+    Moment,
+    Result,
+    absence_details,
+    best_results,
+    forecast_moments,
+    join_spans,
+    results_of,
+    sample_moments,
+)
+from retalkit.inspection.persons import measure_persons
 from retalkit.inspection.pictures import around_face, make_picture
 from retalkit.inspection.sound_map import describe_speech
 from retalkit.inspection.stage_views import stage_views
@@ -24,10 +46,12 @@ from retalkit.media.sound import open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
-from retalkit.pipeline.analysis_store import StoredAnalysis, analysed_part
+from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
+from retalkit.pipeline.clip_persons import FoundPersons, find_persons
+from retalkit.pipeline.cue_run import JobInput, prepare_cues
 from retalkit.pipeline.detect import StoredDetections
-from retalkit.pipeline.face_job import FaceJob, open_face_job
-from retalkit.pipeline.keys import run_keys
+from retalkit.pipeline.face_job import open_face_job
+from retalkit.pipeline.keys import run_keys, speech_key
 from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.speech import open_stored
@@ -36,7 +60,7 @@ from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.speech.loudness import SILENT
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import SPEECH_RATE, FrameForecast, ObjectPool
+from retalkit.stages import SPEECH_RATE, ObjectPool
 from retalkit.storage.cache import Cache, content_hash, default_folder
 
 _SHOT_SIZE, _FACE_SIZE = 320, 192
@@ -48,6 +72,7 @@ def inspect(
     video: Path | str,
     speech: Path | str | None = None,
     *,
+    cues: CueSheet | Path | str | None = None,
     config: RunConfig | None = None,
     registry: Registry | None = None,
     observer: Observer | None = None,
@@ -58,67 +83,154 @@ def inspect(
 ) -> Inspection:
     """Return what a run with the same arguments would do, without rendering the video.
 
-    Without ``speech``, the speech is silence of the video's duration. ``stages`` adds what each stage makes of a few
-    frames.
+    Without ``speech`` and ``cues``, the speech is silence of the video's duration. ``stages`` adds what each stage
+    makes of a few frames.
 
     Raises the errors of ``retalkit.dub``.
     """
     registry = registry if registry is not None else discover()
     config = config if config is not None else RunConfig.from_preset("embedded", registry=registry)
     notes = _NoteCollector(observer or SilentObserver())
-    chosen = plan(config, registry)
     video = Path(video)
+    given = None if speech is None else Path(speech)
+    sheet = read_sheet(Path(cues), given) if isinstance(cues, str | Path) else cues
+    chosen = plan(config, registry)
     source = open_source(video)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), notes, pool, cancellation)
     for warning in source.warnings:
         notes.note(warning)
-
-    heard = _hear(Path(speech), steps) if speech is not None else _silence(source)
-    timeline = build_timeline(source, heard.track.duration, config.length, config.extend)
-    if timeline.note and speech is not None:
-        notes.note(timeline.note)
-    limited = analysed_part(source, timeline, config.analysis_seconds)
-    (keys,) = run_keys(
-        chosen,
-        video=content_hash(video),
-        audio=heard.content,
-        frames=limited.info.frame_count,
-        timeline=timeline,
-        is_photo=source.info.is_photo,
-    ).jobs
-    analysis = steps.fit(steps.track(limited, keys.analysis, video), keys.analysis)
-    detections = StoredDetections(steps.cache.entry(keys.analysis.detections).folder)
-    with open_face_job(chosen, steps, keys, analysis, timeline, heard.track) as job:
-        axis = _Axis.of(source, limited.info.frame_count, timeline)
-        moments = sample_moments(source, axis.count, axis.positions, axis.times)
-        forecasts = forecast_moments(job, moments)
-        detector, size = steps.make(chosen.detector), source.size
-        details = absence_details(detections, detector, *size)
-        edited = [moment for moment in moments if moment in forecasts and forecasts[moment].confidence > 0]
-        animators = photo_animators(source, [(analysis, heard.track)], timeline, steps)
-        trial = (
-            run_trial(source, job, animators, edited, config.output.encoding(source))
-            if edited
-            else TrialTimes(0.0, 0.0, 0.0, 0)
+    content = content_hash(video)
+    run = _prepare_speech(steps, source, video, given) if sheet is None else _prepare_cues(steps, source, video, sheet)
+    for text in run.notes:
+        notes.note(text)
+    persons = find_persons(steps, run.limited, content, required=False)
+    axis = _Axis.of(source, run.limited.info.frame_count, run.timeline)
+    moments = sample_moments(source, axis.count, axis.positions, axis.times)
+    details = absence_details(persons.tracked.detections, steps.make(chosen.detector), *source.size)
+    results: list[list[Result]] = []
+    trials: list[tuple[TrialTimes, int]] = []
+    views: StageViews | None = None
+    animators = photo_animators(source, [(each.analysis, each.speech) for each in run.jobs], run.timeline, steps)
+    for each in run.jobs:
+        opened = open_face_job(
+            chosen,
+            steps,
+            each.keys,
+            each.analysis,
+            run.timeline,
+            each.speech,
+            name=each.name,
+            strength=each.strength,
+            unknown=each.unknown,
         )
-        views: StageViews | None = stage_views(job, moments, detections, steps, keys) if stages else None
-    share = _edited_share(job, timeline, forecasts, moments)
-    shots = _shots(source, detections, axis, moments, forecasts, details)
+        with opened as job:
+            forecasts = forecast_moments(job, moments)
+            results.append(results_of(job, moments, forecasts, details))
+            edited = [moment for moment in moments if moment in forecasts and forecasts[moment].confidence > 0]
+            used = sum(moment.position >= 0 for moment in moments)
+            trial = run_trial(source, job, animators, edited, config.output.encoding(source)) if edited else NO_TRIAL
+            trials.append((trial, round(len(edited) / max(used, 1) * run.timeline.count)))
+            if stages and views is None:
+                views = stage_views(job, moments, persons.tracked.detections, steps, each.keys)
+    names = _ids(run.jobs, persons)
     return Inspection(
-        video=_video_info(video, source, limited.info.duration, timeline),
-        shots=shots,
-        persons=(_person(config, analysis, shots, axis),),
-        speech=heard.info,
-        length=None
-        if speech is None
-        else LengthInfo(source.info.duration, heard.track.duration, timeline.duration, timeline.note),
-        estimate=estimate_time(trial, steps.timer, round(share * timeline.count), timeline.count),
+        video=_video_info(video, source, run.limited.info.duration, run.timeline),
+        shots=_shots(source, persons.tracked.detections, axis, moments, list(names), results),
+        persons=_persons(names, persons, run.limited, axis),
+        speeches=run.speeches,
+        length=run.length,
+        estimate=estimate_time(trials, steps.timer, run.timeline.count),
         stages=views,
         notes=tuple(notes.texts),
         configuration=effective(config, registry),
         sampled=max(1, -(-axis.count // max(len(moments), 1))),
         retalkit=__version__,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _InspectedRun:
+    """Face jobs and inputs of the run that is inspected."""
+
+    jobs: Sequence[JobInput]
+    timeline: OutputTimeline
+    limited: LimitedSource
+    speeches: tuple[SpeechInfo, ...]
+    length: LengthInfo | None
+    notes: Sequence[str]
+
+
+def _prepare_speech(steps: ClipSteps, source: MediaSource, video: Path, speech: Path | None) -> _InspectedRun:
+    """Prepare a run that edits one face with one speech, or with silence."""
+    config, is_photo = steps.plan.config, source.info.is_photo
+    notes: list[str] = []
+    info: tuple[SpeechInfo, ...] = ()
+    if speech is None:
+        seconds = _PHOTO_SECONDS if is_photo else source.info.duration
+        samples = _Zeros(max(round(seconds * SPEECH_RATE), 1))
+        track, audio = SpeechTrack(samples, samples, SILENT), f"silence {samples.sample_count}"
+    else:
+        sound, audio = open_sound(speech), content_hash(speech)
+        notes += sound.warnings
+        key = speech_key(steps.plan, audio)
+        track = steps.speech(sound, key)
+        info = (describe_speech(speech.name, track, open_stored(steps.cache.entry(key))[1]),)
+    timeline = build_timeline(source, track.duration, config.length, config.extend)
+    length = None
+    if speech is not None:
+        length = LengthInfo(source.info.duration, track.duration, timeline.duration, timeline.note)
+        notes += [timeline.note] if timeline.note else []
+    limited = analysed_part(source, timeline, config.analysis_seconds)
+    keys = run_keys(
+        steps.plan,
+        video=content_hash(video),
+        audio=audio,
+        frames=limited.info.frame_count,
+        timeline=timeline,
+        is_photo=is_photo,
+    )
+    (job,) = keys.jobs
+    analysis = steps.fit(steps.track(limited, job.analysis, video), job.analysis)
+    face = JobInput(name=str(config.face), keys=job, analysis=analysis, speech=track)
+    return _InspectedRun(jobs=(face,), timeline=timeline, limited=limited, speeches=info, length=length, notes=notes)
+
+
+def _prepare_cues(steps: ClipSteps, source: MediaSource, video: Path, sheet: CueSheet) -> _InspectedRun:
+    """Prepare a run with cues."""
+    is_photo = source.info.is_photo
+    checked = check_cues(sheet, None if is_photo else source.info.duration)
+    timeline = build_timeline(source, checked.last, "speech" if is_photo else "video")
+    limited = analysed_part(source, timeline.until(checked.last), steps.plan.config.analysis_seconds)
+    prepared = prepare_cues(steps, source, limited, checked, timeline, video)
+    warnings = [warning for sound in checked.sounds.values() for warning in sound.warnings]
+    return _InspectedRun(
+        jobs=prepared.jobs,
+        timeline=timeline,
+        limited=limited,
+        speeches=tuple(describe_speech(each.name, each.speech, "") for each in prepared.jobs),
+        length=None,
+        notes=[*warnings, *checked.notes, *prepared.notes],
+    )
+
+
+def _ids(jobs: Sequence[JobInput], found: FoundPersons) -> dict[str, str]:
+    """Return the id of the person that each job edits, with the name of the job, in the order of the jobs."""
+    names: dict[str, str] = {}
+    for job in jobs:
+        votes: dict[str, int] = {}
+        for frame, tracks in found.tracked:
+            if frame.index >= job.analysis.source.info.frame_count:
+                break
+            points = job.analysis.landmarks(frame.index, frame.index + 1)[0]
+            if not np.isfinite(points).all():
+                continue
+            distances = [float(np.abs(face.landmarks - points).mean()) for face in frame.faces]
+            if distances:
+                person = found.persons.of_tracklet(int(tracks[int(np.argmin(distances))]))
+                name = job.name if person is None else person.name
+                votes[name] = votes.get(name, 0) + 1
+        names[max(votes, key=lambda name: votes[name]) if votes else job.name] = job.name
+    return names
 
 
 class _NoteCollector:
@@ -146,29 +258,6 @@ class _NoteCollector:
         self._outer.artefact(name, path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """Speech of the inspected run."""
-
-    track: SpeechTrack
-    content: str
-    """Content hash for cache keys."""
-    info: SpeechInfo | None
-
-
-def _hear(path: Path, steps: ClipSteps) -> _Heard:
-    from retalkit.pipeline.keys import speech_key
-
-    sound = open_sound(path)
-    for warning in sound.warnings:
-        steps.observer.note(warning)
-    content = content_hash(path)
-    key = speech_key(steps.plan, content)
-    track = steps.speech(sound, key)
-    _, note = open_stored(steps.cache.entry(key))
-    return _Heard(track, content, describe_speech(path.name, track, note))
-
-
 class _Zeros:
     """Reader of a silent recording."""
 
@@ -177,12 +266,6 @@ class _Zeros:
 
     def read(self, start_sample: int, stop_sample: int) -> NDArray[np.float32]:
         return np.zeros(max(stop_sample - start_sample, 0), np.float32)
-
-
-def _silence(source: MediaSource) -> _Heard:
-    seconds = _PHOTO_SECONDS if source.info.is_photo else source.info.duration
-    samples = _Zeros(max(round(seconds * SPEECH_RATE), 1))
-    return _Heard(SpeechTrack(samples, samples, SILENT), f"silence {samples.sample_count}", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,77 +292,74 @@ class _Axis:
         return cls(frames, positions, np.append(times[:frames], end))
 
 
-def _edited_share(
-    job: FaceJob, timeline: OutputTimeline, forecasts: dict[Moment, FrameForecast], moments: Sequence[Moment]
-) -> float:
-    """Return the share of the output frames that are edited."""
-    used = [moment for moment in moments if moment.position >= 0]
-    edited = sum(moment in forecasts and forecasts[moment].confidence > 0 for moment in used)
-    return edited / max(len(used), 1)
-
-
 def _shots(
     source: MediaSource,
     detections: StoredDetections,
     axis: _Axis,
     moments: Sequence[Moment],
-    forecasts: dict[Moment, FrameForecast],
-    details: Sequence[str],
+    ids: Sequence[str],
+    results: Sequence[Sequence[Result]],
 ) -> tuple[ShotInfo, ...]:
     starts, faces = [0], list[int]()
     for frame in detections:
         if frame.is_cut:
             starts.append(frame.index)
-        faces.append(sum(face.score >= 0.5 for face in frame.faces))
+        faces.append(sum(face.score >= SCORE for face in frame.faces))
     if source.info.is_photo:
         faces = faces * axis.count
     stops = [*starts[1:], axis.count]
+    best = best_results(results)
     shots: list[ShotInfo] = []
     for number, (start, stop) in enumerate(zip(starts, stops, strict=True), 1):
         first, last = float(axis.times[start]), float(axis.times[stop])
-        inside = [
-            Moment(each.index, each.position, max(each.start, first), min(each.end, last))
-            for each in moments
-            if each.end > first and each.start < last
-        ]
-        known = {
-            part: forecasts[each]
-            for part, each in zip(
-                inside, (each for each in moments if each.end > first and each.start < last), strict=True
-            )
-            if each in forecasts
-        }
         middle = 0 if source.info.is_photo else (start + stop) // 2
         _, image = next(iter(source.read([middle])))
-        picture = make_picture(f"shot-{number}", image, _SHOT_SIZE, f"shot {number}")
-        spans = join_spans(inside, known, details)
-        shots.append(ShotInfo(number, first, last, stop - start, picture, max(faces[start:stop], default=0), spans))
+        shots.append(
+            ShotInfo(
+                number=number,
+                start=first,
+                end=last,
+                frames=stop - start,
+                picture=make_picture(f"shot-{number}", image, _SHOT_SIZE, f"shot {number}"),
+                faces=max(faces[start:stop], default=0),
+                results=tuple(
+                    PersonSpans(person, join_spans(moments, each, first, last))
+                    for person, each in zip(ids, results, strict=True)
+                ),
+                spans=join_spans(moments, best, first, last),
+            )
+        )
     return tuple(shots)
 
 
-def _person(config: RunConfig, analysis: StoredAnalysis, shots: Sequence[ShotInfo], axis: _Axis) -> PersonInfo:
-    measures = measure_faces(analysis)
-    best = measures.best_frame()
-    _, image = next(iter(analysis.source.read([best])))
-    picture = make_picture("person-1", around_face(image, analysis.boxes(best, best + 1)[0]), _FACE_SIZE, "face")
-    if analysis.source.info.is_photo:
-        visible = float(axis.times[-1])
-    else:
-        visible = float(np.diff(axis.times)[measures.indexes].sum())
-    times = axis.times[measures.indexes]
-    seen = tuple(shot.number for shot in shots if ((times >= shot.start) & (times < shot.end)).any())
-    return PersonInfo(
-        id=str(config.face),
-        picture=picture,
-        chosen=True,
-        visible=visible,
-        shots=seen,
-        face_width=float(np.median(measures.widths)),
-        face_share=float(np.median(measures.heights)) / analysis.source.info.height,
-        largest_yaw=float(np.percentile(measures.yaws, 95)),
-        opening=opening_range(measures.openings),
-        openings=opening_distribution(measures.openings),
-    )
+def _persons(names: dict[str, str], found: FoundPersons, source: LimitedSource, axis: _Axis) -> tuple[PersonInfo, ...]:
+    measures, uncertain = measure_persons(found.tracked, found.persons)
+    step = float(axis.times[-1]) / max(axis.count, 1)
+    cuts = np.cumsum([frame.is_cut for frame in found.tracked.detections])
+    infos: list[PersonInfo] = []
+    for person in found.persons.persons:
+        measured = measures[person.number]
+        row = measured.best_row()
+        _, image = next(iter(source.read([measured.indexes[row]])))
+        face = around_face(image, measured.boxes[row])
+        indexes = np.array(measured.indexes)
+        infos.append(
+            PersonInfo(
+                id=person.name,
+                name=names.get(person.name, ""),
+                picture=make_picture(f"person-{person.number}", face, _FACE_SIZE, f"face of {person.name}"),
+                visible=float(axis.times[-1]) if source.info.is_photo else len(indexes) * step,
+                shots=tuple(int(each) + 1 for each in np.unique(cuts[indexes])),
+                face_width=float(np.median(measured.widths)),
+                face_share=float(np.median(measured.heights)) / source.info.height,
+                largest_yaw=float(np.percentile(measured.yaws, 95)),
+                opening=measured.opening_range(),
+                openings=measured.opening_distribution(),
+                confidence=min(person.confidence.values(), default=1.0),
+                uncertain=uncertain[person.number] * step,
+            )
+        )
+    return tuple(infos)
 
 
 def _video_info(path: Path, source: MediaSource, analysed: float, timeline: OutputTimeline) -> VideoInfo:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal, cast
 
-Outcome = Literal["edited", "faded", "passed", "unused"]
-"""``edited``: the face is edited with full confidence. ``faded``: the edit is partly transparent. ``passed``: the frame
-stays unchanged. ``unused``: the output does not contain the frame."""
+Outcome = Literal["edited", "faded", "passed", "outside", "unused"]
+"""``edited``: the face is edited with full confidence. ``faded``: the edit is partly transparent. ``passed``: the face
+stays unchanged, and the reason is known. ``outside``: the frame is outside the person's cues. ``unused``: the output
+does not contain the frame."""
 
 FORMAT: Final = 1
 """Version number of the JSON format."""
@@ -54,10 +56,11 @@ class PersonInfo:
 
     id: str
     """Identifier that selects the person, such as ``p1``."""
+    name: str
+    """Name of the person in the run, such as ``largest`` or a name of the cues. Empty if the run does not edit the
+    person."""
     picture: Picture | None
-    """Sharpest large view of the face."""
-    chosen: bool
-    """Whether the run edits this person."""
+    """Largest frontal view of the face."""
     visible: float
     """Time in seconds in which the face is visible."""
     shots: tuple[int, ...]
@@ -80,6 +83,16 @@ class PersonInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonSpans:
+    """Outcome of one shot for one edited person."""
+
+    person: str
+    """Id of the person, such as ``p1``."""
+    spans: tuple[Span, ...]
+    """Parts of the shot with one outcome, in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShotInfo:
     """Shot of the video."""
 
@@ -94,31 +107,36 @@ class ShotInfo:
     """Frame in the middle of the shot."""
     faces: int
     """Largest number of faces in one frame."""
+    results: tuple[PersonSpans, ...]
+    """Outcome for each edited person."""
     spans: tuple[Span, ...]
-    """Parts of the shot with one outcome, in order."""
+    """Best outcome of all edited persons, in order."""
 
-    def seconds(self, outcome: Outcome) -> float:
-        """Return the time in seconds with an outcome."""
-        return sum(span.seconds for span in self.spans if span.outcome == outcome)
 
-    def reasons(self, outcome: Outcome) -> dict[str, float]:
-        """Return the time in seconds for each reason of an outcome, longest first.
+def seconds_of(spans: Iterable[Span], outcome: Outcome) -> float:
+    """Return the time in seconds with an outcome."""
+    return sum(span.seconds for span in spans if span.outcome == outcome)
 
-        Details follow the reason in parentheses.
-        """
-        found: dict[str, float] = {}
-        for span in self.spans:
-            if span.reason and span.outcome == outcome:
-                text = f"{span.reason} ({span.detail})" if span.detail else span.reason
-                found[text] = found.get(text, 0.0) + span.seconds
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+def reasons_of(spans: Iterable[Span], outcome: Outcome) -> dict[str, float]:
+    """Return the time in seconds for each reason of an outcome, longest first.
+
+    Details follow the reason in parentheses.
+    """
+    found: dict[str, float] = {}
+    for span in spans:
+        if span.reason and span.outcome == outcome:
+            text = f"{span.reason} ({span.detail})" if span.detail else span.reason
+            found[text] = found.get(text, 0.0) + span.seconds
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechInfo:
-    """Speech that drives the lips."""
+    """Speech that drives the lips of one person."""
 
     name: str
+    """File name, or the name of the person whose cues contain the speech."""
     duration: float
     """Duration in seconds."""
     loudness: float
@@ -226,7 +244,8 @@ class Inspection:
     video: VideoInfo
     shots: tuple[ShotInfo, ...]
     persons: tuple[PersonInfo, ...]
-    speech: SpeechInfo | None
+    speeches: tuple[SpeechInfo, ...]
+    """Speech of each edited person. Empty for an inspection without a speech."""
     length: LengthInfo | None
     estimate: TimeEstimate
     stages: StageViews | None
@@ -240,9 +259,14 @@ class Inspection:
     """Version of Retalkit."""
     format: int = FORMAT
 
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Best outcome of all edited persons over the whole video."""
+        return tuple(span for shot in self.shots for span in shot.spans)
+
     def seconds(self, outcome: Outcome) -> float:
         """Return the time in seconds of the video with an outcome."""
-        return sum(shot.seconds(outcome) for shot in self.shots)
+        return seconds_of(self.spans, outcome)
 
     def pictures(self) -> list[Picture]:
         """Return all images."""

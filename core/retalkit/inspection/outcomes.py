@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from retalkit.inspection.model import Outcome, Span
 from retalkit.pipeline.detect import StoredDetections
-from retalkit.pipeline.face_job import FaceJob
-from retalkit.pipeline.render import NO_FACE
+from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob
 from retalkit.stages import (
     Detector,
     DetectorWithReasons,
@@ -80,7 +79,7 @@ def forecast_moments(job: FaceJob, moments: Sequence[Moment]) -> dict[Moment, Fr
 
     If the lip syncer cannot forecast, a few frames are rendered, and each result applies up to the next rendered frame.
     """
-    visible = [each for each in moments if each.position >= 0 and job.has_face(each.index)]
+    visible = [each for each in moments if each.position >= 0 and not job.skip_reason(each.position, each.index)]
     session = job.lip_syncer
     if not isinstance(session, ForecastingSession):
         return _rendered(job, visible)
@@ -139,26 +138,51 @@ def _absence(faces: Sequence[Face], detector: Detector, width: int, height: int)
     return detector.low_score_reason(largest, width, height) if isinstance(detector, DetectorWithReasons) else ""
 
 
+Result = tuple[Outcome, str, str]
+"""Outcome, reason and detail of one moment."""
+_RANKS: Final[tuple[Outcome, ...]] = ("edited", "faded", "passed", "outside", "unused")
+
+
+def results_of(
+    job: FaceJob, moments: Sequence[Moment], forecasts: dict[Moment, FrameForecast], details: Sequence[str]
+) -> list[Result]:
+    """Return the result of every moment. ``details``: result of ``absence_details``."""
+    return [_result(job, moment, forecasts.get(moment), details) for moment in moments]
+
+
+def best_results(results: Sequence[Sequence[Result]]) -> list[Result]:
+    """Return the best result of each moment over all persons."""
+    return [min(each, key=lambda one: (_RANKS.index(one[0]), one[1] == NO_FACE)) for each in zip(*results, strict=True)]
+
+
 def join_spans(
-    moments: Sequence[Moment], forecasts: dict[Moment, FrameForecast], details: Sequence[str]
+    moments: Sequence[Moment], results: Sequence[Result], start: float = 0.0, end: float = float("inf")
 ) -> tuple[Span, ...]:
-    """Return the parts with one outcome. Neighbouring moments with the same outcome and reason are joined."""
+    """Return the parts with one outcome between ``start`` and ``end`` in seconds.
+
+    Neighbouring moments with the same outcome and reason are joined.
+    """
     spans: list[Span] = []
-    for moment in moments:
-        outcome, reason, detail = _outcome(moment, forecasts.get(moment), details)
+    for moment, (outcome, reason, detail) in zip(moments, results, strict=True):
+        first, stop = max(moment.start, start), min(moment.end, end)
+        if stop <= first:
+            continue
         last = spans[-1] if spans else None
         if last is not None and (last.outcome, last.reason, last.detail) == (outcome, reason, detail):
-            spans[-1] = Span(last.start, moment.end, outcome, reason, detail)
+            spans[-1] = Span(last.start, stop, outcome, reason, detail)
         else:
-            spans.append(Span(moment.start, moment.end, outcome, reason, detail))
+            spans.append(Span(first, stop, outcome, reason, detail))
     return tuple(spans)
 
 
-def _outcome(moment: Moment, forecast: FrameForecast | None, details: Sequence[str]) -> tuple[Outcome, str, str]:
+def _result(job: FaceJob, moment: Moment, forecast: FrameForecast | None, details: Sequence[str]) -> Result:
     if moment.position < 0:
         return "unused", "", ""
+    reason = job.skip_reason(moment.position, moment.index)
+    if reason == OUTSIDE_CUES:
+        return "outside", "", ""
     if forecast is None:
-        return "passed", NO_FACE, details[moment.index]
+        return "passed", reason or NO_FACE, details[moment.index] if reason in ("", NO_FACE) else ""
     if forecast.confidence <= 0:
         return "passed", forecast.reason, ""
     if forecast.confidence < FULL:

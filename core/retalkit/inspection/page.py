@@ -20,6 +20,8 @@ from retalkit.inspection.model import (
     ShotInfo,
     Span,
     SpeechInfo,
+    reasons_of,
+    seconds_of,
     to_json,
 )
 from retalkit.inspection.persons import OPENING_STEP, TYPICAL_OPENING
@@ -32,6 +34,7 @@ _WORDS: Final[dict[Outcome, str]] = {
     "edited": "edited",
     "faded": "edit fades",
     "passed": "unchanged",
+    "outside": "outside the cues",
     "unused": "not in the output",
 }
 _STEP_NAMES: Final = {"faces": "face detection", "lips": "lip sync planning", "join": "output file"}
@@ -79,7 +82,7 @@ def write_inspection(inspection: Inspection, folder: Path) -> Path:
 
 def inspection_page(inspection: Inspection) -> str:
     """Return the HTML page, which contains all images."""
-    end = max(inspection.video.duration, inspection.speech.duration if inspection.speech else 0.0, 0.04)
+    end = max(inspection.video.duration, *(speech.duration for speech in inspection.speeches), 0.04)
     sources = {
         each.name: f"data:image/jpeg;base64,{base64.b64encode(each.data).decode('ascii')}"
         for each in inspection.pictures()
@@ -93,7 +96,7 @@ def inspection_page(inspection: Inspection) -> str:
         ("stages", "Stages"),
         ("configuration", "Run file"),
     ]
-    hidden = {"speech": inspection.speech is None, "stages": inspection.stages is None}
+    hidden = {"speech": not inspection.speeches, "stages": inspection.stages is None}
     return render_page(
         "inspect.html.j2",
         styles=("base.css", "report.css", "inspect.css"),
@@ -103,12 +106,12 @@ def inspection_page(inspection: Inspection) -> str:
         sources=sources,
         sections=[each for each in sections if not hidden.get(each[0], False)],
         video={"name": inspection.video.name, "text": _video_text(inspection), "is_photo": inspection.video.is_photo},
-        speech=None if inspection.speech is None else _speech_view(inspection, inspection.speech),
+        speeches=[_speech_view(inspection, speech) for speech in inspection.speeches],
         tiles=_tiles(inspection),
         notes=inspection.notes,
         timeline=_timeline(inspection, end, sources),
         sampled=inspection.sampled,
-        shots=[_shot_view(shot, inspection.video.is_photo) for shot in inspection.shots],
+        shots=[_shot_view(shot, inspection) for shot in inspection.shots],
         persons=[_person_view(person, inspection) for person in inspection.persons],
         typical_opening=f"{TYPICAL_OPENING:g}",
         time=_time_view(inspection),
@@ -152,15 +155,12 @@ def summary(inspection: Inspection) -> list[str]:
 
 
 def _used(inspection: Inspection) -> float:
-    return sum(shot.end - shot.start for shot in inspection.shots) - inspection.seconds("unused")
+    unused = inspection.seconds("unused") + inspection.seconds("outside")
+    return sum(shot.end - shot.start for shot in inspection.shots) - unused
 
 
 def _reasons(inspection: Inspection, outcome: Outcome) -> list[tuple[str, float]]:
-    found: dict[str, float] = {}
-    for shot in inspection.shots:
-        for text, seconds in shot.reasons(outcome).items():
-            found[text] = found.get(text, 0.0) + seconds
-    return sorted(found.items(), key=lambda item: -item[1])
+    return list(reasons_of(inspection.spans, outcome).items())
 
 
 def _video_text(inspection: Inspection) -> str:
@@ -177,7 +177,8 @@ def _tiles(inspection: Inspection) -> list[dict[str, str]]:
     reasons = [text for text, _ in _reasons(inspection, "passed")]
     estimate, length = inspection.estimate, inspection.length
     if length is None:
-        third = {"label": "Video", "value": f"{used:.1f}", "unit": "s", "more": "without a speech"}
+        more = "the output is as long as the video" if inspection.speeches else "without a speech"
+        third = {"label": "Video", "value": f"{inspection.video.duration:.1f}", "unit": "s", "more": more}
     else:
         difference = length.speech - length.video
         more = "as long as the video" if abs(difference) < 0.05 else ""
@@ -244,29 +245,19 @@ def _timeline(inspection: Inspection, end: float, sources: dict[str, str]) -> di
         }
         for shot in inspection.shots
     ]
-    spans = [span for shot in inspection.shots for span in shot.spans]
+    lanes: list[dict[str, Any]] = []
+    for row, first in enumerate(inspection.shots[0].results):
+        spans = [span for shot in inspection.shots for span in shot.results[row].spans]
+        label = first.person if len(inspection.shots[0].results) > 1 else "result"
+        lanes.append({"label": label, "spans": _blocks(spans, 0.0, end)})
     step = next((each for each in _TICKS if end / each <= 8), _TICKS[-1])
     ticks = [
         {"left": _percent(number * step, end), "text": f"{number * step:g}"}
         for number in range(int(end / step + 1e-6) + 1)
         if number * step < 0.985 * end
     ]
-    speech, length, video = inspection.speech, inspection.length, inspection.video
-    sound: dict[str, Any] | None = None
-    if speech is not None:
-        sound = {
-            "count": len(speech.levels),
-            "path": _envelope(speech.levels),
-            "width": _percent(speech.duration, end),
-            "pauses": [
-                {
-                    "left": _percent(start, end),
-                    "width": _percent(stop - start, end),
-                    "title": f"pause: {start:.2f} to {stop:.2f} s",
-                }
-                for start, stop in _pauses(speech)
-            ],
-        }
+    length, video = inspection.length, inspection.video
+    sounds = [_sound_view(speech, end, len(inspection.speeches) > 1) for speech in inspection.speeches]
     beyond: dict[str, Any] | None = None
     if length is not None and not video.is_photo and length.speech > length.video + 0.3:
         text = "the video continues" if length.output > length.video else "no video"
@@ -276,12 +267,34 @@ def _timeline(inspection: Inspection, end: float, sources: dict[str, str]) -> di
     )
     return {
         "shots": shots,
-        "spans": _blocks(spans, 0.0, end),
-        "sound": sound,
+        "lanes": lanes,
+        "sounds": sounds,
         "ticks": ticks,
         "beyond": beyond,
-        "has_unused": inspection.seconds("unused") > 0,
+        "has_unused": _occurs(inspection, "unused"),
+        "has_outside": _occurs(inspection, "outside"),
         "description": f"Timeline of {end:.1f} s: {outcomes}",
+    }
+
+
+def _occurs(inspection: Inspection, outcome: Outcome) -> bool:
+    return any(seconds_of(each.spans, outcome) > 0 for shot in inspection.shots for each in shot.results)
+
+
+def _sound_view(speech: SpeechInfo, end: float, named: bool) -> dict[str, Any]:
+    return {
+        "label": speech.name if named else "speech",
+        "count": len(speech.levels),
+        "path": _envelope(speech.levels),
+        "width": _percent(speech.duration, end),
+        "pauses": [
+            {
+                "left": _percent(start, end),
+                "width": _percent(stop - start, end),
+                "title": f"pause: {start:.2f} to {stop:.2f} s",
+            }
+            for start, stop in _pauses(speech)
+        ],
     }
 
 
@@ -299,25 +312,32 @@ def _envelope(levels: Sequence[float]) -> str:
     return f"M0 50 {upper} L{len(levels)} 50 {lower} Z"
 
 
-def _shot_view(shot: ShotInfo, is_photo: bool) -> dict[str, Any]:
-    rows = [(text, f"{seconds:.2f}") for text, seconds in _outcome_rows(shot)]
+def _shot_view(shot: ShotInfo, inspection: Inspection) -> dict[str, Any]:
+    is_photo = inspection.video.is_photo
     faces = formatting.pluralize(shot.faces, "face") if shot.faces else "no face"
     text = faces if is_photo else f"{shot.start:.2f} to {shot.end:.2f} s, {shot.frames} frames, {faces}"
+    results = [
+        {
+            "person": each.person if len(shot.results) > 1 else "",
+            "spans": _blocks(each.spans, shot.start, shot.end),
+            "rows": [(text, f"{seconds:.2f}") for text, seconds in _outcome_rows(each.spans)],
+        }
+        for each in shot.results
+    ]
     return {
         "picture": shot.picture,
         "title": "Photo" if is_photo else f"Shot {shot.number}",
         "text": text,
-        "spans": _blocks(shot.spans, shot.start, shot.end),
-        "rows": rows,
+        "results": results,
     }
 
 
-def _outcome_rows(shot: ShotInfo) -> list[tuple[str, float]]:
+def _outcome_rows(spans: Sequence[Span]) -> list[tuple[str, float]]:
     rows: list[tuple[str, float]] = []
     for outcome, word in _WORDS.items():
-        reasons = shot.reasons(outcome)
+        reasons = reasons_of(spans, outcome)
         rows += [(f"{word}: {text}", seconds) for text, seconds in reasons.items()]
-        rest = shot.seconds(outcome) - sum(reasons.values())
+        rest = seconds_of(spans, outcome) - sum(reasons.values())
         if rest > 1e-6:
             rows.append((word, rest))
     return rows
@@ -351,7 +371,7 @@ def _person_view(person: PersonInfo, inspection: Inspection) -> dict[str, Any]:
     ]
     return {
         "id": person.id,
-        "chosen": person.chosen,
+        "name": person.name,
         "picture": person.picture,
         "facts": facts,
         "bars": [] if inspection.video.is_photo else bars,

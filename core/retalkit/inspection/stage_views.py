@@ -62,7 +62,9 @@ def stage_views(
 
     A frame without a face is replaced by the nearest frame with a face.
     """
-    shown = [moment for moment in moments if moment.position >= 0 and job.has_face(moment.index)]
+    shown = [
+        moment for moment in moments if moment.position >= 0 and not job.skip_reason(moment.position, moment.index)
+    ]
     if not shown:
         return None
     chosen: dict[int, Moment] = {}

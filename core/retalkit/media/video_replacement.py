@@ -52,9 +52,17 @@ def replace_video(
                 if stream is replaced:
                     streams[stream.index] = add_video_stream(written, encoded.streams.video[0], colour)
                     streams[stream.index].time_base = time_base
+                    _keep_timecode(replaced, streams[stream.index])
                 elif stream.type in ("audio", "video", "subtitle"):
                     streams[stream.index] = written.add_stream_from_template(stream)
                     streams[stream.index].metadata.update(stream.metadata)
+                    streams[stream.index].disposition = stream.disposition
+                elif stream.type == "attachment":
+                    attached: Any = stream
+                    mime = attached.metadata.get("mimetype", "application/octet-stream")
+                    written.add_attachment(attached.metadata.get("filename", "attachment"), mime, attached.data)
+            if chapters := given.chapters():
+                written.set_chapters(chapters)
             video = _video_packets(segment, times, start, end, time_base)
             pending = next(video, None)
             copied = [stream for stream in given.streams if stream is not replaced and stream.index in streams]
@@ -73,6 +81,14 @@ def replace_video(
                 pending = next(video, None)
     except (FFmpegError, OSError) as error:
         raise write_error(target, error) from error
+
+
+def _keep_timecode(replaced: Any, video: Any) -> None:
+    """Copy the timecode of the replaced video stream, from which FFmpeg writes the timecode track."""
+    timecode = next((value for key, value in replaced.metadata.items() if key.lower() == "timecode"), "")
+    if timecode:
+        video.metadata["timecode"] = timecode
+        video.codec_context.framerate = Fraction(replaced.average_rate or 25)
 
 
 def _video_packets(

@@ -88,12 +88,18 @@ def needs_descriptors(tracklets: Sequence[Tracklet]) -> bool:
     return any(not one.overlaps(other) for place, one in enumerate(tracklets) for other in tracklets[place + 1 :])
 
 
-def group_tracklets(tracklets: Sequence[Tracklet], descriptors: Mapping[int, Float], distance: Distance) -> Persons:
+def group_tracklets(
+    tracklets: Sequence[Tracklet],
+    descriptors: Mapping[int, Float],
+    distance: Distance,
+    *,
+    min_frames: int = MIN_FRAMES,
+) -> Persons:
     """Group tracklets into persons. Longer tracklets are assigned first.
 
     ``descriptors``: mapping from tracklet number to descriptor. A tracklet is assigned to a person if the confidence is
     at least ``SURE``. A tracklet that is clearly none of the known persons becomes a new person. All other tracklets
-    are uncertain.
+    are uncertain. ``min_frames``: minimum length of a tracklet that can become a person of its own.
     """
     groups: list[list[Tracklet]] = []
     confidence: dict[int, float] = {}
@@ -107,7 +113,7 @@ def group_tracklets(tracklets: Sequence[Tracklet], descriptors: Mapping[int, Flo
         if sure >= SURE:
             groups[best].append(tracklet)
             confidence[tracklet.number] = sure
-        elif score <= 1 - SURE and tracklet.frames >= MIN_FRAMES:
+        elif score <= 1 - SURE and tracklet.frames >= min_frames:
             groups.append([tracklet])
             confidence[tracklet.number] = 1.0 - score
         else:

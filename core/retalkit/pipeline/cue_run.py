@@ -18,8 +18,8 @@ from retalkit.errors import CueError
 from retalkit.media.sound_mix import Span
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline
-from retalkit.persons.grouping import group_tracklets, needs_descriptors
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
+from retalkit.pipeline.clip_persons import find_persons
 from retalkit.pipeline.cue_sound import replaced_spans, sound_placements
 from retalkit.pipeline.edit_strength import EditStrength
 from retalkit.pipeline.keys import (
@@ -27,11 +27,9 @@ from retalkit.pipeline.keys import (
     RunKeys,
     analysis_keys,
     cue_run_keys,
-    descriptors_key,
     job_keys,
     person_keys,
     speech_key,
-    tracklets_key,
 )
 from retalkit.pipeline.output_sound import PlacedSpeech
 from retalkit.pipeline.person_selection import PersonSelection, SelectedPerson
@@ -106,19 +104,10 @@ def _prepare(
 ) -> PreparedRun:
     plan, sheet = steps.plan, checked.sheet
     images = _describe_images(steps, sheet)
-    keys = analysis_keys(plan, video, limited.info.frame_count)
-    detections = steps.detect(limited, keys)
-    tracked_key = tracklets_key(keys.detections)
-    tracked = steps.tracklets(detections, tracked_key)
-    others = [tracked_key]
-    descriptors: dict[int, Float] = {}
-    recogniser = None
-    if images or needs_descriptors(tracked.tracklets):
-        recogniser = steps.recogniser()
-        others.append(descriptors_key(plan, tracked_key))
-        descriptors = steps.descriptors(limited, tracked, others[-1])
-    distance = _unknown_distance if recogniser is None else recogniser.distance
-    persons = group_tracklets(tracked.tracklets, descriptors, distance)
+    found = find_persons(steps, limited, video, always_describe=bool(images))
+    keys, tracked, others = found.keys, found.tracked, found.others
+    persons, descriptors, distance = found.persons, found.descriptors, found.distance
+    tracked_key = others[0]
     selection = PersonSelection(
         persons,
         tracked.table(),
@@ -171,7 +160,7 @@ def _prepare(
     return PreparedRun(
         jobs=jobs,
         keys=cue_run_keys(
-            plan, tuple(job.keys for job in jobs), video=video, others=tuple(others), is_photo=source.info.is_photo
+            plan, tuple(job.keys for job in jobs), video=video, others=others, is_photo=source.info.is_photo
         ),
         speeches=sound_placements(checked, {path: speech for path, (speech, _) in heard.items()}),
         replaced=replaced_spans(checked),
@@ -247,7 +236,3 @@ def _notes(
             f"unchanged{hint}"
         )
     return notes
-
-
-def _unknown_distance(one: Float, other: Float) -> float:
-    return 1.0

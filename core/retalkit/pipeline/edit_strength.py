@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 EASE: Final = 0.2
 """Time in seconds over which the mouth moves from its own shape to the edited shape inside a cue."""
+_LEAST: Final = 1e-3
+"""Strength below which a frame is not edited. An edit with this opacity changes no pixel."""
+_FADE: Final = 0.35
+"""Strength at which the edit of a lip syncer that eases reaches full opacity."""
 _JOINED: Final = 1e-3
 """Maximum gap in seconds between two ranges that are joined without easing."""
 
@@ -53,7 +57,8 @@ class EditStrength:
             if stop < self._duration - self._frame / 2:
                 value = np.minimum(value, (stop - times[inside]) / ease)
             value = np.clip(value, 0.0, 1.0)
-            result[inside] = value * value * (3.0 - 2.0 * value)
+            value = value * value * (3.0 - 2.0 * value)
+            result[inside] = np.where(value < _LEAST, 0.0, value)
         return result
 
     @property
@@ -76,6 +81,3 @@ def opacity(strength: NDArray[np.float32], eases: bool) -> NDArray[np.float32]:
         return strength
     value = np.clip(strength / np.float32(_FADE), 0, 1)
     return value * value * (3 - 2 * value)
-
-
-_FADE: Final = 0.35

@@ -9,13 +9,13 @@ from typing import Any, Final, cast
 from retalkit._version import __version__
 from retalkit.plugins.specs import FinishedRun
 from retalkit.provenance.formats import media_type
-from retalkit.provenance.run_facts import public_record
+from retalkit.provenance.run_facts import public_record, without_path
 from retalkit.stages import DigitalSourceType
 
 GENERATOR: Final = "Retalkit"
 ORIGINAL: Final = "original"
 """Identifier of the source video among the manifest's ingredients."""
-SPEECH: Final = "speech"
+_VIDEO, _HASH = "video", "_sha256"
 RECORD_LABEL: Final = "org.retalkit.run-record"
 _MAX_RANGES: Final = 200
 """Maximum number of time ranges in the action. The run record contains all ranges."""
@@ -25,9 +25,10 @@ def manifest_definition(run: FinishedRun) -> dict[str, Any]:
     """Return the definition of the output's manifest without ingredients, in the notation of c2pa-rs."""
     source_type = DigitalSourceType(run.record["digital_source_type"])
     agent = {"name": GENERATOR, "version": __version__}
+    components = [described["label"] for _, described in ingredients(run) if described["label"] != ORIGINAL]
     actions: list[dict[str, Any]] = [
         {"action": "c2pa.opened", "parameters": {"ingredientIds": [ORIGINAL]}},
-        {"action": "c2pa.placed", "softwareAgent": agent, "parameters": {"ingredientIds": [SPEECH]}},
+        {"action": "c2pa.placed", "softwareAgent": agent, "parameters": {"ingredientIds": components}},
         {
             "action": "c2pa.edited",
             "digitalSourceType": source_type.uri,
@@ -51,13 +52,23 @@ def manifest_definition(run: FinishedRun) -> dict[str, Any]:
     }
 
 
-def ingredient(path: Path, sha256: str, *, original: bool) -> dict[str, Any]:
-    """Return the definition of an input file as ingredient. ``sha256`` identifies the file's content."""
+def ingredients(run: FinishedRun) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the path and the definition of every input file, the original first.
+
+    The record's ``inputs`` contains the path ``NAME`` and the SHA-256 hash ``NAME_sha256`` of each file.
+    """
+    inputs = cast("Mapping[str, str]", run.record["inputs"])
+    names = [name.removesuffix(_HASH) for name in inputs if name.endswith(_HASH)]
+    names.sort(key=lambda name: name != _VIDEO)
+    return [(Path(inputs[name]), _ingredient(name, Path(inputs[name]), inputs[name + _HASH])) for name in names]
+
+
+def _ingredient(name: str, path: Path, sha256: str) -> dict[str, Any]:
     return {
         "title": path.name,
         "format": media_type(path),
-        "relationship": "parentOf" if original else "componentOf",
-        "label": ORIGINAL if original else SPEECH,
+        "relationship": "parentOf" if name == _VIDEO else "componentOf",
+        "label": ORIGINAL if name == _VIDEO else name,
         "instance_id": f"urn:sha256:{sha256}",
         "description": f"SHA-256 {sha256}",
     }
@@ -81,7 +92,7 @@ def _changes(edits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one change for each edited time range of each person."""
     changes: list[dict[str, Any]] = []
     for edit in edits:
-        person = str(edit["person"])
+        person = without_path(str(edit["person"]))
         for start, end in _limited([(float(start), float(end)) for start, end in edit["ranges"]]):
             time = {"type": "npt", "start": f"{start:.3f}", "end": f"{end:.3f}"}
             region = {"type": "temporal", "time": time}

@@ -36,15 +36,15 @@ def public_record(record: Mapping[str, Any]) -> dict[str, Any]:
 def _without_paths(value: Any, place: tuple[str, ...]) -> Any:
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
-        return {_without_path(str(name)): _without_paths(item, (*place, str(name))) for name, item in items}
+        return {without_path(str(name)): _without_paths(item, (*place, str(name))) for name, item in items}
     if isinstance(value, list | tuple):
         return [_without_paths(item, place) for item in cast("list[Any]", value)]
     if isinstance(value, str):
-        return value if place in _TEXTS else _without_path(value)
+        return value if place in _TEXTS else without_path(value)
     return value
 
 
-def _without_path(text: str) -> str:
+def without_path(text: str) -> str:
     """Return the last component of a path, a URL without user name, password and query, or any other text unchanged."""
     if text.startswith(("http://", "https://")):
         parts = urlsplit(text)

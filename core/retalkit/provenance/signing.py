@@ -22,7 +22,7 @@ from retalkit.provenance.formats import (
     sidecar_path,
 )
 from retalkit.provenance.keys import Credentials, load_or_create, read_credentials
-from retalkit.provenance.manifest import ingredient, manifest_definition, system_description
+from retalkit.provenance.manifest import ingredients, manifest_definition, system_description
 from retalkit.provenance.options import SigningOptions
 from retalkit.provenance.xmp import xmp_box
 from retalkit.stages import DigitalSourceType
@@ -71,16 +71,11 @@ class ContentCredentials:
         if embedded:
             source_type = DigitalSourceType(record["digital_source_type"])
             appended = xmp_box(source_type, system_description(record), __version__)
-        hashes: Mapping[str, str] = record["inputs"]
-        inputs = [
-            (run.video, ingredient(run.video, hashes["video_sha256"], original=True)),
-            (run.speech, ingredient(run.speech, hashes["speech_sha256"], original=False)),
-        ]
         manifest = sign(
             source,
             target,
             manifest_definition(run),
-            inputs,
+            ingredients(run),
             self.credentials,
             appended=appended,
             embedded=embedded,

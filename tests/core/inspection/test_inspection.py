@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import retalkit
 from retalkit.config import RunConfig
+from retalkit.cues.command_line import sheet_from_options
 from retalkit.errors import OutputError
 from retalkit.inspection.inspect import inspect
 from retalkit.inspection.model import Inspection, to_json
@@ -54,9 +55,8 @@ def inspection(clip: Path, short_speech: Path, folder: Path) -> Inspection:
 
 
 def frame_counts(inspection: Inspection) -> Counter[tuple[str, str]]:
-    spans = [span for shot in inspection.shots for span in shot.spans]
     found: Counter[tuple[str, str]] = Counter()
-    for span in spans:
+    for span in inspection.spans:
         found[span.outcome, span.reason] += round(span.seconds * RATE)
     return found
 
@@ -79,13 +79,14 @@ def test_shots_persons_and_speech_are_described(inspection: Inspection) -> None:
     assert [(shot.frames, shot.faces) for shot in inspection.shots] == [(20, 1), (12, 0), (20, 1)]
     assert [span.reason for span in inspection.shots[1].spans] == ["no face"]
     (person,) = inspection.persons
-    assert person.shots == (1, 3)
+    assert (person.id, person.name, person.shots) == ("p1", "largest", (1, 3))
     assert person.visible == pytest.approx(40 / RATE, abs=0.05)
     assert 60 < person.face_width < 160
     assert person.opening is not None and sum(person.openings) == pytest.approx(1)
-    assert inspection.speech is not None and inspection.length is not None
-    assert inspection.speech.duration == pytest.approx(2.0)
-    assert 0 < inspection.speech.speaking <= 2.0 and max(inspection.speech.levels) > 0.05
+    (speech,) = inspection.speeches
+    assert inspection.length is not None
+    assert speech.duration == pytest.approx(2.0)
+    assert 0 < speech.speaking <= 2.0 and max(speech.levels) > 0.05
     assert inspection.length.output == pytest.approx(2.0)
     assert inspection.estimate.measured_frames >= 1
     assert inspection.estimate.fresh_seconds > inspection.estimate.seconds > 0
@@ -123,6 +124,21 @@ def test_page_is_self_contained_and_fits_a_phone(inspection: Inspection, folder:
                 assert opened.page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
 
 
+def test_cues_have_one_result_per_person(clip: Path, short_speech: Path, folder: Path) -> None:
+    sheet = sheet_from_options(short_speech, cues=None, start="0.2", stop="0.6", persons=[])
+    found = inspect(clip, cues=sheet, cache=folder / "cache")
+    (result,) = found.shots[0].results
+    assert result.person == found.persons[0].id == "p1" and found.persons[0].name
+    spans = [
+        (span.outcome, round(span.start, 2), round(span.end, 2)) for span in result.spans if span.outcome != "faded"
+    ]
+    # The edit eases in, so the first frame of the cue is unchanged.
+    assert spans == [("outside", 0.0, 0.24), ("edited", 0.24, 0.6), ("outside", 0.6, 0.8)]
+    record = retalkit.dub(clip, None, folder / "cued.mp4", cues=sheet, cache=folder / "cache")
+    assert record.persons[0]["id"] == "p1"
+    assert record.edits[0]["ranges"] == [[0.24, 0.6]]
+
+
 class Reluctant:
     """A lip syncer without a forecast that edits no frame."""
 
@@ -152,7 +168,7 @@ def test_lip_syncer_without_forecast_is_sampled(clip: Path, folder: Path) -> Non
     found = inspect(clip, config=config, registry=registry, cache=folder / "cache")
     counts = frame_counts(found)
     assert counts["passed", "not today"] == 40 and counts["passed", "no face"] == 12
-    assert found.speech is None and found.length is None
+    assert found.speeches == () and found.length is None
     assert found.estimate.measured_frames == 0
 
 

@@ -14,6 +14,7 @@ from retalkit.media.muxing import SoundTrack, assemble
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.media.video_codec import Encoding
+from retalkit.media.video_replacement import replace_video
 
 CLOCK = Fraction(1, 12800)
 FIRST = 10
@@ -124,3 +125,22 @@ def test_a_file_without_other_streams_reports_nothing(tmp_path: Path, shared_med
     assert other_content(clip) == ""
     kept = plan_kept_streams(clip, tmp_path / "out.mkv", 0.0)
     assert (kept.kept, kept.dropped, kept.copied) == ("", "", ())
+
+
+def test_replaced_video_keeps_the_other_content(tmp_path: Path) -> None:
+    film, segment, out = make_film(tmp_path / "film.mkv"), tmp_path / "segment.nut", tmp_path / "out.mkv"
+    source = open_source(film)
+    with SegmentWriter(segment, source.size, source.colour, source.rate, CLOCK) as writer:
+        for index, frame in source.read_video_frames(range(75)):
+            writer.write_frame(frame, index / 25, 1 / 25)
+    replace_video(
+        film,
+        segment,
+        out,
+        times=np.arange(75) / 25,
+        start=source.start_time,
+        end=3.0,
+        time_base=CLOCK,
+        colour=source.colour,
+    )
+    assert other_content(out) == other_content(film)

@@ -57,6 +57,8 @@ def finished_run(output: Path, video: Path, speech: Path, **changes: Any) -> Fin
             "video_sha256": sha256(video),
             "speech": str(speech),
             "speech_sha256": sha256(speech),
+            "speech_2": str(video),
+            "speech_2_sha256": sha256(video),
         },
         "configuration": {
             "lip_syncer": {

@@ -24,14 +24,16 @@ from tests.packets import packets
 def test_manifest_describes_the_edit(signed: Path, clip: Path, short_speech: Path) -> None:
     found = verify(signed)
     assert (found.state, found.problems) == (State.TRUSTED, ())
-    original, speech = found.ingredients
+    original, speech, second = found.ingredients
     assert (original.title, original.relationship, original.identifier) == (
         "clip.mp4",
         "parentOf",
         f"urn:sha256:{sha256(clip)}",
     )
     assert (speech.relationship, speech.identifier) == ("componentOf", f"urn:sha256:{sha256(short_speech)}")
-    opened, _, edited = found.actions
+    assert (second.title, second.relationship) == ("clip.mp4", "componentOf")
+    opened, placed, edited = found.actions
+    assert len(placed["parameters"]["ingredients"]) == 2
     assert opened["action"] == "c2pa.opened"
     assert edited["action"] == "c2pa.edited"
     assert edited["digitalSourceType"].endswith("/algorithmicallyEnhanced")

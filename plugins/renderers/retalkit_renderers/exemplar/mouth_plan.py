@@ -231,7 +231,8 @@ class _IdentityPlanner:
         fresh = np.array([start + row not in self._eased for row in rows.tolist()])
         positions, share = start + rows[fresh], strength[rows[fresh], None]
         self._coefficients[positions] = own[fresh] + share * (self._coefficients[positions] - own[fresh])
-        self._gap[positions] = 1 + share[:, 0] * (self._gap[positions] - 1)
+        # The gap scales the eased opening, so that lips that close would close too early with the same weight.
+        self._gap[positions] = 1 + _ramp(share[:, 0], 0.5, 1.0) * (self._gap[positions] - 1)
         self._eased.update(positions.tolist())
 
     def plan_window(self, plan: MouthPlan, start: int, stop: int, rows: NDArray[np.int64], faces: _SourceFaces) -> None:
