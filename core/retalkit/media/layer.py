@@ -99,11 +99,12 @@ def write_layer(
     time_base: Fraction,
     rate: Fraction,
     on_frame: Callable[[int], None] = lambda done: None,
+    finish: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Convert layer segments to a ProRes 4444 file or a directory of PNG images. The result is written atomically.
 
     ``colour``: colour description of the video, which the ProRes file also has. ``on_frame``: receives the number of
-    written frames.
+    written frames. ``finish``: changes the complete file or directory before it is renamed to ``path``.
 
     Raises:
         OutputError: the file or the directory cannot be written.
@@ -117,8 +118,9 @@ def write_layer(
             for number, (frame, _) in enumerate(_frames(segments, time_base)):
                 cv2.imwrite(str(partial / _IMAGE_NAME.format(number)), frame.to_ndarray(format="bgra"))
                 on_frame(number + 1)
-            if path.is_dir():
-                shutil.rmtree(path)
+        finish(partial)
+        if path.is_dir():
+            shutil.rmtree(path)
         partial.replace(path)
     except (FFmpegError, OSError, cv2.error) as error:
         raise write_error(path, error) from error

@@ -20,6 +20,7 @@ from retalkit.pipeline.planned_stage import PlannedFinisher
 from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.stage_errors import attribute_errors
 from retalkit.plugins.specs import FinishedRun, Finisher
+from retalkit.provenance.signing import ContentCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,13 @@ def finish(
             partials[-1].replace(record.output)
         except OSError as error:
             raise OutputError(f"cannot write {record.output}: {reason(error)}", code="unwritable-output") from error
+
+
+def sign_layer(path: Path, finishers: Sequence[ReadyFinisher], run: FinishedRun) -> None:
+    """Sign the layer of a run in place if the run's output is signed. Raises CredentialsError or OutputError."""
+    for ready in finishers:
+        if isinstance(ready.finisher, ContentCredentials):
+            ready.finisher.sign_layer(path, run)
 
 
 def _apply(ready: ReadyFinisher, source: Path, target: Path, run: FinishedRun) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 from retalkit.config import RunConfig
@@ -27,7 +28,7 @@ from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.cue_run import JobInput, PreparedRun, prepare_cues
 from retalkit.pipeline.cue_sound import cue_entries
 from retalkit.pipeline.face_job import FaceJob, open_face_job
-from retalkit.pipeline.finish import finish, make_finishers
+from retalkit.pipeline.finish import ReadyFinisher, finish, make_finishers, sign_layer
 from retalkit.pipeline.keys import RunKeys, run_keys
 from retalkit.pipeline.output_plan import OutputPlan, plan_output
 from retalkit.pipeline.output_sound import PlacedSpeech
@@ -40,6 +41,7 @@ from retalkit.pipeline.steps import ClipSteps
 from retalkit.pipeline.time_left import HISTORY, StepHistory, TimeLeftObserver, expected_steps
 from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
+from retalkit.plugins.specs import FinishedRun
 from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_sidecar
 from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash, default_folder
@@ -188,7 +190,7 @@ class _Run:
         names = [each.name for each in prepared.jobs]
         self.complete(chosen, steps, rendering, timeline, names)
         if output.layer is not None:
-            self.write_layer(steps, rendering, source, timeline, output.layer)
+            self.write_layer(steps, rendering, source, timeline, output.layer, finishers)
         with steps.timer.step("join", None):
             track = output.sound.track(
                 prepared.speeches, timeline.duration, output.audio, steps.cancellation.is_set, prepared.replaced
@@ -319,9 +321,16 @@ class _Run:
             report_detail(self.observer, text)
 
     def write_layer(
-        self, steps: ClipSteps, rendering: Rendering, source: MediaSource, timeline: OutputTimeline, path: Path
+        self,
+        steps: ClipSteps,
+        rendering: Rendering,
+        source: MediaSource,
+        timeline: OutputTimeline,
+        path: Path,
+        finishers: Sequence[ReadyFinisher],
     ) -> None:
-        """Convert the layer segments to the requested format."""
+        """Convert the layer segments to the requested format and sign the result."""
+        run = FinishedRun(output=path, video=self.video, speech=self.speeches[0], record=asdict(self.record))
 
         def advanced(done: int) -> None:
             check_cancelled(steps.cancellation.is_set)
@@ -329,7 +338,15 @@ class _Run:
 
         with steps.timer.step("layer", timeline.count):
             time_base = output_time_base(timeline.time_base)
-            write_layer(rendering.layers, path, source.colour, time_base, source.rate, advanced)
+            write_layer(
+                rendering.layers,
+                path,
+                source.colour,
+                time_base,
+                source.rate,
+                advanced,
+                lambda partial: sign_layer(partial, finishers, run),
+            )
         self.observer.artefact("layer", path)
 
     def note(self, texts: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ from retalkit.provenance.formats import (
 from retalkit.provenance.keys import Credentials, load_or_create, read_credentials
 from retalkit.provenance.manifest import ingredients, manifest_definition, system_description
 from retalkit.provenance.options import SigningOptions
+from retalkit.provenance.sequences import MANIFEST, write_hash_list
 from retalkit.provenance.xmp import xmp_box
 from retalkit.stages import DigitalSourceType
 
@@ -89,6 +90,28 @@ class ContentCredentials:
             certificate_sha256=self.credentials.fingerprint,
             time_stamp_authority=self.authority,
         )
+
+    def sign_layer(self, path: Path, run: FinishedRun) -> None:
+        """Sign a finished layer in place: a mov file, or a directory of images, which gets a list of hashes."""
+        if not path.is_dir():
+            signed = path.with_name(f"{path.name}.signed{path.suffix}")
+            try:
+                self.finish(path, signed, run)
+                signed.replace(path)
+            finally:
+                signed.unlink(missing_ok=True)
+            return
+        copy = path / MANIFEST
+        manifest = sign(
+            write_hash_list(path),
+            copy,
+            manifest_definition(run),
+            ingredients(run),
+            self.credentials,
+            embedded=False,
+            time_stamp_authority=self.authority,
+        )
+        copy.write_bytes(manifest)
 
 
 def sign(

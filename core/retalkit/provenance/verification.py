@@ -14,6 +14,7 @@ from retalkit.provenance.formats import find_sidecar, media_type
 from retalkit.provenance.keys import LOCAL, load_credentials
 from retalkit.provenance.manifest import RECORD_LABEL
 from retalkit.provenance.manifest_bytes import manifest_fault
+from retalkit.provenance.sequences import HASH_LIST, changed_files
 
 _CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "general.error", "multiple", "cbor")
 """Parts of the failure codes that a change of the file or of the manifest causes."""
@@ -97,13 +98,20 @@ class Verification:
 
 
 def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
-    """Verify the Content Credentials of a file, including a sidecar file.
+    """Verify the Content Credentials of a file, including a sidecar file, or of a directory of images.
 
     ``trust`` are PEM files with certificates of trusted authorities. The root of the user's own local credentials is
     always trusted. Raises InputError if the file cannot be read, and CredentialsError if a trust file is invalid.
     """
     import c2pa
 
+    if (path / HASH_LIST).is_file():
+        found = verify(path / HASH_LIST, trust=trust)
+        changed = changed_files(path) if found.ok else []
+        state, problems = (
+            (State.TAMPERED, tuple(f"changed file {name}" for name in changed)) if changed else (found.state, ())
+        )
+        return replace(found, file=path, state=state, problems=(*found.problems, *problems))
     if not path.is_file():
         code = "path-is-directory" if path.is_dir() else "file-not-found"
         raise InputError(f"{path}: expected a media file; check the path", code=code)

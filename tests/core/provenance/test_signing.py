@@ -14,7 +14,9 @@ import pytest
 from retalkit.errors import CredentialsError
 from retalkit.provenance.keys import create_local
 from retalkit.provenance.manifest_bytes import read_manifest_store
+from retalkit.provenance.options import SigningOptions
 from retalkit.provenance.run_facts import public_record
+from retalkit.provenance.signing import ContentCredentials
 from retalkit.provenance.verification import State, Verification, verify
 
 from tests.core.provenance.signing_samples import certificate, finished_run, sha256, sign_clip
@@ -149,6 +151,22 @@ def test_input_that_only_ffmpeg_reads_is_identified_by_its_hash(clip: Path, shor
     damaged.write_bytes(clip.read_bytes() + b"\0\0\0\2none")
     signed = sign_clip(clip, tmp_path / "out.mp4", damaged, short_speech)
     assert verify(signed).ingredients[0].identifier == f"urn:sha256:{sha256(damaged)}"
+
+
+def test_layers_are_signed(clip: Path, short_speech: Path, tmp_path: Path) -> None:
+    folder, movie = tmp_path / "layer", tmp_path / "layer.mov"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(bytes([number]) * 100)
+    shutil.copy(clip, movie)
+    for path in (folder, movie):
+        ContentCredentials(SigningOptions()).sign_layer(path, finished_run(path, clip, short_speech))
+        assert (verify(path).state, chain_of(verify(path))) == (State.TRUSTED, ["clip.mp4"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["layer", "layer.mov"]
+    (folder / "1.png").write_bytes(b"other")
+    (folder / "3.png").touch()
+    assert verify(folder).problems == ("changed file 1.png", "changed file 3.png")
+    assert verify(folder).state == State.TAMPERED
 
 
 def test_full_disk_is_reported_as_such(clip: Path, short_speech: Path, tmp_path: Path) -> None:
