@@ -116,6 +116,7 @@ def _prepare(
         images,
         descriptors,
         distance,
+        is_photo=limited.info.is_photo,
     )
     selected = selection.select(sheet)
     heard = speeches()

@@ -19,7 +19,7 @@ from retalkit.storage.cache import Folder
 
 Float = NDArray[np.float32]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version number in the cache key. The number must be increased when the described frames change."""
 
 DESCRIPTORS: Final = "descriptors.npz"
@@ -27,7 +27,7 @@ DESCRIPTORS: Final = "descriptors.npz"
 SAMPLES: Final = 3
 """Number of frames of each tracklet that are described."""
 _MIN_FRAMES: Final = 3
-"""Minimum length of a tracklet, in frames, that is described."""
+"""Minimum length of a tracklet of a video, in frames, that is described."""
 
 
 def descriptors_complete(folder: Folder) -> bool:
@@ -61,7 +61,7 @@ def describe(
 
     The most frontal frames in each third of a tracklet are described.
     """
-    wanted = _samples(tracklets)
+    wanted = _samples(tracklets, 1 if source.info.is_photo else _MIN_FRAMES)
     found: defaultdict[int, list[Float]] = defaultdict(list)
     scheme = tracklets.detections.scheme
     for index, image in source.read(sorted(wanted)):
@@ -73,10 +73,10 @@ def describe(
     return {number: np.mean(rows, axis=0).astype(np.float32) for number, rows in found.items()}
 
 
-def _samples(tracklets: StoredTracklets) -> dict[int, list[tuple[int, Face]]]:
+def _samples(tracklets: StoredTracklets, shortest: int) -> dict[int, list[tuple[int, Face]]]:
     """Return the frames to describe, as a mapping from frame index to tracklet numbers and faces."""
     scheme = tracklets.detections.scheme
-    known: Mapping[int, Tracklet] = {each.number: each for each in tracklets.tracklets if each.frames >= _MIN_FRAMES}
+    known: Mapping[int, Tracklet] = {each.number: each for each in tracklets.tracklets if each.frames >= shortest}
     best: dict[tuple[int, int], tuple[float, int, Face]] = {}
     for frame, numbers in tracklets:
         for number, face in zip(numbers.tolist(), frame.faces, strict=True):

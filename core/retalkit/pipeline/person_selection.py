@@ -44,13 +44,16 @@ class PersonSelection:
         images: Mapping[str, Float],
         descriptors: Mapping[int, Float],
         distance: Distance | None,
+        *,
+        is_photo: bool = False,
     ) -> None:
         """Initialise the selection.
 
         ``times``: frame times in seconds, float64 [T]. ``width``: frame width in pixels. ``images``: mapping from the
-        path of each reference image to its descriptor.
+        path of each reference image to its descriptor. ``is_photo``: whether the only frame is shown in all cues.
         """
         self._persons = persons
+        self._is_photo = is_photo
         self._table = table
         self._times = times
         self._width = width
@@ -58,7 +61,8 @@ class PersonSelection:
         numbers = {number: person.number for person in persons.persons for number in person.tracklets}
         self._numbers = np.array([numbers.get(int(number), 0) for number in table.tracklets], np.int64)
         lengths = {int(number): int((table.tracklets == number).sum()) for number in np.unique(table.tracklets)}
-        self._steady = np.array([lengths[int(number)] >= MIN_FRAMES for number in table.tracklets], bool)
+        shortest = 1 if is_photo else MIN_FRAMES
+        self._steady = np.array([lengths[int(number)] >= shortest for number in table.tracklets], bool)
 
     def select(self, sheet: CueSheet) -> list[SelectedPerson]:
         """Return the person of each name in a sheet.
@@ -114,7 +118,7 @@ class PersonSelection:
 
     def _by_position(self, selector: PersonSelector, cues: Sequence[Cue]) -> int | None:
         """Return the number of the person at a position, or None if no frame of the cues shows enough persons."""
-        inside = np.zeros(len(self._times), bool)
+        inside = np.full(len(self._times), self._is_photo)
         for cue in cues:
             stop = np.inf if cue.stop is None else cue.stop
             inside |= (self._times >= cue.start) & (self._times < stop)

@@ -15,14 +15,18 @@ from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
 from retalkit.persons.grouping import group_tracklets
+from retalkit.persons.selectors import parse_selector
 from retalkit.pipeline.analysis_store import LimitedSource
+from retalkit.pipeline.clip_persons import find_persons
 from retalkit.pipeline.edit_strength import EditStrength
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, tracklets_key
+from retalkit.pipeline.person_selection import PersonSelection
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.storage.cache import Cache, content_hash
+from skimage import io
 
 from tests.composed_clips import compose
 
@@ -152,3 +156,45 @@ def test_two_people_are_recognised_after_they_swap_and_return(shared_media: Path
             # The man is at the left only before the swap, and the woman is absent for a time.
             assert (right == ((frames >= 20) == is_man)).all()
             assert len(frames) > (65 if is_man else 48)
+
+
+def test_persons_of_a_photo_are_selected_by_all_selectors(shared_media: Path, tmp_path: Path) -> None:
+    clip = compose(
+        tmp_path / "two.mp4",
+        shared_media / "talk_man_700p22.mp4",
+        shared_media / "talk_woman_590p25.mp4",
+        lambda _: (0.0, 1.0),
+        count=1,
+    )
+    photo = tmp_path / "two.png"
+    with av.open(str(clip)) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    io.imsave(photo, image, check_contrast=False)
+    registry = discover()
+    steps = ClipSteps(
+        plan(RunConfig.from_preset("embedded", registry=registry, overrides=["recogniser=appearance"]), registry),
+        Cache(tmp_path / "cache"),
+        SilentObserver(),
+    )
+    limited = LimitedSource(open_source(photo), 1)
+    found = find_persons(steps, limited, content_hash(photo), always_describe=True)
+    assert len(found.persons.persons) == len(found.descriptors) == 2
+    reference = Path("man.png")
+    tracked = found.tracked.table()
+    man = int(tracked.tracklets[tracked.centres.argmin()])
+    selection = PersonSelection(
+        found.persons,
+        tracked,
+        limited.times(0, 1),
+        limited.info.width,
+        {str(reference): found.descriptors[man]},
+        found.descriptors,
+        found.distance,
+        is_photo=True,
+    )
+    for name, expected in (("left", True), ("0", True), ("1", False), ("right", False), ("man.png", True)):
+        sheet = CueSheet(
+            cues=(Cue(start=0.5, stop=1.5, person=name, speech=Path("unused.wav")),),
+            persons={name: parse_selector(name)},
+        )
+        assert (selection.select(sheet)[0].person.tracklets == (man,)) == expected, name
