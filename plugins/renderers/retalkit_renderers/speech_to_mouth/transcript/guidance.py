@@ -48,7 +48,9 @@ LEAST_UNIT_MATCH: Final = 0.45
 value is high, because the network alone is better than a wrong cue."""
 _CERTAINTY = 0.9
 """Weight of the aligned class. The network's probabilities have the remaining weight."""
-_OPENING_SHARE = 0.3
+_OTHER_CONTACT = 0.8
+"""Factor of the network's contact probability at phones other than p, b, m, f and v."""
+_OPENING_SHARE = 0.1
 """Weight of the opening from the coarticulation rules. The network's opening has the remaining weight."""
 _RULE_OPENING = 0.74
 """95th percentile of the rules' opening in speech, which corresponds to an opening of 1 in units of ``MouthMotion``."""
@@ -100,8 +102,9 @@ class Guidance:
         part[changed, CLASSES] = np.log(shares[changed] + np.float32(1e-6))
         part[known, OPENING] += _OPENING_SHARE * (self.opening[inside] - part[:, OPENING])[known]
         if raw.shape[1] > CONTACT:
-            contact = (1.0 - _CERTAINTY) * sigmoid(part[changed, CONTACT])
-            contact += _CERTAINTY * np.isin(self.classes[inside][changed], (BILABIAL, LABIODENTAL))
+            contact = sigmoid(part[changed, CONTACT])
+            labial = np.isin(self.classes[inside][changed], (BILABIAL, LABIODENTAL))
+            contact = np.where(labial, _CERTAINTY + (1.0 - _CERTAINTY) * contact, _OTHER_CONTACT * contact)
             part[changed, CONTACT] = np.log(contact + 1e-6) - np.log(1.0 - contact + 1e-6)
         return guided
 
