@@ -15,11 +15,13 @@ pytest.importorskip("espeakng_loader", reason="training needs the extra: pip ins
 pytest.importorskip("faker", reason="training needs the extra: pip install 'retalkit[train]'")
 
 from retalkit.config import yaml_io
-from retalkit.errors import RetalkitError
+from retalkit.errors import RetalkitError, WeightsError
 from retalkit.motion_eval.lips_corpus import LipsCorpus
 from retalkit.speech.loudness import REFERENCE, integrated_loudness
 from retalkit_renderers.speech_to_mouth.decoding import CONTACT, Calibration, closure_evidence
+from retalkit_renderers.speech_to_mouth.interface import ENCODER
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
+from retalkit_renderers.speech_to_mouth.moonshine import load_encoder
 from retalkit_renderers.speech_to_mouth.visemes import BILABIAL
 from retalkit_training.loop.batches import load_batches
 from retalkit_training.loop.logs import read_scalars
@@ -29,7 +31,7 @@ from retalkit_training.speech_to_mouth.fine_tuning import FineTuningTask
 from retalkit_training.speech_to_mouth.initial_network import initial_network, scaled_targets
 from retalkit_training.speech_to_mouth.losses import real_loss
 from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
-from retalkit_training.speech_to_mouth.pipeline import find_lips
+from retalkit_training.speech_to_mouth.pipeline import find_lips, run_steps
 from retalkit_training.speech_to_mouth.real_lips import COLUMNS, contact_labels, prepare
 from retalkit_training.speech_to_mouth.real_steps import RealData, fine_tuning_task, prepare_real_lips
 from retalkit_training.speech_to_mouth.session import REAL, SYNTHETIC, Session
@@ -42,9 +44,10 @@ from retalkit_training.tasks.speech_to_mouth_config import (
     SyntheticConfig,
     ViewConfig,
 )
+from safetensors.torch import load_file
 
 from tests.core.motion_eval.lips_folder import write_corpus
-from tests.training.mouth_sessions import WITHOUT_TENSORBOARD, KilledError, kill_after, tiny_config
+from tests.training.mouth_sessions import WITHOUT_TENSORBOARD, KilledError, kill_after, session_with, tiny_config
 from tests.training.train_command import train
 
 SCALES = {"opening": 0.7, "protrusion": 0.6, "jaw": 0.8, "spread": 0.5, "rounding": 0.9}
@@ -109,6 +112,22 @@ def test_encoder_features_of_a_resampled_clip_stay_aligned(data: RealData) -> No
         return float(np.corrcoef(unchanged[20:130].ravel(), faster[20 + shift : 130 + shift].ravel())[0, 1])
 
     assert max(range(-10, 11), key=agreement) in (-1, 0, 1)
+
+
+def test_encoder_is_trained_for_noisy_speech(work: Session, corpus_folder: Path, tmp_path: Path) -> None:
+    session = session_with(work.folder, tmp_path / "run", f"encoder.published={ENCODER}")
+    assert session.encoder == ENCODER
+    run_steps(session, ("encoder",), LipsCorpus(corpus_folder))
+    assert session.encoder.parent == session.weights
+    before, after = (load_file(path) for path in (ENCODER, session.encoder))
+    assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    assert load_encoder(session.encoder).channels == 288
+
+    without = session_with(work.folder, tmp_path / "other")
+    with pytest.raises(WeightsError, match="convert_moonshine") as error:
+        run_steps(without, ("encoder",), LipsCorpus(corpus_folder))
+    assert error.value.code == "missing-weights"
 
 
 def test_contact_labels_mark_closures_only() -> None:

@@ -59,7 +59,7 @@ def dub(
         Path | None,
         typer.Option(metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.mp4 and its run record.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.mp4.")] = False,
     plugin: PluginFiles = None,
     sound: Annotated[
         str | None,

@@ -18,7 +18,7 @@ from retalkit.errors import CueError
 from retalkit.media.colour import Colour
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.layer import LAYER_ENCODING, write_layer
-from retalkit.media.muxing import check_output, check_output_path
+from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
@@ -132,7 +132,6 @@ class _Run:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
         check_output(self.output, force=self.force, inputs=(self.video, *self.speeches))
-        check_output_path(self.record.record, force=self.force, inputs=(self.video, *self.speeches))
         check_sidecar(self.output, self.config.provenance, force=self.force)
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import retalkit
 from retalkit.config import RunConfig
-from retalkit.errors import InputError, OutputError
+from retalkit.errors import InputError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
 from retalkit.imaging.compositing import shift_matrix
@@ -251,13 +251,3 @@ def test_cuts_and_faceless_frames_pass_through(shared_media: Path, short_speech:
     # The first shot has no face to edit: only the codec changes its frames.
     for (_, old), (_, new) in zip(source.read(range(0, 60, 12)), result.read(range(0, 60, 12)), strict=True):
         assert np.abs(old.astype(int) - new).mean() < 2.0
-
-
-def test_existing_run_record_is_not_overwritten(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
-    record = tmp_path / "out.mp4.json"
-    record.write_text("{}")
-    with pytest.raises(OutputError) as caught:
-        retalkit.dub(moving_head, short_speech, tmp_path / "out.mp4", cache=tmp_path / "cache")
-    assert caught.value.code == "output-exists"
-    assert record.read_text() == "{}"
-    assert not (tmp_path / "out.mp4").exists()

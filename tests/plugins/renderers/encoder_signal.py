@@ -1,4 +1,4 @@
-"""A signal for which reference outputs of the speech encoder are stored."""
+"""A signal for tests of the speech encoder."""
 
 from __future__ import annotations
 

@@ -10,7 +10,13 @@ from typing import Final
 from retalkit.errors import ConfigError
 from retalkit.motion_eval.lips_corpus import LipsCorpus
 from retalkit.plugins.registry import nearest
-from retalkit_training.speech_to_mouth.real_steps import fine_tune, initial_weights, prepare_real_lips, score_noise
+from retalkit_training.speech_to_mouth.real_steps import (
+    fine_tune,
+    initial_weights,
+    prepare_real_lips,
+    score_noise,
+    train_encoder,
+)
 from retalkit_training.speech_to_mouth.session import Session
 from retalkit_training.speech_to_mouth.synthetic_steps import (
     check_corpus,
@@ -23,11 +29,11 @@ from retalkit_training.tasks.speech_to_mouth_config import Features, FineTuningC
 logger = logging.getLogger(__name__)
 
 STEPS: Final = ("corpus", "synthetic", "real", "live")
-EXTRA_STEPS: Final = ("noise",)
+EXTRA_STEPS: Final = ("encoder", "noise")
 """Steps that run only on request."""
 LIPS: Final = Path("../shared/lips")
 """Default directory of the corpus of real lips."""
-_REAL_STEPS: Final = ("real", "live", "noise")
+_REAL_STEPS: Final = ("encoder", "real", "live", "noise")
 
 
 def check_steps(names: Sequence[str]) -> tuple[str, ...]:
@@ -95,6 +101,9 @@ def run_steps(session: Session, names: Sequence[str], lips: LipsCorpus | None) -
         train_on_synthetic_speech(session)
     if lips is None:
         return
+    if "encoder" in steps:
+        session.on_main_process(lambda: prepare_real_lips(session, lips, ()))
+        train_encoder(session, lips)
     features: set[Features] = {options.features for options in trainings.values()}
     session.on_main_process(lambda: prepare_real_lips(session, lips, features))
     data = prepare_real_lips(session, lips, features)

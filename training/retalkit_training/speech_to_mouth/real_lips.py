@@ -84,6 +84,12 @@ class RealLips:
         part = slice(clip.first * SAMPLES_PER_TARGET, (clip.first + clip.count) * SAMPLES_PER_TARGET)
         return self._waveform[part].astype(np.float32) / 32767.0
 
+    def random_waveform(self, generator: np.random.Generator, samples: int) -> Float:
+        """Return random consecutive audio of the clips, float32 [samples]. It may contain the cut between two clips."""
+        start = int(generator.integers(0, max(1, len(self._waveform) - samples)))
+        part = self._waveform[start : start + samples].astype(np.float32) / 32767.0
+        return np.resize(part, samples)
+
     def targets(self, clip: LipClip) -> Float:
         """Return the clip's targets in the order of ``COLUMNS``, float32 [count, 6]. ``shift`` is not compensated."""
         return self._targets[clip.first : clip.first + clip.count]

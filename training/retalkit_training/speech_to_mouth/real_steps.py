@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError, WeightsError
 from retalkit.motion_eval.corpus_scores import CorpusClipScores, mean_of_folds
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus
+from retalkit.stages import SPEECH_RATE
 from retalkit.storage.cache import content_hash
 from retalkit_renderers.speech_to_mouth.decoding import Calibration
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
 from retalkit_training.loop.trainer import seed_all
 from retalkit_training.speech_to_mouth.cross_validation import FoldDrivers, score_folds
+from retalkit_training.speech_to_mouth.encoder_task import EncoderTask
 from retalkit_training.speech_to_mouth.export import export, load_exported, output_scales, weights_path
 from retalkit_training.speech_to_mouth.fine_tuning import FineTuningTask
 from retalkit_training.speech_to_mouth.initial_network import encoder_network, initial_network
@@ -29,10 +31,11 @@ from retalkit_training.speech_to_mouth.noise_scores import score_noisy_speech
 from retalkit_training.speech_to_mouth.non_speech import NonSpeechPool
 from retalkit_training.speech_to_mouth.real_lips import FOLDS, RealLips, prepare
 from retalkit_training.speech_to_mouth.real_validation import held_out_outputs, log_contacts, output_range
-from retalkit_training.speech_to_mouth.session import LIVE, REAL, SYNTHETIC, Session
+from retalkit_training.speech_to_mouth.session import ENCODER_FILE, LIVE, REAL, SYNTHETIC, Session
 from retalkit_training.speech_to_mouth.synthetic_steps import training_speech
-from retalkit_training.speech_to_mouth.views import Views, make_views
+from retalkit_training.speech_to_mouth.views import EncoderExtractor, Views, make_views
 from retalkit_training.tasks.speech_to_mouth_config import Features, FineTuningConfig
+from safetensors.torch import save_file
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +68,34 @@ def prepare_real_lips(session: Session, corpus: LipsCorpus, features: Iterable[F
     lips = prepare(corpus, session.lips)
     pool, speech = NonSpeechPool(session.corpus), training_speech(session)
     views: dict[Features, Views] = {
-        kind: make_views(session.config.views, lips, speech, pool, session.lips, kind) for kind in features
+        kind: make_views(session.config.views, lips, speech, pool, session.lips, kind, session.encoder)
+        for kind in features
     }
     return RealData(corpus, lips, views)
+
+
+def train_encoder(session: Session, corpus: LipsCorpus) -> None:
+    """Train the speech encoder for noisy speech, and write it to the run's weights.
+
+    Views with encoder features that were made before are outdated and are deleted.
+    """
+    lips = prepare(corpus, session.lips)
+    pool = NonSpeechPool(session.corpus)
+    config = session.config.encoder
+    sample = EncoderExtractor(session.encoder)(lips.random_waveform(np.random.default_rng(0), 60 * SPEECH_RATE))
+    network = session.train_module(EncoderTask(config, lips, pool, sample.std(axis=0), lips.key), "encoder")
+
+    def export_encoder() -> None:
+        tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+        path = session.weights / ENCODER_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settings = {"training": config.model_dump_json(), "license": "MIT, Copyright (c) 2025 Moonshine AI"}
+        save_file(tensors, str(path), settings)
+        for outdated in session.lips.glob("encoder_*.npy"):
+            outdated.unlink()
+        logger.info("exported %s (%.2f MB)", path, path.stat().st_size / 1e6)
+
+    session.on_main_process(export_encoder)
 
 
 def initial_weights(session: Session, config: FineTuningConfig) -> Path | None:
@@ -205,7 +233,7 @@ def fold_drivers(session: Session, data: RealData, name: str) -> FoldDrivers:
     paths = [fold_path(session, name, fold) for fold in range(FOLDS)]
     if missing := [path for path in paths if not path.is_file()]:
         raise InputError(f"{missing[0]}: no such file; run the step `{name}` first", code="file-not-found")
-    drivers = [ModelDriver(path) for path in paths]
+    drivers = [ModelDriver(path, encoder=session.encoder) for path in paths]
     return FoldDrivers({clip.name: clip.fold for clip in data.lips.clips}, drivers)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from retalkit_renderers.speech_to_mouth.interface import ENCODER
 from retalkit_training.loop.distributed import process_state
 from retalkit_training.loop.task import Task
 from retalkit_training.loop.trainer import Progress, Trainer
@@ -14,12 +15,14 @@ from retalkit_training.speech_to_mouth.corpus_synthesis import Shard, plan
 from retalkit_training.speech_to_mouth.export import as_stored
 from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
 from retalkit_training.tasks.speech_to_mouth_config import SpeechToMouthConfig
+from torch import nn
 
 SYNTHETIC: Final = "speech_to_mouth.safetensors"
 REAL: Final = "real_lips.safetensors"
 LIVE: Final = "live.safetensors"
+ENCODER_FILE: Final = ENCODER.name
 """File names of the weights that were trained on synthetic speech, on real lips, and on real lips with a bounded
-look-ahead."""
+look-ahead, and of the speech encoder."""
 
 Report = Callable[[str, Progress, int], None]
 """Receives the name of the network, the progress, and the number of steps."""
@@ -57,6 +60,12 @@ class Session:
         """Directory of the resulting weights."""
         return self.folder / "weights"
 
+    @property
+    def encoder(self) -> Path:
+        """Speech encoder of the run if the step ``encoder`` trained one, otherwise the bundled one."""
+        trained = self.weights / ENCODER_FILE
+        return trained if trained.is_file() else ENCODER
+
     def shards(self) -> list[Shard]:
         """Return the planned shards of the corpus."""
         options = self.config.corpus
@@ -75,11 +84,15 @@ class Session:
         Returns:
             The moving average on the CPU, with the precision of weights files, in evaluation mode.
         """
+        network = self.train_module(task, name)
+        assert isinstance(network, SpeechToMouthNetwork)
+        return as_stored(network)
+
+    def train_module(self, task: Task, name: str) -> nn.Module:
+        """Train or resume the network ``network`` of ``task``, and return it on the CPU in evaluation mode."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(task, device=self.device, folder=folder)
         steps = task.config.steps
         trainer.run(lambda progress: self.report(name, progress, steps) if trainer.process == 0 else None)
-        network = trainer.evaluated_networks["network"]
-        assert isinstance(network, SpeechToMouthNetwork)
-        return as_stored(network.cpu().eval())
+        return trainer.evaluated_networks["network"].cpu().eval()

@@ -86,8 +86,8 @@ class EncoderExtractor:
     frames = 1
     warps = _SPEEDS
 
-    def __init__(self) -> None:
-        self._encoder = load_encoder(ENCODER)
+    def __init__(self, weights: Path = ENCODER) -> None:
+        self._encoder = load_encoder(weights)
         self.channels = self._encoder.channels
 
     def __call__(self, sound: Float, warp: float = 1.0) -> Float:
@@ -137,13 +137,22 @@ class Views:
 
 
 def make_views(
-    config: ViewConfig, lips: RealLips, speech: Corpus, pool: NonSpeechPool, folder: Path, features: Features
+    config: ViewConfig,
+    lips: RealLips,
+    speech: Corpus,
+    pool: NonSpeechPool,
+    folder: Path,
+    features: Features,
+    encoder: Path = ENCODER,
 ) -> Views:
-    """Return the views in ``folder``. If the directory contains no views of these features, compute the views."""
+    """Return the views in ``folder``. If the directory contains no views of these features, compute the views.
+
+    ``encoder``: weights of the speech encoder.
+    """
     paths = [folder / _file_name(features, name) for name in ("views", "synthetic_levels", "synthetic_targets")]
     if all(path.exists() for path in paths):
         return Views(folder, features)
-    extract: Extractor = EncoderExtractor() if features == "encoder" else LogMelExtractor()
+    extract: Extractor = EncoderExtractor(encoder) if features == "encoder" else LogMelExtractor()
     views_path, levels_path, targets_path = paths
     if not targets_path.exists():
         _make_synthetic(config, speech, pool, extract, levels_path, targets_path)

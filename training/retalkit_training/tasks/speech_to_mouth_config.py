@@ -101,6 +101,43 @@ class ViewConfig(LossConfig):
     """Seed of the views."""
 
 
+class EncoderConfig(LoopConfig):
+    """Options of the training of the speech encoder for noisy speech, which only the step ``encoder`` runs."""
+
+    published: str | None = None
+    """File that ``retalkit_training.speech_to_mouth.convert_moonshine`` writes."""
+    steps: int = Field(default=400, ge=1)
+    """Number of steps."""
+    batch_size: int = Field(default=10, ge=1)
+    """Number of examples."""
+    seconds: float = Field(default=3.0, ge=1)
+    """Duration of an example."""
+    unchanged_share: float = Field(default=0.15, ge=0, le=1)
+    """Probability that an example is clean speech."""
+    room_share: float = Field(default=0.5, ge=0, le=1)
+    """Probability that the speech of a noisy example has the acoustics of a room and of a microphone."""
+    ratios: tuple[float, float] = (-2.0, 20.0)
+    """Range of the signal-to-noise ratio in dB."""
+    optimizer: OptimizerConfig = OptimizerConfig(
+        kind="adamw", learning_rate=4e-4, weight_decay=0.0, warm_up_steps=20, cosine=True
+    )
+    """Optimiser."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Maximum norm of the gradients."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Precision of forward passes."""
+    evaluation_crops: int = Field(default=20, ge=1)
+    """Number of fixed examples in an evaluation."""
+    log_every: int = Field(default=25, ge=1)
+    """Number of steps between rows of ``scalars.csv``."""
+    evaluate_every: int = Field(default=200, ge=1)
+    """Number of steps between evaluations."""
+    checkpoint_every: int = Field(default=100, ge=1)
+    """Number of steps between checkpoints."""
+    keep_checkpoints: int = Field(default=1, ge=1)
+    """Number of newest checkpoints that are kept."""
+
+
 class FineTuningConfig(LoopConfig):
     """Options of the training on real lips."""
 
@@ -181,6 +218,8 @@ class SpeechToMouthConfig(LossConfig):
     """Number of crops of held-out voices for the scores and the calibration of the weights."""
     views: ViewConfig = ViewConfig()
     """Precomputed features for the fine-tuning."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Training of the speech encoder for noisy speech."""
     fine_tuning: FineTuningConfig = FineTuningConfig()
     """Training on real lips."""
     live: FineTuningConfig = FineTuningConfig(
@@ -220,6 +259,7 @@ TINY: Final[dict[str, Any]] = {
     },
     "validation_crops": 3,
     "views": {"per_clip": 2, "synthetic": 3, "non_speech": 1},
+    "encoder": {"steps": 2, "batch_size": 2, "seconds": 1.0, "evaluation_crops": 1, **_TINY_LOOP},
     "fine_tuning": {"steps": 2, "real": 2, "synthetic": 1, "channels": 16, **_TINY_LOOP},
     "live": {"steps": 2, "real": 2, "synthetic": 1, **_TINY_LOOP},
 }

@@ -53,14 +53,17 @@ _LEAD = 0.02
 class ModelDriver:
     """Speech-to-mouth driver based on the bundled network."""
 
-    def __init__(self, weights: Path | None = None, transcript: Transcript | None = None) -> None:
+    def __init__(
+        self, weights: Path | None = None, transcript: Transcript | None = None, encoder: Path = ENCODER
+    ) -> None:
         """Load the weights. Raises PluginError if the file is missing or does not match the network.
 
         ``weights``: path of the weights file; the default is the file that was trained on real lips. ``transcript``:
-        transcript that guides the network where the transcript matches the speech.
+        transcript that guides the network where the transcript matches the speech. ``encoder``: weights of the speech
+        encoder for networks on encoder features.
         """
         self.weights = WEIGHTS["real"] if weights is None else weights
-        self._network, self._encoder = _load(self.weights)
+        self._network, self._encoder = _load(self.weights, encoder)
         self.calibration = Calibration.read(self._network.metadata)
         self._readers: WeakKeyDictionary[Speech, NetworkOutputs] = WeakKeyDictionary()
         self._transcript = transcript
@@ -173,13 +176,13 @@ def make_driver(config: ModelDriverConfig, runtime: Runtime) -> ModelDriver:
     return runtime.shared(("speech_to_mouth", path), lambda: ModelDriver(path))
 
 
-def _load(weights: Path) -> tuple[Network, Encoder | None]:
+def _load(weights: Path, encoder: Path) -> tuple[Network, Encoder | None]:
     path = weights
     try:
         network = load_network(path)
         if not network.on_encoder:
             return network, None
-        path = ENCODER
+        path = encoder
         return network, load_encoder(path)
     except (OSError, ValueError) as error:
         raise PluginError(
