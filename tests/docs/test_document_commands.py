@@ -234,11 +234,17 @@ CALLS = {"count_frames": call_count_frames, "widest_open": call_widest_open}
 
 
 def read_yaml(block: Block) -> None:
-    """Validate a block as a comparison file if it contains ``clips``, as a cue sheet if it contains ``cues``, and
-    otherwise as a run file."""
+    """Validate a block with the title ``train.yaml`` as a training file, as a comparison file if it contains ``clips``,
+    as a cue sheet if it contains ``cues``, and otherwise as a run file."""
     file = Path(block.title or "comparison.yaml")
     registry = discover([Path("my_lips.py")] if Path("my_lips.py").exists() else [])
     file.write_text(block.text, encoding="utf-8")
+    if file.name == "train.yaml":
+        pytest.importorskip("torch", reason="training needs the extra: pip install 'retalkit[train]'")
+        from retalkit_training.tasks.reading import read_config
+
+        read_config("lnet", file)
+        return
     if "clips" in yaml.safe_load(block.text):
         read_comparison(file, registry)
         return

@@ -170,7 +170,8 @@ def _check_training_options(command: Command, patch: pytest.MonkeyPatch, capsys:
 
     words = command.words
     overrides = [words[index + 1] for index, word in enumerate(words) if word == "--set"]
-    read_config(words[2], None, overrides, words[words.index("--preset") + 1])
+    preset = words[words.index("--preset") + 1] if "--preset" in words else None
+    read_config(words[2], None, overrides, preset)
 
 
 def _check_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,6 +254,9 @@ UNRUNNABLE: dict[str, Alternative] = {
     "retalkit train export runs/lnet -o lnet.pth": Alternative("needs a trained L-Net", _check_error("runs/lnet")),
     "retalkit train enet --data data -o runs/enet --preset seed --set lnet=lnet.pth": Alternative(
         "needs a trained L-Net", _check_training_options
+    ),
+    "retalkit train lnet --from published --person talk.mp4 -o run --set expert=expert.pth": Alternative(
+        "needs the published L-Net", _check_training_options
     ),
     "retalkit train dnet --data data -o runs/dnet --preset published": Alternative(
         "the weights of the face model are not available", _check_error("coefficients")
