@@ -69,11 +69,9 @@ def measure_lower_bound(video: Path, speech: Path, folder: Path) -> LowerBound:
     detect = max(0.0, time.perf_counter() - start - decode)
 
     start = time.perf_counter()
-    output = config.output
     time_base = output_time_base(timeline.time_base)
-    writer = SegmentWriter(
-        folder / "frames.nut", source.size, source.colour, source.rate, time_base, output.crf, output.preset
-    )
+    encoding = config.output.encoding(source)
+    writer = SegmentWriter(folder / "frames.nut", source.size, source.colour, source.rate, time_base, encoding)
     times, durations = timeline.times(0, timeline.count), timeline.durations(0, timeline.count)
     indexes = (int(index) for index in timeline.sources(0, timeline.count))
     for row, (_, frame) in enumerate(source.read_video_frames(indexes)):

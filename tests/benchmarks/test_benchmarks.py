@@ -22,6 +22,7 @@ TESTED = {
     "memory",
     "paper_networks",
     "restoration_flicker",
+    "signing_cost",
     "transcript_sync",
 }
 SLOW = {"network_backends"}
@@ -64,6 +65,11 @@ def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1"])
     printed = capsys.readouterr().out
     assert "lower bound: " in printed and "render" in printed
+
+
+def test_signing_cost(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("signing_cost").main([str(media / "head.mp4"), str(media / "head.wav")])
+    assert "% of the processor time" in capsys.readouterr().out
 
 
 def test_memory(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
