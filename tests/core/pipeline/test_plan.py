@@ -197,7 +197,7 @@ def test_driver_weights_are_part_of_lip_syncer_identity() -> None:
     with_rule = plan(load(registry, overrides=["lip_syncer.driver.use=bands"]), registry).lip_syncer
     assert len(with_model.identity()["drivers"]["driver"]["files"]["weights"]) == 64
     assert with_rule.identity()["drivers"]["driver"]["files"] == {}
-    assert set(with_model.file_hashes()) == set(with_model.files()) == {"driver.weights"}
+    assert set(with_model.file_hashes()) == set(with_model.files()) == {"driver.encoder", "driver.weights"}
 
 
 class _WeightyConfig(StageConfig):
