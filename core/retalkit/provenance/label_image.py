@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.errors import ConfigError
+from retalkit.provenance.label_files import font_file, read_icon
 from retalkit.provenance.options import LabelOptions
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _BOX_OPACITY: Final = 0.62
 _TEXT_HEIGHT: Final = 0.62
@@ -27,25 +22,6 @@ _MARGIN: Final = 0.03
 """Distance from the edge as a fraction of the shorter side of the image."""
 
 
-def check_label(options: LabelOptions) -> None:
-    """Raise ConfigError if the icon or the font cannot be used, or if the font lacks a character of the text."""
-    from matplotlib.ft2font import FT2Font
-
-    if options.icon is not None:
-        _icon(options.icon, 16)
-    try:
-        known = FT2Font(str(_font_file(options))).get_charmap()
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(f"font: {options.font} is not a TrueType or OpenType font", code="invalid-label") from error
-    missing = sorted({character for character in options.text if ord(character) not in known})
-    if missing:
-        raise ConfigError(
-            f"text: the font has no glyph for '{missing[0]}' (U+{ord(missing[0]):04X}); set label.font to a font that "
-            "contains all characters",
-            code="invalid-label",
-        )
-
-
 def draw_label(options: LabelOptions, width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return the label's image for a video of ``width`` x ``height`` pixels.
 
@@ -57,9 +33,9 @@ def draw_label(options: LabelOptions, width: int, height: int) -> tuple[NDArray[
     scale = 1.0
     while True:
         tall = max(round(wanted * scale), 8)
-        font = ImageFont.truetype(str(_font_file(options)), max(round(tall * _TEXT_HEIGHT), 6))
+        font = ImageFont.truetype(str(font_file(options.font)), max(round(tall * _TEXT_HEIGHT), 6))
         padding, text_width = round(tall * _PADDING), int(np.ceil(font.getlength(options.text)))
-        icon = None if options.icon is None else _icon(options.icon, round(tall * 0.75))
+        icon = None if options.icon is None else read_icon(options.icon, round(tall * 0.75))
         icon_width = 0 if icon is None else icon.width + (padding // 2 if options.text else 0)
         wide = text_width + icon_width + 2 * padding
         if wide <= _MAX_WIDTH * width or tall <= 8:
@@ -84,24 +60,3 @@ def label_place(options: LabelOptions, size: tuple[int, int], label: tuple[int, 
     left = horizontal.get(side, (size[0] - label[0]) // 2)
     top = margin if options.position.startswith("top") else size[1] - label[1] - margin
     return max(min(left, size[0] - label[0]), 0), max(min(top, size[1] - label[1]), 0)
-
-
-def _font_file(options: LabelOptions) -> Path:
-    """Return the font's path. matplotlib, which Retalkit requires, contains DejaVu Sans."""
-    if options.font is not None:
-        return options.font
-    spec = find_spec("matplotlib")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf")
-
-
-def _icon(path: Path, height: int) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            icon: Any = opened.convert("RGBA")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ConfigError(f"icon: {path} is not an image", code="invalid-label") from error
-    width = max(round(icon.width * height / icon.height), 1)
-    return icon.resize((width, max(height, 1)), Image.Resampling.LANCZOS)

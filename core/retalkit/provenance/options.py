@@ -50,9 +50,9 @@ class LabelOptions(StageConfig):
 
     def check_files(self) -> None:
         """Raise ConfigError if the icon or the font is invalid, or if the font lacks a character of the text."""
-        from retalkit.provenance.label_image import check_label
+        from retalkit.provenance.label_files import check_label
 
-        check_label(self)
+        check_label(self.text, self.icon, self.font)
 
 
 class SigningOptions(StageConfig):
