@@ -57,6 +57,7 @@ class ShiftTask(DNetTask):
         return self._criterion(StagedDNet(self.network)(*parts, "warp"), batch["targets"].flatten(0, 1))
 
 
+@pytest.mark.slow
 def test_dnet_obeys_the_coefficients(tmp_path: Path, references: Callable[[str], References]) -> None:
     published = references("dnet_training")
     faces = draw(published.folder, 3, 1.0, sizes=(256,)).crops[256]

@@ -57,6 +57,7 @@ def test_faces_match_published(network: ENet, low: Any, published: Published) ->
     np.testing.assert_allclose(alone.numpy()[..., ::stride, ::stride], expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_faces_with_noise_match_published(network: ENet, low: Any, published: Published) -> None:
     codes = torch.from_numpy(published.outputs["mid_style_code"])
     torch.manual_seed(0)

@@ -72,6 +72,7 @@ def test_faces_match_published(network: Gfpgan, encoded: Any, published: Publish
         published.check(network.stylegan_decoder(*encoded, None).numpy(), "image")
 
 
+@pytest.mark.slow
 def test_faces_with_noise_match_published(
     network: Gfpgan, encoded: Any, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
