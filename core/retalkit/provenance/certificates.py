@@ -33,7 +33,7 @@ def make_local_chain(name: str | None = None) -> tuple[str, str]:
     which starts with the signer's certificate, and the signer's private key (PKCS #8) as PEM.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -69,10 +69,7 @@ def make_local_chain(name: str | None = None) -> tuple[str, str]:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
         .sign(root_key, hashes.SHA256())
     )
-    encoding = serialization.Encoding.PEM
-    chain = b"".join(certificate.public_bytes(encoding) for certificate in (leaf, root))
-    plain = serialization.NoEncryption()
-    return chain.decode(), key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain).decode()
+    return pem_of_chain((leaf, root)), pem_of_key(key)
 
 
 def read_chain(pem: str, origin: str) -> tuple[Certificate, ...]:
@@ -104,6 +101,20 @@ def read_key(pem: str, origin: str) -> Any:
         raise CredentialsError(
             f"{origin}: the file contains no valid private key in PEM format", code="unreadable-credentials"
         ) from None
+
+
+def pem_of_chain(chain: Sequence[Certificate]) -> str:
+    """Return certificates as PEM text that contains nothing else."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in chain)
+
+
+def pem_of_key(key: Any) -> str:
+    """Return a private key as unencrypted PEM text (PKCS #8)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def same_key(private_key: Any, certificate: Certificate) -> bool:

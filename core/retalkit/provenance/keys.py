@@ -20,6 +20,8 @@ from retalkit.provenance.certificates import (
     algorithm_of,
     check_chain,
     make_local_chain,
+    pem_of_chain,
+    pem_of_key,
     read_chain,
     read_key,
     same_key,
@@ -162,13 +164,15 @@ def read_credentials(certificate: Path, key: Path, time_stamp_authority: str | N
 def _credentials(
     chain_pem: str, key_pem: str, origin: str, certificate: Path, key: Path, authority: str | None
 ) -> Credentials:
-    chain = read_chain(chain_pem, str(certificate))
-    if not same_key(read_key(key_pem, str(key)), chain[0]):
+    chain, private_key = read_chain(chain_pem, str(certificate)), read_key(key_pem, str(key))
+    if not same_key(private_key, chain[0]):
         raise CredentialsError(
             f"{key}: the private key does not belong to the first certificate in {certificate}; pass the matching key",
             code="wrong-key",
         )
-    return Credentials(chain, chain_pem, key_pem, origin, certificate, authority)
+    # The files may contain more than the certificates and the key in PKCS #8. c2pa-rs copies everything in the chain to
+    # the manifest, even a private key, and accepts no other format of the key.
+    return Credentials(chain, pem_of_chain(chain), pem_of_key(private_key), origin, certificate, authority)
 
 
 def _read(path: Path) -> str:

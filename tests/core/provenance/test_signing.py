@@ -11,8 +11,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
 from retalkit.errors import CredentialsError
-from retalkit.provenance.keys import create_local
+from retalkit.provenance.keys import create_local, import_credentials
 from retalkit.provenance.manifest_bytes import read_manifest_store
 from retalkit.provenance.options import SigningOptions
 from retalkit.provenance.run_facts import public_record
@@ -114,6 +115,23 @@ def test_expired_certificate_neither_signs_nor_verifies(
         sign_clip(clip, tmp_path / "again.mp4", clip, short_speech, certificate=chain, key=key)
     assert error.value.code == "expired-certificate"
     assert not (tmp_path / "again.mp4").exists()
+
+
+def test_file_with_certificates_and_key_does_not_publish_the_key(
+    clip: Path, short_speech: Path, home: Path, tmp_path: Path
+) -> None:
+    chain, key = certificate(tmp_path)
+    private: Any = serialization.load_pem_private_key(key.read_bytes(), None)
+    secret = private.private_numbers().private_value.to_bytes(32, "big")
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    for style in (serialization.PrivateFormat.TraditionalOpenSSL, serialization.PrivateFormat.PKCS8):
+        combined = tmp_path / "combined.pem"
+        combined.write_bytes(chain.read_bytes() + private.private_bytes(encoding, style, plain))
+        imported = import_credentials(combined, combined, force=True)
+        assert "PRIVATE" not in imported.chain_pem
+        signed = sign_clip(clip, tmp_path / "out.mp4", clip, short_speech, certificate=combined, key=combined)
+        assert verify(signed).state == State.VALID
+        assert secret not in signed.read_bytes()
 
 
 def chain_of(found: Verification | Any) -> list[str]:
