@@ -132,7 +132,7 @@ class _Run:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
         check_output(self.output, force=self.force, inputs=(self.video, *self.speeches))
-        check_sidecar(self.output, self.config.provenance, force=self.force)
+        check_sidecar(self.output, force=self.force)
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None
         checked = None if self.cues is None else check_cues(self.cues, None if photo else source.info.duration)

@@ -13,10 +13,13 @@ UNSIGNED: Final = "the output is not signed with Content Credentials because pro
 """Note for the terminal and the run record."""
 
 
-def check_sidecar(output: Path, options: ProvenanceOptions, *, force: bool) -> None:
-    """Raise OutputError if the sidecar file of an output exists and ``force`` is False."""
+def check_sidecar(output: Path, *, force: bool) -> None:
+    """Raise OutputError if the sidecar file of an output exists and ``force`` is False.
+
+    An unsigned output is also checked, because a run without a signature removes the sidecar file.
+    """
     sidecar = sidecar_path(output)
-    if options.sign and sidecar is not None and sidecar.exists() and not force:
+    if sidecar is not None and sidecar.exists() and not force:
         raise OutputError(
             f"{sidecar}: the file already exists; use --force to replace the file, or choose another output path",
             code="output-exists",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import retalkit
 from retalkit.config import RunConfig
-from retalkit.errors import ConfigError, CredentialsError, PlanError, RetalkitError, StageError
+from retalkit.errors import ConfigError, CredentialsError, OutputError, PlanError, RetalkitError, StageError
 from retalkit.pipeline.plan import plan
 from retalkit.plugins.discovery import discover
 from retalkit.provenance.verification import State, verify
@@ -106,6 +106,17 @@ def test_failing_finisher_leaves_no_output(
         dub(plugin, moving_head, short_speech, tmp_path / "out.mp4", f"finishers=[{{use: marker, fault: {fault}}}]")
     assert raised.value.code == code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_unsigned_run_does_not_remove_an_existing_sidecar(
+    plugin: Path, moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    sidecar = tmp_path / "out.c2pa"
+    sidecar.write_bytes(b"mine")
+    with pytest.raises(OutputError) as error:
+        dub(plugin, moving_head, short_speech, tmp_path / "out.mkv")
+    assert error.value.code == "output-exists"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
 def test_label_and_signature_are_the_last_finishers(plugin: Path) -> None:
