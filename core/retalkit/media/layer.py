@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import av
 import cv2
@@ -31,6 +32,8 @@ LAYER_ENCODING = Encoding(codec="ffv1", pixel_format=PixelFormat("bgra", 8, 1, 1
 """Lossless encoding of layer segments."""
 _MOVIE = ".mov"
 _IMAGE_NAME = "frame_{:06d}.png"
+_SIGNATURE: Final = frozenset({"SHA256SUMS", "SHA256SUMS.c2pa"})
+"""Files that ``provenance.sequences`` adds to the directory of a signed layer."""
 
 
 def check_layer(path: Path, force: bool = False, inputs: Sequence[Path] = ()) -> None:
@@ -54,7 +57,7 @@ def check_layer(path: Path, force: bool = False, inputs: Sequence[Path] = ()) ->
             code="directory-not-found",
         )
     present = sorted(path.iterdir()) if path.is_dir() else []
-    foreign = next((each for each in present if not (each.suffix == ".png" and each.name.startswith("frame_"))), None)
+    foreign = next((each for each in present if not _is_layer_file(each.name)), None)
     if foreign is not None:
         raise OutputError(
             f"{path}: the directory contains other files, such as {foreign.name}; choose an empty directory",
@@ -65,6 +68,10 @@ def check_layer(path: Path, force: bool = False, inputs: Sequence[Path] = ()) ->
             f"{path}: the directory already contains images; use --force to replace them, or choose another directory",
             code="output-exists",
         )
+
+
+def _is_layer_file(name: str) -> bool:
+    return name in _SIGNATURE or (name.startswith("frame_") and name.endswith(".png"))
 
 
 def layer_frame(image: NDArray[np.uint8]) -> av.VideoFrame:

@@ -94,6 +94,8 @@ def test_layer_path_is_checked_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "frame_000000.png").write_bytes(b"")
     check_layer(tmp_path / "new")
+    for name in ("SHA256SUMS", "SHA256SUMS.c2pa"):
+        (tmp_path / "images" / name).touch()
     check_layer(tmp_path / "images", force=True)
     for name, force, code in (
         ("edit.mp4", False, "unsupported-layer-format"),
