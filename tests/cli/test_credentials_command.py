@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from retalkit.provenance.verification import State, Verification
 
 from tests.cli.commands import Done
 from tests.cli.commands import call as call_any
@@ -32,6 +33,8 @@ def test_credentials_are_created_shown_and_replaced(
     assert (made["signer"], made["origin"], made["algorithm"]) == ("Studio Z", "local", "es256")
     assert json.loads(call(capsys, "show", "--json").out) == made
     assert "--force" in call(capsys, "init", code=2).err
+    for name in ("", "N" * 65, "two\nlines"):
+        assert "--name" in call(capsys, "init", "--force", "--name", name, code=2).err
     assert call(capsys, "show", "--pem").out.count("BEGIN CERTIFICATE") == 2
     chain, key = certificate(tmp_path)
     call(capsys, "import", chain, key, code=2)
@@ -58,3 +61,17 @@ def test_exit_code_of_verify_is_the_state(home: Path, tmp_path: Path, capsys: py
     signed.write_bytes(content)
     assert "tampered" in call(capsys, "verify", signed, code=3).out
     call(capsys, "verify", tmp_path / "absent.mp4", code=2)
+
+
+def test_report_shows_texts_of_other_programs_safely(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = {"type": "npt", "start": "0:00:01.5", "end": "0:00:02"}
+    text = "a\nstate  trusted\x1b[2K"
+    action = {"action": "c2pa.edited", "description": text, "changes": [{"region": [{"time": time}]}]}
+    found = Verification(file=Path("clip.mp4"), state=State.VALID, signer="\x1b[1mStudio\rZ", actions=(action,))
+    monkeypatch.setattr("retalkit.provenance.verification.verify", lambda path, trust: found)
+    lines = call(capsys, "verify", "clip.mp4").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["state", "signer", "action"]
+    assert all(line.isprintable() for line in lines)
+    assert "0:00:01.5-0:00:02 s" in lines[-1]

@@ -23,6 +23,8 @@ NO_CREDENTIALS: Final = 4
 NOT_TRUSTED: Final = 5
 """Exit code of ``verify --require-trusted`` for a file whose signer is unknown."""
 _MAX_RANGES: Final = 6
+_MAX_NAME: Final = 64
+"""Maximum length of a name in a certificate (RFC 5280, appendix A.1)."""
 
 
 def application() -> typer.Typer:
@@ -51,8 +53,13 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Create a local root certificate and a signing certificate. The first run creates both automatically."""
+    from retalkit.errors import ConfigError
     from retalkit.provenance.keys import create_local
 
+    if name is not None and not (0 < len(name) <= _MAX_NAME and name.isprintable()):
+        raise ConfigError(
+            f"--name: expected 1 to {_MAX_NAME} printable characters, got {len(name)} characters", code="invalid-option"
+        )
     _print(create_local(name, force=force), as_json)
 
 
@@ -176,7 +183,8 @@ def _report(result: Verification) -> str:
     for action in result.actions:
         lines.append(f"action      {_action(action)}")
     lines += _ingredient_lines(result.ingredients, 0)
-    return "\n".join(lines)
+    # Control characters in the texts of a manifest could imitate lines of the report.
+    return "\n".join("".join(each if each.isprintable() else "\ufffd" for each in line) for line in lines)
 
 
 def _action(action: Any) -> str:
@@ -186,7 +194,7 @@ def _action(action: Any) -> str:
     if description := action.get("description"):
         text += f": {description}"
     ranges = [
-        f"{float(time['start']):.2f}-{float(time['end']):.2f} s"
+        f"{_time(time['start'])}-{_time(time['end'])} s"
         for change in action.get("changes") or []
         for region in change.get("region") or []
         if (time := region.get("time") or {}).get("start") and time.get("end")
@@ -195,6 +203,14 @@ def _action(action: Any) -> str:
         more = f" and {len(ranges) - _MAX_RANGES} more" if len(ranges) > _MAX_RANGES else ""
         text += f" [{', '.join(ranges[:_MAX_RANGES])}{more}]"
     return text
+
+
+def _time(value: Any) -> str:
+    """Return a time with two decimals, or unchanged if another program wrote it in another notation."""
+    try:
+        return f"{float(value):.2f}"
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def _ingredient_lines(ingredients: Iterable[Ingredient], depth: int) -> Iterator[str]:
