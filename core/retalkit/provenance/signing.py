@@ -24,6 +24,7 @@ from retalkit.provenance.formats import (
 from retalkit.provenance.keys import Credentials, load_or_create, read_credentials
 from retalkit.provenance.manifest import ingredients, manifest_definition, system_description
 from retalkit.provenance.options import SigningOptions
+from retalkit.provenance.run_facts import without_path
 from retalkit.provenance.sequences import MANIFEST, write_hash_list
 from retalkit.provenance.xmp import xmp_box
 from retalkit.stages import DigitalSourceType
@@ -222,10 +223,14 @@ def _full_temporary_directory(source: Path) -> OutputError:
 
 
 def _signing_error(error: Exception, authority: str | None) -> CredentialsError:
-    reason = " ".join(str(error).split())[:200]
+    text = " ".join(str(error).split())
+    reason = text[:200]
     if authority is not None:
+        # The URL may contain a password.
+        shown = without_path(authority)
+        reason = text.replace(authority, shown)[:200]
         return CredentialsError(
-            f"the output cannot be signed with the time-stamp authority {authority} ({reason}); check the URL and the "
+            f"the output cannot be signed with the time-stamp authority {shown} ({reason}); check the URL and the "
             "network connection, or set provenance.time_stamp_authority to null",
             code="signing-failed",
         )
