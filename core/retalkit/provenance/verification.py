@@ -18,6 +18,7 @@ from retalkit.provenance.sequences import HASH_LIST, changed_files
 
 _CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "general.error", "multiple", "cbor")
 """Parts of the failure codes that a change of the file or of the manifest causes."""
+_STORE_LABEL: Final = b"c2pa"
 _UNTRUSTED: Final = "signingCredential.untrusted"
 
 
@@ -124,7 +125,9 @@ def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})", code="unreadable-file") from error
     except c2pa.C2paError as error:
-        # The manifest store itself cannot be parsed.
+        if find_sidecar(path) is None and not _contains_store(path):
+            return Verification(file=path, state=State.NONE)
+        # The manifest store or the file that contains it cannot be parsed.
         reason = " ".join(str(error).split())[:200]
         return Verification(file=path, state=State.TAMPERED, problems=(f"unreadable manifest: {reason}",))
     if data is None:
@@ -156,6 +159,17 @@ def _read(path: Path, context: Any) -> tuple[dict[str, Any] | None, Path | None]
         stream.seek(0)
         with c2pa.Reader(kind, stream, sidecar.read_bytes(), context=context) as reader:
             return json.loads(reader.json()), sidecar
+
+
+def _contains_store(path: Path) -> bool:
+    """Return whether a damaged file contains the label of a manifest store."""
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if _STORE_LABEL in rest + block:
+                return True
+            rest = block[-len(_STORE_LABEL) :]
+    return False
 
 
 def _anchors(trust: Sequence[Path]) -> str:
@@ -213,8 +227,11 @@ def _state(reported: str, problems: Sequence[str]) -> State:
 
 def _problems(data: Mapping[str, Any]) -> list[str]:
     results = cast("dict[str, Any]", data.get("validation_results") or {})
-    active = cast("dict[str, Any]", results.get("activeManifest") or {})
-    return list(dict.fromkeys(str(status["code"]) for status in active.get("failure", [])))
+    statuses = [cast("dict[str, Any]", results.get("activeManifest") or {})]
+    # Faults of the ingredients' manifests that were not present when the ingredients were added.
+    deltas = cast("list[dict[str, Any]]", results.get("ingredientDeltas") or [])
+    statuses += [cast("dict[str, Any]", delta.get("validationDeltas") or {}) for delta in deltas]
+    return list(dict.fromkeys(str(failure["code"]) for status in statuses for failure in status.get("failure", [])))
 
 
 def _actions(assertions: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -155,6 +155,12 @@ def test_redubbing_keeps_the_chain(signed: Path, clip: Path, short_speech: Path,
     assert chain_of(found) == ["signed.mp4", "clip.mp4"]
     third = sign_clip(clip, tmp_path / "third.mp4", second, short_speech)
     assert (verify(third).state, chain_of(verify(third))) == (State.TRUSTED, ["second.mkv", "signed.mp4", "clip.mp4"])
+    sidecar = tmp_path / "second.c2pa"
+    store = sidecar.read_bytes()
+    # The original's manifest contains the title of the original.
+    sidecar.write_bytes(store.replace(b"clip.mp4", b"none.mp4"))
+    assert verify(second).state == State.TAMPERED and verify(second).problems
+    sidecar.write_bytes(store)
     second.write_bytes(second.read_bytes()[:-1] + b"\1")
     assert verify(second).state == State.TAMPERED
     # The manifest of a changed file is not adopted.
@@ -187,6 +193,16 @@ def test_layers_are_signed(clip: Path, short_speech: Path, tmp_path: Path) -> No
     assert verify(folder).state == State.TAMPERED
 
 
+def test_damaged_file_without_credentials_is_not_reported_as_changed(signed: Path, tmp_path: Path) -> None:
+    for content, state in (
+        (b"", State.NONE),
+        (b"garbage" * 100, State.NONE),
+        (b"x" + signed.read_bytes(), State.TAMPERED),
+    ):
+        (tmp_path / "file.mp4").write_bytes(content)
+        assert verify(tmp_path / "file.mp4").state == state
+
+
 def test_full_disk_is_reported_as_such(clip: Path, short_speech: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     output.symlink_to("/dev/full")
@@ -196,10 +212,11 @@ def test_full_disk_is_reported_as_such(clip: Path, short_speech: Path, tmp_path:
 
 
 def test_unreachable_time_stamp_authority_is_named(clip: Path, short_speech: Path, tmp_path: Path) -> None:
-    url = "http://127.0.0.1:9/tsa"
-    with pytest.raises(CredentialsError, match=url) as error:
+    url = "http://me:password@127.0.0.1:9/tsa"
+    with pytest.raises(CredentialsError, match="http://127.0.0.1:9/tsa") as error:
         sign_clip(clip, tmp_path / "out.mp4", clip, short_speech, time_stamp_authority=url)
     assert error.value.code == "signing-failed"
+    assert "password" not in str(error.value)
 
 
 def test_second_implementation_accepts_the_signature(
