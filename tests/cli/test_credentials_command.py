@@ -68,10 +68,11 @@ def test_report_shows_texts_of_other_programs_safely(
 ) -> None:
     time = {"type": "npt", "start": "0:00:01.5", "end": "0:00:02"}
     text = "a\nstate  trusted\x1b[2K"
-    action = {"action": "c2pa.edited", "description": text, "changes": [{"region": [{"time": time}]}]}
+    changes = [{"description": person, "region": [{"time": time}]} for person in ("anna", "ben")]
+    action = {"action": "c2pa.edited", "description": text, "changes": changes}
     found = Verification(file=Path("clip.mp4"), state=State.VALID, signer="\x1b[1mStudio\rZ", actions=(action,))
     monkeypatch.setattr("retalkit.provenance.verification.verify", lambda path, trust: found)
     lines = call(capsys, "verify", "clip.mp4").out.splitlines()
     assert [line.split()[0] for line in lines] == ["state", "signer", "action"]
     assert all(line.isprintable() for line in lines)
-    assert "0:00:01.5-0:00:02 s" in lines[-1]
+    assert "0:00:01.5-0:00:02 s (anna), 0:00:01.5-0:00:02 s (ben)" in lines[-1]

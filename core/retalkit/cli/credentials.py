@@ -193,8 +193,9 @@ def _action(action: Any) -> str:
         text += f" ({source})"
     if description := action.get("description"):
         text += f": {description}"
+    several = len({str(change.get("description")) for change in action.get("changes") or []}) > 1
     ranges = [
-        f"{_time(time['start'])}-{_time(time['end'])} s"
+        f"{_time(time['start'])}-{_time(time['end'])} s{_person(change, several)}"
         for change in action.get("changes") or []
         for region in change.get("region") or []
         if (time := region.get("time") or {}).get("start") and time.get("end")
@@ -203,6 +204,11 @@ def _action(action: Any) -> str:
         more = f" and {len(ranges) - _MAX_RANGES} more" if len(ranges) > _MAX_RANGES else ""
         text += f" [{', '.join(ranges[:_MAX_RANGES])}{more}]"
     return text
+
+
+def _person(change: Any, several: bool) -> str:
+    """Return whose lips a change edited, if the action edited several people."""
+    return f" ({change['description']})" if several and change.get("description") else ""
 
 
 def _time(value: Any) -> str:
