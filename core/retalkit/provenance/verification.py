@@ -14,7 +14,7 @@ from retalkit.provenance.formats import find_sidecar, media_type
 from retalkit.provenance.keys import LOCAL, load_credentials
 from retalkit.provenance.manifest import RECORD_LABEL
 from retalkit.provenance.manifest_bytes import manifest_fault
-from retalkit.provenance.sequences import HASH_LIST, changed_files
+from retalkit.provenance.sequences import HASH_LIST, MANIFEST, changed_files
 
 _CONTENT_CHANGED: Final = ("mismatch", "missing", "malformed", "general.error", "multiple", "cbor")
 """Parts of the failure codes that a change of the file or of the manifest causes."""
@@ -113,6 +113,8 @@ def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
             (State.TAMPERED, tuple(f"changed file {name}" for name in changed)) if changed else (found.state, ())
         )
         return replace(found, file=path, state=state, problems=(*found.problems, *problems))
+    if (path / MANIFEST).is_file():
+        return Verification(file=path, state=State.TAMPERED, problems=(f"changed file {HASH_LIST}",))
     if not path.is_file():
         code = "path-is-directory" if path.is_dir() else "file-not-found"
         raise InputError(f"{path}: expected a media file; check the path", code=code)

@@ -191,6 +191,8 @@ def test_layers_are_signed(clip: Path, short_speech: Path, tmp_path: Path) -> No
     (folder / "3.png").touch()
     assert verify(folder).problems == ("changed file 1.png", "changed file 3.png")
     assert verify(folder).state == State.TAMPERED
+    (folder / "SHA256SUMS").unlink()
+    assert verify(folder).state == State.TAMPERED
 
 
 def test_damaged_file_without_credentials_is_not_reported_as_changed(signed: Path, tmp_path: Path) -> None:
