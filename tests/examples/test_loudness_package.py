@@ -126,6 +126,7 @@ def test_mouth_follows_the_loudness_and_eyes_stay(
     assert changes.max(axis=(1, 2)).max() > 80
 
 
+@pytest.mark.slow
 def test_own_tests_pass(environment: Environment) -> None:
     done = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", "-rA", cwd=environment.package)
     assert "PASSED tests/test_loudness.py::test_contract" in done.stdout

@@ -62,6 +62,7 @@ def test_last_part_is_used_for_validation(tmp_path: Path) -> None:
     assert error.value.code == "clips-too-short"
 
 
+@pytest.mark.slow
 def test_fine_tuning_for_one_clip_is_one_command(
     shared_media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -230,6 +230,7 @@ PROCESS = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path: Path, shared_parity_training: Path) -> None:
     script = tmp_path / "process.py"
     script.write_text(textwrap.dedent(PROCESS), encoding="utf-8")
