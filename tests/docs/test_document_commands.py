@@ -58,8 +58,12 @@ The package is specified by its name, and by the page and title of the code bloc
 WORKING_FOLDERS = {EXAMPLE_PAGE: (REPOSITORY / EXAMPLE_PAGE).parent}
 """Mapping from pages to a directory whose files are copied to the page's working directory."""
 OUTPUT_OPTIONS = ("-o", "--output")
-SLOW_PAGES = ("docs/tutorials/write-a-lip-syncer.md", "docs/tutorials/compare-two-variants.md")
-"""Pages that take more than about 20 s, because they run a comparison of several variants."""
+SLOW_PAGES = (
+    "docs/tutorials/write-a-lip-syncer.md",
+    "docs/tutorials/compare-two-variants.md",
+    "docs/tutorials/train-on-your-footage.md",
+)
+"""Pages that take more than about 20 s, because they run a comparison of several variants or train networks."""
 
 
 @pytest.fixture(scope="session")

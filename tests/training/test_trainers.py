@@ -78,7 +78,9 @@ DEVICE = "cuda" if torch.backends.cuda.is_built() else "meta"
 """Device of the fake tensors. CPU builds of torch cannot differentiate fake CUDA tensors."""
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "enet" else []) for name in SMALL]
+)
 def test_losses_and_gradients_stay_on_the_device(
     monkeypatch: pytest.MonkeyPatch, name: str, large_faces: ArrayData
 ) -> None:

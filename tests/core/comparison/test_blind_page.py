@@ -175,6 +175,7 @@ def test_voting_ends_after_the_results_are_shown(blind: BrowserPage) -> None:
     assert f"Pair 1 of {PAIRS}" in blind.page.inner_text("#progress")
 
 
+@pytest.mark.slow
 def test_linked_videos_have_neutral_names(sample: SampleComparison, blind: BrowserPage, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(sample.folder, folder)
@@ -210,6 +211,7 @@ def test_pairs_of_identical_videos_are_omitted(sample: SampleComparison, blind: 
     assert "4 more pairs" in text
 
 
+@pytest.mark.slow
 def test_votes_are_separate_for_comparisons_of_one_title(
     sample: SampleComparison, blind: BrowserPage, tmp_path: Path
 ) -> None:

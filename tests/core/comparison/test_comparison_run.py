@@ -289,6 +289,7 @@ def test_unavailable_variant_is_reported_first(talking_head: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_killed_comparison_resumes(talking_head: Path, plugin: Path, tmp_path: Path) -> None:
     comparison = tmp_path / "short.yaml"
     comparison.write_text(SHORT_FILE.format(clip=talking_head), encoding="utf-8")

@@ -294,6 +294,7 @@ def test_contact_sheets_are_decodable(report: BrowserPage) -> None:
     assert width > 1000
 
 
+@pytest.mark.slow
 def test_videos_beyond_the_budget_are_linked(sample: SampleComparison, browser: BrowserPage, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(sample.folder, folder)
