@@ -49,8 +49,10 @@ def sheet_from_options(
     for selector, file in given:
         own = speech if file is None else Path(file)
         if own is None:
+            option = f"--person {selector}" if persons else "--from" if start is not None else "--to"
+            remedy = f"use --person {selector}=FILE, or pass SPEECH" if persons else "pass SPEECH"
             raise CueError(
-                f"--person {selector}: no speech is given; use --person {selector}=FILE, or pass SPEECH",
+                f"{option}: no speech is given; {remedy}",
                 code="missing-speech",
             )
         name = DEFAULT_PERSON if selector == LARGEST else str(selector)

@@ -18,7 +18,7 @@ def read_csv(path: Path, faults: Faults) -> Sheet:
     lines = read_text(path).splitlines()
     header = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=header.count)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     columns: list[str] | None = None
     rows: list[Row] = []
     try:

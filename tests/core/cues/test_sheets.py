@@ -142,6 +142,7 @@ FAULTY: dict[str, tuple[str, str | bytes, str, str]] = {
     "unknown suffix": ("f.txt", "from,speech", "wrong-suffix", "f.txt"),
     "unknown column": ("f.csv", "from,until,speech\n1,2,a.wav", "unknown-option", ":1"),
     "duplicate column": ("f.csv", "from,from,speech\n1,2,a.wav", "duplicate-key", ":1"),
+    "unterminated quote": ("f.csv", 'from,speech\n1,"a.wav', "invalid-file", ":2"),
     "too many columns": ("f.csv", "from,speech\n1,a.wav,2", "invalid-file", ":2"),
     "no rows": ("f.csv", "from,to,speech\n", "empty-file", "f.csv"),
     "faulty row": ("f.csv", "from,to,speech\n1,2,a.wav\n3,x,a.wav", "invalid-time", ":3"),
@@ -205,6 +206,7 @@ def test_short_cues_of_the_command_line() -> None:
         ({"persons": ["left="]}, "invalid-person"),
         ({"persons": ["upper=a.wav"]}, "invalid-person"),
         ({"persons": ["left"]}, "missing-speech"),
+        ({"start": "1"}, "missing-speech"),
         ({"persons": ["left=a.wav"], "speech": Path("s.wav")}, "unused-option"),
         ({"start": "5", "stop": "4", "speech": Path("s.wav")}, "invalid-time"),
         ({"start": "now", "speech": Path("s.wav")}, "invalid-time"),
@@ -217,6 +219,13 @@ def test_faulty_options(options: dict[str, object], code: str) -> None:
     with pytest.raises(RetalkitError) as raised:
         sheet_from_options(options.pop("speech", None), **options)  # type: ignore[arg-type]
     assert raised.value.code == code
+
+
+def test_message_without_speech_names_the_given_option() -> None:
+    for options, option in (({"start": "1"}, "--from"), ({"stop": "2"}, "--to"), ({"persons": ["left"]}, "--person")):
+        with pytest.raises(RetalkitError) as raised:
+            sheet_from_options(None, **options)  # type: ignore[arg-type]
+        assert str(raised.value).startswith(option)
 
 
 def test_photo_has_any_duration(folder: Path) -> None:
