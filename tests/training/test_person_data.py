@@ -93,11 +93,20 @@ def test_invalid_combinations_are_refused(tmp_path: Path) -> None:
         (("lnet", "-o", tmp_path / "run"), "either --data DATA or --person"),
         (("lnet", "-o", tmp_path / "run", "--data", tmp_path, "--person", "a.mp4"), "either --data DATA or --person"),
         (("syncnet", "-o", tmp_path / "run", "--person", "a.mp4"), "cannot learn from one person"),
-        (("lnet", "-o", tmp_path / "run", "--person", "a.mp4", "--from", "published"), "a.mp4: no such file"),
+        (
+            ("lnet", "-o", tmp_path / "run", "--person", "a.mp4", "--from", "published", "--set", "expert=e.pth"),
+            "a.mp4: no such file",
+        ),
         (("lnet", "--person", "a.mp4", "--from", "published"), "--output RUN"),
     ):
         with pytest.raises(RetalkitError, match=fact):
             train(*arguments)
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    with pytest.raises(RetalkitError) as error:
+        train("lnet", "-o", tmp_path / "run", "--person", clip, "--from", "published")
+    assert error.value.code == "missing-expert"
+    assert not (tmp_path / "run").exists()
     file = tmp_path / "train.yaml"
     file.write_text("optimizer: {learning_rate: 0.001}\n", encoding="utf-8")
     config = read_config("lnet", file, [], None, {"steps": 7, "optimizer": {"learning_rate": 1e-5}})

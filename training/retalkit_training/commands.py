@@ -84,7 +84,7 @@ LipsFolder = Annotated[
 Steps = Annotated[
     list[str] | None,
     typer.Option(
-        "--only", metavar="STEP", help="Run one step: corpus, synthetic, real, live or noise; may be repeated."
+        "--only", metavar="STEP", help="Run one step: corpus, synthetic, real, live, encoder or noise; may be repeated."
     ),
 ]
 
@@ -142,6 +142,7 @@ def train(
 ) -> None:
     """Run one trainer with the dataset ``data``, or with the clip ``person``. Raises RetalkitError."""
     from retalkit.errors import ConfigError
+    from retalkit_training.tasks.config import GeneratorConfig
     from retalkit_training.tasks.reading import read_config
 
     if (data is None) == (person is None):
@@ -158,6 +159,8 @@ def train(
             )
         if output is None:
             raise ConfigError("--person requires --output RUN, where the clip is prepared", code="missing-option")
+        if isinstance(options, GeneratorConfig):
+            options.check_expert()
     _check_output(output, dry_run=dry_run)
     _device(device)
     import torch

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field
+from retalkit.errors import ConfigError
 from retalkit_training.augmentation_config import AugmentationConfig
 from retalkit_training.averaging_config import PUBLISHED_DECAY
 from retalkit_training.loop.config import LoopConfig, OptimizerConfig
@@ -71,6 +72,20 @@ class GeneratorConfig(LoopConfig):
     augmentation: AugmentationConfig = AugmentationConfig()
     """Augmentation of the training windows. Wav2Lip and S: none."""
 
+    @property
+    def uses_expert(self) -> bool:
+        """Whether the lip-sync loss has a weight above 0."""
+        raise NotImplementedError
+
+    def check_expert(self) -> None:
+        """Raise ConfigError if the lip-sync loss is used but no expert is configured."""
+        if self.uses_expert and self.expert is None:
+            raise ConfigError(
+                "expert: the lip-sync loss needs the weights of an expert; set expert=FILE (exported by `retalkit "
+                "train export`, or lipsync_expert.pth), or loss.sync_weight=0",
+                code="missing-expert",
+            )
+
 
 class LNetConfig(GeneratorConfig):
     """Options of L-Net's trainer."""
@@ -92,6 +107,10 @@ class LNetConfig(GeneratorConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     """S: Adam, 1e-4. The betas are not published."""
 
+    @property
+    def uses_expert(self) -> bool:
+        return self.loss.sync_weight > 0
+
 
 class Wav2LipConfig(GeneratorConfig):
     """Options of the trainer of Wav2Lip's generator and quality discriminator."""
@@ -108,6 +127,10 @@ class Wav2LipConfig(GeneratorConfig):
     """Optimiser of the generator. Wav2Lip: Adam, 1e-4, betas 0.5 and 0.999."""
     discriminator_optimizer: OptimizerConfig = WAV2LIP_GAN
     """Optimiser of the quality discriminator. Wav2Lip: Adam, 1e-4, betas 0.5 and 0.999."""
+
+    @property
+    def uses_expert(self) -> bool:
+        return self.loss.started_sync_weight > 0
 
 
 class DNetConfig(LoopConfig):

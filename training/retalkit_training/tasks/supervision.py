@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from retalkit.errors import ConfigError
 from retalkit_metrics.identity.interface import NETWORK
 from retalkit_training.losses.config import IdentityConfig, PerceptualConfig, SyncConfig
 from retalkit_training.losses.identity import IdentityLoss
@@ -36,12 +35,8 @@ def sync_loss(config: GeneratorConfig, loss: SyncConfig, weights: FrozenWeights)
     Raises:
         ConfigError: no expert is configured.
     """
-    if config.expert is None:
-        raise ConfigError(
-            "expert: the lip-sync loss needs the weights of an expert; set expert=FILE (exported by `retalkit train "
-            "export`, or lipsync_expert.pth), or loss.sync_weight=0",
-            code="missing-expert",
-        )
+    config.check_expert()
+    assert config.expert is not None
     tensors = weights.file(config.expert)
     first = tensors.get("face_encoder.0.conv_block.0.weight")
     expert = SyncNetExpert(len(first) if first is not None else 32)
