@@ -51,7 +51,7 @@ def test_sigterm_stops_and_the_printed_command_resumes(
     left = [event for event in events if event["event"] == "time_left"]
     assert left and all(0 <= event["fraction"] <= 1 for event in left)
     # The duration depends on the machine, the decrease does not.
-    assert left[-1]["seconds"] <= left[0]["seconds"] and left[-1]["fraction"] >= left[0]["fraction"]
+    assert len(left) == 1 or (left[-1]["seconds"] < left[0]["seconds"] and left[-1]["fraction"] > left[0]["fraction"])
     assert any("h264" in event.get("text", "") for event in events)
     # The error of the same command without --force is an event and the usual line.
     done = call(capsys, *shlex.split(command)[1:])

@@ -84,13 +84,13 @@ def late(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_offset_is_removed(late: tuple[Path, PrepareReport], shared_media: Path) -> None:
     folder, report = late
     video = report.index.videos[0]
-    # The sound is three frames late, and the lips of the original are about one frame early.
-    assert video.facts["estimate"]["offset"] == pytest.approx(-4, abs=1)
-    assert video.facts["corrected_offset"] == video.facts["estimate"]["offset"]
+    # The sound is three frames late. The lips of the original are about 1.5 frames early, and -2 has the highest score.
+    assert video.facts["estimate"]["offset"] == -5
+    assert video.facts["corrected_offset"] == -5
     assert video.facts["estimate"]["follows"]
     assert {fault.code for fault in check(folder).faults} & {"offset", "voice-over"} == set()
     clip = ShardReader(folder).read(min(report.index.clips, key=lambda entry: entry.offset))
-    start = round(clip.meta["first_seconds"] * 16000) + (-3 - video.facts["corrected_offset"]) * 640
+    start = round(clip.meta["first_seconds"] * 16000) + 2 * 640
     expected = pcm(shared_media / WOMAN)[start : start + len(clip.wave)]
     assert np.corrcoef(clip.waveform()[1000:-1000], expected[1000 : len(clip.wave) - 1000])[0, 1] > 0.98
 
@@ -100,7 +100,7 @@ def test_clips_contain_everything_that_training_reads(late: tuple[Path, PrepareR
     assert report.computed == 1
     clips = [clip for _, clip in stream(folder, "train")]
     assert len(clips) == 2
-    assert sum(clip.frame_count for clip in clips) == pytest.approx(116, abs=1)
+    assert sum(clip.frame_count for clip in clips) == 115
     for clip in clips:
         count = clip.frame_count
         assert len(clip.wave) == 640 * count
