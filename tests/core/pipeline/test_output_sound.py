@@ -25,17 +25,17 @@ def wave(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Return a video whose picture starts 0.5 s after its stereo sound, a ramp over 4 s."""
+    """Return a video whose first frame is 0.5 s after the start of its stereo sound, a ramp over 4 s."""
     path = tmp_path / "video.mkv"
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("libx264", rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         sound = container.add_stream("pcm_f32le", rate=RATE, layout="stereo")
         for number in range(75):
             frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")
             frame.pts = number + 13
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode(None))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
         ramp = np.repeat(np.linspace(0, 0.5, 4 * RATE, dtype=np.float32), 2)[None]
         frame = av.AudioFrame.from_ndarray(ramp, format="flt", layout="stereo")
         frame.sample_rate, frame.pts = RATE, 0
@@ -63,7 +63,7 @@ def test_speech_alone_is_the_default(tmp_path: Path, video: Path) -> None:
     assert not sound.notes
 
 
-def test_cues_keep_the_original_elsewhere_in_sync_with_the_picture(tmp_path: Path, video: Path) -> None:
+def test_cues_keep_the_original_elsewhere_in_sync_with_the_frames(tmp_path: Path, video: Path) -> None:
     speech = open_sound(wave(tmp_path / "s.wav", np.full(RATE // 2, -0.25, np.float32)))
     got = samples(OutputSound(SoundConfig(), video, 0.52, cued=True), [PlacedSpeech(source=speech, start=1.0)], 2.0)
     ramp = np.linspace(0, 0.5, 4 * RATE, dtype=np.float32)[round(0.52 * RATE) :][: 2 * RATE]
@@ -115,10 +115,10 @@ def test_loudness_target_is_reached_and_peaks_are_limited(tmp_path: Path, video:
 def test_missing_sounds_are_rejected(tmp_path: Path, video: Path) -> None:
     silent_video = tmp_path / "silent.mp4"
     with av.open(str(silent_video), "w") as container:
-        picture = container.add_stream("libx264", rate=25)
-        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
-        container.mux(picture.encode(av.VideoFrame(64, 64, "yuv420p")))
-        container.mux(picture.encode(None))
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
     cases = [
         (SoundConfig(original={}), silent_video, "no-audio-stream"),
         (SoundConfig(mix=tmp_path / "missing.wav"), video, "file-not-found"),

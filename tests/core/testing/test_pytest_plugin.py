@@ -1,4 +1,4 @@
-"""``pytest --retalkit-stages`` in a directory of its own."""
+"""``pytest --retalkit-stages`` in a separate directory."""
 
 from __future__ import annotations
 

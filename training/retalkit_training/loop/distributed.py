@@ -140,7 +140,7 @@ def synchronise_batch_norm(network: nn.Module) -> None:
     """Replace the classes of the batch normalisation layers of a network, without changing its state."""
     for module in network.modules():
         if (synchronised := _SYNCHRONISED.get(type(module))) is not None:
-            # The class has no attributes of its own, so that only the forward pass changes.
+            # The class adds no attributes, so that only the forward pass changes.
             module.__class__ = synchronised
 
 

@@ -24,5 +24,5 @@ def keep_fourier_units_in_float32(network: nn.Module) -> None:
     """Change the Fourier units of a network to ``Float32FourierUnit``, without changing its state."""
     for module in network.modules():
         if type(module) is FourierUnit:
-            # The class has no attributes of its own, so that only the forward pass changes.
+            # The class adds no attributes, so that only the forward pass changes.
             module.__class__ = Float32FourierUnit

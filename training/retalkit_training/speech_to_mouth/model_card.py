@@ -16,7 +16,7 @@ _OPTIONS = ("training", "fine_tuning", "views")
 
 
 def write_card(weights: Path, run: Path, folds: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the model card of a weights file beside it, with the data, the scores, the losses and the options.
+    """Write the model card of a weights file next to the file, with the data, the scores, the losses and the options.
 
     ``run``: directory of the network, with ``scalars.csv``. ``folds``: scores of each fold of the cross-validation.
     """
