@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from tests.forked_workers import start_forked
+from tests.forked_workers import ForkedContext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = (
@@ -80,9 +80,9 @@ def no_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_workers() -> Iterator[None]:
-    """Fork the workers of comparisons, which saves their imports. Comparisons in subprocesses start real workers."""
+    """Fork the workers of batches, which saves their imports. Batches in subprocesses start real workers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retalkit.comparison.scheduling._start", start_forked)
+        patch.setattr("retalkit.batch.local.start_context", ForkedContext)
         yield
 
 

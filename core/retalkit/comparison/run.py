@@ -8,9 +8,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,26 @@ from typing import Any
 import numpy as np
 
 from retalkit._version import __version__
+from retalkit.batch.engine import WORKER_DIED, NodeEvents, run_nodes
+from retalkit.batch.executor import Executor, TaskResult
+from retalkit.batch.executor import Task as WorkerTask
+from retalkit.batch.local import LocalExecutor
+from retalkit.batch.schedule import Node
 from retalkit.comparison.arm_audio import ArmAudio
 from retalkit.comparison.cell_store import CellStore
 from retalkit.comparison.report import REPORT_FILE
 from retalkit.comparison.report.previews import Box
 from retalkit.comparison.results import CellResult, MetricInfo, Results, VariantInfo
-from retalkit.comparison.scheduling import run_tasks
 from retalkit.comparison.spec import Comparison, Variant, read_comparison
-from retalkit.comparison.tasks import CellPlan, Task, build_tasks, check_readable, plan_variants, skip_reason, task_file
+from retalkit.comparison.tasks import (
+    CellPlan,
+    Task,
+    build_tasks,
+    check_readable,
+    plan_variants,
+    skip_reason,
+    task_payload,
+)
 from retalkit.config.model import effective
 from retalkit.errors import InputError, OutputError
 from retalkit.metrics.open_scene import SceneOpener, measurement_key
@@ -37,6 +50,7 @@ from retalkit.plugins.registry import FoundMetric, Registry
 from retalkit.storage.cache import Cache, Folder, default_folder
 
 _MARKER = "comparison.json"
+_TASK = "retalkit.comparison.worker:run"
 _LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scikit-image", "scipy", "torch")
 
 
@@ -112,28 +126,89 @@ def _run(
     observer: Observer,
     outcome: Outcome,
 ) -> None:
-    done = len(tasks) - len(pending)
     began = time.monotonic()
     observer.started("videos", len(tasks))
-    observer.advanced("videos", done)
+    observer.advanced("videos", len(tasks) - len(pending))
     names = [each.spec.name for each in metrics]
 
-    def text(task: Task) -> str:
-        return task_file(task, store.folder, cache, list(plugins), names, store.measured_by)
+    def worker_task(task: Task) -> WorkerTask:
+        payload = task_payload(task, store.folder, cache, list(plugins), names, store.measured_by)
+        return WorkerTask(function=_TASK, payload=payload, log=store.log(task.key), label=task.label)
 
-    def ended(task: Task, failure: str) -> None:
-        nonlocal done
-        done += 1
-        outcome.computed += 1
-        if failure:
-            observer.note(f"{task.label}: failed: {failure}")
-        for cell in task.cells:
-            if failure and not _is_scored(cell, metrics, store):
-                store.put_failure(cell.key, failure)
-        observer.advanced("videos", done)
-
-    run_tasks(pending, text, store, jobs, ended)
+    events = _TaskEvents(pending, len(tasks) - len(pending), store, metrics, observer, outcome)
+    # A new process for every task measures the peak memory of that task alone.
+    with LocalExecutor(jobs, fresh=True) as executor:
+        run_tasks(pending, worker_task, executor, events)
     observer.finished("videos", time.monotonic() - began, not pending)
+
+
+def run_tasks(
+    tasks: Sequence[Task], worker_task: Callable[[Task], WorkerTask], executor: Executor, events: NodeEvents
+) -> None:
+    """Run every task. The first task of a clip runs before the clip's other tasks, so that shared steps are computed
+    only once."""
+    first: dict[str, str] = {}
+    for task in tasks:
+        if not task.rerun:
+            first.setdefault(task.clip_name, task.key)
+    nodes = [
+        Node(
+            key=task.key,
+            task=partial(worker_task, task),
+            after=[known] if (known := first.get(task.clip_name, task.key)) != task.key else [],
+            group=task.clip_name,
+        )
+        for task in tasks
+    ]
+    run_nodes(nodes, executor, events, attempts=1, independent=True)
+
+
+class _TaskEvents:
+    """Receiver of the events of tasks, which stores failures and reports the progress."""
+
+    def __init__(
+        self,
+        pending: Sequence[Task],
+        done: int,
+        store: CellStore,
+        metrics: Sequence[FoundMetric],
+        observer: Observer,
+        outcome: Outcome,
+    ) -> None:
+        self._tasks = {task.key: task for task in pending}
+        self._done = done
+        self._store = store
+        self._metrics = metrics
+        self._observer = observer
+        self._outcome = outcome
+
+    def started(self, node: Node, attempt: int) -> None: ...
+
+    def lost_worker(self, node: Node, attempt: int, reason: str) -> None: ...
+
+    def skipped(self, node: Node, failed: Node, result: TaskResult) -> None: ...
+
+    def tick(self, running: Iterable[tuple[Node, float]]) -> None: ...
+
+    def ended(self, node: Node, result: TaskResult, attempts: int) -> None:
+        task = self._tasks[node.key]
+        self._done += 1
+        self._outcome.computed += 1
+        failure = failure_text(result, self._store.log(task.key))
+        if failure:
+            self._observer.note(f"{task.label}: failed: {failure}")
+        for cell in task.cells:
+            if failure and not _is_scored(cell, self._metrics, self._store):
+                self._store.put_failure(cell.key, failure)
+        self._observer.advanced("videos", self._done)
+
+
+def failure_text(result: TaskResult, log: Path) -> str:
+    """Return an empty string on success, otherwise the error message in one line with the path of the log file."""
+    if not result.failed or result.is_user_error:
+        return result.message
+    text = result.message if result.code == WORKER_DIED else f"internal error: {result.message}"
+    return f"{text}; see {log}"
 
 
 def _is_done(task: Task, metrics: Sequence[FoundMetric], store: CellStore) -> bool:

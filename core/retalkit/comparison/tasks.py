@@ -6,7 +6,6 @@ them, for example from a different comparison or from an earlier version of the 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -202,11 +201,11 @@ def _cell(name: CellName, video_key: str, sound: Path | None, reference: Path | 
     return CellPlan(name, key, ports, sound, reference)
 
 
-def task_file(
+def task_payload(
     task: Task, out: Path, cache: Path, plugins: list[Path], metrics: list[str], measured_by: str = ""
-) -> str:
-    """Return the task description for ``retalkit.comparison.worker`` as JSON."""
-    data = {
+) -> dict[str, Any]:
+    """Return the JSON-compatible payload of a task for ``retalkit.comparison.worker``."""
+    return {
         "key": task.key,
         "out": str(out),
         "cache": str(cache),
@@ -229,4 +228,3 @@ def task_file(
             for cell in task.cells
         ],
     }
-    return json.dumps(data, indent=1)

@@ -1,69 +1,31 @@
-"""Worker process for one task, which renders the task's video if it does not exist and scores the task's cells.
-
-Each task runs in a separate process, so that peak memory is measured per task and a killed process does not affect
-other tasks. The process is started as ``python -m retalkit.comparison.worker TASK.json``. For a user error, the process
-prints one line to stderr and exits with code 2.
-"""
+"""Task of a worker: render a video of the comparison if the video does not exist, and score its cells."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import sys
-import threading
-import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from retalkit.batch.worker import TaskContext
 from retalkit.comparison.anchor_video import encode_anchor
 from retalkit.comparison.cell_store import CellStore
 from retalkit.comparison.tasks import skip_reason
 from retalkit.config.model import RunConfig
-from retalkit.errors import RetalkitError
 from retalkit.media.sound import open_sound, pcm
 from retalkit.metrics.open_scene import SceneOpener, source_frames
 from retalkit.metrics.scoring import score
 from retalkit.observer import SilentObserver
-from retalkit.plugins.discovery import discover
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import Cache
 
-_WATCH_SECONDS: Final = 0.5
-_ORPHANED: Final = 3
 
+def run(task: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
+    """Run one task, as described by ``retalkit.comparison.tasks.task_payload``. All results are stored in files.
 
-def main(arguments: list[str]) -> int:
-    """Run the task file passed as the only argument. Return exit code 0 for success or 2 for a user error."""
-    _end_with_parent()
-    task = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    try:
-        run(task)
-    except RetalkitError as error:
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
-        return 2
-    return 0
-
-
-def _end_with_parent() -> None:
-    """Exit when the parent process ends, so that a restarted comparison does not render a video that this process is
-    still rendering.
-
-    All files are written atomically, so the process leaves no partial files.
+    Raises RetalkitError for user errors.
     """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH_SECONDS)
-        os._exit(_ORPHANED)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def run(task: dict[str, Any]) -> None:
-    """Run one task. Raises RetalkitError for user errors."""
-    registry = discover([Path(path) for path in task["plugins"]])
+    registry = context.state.registry(task["plugins"])
     store = CellStore(Path(task["out"]), task["measured_by"])
     config = RunConfig.model_validate(task["configuration"])
     clip, speech = Path(task["clip"]), Path(task["speech"])
@@ -94,9 +56,12 @@ def run(task: dict[str, Any]) -> None:
         )
         for name, given in score(scene, missing, SilentObserver()).items():
             store.put_score(cell["key"], registry.metric(name), given)
+    return {}
 
 
-def _render(task: dict[str, Any], registry: Registry, config: RunConfig, clip: Path, speech: Path, video: Path) -> None:
+def _render(
+    task: Mapping[str, Any], registry: Registry, config: RunConfig, clip: Path, speech: Path, video: Path
+) -> None:
     if task["is_anchor"]:
         encode_anchor(clip, speech, video, config)
         return
@@ -113,7 +78,3 @@ def _render(task: dict[str, Any], registry: Registry, config: RunConfig, clip: P
         dub(clip, speech, video, config=config, registry=registry, cache=temporary, force=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

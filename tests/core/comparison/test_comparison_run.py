@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from retalkit.batch.executor import Task as WorkerTask
+from retalkit.batch.executor import TaskResult
+from retalkit.batch.schedule import Node
 from retalkit.comparison.cell_store import CellStore
 from retalkit.comparison.publish import publish
 from retalkit.comparison.results import CellResult
-from retalkit.comparison.run import Outcome, compare
-from retalkit.comparison.scheduling import run_tasks
+from retalkit.comparison.run import Outcome, compare, run_tasks
 from retalkit.comparison.tasks import Task
 from retalkit.errors import InputError, OutputError, PlanError
 from retalkit.metrics.open_scene import measurement_key
@@ -310,76 +313,35 @@ def test_killed_comparison_resumes(talking_head: Path, plugin: Path, tmp_path: P
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
-CHILD = """
-import sys, time
-from retalkit.comparison import worker
+def test_first_task_of_a_clip_runs_before_the_others(tmp_path: Path) -> None:
+    waiting: list[tuple[str, Future[TaskResult]]] = []
+    together: list[set[str]] = []
 
-def run(task):
-    print("started", flush=True)
-    time.sleep(600)
+    class FakeExecutor:
+        workers = 3
 
-worker.run = run
-worker.main(sys.argv[1:])
-"""
-PARENT = """
-import subprocess, sys, time
-process = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], stdout=subprocess.PIPE)
-process.stdout.readline()
-print(process.pid, flush=True)
-time.sleep(600)
-"""
+        def submit(self, task: WorkerTask, report: object = None) -> Future[TaskResult]:
+            waiting.append((task.label, Future()))
+            return waiting[-1][1]
 
+    class Events:
+        ended_keys: list[str] = []
 
-def test_worker_exits_with_its_killed_parent(tmp_path: Path) -> None:
-    (tmp_path / "task.json").write_text("{}")
-    command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path / "task.json")]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    os.kill(child, 0)
-    parent.kill()
-    parent.wait()
-    limit = time.monotonic() + 60  # the worker would sleep ten times as long
-    while time.monotonic() < limit and is_running(child):
-        time.sleep(0.05)
-    assert not is_running(child)
+        def started(self, node: Node, attempt: int) -> None: ...
 
+        def ended(self, node: Node, result: TaskResult, attempts: int) -> None:
+            self.ended_keys.append(node.key)
 
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        def tick(self, running: object) -> None:
+            # All workers are busy, or no task is ready.
+            together.append({label for label, _ in waiting})
+            waiting.pop(0)[1].set_result(TaskResult(code="failed", message="the others still run"))
 
-
-def test_first_task_of_a_clip_runs_before_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from retalkit.comparison import scheduling
-    from retalkit.comparison.cell_store import CellStore
-
-    running: list[str] = []
-    together: list[frozenset[str]] = []
-
-    class FakeProcess:
-        def __init__(self, name: str) -> None:
-            self.name, self.polls, self.returncode = name, 0, 0
-            running.append(name)
-            together.append(frozenset(running))
-
-        def poll(self) -> int | None:
-            self.polls += 1
-            if self.polls < 3:
-                return None
-            running.remove(self.name)
-            return 0
-
-    monkeypatch.setattr(scheduling, "_start", lambda task, *rest: FakeProcess(task.key))
-    monkeypatch.setattr(scheduling, "_POLL", 0.0)
     tasks = [Task(f"{clip}{n}", clip, tmp_path, tmp_path, {}, False, 0) for clip in "ab" for n in range(3)]
-    ended: list[str] = []
-    run_tasks(tasks, lambda task: "", CellStore(tmp_path), 3, lambda task, failure: ended.append(task.key))
-    assert sorted(ended) == sorted(task.key for task in tasks)
-    assert frozenset({"a0", "b0"}) in together
+    events = Events()
+    run_tasks(tasks, lambda task: WorkerTask(function="", payload={}, label=task.key), FakeExecutor(), events)  # type: ignore[arg-type]
+    assert sorted(events.ended_keys) == sorted(task.key for task in tasks)
+    assert together[0] == {"a0", "b0"}
     assert not any({"a0", "a1"} <= group or {"b0", "b1"} <= group for group in together)
     assert any({"a1", "a2"} <= group for group in together)
     assert max(len(group) for group in together) <= 3
