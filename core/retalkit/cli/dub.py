@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from retalkit.cli.options import ConfigFile, Language, Overrides, PluginFiles, Preset, Transcript
+
+if TYPE_CHECKING:
+    from retalkit.pipeline.preview import Preview as PreviewPart
 
 
 def dub(
@@ -87,6 +90,15 @@ def dub(
             help="Also write the edit alone with transparency: a .mov file (ProRes 4444) or a directory of PNG images.",
         ),
     ] = None,
+    preview: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Render only a preview of this duration at a reduced size, such as 3 seconds."
+        ),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time at the centre of the preview. Default: the start.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print details, such as the encoder and written files.")
@@ -138,6 +150,8 @@ def dub(
 
         from retalkit.pipeline.run import dub as run_dub
 
+        part = _preview(preview, at)
+
         if registry.problems:
             report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         record = run_dub(
@@ -151,6 +165,23 @@ def dub(
             cache=cache,
             force=force,
             layer=layer,
+            preview=part,
             cancellation=report.stopped,
         )
         report.result(record)
+
+
+def _preview(seconds: float | None, at: str | None) -> PreviewPart | None:
+    """Return the preview that ``--preview`` and ``--at`` describe, or None. Raises OutputError or CueError."""
+    from retalkit.cues.times import parse_time
+    from retalkit.errors import CueError, OutputError
+    from retalkit.pipeline.preview import Preview
+
+    if seconds is None:
+        if at is not None:
+            raise OutputError("--at: there is no preview; add --preview SECONDS or remove --at", code="unused-option")
+        return None
+    try:
+        return Preview(seconds=seconds, at=None if at is None else parse_time(at))
+    except ValueError as error:
+        raise CueError(f"--at: {error}", code="invalid-time") from error

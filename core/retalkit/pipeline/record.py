@@ -78,6 +78,9 @@ class RunRecord:
     without cues."""
     persons: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Edited persons: name, selector, id and confidence of the recognition, and the number of edited frames."""
+    preview: dict[str, Any] = field(default_factory=dict[str, Any])
+    """For a preview, the part of the output that was rendered: ``from`` and ``to`` in seconds of the whole output, and
+    ``size``, the width and height in pixels. Empty for a complete run."""
     configuration: dict[str, Any] = field(default_factory=dict[str, Any])
     versions: dict[str, str] = field(default_factory=dict[str, str])
     """Mapping from package to version for Retalkit, the plugins in use, and the libraries that affect the result."""

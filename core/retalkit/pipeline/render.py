@@ -31,6 +31,7 @@ from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob, SyncedFrames
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
+from retalkit.pipeline.preview import OutputWindow, whole_output
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FaceEdit, FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -126,9 +127,9 @@ class Rendering:
     """Number of output frames rendered by this call, excluding frames in cached segments."""
 
 
-def segment_ranges(count: int) -> list[tuple[int, int]]:
-    """Return the range [start, stop) of each segment in an output of ``count`` frames."""
-    return [(start, min(start + SEGMENT_FRAMES, count)) for start in range(0, count, SEGMENT_FRAMES)]
+def segment_ranges(start: int, stop: int) -> list[tuple[int, int]]:
+    """Return the range of each segment that contains the output frames [start, stop)."""
+    return [(first, min(first + SEGMENT_FRAMES, stop)) for first in range(start, stop, SEGMENT_FRAMES)]
 
 
 def segment_name(number: int) -> str:
@@ -153,14 +154,16 @@ def render(
     pixel_format: PixelFormat = YUV420P,
     animators: Sequence[PhotoAnimator] = (),
     open_layer: OpenWriter | None = None,
+    window: OutputWindow | None = None,
 ) -> Rendering:
     """Render the segments that are missing from ``folder``. Frames are edited and encoded in ``pixel_format``.
     ``animators`` move the heads in a still image. ``open_layer`` opens the writer of a segment that contains only the
-    edits.
+    edits. ``window``: part of the output to render. By default, all frames are rendered.
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
     """
-    segments = segment_ranges(timeline.count)
+    window = window if window is not None else whole_output(timeline, source.size)
+    segments = segment_ranges(window.start, window.stop)
     stored: dict[int, dict[str, Any]] = {}
     missing: list[int] = []
     done = 0
@@ -174,7 +177,7 @@ def render(
             done += stop - start
         else:
             missing.append(number)
-    rendered = timeline.count - done
+    rendered = window.count - done
 
     ranges = [(number, *segments[number]) for number in missing]
 
@@ -194,7 +197,7 @@ def render(
                 writer = open_writer(path)
                 try:
                     for part in parts:
-                        written = _write(writer, timeline, part.batch, _enhance(jobs, part), animators, layer)
+                        written = _write(writer, window, part.batch, _enhance(jobs, part), animators, layer)
                         for position, results in enumerate(written, part.batch.first):
                             segment.add(position, results)
                         done += len(part.batch.decoded)
@@ -215,32 +218,32 @@ def render(
     return Rendering(paths[0], counts, paths[1], rendered)
 
 
-def edited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequence[str]) -> list[dict[str, Any]]:
+def edited_times(counts: FrameCounts, window: OutputWindow, persons: Sequence[str]) -> list[dict[str, Any]]:
     """Return the edited time ranges of each person in seconds, as plain data for the run record.
 
     ``persons``: name of each face job's person.
     """
     return [
-        {"person": person, "ranges": [_times(run, timeline) for run in runs if not run.reason]}
+        {"person": person, "ranges": [_times(run, window) for run in runs if not run.reason]}
         for person, runs in zip(persons, counts.runs, strict=True)
     ]
 
 
-def unedited_times(counts: FrameCounts, timeline: OutputTimeline, persons: Sequence[str]) -> list[dict[str, Any]]:
+def unedited_times(counts: FrameCounts, window: OutputWindow, persons: Sequence[str]) -> list[dict[str, Any]]:
     """Return the time ranges inside the cues in which a person was not edited, grouped by person and reason."""
     found: dict[tuple[str, str], list[list[float]]] = {}
     for person, runs in zip(persons, counts.runs, strict=True):
         for run in runs:
             if run.reason not in ("", OUTSIDE_CUES):
-                found.setdefault((person, run.reason), []).append(_times(run, timeline))
+                found.setdefault((person, run.reason), []).append(_times(run, window))
     return [{"person": person, "reason": reason, "ranges": ranges} for (person, reason), ranges in found.items()]
 
 
-def _times(run: FrameRun, timeline: OutputTimeline) -> list[float]:
+def _times(run: FrameRun, window: OutputWindow) -> list[float]:
     """Return the start and end of a run in seconds."""
     last = run.stop - 1
-    end = timeline.times(last, run.stop)[0] + timeline.durations(last, run.stop)[0]
-    return [round(float(timeline.times(run.start, run.start + 1)[0]), 6), round(float(end), 6)]
+    end = window.times(last, run.stop)[0] + window.timeline.durations(last, run.stop)[0]
+    return [round(float(window.times(run.start, run.start + 1)[0]), 6), round(float(end), 6)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +288,7 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
 
 def _write(
     writer: SegmentWriter,
-    timeline: OutputTimeline,
+    window: OutputWindow,
     batch: _Batch,
     results: Sequence[list[FrameResult]],
     animators: Sequence[PhotoAnimator],
@@ -297,7 +300,7 @@ def _write(
     """
     counted: list[list[FrameResult]] = []
     stop = batch.first + len(batch.decoded)
-    times, durations = timeline.times(batch.first, stop), timeline.durations(batch.first, stop)
+    times, durations = window.times(batch.first, stop), window.timeline.durations(batch.first, stop)
     for row, (frame, frame_results) in enumerate(zip(batch.decoded, results, strict=True)):
         final: list[FrameResult] = []
         for result in frame_results:
@@ -312,7 +315,7 @@ def _write(
         if animators:
             image = batch.images[row] if len(batch.images) else to_rgb(frame)
             frame = animated_frame(frame, image, animators, batch.first + row)
-        writer.write_frame(frame, float(times[row]), float(durations[row]))
+        writer.write_frame(window.scaled(frame), float(times[row]), float(durations[row]))
         if layer is not None:
             layer.write(final, animators, image, float(times[row]), float(durations[row]))
         counted.append(final)

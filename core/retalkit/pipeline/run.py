@@ -14,7 +14,7 @@ from retalkit.config import RunConfig
 from retalkit.cues.model import CueSheet
 from retalkit.cues.sheet_file import read_sheet
 from retalkit.cues.validation import check_cues
-from retalkit.errors import CueError
+from retalkit.errors import CueError, OutputError
 from retalkit.media.colour import Colour
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.layer import LAYER_ENCODING, write_layer
@@ -34,6 +34,7 @@ from retalkit.pipeline.output_plan import OutputPlan, plan_output
 from retalkit.pipeline.output_sound import PlacedSpeech
 from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, plan
+from retalkit.pipeline.preview import OutputWindow, Preview, preview_window, whole_output
 from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
 from retalkit.pipeline.render import Rendering, edited_times, render, unedited_times
 from retalkit.pipeline.stage_errors import check_cancelled
@@ -44,7 +45,7 @@ from retalkit.plugins.registry import Registry
 from retalkit.plugins.specs import FinishedRun
 from retalkit.provenance.sidecars import UNSIGNED, check_sidecar, remove_stale_sidecar
 from retalkit.stages import ObjectPool
-from retalkit.storage.cache import Cache, content_hash, default_folder
+from retalkit.storage.cache import Cache, content_hash, default_folder, make_key
 
 
 def dub(
@@ -61,6 +62,7 @@ def dub(
     pool: ObjectPool | None = None,
     cancellation: threading.Event | None = None,
     layer: Path | str | None = None,
+    preview: Preview | None = None,
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -73,6 +75,9 @@ def dub(
     (JSON). An interrupted or cancelled run is resumed by calling ``dub`` again with identical inputs.
 
     ``layer``: also write the edit alone with transparency, as a .mov file (ProRes 4444) or a directory of PNG images.
+
+    ``preview``: render only a few seconds of the output at a reduced size. The preview and the run share all cached
+    results except the encoded frames.
 
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches.
@@ -89,7 +94,7 @@ def dub(
     given = None if speech is None else Path(speech)
     shown = observer or SilentObserver()
     edit = None if layer is None else Path(layer)
-    run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit)
+    run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit, preview)
     return run.execute(pool, cancellation)
 
 
@@ -108,13 +113,19 @@ class _Run:
         cache: Path | None,
         force: bool,
         layer: Path | None,
+        preview: Preview | None,
     ) -> None:
+        if preview is not None and layer is not None:
+            raise OutputError(
+                "--preview and --layer exclude each other; remove one of the options", code="exclusive-options"
+            )
         self.started = time.perf_counter()
         self.video, self.audio, self.cues, self.output = video, speech, cues, output
         self.config = config
         self.registry = registry
         self.force = force
         self.layer = layer
+        self.preview = preview
         self.record = RunRecord(output=output, record=output.with_name(output.name + ".json"), seed=config.seed)
         self.cache_folder = cache if cache is not None else default_folder()
         self.time_left = TimeLeftObserver(observer, StepHistory(self.cache_folder / HISTORY))
@@ -183,12 +194,13 @@ class _Run:
             ]
             faces = [(each.analysis, each.speech) for each in prepared.jobs]
             animators = photo_animators(source, faces, timeline, steps)
-            rendering = self.render(steps, source, jobs, animators, timeline, prepared.keys, output)
+            window = self.window(timeline, source)
+            rendering = self.render(steps, source, jobs, animators, window, prepared.keys, output)
             watches = [job.watch for job in jobs]
-            record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, timeline.count)
+            record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
         self.note(source.warnings)
         names = [each.name for each in prepared.jobs]
-        self.complete(chosen, steps, rendering, timeline, names)
+        self.complete(chosen, steps, rendering, window, names)
         if output.layer is not None:
             self.write_layer(steps, rendering, source, timeline, output.layer, finishers)
         with steps.timer.step("join", None):
@@ -198,19 +210,19 @@ class _Run:
             self.note(output.sound.notes)
             finish(
                 rendering.segments,
-                track,
+                window.part_of(track),
                 self.record,
                 finishers,
                 video=self.video,
                 speech=self.speeches[0],
-                duration=timeline.duration,
+                duration=window.duration,
                 time_base=output_time_base(timeline.time_base),
-                frames=timeline.count,
+                frames=window.count,
                 colour=source.colour,
-                kept=output.kept,
+                kept=None if self.preview is not None else output.kept,
             )
         remove_stale_sidecar(self.output, self.config.provenance)
-        self.complete(chosen, steps, rendering, timeline, names)
+        self.complete(chosen, steps, rendering, window, names)
         self.record.save()
         self.time_left.save()
         steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
@@ -241,23 +253,30 @@ class _Run:
             finally:
                 stopped.set()
 
+    def window(self, timeline: OutputTimeline, source: MediaSource) -> OutputWindow:
+        """Return the frames to render."""
+        if self.preview is None:
+            return whole_output(timeline, source.size)
+        return preview_window(self.preview, timeline, source.size)
+
     def render(
         self,
         steps: ClipSteps,
         source: MediaSource,
         jobs: list[FaceJob],
         animators: list[PhotoAnimator],
-        timeline: OutputTimeline,
+        window: OutputWindow,
         keys: RunKeys,
         output: OutputPlan,
     ) -> Rendering:
-        """Edit and encode all frames."""
+        """Edit and encode the frames of the window."""
+        timeline = window.timeline
         time_base = output_time_base(timeline.time_base)
 
         def open_writer(path: Path) -> SegmentWriter:
             return SegmentWriter(
                 path,
-                source.size,
+                window.size,
                 source.colour,
                 source.rate,
                 time_base,
@@ -268,8 +287,11 @@ class _Run:
         def open_layer(path: Path) -> SegmentWriter:
             return SegmentWriter(path, source.size, Colour(), source.rate, time_base, LAYER_ENCODING)
 
-        folder = steps.cache.entry(keys.pixels)
-        with steps.timer.step("render", timeline.count, folder, store_cost=False) as step:
+        key = keys.pixels
+        if self.preview is not None:
+            key = make_key("preview", key, window.start, window.stop, window.size)
+        folder = steps.cache.entry(key)
+        with steps.timer.step("render", window.count, folder, store_cost=False) as step:
             rendering = render(
                 source,
                 jobs,
@@ -281,6 +303,7 @@ class _Run:
                 output.encoding.pixel_format,
                 animators,
                 None if output.layer is None else open_layer,
+                window,
             )
             if not rendering.rendered:
                 step.cached()
@@ -302,7 +325,7 @@ class _Run:
             chosen,
             codec=encoding.codec,
             source_frames=frames,
-            output_frames=timeline.count,
+            output_frames=timeline.count if self.preview is None else self.window(timeline, source).count,
             speech_seconds=[sound.duration for sound in sounds],
             size=size,
             persons=persons,
@@ -358,7 +381,7 @@ class _Run:
         chosen: Plan,
         steps: ClipSteps,
         rendering: Rendering,
-        timeline: OutputTimeline,
+        window: OutputWindow,
         names: Sequence[str],
     ) -> None:
         """Add the results of the run to the record."""
@@ -366,8 +389,8 @@ class _Run:
         self.record.frames_edited = counts.edited
         self.record.frames_faded = dict(counts.faded)
         self.record.frames_passed = dict(counts.passed)
-        self.record.edits = edited_times(counts, timeline, names)
-        self.record.unedited = unedited_times(counts, timeline, names)
+        self.record.edits = edited_times(counts, window, names)
+        self.record.unedited = unedited_times(counts, window, names)
         for person, runs in zip(self.record.persons, counts.runs, strict=False):
             person["frames_edited"] = sum(run.stop - run.start for run in runs if not run.reason)
         self.record.inputs = {"video": str(self.video), "video_sha256": content_hash(self.video)}
@@ -375,4 +398,7 @@ class _Run:
             name = "speech" if number == 1 else f"speech_{number}"
             self.record.inputs |= {name: str(path), f"{name}_sha256": content_hash(path)}
         wall_seconds = time.perf_counter() - self.started
-        complete_record(self.record, chosen, steps.timer, timeline.duration, wall_seconds)
+        if self.preview is not None:
+            end = window.origin + window.duration
+            self.record.preview = {"from": round(window.origin, 6), "to": round(end, 6), "size": list(window.size)}
+        complete_record(self.record, chosen, steps.timer, window.duration, wall_seconds)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import retalkit
 from retalkit.config import RunConfig
-from retalkit.errors import InputError
+from retalkit.errors import InputError, OutputError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template, rigid_fit, to_head_frame
 from retalkit.imaging.compositing import shift_matrix
 from retalkit.media.sources import open_source
 from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.pipeline.preview import Preview
 from retalkit.pipeline.record import RunRecord
 from retalkit.plugins import StageSpec
 from retalkit.plugins.discovery import discover
@@ -251,3 +252,30 @@ def test_cuts_and_faceless_frames_pass_through(shared_media: Path, short_speech:
     # The first shot has no face to edit: only the codec changes its frames.
     for (_, old), (_, new) in zip(source.read(range(0, 60, 12)), result.read(range(0, 60, 12)), strict=True):
         assert np.abs(old.astype(int) - new).mean() < 2.0
+
+
+def test_a_preview_is_a_reduced_part_of_the_output(
+    dubbed: RunRecord, moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    preview = Preview(seconds=0.6, at=1.0, longest=224)
+    cache = dubbed.output.parent / "cache"
+    record = retalkit.dub(moving_head, short_speech, tmp_path / "preview.mp4", cache=cache, preview=preview)
+    assert {"faces", "tracks", "coefficients", "speech"} <= set(record.cached_steps)
+    assert record.preview == {"from": 0.72, "to": 1.32, "size": [224, 224]}
+    whole = list(frames_of(dubbed.output))[18:33]
+    parts = list(frames_of(record.output))
+    assert len(parts) == 15
+    for part, frame in zip(parts, whole, strict=True):
+        half = frame.reshape(224, 2, 224, 2, 3).mean(axis=(1, 3))
+        assert np.abs(part - half).mean() < 3
+    with av.open(str(record.output)) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    said = wavfile.read(short_speech)[1][round(0.72 * 16000) :][: round(0.6 * 16000)] / 32768
+    assert np.corrcoef(heard[: len(said)], said)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("given", [{"seconds": 0.0}, {"seconds": 61.0}, {"at": -1.0}, {"at": float("nan")}])
+def test_impossible_previews_are_rejected(given: dict[str, float]) -> None:
+    with pytest.raises(OutputError) as error:
+        Preview(**given)
+    assert error.value.code == "invalid-preview"
