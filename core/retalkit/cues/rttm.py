@@ -35,8 +35,10 @@ _OTHER_TYPES = frozenset(
 
 
 def read_rttm(path: Path, faults: Faults) -> Sheet:
-    """Return the rows of an RTTM file. Raises CueError if the file contains no speaker segment."""
+    """Return the rows of an RTTM file. Raises CueError if the file contains no speaker segment, or segments of several
+    recordings."""
     segments: list[Segment] = []
+    recordings: dict[str, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields or line.lstrip().startswith((";", "#")) or fields[0] in _OTHER_TYPES:
@@ -44,10 +46,17 @@ def read_rttm(path: Path, faults: Faults) -> Sheet:
         origin = f"{path}:{number}"
         try:
             segments.append(_segment(fields, origin))
+            recordings.setdefault(fields[1], origin)
         except ValueError as error:
             faults.add(CueError(f"{origin}: {error}", code="invalid-file"))
     if not segments and not faults.errors:
         raise CueError(f"{path}: the file contains no SPEAKER line", code="empty-file")
+    if len(recordings) > 1:
+        (first, _), (other, origin) = list(recordings.items())[:2]
+        text = (
+            f"{origin}: the recording '{other}' differs from '{first}' in the lines above; keep one recording per file"
+        )
+        raise CueError(text, code="several-recordings")
     rows = [Row(origin=s.origin, start=s.start, stop=s.stop, person=s.speaker) for s in merge_segments(segments)]
     return Sheet(path=path, rows=rows, persons={}, listeners="rest", names_persons=True)
 

@@ -157,6 +157,12 @@ FAULTY: dict[str, tuple[str, str | bytes, str, str]] = {
     "no subtitles": ("f.vtt", "WEBVTT\n", "empty-file", "f.vtt"),
     "short rttm line": ("f.rttm", "SPEAKER x 1 0.5", "invalid-file", ":1"),
     "rttm without duration": ("f.rttm", "SPEAKER x 1 1 0 <NA> <NA> A <NA> <NA>", "invalid-file", ":1"),
+    "several rttm recordings": (
+        "f.rttm",
+        "SPEAKER x 1 1 1 <NA> <NA> A <NA> <NA>\nSPEAKER y 1 3 1 <NA> <NA> A <NA> <NA>",
+        "several-recordings",
+        ":2",
+    ),
     "unknown rttm record": ("f.rttm", "SPEECH x 1 1 1 <NA> <NA> A <NA> <NA>", "invalid-file", ":1"),
 }
 
