@@ -48,7 +48,7 @@ from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.clip_persons import FoundPersons, find_persons
-from retalkit.pipeline.cue_run import JobInput, prepare_cues
+from retalkit.pipeline.cue_run import JobInput, check_options, prepare_cues
 from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.face_job import open_face_job
 from retalkit.pipeline.keys import run_keys, speech_key
@@ -94,6 +94,8 @@ def inspect(
     video = Path(video)
     given = None if speech is None else Path(speech)
     sheet = read_sheet(Path(cues), given) if isinstance(cues, str | Path) else cues
+    if sheet is not None:
+        check_options(config)
     chosen = plan(config, registry)
     source = open_source(video)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), notes, pool, cancellation)
@@ -109,9 +111,10 @@ def inspect(
     details = absence_details(persons.tracked.detections, steps.make(chosen.detector), *source.size)
     results: list[list[Result]] = []
     trials: list[tuple[TrialTimes, int]] = []
-    views: StageViews | None = None
+    views: list[StageViews] = []
+    names = _ids(run.jobs, persons)
     animators = photo_animators(source, [(each.analysis, each.speech) for each in run.jobs], run.timeline, steps)
-    for each in run.jobs:
+    for id_, each in zip(names, run.jobs, strict=True):
         opened = open_face_job(
             chosen,
             steps,
@@ -130,9 +133,8 @@ def inspect(
             used = sum(moment.position >= 0 for moment in moments)
             trial = run_trial(source, job, animators, edited, config.output.encoding(source)) if edited else NO_TRIAL
             trials.append((trial, round(len(edited) / max(used, 1) * run.timeline.count)))
-            if stages and views is None:
-                views = stage_views(job, moments, persons.tracked.detections, steps, each.keys)
-    names = _ids(run.jobs, persons)
+            if stages:
+                views += stage_views(job, id_, moments, persons.tracked.detections, steps, each.keys)
     return Inspection(
         video=_video_info(video, source, run.limited.info.duration, run.timeline),
         shots=_shots(source, persons.tracked.detections, axis, moments, list(names), results),
@@ -140,7 +142,7 @@ def inspect(
         speeches=run.speeches,
         length=run.length,
         estimate=estimate_time(trials, steps.timer, run.timeline.count),
-        stages=views,
+        stages=tuple(views),
         notes=tuple(notes.texts),
         configuration=effective(config, registry),
         sampled=max(1, -(-axis.count // max(len(moments), 1))),

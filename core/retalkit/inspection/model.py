@@ -231,8 +231,12 @@ class LandmarkCurve:
 
 @dataclass(frozen=True, slots=True)
 class StageViews:
-    """What each stage makes of a few frames."""
+    """What each stage makes of a few frames of one person."""
 
+    person: str
+    """Id of the person."""
+    name: str
+    """Name of the person in the cues, or the selected face."""
     views: tuple[StageView, ...]
     curves: tuple[LandmarkCurve, ...]
 
@@ -248,7 +252,8 @@ class Inspection:
     """Speech of each edited person. Empty for an inspection without a speech."""
     length: LengthInfo | None
     estimate: TimeEstimate
-    stages: StageViews | None
+    stages: tuple[StageViews, ...]
+    """Views of each edited person. Empty if they were not requested, or if no frame shows an edited person."""
     notes: tuple[str, ...]
     """Notes that the run would print."""
     configuration: dict[str, Any]
@@ -271,9 +276,7 @@ class Inspection:
     def pictures(self) -> list[Picture]:
         """Return all images."""
         found = [each.picture for each in (*self.shots, *self.persons) if each.picture is not None]
-        if self.stages is not None:
-            found += [picture for view in self.stages.views for _, picture in view.pictures]
-        return found
+        return found + [picture for of in self.stages for view in of.views for _, picture in view.pictures]
 
 
 def to_json(value: Any, folder: str = "images") -> Any:

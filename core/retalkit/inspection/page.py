@@ -20,6 +20,7 @@ from retalkit.inspection.model import (
     ShotInfo,
     Span,
     SpeechInfo,
+    StageViews,
     reasons_of,
     seconds_of,
     to_json,
@@ -96,7 +97,7 @@ def inspection_page(inspection: Inspection) -> str:
         ("stages", "Stages"),
         ("configuration", "Run file"),
     ]
-    hidden = {"speech": not inspection.speeches, "stages": inspection.stages is None}
+    hidden = {"speech": not inspection.speeches, "stages": not inspection.stages}
     return render_page(
         "inspect.html.j2",
         styles=("base.css", "report.css", "inspect.css"),
@@ -115,9 +116,7 @@ def inspection_page(inspection: Inspection) -> str:
         persons=[_person_view(person, inspection) for person in inspection.persons],
         typical_opening=f"{TYPICAL_OPENING:g}",
         time=_time_view(inspection),
-        views=inspection.stages.views if inspection.stages else (),
-        curves=[_curve_view(curve) for curve in inspection.stages.curves] if inspection.stages else [],
-        curves_text=_curves_text(inspection.stages.curves) if inspection.stages else "",
+        stages=[_stages_view(each, len(inspection.stages) > 1) for each in inspection.stages],
         run_file=views.as_yaml(inspection.configuration),
     )
 
@@ -434,6 +433,17 @@ def _time_view(inspection: Inspection) -> dict[str, Any]:
         for step, seconds in estimate.steps.items()
     ]
     return {"text": text, "basis": basis, "steps": steps}
+
+
+def _stages_view(stages: StageViews, several: bool) -> dict[str, Any]:
+    """``several``: whether the page shows the stages of several persons, so that each person needs a heading."""
+    name = f": {stages.name}" if stages.name not in ("", stages.person) else ""
+    return {
+        "title": f"{stages.person}{name}" if several else "",
+        "views": stages.views,
+        "curves": [_curve_view(curve) for curve in stages.curves],
+        "curves_text": _curves_text(stages.curves),
+    }
 
 
 def _curve_view(curve: LandmarkCurve) -> dict[str, str]:

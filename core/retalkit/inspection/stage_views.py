@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -52,13 +52,16 @@ class _Frame:
 
 def stage_views(
     job: FaceJob,
+    person: str,
     moments: Sequence[Moment],
     detections: StoredDetections,
     steps: ClipSteps,
     keys: JobKeys,
     numbers: Sequence[int] = FRAMES,
-) -> StageViews | None:
-    """Return what each stage makes of the frames ``numbers`` (from 1), or None if no frame shows the face.
+) -> list[StageViews]:
+    """Return what each stage makes of the frames ``numbers`` (from 1), or an empty list if no frame shows the face.
+
+    ``person``: id of the person that the job edits.
 
     A frame without a face is replaced by the nearest frame with a face.
     """
@@ -66,7 +69,7 @@ def stage_views(
         moment for moment in moments if moment.position >= 0 and not job.skip_reason(moment.position, moment.index)
     ]
     if not shown:
-        return None
+        return []
     chosen: dict[int, Moment] = {}
     for number in numbers:
         nearest = min(shown, key=lambda moment: abs(moment.index - (number - 1)))
@@ -87,7 +90,14 @@ def stage_views(
     )
     views += _edited_views(job, frames, crop, steps, keys)
     first = frames[0].moment.index
-    return StageViews(tuple(views), _curves(job.analysis, detections, first))
+    named = tuple(_with_prefix(view, person) for view in views)
+    return [StageViews(person, job.name, named, _curves(job.analysis, detections, first))]
+
+
+def _with_prefix(view: StageView, prefix: str) -> StageView:
+    """Return the view with image names that are unique among all persons."""
+    pictures = tuple((label, replace(image, name=f"{prefix}-{image.name}")) for label, image in view.pictures)
+    return replace(view, pictures=pictures)
 
 
 def _load(job: FaceJob, number: int, moment: Moment, raw: Float) -> _Frame:

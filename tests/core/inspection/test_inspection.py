@@ -90,10 +90,11 @@ def test_shots_persons_and_speech_are_described(inspection: Inspection) -> None:
     assert inspection.length.output == pytest.approx(2.0)
     assert inspection.estimate.measured_frames >= 1
     assert inspection.estimate.fresh_seconds > inspection.estimate.seconds > 0
-    assert inspection.stages is not None
-    titles = [view.title for view in inspection.stages.views]
+    (stages,) = inspection.stages
+    assert stages.person == "p1"
+    titles = [view.title for view in stages.views]
     assert titles == ["Landmarks", "Eyes and nose", "Aligned faces", "Canonical expression", "Lip-synced", "Enhanced"]
-    assert [curve.label for curve in inspection.stages.curves][::2] == ["left eye, x", "right eye, x", "nose, x"]
+    assert [curve.label for curve in stages.curves][::2] == ["left eye, x", "right eye, x", "nose, x"]
 
 
 def test_data_are_plain_json_with_image_files(inspection: Inspection, folder: Path) -> None:
