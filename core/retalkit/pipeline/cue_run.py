@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retalkit.config import RunConfig
 from retalkit.cues.model import Cue, CueSheet
 from retalkit.cues.validation import CheckedCues
 from retalkit.errors import CueError
@@ -21,7 +22,7 @@ from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline.analysis_store import LimitedSource, StoredAnalysis
 from retalkit.pipeline.clip_persons import find_persons
 from retalkit.pipeline.cue_sound import replaced_spans, sound_placements
-from retalkit.pipeline.edit_strength import EditStrength
+from retalkit.pipeline.edit_strength import EditStrength, find_absences
 from retalkit.pipeline.keys import (
     JobKeys,
     RunKeys,
@@ -65,6 +66,25 @@ class PreparedRun:
     """Time ranges in seconds in which the original sound is replaced, or None for the extent of each speech."""
     persons: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     notes: Sequence[str] = ()
+
+
+def check_options(config: RunConfig) -> None:
+    """Raise CueError if an option is set that has no effect in a run with cues.
+
+    The output of a run with cues has the duration of the video, so that ``length: video`` describes what happens.
+    """
+    if config.face != "largest":
+        raise CueError(
+            f"face: {config.face} has no effect with cues; remove the key, and select the person of the cues, such as "
+            f"`person: {config.face}`",
+            code="unused-option",
+        )
+    if config.extend != "pingpong":
+        raise CueError(
+            f"extend: {config.extend} has no effect with cues, because the output has the duration of the video; "
+            "remove the key",
+            code="unused-option",
+        )
 
 
 def prepare_cues(
@@ -121,6 +141,7 @@ def _prepare(
     selected = selection.select(sheet)
     heard = speeches()
     frame = timeline.duration / timeline.count
+    cuts = frozenset(each.index for each in tracked.detections if each.is_cut)
     jobs: list[JobInput] = []
     entries: list[dict[str, Any]] = []
     for chosen in selected:
@@ -128,9 +149,11 @@ def _prepare(
         ranges = [(cue.start, cue.stop or timeline.duration) for cue in cues]
         if sheet.listeners == "rest":
             ranges = [(checked.first, checked.last)]
-        strength = EditStrength(ranges, timeline.duration, frame)
         numbers = frozenset(chosen.person.tracklets)
         own = person_keys(plan, keys.detections, tracked_key, sorted(numbers))
+        analysis = steps.person(limited, tracked, numbers, own)
+        absences = find_absences(analysis, timeline.until(checked.last), cuts)
+        strength = EditStrength(ranges, timeline.duration, frame, absences)
         job = job_keys(
             plan,
             own,
@@ -142,7 +165,7 @@ def _prepare(
             JobInput(
                 name=chosen.name,
                 keys=job,
-                analysis=steps.person(limited, tracked, numbers, own),
+                analysis=analysis,
                 speech=_speech(cues, heard, strength.stop),
                 strength=strength,
                 unknown=chosen.unknown,

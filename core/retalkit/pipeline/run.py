@@ -25,7 +25,7 @@ from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver, report_detail
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
-from retalkit.pipeline.cue_run import JobInput, PreparedRun, prepare_cues
+from retalkit.pipeline.cue_run import JobInput, PreparedRun, check_options, prepare_cues
 from retalkit.pipeline.cue_sound import cue_entries
 from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import ReadyFinisher, finish, make_finishers, sign_layer
@@ -91,6 +91,8 @@ def dub(
     sheet = read_sheet(Path(cues), None if speech is None else Path(speech)) if isinstance(cues, str | Path) else cues
     if speech is None and sheet is None:
         raise CueError("there is no speech; pass SPEECH, or cues with speech files", code="missing-speech")
+    if sheet is not None:
+        check_options(config)
     given = None if speech is None else Path(speech)
     shown = observer or SilentObserver()
     edit = None if layer is None else Path(layer)

@@ -11,6 +11,7 @@ import pytest
 import retalkit
 from retalkit.config import RunConfig
 from retalkit.cues.model import Cue, CueSheet
+from retalkit.errors import CueError
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
@@ -18,7 +19,7 @@ from retalkit.persons.grouping import group_tracklets
 from retalkit.persons.selectors import parse_selector
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.clip_persons import find_persons
-from retalkit.pipeline.edit_strength import EditStrength
+from retalkit.pipeline.edit_strength import Absence, EditStrength
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, tracklets_key
 from retalkit.pipeline.person_selection import PersonSelection
 from retalkit.pipeline.plan import plan
@@ -121,6 +122,25 @@ def test_strength_eases_inside_the_range_only() -> None:
     strength = EditStrength([(1.0, 2.0), (2.0, 3.0), (9.0, 10.0)], 10.0, 0.04)
     times = np.array([0.99, 1.0, 1.1, 1.2, 2.0, 2.9, 3.0, 9.0, 9.5, 9.99])
     np.testing.assert_allclose(strength(times), [0, 0, 0.5, 1, 1, 0.5, 0, 0, 1, 1], atol=1e-6)
+
+
+def test_strength_eases_next_to_absences_but_not_at_cuts() -> None:
+    absences = (Absence(1.0, 1.4, True, False), Absence(3.0, 3.0, False, True))
+    strength = EditStrength([(0.0, 5.0)], 5.0, 0.1, absences)
+    times = np.array([0.5, 0.8, 0.9, 1.5, 2.9, 3.1, 3.2, 4.9])
+    np.testing.assert_allclose(strength(times), [1, 1, 0.5, 1, 1, 0.5, 1, 1], atol=1e-6)
+    assert strength.identity() != EditStrength([(0.0, 5.0)], 5.0, 0.1).identity()
+
+
+@pytest.mark.parametrize("override", ["face=1", "extend=loop"])
+def test_options_without_an_effect_on_cues_are_rejected(
+    override: str, moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    config = RunConfig.from_preset("embedded", registry=discover(), overrides=[override])
+    sheet = CueSheet(cues=(Cue(speech=short_speech),))
+    with pytest.raises(CueError) as error:
+        retalkit.dub(moving_head, None, tmp_path / "out.mp4", cues=sheet, config=config, cache=tmp_path)
+    assert error.value.code == "unused-option" and override.replace("=", ": ") in str(error.value)
 
 
 def test_two_people_are_recognised_after_they_swap_and_return(shared_media: Path, tmp_path: Path) -> None:
