@@ -10,6 +10,8 @@ from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import to_head_frame, yaw_pitch_roll
 from retalkit.stages import Analysis
 
+from retalkit_renderers.lip_thickness import MIDDLE, lip_thickness, relaxed
+
 Float = NDArray[np.float32]
 
 CHUNK = 512
@@ -43,10 +45,12 @@ def first_face_frame(analysis: Analysis) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class FrameOpenings:
-    """Mouth opening, frontal mask and track number of each source frame."""
+    """Mouth opening, lip thickness, frontal mask and track number of each source frame."""
 
     opening: Float
     """Mouth opening in IOD, float32 [T]. The value is NaN for frames without a face."""
+    thickness: Float
+    """Thickness of the lips in IOD, float32 [T]. The value is NaN for frames without a face."""
     frontal: NDArray[np.bool_]
     """Mask of frames whose absolute yaw is below ``FRONTAL_YAW``, bool [T]."""
     tracks: NDArray[np.int32]
@@ -54,29 +58,34 @@ class FrameOpenings:
 
     @classmethod
     def read(cls, analysis: Analysis) -> FrameOpenings:
-        """Load coefficients and tracks in chunks. The result requires nine bytes per frame."""
+        """Load coefficients, tracks and landmarks in chunks. The result requires 13 bytes per frame."""
         count = analysis.source.info.frame_count
-        opening = np.full(count, np.nan, np.float32)
+        opening, thickness = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
         frontal, tracks = np.zeros(count, bool), np.full(count, -1, np.int32)
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
             coefficients = analysis.coefficients(start, stop)
             opening[start:stop] = coefficients[:, mesh_space.OPENING]
             tracks[start:stop] = analysis.tracks(start, stop)
+            pose = mesh_space.unpack_pose(coefficients)
             with np.errstate(invalid="ignore"):
-                frontal[start:stop] = np.abs(yaw_pitch_roll(mesh_space.unpack_pose(coefficients))[:, 0]) < FRONTAL_YAW
-        return cls(opening, frontal, tracks)
+                frontal[start:stop] = np.abs(yaw_pitch_roll(pose)[:, 0]) < FRONTAL_YAW
+                middle = to_head_frame(analysis.landmarks(start, stop)[:, list(MIDDLE)], pose)
+            thickness[start:stop] = lip_thickness(middle)
+        return cls(opening, thickness, frontal, tracks)
 
     def least_open(self, track: int) -> list[int]:
         """Return at most ``SAMPLES`` frames from the tenth of a track's frames with the least open mouth.
 
-        Non-frontal frames are excluded if the track has enough frontal frames.
+        Non-frontal frames are excluded if the track has enough frontal frames. Frames with pressed lips are excluded,
+        because a person at rest does not press the lips together.
         """
         valid = np.isfinite(self.opening) & (self.tracks == track)
         frontal = valid & self.frontal
         pool = frontal if frontal.sum() >= max(5, 0.2 * valid.sum()) else valid
         if not pool.any():
             return []
+        pool[pool] = relaxed(self.thickness[pool])
         limit = np.quantile(self.opening[pool], CLOSED_SHARE)
         frames = np.flatnonzero(pool & (self.opening <= limit))
         spread = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), SAMPLES)).round().astype(int))

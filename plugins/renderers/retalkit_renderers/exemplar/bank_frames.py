@@ -17,16 +17,22 @@ _MAX_YAW = 35.0
 _CELL = np.array([0.03, 0.05, 0.03, 12.0, 15.0])
 """Cell size in the space of opening, width and protrusion (in IOD), and yaw and pitch (in degrees)."""
 
+_FULL_SIZE = 0.7
+"""Face size, relative to the 95th percentile in the clip, from which a frame has the full weight."""
+_LEAST_WEIGHT = 0.1
+
 
 def select_bank_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
     """Return at most ``most`` ascending source frame indexes that cover the clip's mouth shapes and head poses.
 
     If the clip has at most ``most`` usable frames, the function selects all of them. Otherwise, it greedily selects
     runs of ``RUN`` frames. A run's gain is larger if the run adds frames to sparsely filled cells in the space of mouth
-    shapes and head poses. Frames with more than 35 degrees of yaw are selected only if the clip has no other frames.
+    shapes and head poses, and if the face is large. Frames with more than 35 degrees of yaw are selected only if the
+    clip has no other frames.
     """
     count = analysis.source.info.frame_count
     features = np.full((count, 5), np.nan, np.float32)
+    sizes = np.zeros(count, np.float32)
     tracks = np.full(count, -1, np.int32)
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count)
@@ -35,7 +41,9 @@ def select_bank_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
         valid = np.isfinite(coefficients[:, 0]) & (numbers >= 0)
         tracks[start:stop] = np.where(valid, numbers, -1)
         if valid.any():
-            angles = yaw_pitch_roll(mesh_space.unpack_pose(coefficients[valid]))[:, :2]
+            pose = mesh_space.unpack_pose(coefficients[valid])
+            angles = yaw_pitch_roll(pose)[:, :2]
+            sizes[start:stop][valid] = pose.scale
             mouth = coefficients[valid][:, [mesh_space.OPENING, mesh_space.WIDTH, mesh_space.PROTRUSION]]
             features[start:stop][valid] = np.hstack([mouth, angles])
     valid = np.isfinite(features[:, 0])
@@ -45,10 +53,21 @@ def select_bank_frames(analysis: Analysis, most: int) -> NDArray[np.int64]:
     indexes = np.flatnonzero(usable)
     if len(indexes) <= most:
         return indexes
-    return _cover(indexes, features, tracks, most)
+    return _cover(indexes, features, tracks, _size_weights(sizes, indexes), most)
 
 
-def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32], most: int) -> NDArray[np.int64]:
+def _size_weights(sizes: Float, indexes: NDArray[np.int64]) -> Float:
+    """Return the weight in (0, 1] of each frame, float32 [T].
+
+    The weight decreases with the size of the face, because an exemplar of a small face adds no detail to a large face.
+    """
+    large = float(np.percentile(sizes[indexes], 95))
+    return np.clip(sizes / max(large, 1e-6) / _FULL_SIZE, _LEAST_WEIGHT, 1).astype(np.float32)
+
+
+def _cover(
+    indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32], weights: Float, most: int
+) -> NDArray[np.int64]:
     breaks = np.flatnonzero((np.diff(indexes) != 1) | (np.diff(tracks[indexes]) != 0)) + 1
     runs: list[NDArray[np.int64]] = []
     for consecutive in np.split(indexes, breaks):
@@ -78,7 +97,7 @@ def _cover(indexes: NDArray[np.int64], features: Float, tracks: NDArray[np.int32
         total += len(runs[number])
     while left and total < most:
         # The gain of an additional exemplar decreases with the number of exemplars in its cell: 1, 1/2, 1/3, ...
-        gains = np.array([(1.0 / (1.0 + filled[cells_of_run[run]])).sum() for run in left])
+        gains = np.array([(weights[runs[run]] / (1.0 + filled[cells_of_run[run]])).sum() for run in left])
         number = left.pop(int(gains.argmax()))
         np.add.at(filled, cells_of_run[number], 1)
         chosen.append(number)

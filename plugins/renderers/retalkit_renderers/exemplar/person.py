@@ -17,6 +17,7 @@ from retalkit_renderers.exemplar.mouth_model import (
     closed_rest,
     fit_mouth_model,
 )
+from retalkit_renderers.lip_thickness import MIDDLE, lip_thickness, relaxed
 
 Float = NDArray[np.float32]
 
@@ -126,7 +127,11 @@ def sample_shapes(analysis: Analysis, tracks: NDArray[np.int32]) -> tuple[Float,
 
 
 def least_open_shape(shapes: Float) -> Float:
-    """Return the mean of the least open tenth of the head-frame shapes [F, 478, 3], float32 [478, 3]."""
+    """Return the mean of the least open tenth of the head-frame shapes [F, 478, 3], float32 [478, 3].
+
+    Shapes with pressed lips are excluded.
+    """
+    shapes = shapes[relaxed(lip_thickness(shapes[:, list(MIDDLE)]))]
     opening = mesh_space.opening(shapes)
     return shapes[opening <= max(float(np.percentile(opening, 10)), 0.008)].mean(0)
 

@@ -3,10 +3,10 @@
 The search uses the Viterbi algorithm (1967). Bregler, Covell and Slaney used this algorithm to synthesise video in
 "Video Rewrite", SIGGRAPH 1997.
 
-The unary cost of an exemplar in a frame is the sum of four terms: the lip distance from the target, the difference in
-head rotation, the blur, and, if the target mouth is closed, the pixel gap between the lips. The transition cost is zero
-for the next source frame and small for a repeated frame. For a jump, the transition cost grows with the difference
-between the mouth images.
+The unary cost of an exemplar in a frame is the sum of several terms: the lip distance from the target, the difference
+in head rotation, the blur, the enlargement, and, if the target mouth is closed, the pixel gap between the lips and the
+amount by which the lips are pressed together. The transition cost is zero for the next source frame and small for a
+repeated frame. For a jump, the transition cost grows with the difference between the mouth images.
 
 The search runs in windows at fixed positions. Each window includes look-ahead frames beyond its end, and the result
 depends only on the input.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh478, mesh_space
 
 from retalkit_renderers.exemplar.bank import Exemplars
+from retalkit_renderers.lip_thickness import MIDDLE, PRESSED, lip_thickness
 
 Float = NDArray[np.float32]
 
@@ -34,10 +35,15 @@ _POSE_COST = 0.12
 _MAX_ANGLE = 0.6
 _BLUR_COST = 0.03
 _SIZE_COST = 0.05
+_LARGEST_ZOOM = 1.6
+"""Enlargement of an exemplar above which the loss of detail is visible."""
+_ZOOM_COST = 0.6
 _CLOSED_GAP = 0.014
 """Lip gap in IOD below which the target requires an exemplar whose pixels show closed lips."""
 _OPEN_WHERE_CLOSED_COST = 12.0
 _PIXEL_GAP_COST = 8.0
+_PRESSED_COST = 6.0
+"""Cost of lips that are pressed together, per IOD. The warp would only stretch them, because they are hidden."""
 _STRETCH_COST = 1.5
 _MAX_STRETCH = 1.3
 _CLOSED_WHERE_OPEN_COST = 1.0
@@ -59,6 +65,7 @@ class ViterbiSearch:
         heads = exemplars.heads
         self._features = lip_features(heads)
         self._gap = _mean_gap(heads)
+        self._thickness = lip_thickness(heads[:, list(MIDDLE)])
         pose = exemplars.pose
         self._rotation = pose.rotation
         self._scale = pose.scale
@@ -84,9 +91,13 @@ class ViterbiSearch:
         gap = _mean_gap(targets)[:, None]
         closed = gap < _CLOSED_GAP
         # Closed lips look similar from all directions, so the pose difference has a lower weight for a closed target.
-        cost = distance + _POSE_COST * angle * np.where(closed, 0.3, 1) + _SIZE_COST * smaller + self._own_cost[None]
+        cost = distance + _POSE_COST * angle * np.where(closed, 0.3, 1) + self._own_cost[None]
+        cost += _SIZE_COST * smaller + _ZOOM_COST * np.maximum(0, smaller - np.log(_LARGEST_ZOOM))
+        thin = np.maximum(0, PRESSED * lip_thickness(targets[:, list(MIDDLE)])[:, None] - self._thickness[None])
         cost += closed * (
-            _OPEN_WHERE_CLOSED_COST * np.maximum(0, self._gap[None] - gap - 0.004) + _PIXEL_GAP_COST * self._pixel_gap
+            _OPEN_WHERE_CLOSED_COST * np.maximum(0, self._gap[None] - gap - 0.004)
+            + _PIXEL_GAP_COST * self._pixel_gap
+            + _PRESSED_COST * thin
         )
         cost += _CLOSED_WHERE_OPEN_COST * np.maximum(0, gap - self._gap[None] - 0.02) * (self._gap[None] < 0.03)
         cost += _STRETCH_COST * np.maximum(0, gap - _MAX_STRETCH * self._gap[None] - 0.01)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from exemplar_clips import NoReferences, TalkingClip
 from retalkit.geometry import mesh478, mesh_space
-from retalkit.geometry.pose import HeadPose, to_head_frame
+from retalkit.geometry.pose import HeadPose, to_head_frame, to_pixels
 from retalkit.observer import SilentObserver
 from retalkit.stages import MouthMotion, StageContext
 from retalkit.storage.cache import Folder
@@ -24,6 +24,7 @@ from retalkit_renderers.exemplar.person import NEVER_OPENS_GAIN, least_open_shap
 from retalkit_renderers.exemplar.teeth_warp import TeethPlane, interior_points, teeth_depth
 from retalkit_renderers.exemplar.texture import detail_level, match_blur, restore_grain
 from retalkit_renderers.exemplar.viterbi_search import ViterbiSearch
+from retalkit_renderers.lip_thickness import MIDDLE, lip_thickness, relaxed
 from retalkit_renderers.mesh_warp import COLUMNS, ROWS, TriangleRaster, make_topology, topology_points
 
 FLAT = HeadPose(np.array([100.0], np.float32), np.eye(3, dtype=np.float32)[None], np.zeros((1, 3), np.float32))
@@ -140,6 +141,48 @@ def test_small_bank_of_a_long_clip_contains_rare_mouths(talking: TalkingClip) ->
     opening = clip.opening()
     assert opening[chosen].max() > 0.95 * opening.max()
     assert (np.diff(chosen) == 1).mean() > 0.85
+
+
+def test_small_bank_prefers_frames_with_a_large_face(talking: TalkingClip) -> None:
+    order = np.tile(np.arange(48), 6)
+    size = np.where(np.arange(len(order)) < 240, 0.3, 1.0).astype(np.float32)
+    clip = replace(
+        talking,
+        images=[talking.images[index] for index in order],
+        points=talking.points[order] * size[:, None, None],
+        numbers=np.zeros(len(order), np.int32),
+    )
+    chosen = select_bank_frames(clip, 60)
+    assert (chosen >= 240).mean() > 0.7
+
+
+def test_pressed_lips_are_no_rest_shape_and_no_exemplar_of_a_closed_mouth(talking: TalkingClip, tmp_path: Path) -> None:
+    exemplars = build(talking, tmp_path).bank.exemplars
+    heads, pose = exemplars.heads, exemplars.pose
+    closed = np.argsort(talking.opening())[:5]
+    pressed = heads.copy()
+    # The lips are rolled in: their outer edges are near their inner edges.
+    for outer, inner in ((0, 13), (17, 14)):
+        pressed[closed[:2], outer] += 0.7 * (heads[closed[:2], inner] - heads[closed[:2], outer])
+    thickness = lip_thickness(pressed[:, list(MIDDLE)])
+    assert np.flatnonzero(~relaxed(thickness)).tolist() == sorted(closed[:2])
+    assert lip_thickness(least_open_shape(pressed)[None, list(MIDDLE)])[0] > 0.9 * np.median(thickness)
+    altered = replace(exemplars, landmarks=to_pixels(pressed, pose))
+    target = closed_rest(heads[closed[4]])[None]
+    costs = [
+        ViterbiSearch(each, np.zeros(48, bool)).unary_costs(target, pose.rotation[:1], pose.scale[:1])[0][0]
+        for each in (exemplars, altered)
+    ]
+    assert (costs[1][closed[:2]] > costs[0][closed[:2]] + 0.2).all()
+
+
+def test_search_avoids_exemplars_that_must_be_enlarged(talking: TalkingClip, tmp_path: Path) -> None:
+    exemplars = build(talking, tmp_path).bank.exemplars
+    heads, pose = exemplars.heads, exemplars.pose
+    search = ViterbiSearch(exemplars, np.zeros(48, bool))
+    costs = [search.unary_costs(heads[:1], pose.rotation[:1], zoom * pose.scale[:1])[0] for zoom in (0.3, 1, 1.5, 3)]
+    rises = [float((cost - costs[1]).mean()) for cost in costs]
+    assert rises[0] <= 0 < rises[2] < 0.03 and rises[3] > 0.3
 
 
 def test_bank_returns_the_pixels_of_the_frame(talking: TalkingClip, tmp_path: Path) -> None:
