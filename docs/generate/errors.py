@@ -14,7 +14,7 @@ from retalkit import errors
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PAGE = REPOSITORY / "docs" / "errors.md"
-SOURCES = ("core/retalkit", "plugins", "training/retalkit_training")
+SOURCES = ("core/retalkit", "plugins", "training/retalkit_training", "web/retalkit_web")
 
 HEAD = """# Errors
 

@@ -226,6 +226,15 @@ def _check_comparison(variants: Mapping[str, int]) -> Check:
     return check
 
 
+def _check_web_options(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options exist and are accepted."""
+    from retalkit_web.commands import application
+    from typer.main import get_command
+
+    get_command(application()).make_context("web", list(command.words[2:]))
+
+
+_SERVER = Alternative("starts a server; tests/web starts one", _check_web_options)
 _INSTALLS = Alternative("would change the environment of the tests, and needs a network", _check_requirements)
 _LOCAL_PACKAGE = Alternative(
     "pip downloads the build system; tests/cli/test_new_plugin.py and tests/examples install without a network",
@@ -281,6 +290,11 @@ UNRUNNABLE: dict[str, Alternative] = {
     "python -m pip install -e '.[dev]'": _LOCAL_PACKAGE,
     "pip install 'retalkit[paper]'": _INSTALLS,
     "pip install 'retalkit[transcript]'": _INSTALLS,
+    "pip install 'retalkit[web]'": _INSTALLS,
+    "retalkit web": _SERVER,
+    "retalkit web --open": _SERVER,
+    "retalkit web --host 0.0.0.0 --auth anna:correct-horse": _SERVER,
+    "retalkit web --jobs 2 --max-upload 500 --max-minutes 5 --keep-hours 2": _SERVER,
     "pip install spandrel_extra_arches": _INSTALLS,
     "python -m build loud-lips": Alternative("downloads the build system of the package", _check_build),
     "twine upload": Alternative("uploads to PyPI", _check_nothing),

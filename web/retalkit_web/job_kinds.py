@@ -1,0 +1,299 @@
+"""Kinds of jobs: inspection, preview, rendering, mouth motion and blind comparison. Runs in the worker process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from retalkit_web.mouth_track import mouth_tracks
+from retalkit_web.run_request import PreparedRun, RunRequest, prepare_run
+from retalkit_web.scrub import scrub_all
+from retalkit_web.sessions import Session
+from retalkit_web.settings import WebError
+
+if TYPE_CHECKING:
+    from retalkit.plugins.registry import Registry
+    from retalkit.stages import ObjectPool
+
+    from retalkit_web.worker import JobEvents
+
+_PREVIEW_PIXELS: Final = 640
+_MOTION_RATE: Final = 100.0
+
+JobFunction = Callable[
+    [RunRequest, Session, Path, "Registry", "ObjectPool", threading.Event, "JobEvents"], dict[str, Any]
+]
+
+
+def _prepare(request: RunRequest, session: Session, folder: Path, registry: Registry) -> PreparedRun:
+    prepared = prepare_run(request, session, folder, registry)
+    (folder / "run-file.yaml").write_text(prepared.run_file, encoding="utf-8")
+    return prepared
+
+
+def inspect(
+    request: RunRequest,
+    session: Session,
+    folder: Path,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+) -> dict[str, Any]:
+    """Return the inspection as plain data. The images are written to the directory ``images``."""
+    from retalkit.inspection.inspect import inspect as run
+    from retalkit.inspection.model import to_json
+
+    prepared = _prepare(request, session, folder, registry)
+    found = run(
+        prepared.video,
+        prepared.speech,
+        cues=prepared.sheet,
+        config=prepared.config,
+        registry=registry,
+        observer=events,
+        cache=session.cache,
+        pool=pool,
+        cancellation=cancellation,
+    )
+    images = folder / "images"
+    images.mkdir(exist_ok=True)
+    for picture in found.pictures():
+        (images / f"{picture.name}.jpg").write_bytes(picture.data)
+    data = to_json(found)
+    data.pop("configuration")
+    data["mouths"] = mouth_tracks(
+        prepared.video, prepared.config, registry, session.cache, pool, cancellation, found.video.inspected
+    )
+    data["playable"] = _playable_copy(prepared.video, folder, session, request, cancellation)
+    return data
+
+
+def _playable_copy(
+    video: Path, folder: Path, session: Session, request: RunRequest, cancellation: threading.Event
+) -> bool:
+    """Convert a video that browsers cannot play, once per file. Return whether there is a converted copy."""
+    from retalkit_web.playable import convert
+
+    if session.file(request.video).playable:
+        return False
+    copy = video.parent / "playable"
+    target = copy / ("photo.jpg" if session.file(request.video).kind == "photo" else "video.mp4")
+    if not target.exists():
+        copy.mkdir(exist_ok=True)
+        convert(video, target, cancellation)
+    return True
+
+
+def preview(
+    request: RunRequest,
+    session: Session,
+    folder: Path,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+) -> dict[str, Any]:
+    """Render a few seconds at a reduced size."""
+    from retalkit.pipeline.preview import Preview
+
+    prepared = _prepare(request, session, folder, registry)
+    _require_speech(prepared)
+    # The preview must be playable in every browser, whatever the codec of the output.
+    output = prepared.config.output.model_copy(
+        update={"codec": "h264", "pixel_format": "yuv420p", "bit_depth": "auto", "audio": "aac", "keep": "none"}
+    )
+    # Times after the end of the output select its last seconds.
+    duration = _duration(prepared, session, request)
+    part = Preview(seconds=request.seconds, at=min(request.at, duration), longest=_PREVIEW_PIXELS)
+    config = prepared.config.model_copy(update={"output": output})
+    return _dub(replace(prepared, config=config), folder, session, registry, pool, cancellation, events, "mp4", part)
+
+
+def _duration(prepared: PreparedRun, session: Session, request: RunRequest) -> float:
+    """Return a time in seconds that is not after the end of the output."""
+    video = session.file(request.video)
+    speeches = [session.file(each.speech).seconds for each in request.people]
+    if prepared.sheet is not None and video.kind == "video":
+        return video.seconds
+    if prepared.config.length == "video" and video.kind == "video":
+        return video.seconds
+    longest = max(speeches, default=0.0)
+    if video.kind == "video" and prepared.config.extend == "cut":
+        return min(longest, video.seconds)
+    return longest
+
+
+def render(
+    request: RunRequest,
+    session: Session,
+    folder: Path,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+) -> dict[str, Any]:
+    """Render the whole output."""
+    prepared = _prepare(request, session, folder, registry)
+    _require_speech(prepared)
+    suffix = {"prores": "mov", "ffv1": "mkv"}.get(prepared.config.output.codec, "mp4")
+    result = _dub(prepared, folder, session, registry, pool, cancellation, events, suffix, None)
+    from retalkit.provenance.verification import verify
+
+    from retalkit_web.playable import browsers_play, convert
+
+    output = folder / f"output.{suffix}"
+    verified = scrub_all(verify(output).as_dict(), session.folder)
+    (folder / "credentials.json").write_text(json.dumps(verified, indent=2, default=str), encoding="utf-8")
+    if not browsers_play(output):
+        convert(output, folder / "playable.mp4", cancellation)
+        result["playable"] = "playable.mp4"
+    return result
+
+
+def _require_speech(prepared: PreparedRun) -> None:
+    if prepared.speech is None and prepared.sheet is None:
+        raise WebError("no person has a speech; add a speech first", code="missing-speech")
+
+
+def _dub(
+    prepared: PreparedRun,
+    folder: Path,
+    session: Session,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+    suffix: str,
+    part: Any,
+) -> dict[str, Any]:
+    from retalkit.pipeline.run import dub
+
+    output = folder / f"output.{suffix}"
+    record = dub(
+        prepared.video,
+        prepared.speech,
+        output,
+        cues=prepared.sheet,
+        config=prepared.config,
+        registry=registry,
+        observer=events,
+        cache=session.cache,
+        force=True,
+        pool=pool,
+        cancellation=cancellation,
+        preview=part,
+    )
+    return {
+        "output": output.name,
+        "playable": output.name,
+        "seconds": record.output_seconds,
+        "wall_seconds": record.wall_seconds,
+        "edited": record.frames_edited,
+        "passed": record.frames_passed,
+        "faded": record.frames_faded,
+        "notes": record.notes,
+        "part": record.preview,
+        "bytes": output.stat().st_size,
+    }
+
+
+def motion(
+    request: RunRequest,
+    session: Session,
+    folder: Path,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+) -> dict[str, Any]:
+    """Predict the mouth motion of the first speech, and write the motion file ``motion.csv``."""
+    from retalkit.media.motion_files import write_motion
+    from retalkit.pipeline.motion import motion as predict
+
+    if not request.people:
+        raise WebError("no person has a speech; add a speech first", code="missing-speech")
+    prepared = _prepare(request, session, folder, registry)
+    speech = session.path(session.file(request.people[0].speech))
+    table = predict(
+        speech, config=prepared.config, rate=_MOTION_RATE, registry=registry, observer=events, cache=session.cache
+    )
+    write_motion(folder / "motion.csv", table)
+    curves = {
+        name: [round(float(value), 4) for value in getattr(table.motion, name)]
+        for name in ("opening", "closure", "speech")
+    }
+    return {"rate": _MOTION_RATE, "count": len(table.times), **curves}
+
+
+def compare(
+    request: RunRequest,
+    session: Session,
+    folder: Path,
+    registry: Registry,
+    pool: ObjectPool,
+    cancellation: threading.Event,
+    events: JobEvents,
+) -> dict[str, Any]:
+    """Compare finished variants with ``retalkit compare``, which writes the blind voting page."""
+    from retalkit.comparison.publish import publish
+    from retalkit.comparison.run import compare as run
+    from retalkit.config.yaml_io import read_file, write
+    from retalkit.errors import RunCancelledError
+
+    variants: dict[str, dict[str, Any]] = {}
+    for number, other in enumerate(request.others):
+        data, _ = read_file(session.jobs / other / "run.yaml")
+        data.pop("cache_limit_gb", None)
+        description = json.loads((session.jobs / other / "job.json").read_text(encoding="utf-8"))
+        data |= _driver_of(description["request"], session, data)
+        variants[description["request"].get("name") or f"variant {number + 1}"] = data
+    if len(variants) < 2:
+        raise WebError("select at least two variants with different names", code="invalid-request")
+    (base_name, base), *others = variants.items()
+    spec = {
+        "title": "Blind comparison",
+        "clips": {"clip": str(session.path(session.file(request.video)))},
+        "speeches": {"speech": str(session.path(session.file(request.people[0].speech)))},
+        "arms": ["speech"],
+        "base": base,
+        "base_name": base_name,
+        "variants": {name: _differences(base, data) for name, data in others},
+        "metrics": [],
+        "reruns": 0,
+    }
+    file = folder / "comparison.yaml"
+    file.write_text(write(spec), encoding="utf-8")
+    if cancellation.is_set():
+        raise RunCancelledError("the comparison was cancelled")
+    output = folder / "comparison"
+    outcome = run(file, output, registry, events, plugins=[], cache=session.cache, force=True)
+    publish(outcome.results, output, outcome.faces, events)
+    return {"page": "comparison/blind.html", "failed": outcome.failed}
+
+
+def _driver_of(request: dict[str, Any], session: Session, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the lip syncer with the motion file of a variant, if it has one."""
+    if not request.get("motion"):
+        return {}
+    syncer = data.get("lip_syncer", {"use": "exemplar"})
+    syncer = {"use": syncer} if isinstance(syncer, str) else dict(syncer)
+    path = session.path(session.file(request["motion"]))
+    return {"lip_syncer": {**syncer, "driver": {"use": "file", "path": str(path)}}}
+
+
+def _differences(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if base.get(key) != value}
+
+
+KINDS: Final[dict[str, JobFunction]] = {
+    "inspect": inspect,
+    "preview": preview,
+    "render": render,
+    "motion": motion,
+    "compare": compare,
+}

@@ -1,0 +1,298 @@
+"""Requests of the page, and their translation into a run: run file, cues and files.
+
+A request never contains a path. Files are named by their identifiers in the session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retalkit_web.sessions import Session
+from retalkit_web.settings import WebError
+
+if TYPE_CHECKING:
+    from retalkit.config.model import RunConfig
+    from retalkit.cues.model import CueSheet
+    from retalkit.plugins.registry import Registry
+
+Kind = Literal["inspect", "preview", "render", "motion", "compare"]
+FORBIDDEN: Final = {
+    "cache_limit_gb": "the server limits its cache",
+    "threads": "the server sets the number of threads",
+    "provenance.certificate": "the server signs with its own credentials",
+    "provenance.key": "the server signs with its own credentials",
+    "provenance.time_stamp_authority": "the server contacts no other machines",
+}
+"""Keys of the run file that only the owner of the server may set, with the reason."""
+FILE_PREFIX: Final = "file:"
+"""Prefix of an option value that names a file of the session."""
+_PATH: Final = re.compile(r"[/\\~]|\.\.")
+_FREE_TEXT: Final = ("label.text",)
+"""Options that contain text for people, in which every character is allowed."""
+_CACHE_GB: Final = 5
+
+
+class PersonRequest(BaseModel):
+    """Person to edit, with the speech."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    person: Annotated[str, Field(pattern=r"^(largest|p[1-9][0-9]{0,3})$")] = "largest"
+    speech: Annotated[str, Field(max_length=20)]
+
+
+class RunRequest(BaseModel):
+    """Everything that is on the screen when a job starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    video: Annotated[str, Field(max_length=20)]
+    people: Annotated[tuple[PersonRequest, ...], Field(max_length=20)] = ()
+    start: Annotated[float | None, Field(ge=0, le=1e6)] = None
+    """Start of the edited range in seconds of the video."""
+    stop: Annotated[float | None, Field(ge=0, le=1e6)] = None
+    config: dict[str, Any] = {}
+    """Content of the run file. A value ``file:ID`` is a file of the session."""
+    transcript: Annotated[str, Field(max_length=100_000)] = ""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_a-z0-9]{0,12})$")] = "en-us"
+    motion: Annotated[str, Field(max_length=20)] = ""
+    """Motion file that replaces the prediction from the speech."""
+    at: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Centre of a preview in seconds of the output."""
+    seconds: Annotated[float, Field(ge=0.2, le=10)] = 3.0
+    """Duration of a preview."""
+    name: Annotated[str, Field(max_length=60)] = ""
+    """Name of the variant."""
+    others: Annotated[tuple[str, ...], Field(max_length=6)] = ()
+    """Finished jobs of a comparison."""
+
+
+def parse_request(data: Any) -> RunRequest:
+    """Return the validated request. Raises WebError."""
+    try:
+        return RunRequest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise WebError(f"{place}: {first['msg']}", code="invalid-request") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """Arguments of ``retalkit.dub``."""
+
+    video: Path
+    speech: Path | None
+    sheet: CueSheet | None
+    config: RunConfig
+    run_file: str
+    """Run file for the command line, in which files are named as on the user's machine."""
+
+
+def prepare_run(request: RunRequest, session: Session, folder: Path, registry: Registry) -> PreparedRun:
+    """Return the arguments of a run. ``folder``: directory of the job, in which the run file is written.
+
+    Raises WebError, or the errors of ``retalkit.config.load`` and of cue sheets.
+    """
+    from retalkit.cues.model import Cue, CueSheet
+    from retalkit.errors import ConfigError
+    from retalkit.persons.selectors import parse_selector
+
+    video = session.file(request.video)
+    if video.kind not in ("video", "photo"):
+        raise WebError(f"{video.name} is not a video or photo", code="invalid-request")
+    config = load_config(request, session, folder, registry)
+    people = [(each.person, session.path(session.file(each.speech))) for each in request.people]
+    if len({person for person, _ in people}) < len(people):
+        raise WebError("a person is selected twice", code="duplicate-person")
+    if request.start is not None and request.stop is not None and request.stop <= request.start:
+        raise WebError("the end of the range must be after its start", code="invalid-time")
+    whole = not request.start and request.stop is None
+    plain = whole and len(people) == 1 and people[0][0] == "largest"
+    sheet = None
+    if people and not plain:
+        cues = [
+            Cue(start=request.start or 0.0, stop=request.stop, person=person, speech=speech)
+            for person, speech in people
+        ]
+        try:
+            sheet = CueSheet(cues=tuple(cues), persons={person: parse_selector(person) for person, _ in people})
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    speech = people[0][1] if plain else None
+    return PreparedRun(session.path(video), speech, sheet, config, run_file_text(request, session))
+
+
+def load_config(request: RunRequest, session: Session, folder: Path, registry: Registry) -> RunConfig:
+    """Return the validated configuration. Raises WebError, ConfigError or PluginError."""
+    from retalkit.cli.options import transcript_overrides
+    from retalkit.config.model import load
+    from retalkit.config.yaml_io import write
+
+    check_config(request.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    run_file = folder / "run.yaml"
+    data = _with_paths(request.config, session)
+    data["cache_limit_gb"] = _CACHE_GB
+    run_file.write_text(write(data), encoding="utf-8")
+    overrides: list[str | tuple[str, Any, str]] = []
+    if request.motion:
+        path = session.path(session.file(request.motion))
+        overrides.append(("lip_syncer.driver", {"use": "file", "path": str(path)}, "motion"))
+    elif request.transcript.strip():
+        transcript = folder / ("transcript.srt" if "-->" in request.transcript else "transcript.txt")
+        transcript.write_text(request.transcript, encoding="utf-8")
+        read = load(registry, file=run_file)
+        overrides += transcript_overrides(read, registry, {"transcript": str(transcript), "language": request.language})
+    config = load(registry, file=run_file, overrides=overrides)
+    _check_paths(config, registry, session)
+    return config
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raise WebError if a run file contains a path or a key that only the owner of the server may set."""
+    for place, value in _values(config, ""):
+        for key, reason in FORBIDDEN.items():
+            if (place == key or place.startswith(f"{key}.")) and value is not None:
+                raise WebError(f"{key}: {reason}; remove the key", code="server-option")
+        if not isinstance(value, str) or place in _FREE_TEXT or place == "label":
+            continue
+        if not value.startswith(FILE_PREFIX) and _PATH.search(value):
+            raise WebError(
+                f"{place}: paths are not accepted here; upload the file and select it on the page",
+                code="path-not-allowed",
+            )
+
+
+def _values(value: Any, place: str) -> Iterable[tuple[str, Any]]:
+    """Yield the place and the value of every key and leaf."""
+    if isinstance(value, Mapping):
+        if place:
+            yield place, "" if value else None
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            yield from _values(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(cast("list[Any]", value)):
+            yield from _values(item, f"{place}.{number}")
+    else:
+        yield place, value
+
+
+def _with_paths(value: Any, session: Session) -> Any:
+    """Return the data with the paths of the files that ``file:ID`` names."""
+    if isinstance(value, dict):
+        return {key: _with_paths(item, session) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_with_paths(item, session) for item in cast("list[Any]", value)]
+    if isinstance(value, str) and value.startswith(FILE_PREFIX):
+        return str(session.path(session.file(value.removeprefix(FILE_PREFIX))))
+    return value
+
+
+def _check_paths(config: RunConfig, registry: Registry, session: Session) -> None:
+    """Raise WebError if an option names a file outside the session.
+
+    The check uses the option models, so that it also covers the options of third-party stages.
+    """
+    from retalkit.config.model import read_driver_options, read_options
+
+    models: list[BaseModel] = [config]
+    for kind, _, choice in config.choices:
+        for found in registry.candidates(kind, choice.use)[:1]:
+            options = read_options(found, choice)
+            models.append(options)
+            models += [read_driver_options(driver, registry) for driver in options.drivers().values()]
+    models += [read_options(registry.finisher(choice.use), choice) for choice in config.finishers]
+    root = session.folder.resolve()
+    for model in models:
+        for path in _paths_in(model):
+            if not path.resolve().is_relative_to(root):
+                raise WebError(f"{path.name}: the file is not in this session", code="path-not-allowed")
+
+
+def _paths_in(value: Any) -> Iterable[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _paths_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            yield from _paths_in(item)
+    elif isinstance(value, list | tuple):
+        for item in cast("list[Any]", value):
+            yield from _paths_in(item)
+
+
+def run_file_text(request: RunRequest, session: Session) -> str:
+    """Return the run file for the command line, with the command as a comment."""
+    from retalkit.config.yaml_io import write
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(item) for key, item in cast("dict[str, Any]", value).items()}
+        if isinstance(value, list):
+            return [named(item) for item in cast("list[Any]", value)]
+        if isinstance(value, str) and value.startswith(FILE_PREFIX):
+            return session.file(value.removeprefix(FILE_PREFIX)).name
+        return value
+
+    data = dict(named(request.config))
+    if request.motion:
+        syncer = data.get("lip_syncer", {"use": "exemplar"})
+        syncer = {"use": syncer} if isinstance(syncer, str) else dict(syncer)
+        data["lip_syncer"] = {**syncer, "driver": {"use": "file", "path": session.file(request.motion).name}}
+    body = write(data) if data else "preset: embedded\n"
+    return f"# {command_text(request, session)}\n{body}"
+
+
+def command_text(request: RunRequest, session: Session) -> str:
+    """Return the command that runs the request on the command line."""
+    import shlex
+
+    words = ["retalkit", "dub", session.file(request.video).name]
+    single = len(request.people) == 1 and request.people[0].person == "largest"
+    if single:
+        words.append(session.file(request.people[0].speech).name)
+    words += ["-o", "dubbed.mp4", "--config", "run.yaml"]
+    if not single:
+        for each in request.people:
+            words += ["--person", f"{each.person}={session.file(each.speech).name}"]
+    if request.start:
+        words += ["--from", f"{request.start:g}"]
+    if request.stop is not None:
+        words += ["--to", f"{request.stop:g}"]
+    if request.transcript.strip() and not request.motion:
+        words += ["--transcript", "transcript.txt", "--language", request.language]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def parse_run_file(text: str) -> dict[str, Any]:
+    """Return the content of an uploaded run file. Raises WebError or ConfigError.
+
+    Aliases are rejected, because a few nested aliases expand to gigabytes.
+    """
+    import tempfile
+
+    import yaml
+    from retalkit.config.yaml_io import read_file
+
+    if len(text) > 100_000:
+        raise WebError("the run file is larger than 100 kB", code="file-too-large")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise WebError("the run file contains YAML aliases, which are not accepted here", code="invalid-yaml")
+    except (yaml.YAMLError, RecursionError, ValueError):
+        pass  # read_file reports the error with its line.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.yaml"
+        path.write_text(text, encoding="utf-8")
+        data, _ = read_file(path)
+    check_config(data)
+    return data

@@ -1,0 +1,357 @@
+"""Web server: Gradio in server mode with the routes of the page."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import signal
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from retalkit.errors import RetalkitError
+from retalkit.plugins.discovery import discover
+
+from retalkit_web.downloads import RECORD, job_file, record_of
+from retalkit_web.guard import LOGIN_COOKIE, Guard, Logins, cookie_of
+from retalkit_web.service import Service
+from retalkit_web.sessions import Session
+from retalkit_web.settings import ServerSettings, WebError
+from retalkit_web.texts import TEXTS
+from retalkit_web.uploads import Uploads
+
+# Gradio reads these variables when it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import gradio as gr
+from fastapi import Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+
+SESSION_COOKIE: Final = "retalkit_session"
+_STATUS: Final = {
+    "file-too-large": 413,
+    "file-too-long": 413,
+    "queue-full": 503,
+    "too-many-sessions": 503,
+    "session-full": 507,
+    "unknown-file": 404,
+    "unknown-job": 404,
+    "no-session": 401,
+}
+_TYPES: Final = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+}
+"""Media types that are sent for uploaded files. Other files are sent as binary data, never as a page."""
+_COMPARISON_POLICY: Final = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: 'self'; "
+    "media-src data: blob: 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FAILED_LOGIN_SECONDS: Final = 1.0
+
+
+class Server:
+    """Running web server."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.environ["GRADIO_TEMP_DIR"] = str(settings.folder / "gradio")
+        self.settings = settings
+        self.service = Service(settings, discover(list(settings.plugins)))
+        self.logins = Logins(settings.account)
+        self.app = gr.Server(title="Retalkit", docs_url=None, redoc_url=None, openapi_url=None)
+        self.app.add_middleware(Guard, settings=settings, logins=self.logins)
+        self.uploads = Uploads(settings)
+        add_routes(self)
+        add_api(self)
+        self.url = ""
+
+    def start(self) -> str:
+        """Start the server and its worker processes. Return the URL of the page.
+
+        Raises WebError if the port is in use.
+        """
+        self.service.page()
+        self.service.queue.start()
+        try:
+            _, self.url, _ = self.app.launch(
+                server_name=self.settings.host,
+                server_port=self.settings.port or _free_port(self.settings.host),
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                show_error=True,
+                ssr_mode=False,
+                enable_monitoring=False,
+                pwa=False,
+                mcp_server=False,
+                run_history=False,
+                footer_links=[],
+                allowed_paths=[],
+                blocked_paths=["/"],
+                strict_cors=True,
+                max_threads=40,
+                _frontend=False,
+            )
+        except OSError as error:
+            self.service.queue.stop()
+            raise WebError(
+                f"--port {self.settings.port}: {error.strerror or error}; choose another port", code="port-in-use"
+            ) from error
+        return self.url
+
+    def stop(self) -> None:
+        """Stop the server and its worker processes."""
+        self.service.queue.stop()
+        blocks = self.app.get_blocks()
+        if blocks is not None:
+            blocks.close(verbose=False)
+
+    def session_of(self, request: Request | gr.Request, token: str = "") -> Session:
+        """Return the session of a request. Raises WebError if there is none."""
+        given = token or request.headers.get("x-session", "")
+        if not given:
+            given = cookie_of(request.headers.get("cookie", ""), SESSION_COOKIE)
+        found = self.service.store.find(given)
+        if found is None:
+            raise WebError("there is no session, or it has expired; reload the page", code="no-session")
+        return found
+
+
+def serve(settings: ServerSettings, announce: Callable[[str], None], open_browser: bool = False) -> None:
+    """Run the server until Ctrl-C or SIGTERM."""
+    server = Server(settings)
+    url = server.start()
+    announce(url)
+    if open_browser:
+        webbrowser.open(url)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+    server.stop()
+
+
+def add_routes(server: Server) -> None:
+    """Add the routes of the page: the page itself, uploads and media."""
+    app, service = server.app, server.service
+
+    @app.exception_handler(RetalkitError)
+    async def failed(request: Request, error: RetalkitError) -> JSONResponse:
+        data = {"code": error.code, "message": " ".join(str(error).split())}
+        return JSONResponse(data, _STATUS.get(error.code, 400))
+
+    @app.get("/", response_class=HTMLResponse)
+    def page(request: Request) -> Response:
+        response = HTMLResponse(_page("index.html"), headers={"cache-control": "no-store"})
+        token = cookie_of(request.headers.get("cookie", ""), SESSION_COOKIE)
+        if service.store.find(token) is None:
+            token, _ = service.store.create()
+            age = round(server.settings.keep_hours * 3600)
+            response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="strict", max_age=max(age, 3600))
+        return response
+
+    @app.get("/login", response_class=HTMLResponse)
+    def login_page() -> Response:
+        return HTMLResponse(_page("login.html"), headers={"cache-control": "no-store"})
+
+    @app.post("/login")
+    async def login(request: Request) -> Response:
+        form = await request.form()
+        token = server.logins.open(str(form.get("username", "")).strip(), str(form.get("password", "")))
+        if token is None:
+            # Slows down guessing.
+            await asyncio.sleep(_FAILED_LOGIN_SECONDS)
+            return JSONResponse({"code": "wrong-login", "message": TEXTS["wrong_login"]}, 400)
+        response = JSONResponse({"success": True})
+        response.set_cookie(LOGIN_COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+    @app.post("/logout")
+    def logout(request: Request) -> Response:
+        server.logins.close(cookie_of(request.headers.get("cookie", ""), LOGIN_COOKIE))
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(LOGIN_COOKIE)
+        return response
+
+    @app.get("/assets/{name}")
+    def asset(name: str) -> Response:
+        path = _PAGE / name
+        if name not in _ASSETS:
+            raise WebError("there is no such file", code="unknown-file")
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return FileResponse(_PAGE / "icon.svg", media_type="image/svg+xml")
+
+    @app.get("/api/page")
+    def page_data() -> JSONResponse:
+        return JSONResponse(service.page())
+
+    @app.get("/api/state")
+    def state(request: Request) -> JSONResponse:
+        return JSONResponse(service.state(server.session_of(request)), headers={"cache-control": "no-store"})
+
+    @app.post("/api/files")
+    async def upload(request: Request, kind: str, name: str = "") -> JSONResponse:
+        session = server.session_of(request)
+        length = request.headers.get("content-length", "")
+        stored = await server.uploads.receive(
+            session, kind, name, int(length) if length.isdecimal() else None, request.stream()
+        )
+        return JSONResponse(asdict(stored))
+
+    @app.get("/media/files/{id}/{name}")
+    def uploaded(request: Request, id: str, name: str) -> Response:
+        session = server.session_of(request)
+        file = session.file(id)
+        path = session.path(file)
+        if name == "playable":
+            path = path.parent / "playable" / ("photo.jpg" if file.kind == "photo" else "video.mp4")
+            if not path.is_file():
+                raise WebError("the video has not been converted yet", code="unknown-file")
+        return _send(path, inline=True)
+
+    @app.get("/media/jobs/{id}/{name:path}")
+    def result(request: Request, id: str, name: str, download: str = "") -> Response:
+        session = server.session_of(request)
+        job = service.queue.get(session, id)
+        if name == RECORD:
+            headers = {"content-disposition": 'attachment; filename="record.json"'} if download else {}
+            return JSONResponse(record_of(session, job), headers=headers)
+        return _send(job_file(session, job, name), inline=not download, page=name.endswith(".html"))
+
+
+def add_api(server: Server) -> None:
+    """Add the functions of the HTTP API, which the page also uses."""
+    app, service = server.app, server.service
+
+    def checked(function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except RetalkitError as error:
+            raise gr.Error(f"{' '.join(str(error).split())} [{error.code}]", print_exception=False) from error
+
+    @app.api(name="open_session", concurrency_limit=4)
+    def open_session() -> str:
+        """Create a session and return its token, which all other functions and the header X-Session accept."""
+        return checked(lambda: service.store.create()[0])
+
+    @app.api(name="state", concurrency_limit=8)
+    def state(request: gr.Request, session: str = "") -> dict:
+        """Return the files and jobs of the session."""
+        return checked(lambda: service.state(server.session_of(request, session)))
+
+    @app.api(name="start", concurrency_limit=8)
+    def start(request: gr.Request, kind: str, run: dict, session: str = "") -> dict:
+        """Queue a job (inspect, preview, render, motion or compare) and return it."""
+        return checked(lambda: service.start(server.session_of(request, session), kind, run))
+
+    @app.api(name="follow", concurrency_limit=None)
+    def follow(request: gr.Request, job: str, session: str = "") -> Generator[dict, None, None]:
+        """Yield the job whenever it changes, until it ends."""
+        owner = checked(lambda: server.session_of(request, session))
+        last: dict[str, Any] = {}
+        while True:
+            current = checked(lambda: service.job(service.queue.get(owner, job)))
+            if current != last:
+                yield current
+            if current["status"] not in ("queued", "running"):
+                return
+            last = current
+            time.sleep(0.25)
+
+    @app.api(name="cancel", concurrency_limit=8)
+    def cancel(request: gr.Request, job: str, session: str = "") -> dict:
+        """Cancel a job. The result so far is kept, so that the job can be resumed."""
+        return checked(lambda: service.cancel(server.session_of(request, session), job))
+
+    @app.api(name="resume", concurrency_limit=8)
+    def resume(request: gr.Request, job: str, session: str = "") -> dict:
+        """Queue a cancelled or failed job again."""
+        return checked(lambda: service.resume(server.session_of(request, session), job))
+
+    @app.api(name="delete", concurrency_limit=8)
+    def delete(request: gr.Request, id: str, session: str = "") -> bool:
+        """Delete a finished job or an uploaded file."""
+        owner = checked(lambda: server.session_of(request, session))
+        if id.startswith("f"):
+            checked(lambda: owner.remove(id))
+        else:
+            checked(lambda: service.queue.delete(owner, id))
+        return True
+
+    @app.api(name="clear", concurrency_limit=8)
+    def clear(request: gr.Request, session: str = "") -> bool:
+        """Delete everything that belongs to the session."""
+        checked(lambda: service.clear(server.session_of(request, session)))
+        return True
+
+    @app.api(name="run_file", concurrency_limit=8)
+    def run_file(request: gr.Request, run: dict, session: str = "") -> dict:
+        """Return the run file and the command for a run, and the error if the run is invalid."""
+        return checked(lambda: service.run_file(server.session_of(request, session), run))
+
+    @app.api(name="load_run_file", concurrency_limit=8)
+    def load_run_file(request: gr.Request, text: str) -> dict:
+        """Return the content of a run file (YAML)."""
+        return checked(lambda: service.load_run_file(text))
+
+    @app.api(name="save_motion", concurrency_limit=8)
+    def save_motion(request: gr.Request, job: str, curves: dict, session: str = "") -> dict:
+        """Store the motion of a finished motion job with changed curves as a file of the session."""
+        return checked(lambda: service.save_motion(server.session_of(request, session), job, curves))
+
+
+_PAGE: Final = Path(str(resources.files("retalkit_web") / "page"))
+_ASSETS: Final = ("app.css", "icon.svg", "login.js", *(path.name for path in sorted(_PAGE.glob("*.js"))))
+
+
+def _page(name: str) -> str:
+    text = (_PAGE / name).read_text(encoding="utf-8")
+    for key, value in TEXTS.items():
+        text = text.replace(f"{{{{ {key} }}}}", escape(value))
+    return text
+
+
+def _send(path: Path, *, inline: bool, page: bool = False) -> Response:
+    headers = {"cache-control": "private, no-cache"}
+    if page:
+        headers["content-security-policy"] = _COMPARISON_POLICY
+        return FileResponse(path, media_type="text/html", headers=headers)
+    kind = _TYPES.get(path.suffix.lower(), "application/octet-stream")
+    how = "inline" if inline else "attachment"
+    headers["content-disposition"] = f"{how}; filename*=UTF-8''{quote(path.name)}"
+    return FileResponse(path, media_type=kind, headers=headers)
+
+
+def _free_port(host: str) -> int:
+    import socket
+
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
