@@ -10,6 +10,9 @@ VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
 
+# Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo docs test test-slow test-pythons test-packages lint types unit chromium clean
 
 help:

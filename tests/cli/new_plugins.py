@@ -31,7 +31,7 @@ class Packages:
         path = os.pathsep.join([str(self.folder / "site"), *sources, os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": path},
             cwd=cwd or self.folder,
             capture_output=True,
             text=True,
