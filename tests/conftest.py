@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from scipy.io import wavfile
 
 from tests.forked_workers import ForkedContext
@@ -30,7 +32,7 @@ LONGEST = (
 """Files that take more than 15 seconds, longest first."""
 
 
-def _shared_folder(name: str) -> Path:
+def _folder_beside_checkout(name: str) -> Path:
     """``RETALKIT_SHARED``, or the folder ``shared`` beside the checkout.
 
     Without it a test is skipped, or fails where ``RETALKIT_REQUIRE_MEDIA`` is set.
@@ -89,54 +91,74 @@ def forked_workers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_media() -> Path:
     """Directory with real clips; the test is skipped with a reason where it is missing."""
-    return _shared_folder("media")
+    return _folder_beside_checkout("media")
 
 
 @pytest.fixture(scope="session")
 def shared_parity() -> Path:
     """Directory with reference numbers of the published implementation; skipped likewise."""
-    return _shared_folder("parity")
+    return _folder_beside_checkout("parity")
 
 
 @pytest.fixture(scope="session")
 def shared_parity_training() -> Path:
     """Directory with reference numbers of published and documented training; skipped likewise."""
-    return _shared_folder("parity_training")
+    return _folder_beside_checkout("parity_training")
+
+
+SharedFolder = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def pseudo_weights(shared_parity: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Network of the parity folder -> safetensors file with its pseudo-random weights; each is made once.
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> SharedFolder:
+    """Function that returns a directory, which the first of all pytest-xdist workers fills.
 
-    The workers of pytest-xdist share the files.
+    The arguments are the name of the directory, and a function that writes files into the given empty directory. Tests
+    must not change the files.
     """
-    pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
-    from tests.pseudo_weights import fill
-
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "pseudo_weights"
-    folder.mkdir(exist_ok=True)
+    parent = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
+    parent.mkdir(exist_ok=True)
 
-    def path(network: str) -> Path:
-        file = folder / f"{network}.safetensors"
-        if not file.exists():
-            partial = folder / f"{network}.{os.getpid()}"
-            fill(shared_parity, network, partial)
-            partial.rename(file)
-        return file
+    def path(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = parent / name
+        with FileLock(parent / f"{name}.lock"):
+            if not folder.exists():
+                partial = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+                fill(partial)
+                partial.rename(folder)
+        return folder
 
     return path
 
 
 @pytest.fixture(scope="session")
-def moving_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pseudo_weights(shared_parity: Path, shared_folder: SharedFolder) -> Callable[[str], Path]:
+    """Network of the parity folder -> safetensors file with its pseudo-random weights."""
+    pytest.importorskip("torch", reason="the published networks need the extra: pip install 'retalkit[paper]'")
+    from tests.pseudo_weights import fill
+
+    def path(network: str) -> Path:
+        name = f"{network}.safetensors"
+        return shared_folder(network, lambda folder: fill(shared_parity, network, folder / name)) / name
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def moving_head(shared_folder: SharedFolder) -> Path:
     """Three seconds of a gently moving head at 25 frames/s, made from scikit-image's public-domain portrait."""
+    return (
+        shared_folder("moving_head", lambda folder: _write_moving_head(folder / "moving_head.mp4")) / "moving_head.mp4"
+    )
+
+
+def _write_moving_head(path: Path) -> None:
     import av
     import cv2
     from retalkit.testing.fixtures.material import moving_portrait, portrait
 
     image, side = portrait(), 448
-    path = tmp_path_factory.mktemp("clips") / "moving_head.mp4"
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "16", "preset": "veryfast"})
         stream.width = stream.height = side
@@ -145,7 +167,6 @@ def moving_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
             frame = cv2.resize(moving_portrait(image, index / 25), (side, side), interpolation=cv2.INTER_AREA)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -162,12 +183,16 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def talking_head(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def talking_head(
+    moving_head: Path, short_speech: Path, shared_folder: SharedFolder, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Two seconds of a person saying the example sentence, with sound: ``moving_head`` dubbed."""
     import retalkit
 
-    folder = tmp_path_factory.mktemp("talking")
-    retalkit.dub(moving_head, short_speech, folder / "talking.mp4", cache=folder / "cache")
+    cache = tmp_path_factory.mktemp("talking")
+    folder = shared_folder(
+        "talking_head", lambda folder: retalkit.dub(moving_head, short_speech, folder / "talking.mp4", cache=cache)
+    )
     return folder / "talking.mp4"
 
 
