@@ -13,7 +13,7 @@ OUT ?= out/demo.mp4
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs test test-slow test-pythons test-packages lint types unit chromium clean
+.PHONY: help setup demo docs test test-slow test-pythons test-packages lint types bytecode unit chromium clean
 
 help:
 	@echo "make setup          create the virtual environment .venv; activate it with: . $(BIN)/activate"
@@ -47,7 +47,10 @@ docs: $(STAMP)
 	$(BIN)/python docs/generate/errors.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test: lint types unit
+# The type checker uses one core. On another, the collection of the tests writes the bytecode of most imports.
+test: $(STAMP)
+	$(MAKE) -j3 lint types bytecode chromium
+	$(MAKE) unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -55,6 +58,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# `make unit` reports errors of the collection.
+bytecode: $(STAMP)
+	-$(BIN)/python -m pytest --collect-only -q -p no:cacheprovider > /dev/null
 
 unit: $(STAMP) chromium
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow"
