@@ -134,6 +134,8 @@ class Sandbox:
         text = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
         if text.startswith(_IGNORED) or "__pycache__" in text or text.endswith(".pyc"):
             return
+        if sys.pycache_prefix and Path(text).is_relative_to(sys.pycache_prefix):
+            return
         # realpath is used because Path.resolve raises further audit events and realpath accepts missing files.
         whole = os.path.realpath(text)
         if Path(whole).is_dir() and event == "open":
