@@ -17,6 +17,8 @@ WORDS: Final[dict[str, SelectorKind]] = {
     "middle": "centre",
     "right": "right",
 }
+POSITIONS: Final[frozenset[SelectorKind]] = frozenset({"left", "centre", "right", "index"})
+"""Selectors that depend on where the persons are in a frame."""
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 USAGE: Final = (
     "use largest, left, centre, right, a number from 0 at the left, an image of the person, or an id such as p1"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retalkit.cues.model import Cue, CueSheet
 from retalkit.errors import CueError
 from retalkit.persons.grouping import SURE, Distance, Person, Persons, same_person
-from retalkit.persons.selectors import PersonSelector
+from retalkit.persons.selectors import POSITIONS, PersonSelector
 from retalkit.pipeline.tracklets import FaceTable
 
 Float = NDArray[np.float32]
@@ -67,17 +67,27 @@ class PersonSelection:
     def select(self, sheet: CueSheet) -> list[SelectedPerson]:
         """Return the person of each name in a sheet.
 
+        A position applies to the own cues of the person. If people change places between the cues of two names, the
+        positions would select the same person. The positions of names that are bound to selectors then apply to all
+        cues.
+
         Raises CueError if a selector matches no person, or if two names denote the same person.
         """
+        found = {name: self._person(name, sheet.persons[name], sheet.of_person(name)) for name in sheet.names}
+        numbers = [person.number for person in found.values()]
+        for name, person in found.items():
+            selector = sheet.persons[name]
+            bound = selector.kind in POSITIONS and str(selector) != name
+            if bound and numbers.count(person.number) > 1:
+                found[name] = self._person(name, selector, sorted(sheet.cues, key=lambda cue: cue.start))
         selected: list[SelectedPerson] = []
-        for name in sheet.names:
+        for name, person in found.items():
             cues, selector = sheet.of_person(name), sheet.persons[name]
-            person = self._person(name, selector, cues)
             twin = next((other for other in selected if other.person.number == person.number), None)
             if twin is not None:
                 raise CueError(
                     f"{_origin(cues)}'{name}' and '{twin.name}' select the same person ({person.name}); use one name "
-                    "for all cues of a person",
+                    "for all cues of a person, or select by an id from `retalkit inspect`",
                     code="duplicate-person",
                 )
             selected.append(

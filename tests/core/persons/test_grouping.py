@@ -126,6 +126,28 @@ def test_selector_without_a_person(selectors: tuple[str, ...], code: str) -> Non
     assert raised.value.code == code
 
 
+def test_positions_of_named_persons_who_change_places() -> None:
+    persons = grouped([tracklet(0, 0, 49), tracklet(1, 0, 49)], {})
+    frames, numbers = np.repeat(np.arange(50), 2), np.tile([0, 1], 50)
+    centres = np.where((frames < 25) == (numbers == 0), 20.0, 220.0)
+    table = FaceTable(frames=frames, tracklets=numbers, centres=centres, areas=np.where(numbers == 0, 2.0, 1.0))
+    selection = PersonSelection(persons, table, np.arange(50) / 25, 320, {}, {}, distance)
+
+    def chosen(left: str, right: str) -> list[tuple[int, ...]]:
+        cues = tuple(
+            Cue(start=start, stop=start + 1, person=name, speech=Path("s.wav"))
+            for start, name in enumerate((left, right))
+        )
+        persons = {left: parse_selector("left"), right: parse_selector("right")}
+        return [each.person.tracklets for each in selection.select(CueSheet(cues=cues, persons=persons))]
+
+    assert chosen("anna", "ben") == [(0,), (1,)]
+    # A position in a cue applies to this cue.
+    with pytest.raises(CueError) as raised:
+        chosen("left", "right")
+    assert raised.value.code == "duplicate-person"
+
+
 def test_image_of_nobody_in_the_video() -> None:
     with pytest.raises(CueError) as raised:
         select("eve.jpg", **{"eve.jpg": np.array([9.0], np.float32)})

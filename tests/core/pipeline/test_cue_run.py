@@ -19,7 +19,7 @@ from retalkit.persons.grouping import group_tracklets
 from retalkit.persons.selectors import parse_selector
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.clip_persons import find_persons
-from retalkit.pipeline.edit_strength import Absence, EditStrength
+from retalkit.pipeline.edit_strength import Absence, EditStrength, opacity
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, tracklets_key
 from retalkit.pipeline.person_selection import PersonSelection
 from retalkit.pipeline.plan import plan
@@ -130,6 +130,12 @@ def test_strength_eases_next_to_absences_but_not_at_cuts() -> None:
     times = np.array([0.5, 0.8, 0.9, 1.5, 2.9, 3.1, 3.2, 4.9])
     np.testing.assert_allclose(strength(times), [1, 1, 0.5, 1, 1, 0.5, 1, 1], atol=1e-6)
     assert strength.identity() != EditStrength([(0.0, 5.0)], 5.0, 0.1).identity()
+
+
+def test_edits_of_lip_syncers_that_do_not_ease_fade_over_the_whole_transition() -> None:
+    strength = np.array([0.0, 0.1, 0.35, 0.5, 0.9, 1.0], np.float32)
+    np.testing.assert_array_equal(opacity(strength, False), strength)
+    np.testing.assert_allclose(opacity(strength, True), [0, 0.198, 1, 1, 1, 1], atol=2e-3)
 
 
 @pytest.mark.parametrize("override", ["face=1", "extend=loop"])
