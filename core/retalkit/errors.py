@@ -42,6 +42,12 @@ class CueError(RetalkitError):
     code = "invalid-cues"
 
 
+class BatchError(RetalkitError):
+    """Error raised if a job list is invalid, or if an executor cannot be used."""
+
+    code = "invalid-jobs"
+
+
 class InputError(RetalkitError):
     """Error raised if a video, image or audio file cannot be used as input."""
 

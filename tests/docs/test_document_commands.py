@@ -22,8 +22,10 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 import yaml
+from retalkit.batch.jobs_file import read_jobs
 from retalkit.comparison.spec import read_comparison
 from retalkit.config import RunConfig, load
+from retalkit.cues.faults import Faults
 from retalkit.cues.sheet_file import read_sheet
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.plan import plan
@@ -164,6 +166,8 @@ def run(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         Path(command.output_file).write_text(out, encoding="utf-8")
     for option, value in zip(command.words, command.words[1:], strict=False):
         if option in OUTPUT_OPTIONS:
+            # A placeholder such as {language} stands for any text.
+            value = next(map(str, Path().glob(re.sub(r"\{[a-z.]+\}", "*", value))), value)
             assert Path(value).exists() == (code == 0), f"{command.page}: `{command.text}` and {value}"
 
 
@@ -243,7 +247,7 @@ CALLS = {"count_frames": call_count_frames, "dub_on_server": call_later, "widest
 
 def read_yaml(block: Block) -> None:
     """Validate a block with the title ``train.yaml`` as a training file, as a comparison file if it contains ``clips``,
-    as a cue sheet if it contains ``cues``, and otherwise as a run file."""
+    as a cue sheet if it contains ``cues``, as a job list if it contains ``jobs``, and otherwise as a run file."""
     file = Path(block.title or "comparison.yaml")
     registry = discover([Path("my_lips.py")] if Path("my_lips.py").exists() else [])
     file.write_text(block.text, encoding="utf-8")
@@ -258,6 +262,11 @@ def read_yaml(block: Block) -> None:
         return
     if "cues" in yaml.safe_load(block.text):
         read_sheet(file)
+        return
+    if "jobs" in yaml.safe_load(block.text):
+        faults = Faults()
+        read_jobs(file, faults)
+        faults.check()
         return
     config = load(registry, file=file)
     if all(availability(registry.find(kind, choice.use)) is None for kind, _, choice in config.choices):

@@ -235,6 +235,14 @@ def _check_web_options(command: Command, patch: pytest.MonkeyPatch, capsys: pyte
 
 
 _SERVER = Alternative("starts a server; tests/web starts one", _check_web_options)
+
+
+def _check_job_list(command: Command, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """All jobs are valid, and the options exist."""
+    local = [word for word in command.words[1:] if word not in ("--executor", "ray", "--address", "auto")]
+    assert call(capsys, *local, "--dry-run").code == 0
+
+
 _INSTALLS = Alternative("would change the environment of the tests, and needs a network", _check_requirements)
 _LOCAL_PACKAGE = Alternative(
     "pip downloads the build system; tests/cli/test_new_plugin.py and tests/examples install without a network",
@@ -281,6 +289,10 @@ UNRUNNABLE: dict[str, Alternative] = {
     ". .venv/bin/activate": Alternative("changes only the shell", _check_environment),
     'pip install -e ".[train]"': _INSTALLS,
     "pip install 'retalkit[identity]'": _INSTALLS,
+    "pip install 'retalkit[ray]'": _INSTALLS,
+    "retalkit batch jobs.yaml --executor ray --address auto": Alternative(
+        "needs a Ray cluster; tests/core/batch/test_ray_executor.py starts one", _check_job_list
+    ),
     "pip install 'retalkit[openvino]'": _INSTALLS,
     'pip install torch==2.14.1 torchvision==0.29.1 "numpy<2" cython setuptools wheel': _INSTALLS,
     'pip install --no-build-isolation basicsr==1.4.2 filterpy "numpy<2" opencv-python==4.11.0.86': _INSTALLS,

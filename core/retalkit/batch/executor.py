@@ -15,14 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from retalkit.errors import RetalkitError
-
-
-class BatchError(RetalkitError):
-    """Error raised if a job list or an executor option is invalid."""
-
-    code = "invalid-jobs"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:

@@ -110,9 +110,10 @@ def dub(
     With --cues, --from, --to or --person, only parts of the video or several people are edited. Everything else and the
     original sound outside the cues stay unchanged.
     """
-    from retalkit.cli.options import check_language, transcript_options, transcript_overrides
+    from retalkit.cli.options import check_language, transcript_options
     from retalkit.cli.run_report import report_run
     from retalkit.config.model import load, read_options
+    from retalkit.config.transcripts import transcript_overrides
     from retalkit.cues.command_line import sheet_from_options
     from retalkit.errors import CueError
     from retalkit.plugins.discovery import discover

@@ -10,9 +10,12 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from retalkit.cli.progress import unit
+
+if TYPE_CHECKING:
+    from retalkit.batch.outcome import JobOutcome
 
 VERSION: Final = 1
 _INTERVAL: Final = 0.5
@@ -53,6 +56,11 @@ class JsonProgress:
 
     def artefact(self, name: str, path: Path) -> None:
         self.write("artefact", name=name, path=str(path))
+
+    def job(self, outcome: JobOutcome) -> None:
+        """Write the result of one job of a batch."""
+        values = {"reason": outcome.reason} if outcome.reason else {}
+        self.write("job", output=str(outcome.job.output), state=outcome.state, **values)
 
     def time_left(self, seconds: float, fraction: float) -> None:
         if self._is_due(""):

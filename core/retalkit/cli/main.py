@@ -1,7 +1,7 @@
 """Entry point of the command ``retalkit``: subcommands and error handling.
 
-Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 130
-stopped by Ctrl-C, 143 stopped by SIGTERM.
+Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 3 failed
+jobs of a batch, 4 jobs of a batch that need review, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,7 +15,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from retalkit._version import __version__
-from retalkit.cli import compare, config, credentials, dub, evaluate, inspect, motion, new_plugin, plugins, weights
+from retalkit.cli import (
+    batch,
+    compare,
+    config,
+    credentials,
+    dub,
+    evaluate,
+    inspect,
+    localize,
+    motion,
+    new_plugin,
+    plugins,
+    weights,
+)
 from retalkit.cli.interrupts import StoppedError, Terminated, command_text, raise_on_sigterm
 from retalkit.cli.plugin_commands import CommandGroup
 from retalkit.errors import RetalkitError, StageError
@@ -25,6 +38,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 _TRACEBACK = "--traceback"
+_RESUMABLE = ("dub", "localize", "batch", "compare", "train")
 
 
 def application() -> typer.Typer:
@@ -40,6 +54,8 @@ def application() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     app.command("dub")(dub.dub)
+    app.command("localize")(localize.localize)
+    app.command("batch")(batch.batch)
     app.command("inspect")(inspect.inspect)
     app.command("motion")(motion.motion)
     app.command("compare")(compare.compare)
@@ -83,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
     if code in (INTERRUPTED, TERMINATED):
-        resumable = args[:1] in (["dub"], ["compare"], ["train"]) or args[:2] == ["weights", "pull"]
+        resumable = args[:1] in [[name] for name in _RESUMABLE] or args[:2] == ["weights", "pull"]
         # The command is printed unchanged, so that it can be copied.
         typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
     sys.exit(code if isinstance(code, int) else 0)

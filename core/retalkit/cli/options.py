@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from retalkit.config.model import RunConfig
-    from retalkit.plugins.registry import Registry
     from retalkit.plugins.specs import StageConfig
 
 ConfigFile = Annotated[
@@ -49,26 +47,3 @@ def check_language(language: str | None, options: StageConfig) -> None:
         raise ConfigError(
             "--language: there is no transcript; add --transcript FILE or remove --language", code="unused-option"
         )
-
-
-def transcript_overrides(config: RunConfig, registry: Registry, options: dict[str, str]) -> list[tuple[str, Any, str]]:
-    """Return the overrides that add ``options`` to the driver options of the configured lip syncer.
-
-    Raises ConfigError if the lip syncer uses no driver.
-    """
-    from retalkit.config.model import read_options
-    from retalkit.errors import ConfigError
-    from retalkit.stages import StageKind
-
-    if not options:
-        return []
-    flag = f"--{next(iter(options))}"
-    found = registry.find(StageKind.LIP_SYNCER, config.lip_syncer.use)
-    drivers = read_options(found, config.lip_syncer).drivers()
-    if not drivers:
-        raise ConfigError(
-            f"{flag}: {found.label} uses no driver; select a lip syncer with a driver, such as lip_syncer.use=exemplar",
-            code="missing-driver",
-        )
-    name, choice = next(iter(drivers.items()))
-    return [(f"lip_syncer.{name}", {"use": choice.use, **choice.options, **options}, flag)]

@@ -19,7 +19,14 @@ from retalkit.observer import Observer, SilentObserver
 LINE_SECONDS = 10.0
 """Minimum interval in seconds between two progress lines of one step if the output is not a terminal."""
 
-_UNITS = {"clips": "clips", "speech": "s of audio", "videos": "videos", "previews": "videos", "fine previews": "videos"}
+_UNITS = {
+    "clips": "clips",
+    "speech": "s of audio",
+    "videos": "videos",
+    "jobs": "jobs",
+    "previews": "videos",
+    "fine previews": "videos",
+}
 """Mapping from step to the unit of its count. Downloads count megabytes, all other steps count frames."""
 WHOLE_RUN = "total"
 """Label of the line with the time left in the whole run."""

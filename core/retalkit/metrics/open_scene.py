@@ -24,7 +24,7 @@ from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.fingerprint import sources_hash
 from retalkit.plugins.metric_specs import FRAMES, LANDMARKS, LIPS, ORIGINAL, RECORD, SPEECH, TRUTH
 from retalkit.plugins.registry import Registry
-from retalkit.stages import SPEECH_RATE
+from retalkit.stages import SPEECH_RATE, ObjectPool
 from retalkit.storage.cache import Cache, Folder, make_key
 
 
@@ -49,9 +49,9 @@ def _tracking_plan(registry: Registry) -> Plan:
 class SceneOpener:
     """Factory for scenes that uses the tracking stages of the default preset and a shared cache."""
 
-    def __init__(self, registry: Registry, cache: Cache, observer: Observer) -> None:
-        """Create the tracking stages. Raises PlanError if they cannot run on this machine."""
-        self._steps = ClipSteps(_tracking_plan(registry), cache, observer)
+    def __init__(self, registry: Registry, cache: Cache, observer: Observer, pool: ObjectPool | None = None) -> None:
+        """Create the tracking stages, or use those in ``pool``. Raises PlanError if they cannot run on this machine."""
+        self._steps = ClipSteps(_tracking_plan(registry), cache, observer, pool)
 
     def track(self, video: Path) -> StoredAnalysis:
         """Track the face in a video. Raises InputError if no face is found."""

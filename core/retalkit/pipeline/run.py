@@ -63,6 +63,7 @@ def dub(
     cancellation: threading.Event | None = None,
     layer: Path | str | None = None,
     preview: Preview | None = None,
+    prune_cache: bool = True,
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -80,7 +81,8 @@ def dub(
     results except the encoded frames.
 
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
-    between batches.
+    between batches. ``prune_cache``: remove the least recently used results if the cache exceeds its size limit.
+    Concurrent runs that share a small cache should prune it when all of them have ended.
 
     Raises ConfigError, CueError, PluginError, PlanError, InputError or OutputError with a one-line message that
     explains how to fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is
@@ -97,7 +99,7 @@ def dub(
     shown = observer or SilentObserver()
     edit = None if layer is None else Path(layer)
     run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit, preview)
-    return run.execute(pool, cancellation)
+    return run.execute(pool, cancellation, prune_cache)
 
 
 class _Run:
@@ -141,7 +143,7 @@ class _Run:
         assert self.audio is not None
         return (self.audio,)
 
-    def execute(self, pool: ObjectPool | None, cancellation: threading.Event | None) -> RunRecord:
+    def execute(self, pool: ObjectPool | None, cancellation: threading.Event | None, prune_cache: bool) -> RunRecord:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
         check_output(self.output, force=self.force, inputs=(self.video, *self.speeches))
@@ -227,7 +229,8 @@ class _Run:
         self.complete(chosen, steps, rendering, window, names)
         self.record.save()
         self.time_left.save()
-        steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
+        if prune_cache:
+            steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
         return self.record
 
     def prepare(

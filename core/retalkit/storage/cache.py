@@ -73,7 +73,8 @@ class Folder:
 
 
 class Cache:
-    """Cache directory for one machine. Concurrent runs are supported because all writes are atomic."""
+    """Cache directory. Concurrent runs, also on several machines that share the directory, are supported because all
+    writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,11 +98,11 @@ class Cache:
                 os.utime(folder.folder)
         return folder
 
-    def prune(self, limit_bytes: int, keep: set[str]) -> None:
+    def prune(self, limit_bytes: int, keep: set[str], used_within: float = 0.0) -> None:
         """Remove the least recently used entries until the cache is smaller than ``limit_bytes``.
 
-        Entries in ``keep`` are not removed. Temporary files that are less than a day old are not removed, because
-        another run may be writing to them.
+        Entries in ``keep`` are not removed, nor entries that were used in the last ``used_within`` seconds. Temporary
+        files that are less than a day old are not removed, because another run may be writing to them.
         """
         now = time.time()
         entries: list[tuple[float, int, Path]] = []
@@ -115,10 +116,10 @@ class Cache:
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 entries.append((folder.stat().st_mtime, size, folder))
         total = sum(size for _, size, _ in entries)
-        for _, size, folder in sorted(entries, key=lambda entry: entry[0]):
+        for used, size, folder in sorted(entries, key=lambda entry: entry[0]):
             if total <= limit_bytes:
                 break
-            if folder.name in keep:
+            if folder.name in keep or now - used < used_within:
                 continue
             shutil.rmtree(folder, ignore_errors=True)
             total -= size

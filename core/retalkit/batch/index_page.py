@@ -1,0 +1,101 @@
+"""Index page of a batch, which shows all results side by side. The page requires no network connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+
+from retalkit._version import __version__
+from retalkit.batch.outcome import STATES, BatchOutcome, JobOutcome, State
+from retalkit.storage.cache import Folder
+
+PAGE_FILE: Final = "index.html"
+_SHOWN: Final = 300
+"""Maximum number of jobs on the page. Failed jobs and jobs that need review are shown first."""
+_PRELOADED: Final = 48
+"""Maximum number of jobs with which the browser loads the first frame of every video."""
+_ORDER: Final[tuple[State, ...]] = ("failed", "needs review", "done", "not run")
+
+
+def write_index(outcome: BatchOutcome) -> Path:
+    """Write ``index.html`` to the results directory and return its path. Videos are linked by relative paths."""
+    ordered = sorted(outcome.jobs, key=lambda each: _ORDER.index(each.state))
+    shown = ordered[:_SHOWN]
+    groups: dict[Path, list[JobOutcome]] = {}
+    for each in shown:
+        groups.setdefault(each.job.video, []).append(each)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = (files("retalkit.batch") / "templates" / "index.html.j2").read_text(encoding="utf-8")
+    page = environment.from_string(template).render(
+        version=__version__,
+        counts=[(state, outcome.counts[state]) for state in STATES],
+        total=len(outcome.jobs),
+        hidden=len(ordered) - len(shown),
+        preload="metadata" if len(shown) <= _PRELOADED else "none",
+        groups=[
+            {
+                "name": video.name,
+                "source": _link(video, outcome.folder),
+                "is_video": video.suffix.lower() in _PLAYABLE,
+                "jobs": [_card(each, outcome.folder) for each in jobs],
+            }
+            for video, jobs in groups.items()
+        ],
+    )
+    with Folder(outcome.folder).write(PAGE_FILE) as path:
+        path.write_text(page, encoding="utf-8")
+    return outcome.folder / PAGE_FILE
+
+
+_PLAYABLE: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+
+
+def _card(each: JobOutcome, folder: Path) -> dict[str, Any]:
+    job, values = each.job, each.values
+    frames = int(values.get("frames_edited", 0)) + sum(values.get("frames_passed", {}).values())
+    seconds = float(values.get("output_seconds", 0.0))
+    speech = job.cues or job.speech
+    return {
+        "name": job.output.name,
+        "language": job.language,
+        "speech": speech.name if speech is not None else "",
+        "state": each.state,
+        "reason": each.reason,
+        "source": _link(job.output, folder) if each.state in ("done", "needs review") else "",
+        "log": str(values.get("log", "")),
+        "record": _link(job.output.with_name(job.output.name + ".json"), folder),
+        "edited": f"{values.get('frames_edited', 0)} of {frames} frames edited" if frames else "",
+        "gates": [_gate(gate, frames, seconds) for gate in each.gates],
+    }
+
+
+def _gate(gate: Mapping[str, Any], frames: int, seconds: float) -> dict[str, Any]:
+    step = seconds / frames if frames else 0.0
+    value, limit = gate.get("value"), gate.get("limit")
+    ranges: Sequence[Sequence[int]] = gate.get("frames", ())
+    return {
+        "name": str(gate["gate"]).replace("_", " "),
+        "verdict": gate["verdict"],
+        "value": "" if value is None else f"{value:g}",
+        "limit": "" if limit is None else f"{limit:g}",
+        "text": gate.get("text", ""),
+        "ranges": [
+            {"text": str(first) if first == last else f"{first}-{last}", "time": f"{first * step:.3f}"}
+            for first, last in ranges
+        ],
+    }
+
+
+def _link(path: Path, folder: Path) -> str:
+    """Return a relative URL of a file."""
+    try:
+        relative = os.path.relpath(path.absolute(), folder.absolute())
+    except ValueError:  # another drive on Windows
+        return path.absolute().as_uri()
+    return quote(Path(relative).as_posix())

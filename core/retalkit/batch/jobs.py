@@ -1,0 +1,222 @@
+"""Jobs, and their construction from the rows of a job list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from retalkit.batch.placeholders import fill, path_values
+from retalkit.config.model import RunConfig, load
+from retalkit.config.transcripts import transcript_overrides
+from retalkit.cues.faults import Faults
+from retalkit.errors import BatchError, RetalkitError
+from retalkit.plugins.registry import Registry
+
+ROW_KEYS: Final = (
+    "video",
+    "speech",
+    "cues",
+    "language",
+    "output",
+    "preset",
+    "config",
+    "set",
+    "reference",
+    "transcript",
+)
+"""Keys of a row in a job list."""
+_GLOB: Final = re.compile(r"[*?\[]")
+Override = str | tuple[str, Any, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Row of a job list as written. A row describes several jobs if it contains globs or several languages."""
+
+    origin: str
+    """Source of the row for messages, such as ``jobs.yaml:4``."""
+    values: Mapping[str, Any]
+    """Mapping from key (one of ``ROW_KEYS``) to value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """Settings of all jobs of a list, which the settings of a row override."""
+
+    folder: Path = field(default_factory=Path)
+    """Directory to which the paths in the rows are relative."""
+    config: Path | None = None
+    preset: str | None = None
+    overrides: Sequence[Override] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One output: a video, its new speech or cues, and the configuration of the run."""
+
+    output: Path
+    video: Path
+    speech: Path | None = None
+    cues: Path | None = None
+    language: str = ""
+    config: RunConfig
+    reference: Path | None = None
+    """Video of a person who speaks the speech, for the gate ``lips``."""
+    transcript: Path | None = None
+    origin: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the job in messages and tables, which is the path of its output."""
+        return str(self.output)
+
+
+def build_jobs(rows: Sequence[Row], common: Common, registry: Registry, faults: Faults) -> list[Job]:
+    """Return the jobs of all rows. Faulty rows are left out and added to ``faults``."""
+    configs = _Configs(common, registry)
+    jobs: list[Job] = []
+    for row in rows:
+        try:
+            jobs += _jobs(row, common, configs)
+        except RetalkitError as error:
+            faults.add(error)
+    return jobs
+
+
+def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
+    values, origin = row.values, row.origin
+    for key in ("video", "output"):
+        if not values.get(key):
+            raise BatchError(f"{origin}: missing '{key}'; add it to the row or to the defaults", code="missing-option")
+    if not values.get("speech") and not values.get("cues"):
+        raise BatchError(f"{origin}: the job has no speech; add 'speech' or 'cues'", code="missing-speech")
+    preset = _text(row, "preset")
+    for video in _files(_text(row, "video") or "", common.folder, origin, "video"):
+        about_video = {**path_values("video", video), "preset": preset or common.preset or ""}
+        for language, speech_text, cues_text in _languages(row):
+            about = {**about_video, "language": language}
+            cues = None
+            if cues_text is not None:
+                cues = common.folder / Path(fill(cues_text, about, origin, "cues")).expanduser()
+                about |= path_values("cues", cues)
+            speeches: list[Path | None] = [None]
+            if speech_text is not None:
+                speeches = [*_files(fill(speech_text, about, origin, "speech"), common.folder, origin, "speech")]
+            for speech in speeches:
+                named = about | ({} if speech is None else path_values("speech", speech))
+                files = {
+                    key: common.folder / Path(fill(text, named, origin, key)).expanduser()
+                    for key in ("output", "config", "reference", "transcript")
+                    if (text := _text(row, key)) is not None
+                }
+                transcript = files.get("transcript")
+                yield Job(
+                    output=files["output"],
+                    video=video,
+                    speech=speech,
+                    cues=cues,
+                    language=language,
+                    config=configs.load(row, files.get("config"), preset, transcript, language),
+                    reference=files.get("reference"),
+                    transcript=transcript,
+                    origin=origin,
+                )
+
+
+def _languages(row: Row) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield the language, the speech template and the cue template of each job of a row."""
+    given = {key: row.values.get(key) for key in ("speech", "cues", "language")}
+    mappings = {key: cast("dict[str, Any]", value) for key, value in given.items() if isinstance(value, dict)}
+    if given["language"] is not None and mappings:
+        text = f"{row.origin}: 'language' and a mapping of {' and '.join(mappings)} exclude each other"
+        raise BatchError(text, code="conflicting-keys")
+    if not mappings:
+        languages = given["language"]
+        for language in cast("list[Any]", languages) if isinstance(languages, list) else [languages]:
+            name = "" if language is None else _checked_text(row, "language", language)
+            speeches = given["speech"]
+            for speech in cast("list[Any]", speeches) if isinstance(speeches, list) else [speeches]:
+                yield name, _checked_text(row, "speech", speech), _text(row, "cues")
+        return
+    first = next(iter(mappings))
+    for language in mappings[first]:
+        texts: dict[str, str | None] = {}
+        for key in ("speech", "cues"):
+            value = mappings[key].get(language) if key in mappings else given[key]
+            if key in mappings and language not in mappings[key]:
+                raise BatchError(f"{row.origin}: {key}: no file for the language '{language}'", code="missing-value")
+            texts[key] = _checked_text(row, key, value)
+        yield language, texts["speech"], texts["cues"]
+
+
+def _text(row: Row, key: str) -> str | None:
+    return _checked_text(row, key, row.values.get(key))
+
+
+def _checked_text(row: Row, key: str, value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    raise BatchError(f"{row.origin}: {key}: expected a string, got {value!r}", code="invalid-option")
+
+
+def _files(text: str, folder: Path, origin: str, key: str) -> Iterator[Path]:
+    """Yield the files that match a glob in order of name, or the path itself if it contains no glob."""
+    path = folder / Path(text).expanduser()
+    if not _GLOB.search(text) or path.exists():
+        yield path
+        return
+    root = Path(path.anchor)
+    files = sorted(each for each in root.glob(str(path.relative_to(root))) if each.is_file())
+    if not files:
+        raise BatchError(f"{origin}: {key}: no file matches '{text}'", code="no-match")
+    yield from files
+
+
+class _Configs:
+    """Configurations of the rows. Each combination of settings is loaded once."""
+
+    def __init__(self, common: Common, registry: Registry) -> None:
+        self._common = common
+        self._registry = registry
+        self._loaded: dict[str, RunConfig] = {}
+
+    def load(
+        self, row: Row, config: Path | None, preset: str | None, transcript: Path | None, language: str
+    ) -> RunConfig:
+        changes: Any = row.values.get("set") or {}
+        if not isinstance(changes, dict):
+            text = f"{row.origin}: set: expected a mapping such as {{output.crf: 20}}, got {changes!r}"
+            raise BatchError(text, code="not-a-mapping")
+        own = cast("dict[str, Any]", changes)
+        file, chosen = config or self._common.config, preset or self._common.preset
+        key = repr((file, chosen, sorted(own.items(), key=str), transcript, language if transcript else ""))
+        if key not in self._loaded:
+            try:
+                self._loaded[key] = self._load(row, file, chosen, own, transcript, language)
+            except RetalkitError as error:
+                text = str(error)
+                if row.origin not in text:
+                    text = f"{row.origin}: {text}"
+                raise type(error)(text, code=error.code) from error
+        return self._loaded[key]
+
+    def _load(
+        self,
+        row: Row,
+        file: Path | None,
+        preset: str | None,
+        changes: Mapping[str, Any],
+        transcript: Path | None,
+        language: str,
+    ) -> RunConfig:
+        overrides: list[Override] = [*self._common.overrides]
+        overrides += [(name, value, row.origin) for name, value in changes.items()]
+        config = load(self._registry, file=file, preset=preset, overrides=overrides)
+        if transcript is None:
+            return config
+        options = {"transcript": str(transcript)} | ({"language": language} if language else {})
+        overrides += transcript_overrides(config, self._registry, options)
+        return load(self._registry, file=file, preset=preset, overrides=overrides)

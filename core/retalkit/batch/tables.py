@@ -1,0 +1,56 @@
+"""Tables of a batch: ``summary.csv`` and ``results.json`` in the results directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from retalkit._version import __version__
+from retalkit.batch.gate_limits import GATES, GateLimits
+from retalkit.batch.outcome import BatchOutcome, JobOutcome
+from retalkit.storage.cache import Folder
+
+CSV_FILE: Final = "summary.csv"
+JSON_FILE: Final = "results.json"
+_COLUMNS: Final = ("output", "state", "language", "video", "speech", "cues", "code", "reason")
+_NUMBERS: Final = ("output_seconds", "frames_edited", "seconds", "cpu_seconds", "attempts")
+
+
+def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
+    """Write both tables atomically."""
+    folder = Folder(outcome.folder)
+    with folder.write(CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_COLUMNS, *_NUMBERS, *(f"{gate}_{part}" for gate in GATES for part in ("verdict", "value"))])
+        writer.writerows(_row(each) for each in outcome.jobs)
+    data = {
+        "version": 1,
+        "retalkit": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "counts": dict(outcome.counts),
+        "workers": outcome.workers,
+        "wall_seconds": round(outcome.wall_seconds, 3),
+        "work_seconds": round(outcome.work_seconds, 3),
+        "gates": gates.plain(),
+        "jobs": [each.plain() for each in outcome.jobs],
+    }
+    with folder.write(JSON_FILE) as path:
+        path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def frames_text(ranges: list[list[int]]) -> str:
+    """Format ranges of frames, such as ``12-40, 77``."""
+    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
+
+
+def _row(each: JobOutcome) -> list[Any]:
+    plain = each.plain()
+    gates: dict[str, Mapping[str, Any]] = {str(gate["gate"]): gate for gate in each.gates}
+    values = [plain.get(name) for name in (*_COLUMNS, *_NUMBERS)]
+    for gate in GATES:
+        found = gates.get(gate, {})
+        values += [found.get("verdict"), found.get("value")]
+    return ["" if value is None else value for value in values]

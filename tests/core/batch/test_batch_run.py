@@ -1,0 +1,200 @@
+"""Batches of short clips: shared analysis, broken clips, resume, retries, gates and the index page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import retalkit
+from retalkit.batch.executor import Executor
+from retalkit.batch.gate_limits import GateLimits
+from retalkit.batch.jobs import Common, Job, build_jobs
+from retalkit.batch.jobs_file import read_jobs
+from retalkit.batch.local import LocalExecutor
+from retalkit.batch.outcome import BatchOutcome
+from retalkit.batch.run import BatchOptions, run_batch
+from retalkit.config import load
+from retalkit.cues.faults import Faults
+from retalkit.errors import OutputError, RunCancelledError
+from retalkit.observer import SilentObserver
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
+
+JOBS = """
+defaults: {set: {provenance.sign: false}, output: "out/{video.stem}_{language}.mp4"}
+jobs:
+  - {video: one.mp4, speech: {de: de.wav, fr: fr.wav}}
+  - {video: faceless.mp4, speech: {de: de.wav, fr: fr.wav}}
+  - {video: two.mp4, speech: {de: de.wav}}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, moving_head: Path, short_speech: Path) -> Path:
+    """Directory with two clips of 12 frames, a clip without a face, and two speeches."""
+    import av
+    import numpy as np
+    from scipy.io import wavfile
+
+    folder = tmp_path_factory.mktemp("batch")
+    with av.open(str(moving_head)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    pictures = {"one": frames[:12], "two": frames[20:32], "faceless": [np.full_like(frames[0], 90)] * 12}
+    for name, images in pictures.items():
+        with av.open(str(folder / f"{name}.mp4"), "w") as target:
+            stream = target.add_stream("libx264", rate=25, options={"crf": "16"})
+            stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0], "yuv420p"
+            for image in images:
+                target.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            target.mux(stream.encode())
+    rate, samples = wavfile.read(short_speech)
+    for name, start in (("de", 0.2), ("fr", 0.8)):
+        wavfile.write(folder / f"{name}.wav", rate, samples[int(start * rate) : int((start + 0.48) * rate)])
+    (folder / "jobs.yaml").write_text(JOBS, encoding="utf-8")
+    return folder
+
+
+def jobs_of(folder: Path, registry: Registry) -> list[Job]:
+    read = read_jobs(folder / "jobs.yaml", Faults())
+    return build_jobs(read.rows, Common(folder=folder), registry, Faults())
+
+
+def run(folder: Path, registry: Registry, workers: int = 2, **options: object) -> BatchOutcome:
+    given = BatchOptions(results=folder / "results", cache=folder / "cache", **options)  # type: ignore[arg-type]
+
+    def open_executor() -> Executor:
+        return LocalExecutor(workers)
+
+    return run_batch(jobs_of(folder, registry), given, registry, open_executor, SilentObserver())
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, registry: Registry) -> BatchOutcome:
+    return run(folder, registry)
+
+
+def states(outcome: BatchOutcome) -> dict[str, str]:
+    return {each.job.output.stem: each.state for each in outcome.jobs}
+
+
+def test_broken_clip_does_not_affect_others(finished: BatchOutcome, folder: Path) -> None:
+    assert states(finished) == {
+        "one_de": "done",
+        "one_fr": "done",
+        "faceless_de": "failed",
+        "faceless_fr": "failed",
+        "two_de": "done",
+    }
+    failed = [each for each in finished.jobs if each.state == "failed"]
+    assert all(each.values["code"] == "no-face" and "faceless.mp4" in each.reason for each in failed)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        *("one_de.mp4", "one_de.mp4.json", "one_fr.mp4", "one_fr.mp4.json", "two_de.mp4", "two_de.mp4.json")
+    ]
+
+
+def test_clip_is_analysed_once(finished: BatchOutcome, folder: Path) -> None:
+    records = {path.name: json.loads(path.read_text()) for path in folder.glob("out/*.json")}
+    for name in ("one_de", "one_fr"):
+        cached = records[f"{name}.mp4.json"]["cached_steps"]
+        assert {"faces", "tracks", "coefficients"} <= set(cached)
+    assert "speech" in records["two_de.mp4.json"]["cached_steps"], "two clips share the speech"
+    assert finished.analyses == 2
+
+
+def test_outputs_are_those_of_plain_runs(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
+    config = load(registry, overrides=["provenance.sign=false", "threads=1"])
+    plain = folder / "plain.mp4"
+    retalkit.dub(folder / "one.mp4", folder / "fr.wav", plain, config=config, cache=folder / "other_cache")
+    assert plain.read_bytes() == (folder / "out" / "one_fr.mp4").read_bytes()
+
+
+def test_results_are_written_as_page_and_tables(finished: BatchOutcome, folder: Path) -> None:
+    results = folder / "results"
+    with (results / "summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = {Path(row["output"]).stem: row for row in csv.DictReader(file)}
+    assert rows["one_de"]["state"] == "done" and rows["one_de"]["edited_verdict"] == "passed"
+    assert rows["faceless_de"]["code"] == "no-face"
+    data = json.loads((results / "results.json").read_text(encoding="utf-8"))
+    assert data["counts"] == {"done": 3, "needs review": 0, "failed": 2, "not run": 0}
+    page = (results / "index.html").read_text(encoding="utf-8")
+    assert 'src="../out/one_de.mp4"' in page and "faceless" in page
+    assert len(list((results / "jobs").glob("*.json"))) == 5
+
+
+def test_second_call_computes_nothing(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
+    def no_executor() -> Executor:
+        raise AssertionError("no task may run")
+
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
+    # A copied input has a new modification time, but the same content.
+    os.utime(folder / "one.mp4")
+    options = BatchOptions(results=folder / "results", cache=folder / "cache")
+    again = run_batch(jobs_of(folder, registry), options, registry, no_executor, SilentObserver())
+    assert again.computed == 0 and states(again) == states(finished)
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
+
+
+def test_changed_gates_evaluate_existing_outputs(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
+    strict = run(folder, registry, workers=1, gates=GateLimits(drift=0.0))
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").iterdir()}
+    verdicts = {each.job.output.stem: [gate["verdict"] for gate in each.gates] for each in strict.jobs if each.gates}
+    assert strict.computed == 3 and set(verdicts) == {"one_de", "one_fr", "two_de"}
+    assert run(folder, registry).computed == 3, "the gates of the first call are evaluated again"
+
+
+def test_changed_output_is_replaced_only_with_force(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
+    output = folder / "out" / "two_de.mp4"
+    original = output.read_bytes()
+    output.write_bytes(b"my own file")
+    with pytest.raises(OutputError, match=r"two_de\.mp4.*--force") as error:
+        run(folder, registry)
+    assert error.value.code == "output-exists" and output.read_bytes() == b"my own file"
+    assert run(folder, registry, force=True).computed == 1
+    assert output.read_bytes() == original
+
+
+def test_failed_jobs_run_again_on_request(
+    finished: BatchOutcome, folder: Path, registry: Registry, tmp_path: Path
+) -> None:
+    kept = tmp_path / "faceless.mp4"
+    shutil.copy2(folder / "faceless.mp4", kept)
+    again = run(folder, registry, retry_failed=True)
+    assert again.computed == 2 and states(again) == states(finished)
+    shutil.copy(folder / "two.mp4", folder / "faceless.mp4")
+    repaired = run(folder, registry)
+    assert repaired.computed == 2 and set(states(repaired).values()) == {"done"}
+    for path in folder.glob("out/faceless_*"):
+        path.unlink()
+    shutil.copy2(kept, folder / "faceless.mp4")
+
+
+def test_cancelled_batch_resumes(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
+    from threading import Event
+
+    for path in (folder / "out").iterdir():
+        path.unlink()
+    shutil.rmtree(folder / "results")
+    cancellation = Event()
+
+    class Observer(SilentObserver):
+        def advanced(self, step: str, done: int) -> None:
+            if done:
+                cancellation.set()
+
+    options = BatchOptions(results=folder / "results", cache=folder / "cache")
+    executor = LocalExecutor(1)
+    with pytest.raises(RunCancelledError):
+        run_batch(jobs_of(folder, registry), options, registry, lambda: executor, Observer(), cancellation=cancellation)
+    assert 0 < len(list((folder / "results" / "jobs").iterdir())) < 5
+    resumed = run(folder, registry)
+    assert states(resumed) == states(finished) and 0 < resumed.computed < 5

@@ -1,0 +1,154 @@
+"""Job lists: expansion of globs, languages and placeholders, and rejection of faulty lists before work starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from retalkit.batch.gate_limits import GateLimits
+from retalkit.batch.jobs import Common, Job, build_jobs
+from retalkit.batch.jobs_file import merge_gates, read_jobs
+from retalkit.batch.placeholders import fixed_folder
+from retalkit.cues.faults import Faults
+from retalkit.errors import RetalkitError
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
+
+from tests.cli.commands import call
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+@pytest.fixture(scope="module")
+def media(moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("media")
+    (folder / "clips").mkdir()
+    for name in ("anna", "ben"):
+        shutil.copy(moving_head, folder / "clips" / f"{name}.mp4")
+        for language in ("de", "fr"):
+            shutil.copy(short_speech, folder / f"{name}_{language}.wav")
+    (folder / "cues.yaml").write_text("cues: [{from: 0.2, to: 1, speech: anna_de.wav}]")
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "notes.txt").write_text("text")
+    return folder
+
+
+def jobs_of(text: str, folder: Path, registry: Registry, name: str = "jobs.yaml") -> list[Job]:
+    (folder / name).write_text(text, encoding="utf-8")
+    faults = Faults()
+    read = read_jobs(folder / name, faults)
+    jobs = build_jobs(read.rows, Common(folder=folder), registry, faults)
+    faults.check()
+    return jobs
+
+
+def test_globs_languages_and_placeholders(media: Path, registry: Registry) -> None:
+    text = """
+defaults: {output: "out/{language}/{video.stem}_{speech.stem}.mp4", preset: embedded, set: {output.crf: 20}}
+jobs:
+  - {video: clips/*.mp4, language: [de, fr], speech: "{video.stem}_{language}.wav"}
+  - video: clips/anna.mp4
+    cues: {de: cues.yaml}
+    output: "{video.folder}-{cues.stem}{{1}}.mp4"
+    set: {output.crf: 30}
+"""
+    jobs = jobs_of(text, media, registry)
+    outputs = [job.output.relative_to(media).as_posix() for job in jobs]
+    assert outputs == [
+        "out/de/anna_anna_de.mp4",
+        "out/fr/anna_anna_fr.mp4",
+        "out/de/ben_ben_de.mp4",
+        "out/fr/ben_ben_fr.mp4",
+        "clips-cues{1}.mp4",
+    ]
+    assert [job.config.output.crf for job in jobs] == [20, 20, 20, 20, 30]
+    assert jobs[0].config is jobs[1].config, "equal settings are loaded once"
+    assert (jobs[4].cues, jobs[4].speech, jobs[4].language) == (media / "cues.yaml", None, "de")
+    assert fixed_folder("out/{language}/a.mp4") == Path("out")
+
+
+def test_csv_has_the_same_meaning(media: Path, registry: Registry) -> None:
+    text = "video;speech;language;output;set.output.crf\nclips/anna.mp4;anna_de.wav;de;{video.stem}.mp4;25\n\n"
+    (job,) = jobs_of(text, media, registry, "jobs.csv")
+    assert job.output == media / "anna.mp4" and job.config.output.crf == 25 and job.language == "de"
+    assert job.origin.endswith("jobs.csv:2")
+
+
+JOB = "{video: clips/anna.mp4, speech: anna_de.wav, output: out/a.mp4"
+FAULTY = {
+    "jobs: []": ("empty-list", "jobs.yaml:1"),
+    "job: []\njobs: [" + JOB + "}]": ("unknown-option", "'job'"),
+    "jobs:\n  - " + JOB + "}\n  - {vidoe: a.mp4}": ("unknown-option", "jobs.yaml:3"),
+    "jobs: [" + JOB + "}, 3]": ("not-a-mapping", "3"),
+    "jobs: [{speech: anna_de.wav, output: a.mp4}]": ("missing-option", "video"),
+    "jobs: [{video: clips/anna.mp4, output: a.mp4}]": ("missing-speech", "speech"),
+    "jobs: [{video: clips/*.mov, speech: anna_de.wav, output: a.mp4}]": ("no-match", "*.mov"),
+    "jobs: [{video: clips/carl.mp4, speech: anna_de.wav, output: a.mp4}]": ("file-not-found", "carl.mp4"),
+    "jobs: [{video: broken.mp4, speech: anna_de.wav, output: a.mp4}]": ("", "broken.mp4"),
+    "jobs: [{video: clips/anna.mp4, speech: notes.txt, output: a.mp4}]": ("", "notes.txt"),
+    "jobs: [{video: clips/anna.mp4, speech: clips/anna.mp4, output: a.mp4}]": ("", "audio"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: '{langage}.mp4'}]": ("unknown-placeholder", "langage"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: '{language}.mp4'}]": ("missing-value", "language"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: 'a}.mp4'}]": ("invalid-placeholder", "}"),
+    "jobs: [{video: clips/*.mp4, speech: anna_de.wav, output: out/a.mp4}]": ("duplicate-output", "anna.mp4"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: clips/ben.mp4}]": ("output-exists", "--force"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: clips/anna.mp4}]": ("output-is-input", "anna.mp4"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: notes.txt/a.mp4}]": ("unwritable-output", "notes.txt"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: a.gif}]": ("", ".gif"),
+    "jobs: [" + JOB + ", preset: embeded}]": ("unknown-preset", "embedded"),
+    "jobs: [" + JOB + ", set: {output.crf: 99}}]": ("invalid-option", "output.crf"),
+    "jobs: [" + JOB + ", set: {lip_syncer.use: exmplar}}]": ("", "exemplar"),
+    "jobs: [" + JOB + ", config: none.yaml}]": ("file-not-found", "none.yaml"),
+    "jobs: [" + JOB + ", cues: notes.txt}]": ("wrong-suffix", "notes.txt"),
+    "jobs: [" + JOB + ", reference: gone.mp4}]": ("file-not-found", "reference"),
+    "gates: {slience: 0.1}\njobs: [" + JOB + "}]": ("unknown-option", "silence"),
+    "gates: {silence: much}\njobs: [" + JOB + "}]": ("invalid-option", "'much'"),
+    "jobs: [" + JOB + "}\n": ("invalid-yaml", "jobs.yaml"),
+}
+
+
+@pytest.mark.parametrize("text", FAULTY)
+def test_faulty_list_is_rejected_before_work(
+    text: str, media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, fact = FAULTY[text]
+    (media / "jobs.yaml").write_text(text, encoding="utf-8")
+    before = sorted(media.rglob("*"))
+    done = call(capsys, "batch", media / "jobs.yaml", "--cache", tmp_path / "cache", "--json")
+    assert done.code == 2
+    assert fact in done.error
+    assert not code or f'"code": "{code}"' in done.out.splitlines()[-1], done.out
+    assert sorted(media.rglob("*")) == before and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("jobs.csv", "video,speech,outptu\na,b,c\n", "unknown-option"),
+        ("jobs.csv", "video,speech,output\na.mp4,b.wav,c.mp4,d\n", "invalid-file"),
+        ("jobs.csv", "video,video\n", "duplicate-key"),
+        ("jobs.csv", "video,speech,output\n", "empty-file"),
+        ("jobs.json", "{}", "wrong-suffix"),
+    ],
+)
+def test_faulty_files(name: str, text: str, code: str, tmp_path: Path, registry: Registry) -> None:
+    with pytest.raises(RetalkitError) as error:
+        jobs_of(text, tmp_path, registry, name)
+    assert error.value.code == code
+
+
+def test_all_faults_are_counted(media: Path, registry: Registry) -> None:
+    with pytest.raises(RetalkitError, match=r"jobs.yaml:2: .*and 1 more fault\)"):
+        jobs_of("jobs:\n  - {video: a.mp4}\n  - {output: a.mp4}\n", media, registry)
+
+
+def test_gates_of_the_command_line_override_the_list() -> None:
+    limits = merge_gates(GateLimits(silence=0.2, drift=3), ["drift=off", "edited=0.9"])
+    assert limits == GateLimits(silence=0.2, drift=None, edited=0.9)
+    with pytest.raises(RetalkitError, match="--gate") as error:
+        merge_gates(GateLimits(), ["edited=2"])
+    assert error.value.code == "invalid-option"
