@@ -115,7 +115,7 @@ class SourceInfo:
     frame_count: int
     """Number of decodable frames, determined by counting instead of by an estimate from the metadata."""
     duration: float
-    """Time in seconds from the start of the first frame to the end of the last frame."""
+    """Time in seconds from the start of the clip to the end of the last frame."""
     is_photo: bool = False
 
 
@@ -321,7 +321,10 @@ class Source(Protocol):
     def info(self) -> SourceInfo: ...
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return the presentation times in seconds of frames [start, stop), float64 [stop - start]."""
+        """Return the presentation times in seconds of frames [start, stop), float64 [stop - start].
+
+        Time 0 is the start of the clip. The first frame is later if the clip's sound starts before its video.
+        """
         ...
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -386,7 +389,7 @@ class Timeline(Protocol):
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the presentation times of output frames [start, stop) in seconds, float64 [T].
 
-        Times are relative to the first output frame.
+        Times are relative to the start of the output's sound.
         """
         ...
 

@@ -70,17 +70,23 @@ def reason(error: BaseException) -> str:
     return str(text).splitlines()[0]
 
 
+def has_pictures(container: InputContainer) -> bool:
+    """Return whether the file has a video stream other than cover images."""
+    return bool(_pictures(container))
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & covers]
+
+
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the default video stream, ignoring cover images.
 
     Raises:
         InputError: the file has no video stream.
     """
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-    ]
+    streams = _pictures(container)
     if not streams:
         if container.streams.audio:
             raise InputError(

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
+from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.colour import Colour, colour_of
 from retalkit.media.containers import open_media, reason, video_stream
 from retalkit.media.hdr import HdrMetadata, hdr_metadata_of
@@ -28,14 +29,19 @@ class FrameIndex:
     """Index of all frames of a video in presentation order."""
 
     timestamps: NDArray[np.int64]
-    """Presentation timestamps in units of ``time_base``, int64 [frames], strictly ascending."""
+    """Presentation timestamps of the container in units of ``time_base``, int64 [frames], strictly ascending."""
+    ticks: NDArray[np.int64]
+    """Presentation times of the clip in units of ``time_base``, int64 [frames], strictly ascending."""
     keyframes: NDArray[np.int64]
     """Positions in ``timestamps`` at which decoding can start, int64 [keyframes], ascending."""
     time_base: Fraction
     end: int
-    """End timestamp of the last frame in units of ``time_base``."""
+    """End time of the last frame in units of ``time_base``, on the scale of ``ticks``."""
+    origin: Fraction
+    """Time in seconds of the clip's time 0 on the container's clock."""
     counted: bool
-    """Whether frames are identified by counting from the start because the file has no usable timestamps."""
+    """Whether frames are identified by counting from the start because the file has no usable timestamps or because its
+    timestamps jump."""
     width: int
     """Width of the stored frames in pixels, before rotation."""
     height: int
@@ -68,9 +74,15 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.
             yield packet
 
 
-def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Yield frames in presentation order from the current position. Packets that cannot be decoded are skipped."""
-    for packet in read_packets(container, stream):
+def decode_frames(
+    container: InputContainer, stream: VideoStream, clock: ClipClock | None = None
+) -> Iterator[av.VideoFrame]:
+    """Yield frames in presentation order from the current position. Packets that cannot be decoded are skipped.
+
+    ``clock``: clock that makes the timestamps continuous. Decoding must then start at the first packet.
+    """
+    packets = read_packets(container, stream)
+    for packet in packets if clock is None else clock.continuous(packets, stream):
         try:
             frames = stream.decode(packet)
         except FFmpegError:
@@ -118,13 +130,17 @@ def scan_video(path: Path) -> FrameIndex:
             stream_end = stream.start_time + stream.duration
         sample_aspect = Fraction(stream.sample_aspect_ratio or 1)
 
-    warnings: list[str] = []
-    verified = _verify(path, packets, first) if packets is not None else None
-    counted = False
+    clock = read_clock(path)
+    warnings: list[str] = list(clock.warnings)
+    verified = _verify(path, packets, first) if packets is not None and not clock.jumps else None
+    counted, usable = False, True
     if verified is None:
-        timestamps, keyframes, last_duration, counted = _decode_all(path)
+        timestamps, keyframes, last_duration, usable = _decode_all(path, clock)
+        counted = clock.jumps or not usable
+        if not usable:
+            time_base = 1 / rate
         if counted:
-            time_base, stream_end = 1 / rate, None
+            stream_end = None
     else:
         timestamps, keyframes, last_duration = verified
     expected = 0 if packets is None else packets.expected
@@ -141,11 +157,15 @@ def scan_video(path: Path) -> FrameIndex:
         end = stream_end
     if len(timestamps) > 1:
         rate = Fraction(len(timestamps)) / (time_base * (end - int(timestamps[0])))
+    # Files without usable timestamps start at time 0.
+    start = round(clock.origin / time_base) if usable else 0
     return FrameIndex(
-        timestamps=timestamps,
+        timestamps=np.arange(len(timestamps), dtype=np.int64) if counted else timestamps,
+        ticks=timestamps - start,
         keyframes=keyframes,
         time_base=time_base,
-        end=end,
+        end=end - start,
+        origin=start * time_base,
         counted=counted,
         width=first.width,
         height=first.height,
@@ -232,17 +252,22 @@ def _verify(
     return packets.timestamps[:count], keyframes, int(packets.durations[count - 1])
 
 
-def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """Decode the complete file and return timestamps, keyframes, last duration and the ``counted`` flag."""
+def _decode_all(path: Path, clock: ClipClock) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
+    """Decode the complete file and return continuous timestamps, keyframes, last duration and whether the timestamps
+    are usable. Unusable timestamps are replaced by the positions of the frames."""
     timestamps, keys = array("q"), array("q")
     usable, last_duration, count = True, 0, 0
     with open_media(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame in decode_frames(container, stream):
-            if frame.pts is None or (timestamps and frame.pts <= timestamps[-1]):
+        for frame in decode_frames(container, stream, clock):
+            shown = frame.pts
+            if shown is not None and clock.jumps and timestamps and shown <= timestamps[-1]:
+                # The parts before and after a jump can overlap by one frame.
+                shown = timestamps[-1] + 1
+            if shown is None or (timestamps and shown <= timestamps[-1]):
                 usable = False
-            timestamps.append(frame.pts or 0)
+            timestamps.append(shown or 0)
             if frame.key_frame:
                 keys.append(count)
             last_duration = frame.duration
@@ -250,9 +275,9 @@ def _decode_all(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], int, 
     if not count:
         raise _no_frames_error(path)
     if not usable:
-        return np.arange(count, dtype=np.int64), np.zeros(1, dtype=np.int64), 1, True
-    keyframes = np.frombuffer(keys, dtype=np.int64) if keys else np.zeros(1, dtype=np.int64)
-    return np.frombuffer(timestamps, dtype=np.int64), keyframes, last_duration, False
+        return np.arange(count, dtype=np.int64), np.zeros(1, dtype=np.int64), 1, False
+    keyframes = np.frombuffer(keys, dtype=np.int64) if keys and not clock.jumps else np.zeros(1, dtype=np.int64)
+    return np.frombuffer(timestamps, dtype=np.int64), keyframes, last_duration, True
 
 
 def _no_frames_error(path: Path) -> InputError:

@@ -45,7 +45,7 @@ class KeptStreams:
 
     path: Path
     start: float
-    """Time of the first output frame in seconds on the source container's clock."""
+    """Time in seconds on the source container's clock of time 0 of the output."""
     copied: tuple[int, ...] = ()
     """Indexes of the streams whose packets are copied."""
     converted: tuple[int, ...] = ()
@@ -88,7 +88,7 @@ class KeptStreams:
         return added
 
     def add_chapters(self, target: OutputContainer, duration: float) -> None:
-        """Add the chapters that start before ``duration`` seconds, relative to the first output frame."""
+        """Add the chapters that start before ``duration`` seconds, relative to the output's start."""
         chapters: list[Any] = []
         for chapter in self.chapters:
             base = Fraction(chapter["time_base"])
@@ -100,7 +100,7 @@ class KeptStreams:
             target.set_chapters(chapters)
 
     def packets(self, added: dict[int, tuple[Stream, bool]], duration: float) -> Iterator[av.Packet[Any]]:
-        """Yield the packets of the added streams with times relative to the first output frame.
+        """Yield the packets of the added streams with times relative to the output's start.
 
         Packets that end before the first frame or start after ``duration`` seconds are omitted.
         """
@@ -139,7 +139,7 @@ class KeptStreams:
 def plan_kept_streams(path: Path, output: Path, start: float, replaced_track: int | None = None) -> KeptStreams:
     """Decide which streams of a source file an output file can carry.
 
-    ``start``: time of the first output frame in seconds on the source container's clock. ``replaced_track``: audio
+    ``start``: time in seconds on the source container's clock of time 0 of the output. ``replaced_track``: audio
     track that the sound of the output replaces; by default, the default track.
 
     Raises:

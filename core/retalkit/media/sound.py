@@ -16,13 +16,14 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
+from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.containers import open_media, reason
 from retalkit.stages import SPEECH_RATE
 
 SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
 _GAP = 0.02
-"""Minimum length in seconds of a timestamp gap that is filled with silence."""
+"""Minimum length in seconds of a timestamp gap after the start that is filled with silence."""
 _MIX: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -46,7 +47,8 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: 
 class SoundSource:
     """Audio source for an audio file or a video's audio track.
 
-    Time 0 is the start of the file. Silence is inserted before a late start and in gaps. Instances have a small pickled
+    Time 0 is the start of the file's earliest stream (``retalkit.media.clip_clock``). Silence is inserted before a late
+    start and in gaps. Instances have a small pickled
     size because samples are not stored.
     """
 
@@ -60,8 +62,8 @@ class SoundSource:
         *,
         layout: str = "",
         track: int | None = None,
-        origin: float = 0.0,
         labelled: bool = True,
+        clock: ClipClock | None = None,
     ) -> None:
         self.path = path
         self.track = track
@@ -74,13 +76,17 @@ class SoundSource:
         """FFmpeg name of the stored channel layout, such as ``stereo`` or ``5.1``. Files that do not declare a layout
         have FFmpeg's default layout for the number of channels."""
         self._labelled = labelled
-        self.origin = origin
-        """Time of the first sample in seconds on the container's clock."""
+        self._clock = clock or read_clock(path, track)
         self.samples = samples
         """Sample count at ``rate``, determined by decoding."""
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(self._clock.warnings)
         if silent:
             self.warnings.append(f"{path.name} {SILENT}, so the mouth stays at rest")
+
+    @property
+    def origin(self) -> float:
+        """Time of the first sample in seconds on the container's clock."""
+        return float(self._clock.origin)
 
     @property
     def duration(self) -> float:
@@ -101,7 +107,7 @@ class SoundSource:
             InputError: the file can no longer be decoded.
         """
         names = channel_names(self.layout) if self._labelled else []
-        blocks = (_downmix(block, names) for block in _native_blocks(self.path, self.track))
+        blocks = (_downmix(block, names) for block in _native_blocks(self.path, self.track, self._clock))
         layout = "mono" if self.channels == 1 else "stereo"
         if mono and self.channels > 1:
             blocks = (block.mean(axis=1, keepdims=True, dtype=np.float32) for block in blocks)
@@ -117,7 +123,7 @@ class SoundSource:
         Raises:
             InputError: the file can no longer be decoded.
         """
-        return self._exact(_native_blocks(self.path, self.track), rate, self.layout)
+        return self._exact(_native_blocks(self.path, self.track, self._clock), rate, self.layout)
 
     def _exact(self, blocks: Iterator[NDArray[np.float32]], rate: int, layout: str) -> Iterator[NDArray[np.float32]]:
         """Resample the blocks, and truncate or pad the result to ``length_at(rate)`` samples."""
@@ -147,10 +153,10 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
     with open_media(path) as container:
         stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
-        origin = _origin(container)
         layout, labelled = _layout_name(stream.codec_context.layout)
+    clock = read_clock(path, track)
     samples, silent, channels = 0, True, 0
-    for block in _native_blocks(path, track):
+    for block in _native_blocks(path, track, clock):
         samples += len(block)
         channels = channels or block.shape[1]
         silent = silent and not block.any()
@@ -166,8 +172,8 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         silent,
         layout=layout,
         track=track,
-        origin=origin,
         labelled=labelled,
+        clock=clock,
     )
 
 
@@ -210,12 +216,14 @@ def audio_stream(container: InputContainer, path: Path, track: int | None = None
     return streams[track]
 
 
-def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[av.AudioFrame]:
-    """Yield decoded audio frames in order.
+def _decode_frames(
+    container: InputContainer, stream: AudioStream, path: Path, clock: ClipClock
+) -> Iterator[av.AudioFrame]:
+    """Yield decoded audio frames in order, with continuous timestamps.
 
     Damaged packets are skipped, and decoding stops where a truncated file ends.
     """
-    packets = container.demux(stream)
+    packets = clock.continuous(iter(container.demux(stream)), stream)
     failure: FFmpegError | None = None
     any_decoded = False
     while True:
@@ -237,25 +245,25 @@ def _decode_frames(container: InputContainer, stream: AudioStream, path: Path) -
         ) from failure
 
 
-def _native_blocks(path: Path, track: int | None) -> Iterator[NDArray[np.float32]]:
+def _native_blocks(path: Path, track: int | None, clock: ClipClock) -> Iterator[NDArray[np.float32]]:
     """Yield audio blocks float32 [N, stored channels] at the stored rate, with silence before a late start and in
     gaps."""
     with open_media(path) as container:
         stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
-        origin = _origin(container)
-        position = 0
+        origin, position = float(clock.origin), 0
         layout: AudioLayout | None = None
         converter: AudioResampler | None = None
         shape: tuple[str, str, int] | None = None
-        for frame in _decode_frames(container, stream, path):
+        for frame in _decode_frames(container, stream, path, clock):
             current = (frame.format.name, frame.layout.name, frame.sample_rate)
             layout = layout or frame.layout
             if current != shape:
                 converter, shape = AudioResampler(format="fltp", layout=layout, rate=rate), current
             if frame.time is not None:
                 ahead = round((frame.time - origin) * rate) - position
-                if ahead > _GAP * rate:
+                # The start is exact. Later timestamps can be rounded, for example to 1 ms in mkv files.
+                if ahead > (_GAP * rate if position else 0):
                     yield from _silence(ahead, layout.nb_channels, rate)
                     position += ahead
             assert converter is not None
@@ -263,15 +271,6 @@ def _native_blocks(path: Path, track: int | None) -> Iterator[NDArray[np.float32
                 block = np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
                 position += len(block)
                 yield block
-
-
-def _origin(container: InputContainer) -> float:
-    """Return the start time in seconds of the earliest video or audio stream."""
-    starts: list[float] = []
-    for stream in (*container.streams.video, *container.streams.audio):
-        if not stream.disposition & Disposition.attached_pic:
-            starts.append(float((stream.start_time or 0) * (stream.time_base or 0)))
-    return min(starts)
 
 
 def _silence(samples: int, channels: int, rate: int) -> Iterator[NDArray[np.float32]]:

@@ -54,12 +54,11 @@ class VideoSource:
     @property
     def info(self) -> SourceInfo:
         width, height = self.size
-        first = int(self.index.timestamps[0])
         return SourceInfo(
             width=width,
             height=height,
             frame_count=len(self.index.timestamps),
-            duration=float((self.index.end - first) * self.index.time_base),
+            duration=float(self.index.end * self.index.time_base),
         )
 
     @property
@@ -97,15 +96,18 @@ class VideoSource:
 
     @property
     def start_time(self) -> float:
-        """Presentation time in seconds of the first frame on the container's clock.
+        """Time in seconds on the container's clock of the clip's time 0.
 
         ``times`` are relative to ``start_time``.
         """
-        return float(int(self.index.timestamps[0]) * self.index.time_base)
+        return float(self.index.origin)
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return presentation times in seconds, float64 [stop-start]. The first frame of the video has time 0."""
-        ticks = self.index.timestamps[start:stop] - self.index.timestamps[0]
+        """Return presentation times in seconds, float64 [stop-start].
+
+        The clip starts at time 0 with its earliest stream. The first frame is later if the sound starts first.
+        """
+        ticks = self.index.ticks[start:stop]
         return ticks * float(self.index.time_base.numerator) / float(self.index.time_base.denominator)
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -70,9 +70,13 @@ class OutputTimeline:
     Memory usage depends only on the number of source frames.
     """
 
-    def __init__(self, pattern: _Pattern, duration: float, time_base: Fraction, note: str) -> None:
+    def __init__(self, pattern: _Pattern, duration: float, time_base: Fraction, note: str, start: float = 0.0) -> None:
+        """Initialise the timeline. ``duration``: time in seconds from the first frame to the end of the last frame.
+        ``start``: time of the first frame in seconds, at which the pattern starts."""
         self._pattern = pattern
         self._duration = duration
+        self.start = start
+        """Time of the first frame in seconds. The sound of the output starts at time 0."""
         self._count = max(pattern.count_before(duration - _SHORTEST), 1)
         self.time_base = time_base
         """Source time base in seconds, see ``encoding.output_time_base``."""
@@ -89,18 +93,19 @@ class OutputTimeline:
 
         The last frame's duration is adjusted so that the frame ends exactly at this time.
         """
-        return self._duration
+        return self.start + self._duration
 
     def until(self, time: float) -> OutputTimeline:
         """Return the timeline of the frames that start before ``time`` seconds, at least one frame."""
-        return OutputTimeline(self._pattern, min(time + _SHORTEST, self._duration), self.time_base, "")
+        duration = min(time - self.start + _SHORTEST, self._duration)
+        return OutputTimeline(self._pattern, duration, self.time_base, "", self.start)
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the presentation times of output frames [start, stop), float64 [T].
 
-        Times are in seconds relative to the first output frame.
+        Times are in seconds from the start of the output's sound.
         """
-        return self._pattern.times(self._positions(start, stop))
+        return self.start + self._pattern.times(self._positions(start, stop))
 
     def durations(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the durations of output frames [start, stop), float64 [T], in seconds. All durations are positive."""
@@ -126,11 +131,12 @@ def build_timeline(
     """Build the output timeline. Output timestamps are source timestamps or accumulated frame intervals and may be
     irregularly spaced.
 
-    With ``length="speech"``, the output ends with the last speech sample. With ``length="video"``, the output ends with
-    the last video frame. If the video is too short, ``pingpong`` plays the video backward and forward with the original
-    frame intervals, which keeps motion continuous. ``loop`` restarts the video, ``freeze`` repeats the last frame at
-    the mean frame rate, and ``cut`` ends the output with the video. A still image is shown at 25 frames per second for
-    the duration of the speech.
+    The first output frame has the time of the video's first frame, which is later than 0 if the sound of the video
+    starts earlier. With ``length="speech"``, the output ends with the last speech sample. With ``length="video"``, the
+    output ends with the last video frame. If the video is too short, ``pingpong`` plays the video backward and forward
+    with the original frame intervals, which keeps motion continuous. ``loop`` restarts the video, ``freeze`` repeats
+    the last frame at the mean frame rate, and ``cut`` ends the output with the video. A still image is shown at 25
+    frames per second for the duration of the speech.
 
     Raises:
         InputError: the speech is empty.
@@ -146,8 +152,12 @@ def build_timeline(
             _Pattern(no_times, no_sources, 0.0, grid, still, 1.0), speech_duration, source.time_base, ""
         )
 
-    count, end = source.info.frame_count, source.info.duration
-    times = source.times(0, count)
+    count = source.info.frame_count
+    start = float(source.times(0, 1)[0])
+    times, end = source.times(0, count) - start, source.info.duration - start
+    # A speech that ends before the first frame ends with this frame.
+    shortest = float(times[1]) if count > 1 else end
+    speech_duration = max(speech_duration - start, shortest) if start else speech_duration
     forward = np.arange(count, dtype=np.int64)
     plain = _Pattern(times, forward, end, no_times, no_sources, 0.0)
     excess = speech_duration - end
@@ -156,14 +166,14 @@ def build_timeline(
         note = ""
         if length == "video" and excess > _SHORTEST:
             note = f"The speech is {excess:.2f} s longer than the video, so the end of the speech is cut."
-        return OutputTimeline(plain, duration, source.time_base, note)
+        return OutputTimeline(plain, duration, source.time_base, note, start)
 
     # An extension by one or two frames with continuous motion is not visible.
     noticeable = excess > _SILENT_EXTENSION * end / count
     longer = f"The speech is {excess:.2f} s longer than the video"
     if extend == "cut":
         note = f"{longer}, so the end of the speech is cut (extend: cut)."
-        return OutputTimeline(plain, end, source.time_base, note)
+        return OutputTimeline(plain, end, source.time_base, note, start)
     if extend == "loop":
         pattern = _Pattern(no_times, no_sources, 0.0, times, forward, end)
         note = f"{longer}, so the video restarts until the speech ends (extend: loop)."
@@ -178,4 +188,4 @@ def build_timeline(
         step, last = np.zeros(1, dtype=np.float64), forward[-1:]
         pattern = _Pattern(times, forward, end, step, last, end / count)
         note = f"{longer}, so the last video frame is repeated until the speech ends (extend: freeze)."
-    return OutputTimeline(pattern, speech_duration, source.time_base, note if noticeable else "")
+    return OutputTimeline(pattern, speech_duration, source.time_base, note if noticeable else "", start)

@@ -115,7 +115,7 @@ def _check_mesh_coefficients(steps: ClipSteps) -> None:
 def measure_lips(analysis: Analysis) -> Lips:
     """Compute the lip opening and width at 25 Hz by interpolation between frames.
 
-    Values adjacent to frames without a face are NaN.
+    Values adjacent to frames without a face and values before the first frame are NaN.
     """
     count = analysis.source.info.frame_count
     times = analysis.source.times(0, count)
@@ -123,7 +123,9 @@ def measure_lips(analysis: Analysis) -> Lips:
     opening = np.concatenate([part[:, mesh_space.OPENING] for part in parts]).astype(np.float64)
     width = np.concatenate([part[:, mesh_space.WIDTH] for part in parts]).astype(np.float64)
     grid = np.arange(0.0, times[-1] + 1e-6, 1.0 / GRID_RATE)
-    return Lips(np.interp(grid, times, opening), np.interp(grid, times, width))
+    before = grid < times[0] - 0.5 / GRID_RATE
+    series = [np.where(before, np.nan, np.interp(grid, times, values)) for values in (opening, width)]
+    return Lips(series[0], series[1])
 
 
 def measure_background_rest(

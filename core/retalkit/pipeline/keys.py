@@ -126,9 +126,10 @@ def job_keys(
     reference_enhancers = _chain("reference_enhancer", references, plan, plan.reference_enhancers)
     read = reference_enhancers[-1] if reference_enhancers else references
     shown: list[object] = [config.length, config.extend, timeline.count, round(timeline.duration, 6)]
+    shown += [round(timeline.start, 6)] if timeline.start else []
     heard: object = speech[0]
     if edits is not None:
-        shown, heard = ["cues", timeline.count, round(timeline.duration, 6)], [*speech, edits]
+        shown, heard = ["cues", timeline.count, round(timeline.duration, 6), *shown[4:]], [*speech, edits]
     lips = make_key("lips", read, heard, shown, _identity(plan, plan.lip_syncer))
     return JobKeys(
         speech=speech,

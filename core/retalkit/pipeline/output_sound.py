@@ -55,8 +55,9 @@ class OutputSound:
     def __init__(self, options: SoundConfig, video: Path, video_start: float, *, cued: bool = False) -> None:
         """Open the files.
 
-        ``video``: the source video or still image. ``video_start``: time in seconds of the first frame on the video
-        container's clock. ``cued``: whether the run has cues, so that the original sound is kept outside the cues.
+        ``video``: the source video or still image. ``video_start``: time in seconds of the clip's time 0 on the
+        video container's clock. ``cued``: whether the run has cues, so that the original sound is kept outside the
+        cues.
 
         Raises:
             InputError: a file cannot be used, or the original sound is requested but the video has no sound.
@@ -173,7 +174,6 @@ class OutputSound:
         ducking = options.ducking
         if ducking == "auto":
             ducking = "mute" if self._cued else _DUCKING
-        # The first output frame is the first frame of the video, which can be later than the start of the sound.
         offset = video_start - source.origin
         self._original = Background(
             source=source,

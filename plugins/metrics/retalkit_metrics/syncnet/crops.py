@@ -71,10 +71,12 @@ def find_segments(scene: Scene) -> list[Segment]:
     count = scene.source.info.frame_count
     if count == 0:
         return []
-    frames = nearest_frames(scene.source.times(0, count))
+    times = scene.source.times(0, count)
+    frames = nearest_frames(times)
     tracks, anchors, boxes = _face_boxes(scene, count)
     segments: list[Segment] = []
-    tracks = tracks[frames]
+    # Before the first frame, there is no video.
+    tracks = np.where(np.arange(len(frames)) / RATE < times[0] - 0.5 / RATE, -1, tracks[frames])
     borders = (np.flatnonzero(np.diff(tracks)) + 1).tolist()
     for start, stop in zip((0, *borders), (*borders, len(frames)), strict=True):
         if tracks[start] < 0:
