@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import av
-import cv2
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
+from retalkit.media.jpeg_stream import is_jpeg_stream
 
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 """Rejected demuxers, which render arbitrary text or binary files as images."""
@@ -44,7 +44,10 @@ def open_media(path: Path) -> InputContainer:
     try:
         # The prefix "file:" prevents FFmpeg from parsing a name that contains a colon as a URL. The protocol whitelist
         # prevents playlists from opening network addresses.
-        container = av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # FFmpeg selects a demuxer for one image if the name of a JPEG stream ends in .jpg.
+        demuxer = "mjpeg" if is_jpeg_stream(path) else None
+        options = {"protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
         if _looks_like_mp4(path):
             raise InputError(
@@ -97,17 +100,6 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise InputError(f"{path}: the file has no video stream; use a video or a still image", code="no-video-stream")
     defaults = [stream for stream in streams if stream.disposition & Disposition.default]
     return (defaults or streams)[0]
-
-
-def is_photo_file(path: Path) -> bool:
-    """Return whether OpenCV can decode the file as a still image (such as PNG, JPEG, WebP, TIFF or BMP).
-
-    A GIF file is classified as a video.
-    """
-    check_file(path)
-    with path.open("rb") as file:
-        start = file.read(6)
-    return start[:4] != b"GIF8" and bool(cv2.haveImageReader(str(path)))
 
 
 def is_image_container(container: InputContainer) -> bool:

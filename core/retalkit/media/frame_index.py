@@ -240,7 +240,11 @@ def _verify(
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         if start > 0:
-            container.seek(int(packets.timestamps[start]), stream=stream)
+            try:
+                container.seek(int(packets.timestamps[start]), stream=stream)
+            except FFmpegError:
+                # Streams without a container cannot be searched.
+                return None
         tail = np.array(
             [frame.pts for frame in decode_frames(container, stream) if frame.pts is not None], dtype=np.int64
         )

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.errors import InputError
 from retalkit.media.colour import BT709, Colour
-from retalkit.media.containers import check_file, is_image_container, open_media, video_stream
+from retalkit.media.containers import is_image_container, open_media, video_stream
 from retalkit.media.frame_index import decode_frames
 from retalkit.media.hdr import HdrMetadata
+from retalkit.media.image_files import read_photo
 from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.yuv_frames import frame_from_rgb, frame_from_rgb16, orientation_of
 from retalkit.stages import SourceInfo
@@ -28,7 +27,7 @@ PHOTO_RATE = 25
 class PhotoSource:
     """Source with one upright frame, rotated according to the EXIF orientation. Implements ``retalkit.stages.Source``.
 
-    The image is converted to BT.709 limited range, and its alpha channel is ignored.
+    The image is converted to BT.709 limited range. Transparent pixels become black.
     """
 
     def __init__(self, path: Path, image: NDArray[np.uint8] | None = None) -> None:
@@ -41,7 +40,9 @@ class PhotoSource:
         """
         self.path = path
         self.warnings: list[str] = []
-        self._image = _read_photo(path) if image is None else image
+        if image is None:
+            image, self.warnings = read_photo(path)
+        self._image = image
         self._frame: tuple[PixelFormat, av.VideoFrame] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,18 +134,6 @@ def _check(index: int) -> None:
         raise IndexError(f"frame {index} is out of range for a still image, which has only frame 0")
 
 
-def _read_photo(path: Path) -> NDArray[np.uint8]:
-    check_file(path)
-    try:
-        stored = np.fromfile(path, dtype=np.uint8)
-        image: Any = cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise _unreadable_image(path) from error
-    if image is None:
-        raise _unreadable_image(path)
-    return np.ascontiguousarray(image, dtype=np.uint8)
-
-
 def photo_from_container(path: Path) -> PhotoSource | None:
     """Read a still image in a format that only FFmpeg supports. Return None if the file is a one-frame video."""
     with open_media(path) as container:
@@ -156,7 +145,3 @@ def photo_from_container(path: Path) -> PhotoSource | None:
             return None
         image = np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
         return PhotoSource(path, np.ascontiguousarray(orientation_of(frame).upright(image)))
-
-
-def _unreadable_image(path: Path) -> InputError:
-    return InputError(f"{path}: the image cannot be read; save it as a PNG or JPEG file", code="unreadable-image")

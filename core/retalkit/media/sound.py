@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.containers import open_media, reason
+from retalkit.media.image_files import file_kind
 from retalkit.stages import SPEECH_RATE
 
 SILENT = "contains only silence"
@@ -179,6 +180,8 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
 
 def has_sound(path: Path) -> bool:
     """Return whether the media file has an audio stream. Raises InputError if the file cannot be opened."""
+    if file_kind(path) != "video":
+        return False
     with open_media(path) as container:
         return bool(container.streams.audio)
 

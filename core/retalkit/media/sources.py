@@ -12,12 +12,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from retalkit.media.animation import AnimationDecoder, scan_animation
 from retalkit.media.colour import Colour
-from retalkit.media.containers import is_photo_file
 from retalkit.media.decoding import FrameDecoder
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.frame_index import FrameIndex, scan_video
 from retalkit.media.hdr import HdrMetadata
+from retalkit.media.image_files import file_kind
 from retalkit.media.photo_source import PhotoSource, photo_from_container
 from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.stages import SourceInfo
@@ -41,7 +42,7 @@ class VideoSource:
         self.warnings: list[str] = list(index.warnings)
         """Warnings about defects in the file, one sentence per defect. Reading frames may add warnings."""
         self._gaps: set[int] = set()
-        self._idle: FrameDecoder | None = None
+        self._idle: FrameDecoder | AnimationDecoder | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,13 +156,16 @@ class VideoSource:
         if decoder is not None:
             decoder.close()
 
-    def _acquire(self) -> FrameDecoder:
+    def _acquire(self) -> FrameDecoder | AnimationDecoder:
         """Return the idle decoder at its current position to avoid a seek, or create a decoder if none is idle."""
         with self._lock:
             decoder, self._idle = self._idle, None
-        return decoder or FrameDecoder(self.path, self.index, self._add_gap)
+        return decoder or self._open_decoder()
 
-    def _release(self, decoder: FrameDecoder) -> None:
+    def _open_decoder(self) -> FrameDecoder | AnimationDecoder:
+        return FrameDecoder(self.path, self.index, self._add_gap)
+
+    def _release(self, decoder: FrameDecoder | AnimationDecoder) -> None:
         with self._lock:
             if self._idle is None:
                 self._idle = decoder
@@ -178,7 +182,7 @@ class VideoSource:
 
 
 def _read_in_order(
-    decoder: FrameDecoder, indexes: Iterable[int], chunk: int, pixel_format: PixelFormat
+    decoder: FrameDecoder | AnimationDecoder, indexes: Iterable[int], chunk: int, pixel_format: PixelFormat
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     upcoming = iter(indexes)
     current = next(upcoming, None)
@@ -194,19 +198,29 @@ def _read_in_order(
         current = following
 
 
+class AnimationSource(VideoSource):
+    """Source backed by an animated PNG, WebP, AVIF or HEIF file."""
+
+    def _open_decoder(self) -> FrameDecoder | AnimationDecoder:
+        return AnimationDecoder(self.path, self.index)
+
+
 MediaSource = VideoSource | PhotoSource
 
 
 def open_source(path: Path) -> MediaSource:
-    """Open a video or a still image and index its frames.
+    """Open a video, an animation or a still image and index its frames.
 
     Raises:
         InputError: the path is missing, a directory or empty, the file is not a media file, the file has no video, or
             no frame can be decoded.
     """
     path = Path(path)
-    if is_photo_file(path):
+    kind = file_kind(path)
+    if kind == "photo":
         return PhotoSource(path)
+    if kind == "animation":
+        return AnimationSource(path, scan_animation(path))
     index = scan_video(path)
     if len(index.timestamps) == 1:
         photo = photo_from_container(path)

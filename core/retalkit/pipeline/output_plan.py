@@ -10,6 +10,7 @@ from retalkit.config import RunConfig
 from retalkit.config.output import OriginalSound
 from retalkit.errors import OutputError
 from retalkit.media.codec_names import AudioCodec
+from retalkit.media.image_files import file_kind
 from retalkit.media.kept_streams import KeptStreams, other_content, plan_kept_streams
 from retalkit.media.layer import check_layer
 from retalkit.media.muxing import check_output
@@ -70,7 +71,7 @@ def plan_output(
 
 def _kept_streams(config: RunConfig, source: MediaSource, output: Path) -> tuple[KeptStreams | None, str]:
     """Return the streams to copy, and a note about the source's content that the output will not contain."""
-    if source.info.is_photo:
+    if file_kind(source.path) != "video":
         return None, ""
     original = config.sound.original
     track = original.track if isinstance(original, OriginalSound) else None

@@ -240,17 +240,6 @@ def test_photo(tmp_path: Path, suffix: str) -> None:
     assert pickle.loads(pickle.dumps(source)).info == source.info  # noqa: S301 - our own object
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    encoded = cv2.imencode(".jpg", frame_image(3)[..., ::-1])[1].tobytes()
-    orientation = b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
-    exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00" + orientation + b"\x00\x00\x00\x00"
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:])
-    source = open_source(path)
-    assert source.size == (HEIGHT, WIDTH)
-    assert np.abs(next(source.read([0]))[1].astype(int) - np.rot90(frame_image(3), -1)).mean() < 6
-
-
 def test_real_hevc_reads_backward_like_forward(shared_media: Path) -> None:
     source = open_source(shared_media / "sitting_woman_1080x1920p25_hevc.mp4")
     assert (source.size, source.info.frame_count) == ((1080, 1920), 250)
