@@ -16,12 +16,16 @@ pytest.importorskip("webdataset", reason="datasets need the extra: pip install '
 
 import av
 import retalkit_training.datasets.prepare as prepare_module
+from numpy.typing import NDArray
 from retalkit.errors import InputError, OutputError, PlanError
 from retalkit.media.sound import pcm
 from retalkit.media.sources import open_source
 from retalkit.plugins.discovery import discover
 from retalkit.speech.mel import mel_spectrogram
 from retalkit.weights.store import WeightStore
+from retalkit_renderers.lnet.face_region import network_faces
+from retalkit_renderers.lnet.interface import LNetConfig
+from retalkit_renderers.lower_face import face_box
 from retalkit_training.datasets.check import check
 from retalkit_training.datasets.commands import application
 from retalkit_training.datasets.extraction import Extractor
@@ -124,6 +128,23 @@ def test_clips_contain_everything_that_training_reads(late: tuple[Path, PrepareR
             "face_width"
         ]
         assert 0 < clip.arrays["landmarks"].mean() < 256
+
+
+def test_faces_have_the_box_of_the_lip_syncer(short: Path, tmp_path: Path) -> None:
+    frame = next(image for _, image in open_source(short).read([0]))
+    boxes: list[NDArray[np.float32]] = []
+    for chin in (0.0, LNetConfig().chin):
+        folder = tmp_path / str(chin)
+        settings = PrepareSettings() if chin else PrepareSettings(chin=0.0)
+        report = prepare([source(short)], folder, settings)
+        clip = ShardReader(folder).read(report.index.clips[0])
+        boxes.append(clip.arrays["face_boxes"][0])
+        assert (PreparedData(folder).chin, clip.arrays["source_frames"][0]) == (chin, 0)
+    expected = face_box(boxes[0], LNetConfig().chin, frame.shape[1], frame.shape[0])
+    assert expected is not None
+    np.testing.assert_allclose(boxes[1], expected, atol=1)  # The detected box is not rounded.
+    seen = (network_faces(frame, frame, boxes[1])[3:][::-1].transpose(1, 2, 0) * 255).astype(float)
+    assert np.abs(seen - clip.images(96, 0, 1)[0]).mean() < 4
 
 
 def test_reason_for_missing_coefficients_is_kept(late: tuple[Path, PrepareReport]) -> None:

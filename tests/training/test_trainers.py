@@ -352,6 +352,7 @@ def test_export_writes_published_names_and_a_model_card(tmp_path: Path, speakers
         "| seed | 0 |",
         "validation/auc",
         "contrastive_steps",
+        "lip_syncer.chin",
     ):
         assert fact in card
     with pytest.raises(RetalkitError) as error:

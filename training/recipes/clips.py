@@ -53,6 +53,7 @@ class ClipParts:
     sizes: Sequence[int] = (96, 256, 384)
     reference_editor: str = "none"
     restoration: str = "none"
+    chin: float = 0.0
     split_by: str = "speaker"
 
     @property
@@ -82,4 +83,4 @@ def one_person(folder: Path, video: str, trained: int, *, held_out: int = 24) ->
         "train": [ClipPart(clip, 0, trained, video)],
         "val": [ClipPart(clip, last, clip.frame_count - last, video)],
     }
-    return ClipParts(f"{video}, {trained} frames", parts, split_by="time")
+    return ClipParts(f"{video}, {trained} frames", parts, chin=PreparedData(folder).chin, split_by="time")

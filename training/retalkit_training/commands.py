@@ -294,6 +294,8 @@ def export(
     typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
     if done.importable:
         typer.echo(f"use it with: retalkit weights import {done.arrays} --as {done.importable}")
+        if done.importable != "dnet":
+            typer.echo(f"dub with: --set lip_syncer.chin={done.chin:g}, the face box of the training data")
 
 
 def compare_sources(

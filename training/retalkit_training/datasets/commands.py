@@ -44,6 +44,12 @@ def prepare(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Number of processes.")] = 1,
     shortest: Annotated[int, typer.Option(min=5, help="Minimum length of a clip in frames.")] = 16,
     longest: Annotated[int, typer.Option(min=5, help="Maximum length of a clip in frames.")] = 250,
+    chin: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.5, help="Downward extension of the face box as a fraction of its height, as lip_syncer.chin."
+        ),
+    ] = 0.08,
     smallest_face: Annotated[float, typer.Option(min=0, help="Minimum width of the face in pixels.")] = 64.0,
     largest_yaw: Annotated[float, typer.Option(min=1, help="Maximum yaw of the head in degrees.")] = 45.0,
     quality_filter: Annotated[
@@ -96,6 +102,7 @@ def prepare(
     settings = PrepareSettings(
         shortest=shortest,
         longest=longest,
+        chin=chin,
         smallest_face=smallest_face,
         largest_yaw=largest_yaw,
         filter=quality_filter,

@@ -296,7 +296,9 @@ class Extractor:
             constant = np.array([BORDER, BORDER, BORDER + SIDE, BORDER + SIDE], np.float32)
             boxes = np.broadcast_to(constant, (count, 4)).copy()
         else:
-            found = [face_box(box, 0.0, info.width, info.height) for box in analysis.boxes(first, last)[rows]]
+            found = [
+                face_box(box, self.settings.chin, info.width, info.height) for box in analysis.boxes(first, last)[rows]
+            ]
             boxes = np.stack([np.full(4, np.nan, np.float32) if box is None else box for box in found])
         crops: dict[int, list[NDArray[np.uint8]]] = {side: [] for side in FACE_SIZES}
         references: list[NDArray[np.uint8]] = []

@@ -84,6 +84,12 @@ class DatasetIndex:
     restoration: str = "none"
     """Restorer of the 384-pixel faces: ``gpen``, ``gfpgan``, or ``none`` for the frames as they are."""
 
+    @property
+    def chin(self) -> float:
+        """Downward extension of the face boxes in box heights."""
+        # Older datasets have no such setting, and their boxes are not extended.
+        return float(self.settings.get("clips", {}).get("chin", 0.0))
+
     def of_split(self, split: str) -> list[ClipEntry]:
         """Return the clips of a split in the order of the shards."""
         return [clip for clip in self.clips if clip.split == split]

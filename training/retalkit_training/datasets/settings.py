@@ -34,6 +34,14 @@ class PrepareSettings(BaseModel):
     longest: int = Field(
         default=250, ge=WINDOW_FRAMES, description="Maximum length of a clip in frames. Longer tracks are cut."
     )
+    chin: float = Field(
+        default=0.08,
+        ge=0,
+        le=0.5,
+        description="Downward extension of the face box as a fraction of its height, as the option `chin` of the lip "
+        "syncers. L-Net's default is 0.08 and Wav2Lip's is 0.04. Published training code of the family crops without "
+        "an extension and dubs with one.",
+    )
     smallest_face: float = Field(default=64.0, ge=0, description="Minimum width of the face box in source pixels.")
     blurriest: float = Field(
         default=25.0,

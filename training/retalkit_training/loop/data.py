@@ -98,6 +98,11 @@ class TrainingData(Protocol):
         ...
 
     @property
+    def chin(self) -> float:
+        """Downward extension of the face boxes in box heights."""
+        ...
+
+    @property
     def split_by(self) -> str:
         """``speaker`` if the splits have no speaker in common, or ``time`` for the parts of one person's clip."""
         ...
@@ -163,6 +168,7 @@ class ArrayData:
     sizes: Sequence[int] = field(default=(96,))
     reference_editor: str = "none"
     restoration: str = "none"
+    chin: float = 0.0
     split_by: str = "speaker"
 
     @property

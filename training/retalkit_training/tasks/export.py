@@ -75,6 +75,9 @@ class Exported:
     step: int
     importable: str
     """Checkpoint name for ``retalkit weights import``, or an empty string if no stage loads the file."""
+    chin: float
+    """Value of the lip syncer's option ``chin`` with which the faces of a run have the same boxes as those of the
+    dataset."""
 
 
 def export_run(run: Path, output: Path | None = None, *, best: bool = False, force: bool = False) -> Exported:
@@ -111,7 +114,7 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
     save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
     partial.replace(arrays)
     card.write_text(model_card(run, record, state["step"], target.name, averaged=averaged), encoding="utf-8")
-    return Exported(target, arrays, card, state["step"], importable)
+    return Exported(target, arrays, card, state["step"], importable, float(record["data"].get("chin", 0.0)))
 
 
 def _has_published_shapes(tensors: Mapping[str, Tensor], published: Published) -> bool:
@@ -159,6 +162,7 @@ def model_card(run: Path, record: Mapping[str, Any], step: int, file: str, *, av
     lines += [
         f"| reference faces in the dataset | {data.get('references', 'none')} |",
         f"| restoration of 384-pixel faces | {data.get('restoration', 'none')} |",
+        f"| extension of the face box below the chin | {data.get('chin', 0.0):g} (option `lip_syncer.chin`) |",
         f"| seed | {config['seed']} |",
         f"| batch size | {config['batch_size']} |",
         f"| precision | {config['precision']} |",

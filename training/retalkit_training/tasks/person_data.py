@@ -80,6 +80,7 @@ class PersonData:
         self.frame_rate, self.sizes = data.frame_rate, data.sizes
         self.has_coefficients = data.has_coefficients
         self.reference_editor, self.restoration = data.reference_editor, data.restoration
+        self.chin = data.chin
         clips = sorted(data.clips("train"), key=data.first_second)
         self.name = clips[0].speaker if clips else folder.name
         self.key = hashlib.sha256(f"time {validation} {data.key}".encode()).hexdigest()

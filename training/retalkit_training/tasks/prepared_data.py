@@ -40,7 +40,7 @@ class PreparedData:
         self._entries = {entry.key: entry for entry in self._index.clips}
         self.name = folder.name
         self.reference_editor = self._index.references
-        self.restoration = self._index.restoration
+        self.restoration, self.chin = self._index.restoration, self._index.chin
         listed = sorted(f"{entry.split} {entry.speaker} {entry.key}" for entry in self._index.clips)
         self.key = hashlib.sha256("\n".join(listed).encode()).hexdigest()
 

@@ -32,6 +32,7 @@ def open_run(folder: Path, trainer: str, config: LoopConfig, data: TrainingData,
         "key": data.key,
         "references": data.reference_editor,
         "restoration": data.restoration,
+        "chin": data.chin,
         "split_by": data.split_by,
         **_counts(data),
     }
