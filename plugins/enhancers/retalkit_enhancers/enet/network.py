@@ -35,6 +35,8 @@ _DOWN = ((256, 256), (256, 512), (512, 512), (512, 512), (512, 512), (512, 512))
 """Numbers of input and output channels of the encoder's blocks. The first block's input is 256 pixels wide, and the
 last block's output is 4 pixels wide.
 """
+_LEVELS = (256, 128)
+"""Numbers of channels of the decoder's levels, at 200 and 400 pixels."""
 
 
 class ENet(nn.Module):
@@ -42,17 +44,19 @@ class ENet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_body_first = nn.Conv2d(3, 256, 1)
+        last = _DOWN[-1][1]
+        self.conv_body_first = nn.Conv2d(3, _DOWN[0][0], 1)
         self.conv_body_down = nn.ModuleList(DownBlock(*channels) for channels in _DOWN)
-        self.final_conv = nn.Conv2d(512, 512, 3, padding=1)
-        self.final_linear = nn.Linear(512 * 4 * 4, CODE_SIZE)
+        self.final_conv = nn.Conv2d(last, last, 3, padding=1)
+        self.final_linear = nn.Linear(last * 4 * 4, CODE_SIZE)
         self.style_convs = nn.ModuleList(
             # The inexact border is cropped after the last layer. The first layer is small, so that exact upsampling
             # adds little time there.
             StyledConvolution(inputs, outputs, enlarge=enlarge, inexact_border=inputs > 3)
-            for inputs, outputs, enlarge in ((3, 256, True), (256, 256, False), (256, 128, True), (128, 128, False))
+            for previous, channels in zip((3, *_LEVELS[:-1]), _LEVELS, strict=True)
+            for inputs, outputs, enlarge in ((previous, channels, True), (channels, channels, False))
         )
-        self.to_rgbs = nn.ModuleList(ToColours(channels) for channels in (256, 128))
+        self.to_rgbs = nn.ModuleList(ToColours(channels) for channels in _LEVELS)
 
     @property
     def is_noisy(self) -> bool:

@@ -7,7 +7,7 @@ values match those of the published implementation.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from retalkit.inference import state_shapes
@@ -29,6 +29,8 @@ from retalkit_renderers.layer_norm import LayerNorm2d
 
 COEFFICIENTS = 73
 DESCRIPTOR = 256
+_CHANNELS: Final = (32, 64, 128, 256)
+"""Numbers of channels of the convolutions."""
 
 
 class DNetOutput(NamedTuple):
@@ -96,8 +98,12 @@ class WarpingNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # The decoder's output and the skip connection have half of the channels each.
+        channels = 2 * _CHANNELS[2]
         self.hourglass = Hourglass()
-        self.flow_out = nn.Sequential(LayerNorm2d(256), nn.LeakyReLU(NEGATIVE_SLOPE), same_convolution(7, 256, 2))
+        self.flow_out = nn.Sequential(
+            LayerNorm2d(channels), nn.LeakyReLU(NEGATIVE_SLOPE), same_convolution(7, channels, 2)
+        )
 
     def forward(self, image: Tensor, descriptor: Tensor) -> Tensor:
         return self.flow_out(self.hourglass(image, descriptor))
@@ -121,12 +127,13 @@ class Hourglass(nn.Module):
 class HourglassEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.input_layer = same_convolution(7, 3, 32)
-        self.encoder0 = AdaptiveDownsample(32, 64, DESCRIPTOR)
-        self.encoder1 = AdaptiveDownsample(64, 128, DESCRIPTOR)
-        self.encoder2 = AdaptiveDownsample(128, 256, DESCRIPTOR)
-        self.encoder3 = AdaptiveDownsample(256, 256, DESCRIPTOR)
-        self.encoder4 = AdaptiveDownsample(256, 256, DESCRIPTOR)
+        c32, c64, c128, c256 = _CHANNELS
+        self.input_layer = same_convolution(7, 3, c32)
+        self.encoder0 = AdaptiveDownsample(c32, c64, DESCRIPTOR)
+        self.encoder1 = AdaptiveDownsample(c64, c128, DESCRIPTOR)
+        self.encoder2 = AdaptiveDownsample(c128, c256, DESCRIPTOR)
+        self.encoder3 = AdaptiveDownsample(c256, c256, DESCRIPTOR)
+        self.encoder4 = AdaptiveDownsample(c256, c256, DESCRIPTOR)
 
     def forward(self, image: Tensor, descriptor: Tensor) -> list[Tensor]:
         """Return the features after each of the last four blocks. The features' sides are 64, 32, 16 and 8 pixels."""
@@ -141,9 +148,10 @@ class HourglassEncoder(nn.Module):
 class HourglassDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.decoder4 = AdaptiveUpsample(256, 256, DESCRIPTOR)
-        self.decoder3 = AdaptiveUpsample(512, 256, DESCRIPTOR)
-        self.decoder2 = AdaptiveUpsample(512, 128, DESCRIPTOR)
+        c128, c256 = _CHANNELS[2:]
+        self.decoder4 = AdaptiveUpsample(c256, c256, DESCRIPTOR)
+        self.decoder3 = AdaptiveUpsample(2 * c256, c256, DESCRIPTOR)
+        self.decoder2 = AdaptiveUpsample(2 * c256, c128, DESCRIPTOR)
 
     def forward(self, features: list[Tensor], descriptor: Tensor) -> Tensor:
         *skips, x = features
@@ -167,10 +175,11 @@ class EditingNet(nn.Module):
 class EditingEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.first = ConvolutionBlock(6, 64, 7)
-        self.down0 = DownsampleBlock(64, 128)
-        self.down1 = DownsampleBlock(128, 256)
-        self.down2 = DownsampleBlock(256, 256)
+        c64, c128, c256 = _CHANNELS[1:]
+        self.first = ConvolutionBlock(6, c64, 7)
+        self.down0 = DownsampleBlock(c64, c128)
+        self.down1 = DownsampleBlock(c128, c256)
+        self.down2 = DownsampleBlock(c256, c256)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return features with sides of 256, 128, 64 and 32 pixels."""
@@ -183,10 +192,11 @@ class EditingEncoder(nn.Module):
 class EditingDecoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.up2, self.res2, self.jump2 = self._level(256, 256)
-        self.up1, self.res1, self.jump1 = self._level(256, 128)
-        self.up0, self.res0, self.jump0 = self._level(128, 64)
-        self.final = ToImage(64)
+        c64, c128, c256 = _CHANNELS[1:]
+        self.up2, self.res2, self.jump2 = self._level(c256, c256)
+        self.up1, self.res1, self.jump1 = self._level(c256, c128)
+        self.up0, self.res0, self.jump0 = self._level(c128, c64)
+        self.final = ToImage(c64)
 
     @staticmethod
     def _level(inputs: int, outputs: int) -> tuple[UpsampleBlock, AdaptiveResiduals, ConvolutionBlock]:
