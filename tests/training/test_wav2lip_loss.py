@@ -70,6 +70,17 @@ def test_quality_discriminator_matches_published(published: References) -> None:
     assert faces.grad is None
 
 
+def test_quality_discriminator_computes_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    network = QualityDiscriminator(4)
+    target, faces = torch.rand(2, 1, 3, 1, 96, 96)
+    expected = quality_discriminator_loss(network, target, faces)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network(target), network.float()(target))
+        assert torch.equal(quality_discriminator_loss(network, target, faces), expected)
+        assert generator_loss(torch.tensor([0.1], dtype=torch.bfloat16), "non-saturating").dtype == torch.float32
+
+
 def test_weight_of_l1_is_the_remainder() -> None:
     torch.manual_seed(0)
     faces, target = torch.rand(2, 1, 3, 5, 96, 96)

@@ -1,10 +1,11 @@
-"""Adversarial losses and gradient penalties. All functions take logits."""
+"""Adversarial losses and gradient penalties. All functions take logits, and compute losses in float32 or more."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 import torch
+from retalkit_training.networks.precision import at_least_float32
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +21,7 @@ def discriminator_loss(real: Tensor, generated: Tensor, kind: Kind) -> Tensor:
     * ``hinge``: max(0, 1 - D(x)) + max(0, 1 + D(G)) (Lim and Ye, 2017).
     * ``lsgan``: (D(x) - 1)^2 + D(G)^2 (Mao et al., ICCV 2017).
     """
+    real, generated = at_least_float32(real), at_least_float32(generated)
     if kind == "hinge":
         return functional.relu(1 - real).mean() + functional.relu(1 + generated).mean()
     if kind == "lsgan":
@@ -36,6 +38,7 @@ def generator_loss(generated: Tensor, kind: Kind) -> Tensor:
     * ``hinge``: -D(G).
     * ``lsgan``: (D(G) - 1)^2.
     """
+    generated = at_least_float32(generated)
     if kind == "hinge":
         return -generated.mean()
     if kind == "lsgan":

@@ -5,19 +5,17 @@ Half-precision Fourier transforms do not exist for bfloat16, and on GPUs not for
 
 from __future__ import annotations
 
-import torch
 from retalkit_renderers.lnet.fourier import FourierUnit
+from retalkit_training.networks.precision import at_least_float32, without_autocast
 from torch import Tensor, nn
 
 
 class Float32FourierUnit(FourierUnit):
-    """Fourier unit that computes in float32."""
+    """Fourier unit that computes in float32 if its input has half precision."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.amp.is_autocast_available(x.device.type):
-            return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+        with without_autocast(x.device.type):
+            return super().forward(at_least_float32(x))
 
 
 def keep_fourier_units_in_float32(network: nn.Module) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from retalkit.inference import state_shapes
+from retalkit_training.networks.precision import at_least_float32, without_autocast
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,6 +35,10 @@ class QualityDiscriminator(nn.Module):
     The published network ends with a sigmoid and is trained with the binary cross-entropy of probabilities. This
     network returns logits. ``adversarial.discriminator_loss`` and ``adversarial.generator_loss`` of kind
     ``non-saturating`` on logits equal the published losses, without their clamped logarithms.
+
+    The network computes in float32 under autocast. It has no normalisation, and with the initial weights of torch, each
+    layer reduces the differences between images relative to the biases. At the last layer, they are about 0.002 % of
+    the activations, which bfloat16 cannot represent.
     """
 
     def __init__(self, channels: int = CHANNELS) -> None:
@@ -59,9 +64,11 @@ class QualityDiscriminator(nn.Module):
         ``faces``: [B, 3, T, 96, 96], BGR in [0, 1].
         """
         x = faces[:, :, :, faces.shape[3] // 2 :].permute(2, 0, 1, 3, 4).flatten(0, 1)
-        for block in self.face_encoder_blocks:
-            x = block(x)
-        return self.binary_pred(x).flatten(1)
+        with without_autocast(x.device.type):
+            x = at_least_float32(x)
+            for block in self.face_encoder_blocks:
+                x = block(x)
+            return self.binary_pred(x).flatten(1)
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
