@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from retalkit_training.loop.checkpoints import CheckpointFolder
 from retalkit_training.loop.data import ArrayClip, ArrayData
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.task import Task
-from retalkit_training.loop.trainer import Trainer, run_losses
+from retalkit_training.loop.trainer import Progress, Trainer, run_losses
+from retalkit_training.speech_to_mouth.moonshine_encoder import MoonshineEncoder
 from retalkit_training.tasks.config import CONFIGS, DNetConfig, LNetConfig, SyncNetConfig
 from retalkit_training.tasks.export import export_run
 from retalkit_training.tasks.frozen_weights import StoredWeights, read_state_dict
@@ -32,6 +34,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.training.drawn_speakers import draw, drawn_data
 from tests.training.filled_weights import RandomWeights
+from tests.training.mouth_sessions import tiny_config
+from tests.training.narrow_networks import narrow
+from tests.training.states import KilledError, assert_equal, newest_state
 
 VGG = {"network": "vgg16", "layers": ["relu_1_1"]}
 """Smallest perceptual loss."""
@@ -78,29 +83,94 @@ DEVICE = "cuda" if torch.backends.cuda.is_built() else "meta"
 """Device of the fake tensors. CPU builds of torch cannot differentiate fake CUDA tensors."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "enet" else []) for name in SMALL]
-)
+ON_DEVICE: dict[str, dict[str, Any]] = {
+    **SMALL,
+    "syncnet": {"channels": 2, "contrastive_steps": 1},
+    "wav2lip without discriminator": {"channels": 4, "loss": {"sync_weight": 0, "quality_weight": 0}},
+}
+"""Options of each trainer on a device, by the name of the trainer and further words."""
+MOUTH_BATCHES: dict[str, dict[str, tuple[int, ...]]] = {
+    "synthetic speech": {"features": (2, 160, 100), "targets": (2, 50, 6)},
+    "real lips": {
+        "features": (2, 3, 160, 100),
+        "targets": (2, 2, 6, 50),
+        "known": (2, 2, 50),
+        "weights": (2, 2),
+        "synthetic_targets": (2, 1, 50, 6),
+    },
+    "encoder": {"clean": (2, 8000), "noisy": (2, 8000)},
+}
+"""Shapes of the batches of each step of speech-to-mouth."""
+
+
+@pytest.fixture
+def device_without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    if DEVICE == "meta":
+        monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())
+
+
+def check_gradients(made: Any, batch: dict[str, Any], steps: tuple[int, ...]) -> None:
+    """Compute the losses and gradients of a batch on the device, and check where they are."""
+    for step in steps:
+        totals = run_losses(made, batch, step)
+        assert {value.device.type for value in totals.values()} == {DEVICE}
+        parameters = [value for network in made.networks.values() for value in network.parameters()]
+        gradients = [value.grad for value in parameters if value.grad is not None]
+        assert len(gradients) > 0.4 * len(parameters)
+        assert {gradient.device.type for gradient in gradients} == {DEVICE}
+
+
+@pytest.mark.usefixtures("device_without_autocast")
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_losses_and_gradients_stay_on_the_device(
     monkeypatch: pytest.MonkeyPatch, name: str, large_faces: ArrayData
 ) -> None:
-    if DEVICE == "meta":
-        # There is no autocast for this device.
-        monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())
-    options = {**SMALL[name], **({"contrastive_steps": 1} if name == "syncnet" else {})}
+    # Fewer blocks take less time, and run the same functions.
+    narrow(monkeypatch.setattr)
+    trainer = name.split()[0]
     with FakeTensorMode(allow_non_fake_inputs=True):
         # Fake parameters cannot be moved to another device.
         with torch.device(DEVICE):
-            made = task(name, large_faces, **options)
+            made = task(trainer, large_faces, **ON_DEVICE[name])
         sample = made.sample(np.random.default_rng(0), 0)
         batch = {key: torch.empty((2, *value.shape), device=DEVICE) for key, value in sample.items()}
-        for step in (0, 1) if name in ("dnet", "syncnet") else (0,):
-            totals = run_losses(made, batch, step)
-            assert {value.device.type for value in totals.values()} == {DEVICE}
-            parameters = [value for network in made.networks.values() for value in network.parameters()]
-            gradients = [value.grad for value in parameters if value.grad is not None]
-            assert len(gradients) > 0.4 * len(parameters)
-            assert {gradient.device.type for gradient in gradients} == {DEVICE}
+        check_gradients(made, batch, (0, 1) if trainer in ("dnet", "syncnet") else (0,))
+
+
+@pytest.mark.usefixtures("device_without_autocast")
+@pytest.mark.parametrize("name", MOUTH_BATCHES)
+def test_losses_of_speech_to_mouth_stay_on_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device(DEVICE):
+        made = mouth_task(name, tmp_path, monkeypatch)
+        batch = {key: torch.empty(shape, device=DEVICE) for key, shape in MOUTH_BATCHES[name].items()}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        check_gradients(made, batch, (0,))
+
+
+def mouth_task(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the task of a step of speech-to-mouth without data."""
+    from retalkit_training.speech_to_mouth import encoder_task
+    from retalkit_training.speech_to_mouth.fine_tuning import FineTuningTask
+    from retalkit_training.speech_to_mouth.network import SpeechToMouthNetwork
+    from retalkit_training.speech_to_mouth.synthetic_speech import SyntheticSpeechTask
+
+    nothing: Any = None
+    config = tiny_config()
+    if name == "synthetic speech":
+        return SyntheticSpeechTask(config.synthetic, SpeechToMouthNetwork(8), nothing, nothing, nothing, "key")
+    if name == "real lips":
+        lips: Any = SimpleNamespace(clips=[SimpleNamespace(usable=True, fold=0, count=50)])
+        views: Any = SimpleNamespace(synthetic_targets=np.zeros((1, 50, 6), np.float32))
+        scales = dict.fromkeys(("opening", "protrusion", "jaw", "spread", "rounding"), 1.0)
+        network = SpeechToMouthNetwork(8, contact=True)
+        return FineTuningTask(config.fine_tuning, network, lips, views, scales, "key")
+    file = folder / "encoder.safetensors"
+    file.touch()
+    monkeypatch.setattr(encoder_task, "load_moonshine", lambda path: MoonshineEncoder(1))
+    options = config.encoder.model_copy(update={"published": str(file)})
+    return encoder_task.EncoderTask(options, nothing, nothing, np.ones(288, np.float32), "key")
 
 
 def test_a_tensor_on_another_device_is_detected() -> None:
@@ -108,21 +178,66 @@ def test_a_tensor_on_another_device_is_detected() -> None:
         torch.empty(3, device=DEVICE) * torch.ones(3)
 
 
-@pytest.mark.parametrize("name", ["syncnet", "wav2lip"])
-def test_a_run_resumes_bit_for_bit(tmp_path: Path, name: str, speakers: ArrayData) -> None:
-    data = ArrayData("d", "d", {"train": speakers.splits["train"]})
-    states: list[dict[str, Any]] = []
-    for folder, limits in (("whole", [2]), ("parts", [1, 2])):
-        (tmp_path / folder).mkdir()
-        for steps in limits:
-            options = {**SMALL[name], "augmentation": AUGMENTATION, "workers": 2}
-            made = task(name, data, **{**options, "accumulation": 2, "batch_size": 4, "steps": steps})
-            trainer = Trainer(made, device="cpu", folder=tmp_path / folder)
-            trainer.run()
-        states.append(trainer.state(2))
-    for network, state in states[0]["networks"].items():
-        for key, value in state.items():
-            assert torch.equal(value, states[1]["networks"][network][key]), key
+RESUMED: dict[str, dict[str, Any]] = {
+    "syncnet": {"channels": 2, "contrastive_steps": 2, "augmentation": AUGMENTATION},
+    "lnet": {**SMALL["lnet"], "augmentation": {"flip": 0.5}},
+    "dnet": {**SMALL["dnet"], "warp_steps": 2, "average_decay": 0.9},
+    "enet": {
+        "lnet": "lnet.pth",
+        "average_decay": 0.9,
+        "loss": {
+            "perceptual_weight": 0,
+            "identity_weight": 0,
+            "adversarial": {
+                "size": 64,
+                "narrow": 0.03,
+                "r1_interval": 2,
+                "path_length_weight": 2,
+                "path_length_interval": 2,
+            },
+        },
+    },
+    "wav2lip": {**SMALL["wav2lip"], "augmentation": AUGMENTATION},
+}
+"""Options of runs that are killed, in addition to those of ``resumed_run``."""
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_run_that_is_killed_after_each_step_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, speakers: ArrayData, large_faces: ArrayData
+) -> None:
+    narrow(monkeypatch.setattr)
+    # The loss scaling of fp16, whose scale changes every two steps.
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda device, enabled: scaler("cpu", init_scale=256.0, growth_interval=2)
+    )
+    # D-Net's second stage begins with step 2.
+    steps = 4 if name == "dnet" else 3
+    data = large_faces if name in ("dnet", "enet") else speakers
+    data = ArrayData("d", "d", {"train": data.splits["train"]}, sizes=data.sizes)
+
+    def run(folder: str, killed_after: int | None = None) -> None:
+        def kill(progress: Progress) -> None:
+            if progress.step == killed_after:
+                raise KilledError
+
+        options = {**RESUMED[name], "accumulation": 2, "clip_norm": 10.0, "checkpoint_every": 1}
+        # Batch normalisation at 1 x 1 pixels requires two items.
+        options["batch_size"] = 4 if name == "syncnet" else 2
+        (tmp_path / folder).mkdir(exist_ok=True)
+        made = task(name, data, **options, steps=steps, log_every=3, workers=2)
+        Trainer(made, device="cpu", folder=tmp_path / folder).run(kill)
+
+    run("whole")
+    for step in range(1, steps):
+        with pytest.raises(KilledError):
+            run("parts", killed_after=step)
+    run("parts")
+    whole, parts = newest_state(tmp_path / "whole"), newest_state(tmp_path / "parts")
+    assert_equal(whole, parts)
+    assert {each["scale"] for each in whole["scalers"].values()} == {1024.0 if steps == 4 else 512.0}
+    assert read_scalars(tmp_path / "whole" / "scalars.csv") == read_scalars(tmp_path / "parts" / "scalars.csv")
 
 
 def test_wav2lip_starts_the_sync_loss_after_an_evaluation(tmp_path: Path, speakers: ArrayData) -> None:

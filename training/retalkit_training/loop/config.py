@@ -58,7 +58,8 @@ class LoopConfig(LossConfig):
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of all gradients of an optimiser step. The published trainers do not clip."""
     synchronised_batch_norm: bool = True
-    """Whether batch normalisation uses the statistics of all processes, so that several processes train like one."""
+    """Whether batch normalisation and the minibatch deviation of E-Net's discriminator use the statistics of all
+    processes, so that several processes train like one."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, of the samples and of the noise."""
     initial: str | None = None

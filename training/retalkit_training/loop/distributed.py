@@ -1,4 +1,4 @@
-"""Several processes: device, mean gradients, and batch normalisation over all processes."""
+"""Several processes: device, mean gradients, and values of all processes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any, Final
 
 import torch
 import torch.distributed as dist
+from retalkit_training.networks.batch_statistics import world_size
 from torch import Tensor, nn
 
 _BUCKET: Final = 25_000_000
 """Number of gradient elements that are communicated at once."""
-
-
-def world_size() -> int:
-    """Return the number of processes."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -45,42 +41,6 @@ def _average(tensors: list[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
-def gather_batch(values: Tensor) -> Tensor:
-    """Return the items of all processes, with gradients. ``values``: [B, ...], of equal size on all processes."""
-    if world_size() == 1:
-        return values
-    return _Gather.apply(values)
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over all processes, on each of them."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        found = values.contiguous().clone()
-        dist.all_reduce(found)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return _Sum.forward(ctx, grad_outputs[0])
-
-
-class _Gather(torch.autograd.Function):
-    """Concatenation of the items of all processes, on each of them."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        values = values.contiguous()
-        parts = [torch.empty_like(values) for _ in range(world_size())]
-        dist.all_gather(parts, values)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        return _Sum.forward(ctx, grad_outputs[0]).chunk(world_size())[dist.get_rank()]
-
-
 def broadcast_state(networks: Iterable[nn.Module]) -> None:
     """Copy the parameters and buffers of the first process to all others."""
     if world_size() == 1:
@@ -88,60 +48,6 @@ def broadcast_state(networks: Iterable[nn.Module]) -> None:
     for network in networks:
         for value in network.state_dict().values():
             dist.broadcast(value, 0)
-
-
-class _ProcessNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
-    """Batch normalisation with the statistics of all processes, on any device. ``torch.nn.SyncBatchNorm`` requires a
-    GPU."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised input [B, C, ...]. Statistics have at least float32."""
-        if not self.training or world_size() == 1:
-            return super().forward(input)
-        kind = input.dtype
-        input = input.float() if kind in (torch.bfloat16, torch.float16) else input
-        count = input.numel() / input.shape[1] * world_size()
-        others = [0, *range(2, input.ndim)]
-        # Shape in which a value per channel applies to the input.
-        shape = (-1, *(1 for _ in range(2, input.ndim)))
-        mean = _Sum.apply(input.sum(others)) / count
-        centred = input - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(others)) / count
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked += 1
-            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
-        scale = torch.rsqrt(variance + self.eps)
-        if self.affine:
-            scale = scale * self.weight
-        found = centred * scale.view(shape)
-        return (found + self.bias.view(shape) if self.affine else found).to(kind)
-
-
-class ProcessBatchNorm(_ProcessNorm, nn.BatchNorm2d):
-    """``BatchNorm2d`` with the statistics of all processes. With one process, the layer equals ``BatchNorm2d``."""
-
-
-class ProcessBatchNorm1d(_ProcessNorm, nn.BatchNorm1d):
-    """``BatchNorm1d`` with the statistics of all processes. With one process, the layer equals ``BatchNorm1d``."""
-
-
-_SYNCHRONISED: Final[dict[type[nn.Module], type[nn.Module]]] = {
-    nn.BatchNorm1d: ProcessBatchNorm1d,
-    nn.BatchNorm2d: ProcessBatchNorm,
-}
-
-
-def synchronise_batch_norm(network: nn.Module) -> None:
-    """Replace the classes of the batch normalisation layers of a network, without changing its state."""
-    for module in network.modules():
-        if (synchronised := _SYNCHRONISED.get(type(module))) is not None:
-            # The class adds no attributes, so that only the forward pass changes.
-            module.__class__ = synchronised
 
 
 def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:
@@ -154,15 +60,6 @@ def mean_over_processes(values: dict[str, Tensor]) -> dict[str, float]:
         dist.all_reduce(stacked)
         stacked /= world_size()
     return dict(zip(names, stacked.tolist(), strict=True))
-
-
-def average_over_processes(value: Tensor) -> Tensor:
-    """Return the mean of a tensor without gradient over all processes."""
-    if world_size() == 1:
-        return value
-    found = value.detach().clone()
-    dist.all_reduce(found)
-    return found / world_size()
 
 
 def broadcast_values(values: dict[str, float]) -> dict[str, float]:

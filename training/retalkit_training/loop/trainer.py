@@ -27,10 +27,10 @@ from retalkit_training.loop.distributed import (
     broadcast_values,
     mean_over_processes,
     process_state,
-    synchronise_batch_norm,
 )
 from retalkit_training.loop.logs import RunLog, is_finite
 from retalkit_training.loop.task import Batch, StatefulTask, Task, Update
+from retalkit_training.networks.batch_statistics import local_statistics, synchronise_statistics
 from torch import Tensor, nn
 
 CHECKPOINTS: Final = "checkpoints"
@@ -93,8 +93,9 @@ class Trainer:
             module.to(self.device)
         broadcast_state(self.networks.values())
         if config.synchronised_batch_norm and self.processes > 1:
-            for network in self.networks.values():
-                synchronise_batch_norm(network)
+            # A frozen expert uses batch statistics with the option ``batch_statistics``.
+            for network in (*self.networks.values(), *task.frozen):
+                synchronise_statistics(network)
         self._frozen_parameters, self._frozen_modules = _frozen_parts(self.networks, config.frozen)
         self.averages = {
             name: copy.deepcopy(self.networks[name]).requires_grad_(False).eval() for name in task.averages
@@ -267,7 +268,7 @@ class Trainer:
     def _evaluate(self, step: int) -> dict[str, float]:
         values: dict[str, float] = {}
         if self.process == 0:
-            with evaluation_mode(self.evaluated_networks), torch.no_grad():
+            with local_statistics(), evaluation_mode(self.evaluated_networks), torch.no_grad():
                 values = self.task.evaluate(self.evaluated_networks, step)
         return broadcast_values(values)
 
@@ -280,7 +281,7 @@ class Trainer:
         return True
 
     def _write_images(self, log: RunLog, step: int) -> None:
-        with evaluation_mode(self.evaluated_networks), torch.no_grad():
+        with local_statistics(), evaluation_mode(self.evaluated_networks), torch.no_grad():
             image = self.task.images(self.evaluated_networks, step)
         if image is not None:
             log.image(step, "samples", image)

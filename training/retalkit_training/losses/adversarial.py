@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
+from retalkit_training.networks.batch_statistics import gather_batch
 from retalkit_training.networks.precision import at_least_float32
 from torch import Tensor
 from torch.nn import functional
@@ -77,10 +78,10 @@ def path_length_penalty(images: Tensor, codes: Tensor, mean: Tensor, decay: floa
     generator, noise y and the running mean a of the lengths.
 
     ``images``: [B, 3, H, W], computed from ``codes`` [B, levels, C]. ``mean``: running mean, initially 0. ``decay``:
-    share of this batch in the new mean. ``noise``: [B, 3, H, W] from N(0, 1).
+    share of this batch in the new mean. ``noise``: [B, 3, H, W] from N(0, 1). The mean is computed over all processes.
     """
     scaled = noise / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * scaled).sum(), codes, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
-    new_mean = mean + decay * (lengths.mean() - mean)
+    new_mean = mean + decay * (gather_batch(lengths).mean() - mean)
     return PathLength((lengths - new_mean).square().mean(), new_mean.detach(), lengths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from retalkit_training.losses.config import SyncConfig
+from retalkit_training.networks.precision import at_least_float32
 from retalkit_training.networks.syncnet_expert import SyncNetExpert, mouth_windows
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +24,8 @@ def cosine_cross_entropy(cosines: Tensor, labels: Tensor, config: SyncConfig) ->
         cosines = cosines.clamp(0, 1)
     # torch rejects this function under autocast on CUDA devices, because half precision cannot represent small losses.
     with torch.autocast(cosines.device.type, enabled=False):
-        return functional.binary_cross_entropy(cosines.float(), labels.float())
+        cosines = at_least_float32(cosines)
+        return functional.binary_cross_entropy(cosines, labels.to(cosines.dtype))
 
 
 def expert_loss(expert: SyncNetExpert, mel: Tensor, mouths: Tensor, labels: Tensor, config: SyncConfig) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import torch
 from retalkit.inference import state_shapes
 from retalkit_enhancers.gpen.layers import Bias, EqualConvolution, EqualLinear, LowPass
+from retalkit_training.networks.batch_statistics import gather_batch, process_part, statistics_are_shared
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,6 +77,7 @@ class StyleGan2Discriminator(nn.Module):
                 "resize the images, for example to 256 or 512"
             )
         self.size, self._groups = size, deviation_groups
+        self.over_processes = False
         sizes = [size >> level for level in range(size.bit_length() - 2)]  # size, ..., 8, 4
         channels = [int(_CHANNELS[each] * narrow) for each in sizes]
         first = nn.Sequential(EqualConvolution(3, channels[0], 1, stride=1), Bias(channels[0]))
@@ -98,6 +100,11 @@ class StyleGan2Discriminator(nn.Module):
         The map contains, for each group, the standard deviation over the items, averaged over channels and pixels
         (Karras et al., "Progressive growing of GANs", ICLR 2018, section 3). For one item the value is sqrt(1e-8).
         """
+        if self.training and self.over_processes and statistics_are_shared():
+            return process_part(self._batch_deviation(gather_batch(x)))
+        return self._batch_deviation(x)
+
+    def _batch_deviation(self, x: Tensor) -> Tensor:
         batch = len(x)
         group = batch if self._groups == "batch" else min(batch, 4)
         if batch % group:

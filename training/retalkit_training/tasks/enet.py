@@ -16,7 +16,6 @@ from retalkit.errors import ConfigError
 from retalkit_enhancers.enet.network import NOISE_SIZES, ENet
 from retalkit_renderers.lnet.network import LNet
 from retalkit_training.loop.data import MEL_STEPS, Clip, TrainingData, check_data, last_start, usable_clips
-from retalkit_training.loop.distributed import average_over_processes
 from retalkit_training.loop.logs import grid
 from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
 from retalkit_training.losses.adversarial import PathLength, discriminator_loss, path_length_penalty, r1_penalty
@@ -110,7 +109,17 @@ class ENetTask:
         return False
 
     def sample(self, generator: np.random.Generator, step: int) -> Sample:
-        return self._frame(generator, choose_clip(generator, self._clips))
+        found = self._frame(generator, choose_clip(generator, self._clips))
+        # The noise belongs to the sample, so that it does not depend on the number of processes.
+        for level, size in enumerate(NOISE_SIZES):
+            found[f"noise{level}"] = generator.standard_normal((1, size, size), np.float32)
+        if self._uses_path_length(step):
+            found["path_noise"] = generator.standard_normal((3, SIZE, SIZE), np.float32)
+        return found
+
+    def _uses_path_length(self, step: int) -> bool:
+        options = self.config.loss.adversarial
+        return options.path_length_weight > 0 and step % options.path_length_interval == 0
 
     def _frame(self, generator: np.random.Generator, clip: Clip) -> Sample:
         index = int(generator.integers(0, last_start(clip) + 1))
@@ -134,21 +143,16 @@ class ENetTask:
             return self._lnet(batch["mel"], low)
 
     def _generate(self, network: nn.Module, batch: Batch, *, noisy: bool) -> Tensor:
-        reference = batch["reference"]
-        noise = (
-            [torch.randn(len(reference), 1, size, size, device=reference.device) for size in NOISE_SIZES]
-            if noisy
-            else None
-        )
-        return network(self.low_resolution_faces(batch), reference, noise)
+        noise = [batch[f"noise{level}"] for level in range(len(NOISE_SIZES))] if noisy else None
+        return network(self.low_resolution_faces(batch), batch["reference"], noise)
 
     def _generator_loss(self, batch: Batch, shared: MutableMapping[str, Tensor], step: int) -> LossTerms:
         faces = self._generate(self.network, batch, noisy=True)
         shared["faces"] = faces.detach()
         loss = self._criterion(faces, batch["target"], self.discriminator)
-        options = self.config.loss.adversarial
-        if not options.path_length_weight or step % options.path_length_interval:
+        if not self._uses_path_length(step):
             return loss
+        options = self.config.loss.adversarial
         found = self._path_length(batch)
         total = loss.total + options.path_length_weight * options.path_length_interval * found.penalty
         return LossTerms(total, {**loss.terms, "path_length": found.penalty.detach()})
@@ -162,8 +166,8 @@ class ENetTask:
         faces = self.network.decode(self.low_resolution_faces(batch), codes[:, 0])
         mean = self._path_mean.to(faces.device)
         decay = self.config.loss.adversarial.path_length_decay
-        found = path_length_penalty(faces, codes, mean, decay, torch.randn_like(faces))
-        self._path_mean = average_over_processes(found.mean)
+        found = path_length_penalty(faces, codes, mean, decay, batch["path_noise"])
+        self._path_mean = found.mean
         return found
 
     def task_state(self) -> dict[str, Any]:

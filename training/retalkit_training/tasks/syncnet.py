@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit_training.augmentation import augment_frames, augmented_mel, check_packages, draw_sound_change
 from retalkit_training.loop.data import WINDOW_FRAMES, TrainingData, check_data, usable_clips
-from retalkit_training.loop.distributed import gather_batch
 from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
 from retalkit_training.losses.sync import cosine_cross_entropy
 from retalkit_training.losses.terms import LossTerms, weighted_sum
+from retalkit_training.networks.batch_statistics import gather_batch
 from retalkit_training.networks.syncnet_expert import Embeddings, SyncNetExpert
 from retalkit_training.tasks.config import SyncNetConfig
 from retalkit_training.tasks.metrics import area_under_curve
