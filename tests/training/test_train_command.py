@@ -188,8 +188,6 @@ def test_published_names_are_those_of_declared_checkpoints() -> None:
 
     registry = discover()
     for trainer, published in PUBLISHED.items():
-        if not published.checkpoint:
-            continue
         checkpoint = registry.checkpoint(published.checkpoint)
         assert checkpoint.file == published.file, trainer
         assert checkpoint.entries == (published.wrapper,)

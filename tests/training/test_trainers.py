@@ -432,7 +432,7 @@ def test_fine_tuning_starts_from_a_file_and_keeps_frozen_parts(tmp_path: Path, s
     [
         ({"frozen": ["encoder"]}, "unknown-name", "face_encoder, audio_encoder"),
         ({"frozen": ["face_encoder", "audio_encoder"]}, "invalid-option", "all parameters"),
-        ({"initial": "published"}, "unknown-checkpoint", "syncnet"),
+        ({"initial": "published"}, "missing-weights", "lipsync_expert"),
         ({"initial": "wrong.pth"}, "weights-mismatch", "wrong.pth"),
     ],
 )
@@ -552,6 +552,8 @@ def test_dnet_requires_coefficients(shared_parity_training: Path) -> None:
     ("name", "options", "code", "fact"),
     [
         ("lnet", {"loss": {"perceptual_weight": 0}}, "missing-expert", "loss.sync_weight=0"),
+        ("wav2lip", {"expert": "published"}, "missing-weights", "weights pull lipsync_expert"),
+        ("enet", {"lnet": "published"}, "missing-weights", "weights pull lnet"),
         ("lnet", {"loss": {"sync_weight": 0}}, "missing-weights", "weights pull vgg19"),
         ("enet", {}, "missing-lnet", "LNet.pth"),
         ("lnet", {"expert": "absent.pth", "loss": {"perceptual_weight": 0}}, "file-not-found", "absent.pth"),

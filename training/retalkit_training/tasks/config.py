@@ -60,9 +60,10 @@ class SyncNetConfig(LoopConfig):
 class GeneratorConfig(LoopConfig):
     """Options of the trainers of L-Net and Wav2Lip's generator."""
 
-    expert: Path | None = None
-    """File with the weights of the lip-sync expert: a checkpoint of ``retalkit train syncnet``, or Wav2Lip's
-    ``lipsync_expert.pth``. Required if the weight of the lip-sync loss is above 0."""
+    expert: Literal["published"] | Path | None = None
+    """Weights of the lip-sync expert: ``published``, the checkpoint ``lipsync_expert`` of the store (Wav2Lip's), or a
+    file, such as an exported file of ``retalkit train syncnet``. Required if the weight of the lip-sync loss is above
+    0."""
     references: Literal["consecutive", "random"] = "consecutive"
     """Reference frames of the same clip. ``consecutive``: five frames from another random start (Wav2Lip). ``random``:
     five random frames (S)."""
@@ -81,8 +82,8 @@ class GeneratorConfig(LoopConfig):
         """Raise ConfigError if the lip-sync loss is used but no expert is configured."""
         if self.uses_expert and self.expert is None:
             raise ConfigError(
-                "expert: the lip-sync loss needs the weights of an expert; set expert=FILE (exported by `retalkit "
-                "train export`, or lipsync_expert.pth), or loss.sync_weight=0",
+                "expert: the lip-sync loss needs the weights of an expert; set expert=published (Wav2Lip's, see "
+                "`retalkit weights pull lipsync_expert`), expert=FILE, or loss.sync_weight=0",
                 code="missing-expert",
             )
 
@@ -183,8 +184,9 @@ class ENetConfig(LoopConfig):
     """Number of steps, which is not published."""
     batch_size: int = Field(default=4, ge=1)
     """Number of frames. GPEN: 4. Not published for E-Net."""
-    lnet: Path | None = None
-    """File with the weights of the frozen L-Net: a run's exported file, or the published ``LNet.pth``."""
+    lnet: Literal["published"] | Path | None = None
+    """Weights of the frozen L-Net: ``published``, the checkpoint ``lnet`` of the store, or a file, such as a run's
+    exported file."""
     loss: ENetLossConfig = ENetLossConfig()
     """Losses of the generator and the discriminator, equations 8 to 12 of S."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-5)

@@ -7,6 +7,7 @@ the sound, and E-Net generates the 384-pixel face with the identity code of a ra
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -55,15 +56,18 @@ class ENetTask:
         check_data(data, SIZE)
         if config.lnet is None:
             raise ConfigError(
-                "lnet: E-Net is trained behind a frozen L-Net; set lnet=FILE (an exported L-Net, or LNet.pth)",
+                "lnet: E-Net is trained behind a frozen L-Net; set lnet=FILE (an exported L-Net, or LNet.pth), or "
+                "lnet=published",
                 code="missing-lnet",
             )
         self.config, self.data_key = config, data.key
         self._clips = usable_clips(data.clips("train"))
         self._validation = usable_clips(data.clips("val"))
         self._lnet = LNet()
-        tensors = {name.removeprefix("low_res."): value for name, value in weights.file(config.lnet).items()}
-        load_exactly(self._lnet, tensors, str(config.lnet))
+        stored = config.lnet == "published"
+        found = weights.stored("lnet", "lnet=published") if stored else weights.file(Path(config.lnet))
+        tensors = {name.removeprefix("low_res."): value for name, value in found.items()}
+        load_exactly(self._lnet, tensors, f"lnet: {config.lnet}")
         freeze(self._lnet)
         keep_fourier_units_in_float32(self._lnet)
         loss = config.loss

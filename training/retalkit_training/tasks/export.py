@@ -12,6 +12,7 @@ from retalkit.errors import InputError, OutputError
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import CHECKPOINTS
+from retalkit_training.published_files import EXPERT
 from retalkit_training.tasks.runs import flat_options, read_record
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,7 +30,7 @@ class Published:
     prefix: str
     """Prefix of each parameter name in the published file."""
     checkpoint: str
-    """Name for ``retalkit weights import``, or an empty string."""
+    """Name for ``retalkit weights import``."""
     shapes: str
     """Import path of the function that returns the names and shapes of the published network."""
 
@@ -40,7 +41,7 @@ PUBLISHED: Final[Mapping[str, Published]] = {
         "lipsync_expert.pth",
         "state_dict",
         "",
-        "",
+        EXPERT,
         "retalkit_training.networks.syncnet_expert:parameter_shapes",
     ),
     "lnet": Published(
@@ -74,7 +75,8 @@ class Exported:
     card: Path
     step: int
     importable: str
-    """Checkpoint name for ``retalkit weights import``, or an empty string if no stage loads the file."""
+    """Checkpoint name for ``retalkit weights import``, or an empty string if the network has other sizes than the
+    published one."""
     chin: float
     """Value of the lip syncer's option ``chin`` with which the faces of a run have the same boxes as those of the
     dataset."""

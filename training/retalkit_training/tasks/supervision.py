@@ -9,6 +9,7 @@ from retalkit_training.losses.image_formats import BGR_UNIT
 from retalkit_training.losses.perceptual import PerceptualLoss
 from retalkit_training.losses.sync import SyncLoss
 from retalkit_training.networks.syncnet_expert import SyncNetExpert
+from retalkit_training.published_files import EXPERT
 from retalkit_training.tasks.config import GeneratorConfig
 from retalkit_training.tasks.frozen_weights import FrozenWeights, load_exactly
 
@@ -34,11 +35,15 @@ def sync_loss(config: GeneratorConfig, loss: SyncConfig, weights: FrozenWeights)
 
     Raises:
         ConfigError: no expert is configured.
+        WeightsError: the weights are missing, or belong to a different network.
     """
     config.check_expert()
     assert config.expert is not None
-    tensors = weights.file(config.expert)
+    if config.expert == "published":
+        tensors = weights.stored(EXPERT, "expert=published: the lip-sync loss")
+    else:
+        tensors = weights.file(config.expert)
     first = tensors.get("face_encoder.0.conv_block.0.weight")
     expert = SyncNetExpert(len(first) if first is not None else 32)
-    load_exactly(expert, tensors, str(config.expert))
+    load_exactly(expert, tensors, f"expert: {config.expert}")
     return SyncLoss(loss, expert)

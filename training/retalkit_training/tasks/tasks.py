@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retalkit.errors import ConfigError
 from retalkit_training.loop.config import LoopConfig
 from retalkit_training.loop.data import TrainingData
 from retalkit_training.loop.task import Task
@@ -27,12 +26,8 @@ def make_task(config: LoopConfig, data: TrainingData, weights: FrozenWeights) ->
     published = PUBLISHED[task.name]
     if config.initial != "published":
         tensors = weights.file(Path(config.initial))
-    elif published.checkpoint:
-        tensors = weights.stored(published.checkpoint, "initial: published")
     else:
-        raise ConfigError(
-            f"initial: no checkpoint is declared for {task.name}; set a file instead", code="unknown-checkpoint"
-        )
+        tensors = weights.stored(published.checkpoint, "initial: published")
     load_exactly(task.networks[published.network], tensors, f"initial: {config.initial}")
     return task
 
