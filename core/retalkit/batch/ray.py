@@ -28,6 +28,9 @@ _ENVIRONMENT: Final = ("OMP_NUM_THREADS", "PYTHONPATH", "RETALKIT_HOME", "RETALK
 _PROGRESS_SECONDS: Final = 2.0
 """Interval in seconds in which the progress of the running tasks is requested."""
 
+_RETRY_SECONDS: Final = 1.0
+"""Interval in seconds in which an actor that Ray restarts is asked whether it is ready."""
+
 
 class RemoteWorker:
     """Class of the actors. Two threads serve an actor: one executes tasks, and one reports progress."""
@@ -215,11 +218,16 @@ class RayExecutor:
             if getattr(error, "actor_init_failed", False) or _is_dead(error):
                 self._lost.add(actor)
             else:
-                # The actor died again before it was ready, and Ray restarts it.
-                self._await_ready(actor)
+                # Ray is still restarting the actor, or waits for a node with free resources.
+                self._events_later(lambda: self._await_ready(actor))
         else:
             self._reason = _first_line(error)
             self._lost.add(actor)
+
+    def _events_later(self, event: Callable[[], None]) -> None:
+        timer = threading.Timer(_RETRY_SECONDS, self._events.put, [event])
+        timer.daemon = True
+        timer.start()
 
     def _fail_all(self) -> None:
         while self._waiting:

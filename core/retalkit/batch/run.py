@@ -343,6 +343,8 @@ class _Batch:
         facts = {name: value for name, value in result.value.items() if name != "hashes"}
         values |= {**facts, "inputs": known_inputs, "gates_key": self._gates_key(each)}
         state = "failed" if result.failed else "done"
+        if attempts > 1 or job.output in self.replaceable:
+            _remove_partial_files(job.output)
         for name in ("output", "state", "key"):
             values.pop(name, None)
         outcome = JobOutcome(job=job, state=job_state(state, values.get("gates", ())), computed=True, values=values)
@@ -403,6 +405,13 @@ class _Progress:
         seconds = max(left, 0.0) * speed / self.workers
         passed = time.monotonic() - self._began
         report_time_left(self._observer, seconds, passed / max(passed + seconds, 1e-9))
+
+
+def _remove_partial_files(output: Path) -> None:
+    """Remove the temporary files next to an output, which a killed process leaves."""
+    for path in output.parent.iterdir():
+        if path.name.startswith(f".{output.stem}.") and path.name.endswith(f".partial{output.suffix}"):
+            path.unlink(missing_ok=True)
 
 
 def file_name(job: Job) -> str:
