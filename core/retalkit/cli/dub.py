@@ -38,6 +38,9 @@ def dub(
             "left=NAME.",
         ),
     ] = None,
+    track: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Audio track of SPEECH that drives the mouth, from 0.")
+    ] = None,
     transcript: Transcript = None,
     language: Language = None,
     config: ConfigFile = None,
@@ -134,6 +137,7 @@ def dub(
             "--face": ("face", int(face) if face is not None and face.isdecimal() else face),
             "--length": ("length", length),
             "--extend": ("extend", extend),
+            "--track": ("speech_track", track),
             "--device": ("device", device),
             "--label": ("label.text", label),
             "--loudness": ("sound.loudness", loudness),

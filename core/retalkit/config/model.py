@@ -84,6 +84,14 @@ class RunConfig(BaseModel):
             "that can run."
         ),
     ] = "auto"
+    speech_track: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Audio track of the speech files that drives the mouth, counted from 0; null selects the "
+            "track that a file marks as the default.",
+        ),
+    ] = None
     length: Annotated[
         Literal["speech", "video"],
         Field(

@@ -39,10 +39,11 @@ class CheckedCues:
         return max(cue.stop or 0.0 for cue in self.sheet.cues)
 
 
-def check_cues(sheet: CueSheet, video_seconds: float | None) -> CheckedCues:
+def check_cues(sheet: CueSheet, video_seconds: float | None, track: int | None = None) -> CheckedCues:
     """Validate a sheet and complete the stop times.
 
-    ``video_seconds``: duration of the video, or None for a still image, which can have any duration. Raises CueError
+    ``video_seconds``: duration of the video, or None for a still image, which can have any duration. ``track``:
+    audio track of the speech files, or None for the default track of each file. Raises CueError
     with the first fault: a cue outside the video, an overlap of two cues of one person, an unusable speech file or
     reference image, or an offset after the end of the speech.
     """
@@ -59,7 +60,7 @@ def check_cues(sheet: CueSheet, video_seconds: float | None) -> CheckedCues:
     for cue in sheet.cues:
         if cue.speech not in sounds and cue.speech not in unusable:
             try:
-                sounds[cue.speech] = open_sound(cue.speech)
+                sounds[cue.speech] = open_sound(cue.speech, track)
             except InputError as error:
                 unusable.add(cue.speech)
                 faults.add(CueError(f"{_origin(cue)}speech: {error}", code=error.code))

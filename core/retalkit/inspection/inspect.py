@@ -172,7 +172,7 @@ def _prepare_speech(steps: ClipSteps, source: MediaSource, video: Path, speech: 
         samples = _Zeros(max(round(seconds * SPEECH_RATE), 1))
         track, audio = SpeechTrack(samples, samples, SILENT), f"silence {samples.sample_count}"
     else:
-        sound, audio = open_sound(speech), content_hash(speech)
+        sound, audio = open_sound(speech, config.speech_track), content_hash(speech)
         notes += sound.warnings
         key = speech_key(steps.plan, audio)
         track = steps.speech(sound, key)
@@ -200,7 +200,7 @@ def _prepare_speech(steps: ClipSteps, source: MediaSource, video: Path, speech: 
 def _prepare_cues(steps: ClipSteps, source: MediaSource, video: Path, sheet: CueSheet) -> _InspectedRun:
     """Prepare a run with cues."""
     is_photo = source.info.is_photo
-    checked = check_cues(sheet, None if is_photo else source.info.duration)
+    checked = check_cues(sheet, None if is_photo else source.info.duration, steps.plan.config.speech_track)
     timeline = build_timeline(source, checked.last, "speech" if is_photo else "video")
     limited = analysed_part(source, timeline.until(checked.last), steps.plan.config.analysis_seconds)
     prepared = prepare_cues(steps, source, limited, checked, timeline, video)

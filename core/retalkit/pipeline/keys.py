@@ -67,7 +67,9 @@ def speech_key(plan: Plan, content: str) -> str:
     """Return the cache key of the denoised speech and voice activity. ``content`` is the SHA-256 hash of the audio
     file."""
     activity = plan.config.voice_activity.model_dump(mode="json")
-    return make_key("speech", speech.VERSION, content, activity, _identity(plan, plan.denoiser))
+    track = plan.config.speech_track
+    chosen = [] if track is None else [track]
+    return make_key("speech", speech.VERSION, content, activity, _identity(plan, plan.denoiser), *chosen)
 
 
 def analysis_keys(plan: Plan, content: str, frames: int) -> AnalysisKeys:

@@ -63,7 +63,7 @@ def motion(
     made = planned.make(
         Runtime(device=config.device, precision=config.precision, threads=config.threads, pool=steps.pool)
     )
-    sound = open_sound(speech := Path(speech))
+    sound = open_sound(speech := Path(speech), config.speech_track)
     for warning in sound.warnings:
         observer.note(warning)
     track = steps.speech(sound, speech_key(chosen, content_hash(speech)))

@@ -150,8 +150,12 @@ class _Run:
         check_sidecar(self.output, force=self.force)
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None
-        checked = None if self.cues is None else check_cues(self.cues, None if photo else source.info.duration)
-        sounds = [open_sound(path) for path in self.speeches] if checked is None else list(checked.sounds.values())
+        checked, track = None, self.config.speech_track
+        if self.cues is not None:
+            checked = check_cues(self.cues, None if photo else source.info.duration, track)
+        sounds = (
+            [open_sound(path, track) for path in self.speeches] if checked is None else list(checked.sounds.values())
+        )
         inputs = (self.video, *self.speeches)
         output = plan_output(self.config, source, self.output, inputs, force=self.force, cued=cued, layer=self.layer)
         finishers = make_finishers(chosen.finishers, self.observer)

@@ -11,7 +11,7 @@ import pytest
 import retalkit
 from retalkit.config import RunConfig
 from retalkit.cues.model import Cue, CueSheet
-from retalkit.errors import CueError
+from retalkit.errors import CueError, RetalkitError
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.observer import SilentObserver
@@ -20,7 +20,7 @@ from retalkit.persons.selectors import parse_selector
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.clip_persons import find_persons
 from retalkit.pipeline.edit_strength import Absence, EditStrength, opacity
-from retalkit.pipeline.keys import analysis_keys, descriptors_key, tracklets_key
+from retalkit.pipeline.keys import analysis_keys, descriptors_key, speech_key, tracklets_key
 from retalkit.pipeline.person_selection import PersonSelection
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.record import RunRecord
@@ -147,6 +147,22 @@ def test_options_without_an_effect_on_cues_are_rejected(
     with pytest.raises(CueError) as error:
         retalkit.dub(moving_head, None, tmp_path / "out.mp4", cues=sheet, config=config, cache=tmp_path)
     assert error.value.code == "unused-option" and override.replace("=", ": ") in str(error.value)
+
+
+def test_audio_track_of_the_speech_is_checked_and_part_of_the_key(
+    moving_head: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    registry = discover()
+    config = RunConfig.from_preset("embedded", registry=registry, overrides=["speech_track=7"])
+    for speech, sheet in ((short_speech, None), (None, CueSheet(cues=(Cue(speech=short_speech),)))):
+        with pytest.raises(RetalkitError) as error:
+            retalkit.dub(moving_head, speech, tmp_path / "out.mp4", cues=sheet, config=config, cache=tmp_path)
+        assert error.value.code == "no-audio-track"
+    first, default = (
+        speech_key(plan(RunConfig.from_preset("embedded", registry=registry, overrides=[text]), registry), "hash")
+        for text in ("speech_track=0", "speech_track=null")
+    )
+    assert first != default
 
 
 def test_two_people_are_recognised_after_they_swap_and_return(shared_media: Path, tmp_path: Path) -> None:
