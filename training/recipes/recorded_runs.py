@@ -45,7 +45,7 @@ class Run:
 RUNS: Final = {
     "lnet": Run(
         "lnet",
-        300,
+        450,
         50,
         {"batch_size": 1, "loss": NO_SUPERVISION, "optimizer": {"learning_rate": 2e-4}},
     ),
