@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -113,7 +114,7 @@ def assemble(
         ValueError: the segment list is empty, the segments are incompatible, or the total frame count differs from
             ``frames``.
     """
-    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
+    partial = out.with_name(f".{out.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial{out.suffix}")
     try:
         mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour, kept=kept)
         partial.replace(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -118,7 +119,8 @@ def _apply(ready: ReadyFinisher, source: Path, target: Path, run: FinishedRun) -
 def _partial_files(output: Path, count: int, sidecars: Mapping[str, Path]) -> Generator[list[Path]]:
     """Yield paths of temporary files next to the output with the output's suffix. The files and the temporary sidecar
     files are removed when the context exits."""
-    name = f".{output.stem}.{os.getpid()}"
+    # Processes on several hosts can have the same id.
+    name = f".{output.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
     paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
     try:
         yield paths
