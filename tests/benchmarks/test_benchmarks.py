@@ -16,6 +16,7 @@ from tests.conftest import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 TESTED = {
+    "batch_scaling",
     "dub_speed",
     "exemplar_quality",
     "lip_agreement",
@@ -65,6 +66,17 @@ def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1"])
     printed = capsys.readouterr().out
     assert "lower bound: " in printed and "render" in printed
+
+
+def test_batch_scaling(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark("batch_scaling").main(["--clips", "40", "--workers", "1", "8"])
+    one, eight = (
+        [float(cell.split()[0]) for cell in row.split("|")[1:-1]] for row in capsys.readouterr().out.splitlines()[-2:]
+    )
+    for row in (one, eight):
+        assert sum(row[3:11]) == pytest.approx(100, abs=0.5), "the shares of all workers' time"
+    # One worker is idle only while it starts, and eight workers are at most eight times as fast.
+    assert one[2] > 0.9 and one[1] / 8 <= eight[1] < one[1] / 4
 
 
 def test_signing_cost(media: Path, capsys: pytest.CaptureFixture[str]) -> None:

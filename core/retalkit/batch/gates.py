@@ -34,14 +34,14 @@ from retalkit.storage.cache import content_hash
 
 Verdict = Literal["passed", "review", "not measured"]
 _LOST: Final = (NO_FACE, UNKNOWN_PERSON)
-_QUIET_MARGIN: Final = 5
+_QUIET_MARGIN: Final = 2
 """Number of values at 25 Hz around a pause's edges that are not evaluated, because the mouth opens before the voice is
 audible and closes after it."""
 _MOTION_WINDOW: Final = 5
 """Number of values at 25 Hz over which the range of the mouth opening is measured."""
-MOVING: Final = 2.0
-"""Range of the mouth opening within 0.2 s above which a mouth moves, in % of the face height. The tracker's noise on a
-closed mouth is below 1 %, and the range of a speaking mouth is 3 to 9 %."""
+MOVING: Final = 1.0
+"""Range of the mouth opening within 0.2 s above which a mouth moves, in % of the face height. The 98th percentile of a
+person who does not speak was 0.13 %, and the medians of four speaking people were 1.3 to 3.3 %."""
 _MIN_QUIET: Final = 5
 _EDGE: Final = 1e-4
 
@@ -216,7 +216,7 @@ def _silence(tracked: _Tracked, limit: float, times: NDArray[np.float64]) -> Gat
     ranges = _local_range(opening) * 100.0 / height
     seen = quiet & np.isfinite(ranges)
     if int(seen.sum()) < _MIN_QUIET:
-        return skipped("the edited frames contain no pause of the speech")
+        return skipped("the edited frames contain no sufficiently long pause of the speech")
     moving = seen & (ranges > MOVING)
     value = float(moving.sum() / seen.sum())
     good = value <= limit + _EDGE
