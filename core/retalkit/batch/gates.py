@@ -34,9 +34,9 @@ from retalkit.storage.cache import content_hash
 
 Verdict = Literal["passed", "review", "not measured"]
 _LOST: Final = (NO_FACE, UNKNOWN_PERSON)
-_QUIET_MARGIN: Final = 2
-"""Number of values at 25 Hz around a pause's edges that are not evaluated, because the mouth opens before the voice is
-audible and closes after it."""
+_QUIET_MARGIN: Final = 4
+"""Number of values at 25 Hz next to speech that are not evaluated. Two of them are in the window of ``_MOTION_WINDOW``,
+and two allow for the rounding of times to frames."""
 _MOTION_WINDOW: Final = 5
 """Number of values at 25 Hz over which the range of the mouth opening is measured."""
 MOVING: Final = 1.0
@@ -255,7 +255,7 @@ def _lip_agreement(tracked: _Tracked, job: Mapping[str, Any]) -> tuple[float, st
         result = score(scene, [found], SilentObserver())["lips"]
         if result.error or result.skip_reason:
             raise InputError(f"{tracked.output}: {result.error or result.skip_reason}", code="not-measured")
-        return result.scores["opening_r"], "mouth opening compared with the reference video"
+        return result.scores["opening_r"], "correlation of the mouth opening with the reference video"
     stage, config = tracked.steps.plan.lip_syncer, tracked.steps.plan.config
     runtime = Runtime(
         device=config.device,
@@ -268,7 +268,9 @@ def _lip_agreement(tracked: _Tracked, job: Mapping[str, Any]) -> tuple[float, st
     driver = next(iter(stage.drivers.values())).make(runtime)
     lips = measure_lips(opener.track(tracked.output))
     motion = predict_motion(driver, tracked.speech(), lips)
-    return agreement(lips, motion).opening, "mouth opening compared with the motion of the transcript"
+    return agreement(
+        lips, motion
+    ).opening, "correlation of the mouth opening with the motion that the transcript predicts"
 
 
 def _face_height(analysis: Analysis) -> float:
