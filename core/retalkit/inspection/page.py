@@ -343,10 +343,11 @@ def _outcome_rows(spans: Sequence[Span]) -> list[tuple[str, float]]:
 
 
 def _person_view(person: PersonInfo, inspection: Inspection) -> dict[str, Any]:
+    shots = "shot" if len(person.shots) == 1 else "shots"
     facts = [
         (
             "Visible",
-            f"{person.visible:.1f} s" + ("" if inspection.video.is_photo else f", shots {_ranges(person.shots)}"),
+            f"{person.visible:.1f} s" + ("" if inspection.video.is_photo else f", {shots} {_ranges(person.shots)}"),
         ),
         ("Face width", f"{person.face_width:.0f} pixels"),
         ("Face height", f"{formatting.share(person.face_share)} of the frame"),

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from retalkit.observer import Observer
 from retalkit.storage.cache import Folder
@@ -101,6 +102,7 @@ class StepTimer:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self._counted: set[tuple[str, Path]] = set()
         self.seconds: dict[str, float] = {}
         """Mapping from step to wall-clock time in seconds."""
         self.cached_steps: list[str] = []
@@ -142,6 +144,10 @@ class StepTimer:
             cost: float | None = seconds
         else:
             cost = stored_cost(folder, "open", seconds, int(not running.was_cached), 1)
-        if cost is not None:
+        # A cached result that is read again, such as the faces of a run with cues, was computed only once.
+        counted = folder is not None and (name, folder.folder) in self._counted
+        if cost is not None and not counted:
             self.cost[name] = round(self.cost.get(name, 0.0) + cost, 4)
+        if folder is not None:
+            self._counted.add((name, folder.folder))
         self._observer.finished(name, seconds, running.was_cached)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import retalkit
 from retalkit.config import RunConfig
+from retalkit.observer import SilentObserver
 from retalkit.pipeline import timing as costs
-from retalkit.pipeline.timing import Stopwatch, stored_cost, stored_peak
+from retalkit.pipeline.timing import StepTimer, Stopwatch, stored_cost, stored_peak
 from retalkit.plugins.discovery import discover
 from retalkit.storage.cache import Folder
 
@@ -43,6 +44,16 @@ def test_stopwatch_accumulates() -> None:
             pass
     assert watch.units["one"] == 12
     assert watch.seconds["one"] >= 0
+
+
+def test_cost_of_a_result_that_is_read_again_counts_once(tmp_path: Path) -> None:
+    timer = StepTimer(SilentObserver())
+    for name in ("one", "other"):
+        stored_cost(Folder(tmp_path / name), "open", 4.0, 1, 1)
+    for name in ("one", "one", "other"):
+        with timer.step("faces", None, Folder(tmp_path / name)) as step:
+            step.cached()
+    assert timer.cost["faces"] == 8.0
 
 
 def test_cached_run_reports_the_cost_of_computing(moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
