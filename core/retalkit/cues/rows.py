@@ -140,9 +140,8 @@ def _selector(cue: Cue, known: Mapping[str, PersonSelector], sheet: Sheet, folde
         if sheet.names_persons:
             text = f"the speaker '{cue.person}' is not bound to a person; add --person left={cue.person}"
         else:
-            text = (
-                f"unknown person '{cue.person}'{nearest(cue.person, known)}; add it to `persons:`, or {_usage(error)}"
-            )
+            remedy = nearest(cue.person, known) or f"; add it to `persons:`, or {_usage(error)}"
+            text = f"unknown person '{cue.person}'{remedy}"
         raise CueError(f"{cue.origin}: {text}", code="unknown-person") from error
 
 

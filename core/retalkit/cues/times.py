@@ -6,7 +6,7 @@ import math
 import re
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
-_SECONDS = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
+_SECONDS = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)")
 
 
 def parse_time(value: object) -> float:

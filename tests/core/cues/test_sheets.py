@@ -78,7 +78,7 @@ Anna Lee: not Anna
 """
 VOICES = "WEBVTT\n\n00:00.500 --> 00:01.000\n<v ANNA>Hello</v>\n\n00:02.000 --> 00:02.500\n<v.loud Ben>No</v>\n"
 RTTM = (
-    "SPKR-INFO x 1 <NA> <NA> <NA> unknown ANNA <NA>\nSPEAKER x 1 0.5 0.6 <NA> <NA> ANNA <NA> <NA>\n"
+    "SPKR-INFO x 1 <NA> <NA> <NA> unknown ANNA <NA>\nSPEAKER x 1 .5 0.6 <NA> <NA> ANNA <NA> <NA>\n"
     "SPEAKER x 1 1.0 0.5 <NA> <NA> ANNA <NA> <NA>\nSPEAKER x 1 2.0 0.5 <NA> <NA> Ben <NA> <NA>\n"
 )
 LEFT, RIGHT = PersonSelector("left"), PersonSelector("right")
