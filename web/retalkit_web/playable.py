@@ -14,10 +14,11 @@ _BROWSER_VIDEO: Final = {"h264": ("yuv420p", "yuvj420p")}
 def browsers_play(path: Path) -> bool:
     """Return whether all browsers can play the video."""
     import av
+    from retalkit.media.containers import file_url
 
     if path.suffix.lower() not in (".mp4", ".m4v"):
         return False
-    with av.open(str(path)) as container:
+    with av.open(file_url(path)) as container:
         context = container.streams.video[0].codec_context
         return context.pix_fmt in _BROWSER_VIDEO.get(context.name, ())
 
@@ -46,6 +47,7 @@ def convert(source: Path, target: Path, cancellation: threading.Event) -> None:
 def _convert_video(source: Path, target: Path, cancellation: threading.Event) -> None:
     import av
     from retalkit.errors import RunCancelledError
+    from retalkit.media.containers import file_url
     from retalkit.media.sound import has_sound
     from retalkit.media.sources import VideoSource, open_source
 
@@ -58,7 +60,7 @@ def _convert_video(source: Path, target: Path, cancellation: threading.Event) ->
     partial = target.with_name(f".{target.name}.mp4")
     clock = Fraction(1, 90000)
     try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        with av.open(file_url(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "crf": "23"})
             stream.width, stream.height = 2 * round(width * scale / 2), 2 * round(height * scale / 2)
             stream.pix_fmt = "yuv420p"
@@ -72,7 +74,7 @@ def _convert_video(source: Path, target: Path, cancellation: threading.Event) ->
                 container.mux(stream.encode(small))
             container.mux(stream.encode())
             if sound is not None:
-                with av.open(str(source)) as given:
+                with av.open(file_url(source)) as given:
                     for heard in given.decode(audio=0):
                         if cancellation.is_set():
                             raise RunCancelledError("the conversion was cancelled")

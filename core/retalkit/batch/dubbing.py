@@ -84,6 +84,7 @@ def run_job(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, An
             cancellation=context.state.cancellation,
             # Other workers may be reading the entries that are least recently used.
             prune_cache=False,
+            other_inputs=[Path(path) for path in payload["plugins"]],
         )
         result = {
             "frames_edited": record.frames_edited,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError, RetalkitError
 from retalkit.geometry import mesh_space
+from retalkit.media.containers import file_url
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.metrics.open_scene import SceneOpener
@@ -104,7 +105,7 @@ def _verdict(is_good: bool) -> Verdict:
 
 
 def _drift(output: Path, limit: float, frames: int) -> GateResult:
-    with av.open(str(output)) as container:
+    with av.open(file_url(output)) as container:
         video = container.streams.video[0]
         if not container.streams.audio:
             return GateResult(gate="drift", verdict="review", limit=limit, text="the output has no audio track")

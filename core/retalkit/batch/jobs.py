@@ -13,6 +13,7 @@ from retalkit.config.model import RunConfig, load
 from retalkit.config.transcripts import transcript_overrides
 from retalkit.cues.faults import Faults
 from retalkit.errors import BatchError, RetalkitError
+from retalkit.paths import expand_home
 from retalkit.plugins.registry import Registry
 
 ROW_KEYS: Final = (
@@ -100,7 +101,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
             about = {**about_video, "language": language}
             cues = None
             if cues_text is not None:
-                cues = common.folder / Path(fill(cues_text, about, origin, "cues")).expanduser()
+                cues = common.folder / expand_home(fill(cues_text, about, origin, "cues"))
                 about |= path_values("cues", cues)
             speeches: list[Path | None] = [None]
             if speech_text is not None:
@@ -108,7 +109,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
             for speech in speeches:
                 named = about | ({} if speech is None else path_values("speech", speech))
                 files = {
-                    key: common.folder / Path(fill(text, named, origin, key)).expanduser()
+                    key: common.folder / expand_home(fill(text, named, origin, key))
                     for key in ("output", "config", "reference", "transcript")
                     if (text := _text(row, key)) is not None
                 }
@@ -164,7 +165,7 @@ def _checked_text(row: Row, key: str, value: Any) -> Any:
 
 def _files(text: str, folder: Path, origin: str, key: str) -> Iterator[Path]:
     """Yield the files that match a glob in order of name, or the path itself if it contains no glob."""
-    path = folder / Path(text).expanduser()
+    path = folder / expand_home(text)
     if not _GLOB.search(text) or path.exists():
         yield path
         return

@@ -27,6 +27,7 @@ from retalkit.batch.tables import write_tables
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError
 from retalkit.observer import Observer, SilentObserver, report_detail, report_time_left
+from retalkit.pipeline.record import check_record
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
 from retalkit.provenance.sidecars import check_sidecar
@@ -189,6 +190,7 @@ class _Batch:
         else:
             try:
                 check_sidecar(job.output, force=False)
+                check_record(job.output, inputs=each.inputs)
             except OutputError as error:
                 faults.add(OutputError(f"{job.origin}: output: {error}", code=error.code))
 

@@ -172,6 +172,7 @@ def dub(
             layer=layer,
             preview=part,
             cancellation=report.stopped,
+            other_inputs=[path for path in (config, cues, transcript, *(plugin or ())) if path is not None],
         )
         report.result(record)
 

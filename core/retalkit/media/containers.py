@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
 from retalkit.media.jpeg_stream import is_jpeg_stream
+from retalkit.paths import check_encoding, missing
 
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 """Rejected demuxers, which render arbitrary text or binary files as images."""
@@ -20,12 +22,17 @@ _IMAGE_FORMATS = {"image2", "gif", "apng", "webp"}
 
 
 def check_file(path: Path) -> None:
-    """Raise InputError if ``path`` is missing, a directory, empty or not readable."""
-    if path.is_dir():
+    """Raise InputError if ``path`` is missing, a directory, empty or not readable, or has a name that is not text."""
+    check_encoding(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(missing(path), code="file-not-found") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot open the file: {reason(error)}", code="unreadable-file") from error
+    if stat.S_ISDIR(mode):
         raise InputError(f"{path}: expected a media file, got a directory", code="path-is-directory")
-    if not path.exists():
-        raise InputError(f"{path}: file not found; check the path", code="file-not-found")
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
         raise InputError(f"{path}: expected a media file, got a special file", code="not-a-regular-file")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: permission denied; make the file readable", code="permission-denied")
@@ -42,12 +49,11 @@ def open_media(path: Path) -> InputContainer:
     """
     check_file(path)
     try:
-        # The prefix "file:" prevents FFmpeg from parsing a name that contains a colon as a URL. The protocol whitelist
-        # prevents playlists from opening network addresses.
+        # The protocol whitelist prevents playlists from opening network addresses.
         # FFmpeg selects a demuxer for one image if the name of a JPEG stream ends in .jpg.
         demuxer = "mjpeg" if is_jpeg_stream(path) else None
         options = {"protocol_whitelist": "file"}
-        container = av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
+        container = av.open(file_url(path), "r", format=demuxer, options=options, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
         if _looks_like_mp4(path):
             raise InputError(
@@ -65,6 +71,11 @@ def open_media(path: Path) -> InputContainer:
             f"{path}: not a media file (FFmpeg detected a text format); use an mp4 or wav file", code="unreadable-media"
         )
     return container
+
+
+def file_url(path: Path) -> str:
+    """Return the URL of a file for FFmpeg, which would take the part of a name before a colon for a protocol."""
+    return f"file:{path}"
 
 
 def reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from retalkit.errors import OutputError
 from retalkit.media.colour import Colour
-from retalkit.media.containers import reason
+from retalkit.media.containers import file_url, reason
 from retalkit.media.video_codec import DEFAULT_ENCODING, Encoding
 from retalkit.media.yuv_frames import pad_to_multiple
 
@@ -84,7 +84,7 @@ class SegmentWriter:
                 code="directory-not-found",
             )
         try:
-            self._container = av.open(str(self._partial), "w", format=encoding.segment_format)
+            self._container = av.open(file_url(self._partial), "w", format=encoding.segment_format)
         except (FFmpegError, OSError) as error:
             raise write_error(path, error) from error
         columns, rows = encoding.size_multiple

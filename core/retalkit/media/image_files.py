@@ -7,7 +7,7 @@ Pillow. All formats are rotated according to their EXIF orientation.
 from __future__ import annotations
 
 import importlib
-import warnings
+import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -53,7 +53,7 @@ def file_kind(path: Path) -> FileKind:
     brands = _brands(start)
     if brands and brands[0] in _STILLS | _SEQUENCES:
         return "animation" if _SEQUENCES.intersection(brands) and _frame_count(path) > 1 else "photo"
-    return "photo" if cv2.haveImageReader(str(path)) else "video"
+    return "photo" if _has_reader(path) else "video"
 
 
 def open_image(path: Path) -> Image.Image:
@@ -66,9 +66,7 @@ def open_image(path: Path) -> Image.Image:
     if brands and brands[0] not in (b"avif", b"avis"):
         _register_heif()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
+        return Image.open(path)
     except UnidentifiedImageError as error:
         if _HEIF.intersection(brands):
             raise InputError(
@@ -124,6 +122,16 @@ def upright_rgb(path: Path, image: Image.Image) -> tuple[NDArray[np.uint8], list
 
 def unreadable_image(path: Path) -> InputError:
     return InputError(f"{path}: the image cannot be read; save it as a PNG or JPEG file", code="unreadable-image")
+
+
+def _has_reader(path: Path) -> bool:
+    """Return whether OpenCV can decode a file as an image. The decoders test the first bytes."""
+    # OpenCV encodes names as UTF-8 in every locale, and terminates the process for names that are not valid UTF-8.
+    try:
+        return bool(cv2.haveImageReader(os.fsencode(path).decode()))
+    except UnicodeDecodeError:
+        with path.open("rb") as file:
+            return bool(cv2.haveImageReader(f"/dev/fd/{file.fileno()}"))
 
 
 def _brands(start: bytes) -> list[bytes]:

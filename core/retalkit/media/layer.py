@@ -6,7 +6,6 @@ directory of PNG images. Its colours are straight (not premultiplied by alpha).
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -22,11 +21,13 @@ from numpy.typing import NDArray
 
 from retalkit.errors import OutputError
 from retalkit.media.colour import RANGE_LIMITED, Colour, rgb_to_yuv_planes
+from retalkit.media.containers import file_url
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.muxing import check_output_path
 from retalkit.media.pixel_format import PixelFormat, format_named
 from retalkit.media.video_codec import Encoding
 from retalkit.media.yuv_frames import planes_of
+from retalkit.paths import check_encoding, check_name_length, link_target, missing, partial_path
 
 LAYER_ENCODING = Encoding(codec="ffv1", pixel_format=PixelFormat("bgra", 8, 1, 1))
 """Lossless encoding of layer segments."""
@@ -46,16 +47,16 @@ def check_layer(path: Path, force: bool = False, inputs: Sequence[Path] = ()) ->
     if path.suffix.lower() == _MOVIE:
         check_output_path(path, force, inputs)
         return
+    check_encoding(path, OutputError)
     if path.suffix or (path.exists() and not path.is_dir()):
         raise OutputError(
             f"--layer {path}: expected a .mov file (ProRes 4444) or a directory for PNG images",
             code="unsupported-layer-format",
         )
     if not path.parent.is_dir():
-        raise OutputError(
-            f"{path}: directory {path.parent} does not exist; create the directory or choose another path",
-            code="directory-not-found",
-        )
+        problem = f"directory {path.parent} does not exist; create the directory or choose another path"
+        raise OutputError(missing(path, problem), code="directory-not-found")
+    check_name_length(path)
     present = sorted(path.iterdir()) if path.is_dir() else []
     foreign = next((each for each in present if not _is_layer_file(each.name)), None)
     if foreign is not None:
@@ -116,19 +117,21 @@ def write_layer(
     Raises:
         OutputError: the file or the directory cannot be written.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial, target = partial_path(path), link_target(path)
     try:
         if path.suffix.lower() == _MOVIE:
             _write_movie(segments, partial, colour, time_base, rate, on_frame)
         else:
             partial.mkdir()
             for number, (frame, _) in enumerate(_frames(segments, time_base)):
-                cv2.imwrite(str(partial / _IMAGE_NAME.format(number)), frame.to_ndarray(format="bgra"))
+                # OpenCV reports neither a full disk nor a name that it cannot encode.
+                image = cv2.imencode(".png", frame.to_ndarray(format="bgra"))[1]
+                (partial / _IMAGE_NAME.format(number)).write_bytes(image.tobytes())
                 on_frame(number + 1)
         finish(partial)
-        if path.is_dir():
-            shutil.rmtree(path)
-        partial.replace(path)
+        if target.is_dir():
+            shutil.rmtree(target)
+        partial.replace(target)
     except (FFmpegError, OSError, cv2.error) as error:
         raise write_error(path, error) from error
     finally:
@@ -141,7 +144,7 @@ def write_layer(
 def _frames(segments: Sequence[Path], time_base: Fraction) -> Iterator[tuple[av.VideoFrame, int]]:
     """Yield every frame with its presentation time in ticks."""
     for segment in segments:
-        with av.open(str(segment)) as container:
+        with av.open(file_url(segment)) as container:
             for frame in container.decode(video=0):
                 assert frame.pts is not None and frame.time_base is not None
                 yield frame, round((frame.pts * frame.time_base - SEGMENT_LEAD) / time_base)
@@ -155,7 +158,7 @@ def _write_movie(
     rate: Fraction,
     on_frame: Callable[[int], None],
 ) -> None:
-    with av.open(str(path), "w", format="mov", options={"movflags": "faststart"}) as target:
+    with av.open(file_url(path), "w", format="mov", options={"movflags": "faststart"}) as target:
         stream: VideoStream | None = None
         for number, (frame, ticks) in enumerate(_frames(segments, time_base)):
             if stream is None:

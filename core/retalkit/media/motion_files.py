@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -40,6 +38,7 @@ from retalkit.errors import ConfigError, OutputError
 from retalkit.media.encoding import write_error
 from retalkit.media.muxing import check_output_path
 from retalkit.media.npz_archive import NpzArchive
+from retalkit.paths import link_target, partial_path
 from retalkit.stages import MouthMotion
 
 Values = NDArray[np.float64]
@@ -130,10 +129,10 @@ def write_motion(path: Path, table: MotionTable) -> None:
     """
     check_motion_output(path, force=True)
     content = _csv(table) if path.suffix.lower() == ".csv" else _json(table)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary = partial_path(path)
     try:
         temporary.write_text(content, encoding="utf-8", newline="")
-        temporary.replace(path)
+        temporary.replace(link_target(path))
     except OSError as error:
         raise write_error(path, error) from error
     finally:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,11 +21,13 @@ from numpy.typing import NDArray
 from retalkit.errors import OutputError
 from retalkit.media.codec_names import AudioCodec
 from retalkit.media.colour import Colour
+from retalkit.media.containers import file_url
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.kept_streams import KeptStreams
 from retalkit.media.limiter import TrackSource
 from retalkit.media.sound import channel_names, convert_channels
 from retalkit.media.video_codec import container_format
+from retalkit.paths import check_encoding, check_name_length, is_any_of, link_target, missing, partial_path
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AUDIO_FRAME = 1024
@@ -63,23 +63,36 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
 def check_output_path(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Check that a file of any format can be written to ``path``.
 
-    Raises OutputError if ``path`` is a directory, its parent directory does not exist, the file exists and ``force`` is
-    False, or the output file is also an input file (regardless of ``force``).
+    A symbolic link stands for the file to which the link refers.
+
+    Raises OutputError if ``path`` is a directory or a special file, its name is too long or not text, its parent
+    directory does not exist, the file exists and ``force`` is False, or the output file is also an input file
+    (regardless of ``force``).
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: expected a file path, got a directory", code="path-is-directory")
-    folder = path.parent
-    if not folder.is_dir():
+    check_encoding(path, OutputError)
+    try:
+        target = link_target(path)
+        if target.is_symlink():
+            raise OutputError(f"{path}: the symbolic link refers to itself; remove the link", code="broken-link")
+        if target.is_dir():
+            raise OutputError(f"{path}: expected a file path, got a directory", code="path-is-directory")
+        folder = target.parent
+        if not folder.is_dir():
+            problem = f"directory {folder} does not exist; create the directory or choose another output path"
+            raise OutputError(missing(path, problem), code="directory-not-found")
+        check_name_length(target)
+        exists = target.exists()
+    except OSError as error:
+        raise write_error(path, error) from error
+    if exists and not target.is_file():
         raise OutputError(
-            f"{path}: directory {folder} does not exist; create the directory or choose another output path",
-            code="directory-not-found",
+            f"{path}: expected a file path, got a special file; choose another output path", code="not-a-regular-file"
         )
-    for given in inputs:
-        if path.exists() and given.exists() and path.samefile(given):
-            raise OutputError(
-                f"{path}: the output file is also an input file; choose another output path", code="output-is-input"
-            )
-    if path.exists() and not force:
+    if exists and is_any_of(target, inputs):
+        raise OutputError(
+            f"{path}: the output file is also an input file; choose another output path", code="output-is-input"
+        )
+    if exists and not force:
         raise OutputError(
             f"{path}: the file already exists; use --force to replace the file, or choose another output path",
             code="output-exists",
@@ -114,10 +127,10 @@ def assemble(
         ValueError: the segment list is empty, the segments are incompatible, or the total frame count differs from
             ``frames``.
     """
-    partial = out.with_name(f".{out.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial{out.suffix}")
+    partial = partial_path(out)
     try:
         mux(segments, sound, partial, duration=duration, time_base=time_base, frames=frames, colour=colour, kept=kept)
-        partial.replace(out)
+        partial.replace(link_target(out))
     except OSError as error:
         raise write_error(out, error) from error
     finally:
@@ -152,8 +165,8 @@ def mux(
         raise ValueError(f"segments: expected {frames} frames, got {len(clock.presentation)}")
     options = {"movflags": "faststart"} if format_name in ("mp4", "mov") else {}
     try:
-        with av.open(str(out), "w", format=format_name, options=options) as target:
-            with av.open(str(segments[0])) as first:
+        with av.open(file_url(out), "w", format=format_name, options=options) as target:
+            with av.open(file_url(segments[0])) as first:
                 video = add_video_stream(target, first.streams.video[0], colour)
             video.time_base = time_base
             audio = _audio_stream(target, sound) if sound is not None else None
@@ -200,7 +213,7 @@ def _scan_segments(segments: Sequence[Path], time_base: Fraction) -> _Clock:
     pieces: list[NDArray[np.int64]] = []
     delay, previous, settings = 0, -1, None
     for path in segments:
-        with av.open(str(path)) as container:
+        with av.open(file_url(path)) as container:
             stream = container.streams.video[0]
             current = (stream.codec_context.extradata, stream.width, stream.height)
             if settings is not None and current != settings:
@@ -237,7 +250,7 @@ def _video_packets(
     position = 0
     presentation = clock.presentation
     for path in segments:
-        with av.open(str(path)) as container:
+        with av.open(file_url(path)) as container:
             for packet in container.demux(container.streams.video[0]):
                 if not packet.size:
                     continue

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from retalkit.media.colour import Colour
+from retalkit.media.containers import file_url
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.muxing import add_video_stream
 from retalkit.media.video_codec import container_format
@@ -41,9 +42,9 @@ def replace_video(
     options = {"movflags": "faststart"} if name in ("mp4", "mov") else {}
     try:
         with (
-            av.open(str(source)) as given,
-            av.open(str(segment)) as encoded,
-            av.open(str(target), "w", format=name, options=options) as written,
+            av.open(file_url(source)) as given,
+            av.open(file_url(segment)) as encoded,
+            av.open(file_url(target), "w", format=name, options=options) as written,
         ):
             written.metadata.update(given.metadata)
             replaced = given.streams.video[0]
@@ -115,7 +116,7 @@ def _video_packets(
 
 
 def _packets(segment: Path) -> Iterator[Any]:
-    with av.open(str(segment)) as container:
+    with av.open(file_url(segment)) as container:
         yield from (packet for packet in container.demux(container.streams.video[0]) if packet.size)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ from retalkit.media.containers import reason
 from retalkit.media.kept_streams import KeptStreams
 from retalkit.media.muxing import SoundTrack, mux
 from retalkit.observer import Observer
+from retalkit.paths import link_target, partial_path
 from retalkit.pipeline.planned_stage import PlannedFinisher
 from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.stage_errors import attribute_errors
@@ -86,8 +85,8 @@ def finish(
             partials[number].unlink()
         try:
             for suffix, path in run.sidecars.items():
-                path.replace(record.output.with_suffix(suffix))
-            partials[-1].replace(record.output)
+                path.replace(link_target(record.output.with_suffix(suffix)))
+            partials[-1].replace(link_target(record.output))
         except OSError as error:
             raise OutputError(f"cannot write {record.output}: {reason(error)}", code="unwritable-output") from error
 
@@ -119,9 +118,7 @@ def _apply(ready: ReadyFinisher, source: Path, target: Path, run: FinishedRun) -
 def _partial_files(output: Path, count: int, sidecars: Mapping[str, Path]) -> Generator[list[Path]]:
     """Yield paths of temporary files next to the output with the output's suffix. The files and the temporary sidecar
     files are removed when the context exits."""
-    # Processes on several hosts can have the same id.
-    name = f".{output.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    paths = [output.with_name(f"{name}.{number}.partial{output.suffix}") for number in range(count)]
+    paths = [partial_path(output, str(number)) for number in range(count)]
     try:
         yield paths
     finally:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -14,7 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from retalkit._version import __version__
+from retalkit.errors import OutputError
 from retalkit.observer import Observer, report_detail, report_time_left
+from retalkit.paths import check_encoding, check_name_length, is_any_of, link_target, partial_path
 from retalkit.pipeline.keys import RunKeys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
@@ -93,12 +93,54 @@ class RunRecord:
     def save(self) -> None:
         """Write the record atomically."""
         data = asdict(self)
-        temporary = self.record.with_name(f".{self.record.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        temporary = partial_path(self.record)
         try:
             temporary.write_text(json.dumps(data, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
-            temporary.replace(self.record)
+            temporary.replace(link_target(self.record))
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def record_path(output: Path) -> Path:
+    """Return the path of the run record of an output."""
+    return output.with_name(output.name + ".json")
+
+
+def check_record(output: Path, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Check that the run record of an output can be written. The record of an earlier run is replaced.
+
+    Raises OutputError if the file name is too long, or if the file exists and is an input file (regardless of
+    ``force``), or not a run record and ``force`` is False.
+    """
+    path = record_path(output)
+    check_encoding(path, OutputError)
+    check_name_length(output, len(path.name) - len(output.name))
+    target = link_target(path)
+    if not target.exists() and not target.is_symlink():
+        return
+    if not target.is_file():
+        raise OutputError(
+            f"{path}: the run record cannot be written because the path is not a file; choose another output path",
+            code="path-is-directory",
+        )
+    if is_any_of(target, inputs):
+        raise OutputError(
+            f"{path}: the run record would replace an input file; choose another output path", code="output-is-input"
+        )
+    if not force and not _is_record(target):
+        raise OutputError(
+            f"{path}: the file is not a run record of Retalkit; use --force to replace the file, or choose another "
+            "output path",
+            code="output-exists",
+        )
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and {"output", "record", "configuration", "versions"} <= data.keys()
 
 
 class RecordingObserver:

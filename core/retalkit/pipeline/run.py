@@ -16,6 +16,7 @@ from retalkit.cues.sheet_file import read_sheet
 from retalkit.cues.validation import check_cues
 from retalkit.errors import CueError, OutputError
 from retalkit.media.colour import Colour
+from retalkit.media.containers import check_file
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.layer import LAYER_ENCODING, write_layer
 from retalkit.media.muxing import check_output
@@ -23,6 +24,7 @@ from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver, report_detail
+from retalkit.paths import check_encoding, reserved
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
 from retalkit.pipeline.cue_run import JobInput, PreparedRun, check_options, prepare_cues
@@ -33,9 +35,16 @@ from retalkit.pipeline.keys import RunKeys, run_keys
 from retalkit.pipeline.output_plan import OutputPlan, plan_output
 from retalkit.pipeline.output_sound import PlacedSpeech
 from retalkit.pipeline.photo import photo_animators
-from retalkit.pipeline.plan import Plan, plan
+from retalkit.pipeline.plan import Plan, device_note, plan
 from retalkit.pipeline.preview import OutputWindow, Preview, preview_window, whole_output
-from retalkit.pipeline.record import RecordingObserver, RunRecord, complete_record, record_cost
+from retalkit.pipeline.record import (
+    RecordingObserver,
+    RunRecord,
+    check_record,
+    complete_record,
+    record_cost,
+    record_path,
+)
 from retalkit.pipeline.render import Rendering, edited_times, render, unedited_times
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.steps import ClipSteps
@@ -64,6 +73,7 @@ def dub(
     layer: Path | str | None = None,
     preview: Preview | None = None,
     prune_cache: bool = True,
+    other_inputs: Iterable[Path] = (),
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -82,7 +92,9 @@ def dub(
 
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches. ``prune_cache``: remove the least recently used results if the cache exceeds its size limit.
-    Concurrent runs that share a small cache should prune it when all of them have ended.
+    Concurrent runs that share a small cache should prune it when all of them have ended. ``other_inputs``: further
+    files that the run must not replace, such as the run file. The function changes no state of the process, so several
+    threads may call it at the same time with different outputs.
 
     Raises ConfigError, CueError, PluginError, PlanError, InputError or OutputError with a one-line message that
     explains how to fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is
@@ -98,7 +110,8 @@ def dub(
     given = None if speech is None else Path(speech)
     shown = observer or SilentObserver()
     edit = None if layer is None else Path(layer)
-    run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit, preview)
+    others = tuple(other_inputs) + ((Path(cues),) if isinstance(cues, str | Path) else ())
+    run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit, preview, others)
     return run.execute(pool, cancellation, prune_cache)
 
 
@@ -118,6 +131,7 @@ class _Run:
         force: bool,
         layer: Path | None,
         preview: Preview | None,
+        others: tuple[Path, ...] = (),
     ) -> None:
         if preview is not None and layer is not None:
             raise OutputError(
@@ -130,7 +144,8 @@ class _Run:
         self.force = force
         self.layer = layer
         self.preview = preview
-        self.record = RunRecord(output=output, record=output.with_name(output.name + ".json"), seed=config.seed)
+        self.others = others
+        self.record = RunRecord(output=output, record=record_path(output), seed=config.seed)
         self.cache_folder = cache if cache is not None else default_folder()
         self.time_left = TimeLeftObserver(observer, StepHistory(self.cache_folder / HISTORY))
         self.observer: Observer = RecordingObserver(self.time_left, self.record)
@@ -143,11 +158,32 @@ class _Run:
         assert self.audio is not None
         return (self.audio,)
 
+    def inputs(self, chosen: Plan) -> tuple[Path, ...]:
+        """Return all files that the run reads, except those of its sound."""
+        persons = () if self.cues is None else self.cues.persons.values()
+        images = (person.image for person in persons if person.image is not None)
+        files = (path for stage in chosen.stages for path in stage.files().values())
+        return (self.video, *self.speeches, *images, *files, *self.others)
+
     def execute(self, pool: ObjectPool | None, cancellation: threading.Event | None, prune_cache: bool) -> RunRecord:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
-        check_output(self.output, force=self.force, inputs=(self.video, *self.speeches))
-        check_sidecar(self.output, force=self.force)
+        inputs = self.inputs(chosen)
+        for path in (self.video, *self.speeches):
+            check_file(path)
+        check_encoding(self.cache_folder.absolute(), OutputError)
+        check_output(self.output, force=self.force, inputs=inputs)
+        with reserved(self.output):
+            return self._execute(chosen, inputs, pool, cancellation, prune_cache)
+
+    def _execute(
+        self,
+        chosen: Plan,
+        inputs: tuple[Path, ...],
+        pool: ObjectPool | None,
+        cancellation: threading.Event | None,
+        prune_cache: bool,
+    ) -> RunRecord:
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None
         checked, track = None, self.config.speech_track
@@ -156,10 +192,13 @@ class _Run:
         sounds = (
             [open_sound(path, track) for path in self.speeches] if checked is None else list(checked.sounds.values())
         )
-        inputs = (self.video, *self.speeches)
         output = plan_output(self.config, source, self.output, inputs, force=self.force, cued=cued, layer=self.layer)
+        inputs = (*inputs, *output.sound.files)
+        check_record(self.output, force=self.force, inputs=inputs)
+        check_sidecar(self.output, force=self.force, inputs=inputs)
         finishers = make_finishers(chosen.finishers, self.observer)
         self.note([] if self.config.provenance.sign else [UNSIGNED])
+        self.note([note] if (note := device_note(chosen)) else [])
         steps = ClipSteps(chosen, Cache(self.cache_folder), self.observer, pool, cancellation)
         # These stages are constructed first so that a stage with invalid files fails before other work starts. The
         # analysis stages are constructed on demand, because their results are often cached.

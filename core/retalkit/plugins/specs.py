@@ -3,7 +3,6 @@ options."""
 
 from __future__ import annotations
 
-import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retalkit.paths import partial_path
 from retalkit.stages import CONTRACT_VERSIONS, DigitalSourceType, FaceRecogniser, Runtime, SpeechToMouth, StageKind
 
 
@@ -234,9 +234,9 @@ class FinishedRun:
         The finisher writes the file. When the output is renamed, the file is renamed to the output's name with
         ``suffix`` instead of the output's suffix.
         """
-        path = self.output.with_name(f".{self.output.stem}.{os.getpid()}.partial{suffix}")
-        self.sidecars[suffix] = path
-        return path
+        if suffix not in self.sidecars:
+            self.sidecars[suffix] = partial_path(self.output.with_suffix(suffix))
+        return self.sidecars[suffix]
 
 
 class Finisher(Protocol):

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from retalkit.media.codec_names import Codec
+from retalkit.media.containers import file_url
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.frame_editing import blend_edit
 from retalkit.media.sources import MediaSource, open_source
@@ -72,7 +73,7 @@ def _encoding(path: Path, video: MediaSource, record: Mapping[str, Any]) -> Enco
     """Return the encoding of the file with the run's quality settings."""
     configuration = cast("Mapping[str, Any]", record["configuration"])
     output = cast("Mapping[str, Any]", configuration["output"])
-    with av.open(str(path)) as container:
+    with av.open(file_url(path)) as container:
         codec = cast("Codec", container.streams.video[0].codec_context.name)
     return choose_encoding(
         video,

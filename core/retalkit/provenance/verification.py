@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from retalkit.errors import CredentialsError, InputError
+from retalkit.paths import missing
 from retalkit.provenance.formats import find_sidecar, media_type
 from retalkit.provenance.keys import LOCAL, load_credentials
 from retalkit.provenance.manifest import RECORD_LABEL
@@ -117,7 +118,9 @@ def verify(path: Path, *, trust: Sequence[Path] = ()) -> Verification:
         return Verification(file=path, state=State.TAMPERED, problems=(f"changed file {HASH_LIST}",))
     if not path.is_file():
         code = "path-is-directory" if path.is_dir() else "file-not-found"
-        raise InputError(f"{path}: expected a media file; check the path", code=code)
+        raise InputError(
+            f"{path}: expected a media file; check the path" if path.exists() else missing(path), code=code
+        )
     settings: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}}
     if anchors := _anchors(trust):
         settings["trust"] = {"user_anchors": anchors}

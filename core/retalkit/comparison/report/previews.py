@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
-from retalkit.media.containers import open_media, reason
+from retalkit.media.containers import file_url, open_media, reason
 
 Box = tuple[float, float, float, float]
 """Box (left, top, right and bottom) in video pixels. The box may extend beyond the frame."""
@@ -145,7 +145,7 @@ def _encode(video: Path, out: Path, settings: PreviewSettings, face: Box | None,
         streams = [images] if sound is None else [images, sound]
         cut = source.duration is not None and source.duration / 1e6 > settings.seconds + 0.1
         options = {"movflags": "faststart"}
-        with av.open(str(out), "w", format="mp4", options=options) as target:
+        with av.open(file_url(out), "w", format="mp4", options=options) as target:
             target.metadata["comment"] = comment + (" cut" if cut else "")
             graph, width, height = _scaling_graph(images, settings, face)
             coded = target.add_stream("libx264", rate=images.average_rate or 25)
