@@ -13,7 +13,7 @@ from typing import Any
 
 from retalkit.metrics.scoring import MetricScore, fingerprint
 from retalkit.plugins.registry import FoundMetric
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry
 
 _VIDEO = "video.mp4"
 _FAILURE = "failure.json"
@@ -36,12 +36,16 @@ class CellStore:
         return self.folder / "videos" / key / _VIDEO
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the run record of a video, or an empty dictionary if no record exists."""
+        """Return the run record of a video, or an empty dictionary if no readable record exists."""
         path = self.video(key).with_name(_VIDEO + ".json")
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            data: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
 
-    def cell(self, key: str) -> Folder:
-        return Folder(self.folder / "cells" / key)
+    def cell(self, key: str) -> CacheEntry:
+        return CacheEntry(self.folder / "cells" / key)
 
     def log(self, key: str) -> Path:
         """Return the path of the log file that contains the output of a task's process."""

@@ -47,7 +47,7 @@ from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.plan import Plan
 from retalkit.plugins.availability import metric_availability
 from retalkit.plugins.registry import FoundMetric, Registry
-from retalkit.storage.cache import Cache, Folder, default_folder
+from retalkit.storage.cache import Cache, CacheEntry, Folder, default_folder
 
 _MARKER = "comparison.json"
 _TASK = "retalkit.comparison.worker:run"
@@ -98,7 +98,7 @@ def compare(
     store = CellStore(out, measurement_key(registry))
     # The marker file is written first, so that an interrupted comparison recognizes its output directory.
     _write_marker(out, comparison)
-    sounds = ArmAudio(Folder(out / "sounds"), comparison.file.noise, comparison.file.seconds)
+    sounds = ArmAudio(CacheEntry(out / "sounds"), comparison.file.noise, comparison.file.seconds)
     tasks = build_tasks(comparison, plans, sounds)
     found = _metrics(comparison, registry)
     available = [each for each in found if metric_availability(each) is None]
@@ -280,7 +280,10 @@ def _check_folder(out: Path, comparison: Comparison, force: bool) -> None:
             raise OutputError(message, code="foreign-directory")
         return
     # Videos and scores are stored under content keys, so only the report can be overwritten.
-    known = json.loads(marker.read_text(encoding="utf-8"))
+    try:
+        known: Any = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
     if not force and (out / REPORT_FILE).is_file() and known != _identity(comparison):
         raise OutputError(
             f"{out}: the directory contains the report of a different comparison or of an earlier version of the "

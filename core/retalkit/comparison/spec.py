@@ -16,6 +16,7 @@ from retalkit.config.messages import describe, error_code
 from retalkit.config.model import RunConfig, load, preset_names
 from retalkit.config.yaml_io import KeyPath
 from retalkit.errors import ConfigError, InputError
+from retalkit.paths import missing
 from retalkit.plugins.registry import Registry, nearest
 
 BASE = "base"
@@ -229,7 +230,7 @@ def _check(file: ComparisonFile, registry: Registry, origin: Any, path: Path) ->
     ):
         for name, given in paths.items():
             if not given.is_file():
-                message = f"{origin((group, name))}: {group}.{name}: file not found: {given}"
+                message = f"{origin((group, name))}: {group}.{name}: {missing(given)}"
                 raise InputError(message, code="file-not-found")
     for position, name in enumerate(file.metrics or ()):
         try:

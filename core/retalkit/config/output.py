@@ -80,7 +80,7 @@ class OutputConfig(BaseModel):
     def encoding_key(self) -> dict[str, Any]:
         """Return the options that affect the encoded video, for cache keys.
 
-        Options with default values that version 0.1 did not have are omitted, so that its cached segments remain valid.
+        Options that version 0.1 did not have are omitted if they have their default values.
         """
         names = ("codec", "profile", "pixel_format", "bit_depth")
         changed = {name: getattr(self, name) for name in names if getattr(self, name) != "auto"}

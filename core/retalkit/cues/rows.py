@@ -11,6 +11,7 @@ from retalkit.cues.faults import Faults
 from retalkit.cues.model import DEFAULT_PERSON, Cue, CueSheet, Listeners
 from retalkit.cues.times import parse_number, parse_time
 from retalkit.errors import CueError
+from retalkit.paths import expand_home
 from retalkit.persons.selectors import LARGEST, PersonSelector, parse_selector
 from retalkit.plugins.registry import nearest
 
@@ -65,7 +66,7 @@ def build_sheet(sheet: Sheet, speech: Path | None, bindings: Mapping[str, Person
             selectors[name] = LARGEST
     default = speech
     if default is None and sheet.speech is not None:
-        default = folder / Path(sheet.speech[0]).expanduser()
+        default = folder / expand_home(sheet.speech[0])
     used: dict[str, PersonSelector] = {}
     cues: list[Cue] = []
     for row in sheet.rows:
@@ -106,7 +107,7 @@ def _cue(row: Row, folder: Path, default: Path | None) -> Cue:
             f"{row.origin}: the cue has no speech; add `speech: FILE`, or pass SPEECH on the command line",
             code="missing-speech",
         )
-    own = folder / Path(row.speech).expanduser() if isinstance(row.speech, str) else None
+    own = folder / expand_home(row.speech) if isinstance(row.speech, str) else None
     # A default speech has the sheet's times, so that a cue plays the words that are at the cue's times.
     offset = _number(row, "offset", row.offset, 0.0 if own is not None else start, (0.0, LONGEST_OFFSET), "s")
     gain = _number(row, "gain", row.gain, 0.0, GAIN_RANGE, "dB")

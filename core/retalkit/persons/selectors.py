@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from retalkit.paths import expand_home
+
 SelectorKind = Literal["largest", "left", "centre", "right", "index", "image", "person", "track"]
 
 WORDS: Final[dict[str, SelectorKind]] = {
@@ -70,5 +72,5 @@ def parse_selector(text: str, folder: Path = Path()) -> PersonSelector:
     if found := _TRACK.fullmatch(word):
         return PersonSelector("track", int(found[1]))
     if Path(text).suffix.lower() in IMAGE_SUFFIXES:
-        return PersonSelector("image", image=folder / Path(text).expanduser())
+        return PersonSelector("image", image=folder / expand_home(text))
     raise ValueError(f"'{text}' does not select a person; {USAGE}")

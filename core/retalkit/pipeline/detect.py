@@ -16,7 +16,7 @@ from retalkit.media.prefetch import read_ahead
 from retalkit.observer import Observer
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import DetectorSession, Face, FrameBatch, Source
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 1
@@ -62,10 +62,10 @@ def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]
         frames.close()
 
 
-def is_complete(folder: Folder) -> bool:
+def is_complete(folder: CacheEntry) -> bool:
     """Return whether the detections in ``folder`` are complete. The description file is written last and marks
     completion."""
-    return folder.path(DESCRIPTION) is not None
+    return folder.has(DESCRIPTION, _LANDMARKS, _BOXES, _SCORES, _COUNTS, _CUTS)
 
 
 def detect_faces(

@@ -13,16 +13,16 @@ from retalkit.pipeline.analysis_store import COEFFICIENTS, FIT_DESCRIPTION, Stor
 from retalkit.pipeline.detect import frame_batches
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameBatch, ReconstructorSession, Source
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowWriter
 
 _ROWS: Final = 256
 
 
-def is_complete(folder: Folder) -> bool:
+def is_complete(folder: CacheEntry) -> bool:
     """Return whether the coefficients in ``folder`` are complete. The description file is written last and marks
     completion."""
-    return folder.path(FIT_DESCRIPTION) is not None
+    return folder.has(FIT_DESCRIPTION, COEFFICIENTS)
 
 
 def fit_face(

@@ -17,7 +17,7 @@ from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.speech.loudness import LoudnessMeter, reference_gain
 from retalkit.speech.speech_track import SpeechTrack
 from retalkit.stages import SPEECH_RATE, DenoiserSession
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 3
@@ -52,9 +52,9 @@ class StoredSamples:
         return samples
 
 
-def is_complete(folder: Folder) -> bool:
+def is_complete(folder: CacheEntry) -> bool:
     """Return whether the speech in ``folder`` is complete. The description is written last."""
-    return folder.path(DESCRIPTION) is not None
+    return folder.has(DESCRIPTION, WAVEFORM, ACTIVITY)
 
 
 def prepare_speech(

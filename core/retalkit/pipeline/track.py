@@ -14,16 +14,16 @@ from retalkit.pipeline.analysis_store import BOXES, LANDMARKS, TRACK_DESCRIPTION
 from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.tracklets import StoredTracklets
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowWriter
 
 VERSION: Final = 3
 """Version number in the cache key. The number must be increased when the result of tracking or smoothing changes."""
 
 
-def is_complete(folder: Folder) -> bool:
+def is_complete(folder: CacheEntry) -> bool:
     """Return whether the track in ``folder`` is complete. The description file is written last and marks completion."""
-    return folder.path(TRACK_DESCRIPTION) is not None
+    return folder.has(TRACK_DESCRIPTION, LANDMARKS, TRACKS, BOXES)
 
 
 def face_count(folder: Folder) -> int:

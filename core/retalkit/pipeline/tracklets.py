@@ -17,7 +17,7 @@ from retalkit.persons.grouping import Tracklet
 from retalkit.pipeline.detect import FrameDetections, StoredDetections
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import Face
-from retalkit.storage.cache import Folder
+from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
 VERSION: Final = 1
@@ -27,9 +27,9 @@ NUMBERS: Final = "tracklets.i32"
 DESCRIPTION: Final = "tracklets.json"
 
 
-def is_complete(folder: Folder) -> bool:
+def is_complete(folder: CacheEntry) -> bool:
     """Return whether the tracklets in ``folder`` are complete. The description file is written last."""
-    return folder.path(DESCRIPTION) is not None
+    return folder.has(DESCRIPTION, NUMBERS)
 
 
 def track_all_faces(detections: StoredDetections, folder: Folder, cancelled: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.errors import WeightsError
+from retalkit.paths import expand_home, home_folder
 from retalkit.storage.cache import content_hash
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.locks import FolderError, exclusive_lock
@@ -34,9 +35,9 @@ def home() -> Path:
     """Return ``RETALKIT_HOME`` or, if the variable is not set, ``retalkit`` in the user's data directory."""
     named = os.environ.get("RETALKIT_HOME")
     if named:
-        return Path(named).expanduser()
+        return expand_home(named)
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "retalkit"
+    return (Path(base) if base else home_folder("RETALKIT_HOME") / ".local" / "share") / "retalkit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from retalkit.errors import OutputError
-from retalkit.storage.cache import Cache, Folder, content_hash, make_key
+from retalkit.storage.cache import Cache, CacheEntry, Folder, content_hash, make_key
 
 
 def test_key_depends_on_all_parts() -> None:
@@ -64,3 +65,36 @@ def test_unwritable_cache_directory_is_reported(tmp_path: Path) -> None:
         Cache(tmp_path / "file" / "cache")
     assert error.value.code == "unwritable-cache"
     assert "\n" not in str(error.value)
+
+
+def _as_directory(path: Path) -> None:
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+
+
+DAMAGE = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "flipped": lambda path: path.write_bytes(path.read_bytes()[:-3] + b"~" + path.read_bytes()[-2:]),
+    "empty": lambda path: path.write_bytes(b""),
+    "directory": _as_directory,
+    "foreign": lambda path: path.write_bytes(b"other content"),
+}
+
+
+@pytest.mark.parametrize("name", ["rows.f32", "checksums.txt"])
+@pytest.mark.parametrize("damage", list(DAMAGE))
+def test_damaged_file_is_absent_and_written_again(tmp_path: Path, damage: str, name: str) -> None:
+    folder = tmp_path / "entry"
+    for content in (b"first", b"second"):
+        with CacheEntry(folder).write("rows.f32") as path:
+            path.write_bytes(content)
+        found = CacheEntry(folder).path("rows.f32")
+        assert found is not None and found.read_bytes() == content
+        DAMAGE[damage](folder / name)
+        assert CacheEntry(folder).path("rows.f32") is None
+
+
+def test_full_disk_is_reported_with_the_cache_directory(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="--cache") as error, Cache(tmp_path).entry("key").write("x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.code == "unwritable-cache" and str(tmp_path) in str(error.value)
