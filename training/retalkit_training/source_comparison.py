@@ -23,6 +23,7 @@ from retalkit.errors import InputError, OutputError
 from retalkit.geometry import mesh478
 from retalkit.geometry.schemes import MESH478
 from retalkit.observer import SilentObserver
+from retalkit.paths import missing
 from retalkit.pipeline.plan import plan_stage
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FrameBatch, ObjectPool, Runtime, SourceInfo, StageContext, StageKind
@@ -80,7 +81,7 @@ def compare_sources(
         RetalkitError: the video has no usable face, weights are missing, or the directory contains another comparison.
     """
     if not video.is_file():
-        raise InputError(f"{video}: no such file", code="file-not-found")
+        raise InputError(missing(video, "no such file"), code="file-not-found")
     _check_folder(folder, make_key("compare-sources", content_hash(video), content_hash(weights), template))
     network = DNet()
     load_exactly(network, frozen.file(weights), str(weights))

@@ -8,6 +8,7 @@ import typer
 import typer.core
 import typer.main
 
+from retalkit.cli.path_arguments import check_paths_of
 from retalkit.plugins.registry import FoundCommand
 
 
@@ -50,7 +51,7 @@ class _PluginCommand(typer.core.TyperCommand):
         Raises:
             PluginError: a required package is missing, or the application cannot be imported.
         """
-        command = typer.main.get_command(load_application(self._found))
+        command = check_paths_of(typer.main.get_command(load_application(self._found)))
         return command.make_context(info_name, args, parent=parent, **extra)
 
 

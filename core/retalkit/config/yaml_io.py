@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from retalkit.errors import ConfigError
+from retalkit.paths import missing
 
 KeyPath = tuple[str | int, ...]
 """Path of a value as keys and list indices, starting at the root."""
@@ -64,7 +65,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         code = "file-not-found" if isinstance(error, FileNotFoundError) else "unreadable-file"
-        raise ConfigError(f"{path}: cannot read the file: {error.strerror or error}", code=code) from error
+        problem = f"cannot read the file: {error.strerror or error}"
+        message = missing(path, problem) if code == "file-not-found" else f"{path}: {problem}"
+        raise ConfigError(message, code=code) from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: not a UTF-8 file; save the file with UTF-8 encoding", code="unreadable-file"

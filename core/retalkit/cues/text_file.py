@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from retalkit.errors import CueError
+from retalkit.paths import missing
 
 
 def read_text(path: Path) -> str:
@@ -13,7 +14,9 @@ def read_text(path: Path) -> str:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         code = "file-not-found" if isinstance(error, FileNotFoundError) else "unreadable-file"
-        raise CueError(f"{path}: cannot read the cue sheet: {error.strerror or error}", code=code) from error
+        problem = f"cannot read the file: {error.strerror or error}"
+        message = missing(path, problem) if code == "file-not-found" else f"{path}: {problem}"
+        raise CueError(message, code=code) from error
     except UnicodeDecodeError as error:
         raise CueError(
             f"{path}: not a UTF-8 file; save the file with UTF-8 encoding", code="unreadable-file"

@@ -15,6 +15,7 @@ from retalkit.motion_eval.agreement import Agreement, Motion, agreement, predict
 from retalkit.motion_eval.bootstrap import correlation_draws, interval, mean_interval
 from retalkit.motion_eval.clips import BackgroundRest, PreparedClip, measure_background_rest, prepare_clip
 from retalkit.observer import Observer, SilentObserver
+from retalkit.paths import missing
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.speech.noise import backgrounds
@@ -125,7 +126,7 @@ def _prepare(
 ) -> tuple[list[PreparedClip], tuple[SkippedClip, ...]]:
     for video in videos:
         if not Path(video).exists():
-            raise InputError(f"{video}: no such file; check the path", code="file-not-found")
+            raise InputError(missing(video), code="file-not-found")
     prepared: list[PreparedClip] = []
     skipped: list[SkippedClip] = []
     for video in videos:

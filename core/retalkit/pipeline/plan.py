@@ -4,6 +4,7 @@ starts."""
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from retalkit._version import __version__
 from retalkit.config import Choice, RunConfig, read_options
 from retalkit.config.model import read_driver_options
 from retalkit.errors import ConfigError, PlanError
+from retalkit.paths import missing
 from retalkit.pipeline.planned_stage import PlannedDriver, PlannedFinisher, PlannedRecogniser, PlannedStage
 from retalkit.pipeline.ports import INITIAL_PORTS, MUST_GIVE, alternatives, find_provider, missing_port_message
 from retalkit.plugins.availability import (
@@ -301,7 +303,7 @@ def _check_file(path: Path, config_path: str) -> None:
                 file.read(1)
             return
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise PlanError(f"{config_path}: there is no file {path}", code="file-not-found") from error
+        raise PlanError(f"{config_path}: {missing(path)}", code="file-not-found") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PlanError(f"{config_path}: cannot read {path}: {reason}", code="unreadable-file") from error
@@ -350,9 +352,21 @@ def _check_inference(config: RunConfig) -> None:
         )
 
 
+def device_note(chosen: Plan) -> str:
+    """Return a note if the run requests a device that none of its stages uses, otherwise an empty string."""
+    device = chosen.config.device
+    if device == "cpu" or _torch_users(chosen.stages):
+        return ""
+    return f"device: {device} is not used, because all stages of this run compute on the CPU"
+
+
+def _torch_users(stages: Sequence[PlannedStage[Any]]) -> list[str]:
+    return [stage.label for stage in stages if "torch" in stage.found.spec.requires]
+
+
 def _check_device(config: RunConfig, stages: list[PlannedStage[Any]]) -> None:
     """Raise PlanError if torch does not detect the device that the run requests."""
-    users = [stage.label for stage in stages if "torch" in stage.found.spec.requires]
+    users = _torch_users(stages)
     if config.device == "cpu" or not users:
         return
     import torch

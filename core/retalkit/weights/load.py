@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from retalkit.errors import WeightsError
+from retalkit.paths import missing
 from retalkit.weights.checkpoint import Checkpoint
 
 _SHOWN = 4
@@ -158,7 +158,7 @@ class _ArrayShape:
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise WeightsError(f"{path}: file not found", code="file-not-found")
+        raise WeightsError(missing(path), code="file-not-found")
 
 
 def _unpickle(path: Path) -> object:
@@ -167,10 +167,7 @@ def _unpickle(path: Path) -> object:
     try:
         if zipfile.is_zipfile(path):
             _verify_checksums(path)
-        with warnings.catch_warnings():
-            # Suppress warnings about old pickle protocols. Unreadable files are reported below.
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL |Unsupported global: GLOBAL |unsupported GLOBAL )([\w.]+)", str(error))
         if found is None:

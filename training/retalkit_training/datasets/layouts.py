@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from retalkit.errors import InputError
+from retalkit.paths import missing
 
 Layout = Literal["auto", "videos", "lrs2", "wav2lip", "voxceleb", "hdtf", "photos"]
 LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
@@ -58,7 +59,7 @@ def find_sources(
     found: dict[Path, SourceVideo] = {}
     for path in paths:
         if not path.exists():
-            raise InputError(f"{path}: no such file or directory", code="file-not-found")
+            raise InputError(missing(path, "no such file or directory"), code="file-not-found")
         for source in _sources(path, layout):
             found.setdefault(source.path.resolve(), source)
     if not found:
@@ -74,7 +75,7 @@ def find_sources(
 def read_speakers(path: Path) -> dict[str, str]:
     """Read a CSV file with the columns ``name`` and ``speaker``. Raises InputError."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file", code="file-not-found")
+        raise InputError(missing(path, "no such file"), code="file-not-found")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"name", "speaker"} <= set(rows[0]):

@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import InputError, PluginError, RetalkitError
+from retalkit.paths import missing
 from retalkit.storage.cache import content_hash
 from safetensors.numpy import save_file
 
@@ -45,7 +46,7 @@ def convert(source: Path, target: Path) -> None:
         PluginError: a package is missing.
     """
     if not source.is_file():
-        raise InputError(f"{source}: no such file", code="file-not-found")
+        raise InputError(missing(source, "no such file"), code="file-not-found")
     found = content_hash(source)
     if found != SHA256:
         raise InputError(f"{source}: expected SHA-256 {SHA256}, got {found}", code="hash-mismatch")

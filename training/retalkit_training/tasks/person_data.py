@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import ConfigError, InputError
 from retalkit.observer import Observer
+from retalkit.paths import missing
 from retalkit.speech.mel import HOP
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.prepare import prepare
@@ -61,7 +62,7 @@ def prepare_person(clip: Path, run: Path, config: Any, observer: Observer) -> No
         RetalkitError: the clip has no usable face.
     """
     if not clip.is_file():
-        raise InputError(f"{clip}: no such file", code="file-not-found")
+        raise InputError(missing(clip, "no such file"), code="file-not-found")
     references = config.reference_expression if isinstance(config, LNetConfig) else "none"
     coefficients = not isinstance(config, GeneratorConfig) or references == "dnet"
     settings = PrepareSettings(references=references, coefficients=coefficients)
