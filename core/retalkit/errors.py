@@ -78,6 +78,18 @@ class RunCancelledError(Exception):
     code = "cancelled"
 
 
+class Terminated(BaseException):
+    """Exception that the command line raises when it receives SIGTERM or SIGHUP outside a run.
+
+    ``number`` is the signal. The class is not derived from KeyboardInterrupt, which typer replaces with its own exit
+    code.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__("terminated")
+        self.number = number
+
+
 class StageError(Exception):
     """Error raised if a stage raises an exception or violates its contract. Both cases indicate a bug in the stage."""
 

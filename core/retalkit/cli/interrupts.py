@@ -1,4 +1,4 @@
-"""Reaction to Ctrl-C and SIGTERM: the first stops a run between batches, the second stops it at once."""
+"""Reaction to Ctrl-C, SIGTERM and SIGHUP: the first stops a run between batches, the second stops it at once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
+from retalkit.errors import Terminated
 
-class Terminated(BaseException):
-    """SIGTERM outside a run. Not a KeyboardInterrupt, which typer replaces with its own exit code."""
+_TERMINATING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+"""Signals that end a process and that the operating system supports."""
 
 
 class StoppedError(Exception):
-    """Run that Ctrl-C or SIGTERM stopped between two batches."""
+    """Run that a signal stopped between two batches."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("stopped")
@@ -25,7 +26,7 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Event that Ctrl-C or SIGTERM sets."""
+    """Event that Ctrl-C, SIGTERM or SIGHUP sets."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -33,7 +34,7 @@ class StopSignal:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a process that the signal stopped: 130 for Ctrl-C and 143 for SIGTERM."""
+        """Exit code of a process that the signal stopped: 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP."""
         return 128 + self.number
 
 
@@ -42,22 +43,29 @@ def command_text(arguments: Sequence[str]) -> str:
     return shlex.join(["retalkit", *arguments])
 
 
-def raise_on_sigterm() -> None:
-    """Make SIGTERM raise ``Terminated``, so that temporary files are removed.
+def raise_on_termination() -> None:
+    """Make SIGTERM and SIGHUP raise ``Terminated``, so that temporary files are removed.
 
-    Has no effect outside the main thread, in which alone Python allows signal handlers.
+    Signals that are ignored, such as SIGHUP under ``nohup``, remain ignored. Has no effect outside the main thread, in
+    which alone Python allows signal handlers.
     """
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
+        for number in _handled(_TERMINATING):
+            signal.signal(number, terminate)
+
+
+def _handled(numbers: Iterable[int]) -> list[int]:
+    """Return the signals that the parent process has not set to be ignored."""
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 @contextmanager
 def stop_between_batches(*, quiet: bool = False) -> Generator[StopSignal]:
-    """Provide an event that Ctrl-C and SIGTERM set, so that a run stops between two batches.
+    """Provide an event that Ctrl-C, SIGTERM and SIGHUP set, so that a run stops between two batches.
 
     A second signal raises KeyboardInterrupt or ``Terminated`` at once. Outside the main thread, the event is never set.
     """
@@ -68,13 +76,15 @@ def stop_between_batches(*, quiet: bool = False) -> Generator[StopSignal]:
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         if stop.event.is_set():
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
         stop.number = number
         stop.event.set()
-        if not quiet:
-            sys.stderr.write("stopping after the current batch; press Ctrl-C again to stop at once\n")
+        # The terminal no longer exists after SIGHUP.
+        with suppress(OSError):
+            if not quiet:
+                sys.stderr.write("stopping after the current batch; press Ctrl-C again to stop at once\n")
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, *_handled(_TERMINATING)]
     before: list[tuple[int, Any]] = [(number, signal.signal(number, request_stop)) for number in numbers]
     try:
         yield stop

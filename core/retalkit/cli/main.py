@@ -1,7 +1,7 @@
 """Entry point of the command ``retalkit``: subcommands and error handling.
 
 Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 3 failed
-jobs of a batch, 4 jobs of a batch that need review, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+jobs of a batch, 4 jobs of a batch that need review, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+import typer.main
 
 from retalkit._version import __version__
 from retalkit.cli import (
@@ -29,13 +34,16 @@ from retalkit.cli import (
     plugins,
     weights,
 )
-from retalkit.cli.interrupts import StoppedError, Terminated, command_text, raise_on_sigterm
+from retalkit.cli.interrupts import StoppedError, command_text, raise_on_termination
+from retalkit.cli.native_logs import filter_native_logs
+from retalkit.cli.path_arguments import check_paths_of
 from retalkit.cli.plugin_commands import CommandGroup
-from retalkit.errors import RetalkitError, StageError
+from retalkit.errors import RetalkitError, StageError, Terminated
+from retalkit.paths import printable, undecodable
+from retalkit.plugins.loading import capture_output
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-TERMINATED = 143
 
 _TRACEBACK = "--traceback"
 _RESUMABLE = ("dub", "localize", "batch", "compare", "train")
@@ -69,23 +77,37 @@ def application() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. This function is the console script's entry point and always raises SystemExit."""
+    """Run the command line. This function is the console script's entry point and always raises SystemExit.
+
+    Without ``arguments``, the process belongs to the command line, and the streams and warnings of the process are
+    configured for it.
+    """
     _limit_blas_threads()
-    args = list(sys.argv[1:] if arguments is None else arguments)
+    with ExitStack() as stack:
+        stack.enter_context(capture_output())
+        if arguments is None:
+            stack.enter_context(filter_native_logs())
+            _configure_process()
+        _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(args: list[str]) -> NoReturn:
     options_end = args.index("--") if "--" in args else len(args)
     with_traceback = _TRACEBACK in args[:options_end]
     args = [arg for i, arg in enumerate(args) if not (arg == _TRACEBACK and i < options_end)]
-    raise_on_sigterm()
+    raise_on_termination()
+    _check_encoding(args, with_traceback)
     try:
-        code = application()(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
+        command = check_paths_of(typer.main.get_command(application()))
+        code = command(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
     except RetalkitError as error:
         _fail(str(error), USAGE_ERROR, with_traceback)
     except StageError as error:
         _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Terminated:
-        code = TERMINATED
+    except Terminated as signalled:
+        code = 128 + signalled.number
     except StoppedError as stopped:
         code = stopped.exit_code
     except Exception as error:
@@ -98,11 +120,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
         _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
-    if code in (INTERRUPTED, TERMINATED):
+    if isinstance(code, int) and code >= 128:
         resumable = args[:1] in [[name] for name in _RESUMABLE] or args[:2] == ["weights", "pull"]
         # The command is printed unchanged, so that it can be copied.
-        typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
+        with suppress(OSError):
+            typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _configure_process() -> None:
+    """Hide the warnings of libraries, and print characters that the terminal's encoding lacks as escapes."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _check_encoding(args: Sequence[str], with_traceback: bool) -> None:
+    """Exit if an argument or the working directory has a name that is not text."""
+    try:
+        folder = str(Path.cwd())
+    except OSError as error:
+        _fail(f"the working directory cannot be used: {error.strerror or error}", USAGE_ERROR, with_traceback)
+    for text in (*args, folder):
+        if any("\udc80" <= character <= "\udcff" for character in text):
+            _fail(f"{printable(text)}: {undecodable()}", USAGE_ERROR, with_traceback)
 
 
 def _limit_blas_threads() -> None:

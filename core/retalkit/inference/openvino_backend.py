@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -140,8 +139,7 @@ def _convert(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_s
     if variable_size:
         shapes[0][2:] = [-1, -1]
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # tracing is deprecated and reports every constant that it records
+    with torch.no_grad():
         traced = cast("Any", torch.jit).trace(_Flat(network.cpu()), tuple(example_inputs), check_trace=False)
         # openvino.convert_model is not used because it sends usage data to the publisher.
         decoder = TorchScriptPythonDecoder(traced, example_input=tuple(example_inputs))

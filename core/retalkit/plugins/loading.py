@@ -1,4 +1,4 @@
-"""Execution of plugin code during discovery, with captured output and exceptions."""
+"""Execution of plugin code during discovery, with captured exceptions and, on the command line, captured output."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Generic, Literal, TypeVar
 
-from retalkit.errors import PluginError
+from retalkit.errors import PluginError, Terminated
+from retalkit.paths import missing
 
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ class Attempt(Generic[Result]):
     """Return value of the plugin code, or None if an exception was raised."""
     failure: BaseException | None
     printed: str
-    """Last line that was written to stdout or stderr, or an empty string."""
+    """Last captured line of stdout or stderr, or an empty string."""
     seconds: float
 
     @property
@@ -43,16 +45,35 @@ class Attempt(Generic[Result]):
         return f"{_one_line(self.failure)}{printed}"
 
 
+_captures_output: ContextVar[bool] = ContextVar("captures_output", default=False)
+
+
+@contextmanager
+def capture_output() -> Generator[None]:
+    """Capture what plugins print while they are loaded inside the block.
+
+    Python's standard streams belong to the whole process, so only the command line captures them.
+    """
+    token = _captures_output.set(True)
+    try:
+        yield
+    finally:
+        _captures_output.reset(token)
+
+
 def attempt(work: Callable[[], Result]) -> Attempt[Result]:
-    """Call ``work`` and catch every exception except KeyboardInterrupt."""
+    """Call ``work`` and catch every exception except KeyboardInterrupt and Terminated."""
     captured = _OutputBuffer()
     out, err = _CapturedStream(captured, "stdout"), _CapturedStream(captured, "stderr")
     result, failure = None, None
     start = time.perf_counter()
     try:
-        with redirect_stdout(out), redirect_stderr(err):
+        with ExitStack() as stack:
+            if _captures_output.get():
+                stack.enter_context(redirect_stdout(out))
+                stack.enter_context(redirect_stderr(err))
             result = work()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         raise
     # Argument parsers raise SystemExit, and some libraries derive exceptions from BaseException.
     except BaseException as error:
@@ -68,7 +89,7 @@ def load_file(path: Path) -> Attempt[ModuleType]:
     """Import a plugin file that does not belong to a package. Raises PluginError if the file is missing or the import
     fails."""
     if not path.is_file():
-        raise PluginError(f"{path}: plugin file not found", code="file-not-found")
+        raise PluginError(missing(path, "plugin file not found"), code="file-not-found")
     name = f"retalkit_plugin_file_{re.sub(r'[^0-9a-zA-Z_]', '_', str(path.resolve().with_suffix('')))}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit_detectors.lazy_matplotlib import lazy_matplotlib
-from retalkit_detectors.native_logs import suppress_native_logs
 
 with lazy_matplotlib():
     import mediapipe
@@ -93,9 +92,8 @@ class BoxGraph:
 
     def __init__(self, full_range: bool, min_confidence: float) -> None:
         self._full_range = full_range
-        with suppress_native_logs():
-            self._solution = FaceDetection(min_detection_confidence=min_confidence, model_selection=int(full_range))
-            self._solution.process(np.zeros((64, 64, 3), np.uint8))
+        self._solution = FaceDetection(min_detection_confidence=min_confidence, model_selection=int(full_range))
+        self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedBox]:
         """Return the faces in an RGB image, uint8 [H, W, 3], in descending score order."""
@@ -124,12 +122,11 @@ class MeshGraph:
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
         self._time = 0
-        with suppress_native_logs():
-            self._graph = mediapipe.CalculatorGraph(graph_config=self._config())
-            for stream in (LANDMARKS, PRESENCE):
-                self._graph.observe_output_stream(stream, self._results.__setitem__)
-            self._graph.start_run({"with_attention": mediapipe.packet_creator.create_bool(True)})
-            self.fit(np.zeros((64, 64, 3), np.uint8), Region(32, 32, 48, 0))
+        self._graph = mediapipe.CalculatorGraph(graph_config=self._config())
+        for stream in (LANDMARKS, PRESENCE):
+            self._graph.observe_output_stream(stream, self._results.__setitem__)
+        self._graph.start_run({"with_attention": mediapipe.packet_creator.create_bool(True)})
+        self.fit(np.zeros((64, 64, 3), np.uint8), Region(32, 32, 48, 0))
 
     @staticmethod
     def _config() -> Any:

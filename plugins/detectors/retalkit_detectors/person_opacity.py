@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit_detectors.lazy_matplotlib import lazy_matplotlib
-from retalkit_detectors.native_logs import suppress_native_logs
 
 with lazy_matplotlib():
     from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
@@ -23,12 +22,11 @@ def person_opacity(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     The network has an input of 256 x 256 pixels, and the package ``mediapipe`` contains its weights.
     """
-    with suppress_native_logs():
-        network = SelfieSegmentation(model_selection=0)
-        try:
-            found: Any = network.process(np.ascontiguousarray(image)).segmentation_mask
-        finally:
-            network.close()
+    network = SelfieSegmentation(model_selection=0)
+    try:
+        found: Any = network.process(np.ascontiguousarray(image)).segmentation_mask
+    finally:
+        network.close()
     height, width = image.shape[:2]
     if found.shape != (height, width):
         found = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)

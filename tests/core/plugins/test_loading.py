@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from retalkit.errors import PluginError
 from retalkit.plugins.discovery import discover
+from retalkit.plugins.loading import capture_output
 from retalkit.stages import StageKind
 
 from tests.core.plugin_packages import good_source, install, problem_of
+
+
+@pytest.fixture(autouse=True)
+def command_line() -> Iterator[None]:
+    """The command line captures the output of plugins."""
+    with capture_output():
+        yield
+
+
+def test_a_program_keeps_its_streams(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "loud-faces", f"print('hello')\n{good_source()}")
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(discover).result().problems == []
+    assert capsys.readouterr().out == "hello\n"
 
 
 @pytest.mark.parametrize(
