@@ -133,9 +133,29 @@ def partial_path(path: Path, label: str = "") -> Path:
     name that is never longer than 100 bytes."""
     target = link_target(path)
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 16 else ""
-    stem = os.fsencode(target.stem)[:_SHOWN_STEM].decode(errors="ignore")
     extra = f".{label}" if label else ""
-    return target.with_name(f".{stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}{extra}.partial{suffix}")
+    # Processes on several hosts can have the same id.
+    return target.with_name(f"{_partial_prefix(target)}{os.getpid()}-{uuid.uuid4().hex[:8]}{extra}.partial{suffix}")
+
+
+def partial_files(path: Path) -> list[Path]:
+    """Return the existing temporary files for ``path``, which killed processes leave behind."""
+    target = link_target(path)
+    prefix, end = _partial_prefix(target), f".partial{target.suffix}"
+    try:
+        return [each for each in target.parent.iterdir() if each.name.startswith(prefix) and each.name.endswith(end)]
+    except OSError:
+        return []
+
+
+def _partial_prefix(target: Path) -> str:
+    """Return a short prefix that identifies the file name."""
+    stem = os.fsencode(target.stem)[:_SHOWN_STEM].decode(errors="ignore")
+    return f".{stem}-{_digest(target)[:8]}."
+
+
+def _digest(target: Path) -> str:
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
 
 
 @contextmanager
@@ -147,8 +167,7 @@ def reserved(path: Path) -> Generator[None]:
     from filelock import FileLock, Timeout
 
     target = link_target(path)
-    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    file = target.with_name(f".retalkit-{digest}{_LOCK_SUFFIX}")
+    file = target.with_name(f".retalkit-{_digest(target)}{_LOCK_SUFFIX}")
     lock = FileLock(file, thread_local=False)
     try:
         lock.acquire(timeout=0)

@@ -9,7 +9,7 @@ import pytest
 from retalkit.errors import InputError, OutputError
 from retalkit.media.containers import check_file
 from retalkit.media.muxing import check_output
-from retalkit.paths import link_target, missing, partial_path, printable, reserved
+from retalkit.paths import link_target, missing, partial_files, partial_path, printable, reserved
 from retalkit.pipeline.record import check_record
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.mp4")
@@ -40,6 +40,9 @@ def test_partial_names_are_short_and_unique(tmp_path: Path) -> None:
     first, second = (partial_path(tmp_path / f"{'é' * 120}.mp4", "1") for _ in range(2))
     assert first != second and first.suffix == ".mp4" and first.name.startswith(".")
     assert len(os.fsencode(first.name)) < 100
+    first.touch()
+    assert partial_files(tmp_path / f"{'é' * 120}.mp4") == [first]
+    assert partial_files(tmp_path / f"{'é' * 119}.mp4") == []
 
 
 def test_an_output_that_is_a_link_replaces_the_file_behind_it(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from retalkit.batch.tables import write_tables
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError
 from retalkit.observer import Observer, SilentObserver, report_detail, report_time_left
+from retalkit.paths import partial_files
 from retalkit.pipeline.record import check_record
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
@@ -346,7 +347,8 @@ class _Batch:
         values |= {**facts, "inputs": known_inputs, "gates_key": self._gates_key(each)}
         state = "failed" if result.failed else "done"
         if attempts > 1 or job.output in self.replaceable:
-            _remove_partial_files(job.output)
+            for path in partial_files(job.output):
+                path.unlink(missing_ok=True)
         for name in ("output", "state", "key"):
             values.pop(name, None)
         outcome = JobOutcome(job=job, state=job_state(state, values.get("gates", ())), computed=True, values=values)
@@ -407,13 +409,6 @@ class _Progress:
         seconds = max(left, 0.0) * speed / self.workers
         passed = time.monotonic() - self._began
         report_time_left(self._observer, seconds, passed / max(passed + seconds, 1e-9))
-
-
-def _remove_partial_files(output: Path) -> None:
-    """Remove the temporary files next to an output, which a killed process leaves."""
-    for path in output.parent.iterdir():
-        if path.name.startswith(f".{output.stem}.") and path.name.endswith(f".partial{output.suffix}"):
-            path.unlink(missing_ok=True)
 
 
 def file_name(job: Job) -> str:
