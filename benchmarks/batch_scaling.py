@@ -28,8 +28,9 @@ from retalkit.batch.schedule import Node, Schedule
 from retalkit.storage.cache import Folder
 
 ANALYSIS = ("faces", "tracks", "coefficients")
-RECORDED = ((0.06, 0.085), (0.045, 0.06), (0.1, 0.17), (0.05, 0.07))
-"""Seconds per frame of the analysis and of the other steps, one pair per recorded clip."""
+RECORDED = ((0.022, 0.108), (0.089, 0.151), (0.094, 0.281), (0.059, 0.127))
+"""Seconds per frame of the analysis and of the other steps of four clips (700p, 590p, 1080 x 1920, 720p), recorded with
+the default preset in a batch with two workers on two busy cores."""
 _COMPUTED, _DIED, _ENDED = "computed", "died", "ended"
 FRAMES = 250.0
 """Median number of frames per clip."""
@@ -57,10 +58,10 @@ class Assumptions:
     """Bandwidth of the shared storage in MB/s."""
     link: float = 100.0
     """Bandwidth of one worker's connection to the storage in MB/s."""
-    read_mb: float = 0.02
+    read_mb: float = 0.03
     """Data that a task reads per frame of the clip in MB."""
-    written_mb: float = 0.03
-    """Data that a job writes per frame in MB: cached segments, output and other results."""
+    written_mb: float = 0.12
+    """Data that a job with the default preset writes per frame in MB: output, cached segments and other results."""
     operations: int = 60
     """File operations per task."""
     operations_per_second: float = 50_000.0

@@ -36,16 +36,22 @@ _ANALYSIS: Final = ("faces", "tracks", "coefficients")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJob:
-    """Valid job with everything that scheduling requires."""
+class IdentifiedJob:
+    """Job with the data that decides whether its output is up to date. No media file is opened for it."""
 
     job: Job
     key: str
     """Key that changes whenever the output may change, except for the content of the input files."""
-    configuration: Mapping[str, Any]
-    """Configuration of the run as JSON-compatible data."""
     inputs: tuple[Path, ...]
     """Files on whose content the output depends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedJob(IdentifiedJob):
+    """Valid job with everything that scheduling requires."""
+
+    configuration: Mapping[str, Any]
+    """Configuration of the run as JSON-compatible data."""
     frames: int
     """Number of source frames that the job needs to analyse."""
     detections: str
@@ -62,15 +68,41 @@ class CheckedJob:
     """Expected time of all other steps in seconds."""
 
 
-def check_jobs(jobs: Sequence[Job], registry: Registry, history: StepHistory, faults: Faults) -> list[CheckedJob]:
-    """Validate all jobs and return the valid ones in the given order. Faults are added to ``faults``.
+def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> list[IdentifiedJob]:
+    """Return the jobs whose configuration can run and whose output differs from all other outputs and inputs.
+
+    Faults are added to ``faults``.
+    """
+    plans = Plans(registry)
+    found: list[IdentifiedJob] = []
+    for job in jobs:
+        try:
+            _, identities = plans.get(job)
+            inputs = _inputs(job)
+        except RetalkitError as error:
+            faults.add(error)
+            continue
+        configuration = job.config.model_dump(mode="json")
+        fixed = {name: value for name, value in configuration.items() if name not in ("cache_limit_gb", "threads")}
+        files = [str(path.absolute()) for path in (job.output, *inputs)]
+        key = make_key("job", VERSION, __version__, files, fixed, identities)
+        found.append(IdentifiedJob(job=job, key=key, inputs=inputs))
+    _check_outputs(found, faults)
+    return found
+
+
+def check_jobs(
+    jobs: Sequence[IdentifiedJob], registry: Registry, history: StepHistory, faults: Faults
+) -> list[CheckedJob]:
+    """Open all files of the jobs and return the valid jobs in the given order. Faults are added to ``faults``.
 
     Existing output files are checked elsewhere, because outputs of an earlier call of the same batch are allowed.
     """
-    plans = _Plans(registry)
+    plans = Plans(registry)
     by_video: defaultdict[Path, list[int]] = defaultdict(list)
-    for number, job in enumerate(jobs):
-        by_video[job.video].append(number)
+    for number, each in enumerate(jobs):
+        by_video[each.job.video].append(number)
+        plans.get(each.job)
     found: dict[int, CheckedJob | RetalkitError] = {}
     sounds = _Sounds()
 
@@ -78,19 +110,17 @@ def check_jobs(jobs: Sequence[Job], registry: Registry, history: StepHistory, fa
         source: MediaSource | None = None
         try:
             for number in numbers:
-                job = jobs[number]
+                job = jobs[number].job
                 try:
                     opened: MediaSource = source or _named(job, "video", lambda: open_source(video))
                     source = opened
-                    found[number] = _check(job, opened, plans.get(job), sounds, history)
+                    found[number] = _check(jobs[number], opened, plans.get(job)[0], sounds, history)
                 except RetalkitError as error:
                     found[number] = error
         finally:
             if source is not None:
                 source.close()
 
-    for job in jobs:
-        plans.add(job)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="check") as threads:
         list(threads.map(check_video, by_video.keys(), by_video.values()))
     checked: list[CheckedJob] = []
@@ -100,35 +130,45 @@ def check_jobs(jobs: Sequence[Job], registry: Registry, history: StepHistory, fa
             checked.append(result)
         else:
             faults.add(result)
-    _check_outputs(checked, faults)
     return _share_analysis(checked)
 
 
-class _Plans:
-    """Plan of each configuration, or the error of a configuration that cannot run."""
+def _inputs(job: Job) -> tuple[Path, ...]:
+    """Return the files on whose content a job depends. Raises CueError if the cue sheet is invalid."""
+    inputs = [job.video]
+    if job.cues is not None:
+        path = job.cues
+        sheet = _named(job, "cues", lambda: read_sheet(path, job.speech))
+        inputs += [path, *(cue.speech for cue in sheet.cues)]
+        inputs += [one.image for name, one in sheet.persons.items() if one.image is not None and name in sheet.names]
+    elif job.speech is not None:
+        inputs.append(job.speech)
+    sound = job.config.sound
+    inputs += [*([sound.mix] if sound.mix else []), *(each.file for each in sound.files)]
+    return tuple(dict.fromkeys(inputs))
+
+
+class Plans:
+    """Plan of each configuration, and the identities of its stages."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._plans: dict[int, Plan | RetalkitError] = {}
-        self._identities: dict[int, list[Any]] = {}
-
-    def add(self, job: Job) -> None:
         # The jobs of a list share configuration objects.
-        number = id(job.config)
-        if number in self._plans:
-            return
-        try:
-            chosen = plan(job.config, self._registry)
-            self._plans[number] = chosen
-            self._identities[number] = [stage.identity() for stage in chosen.stages]
-        except RetalkitError as error:
-            self._plans[number] = error
+        self._plans: dict[int, tuple[Plan, list[Any]] | RetalkitError] = {}
 
     def get(self, job: Job) -> tuple[Plan, list[Any]]:
-        found = self._plans[id(job.config)]
+        """Return the plan of a job and the identities of its stages. Raises RetalkitError if the plan cannot run."""
+        number = id(job.config)
+        if number not in self._plans:
+            try:
+                chosen = plan(job.config, self._registry)
+                self._plans[number] = chosen, [stage.identity() for stage in chosen.stages]
+            except RetalkitError as error:
+                self._plans[number] = error
+        found = self._plans[number]
         if isinstance(found, RetalkitError):
             raise type(found)(f"{job.origin}: {found}", code=found.code) from found
-        return found, self._identities[id(job.config)]
+        return found
 
 
 class _Sounds:
@@ -151,20 +191,15 @@ class _Sounds:
         return found
 
 
-def _check(
-    job: Job, source: MediaSource, planned: tuple[Plan, list[Any]], sounds: _Sounds, history: StepHistory
-) -> CheckedJob:
-    chosen, identities = planned
+def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Sounds, history: StepHistory) -> CheckedJob:
+    job = each.job
     config, photo = job.config, source.info.is_photo
-    inputs = [job.video]
     if job.cues is not None:
-        sheet_path = job.cues
-        sheet = _named(job, "cues", lambda: read_sheet(sheet_path, job.speech))
+        path = job.cues
+        sheet = _named(job, "cues", lambda: read_sheet(path, job.speech))
         checked = _named(job, "cues", lambda: check_cues(sheet, None if photo else source.info.duration))
         speeches = {path: sound.duration for path, sound in checked.sounds.items()}
         persons = len({cue.person for cue in checked.sheet.cues})
-        images = [one.image for name, one in sheet.persons.items() if one.image is not None and name in sheet.names]
-        inputs += [sheet_path, *speeches, *images]
         timeline = build_timeline(source, checked.last, "speech" if photo else "video")
         limited = analysed_part(source, timeline.until(checked.last), config.analysis_seconds)
     else:
@@ -172,7 +207,6 @@ def _check(
         speech = job.speech
         sound = _named(job, "speech", lambda: sounds.get(speech))
         speeches, persons = {speech: sound.duration}, 1
-        inputs.append(speech)
         timeline = build_timeline(source, sound.duration, config.length, config.extend)
         limited = analysed_part(source, timeline, config.analysis_seconds)
     if job.reference is not None:
@@ -184,9 +218,8 @@ def _check(
         # The directory of the output may be missing, because it is created later.
         path = Path(folder) / job.output.name
         planned_output = _named(
-            job, "output", lambda: plan_output(config, source, path, inputs, force=True, cued=job.cues is not None)
+            job, "output", lambda: plan_output(config, source, path, each.inputs, force=True, cued=job.cues is not None)
         )
-    inputs += planned_output.sound.files
     frames = limited.info.frame_count
     steps = expected_steps(
         chosen,
@@ -204,14 +237,11 @@ def _check(
     analysis = keys.coefficients
     if job.cues is not None:
         analysis = descriptors_key(chosen, tracklets_key(keys.detections))
-    configuration = config.model_dump(mode="json")
-    fixed = {name: value for name, value in configuration.items() if name not in ("cache_limit_gb", "threads")}
-    files = [str(path.absolute()) for path in (job.output, *inputs)]
     return CheckedJob(
         job=job,
-        key=make_key("job", VERSION, __version__, files, fixed, identities),
-        configuration=configuration,
-        inputs=tuple(dict.fromkeys(inputs)),
+        key=each.key,
+        configuration=config.model_dump(mode="json"),
+        inputs=each.inputs,
         frames=frames,
         detections=keys.detections,
         analysis=analysis,
@@ -230,7 +260,7 @@ def _named(job: Job, key: str, call: Callable[[], Any]) -> Any:
         raise type(error)(f"{job.origin}: {key}: {error}", code=error.code) from error
 
 
-def _check_outputs(checked: Sequence[CheckedJob], faults: Faults) -> None:
+def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
     """Check that outputs differ from each other and from all inputs, and that their directories can be written."""
     first: dict[Path, Job] = {}
     inputs = {path.resolve(): each.job for each in checked for path in (*each.inputs, each.job.reference) if path}

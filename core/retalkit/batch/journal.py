@@ -115,10 +115,9 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> None:
         assert self._file is not None, "the journal is not open"
         self._entries[entry["output"]] = entry
-        # One write call per line. The data survives a killed process as soon as the call returns.
+        # One write call per line. The line survives a killed process as soon as the call returns. It is not flushed to
+        # the disk, because a job whose end is lost in a power failure is repeated with its cached results.
         os.write(self._file, _line(entry).encode())
-        if entry["state"] != "started":
-            os.fsync(self._file)
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from retalkit.batch.check import CheckedJob, check_jobs, fingerprint, is_unchanged
+from retalkit.batch.check import CheckedJob, IdentifiedJob, check_jobs, fingerprint, identify_jobs, is_unchanged
 from retalkit.batch.dubbing import ANALYSE, JOB, SPEECH
 from retalkit.batch.engine import run_nodes
 from retalkit.batch.executor import Executor, Task, TaskResult
@@ -104,17 +104,17 @@ class _Batch:
         self.options = options
         self.observer = observer
         self.cache_folder = options.cache if options.cache is not None else default_folder()
-        history = StepHistory(self.cache_folder / HISTORY)
-        self.checked = check_jobs(jobs, registry, history, faults)
+        self.known = identify_jobs(jobs, registry, faults)
         self.journal = Journal(options.results)
         self.outcome = BatchOutcome(options.results)
         self.results: dict[Path, JobOutcome] = {}
-        self.pending: list[CheckedJob] = []
         self.replaceable: set[Path] = set()
         self.only_gates: set[Path] = set()
         """Outputs that are done, and whose gates are missing."""
-        for each in self.checked:
-            self._classify(each, faults)
+        # Only files of jobs that will run are opened.
+        missing = [each for each in self.known if not self._is_settled(each, faults)]
+        history = StepHistory(self.cache_folder / HISTORY)
+        self.pending = check_jobs(missing, registry, history, faults)
         faults.check()
         self.jobs = {self._node_key(each): each for each in self.pending}
         self.inputs: dict[str, dict[str, list[int]]] = {}
@@ -125,8 +125,8 @@ class _Batch:
     def execute(self, open_executor: Callable[[], Executor], cancellation: threading.Event | None) -> BatchOutcome:
         Cache(self.cache_folder)
         with self.journal:
-            done = len(self.checked) - len(self.pending)
-            self.observer.started(_STEP, len(self.checked))
+            done = len(self.known) - len(self.pending)
+            self.observer.started(_STEP, len(self.known))
             self.observer.advanced(_STEP, done)
             try:
                 if self.pending:
@@ -157,23 +157,21 @@ class _Batch:
 
     # ------------------------------------------------------------------ resume
 
-    def _classify(self, each: CheckedJob, faults: Faults) -> None:
-        """Decide whether a job is done, and whether its existing output may be replaced."""
+    def _is_settled(self, each: IdentifiedJob, faults: Faults) -> bool:
+        """Return whether a job needs no task, and decide whether the existing output of other jobs may be replaced."""
         job, entry = each.job, self.journal.entry(each.job.output)
         current = entry is not None and entry["key"] == each.key
         if entry is not None and current and entry["state"] == "done" and self._is_done(each, entry):
             if entry.get("gates_key") == self._gates_key(each):
                 self.results[job.output] = self._earlier(job, entry)
-                return
+                return True
             self.only_gates.add(job.output)
-            self.pending.append(each)
-            return
+            return False
         if entry is not None and current and entry["state"] == "failed" and not self.options.retry_failed:
             known: Mapping[str, Any] = entry.get("inputs", {})
             if all(fingerprint(path) == known.get(str(path.absolute()), {}).get("stat") for path in each.inputs):
                 self.results[job.output] = self._earlier(job, entry)
-                return
-        self.pending.append(each)
+                return True
         # An earlier call recorded the start of the job, so an output without an end is its own. A job can also fail
         # after its output was written.
         own = entry is not None and (
@@ -194,8 +192,9 @@ class _Batch:
                 check_record(job.output, inputs=each.inputs)
             except OutputError as error:
                 faults.add(OutputError(f"{job.origin}: output: {error}", code=error.code))
+        return False
 
-    def _is_done(self, each: CheckedJob, entry: Mapping[str, Any]) -> bool:
+    def _is_done(self, each: IdentifiedJob, entry: Mapping[str, Any]) -> bool:
         output = each.job.output
         known: Mapping[str, Any] = entry.get("inputs", {})
         return (
@@ -208,7 +207,7 @@ class _Batch:
     def _earlier(self, job: Job, entry: Mapping[str, Any]) -> JobOutcome:
         return JobOutcome(job=job, state=job_state(entry["state"], entry.get("gates", ())), values=entry)
 
-    def _gates_key(self, each: CheckedJob) -> str:
+    def _gates_key(self, each: IdentifiedJob) -> str:
         files = [path for path in (each.job.reference, each.job.transcript) if path is not None]
         return make_key("gates", self.options.gates.plain(), [[str(path), fingerprint(path)] for path in files])
 
@@ -370,7 +369,7 @@ class _Batch:
 
     def _publish(self) -> None:
         self.outcome.jobs = [
-            self.results.get(each.job.output, JobOutcome(job=each.job, state="not run")) for each in self.checked
+            self.results.get(each.job.output, JobOutcome(job=each.job, state="not run")) for each in self.known
         ]
         write_tables(self.outcome, self.options.gates)
         write_index(self.outcome)
