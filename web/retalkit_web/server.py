@@ -23,7 +23,7 @@ from retalkit.plugins.discovery import discover
 from retalkit_web.downloads import RECORD, job_file, record_of
 from retalkit_web.guard import LOGIN_COOKIE, Guard, Logins, cookie_of
 from retalkit_web.service import Service
-from retalkit_web.sessions import Session
+from retalkit_web.sessions import Session, safe_name
 from retalkit_web.settings import ServerSettings, WebError
 from retalkit_web.texts import TEXTS
 from retalkit_web.uploads import Uploads
@@ -234,16 +234,15 @@ def add_routes(server: Server) -> None:
             path = path.parent / "playable" / ("photo.jpg" if file.kind == "photo" else "video.mp4")
             if not path.is_file():
                 raise WebError("the video has not been converted yet", code="unknown-file")
-        return _send(path, inline=True)
+        return _send(path)
 
     @app.get("/media/jobs/{id}/{name:path}")
     def result(request: Request, id: str, name: str, download: str = "") -> Response:
         session = server.session_of(request)
         job = service.queue.get(session, id)
         if name == RECORD:
-            headers = {"content-disposition": 'attachment; filename="record.json"'} if download else {}
-            return JSONResponse(record_of(session, job), headers=headers)
-        return _send(job_file(session, job, name), inline=not download, page=name.endswith(".html"))
+            return JSONResponse(record_of(session, job), headers=_disposition(download or name, inline=not download))
+        return _send(job_file(session, job, name), download, page=name.endswith(".html"))
 
 
 def add_api(server: Server) -> None:
@@ -338,15 +337,20 @@ def _page(name: str) -> str:
     return text
 
 
-def _send(path: Path, *, inline: bool, page: bool = False) -> Response:
+def _send(path: Path, download: str = "", *, page: bool = False) -> Response:
+    """Send a file. ``download``: name under which the browser stores the file, or an empty string to show the file."""
     headers = {"cache-control": "private, no-cache"}
     if page:
         headers["content-security-policy"] = _COMPARISON_POLICY
         return FileResponse(path, media_type="text/html", headers=headers)
     kind = _TYPES.get(path.suffix.lower(), "application/octet-stream")
-    how = "inline" if inline else "attachment"
-    headers["content-disposition"] = f"{how}; filename*=UTF-8''{quote(path.name)}"
+    headers |= _disposition(download or path.name, inline=not download)
     return FileResponse(path, media_type=kind, headers=headers)
+
+
+def _disposition(name: str, *, inline: bool) -> dict[str, str]:
+    how = "inline" if inline else "attachment"
+    return {"content-disposition": f"{how}; filename*=UTF-8''{quote(safe_name(name, 'download'))}"}
 
 
 def _free_port(host: str) -> int:

@@ -100,6 +100,7 @@ async function send(kind, given, name = given.name) {
   const text = el("p", {}, t("uploading", { name, percent: 0 }));
   const progress = el("div", { class: "upload" }, text, bar);
   zone.classList.add("busy");
+  $(".problem", zone)?.remove();
   const place = zone.hidden ? $("#progress") : zone;
   place.append(progress);
   try {
@@ -115,6 +116,7 @@ async function send(kind, given, name = given.name) {
   } catch (error) {
     failed(error);
     announce(t("upload_failed", { name }));
+    zone.append(el("p", { class: "error problem" }, error.message));
     return null;
   } finally {
     progress.remove();
@@ -442,7 +444,7 @@ function drawVariants() {
   $("#variants").replaceChildren(...list.toReversed().map((each) => {
     const { result } = each;
     const name = label(each);
-    const link = (path, text, as) => el("a", { href: `/media/jobs/${each.id}/${path}?download=1`, download: as, "aria-label": `${t("download")} ${text}: ${name}` }, text);
+    const link = (path, text, as) => el("a", { href: `/media/jobs/${each.id}/${path}?download=${encodeURIComponent(as)}`, download: as, "aria-label": `${t("download")} ${text}: ${name}` }, text);
     const box = el("input", { type: "checkbox", checked: picked.has(each.id), "aria-label": t("select_compare", { name }), onchange: () => { if (box.checked) picked.add(each.id); else picked.delete(each.id); drawVariants(); } });
     const passed = Object.values(result.passed).reduce((sum, count) => sum + count, 0);
     return el("li", { class: `card variant${screen.shown === each.id ? " current" : ""}` },
@@ -528,7 +530,7 @@ function connect() {
     event.preventDefault();
     keys[event.key]();
   });
-  addEventListener("resize", () => timeline.cursor(players.time));
+  addEventListener("resize", () => { timeline.cursor(players.time); if (!$("#motion").hidden) motion.draw(); });
 }
 
 function theme(name, store = false) {

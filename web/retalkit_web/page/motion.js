@@ -1,7 +1,7 @@
 // Curve of the predicted mouth motion, with points that can be dragged.
 import { $, el, number, svg, t } from "./dom.js";
 
-const WIDTH = 1000, HEIGHT = 220, TOP = 12, BASE = 176, WINDOW = 6;
+const HEIGHT = 220, TOP = 12, BASE = 176, WINDOW = 6;
 const CONTACT = 0.35;
 
 export class Motion {
@@ -41,21 +41,28 @@ export class Motion {
     }
   }
 
-  #x(row) { return ((row / this.result.rate - this.from) / WINDOW) * WIDTH; }
+  #x(row) { return ((row / this.result.rate - this.from) / WINDOW) * this.width; }
   #y(value) { return BASE - (Math.min(value, 1.5) / 1.5) * (BASE - TOP); }
   #contactY(value) { return HEIGHT - 8 - value * 26; }
 
   draw() {
+    // The drawing has the size of the page, so that circles stay round.
+    this.width = Math.max($("#motion").clientWidth, 200);
     const { result } = this;
     const first = Math.max(Math.floor(this.from * result.rate), 0);
     const stop = Math.min(Math.ceil((this.from + WINDOW) * result.rate) + 1, result.count);
     const rows = Array.from({ length: Math.max(stop - first, 0) }, (_, index) => first + index);
     const line = (values) => rows.map((row, index) => `${index ? "L" : "M"}${this.#x(row).toFixed(1)} ${this.#y(values[row]).toFixed(1)}`).join("");
-    const box = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "group", "aria-label": t("motion") });
+    const box = svg("svg", { viewBox: `0 0 ${this.width} ${HEIGHT}`, role: "group", "aria-label": t("motion") });
     if (this.levels) box.append(svg("path", { class: "wave", d: this.#wave() }));
     box.append(svg("path", { class: "before", d: line(this.before) }), svg("path", { class: "curve", d: line(this.opening) }));
-    const contacts = rows.filter((row) => this.closure[row] > 0.05).map((row) => `M${this.#x(row).toFixed(1)} ${HEIGHT - 6}V${this.#contactY(this.closure[row]).toFixed(1)}h${(WIDTH / WINDOW / result.rate + 0.3).toFixed(2)}V${HEIGHT - 6}z`);
+    const contacts = rows.filter((row) => this.closure[row] > 0.05).map((row) => `M${this.#x(row).toFixed(1)} ${HEIGHT - 6}V${this.#contactY(this.closure[row]).toFixed(1)}h${(this.width / WINDOW / result.rate + 0.3).toFixed(2)}V${HEIGHT - 6}z`);
     box.append(svg("path", { class: "contact", d: contacts.join("") }));
+    for (const [key, y] of [["motion_opening", TOP + 8], ["motion_closure", HEIGHT - 34]]) {
+      const name = svg("text", { x: 8, y });
+      name.textContent = t(key);
+      box.append(name);
+    }
     this.cursorLine = svg("line", { class: "cursor", y1: 0, y2: HEIGHT });
     box.append(this.cursorLine);
     this.points.forEach((point, index) => { if (point.row >= first && point.row < stop) box.append(this.#point(point, index)); });
@@ -78,9 +85,9 @@ export class Motion {
     const first = Math.max(Math.floor(this.from / step), 0);
     const parts = [];
     for (let index = first; index < levels.length && index * step < this.from + WINDOW; index++) {
-      const x = ((index * step - this.from) / WINDOW) * WIDTH;
+      const x = ((index * step - this.from) / WINDOW) * this.width;
       const half = (levels[index] / loudest) * 80;
-      parts.push(`M${x.toFixed(1)} ${(BASE / 2 - half).toFixed(1)}h${((step / WINDOW) * WIDTH).toFixed(1)}v${(2 * half).toFixed(1)}h-${((step / WINDOW) * WIDTH).toFixed(1)}z`);
+      parts.push(`M${x.toFixed(1)} ${(BASE / 2 - half).toFixed(1)}h${((step / WINDOW) * this.width).toFixed(1)}v${(2 * half).toFixed(1)}h-${((step / WINDOW) * this.width).toFixed(1)}z`);
     }
     return parts.join("");
   }
@@ -158,7 +165,7 @@ export class Motion {
 
   cursor(time) {
     if (!this.cursorLine) return;
-    const x = ((time - this.from) / WINDOW) * WIDTH;
+    const x = ((time - this.from) / WINDOW) * this.width;
     this.cursorLine.setAttribute("x1", x);
     this.cursorLine.setAttribute("x2", x);
   }
