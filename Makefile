@@ -13,7 +13,7 @@ OUT ?= out/demo.mp4
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs test test-slow test-pythons test-packages lint types bytecode unit chromium clean
+.PHONY: help setup demo docs test test-slow test-web test-pythons test-packages lint types bytecode unit chromium clean
 
 help:
 	@echo "make setup          create the virtual environment .venv; activate it with: . $(BIN)/activate"
@@ -22,6 +22,7 @@ help:
 	@echo "make test           run the linter, the type checker and the tests"
 	@echo "make lint           run the linter only; make types: the type checker; make unit: the tests"
 	@echo "make test-slow      run the tests that take longer, mostly of full-size networks"
+	@echo "make test-web       drive the web page in Chromium with real clips; part of make test-slow"
 	@echo "make test-pythons   run make test with every installed Python that is supported (3.11, 3.12)"
 	@echo "make test-packages  test the stages gfpgan_package and spandrel in .venv-packages (6 GB)"
 	@echo "make clean          remove the environments, out/, site/ and the caches of tools"
@@ -69,6 +70,10 @@ unit: $(STAMP) chromium
 # Full-size networks and repeated cases, listed in CONTRIBUTING.md. About 15 minutes on two cores.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m slow
+
+# The web page in Chromium with real clips and a real server. About 10 minutes on two cores.
+test-web: $(STAMP) chromium
+	$(BIN)/python -m pytest -m "slow or not slow" --log-cli-level=INFO tests/web
 
 # One environment for each supported Python.
 test-pythons:

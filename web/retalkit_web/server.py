@@ -14,6 +14,7 @@ from dataclasses import asdict
 from html import escape
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -125,9 +126,7 @@ class Server:
     def stop(self) -> None:
         """Stop the server and its worker processes."""
         self.service.queue.stop()
-        blocks = self.app.get_blocks()
-        if blocks is not None:
-            blocks.close(verbose=False)
+        self.app.get_blocks().close(verbose=False)
 
     def session_of(self, request: Request | gr.Request, token: str = "") -> Session:
         """Return the session of a request. Raises WebError if there is none."""
@@ -148,8 +147,12 @@ def serve(settings: ServerSettings, announce: Callable[[str], None], open_browse
     if open_browser:
         webbrowser.open(url)
     stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stop)
     stopped.wait()
     server.stop()
 
@@ -247,7 +250,7 @@ def add_routes(server: Server) -> None:
 
 def add_api(server: Server) -> None:
     """Add the functions of the HTTP API, which the page also uses."""
-    app, service = server.app, server.service
+    service = server.service
 
     def checked(function: Callable[[], Any]) -> Any:
         try:
@@ -255,23 +258,19 @@ def add_api(server: Server) -> None:
         except RetalkitError as error:
             raise gr.Error(f"{' '.join(str(error).split())} [{error.code}]", print_exception=False) from error
 
-    @app.api(name="open_session", concurrency_limit=4)
     def open_session() -> str:
         """Create a session and return its token, which all other functions and the header X-Session accept."""
         return checked(lambda: service.store.create()[0])
 
-    @app.api(name="state", concurrency_limit=8)
-    def state(request: gr.Request, session: str = "") -> dict:
+    def state(request: gr.Request, session: str = "") -> dict[str, Any]:
         """Return the files and jobs of the session."""
         return checked(lambda: service.state(server.session_of(request, session)))
 
-    @app.api(name="start", concurrency_limit=8)
-    def start(request: gr.Request, kind: str, run: dict, session: str = "") -> dict:
+    def start(request: gr.Request, kind: str, run: dict[str, Any], session: str = "") -> dict[str, Any]:
         """Queue a job (inspect, preview, render, motion or compare) and return it."""
         return checked(lambda: service.start(server.session_of(request, session), kind, run))
 
-    @app.api(name="follow", concurrency_limit=None)
-    def follow(request: gr.Request, job: str, session: str = "") -> Generator[dict, None, None]:
+    def follow(request: gr.Request, job: str, session: str = "") -> Generator[dict[str, Any], None, None]:
         """Yield the job whenever it changes, until it ends."""
         owner = checked(lambda: server.session_of(request, session))
         last: dict[str, Any] = {}
@@ -284,17 +283,14 @@ def add_api(server: Server) -> None:
             last = current
             time.sleep(0.25)
 
-    @app.api(name="cancel", concurrency_limit=8)
-    def cancel(request: gr.Request, job: str, session: str = "") -> dict:
+    def cancel(request: gr.Request, job: str, session: str = "") -> dict[str, Any]:
         """Cancel a job. The result so far is kept, so that the job can be resumed."""
         return checked(lambda: service.cancel(server.session_of(request, session), job))
 
-    @app.api(name="resume", concurrency_limit=8)
-    def resume(request: gr.Request, job: str, session: str = "") -> dict:
+    def resume(request: gr.Request, job: str, session: str = "") -> dict[str, Any]:
         """Queue a cancelled or failed job again."""
         return checked(lambda: service.resume(server.session_of(request, session), job))
 
-    @app.api(name="delete", concurrency_limit=8)
     def delete(request: gr.Request, id: str, session: str = "") -> bool:
         """Delete a finished job or an uploaded file."""
         owner = checked(lambda: server.session_of(request, session))
@@ -304,26 +300,27 @@ def add_api(server: Server) -> None:
             checked(lambda: service.queue.delete(owner, id))
         return True
 
-    @app.api(name="clear", concurrency_limit=8)
     def clear(request: gr.Request, session: str = "") -> bool:
         """Delete everything that belongs to the session."""
         checked(lambda: service.clear(server.session_of(request, session)))
         return True
 
-    @app.api(name="run_file", concurrency_limit=8)
-    def run_file(request: gr.Request, run: dict, session: str = "") -> dict:
+    def run_file(request: gr.Request, run: dict[str, Any], session: str = "") -> dict[str, Any]:
         """Return the run file and the command for a run, and the error if the run is invalid."""
         return checked(lambda: service.run_file(server.session_of(request, session), run))
 
-    @app.api(name="load_run_file", concurrency_limit=8)
-    def load_run_file(request: gr.Request, text: str) -> dict:
+    def load_run_file(request: gr.Request, text: str) -> dict[str, Any]:
         """Return the content of a run file (YAML)."""
         return checked(lambda: service.load_run_file(text))
 
-    @app.api(name="save_motion", concurrency_limit=8)
-    def save_motion(request: gr.Request, job: str, curves: dict, session: str = "") -> dict:
+    def save_motion(request: gr.Request, job: str, curves: dict[str, Any], session: str = "") -> dict[str, Any]:
         """Store the motion of a finished motion job with changed curves as a file of the session."""
         return checked(lambda: service.save_motion(server.session_of(request, session), job, curves))
+
+    quick = (open_session, state, start, cancel, resume, delete, clear, run_file, load_run_file, save_motion)
+    for function in quick:
+        server.app.api(function, name=function.__name__, concurrency_limit=8)
+    server.app.api(follow, name="follow", concurrency_limit=None)
 
 
 _PAGE: Final = Path(str(resources.files("retalkit_web") / "page"))

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -88,7 +89,7 @@ def main() -> None:
     write("ready", pid=os.getpid())
     while (request := waiting.get()) is not None:
         job = str(request["job"])
-        runner.run(request, cancellations[job], lambda event, job=job, **values: write(event, job=job, **values))
+        runner.run(request, cancellations[job], partial(write, job=job))
         cancellations.pop(job, None)
 
 
@@ -125,10 +126,12 @@ class _Runner:
         """Load the stages of the default preset, so that the first job starts at once."""
         if not interactive:
             return
+        from importlib import import_module
+
         from retalkit.config.model import load
-        from retalkit.inspection import inspect  # noqa: F401
         from retalkit.pipeline.plan import plan
 
+        import_module("retalkit.inspection.inspect")
         config = load(self.registry)
         for stage in plan(config, self.registry).stages:
             stage.make(config, self.pool)
@@ -164,7 +167,7 @@ class _Runner:
             traceback.print_exc()
             send("failed", code="internal-error", message=f"{type(error).__name__}: {error}")
         else:
-            send("cancelled") if result is None else send("done", result=result)
+            send("done", result=result)
         finally:
             os.chdir("/")
 

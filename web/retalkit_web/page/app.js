@@ -63,6 +63,8 @@ function request(extra = {}) {
 async function start(kind, extra = {}) {
   const made = await call("start", kind, request(extra), "");
   state.jobs.push(made);
+  // A quick job may end before the next request for the state.
+  known[made.id] = made.status;
   draw();
   poll();
   return made;
