@@ -89,8 +89,10 @@ def measure_persons(tracked: StoredTracklets, persons: Persons) -> tuple[dict[in
         for face, track in zip(frame.faces, tracks.tolist(), strict=True):
             if track in numbers:
                 found[numbers[track]].add(frame.index, face, scheme)
-            elif track in persons.uncertain and (likely := persons.uncertain[track][0]) in uncertain:
-                uncertain[likely] += 1
+            elif track in persons.uncertain:
+                for number in persons.possible.get(track, frozenset()) | {persons.uncertain[track][0]}:
+                    if number in uncertain:
+                        uncertain[number] += 1
     return found, uncertain
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -77,6 +77,9 @@ class Persons:
     uncertain: Mapping[int, tuple[int, float]]
     """Mapping from tracklet to the number of its most probable person and the confidence. The number is 0 for a
     tracklet that is too short or cannot be described."""
+    possible: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
+    """Mapping from uncertain tracklet to the numbers of all persons that it may show. Two similar persons are both
+    possible."""
 
     def of_tracklet(self, number: int) -> Person | None:
         """Return the person of a tracklet, or None if the person is unknown."""
@@ -120,6 +123,15 @@ def group_tracklets(
             uncertain[tracklet.number] = (best, sure)
     order = sorted(range(len(groups)), key=lambda place: (-sum(one.area for one in groups[place]), place))
     renumbered = {place: number for number, place in enumerate(order, start=1)}
+    possible = {
+        tracklet.number: frozenset(
+            renumbered[place]
+            for place, group in enumerate(groups)
+            if _same(tracklet, group, descriptors, distance) > 1 - SURE
+        )
+        for tracklet in tracklets
+        if tracklet.number in uncertain
+    }
     return Persons(
         persons=tuple(
             Person(
@@ -130,6 +142,7 @@ def group_tracklets(
             for place in order
         ),
         uncertain={number: (renumbered.get(place, 0), round(score, 3)) for number, (place, score) in uncertain.items()},
+        possible=possible,
     )
 
 

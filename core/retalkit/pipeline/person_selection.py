@@ -179,7 +179,7 @@ class PersonSelection:
         candidates = [
             number
             for number, (most_probable, _) in self._persons.uncertain.items()
-            if most_probable in (0, person.number)
+            if most_probable in (0, person.number) or person.number in self._persons.possible.get(number, ())
         ]
         rows = np.isin(self._table.tracklets, candidates)
         return frozenset(int(frame) for frame in self._table.frames[rows])

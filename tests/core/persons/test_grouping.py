@@ -59,6 +59,14 @@ def test_uncertain_tracklets_belong_to_nobody() -> None:
     assert groups(grouped([tracklet(0, 0, 49), tracklet(1, 20, 30)], {0: 0.0, 1: 0.0})) == [(0,), (1,)]
 
 
+def test_tracklet_of_one_of_two_similar_people_may_be_either() -> None:
+    shown = [tracklet(0, 0, 49), tracklet(1, 0, 49, x=200), tracklet(2, 60, 89, 1), tracklet(3, 90, 110, 2)]
+    persons = grouped(shown, {0: 0.0, 1: 0.2, 2: 0.1, 3: 1.1})
+    assert groups(persons) == [(0,), (1,)]
+    assert persons.possible == {2: {1, 2}, 3: {1, 2}}
+    assert grouped(shown[:3], {0: 0.0, 1: 3.0, 2: 1.0}).possible == {2: {1}}
+
+
 def test_a_short_absence_at_one_place_needs_less_similarity() -> None:
     values = {0: 0.0, 1: 1.0}
     assert groups(grouped([tracklet(0, 0, 49), tracklet(1, 60, 89)], values)) == [(0, 1)]
