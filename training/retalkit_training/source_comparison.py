@@ -133,8 +133,19 @@ def _longest_clip(video: Path, folder: Path) -> Clip:
 
 
 def _check_folder(folder: Path, key: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "key"
+    if folder.is_dir() and not path.exists() and any(folder.iterdir()):
+        raise OutputError(
+            f"{folder}: the directory is not empty and contains no comparison; choose another directory",
+            code="output-exists",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another directory",
+            code="unwritable-output",
+        ) from error
     if path.is_file() and path.read_text(encoding="utf-8") != key:
         raise OutputError(
             f"{folder}: contains a comparison of another video, network or template; choose another directory",
@@ -151,7 +162,7 @@ def _generated(
     folder.mkdir(exist_ok=True)
     for index in range(clip.frame_count):
         path = folder / f"{index + 1:06d}.png"
-        stored: Any = cv2.imread(str(path)) if path.is_file() else None
+        stored: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() else None
         if stored is not None:
             yield np.ascontiguousarray(stored[..., ::-1])
             continue

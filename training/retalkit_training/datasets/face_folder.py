@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -60,12 +61,13 @@ class FaceFolderSource:
         """Return the SHA-256 hash of the names and contents of the images and of the audio."""
         digest = hashlib.sha256()
         for path in [*self._paths, self.folder / "audio.wav"]:
-            digest.update(path.name.encode())
+            digest.update(os.fsencode(path.name))
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
     def _image(self, index: int) -> NDArray[np.uint8]:
-        image: Any = cv2.imread(str(self._paths[index]), cv2.IMREAD_COLOR)
+        # OpenCV cannot open files whose names are not valid UTF-8.
+        image: Any = cv2.imdecode(np.fromfile(self._paths[index], np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise InputError(f"{self._paths[index]}: cannot be read as an image", code="unreadable-file")
         return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
