@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from retalkit_training.loop.config import OptimizerConfig
 from retalkit_training.losses import config as configs
 from retalkit_training.losses.config import AdversarialConfig, LossConfig
 
@@ -64,6 +65,22 @@ def test_options_survive_serialisation() -> None:
 def test_invalid_adversarial_options_are_rejected(options: dict[str, Any], fact: str) -> None:
     with pytest.raises(ValidationError, match=fact):
         AdversarialConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "fact"),
+    [
+        (configs.LNetLossConfig, {"l1_weight": 0, "perceptual_weight": 0, "sync_weight": 0}, "at least one weight"),
+        (configs.DNetLossConfig, {"warp_weight": 0, "final_weight": 0}, "at least one weight"),
+        (configs.LNetLossConfig, {"l1_weight": "inf"}, "finite"),
+        (OptimizerConfig, {"betas": (0.9, 1.0)}, "betas"),
+    ],
+)
+def test_options_with_which_nothing_is_learned_are_rejected(
+    model: type[configs.LossConfig], options: dict[str, Any], fact: str
+) -> None:
+    with pytest.raises(ValidationError, match=fact):
+        model.model_validate(options)
 
 
 def test_options_are_imported_without_torch() -> None:

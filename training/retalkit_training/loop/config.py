@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from retalkit_training.losses.config import LossConfig
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(LossConfig):
@@ -16,7 +18,7 @@ class OptimizerConfig(LossConfig):
     """Optimiser. Wav2Lip, PIRender and S: ``adam``. LatentSync: ``adamw``."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Learning rate. Wav2Lip, PIRender and S: 1e-4."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay rates of Adam's moments. Wav2Lip: the defaults of torch for the expert, 0.5 and 0.999 for the generator and
     the discriminator (``hq_wav2lip_train.py``). PIRender: 0.5 and 0.999. S does not state them."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -12,9 +12,11 @@ Each docstring names the source of the default value and of the alternatives:
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 class LossConfig(BaseModel):
@@ -23,7 +25,13 @@ class LossConfig(BaseModel):
     The docstring below a field is the field's description in the JSON Schema of training files.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _check_weights(config: ConfigT, *names: str) -> ConfigT:
+    if not any(getattr(config, name) for name in names):
+        raise ValueError(f"{', '.join(names)}: at least one weight must be above 0")
+    return config
 
 
 PIRENDER_LAYERS: Final = ("relu_1_1", "relu_2_1", "relu_3_1", "relu_4_1", "relu_5_1")
@@ -180,6 +188,10 @@ class DNetLossConfig(LossConfig):
     final_weight: float = Field(default=4.0, ge=0)
     """Weight of ``final`` in the second stage. PIRender: 4, which no paper states. S, equation 3: 1."""
 
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        return _check_weights(self, "warp_weight", "final_weight")
+
 
 DNET_EQUATIONS: Final = DNetLossConfig(
     warp=EQUATION_1, final=EQUATION_1.model_copy(update={"style_weight": 250.0}), warp_weight=1, final_weight=1
@@ -203,6 +215,10 @@ class LNetLossConfig(LossConfig):
     number of scales is not published; the default of PIRender's class is 1."""
     sync: SyncConfig = SyncConfig()
     """Lip-sync loss of Wav2Lip's expert."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        return _check_weights(self, "l1_weight", "perceptual_weight", "sync_weight")
 
 
 class ENetLossConfig(LossConfig):
@@ -228,6 +244,10 @@ class ENetLossConfig(LossConfig):
     term, which must be log D(I_gt); the discriminator's loss here has the corrected term."""
     identity: IdentityConfig = IdentityConfig()
     """Identity loss (equation 10)."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        return _check_weights(self, "l1_weight", "perceptual_weight", "adversarial_weight", "identity_weight")
 
 
 class Wav2LipLossConfig(LossConfig):
