@@ -112,6 +112,15 @@ def test_splits_of_few_speakers(speakers: int, expected: list[str]) -> None:
     assert sorted(assign_splits([(f"s{n}", f"v{n}") for n in range(speakers)], SplitSettings())) == expected
 
 
+@pytest.mark.parametrize("content", [b"name,speaker\nshort\n", b"\x89PNG\xff", b"a,b\n1,2\n"])
+def test_invalid_files_of_speakers_are_reported(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "speakers.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"speakers\.csv") as error:
+        read_speakers(path)
+    assert error.value.code == "unreadable-file"
+
+
 def test_fractions_of_the_splits() -> None:
     splits = assign_splits([(f"s{n}", f"v{n}") for n in range(200)], SplitSettings(validation=0.2, test=0.0))
     assert (splits.count("train"), splits.count("val"), splits.count("test")) == (160, 40, 0)

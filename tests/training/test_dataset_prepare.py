@@ -188,6 +188,16 @@ def test_second_call_computes_nothing(
     assert len([*stream(tmp_path, "train"), *stream(tmp_path, "val")]) == 2
 
 
+def test_other_directories_are_not_changed(short: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "shards" / "own.tar"
+    shard.parent.mkdir()
+    shard.touch()
+    with pytest.raises(OutputError, match="contains no dataset") as error:
+        prepare([source(short)], tmp_path)
+    assert error.value.code == "output-exists"
+    assert [path.name for path in tmp_path.rglob("*")] == ["shards", "own.tar"]
+
+
 def test_killed_call_resumes(short: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract: Callable[..., Any] = Extractor.extract
     done: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.config import Choice, RunConfig
-from retalkit.errors import InputError, PlanError, RetalkitError
+from retalkit.errors import InputError, OutputError, PlanError, RetalkitError
 from retalkit.geometry.face_crop import crop_boxes, crop_face, points_in_crop
 from retalkit.media.sound import open_sound, pcm
 from retalkit.media.sources import open_source
@@ -58,6 +59,8 @@ FACE_MODEL: Final = "deep3d"
 """Reconstructor of the 3DMM coefficients."""
 _SEARCHES: Final = 3
 """Number of searches for the offset. Three searches find offsets up to 18 frames."""
+_DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of the output directory, with which no other video can be prepared."""
 STATE: Final = "state"
 WORK: Final = "work"
 
@@ -133,15 +136,23 @@ class Extractor:
             result = self._extract(source, folder, key, Cache(work))
         except InputError as error:
             result = VideoResult(key=key, clips={}, rejected=[], facts={"code": error.code}, error=str(error))
-        except PlanError:
+        except (PlanError, OutputError):
             raise
+        except OSError as error:
+            if error.errno in _DISK_ERRORS:
+                raise
+            return self._failed(source, key, error)
         except Exception as error:
-            # One video must not stop a long preparation. The result is not stored, so that the next call tries again.
-            text = f"{source.path}: internal error: {type(error).__name__}: {error}"
-            return VideoResult(key=key, clips={}, rejected=[], facts={"code": "internal-error"}, error=text)
+            return self._failed(source, key, error)
         write_result(folder, result)
         shutil.rmtree(work, ignore_errors=True)
         return result
+
+    @staticmethod
+    def _failed(source: SourceVideo, key: str, error: Exception) -> VideoResult:
+        # One video must not stop a long preparation. The result is not stored, so that the next call tries again.
+        text = f"{source.path}: internal error: {type(error).__name__}: {error}"
+        return VideoResult(key=key, clips={}, rejected=[], facts={"code": "internal-error"}, error=text)
 
     def _extract(self, source: SourceVideo, folder: Path, key: str, cache: Cache) -> VideoResult:
         if source.kind == "photo":

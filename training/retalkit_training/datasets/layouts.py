@@ -10,6 +10,7 @@ still images of faces, for D-Net only.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,11 +77,23 @@ def read_speakers(path: Path) -> dict[str, str]:
     """Read a CSV file with the columns ``name`` and ``speaker``. Raises InputError."""
     if not path.is_file():
         raise InputError(missing(path, "no such file"), code="file-not-found")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
+    except csv.Error as error:
+        raise InputError(f"{path}: invalid CSV file ({error})", code="unreadable-file") from error
     if not rows or not {"name", "speaker"} <= set(rows[0]):
         raise InputError(f"{path}: expected a CSV file with the columns name and speaker", code="unreadable-file")
+    for number, row in enumerate(rows, 2):
+        if not row["name"] or not row["speaker"]:
+            raise InputError(f"{path}:{number}: expected a name and a speaker", code="unreadable-file")
     return {row["name"]: row["speaker"] for row in rows}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file", code="unreadable-file") from error
 
 
 def _relabelled(source: SourceVideo, speakers: Mapping[str, str]) -> SourceVideo:
@@ -172,7 +185,7 @@ def _hdtf(root: Path) -> Iterator[SourceVideo]:
     files = {path.stem: path for path in _videos(root)}
     for listing in sorted(root.glob(_HDTF_TIMES)):
         prefix = listing.name.removesuffix("annotion_time.txt")
-        for line in listing.read_text(encoding="utf-8").splitlines():
+        for line in _text(listing).splitlines():
             name, *times = line.split() or [""]
             stem = Path(name).stem
             path = files.get(stem) or files.get(prefix + stem)

@@ -21,6 +21,7 @@ from retalkit_training.datasets.shards import LabelledClip, loose_path, pack, re
 from retalkit_training.datasets.splits import assign_splits
 
 STEP: Final = "videos"
+LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +63,24 @@ def prepare(
     """
     settings, splits = settings or PrepareSettings(), splits or SplitSettings()
     observer = observer or SilentObserver()
+    if folder.is_dir() and not any((folder / name).exists() for name in (FILE, LOCK)) and any(folder.iterdir()):
+        raise OutputError(
+            f"{folder}: the directory is not empty and contains no dataset; choose another directory",
+            code="output-exists",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        lock = FileLock(folder / LOCK, timeout=0)
         lock.acquire()
     except Timeout as error:
         message = f"{folder}: another process is preparing this dataset; wait until it has finished"
         raise OutputError(message, code="dataset-in-use") from error
     except OSError as error:
-        message = f"{folder}: cannot be written ({error.strerror}); choose another directory"
-        raise OutputError(message, code="unwritable-output") from error
+        raise _unwritable(folder, error) from error
     try:
         return _prepare(sources, folder, settings, splits, jobs, observer)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     finally:
         lock.release()
 
@@ -120,11 +127,20 @@ def _prepare(
     remove_unreferenced(folder, index)
     _remove_old_results(folder, index)
     if not index.clips:
-        reasons = [video.error for video in index.videos if video.error]
+        given = {str(source.path) for source in sources}
+        reasons = [video.error for video in index.videos if video.error and video.path in given]
         parts = [part["reason"] for video in index.videos for part in video.rejected]
         detail = reasons[0] if reasons else f"{len(parts)} parts were left out: {', '.join(sorted(set(parts)))}"
         raise InputError(f"{folder}: no video has a usable clip ({detail})", code="no-clips")
     return PrepareReport(index=index, computed=len(missing), reused=reused, unrestored=extractor.edits.unrestored)
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{folder}: cannot be written ({error.strerror or error}); free disk space and run the same command again, or "
+        "choose another directory",
+        code="unwritable-output",
+    )
 
 
 def _check_settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from retalkit_training.datasets.settings import SplitSettings
 SHARDS: Final = "shards"
 CLIPS: Final = "clips"
 """Directory of clips that are not yet in a shard."""
+_NAME: Final = re.compile(r"^\.?(train|val|test)-\d{6}-[0-9a-f]{12}\.tar(\.\d+)?$")
+"""Names of shards, and of incomplete shards of a process."""
 _END: Final = b"\0" * 1024
 """End-of-archive marker of a tar file."""
 
@@ -95,7 +98,7 @@ def remove_unreferenced(folder: Path, index: DatasetIndex) -> None:
     """Remove shards that the index does not contain, and the separate files of clips that are in shards."""
     named = {shard.name for shard in index.shards}
     for path in (folder / SHARDS).glob("*"):
-        if path.name not in named:
+        if path.name not in named and _NAME.search(path.name):
             path.unlink()
     for clip in index.clips:
         loose_path(folder, clip.key).unlink(missing_ok=True)
