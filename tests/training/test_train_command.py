@@ -54,7 +54,24 @@ def test_train_resume_and_export(folder: Path, tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(RetalkitError, match="batch_size=2, not 4") as error:
         train("syncnet", "--data", folder, "-o", run, *options, "--set", "batch_size=4", "--device", "cpu")
     assert error.value.code == "output-exists"
+    (tmp_path / "file").touch()
+    for arguments in (
+        ("syncnet", "--data", folder, "-o", tmp_path / "file", *options, "--device", "cpu"),
+        ("export", run, "-o", tmp_path / "file" / "expert.pth"),
+        ("export", run, "-o", tmp_path / "expert.safetensors"),
+    ):
+        with pytest.raises(RetalkitError, match=str(arguments[-1] if "export" in arguments else "file")) as error:
+            train(*arguments)
+        assert error.value.code in ("unwritable-output", "invalid-output")
     train("export", run)
+    record = run / "run.json"
+    content = record.read_text(encoding="utf-8")
+    for damaged in ("[]", "{}", '{"trainer": "unknown", "config": {}, "data": {}}'):
+        record.write_text(damaged, encoding="utf-8")
+        with pytest.raises(RetalkitError, match=r"run\.json") as error:
+            train("export", run)
+        assert error.value.code == "unreadable-file"
+    record.write_text(content, encoding="utf-8")
     assert {"lipsync_expert.pth", "lipsync_expert.safetensors", "lipsync_expert.md"} <= {
         path.name for path in run.iterdir()
     }

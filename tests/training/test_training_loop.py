@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -21,7 +22,9 @@ from retalkit_training.averaging import MovingAverage
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
 from retalkit_training.loop.config import OptimizerConfig
 from retalkit_training.loop.logs import read_scalars
+from retalkit_training.loop.task import BestMetric
 from retalkit_training.loop.trainer import Progress, Trainer, seed_all
+from retalkit_training.tasks.runs import run_lock
 from torch import nn
 
 from tests.training.states import KilledError, assert_equal, newest_state
@@ -98,14 +101,48 @@ def test_interrupted_write_leaves_the_previous_checkpoint(tmp_path: Path, monkey
     assert read_state(folder.best) == {"step": 1}
 
 
-def test_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_reported(tmp_path: Path) -> None:
     toy_trainer(tmp_path / "run").run()
     newest = CheckpointFolder(tmp_path / "run" / "checkpoints", 2).newest
     assert newest is not None
-    newest.write_bytes(newest.read_bytes()[:200])
-    with pytest.raises(RetalkitError, match=newest.name) as error:
+    content = newest.read_bytes()
+    with ZipFile(newest) as archive:
+        tensor = next(each for each in archive.infolist() if "/data/" in each.filename and each.file_size > 8)
+        position = content.index(archive.read(tensor), tensor.header_offset)
+    changed = bytearray(content)
+    changed[position] ^= 1
+    for damaged in (content[:200], b"", bytes(changed)):
+        newest.write_bytes(damaged)
+        with pytest.raises(RetalkitError, match=newest.name) as error:
+            toy_trainer(tmp_path / "run").run()
+        assert error.value.code == "unreadable-file"
+    torch.save([1], newest)
+    with pytest.raises(RetalkitError, match="no checkpoint of a run"):
         toy_trainer(tmp_path / "run").run()
-    assert error.value.code == "unreadable-file"
+
+
+def test_weights_after_a_loss_that_is_not_finite_are_not_stored(tmp_path: Path) -> None:
+    trainer = toy_trainer(tmp_path / "run", checkpoint_every=1, log_every=7)
+    step = trainer.step
+
+    def diverge(number: int, loaded: list[dict[str, Any]]) -> dict[str, Any]:
+        found = step(number, loaded)
+        return {**found, "network/total": found["network/total"] * math.nan} if number == 2 else found
+
+    trainer.step = diverge  # type: ignore[method-assign]
+    with pytest.raises(RetalkitError, match="step 3: network/total") as error:
+        trainer.run()
+    assert error.value.code == "non-finite-loss"
+    assert newest_state(tmp_path / "run")["step"] == 2
+    assert not BestMetric("loss", "lowest").is_better(math.nan, None)
+
+
+def test_two_processes_do_not_train_in_one_directory(tmp_path: Path) -> None:
+    with run_lock(tmp_path), pytest.raises(RetalkitError, match="another process") as error, run_lock(tmp_path):
+        pass
+    assert error.value.code == "run-in-use"
+    with run_lock(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -166,7 +167,7 @@ def train(
     import torch
     from retalkit_training.loop.trainer import Trainer
     from retalkit_training.tasks.frozen_weights import StoredWeights
-    from retalkit_training.tasks.runs import open_run
+    from retalkit_training.tasks.runs import open_run, run_lock
     from retalkit_training.tasks.tasks import make_task
 
     for warning in options.warnings() if not quiet else []:
@@ -178,11 +179,15 @@ def train(
         typer.echo(_cost(name, trainer.dry_run(), options.steps))
         return
     assert output is not None
-    if trainer.process == 0:
-        existed = open_run(output, name, options, dataset, {"torch": torch.__version__, "processes": trainer.processes})
-        if existed and not quiet:
-            typer.echo(f"{output}: resuming")
-    done = trainer.run(lambda progress: None if quiet or trainer.process else _print_progress(progress, options.steps))
+    with ExitStack() as stack:
+        if trainer.process == 0:
+            record = {"torch": torch.__version__, "processes": trainer.processes}
+            existed = open_run(output, name, options, dataset, record)
+            stack.enter_context(run_lock(output))
+            if existed and not quiet:
+                typer.echo(f"{output}: resuming")
+        silent = quiet or trainer.process
+        done = trainer.run(lambda progress: None if silent else _print_progress(progress, options.steps))
     if trainer.process == 0 and not quiet:
         typer.echo(f"{output}: {done} steps done")
 

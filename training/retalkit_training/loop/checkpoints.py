@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+from zipfile import ZipFile
 
 import torch
 from retalkit.errors import OutputError
@@ -42,46 +43,70 @@ class CheckpointFolder:
 
     def save(self, state: dict[str, Any], step: int, *, best: bool) -> Path:
         """Write a checkpoint atomically, and remove old ones."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob("*.partial"):
-            left.unlink()
         path = self.folder / f"step-{step:09d}.pt"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob("*.partial"):
+                left.unlink()
             _write(state, path)
             if best:
                 _copy(path, self.folder / BEST)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            reason = write_failure(error)
             raise OutputError(
-                f"{path}: cannot write the checkpoint: {error.strerror or error}", code="unwritable-output"
+                f"{path}: cannot write the checkpoint ({reason}); free disk space and run the same command again",
+                code="unwritable-output",
             ) from error
         for old in self.files()[: -self._keep]:
             old.unlink()
         return path
 
 
+def write_failure(error: Exception) -> str:
+    """Return the reason for which a file was not written. torch reports a full disk as a RuntimeError, whose context is
+    the OSError."""
+    reason = error if isinstance(error, OSError) else error.__context__
+    return str(getattr(reason, "strerror", None) or error).partition("\n")[0]
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """Return the contents of a checkpoint on the CPU.
 
     Raises:
-        OutputError: the file is damaged.
+        OutputError: the file is damaged, or is no checkpoint of a run.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # torch does not compare the checksums of the tensors.
+        with ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if isinstance(state, dict) and "step" in state:
+                return cast("dict[str, Any]", state)
+        reason = "it is no checkpoint of a run" if damaged is None else f"{damaged} is damaged"
     except Exception as error:
-        raise OutputError(
-            f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete the file to resume at the "
-            "previous one",
-            code="unreadable-file",
-        ) from error
+        raise _unreadable(path, type(error).__name__) from error
+    raise _unreadable(path, reason)
+
+
+def _unreadable(path: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"{path}: the checkpoint cannot be read ({reason}); delete the file to resume at the previous one",
+        code="unreadable-file",
+    )
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _copy(source: Path, target: Path) -> None:

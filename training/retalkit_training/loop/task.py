@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -25,6 +26,8 @@ class BestMetric:
     direction: Literal["highest", "lowest"]
 
     def is_better(self, value: float, best: float | None) -> bool:
+        if math.isnan(value):
+            return False
         if best is None:
             return True
         return value > best if self.direction == "highest" else value < best

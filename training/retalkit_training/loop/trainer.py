@@ -157,6 +157,7 @@ class Trainer:
                     if last or done % self.config.images_every == 0:
                         self._write_images(log, done)
                 if last or improved or done % self.config.checkpoint_every == 0:
+                    self._check_finite(done, {name: float(value) for name, value in self._sums.items()})
                     self._save(checkpoints, done, best=improved)
                 report(Progress(done, values, rate))
         finally:
@@ -248,15 +249,19 @@ class Trainer:
             return {}
         values = mean_over_processes({name: value / self._summed for name, value in self._sums.items()})
         self._sums, self._summed = {}, 0
-        if not is_finite(values) and self.config.precision != "fp16":
-            wrong = ", ".join(name for name, value in values.items() if not is_finite({name: value}))
-            raise RetalkitError(
-                f"step {step + 1}: {wrong} is not finite; lower the learning rate, or set clip_norm",
-                code="non-finite-loss",
-            )
+        self._check_finite(step + 1, values)
         for update in self._updates:
             values[f"{update.name}/learning_rate"] = update.optimizer.rate(step, self.config.steps)
         return values
+
+    def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
+        """Raise RetalkitError if a loss is not finite. Checkpoints before this step stay usable."""
+        if is_finite(values) or self.config.precision == "fp16":
+            return
+        wrong = ", ".join(name for name, value in values.items() if not is_finite({name: value}))
+        raise RetalkitError(
+            f"step {step}: {wrong} is not finite; lower the learning rate, or set clip_norm", code="non-finite-loss"
+        )
 
     # ------------------------------------------------------------------ evaluation
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from retalkit.errors import InputError, OutputError
-from retalkit_training.loop.checkpoints import CheckpointFolder, read_state
+from retalkit_training.loop.checkpoints import CheckpointFolder, read_state, write_failure
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import CHECKPOINTS
 from retalkit_training.published_files import EXPERT
 from retalkit_training.tasks.runs import flat_options, read_record
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -99,8 +101,16 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
         kind = "best checkpoint; the run has no validation speakers or no evaluation" if best else "checkpoint"
         raise InputError(f"{run}: contains no {kind}", code="no-checkpoint")
     state = read_state(path)
+    if not {"networks", "averages"} <= state.keys():
+        raise InputError(f"{path}: checkpoint of another version of Retalkit", code="incompatible-version")
     target = output if output is not None else run / published.file
     arrays, card = target.with_suffix(".safetensors"), target.with_suffix(".md")
+    if target.suffix in (arrays.suffix, card.suffix) or target.is_dir():
+        raise OutputError(
+            f"{target}: the published format needs a file name such as {published.file}; the safetensors file and the "
+            "model card are written next to it",
+            code="invalid-output",
+        )
     for existing in (target, arrays, card):
         if existing.exists() and not force:
             raise OutputError(f"{existing}: exists; use --force to overwrite it", code="output-exists")
@@ -108,14 +118,25 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
     tensors: dict[str, Tensor] = state["averages" if averaged else "networks"][published.network]
     importable = published.checkpoint if _has_published_shapes(tensors, published) else ""
     wrapped = {published.wrapper: {published.prefix + name: value for name, value in tensors.items()}}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    torch.save(wrapped, partial)
-    partial.replace(target)
-    partial = arrays.with_name(arrays.name + ".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
-    partial.replace(arrays)
-    card.write_text(model_card(run, record, state["step"], target.name, averaged=averaged), encoding="utf-8")
+    page = model_card(run, record, state["step"], target.name, averaged=averaged)
+    partials = [path.with_name(path.name + ".partial") for path in (target, arrays, card)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partials[0].open("wb") as file:
+            torch.save(wrapped, file)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partials[1])
+        partials[2].write_text(page, encoding="utf-8")
+        for partial, path in zip(partials, (target, arrays, card), strict=True):
+            partial.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise OutputError(
+            f"{target}: cannot be written ({write_failure(error)}); free disk space, or choose another file",
+            code="unwritable-output",
+        ) from error
+    finally:
+        with suppress(OSError):
+            for partial in partials:
+                partial.unlink(missing_ok=True)
     return Exported(target, arrays, card, state["step"], importable, float(record["data"].get("chin", 0.0)))
 
 

@@ -12,12 +12,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.errors import InputError
 from retalkit.speech.mel import SILENT_LEVEL
 from retalkit_renderers.dnet.coefficients import driving_window
 from retalkit_training.datasets.clip_format import PreparedClip
 from retalkit_training.datasets.index import ClipEntry, read_index
 from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE
-from retalkit_training.datasets.shards import ShardReader
+from retalkit_training.datasets.shards import SHARDS, ShardReader
 from retalkit_training.loop.data import Clip, Split, cut_wave
 
 _DNET_SPACE: Final = "bfm257"
@@ -113,12 +114,20 @@ class _ClipCache:
         self._kept: OrderedDict[str, tuple[PreparedClip, int]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def _read(self, entry: ClipEntry) -> PreparedClip:
+        try:
+            return self._reader.read(entry)
+        except InputError as error:
+            if entry.shard in str(error):
+                raise
+            raise InputError(f"{self._reader.folder / SHARDS / entry.shard}: {error}", code=error.code) from error
+
     def read(self, entry: ClipEntry) -> PreparedClip:
         with self._lock:
             if (kept := self._kept.get(entry.key)) is not None:
                 self._kept.move_to_end(entry.key)
                 return kept[0]
-        clip = self._reader.read(entry)
+        clip = self._read(entry)
         with self._lock:
             if entry.key not in self._kept:
                 self._kept[entry.key] = clip, entry.size

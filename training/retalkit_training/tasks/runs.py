@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock, Timeout
 from retalkit._version import __version__
 from retalkit.errors import InputError, OutputError
 from retalkit_training.loop.config import LOGGING_FIELDS, LoopConfig
@@ -15,6 +17,8 @@ from retalkit_training.loop.data import TrainingData
 from retalkit_training.tasks.config import CONFIGS
 
 RECORD: Final = "run.json"
+LOCK: Final = ".lock"
+TRAINERS: Final = (*CONFIGS, "speech-to-mouth")
 PERSON_FOLDER: Final = "data"
 """Directory of the dataset that ``--person`` prepares before the run is recorded."""
 
@@ -47,10 +51,9 @@ def open_record(
     if path.is_file():
         _compare(folder, read_record(folder), trainer, config, data)
         existed = True
-    elif folder.is_dir() and any(entry.name != PERSON_FOLDER for entry in folder.iterdir()):
+    elif folder.is_dir() and any(entry.name not in (PERSON_FOLDER, LOCK) for entry in folder.iterdir()):
         raise OutputError(f"{folder}: the directory is not empty and contains no run", code="output-exists")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         existed = False
     content = {
         "trainer": trainer,
@@ -61,24 +64,67 @@ def open_record(
         **record,
     }
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     return existed
+
+
+@contextmanager
+def run_lock(folder: Path) -> Generator[None]:
+    """Hold the lock of a run, so that no other process trains in its directory.
+
+    The operating system releases the lock of a killed process.
+
+    Raises:
+        OutputError: another process holds the lock, or the directory is not writable.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            f"{folder}: another process is training in this directory; choose another output directory",
+            code="run-in-use",
+        ) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{folder}: cannot be written ({error.strerror or error}); choose another directory", code="unwritable-output"
+    )
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a run.
 
     Raises:
-        InputError: the directory contains no run.
+        InputError: the directory contains no run, or the record is damaged.
     """
     path = folder / RECORD
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        complete = isinstance(record["config"], dict) and {"name", "key"} <= record["data"].keys()
+        if record["trainer"] not in TRAINERS or not complete or "retalkit" not in record:
+            raise ValueError("it describes no run of this version")
+        return record
     except FileNotFoundError as error:
         raise InputError(f"{folder}: contains no training run ({RECORD} is missing)", code="not-a-run") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", code="unreadable-file") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: the record of the run cannot be read ({type(error).__name__}: {error}); restore the file, or use "
+            "another directory",
+            code="unreadable-file",
+        ) from error
 
 
 def recorded_config(record: dict[str, Any]) -> LoopConfig:
