@@ -88,7 +88,8 @@ class ApiClient:
     def upload(self, kind: str, path: Path, name: str | None = None) -> str:
         parameters = {"kind": kind, "name": name or path.name}
         response = self.http.post("/api/files", params=parameters, content=path.read_bytes())
-        return response.raise_for_status().json()["id"]
+        assert response.status_code == 200, response.text
+        return response.json()["id"]
 
     def start(self, kind: str, **run: Any) -> dict[str, Any]:
         return self.call("start", kind, run, self.session)

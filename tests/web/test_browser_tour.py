@@ -352,3 +352,54 @@ def check_axe(tab: Tab, axe: str) -> list[str]:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
+
+
+def test_login(browser: Any, tmp_path: Path) -> None:
+    from gradio_client import Client
+
+    server = RunningServer(tmp_path / "web", "--auth", "anna:correct-horse")
+    try:
+        page = browser.new_context().new_page()
+        page.goto(server.url)
+        page.wait_for_selector("#login")
+        page.fill("[name=username]", "anna")
+        page.fill("[name=password]", "wrong")
+        page.click("#login button")
+        page.locator("#message", has_text="wrong").wait_for()
+        page.fill("[name=password]", "correct-horse")
+        page.click("#login button")
+        page.wait_for_selector("body[data-ready]")
+        with pytest.raises(Exception, match=r"(?i)auth|401|403|login"):
+            Client(server.url, verbose=False)
+        client = Client(server.url, auth=("anna", "correct-horse"), verbose=False)
+        assert len(client.predict(api_name="/open_session")) == 32
+    finally:
+        server.stop()
+
+
+def test_two_persons_a_range_and_a_photo(server: RunningServer, shared_media: Path, tmp_path: Path) -> None:
+    import cv2
+    from retalkit.testing.fixtures.material import portrait
+
+    from tests.composed_clips import compose
+
+    woman, speech = media_of(shared_media)
+    clip = compose(tmp_path / "two.mp4", shared_media / "talk_man_700p22.mp4", woman, lambda index: (0.0, 1.0))
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR))
+    api = ApiClient(server.url)
+    first, second = api.upload("sound", speech), api.upload("sound", woman)
+    people = [{"person": "p1", "speech": first}, {"person": "p2", "speech": second}]
+    run = {"video": api.upload("video", clip), "people": people, "start": 0.4, "stop": 2.4}
+    inspected = api.wait(api.start("inspect", **run)["id"])["result"]
+    assert [each["name"] for each in inspected["persons"]] == ["p1", "p2"]
+    assert len(inspected["shots"][0]["results"]) == 2
+    assert set(inspected["mouths"]) == {"p1", "p2"}
+    done = api.wait(api.start("render", **run)["id"])
+    assert done["status"] == "done", done["error"]
+    record = api.http.get(f"/media/jobs/{done['id']}/record.json").json()
+    assert [(cue["person"], cue["from"], cue["to"]) for cue in record["cues"]] == [("p1", 0.4, 2.4), ("p2", 0.4, 2.4)]
+    still = {"video": api.upload("video", photo), "people": [{"speech": first}]}
+    shown = api.wait(api.start("preview", **still, at=2.0, seconds=1.0)["id"])
+    assert shown["status"] == "done", shown["error"]
+    assert shown["result"]["seconds"] == pytest.approx(1.0, abs=0.05)

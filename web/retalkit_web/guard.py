@@ -84,7 +84,8 @@ class Guard:
 
     def __init__(self, app: Application, settings: ServerSettings, logins: Logins) -> None:
         self._app = app
-        self._local = is_loopback(settings.host)
+        # A login protects against DNS rebinding as well, and allows a proxy with another name.
+        self._local = is_loopback(settings.host) and settings.account is None
         self._logins = logins
         self._started = False
 

@@ -422,6 +422,7 @@ function drawProgress() {
   const status = $("#status");
   const active = UNFINISHED.includes(current?.status) ? current : UNFINISHED.includes(newest("preview")?.status) ? newest("preview") : null;
   status.hidden = !active;
+  if (active) $("#no-result").hidden = true;
   status.classList.toggle("middle", players.single);
   if (active) { const { text, more, share } = progressOf(active); status.replaceChildren(el("b", {}, text), bar(share), el("span", {}, more)); }
 }

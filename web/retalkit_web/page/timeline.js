@@ -28,7 +28,7 @@ export class Timeline {
     this.cueTrack = el("div", { class: "track cue" });
     lanes.push(this.#lane(t("lane_cue"), this.cueTrack), this.#ticks());
     this.head = el("div", { id: "playhead" });
-    $("#timeline").replaceChildren(...lanes, this.head, this.#legend(found));
+    $("#timeline").replaceChildren(...lanes, this.head, this.#legend(found), ...this.#reasons(found));
     this.#cue();
     this.cursor(this.time ?? 0);
     const editable = found.shots.flatMap((shot) => shot.spans).filter((span) => ["edited", "faded"].includes(span.outcome)).reduce((sum, span) => sum + span.end - span.start, 0);
@@ -62,7 +62,7 @@ export class Timeline {
       style: { left: percent(photo ? 0 : shot.start / this.length), width: percent(photo ? 1 : (shot.end - shot.start) / this.length), backgroundImage: shot.picture ? `url("${images}/${shot.picture.file}")` : "none" },
     }, found.shots.length > 1 ? el("span", {}, String(shot.number)) : null));
     const end = photo ? this.length : found.video.duration;
-    if (this.length - end > 0.2) shots.push(el("div", { class: "beyond", style: { left: percent(end / this.length), right: "0" } }, found.length?.note ?? ""));
+    if (this.length - end > 0.2) shots.push(el("div", { class: "beyond", style: { left: percent(end / this.length), right: "0" }, title: found.length?.note ?? "" }, this.length - end > this.length * 0.15 ? found.length?.note ?? "" : ""));
     return this.#lane(t("lane_shots"), el("div", { class: "track shots" }, shots));
   }
 
@@ -103,6 +103,19 @@ export class Timeline {
     const kinds = ["edited", "faded", "passed", "outside", "unused"].filter((kind) => spans.some((span) => span.outcome === kind));
     if (found.speeches.length) kinds.push("pause");
     return el("ul", { class: "legend" }, kinds.map((kind) => el("li", {}, el("i", { class: `swatch ${kind}` }), t(`legend_${kind}`))));
+  }
+
+  /** List why parts of the video stay unchanged, longest first. */
+  #reasons(found) {
+    const seconds = {};
+    for (const span of found.shots.flatMap((shot) => shot.spans)) {
+      if (!["passed", "faded"].includes(span.outcome) || !span.reason) continue;
+      const key = `${t(`short_${span.outcome}`)}: ${span.reason}${span.detail ? ` (${span.detail})` : ""}`;
+      seconds[key] = (seconds[key] ?? 0) + span.end - span.start;
+    }
+    const rows = Object.entries(seconds).filter(([, time]) => time >= 0.05).sort((one, other) => other[1] - one[1]).slice(0, 6);
+    if (!rows.length) return [];
+    return [el("ul", { class: "reasons" }, rows.map(([text, time]) => el("li", {}, el("span", {}, text), el("span", {}, `${number(time)} s`))))];
   }
 
   #cue() {
@@ -153,6 +166,7 @@ export class Timeline {
     if (!this.head) return;
     const track = this.cueTrack.getBoundingClientRect();
     const box = $("#timeline").getBoundingClientRect();
+    this.head.style.height = `${track.bottom - box.top + 4}px`;
     this.head.style.left = `${track.left - box.left + (Math.min(time, this.length) / this.length) * track.width - 1}px`;
   }
 }

@@ -1,0 +1,119 @@
+"""Queue of jobs without worker processes, and the content of the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from retalkit.plugins.discovery import discover
+from retalkit_web.jobs import JobQueue
+from retalkit_web.presets import page_options
+from retalkit_web.run_request import parse_request
+from retalkit_web.sessions import SessionStore
+from retalkit_web.settings import ServerSettings, WebError
+from retalkit_web.texts import TEXTS
+from retalkit_web.worker_process import WorkerProcess
+
+REQUEST = parse_request({"video": "f1"})
+PLUGIN = """
+from retalkit.plugins import StageConfig, StageSpec, hookimpl
+from retalkit.stages import CONTRACT_VERSIONS, StageKind
+
+class Options(StageConfig):
+    wobble: int = 3
+    \"\"\"How much the mouth wobbles.\"\"\"
+
+@hookimpl
+def retalkit_stages():
+    api = CONTRACT_VERSIONS["lip_syncer"].current
+    spec = StageSpec(
+        kind=StageKind.LIP_SYNCER, name="wobbly", summary="wobbles", build="a:b", licence="MIT", config=Options, api=api
+    )
+    return [spec]
+"""
+
+
+def test_the_queue_is_limited_and_outlives_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServerSettings(folder=tmp_path, waiting=3, waiting_per_session=2)
+    store = SessionStore(settings)
+    queue = JobQueue(settings, store)
+    (_, first), (_, second) = store.create(), store.create()
+    one, two = (queue.add(first, "render", REQUEST) for _ in range(2))
+    with pytest.raises(WebError) as error:
+        queue.add(first, "render", REQUEST)
+    assert error.value.code == "queue-full"
+    queue.add(second, "render", REQUEST)
+    with pytest.raises(WebError) as error:
+        queue.add(second, "render", REQUEST)
+    assert error.value.code == "queue-full"
+    assert queue.position(two.id) == 1
+    queue.cancel(first, one.id)
+    assert (one.status, queue.position(two.id)) == ("cancelled", 0)
+    with pytest.raises(WebError) as error:
+        queue.get(second, one.id)
+    assert error.value.code == "unknown-job"
+    # A new inspection replaces an unfinished one.
+    old, new = (queue.add(first, "inspect", REQUEST) for _ in range(2))
+    assert (old.status, new.status) == ("cancelled", "queued")
+
+    monkeypatch.setattr(WorkerProcess, "start", lambda worker: None)
+    monkeypatch.setattr(JobQueue, "_work", lambda queue, worker: None)
+    again = JobQueue(settings, SessionStore(settings))
+    again.start()
+    assert {job.id: job.status for job in again.of(first)} == {
+        one.id: "cancelled",
+        two.id: "queued",
+        old.id: "cancelled",
+        new.id: "queued",
+    }
+    again.resume(first, one.id)
+    assert again.position(one.id) == 3
+    again.stop()
+
+
+def test_sessions_with_unfinished_jobs_are_not_deleted(tmp_path: Path) -> None:
+    settings = ServerSettings(folder=tmp_path, keep_hours=-1.0)
+    store = SessionStore(settings)
+    queue = JobQueue(settings, store)
+    _, session = store.create()
+    job = queue.add(session, "render", REQUEST)
+    assert queue.delete_expired() == 0
+    queue.cancel(session, job.id)
+    assert queue.delete_expired() == 1
+    assert not session.folder.exists()
+
+
+def test_options_of_a_plugin_and_commands_of_a_preset_appear(tmp_path: Path) -> None:
+    plugin = tmp_path / "wobbly.py"
+    plugin.write_text(PLUGIN, encoding="utf-8")
+    page = page_options(discover([plugin]))
+    shown = [each for each in page["schema"]["properties"]["lip_syncer"]["oneOf"] if each.get("title") == "wobbly"]
+    assert shown[0]["properties"]["wobble"]["description"] == "How much the mouth wobbles."
+    presets = {each["name"]: each for each in page["presets"]}
+    assert presets["embedded"]["missing"] == ""
+    assert presets["paper"]["values"]["lip_syncer"]["use"] == "lnet"
+    # The tests have no checkpoints.
+    assert any(
+        "retalkit weights pull" in command or "pip install" in command for command in presets["paper"]["commands"]
+    )
+    assert "cache_limit_gb" not in page["schema"]["properties"]
+
+
+def test_every_text_of_the_page_is_defined() -> None:
+    import retalkit_web
+
+    folder = Path(retalkit_web.__file__).parent / "page"
+    used: set[str] = set()
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8")
+        used |= set(re.findall(r"\{\{ (\w+) \}\}", text))
+        if path.suffix == ".js":
+            used |= set(re.findall(r"\bt\(\"(\w+)\"", text))
+    assert used - set(TEXTS) == set()
+    dynamic = ("step_", "legend_", "short_", "preset_", "motion_", "unit_")
+    unused = {key for key in TEXTS if key not in used and not key.startswith(dynamic)}
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir())
+    assert {key for key in unused if f'"{key}"' not in sources} == {"wrong_login"}
+    assert "http://" not in sources.replace("http://www.w3.org", "")
+    assert "https://" not in sources
