@@ -64,20 +64,16 @@ def examine(path: Path, kind: str, longest: float) -> dict[str, Any]:
 
 
 def _video(path: Path, longest: float) -> dict[str, Any]:
-    from retalkit.media.containers import check_file, is_photo_file, open_media, video_stream
+    from retalkit.media.image_files import file_kind
     from retalkit.media.sound import has_sound
     from retalkit.media.sources import open_source
 
-    check_file(path)
-    if is_photo_file(path):
-        _check_photo(path)
-        source = open_source(path)
-        return _photo(path, source.info.width, source.info.height)
-    with open_media(path) as container:
-        stream = video_stream(container, path)
-        _check_pixels(path, stream.width, stream.height)
-        _check_duration(path, (container.duration or 0) / 1e6, longest)
-        codec, pixels = stream.codec_context.name, stream.codec_context.pix_fmt
+    kind = file_kind(path)
+    playable = False
+    if kind == "video":
+        playable = _check_stream(path, longest)
+    else:
+        _check_image(path)
     source = open_source(path)
     info = source.info
     if info.is_photo:
@@ -85,16 +81,27 @@ def _video(path: Path, longest: float) -> dict[str, Any]:
     _check_duration(path, info.duration, longest)
     if info.frame_count > MAX_FRAMES:
         raise _too_large(path, f"the video has {info.frame_count} frames; the limit is {MAX_FRAMES}")
-    playable = pixels in _PLAYABLE.get(codec, ()) and path.suffix.lower() in _BROWSER_SUFFIXES
     return {
         "kind": "video",
         "seconds": info.duration,
         "width": info.width,
         "height": info.height,
         "rate": float(source.rate),
-        "sound": has_sound(path),
+        "sound": kind == "video" and has_sound(path),
         "playable": playable,
     }
+
+
+def _check_stream(path: Path, longest: float) -> bool:
+    """Check the size and the duration in the header of a video. Return whether browsers can play the video."""
+    from retalkit.media.containers import open_media, video_stream
+
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        _check_pixels(path, stream.width, stream.height)
+        _check_duration(path, (container.duration or 0) / 1e6, longest)
+        pixels = _PLAYABLE.get(stream.codec_context.name, ())
+        return stream.codec_context.pix_fmt in pixels and path.suffix.lower() in _BROWSER_SUFFIXES
 
 
 def _photo(path: Path, width: int, height: int) -> dict[str, Any]:
@@ -102,23 +109,24 @@ def _photo(path: Path, width: int, height: int) -> dict[str, Any]:
     return {"kind": "photo", "width": width, "height": height, "playable": playable}
 
 
-def _check_photo(path: Path) -> None:
+def _check_image(path: Path) -> None:
     """Read only the header of an image, because a small file can decode to an enormous image."""
     import warnings
 
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
     from retalkit.errors import InputError
+    from retalkit.media.image_files import open_image
 
     with warnings.catch_warnings():
         # The number of pixels is checked below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 width, height = image.size
-        except Image.DecompressionBombError as error:
-            raise _too_large(path, "the image has too many pixels") from error
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"{path.name}: the image cannot be read", code="unreadable-image") from error
+        except InputError as error:
+            if isinstance(error.__cause__, Image.DecompressionBombError):
+                raise _too_large(path, "the image has too many pixels") from error
+            raise
     _check_pixels(path, width, height)
 
 

@@ -131,8 +131,8 @@ def prepare_run(request: RunRequest, session: Session, folder: Path, registry: R
 
 def load_config(request: RunRequest, session: Session, folder: Path, registry: Registry) -> RunConfig:
     """Return the validated configuration. Raises WebError, ConfigError or PluginError."""
-    from retalkit.cli.options import transcript_overrides
     from retalkit.config.model import load
+    from retalkit.config.transcripts import transcript_overrides
     from retalkit.config.yaml_io import write
 
     check_config(request.config)
