@@ -28,7 +28,7 @@ from retalkit.batch.schedule import Node, Schedule
 from retalkit.storage.cache import Folder
 
 ANALYSIS = ("faces", "tracks", "coefficients")
-RECORDED = ((0.022, 0.108), (0.089, 0.151), (0.094, 0.281), (0.059, 0.127))
+RECORDED = ((0.022, 0.113), (0.09, 0.172), (0.094, 0.31), (0.059, 0.1))
 """Seconds per frame of the analysis and of the other steps of four clips (700p, 590p, 1080 x 1920, 720p), recorded with
 the default preset in a batch with two workers on two busy cores."""
 _COMPUTED, _DIED, _ENDED = "computed", "died", "ended"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +13,14 @@ from retalkit.batch.gates import evaluate_gates
 from retalkit.batch.worker import TaskContext
 from retalkit.config.model import RunConfig
 from retalkit.cues.sheet_file import read_sheet
-from retalkit.errors import RetalkitError, StageError
+from retalkit.errors import OutputError, RetalkitError, RunCancelledError, StageError
 from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.pipeline.analysis_store import LimitedSource
 from retalkit.pipeline.clip_persons import find_persons
 from retalkit.pipeline.keys import analysis_keys, speech_key
 from retalkit.pipeline.plan import plan
+from retalkit.pipeline.record import RunRecord
 from retalkit.pipeline.run import dub
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.storage.cache import Cache, content_hash
@@ -26,6 +28,9 @@ from retalkit.storage.cache import Cache, content_hash
 ANALYSE: Final = "retalkit.batch.dubbing:analyse_clip"
 SPEECH: Final = "retalkit.batch.dubbing:prepare_speech"
 JOB: Final = "retalkit.batch.dubbing:run_job"
+_WAIT_SECONDS: Final = 120.0
+"""Time in seconds that a job waits while another run writes its output."""
+_WAIT_INTERVAL: Final = 1.0
 
 
 def analyse_clip(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, Any]:
@@ -70,22 +75,26 @@ def run_job(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, An
     output, cache = Path(payload["output"]), Path(payload["cache"])
     result: dict[str, Any] = {}
     if payload["render"]:
-        record = dub(
-            Path(payload["video"]),
-            _path(payload["speech"]),
-            output,
-            cues=_path(payload["cues"]),
-            config=config,
-            registry=registry,
-            observer=context.observer,
-            cache=cache,
-            force=bool(payload["force"]),
-            pool=context.state.pool,
-            cancellation=context.state.cancellation,
-            # Other workers may be reading the entries that are least recently used.
-            prune_cache=False,
-            other_inputs=[Path(path) for path in payload["plugins"]],
-        )
+
+        def render() -> RunRecord:
+            return dub(
+                Path(payload["video"]),
+                _path(payload["speech"]),
+                output,
+                cues=_path(payload["cues"]),
+                config=config,
+                registry=registry,
+                observer=context.observer,
+                cache=cache,
+                force=bool(payload["force"]),
+                pool=context.state.pool,
+                cancellation=context.state.cancellation,
+                # Other workers may be reading the entries that are least recently used.
+                prune_cache=False,
+                other_inputs=[Path(path) for path in payload["plugins"]],
+            )
+
+        record = _when_free(render, context)
         result = {
             "frames_edited": record.frames_edited,
             "frames_passed": record.frames_passed,
@@ -107,6 +116,22 @@ def run_job(payload: Mapping[str, Any], context: TaskContext) -> Mapping[str, An
         # The output is complete, so that the job has not failed.
         gates = [{"gate": "gates", "verdict": "review", "text": " ".join(str(error).split()), "frames": []}]
     return {**result, "gates": gates, "output_stat": fingerprint(output)}
+
+
+def _when_free(render: Callable[[], RunRecord], context: TaskContext) -> RunRecord:
+    """Call ``render``, and wait while another run writes the output.
+
+    A worker of which the driver believes that it died, because its node cannot be reached, may still run the job.
+    """
+    limit = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            return render()
+        except OutputError as error:
+            if error.code != "output-in-use" or time.monotonic() > limit:
+                raise
+        if context.state.cancellation.wait(_WAIT_INTERVAL):
+            raise RunCancelledError("the run was cancelled")
 
 
 def _steps(payload: Mapping[str, Any], context: TaskContext) -> ClipSteps:

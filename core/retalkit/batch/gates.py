@@ -26,6 +26,7 @@ from retalkit.motion_eval.clips import measure_lips
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, UNKNOWN_PERSON
 from retalkit.pipeline.keys import speech_key
+from retalkit.pipeline.record import record_path
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.metric_specs import LANDMARKS, LIPS
 from retalkit.plugins.registry import Registry
@@ -72,11 +73,11 @@ def evaluate_gates(
     wanted = {name: limit for name, limit in limits.items() if limit is not None}
     if not wanted:
         return []
-    record_path = output.with_name(output.name + ".json")
+    path = record_path(output)
     try:
-        record: dict[str, Any] = json.loads(record_path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{record_path}: cannot read the run record: {error}", code="unreadable-file") from error
+        raise InputError(f"{path}: cannot read the run record: {error}", code="unreadable-file") from error
     source = open_source(output)
     times = source.times(0, source.info.frame_count)
     source.close()

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from retalkit._version import __version__
 from retalkit.batch.outcome import STATES, BatchOutcome, JobOutcome, State
+from retalkit.pipeline.record import record_path
 from retalkit.storage.cache import Folder
 
 PAGE_FILE: Final = "index.html"
@@ -69,7 +70,7 @@ def _card(each: JobOutcome, folder: Path) -> dict[str, Any]:
         "reason": each.reason,
         "source": _link(job.output, folder) if each.state in ("done", "needs review") else "",
         "log": str(values.get("log", "")),
-        "record": _link(job.output.with_name(job.output.name + ".json"), folder),
+        "record": _link(record_path(job.output), folder),
         "edited": f"{values.get('frames_edited', 0)} of {frames} frames edited" if frames else "",
         "gates": [_gate(gate, frames, seconds) for gate in each.gates],
     }

@@ -28,7 +28,7 @@ from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError
 from retalkit.observer import Observer, SilentObserver, report_detail, report_time_left
 from retalkit.paths import partial_files
-from retalkit.pipeline.record import check_record
+from retalkit.pipeline.record import check_record, record_path
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
 from retalkit.provenance.sidecars import check_sidecar
@@ -200,7 +200,7 @@ class _Batch:
         return (
             bool(entry.get("output_stat"))
             and fingerprint(output) == entry["output_stat"]
-            and output.with_name(output.name + ".json").is_file()
+            and record_path(output).is_file()
             and all(is_unchanged(path, known.get(str(path.absolute()), {})) for path in each.inputs)
         )
 
