@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -73,6 +73,9 @@ def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int,
     if kind == "extra_forbidden":
         problem = f"unknown option for {stage}" if stage and len(path) == 1 else "unknown key"
         names = _field_names(model, path[:-1])
+        nested = [] if len(path) > 1 else _nested_keys(model, str(path[0]))
+        if nested and path[0] not in names:
+            return f"{problem} (did you mean '{nested[0]}'?)"
         return problem + (nearest(str(path[-1]), names) or (f"; valid keys: {', '.join(names)}" if names else ""))
     if kind == "missing":
         name = detail["loc"][-1]
@@ -115,6 +118,20 @@ def _field_names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[st
             return []
     names = list(current.model_fields)
     return ["preset", *names] if "lip_syncer" in names else names
+
+
+def _nested_keys(model: type[BaseModel], name: str, depth: int = 2) -> list[str]:
+    """Return the key paths below the top level that end with ``name``, such as ``output.crf`` for ``crf``."""
+    found: list[str] = []
+    for key, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is None or get_origin(field.annotation) in (tuple, list):
+            continue
+        if name in inner.model_fields:
+            found.append(f"{key}.{name}")
+        if depth > 1:
+            found += [f"{key}.{rest}" for rest in _nested_keys(inner, name, depth - 1)]
+    return sorted(found, key=lambda path: path.count("."))
 
 
 def _model_in(annotation: Any) -> Any:

@@ -28,6 +28,8 @@ from retalkit.weights.locks import FolderError
 
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes for which the request is retried."""
+_NO_NETWORK = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ECONNREFUSED})
+_CONNECT_SECONDS = 10.0
 _MAX_REDIRECTS = 10
 _MAX_WAIT = 60.0
 _MAX_BYTES = 20_000_000_000
@@ -70,9 +72,11 @@ class AddressError(WeightsError):
 class TransientError(Exception):
     """Temporary error. A retry may succeed."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, *, no_network: bool = False) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.no_network = no_network
+        """Whether the network cannot be reached at all. Such an error is retried only after some data was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ class Download:
             FolderError: the file cannot be written.
         """
         self._make_folder()
-        furthest, idle = self._resumable(), 0
+        before = self._resumable()
+        furthest, idle = before, 0
         with self._client() as client:
             while True:
                 try:
@@ -129,6 +134,10 @@ class Download:
                     on_disk = self._resumable()
                     idle = 0 if on_disk > furthest else idle + 1
                     furthest = max(furthest, on_disk)
+                    if error.no_network and furthest == before:
+                        raise AddressError(
+                            f"{self.url}: {error}; check the network connection", code="download-failed"
+                        ) from error
                     if idle >= self._retry.attempts:
                         raise AddressError(
                             f"{self.url}: {error} ({idle} consecutive attempts)", code="download-failed"
@@ -149,7 +158,9 @@ class Download:
     def _client(self) -> httpx.Client:
         try:
             return httpx.Client(
-                timeout=httpx.Timeout(self._retry.stall_seconds),
+                timeout=httpx.Timeout(
+                    self._retry.stall_seconds, connect=min(_CONNECT_SECONDS, self._retry.stall_seconds)
+                ),
                 # Byte ranges and sizes do not apply to a compressed response body.
                 headers={"User-Agent": f"retalkit/{__version__}", "Accept-Encoding": "identity"},
                 verify=ssl.create_default_context(),
@@ -221,6 +232,8 @@ class Download:
         """Convert an httpx exception to a TransientError or an AddressError."""
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             return AddressError(f"{self.url}: not an HTTP(S) URL", code="invalid-url")
+        if isinstance(error, httpx.ConnectTimeout):
+            return TransientError("no connection: the server does not answer", no_network=True)
         if isinstance(error, httpx.TimeoutException):
             return TransientError(f"no data received for {self._retry.stall_seconds:g} s")
         for cause in _causes(error):
@@ -229,12 +242,13 @@ class Download:
                     f"{self.url}: invalid certificate ({cause.verify_message})", code="invalid-certificate"
                 )
             if isinstance(cause, socket.gaierror):
-                return TransientError(f"unknown host name ({cause.strerror})")
+                return TransientError(f"unknown host name ({cause.strerror})", no_network=True)
         detail = next((c.strerror for c in _causes(error) if isinstance(c, OSError) and c.strerror), _one_line(error))
         if isinstance(error, httpx.ProxyError):
             return TransientError(f"proxy error ({detail})")
         if isinstance(error, httpx.ConnectError):
-            return TransientError(f"cannot connect ({detail})")
+            refused = any(isinstance(cause, OSError) and cause.errno in _NO_NETWORK for cause in _causes(error))
+            return TransientError(f"cannot connect ({detail})", no_network=refused)
         if isinstance(error, httpx.ProtocolError):
             return TransientError(f"connection closed or invalid HTTP response ({detail})")
         return TransientError(f"connection lost ({detail})")

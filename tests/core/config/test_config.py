@@ -143,6 +143,7 @@ def test_choices_can_be_constructed_in_python() -> None:
             "invalid-option",
             ["enhancers.0.on: must be 'mouth' or 'face'", "'mouth'?"],
         ),
+        ("crf: 3\n", "unknown-option", ["run.yaml:1: crf: ", "did you mean 'output.crf'?"]),
         ("output:\n  crff: 3\n", "unknown-option", [":2: output.crff: ", "did you mean 'crf'?"]),
         ("output:\n  crf: 70\n", "invalid-option", [":2: output.crf: must be less than or equal to 51, got 70"]),
         ("extend: pingpon\n", "invalid-option", [":1: extend: must be", "did you mean 'pingpong'?"]),

@@ -337,8 +337,11 @@ def test_unknown_host_name_is_named(remote: PullSetup, monkeypatch: pytest.Monke
         raise download_module.socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(download_module.socket, "create_connection", unresolvable)
+    waits: list[float] = []
+    monkeypatch.setattr(download_module.time, "sleep", waits.append)
     message = remote.pull_error("download-failed", urls=("http://absent.example/Tiny.pth",))
     assert "unknown host name (Name or service not known)" in message
+    assert not waits, "without a network, a retry is useless"
 
 
 def test_invalid_certificate_is_not_retried(remote: PullSetup, monkeypatch: pytest.MonkeyPatch) -> None:
