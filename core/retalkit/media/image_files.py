@@ -26,6 +26,9 @@ _STILLS: Final = frozenset((b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1"
 _SEQUENCES: Final = frozenset((b"avis", b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"))
 """Brands of AVIF and HEIF files (ISO 23008-12)."""
 _HEIF: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+LARGEST_PHOTO: Final = 7680 * 4320
+"""Maximum number of pixels of a photo. Larger photos are reduced."""
+_LONGEST_SIDE: Final = 16384
 _ORIENTATION = 0x0112
 """EXIF tag of the orientation."""
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -75,15 +78,40 @@ def open_image(path: Path) -> Image.Image:
                 code="unreadable-image",
             ) from error
         raise unreadable_image(path) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except _ERRORS as error:
         raise unreadable_image(path) from error
+
+
+def _too_large(path: Path) -> InputError:
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return InputError(
+        f"{path}: the image has more than {limit} megapixels; reduce it to at most 33 megapixels",
+        code="image-too-large",
+    )
 
 
 def read_photo(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
     """Return the upright image, RGB uint8 [H, W, 3], and warnings. Transparent pixels become black.
 
-    Raises InputError if the file cannot be read.
+    An image with more than 33 megapixels is reduced to this size. Raises InputError if the file cannot be read, or if
+    the image is so large that decoding it could exhaust the memory.
     """
+    image, notes = _decoded(path)
+    height, width = image.shape[:2]
+    factor = (LARGEST_PHOTO / (width * height)) ** 0.5
+    # Encoders reject frames whose long side has more pixels.
+    factor = min(factor, _LONGEST_SIDE / max(width, height))
+    if factor >= 1:
+        return image, notes
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    reduced = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    note = f"{path.name}: the photo is reduced from {width}x{height} to {size[0]}x{size[1]} pixels"
+    return reduced, [*notes, note]
+
+
+def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
     check_file(path)
     with path.open("rb") as file:
         brands = _brands(file.read(64))
@@ -91,6 +119,14 @@ def read_photo(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
         image = open_image(path)
         with image:
             return upright_rgb(path, image)
+    try:
+        with Image.open(path):
+            pass
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except _ERRORS:
+        # OpenCV may support a format that Pillow does not support.
+        pass
     try:
         stored = np.fromfile(path, dtype=np.uint8)
         flags = cv2.IMREAD_UNCHANGED if _has_alpha(path) else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

@@ -12,7 +12,7 @@ import pytest
 from media_clips import frame_image
 from PIL import Image
 from retalkit.errors import InputError
-from retalkit.media.image_files import file_kind
+from retalkit.media.image_files import file_kind, read_photo
 from retalkit.media.photo_source import PhotoSource
 from retalkit.media.sources import AnimationSource, VideoSource, open_source
 
@@ -107,3 +107,21 @@ def test_heic_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=lambda: None))
     with pytest.raises(InputError):
         open_source(path)
+
+
+def test_huge_photo_is_reduced_or_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("RGB", (400, 100), "red").save(path)
+    monkeypatch.setattr("retalkit.media.image_files.LARGEST_PHOTO", 10_000)
+    image, notes = read_photo(path)
+    assert image.shape == (50, 200, 3) and "400x100 to 200x50" in notes[0]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    with pytest.raises(InputError) as error:
+        read_photo(path)
+    assert error.value.code == "image-too-large"
+
+
+def test_image_reader_is_found_in_every_locale(tmp_path: Path) -> None:
+    path = tmp_path / "bild-\u00e4.bmp"
+    Image.new("RGB", (8, 8)).save(path)
+    assert file_kind(path) == "photo"
