@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from retalkit.cli import progress as progress_module
-from retalkit.cli.progress import progress
+from retalkit.cli.progress import BarProgress, make_bars, progress
 from retalkit.cli.summary import summary
 from retalkit.observer import Observer, SilentObserver
 from retalkit.pipeline.record import RunRecord
+from rich.console import Console
 
 
 class Terminal(io.StringIO):
@@ -117,3 +118,15 @@ def test_summary_has_paths_frame_counts_and_cost() -> None:
         "1.25 x real time (4.0 s in total), peak memory 300 MiB",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 100])
+def test_bars_fit_the_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    bars = make_bars(console)
+    observer = BarProgress(bars)
+    observer.started("faces", 1500)
+    observer.advanced("faces", 750)
+    console.print(bars.get_renderable())
+    words = console.file.getvalue().split()  # type: ignore[attr-defined]
+    assert [word for word in words if "\u2501" not in word] == ["faces", "750/1500", "frames"]

@@ -7,6 +7,7 @@ jobs of a batch, 4 jobs of a batch that need review, 130 stopped by Ctrl-C, 143 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -44,6 +45,7 @@ from retalkit.plugins.loading import capture_output
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+_HELP_COLUMNS = 52
 
 _TRACEBACK = "--traceback"
 _RESUMABLE = ("dub", "localize", "batch", "compare", "train")
@@ -58,7 +60,7 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         # Subcommands inherit the help options.
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], **_narrow_terminal()},
     )
     app.callback(invoke_without_command=True)(_root)
     app.command("dub")(dub.dub)
@@ -126,6 +128,12 @@ def _run(args: list[str]) -> NoReturn:
         with suppress(OSError):
             typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _narrow_terminal() -> dict[str, int]:
+    """Return the width of a terminal that is narrower than the minimum of the help formatter."""
+    columns = shutil.get_terminal_size().columns
+    return {"terminal_width": max(columns, 20)} if columns < _HELP_COLUMNS else {}
 
 
 def _configure_process() -> None:

@@ -28,6 +28,8 @@ _UNITS = {
     "fine previews": "videos",
 }
 """Mapping from step to the unit of its count. Downloads count megabytes, all other steps count frames."""
+_NARROW = 60
+"""Width in characters below which bars leave too little space for the text."""
 WHOLE_RUN = "total"
 """Label of the line with the time left in the whole run."""
 _SPEECH = "speech"
@@ -47,14 +49,15 @@ def progress(*, quiet: bool = False, verbose: bool = False, stream: TextIO | Non
     elif not target.isatty():
         yield LineProgress(target, verbose=verbose)
     else:
-        bars = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
-            _Amount(),
-            console=Console(file=target, highlight=False),
-        )
-        with bars:
+        with make_bars(Console(file=target, highlight=False)) as bars:
             yield BarProgress(bars, verbose=verbose)
+
+
+def make_bars(console: Console) -> Progress:
+    """Return the progress display for a terminal. A narrow terminal shows only the text of each line."""
+    if console.width < _NARROW:
+        return Progress(TextColumn("{task.description}"), _Amount(), console=console)
+    return Progress(TextColumn("{task.description:<12}"), BarColumn(bar_width=28), _Amount(), console=console)
 
 
 def unit(step: str) -> str:
