@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -178,8 +179,10 @@ def serve(connection: Connection, threads: int) -> None:
 
     ``threads``: default number of OpenMP threads, so that all workers together use each core once.
     """
-    # Ctrl-C reaches all processes of a terminal, but the driver decides when a task stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals reach all processes of a terminal or a service, but the driver decides when a task stops.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from retalkit.batch.worker import WorkerState, perform
@@ -193,7 +196,10 @@ def serve(connection: Connection, threads: int) -> None:
             try:
                 message = connection.recv()
             except (EOFError, OSError):
-                # The driver has ended. All files are written atomically, so nothing incomplete remains.
+                # The driver has ended. The task is cancelled, so that its temporary files are removed.
+                state.cancellation.set()
+                tasks.put("")
+                time.sleep(_END_SECONDS / 2)
                 os._exit(0)
             if message == "cancel":
                 state.cancellation.set()
@@ -207,5 +213,8 @@ def serve(connection: Connection, threads: int) -> None:
 
     threading.Thread(target=receive, name="receiver", daemon=True).start()
     while True:
-        task = Task.from_json(tasks.get())
+        text = tasks.get()
+        if not text:
+            os._exit(0)
+        task = Task.from_json(text)
         send(perform(task, state, lambda seconds, fraction: send((seconds, fraction))))

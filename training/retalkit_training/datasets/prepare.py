@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -168,6 +169,7 @@ def _extracted(
     # Forked processes would inherit the locks and threads of decoders and networks.
     context = multiprocessing.get_context("spawn")
     workers = min(jobs, len(missing))
+    before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(extractor.settings,)) as pool:
         waiting = [pool.submit(_extract, source, folder, key) for key, source in missing.items()]
         try:
@@ -175,7 +177,13 @@ def _extracted(
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - before:
+                worker.terminate()
             raise
+
+
+def _stop_worker(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 _extractor: Extractor | None = None
@@ -184,6 +192,11 @@ _extractor: Extractor | None = None
 
 def _start(settings: PrepareSettings) -> None:
     global _extractor
+    # Ctrl-C reaches all processes of a terminal. The main process stops the workers, which then remove their files.
+    for name in ("SIGINT", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop_worker)
     limit_threads()
     _extractor = Extractor(settings)
 
