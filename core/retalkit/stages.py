@@ -142,6 +142,9 @@ class Face:
     camera and has the scale of x. z is 0 where the depth is unknown."""
     score: float
     """Detection confidence in [0, 1]."""
+    reason: str = ""
+    """Short phrase that explains why the image contradicts the landmarks, such as ``upside down``, or an empty string.
+    A face with a reason is never edited."""
 
 
 @dataclass(frozen=True, slots=True)

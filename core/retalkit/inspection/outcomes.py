@@ -135,6 +135,8 @@ def _absence(faces: Sequence[Face], detector: Detector, width: int, height: int)
     if any(face.score >= SCORE for face in faces):
         return OTHER_PERSON
     largest = max(faces, key=lambda face: float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1])))
+    if largest.reason:
+        return largest.reason
     return detector.low_score_reason(largest, width, height) if isinstance(detector, DetectorWithReasons) else ""
 
 

@@ -11,21 +11,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from retalkit.geometry.face_tracker import area
 from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.media.prefetch import read_ahead
 from retalkit.observer import Observer
+from retalkit.pipeline.face_checks import FaceChecker
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import DetectorSession, Face, FrameBatch, Source
 from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version number in the cache key. The number must be increased when cut detection or the storage format changes."""
 
 DESCRIPTION: Final = "detections.json"
 _LANDMARKS = "face_landmarks.f32"
 _BOXES = "face_boxes.f32"
 _SCORES = "face_scores.f64"
+_REASONS = "face_reasons.i32"
 _COUNTS = "face_counts.i32"
 _CUTS = "cuts.i32"
 
@@ -80,18 +83,21 @@ def detect_faces(
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True.
     """
-    cuts = CutDetector()
+    cuts, checker = CutDetector(), FaceChecker(scheme)
+    reasons = [""]
     landmarks_shape: tuple[int, ...] = (0, 3)
     found = 0
     with (
         folder.write(_LANDMARKS) as landmarks_path,
         folder.write(_BOXES) as boxes_path,
         folder.write(_SCORES) as scores_path,
+        folder.write(_REASONS) as reasons_path,
         folder.write(_COUNTS) as counts_path,
         folder.write(_CUTS) as cuts_path,
         RowWriter(landmarks_path, np.float32) as landmarks_file,
         RowWriter(boxes_path, np.float32) as boxes_file,
         RowWriter(scores_path, np.float64) as scores_file,
+        RowWriter(reasons_path, np.int32) as reasons_file,
         RowWriter(counts_path, np.int32) as counts_file,
         RowWriter(cuts_path, np.int32) as cuts_file,
     ):
@@ -100,15 +106,20 @@ def detect_faces(
             for faces, image in zip(session.detect(batch), batch.images, strict=True):
                 counts_file.append(np.array([len(faces)], np.int32))
                 cuts_file.append(np.array([cuts.is_cut(image)], np.int32))
-                for face in faces:
+                for face in checker.check(image, faces):
                     landmarks_shape = face.landmarks.shape
                     landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])
                     boxes_file.append(np.asarray(face.box, np.float32)[None])
-                    scores_file.append(np.array([face.score], np.float64))
+                    # Faces that contradict the image are never tracked.
+                    scores_file.append(np.array([0.0 if face.reason else face.score], np.float64))
+                    if face.reason not in reasons:
+                        reasons.append(face.reason)
+                    reasons_file.append(np.array([reasons.index(face.reason)], np.int32))
                 found += len(faces)
             observer.advanced("faces", int(batch.indexes[-1]) + 1)
     with folder.write(DESCRIPTION) as path:
-        path.write_text(json.dumps({"scheme": scheme, "landmarks_shape": landmarks_shape, "faces": found}))
+        facts = {"scheme": scheme, "landmarks_shape": landmarks_shape, "faces": found, "reasons": reasons}
+        path.write_text(json.dumps(facts), encoding="utf-8")
 
 
 class StoredDetections:
@@ -121,6 +132,8 @@ class StoredDetections:
         self._landmarks = RowReader(folder / _LANDMARKS, np.float32, self.landmarks_shape)
         self._boxes = RowReader(folder / _BOXES, np.float32, (4,))
         self._scores = RowReader(folder / _SCORES, np.float64, ())
+        self._names: list[str] = list(meta["reasons"])
+        self._reasons = RowReader(folder / _REASONS, np.int32, ())
         self._counts = RowReader(folder / _COUNTS, np.int32, ())
         self._cuts = RowReader(folder / _CUTS, np.int32, ())
 
@@ -137,11 +150,23 @@ class StoredDetections:
             last = first + int(counts.sum())
             landmarks = self._landmarks.read(first, last)
             boxes, scores = self._boxes.read(first, last), self._scores.read(first, last)
+            reasons = self._reasons.read(first, last)
             faces = [
-                Face(box=box, landmarks=points, score=float(score))
-                for box, points, score in zip(boxes, landmarks, scores, strict=True)
+                Face(box=box, landmarks=points, score=float(score), reason=self._names[int(reason)])
+                for box, points, score, reason in zip(boxes, landmarks, scores, reasons, strict=True)
             ]
             ends = np.cumsum(counts)
             for row, (count, end, cut) in enumerate(zip(counts, ends, cuts, strict=True)):
                 yield FrameDetections(start + row, bool(cut), faces[int(end - count) : int(end)])
             first = last
+
+    def rejected(self) -> dict[int, str]:
+        """Return the reason of the largest face that contradicts the image, for each frame index with such a face."""
+        if len(self._names) == 1:
+            return {}
+        found: dict[int, str] = {}
+        for frame in self:
+            faces = [face for face in frame.faces if face.reason]
+            if faces:
+                found[frame.index] = max(faces, key=lambda face: area(face.box)).reason
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retalkit.media.timeline import OutputTimeline
 from retalkit.pipeline.analysis_store import StoredAnalysis
+from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.edit_strength import EditStrength, opacity
 from retalkit.pipeline.keys import JobKeys
 from retalkit.pipeline.plan import Plan
@@ -74,6 +75,8 @@ class FaceJob:
     """Whether the lip syncer moves the mouth in proportion to ``strength``."""
     unknown: frozenset[int] = frozenset()
     """Source frames in which a face was not recognised with sufficient confidence, but may be the job's face."""
+    rejected: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Reason why the detected face contradicts the image, for each source frame with such a face."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     """Accumulated time in seconds and number of frames per stage. Keys are configuration paths."""
 
@@ -89,7 +92,7 @@ class FaceJob:
         if self.strength is not None and self.strength(self.timeline.times(position, position + 1))[0] <= 0:
             return OUTSIDE_CUES
         if not self.has_face(index):
-            return UNKNOWN_PERSON if index in self.unknown else NO_FACE
+            return UNKNOWN_PERSON if index in self.unknown else self.rejected.get(index, NO_FACE)
         return ""
 
     def sync(
@@ -202,4 +205,5 @@ def open_face_job(
             strength=strength,
             eases=plan.lip_syncer.found.spec.eases,
             unknown=unknown,
+            rejected=StoredDetections(steps.cache.entry(keys.analysis.detections).folder).rejected(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError, PlanError
+from retalkit.geometry.face_tracklets import MIN_SCORE
 from retalkit.media.sound import SoundSource
 from retalkit.media.sources import open_source
 from retalkit.observer import Observer
@@ -94,11 +96,7 @@ class ClipSteps:
             else:
                 track.track_face(detections, self.plan.config.face, folder, self.cancellation.is_set)
         if track.face_count(folder) == 0:
-            raise InputError(
-                f"no face was detected in {video}; use a clip with a frontal face that is "
-                "at least about 80 pixels wide",
-                code="no-face",
-            )
+            raise no_face_error(video, detections, self.plan.config.face)
         return StoredAnalysis(source, folder.folder)
 
     def detect(self, source: LimitedSource, keys: AnalysisKeys) -> detect.StoredDetections:
@@ -194,3 +192,27 @@ class ClipSteps:
             requested_ports=stage.requested_ports,
             cancellation=self.cancellation,
         )
+
+
+def no_face_error(video: Path, detections: detect.StoredDetections, choice: int | str) -> InputError:
+    """Return the error for a video without a face that can be edited."""
+    rejected = Counter(detections.rejected().values())
+    most = max((sum(face.score >= MIN_SCORE for face in frame.faces) for frame in detections), default=0)
+    if most and choice != "largest":
+        verb = "is 1 face" if most == 1 else f"are at most {most} faces"
+        numbers = "0" if most == 1 else f"0 to {most - 1}"
+        return InputError(
+            f"--face {choice}: there {verb} in {video}; use --face {numbers}, or omit the option", code="no-such-face"
+        )
+    if rejected:
+        reason, count = rejected.most_common(1)[0]
+        frames = "1 frame" if count == 1 else f"{count} frames"
+        return InputError(
+            f"no face can be edited in {video}: {reason} ({frames}); use a clip with an upright face and a visible "
+            "mouth",
+            code="no-face",
+        )
+    return InputError(
+        f"no face was detected in {video}; use a clip with a frontal face that is at least about 80 pixels wide",
+        code="no-face",
+    )

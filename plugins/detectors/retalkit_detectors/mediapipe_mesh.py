@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
@@ -30,8 +31,20 @@ close-up is 0.0 to 0.7. The box score of real faces reaches 0.78, even for blurr
 """
 SUFFICIENT_SCORE: Final = 0.8
 """Box score in the complete image above which the detector does not evaluate a close-up."""
+CERTAIN_PRESENCE: Final = 0.99
+"""Presence score of the mesh network below which a face is doubtful."""
+VIEW: Final = 1.6
+"""Side of the view for the orientation check, as a multiple of the side of the mesh network's region."""
 MIN_CONFIDENCE: Final = 0.2
 """Minimum confidence of a face. Faces with a lower confidence are discarded."""
+UPSIDE_DOWN: Final = "upside down"
+FLIPPED_SCORES: Final = (0.8, 0.1)
+"""Box score of the rotated face above which a face may be upside down, and its minimum excess over the score of the
+face itself. For upright faces, the score of the face rotated by 180 degrees is at most 0.81 and at least 0.01 lower.
+For landmarks on a face that is upside down, it is at least 0.87 and 0.21 higher."""
+CHECK_EVERY: Final = 10
+CHECK_DOUBTFUL: Final = 2
+"""Intervals between two checks of the orientation of a face, as multiples of ``detect_every``."""
 SMOOTHING: Final = 0.5
 """Weight of the newest value in the exponential smoothing of a face's confidence."""
 
@@ -44,6 +57,10 @@ class Track:
     presence: float
     confidence: float
     """Smoothed box network confidence in [0, 1]."""
+    upside_down: bool = False
+    """Whether the landmarks are upside down in the image."""
+    unchecked: int = 0
+    """Number of searches since the orientation was checked."""
 
     @property
     def region(self) -> Region:
@@ -131,7 +148,7 @@ class MediaPipeSession:
         for track in self._tracks:
             moved = self._fit(image, track.region, track.confidence)
             if moved is not None and not is_tracked(moved.region, tracks):
-                tracks.append(moved)
+                tracks.append(replace(moved, upside_down=track.upside_down, unchecked=track.unchecked))
         return tracks
 
     def _confirm(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
@@ -140,7 +157,10 @@ class MediaPipeSession:
         for track in tracks:
             confidence = SMOOTHING * self._confidence(image, track, boxes) + (1 - SMOOTHING) * track.confidence
             if confidence >= MIN_CONFIDENCE:
-                kept.append(Track(track.landmarks, track.presence, confidence))
+                doubtful = confidence < 1 or track.presence < CERTAIN_PRESENCE
+                known = replace(track, confidence=confidence, unchecked=track.unchecked + 1)
+                due = known.unchecked >= (CHECK_DOUBTFUL if doubtful else CHECK_EVERY)
+                kept.append(self._oriented(image, known) if due else known)
         return kept
 
     def _start(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
@@ -159,8 +179,32 @@ class MediaPipeSession:
                 continue
             confidence = self._confidence(image, refined, boxes)
             if confidence >= MIN_CONFIDENCE:
-                all_tracks.append(Track(refined.landmarks, refined.presence, confidence))
+                all_tracks.append(self._oriented(image, replace(refined, confidence=confidence)))
         return all_tracks
+
+    def _oriented(self, image: Image, track: Track) -> Track:
+        """Return the track with the result of the orientation check.
+
+        If the mesh is fitted upright to a face that is upside down, its mouth lies on the forehead. The box network
+        then recognises the face more clearly after a rotation by 180 degrees.
+        """
+        least, excess = FLIPPED_SCORES
+        flipped = self._upright_score(image, track.region, np.pi)
+        upside_down = flipped > least and flipped > self._upright_score(image, track.region, 0.0) + excess
+        return replace(track, upside_down=upside_down, unchecked=0)
+
+    def _upright_score(self, image: Image, region: Region, turn: float) -> float:
+        """Return the box score of a face that is rotated upright and then by ``turn`` radians."""
+        size, angle = 128, region.angle + turn
+        scale = size / (region.side * VIEW)
+        cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
+        linear = np.array([[cosine, sine], [-sine, cosine]])
+        offset = size / 2 - linear @ (region.x, region.y)
+        sampling = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        matrix = np.hstack([linear, offset[:, None]])
+        view = cv2.warpAffine(image, matrix, (size, size), flags=sampling, borderMode=cv2.BORDER_REPLICATE)
+        boxes = self._near.detect(np.asarray(view, np.uint8))
+        return max((box.score for box in boxes if _is_upright(box, size)), default=0.0)
 
     def _confidence(self, image: Image, track: Track, boxes: Sequence[DetectedBox]) -> float:
         """Return the short-range network's confidence for a face, evaluated in the complete image or in a close-up."""
@@ -176,6 +220,11 @@ class MediaPipeSession:
         if presence < self._config.min_presence or not np.isfinite(landmarks).all():
             return None
         return Track(landmarks, presence, confidence)
+
+
+def _is_upright(box: DetectedBox, size: int) -> bool:
+    near = np.hypot(box.region.x - size / 2, box.region.y - size / 2) < 0.3 * size
+    return bool(near and np.cos(box.region.angle) > 0)
 
 
 def is_tracked(region: Region, tracks: Sequence[Track]) -> bool:
@@ -194,4 +243,4 @@ def as_face(track: Track, width: int, height: int) -> Face:
     points = track.landmarks[: mesh478.MESH_COUNT, :2]
     box = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
     score = min(track.presence, 1.0) * track.confidence * plausibility(track.landmarks, width, height)
-    return Face(box, track.landmarks, score)
+    return Face(box, track.landmarks, score, UPSIDE_DOWN if track.upside_down else "")
