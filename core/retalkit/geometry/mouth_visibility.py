@@ -71,7 +71,7 @@ def mouth_measures(image: Image, landmarks: Float) -> tuple[float, float, float]
     placed = (points - (left, top)) * ((size[0] / (right - left)), (size[1] / (bottom - top)))
 
     mask = np.zeros(face.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.rint(placed[_OUTER]).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.rint(placed[_OUTER]).astype(np.int32)], (1.0,))
     mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     around = _sample(face, placed, _SURROUNDINGS)
     colours = face[mask > 0]
