@@ -41,6 +41,35 @@ def low_frequency_offset(
     return np.asarray(full[:height, :width], np.float32)
 
 
+_LIGHT_RAMP = (0.10, 0.25)
+"""Differences in the logarithm of the brightness at which ``light_gain`` starts to differ from 1 and at which it
+compensates for the whole difference."""
+_GAIN_LIMITS = (1 / 32, 6.0)
+
+
+def light_gain(target: Float, moved: Float, weight: Float) -> Float:
+    """Return the gain of each channel that adapts ``moved`` to the light on ``target``, float32 [3].
+
+    An additive offset is sufficient for small differences, for which the gain is exactly 1. In a fade or at another
+    exposure, however, it would keep the contrast and the saturation of ``moved``.
+
+    ``target`` and ``moved``: images, float32 [H, W, 3] in [0, 255]. ``weight``: non-negative pixel weights, float32
+    [H, W], which select the skin.
+    """
+    total = float(weight.sum())
+    if total < 1:
+        return np.ones(3, np.float32)
+    wanted, found = (
+        np.array([cv2.multiply(channel, weight).sum() / total for channel in cv2.split(image)]) + 1.0
+        for image in (target, moved)
+    )
+    difference = np.log(wanted / found)
+    low, high = _LIGHT_RAMP
+    share = float(np.clip((np.abs(difference).max() - low) / (high - low), 0, 1))
+    share = share * share * (3 - 2 * share)
+    return np.clip(np.exp(difference * share), *_GAIN_LIMITS).astype(np.float32)
+
+
 def band_count(height: int, width: int, limit: int, coarsest: int) -> int:
     """Compute the number of pyramid bands, from 1 to ``limit``, for an image of the given size.
 

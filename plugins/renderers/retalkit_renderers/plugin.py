@@ -51,7 +51,7 @@ def retalkit_stages() -> list[StageSpec]:
             api=2,
             kind=StageKind.LIP_SYNCER,
             name="exemplar",
-            version="4",
+            version="5",
             summary="the person's own mouth from other frames, chosen by shape and warped onto each frame",
             build="retalkit_renderers.exemplar.syncer:ExemplarLipSyncer",
             licence="Apache-2.0",

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from retalkit.imaging.blending import band_count, low_frequency_offset, pyramid_blend
+from retalkit.imaging.blending import band_count, light_gain, low_frequency_offset, pyramid_blend
 
 from tests.pseudo_weights import load_module
 
@@ -101,3 +101,22 @@ def test_colour_offset_follows_lighting_and_ignores_zero_weight() -> None:
     offset = low_frequency_offset(target, moved, weight, 8)
     assert abs(float(offset[10, 20].mean()) - (-20 + 40 * 20 / 119)) < 2
     assert abs(float(offset[40, 60].mean())) < 3  # the bright block has weight 0
+
+
+@pytest.mark.parametrize("light", [(0.03, 0.03, 0.03), (0.3, 0.3, 0.3), (1.6, 1.6, 1.6), (0.9, 0.7, 0.5)])
+def test_light_gain_reproduces_the_light_of_the_target(light: tuple[float, float, float]) -> None:
+    moved = np.random.default_rng(2).uniform(60, 120, (20, 30, 3)).astype(np.float32)
+    weight = np.ones((20, 30), np.float32)
+    weight[:, :10] = 0
+    target = moved * np.array(light, np.float32)
+    # Pixels without weight, such as lips, are ignored.
+    moved[:, :10] = 255
+    gain = light_gain(target, moved, weight)
+    assert np.allclose(moved[:, 10:] * gain, target[:, 10:], atol=1.5)
+
+
+def test_light_gain_of_similar_images_is_exactly_one() -> None:
+    moved = np.random.default_rng(2).uniform(60, 120, (20, 30, 3)).astype(np.float32)
+    for factor in (0.95, 1.0, 1.05):
+        assert (light_gain(moved * np.float32(factor), moved, np.ones((20, 30), np.float32)) == 1).all()
+    assert (light_gain(moved, moved * 2, np.zeros((20, 30), np.float32)) == 1).all()

@@ -132,6 +132,23 @@ def _spread(count: int, most: int) -> set[int]:
     return {int(number) for number in np.linspace(0, count - 1, min(count, most)).round()}
 
 
+_DARK = 0.6
+"""Lightness relative to that of the clip's bright frames, below which an exemplar is too dark to be brightened."""
+_ENOUGH_BRIGHT = 12
+"""Number of bright exemplars that an identity requires for dark exemplars to be excluded."""
+
+
+def dark_exemplars(identities: list[Identity], bank: Bank) -> NDArray[np.bool_]:
+    """Return a mask of exemplars that are too dark, such as those of a fade from black, bool [K]."""
+    out = np.zeros(len(bank.exemplars), bool)
+    for identity in identities:
+        light = bank.exemplars.skin[identity.rows, 0]
+        dark = light < _DARK * np.percentile(light, 75)
+        if int((~dark).sum()) >= _ENOUGH_BRIGHT:
+            out[identity.rows] = dark
+    return out
+
+
 def occluded_exemplars(numbers: NDArray[np.int64], identity: Identity, bank: Bank) -> NDArray[np.bool_]:
     """Return a mask of exemplars with an occluded mouth, bool with one value for each bank row in ``numbers``."""
     out = np.zeros(len(numbers), bool)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_head_frame
-from retalkit.imaging.blending import band_count, low_frequency_offset, pyramid_blend
+from retalkit.imaging.blending import band_count, light_gain, low_frequency_offset, pyramid_blend
 from retalkit.imaging.compositing import shift_matrix
 from retalkit.stages import FaceEdit
 
@@ -246,6 +246,9 @@ class FrameRenderer:
 
         def matched(source: MouthSource, part: Rectangle | None = None) -> Float:
             over = self._warp(raster, mouth, shape, plane, source, part).astype(np.float32)
+            gain = light_gain(under, over, weight)
+            if (gain != 1).any():
+                over = np.minimum(over * gain, np.float32(255))
             over = match_blur(over, sharpness, skin)
             offset = low_frequency_offset(under, over, weight, _COLOUR_SIGMA * shape.height)
             return np.asarray(cv2.add(over, offset), np.float32)
@@ -295,8 +298,10 @@ class FrameRenderer:
             source = self._exemplar(self._first)
             corner = np.array([*source.corner, 0], np.float32)
             self._colours = MouthColours.measure(source.image, source.landmarks - corner)
+        moved = shape.landmarks - np.array([left, top, 0], np.float32)
+        colours = self._colours.in_light_of(MouthColours.measure(base, moved))
         lips = shape.target[list(mesh478.INNER_LIPS)] - np.array([left, top], np.float32)
-        return render_mouth_interior(base, lips, shape.pose, (left, top), shape.target_head, self._colours)
+        return render_mouth_interior(base, lips, shape.pose, (left, top), shape.target_head, colours)
 
 
 def _is_visible(box: Rectangle, mouth: Rectangle) -> bool:

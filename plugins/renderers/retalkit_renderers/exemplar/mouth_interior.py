@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose
+from retalkit.imaging.blending import light_gain
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -79,6 +80,12 @@ class MouthColours:
         red = image[lips > 0]
         colour = np.median(red, 0).astype(np.float32) if len(red) else patch(17)
         return cls(colour, patch(LEFT_CHEEK), patch(RIGHT_CHEEK))
+
+    def in_light_of(self, shown: MouthColours) -> MouthColours:
+        """Return the colours in the light of a frame with the colours ``shown``."""
+        found, wanted = (np.stack([each.skin_left, each.skin_right]).mean(0)[None, None] for each in (self, shown))
+        gain = light_gain(wanted, found, np.ones((1, 1), np.float32))
+        return MouthColours(self.lips * gain, self.skin_left * gain, self.skin_right * gain)
 
 
 LEFT_CHEEK, RIGHT_CHEEK = 206, 426

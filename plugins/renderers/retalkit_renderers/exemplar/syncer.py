@@ -22,7 +22,12 @@ from retalkit.stages import (
     SyncBatch,
 )
 
-from retalkit_renderers.exemplar.clip_model import ClipModel, load_or_build_clip_model, occluded_exemplars
+from retalkit_renderers.exemplar.clip_model import (
+    ClipModel,
+    dark_exemplars,
+    load_or_build_clip_model,
+    occluded_exemplars,
+)
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import exemplar_mix
 from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FrameRenderer, frame_geometry
@@ -103,7 +108,7 @@ class ExemplarLipSyncer:
         analysis, timeline = clip.analysis, clip.timeline
         identities, bank = model.identities, model.bank
         motion, times = requested_motion(self._driver, clip.speech, timeline)
-        blocked = np.zeros(len(bank.exemplars), bool)
+        blocked = dark_exemplars(identities, bank)
 
         def planned() -> MouthPlan:
             return make_plan(
