@@ -1,0 +1,83 @@
+"""Facts that scheduling uses: shared analysis of long videos, and the graph of tasks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from retalkit.batch.check import check_jobs, identify_jobs
+from retalkit.batch.jobs import Common, Job, Row, build_jobs
+from retalkit.batch.run import BatchOptions, _Batch
+from retalkit.config import RunConfig
+from retalkit.cues.faults import Faults
+from retalkit.media.sources import open_source
+from retalkit.media.timeline import build_timeline
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.analysis_store import analysed_part
+from retalkit.pipeline.time_left import StepHistory
+from retalkit.plugins.discovery import discover
+from retalkit.plugins.registry import Registry
+from scipy.io import wavfile
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+def jobs_of(rows: list[dict[str, object]], registry: Registry) -> list[Job]:
+    faults = Faults()
+    given = [Row(origin=f"row {number}", values=values) for number, values in enumerate(rows)]
+    jobs = build_jobs(given, Common(folder=Path("/")), registry, faults)
+    faults.check()
+    return jobs
+
+
+def test_jobs_of_a_long_video_analyse_the_longest_part(
+    moving_head: Path, short_speech: Path, registry: Registry, tmp_path: Path
+) -> None:
+    rate, samples = wavfile.read(short_speech)
+    wavfile.write(tmp_path / "short.wav", rate, samples[: rate // 2])
+    # A limit of 0.1 s makes the clip of 3 s a long one.
+    common = {"video": str(moving_head), "set": {"analysis_seconds": 0.1}}
+    rows = [
+        {**common, "speech": str(tmp_path / "short.wav"), "output": str(tmp_path / "a.mp4")},
+        {**common, "speech": str(short_speech), "output": str(tmp_path / "b.mp4")},
+    ]
+    faults = Faults()
+    known = identify_jobs(jobs_of(rows, registry), registry, faults)
+    one, other = check_jobs(known, registry, StepHistory(tmp_path / "none"), faults)
+    assert not faults.errors
+    assert one.frames == other.frames == 50 and one.analysis == other.analysis
+    source = open_source(moving_head)
+    for each, seconds in ((one, 0.5), (other, 2.0)):
+        # A plain run with the recorded configuration analyses the same part.
+        config = RunConfig.model_validate(each.configuration)
+        timeline = build_timeline(source, seconds, config.length, config.extend)
+        assert analysed_part(source, timeline, config.analysis_seconds).info.frame_count == 50
+
+
+def test_shared_steps_are_separate_tasks(
+    moving_head: Path, short_speech: Path, registry: Registry, tmp_path: Path
+) -> None:
+    clips = [shutil.copy(moving_head, tmp_path / f"{name}.mp4") for name in "abc"]
+    speech = str(short_speech)
+    rows: list[dict[str, object]] = [
+        {"video": str(clips[0]), "speech": speech, "output": str(tmp_path / "1.mp4")},
+        {"video": str(clips[0]), "speech": speech, "output": str(tmp_path / "2.mp4"), "set": {"output.crf": 30}},
+        {"video": str(clips[0]), "speech": speech, "output": str(tmp_path / "3.mp4"), "set": {"face": 0}},
+        {"video": str(clips[1]), "speech": speech, "output": str(tmp_path / "4.mp4"), "set": {"denoiser": "none"}},
+    ]
+    options = BatchOptions(results=tmp_path / "results", cache=tmp_path / "cache")
+    batch = _Batch(jobs_of(rows, registry), options, registry, SilentObserver(), Faults())
+    nodes = {node.key: node for node in batch._nodes()}
+    kinds = [node.task().function.rpartition(":")[2] for node in nodes.values()]
+    # Two faces of one video are two analyses, which share the detections. The fourth job shares nothing.
+    assert sorted(kinds) == ["analyse_clip", "analyse_clip", "prepare_speech", *["run_job"] * 4]
+    largest, left = (node for node in nodes.values() if node.task().function.endswith("analyse_clip"))
+    assert (list(largest.after), list(left.after)) == ([], [largest.key])
+    jobs = [node for node in nodes.values() if node.task().function.endswith("run_job")]
+    assert [len(node.after) for node in jobs] == [2, 2, 2, 0]
+    assert jobs[3].cost > jobs[0].cost, "the fourth job includes its analysis and speech"
+    assert not (tmp_path / "results").exists()
