@@ -78,6 +78,9 @@ def execute(
     as_json: bool,
 ) -> None:
     """Run the jobs of ``jobs_file``, or of ``rows`` if no file is given, and exit with the code of the batch."""
+    import os
+    import sys
+    from contextlib import redirect_stdout
     from functools import partial
 
     from retalkit.batch.executors import check_executor, open_executor
@@ -112,15 +115,18 @@ def execute(
             report.summary = "" if quiet else "\n".join([*lines, f"{len(built)} valid jobs"])
             return
         device = built[0].config.device if built else "cpu"
-        outcome = run_batch(
-            built,
-            options,
-            registry,
-            partial(open_executor, executor, jobs, address=address, device=device),
-            report.observer,
-            faults=faults,
-            cancellation=report.stopped,
-        )
+        # Ray prints messages about lost workers to stdout, where they would be mixed with JSON lines. The observer has
+        # its own reference to stdout, and receives a note about every lost worker.
+        with Path(os.devnull).open("w") as null, redirect_stdout(null if executor == "ray" else sys.stdout):
+            outcome = run_batch(
+                built,
+                options,
+                registry,
+                partial(open_executor, executor, jobs, address=address, device=device),
+                report.observer,
+                faults=faults,
+                cancellation=report.stopped,
+            )
         if isinstance(report.observer, JsonProgress):
             report.observer.write("result", **_result(outcome))
         elif not quiet:
