@@ -41,6 +41,9 @@ def inspect(
         str | None,
         typer.Option(metavar="largest|NUMBER", help="Face to edit: largest, or an index from 0 at the left."),
     ] = None,
+    track: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Audio track of SPEECH that drives the mouth, from 0.")
+    ] = None,
     length: Annotated[
         str | None, typer.Option(metavar="speech|video", help="Match the duration of the speech or of the video.")
     ] = None,
@@ -68,6 +71,7 @@ def inspect(
         for key, value in (("face", face), ("length", length))
         if value is not None
     ]
+    flags += [] if track is None else [("speech_track", track, "--track")]
     read = load(registry, file=config, preset=preset, overrides=[*(overrides or []), *flags])
     folder = output if output is not None else video.with_name(f"{video.stem}_inspect")
 
