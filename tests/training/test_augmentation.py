@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ pytest.importorskip("torch", reason="training needs the extra: pip install 'reta
 pytest.importorskip("kornia", reason="training needs the extra: pip install 'retalkit[train]'")
 librosa = pytest.importorskip("librosa", reason="training needs the extra: pip install 'retalkit[train]'")
 
+from retalkit.media.sound import pcm
 from retalkit.speech.mel import mel_spectrogram
 from retalkit_training.augmentation import SoundChange, augment_frames, augmented_mel, draw_sound_change
 from retalkit_training.augmentation_config import AugmentationConfig
@@ -108,6 +111,19 @@ def test_pitch_level_and_masked_bands() -> None:
     one, other = (draw_sound_change(config, np.random.default_rng(4)) for _ in range(2))
     assert one == other != draw_sound_change(config, np.random.default_rng(5))
     assert draw_sound_change(AugmentationConfig(flip=1), np.random.default_rng(4)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "channels"),
+    [("WAV", "PCM_U8", 1), ("WAV", "PCM_24", 6), ("WAV", "DOUBLE", 2), ("WAV", "ULAW", 1), ("OGG", "VORBIS", 1)],
+)
+def test_sound_files_are_read_as_with_librosa(tmp_path: Path, kind: str, subtype: str, channels: int) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    wave = 0.1 * np.random.default_rng(0).standard_normal((8_000, channels))
+    path = tmp_path / f"sound.{kind.lower()}"
+    soundfile.write(path, wave, 16_000, subtype=subtype, format=kind)
+    expected, _ = librosa.load(path, sr=16_000, mono=True)
+    np.testing.assert_allclose(pcm(path), expected, atol=2e-6)
 
 
 def test_mel_spectrogram_equals_librosa() -> None:
