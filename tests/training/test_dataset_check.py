@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("webdataset", reason="datasets need the extra: pip install 'retalkit[train]'")
 
 from retalkit.errors import InputError
-from retalkit_training.datasets.check import check
+from retalkit_training.datasets.check import EXCLUDING, check, check_sample
 from retalkit_training.datasets.clip_format import EncodedImages, PreparedClip
 from retalkit_training.datasets.commands import application
 from retalkit_training.datasets.faults import KINDS, CheckReport
@@ -94,6 +95,15 @@ def short_audio(folder: Path) -> PreparedClip:
     return drawn_clip(folder, 3, wave=talking(folder, 3)["wave"][:48000])
 
 
+def mel_with_nan(folder: Path) -> PreparedClip:
+    clip = drawn_clip(folder, 3)
+    return replace(clip, mel=np.where(clip.mel > 0, np.float32(np.nan), clip.mel))
+
+
+def nan_coefficients(folder: Path) -> PreparedClip:
+    return drawn_clip(folder, 3, arrays={"coefficients": np.full((100, 257), np.nan, np.float32)})
+
+
 def late_lips(folder: Path) -> PreparedClip:
     return drawn_clip(folder, 3, delay=3)
 
@@ -163,7 +173,9 @@ def unequal_crops(folder: Path) -> PreparedClip:
         ("low-resolution", small_face, "40 pixels"),
         ("blurred", blurred, "sharpness"),
         ("non-frontal", turned, "62 degrees"),
-        ("wrong-mel", wrong_mel, "steps"),
+        ("wrong-mel", wrong_mel, "differences up to"),
+        ("wrong-mel", mel_with_nan, "differences up to nan"),
+        ("invalid-coefficients", nan_coefficients, "100 frames"),
         ("corrupt-clip", unequal_crops, "384: 96"),
     ],
 )
@@ -177,6 +189,9 @@ def test_fault_of_one_clip_is_found(
     assert "carl" in items(report, code)[0]
     assert detail in items(report, code)[0]
     assert report.can_train == (code != "corrupt-clip")
+    write_dataset(tmp_path / "alone", [labelled(make(speakers), "carl", "train")])
+    with pytest.raises(InputError) if code in EXCLUDING - {"too-short", "corrupt-clip"} else nullcontext():
+        check_sample(tmp_path / "alone")
     excluding = {"silent", "no-speech", "too-short", "voice-over", "still-mouth", "wrong-mel", "corrupt-clip"}
     assert report.usable == (1 if code in excluding else 2)
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shared_parity_training: Pat
     clips: list[NewClip] = []
     for seed, split in ((0, "train"), (1, "train"), (2, "val")):
         drawn = rules.talking(seed, 1.2)
-        clip = build_clip(f"clip{seed}", {96: drawn["frames"][..., ::-1]}, drawn["wave"])
+        clip = build_clip(f"clip{seed}", {96: drawn["frames"][..., ::-1]}, drawn["wave"], meta={"speech": 0.9})
         clips.append(NewClip(clip=clip, speaker=f"s{seed}", video="drawn", split=split))
     write_dataset(path, clips)
     return path

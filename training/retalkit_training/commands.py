@@ -165,6 +165,7 @@ def train(
     _check_output(output, dry_run=dry_run)
     _device(device)
     import torch
+    from retalkit_training.datasets.check import check_sample
     from retalkit_training.loop.trainer import Trainer
     from retalkit_training.tasks.frozen_weights import StoredWeights
     from retalkit_training.tasks.runs import open_run, run_lock
@@ -174,6 +175,8 @@ def train(
         typer.echo(f"warning: {warning}", err=True)
     dataset = _open_person(person, output, options, device, quiet) if data is None else open_data(data)
     task = make_task(options, dataset, StoredWeights())
+    if data is not None and name != "dnet":
+        check_sample(data)
     trainer = Trainer(task, device=device, folder=output)
     if dry_run:
         typer.echo(_cost(name, trainer.dry_run(), options.steps))

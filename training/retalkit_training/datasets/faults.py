@@ -74,6 +74,12 @@ KINDS: Final[Mapping[str, FaultKind]] = {
         "there are no 3DMM coefficients",
         "D-Net cannot be trained with this dataset. The other networks can.",
     ),
+    "invalid-coefficients": FaultKind(
+        "warning",
+        "3DMM coefficients are not finite",
+        "The loss of D-Net is not finite when it reads such a frame, and its training stops. Run `dataset prepare` "
+        "again.",
+    ),
     "photo": FaultKind(
         "warning",
         "clips are still images",

@@ -81,7 +81,15 @@ class _Clip:
         return 1 + self._entry.frames * 16 // 5
 
     def faces(self, size: int, indexes: Sequence[int]) -> NDArray[np.uint8]:
-        encoded = self._source.read(self._entry).faces[size]
+        clip = self._source.read(self._entry)
+        encoded = clip.faces.get(size)
+        if encoded is None or len(encoded) != self.frame_count:
+            count = 0 if encoded is None else len(encoded)
+            raise InputError(
+                f"{self._entry.shard}: {self.name} has {count} faces of {size} pixels, expected {self.frame_count}; "
+                "run `retalkit dataset check`",
+                code="corrupt-clip",
+            )
         return np.stack([encoded.decode(index)[..., ::-1] for index in indexes])
 
     def references(self, indexes: Sequence[int]) -> NDArray[np.uint8] | None:
