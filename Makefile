@@ -13,7 +13,7 @@ OUT ?= out/demo.mp4
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs test test-slow test-web test-pythons test-packages lint types bytecode unit chromium clean
+.PHONY: help setup demo docs test test-slow test-web test-pythons test-packages fuzz lint types bytecode unit chromium clean
 
 help:
 	@echo "make setup          create the virtual environment .venv; activate it with: . $(BIN)/activate"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-web       drive the web page in Chromium with real clips; part of make test-slow"
 	@echo "make test-pythons   run make test with every installed Python that is supported (3.11, 3.12)"
 	@echo "make test-packages  test the stages gfpgan_package and spandrel in .venv-packages (6 GB)"
+	@echo "make fuzz           read damaged files for FUZZ_SECONDS (default 600); faults are kept in out/fuzz"
 	@echo "make clean          remove the environments, out/, site/ and the caches of tools"
 	@echo "All targets except clean and test-packages create .venv first if it is missing."
 
@@ -74,6 +75,11 @@ test-slow: $(STAMP)
 # The web page in Chromium with real clips and a real server. About 10 minutes on two cores.
 test-web: $(STAMP) chromium
 	$(BIN)/python -m pytest -m "slow or not slow" --log-cli-level=INFO tests/web
+
+# Altered videos, images, audio files, cue sheets, run files, job lists and motion files.
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # One environment for each supported Python.
 test-pythons:
