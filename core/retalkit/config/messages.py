@@ -72,11 +72,11 @@ def _reason(detail: ErrorDetails, model: type[BaseModel], path: tuple[str | int,
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         problem = f"unknown option for {stage}" if stage and len(path) == 1 else "unknown key"
-        names = _field_names(model, path[:-1])
-        nested = [] if len(path) > 1 else _nested_keys(model, str(path[0]))
-        if nested and path[0] not in names:
+        names, key = _field_names(model, path[:-1]), str(path[-1])
+        nested = _nested_keys(model, key) if len(path) == 1 else []
+        if nested and key not in names:
             return f"{problem} (did you mean '{nested[0]}'?)"
-        return problem + (nearest(str(path[-1]), names) or (f"; valid keys: {', '.join(names)}" if names else ""))
+        return problem + (nearest(key, names) or (f"; valid keys: {', '.join(names)}" if names else ""))
     if kind == "missing":
         name = detail["loc"][-1]
         return "missing name; add `use: NAME`" if name == "use" else f"missing key '{name}'; add `{name}: VALUE`"
