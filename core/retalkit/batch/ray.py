@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import threading
 import time
 from collections import deque
@@ -25,6 +26,9 @@ from retalkit.errors import BatchError
 
 _ENVIRONMENT: Final = ("OMP_NUM_THREADS", "PYTHONPATH", "RETALKIT_HOME", "RETALKIT_CACHE", "RETALKIT_OFFLINE")
 """Environment variables that the workers receive from the driver."""
+_PORT: Final = 6379
+"""Default port of the head node of a Ray cluster."""
+_CONNECT_SECONDS: Final = 10.0
 _PROGRESS_SECONDS: Final = 2.0
 """Interval in seconds in which the progress of the running tasks is requested."""
 
@@ -91,6 +95,7 @@ class RayExecutor:
         self._errors: Any = import_module("ray.exceptions")
         self._owned = not self._ray.is_initialized()
         if self._owned:
+            address = reachable_address(address)
             variables = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
             try:
                 self._ray.init(
@@ -254,6 +259,23 @@ class RayExecutor:
     def _shut_down(self) -> None:
         if self._owned:
             self._ray.shutdown()
+
+
+def reachable_address(address: str | None) -> str | None:
+    """Return the address of a cluster with the default port if it contains no port. Ray itself would try to connect to
+    an unreachable address for many minutes.
+
+    Raises BatchError if nothing listens at the address.
+    """
+    if address in (None, "auto", "local"):
+        return address
+    host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_PORT))
+    try:
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS):
+            return f"{host}:{port}"
+    except (OSError, ValueError, OverflowError) as error:
+        text = f"--address {address}: cannot connect to a Ray cluster: {error}; start Ray there, or check the address"
+        raise BatchError(text, code="no-cluster") from error
 
 
 def check_ray() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -123,21 +124,23 @@ class _Batch:
         self.task_starts: dict[str, float] = {}
 
     def execute(self, open_executor: Callable[[], Executor], cancellation: threading.Event | None) -> BatchOutcome:
-        Cache(self.cache_folder)
-        with self.journal:
-            done = len(self.known) - len(self.pending)
+        with ExitStack() as stack:
+            # An executor that cannot be used is reported before anything is written.
+            executor = stack.enter_context(open_executor()) if self.pending else None
+            stack.enter_context(self.journal)
             self.observer.started(_STEP, len(self.known))
-            self.observer.advanced(_STEP, done)
+            self.observer.advanced(_STEP, len(self.known) - len(self.pending))
             try:
-                if self.pending:
-                    self._run(open_executor, cancellation)
+                if executor is not None:
+                    self._run(executor, cancellation)
             finally:
                 self.outcome.wall_seconds = time.monotonic() - self.began
                 self._publish()
             self.observer.finished(_STEP, self.outcome.wall_seconds, not self.pending)
         return self.outcome
 
-    def _run(self, open_executor: Callable[[], Executor], cancellation: threading.Event | None) -> None:
+    def _run(self, executor: Executor, cancellation: threading.Event | None) -> None:
+        Cache(self.cache_folder)
         for each in self.pending:
             try:
                 each.job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -146,13 +149,11 @@ class _Batch:
                 raise OutputError(text, code="unwritable-output") from error
         nodes = self._nodes()
         self.progress.expect(nodes)
-        with open_executor() as executor:
-            self.outcome.workers = executor.workers
-            self.progress.workers = executor.workers
-            report_detail(
-                self.observer, f"workers: {executor.workers}, tasks: {len(nodes)}, cache: {self.cache_folder}"
-            )
-            run_nodes(nodes, executor, self, cancellation=cancellation)
+        self.outcome.workers = executor.workers
+        self.progress.workers = executor.workers
+        text = f"workers: {executor.workers}, tasks: {len(nodes)}, cache: {self.cache_folder}"
+        report_detail(self.observer, text)
+        run_nodes(nodes, executor, self, cancellation=cancellation)
         self._prune(0.0)
 
     # ------------------------------------------------------------------ resume

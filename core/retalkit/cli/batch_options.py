@@ -29,7 +29,9 @@ ExecutorName = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(metavar="auto|HOST", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: start Ray here."),
+    typer.Option(
+        metavar="auto|HOST", help="Ray cluster: auto, or HOST[:PORT] of its head node. Default: start Ray here."
+    ),
 ]
 Results = Annotated[
     Path | None,

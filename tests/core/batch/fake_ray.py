@@ -82,7 +82,7 @@ class FakeRay(ModuleType):
         return self.running
 
     def init(self, **options: object) -> None:
-        if options["address"] == "nowhere:1":
+        if options["address"] == "auto":
             raise ConnectionError("no cluster\nat this address")
         self.running = True
 

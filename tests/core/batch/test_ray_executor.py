@@ -96,9 +96,13 @@ def test_progress_and_cancellation(ray: FakeRay) -> None:
 
 
 def test_unusable_clusters(ray: FakeRay) -> None:
-    with pytest.raises(BatchError, match="nowhere:1") as error:
-        open_executor("ray", address="nowhere:1")
+    with pytest.raises(BatchError, match="no cluster at this address") as error:
+        open_executor("ray", address="auto")
     assert error.value.code == "no-cluster"
+    for address in ("127.0.0.1:1", "127.0.0.1:port"):
+        with pytest.raises(BatchError, match="127.0.0.1") as error:
+            open_executor("ray", address=address)
+        assert error.value.code == "no-cluster"
     with pytest.raises(BatchError, match="GPU") as error:
         open_executor("ray", device="cuda")
     assert error.value.code == "no-resources" and not ray.running
