@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from retalkit_web.sessions import Session
 from retalkit_web.settings import WebError
 
 if TYPE_CHECKING:
+    from retalkit.pipeline.preview import Preview
     from retalkit.plugins.registry import Registry
     from retalkit.stages import ObjectPool
 
@@ -24,100 +25,102 @@ if TYPE_CHECKING:
 _PREVIEW_PIXELS: Final = 640
 _MOTION_RATE: Final = 100.0
 
-JobFunction = Callable[
-    [RunRequest, Session, Path, "Registry", "ObjectPool", threading.Event, "JobEvents"], dict[str, Any]
-]
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """Job with everything that it needs in the worker process."""
+
+    request: RunRequest
+    session: Session
+    folder: Path
+    """Directory of the job's files."""
+    registry: Registry
+    pool: ObjectPool
+    """Stages and networks that stay loaded between jobs."""
+    cancellation: threading.Event
+    events: JobEvents
 
 
-def _prepare(request: RunRequest, session: Session, folder: Path, registry: Registry) -> PreparedRun:
-    prepared = prepare_run(request, session, folder, registry)
-    (folder / "run-file.yaml").write_text(prepared.run_file, encoding="utf-8")
+JobFunction = Callable[[RunningJob], dict[str, Any]]
+
+
+def _prepare(job: RunningJob) -> PreparedRun:
+    prepared = prepare_run(job.request, job.session, job.folder, job.registry)
+    (job.folder / "run-file.yaml").write_text(prepared.run_file, encoding="utf-8")
     return prepared
 
 
-def inspect(
-    request: RunRequest,
-    session: Session,
-    folder: Path,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-) -> dict[str, Any]:
+def inspect(job: RunningJob) -> dict[str, Any]:
     """Return the inspection as plain data. The images are written to the directory ``images``."""
     from retalkit.inspection.inspect import inspect as run
     from retalkit.inspection.model import to_json
 
-    prepared = _prepare(request, session, folder, registry)
+    prepared = _prepare(job)
     found = run(
         prepared.video,
         prepared.speech,
         cues=prepared.sheet,
         config=prepared.config,
-        registry=registry,
-        observer=events,
-        cache=session.cache,
-        pool=pool,
-        cancellation=cancellation,
+        registry=job.registry,
+        observer=job.events,
+        cache=job.session.cache,
+        pool=job.pool,
+        cancellation=job.cancellation,
     )
-    images = folder / "images"
+    images = job.folder / "images"
     images.mkdir(exist_ok=True)
     for picture in found.pictures():
         (images / f"{picture.name}.jpg").write_bytes(picture.data)
     data = to_json(found)
     data.pop("configuration")
     data["mouths"] = mouth_tracks(
-        prepared.video, prepared.config, registry, session.cache, pool, cancellation, found.video.inspected
+        prepared.video,
+        prepared.config,
+        job.registry,
+        job.session.cache,
+        job.pool,
+        job.cancellation,
+        found.video.inspected,
     )
-    data["playable"] = _playable_copy(prepared.video, folder, session, request, cancellation)
+    data["playable"] = _playable_copy(prepared.video, job)
     return data
 
 
-def _playable_copy(
-    video: Path, folder: Path, session: Session, request: RunRequest, cancellation: threading.Event
-) -> bool:
+def _playable_copy(video: Path, job: RunningJob) -> bool:
     """Convert a video that browsers cannot play, once per file. Return whether there is a converted copy."""
     from retalkit_web.playable import convert
 
-    if session.file(request.video).playable:
+    if job.session.file(job.request.video).playable:
         return False
     copy = video.parent / "playable"
-    target = copy / ("photo.jpg" if session.file(request.video).kind == "photo" else "video.mp4")
+    target = copy / ("photo.jpg" if job.session.file(job.request.video).kind == "photo" else "video.mp4")
     if not target.exists():
         copy.mkdir(exist_ok=True)
-        convert(video, target, cancellation)
+        convert(video, target, job.cancellation)
     return True
 
 
-def preview(
-    request: RunRequest,
-    session: Session,
-    folder: Path,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-) -> dict[str, Any]:
+def preview(job: RunningJob) -> dict[str, Any]:
     """Render a few seconds at a reduced size."""
     from retalkit.pipeline.preview import Preview
 
-    prepared = _prepare(request, session, folder, registry)
+    prepared = _prepare(job)
     _require_speech(prepared)
     # The preview must be playable in every browser, whatever the codec of the output.
     output = prepared.config.output.model_copy(
         update={"codec": "h264", "pixel_format": "yuv420p", "bit_depth": "auto", "audio": "aac", "keep": "none"}
     )
     # Times after the end of the output select its last seconds.
-    duration = _duration(prepared, session, request)
-    part = Preview(seconds=request.seconds, at=min(request.at, duration), longest=_PREVIEW_PIXELS)
+    duration = _duration(prepared, job)
+    part = Preview(seconds=job.request.seconds, at=min(job.request.at, duration), longest=_PREVIEW_PIXELS)
     config = prepared.config.model_copy(update={"output": output})
-    return _dub(replace(prepared, config=config), folder, session, registry, pool, cancellation, events, "mp4", part)
+    return _dub(replace(prepared, config=config), job, "mp4", part)
 
 
-def _duration(prepared: PreparedRun, session: Session, request: RunRequest) -> float:
+def _duration(prepared: PreparedRun, job: RunningJob) -> float:
     """Return a time in seconds that is not after the end of the output."""
-    video = session.file(request.video)
-    speeches = [session.file(each.speech).seconds for each in request.people]
+    video = job.session.file(job.request.video)
+    speeches = [job.session.file(each.speech).seconds for each in job.request.people]
     if prepared.sheet is not None and video.kind == "video":
         return video.seconds
     if prepared.config.length == "video" and video.kind == "video":
@@ -128,29 +131,21 @@ def _duration(prepared: PreparedRun, session: Session, request: RunRequest) -> f
     return longest
 
 
-def render(
-    request: RunRequest,
-    session: Session,
-    folder: Path,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-) -> dict[str, Any]:
+def render(job: RunningJob) -> dict[str, Any]:
     """Render the whole output."""
-    prepared = _prepare(request, session, folder, registry)
+    prepared = _prepare(job)
     _require_speech(prepared)
     suffix = {"prores": "mov", "ffv1": "mkv"}.get(prepared.config.output.codec, "mp4")
-    result = _dub(prepared, folder, session, registry, pool, cancellation, events, suffix, None)
+    result = _dub(prepared, job, suffix, None)
     from retalkit.provenance.verification import verify
 
     from retalkit_web.playable import browsers_play, convert
 
-    output = folder / f"output.{suffix}"
-    verified = scrub_all(verify(output).as_dict(), session.folder)
-    (folder / "credentials.json").write_text(json.dumps(verified, indent=2, default=str), encoding="utf-8")
+    output = job.folder / f"output.{suffix}"
+    verified = scrub_all(verify(output).as_dict(), job.session.folder)
+    (job.folder / "credentials.json").write_text(json.dumps(verified, indent=2, default=str), encoding="utf-8")
     if not browsers_play(output):
-        convert(output, folder / "playable.mp4", cancellation)
+        convert(output, job.folder / "playable.mp4", job.cancellation)
         result["playable"] = "playable.mp4"
     return result
 
@@ -160,32 +155,22 @@ def _require_speech(prepared: PreparedRun) -> None:
         raise WebError("no person has a speech; add a speech first", code="missing-speech")
 
 
-def _dub(
-    prepared: PreparedRun,
-    folder: Path,
-    session: Session,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-    suffix: str,
-    part: Any,
-) -> dict[str, Any]:
+def _dub(prepared: PreparedRun, job: RunningJob, suffix: str, part: Preview | None) -> dict[str, Any]:
     from retalkit.pipeline.run import dub
 
-    output = folder / f"output.{suffix}"
+    output = job.folder / f"output.{suffix}"
     record = dub(
         prepared.video,
         prepared.speech,
         output,
         cues=prepared.sheet,
         config=prepared.config,
-        registry=registry,
-        observer=events,
-        cache=session.cache,
+        registry=job.registry,
+        observer=job.events,
+        cache=job.session.cache,
         force=True,
-        pool=pool,
-        cancellation=cancellation,
+        pool=job.pool,
+        cancellation=job.cancellation,
         preview=part,
     )
     return {
@@ -202,27 +187,24 @@ def _dub(
     }
 
 
-def motion(
-    request: RunRequest,
-    session: Session,
-    folder: Path,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-) -> dict[str, Any]:
+def motion(job: RunningJob) -> dict[str, Any]:
     """Predict the mouth motion of the first speech, and write the motion file ``motion.csv``."""
     from retalkit.media.motion_files import write_motion
     from retalkit.pipeline.motion import motion as predict
 
-    if not request.people:
+    if not job.request.people:
         raise WebError("no person has a speech; add a speech first", code="missing-speech")
-    prepared = _prepare(request, session, folder, registry)
-    speech = session.path(session.file(request.people[0].speech))
+    prepared = _prepare(job)
+    speech = job.session.path(job.session.file(job.request.people[0].speech))
     table = predict(
-        speech, config=prepared.config, rate=_MOTION_RATE, registry=registry, observer=events, cache=session.cache
+        speech,
+        config=prepared.config,
+        rate=_MOTION_RATE,
+        registry=job.registry,
+        observer=job.events,
+        cache=job.session.cache,
     )
-    write_motion(folder / "motion.csv", table)
+    write_motion(job.folder / "motion.csv", table)
     curves = {
         name: [round(float(value), 4) for value in getattr(table.motion, name)]
         for name in ("opening", "closure", "speech")
@@ -230,15 +212,7 @@ def motion(
     return {"rate": _MOTION_RATE, "count": len(table.times), **curves}
 
 
-def compare(
-    request: RunRequest,
-    session: Session,
-    folder: Path,
-    registry: Registry,
-    pool: ObjectPool,
-    cancellation: threading.Event,
-    events: JobEvents,
-) -> dict[str, Any]:
+def compare(job: RunningJob) -> dict[str, Any]:
     """Compare finished variants with ``retalkit compare``, which writes the blind voting page."""
     from retalkit.comparison.publish import publish
     from retalkit.comparison.run import compare as run
@@ -246,19 +220,19 @@ def compare(
     from retalkit.errors import RunCancelledError
 
     variants: dict[str, dict[str, Any]] = {}
-    for number, other in enumerate(request.others):
-        data, _ = read_file(session.jobs / other / "run.yaml")
+    for number, other in enumerate(job.request.others):
+        data, _ = read_file(job.session.jobs / other / "run.yaml")
         data.pop("cache_limit_gb", None)
-        description = json.loads((session.jobs / other / "job.json").read_text(encoding="utf-8"))
-        data |= _driver_of(description["request"], session, data)
+        description = json.loads((job.session.jobs / other / "job.json").read_text(encoding="utf-8"))
+        data |= _driver_of(description["request"], job.session, data)
         variants[description["request"].get("name") or f"variant {number + 1}"] = data
     if len(variants) < 2:
         raise WebError("select at least two variants with different names", code="invalid-request")
     (base_name, base), *others = variants.items()
     spec = {
         "title": "Blind comparison",
-        "clips": {"clip": str(session.path(session.file(request.video)))},
-        "speeches": {"speech": str(session.path(session.file(request.people[0].speech)))},
+        "clips": {"clip": str(job.session.path(job.session.file(job.request.video)))},
+        "speeches": {"speech": str(job.session.path(job.session.file(job.request.people[0].speech)))},
         "arms": ["speech"],
         "base": base,
         "base_name": base_name,
@@ -267,13 +241,13 @@ def compare(
         "metrics": ["face"],
         "reruns": 0,
     }
-    file = folder / "comparison.yaml"
+    file = job.folder / "comparison.yaml"
     file.write_text(write(spec), encoding="utf-8")
-    if cancellation.is_set():
+    if job.cancellation.is_set():
         raise RunCancelledError("the comparison was cancelled")
-    output = folder / "comparison"
-    outcome = run(file, output, registry, events, plugins=[], cache=session.cache, force=True)
-    publish(outcome.results, output, outcome.faces, events)
+    output = job.folder / "comparison"
+    outcome = run(file, output, job.registry, job.events, plugins=[], cache=job.session.cache, force=True)
+    publish(outcome.results, output, outcome.faces, job.events)
     return {"page": "comparison/blind.html", "failed": outcome.failed}
 
 

@@ -118,7 +118,6 @@ class Service:
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
                     raise WebError(f"{name}: expected numbers from 0 to {highest:g}", code="invalid-request")
                 row[column] = f"{value:.4f}"
-                # A closed mouth is drawn only where speech is active.
         text = "\n".join(",".join(row) for row in rows) + "\n"
         id = new_id("f")
         folder = session.folder / "files" / id

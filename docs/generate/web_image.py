@@ -1,0 +1,44 @@
+"""Render the image of the web page for ``docs`` from the demo's portrait and speech, which are in the public domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from retalkit.testing.fixtures.material import make_clip
+
+from tests.core.comparison.report_samples import open_browser
+from tests.web.running_server import RunningServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+IMAGE = REPOSITORY / "docs" / "images" / "web_page.jpg"
+
+
+def main() -> None:
+    """Dub the demo clip in the browser, and store a screenshot."""
+    with TemporaryDirectory() as folder, open_browser() as browser:
+        clip = Path(folder, "talk.mp4")
+        make_clip(clip)
+        server = RunningServer(Path(folder, "web"))
+        try:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(300_000)
+            page.goto(server.url)
+            page.wait_for_selector("body[data-ready]")
+            page.set_input_files("#file-video", clip)
+            page.set_input_files("#file-speech", REPOSITORY / "examples" / "speech.wav")
+            page.wait_for_selector("#timeline .track.speech")
+            page.wait_for_selector(".person .face")
+            page.click("#render-button")
+            page.wait_for_selector(".variant.current")
+            page.click("#motion-show")
+            page.wait_for_selector("#motion .point")
+            page.wait_for_timeout(2000)
+            page.keyboard.press("Escape")
+            page.screenshot(path=IMAGE, type="jpeg", quality=82, full_page=True)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
