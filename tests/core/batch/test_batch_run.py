@@ -6,6 +6,10 @@ import csv
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -198,3 +202,40 @@ def test_cancelled_batch_resumes(finished: BatchOutcome, folder: Path, registry:
     assert 0 < len(list((folder / "results" / "jobs").iterdir())) < 5
     resumed = run(folder, registry)
     assert states(resumed) == states(finished) and 0 < resumed.computed < 5
+
+
+@pytest.mark.slow
+def test_killed_worker_and_killed_driver_lose_nothing(finished: BatchOutcome, folder: Path, tmp_path: Path) -> None:
+    for name in ("one.mp4", "two.mp4", "de.wav", "fr.wav"):
+        shutil.copy(folder / name, tmp_path / name)
+    (tmp_path / "jobs.yaml").write_text(
+        'jobs: [{video: "*.mp4", speech: {de: de.wav, fr: fr.wav}, output: "out/{video.stem}_{language}.mp4",'
+        " set: {provenance.sign: false}}]"
+    )
+    command = [sys.executable, "-m", "retalkit", "batch", "jobs.yaml", "--jobs", "2", "--cache", "cache", "--json"]
+    with (tmp_path / "events.txt").open("w") as events:
+        driver = subprocess.Popen(command, cwd=tmp_path, stdout=events)
+        for ended, victim in ((1, "worker"), (2, "driver")):
+            limit = time.monotonic() + 300
+            while len(list(tmp_path.glob("jobs-results/jobs/*.json"))) < ended and time.monotonic() < limit:
+                time.sleep(0.02)
+            killed = driver.pid if victim == "driver" else worker_of(driver.pid)
+            os.kill(killed, signal.SIGKILL)
+        driver.wait()
+    known = len(list(tmp_path.glob("jobs-results/jobs/*.json")))
+    done = subprocess.run([*command[:-1], "--quiet"], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    results = json.loads((tmp_path / "jobs-results" / "results.json").read_text(encoding="utf-8"))
+    assert results["counts"]["done"] == 4 and sum(job["computed"] for job in results["jobs"]) == 4 - known
+    for language in ("de", "fr"):
+        name = f"one_{language}.mp4"
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+    assert not list(tmp_path.glob("out/.*"))
+
+
+def worker_of(driver: int) -> int:
+    """Return the process id of one worker process."""
+    text = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(driver)], capture_output=True, text=True, check=True
+    )
+    return next(int(line.split()[0]) for line in text.stdout.splitlines() if "spawn_main" in line)
