@@ -25,6 +25,14 @@ SILENT = "contains only silence"
 """Phrase in the warning about silent audio."""
 _GAP = 0.02
 """Minimum length in seconds of a timestamp gap after the start that is filled with silence."""
+CHANNEL_MEAN = (0.5, 0.5)
+_LARGEST = 1e5
+"""Largest magnitude of a valid sample. Encoders reject larger values, infinities and values that are not numbers."""
+_SILENT_CHANNEL = 1e-4
+"""Energy relative to the other channel below which a channel is silent (-40 dB)."""
+_CANCELLED = 0.1
+"""Energy of the channels' sum relative to that of uncorrelated channels, below which the channels have opposite
+phases. The ratio is 2 for equal channels, 1 for uncorrelated channels and 0 for inverted channels."""
 _MIX: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -65,6 +73,8 @@ class SoundSource:
         track: int | None = None,
         labelled: bool = True,
         clock: ClipClock | None = None,
+        mono: tuple[float, float] = CHANNEL_MEAN,
+        invalid: int = 0,
     ) -> None:
         self.path = path
         self.track = track
@@ -81,6 +91,15 @@ class SoundSource:
         self.samples = samples
         """Sample count at ``rate``, determined by decoding."""
         self.warnings: list[str] = list(self._clock.warnings)
+        self.mono = mono
+        """Gains of the two channels in the mono downmix. The channel mean would cancel channels of opposite phase, and
+        would halve the level if one channel is silent."""
+        if invalid:
+            self.warnings.append(f"{path.name}: {invalid} samples are not valid numbers and are replaced by silence")
+        if mono[1] < 0:
+            self.warnings.append(
+                f"{path.name}: the channels have opposite phases, so the mouth follows the difference between them"
+            )
         if silent:
             self.warnings.append(f"{path.name} {SILENT}, so the mouth stays at rest")
 
@@ -102,7 +121,7 @@ class SoundSource:
         """Yield ``length_at(rate)`` samples in float32 chunks.
 
         Values are in [-1, 1] unless the file contains samples outside [-1, 1]. Chunks have the shape [N] if ``mono`` is
-        True (channel mean), otherwise [N, channels].
+        True (channel mean, or the gains in ``self.mono``), otherwise [N, channels].
 
         Raises:
             InputError: the file can no longer be decoded.
@@ -111,7 +130,7 @@ class SoundSource:
         blocks = (_downmix(block, names) for block in _native_blocks(self.path, self.track, self._clock))
         layout = "mono" if self.channels == 1 else "stereo"
         if mono and self.channels > 1:
-            blocks = (block.mean(axis=1, keepdims=True, dtype=np.float32) for block in blocks)
+            blocks = (_to_mono(block, self.mono) for block in blocks)
             layout = "mono"
         for block in self._exact(blocks, rate, layout):
             yield block[:, 0] if mono else block
@@ -157,10 +176,14 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         layout, labelled = _layout_name(stream.codec_context.layout)
     clock = read_clock(path, track)
     samples, silent, channels = 0, True, 0
-    for block in _native_blocks(path, track, clock):
+    names = channel_names(layout) if labelled else []
+    phases, invalid = _ChannelStatistics(), [0]
+    for block in _native_blocks(path, track, clock, invalid):
         samples += len(block)
         channels = channels or block.shape[1]
         silent = silent and not block.any()
+        if channels > 1:
+            phases.add(_downmix(block, names if len(names) == block.shape[1] else []))
     if not samples:
         raise InputError(f"{path}: the audio is empty or cannot be decoded; record the audio again", code="empty-audio")
     if channels != len(channel_names(layout)):
@@ -175,6 +198,8 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         track=track,
         labelled=labelled,
         clock=clock,
+        mono=phases.gains(),
+        invalid=invalid[0],
     )
 
 
@@ -248,9 +273,13 @@ def _decode_frames(
         ) from failure
 
 
-def _native_blocks(path: Path, track: int | None, clock: ClipClock) -> Iterator[NDArray[np.float32]]:
-    """Yield audio blocks float32 [N, stored channels] at the stored rate, with silence before a late start and in
-    gaps."""
+def _native_blocks(
+    path: Path, track: int | None, clock: ClipClock, invalid: list[int] | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Yield audio blocks float32 [N, stored channels] at the stored rate, with silence before a late start and in gaps.
+
+    Invalid samples are replaced by 0, and their number is added to ``invalid[0]``.
+    """
     with open_media(path) as container:
         stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
@@ -273,7 +302,44 @@ def _native_blocks(path: Path, track: int | None, clock: ClipClock) -> Iterator[
             for converted in converter.resample(frame):
                 block = np.ascontiguousarray(np.asarray(converted.to_ndarray(), dtype=np.float32).T)
                 position += len(block)
+                # The comparison is also False for values that are not numbers.
+                valid = np.abs(block) <= _LARGEST
+                if not valid.all():
+                    block = np.where(valid, block, np.float32(0))
+                    if invalid is not None:
+                        invalid[0] += int(valid.size - np.count_nonzero(valid))
                 yield block
+
+
+class _ChannelStatistics:
+    """Energies of two channels and of their sum, which determine the gains of the mono downmix."""
+
+    def __init__(self) -> None:
+        self._left = self._right = self._product = 0.0
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        """Add a block of two channels, float32 [N, 2]."""
+        left, right = block[:, 0].astype(np.float64), block[:, 1].astype(np.float64)
+        self._left += float(left @ left)
+        self._right += float(right @ right)
+        self._product += float(left @ right)
+
+    def gains(self) -> tuple[float, float]:
+        """Return the gains of the channels."""
+        if self._left < _SILENT_CHANNEL * self._right:
+            return 0.0, 1.0
+        if self._right < _SILENT_CHANNEL * self._left:
+            return 1.0, 0.0
+        total = self._left + self._right
+        if total + 2 * self._product < _CANCELLED * total:
+            return 0.5, -0.5
+        return CHANNEL_MEAN
+
+
+def _to_mono(block: NDArray[np.float32], gains: tuple[float, float]) -> NDArray[np.float32]:
+    if gains == CHANNEL_MEAN:
+        return block.mean(axis=1, keepdims=True, dtype=np.float32)
+    return block @ np.array(gains, np.float32)[:, None]
 
 
 def _silence(samples: int, channels: int, rate: int) -> Iterator[NDArray[np.float32]]:

@@ -11,6 +11,7 @@ import pytest
 from media_clips import click_times, clicks, make_wave, steady_clip
 from retalkit.errors import InputError
 from retalkit.media.sound import open_sound
+from scipy.io import wavfile
 
 
 def read_all(path: Path, rate: int, mono: bool = True) -> np.ndarray:
@@ -37,6 +38,28 @@ def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
     assert stereo.shape == (44100, 2)
     assert np.abs(stereo - np.stack([0.8 * tone, 0.4 * tone], axis=1)).max() < 1e-4
     assert np.abs(read_all(path, 44100) - 0.6 * tone).max() < 1e-4
+
+
+@pytest.mark.parametrize("gains", [(1.0, -1.0), (1.0, -0.8), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_voice_is_not_lost_in_the_mono_downmix(tmp_path: Path, gains: tuple[float, float]) -> None:
+    tone = 0.5 * np.sin(np.arange(44100) / 20)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((44100, 2))
+    path = make_wave(tmp_path / "stereo.wav", tone[:, None] * np.array(gains) + noise, 44100)
+    samples = read_all(path, 44100)
+    assert np.abs(samples).max() > 0.44
+    assert abs(np.corrcoef(samples, tone)[0, 1]) > 0.99
+    assert bool(open_sound(path).warnings) == (min(gains) < 0)
+
+
+def test_samples_that_are_not_numbers_are_silent(tmp_path: Path) -> None:
+    tone = (0.5 * np.sin(np.arange(16000) / 20)).astype(np.float32)
+    tone[100:103] = np.nan, np.inf, -1e30
+    wavfile.write(tmp_path / "float.wav", 16000, tone)
+    sound = open_sound(tmp_path / "float.wav")
+    samples = np.concatenate(list(sound.chunks(16000)))
+    assert len(samples) == 16000 and not samples[100:103].any()
+    assert np.abs(np.delete(samples - tone, slice(100, 103))).max() < 1e-6
+    assert "3 samples" in sound.warnings[0]
 
 
 def test_surround_is_mixed_down_without_clipping(tmp_path: Path) -> None:
