@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from commands import call
+from retalkit.cli.run_report import report_run
+from retalkit.pipeline.record import RunRecord
 
 KNOWN = {"begin", "started", "advanced", "finished", "note", "artefact", "time_left", "detail", "result"}
 
@@ -62,3 +65,16 @@ def test_sigterm_stops_and_the_printed_command_resumes(
 def test_quiet_excludes_json(capsys: pytest.CaptureFixture[str]) -> None:
     done = call(capsys, "dub", "a.mp4", "b.wav", "-o", "c.mp4", "-q", "--json")
     assert (done.code, "--quiet and --json" in done.error) == (2, True)
+
+
+@pytest.mark.parametrize("edited", [0, 1])
+def test_run_without_an_edited_frame_needs_review(tmp_path: Path, edited: int) -> None:
+    record = RunRecord(output=tmp_path / "o.mp4", record=tmp_path / "o.mp4.json", seed=1)
+    record.frames_edited, record.frames_passed = edited, {"mouth not visible": 24}
+    code = 0
+    try:
+        with report_run(quiet=True, verbose=False, as_json=False, command="retalkit dub") as report:
+            report.result(record)
+    except typer.Exit as stopped:
+        code = stopped.exit_code
+    assert code == (0 if edited else 4)

@@ -1,7 +1,8 @@
 """Entry point of the command ``retalkit``: subcommands and error handling.
 
 Every error is reported in one line with an exit code. Exit codes: 0 success, 1 internal error, 2 user error, 3 failed
-jobs of a batch, 4 jobs of a batch that need review, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+jobs of a batch, 4 results that need review (a run that edited no frame, or jobs of a batch), 130 stopped by Ctrl-C, 143
+by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations

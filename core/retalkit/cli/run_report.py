@@ -16,6 +16,9 @@ from retalkit.errors import ConfigError, RetalkitError, RunCancelledError, Stage
 from retalkit.observer import Observer
 from retalkit.pipeline.record import RunRecord
 
+NEEDS_REVIEW = 4
+"""Exit code of a run that edited no frame. Batches use the same code for results that need review."""
+
 
 class RunReport:
     """Receiver of a run's events and result."""
@@ -27,9 +30,12 @@ class RunReport:
         self._quiet = quiet
         self.summary = ""
         """Text that is printed after the progress display has ended."""
+        self.unedited = False
+        """Whether the run finished without editing a frame."""
 
     def result(self, record: RunRecord) -> None:
         """Report the result of the run."""
+        self.unedited = record.frames_edited == 0
         if isinstance(self.observer, JsonProgress):
             self.observer.write(
                 "result",
@@ -55,6 +61,7 @@ def report_run(*, quiet: bool, verbose: bool, as_json: bool, command: str) -> Ge
     Raises:
         ConfigError: the options exclude each other.
         StoppedError: Ctrl-C or SIGTERM stopped the run.
+        typer.Exit: the run finished, but edited no frame. The exit code is ``NEEDS_REVIEW``.
     """
     if quiet and (verbose or as_json):
         other = "--verbose" if verbose else "--json"
@@ -78,3 +85,5 @@ def report_run(*, quiet: bool, verbose: bool, as_json: bool, command: str) -> Ge
             raise
     if report.summary:
         typer.echo(report.summary)
+    if report.unedited:
+        raise typer.Exit(NEEDS_REVIEW)

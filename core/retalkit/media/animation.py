@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from retalkit.media.colour import BT709
-from retalkit.media.frame_index import FrameIndex
+from retalkit.media.frame_index import FrameIndex, rate_warnings
 from retalkit.media.image_files import open_image, unreadable_image, upright_rgb
 from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.yuv_frames import Orientation, frame_from_rgb, frame_from_rgb16
@@ -38,6 +38,8 @@ def scan_animation(path: Path) -> FrameIndex:
             height, width = frame.shape[:2]
             shown = float(image.info.get("duration", 0) or 0)
             durations.append(_REPLACED if shown < _SHORTEST else round(shown))
+    rate = Fraction(len(durations)) / (sum(durations) * _TIME_BASE)
+    warnings += rate_warnings(path, rate, len(durations))
     ends = np.cumsum(np.array(durations, dtype=np.int64))
     return FrameIndex(
         timestamps=ends - durations,
@@ -51,7 +53,7 @@ def scan_animation(path: Path) -> FrameIndex:
         height=height,
         colour=BT709,
         orientation=Orientation(),
-        rate=(len(durations) / (int(ends[-1]) * _TIME_BASE)).limit_denominator(100000),
+        rate=rate.limit_denominator(100000),
         sample_aspect=Fraction(1),
         warnings=tuple(warnings),
     )

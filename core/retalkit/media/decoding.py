@@ -13,7 +13,7 @@ from retalkit.errors import InputError
 from retalkit.media.containers import open_media, video_stream
 from retalkit.media.frame_index import FrameIndex, decode_frames
 from retalkit.media.pixel_format import YUV420P, PixelFormat
-from retalkit.media.yuv_frames import upright_frame
+from retalkit.media.yuv_frames import cropped_frame, fitted_frame, upright_frame
 
 _SEEK_DISTANCE = 16
 """Maximum distance in frames from the current position to the target's keyframe for sequential decoding. For larger
@@ -23,11 +23,19 @@ distances, seeking is faster."""
 class FrameDecoder:
     """Decoder for single frames. An instance keeps one container open, caches one frame and is not thread-safe."""
 
-    def __init__(self, path: Path, index: FrameIndex, on_missing: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        index: FrameIndex,
+        on_missing: Callable[[int], None],
+        on_resized: Callable[[int, int, int], None] = lambda position, width, height: None,
+    ) -> None:
         """Initialise the decoder.
 
-        ``on_missing``: callback that receives the position of each frame that cannot be decoded.
+        ``on_missing``: callback that receives the position of each frame that cannot be decoded. ``on_resized``:
+        callback that receives the position, width and height of each frame whose size differs from that of the video.
         """
+        self._on_resized = on_resized
         self._path = path
         self._index = index
         self._on_missing = on_missing
@@ -67,6 +75,11 @@ class FrameDecoder:
             )
         held, decoded = self._held
         if self._upright is None or self._upright[:2] != (held, pixel_format):
+            if self._index.crop and (decoded.width, decoded.height) == self._index.stored_size:
+                decoded = cropped_frame(decoded, self._index.crop, pixel_format)
+            if (decoded.width, decoded.height) != (self._index.width, self._index.height):
+                self._on_resized(held, decoded.width, decoded.height)
+                decoded = fitted_frame(decoded, self._index.width, self._index.height, pixel_format)
             upright = upright_frame(decoded, self._index.colour, self._index.orientation, pixel_format)
             self._upright = (held, pixel_format, upright)
         return self._upright[2]

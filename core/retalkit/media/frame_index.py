@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from retalkit.errors import InputError
+from retalkit.media.clean_aperture import clean_aperture
 from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.colour import Colour, colour_of
 from retalkit.media.containers import open_media, reason, video_stream
@@ -56,6 +57,10 @@ class FrameIndex:
     pixel_format: PixelFormat = YUV420P
     """Smallest supported format that represents all stored samples."""
     hdr: HdrMetadata = HdrMetadata()
+    stored_size: tuple[int, int] | None = None
+    """Size of the frames before cropping, or None if the frames are not cropped."""
+    crop: tuple[int, int, int, int] | None = None
+    """Left, top, width and height of the shown part of the stored frames, or None for the whole frames."""
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream] | None]:
@@ -129,6 +134,7 @@ def scan_video(path: Path) -> FrameIndex:
         if stream.duration and stream.start_time is not None:
             stream_end = stream.start_time + stream.duration
         sample_aspect = Fraction(stream.sample_aspect_ratio or 1)
+        crop = clean_aperture(path, stream.id, first.width, first.height)
 
     clock = read_clock(path)
     warnings: list[str] = list(clock.warnings)
@@ -157,6 +163,7 @@ def scan_video(path: Path) -> FrameIndex:
         end = stream_end
     if len(timestamps) > 1:
         rate = Fraction(len(timestamps)) / (time_base * (end - int(timestamps[0])))
+    warnings += _picture_warnings(path, first, rate, len(timestamps))
     # Files without usable timestamps start at time 0.
     start = round(clock.origin / time_base) if usable else 0
     return FrameIndex(
@@ -167,8 +174,10 @@ def scan_video(path: Path) -> FrameIndex:
         end=end - start,
         origin=start * time_base,
         counted=counted,
-        width=first.width,
-        height=first.height,
+        width=crop[2] if crop else first.width,
+        height=crop[3] if crop else first.height,
+        stored_size=(first.width, first.height) if crop else None,
+        crop=crop,
         colour=colour_of(first),
         orientation=orientation_of(first),
         rate=rate.limit_denominator(100000),
@@ -177,6 +186,33 @@ def scan_video(path: Path) -> FrameIndex:
         pixel_format=format_like(first.format.name),
         hdr=hdr_metadata_of(first),
     )
+
+
+LOWEST_RATE = 15
+"""Frame rate in frames per second below which lip motion is not recognisable."""
+
+
+def rate_warnings(path: Path, rate: Fraction, count: int) -> list[str]:
+    """Return a warning if the frame rate of a video with ``count`` frames is too low for lip motion."""
+    if count < 2 or rate >= LOWEST_RATE:
+        return []
+    return [
+        f"{path.name}: the video has only {float(rate):.3g} frames per second, which is too few for lip motion; "
+        "convert it to 25 frames per second"
+    ]
+
+
+def _picture_warnings(path: Path, first: av.VideoFrame, rate: Fraction, count: int) -> list[str]:
+    """Return warnings about properties of the picture that the output does not have."""
+    warnings = rate_warnings(path, rate, count)
+    if first.interlaced_frame:
+        warnings.append(
+            f"{path.name}: the video is interlaced, but its frames are edited as progressive frames, so moving edges "
+            "stay combed; deinterlace the video first"
+        )
+    if any(component.is_alpha for component in first.format.components):
+        warnings.append(f"{path.name}: the transparency of the video is not kept")
+    return warnings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

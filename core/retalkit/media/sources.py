@@ -42,6 +42,7 @@ class VideoSource:
         self.warnings: list[str] = list(index.warnings)
         """Warnings about defects in the file, one sentence per defect. Reading frames may add warnings."""
         self._gaps: set[int] = set()
+        self._resized = False
         self._idle: FrameDecoder | AnimationDecoder | None = None
         self._lock = threading.Lock()
 
@@ -163,7 +164,7 @@ class VideoSource:
         return decoder or self._open_decoder()
 
     def _open_decoder(self) -> FrameDecoder | AnimationDecoder:
-        return FrameDecoder(self.path, self.index, self._add_gap)
+        return FrameDecoder(self.path, self.index, self._add_gap, self._add_resized)
 
     def _release(self, decoder: FrameDecoder | AnimationDecoder) -> None:
         with self._lock:
@@ -171,6 +172,14 @@ class VideoSource:
                 self._idle = decoder
                 return
         decoder.close()
+
+    def _add_resized(self, position: int, width: int, height: int) -> None:
+        if not self._resized:
+            self._resized = True
+            self.warnings.append(
+                f"{self.path.name}: the size of the video changes (first: frame {position}, {width}x{height}); "
+                f"all frames are scaled to {self.index.width}x{self.index.height}"
+            )
 
     def _add_gap(self, position: int) -> None:
         if not self._gaps:

@@ -135,6 +135,50 @@ def reformatted(frame: av.VideoFrame, name: str) -> av.VideoFrame:
     return converted
 
 
+def cropped_frame(
+    frame: av.VideoFrame, rectangle: tuple[int, int, int, int], pixel_format: PixelFormat
+) -> av.VideoFrame:
+    """Return the part of a frame in a rectangle (left, top, width, height; all even) in ``pixel_format``."""
+    left, top, width, height = rectangle
+    if not is_yuv(frame):
+        frame = frame_from_rgb(np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
+    full = int(frame.color_range) == RANGE_FULL or frame.format.name.startswith("yuvj")
+    converted = reformatted(frame, pixel_format.name)
+    cropped = new_frame(width, height, frame, pixel_format.name)
+    cropped.color_range = RANGE_FULL if full else frame.color_range
+    for number, (target, source) in enumerate(zip(planes_of(cropped), planes_of(converted), strict=True)):
+        across, down = (pixel_format.chroma_x, pixel_format.chroma_y) if number else (1, 1)
+        rows, columns = target.shape
+        target[:] = source[top // down : top // down + rows, left // across : left // across + columns]
+    return cropped
+
+
+def fitted_frame(frame: av.VideoFrame, width: int, height: int, pixel_format: PixelFormat) -> av.VideoFrame:
+    """Return a frame of a different size, scaled to ``width`` x ``height`` in ``pixel_format`` with the same aspect
+    ratio and black borders."""
+    scale = min(width / frame.width, height / frame.height)
+    columns, rows = pixel_format.chroma_x, pixel_format.chroma_y
+    size = (
+        max(int(frame.width * scale + 1e-6) // columns * columns, columns),
+        max(int(frame.height * scale + 1e-6) // rows * rows, rows),
+    )
+    if not is_yuv(frame):
+        frame = frame_from_rgb(np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
+    full = int(frame.color_range) == RANGE_FULL or frame.format.name.startswith("yuvj")
+    scaled = frame.reformat(width=size[0], height=size[1], format=pixel_format.name, interpolation=_SAMPLING, threads=1)
+    fitted = new_frame(width, height, frame, pixel_format.name)
+    fitted.color_range = RANGE_FULL if full else RANGE_LIMITED
+    left = (width - size[0]) // 2 // columns * columns
+    top = (height - size[1]) // 2 // rows * rows
+    depth = 2 ** (pixel_format.depth - 8)
+    for number, (target, source) in enumerate(zip(planes_of(fitted), planes_of(scaled), strict=True)):
+        target[:] = ((0 if full else 16) if number == 0 else 128) * depth
+        across, down = (columns, rows) if number else (1, 1)
+        part = target[top // down :, left // across :]
+        part[: source.shape[0], : source.shape[1]] = source[: part.shape[0], : part.shape[1]]
+    return fitted
+
+
 def _rotated(frame: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
     if not orientation.changes:
         return frame

@@ -246,6 +246,7 @@ class _Run:
             watches = [job.watch for job in jobs]
             record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
         self.note(source.warnings)
+        self.note(_unedited_note(rendering))
         names = [each.name for each in prepared.jobs]
         self.complete(chosen, steps, rendering, window, names)
         if output.layer is not None:
@@ -450,3 +451,12 @@ class _Run:
             end = window.origin + window.duration
             self.record.preview = {"from": round(window.origin, 6), "to": round(end, 6), "size": list(window.size)}
         complete_record(self.record, chosen, steps.timer, window.duration, wall_seconds)
+
+
+def _unedited_note(rendering: Rendering) -> list[str]:
+    """Return a note if no frame was edited."""
+    counts = rendering.counts
+    if counts.edited:
+        return []
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.passed.most_common())
+    return [f"no frame was edited ({reasons}); the output shows the video without changes"]
