@@ -27,10 +27,9 @@ class Node:
 class Schedule:
     """Task graph in progress.
 
-    Nodes whose dependencies have ended start before nodes without dependencies. The jobs of an analysed clip therefore
-    run before the next clip is analysed, which keeps the intermediate results in the cache small. Groups start in order
-    of their longest chain of costs, longest first, so that no long group starts last. All operations take logarithmic
-    time.
+    Groups start in order of their longest chain of costs, longest first, so that no long group starts last. The ready
+    nodes of a group start before those of the next group. The jobs of an analysed clip therefore run before another
+    clip is analysed, which keeps the intermediate results in the cache small. All operations take logarithmic time.
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
@@ -58,7 +57,7 @@ class Schedule:
         for node in self._nodes.values():
             for key in node.after:
                 self._order[key] = min(self._order[key], self._group_order[node.group])
-        self._heap: list[tuple[int, int, float, int, str]] = []
+        self._heap: list[tuple[int, float, int, str]] = []
         self._sequence = 0
         self._open = len(self._nodes)
         for key, missing in self._missing.items():
@@ -106,10 +105,8 @@ class Schedule:
         return lost
 
     def _push(self, key: str) -> None:
-        # The first value is 0 for a node whose dependencies have ended.
-        first = 0 if self._nodes[key].after else 1
         self._sequence += 1
-        heapq.heappush(self._heap, (first, self._order[key], -self._ranks[key], self._sequence, key))
+        heapq.heappush(self._heap, (self._order[key], -self._ranks[key], self._sequence, key))
 
     def _longest_chains(self) -> dict[str, float]:
         """Return each node's cost plus the largest sum of costs of the nodes that depend on it one after another."""
