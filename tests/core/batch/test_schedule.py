@@ -34,6 +34,18 @@ def test_longest_clip_is_first_and_its_jobs_run_before_the_next_clip() -> None:
     assert started == ["long analysis", "long fr", "speech", "long de", "short analysis", "short fr", "short de"]
 
 
+def test_jobs_of_an_analysed_clip_run_before_the_next_analysis() -> None:
+    clips = ["a", "b", "c"]
+    schedule = Schedule(
+        [each for clip in clips for each in (node(clip, group=clip), node(f"{clip} de", [clip], group=clip))]
+    )
+    started: list[str] = []
+    while (chosen := schedule.start()) is not None:
+        started.append(chosen.key)
+        schedule.finish(chosen)
+    assert started == ["a", "a de", "b", "b de", "c", "c de"]
+
+
 def test_failed_node_loses_its_followers_only() -> None:
     schedule = Schedule([*graph(), node("summary", ["long de", "long fr"], group="long")])
     first = schedule.start()
