@@ -106,6 +106,17 @@ def test_invalid_combinations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RetalkitError) as error:
         train("lnet", "-o", tmp_path / "run", "--person", clip, "--from", "published")
     assert error.value.code == "missing-expert"
+    # The weights are required before the clip is prepared.
+    weights = (
+        ("--from", "published"),
+        ("--from", tmp_path / "absent.pth"),
+        ("--from", clip, "--set", "expert=absent.pth"),
+    )
+    for arguments, code in zip(weights, ("missing-weights", "file-not-found", "file-not-found"), strict=True):
+        options = ("--set", "expert=published") if len(arguments) == 2 else ()
+        with pytest.raises(RetalkitError) as error:
+            train("lnet", "-o", tmp_path / "run", "--person", clip, *arguments, *options)
+        assert error.value.code == code
     assert not (tmp_path / "run").exists()
     file = tmp_path / "train.yaml"
     file.write_text("optimizer: {learning_rate: 0.001}\n", encoding="utf-8")

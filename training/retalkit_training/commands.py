@@ -142,7 +142,8 @@ def train(
     quiet: bool = False,
 ) -> None:
     """Run one trainer with the dataset ``data``, or with the clip ``person``. Raises RetalkitError."""
-    from retalkit.errors import ConfigError
+    from retalkit.errors import ConfigError, InputError
+    from retalkit.paths import missing
     from retalkit_training.tasks.config import GeneratorConfig
     from retalkit_training.tasks.reading import read_config
 
@@ -162,17 +163,22 @@ def train(
             raise ConfigError("--person requires --output RUN, where the clip is prepared", code="missing-option")
         if isinstance(options, GeneratorConfig):
             options.check_expert()
+        if not person.is_file():
+            raise InputError(missing(person, "no such file"), code="file-not-found")
     _check_output(output, dry_run=dry_run)
     _device(device)
     import torch
     from retalkit_training.datasets.check import check_sample
     from retalkit_training.loop.trainer import Trainer
     from retalkit_training.tasks.frozen_weights import StoredWeights
+    from retalkit_training.tasks.required_weights import check_weights
     from retalkit_training.tasks.runs import open_run, run_lock
     from retalkit_training.tasks.tasks import make_task
 
     for warning in options.warnings() if not quiet else []:
         typer.echo(f"warning: {warning}", err=True)
+    if person is not None:
+        check_weights(name, options, StoredWeights())
     dataset = _open_person(person, output, options, device, quiet) if data is None else open_data(data)
     task = make_task(options, dataset, StoredWeights())
     if data is not None and name != "dnet":

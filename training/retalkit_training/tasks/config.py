@@ -200,6 +200,15 @@ class ENetConfig(LoopConfig):
     average_decay: float = Field(default=PUBLISHED_DECAY, ge=0, lt=1)
     """Decay of the moving average. GPEN and GFPGAN: 0.5 ** (32 / 10000). Not published for E-Net. 0: no average."""
 
+    def check_lnet(self) -> None:
+        """Raise ConfigError if no L-Net is configured."""
+        if self.lnet is None:
+            raise ConfigError(
+                "lnet: E-Net is trained behind a frozen L-Net; set lnet=FILE (an exported L-Net, or LNet.pth), or "
+                "lnet=published",
+                code="missing-lnet",
+            )
+
     def warnings(self) -> list[str]:
         weight, others = self.loss.adversarial_weight, self.loss.l1_weight + self.loss.perceptual_weight
         if weight <= 10 * others:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from retalkit.errors import ConfigError
 from retalkit_enhancers.enet.network import NOISE_SIZES, ENet
 from retalkit_renderers.lnet.network import LNet
 from retalkit_training.loop.data import MEL_STEPS, Clip, TrainingData, check_data, last_start, usable_clips
@@ -54,12 +53,8 @@ class ENetTask:
             RetalkitError: the dataset is unsuitable, or weights are missing.
         """
         check_data(data, SIZE)
-        if config.lnet is None:
-            raise ConfigError(
-                "lnet: E-Net is trained behind a frozen L-Net; set lnet=FILE (an exported L-Net, or LNet.pth), or "
-                "lnet=published",
-                code="missing-lnet",
-            )
+        config.check_lnet()
+        assert config.lnet is not None
         self.config, self.data_key = config, data.key
         self._clips = usable_clips(data.clips("train"))
         self._validation = usable_clips(data.clips("val"))

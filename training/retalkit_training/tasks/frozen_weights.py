@@ -37,6 +37,10 @@ class StoredWeights:
         self._store = store if store is not None else WeightStore()
 
     def stored(self, name: str, purpose: str) -> Mapping[str, Tensor]:
+        return read_state_dict(self.require(name, purpose))
+
+    def require(self, name: str, purpose: str) -> Path:
+        """Return the path of a checkpoint. Raises WeightsError if it is not in the store."""
         path = self._store.path(name)
         if path is None:
             otherwise = ", or set the weight of this loss to 0" if purpose.endswith("loss") else ""
@@ -45,7 +49,7 @@ class StoredWeights:
                 f"{otherwise}",
                 code="missing-weights",
             )
-        return read_state_dict(path)
+        return path
 
     def file(self, path: Path) -> Mapping[str, Tensor]:
         return read_state_dict(path)

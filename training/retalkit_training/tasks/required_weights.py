@@ -1,0 +1,52 @@
+"""Check that the weights of a trainer exist, before a long preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from retalkit.errors import WeightsError
+from retalkit_metrics.identity.interface import NETWORK
+from retalkit_training.loop.config import LoopConfig
+from retalkit_training.losses.config import PerceptualConfig
+from retalkit_training.published_files import EXPERT
+from retalkit_training.tasks.config import DNetConfig, ENetConfig, GeneratorConfig, LNetConfig
+from retalkit_training.tasks.export import PUBLISHED
+from retalkit_training.tasks.frozen_weights import StoredWeights
+
+
+def check_weights(trainer: str, options: LoopConfig, weights: StoredWeights) -> None:
+    """Check that all files and checkpoints exist, without reading them.
+
+    Raises:
+        ConfigError: no expert or no L-Net is configured.
+        WeightsError: a file or a checkpoint is missing.
+    """
+    for value, name, purpose in _required(trainer, options):
+        if value is None or value == "published":
+            weights.require(name, purpose)
+        elif not Path(value).is_file():
+            raise WeightsError(f"{value}: file not found", code="file-not-found")
+
+
+def _required(trainer: str, options: LoopConfig) -> Iterator[tuple[str | Path | None, str, str]]:
+    """Yield the file, ``published`` or None, the name of the checkpoint in the store, and its purpose."""
+    if options.initial is not None:
+        yield options.initial, PUBLISHED[trainer].checkpoint, "initial: published"
+    if isinstance(options, GeneratorConfig) and options.uses_expert:
+        options.check_expert()
+        yield options.expert, EXPERT, "expert=published: the lip-sync loss"
+    if isinstance(options, ENetConfig):
+        options.check_lnet()
+        yield options.lnet, PUBLISHED["lnet"].checkpoint, "lnet=published"
+        if options.loss.identity_weight:
+            yield None, NETWORK, "the identity loss"
+    for perceptual in _perceptual_losses(options):
+        yield None, perceptual.network, "the perceptual loss"
+
+
+def _perceptual_losses(options: LoopConfig) -> list[PerceptualConfig]:
+    if isinstance(options, LNetConfig | ENetConfig):
+        return [options.loss.perceptual] if options.loss.perceptual_weight else []
+    # D-Net's task creates both losses, whatever their weights.
+    return [options.loss.warp, options.loss.final] if isinstance(options, DNetConfig) else []
