@@ -82,6 +82,8 @@ def compare_sources(
     """
     if not video.is_file():
         raise InputError(missing(video, "no such file"), code="file-not-found")
+    if not weights.is_file():
+        raise InputError(missing(weights, "no such file"), code="file-not-found")
     _check_folder(folder, make_key("compare-sources", content_hash(video), content_hash(weights), template))
     network = DNet()
     load_exactly(network, frozen.file(weights), str(weights))

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from retalkit.errors import ConfigError, InputError
+from retalkit.errors import ConfigError, InputError, OutputError
 from retalkit.observer import Observer
 from retalkit.paths import missing
 from retalkit.speech.mel import HOP
+from retalkit_training.datasets.index import FILE, read_index
 from retalkit_training.datasets.layouts import SourceVideo
 from retalkit_training.datasets.prepare import prepare
 from retalkit_training.datasets.settings import PrepareSettings, SplitSettings
@@ -66,8 +67,16 @@ def prepare_person(clip: Path, run: Path, config: Any, observer: Observer) -> No
     references = config.reference_expression if isinstance(config, LNetConfig) else "none"
     coefficients = not isinstance(config, GeneratorConfig) or references == "dnet"
     settings = PrepareSettings(references=references, coefficients=coefficients)
+    folder = run / FOLDER
+    if (folder / FILE).is_file():
+        others = [video.path for video in read_index(folder).videos if Path(video.path).name != clip.name]
+        if others:
+            raise OutputError(
+                f"{run}: contains the clip of another person ({others[0]}); use another output directory",
+                code="output-exists",
+            )
     source = SourceVideo(path=clip, speaker=clip.stem, video=clip.stem)
-    prepare([source], run / FOLDER, settings, SplitSettings(validation=0, test=0), observer=observer)
+    prepare([source], folder, settings, SplitSettings(validation=0, test=0), observer=observer)
 
 
 class PersonData:
