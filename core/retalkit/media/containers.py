@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
@@ -91,7 +92,13 @@ def has_pictures(container: InputContainer) -> bool:
 
 def _pictures(container: InputContainer) -> list[VideoStream]:
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    return [stream for stream in container.streams.video if not stream.disposition & covers]
+    return [stream for stream in container.streams.video if not stream.disposition & covers and has_decoder(stream)]
+
+
+def has_decoder(stream: Stream) -> bool:
+    """Return whether FFmpeg can decode a stream. PyAV creates no codec context for other streams."""
+    context: Any = stream.codec_context
+    return context is not None
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -102,6 +109,11 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """
     streams = _pictures(container)
     if not streams:
+        if any(not has_decoder(stream) for stream in container.streams.video):
+            raise InputError(
+                f"{path}: FFmpeg cannot decode the format of the video; convert the file to mp4",
+                code="unsupported-codec",
+            )
         if container.streams.audio:
             raise InputError(
                 f"{path}: the file has audio but no video stream; "

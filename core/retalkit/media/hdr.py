@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
+
+from retalkit.media.side_data import side_data
 
 TRANSFER_PQ = 16
 """H.273 code of the transfer function SMPTE ST 2084 (PQ)."""
@@ -49,17 +50,17 @@ def hdr_metadata_of(frame: av.VideoFrame) -> HdrMetadata:
     luminance: tuple[int, int] | None = None
     light_level: tuple[int, int] | None = None
     # The side data are FFmpeg's AVMasteringDisplayMetadata (ten fractions and two flags) and AVContentLightMetadata.
-    display: Any = frame.side_data.get("MASTERING_DISPLAY_METADATA")
-    if display is not None and len(bytes(display)) >= 88:
-        numbers = [int(number) for number in np.frombuffer(bytes(display)[:88], dtype=np.int32)]
+    display = side_data(frame, "MASTERING_DISPLAY_METADATA")
+    if display is not None and len(display) >= 88:
+        numbers = [int(number) for number in np.frombuffer(display[:88], dtype=np.int32)]
         pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
         values = [Fraction(top, bottom) if bottom else Fraction(0) for top, bottom in pairs]
         if numbers[20]:
             primaries = tuple(round(value * 50000) for value in values[:8])
         if numbers[21]:
             luminance = (round(values[9] * 10000), round(values[8] * 10000))
-    level: Any = frame.side_data.get("CONTENT_LIGHT_LEVEL")
-    if level is not None and len(bytes(level)) >= 8:
-        first, second = (int(number) for number in np.frombuffer(bytes(level)[:8], dtype=np.uint32))
+    level = side_data(frame, "CONTENT_LIGHT_LEVEL")
+    if level is not None and len(level) >= 8:
+        first, second = (int(number) for number in np.frombuffer(level[:8], dtype=np.uint32))
         light_level = (first, second)
     return HdrMetadata(primaries, luminance, light_level)

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from retalkit.media.containers import open_media, video_stream
+from retalkit.media.containers import has_decoder, open_media, video_stream
 from retalkit.media.sound import audio_stream
 from retalkit.media.video_codec import container_format
 
@@ -163,7 +163,7 @@ def plan_kept_streams(path: Path, output: Path, start: float, replaced_track: in
                 fits = True
                 copied.append(index)
             else:
-                fits = stream.type == "subtitle" and stream.codec_context.name in _TEXT_CODECS
+                fits = stream.type == "subtitle" and has_decoder(stream) and stream.codec_context.name in _TEXT_CODECS
                 converted += [index] if fits else []
             (kept if fits else dropped)[label] += 1
         metadata = _content_metadata(source.metadata)

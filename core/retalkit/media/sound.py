@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from retalkit.errors import InputError
 from retalkit.media.clip_clock import ClipClock, read_clock
-from retalkit.media.containers import open_media, reason
+from retalkit.media.containers import has_decoder, open_media, reason
 from retalkit.media.image_files import file_kind
 from retalkit.stages import SPEECH_RATE
 
@@ -174,6 +174,8 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         stream = audio_stream(container, path, track)
         rate = stream.codec_context.sample_rate
         layout, labelled = _layout_name(stream.codec_context.layout)
+    if rate <= 0:
+        raise InputError(f"{path}: the audio has no sample rate; convert the audio to wav", code="unsupported-codec")
     clock = read_clock(path, track)
     samples, silent, channels = 0, True, 0
     names = channel_names(layout) if labelled else []
@@ -208,7 +210,7 @@ def has_sound(path: Path) -> bool:
     if file_kind(path) != "video":
         return False
     with open_media(path) as container:
-        return bool(container.streams.audio)
+        return any(has_decoder(stream) for stream in container.streams.audio)
 
 
 def pcm(path: Path) -> NDArray[np.float32]:
@@ -233,8 +235,13 @@ def audio_stream(container: InputContainer, path: Path, track: int | None = None
             f"{path}: the file has no audio stream; use an audio file or a video with audio as SPEECH",
             code="no-audio-stream",
         )
+    decoded = [stream for stream in streams if has_decoder(stream)]
+    if not decoded or (track is not None and 0 <= track < len(streams) and not has_decoder(streams[track])):
+        raise InputError(
+            f"{path}: FFmpeg cannot decode the format of the audio; convert the audio to wav", code="unsupported-codec"
+        )
     if track is None:
-        return next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+        return next((stream for stream in decoded if stream.disposition & Disposition.default), decoded[0])
     if not 0 <= track < len(streams):
         raise InputError(
             f"{path}: there is no audio track {track}; the file has {len(streams)} audio "

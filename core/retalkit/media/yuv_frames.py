@@ -21,6 +21,7 @@ from retalkit.media.colour import (
     rgb_to_yuv_planes,
 )
 from retalkit.media.pixel_format import FORMATS, YUV420P, PixelFormat, format_named
+from retalkit.media.side_data import side_data
 
 _SAMPLING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -52,10 +53,12 @@ class Orientation:
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """Return the orientation from the display matrix (ISO 14496-12, ``tkhd``), rounded to multiples of 90 degrees."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    data = side_data(frame, "DISPLAYMATRIX")
     if data is None:
-        return Orientation()
-    numbers = np.frombuffer(bytes(data), dtype=np.int32)
+        # PyAV reads the rotation, but no mirroring, also if it cannot list the side data.
+        turns = round(frame.rotation / 90) % 4
+        return Orientation(transpose=turns % 2 == 1, mirror_x=turns in (2, 3), mirror_y=turns in (1, 2))
+    numbers = np.frombuffer(data, dtype=np.int32)
     if numbers.size < 9:
         return Orientation()
     a, b, c, d = (int(value) for value in (numbers[0], numbers[1], numbers[3], numbers[4]))
