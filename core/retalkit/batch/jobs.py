@@ -13,7 +13,7 @@ from retalkit.config.model import RunConfig, load
 from retalkit.config.transcripts import transcript_overrides
 from retalkit.cues.faults import Faults
 from retalkit.errors import BatchError, RetalkitError
-from retalkit.paths import expand_home
+from retalkit.paths import check_encoding, expand_home
 from retalkit.plugins.registry import Registry
 
 ROW_KEYS: Final = (
@@ -114,6 +114,9 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
                     if (text := _text(row, key)) is not None
                 }
                 transcript = files.get("transcript")
+                for path in (video, cues, speech, *files.values()):
+                    if path is not None:
+                        check_encoding(path)
                 yield Job(
                     output=files["output"],
                     video=video,

@@ -7,6 +7,7 @@ by SIGTERM, 129 by SIGHUP.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -47,6 +48,10 @@ from retalkit.plugins.loading import capture_output
 USAGE_ERROR = 2
 INTERRUPTED = 130
 _HELP_COLUMNS = 52
+_MACHINE_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
+)
+"""Errors whose cause is the disk, a permission or a limit of the machine, and not a bug."""
 
 _TRACEBACK = "--traceback"
 _RESUMABLE = ("dub", "localize", "batch", "compare", "train")
@@ -113,7 +118,15 @@ def _run(args: list[str]) -> NoReturn:
         code = 128 + signalled.number
     except StoppedError as stopped:
         code = stopped.exit_code
+    except UnicodeEncodeError as error:
+        if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
+            _fail(f"{type(error).__name__}: {error}", 1, with_traceback)
+        shown = printable(error.object[max(error.start - 40, 0) : error.end + 10])
+        _fail(f"'{shown}': {undecodable()}", USAGE_ERROR, with_traceback)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
+            name = f"{error.filename}: " if error.filename else ""
+            _fail(f"{name}{error.strerror or error}", USAGE_ERROR, with_traceback)
         # Typer's usage errors have no public base class, so usage errors are identified by this method.
         format_message = getattr(error, "format_message", None)
         if format_message is not None:

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from retalkit.errors import WeightsError
+from retalkit.errors import ConfigError, WeightsError
 from retalkit.paths import expand_home, home_folder
 from retalkit.storage.cache import content_hash
 from retalkit.weights.checkpoint import Checkpoint
@@ -37,7 +37,13 @@ def home() -> Path:
     if named:
         return expand_home(named)
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else home_folder("RETALKIT_HOME") / ".local" / "share") / "retalkit"
+    if base:
+        return Path(base) / "retalkit"
+    try:
+        return home_folder("RETALKIT_HOME") / ".local" / "share" / "retalkit"
+    except ConfigError:
+        # Runs without checkpoints do not need the directory. It cannot exist below a file.
+        return Path(os.devnull) / "retalkit"
 
 
 @dataclass(frozen=True, slots=True)
