@@ -283,6 +283,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     "make demo VIDEO=me.mp4 SPEECH=words.wav OUT=out/me.mp4": _DEMO,
     "make test": _MAKE,
     "make test-slow": _MAKE,
+    "make test-web": _MAKE,
     "make test-packages": Alternative("installs 6 GB of packages, including another torch", _check_make_target),
     "make test-pythons": _MAKE,
     "make docs": _MAKE,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,11 @@ class RunningServer:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(20)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                raise
 
     def worker_memory(self) -> dict[str, int]:
         """Return the resident memory of each worker process in bytes."""
@@ -103,8 +108,10 @@ class ApiClient:
         job: dict[str, Any] = {}
 
         def ended() -> bool:
-            job.update(self.job(id))
-            return job["status"] not in ("queued", "running")
+            # On a busy machine, the server may close an idle connection at the moment of the next request.
+            with suppress(httpx.RemoteProtocolError):
+                job.update(self.job(id))
+            return bool(job) and job["status"] not in ("queued", "running")
 
         wait_until(ended, seconds)
         return job

@@ -281,14 +281,15 @@ def test_memory_is_flat_over_20_renders(server: RunningServer, shared_media: Pat
     api = ApiClient(server.url)
     run = {"video": api.upload("video", video), "people": [{"speech": api.upload("sound", speech)}]}
     memory: list[float] = []
-    for seed in range(20):
-        # Another seed makes other keys, so that every run renders all frames.
-        done = api.wait(api.start("render", **run, config={"seed": seed + 1})["id"])
+    for number in range(20):
+        # Another quality makes another key, so that all frames are rendered. Another seed repeats all other steps.
+        config = {"output": {"crf": 18 + number}, "seed": number // 4}
+        done = api.wait(api.start("render", **run, config=config)["id"])
         assert done["status"] == "done", done["error"]
         memory.append(server.worker_memory()["render0"] / 2**20)
         api.call("delete", done["id"], api.session)
     LOG.info("MiB of the render worker: %s", [round(each) for each in memory])
-    assert max(memory[10:]) < 1.1 * max(memory[3:10])
+    assert max(memory[10:]) < 1.15 * max(memory[3:10])
 
 
 def test_documented_client(server: RunningServer, shared_media: Path, tmp_path: Path) -> None:

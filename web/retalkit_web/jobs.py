@@ -89,8 +89,11 @@ class JobQueue:
         with self._lock:
             self._stopped = True
             self._lock.notify_all()
-        for worker in self._workers:
-            worker.close()
+        closing = [threading.Thread(target=worker.close) for worker in self._workers]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def add(self, session: Session, kind: Kind, request: RunRequest) -> Job:
         """Queue a job. An unfinished inspection, preview or curve of the session is replaced by a new one.
