@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from retalkit.inference.execution import flatten
 from retalkit.inference.openvino_import import FrontEndManager, TorchScriptPythonDecoder, openvino
-from retalkit.weights.store import home
+from retalkit.weights.store import readable_home
 
 _FORMAT: Final = 2
 """Format version, which is part of the hash. Increase the version when the conversion changes."""
@@ -85,7 +85,7 @@ def converted(
 ) -> openvino.Model:
     """Return the network as an OpenVINO model. A stored model is loaded from disk."""
     name = type(network).__name__
-    folder = home() / "openvino"
+    folder = readable_home() / "openvino"
     entry = folder / f"{name}-{network_hash(network, example_inputs, variable_size=variable_size)[:24]}"
     with suppress(RuntimeError, OSError):  # a missing or damaged model is converted again
         model = core.read_model(entry / "model.xml")

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from retalkit.errors import WeightsError
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.locks import FolderError
-from retalkit.weights.store import home
+from retalkit.weights.store import readable_home
 
 MIRRORS_FILE = "mirrors.txt"
 
@@ -66,7 +66,7 @@ def mirrors() -> list[str]:
         WeightsError: an entry is not an HTTP(S) URL, or ``mirrors.txt`` cannot be read.
     """
     entries = [(base, "RETALKIT_MIRRORS") for base in os.environ.get("RETALKIT_MIRRORS", "").split(",")]
-    file = home() / MIRRORS_FILE
+    file = readable_home() / MIRRORS_FILE
     if file.exists():
         try:
             lines = file.read_text(encoding="utf-8").splitlines()

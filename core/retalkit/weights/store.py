@@ -32,17 +32,27 @@ _LOCK_SECONDS = 300.0
 
 
 def home() -> Path:
-    """Return ``RETALKIT_HOME`` or, if the variable is not set, ``retalkit`` in the user's data directory."""
+    """Return ``RETALKIT_HOME`` or, if the variable is not set, ``retalkit`` in the user's data directory.
+
+    Raises ConfigError if the user has no home directory.
+    """
     named = os.environ.get("RETALKIT_HOME")
     if named:
         return expand_home(named)
     base = os.environ.get("XDG_DATA_HOME")
     if base:
         return Path(base) / "retalkit"
+    return home_folder("RETALKIT_HOME") / ".local" / "share" / "retalkit"
+
+
+def readable_home() -> Path:
+    """Return ``home()``, or a directory that cannot exist if the user has no home directory.
+
+    Runs that read no checkpoints require no directory.
+    """
     try:
-        return home_folder("RETALKIT_HOME") / ".local" / "share" / "retalkit"
+        return home()
     except ConfigError:
-        # Runs without checkpoints do not need the directory. It cannot exist below a file.
         return Path(os.devnull) / "retalkit"
 
 
@@ -70,7 +80,7 @@ class WeightStore:
     """Checkpoint store of one user in the directory ``folder`` (default: ``RETALKIT_HOME/weights``)."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (home() / "weights") if folder is None else folder
+        self.folder = (readable_home() / "weights") if folder is None else folder
 
     def file(self, name: str) -> Path:
         """Return the path of the checkpoint's file. The file may not exist."""
