@@ -68,16 +68,20 @@ def finish(
     """
     run = FinishedRun(output=record.output, video=video, speech=speech, record=asdict(record))
     with _partial_files(record.output, len(finishers) + 1, run.sidecars) as partials:
-        mux(
-            segments,
-            sound,
-            partials[0],
-            duration=duration,
-            time_base=time_base,
-            frames=frames,
-            colour=colour,
-            kept=kept,
-        )
+        try:
+            mux(
+                segments,
+                sound,
+                partials[0],
+                duration=duration,
+                time_base=time_base,
+                frames=frames,
+                colour=colour,
+                kept=kept,
+            )
+        except OutputError as error:
+            # The user knows the output, but not the temporary file.
+            raise OutputError(str(error).replace(str(partials[0]), str(record.output)), code=error.code) from error
         for number, ready in enumerate(finishers):
             facts: dict[str, Any] = {}
             _apply(ready, partials[number], partials[number + 1], replace(run, results=facts))

@@ -1,10 +1,17 @@
-"""A run with a damaged cache computes the damaged results again."""
+"""Runs in two threads, and a run with a damaged cache, which computes the damaged results again."""
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+import signal
+import sys
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from retalkit.pipeline.run import dub
@@ -34,14 +41,33 @@ def _replace_by_directory(path: Path) -> None:
 DAMAGES: tuple[Callable[[Path], None], ...] = (_truncate, _flip, _empty, _replace_by_directory)
 
 
+def _process_state() -> tuple[Any, ...]:
+    files = [Path(f"/proc/self/fd/{number}").readlink() for number in (1, 2)] if Path("/proc/self/fd").is_dir() else []
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    streams = (sys.stdout, sys.stderr)
+    return (Path.cwd(), dict(os.environ), streams, files, handlers, list(warnings.filters), logging.getLogger().level)
+
+
 @pytest.fixture(scope="module")
 def finished(
     moving_head: Path, short_speech: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, Packets]:
-    """Finished cache, its list of files, and the packets of the output."""
+    """Directory with the outputs and caches of two runs in two threads, one cache, and the packets of its output."""
     folder = tmp_path_factory.mktemp("finished")
-    dub(moving_head, short_speech, folder / "out.mp4", cache=folder / "cache")
-    return folder, folder / "cache", packets(folder / "out.mp4")
+
+    def run(name: str) -> None:
+        dub(moving_head, short_speech, folder / f"{name}.mp4", cache=folder / name)
+
+    before = _process_state()
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(run, ("first", "second")))
+    assert _process_state() == before
+    return folder, folder / "first", packets(folder / "first.mp4")
+
+
+def test_two_threads_yield_the_same_output(finished: tuple[Path, Path, Packets]) -> None:
+    folder, _, content = finished
+    assert packets(folder / "second.mp4") == content
 
 
 @pytest.mark.parametrize(
