@@ -284,6 +284,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     "make test": _MAKE,
     "make test-slow": _MAKE,
     "make test-web": _MAKE,
+    "make fuzz": _MAKE,
     "make test-packages": Alternative("installs 6 GB of packages, including another torch", _check_make_target),
     "make test-pythons": _MAKE,
     "make docs": _MAKE,
@@ -291,6 +292,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     'pip install -e ".[train]"': _INSTALLS,
     "pip install 'retalkit[identity]'": _INSTALLS,
     "pip install 'retalkit[ray]'": _INSTALLS,
+    "pip install 'retalkit[heif]'": _INSTALLS,
     "retalkit batch jobs.yaml --executor ray --address auto": Alternative(
         "needs a Ray cluster; tests/core/batch/test_ray_executor.py starts one", _check_job_list
     ),
@@ -331,6 +333,7 @@ UNRUNNABLE: dict[str, Alternative] = {
         "needs real clips and published weights", _check_options
     ),
     "retalkit weights pull lnet enet": _PULL,
+    "retalkit weights pull lipsync_expert": _PULL,
     "retalkit weights pull --preset paper": _PULL,
     "retalkit weights import LNet.pth": Alternative("the published file is not available", _check_error("LNet.pth")),
     "retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --preset paper --device cuda": Alternative(

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-LOG_LINE: Final = re.compile(
-    rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl|[IW]\d{4} |\[ ?(INFO|WARN|ERROR):\d+@"
-    rb"|libpng (warning|error): |Corrupt JPEG data: |Premature end of JPEG file|\s*$)"
-)
-"""Pattern that matches the log lines of TensorFlow Lite, absl and MediaPipe below the error level, and those of image
-decoders, whose failures raise exceptions."""
+from retalkit.native_logs import LOG_LINE
 
 _STDERR: Final = 2
 _WAIT_SECONDS: Final = 1.0

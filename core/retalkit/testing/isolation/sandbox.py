@@ -17,6 +17,8 @@ from unittest.mock import patch
 
 import numpy as np
 
+from retalkit.native_logs import LOG_LINE
+
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 _PATH_EVENTS = {
     "os.mkdir": 0,
@@ -53,7 +55,7 @@ class Sandbox:
         self.calls: list[str] = []
         """Network addresses that were accessed."""
         self.printed = ""
-        """Text written to stdout and stderr."""
+        """Text written to stdout and stderr, without the log lines of native libraries that the command line hides."""
         self.argv = _RecordedArguments(["retalkit-testing"])
 
     @contextmanager
@@ -82,7 +84,9 @@ class Sandbox:
             try:
                 yield
             finally:
-                self.printed = printed.getvalue() + file.read_text(encoding="utf-8", errors="replace")
+                lines = file.read_bytes().splitlines(keepends=True)
+                native = b"".join(line for line in lines if not LOG_LINE.match(line))
+                self.printed = printed.getvalue() + native.decode("utf-8", errors="replace")
         self.writes += [str(path) for folder in (temporary, working) for path in folder.rglob("*") if path.is_file()]
 
     @staticmethod
