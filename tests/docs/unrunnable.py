@@ -265,6 +265,7 @@ UNRUNNABLE: dict[str, Alternative] = {
         "would change the weights of the user", _import_weights
     ),
     "retalkit dub talk.mp4 speech.wav -o dubbed.mp4 --preset wav2lip --set lip_syncer.checkpoint=wav2lip_gan "
+    "--set lip_syncer.chin=0.08 "
     "--set detector.use=mediapipe": Alternative("converts the network for OpenVINO, which takes long", _check_tiny_run),
     "retalkit train lnet --data data -o runs/lnet --preset seed --set expert=expert.pth "
     "--set reference_expression=none": Alternative("the weights of VGG are not available", _check_error("vgg19")),
