@@ -66,7 +66,12 @@ class OutputWindow:
 
     @property
     def origin(self) -> float:
-        """Time in seconds of the first frame in the whole output."""
+        """Start of the window in seconds in the whole output, which is its first frame or the start of the output.
+
+        The picture of an output can start later than its sound.
+        """
+        if self.start == 0:
+            return 0.0
         return float(self.timeline.times(self.start, self.start + 1)[0])
 
     @property
@@ -77,7 +82,7 @@ class OutputWindow:
         return float(end) - self.origin
 
     def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return the times in seconds of the frames [start, stop) relative to the window's first frame."""
+        """Return the times in seconds of the frames [start, stop) relative to the start of the window."""
         return self.timeline.times(start, stop) - self.origin
 
     def scaled(self, frame: av.VideoFrame) -> av.VideoFrame:

@@ -14,6 +14,7 @@ from retalkit.media.sound import open_sound
 from retalkit.media.sources import open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.media.video_codec import Encoding
+from retalkit.pipeline.preview import whole_output
 
 RATE, FRAMES, FLASH = 48000, 25, 12
 """The flash and the beep are 0.48 s after the start of their streams."""
@@ -85,6 +86,8 @@ def test_picture_and_sound_keep_their_distance(tmp_path: Path, name, picture, so
     time_base = output_time_base(timeline.time_base)
     times, durations = timeline.times(0, timeline.count), timeline.durations(0, timeline.count)
     assert timeline.count == FRAMES and (durations > 0).all()
+    window = whole_output(timeline, source.size)
+    assert np.array_equal(window.times(0, FRAMES), times) and window.duration == pytest.approx(timeline.duration)
     encoding = Encoding(preset="ultrafast")
     with SegmentWriter(tmp_path / "s", source.size, source.colour, source.rate, time_base, encoding) as writer:
         for position, frame in source.read_video_frames(range(timeline.count)):
