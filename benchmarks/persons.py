@@ -15,6 +15,7 @@ import resource
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,13 +36,13 @@ from retalkit.stages import ObjectPool
 from retalkit.storage.cache import Cache, content_hash
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, help="video of two people, without changes of place")
     parser.add_argument("speech", type=Path)
     parser.add_argument("--single", type=Path, help="video of the same size and duration that shows one person")
     parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     registry, pool = discover(), ObjectPool()
     chosen = plan(RunConfig.from_preset("embedded", registry=registry), registry)
     seconds: defaultdict[tuple[str, int], list[float]] = defaultdict(list)

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.docs.sample_files import side_by_side
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 TESTED = {
@@ -22,6 +23,7 @@ TESTED = {
     "lip_agreement",
     "memory",
     "paper_networks",
+    "persons",
     "restoration_flicker",
     "signing_cost",
     "transcript_sync",
@@ -128,3 +130,11 @@ def test_paper_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     benchmark("paper_networks").main(["--only", "face3d", "--rounds", "1", "--inference", "torch"])
     assert "face3d" in capsys.readouterr().out
+
+
+def test_persons(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    side_by_side(media / "head.mp4", tmp_path / "panel.mp4")
+    benchmark("persons").main([str(tmp_path / "panel.mp4"), str(media / "head.wav"), "--rounds", "1"])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == ["detection and persons", "tracks and coefficients", "total"]
+    assert all(float(row[3]) > 0 for row in rows)

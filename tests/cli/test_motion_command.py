@@ -115,7 +115,7 @@ def test_user_error_is_one_line(
 @pytest.mark.parametrize(("option", "suffix"), [("transcript", ".txt"), ("path", ".csv")])
 @pytest.mark.parametrize(
     ("kind", "fact"),
-    [("absent", "no file"), ("directory", "directory"), ("pipe", "pipe"), ("unreadable", "cannot read")],
+    [("absent", "not found"), ("directory", "directory"), ("pipe", "pipe"), ("unreadable", "cannot read")],
 )
 def test_unreadable_driver_file_is_one_line(
     capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path, option: str, suffix: str, kind: str, fact: str

@@ -46,15 +46,16 @@ def write_sample_files(folder: Path, moving_head: Path, speech: Path, cache: Pat
         wavfile.write(folder / name, 48000, (np.stack([music, -music], axis=1) * 32767).astype(np.int16))
     (folder / "words.txt").write_text("Hello. My lips", encoding="utf-8")
     write_corpus(folder / "lips", 5)
-    _side_by_side(silent, folder / "panel.mp4")
+    side_by_side(silent, folder / "panel.mp4")
     silent.unlink()
 
 
-def _side_by_side(source: Path, target: Path) -> None:
+def side_by_side(source: Path, target: Path) -> None:
     """Write a clip that shows a person and the person's mirror image."""
     with av.open(source) as container, av.open(target, "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"crf": "18", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = 2 * SIDE, SIDE, "yuv420p"
+        shown = container.streams.video[0]
+        stream.width, stream.height, stream.pix_fmt = 2 * shown.width, shown.height, "yuv420p"
         for frame in container.decode(video=0):
             image = frame.to_ndarray(format="rgb24")
             both = np.ascontiguousarray(np.hstack([image, image[:, ::-1]]))

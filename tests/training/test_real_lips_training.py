@@ -220,7 +220,14 @@ def test_command_exports_calibrated_weights(
     options = (*(word for option in WITHOUT_TENSORBOARD for word in ("--set", option)), "--only", "real")
     record = work.folder / "run.json"
     record.write_text(
-        json.dumps({"trainer": "speech-to-mouth", "data": {"key": ""}, "config": work.config.model_dump(mode="json")}),
+        json.dumps(
+            {
+                "trainer": "speech-to-mouth",
+                "data": {"name": "", "key": ""},
+                "config": work.config.model_dump(mode="json"),
+                "retalkit": "0",
+            }
+        ),
         encoding="utf-8",
     )
     train(*call, *options)
