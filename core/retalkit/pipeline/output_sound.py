@@ -158,7 +158,8 @@ class OutputSound:
 
     def _open(self, path: Path, track: int | None = None) -> SoundSource:
         source = open_sound(path, track)
-        self.notes += [warning.replace(", so the mouth stays at rest", "") for warning in source.warnings]
+        # The mouth does not follow this sound.
+        self.notes += [warning.partition(", so the mouth ")[0] for warning in source.warnings]
         return source
 
     def _open_original(self, requested: OriginalSound | None, video: Path, video_start: float) -> None:

@@ -35,7 +35,9 @@ class Label:
         count = video.info.frame_count
         times = video.times(0, count)
         end = max(video.info.duration, float(times[-1]))
-        until = np.inf if self.config.duration is None else self.config.duration
+        duration = np.inf if self.config.duration is None else self.config.duration
+        # The picture may start later than the sound. Matroska rounds timestamps to milliseconds.
+        until = float(times[0]) + duration - 0.002
         stamp = _Stamp(self.config, video.size)
         try:
             encoding = _encoding(source, video, run.record)
@@ -54,7 +56,7 @@ class Label:
         finally:
             segment.unlink(missing_ok=True)
             video.close()
-        run.results.update(text=self.config.text, seconds=None if until == np.inf else until)
+        run.results.update(text=self.config.text, seconds=None if duration == np.inf else duration)
 
 
 class _Stamp:
