@@ -18,7 +18,7 @@ from retalkit_training.commands import SUMMARIES
 from retalkit_training.datasets.writer import NewClip, build_clip, write_dataset
 from retalkit_training.losses.config import LossConfig
 from retalkit_training.tasks.config import CONFIGS, PRESETS
-from retalkit_training.tasks.export import PUBLISHED
+from retalkit_training.tasks.export import PUBLISHED, Exported
 from retalkit_training.tasks.reading import read_config
 
 from tests.pseudo_weights import load_module
@@ -75,7 +75,30 @@ def test_train_resume_and_export(folder: Path, tmp_path: Path, capsys: pytest.Ca
     assert {"lipsync_expert.pth", "lipsync_expert.safetensors", "lipsync_expert.md"} <= {
         path.name for path in run.iterdir()
     }
-    assert "weights import" not in capsys.readouterr().out  # No stage loads this width.
+    out = capsys.readouterr().out
+    assert "channels=2 instead of channels=32" in out  # No stage loads this width.
+    assert "--as" not in out
+    modes = {path.stat().st_mode for path in run.glob("lipsync_expert.*")}
+    assert modes == {record.stat().st_mode}
+
+
+@pytest.mark.parametrize(("trainer", "boxed"), [("syncnet", False), ("lnet", True), ("wav2lip", True), ("enet", True)])
+def test_export_names_its_files_and_the_face_box(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trainer: str,
+    boxed: bool,
+) -> None:
+    files = (tmp_path / "mouth.pth", tmp_path / "mouth.safetensors", tmp_path / "mouth.md")
+    done = Exported(*files, step=3, importable="", difference="channels=8 instead of channels=32", chin=0.08)
+    monkeypatch.setattr("retalkit_training.tasks.export.export_run", lambda *a, **k: done)
+    monkeypatch.setattr("retalkit_training.tasks.runs.read_record", lambda run: {"trainer": trainer})
+    train("export", tmp_path)
+    out = capsys.readouterr().out
+    assert str(files[1]) in out
+    assert "channels=8 instead of channels=32" in out
+    assert ("lip_syncer.chin=0.08" in out) == boxed
 
 
 def test_dry_run_reports_memory_and_speed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,8 @@ TRAINERS = {
     SPEECH_TO_MOUTH: "Train the driver `model`, which predicts mouth motion from speech. All steps run by default.",
 }
 """Help text of each trainer's command."""
+CHIN_TRAINERS = ("lnet", "wav2lip", "enet")
+"""Trainers whose networks generate the face box that ``lip_syncer.chin`` extends."""
 
 ConfigFile = Annotated[
     Path | None,
@@ -306,10 +308,15 @@ def export(
         return
     done = export_run(run, output, best=best, force=force)
     typer.echo(f"{done.file}: step {done.step}; model card: {done.card}")
+    typer.echo(f"safetensors: {done.arrays}")
     if done.importable:
         typer.echo(f"use it with: retalkit weights import {done.arrays} --as {done.importable}")
-        if done.importable != "dnet":
-            typer.echo(f"dub with: --set lip_syncer.chin={done.chin:g}, the face box of the training data")
+    else:
+        typer.echo(
+            f"`retalkit weights import` refuses it, because it does not have the published size: {done.difference}"
+        )
+    if read_record(run)["trainer"] in CHIN_TRAINERS:
+        typer.echo(f"dub with: --set lip_syncer.chin={done.chin:g}, the face box of the training data")
 
 
 def compare_sources(

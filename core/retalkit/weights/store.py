@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from typing import Any, cast
 from retalkit.errors import ConfigError, WeightsError
 from retalkit.paths import expand_home, home_folder
 from retalkit.storage.cache import content_hash
+from retalkit.storage.permissions import default_permissions
 from retalkit.weights.checkpoint import Checkpoint
 from retalkit.weights.locks import FolderError, exclusive_lock
 
@@ -168,8 +168,6 @@ class WeightStore:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             record = ImportRecord(source.name, digest, stored_hash, now, state.st_size, state.st_mtime_ns)
             temporary_record.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-            # safetensors creates files that only their owner can read.
-            temporary.chmod(stat.S_IMODE(temporary_record.stat().st_mode))
             if published and needs_pin(checkpoint):
                 self._pin(checkpoint.name, digest)
             # The following steps only rename files, so a full disk causes an error before this point. The store ignores
@@ -326,7 +324,8 @@ def _array_writer(checkpoint: Checkpoint, source: Path) -> Callable[[Path], None
     def write(path: Path) -> None:
         try:
             # Tensors in a torch file may share memory, which safetensors does not support.
-            save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path)
+            with default_permissions(path):
+                save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, path)
         except SafetensorError as error:
             # safetensors raises its own exception if the disk is full.
             raise OSError(str(error)) from error

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from retalkit.errors import InputError, PluginError, RetalkitError
 from retalkit.paths import missing
 from retalkit.storage.cache import content_hash
+from retalkit.storage.permissions import default_permissions
 from safetensors.numpy import save_file
 
 SHA256: Final = "e091ae52fc2a912197af8f7b7ae2e8365b656ff58463313e0660cce59d9e81d3"
@@ -58,7 +59,8 @@ def convert(source: Path, target: Path) -> None:
         "layers": str(LAYERS),
         "license": "MIT, Copyright (c) 2025 Moonshine AI",
     }
-    save_file(stored, target, metadata)
+    with default_permissions(target):
+        save_file(stored, target, metadata)
 
 
 def encoder_tensors(graph: Any) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from retalkit.errors import WeightsError
+from retalkit.storage.permissions import default_permissions
 from retalkit_renderers.speech_to_mouth.coarticulation import MEASURES
 from retalkit_renderers.speech_to_mouth.interface import WEIGHTS
 from retalkit_renderers.speech_to_mouth.network import MOONSHINE
@@ -79,8 +80,8 @@ def export(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, str(temporary), metadata)
-    temporary.chmod(0o644)
+    with default_permissions(temporary):
+        save_file(tensors, str(temporary), metadata)
     temporary.replace(path)
 
 

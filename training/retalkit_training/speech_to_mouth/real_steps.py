@@ -17,6 +17,7 @@ from retalkit.motion_eval.corpus_scores import CorpusClipScores, mean_of_folds
 from retalkit.motion_eval.lips_corpus import CorpusClip, LipsCorpus
 from retalkit.stages import SPEECH_RATE
 from retalkit.storage.cache import content_hash
+from retalkit.storage.permissions import default_permissions
 from retalkit_renderers.speech_to_mouth.decoding import Calibration
 from retalkit_renderers.speech_to_mouth.model import ModelDriver
 from retalkit_training.loop.trainer import seed_all
@@ -90,7 +91,8 @@ def train_encoder(session: Session, corpus: LipsCorpus) -> None:
         path = session.weights / ENCODER_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = {"training": config.model_dump_json(), "license": "MIT, Copyright (c) 2025 Moonshine AI"}
-        save_file(tensors, str(path), settings)
+        with default_permissions(path):
+            save_file(tensors, str(path), settings)
         for outdated in session.lips.glob("encoder_*.npy"):
             outdated.unlink()
         logger.info("exported %s (%.2f MB)", path, path.stat().st_size / 1e6)

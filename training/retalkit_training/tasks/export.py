@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import torch
 from retalkit.errors import InputError, OutputError
+from retalkit.storage.permissions import default_permissions
 from retalkit_training.loop.checkpoints import CheckpointFolder, read_state, write_failure
 from retalkit_training.loop.logs import read_scalars
 from retalkit_training.loop.trainer import CHECKPOINTS
 from retalkit_training.published_files import EXPERT
+from retalkit_training.tasks.config import CONFIGS
 from retalkit_training.tasks.runs import flat_options, read_record
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -79,6 +81,8 @@ class Exported:
     importable: str
     """Checkpoint name for ``retalkit weights import``, or an empty string if the network has other sizes than the
     published one."""
+    difference: str
+    """How the sizes differ from the published ones, such as ``channels=8 instead of 32``, or an empty string."""
     chin: float
     """Value of the lip syncer's option ``chin`` with which the faces of a run have the same boxes as those of the
     dataset."""
@@ -116,7 +120,8 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
             raise OutputError(f"{existing}: exists; use --force to overwrite it", code="output-exists")
     averaged = published.network in state["averages"]
     tensors: dict[str, Tensor] = state["averages" if averaged else "networks"][published.network]
-    importable = published.checkpoint if _has_published_shapes(tensors, published) else ""
+    difference = _difference(tensors, published, record["trainer"], record["config"])
+    importable = "" if difference else published.checkpoint
     wrapped = {published.wrapper: {published.prefix + name: value for name, value in tensors.items()}}
     page = model_card(run, record, state["step"], target.name, averaged=averaged)
     partials = [path.with_name(path.name + ".partial") for path in (target, arrays, card)]
@@ -124,7 +129,8 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
         target.parent.mkdir(parents=True, exist_ok=True)
         with partials[0].open("wb") as file:
             torch.save(wrapped, file)
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partials[1])
+        with default_permissions(partials[1]):
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partials[1])
         partials[2].write_text(page, encoding="utf-8")
         for partial, path in zip(partials, (target, arrays, card), strict=True):
             partial.replace(path)
@@ -137,14 +143,20 @@ def export_run(run: Path, output: Path | None = None, *, best: bool = False, for
         with suppress(OSError):
             for partial in partials:
                 partial.unlink(missing_ok=True)
-    return Exported(target, arrays, card, state["step"], importable, float(record["data"].get("chin", 0.0)))
+    return Exported(target, arrays, card, state["step"], importable, difference, float(record["data"].get("chin", 0.0)))
 
 
-def _has_published_shapes(tensors: Mapping[str, Tensor], published: Published) -> bool:
+def _difference(tensors: Mapping[str, Tensor], published: Published, trainer: str, config: Mapping[str, Any]) -> str:
+    """Return how a network differs from the published network, or an empty string if all shapes are equal."""
     from retalkit.plugins.specs import resolve
 
     shapes: Mapping[str, tuple[int, ...]] = resolve(published.shapes)()
-    return {name: tuple(value.shape) for name, value in tensors.items()} == dict(shapes)
+    if {name: tuple(value.shape) for name, value in tensors.items()} == dict(shapes):
+        return ""
+    default = CONFIGS[trainer].model_fields.get("channels")
+    if default is not None and config.get("channels") != default.default:
+        return f"channels={config.get('channels')} instead of channels={default.default}"
+    return "the names or the shapes of its parameters differ"
 
 
 def last_values(scalars: Path, step: int | None = None) -> dict[str, str]:
