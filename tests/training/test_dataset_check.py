@@ -164,10 +164,10 @@ def unequal_crops(folder: Path) -> PreparedClip:
         ("clipped-audio", clipped, "% of the samples"),
         ("too-short", short, "9 frames"),
         ("short-audio", short_audio, "1.00 s"),
-        ("offset", late_lips, "+3 frames"),
+        ("offset", late_lips, "lips 3 frames later"),
         ("voice-over", voice_over, "chance"),
         ("still-mouth", still_mouth, "0.0000"),
-        ("missing-frames", missing_frames, "40 frames, from frame 60, are up to 200 ms"),
+        ("missing-frames", missing_frames, "40 frames from frame 60 on, up to 200 ms"),
         ("repeated-frames", repeated_frames, "% of the frames"),
         ("mixed-identities", two_people, "jump"),
         ("low-resolution", small_face, "40 pixels"),
@@ -209,6 +209,17 @@ def test_duplicates_are_found_after_encoding_again(good: list[NewClip], speakers
     assert codes(report) == {"duplicate"}
     assert len(items(report, "duplicate")) == 3
     assert sum("test" in item for item in items(report, "duplicate")) == 2
+
+
+def test_equal_frames_with_other_audio_are_found(good: list[NewClip], speakers: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frames = talking(speakers, 1)["frames"][5:]
+    noisy = np.clip(frames + random.normal(0, 2, frames.shape), 0, 255).astype(np.uint8)
+    copy = drawn_clip(speakers, 1, frames=noisy, wave=np.zeros(60800, np.float32))
+    write_dataset(tmp_path, [*good, labelled(renamed(copy, "copy"), "carl", "test")])
+    report = check(tmp_path)
+    assert codes(report) == {"silent", "frame-leak"}
+    assert items(report, "frame-leak") == ("anna/anna-1 clip-1 (train) and carl/carl-1 copy (test)",)
 
 
 def test_two_people_with_one_name_are_found(speakers: Path, tmp_path: Path) -> None:
@@ -286,7 +297,7 @@ def test_rejected_parts_and_videos_without_clips_are_reported(good: list[NewClip
 def test_few_speakers_and_missing_coefficients_are_found(good: list[NewClip], tmp_path: Path) -> None:
     index = write_dataset(tmp_path, good)
     report = check(tmp_path)
-    assert "1 speakers, expected at least 20" in items(report, "few-speakers")[0]
+    assert "1 speaker, expected at least 20" in items(report, "few-speakers")[0]
     assert "D-Net" in KINDS["no-coefficients"].effect
     replace_index(tmp_path, replace(index, coefficients="bfm257"))
     assert "no-coefficients" not in {fault.code for fault in check(tmp_path).faults}
@@ -309,6 +320,8 @@ def test_text_report_and_exit_code(good: list[NewClip], speakers: Path, tmp_path
     result = run(tmp_path)
     assert result.exit_code == 0
     assert "train: 2 clips, 0.1 min, 2 speakers" in result.output
+    assert "val: 1 clip, 0.1 min, 1 speaker\n" in result.output
+    assert "[few-speakers]\n" in result.output
     assert "[silent]: 1 of 3" in result.output
     assert KINDS["silent"].effect in result.output
     assert "training can work (0 errors, 3 warnings)" in result.output

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from retalkit.errors import InputError
-from retalkit_training.datasets.layouts import SourceVideo, find_sources, read_speakers
+from retalkit_training.datasets.layouts import SourceVideo, find_sources, read_speakers, unmatched_names
 from retalkit_training.datasets.settings import SplitSettings
 from retalkit_training.datasets.splits import assign_splits
 
@@ -62,6 +62,7 @@ def test_hdtf_lists(tmp_path: Path) -> None:
     first, second = find_sources([tmp_path])
     assert (first.path.name, first.speaker, first.spans) == ("RD_Radio1_000.mp4", "Radio1", ((10, 25), (3600, 3620)))
     assert (second.path.name, second.speaker, second.spans) == ("WDA_Obama1.mp4", "WDA_Obama", ((0, 30),))
+    assert unmatched_names([tmp_path], [first, second]) == ["absent.mp4"]
 
 
 def test_hdtf_times_that_cannot_be_read(tmp_path: Path) -> None:
@@ -77,6 +78,7 @@ def test_speakers_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "speakers.csv").write_text("name,speaker\na.mp4,anna\nb,anna\n")
     found = find_sources([tmp_path], speakers=read_speakers(tmp_path / "speakers.csv"))
     assert [source.speaker for source in found] == ["anna", "anna"]
+    assert unmatched_names([tmp_path], found, {"a.mp4": "anna", "b": "anna", "c.mp4": "ben"}) == ["c.mp4"]
     (tmp_path / "other.csv").write_text("file\na.mp4\n")
     with pytest.raises(InputError) as error:
         read_speakers(tmp_path / "other.csv")

@@ -117,6 +117,10 @@ def test_invalid_combinations_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RetalkitError) as error:
             train("lnet", "-o", tmp_path / "run", "--person", clip, *arguments, *options)
         assert error.value.code == code
+    # One error names all missing weights.
+    with pytest.raises(RetalkitError, match="'vgg19'.*pull lnet lipsync_expert vgg19") as error:
+        train("lnet", "-o", tmp_path / "run", "--person", clip, "--from", "published", "--set", "expert=published")
+    assert error.value.code == "missing-weights"
     assert not (tmp_path / "run").exists()
     file = tmp_path / "train.yaml"
     file.write_text("optimizer: {learning_rate: 0.001}\n", encoding="utf-8")

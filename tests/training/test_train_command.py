@@ -75,6 +75,7 @@ def test_train_resume_and_export(folder: Path, tmp_path: Path, capsys: pytest.Ca
     assert {"lipsync_expert.pth", "lipsync_expert.safetensors", "lipsync_expert.md"} <= {
         path.name for path in run.iterdir()
     }
+    assert {path.name for path in (run / "images").iterdir()} >= {"samples-000000003.png"}
     out = capsys.readouterr().out
     assert "channels=2 instead of channels=32" in out  # No stage loads this width.
     assert "--as" not in out
@@ -103,8 +104,9 @@ def test_export_names_its_files_and_the_face_box(
 
 def test_dry_run_reports_memory_and_speed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("syncnet", "--data", folder, "--dry-run", *TINY, "--device", "cpu", "-o", tmp_path / "run")
-    out = capsys.readouterr().out
-    assert "steps/s" in out
+    out, progress = capsys.readouterr()
+    assert "step 4 of 4" in progress
+    assert "steps/s" in out or "s/step" in out
     assert "GiB on cpu" in out
     assert not (tmp_path / "run").exists()
 
@@ -143,6 +145,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     # Trainer, YAML, and a fact of the message.
     "unknown key": ("syncnet", "lerning_rate: 1", "train.yaml:1: lerning_rate: unknown key"),
     "unknown nested key": ("syncnet", "optimizer: {lr: 1}", "optimizer.lr: unknown key"),
+    "key of a nested mapping": ("syncnet", "learning_rate: 1", "did you mean 'optimizer.learning_rate'"),
     "misspelt key": ("lnet", "los: {}", "did you mean 'loss'"),
     "zero steps": ("syncnet", "steps: 0", "steps: must be greater than or equal to 1"),
     "negative rate": ("syncnet", "optimizer:\n  learning_rate: -1", "train.yaml:2: optimizer.learning_rate"),

@@ -577,7 +577,7 @@ def test_resuming_with_other_options_is_refused(tmp_path: Path, speakers: ArrayD
     for trainer, other, data, fact in (
         ("syncnet", SyncNetConfig(batch_size=8), speakers, "batch_size=4"),
         ("lnet", config, speakers, "trainer syncnet"),
-        ("syncnet", config, changed(speakers), "another dataset"),
+        ("syncnet", config, changed(speakers), "different dataset"),
     ):
         with pytest.raises(RetalkitError, match=fact) as error:
             open_run(tmp_path / "run", trainer, other, data, {})

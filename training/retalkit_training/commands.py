@@ -48,14 +48,12 @@ Initial = Annotated[
     str | None,
     typer.Option("--from", metavar="FILE", help="Start from the weights in FILE, or from `published` weights."),
 ]
-Person = Annotated[
-    Path | None,
-    typer.Option(
-        "--person",
-        metavar="CLIP",
-        help="Video of one person, instead of --data: fine-tune the weights of --from. The clip is prepared in RUN.",
-    ),
-]
+PERSON_OPTION = typer.Option(
+    None,
+    "--person",
+    metavar="CLIP",
+    help="Video of one person, instead of --data: fine-tune the weights of --from. The clip is prepared in RUN.",
+)
 PresetName = Annotated[
     str | None,
     typer.Option(
@@ -112,10 +110,13 @@ def application() -> typer.Typer:
 
 
 def _trainer(name: str) -> Callable[..., None]:
+    # The expert cannot learn from one person. A hidden option is still refused with this reason.
+    person_option = typer.Option(None, "--person", hidden=True) if name == "syncnet" else PERSON_OPTION
+
     def command(
         data: DataFolder = None,
         output: RunFolder = None,
-        person: Person = None,
+        person: Path | None = person_option,
         config: ConfigFile = None,
         preset: PresetName = None,
         overrides: Overrides = None,
@@ -179,15 +180,16 @@ def train(
 
     for warning in options.warnings() if not quiet else []:
         typer.echo(f"warning: {warning}", err=True)
-    if person is not None:
-        check_weights(name, options, StoredWeights())
-    dataset = _open_person(person, output, options, device, quiet) if data is None else open_data(data)
+    dataset = None if data is None else open_data(data)
+    check_weights(name, options, StoredWeights())
+    if dataset is None:
+        dataset = _open_person(person, output, options, device, quiet)
     task = make_task(options, dataset, StoredWeights())
     if data is not None and name != "dnet":
         check_sample(data)
     trainer = Trainer(task, device=device, folder=output)
     if dry_run:
-        typer.echo(_cost(name, trainer.dry_run(), options.steps))
+        typer.echo(_cost(name, trainer.dry_run(_dry_run_reporter(trainer.process == 0 and not quiet)), options.steps))
         return
     assert output is not None
     with ExitStack() as stack:
@@ -251,9 +253,21 @@ def _check_output(output: Path | None, *, dry_run: bool) -> None:
         raise ConfigError("--output RUN is required, except with --dry-run", code="missing-option")
 
 
+def _dry_run_reporter(shown: bool) -> Callable[[str], None]:
+    """Return a function that prints what a dry run does on stderr. A step can take a minute on a CPU."""
+    return lambda text: typer.echo(f"dry run: {text}", err=True) if shown else None
+
+
+def _speed(steps_per_second: float) -> str:
+    """Format a rate as ``2.50 steps/s``, or as ``12.5 s/step`` below one step per second."""
+    if steps_per_second >= 1:
+        return f"{steps_per_second:.2f} steps/s"
+    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second > 0 else "0 steps/s"
+
+
 def _cost(name: str, cost: Cost, steps: int) -> str:
     return (
-        f"{name}: {cost.steps_per_second:.2f} steps/s, {cost.memory / 2**30:.2f} GiB on {cost.device}, "
+        f"{name}: {_speed(cost.steps_per_second)}, {cost.memory / 2**30:.2f} GiB on {cost.device}, "
         f"{cost.parameters:,} trained parameters, {steps / cost.steps_per_second / 3600:.1f} hours for {steps:,} steps"
     )
 
@@ -263,7 +277,7 @@ def _print_progress(progress: Progress, steps: int, name: str = "") -> None:
         return
     shown = {name: value for name, value in progress.values.items() if not name.endswith("learning_rate")}
     values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
-    typer.echo(f"{name}step {progress.step}/{steps}, {progress.steps_per_second:.2f} steps/s: {values}")
+    typer.echo(f"{name}step {progress.step}/{steps}, {_speed(progress.steps_per_second)}: {values}")
 
 
 def _open_person(clip: Path | None, run: Path | None, config: LoopConfig, device: str, quiet: bool) -> TrainingData:

@@ -55,6 +55,7 @@ _MACHINE_ERRORS = frozenset(
 
 _TRACEBACK = "--traceback"
 _RESUMABLE = ("dub", "localize", "batch", "compare", "train")
+_NOT_RESUMABLE = [["train", name] for name in ("export", "compare-sources", "config", "schema")]
 
 
 def application() -> typer.Typer:
@@ -138,6 +139,7 @@ def _run(args: list[str]) -> NoReturn:
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
     if isinstance(code, int) and code >= 128:
         resumable = args[:1] in [[name] for name in _RESUMABLE] or args[:2] == ["weights", "pull"]
+        resumable = resumable and args[:2] not in _NOT_RESUMABLE
         # The command is printed unchanged, so that it can be copied.
         with suppress(OSError):
             typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)

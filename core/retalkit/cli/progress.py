@@ -66,8 +66,12 @@ def unit(step: str) -> str:
 
 
 def rate_text(step: str, rate: float) -> str:
-    """Format a rate as ``85.0 frames/s``, or as ``10.0 x real time`` for the speech step."""
-    return f"{rate:.1f} x real time" if step == _SPEECH else f"{rate:.1f} {unit(step)}/s"
+    """Format a rate as ``85.0 frames/s``, as ``44.1 s each`` for slow steps, or as ``10.0 x real time`` for speech."""
+    if step == _SPEECH:
+        return f"{rate:.1f} x real time"
+    if 0 < rate < 0.1:
+        return f"{1 / rate:.1f} s each"
+    return f"{rate:.1f} {unit(step)}/s"
 
 
 class BarProgress:

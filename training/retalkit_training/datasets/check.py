@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -17,8 +18,9 @@ from retalkit.observer import Observer, SilentObserver
 from retalkit.speech.mel import mel_spectrogram
 from retalkit.stages import SPEECH_RATE
 from retalkit_training.datasets.clip_format import PreparedClip
+from retalkit_training.datasets.equal_frames import FrameSignature, candidates, frame_signature, have_equal_frames
 from retalkit_training.datasets.face_shape import outliers
-from retalkit_training.datasets.faults import KINDS, CheckReport, Fault
+from retalkit_training.datasets.faults import KINDS, CheckReport, Fault, counted
 from retalkit_training.datasets.index import ClipEntry, DatasetIndex, read_index
 from retalkit_training.datasets.quality import SILENCE, appearance_jump, frozen_fraction, sharpness, sound_quality
 from retalkit_training.datasets.settings import FACE_SIZES, FRAME_RATE, NEAREST, PrepareSettings
@@ -45,6 +47,7 @@ EXCLUDING: Final = frozenset(
 )
 """Faults of clips from which nothing can be learned."""
 _SAMPLES = SPEECH_RATE // FRAME_RATE
+_PARENTHESES: Final = re.compile(r" \((?:[^()]|\([^()]*\))*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class _Clip:
     """Standardised mel spectrogram, averaged to 16 bands and 32 steps, float32 [512]."""
     image: NDArray[np.bool_]
     """Difference hash of the middle face, bool [64]."""
+    frames: FrameSignature | None
 
 
 class _Findings:
@@ -87,12 +91,13 @@ def check(folder: Path, *, observer: Observer | None = None) -> CheckReport:
     _check_index(index, found)
     clips = _check_clips(folder, index, found, observer)
     _check_sync(clips, found)
-    _check_duplicates(clips, found)
+    duplicates = _check_duplicates(clips, found)
+    _check_equal_frames(clips, duplicates, found)
     _check_identities(clips, found)
     train = index.of_split("train")
     usable = sum(clip.key not in found.excluded for clip in train)
     if train and not usable:
-        found.add("no-usable-clips", f"{len(train)} clips have faults")
+        found.add("no-usable-clips", f"{counted(len(train), 'clip')} with faults")
     totals = _totals(index)
     faults = tuple(
         Fault(code=code, items=tuple(found.items[code]), total=max(totals.get(code, len(index.clips)), 1))
@@ -127,7 +132,7 @@ def check_sample(folder: Path, limit: int = SAMPLE) -> None:
             return
         _check_sound(clip, clip.waveform(), found.reporter(entry))
         lips, motion = clip.arrays.get("lips"), clip.arrays.get("motion")
-        clips.append(_Clip(entry, lips, motion, None, np.zeros(0, np.float32), np.zeros(0, bool)))
+        clips.append(_Clip(entry, lips, motion, None, np.zeros(0, np.float32), np.zeros(0, bool), None))
     _check_sync(clips, found)
     if not chosen or not all(entry.key in found.excluded for entry in chosen):
         return
@@ -176,12 +181,13 @@ def _check_index(index: DatasetIndex, found: _Findings) -> None:
                 found.add(code, f"{each}: {', '.join(sorted(used))}")
     speakers = {clip.speaker for clip in index.of_split("train")}
     if speakers and len(speakers) < FEW_SPEAKERS:
-        found.add("few-speakers", f"{len(speakers)} speakers, expected at least {FEW_SPEAKERS}")
+        found.add("few-speakers", f"{counted(len(speakers), 'speaker')}, expected at least {FEW_SPEAKERS}")
     if not index.coefficients:
-        found.add("no-coefficients", index.without_coefficients or "coefficients are missing")
+        found.add("no-coefficients", _shortened(index.without_coefficients) or "coefficients are missing")
     for video in index.videos:
         if video.error:
-            found.add("unusable-video", f"{video.path}: {video.error}")
+            # Errors of files begin with the path.
+            found.add("unusable-video", f"{video.path}: {video.error.removeprefix(f'{video.path}: ')}")
         if video.duplicate_of:
             found.add("duplicate", f"{video.path} = {video.duplicate_of}")
         for part in video.rejected:
@@ -190,6 +196,11 @@ def _check_index(index: DatasetIndex, found: _Findings) -> None:
         rate = float(video.facts.get("rate", FRAME_RATE))
         if video.clips and abs(rate - FRAME_RATE) > 0.05:
             found.add("frame-rate", f"{video.path}: {rate:g} frames per second")
+
+
+def _shortened(reason: str) -> str:
+    """Return a reason for missing coefficients without the file names, sizes and licences of the weights."""
+    return _PARENTHESES.sub("", reason).partition("; to install")[0]
 
 
 def _check_clips(folder: Path, index: DatasetIndex, found: _Findings, observer: Observer) -> list[_Clip]:
@@ -226,14 +237,14 @@ def _check_clip(entry: ClipEntry, clip: PreparedClip, settings: PrepareSettings,
         report("photo", "one frame without audio")
     else:
         if count < SHORTEST:
-            report("too-short", f"{count} frames, expected at least {SHORTEST}")
+            report("too-short", f"{counted(count, 'frame')}, expected at least {SHORTEST}")
         _check_frames(clip, report)
         if (lacking := count * _SAMPLES - len(wave)) > _SAMPLES:
             report("short-audio", f"{lacking / SPEECH_RATE:.2f} s are missing")
         _check_sound(clip, wave, report)
     coefficients = clip.arrays.get("coefficients")
     if coefficients is not None and (wrong := int((~np.isfinite(coefficients)).any(1).sum())):
-        report("invalid-coefficients", f"{wrong} frames")
+        report("invalid-coefficients", counted(wrong, "frame"))
     if (frozen := frozen_fraction(faces)) > MOST_FROZEN:
         report("repeated-frames", f"{100 * frozen:.0f} % of the frames")
     if (jump := appearance_jump(faces)) > LARGEST_JUMP:
@@ -247,7 +258,13 @@ def _check_clip(entry: ClipEntry, clip: PreparedClip, settings: PrepareSettings,
         report("non-frontal", f"{yaw:.0f} degrees, expected at most {settings.largest_yaw:g}")
     lips, motion = clip.arrays.get("lips"), clip.arrays.get("motion")
     return _Clip(
-        entry, lips, motion, clip.arrays.get("face_shape"), _spectrum(clip.mel), _difference_hash(faces[count // 2])
+        entry,
+        lips,
+        motion,
+        clip.arrays.get("face_shape"),
+        _spectrum(clip.mel),
+        _difference_hash(faces[count // 2]),
+        frame_signature(faces),
     )
 
 
@@ -259,7 +276,9 @@ def _check_frames(clip: PreparedClip, report: Callable[[str, str], None]) -> Non
     wrong = np.flatnonzero(np.abs(times - expected) > NEAREST)
     if len(wrong):
         late = 1000 * float(np.abs(times - expected).max())
-        report("missing-frames", f"{len(wrong)} frames, from frame {int(wrong[0])}, are up to {late:.0f} ms off")
+        report(
+            "missing-frames", f"{counted(len(wrong), 'frame')} from frame {int(wrong[0])} on, up to {late:.0f} ms off"
+        )
 
 
 def _check_sound(clip: PreparedClip, wave: NDArray[np.float32], report: Callable[[str, str], None]) -> None:
@@ -295,17 +314,24 @@ def _check_sync(clips: Sequence[_Clip], found: _Findings) -> None:
         pairs = [(clip.lips, clip.motion) for clip in pooled if clip.lips is not None and clip.motion is not None]
         estimated: OffsetEstimate = estimate(pairs)
         entries = [clip.entry for clip in pooled]
-        scores = f"correlation {estimated.score:.2f}, chance {estimated.chance:.2f}"
+        # The score is the sum of two correlations.
+        scores = f"score {estimated.score:.2f} of at most 2, by chance {estimated.chance:.2f}"
         if estimated.unrelated:
             found.add("voice-over", f"{source}: {scores}", entries)
         elif estimated.follows and abs(estimated.offset) > 1:
-            found.add("offset", f"{source}: {estimated.offset:+d} frames, {scores}", entries)
+            late = "later" if estimated.offset > 0 else "earlier"
+            found.add(
+                "offset",
+                f"{source}: lips {abs(estimated.offset)} frames {late} than the audio, {scores}",
+                entries,
+            )
 
 
-def _check_duplicates(clips: Sequence[_Clip], found: _Findings) -> None:
-    """Report clips with equal audio and similar faces, including re-encoded copies."""
+def _check_duplicates(clips: Sequence[_Clip], found: _Findings) -> set[tuple[str, str]]:
+    """Report clips with equal audio and similar faces, including re-encoded copies. Returns the keys of each pair."""
+    pairs: set[tuple[str, str]] = set()
     if not clips:
-        return
+        return pairs
     spectra = np.stack([clip.spectrum for clip in clips])
     block = 1024
     for start in range(0, len(clips), block):
@@ -317,6 +343,20 @@ def _check_duplicates(clips: Sequence[_Clip], found: _Findings) -> None:
             if int((one.image != other.image).sum()) <= 8:
                 across = "" if one.entry.split == other.entry.split else f" ({one.entry.split}, {other.entry.split})"
                 found.add("duplicate", f"{_name(one.entry)} = {_name(other.entry)}{across}")
+                pairs.add((one.entry.key, other.entry.key))
+    return pairs
+
+
+def _check_equal_frames(clips: Sequence[_Clip], reported: set[tuple[str, str]], found: _Findings) -> None:
+    """Report clips of different splits that show the same frames with different audio."""
+    known = [clip for clip in clips if clip.frames is not None]
+    signatures = [clip.frames for clip in known if clip.frames is not None]
+    for row, column in candidates(signatures):
+        one, other = known[row].entry, known[column].entry
+        if one.split == other.split or (one.key, other.key) in reported:
+            continue
+        if have_equal_frames(signatures[row], signatures[column]):
+            found.add("frame-leak", f"{_name(one)} ({one.split}) and {_name(other)} ({other.split})")
 
 
 def _check_identities(clips: Sequence[_Clip], found: _Findings) -> None:

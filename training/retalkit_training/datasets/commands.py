@@ -9,6 +9,8 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
+SHOWN_NAMES = 10
+"""Maximum number of listed names without a video that are printed."""
 UNUSABLE = 1
 """Exit code of ``check`` if training cannot work."""
 
@@ -82,7 +84,8 @@ def prepare(
     from retalkit.cli.progress import progress
     from retalkit.errors import ConfigError
     from retalkit.plugins.registry import nearest
-    from retalkit_training.datasets.layouts import LAYOUTS, find_sources, read_speakers
+    from retalkit_training.datasets.faults import counted
+    from retalkit_training.datasets.layouts import LAYOUTS, find_sources, read_speakers, unmatched_names
     from retalkit_training.datasets.prepare import prepare as run
     from retalkit_training.datasets.settings import PrepareSettings, SplitSettings
 
@@ -111,7 +114,11 @@ def prepare(
         restore=cast("Any", restore),
     )
     splits = SplitSettings(validation=validation, test=test)
-    sources = find_sources(videos, layout, read_speakers(speakers) if speakers is not None else None)
+    names = read_speakers(speakers) if speakers is not None else {}
+    sources = find_sources(videos, layout, names)
+    if not quiet and (absent := unmatched_names(videos, sources, names)):
+        listed = ", ".join(absent[:SHOWN_NAMES]) + (", ..." if len(absent) > SHOWN_NAMES else "")
+        typer.echo(f"note: no video found for {counted(len(absent), 'listed name')}: {listed}", err=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1" if jobs > 1 else str(os.cpu_count() or 1))
     with progress(quiet=quiet) as observer:
         done = run(sources, output, settings, splits, jobs=jobs, observer=observer)
@@ -121,7 +128,9 @@ def prepare(
     seconds = sum(clip.frames for clip in index.clips) / 25
     rejected = sum(len(video.rejected) for video in index.videos)
     unusable = sum(bool(video.error) for video in index.videos)
-    typer.echo(f"{output}: {len(index.clips)} clips, {seconds / 60:.1f} min, {len(index.shards)} shards")
+    typer.echo(
+        f"{output}: {counted(len(index.clips), 'clip')}, {seconds / 60:.1f} min, {counted(len(index.shards), 'shard')}"
+    )
     typer.echo(f"videos: {done.computed} processed, {done.reused} unchanged, {unusable} without clips")
     typer.echo(f"parts left out by the quality filter: {rejected}")
     if index.references != "none":
@@ -130,7 +139,7 @@ def prepare(
         reason = f" ({done.unrestored})" if done.unrestored else ""
         typer.echo(f"restoration of the 384-pixel faces: {index.restoration}{reason}")
     if index.without_coefficients:
-        typer.echo(f"no 3DMM coefficients, so D-Net cannot be trained: {index.without_coefficients}")
+        typer.echo("no 3DMM coefficients, which only D-Net needs (`retalkit dataset check` prints the reason)")
 
 
 def check(

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Severity = Literal["error", "warning"]
+_WHOLE: Final = frozenset({"empty-train", "empty-validation", "few-speakers", "no-coefficients", "no-usable-clips"})
+"""Faults of the whole dataset, which have no number of occurrences."""
 _SHOWN: Final = 4
 """Number of affected items in the text report."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as ``1 clip`` or ``2 clips``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,12 @@ KINDS: Final[Mapping[str, FaultKind]] = {
         "clips occur more than once",
         "Duplicates have more weight in training, and leak into validation if their speakers have different names.",
     ),
+    "frame-leak": FaultKind(
+        "warning",
+        "clips of different splits show the same frames",
+        "The audio differs, but validation measures memory of known frames. Remove one of the videos, or give both the "
+        "same speaker with `--speakers`.",
+    ),
     "mixed-identities": FaultKind(
         "warning",
         "clips contain a change of person or an undetected cut",
@@ -205,7 +218,9 @@ class Fault:
 
     def lines(self) -> list[str]:
         """Return the lines of the text report."""
-        first = f"{self.kind.severity}: {self.kind.title} [{self.code}]: {len(self.items)} of {self.total}"
+        first = f"{self.kind.severity}: {self.kind.title} [{self.code}]"
+        if self.code not in _WHOLE:
+            first += f": {len(self.items)} of {self.total}"
         rest = len(self.items) - _SHOWN
         shown = [f"    {item}" for item in self.items[:_SHOWN]]
         return [first, *shown, *([f"    and {rest} more"] if rest > 0 else []), f"    {self.kind.effect}"]
@@ -244,7 +259,8 @@ class CheckReport:
     def text(self) -> str:
         """Return the text report."""
         lines = [
-            f"{split}: {count} clips, {self.minutes[split]:.1f} min, {self.speakers[split]} speakers"
+            f"{split}: {counted(count, 'clip')}, {self.minutes[split]:.1f} min, "
+            f"{counted(self.speakers[split], 'speaker')}"
             for split, count in self.clips.items()
         ]
         lines.append(f"usable clips of train: {self.usable}")
@@ -252,5 +268,7 @@ class CheckReport:
             lines += fault.lines()
         errors = sum(fault.kind.severity == "error" for fault in self.faults)
         verdict = "training can work" if self.can_train else "training cannot work"
-        lines.append(f"{self.folder}: {verdict} ({errors} errors, {len(self.faults) - errors} warnings)")
+        lines.append(
+            f"{self.folder}: {verdict} ({counted(errors, 'error')}, {counted(len(self.faults) - errors, 'warning')})"
+        )
         return "\n".join(lines)

@@ -73,6 +73,23 @@ def find_sources(
     return sorted(chosen, key=lambda source: str(source.path))
 
 
+def unmatched_names(
+    paths: Sequence[Path], sources: Sequence[SourceVideo], speakers: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the names in HDTF's lists, and the names in ``speakers``, to which no source belongs.
+
+    ``paths``: arguments of ``find_sources``, which returned ``sources``. The videos of a list may not be downloaded.
+    """
+    absent: list[str] = []
+    for path in paths:
+        for listing in sorted(path.glob(_HDTF_TIMES)) if any(source.spans for source in sources) else []:
+            found = {source.video for source in sources if source.path.is_relative_to(path)}
+            names = [line.split()[0] for line in _text(listing).splitlines() if line.split()]
+            absent += [name for name in names if Path(name).stem not in found]
+    known = {name for source in sources for name in _names(source)}
+    return [*dict.fromkeys([*absent, *(name for name in speakers or {} if name not in known)])]
+
+
 def read_speakers(path: Path) -> dict[str, str]:
     """Read a CSV file with the columns ``name`` and ``speaker``. Raises InputError."""
     if not path.is_file():
@@ -96,8 +113,12 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: not a UTF-8 text file", code="unreadable-file") from error
 
 
+def _names(source: SourceVideo) -> tuple[str, str, str]:
+    return source.path.name, source.path.stem, source.path.parent.name
+
+
 def _relabelled(source: SourceVideo, speakers: Mapping[str, str]) -> SourceVideo:
-    names = (source.path.name, source.path.stem, source.path.parent.name)
+    names = _names(source)
     speaker = next((speakers[name] for name in names if name in speakers), source.speaker)
     return replace(source, speaker=speaker)
 

@@ -166,16 +166,19 @@ class Trainer:
                 log.close()
         return done
 
-    def dry_run(self, steps: int = _DRY_STEPS) -> DryRun:
-        """Train for a few steps without writing anything, and measure them."""
+    def dry_run(self, report: Callable[[str], None] = lambda text: None, steps: int = _DRY_STEPS) -> DryRun:
+        """Train for a few steps without writing anything, and measure them. ``report`` is called before each part."""
+        report("first batch")
         self.check_first_batch(0)
         loaded = load_batches(self.task, 0, self.process, self.processes)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+        report(f"step 1 of {steps + 1}")
         self.step(0, loaded)
         self._synchronise()
         start = time.perf_counter()
         for step in range(1, steps + 1):
+            report(f"step {step + 1} of {steps + 1}")
             self.step(step, loaded)
         self._synchronise()
         rate = steps / (time.perf_counter() - start)
@@ -317,7 +320,7 @@ class Trainer:
         if state["task"] != self.task.name:
             raise InputError(f"{path}: checkpoint of the trainer {state['task']}; {advice}", code="other-trainer")
         if state["data"] != self.task.data_key:
-            raise InputError(f"{path}: the run uses another dataset; {advice}", code="other-dataset")
+            raise InputError(f"{path}: the run was started with a different dataset; {advice}", code="other-dataset")
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, network in self.averages.items():

@@ -74,6 +74,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
+def _origin(names: set[str]) -> str:
+    """Return a hint such as ``; the file contains the network of the trainer wav2lip``, or an empty string."""
+    from retalkit.plugins.specs import resolve
+    from retalkit_training.tasks.export import PUBLISHED
+
+    for trainer, published in PUBLISHED.items():
+        # Parameter names do not depend on the number of channels.
+        if names and names == set(resolve(published.shapes)()):
+            return f"; the file contains the network of the trainer {trainer}"
+    return ""
+
+
 def load_exactly(network: Any, tensors: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict whose names and shapes equal those of the network.
 
@@ -90,6 +102,7 @@ def load_exactly(network: Any, tensors: Mapping[str, Tensor], source: str) -> No
         wrong += [f"unknown {unknown[0]}"] if unknown else []
         wrong += [f"shape of {shapes[0]}"] if shapes else []
         raise WeightsError(
-            f"{source}: not the weights of {type(network).__name__}: {', '.join(wrong)}", code="weights-mismatch"
+            f"{source}: not the weights of {type(network).__name__}: {', '.join(wrong)}{_origin(set(tensors))}",
+            code="weights-mismatch",
         )
     network.load_state_dict({**{name: expected[name] for name in counts}, **tensors})

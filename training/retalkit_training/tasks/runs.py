@@ -153,7 +153,9 @@ def _compare(
         )
     if before["data"]["key"] != data["key"]:
         raise OutputError(
-            f"{folder}: contains a run with another dataset ({before['data']['name']}); {advice}", code="output-exists"
+            f"{folder}: contains a run with a different dataset ({_dataset(before['data'])} in {RECORD}, now "
+            f"{_dataset(data)}); {advice}",
+            code="output-exists",
         )
     old, new = _weight_options(before["config"]), _weight_options(config)
     for key in sorted(set(old) | set(new)):
@@ -189,6 +191,12 @@ def _counts(data: TrainingData) -> dict[str, Any]:
             "frames": sum(clip.frame_count for clip in clips),
         }
     return counts
+
+
+def _dataset(data: Mapping[str, Any]) -> str:
+    counts: Mapping[str, Any] = data.get("train") or {}
+    size = f" with {counts['frames']} training frames" if "frames" in counts else ""
+    return f"'{data['name']}'{size}"
 
 
 def _short(value: Any) -> str:

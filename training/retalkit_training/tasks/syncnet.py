@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from retalkit.errors import InputError
 from retalkit_training.augmentation import augment_frames, augmented_mel, check_packages, draw_sound_change
 from retalkit_training.loop.data import WINDOW_FRAMES, TrainingData, check_data, usable_clips
+from retalkit_training.loop.logs import grid
 from retalkit_training.loop.task import Batch, BestMetric, Sample, Update
 from retalkit_training.losses.sync import cosine_cross_entropy
 from retalkit_training.losses.terms import LossTerms, weighted_sum
@@ -43,6 +45,8 @@ from torch.nn import functional
 _EVALUATION: Final = 2
 """Number that separates the random numbers of evaluations from others with the same seed."""
 _BATCH: Final = 32
+_SHOWN: Final = 8
+"""Number of pairs in the image sheet."""
 
 
 class SyncNetTask:
@@ -126,7 +130,19 @@ class SyncNetTask:
         }
 
     def images(self, networks: Mapping[str, nn.Module], step: int) -> NDArray[np.uint8] | None:
-        return None
+        """Return a sheet of evaluation pairs. Each row has five mouths, the label of the pair and its cosine."""
+        if not self._validation:
+            return None
+        pairs = self._pairs = self._pairs or self._evaluation_pairs()
+        device = next(networks["expert"].parameters()).device
+        shown = {name: value[:_SHOWN] for name, value in pairs.items()}
+        cosines = networks["expert"](shown["mel"].to(device), shown["mouths"].to(device)).cosines().float().cpu()
+        rows: list[list[NDArray[np.uint8]]] = []
+        for window, label, cosine in zip(shown["mouths"], shown["label"].flatten(), cosines, strict=True):
+            frames = window.unflatten(0, (WINDOW_FRAMES, 3)).permute(0, 2, 3, 1).flip(-1)
+            images = (frames * 255).round().to(torch.uint8).numpy()
+            rows.append([*images, _caption("in sync" if label else "shifted", f"{cosine:.2f}", images[0].shape)])
+        return grid(rows)
 
     def _evaluation_pairs(self) -> dict[str, Tensor]:
         """Return pairs that are the same in every evaluation. Each has a synchronous and another window."""
@@ -139,6 +155,14 @@ class SyncNetTask:
             for label, shown in ((1, start), (0, other_start(generator, clip, start))):
                 samples.append({"mouths": mouths(clip, shown), "mel": sound, "label": np.array([label], np.float32)})
         return {name: torch.from_numpy(np.stack([each[name] for each in samples])) for name in samples[0]}
+
+
+def _caption(label: str, value: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an image with two lines of text."""
+    image = np.full(shape, 255, np.uint8)
+    for line, text in enumerate((label, value)):
+        cv2.putText(image, text, (6, 20 + 18 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return image
 
 
 def contrastive_loss(embeddings: Embeddings, scale: float) -> Tensor:
