@@ -20,7 +20,7 @@ MODELS = [
     if inspect.isclass(value) and issubclass(value, LossConfig) and value is not LossConfig
 ]
 SOURCE = re.compile(
-    r"\bS\b|PIRender|Wav2Lip|VideoReTalking|video-retalking|GPEN|GFPGAN|StyleGAN2|MuseTalk|InsightFace|Johnson|published"
+    r"\b[Rr]eport\b|PIRender|Wav2Lip|VideoReTalking|video-retalking|GPEN|GFPGAN|StyleGAN2|MuseTalk|InsightFace|Johnson|published"
 )
 
 

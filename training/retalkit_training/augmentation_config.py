@@ -7,7 +7,8 @@ from retalkit_training.losses.config import LossConfig
 
 
 class AugmentationConfig(LossConfig):
-    """Random changes of training windows. Everything is off by default, as in Wav2Lip and S.
+    """Random changes of training windows. Everything is off by default, as in Wav2Lip and in the reproduction
+    report.
 
     All frames of a window, its reference frames and its target receive the same change of the image, and all mel
     windows of a sample the same change of the sound, so that lips and sound stay synchronous. Values are drawn from the

@@ -1,4 +1,4 @@
-"""Comparison of two source frames for D-Net: the first frame of a video against each frame (S, section 5.1).
+"""Comparison of two source frames for D-Net: the first frame of a video against each frame (report, section 5.1).
 
 D-Net generates all frames of a video with one expression template, once from the first frame (``first``) and once from
 the frame itself (``each``). The report finds that ``each`` is sharper, but that the mouth still moves a little, so that

@@ -1,7 +1,7 @@
 """Edits of prepared faces: references with the canonical expression, and restored frames.
 
-L-Net receives a reference image whose expression was edited (S, equations 4 to 7), and E-Net's targets are restored
-frames (S, equations 8 to 12). Both edits are computed once, by the stages of a run.
+L-Net receives a reference image whose expression was edited (report, equations 4 to 7), and E-Net's targets are
+restored frames (report, equations 8 to 12). Both edits are computed once, by the stages of a run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Image = NDArray[np.uint8]
 
 _IMAGE: Final = "reference:image"
 RESTORERS: Final = ("gpen", "gfpgan")
-"""Restorers in the order in which ``restore: auto`` selects them. GPEN was used for E-Net (S)."""
+"""Restorers in the order in which ``restore: auto`` selects them. GPEN was used for E-Net (report)."""
 _PER_FRAME: Final = {"steadiness": 0.0}
 """Options of the restorers. Targets are single frames, so they are restored as published."""
 

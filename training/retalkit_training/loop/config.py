@@ -12,15 +12,15 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(LossConfig):
-    """Options of one optimiser. The defaults are those of Wav2Lip, and the ones that S states: Adam, 1e-4."""
+    """Options of one optimiser. The defaults are those of Wav2Lip, and the ones that the report states: Adam, 1e-4."""
 
     kind: Literal["adam", "adamw"] = "adam"
-    """Optimiser. Wav2Lip, PIRender and S: ``adam``. LatentSync: ``adamw``."""
+    """Optimiser. Wav2Lip, PIRender and the report: ``adam``. LatentSync: ``adamw``."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Learning rate. Wav2Lip, PIRender and S: 1e-4."""
+    """Learning rate. Wav2Lip, PIRender and the report: 1e-4."""
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay rates of Adam's moments. Wav2Lip: the defaults of torch for the expert, 0.5 and 0.999 for the generator and
-    the discriminator (``hq_wav2lip_train.py``). PIRender: 0.5 and 0.999. S does not state them."""
+    the discriminator (``hq_wav2lip_train.py``). PIRender: 0.5 and 0.999. The report does not state them."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay. 0 in all published trainers."""
     decay_every: int = Field(default=0, ge=0)

@@ -2,7 +2,7 @@
 
 Each docstring names the source of the default value and of the alternatives:
 
-* S: the reproduction report that this project starts from, with its equation numbers.
+* The report: the reproduction report that this project starts from, with its equation numbers.
 * VideoReTalking: Cheng et al., SIGGRAPH Asia 2022 (OpenTalker/video-retalking), whose training code is unpublished.
 * PIRender: Ren et al., ICCV 2021 (RenYurui/PIRender, ``config/face.yaml`` and ``loss/perceptual.py``).
 * Wav2Lip: Prajwal et al., ACM Multimedia 2020 (Rudrabha/Wav2Lip).
@@ -42,28 +42,25 @@ class PerceptualConfig(LossConfig):
     """Options of the perceptual loss with an optional style loss. The defaults are PIRender's loss at one scale."""
 
     network: Literal["vgg16", "vgg19"] = "vgg19"
-    """Feature extractor. PIRender publishes ``vgg19``. S and the reproduction state VGG-16."""
+    """Feature extractor. PIRender publishes ``vgg19``. The report and the reproduction state VGG-16."""
     layers: tuple[str, ...] = PIRENDER_LAYERS
     """Compared layers, named ``conv_B_C`` (before the ReLU), ``relu_B_C`` or ``pool_B``. PIRender: ``relu_1_1`` to
     ``relu_5_1``. Johnson et al., ECCV 2016: ``relu_1_2``, ``relu_2_2``, ``relu_3_3``, ``relu_4_3`` of VGG-16. GFPGAN:
-    ``conv_1_2``, ``conv_2_2``, ``conv_3_4``, ``conv_4_4``, ``conv_5_4`` of VGG-19. The reproduction (S, section 5.1):
-    the last convolutional layer of VGG-16, ``relu_5_3`` or ``pool_5``.
-    """
+    ``conv_1_2``, ``conv_2_2``, ``conv_3_4``, ``conv_4_4``, ``conv_5_4`` of VGG-19. The reproduction (report,
+    section 5.1): the last convolutional layer of VGG-16, ``relu_5_3`` or ``pool_5``."""
     layer_weights: tuple[float, ...] = ()
     """Weight of each layer, for content and style. Empty: 1 for each layer (PIRender). GFPGAN: 0.1, 0.1, 1, 1, 1."""
     distance: Literal["l1", "mse", "norm"] = "l1"
     """Distance of two features: ``l1``, the mean absolute difference (PIRender, GFPGAN); ``mse``, the mean squared
-    difference; ``norm``, the L2 norm of each image's difference, averaged over the batch (equation 1 of S taken
-    literally, and the reproduction).
-    """
+    difference; ``norm``, the L2 norm of each image's difference, averaged over the batch (equation 1 of the report
+    taken literally, and the reproduction)."""
     scales: int = Field(default=1, ge=1)
     """Number of scales. Each scale has half the width and height of the previous one. PIRender uses 4 at 256 pixels.
     The number is not published for L-Net and E-Net; at L-Net's 96 pixels PIRender's code supports at most 2.
     """
     style_weight: float = Field(default=0.0, ge=0)
-    """Weight of the style loss relative to the content loss. PIRender and S: 250 in D-Net's second stage. GFPGAN: 50.
-    The style loss is computed at the first scale only (PIRender).
-    """
+    """Weight of the style loss relative to the content loss. PIRender and the report: 250 in D-Net's second stage.
+    GFPGAN: 50. The style loss is computed at the first scale only (PIRender)."""
     gram_divisor: Literal["size", "none"] = "size"
     """Divisor of Gram matrices: ``size``, C h w (PIRender, GFPGAN, Johnson et al.), or ``none``."""
     instance_normalised: bool = False
@@ -87,10 +84,10 @@ PIRENDER_WARP: Final = PerceptualConfig(scales=4)
 PIRENDER_FINAL: Final = PerceptualConfig(scales=4, style_weight=250)
 """PIRender's loss of the edited image (``config/face.yaml``, ``vgg_param_final``)."""
 REPRODUCTION: Final = PerceptualConfig(network="vgg16", layers=("relu_5_3",), distance="norm", style_weight=250)
-"""Loss of the reproduction's D-Net training (S, section 5.1: L2 distances in the last layer before the fully connected
-ones, weights 1 and 250)."""
+"""Loss of the reproduction's D-Net training (section 5.1 of the report: L2 distances in the last layer before the fully
+connected ones, weights 1 and 250)."""
 EQUATION_1: Final = PerceptualConfig(network="vgg16", distance="norm")
-"""Equation 1 of S taken literally: the sum of L2 norms over the layers of VGG-16."""
+"""Equation 1 of the report taken literally: the sum of L2 norms over the layers of VGG-16."""
 JOHNSON: Final = PerceptualConfig(
     network="vgg16", layers=("relu_1_2", "relu_2_2", "relu_3_3", "relu_4_3"), distance="norm"
 )
@@ -109,8 +106,7 @@ class SyncConfig(LossConfig):
     batch_statistics: bool = False
     """Whether the expert runs in training mode while it supervises a generator. Wav2Lip never switches its expert to
     evaluation mode: its gradients then depend on the batch, its running statistics change, and a batch of one fails.
-    S does not state the mode.
-    """
+    The report does not state the mode."""
     probability: Literal["clamped", "unclamped"] = "clamped"
     """Range of the cosine similarity, which the loss interprets as a probability. ``clamped``: limited to [0, 1]
     (MuseTalk). ``unclamped``: as in Wav2Lip, whose loss raises an error if rounding results in a cosine above 1.
@@ -122,10 +118,9 @@ class AdversarialConfig(LossConfig):
 
     kind: Literal["non-saturating", "saturating", "hinge", "lsgan"] = "non-saturating"
     """Loss function. ``non-saturating``: generator softplus(-D(G)) (StyleGAN2, GPEN, GFPGAN); on the logits of the
-    quality discriminator also Wav2Lip's loss. ``saturating``: generator log(1 - sigmoid(D(G))) (equation 11 of S).
-    The discriminator's loss is logistic in both cases. ``hinge``: Lim and Ye, "Geometric GAN", 2017. ``lsgan``: Mao et
-    al., "Least squares generative adversarial networks", ICCV 2017.
-    """
+    quality discriminator also Wav2Lip's loss. ``saturating``: generator log(1 - sigmoid(D(G))) (equation 11 of the
+    report). The discriminator's loss is logistic in both cases. ``hinge``: Lim and Ye, "Geometric GAN", 2017.
+    ``lsgan``: Mao et al., "Least squares generative adversarial networks", ICCV 2017."""
     r1_weight: float = Field(default=10.0, ge=0)
     """Weight of the R1 penalty, halved as published (Mescheder et al., "Which training methods for GANs do actually
     converge?", ICML 2018). GPEN and GFPGAN: 10. 0 disables the penalty."""
@@ -160,15 +155,13 @@ class IdentityConfig(LossConfig):
     """Options of the identity loss, the distance of ArcFace embeddings."""
 
     distance: Literal["l2", "cosine", "l1"] = "l2"
-    """Distance of two embeddings. ``l2``: L2 norm of the difference (equation 10 of S). ``cosine``: 1 - cosine (GPEN).
-    ``l1``: mean absolute difference (GFPGAN, whose network is a different one). For unit vectors,
-    l2 ** 2 = 2 (1 - cosine).
-    """
+    """Distance of two embeddings. ``l2``: L2 norm of the difference (equation 10 of the report). ``cosine``: 1 - cosine
+    (GPEN). ``l1``: mean absolute difference (GFPGAN, whose network is a different one). For unit vectors, l2 ** 2 = 2
+    (1 - cosine)."""
     crop: Literal["whole", "gpen", "gpen-integer"] = "whole"
-    """Part of the image. ``whole``: all of it (S does not state a crop). ``gpen``: rows 35 to 223 and columns 32 to 220
-    of 256, scaled by h / 256. ``gpen-integer``: as in GPEN, scaled by the integer part of h / 256, which cuts a wrong
-    part from images whose size is not a multiple of 256, such as E-Net's 384.
-    """
+    """Part of the image. ``whole``: all of it (the report does not state a crop). ``gpen``: rows 35 to 223 and columns
+    32 to 220 of 256, scaled by h / 256. ``gpen-integer``: as in GPEN, scaled by the integer part of h / 256, which cuts
+    a wrong part from images whose size is not a multiple of 256, such as E-Net's 384."""
     network_colours: Literal["bgr", "rgb"] = "bgr"
     """Channel order of the network's input. ``bgr``: as the network was trained (InsightFace_Pytorch). ``rgb``: as in
     GPEN."""
@@ -180,13 +173,13 @@ class DNetLossConfig(LossConfig):
     warp: PerceptualConfig = PIRENDER_WARP
     """Perceptual loss between the warped source image and the target image."""
     final: PerceptualConfig = PIRENDER_FINAL
-    """Perceptual and style loss between the edited image and the target image. S: content weight 1, style weight 250
-    (equation 3), as in PIRender."""
+    """Perceptual and style loss between the edited image and the target image. Report: content weight 1, style weight
+    250 (equation 3), as in PIRender."""
     warp_weight: float = Field(default=2.5, ge=0)
-    """Weight of ``warp`` in both stages. PIRender: 2.5, which no paper states. S: 1 (equations 1 and 3), and 0 in the
-    reproduction."""
+    """Weight of ``warp`` in both stages. PIRender: 2.5, which no paper states. Report: 1 (equations 1 and 3), and 0 in
+    the reproduction."""
     final_weight: float = Field(default=4.0, ge=0)
-    """Weight of ``final`` in the second stage. PIRender: 4, which no paper states. S, equation 3: 1."""
+    """Weight of ``final`` in the second stage. PIRender: 4, which no paper states. Report, equation 3: 1."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:
@@ -196,20 +189,21 @@ class DNetLossConfig(LossConfig):
 DNET_EQUATIONS: Final = DNetLossConfig(
     warp=EQUATION_1, final=EQUATION_1.model_copy(update={"style_weight": 250.0}), warp_weight=1, final_weight=1
 )
-"""D-Net's losses, equations 1 to 3 of S taken literally."""
+"""D-Net's losses, equations 1 to 3 of the report taken literally."""
 DNET_REPRODUCTION: Final = DNetLossConfig(warp=REPRODUCTION, final=REPRODUCTION, warp_weight=0, final_weight=1)
-"""Losses of the reproduction's D-Net training (S, section 5.1), which compares edited images only."""
+"""Losses of the reproduction's D-Net training (section 5.1 of the report), which compares edited images only."""
 
 
 class LNetLossConfig(LossConfig):
-    """Weights of L-Net's loss, equation 7 of S: ``l1_weight`` L1 + ``perceptual_weight`` P + ``sync_weight`` sync."""
+    """Weights of L-Net's loss, equation 7 of the report: ``l1_weight`` L1 + ``perceptual_weight`` P + ``sync_weight``
+    sync."""
 
     l1_weight: float = Field(default=1.0, ge=0)
-    """Weight of the mean absolute difference of all pixels (equation 4). S: 1."""
+    """Weight of the mean absolute difference of all pixels (equation 4). Report: 1."""
     perceptual_weight: float = Field(default=1.0, ge=0)
-    """Weight of the perceptual loss (equation 5). S: 1."""
+    """Weight of the perceptual loss (equation 5). Report: 1."""
     sync_weight: float = Field(default=0.3, ge=0)
-    """Weight of the lip-sync loss (equation 6). S: 0.3. Without it, L-Net can ignore the speech."""
+    """Weight of the lip-sync loss (equation 6). Report: 0.3. Without it, L-Net can ignore the speech."""
     perceptual: PerceptualConfig = PerceptualConfig()
     """Perceptual loss. L-Net's author states that PIRender's file was used (OpenTalker/video-retalking issue 266). The
     number of scales is not published; the default of PIRender's class is 1."""
@@ -222,7 +216,7 @@ class LNetLossConfig(LossConfig):
 
 
 class ENetLossConfig(LossConfig):
-    """Weights of E-Net's loss, equation 12 of S.
+    """Weights of E-Net's loss, equation 12 of the report.
 
     Another reader quotes the paper's weights as 0.2, 1, 100 and 0.4, so neither set is confirmed. With a weight of 100,
     E-Net is mainly trained by the discriminator: GFPGAN uses 0.1 for the adversarial loss, together with 0.1 for L1, 1
@@ -230,18 +224,18 @@ class ENetLossConfig(LossConfig):
     """
 
     l1_weight: float = Field(default=0.1, ge=0)
-    """Weight of the mean absolute difference (equation 8). S: 0.1."""
+    """Weight of the mean absolute difference (equation 8). Report: 0.1."""
     perceptual_weight: float = Field(default=2.0, ge=0)
-    """Weight of the perceptual loss (equation 9). S: 2."""
+    """Weight of the perceptual loss (equation 9). Report: 2."""
     adversarial_weight: float = Field(default=100.0, ge=0)
-    """Weight of the generator's adversarial loss (equation 11). S: 100. GFPGAN: 0.1. GPEN: 1."""
+    """Weight of the generator's adversarial loss (equation 11). Report: 100. GFPGAN: 0.1. GPEN: 1."""
     identity_weight: float = Field(default=0.4, ge=0)
-    """Weight of the identity loss (equation 10). S: 0.4. GFPGAN: 10. GPEN: 1."""
+    """Weight of the identity loss (equation 10). Report: 0.4. GFPGAN: 10. GPEN: 1."""
     perceptual: PerceptualConfig = PerceptualConfig()
     """Perceptual loss. Network, layers and scales are not published for E-Net."""
     adversarial: AdversarialConfig = AdversarialConfig()
-    """Discriminator and adversarial losses. Equation 11 of S is ``kind: saturating``. It prints log D(O) for the real
-    term, which must be log D(I_gt); the discriminator's loss here has the corrected term."""
+    """Discriminator and adversarial losses. Equation 11 of the report is ``kind: saturating``. It prints log D(O) for
+    the real term, which must be log D(I_gt); the discriminator's loss here has the corrected term."""
     identity: IdentityConfig = IdentityConfig()
     """Identity loss (equation 10)."""
 

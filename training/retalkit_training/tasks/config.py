@@ -1,6 +1,6 @@
 """Options and presets of the trainers. The module does not import torch.
 
-Presets: ``seed`` contains the values of S, the reproduction report that this project starts from, and ``published`` the
+Presets: ``seed`` contains the values of the reproduction report that this project starts from, and ``published`` the
 values of the published code of the same family (Wav2Lip, PIRender, GPEN). Where neither states a value, both use the
 default, whose docstring contains the source. The sources are listed in ``retalkit_training.losses.config``.
 """
@@ -50,7 +50,9 @@ class SyncNetConfig(LoopConfig):
     contrastive_scale: float = Field(default=15.0, gt=0)
     """Factor of the cosine similarities in the contrastive loss."""
     flip: bool = False
-    """Whether half of the windows are mirrored, in addition to ``augmentation``. Wav2Lip: no."""
+    """Whether half of the windows are mirrored, independently of the option ``flip`` of ``augmentation``, which sets
+    the share. Use one of them: with both, half of the windows that ``augmentation`` mirrors are mirrored back. Wav2Lip:
+    no."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Augmentation of the training windows. Wav2Lip: none."""
     evaluation_pairs: int = Field(default=512, ge=2)
@@ -66,12 +68,12 @@ class GeneratorConfig(LoopConfig):
     0."""
     references: Literal["consecutive", "random"] = "consecutive"
     """Reference frames of the same clip. ``consecutive``: five frames from another random start (Wav2Lip). ``random``:
-    five random frames (S)."""
+    five random frames (report)."""
     mel_alignment: Literal["inference", "wav2lip"] = "inference"
     """Mel window of each frame. ``inference``: the window of the stage. ``wav2lip``: 40 ms earlier, as in Wav2Lip's
     training code (``get_segmented_mels``), so that training and inference differ."""
     augmentation: AugmentationConfig = AugmentationConfig()
-    """Augmentation of the training windows. Wav2Lip and S: none."""
+    """Augmentation of the training windows. Wav2Lip and the reproduction report: none."""
 
     @property
     def uses_expert(self) -> bool:
@@ -92,21 +94,21 @@ class LNetConfig(GeneratorConfig):
     """Options of L-Net's trainer."""
 
     reference_expression: Literal["none", "neutral_warp", "dnet"] = "none"
-    """Expression editor of the reference faces, whose faces `retalkit dataset prepare --references` stores. S: D-Net's
-    faces with a constant expression (``dnet``), as in a run. ``none``: the frames themselves (Wav2Lip), from which the
-    network can copy the mouth."""
+    """Expression editor of the reference faces, whose faces `retalkit dataset prepare --references` stores. Report:
+    D-Net's faces with a constant expression (``dnet``), as in a run. ``none``: the frames themselves (Wav2Lip), from
+    which the network can copy the mouth."""
 
     steps: int = Field(default=400_000, ge=1)
-    """Number of steps. S: 400,000 on LRS2."""
+    """Number of steps. Report: 400,000 on LRS2."""
     batch_size: int = Field(default=5, ge=1)
-    """Number of windows of five frames. S: batches of 5 x 6 x 96 x 96 are one window; the number of windows is not
+    """Number of windows of five frames. Report: batches of 5 x 6 x 96 x 96 are one window; the number of windows is not
     published."""
     references: Literal["consecutive", "random"] = "random"
-    """Reference frames of the same clip. S: five random frames. ``consecutive``: as in Wav2Lip."""
+    """Reference frames of the same clip. Report: five random frames. ``consecutive``: as in Wav2Lip."""
     loss: LNetLossConfig = LNetLossConfig()
-    """Loss, equation 7 of S."""
+    """Loss, equation 7 of the report."""
     optimizer: OptimizerConfig = OptimizerConfig()
-    """S: Adam, 1e-4. The betas are not published."""
+    """Report: Adam, 1e-4. The betas are not published."""
 
     @property
     def uses_expert(self) -> bool:
@@ -138,9 +140,9 @@ class DNetConfig(LoopConfig):
     """Options of D-Net's trainer."""
 
     steps: int = Field(default=400_000, ge=1)
-    """Number of steps of both stages. S and PIRender: 400,000."""
+    """Number of steps of both stages. The report and PIRender: 400,000."""
     warp_steps: int = Field(default=200_000, ge=0)
-    """Number of first steps that train the mapping and warping networks only. S and PIRender: 200,000."""
+    """Number of first steps that train the mapping and warping networks only. The report and PIRender: 200,000."""
     batch_size: int = Field(default=5, ge=1)
     """Number of pairs of frames. Both directions of each pair are trained. PIRender: 5 per GPU."""
     columns: int = Field(default=27, ge=1)
@@ -149,8 +151,8 @@ class DNetConfig(LoopConfig):
     loss: DNetLossConfig = DNetLossConfig()
     """Losses of both stages."""
     optimizer: OptimizerConfig = OptimizerConfig(betas=(0.5, 0.999))
-    """S: Adam, 1e-4. PIRender: betas 0.5 and 0.999. PIRender also configures a decay by 0.2 at step 300,000, which its
-    code applies to an optimiser that is no longer used; ``decay_every: 300000`` applies it."""
+    """Report: Adam, 1e-4. PIRender: betas 0.5 and 0.999. PIRender also configures a decay by 0.2 at step 300,000, which
+    its code applies to an optimiser that is no longer used; ``decay_every: 300000`` applies it."""
     reset_optimizer: bool = True
     """Whether the second stage starts with empty moments (PIRender: ``reset_trainer``)."""
     average_decay: float = Field(default=PUBLISHED_DECAY, ge=0, lt=1)
@@ -161,9 +163,9 @@ class DNetConfig(LoopConfig):
     """Side of the faces in pixels. The stage uses 256. 64 halves the stored crops twice, for tests."""
     driving: Literal["target", "neutral", "smile"] = "target"
     """Driving expression. ``target``: that of the target frame (PIRender). ``neutral`` and ``smile``: the expression
-    template of this name in every column, with the unedited source as target. The reproduction (S, section 5.1) trains
-    with ``smile`` on single images. Then no target shows the driving expression, so the network learns to ignore the
-    coefficients."""
+    template of this name in every column, with the unedited source as target. The reproduction (section 5.1 of the
+    report) trains with ``smile`` on single images. Then no target shows the driving expression, so the network learns
+    to ignore the coefficients."""
     lpips: bool = False
     """Whether evaluations compute LPIPS (AlexNet) of the moving average, which then selects the best checkpoint.
     PIRender: yes, every 40,000 steps. Needs the weights `lpips_alexnet` and `lpips_linear`."""
@@ -188,7 +190,7 @@ class ENetConfig(LoopConfig):
     """Weights of the frozen L-Net: ``published``, the checkpoint ``lnet`` of the store, or a file, such as a run's
     exported file."""
     loss: ENetLossConfig = ENetLossConfig()
-    """Losses of the generator and the discriminator, equations 8 to 12 of S."""
+    """Losses of the generator and the discriminator, equations 8 to 12 of the report."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-5)
     """A reader quotes 1e-5 from the paper's appendix. Rates above 1e-4 diverge, because the output is unbounded."""
     discriminator_optimizer: OptimizerConfig = OptimizerConfig(
