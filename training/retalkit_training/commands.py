@@ -181,7 +181,9 @@ def train(
     for warning in options.warnings() if not quiet else []:
         typer.echo(f"warning: {warning}", err=True)
     dataset = None if data is None else open_data(data)
-    check_weights(name, options, StoredWeights())
+    # Without coefficients, the dataset must be prepared again, which the task reports.
+    if dataset is None or name != "dnet" or dataset.has_coefficients:
+        check_weights(name, options, StoredWeights())
     if dataset is None:
         dataset = _open_person(person, output, options, device, quiet)
     task = make_task(options, dataset, StoredWeights())
