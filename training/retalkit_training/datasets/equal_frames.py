@@ -50,7 +50,7 @@ def frame_signature(faces: NDArray[np.uint8]) -> FrameSignature:
     centred = mean - mean.mean()
     face = centred / max(float(np.linalg.norm(centred)), 1e-3)
     change = np.abs(np.diff(small, axis=0))
-    return FrameSignature(face, change.reshape(len(change), _BANDS, -1).mean(axis=2))
+    return FrameSignature(face, change.reshape(len(change), _BANDS, SIDE * SIDE // _BANDS).mean(axis=2))
 
 
 def have_equal_frames(one: FrameSignature, other: FrameSignature) -> bool:
