@@ -381,8 +381,8 @@ def test_command(short: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(application(), ["prepare", str(short), "-o", str(tmp_path / "data")])
     assert result.exit_code == 0, result.output
-    assert "1 clips, 0.0 min, 1 shards" in result.output
-    assert "D-Net cannot be trained" in result.output
+    assert "1 clip, 0.0 min, 1 shard" in result.output
+    assert "which only D-Net needs" in result.output
     result = runner.invoke(application(), ["check", "-q", "--json", str(tmp_path / "data")])
     assert result.exit_code == 0
     assert json.loads(result.output)["clips"] == {"train": 1}
