@@ -64,8 +64,10 @@ SLOW_PAGES = (
     "docs/tutorials/write-a-lip-syncer.md",
     "docs/tutorials/compare-two-variants.md",
     "docs/tutorials/train-on-your-footage.md",
+    "docs/index.md",
+    "docs/batch.md",
 )
-"""Pages that take more than about 20 s, because they run a comparison of several variants or train networks."""
+"""Pages that run a comparison of several variants or train networks, or whose commands other pages run as well."""
 
 
 @pytest.fixture(scope="session")

@@ -202,7 +202,9 @@ RESUMED: dict[str, dict[str, Any]] = {
 """Options of runs that are killed, in addition to those of ``resumed_run``."""
 
 
-@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ("lnet", "enet") else []) for name in RESUMED]
+)
 def test_a_run_that_is_killed_after_each_step_resumes_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, speakers: ArrayData, large_faces: ArrayData
 ) -> None:
