@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 from retalkit.comparison.results import (
     ANCHOR,
     MISMATCHED,
@@ -270,7 +272,9 @@ def open_browser() -> Iterator[Any]:
         pytest.skip(text)
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    # Videos are out of step if the workers of pytest-xdist run two browsers on two cores.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "alone")
+    with FileLock(Path(tempfile.gettempdir()) / f"retalkit-browser-{run}.lock"), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
         try:
             yield browser

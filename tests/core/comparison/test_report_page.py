@@ -119,7 +119,7 @@ def test_play_button_plays_all_videos_in_sync(report: BrowserPage) -> None:
         report.page.wait_for_timeout(60)
     # Under load single samples may be off; a player without a common clock is off in most.
     assert sorted(spreads)[6] <= 1 / RATE, spreads
-    assert sorted(spreads)[-2] <= 3 / RATE, spreads
+    assert max(spreads) <= 3 / RATE, spreads
     assert report.page.inner_text("#play") == "Pause"
     report.page.click("#play")
     report.wait_until("retalkitPlayer.videos.every(v => v.paused && !v.seeking)")
