@@ -16,7 +16,7 @@ import httpx
 
 
 class RunningServer:
-    """``retalkit web`` in a process of its own."""
+    """``retalkit web`` in a separate process."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder

@@ -27,7 +27,7 @@ def web(
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Directory of the sessions. Default: retalkit-web beside the cache."),
+        typer.Option(metavar="FOLDER", help="Directory of the sessions. Default: retalkit-web next to the cache."),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=64, help="Number of videos that are rendered at the same time.")

@@ -1,4 +1,4 @@
-"""Examination of an uploaded file in a process of its own, so that a malicious file cannot harm the server.
+"""Examination of an uploaded file in a separate process, so that a malicious file cannot harm the server.
 
 ``python -m retalkit_web.probe FILE KIND SECONDS`` prints a JSON object with the properties of the file, or with an
 error.

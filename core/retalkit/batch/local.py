@@ -24,7 +24,7 @@ _END_SECONDS: Final = 5.0
 class LocalExecutor:
     """Executor with a fixed number of worker processes.
 
-    A thread per worker passes tasks through a pipe of its own, so that a killed worker affects only its own task and
+    A thread per worker passes tasks through a separate pipe, so that a killed worker affects only its own task and
     no lock is shared between processes. A worker ends when its end of the pipe is closed, also if this process is
     killed.
     """

@@ -16,7 +16,7 @@ Float = NDArray[np.float32]
 SURE: Final = 0.75
 """Minimum confidence with which a tracklet is assigned to a person."""
 MIN_FRAMES: Final = 6
-"""Minimum length of a tracklet, in frames, that can become a person of its own."""
+"""Minimum length of a tracklet, in frames, that can become a separate person."""
 _STEEPNESS: Final = 10.0
 _CONTINUES: Final = 0.3
 """Decrease of the distance for a tracklet that appears where a person disappeared shortly before."""
@@ -102,7 +102,7 @@ def group_tracklets(
 
     ``descriptors``: mapping from tracklet number to descriptor. A tracklet is assigned to a person if the confidence is
     at least ``SURE``. A tracklet that is clearly none of the known persons becomes a new person. All other tracklets
-    are uncertain. ``min_frames``: minimum length of a tracklet that can become a person of its own.
+    are uncertain. ``min_frames``: minimum length of a tracklet that can become a separate person.
     """
     groups: list[list[Tracklet]] = []
     confidence: dict[int, float] = {}

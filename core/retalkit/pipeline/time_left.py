@@ -249,7 +249,7 @@ class TimeLeftObserver:
     def _estimate(self, now: float) -> float:
         speed = self._speed(now)
         left = {name: self._step_left(progress, speed, now) for name, progress in self._steps.items()}
-        # Parallel steps delay the run only by the time by which they exceed the steps beside them.
+        # Parallel steps delay the run only by the time by which they exceed the steps that run at the same time.
         beside = ("faces", "tracks", "persons", "coefficients")
         alone = sum(seconds for name, seconds in left.items() if name not in (*self._parallel, *beside))
         return alone + max(
