@@ -18,6 +18,9 @@ from tests.forked_workers import ForkedContext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = (
+    "test_dataset_prepare.py",
+    "test_trainers.py",
+    "test_dataset_check.py",
     "test_document_commands.py",
     "test_comparison_run.py",
     "test_loudness_package.py",
@@ -26,6 +29,7 @@ LONGEST = (
     "test_new_plugin.py",
     "test_paper_pipeline.py",
     "test_report_page.py",
+    "test_real_lips_training.py",
     "test_run.py",
     "test_resume.py",
 )
