@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, cast
 from retalkit.batch.gate_limits import GATES, GateLimits, read_limits
 from retalkit.batch.jobs import ROW_KEYS, Row
 from retalkit.config import yaml_io
+from retalkit.cues.csv_table import table_rows
 from retalkit.cues.faults import Faults
 from retalkit.cues.text_file import read_text
 from retalkit.errors import BatchError, ConfigError, RetalkitError
@@ -101,30 +101,13 @@ def _read_csv(path: Path, faults: Faults) -> JobList:
         lines = read_text(path).splitlines()
     except RetalkitError as error:
         raise BatchError(str(error), code=error.code) from error
-    header = next((line for line in lines if line.strip()), "")
-    separator = max(",;\t", key=header.count)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    columns: list[str] | None = None
     rows: list[Row] = []
-    try:
-        for cells in reader:
-            origin = f"{path}:{reader.line_num}"
-            if not any(cell.strip() for cell in cells):
-                continue
-            if columns is None:
-                columns = _columns(cells, origin)
-                continue
-            if len(cells) > len(columns):
-                text = f"{origin}: expected {len(columns)} columns ({separator.join(columns)}), got {len(cells)}"
-                faults.add(BatchError(text, code="invalid-file"))
-                continue
-            try:
-                rows.append(Row(origin=origin, values=_csv_values(columns, cells, origin)))
-            except ConfigError as error:
-                faults.add(error)
-    except csv.Error as error:
-        raise BatchError(f"{path}:{reader.line_num}: invalid CSV: {error}", code="invalid-file") from error
-    if columns is None or not (rows or faults.errors):
+    for origin, columns, cells in table_rows(path, lines, _columns, faults, BatchError):
+        try:
+            rows.append(Row(origin=origin, values=_csv_values(columns, cells, origin)))
+        except ConfigError as error:
+            faults.add(error)
+    if not (rows or faults.errors):
         text = f"{path}: the file contains no job; expected the header video,speech,output and one line per job"
         raise BatchError(text, code="empty-file")
     return JobList(path=path, rows=rows)

@@ -1,10 +1,10 @@
-"""Reader for cue sheets in CSV with a header line. Columns are separated by commas, semicolons or tabs."""
+"""Reader for cue sheets in CSV with a header line."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from retalkit.cues.csv_table import table_rows
 from retalkit.cues.faults import Faults
 from retalkit.cues.rows import Row, Sheet
 from retalkit.cues.text_file import read_text
@@ -15,31 +15,13 @@ from retalkit.plugins.registry import nearest
 
 def read_csv(path: Path, faults: Faults) -> Sheet:
     """Return the rows of a CSV sheet. Raises CueError if the header is invalid or no cue follows."""
-    lines = read_text(path).splitlines()
-    header = next((line for line in lines if line.strip()), "")
-    separator = max(",;\t", key=header.count)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    columns: list[str] | None = None
     rows: list[Row] = []
-    try:
-        for cells in reader:
-            origin = f"{path}:{reader.line_num}"
-            if not any(cell.strip() for cell in cells):
-                continue
-            if columns is None:
-                columns = _columns(cells, origin)
-                continue
-            if len(cells) > len(columns):
-                text = f"{origin}: expected {len(columns)} columns ({separator.join(columns)}), got {len(cells)}"
-                faults.add(CueError(text, code="invalid-file"))
-                continue
-            values = {name: cell.strip() or None for name, cell in zip(columns, cells, strict=False)}
-            start, stop = values.get("from"), values.get("to")
-            rest = {key: values.get(key) for key in ("person", "speech", "offset", "gain")}
-            rows.append(Row(origin=origin, start=start, stop=stop, **rest))
-    except csv.Error as error:
-        raise CueError(f"{path}:{reader.line_num}: invalid CSV: {error}", code="invalid-file") from error
-    if columns is None or not (rows or faults.errors):
+    for origin, columns, cells in table_rows(path, read_text(path).splitlines(), _columns, faults, CueError):
+        values = {name: cell.strip() or None for name, cell in zip(columns, cells, strict=False)}
+        start, stop = values.get("from"), values.get("to")
+        rest = {key: values.get(key) for key in ("person", "speech", "offset", "gain")}
+        rows.append(Row(origin=origin, start=start, stop=stop, **rest))
+    if not (rows or faults.errors):
         raise CueError(f"{path}: the file contains no cue; expected the header {','.join(CUE_KEYS)}", code="empty-file")
     return Sheet(path=path, rows=rows, persons={})
 
