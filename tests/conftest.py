@@ -18,9 +18,6 @@ from tests.forked_workers import ForkedContext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = (
-    "test_dataset_prepare.py",
-    "test_trainers.py",
-    "test_dataset_check.py",
     "test_document_commands.py",
     "test_comparison_run.py",
     "test_loudness_package.py",
@@ -29,11 +26,14 @@ LONGEST = (
     "test_new_plugin.py",
     "test_paper_pipeline.py",
     "test_report_page.py",
-    "test_real_lips_training.py",
     "test_run.py",
     "test_resume.py",
+    "test_dataset_prepare.py",
+    "test_trainers.py",
+    "test_dataset_check.py",
+    "test_real_lips_training.py",
 )
-"""Files that take more than 15 seconds, longest first."""
+"""Files that take more than 15 seconds. The last four use both cores, so they start after the pages in the browser."""
 
 
 def _folder_beside_checkout(name: str) -> Path:

@@ -103,6 +103,7 @@ def test_votes_survive_a_reload_and_are_counted(sample: SampleComparison, blind:
     for key in "120":
         blind.page.keyboard.press(key)
     blind.page.reload()
+    blind.wait_until("document.getElementById('progress')?.checkVisibility()")
     assert f"Pair 4 of {PAIRS}" in blind.page.inner_text("#progress")
     assert order(blind) == planned
     # The variant "walrus" wins every pair; all other votes are ties.
