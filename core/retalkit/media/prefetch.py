@@ -42,7 +42,9 @@ def read_ahead(items: Iterator[Item], depth: int) -> Generator[Item, None, None]
             error = caught
         put(_End(error))
 
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    # Profilers show the name, so it contains the name of the generator.
+    name = f"read-ahead {getattr(items, '__name__', type(items).__name__)}"
+    thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
         while True:
