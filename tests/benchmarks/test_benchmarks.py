@@ -7,10 +7,13 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
 
 from tests.conftest import REPOSITORY
 from tests.docs.sample_files import side_by_side
@@ -18,12 +21,15 @@ from tests.docs.sample_files import side_by_side
 BENCHMARKS = REPOSITORY / "benchmarks"
 TESTED = {
     "batch_scaling",
+    "benchmark_clips",
+    "dub_floor",
     "dub_speed",
     "exemplar_quality",
     "lip_agreement",
     "memory",
     "paper_networks",
     "persons",
+    "profiled_command",
     "restoration_flicker",
     "signing_cost",
     "transcript_sync",
@@ -53,9 +59,9 @@ def media(
 ) -> Path:
     """Directory with a clip ``head.mp4`` and its speech ``head.wav``, ten frames long."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    memory = benchmark("memory")
-    memory.looped_video(moving_head, SECONDS, folder / "head.mp4")
-    memory.looped_sound(short_speech, SECONDS, folder / "head.wav")
+    clips = benchmark("benchmark_clips")
+    clips.reencode_video(moving_head, folder / "head.mp4", seconds=SECONDS)
+    clips.loop_sound(short_speech, SECONDS, folder / "head.wav")
     return folder
 
 
@@ -64,10 +70,78 @@ def test_every_benchmark_is_tested() -> None:
     assert TESTED <= programs <= TESTED | SLOW
 
 
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the benchmark reads /proc of Linux")
 def test_dub_speed(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1"])
-    printed = capsys.readouterr().out
-    assert "lower bound: " in printed and "render" in printed
+    benchmark("dub_speed").main([str(media / "head.mp4"), str(media / "head.wav"), "--runs", "1", "--warm-up", "0"])
+    titled = tables(capsys.readouterr().out)
+    (speed,) = titled["clip : speech"]
+    assert 0 < float(speed["floor, s"]) < float(speed["command, s"]) and float(speed["peak, MiB"]) > 50
+    steps = {row["step"]: row for row in titled["step"]}
+    assert list(steps)[0] == "start-up" and {"faces", "speech", "render", "join", "exit"} <= steps.keys()
+    assert steps["speech"]["thread"] == "speech"
+    threads = {row["thread, CPU s"]: row for row in titled["thread, CPU s"]}
+    assert {"MainThread", "profiler"} < threads.keys()
+    assert any(name.startswith("read-ahead ") for name in threads)
+    # Every step's CPU time is the sum of its column, except the profiler's.
+    used = [float(row["render"]) for name, row in threads.items() if name != "profiler"]
+    assert sum(used) == pytest.approx(float(steps["render"]["CPU, s"]), abs=0.005 * (len(used) + 5))
+
+
+def test_dub_speed_compares_two_checkouts() -> None:
+    speed = benchmark("dub_speed")
+    before, own = Path("before"), Path("own")
+    runs = {before: [speed.Run(4.0, 6.0, 2**29)] * 3, own: [speed.Run(wall, 5.0, 2**28) for wall in (1.0, 2.0, 9.0)]}
+    floors = [{"decode": 0.2, "track": 0.5, "encode": 0.3}]
+    case = speed.Case("clip : 5 s", Path(), Path(), 5.0, runs, floors)
+    (titled,) = tables(f"{speed.head(True)}\n{speed.row(case, own, before)}").values()
+    assert titled == [
+        {
+            "clip : speech": "clip : 5 s",
+            "before, s": "4.00",
+            "command, s": "2.00",
+            "x real time": "2.50",
+            "floor, s": "1.00",
+            "command / floor": "2.00",
+            "CPU, s": "5.0",
+            "peak, MiB": "256",
+            "command / before": "0.50",
+            "before / floor": "4.00",
+            "CPU before, s": "6.0",
+            "peak before, MiB": "512",
+        }
+    ]
+
+
+def tables(text: str) -> dict[str, list[dict[str, str]]]:
+    """Read Markdown tables: first column's title -> rows, as title -> cell."""
+    found: dict[str, list[dict[str, str]]] = {}
+    rows: list[dict[str, str]] | None = None
+    titles: list[str] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not cells:
+            rows = None
+        elif rows is None:
+            titles, rows = cells, found.setdefault(cells[0], [])
+        elif not cells[0].startswith("---"):
+            rows.append(dict(zip(titles, cells, strict=True)))
+    return found
+
+
+def test_benchmark_clips(media: Path, tmp_path: Path) -> None:
+    clips = benchmark("benchmark_clips")
+    clips.reencode_video(media / "head.mp4", tmp_path / "small.mp4", size=(64, 48), rate=Fraction(50))
+    clips.loop_video(tmp_path / "small.mp4", 0.5, tmp_path / "small_60s.mp4")
+    info = open_source(tmp_path / "small_60s.mp4").info
+    # Ten frames at 50 frames/s are shown three times.
+    assert (info.width, info.height, info.frame_count) == (64, 48, 30)
+    assert info.duration == pytest.approx(0.6)
+    for seconds in (0.5, 2.0):
+        clips.loop_sound(media / "head.wav", seconds, tmp_path / clips.speech_name(seconds))
+        assert open_sound(tmp_path / clips.speech_name(seconds)).duration == pytest.approx(seconds)
+    cases = benchmark("dub_speed").table_cases(tmp_path, None, [])
+    # Loops are measured with the longest speech only.
+    assert [case.name for case in cases] == ["small : 0.5 s", "small : 2 s", "small_60s : 2 s"]
 
 
 def test_batch_scaling(capsys: pytest.CaptureFixture[str]) -> None:
