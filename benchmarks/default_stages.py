@@ -26,7 +26,7 @@ from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
 from retalkit.speech.readers import ArrayReader
 from retalkit.speech.speech_track import SpeechTrack
-from retalkit.stages import FaceEdit, FrameResult, ObjectPool, PassedThrough
+from retalkit.stages import FaceEdit, FrameBatch, FrameResult, ObjectPool, PassedThrough
 from retalkit.storage.cache import Cache, Folder, content_hash
 
 Image = NDArray[np.uint8]
@@ -113,7 +113,7 @@ def dub(job: FaceJob, count: int) -> Iterator[DubbedFrames]:
             rows = list(run)
             part = slice(rows[0], rows[-1] + 1)
             indexes, times, images = batch.indexes[part], batch.times[part], batch.images[part]
-            synced = job.sync(images, times, indexes, int(indexes[0])) if has_face else None
+            synced = job.sync(FrameBatch(images, times, indexes), int(indexes[0])) if has_face else None
             edits = job.enhance(synced) if synced is not None else [PassedThrough(NO_FACE) for _ in rows]
             yield DubbedFrames(indexes, times, images, synced, edits)
 

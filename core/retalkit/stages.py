@@ -130,6 +130,19 @@ class FrameBatch:
     indexes: NDArray[np.int64]
     """Frame indexes in the source video, int64 [T]."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames in pixels."""
+        return self.images.shape[2], self.images.shape[1]
+
+    def crop(self, row: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Return a rectangle of the image in ``row``, RGB uint8 [height, width, 3]. Callers must not modify the result.
+
+        A run converts frames on demand, so that ``crop`` is faster than ``images`` for a stage that reads only the
+        face. The rectangle must be inside the frame.
+        """
+        return self.images[row, top : top + height, left : left + width]
+
 
 @dataclass(frozen=True, slots=True)
 class Face:

@@ -31,13 +31,20 @@ def composite(frame: Image, edit: FaceEdit) -> Rectangle:
     Raises:
         ValueError: the mask size differs from the image size, or the matrix is singular.
     """
-    if edit.mask.shape != edit.image.shape[:2]:
-        raise ValueError(f"the mask {edit.mask.shape} and the image {edit.image.shape[:2]} differ in size")
-    shift = integer_shift(edit.matrix)
-    if shift is not None:
-        return _paste(frame, edit.image, edit.mask, *shift)
-    image, mask, left, top = _resample(frame.shape[1], frame.shape[0], edit)
-    return _paste(frame, image, mask, left, top)
+    placed = placed_edit(frame.shape[1], frame.shape[0], edit)
+    if placed is None:
+        return EMPTY
+    image, mask, left, top = placed
+    height, width = mask.shape
+    blend(frame[top : top + height, left : left + width], image, mask)
+    return left, top, width, height
+
+
+def blend(under: Image, image: Image, mask: Float) -> None:
+    """Replace ``under`` by ``under * (1 - mask) + image * mask``, rounded, in place. All arrays have the same size."""
+    # cv2.blendLinear divides by the sum of the weights plus 1e-5. The constant is negligible for large weights.
+    weight = np.multiply(mask, np.float32(_WEIGHT_SCALE), dtype=np.float32)
+    under[...] = cv2.blendLinear(image, under, weight, np.float32(_WEIGHT_SCALE) - weight)
 
 
 def placed_edit(width: int, height: int, edit: FaceEdit) -> tuple[Image, Float, int, int] | None:
@@ -99,27 +106,6 @@ def integer_shift(matrix: Float) -> tuple[int, int] | None:
 def shift_matrix(left: int, top: int) -> Float:
     """Return the matrix, float32 [2, 3], of an edit whose top-left pixel is at (left, top) in the frame."""
     return np.array([[1, 0, -left], [0, 1, -top]], np.float32)
-
-
-def _paste(frame: Image, image: Image, mask: Float, left: int, top: int) -> Rectangle:
-    height, width = frame.shape[:2]
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + image.shape[1], width), min(top + image.shape[0], height)
-    if x1 <= x0 or y1 <= y0:
-        return EMPTY
-    inside = mask[y0 - top : y1 - top, x0 - left : x1 - left]
-    box = _mask_bounds(inside)
-    if box is None:
-        return EMPTY
-    bx, by, bw, bh = box
-    inside = inside[by : by + bh, bx : bx + bw]
-    x0, y0 = x0 + bx, y0 + by
-    new = image[y0 - top : y0 - top + bh, x0 - left : x0 - left + bw]
-    target = frame[y0 : y0 + bh, x0 : x0 + bw]
-    # cv2.blendLinear divides by the sum of the weights plus 1e-5. The constant is negligible for large weights.
-    weight = np.multiply(inside, np.float32(_WEIGHT_SCALE), dtype=np.float32)
-    target[...] = cv2.blendLinear(new, target, weight, np.float32(_WEIGHT_SCALE) - weight)
-    return x0, y0, bw, bh
 
 
 def _mask_bounds(mask: Float) -> Rectangle | None:

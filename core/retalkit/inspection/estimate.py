@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from retalkit.imaging.compositing import composite
 from retalkit.inspection.model import TimeEstimate
 from retalkit.inspection.outcomes import Moment
 from retalkit.media.encoding import SegmentWriter, output_time_base
@@ -19,6 +20,7 @@ from retalkit.media.pixel_format import PixelFormat
 from retalkit.media.sources import MediaSource
 from retalkit.media.video_codec import Encoding
 from retalkit.photo_motion.animator import PhotoAnimator
+from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_job import FaceJob
 from retalkit.pipeline.render import animated_frame, edit_frame
 from retalkit.pipeline.timing import StepTimer
@@ -107,17 +109,19 @@ def _render(
     for _, following in frames:
         frame = following
         decoded += 1
-    image = to_rgb(frame)
+    image = to_rgb(frame) if animators else None
     decode = (perf_counter() - start) / max(decoded, 1)
     start = perf_counter()
     times = source.times(moment.index, moment.index + 1)
-    synced = job.sync(image[None], times, np.array([moment.index], np.int64), moment.position)
+    synced = job.sync(DecodedFrames([frame], times, np.array([moment.index], np.int64)), moment.position)
     sync = perf_counter() - start
     start = perf_counter()
     for result in job.enhance(synced):
         if not isinstance(result, PassedThrough):
-            frame = edit_frame(frame, image, result) or frame
-    if animators:
+            frame = edit_frame(frame, result) or frame
+            if image is not None:
+                composite(image, result)
+    if image is not None:
         frame = animated_frame(frame, image, animators, moment.position)
     writer.write_frame(frame, number / 25, 1 / 25)
     return decode, sync, perf_counter() - start

@@ -21,6 +21,7 @@ from retalkit.stages import (
     DetectorWithReasons,
     Face,
     ForecastingSession,
+    FrameBatch,
     FrameForecast,
     PassedThrough,
     ReferenceBatch,
@@ -97,7 +98,7 @@ def _rendered(job: FaceJob, visible: Sequence[Moment]) -> dict[Moment, FrameFore
         moment = visible[number]
         _, image = next(iter(source.read([moment.index])))
         times = source.times(moment.index, moment.index + 1)
-        synced = job.sync(image[None], times, np.array([moment.index]), moment.position)
+        synced = job.sync(FrameBatch(image[None], times, np.array([moment.index])), moment.position)
         result = synced.results[0]
         if isinstance(result, PassedThrough):
             results.append(FrameForecast(0.0, result.reason))
@@ -118,7 +119,7 @@ def _batches(job: FaceJob, moments: Sequence[Moment]) -> Iterator[tuple[Sequence
         indexes = np.array([moment.index for moment in part], np.int64)
         positions = np.array([moment.position for moment in part], np.int64)
         low, high = int(indexes.min()), int(indexes.max()) + 1
-        faces = job.analysis.faces(images, source.times(low, high)[indexes - low], indexes)
+        faces = job.analysis.faces(FrameBatch(images, source.times(low, high)[indexes - low], indexes))
         times = np.concatenate([job.timeline.times(each, each + 1) for each in positions.tolist()])
         yield part, SyncBatch(positions, times, faces, ReferenceBatch(faces.landmarks))
 

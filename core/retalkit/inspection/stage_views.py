@@ -22,7 +22,7 @@ from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.face_job import FaceJob
 from retalkit.pipeline.keys import JobKeys
 from retalkit.pipeline.steps import ClipSteps
-from retalkit.stages import ExpressionEditClip, FaceBatch, FrameResult, PassedThrough, StageContext
+from retalkit.stages import ExpressionEditClip, FaceBatch, FrameBatch, FrameResult, PassedThrough, StageContext
 from retalkit.storage.cache import make_key
 
 Image = NDArray[np.uint8]
@@ -104,7 +104,7 @@ def _load(job: FaceJob, number: int, moment: Moment, raw: Float) -> _Frame:
     source = job.analysis.source
     _, image = next(iter(source.read([moment.index])))
     index = np.array([moment.index], np.int64)
-    faces = job.analysis.faces(image[None], source.times(moment.index, moment.index + 1), index)
+    faces = job.analysis.faces(FrameBatch(image[None], source.times(moment.index, moment.index + 1), index))
     return _Frame(number, moment, image, faces, raw)
 
 
@@ -209,8 +209,7 @@ def _edited_views(
     synced: dict[int, Image] = {}
     enhanced: dict[int, Image] = {}
     for one in frames:
-        times = job.analysis.source.times(one.moment.index, one.moment.index + 1)
-        batch = job.sync(one.image[None], times, np.array([one.moment.index], np.int64), one.moment.position)
+        batch = job.sync(one.faces.frames, one.moment.position)
         synced[one.number] = _applied(one.image, batch.results[0])
         enhanced[one.number] = _applied(one.image, job.enhance(batch)[0])
     views: list[StageView] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import av
 import cv2
 import numpy as np
@@ -75,13 +77,7 @@ def apply_edits(
     (bool [h, w]) is False stay bit-identical. Chroma samples that cover only unchanged pixels also stay bit-identical.
     A chroma sample that covers both changed and unchanged pixels is the mean over all pixels that the sample covers.
     """
-    name = frame.format.name
-    if name == "yuv420p":
-        copy = copy_frame(frame)
-    elif name == "yuvj420p":
-        copy = as_full_range_yuv420p(frame)
-    else:
-        copy = _as_planar(frame)
+    copy = _editable(frame)
     first_row, first_column = max(-top, 0), max(-left, 0)
     visible = (slice(first_row, max(frame.height - top, 0)), slice(first_column, max(frame.width - left, 0)))
     image = rgb_patch[visible]
@@ -90,38 +86,90 @@ def apply_edits(
     return copy
 
 
+def edit_region(
+    frame: av.VideoFrame, rectangle: tuple[int, int, int, int], edit: Callable[[NDArray[np.uint8]], None]
+) -> av.VideoFrame:
+    """Return a ``yuv420p`` copy of ``frame`` in which ``edit`` has changed a rectangle (left, top, width, height).
+
+    ``edit`` receives the RGB image of the rectangle, uint8 [height, width, 3], and changes it in place. Luma samples
+    outside the rectangle, and chroma samples that cover only pixels outside it, stay bit-identical.
+
+    Raises:
+        ValueError: the rectangle is empty or extends outside the frame.
+    """
+    copy = _editable(frame)
+    left, top, width, height = rectangle
+    cells = _chroma_cells(copy, left, top, left + width, top + height)
+    block = rgb_region(copy, *cells)
+    edit(block[top - cells[1] :, left - cells[0] :][:height, :width])
+    _store(copy, block, cells[0], cells[1], (left, top, left + width, top + height), None)
+    return copy
+
+
+def _editable(frame: av.VideoFrame) -> av.VideoFrame:
+    """Return a ``yuv420p`` copy of the frame."""
+    if frame.format.name == "yuv420p":
+        return copy_frame(frame)
+    return as_full_range_yuv420p(frame) if frame.format.name == "yuvj420p" else _as_planar(frame)
+
+
+def _chroma_cells(frame: av.VideoFrame, left: int, top: int, right: int, bottom: int) -> tuple[int, int, int, int]:
+    """Return the rectangle (left, top, width, height) of the complete 2x2 blocks that cover a rectangle.
+
+    Each chroma sample covers one block.
+    """
+    first_column, first_row = left - left % 2, top - top % 2
+    last_column, last_row = min(right + right % 2, frame.width), min(bottom + bottom % 2, frame.height)
+    return first_column, first_row, last_column - first_column, last_row - first_row
+
+
 def _paste(frame: av.VideoFrame, image: NDArray[np.uint8], left: int, top: int, mask: NDArray[np.bool_] | None) -> None:
     """Paste a patch that is completely inside the frame."""
     right, bottom = left + image.shape[1], top + image.shape[0]
-    # A chroma sample covers 2x2 pixels, so the edit is extended to complete 2x2 blocks.
-    first_column, first_row = left - left % 2, top - top % 2
-    last_column, last_row = min(right + right % 2, frame.width), min(bottom + bottom % 2, frame.height)
-    aligned = (first_column, first_row, last_column, last_row) == (left, top, right, bottom)
-    if aligned and mask is None:
+    cells = _chroma_cells(frame, left, top, right, bottom)
+    first_column, first_row, width, height = cells
+    if (width, height) == image.shape[1::-1] and mask is None:
         block = np.ascontiguousarray(image)
     else:
-        block = rgb_region(frame, first_column, first_row, last_column - first_column, last_row - first_row)
+        block = rgb_region(frame, *cells)
         target = block[top - first_row : bottom - first_row, left - first_column : right - first_column]
         if mask is None:
             np.copyto(target, image)
         else:
             cv2.copyTo(np.ascontiguousarray(image), np.ascontiguousarray(mask).view(np.uint8), target)
+    _store(frame, block, first_column, first_row, (left, top, right, bottom), mask)
 
+
+def _store(
+    frame: av.VideoFrame,
+    block: NDArray[np.uint8],
+    first_column: int,
+    first_row: int,
+    changed: tuple[int, int, int, int],
+    mask: NDArray[np.bool_] | None,
+) -> None:
+    """Write the RGB image of complete 2x2 blocks into the frame.
+
+    ``changed``: rectangle (left, top, right, bottom) of the pixels to write. ``mask``: see ``apply_edits``.
+    """
+    left, top, right, bottom = changed
     new_luma, new_blue, new_red = rgb_to_yuv(np.ascontiguousarray(block), *_matrix_and_range(frame))
     luma, blue, red = planes_of(frame)
     luma_part = new_luma[top - first_row : bottom - first_row, left - first_column : right - first_column]
-    np.copyto(luma[top:bottom, left:right], luma_part, where=True if mask is None else mask)
     cells = (
         slice(first_row // 2, first_row // 2 + new_blue.shape[0]),
         slice(first_column // 2, first_column // 2 + new_blue.shape[1]),
     )
-    changed: NDArray[np.bool_] | bool = True
-    if mask is not None:
-        full = np.zeros((new_blue.shape[0] * 2, new_blue.shape[1] * 2), dtype=np.bool_)
-        full[top - first_row : bottom - first_row, left - first_column : right - first_column] = mask
-        changed = full[::2, ::2] | full[1::2, ::2] | full[::2, 1::2] | full[1::2, 1::2]
-    np.copyto(blue[cells], new_blue, where=changed)
-    np.copyto(red[cells], new_red, where=changed)
+    if mask is None:
+        luma[top:bottom, left:right] = luma_part
+        blue[cells], red[cells] = new_blue, new_red
+        return
+    np.copyto(luma[top:bottom, left:right], luma_part, where=mask)
+    full = np.zeros((new_blue.shape[0] * 2, new_blue.shape[1] * 2), dtype=np.bool_)
+    full[top - first_row : bottom - first_row, left - first_column : right - first_column] = mask
+    covered = full[::2, ::2] | full[1::2, ::2] | full[::2, 1::2] | full[1::2, 1::2]
+    np.copyto(blue[cells], new_blue, where=covered)
+    np.copyto(red[cells], new_red, where=covered)
 
 
 def blend_edit(

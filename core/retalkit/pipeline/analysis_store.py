@@ -98,9 +98,9 @@ class StoredAnalysis:
     def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
         return self._tracks.read(start, stop)
 
-    def faces(self, images: NDArray[np.uint8], times: NDArray[np.float64], indexes: NDArray[np.int64]) -> FaceBatch:
-        """Return decoded frames together with their stored analysis. ``indexes`` may be in any order."""
-        frames = FrameBatch(images, times, indexes)
+    def faces(self, frames: FrameBatch) -> FaceBatch:
+        """Return decoded frames together with their stored analysis. Their indexes may be in any order."""
+        indexes = frames.indexes
         if not len(indexes):
             empty = self._landmarks.read(0, 0)
             return FaceBatch(frames, empty, self.coefficients(0, 0), self.boxes(0, 0))

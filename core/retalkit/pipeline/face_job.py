@@ -27,6 +27,7 @@ from retalkit.stages import (
     EnhancerSession,
     ExpressionEditClip,
     ExpressionEditorSession,
+    FrameBatch,
     FrameResult,
     LipSyncClip,
     LipSyncerSession,
@@ -95,16 +96,13 @@ class FaceJob:
             return UNKNOWN_PERSON if index in self.unknown else self.rejected.get(index, NO_FACE)
         return ""
 
-    def sync(
-        self, images: NDArray[np.uint8], times: NDArray[np.float64], sources: NDArray[np.int64], first: int
-    ) -> SyncedFrames:
-        """Lip-sync consecutive output frames, starting at position ``first``. All frames must show the job's face.
+    def sync(self, frames: FrameBatch, first: int) -> SyncedFrames:
+        """Lip-sync consecutive output frames, starting at position ``first``.
 
-        ``images``: source frames, RGB uint8 [T, H, W, 3]. ``times``: source times in seconds, float64 [T]. ``sources``:
-        source frame indexes, int64 [T].
+        ``frames``: source frame of each output frame. All frames must show the job's face.
         """
-        faces = self.analysis.faces(images, times, sources)
-        count = len(sources)
+        faces = self.analysis.faces(frames)
+        count = len(frames.indexes)
         with self.watch.timing("expression_editor", count), attribute_errors(self.editor_label, self.editor):
             references = self.editor.edit(faces)
         batch = SyncBatch(

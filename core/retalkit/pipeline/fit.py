@@ -45,7 +45,7 @@ def fit_face(
     with folder.write(COEFFICIENTS) as path, RowWriter(path, np.float32) as file:
         for batch in frame_batches(source, 0, count) if reads_frames else _empty_batches(source, count):
             check_cancelled(cancelled)
-            faces = analysis.faces(batch.images, batch.times, batch.indexes)
+            faces = analysis.faces(batch)
             rows = session.reconstruct(faces)
             width = rows.shape[1]
             file.append(rows)

@@ -19,9 +19,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.imaging.compositing import composite, placed_edit
+from retalkit.imaging.compositing import blend, composite, placed_edit
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frame_editing import apply_edits, blend_edit, to_rgb
+from retalkit.media.frame_editing import apply_edits, blend_edit, edit_region, to_rgb
 from retalkit.media.pixel_format import FORMATS, YUV420P, PixelFormat
 from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import MediaSource
@@ -29,6 +29,7 @@ from retalkit.media.timeline import OutputTimeline
 from retalkit.media.yuv_frames import frame_from_rgb16
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
+from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob, SyncedFrames
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow, whole_output
@@ -200,7 +201,7 @@ def render(
                         written = _write(writer, window, part.batch, _enhance(jobs, part), animators, layer)
                         for position, results in enumerate(written, part.batch.first):
                             segment.add(position, results)
-                        done += len(part.batch.decoded)
+                        done += part.batch.count
                         observer.advanced("render", done)
                 except BaseException:
                     writer.abort()
@@ -252,13 +253,14 @@ class _Batch:
 
     first: int
     """Output position of the batch's first frame."""
-    sources: NDArray[np.int64]
-    source_times: NDArray[np.float64]
+    frames: DecodedFrames
     reasons: tuple[str, ...]
     """Reason why each job's face is not edited in the frames, or an empty string for an edited face."""
-    images: NDArray[np.uint8]
-    """RGB images. Images are decoded only if the frames show a face to edit."""
-    decoded: list[av.VideoFrame]
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.frames.decoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +273,13 @@ class _SyncedBatch:
 
 def _sync(jobs: Sequence[FaceJob], batch: _Batch) -> list[SyncedFrames | None]:
     return [
-        None if reason else job.sync(batch.images, batch.source_times, batch.sources, batch.first)
-        for job, reason in zip(jobs, batch.reasons, strict=True)
+        None if reason else job.sync(batch.frames, batch.first) for job, reason in zip(jobs, batch.reasons, strict=True)
     ]
 
 
 def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResult]]:
     """Return the results of every job for each frame."""
-    count = len(part.batch.decoded)
+    count = part.batch.count
     by_job: list[list[FrameResult]] = [
         [PassedThrough(reason)] * count if synced is None else job.enhance(synced)
         for job, synced, reason in zip(jobs, part.synced, part.batch.reasons, strict=True)
@@ -299,21 +300,22 @@ def _write(
     An edit outside the frame is returned as ``PassedThrough``.
     """
     counted: list[list[FrameResult]] = []
-    stop = batch.first + len(batch.decoded)
+    stop = batch.first + batch.count
     times, durations = window.times(batch.first, stop), window.timeline.durations(batch.first, stop)
-    for row, (frame, frame_results) in enumerate(zip(batch.decoded, results, strict=True)):
+    for row, (frame, frame_results) in enumerate(zip(batch.frames.decoded, results, strict=True)):
+        image = to_rgb(frame) if animators else None
         final: list[FrameResult] = []
         for result in frame_results:
             if not isinstance(result, PassedThrough):
-                edited = edit_frame(frame, batch.images[row], result)
+                edited = edit_frame(frame, result)
                 if edited is not None:
                     frame = edited
                 elif (result.mask > 0).any():
                     result = PassedThrough(_OUTSIDE)
+                if image is not None and not isinstance(result, PassedThrough):
+                    composite(image, result)
             final.append(result)
-        image = None
-        if animators:
-            image = batch.images[row] if len(batch.images) else to_rgb(frame)
+        if image is not None:
             frame = animated_frame(frame, image, animators, batch.first + row)
         writer.write_frame(window.scaled(frame), float(times[row]), float(durations[row]))
         if layer is not None:
@@ -338,16 +340,15 @@ def animated_frame(
     return frame
 
 
-def edit_frame(frame: av.VideoFrame, image: NDArray[np.uint8], edit: FaceEdit) -> av.VideoFrame | None:
-    """Return the edited frame, or None if the edit changes no pixel. ``image`` is the RGB image of the frame."""
-    # All stages have returned, so the image can be modified in place.
-    left, top, width, height = composite(image, edit)
-    if frame.format.name != YUV420P.name:
-        placed = placed_edit(frame.width, frame.height, edit)
-        return None if placed is None else blend_edit(frame, *placed)
-    if not (width and height):
+def edit_frame(frame: av.VideoFrame, edit: FaceEdit) -> av.VideoFrame | None:
+    """Return the edited frame, or None if the edit changes no pixel."""
+    placed = placed_edit(frame.width, frame.height, edit)
+    if placed is None:
         return None
-    return apply_edits(frame, image[top : top + height, left : left + width], left, top)
+    if frame.format.name != YUV420P.name:
+        return blend_edit(frame, *placed)
+    image, mask, left, top = placed
+    return edit_region(frame, (left, top, mask.shape[1], mask.shape[0]), lambda under: blend(under, image, mask))
 
 
 def _batches(
@@ -393,8 +394,6 @@ class _Decoded:
     index: int
     frame: av.VideoFrame
     reasons: tuple[str, ...]
-    image: NDArray[np.uint8] | None
-    """RGB image, which is decoded only if the frame shows a face to edit."""
 
 
 def _decoded(
@@ -405,19 +404,12 @@ def _decoded(
     frames = source.read_video_frames((index for _, index in indexes), pixel_format)
     for (position, _), (index, frame) in zip(positions, frames, strict=True):
         reasons = tuple(job.skip_reason(position, index) for job in jobs)
-        yield _Decoded(index, frame, reasons, None if all(reasons) else to_rgb(frame))
+        yield _Decoded(index, frame, reasons)
 
 
 def _joined(run: Sequence[_Decoded], position: int, source: MediaSource) -> _Batch:
-    info = source.info
-    sources = np.array([decoded.index for decoded in run], np.int64)
-    first, last = int(sources.min()), int(sources.max()) + 1
-    images = [decoded.image for decoded in run if decoded.image is not None]
-    return _Batch(
-        first=position,
-        sources=sources,
-        source_times=source.times(first, last)[sources - first],
-        reasons=run[0].reasons,
-        images=np.stack(images) if images else np.zeros((0, info.height, info.width, 3), np.uint8),
-        decoded=[decoded.frame for decoded in run],
-    )
+    indexes = np.array([decoded.index for decoded in run], np.int64)
+    first, last = int(indexes.min()), int(indexes.max()) + 1
+    times = source.times(first, last)[indexes - first]
+    frames = DecodedFrames([decoded.frame for decoded in run], times, indexes)
+    return _Batch(first=position, frames=frames, reasons=run[0].reasons)

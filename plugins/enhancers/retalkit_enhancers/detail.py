@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from retalkit.stages import EnhancementClip, FaceEdit, FrameResult, Runtime, StageContext, SyncBatch
+from retalkit.stages import EnhancementClip, FaceEdit, FrameBatch, FrameResult, Runtime, StageContext, SyncBatch
 
 from retalkit_enhancers.config import DetailConfig
 from retalkit_enhancers.frequency_bands import (
@@ -50,15 +50,21 @@ MIN_SKIN = 200
 """Minimum number of matching skin pixels for measuring grain."""
 
 
-def original_under(image: Image, edit: FaceEdit) -> Image:
-    """Return the original pixels under the edit, resampled to the edit's resolution: RGB uint8 [h, w, 3]."""
-    high, wide = edit.image.shape[:2]
+def original_under(frames: FrameBatch, row: int, edit: FaceEdit, part: tuple[int, int, int, int]) -> Image:
+    """Return the original pixels under a part of the edit, resampled to the edit's resolution.
+
+    ``part``: rectangle (left, top, width, height) in pixels of the edit. The result is RGB uint8 [height, width, 3].
+    """
+    left, top, width, height = part
     shift = edit.matrix[:, 2]
-    whole = np.array_equal(edit.matrix[:, :2], np.eye(2, dtype=np.float32)) and np.array_equal(shift, np.round(shift))
-    left, top = (int(-shift[0]), int(-shift[1])) if whole else (0, 0)
-    if whole and left >= 0 and top >= 0 and top + high <= image.shape[0] and left + wide <= image.shape[1]:
-        return image[top : top + high, left : left + wide]
-    under = cv2.warpAffine(image, edit.matrix, (wide, high), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if np.array_equal(edit.matrix[:, :2], np.eye(2, dtype=np.float32)) and np.array_equal(shift, np.round(shift)):
+        x, y = left - int(shift[0]), top - int(shift[1])
+        if x >= 0 and y >= 0 and x + width <= frames.size[0] and y + height <= frames.size[1]:
+            return frames.crop(row, x, y, width, height)
+    matrix = edit.matrix - np.array([[0, 0, left], [0, 0, top]], np.float32)
+    under = cv2.warpAffine(
+        frames.images[row], matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(under, np.uint8)
 
 
@@ -77,15 +83,13 @@ class DetailSession:
         """
         frames = batch.faces.frames
         return [
-            self._enhance_frame(edit, frames.images[row], batch.faces.landmarks[row], int(frames.indexes[row]))
-            if isinstance(edit, FaceEdit)
-            else edit
+            self._enhance_frame(edit, frames, row, batch.faces.landmarks[row]) if isinstance(edit, FaceEdit) else edit
             for row, edit in enumerate(edits)
         ]
 
     def close(self) -> None: ...
 
-    def _enhance_frame(self, edit: FaceEdit, frame: Image, landmarks: Float, index: int) -> FaceEdit:
+    def _enhance_frame(self, edit: FaceEdit, frames: FrameBatch, row: int, landmarks: Float) -> FaceEdit:
         if self._config.strength <= 0 or not np.isfinite(landmarks).all() or min(edit.image.shape[:2]) < 8:
             return edit
         points = landmarks[:, :2] @ edit.matrix[:, :2].T + edit.matrix[:, 2]
@@ -96,7 +100,8 @@ class DetailSession:
         area = area[y : y + height, x : x + width]
         left, top = left + x, top + y
         box = (slice(top, top + height), slice(left, left + width))
-        original = original_under(frame, edit)[box]
+        original = original_under(frames, row, edit, (left, top, width, height))
+        index = int(frames.indexes[row])
         delta = self._missing_detail(edit.image[box], original, area, points - [left, top], index)
         if delta is None:
             return edit

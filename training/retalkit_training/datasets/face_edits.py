@@ -24,6 +24,7 @@ from retalkit.stages import (
     EnhancementClip,
     ExpressionEditClip,
     ExpressionEditorSession,
+    FrameBatch,
     ReferenceBatch,
     ReferenceEnhancerSession,
     StageKind,
@@ -131,14 +132,14 @@ class OpenEdits:
         """
         if self.editor is None:
             return None
-        found = self.editor.edit(self.edited.faces(image[None], _times(self.edited, index), np.array([index])))
+        found = self.editor.edit(self.edited.faces(_batch(self.edited, image, index)))
         return image if found.images is None else found.images[0]
 
     def restored(self, image: Image, index: int) -> Image:
         """Return the restored frame, RGB [H, W, 3], or the frame itself without a restorer."""
         if self.restorer is None:
             return image
-        faces = self.analysis.faces(image[None], _times(self.analysis, index), np.array([index]))
+        faces = self.analysis.faces(_batch(self.analysis, image, index))
         found = self.restorer.enhance_references(faces, ReferenceBatch(faces.landmarks, image[None]))
         return image if found.images is None else found.images[0]
 
@@ -148,5 +149,5 @@ def _plan_restorer(name: str, registry: Registry) -> PlannedStage[Any]:
     return replace(planned, requested_ports=frozenset({_IMAGE}))
 
 
-def _times(analysis: StoredAnalysis, index: int) -> NDArray[np.float64]:
-    return analysis.source.times(index, index + 1)
+def _batch(analysis: StoredAnalysis, image: Image, index: int) -> FrameBatch:
+    return FrameBatch(image[None], analysis.source.times(index, index + 1), np.array([index]))

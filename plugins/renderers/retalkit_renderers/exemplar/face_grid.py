@@ -81,17 +81,21 @@ class FaceGrid:
         """Return a mask of face cells that face the camera, bool [ROWS, COLUMNS], for a head rotation [3, 3]."""
         return self.on_face & (-(self.normals @ rotation[2]) > FACING)
 
-    def sample(self, image: Image, landmarks: Float) -> Float:
-        """Return the mean RGB values of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1]."""
+    def sample(self, image: Image, landmarks: Float, corner: tuple[int, int] = (0, 0)) -> Float:
+        """Return the mean RGB values of the cells, float32 [ROWS, COLUMNS, 3] in [0, 1].
+
+        ``image``: part of a frame that contains the grid, RGB uint8 [h, w, 3]. ``corner``: left and top coordinates of
+        ``image`` in the frame.
+        """
         points = self.pixels(landmarks)
         across, down = cv2.split(points)
         on_face = self.on_face.view(np.uint8)
         (left, right, *_), (top, bottom, *_) = cv2.minMaxLoc(across, on_face), cv2.minMaxLoc(down, on_face)
-        x0, x1 = max(math.floor(left) - 2, 0), min(math.ceil(right) + 3, image.shape[1])
-        y0, y1 = max(math.floor(top) - 2, 0), min(math.ceil(bottom) + 3, image.shape[0])
+        x0, x1 = max(math.floor(left) - 2, corner[0]), min(math.ceil(right) + 3, corner[0] + image.shape[1])
+        y0, y1 = max(math.floor(top) - 2, corner[1]), min(math.ceil(bottom) + 3, corner[1] + image.shape[0])
         if x1 - x0 < 2 or y1 - y0 < 2:
             return np.zeros((ROWS, COLUMNS, 3), np.float32)
-        crop = image[y0:y1, x0:x1]
+        crop = image[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
         step = float(np.linalg.norm(points[ROWS // 2, -1] - points[ROWS // 2, 0])) / COLUMNS
         shrink = 1 / max(1.0, step)
         size = (max(1, round(crop.shape[1] * shrink)), max(1, round(crop.shape[0] * shrink)))

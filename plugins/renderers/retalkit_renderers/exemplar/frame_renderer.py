@@ -56,6 +56,8 @@ _LIP_MARGIN = 0.02
 _EDITED_DISPLACEMENT = (0.03, 0.25)
 """Displacements in pixels at which the edit weight of a background pixel starts to increase and at which it reaches 1.
 """
+_READ_MARGIN = 0.15
+"""Margin in face heights around the moving part of the mesh. Displaced pixels are sampled within this margin."""
 _MIN_DISPLACEMENT = 0.01
 """Displacement in pixels below which a point is considered static."""
 _BLEND_FADE = 0.02
@@ -84,6 +86,23 @@ class FrameGeometry:
     """Target face in pixels, float32 [468, 2]."""
     height: float
     """Face height in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramePart:
+    """Part of a frame that contains the lower face."""
+
+    image: Image
+    """RGB image, uint8 [h, w, 3]."""
+    corner: tuple[int, int]
+    """Left and top coordinates of ``image`` in the frame."""
+    frame_size: tuple[int, int]
+    """Width and height of the whole frame in pixels."""
+
+    def crop(self, rectangle: Rectangle) -> Image:
+        """Return a rectangle of the frame, RGB uint8 [height, width, 3]."""
+        left, top = rectangle[0] - self.corner[0], rectangle[1] - self.corner[1]
+        return self.image[top : top + rectangle[3], left : left + rectangle[2]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +150,30 @@ class FrameRenderer:
         self._heads = bank.exemplars.heads
         self._poses = bank.exemplars.pose
 
-    def render(self, image: Image, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
-        """Return the edit for one frame (RGB uint8 [H, W, 3]), or None if the mouth is outside the frame."""
+    def render(self, frame: FramePart, shape: FrameGeometry, mix: ExemplarMix) -> FaceEdit | None:
+        """Return the edit for one frame, or None if the mouth is outside the frame.
+
+        ``frame``: part of the frame that contains ``read_rectangle``.
+        """
         now, goal = self._points(shape)
-        box, mouth = self._rectangles(shape, now, goal, image.shape[1], image.shape[0])
+        box, mouth = self._rectangles(shape, now, goal, *frame.frame_size)
         if not _is_visible(box, mouth):
             return None
         raster = TriangleRaster(self.topology, goal, box, self._included_triangles(now, goal, mouth))
-        base, support, (left, top, _, _) = self._background(image, raster, now, mouth, shape.height)
+        base, support, (left, top, _, _) = self._background(frame, raster, now, mouth, shape.height)
         inner = (slice(mouth[1] - top, mouth[1] - top + mouth[3]), slice(mouth[0] - left, mouth[0] - left + mouth[2]))
         under = base[inner].astype(np.float32)
         mask, lips, skin = self._masks(shape, mouth)
         if self._never_opens:
             # The frame's own closed lips are consistent across frames, so that the mouth does not jump.
-            sources = [MouthSource(image, (0, 0), shape.landmarks, shape.pose, shape.head)]
+            sources = [MouthSource(frame.image, frame.corner, shape.landmarks, shape.pose, shape.head)]
         else:
             sources = [self._exemplar(number) for number in (mix.primary, mix.secondary) if number is not None]
         over = self._foreground(raster, mouth, shape, sources, mix.share, under, lips, skin)
         bands = band_count(*mask.shape, limit=self._config.blend_levels + 1, coarsest=_COARSEST_BAND)
         mixed = pyramid_blend(under, over, mask, bands)
         if self._config.grain:
-            original = image[mouth[1] : mouth[1] + mouth[3], mouth[0] : mouth[0] + mouth[2]]
-            mixed = restore_grain(mixed, original.astype(np.float32), skin, mask)
+            mixed = restore_grain(mixed, frame.crop(mouth).astype(np.float32), skin, mask)
         # The coarse blend bands extend slightly beyond the mask. The result therefore fades out where the mask is
         # small.
         fade = np.minimum(mask * np.float32(1 / _BLEND_FADE), np.float32(1))
@@ -162,6 +183,15 @@ class FrameRenderer:
         if self._never_opens:
             base = self._render_interior(base, shape, left, top)
         return FaceEdit(base, support, shift_matrix(left, top))
+
+    def read_rectangle(self, landmarks: Float, width: int, height: int) -> Rectangle:
+        """Return the rectangle around the lower face that ``render`` reads, clipped to a ``width`` x ``height`` frame.
+
+        ``landmarks``: mesh landmarks in pixels, float32 [478, 3]. An empty rectangle has width or height 0.
+        """
+        points = topology_points(landmarks[:, :2])[self._used]
+        margin = _READ_MARGIN * float(np.linalg.norm(landmarks[mesh478.CHIN, :2] - landmarks[mesh478.FOREHEAD, :2]))
+        return even_rectangle(points, margin, width, height)
 
     def shows_mouth(self, shape: FrameGeometry, width: int, height: int) -> bool:
         """Return whether the mouth is inside a ``width`` x ``height`` frame. If not, ``render`` returns None."""
@@ -190,7 +220,7 @@ class FrameRenderer:
         return ~(still & np.logical_or.reduce(outside))
 
     def _background(
-        self, image: Image, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
+        self, frame: FramePart, raster: TriangleRaster, now: Float, mouth: Rectangle, height: float
     ) -> tuple[Image, Float, Rectangle]:
         """Return the warped background, the edit weight of each pixel, and the rectangle of both arrays.
 
@@ -205,7 +235,9 @@ class FrameRenderer:
         left, top = (box[0] - raster.rectangle[0]) // 2, (box[1] - raster.rectangle[1]) // 2
         support = (upsample(moved[top:, left:], box) - np.float32(low)) * np.float32(1 / (high - low))
         support = np.clip(support, 0, 1)
-        return sample_image(image, *upsample_map(small[top:, left:], box)), support, box
+        map_x, map_y = upsample_map(small[top:, left:], box)
+        corner = np.float32(frame.corner[0]), np.float32(frame.corner[1])
+        return sample_image(frame.image, map_x - corner[0], map_y - corner[1]), support, box
 
     def _mouth_rectangle(self, shape: FrameGeometry, box: Rectangle) -> Rectangle:
         left, top, width, height = box

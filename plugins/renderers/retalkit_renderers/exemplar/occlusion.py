@@ -144,17 +144,20 @@ class OcclusionDetector:
         soft = np.clip(cv2.GaussianBlur(grown, (0, 0), 1.2) * 1.1 - 0.05, 0, 1)
         return self.grid.to_rectangle(soft, landmarks, rectangle)
 
-    def detect(self, image: Image, landmarks: Float, pose: HeadPose) -> tuple[Float, float]:
+    def detect(
+        self, image: Image, landmarks: Float, pose: HeadPose, corner: tuple[int, int] = (0, 0)
+    ) -> tuple[Float, float]:
         """Return a mask of occluded cells, float32 [ROWS, COLUMNS], and the occluded fraction of the visible skin.
 
-        The mask is 1 in occluded cells and 0 in all other cells.
+        The mask is 1 in occluded cells and 0 in all other cells. ``corner``: left and top coordinates of ``image`` in
+        the frame.
         """
         assert self.grid is not None
         visible = self.grid.visible(pose.rotation[0])
         skin = visible & ~self.grid.lips
         if int(skin.sum()) < 50:
             return np.zeros((ROWS, COLUMNS), np.float32), 0.0
-        features = _features(self.grid.sample(image, landmarks), visible)
+        features = _features(self.grid.sample(image, landmarks, corner), visible)
         # Additional edges are evidence of an occlusion, whereas missing edges are not.
         np.maximum(features[..., 3], self.expected[..., 3], out=features[..., 3])
         light, red, blue, edge = cv2.split(cv2.absdiff(features, self.expected) / self.tolerance)

@@ -30,7 +30,7 @@ from retalkit_renderers.exemplar.clip_model import (
 )
 from retalkit_renderers.exemplar.config import ExemplarConfig
 from retalkit_renderers.exemplar.crossfade import exemplar_mix
-from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FrameRenderer, frame_geometry
+from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FramePart, FrameRenderer, frame_geometry
 from retalkit_renderers.exemplar.motion_source import requested_motion
 from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
 
@@ -155,6 +155,7 @@ class _Assessment:
     """Frame that can be edited."""
 
     identity: int
+    part: FramePart
     shape: FrameGeometry
     confidence: float
     reason: str
@@ -209,14 +210,16 @@ class ExemplarSession:
         if confidence < _MIN_CONFIDENCE:
             return PassedThrough(reason)
         identity, renderer = self._identities[number], self._renderers[number]
-        image = batch.faces.frames.images[row]
+        width, height = batch.faces.frames.size
         target = identity.person.model.shape(plan.coefficients[position][None], plan.gap[position][None])[0]
         shape = frame_geometry(landmarks, pose, target, renderer.topology.mouth_weights)
-        if not renderer.shows_mouth(shape, image.shape[1], image.shape[0]):
+        if not renderer.shows_mouth(shape, width, height):
             return OUT_OF_FRAME
+        rectangle = renderer.read_rectangle(landmarks, width, height)
+        part = FramePart(batch.faces.frames.crop(row, *rectangle), rectangle[:2], (width, height))
         detector, cells, share = identity.occlusion_detector, None, 0.0
         if detector is not None and detector.grid is not None:
-            cells, share = detector.detect(image, landmarks, pose)
+            cells, share = detector.detect(part.image, landmarks, pose, part.corner)
             if share > _OCCLUSION_TRUST[0]:
                 low, high = _OCCLUSION_FADE
                 visible = 1 - float(np.clip((share - low) / (high - low), 0, 1))
@@ -224,16 +227,16 @@ class ExemplarSession:
                     return PassedThrough(OCCLUDED)
                 reason = OCCLUDED if visible < _FULL_CONFIDENCE else reason
                 confidence *= visible
-        return _Assessment(number, shape, confidence, reason, cells, share)
+        return _Assessment(number, part, shape, confidence, reason, cells, share)
 
     def _sync_frame(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
         found = self._assess(batch, row, pose)
         if isinstance(found, PassedThrough):
             return found
         identity, renderer = self._identities[found.identity], self._renderers[found.identity]
-        image, landmarks = batch.faces.frames.images[row], batch.faces.landmarks[row]
+        landmarks = batch.faces.landmarks[row]
         mix = exemplar_mix(self._plan.exemplar, self._sources, int(batch.positions[row]))
-        edit = renderer.render(image, found.shape, mix)
+        edit = renderer.render(found.part, found.shape, mix)
         if edit is None:
             return OUT_OF_FRAME
         mask, detector = edit.mask, identity.occlusion_detector

@@ -1,0 +1,52 @@
+"""Decoded frames of a run, which are converted to RGB on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from retalkit.media.frame_editing import rgb_region, to_rgb
+from retalkit.media.pixel_format import YUV420P
+from retalkit.stages import FrameBatch
+
+Image = NDArray[np.uint8]
+
+
+class DecodedFrames(FrameBatch):
+    """Batch of decoded frames. Most stages read only the face, so that whole frames are converted only if a stage
+    reads ``images``.
+    """
+
+    # The base class stores images, so that this class replaces the attribute.
+    __slots__ = ("_converted", "decoded")
+
+    decoded: Sequence[av.VideoFrame]
+    """Decoded frames. They must not be modified."""
+    _converted: list[Image]
+
+    def __init__(
+        self, decoded: Sequence[av.VideoFrame], times: NDArray[np.float64], indexes: NDArray[np.int64]
+    ) -> None:
+        """Initialise the batch. ``times`` and ``indexes``: see ``FrameBatch``."""
+        for name, value in (("decoded", decoded), ("times", times), ("indexes", indexes), ("_converted", [])):
+            object.__setattr__(self, name, value)
+
+    @property
+    def images(self) -> Image:  # pyright: ignore[reportIncompatibleVariableOverride]  # read-only in both classes
+        """RGB images, uint8 [T, H, W, 3], which are converted on first use."""
+        if not self._converted:
+            self._converted.append(np.stack([to_rgb(frame) for frame in self.decoded]))
+        return self._converted[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.decoded[0].width, self.decoded[0].height
+
+    def crop(self, row: int, left: int, top: int, width: int, height: int) -> Image:
+        # Frames in other formats must be reformatted as a whole.
+        if self._converted or self.decoded[row].format.name != YUV420P.name:
+            return self.images[row, top : top + height, left : left + width]
+        return rgb_region(self.decoded[row], left, top, width, height)

@@ -1,0 +1,51 @@
+"""Frames of a run, which are converted to RGB only where a stage reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from retalkit.media.frame_editing import edit_region, to_rgb
+from retalkit.media.pixel_format import FORMATS, YUV420P
+from retalkit.media.sources import open_source
+from retalkit.media.yuv_frames import planes_of
+from retalkit.pipeline import decoded_frames
+from retalkit.pipeline.decoded_frames import DecodedFrames
+
+
+def _frames(clip: Path, name: str = YUV420P.name) -> DecodedFrames:
+    source = open_source(clip)
+    decoded = [frame for _, frame in source.read_video_frames(range(3), FORMATS[name])]
+    return DecodedFrames(decoded, source.times(0, 3), np.arange(3))
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le"])
+def test_crops_are_parts_of_the_images(moving_head: Path, name: str) -> None:
+    frames, whole = _frames(moving_head, name), _frames(moving_head, name).images
+    assert frames.size == (whole.shape[2], whole.shape[1])
+    for left, top, width, height in ((0, 0, 4, 4), (31, 17, 40, 55), (whole.shape[2] - 9, whole.shape[1] - 7, 9, 7)):
+        part = whole[2, top : top + height, left : left + width]
+        assert np.array_equal(frames.crop(2, left, top, width, height), part)
+
+
+def test_a_crop_does_not_convert_the_frame(moving_head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = _frames(moving_head)
+    whole = to_rgb(frames.decoded[1])
+    monkeypatch.setattr(decoded_frames, "to_rgb", None)
+    assert np.array_equal(frames.crop(1, 10, 20, 30, 40), whole[20:60, 10:40])
+
+
+@pytest.mark.parametrize("rectangle", [(20, 30, 41, 25), (21, 31, 40, 24), (0, 0, 5, 3)])
+def test_an_edit_changes_only_its_rectangle(moving_head: Path, rectangle: tuple[int, int, int, int]) -> None:
+    frame = _frames(moving_head).decoded[0]
+    left, top, width, height = rectangle
+    edited = edit_region(frame, rectangle, lambda image: image.__setitem__(slice(None), 255 - image))
+    before, after = (planes_of(each) for each in (frame, edited))
+    outside = np.ones(before[0].shape, bool)
+    outside[top : top + height, left : left + width] = False
+    assert np.array_equal(before[0][outside], after[0][outside])
+    assert not np.array_equal(before[0], after[0])
+    inside = np.s_[top : top + height, left : left + width]
+    shown, expected = to_rgb(edited)[inside].astype(int), 255 - to_rgb(frame)[inside].astype(int)
+    assert np.abs(shown - expected).mean() < 12, "chroma samples at the border also cover unchanged pixels"
