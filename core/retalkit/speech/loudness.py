@@ -10,15 +10,13 @@ change by 30 LU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pyloudnorm import IIRfilter  # pyright: ignore[reportMissingTypeStubs]
-from scipy.signal import sosfilt
 
+from retalkit.speech.k_weighting import KWeighting
 from retalkit.stages import SPEECH_RATE
 
 REFERENCE: Final = -24.0
@@ -43,11 +41,10 @@ class LoudnessMeter:
         ``rate``: sample rate in hertz. ``weights``: weight of each channel's power, such as 1 for the front channels,
         1.41 for surround channels and 0 for LFE. ``gate``: absolute gate in LUFS.
         """
-        self._sections = _k_weighting(rate)
+        self._filter = KWeighting(rate, len(weights))
         self._hop = rate // 10
         self._weights = np.asarray(weights, dtype=np.float64)
         self._gate = gate
-        self._state = np.zeros((len(self._sections), len(weights), 2))
         self._waiting = np.zeros((len(weights), 0))
         self._powers: list[float] = []
 
@@ -56,21 +53,17 @@ class LoudnessMeter:
         if len(waveform) == 0:
             return
         clean = np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float64)
-        channels = clean.reshape(len(clean), -1).T
-        weighted, self._state = sosfilt(self._sections, channels, zi=self._state)
-        self._waiting = np.concatenate([self._waiting, weighted], axis=1)
-        count = self._waiting.shape[1] // self._hop
-        hops = self._waiting[:, : count * self._hop].reshape(len(channels), count, self._hop)
-        self._powers.extend((self._weights @ np.mean(hops * hops, axis=2)).tolist())
-        self._waiting = self._waiting[:, count * self._hop :]
+        powers, self._waiting = self._hop_powers(self._filter.push(clean.reshape(len(clean), -1).T))
+        self._powers += powers
 
     def loudness(self) -> float:
         """Return the integrated loudness of all added samples in LUFS, or ``SILENT`` for digital silence."""
-        powers = np.array(self._powers)
+        last, rest = self._hop_powers(self._filter.rest())
+        powers = np.array(self._powers + last)
         if len(powers) < _HOPS_PER_BLOCK:
             # Audio shorter than one block is treated as one block.
-            rest = self._weights @ np.mean(self._waiting**2, axis=1) if self._waiting.size else 0.0
-            powers = np.append(powers, rest)
+            remaining = self._weights @ np.mean(rest**2, axis=1) if rest.size else 0.0
+            powers = np.append(powers, remaining)
             blocks = powers.mean(keepdims=True)
         else:
             blocks = sliding_window_view(powers, _HOPS_PER_BLOCK).mean(axis=1)
@@ -79,6 +72,13 @@ class LoudnessMeter:
             return SILENT
         gate = _loudness(blocks.mean()) - _RELATIVE_GATE
         return float(_loudness(blocks[_loudness(blocks) > gate].mean()))
+
+    def _hop_powers(self, weighted: NDArray[np.float64]) -> tuple[list[float], NDArray[np.float64]]:
+        """Return the powers of the completed hops of 0.1 s, and the remaining weighted samples."""
+        samples = np.concatenate([self._waiting, weighted], axis=1)
+        count = samples.shape[1] // self._hop
+        hops = samples[:, : count * self._hop].reshape(len(samples), count, self._hop)
+        return (self._weights @ np.mean(hops * hops, axis=2)).tolist(), samples[:, count * self._hop :]
 
 
 def integrated_loudness(waveform: NDArray[np.float32]) -> float:
@@ -95,11 +95,3 @@ def reference_gain(loudness: float) -> float:
 
 def _loudness(power: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
     return _OFFSET + 10.0 * np.log10(np.asarray(power) + 1e-20)
-
-
-@lru_cache(maxsize=8)
-def _k_weighting(rate: int) -> NDArray[np.float64]:
-    """Return the second-order sections of the K weighting, float64 [2, 6]."""
-    shelf = IIRfilter(4.0, 1.0 / np.sqrt(2.0), 1500.0, rate, "high_shelf")
-    high_pass = IIRfilter(0.0, 0.5, 38.0, rate, "high_pass")
-    return np.array([[*each.b, *each.a] for each in (shelf, high_pass)])
