@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from retalkit.geometry import mesh478
 from retalkit.geometry.pose import HeadPose, to_head_frame
@@ -73,8 +73,7 @@ def pack(pose: HeadPose, mouth: Float) -> Float:
     out = np.full((len(pose), COUNT), np.nan, np.float32)
     good = np.isfinite(pose.scale)
     out[good, 0] = pose.scale[good]
-    if good.any():
-        out[good, 1:4] = Rotation.from_matrix(pose.rotation[good].astype(np.float64)).as_rotvec()
+    out[good, 1:4] = _rodrigues(pose.rotation[good]).reshape(-1, 3)
     out[good, 4:7] = pose.translation[good]
     out[good, 7:] = mouth[good]
     return out
@@ -84,8 +83,7 @@ def unpack_pose(coefficients: Float) -> HeadPose:
     """Return the head pose from coefficients [T, 13]. NaN coefficients result in NaN poses."""
     rotation = np.full((len(coefficients), 3, 3), np.nan, np.float32)
     good = np.isfinite(coefficients[:, 0])
-    if good.any():
-        rotation[good] = Rotation.from_rotvec(coefficients[good, 1:4].astype(np.float64)).as_matrix()
+    rotation[good] = _rodrigues(coefficients[good, 1:4]).reshape(-1, 3, 3)
     return HeadPose(coefficients[:, 0].copy(), rotation, coefficients[:, 4:7].copy())
 
 
@@ -95,3 +93,8 @@ def head_landmarks(landmarks: Float, coefficients: Float) -> Float:
     The conversion uses the head pose from coefficients [T, 13].
     """
     return to_head_frame(landmarks, unpack_pose(coefficients))
+
+
+def _rodrigues(rotations: Float) -> NDArray[np.float64]:
+    """Convert rotation matrices [N, 3, 3] to rotation vectors [N, 3, 1], or rotation vectors [N, 3] to matrices."""
+    return np.array([cv2.Rodrigues(rotation)[0] for rotation in rotations.astype(np.float64)])

@@ -6,17 +6,18 @@ independently, and a resumed run uses an identical plan.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import monotonic
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import HeadPose, yaw_pitch_roll
 from retalkit.stages import Analysis, MouthMotion, StageContext, Strength, Timeline
-from scipy.ndimage import gaussian_filter1d
 
 from retalkit_renderers.exemplar.bank import Exemplars, gather, save_arrays
 from retalkit_renderers.exemplar.config import ExemplarConfig
@@ -284,7 +285,10 @@ def _blend_with_exemplars(coefficients: Float, shown: Float) -> Float:
     Including the exemplars' lip shapes in the target minimises the warp. It also avoids combinations of width and
     opening that do not occur for this person.
     """
-    smooth = gaussian_filter1d(shown, _EXTRA_SMOOTHING, axis=0, mode="nearest")
+    size = (1, 2 * math.ceil(4 * _EXTRA_SMOOTHING) + 1)
+    smooth = cv2.GaussianBlur(
+        shown.astype(np.float64), size, sigmaX=0, sigmaY=_EXTRA_SMOOTHING, borderType=cv2.BORDER_REPLICATE
+    ).astype(np.float32)
     out = coefficients.copy()
     out[:, 1] += _WIDTH_SHARE * (smooth[:, 1] - out[:, 1])
     out[:, CONTROL_COUNT:] = smooth[:, CONTROL_COUNT:]
