@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from scipy.signal import resample_poly
+
+from retalkit.media.track_source import TrackSource
 
 CEILING = 10.0 ** (-1.0 / 20.0)
 """Maximum true peak, -1 dBTP (EBU R 128)."""
@@ -17,17 +18,6 @@ _WINDOW = 0.01
 _OVERSAMPLING = 4
 _FILTER_REACH = 40
 """Samples on both sides of a sample that affect the oversampled values."""
-
-
-class TrackSource(Protocol):
-    """Audio with a sample rate and a channel layout that can be streamed repeatedly."""
-
-    @property
-    def rate(self) -> int: ...
-    @property
-    def layout(self) -> str: ...
-    def length_at(self, rate: int) -> int: ...
-    def native_chunks(self, rate: int) -> Iterator[NDArray[np.float32]]: ...
 
 
 class LimitedSound:

@@ -24,8 +24,8 @@ from retalkit.media.colour import Colour
 from retalkit.media.containers import file_url
 from retalkit.media.encoding import SEGMENT_LEAD, write_error
 from retalkit.media.kept_streams import KeptStreams
-from retalkit.media.limiter import TrackSource
 from retalkit.media.sound import channel_names, convert_channels
+from retalkit.media.track_source import TrackSource
 from retalkit.media.video_codec import container_format
 from retalkit.paths import check_encoding, check_name_length, is_any_of, link_target, missing, partial_path
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retalkit.geometry.schemes import IBUG68, MESH478, convert, convertible
-from retalkit.photo_motion.curves import MotionCurves
 from retalkit.photo_motion.eyelids import Blink, Eyelids
 from retalkit.photo_motion.head_warp import HeadGeometry, HeadWarp
+
+if TYPE_CHECKING:
+    from retalkit.photo_motion.curves import MotionCurves
 
 Image = NDArray[np.uint8]
 Float = NDArray[np.float32]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,10 @@ import numpy as np
 from retalkit.config.output import OriginalSound, SoundConfig
 from retalkit.errors import InputError
 from retalkit.media.codec_names import AudioCodec
-from retalkit.media.limiter import CEILING, LimitedSound, TrackSource, true_peaks
 from retalkit.media.muxing import SoundTrack
 from retalkit.media.sound import SoundSource, channel_names, has_sound, open_sound
 from retalkit.media.sound_mix import FADE, MUTE, Background, Placement, SoundMix, Span, merge_spans
-from retalkit.pipeline.stage_errors import check_cancelled
-from retalkit.speech.loudness import STANDARD_GATE, LoudnessMeter
+from retalkit.media.track_source import TrackSource
 from retalkit.speech.speech_track import SpeechTrack
 
 _DUCKING = -12.0
@@ -28,7 +25,6 @@ _PAUSE = 0.8
 """Longest pause in seconds between words in which the background stays ducked."""
 _PADDING = 0.15
 _STEP = 0.05
-_SURROUND_WEIGHT = 1.41
 _MIX_TOLERANCE = 0.1
 
 
@@ -94,7 +90,11 @@ class OutputSound:
         if sound is None:
             return None
         if self._options.loudness is not None:
-            sound = self._at_loudness(sound, self._options.loudness, duration, cancelled)
+            # The limiter depends on scipy.signal, which runs without a loudness target do not need.
+            from retalkit.pipeline.output_loudness import at_loudness
+
+            sound, note = at_loudness(sound, self._options.loudness, duration, cancelled)
+            self.notes.append(note)
         return SoundTrack(sound, duration, codec)
 
     def _sound(
@@ -184,52 +184,6 @@ class OutputSound:
             ducking=MUTE if ducking == "mute" else ducking,
         )
 
-    def _at_loudness(
-        self, sound: TrackSource, target: float, duration: float, cancelled: Callable[[], bool]
-    ) -> TrackSource:
-        """Return the sound with the requested integrated loudness. Peaks above -1 dBTP are limited."""
-        loudness, peak = measure(sound, duration, cancelled)
-        if not math.isfinite(loudness):
-            self.notes.append("The output's sound is silent, so its loudness is not changed.")
-            return sound
-        gain = target - loudness
-        limit = peak * 10 ** (gain / 20) > CEILING
-        adjusted = LimitedSound(sound, 10 ** (gain / 20), limit=limit)
-        text = f"loudness {loudness:.1f} LUFS changed to {target:.1f} LUFS"
-        if limit:
-            # Limiting lowers the loudness, so the gain is corrected once.
-            reached, _ = measure(adjusted, duration, cancelled)
-            gain += target - reached
-            adjusted = LimitedSound(sound, 10 ** (gain / 20))
-            reached, _ = measure(adjusted, duration, cancelled)
-            text = f"loudness {loudness:.1f} LUFS changed to {reached:.1f} LUFS, and peaks limited to -1 dBTP"
-        self.notes.append(f"The output's sound: {text} (gain {gain:+.1f} dB).")
-        return adjusted
-
-
-def measure(sound: TrackSource, duration: float, cancelled: Callable[[], bool] = lambda: False) -> tuple[float, float]:
-    """Return the integrated loudness in LUFS (ITU-R BS.1770-4) and the true peak of the first ``duration`` seconds.
-
-    The loudness of audio without a block above -70 LUFS is minus infinity. Raises RunCancelledError if ``cancelled()``
-    returns True.
-    """
-    weights = [_channel_weight(name) for name in channel_names(sound.layout)]
-    meter = LoudnessMeter(sound.rate, weights, STANDARD_GATE)
-    remaining, peak = round(duration * sound.rate), 0.0
-    before = np.zeros((0, len(weights)), dtype=np.float32)
-    for block in sound.native_chunks(sound.rate):
-        check_cancelled(cancelled)
-        block = block[:remaining]
-        remaining -= len(block)
-        meter.push(block)
-        with_context = np.concatenate([before[-64:], block])
-        peak = max(peak, float(true_peaks(with_context).max(initial=0.0)))
-        before = with_context
-        if remaining <= 0:
-            break
-    loudness = meter.loudness()
-    return (loudness if loudness > STANDARD_GATE else -math.inf), peak
-
 
 def active_spans(speech: SpeechTrack | None, start: float, end: float, offset: float) -> list[Span]:
     """Return the output times in seconds at which a speech that is placed from ``start`` to ``end`` is active.
@@ -261,9 +215,3 @@ def _with_spans(background: Background, spans: Sequence[Span], ramp: float) -> B
         spans=tuple(spans),
         ramp=ramp,
     )
-
-
-def _channel_weight(name: str) -> float:
-    if name.startswith("LFE"):
-        return 0.0
-    return _SURROUND_WEIGHT if name[:2] in ("SL", "SR", "BL", "BR") else 1.0

@@ -9,7 +9,6 @@ import numpy as np
 
 from retalkit.media.sources import MediaSource
 from retalkit.photo_motion.animator import PhotoAnimator, head_geometry, supports
-from retalkit.photo_motion.curves import motion_curves
 from retalkit.photo_motion.matte import person_opacity
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.steps import ClipSteps
@@ -28,6 +27,9 @@ def photo_animators(
     """
     if not source.info.is_photo or steps.plan.config.photo.motion == _NONE:
         return []
+    # The curves depend on scipy.signal, which takes half a second to import and which videos do not need.
+    from retalkit.photo_motion.curves import motion_curves
+
     detector = steps.make(steps.plan.detector)
     _, photo = next(iter(source.read([0])))
     times = timeline.times(0, timeline.count)

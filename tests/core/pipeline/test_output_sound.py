@@ -12,7 +12,8 @@ from retalkit.config.output import SoundConfig, expand_sound
 from retalkit.errors import InputError
 from retalkit.media.limiter import CEILING, true_peaks
 from retalkit.media.sound import open_sound
-from retalkit.pipeline.output_sound import OutputSound, PlacedSpeech, active_spans, measure
+from retalkit.pipeline.output_loudness import measure
+from retalkit.pipeline.output_sound import OutputSound, PlacedSpeech, active_spans
 from scipy.io import wavfile
 
 RATE = 48000
