@@ -7,7 +7,7 @@ score.
 """
 
 # MediaPipe and its protobuf modules do not provide type information.
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportUnusedImport=false
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit_detectors.lazy_matplotlib import lazy_matplotlib
+from retalkit_detectors.lazy_packages import defer_initialisation
 
-with lazy_matplotlib():
-    import mediapipe
-    from mediapipe.calculators.util.thresholding_calculator_pb2 import ThresholdingCalculatorOptions
-    from mediapipe.framework import calculator_pb2
-    from mediapipe.framework.formats import rect_pb2
-    from mediapipe.python._framework_bindings import resource_util, validated_graph_config
-    from mediapipe.python.solutions.face_detection import FaceDetection
+defer_initialisation("mediapipe", "mediapipe.python.solutions")
+
+# These modules register the option types of the calculators in the mesh graph. MediaPipe ignores unregistered options.
+import mediapipe.calculators.tensor.tensors_to_floats_calculator_pb2  # noqa: E402
+import mediapipe.framework.tool.switch_container_pb2  # noqa: E402
+import mediapipe.python.solutions.face_mesh  # noqa: E402, F401
+from mediapipe.calculators.util.thresholding_calculator_pb2 import ThresholdingCalculatorOptions  # noqa: E402
+from mediapipe.framework import calculator_pb2  # noqa: E402
+from mediapipe.framework.formats import rect_pb2  # noqa: E402
+from mediapipe.python import packet_creator, packet_getter  # noqa: E402
+from mediapipe.python._framework_bindings import resource_util, validated_graph_config  # noqa: E402
+from mediapipe.python._framework_bindings.calculator_graph import CalculatorGraph  # noqa: E402
+from mediapipe.python._framework_bindings.image_frame import ImageFormat  # noqa: E402
+from mediapipe.python.solutions.face_detection import FaceDetection  # noqa: E402
 
 MESH_GRAPH: Final = Path("mediapipe/modules/face_landmark/face_landmark_front_cpu.binarypb")
 MESH_NODES: Final = "facelandmarkcpu__"
@@ -122,16 +129,16 @@ class MeshGraph:
     def __init__(self) -> None:
         self._results: dict[str, Any] = {}
         self._time = 0
-        self._graph = mediapipe.CalculatorGraph(graph_config=self._config())
+        self._graph = CalculatorGraph(graph_config=self._config())
         for stream in (LANDMARKS, PRESENCE):
             self._graph.observe_output_stream(stream, self._results.__setitem__)
-        self._graph.start_run({"with_attention": mediapipe.packet_creator.create_bool(True)})
+        self._graph.start_run({"with_attention": packet_creator.create_bool(True)})
         self.fit(np.zeros((64, 64, 3), np.uint8), Region(32, 32, 48, 0))
 
     @staticmethod
     def _config() -> Any:
         """Return a ``CalculatorGraphConfig`` with the published graph's mesh nodes."""
-        packages = Path(mediapipe.__file__).parent.parent
+        packages = Path(packet_creator.__file__).parents[2]
         resource_util.set_resource_dir(str(packages))
         validated = validated_graph_config.ValidatedGraphConfig()
         validated.initialize(binary_graph_path=str(packages / MESH_GRAPH))
@@ -162,14 +169,13 @@ class MeshGraph:
             height=region.side / height,
             rotation=region.angle,
         )
-        create = mediapipe.packet_creator
-        packet = create.create_image(data=crop, image_format=mediapipe.ImageFormat.SRGB)
+        packet = packet_creator.create_image(data=crop, image_format=ImageFormat.SRGB)
         self._time += 1
         self._graph.add_packet_to_input_stream(IMAGE, packet.at(self._time))
-        self._graph.add_packet_to_input_stream(REGION, create.create_proto(rectangle).at(self._time))
+        self._graph.add_packet_to_input_stream(REGION, packet_creator.create_proto(rectangle).at(self._time))
         self._graph.wait_until_idle()
-        points = mediapipe.packet_getter.get_proto(self._results[LANDMARKS]).landmark
-        presence = mediapipe.packet_getter.get_float(self._results[PRESENCE])
+        points = packet_getter.get_proto(self._results[LANDMARKS]).landmark
+        presence = packet_getter.get_float(self._results[PRESENCE])
         landmarks = np.array([(point.x, point.y, point.z) for point in points], np.float64)
         landmarks = landmarks * (width, height, width) + (left, top, 0)
         return landmarks.astype(np.float32), float(presence)

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit_detectors.lazy_matplotlib import lazy_matplotlib
+from retalkit_detectors.lazy_packages import defer_initialisation
 
-with lazy_matplotlib():
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+defer_initialisation("mediapipe", "mediapipe.python.solutions")
+
+from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation  # noqa: E402
 
 
 def person_opacity(image: NDArray[np.uint8]) -> NDArray[np.float32]:
