@@ -45,6 +45,7 @@ class TaskContext:
 
     def __init__(self, state: WorkerState, report: Report) -> None:
         self.state = state
+        self.report = report
         self.observer = ReportingObserver(report)
 
 

@@ -102,6 +102,12 @@ def dub(
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time at the centre of the preview. Default: the start.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that render a long output. Default: half of the CPU cores. The output is the same."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print details, such as the encoder and written files.")
@@ -153,27 +159,30 @@ def dub(
             for choice in read_options(syncer, read.lip_syncer).drivers().values():
                 check_language(language, read_options(registry.driver(choice.use), choice))
 
+        from retalkit.batch.render_helpers import LocalRenderHelpers, default_processes
         from retalkit.pipeline.run import dub as run_dub
 
         part = _preview(preview, at)
 
         if registry.problems:
             report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
-        record = run_dub(
-            video,
-            speech,
-            output,
-            cues=sheet,
-            config=read,
-            registry=registry,
-            observer=report.observer,
-            cache=cache,
-            force=force,
-            layer=layer,
-            preview=part,
-            cancellation=report.stopped,
-            other_inputs=[path for path in (config, cues, transcript, *(plugin or ())) if path is not None],
-        )
+        with LocalRenderHelpers(default_processes() if processes is None else processes, plugin or ()) as helpers:
+            record = run_dub(
+                video,
+                speech,
+                output,
+                cues=sheet,
+                config=read,
+                registry=registry,
+                observer=report.observer,
+                cache=cache,
+                force=force,
+                layer=layer,
+                preview=part,
+                cancellation=report.stopped,
+                other_inputs=[path for path in (config, cues, transcript, *(plugin or ())) if path is not None],
+                helpers=helpers,
+            )
         report.result(record)
 
 

@@ -22,7 +22,7 @@ from retalkit.media.video_codec import Encoding
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_job import FaceJob
-from retalkit.pipeline.render import animated_frame, edit_frame
+from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.timing import StepTimer
 from retalkit.stages import PassedThrough
 

@@ -8,41 +8,36 @@ resumed run is therefore identical to the output of an uninterrupted run.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, tee
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
-from retalkit.imaging.compositing import blend, composite, placed_edit
+from retalkit.imaging.compositing import composite
 from retalkit.media.encoding import SegmentWriter
-from retalkit.media.frame_editing import apply_edits, blend_edit, edit_region, to_rgb
-from retalkit.media.pixel_format import FORMATS, YUV420P, PixelFormat
+from retalkit.media.frame_editing import to_rgb
+from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import MediaSource
-from retalkit.media.timeline import OutputTimeline
-from retalkit.media.yuv_frames import frame_from_rgb16
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.decoded_frames import DecodedFrames
-from retalkit.pipeline.face_job import NO_FACE, OUTSIDE_CUES, FaceJob, SyncedFrames
+from retalkit.pipeline.face_job import FaceJob, SyncedFrames
+from retalkit.pipeline.frame_counts import FrameCounts
+from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
-from retalkit.pipeline.preview import OutputWindow, whole_output
+from retalkit.pipeline.preview import OutputWindow
+from retalkit.pipeline.render_helpers import RenderHelpers
 from retalkit.pipeline.stage_errors import check_cancelled
-from retalkit.stages import FaceEdit, FrameResult, PassedThrough
+from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
 
 SEGMENT_FRAMES = 240
 _BATCH_BYTES = 16 << 20
-_SURE = 0.999
-_UNINFORMATIVE = (OUTSIDE_CUES, NO_FACE)
-"""Reasons of unchanged frames that are recorded only if no other face has another reason. The first has the lowest
-priority."""
 _OUTSIDE = "edit outside the frame"
 
 
@@ -50,68 +45,6 @@ class OpenWriter(Protocol):
     """Callable that opens the writer of one segment."""
 
     def __call__(self, path: Path) -> SegmentWriter: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRun:
-    """Consecutive output frames in which a face was edited, or in which it was unchanged for one reason."""
-
-    start: int
-    stop: int
-    reason: str
-    """Reason why the face is unchanged, or an empty string for edited frames."""
-
-
-@dataclass(slots=True)
-class FrameCounts:
-    """Counts of edited, faded and unchanged frames, grouped by reason, and the outcome of each face."""
-
-    edited: int = 0
-    faded: Counter[str] = field(default_factory=Counter[str])
-    passed: Counter[str] = field(default_factory=Counter[str])
-    runs: list[list[FrameRun]] = field(default_factory=list[list[FrameRun]])
-    """Frames of each face job, as consecutive runs with one outcome."""
-
-    def add(self, position: int, results: Sequence[FrameResult]) -> None:
-        """Count the output frame at ``position`` based on the results for all faces. A frame counts as edited if at
-        least one face was edited."""
-        self.runs = self.runs or [[] for _ in results]
-        for runs, result in zip(self.runs, results, strict=True):
-            reason = result.reason if isinstance(result, PassedThrough) else ""
-            _append(runs, FrameRun(position, position + 1, reason))
-        edits = [result for result in results if not isinstance(result, PassedThrough)]
-        if not edits:
-            reasons = [result.reason for result in results if isinstance(result, PassedThrough)]
-            self.passed[max(reasons, key=_priority)] += 1
-            return
-        self.edited += 1
-        weakest = min(edits, key=lambda edit: edit.confidence)
-        if weakest.confidence < _SURE and weakest.reason:
-            self.faded[weakest.reason] += 1
-
-    def merge(self, data: dict[str, Any]) -> None:
-        """Add the counts of a completed segment."""
-        self.edited += int(data["edited"])
-        self.faded.update(data["faded"])
-        self.passed.update(data["passed"])
-        self.runs = self.runs or [[] for _ in data["runs"]]
-        for runs, added in zip(self.runs, data["runs"], strict=True):
-            for start, stop, reason in added:
-                _append(runs, FrameRun(int(start), int(stop), str(reason)))
-
-    def as_dict(self) -> dict[str, Any]:
-        runs = [[[run.start, run.stop, run.reason] for run in of_job] for of_job in self.runs]
-        return {"edited": self.edited, "faded": dict(self.faded), "passed": dict(self.passed), "runs": runs}
-
-
-def _append(runs: list[FrameRun], added: FrameRun) -> None:
-    if runs and runs[-1].stop == added.start and runs[-1].reason == added.reason:
-        added = FrameRun(runs.pop().start, added.stop, added.reason)
-    runs.append(added)
-
-
-def _priority(reason: str) -> int:
-    return _UNINFORMATIVE.index(reason) if reason in _UNINFORMATIVE else len(_UNINFORMATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,113 +77,172 @@ def counts_name(number: int) -> str:
     return f"segment-{number:06d}.json"
 
 
-def render(
-    source: MediaSource,
-    jobs: Sequence[FaceJob],
-    timeline: OutputTimeline,
-    open_writer: OpenWriter,
-    folder: Folder,
-    observer: Observer,
-    cancelled: Callable[[], bool],
-    pixel_format: PixelFormat = YUV420P,
-    animators: Sequence[PhotoAnimator] = (),
-    open_layer: OpenWriter | None = None,
-    window: OutputWindow | None = None,
-) -> Rendering:
-    """Render the segments that are missing from ``folder``. Frames are edited and encoded in ``pixel_format``.
-    ``animators`` move the heads in a still image. ``open_layer`` opens the writer of a segment that contains only the
-    edits. ``window``: part of the output to render. By default, all frames are rendered.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRenderer:
+    """Renderer of a run's segments, which may render some or all of them in any order."""
 
-    Raises RunCancelledError between batches if ``cancelled()`` returns True. Completed segments are kept.
+    source: MediaSource
+    jobs: Sequence[FaceJob]
+    window: OutputWindow
+    """Part of the output to render."""
+    open_writer: OpenWriter
+    folder: Folder
+    """Directory of the segments."""
+    cancelled: Callable[[], bool]
+    pixel_format: PixelFormat = YUV420P
+    """Format in which frames are edited and encoded."""
+    animators: Sequence[PhotoAnimator] = ()
+    """Animators that move the heads in a still image."""
+    open_layer: OpenWriter | None = None
+    """Opens the writer of a segment that contains only the edits, or None if no layer is requested."""
+
+    @property
+    def segments(self) -> list[tuple[int, int]]:
+        """Range of output positions of each segment."""
+        return segment_ranges(self.window.start, self.window.stop)
+
+    def stored(self) -> dict[int, dict[str, Any]]:
+        """Return the frame counts of all complete segments by number."""
+        found: dict[int, dict[str, Any]] = {}
+        for number in range(len(self.segments)):
+            record = self.folder.path(counts_name(number))
+            data = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
+            # Earlier versions stored no runs.
+            layered = self.open_layer is None or self.folder.path(layer_name(number)) is not None
+            if "runs" in data and layered and self.folder.path(segment_name(number)) is not None:
+                found[number] = data
+        return found
+
+    def render(self, numbers: Iterable[int], advanced: Callable[[int], None]) -> int:
+        """Render the segments ``numbers`` and return the number of rendered frames.
+
+        ``numbers`` may be an iterator that chooses a segment only when the previous segment has been decoded.
+        ``advanced`` receives the number of frames that have been rendered.
+
+        Raises RunCancelledError between batches if the run is cancelled. Completed segments are kept.
+        """
+
+        def synced_batches() -> Iterator[_SyncedBatch]:
+            for batch in _batches(self.source, self.jobs, self._positions(numbers), self.pixel_format):
+                check_cancelled(self.cancelled)
+                yield _SyncedBatch(batch, _sync(self.jobs, batch))
+
+        done = 0
+        # Three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each session
+        # is used by only one of these threads.
+        work = read_ahead(synced_batches(), depth=2)
+        try:
+            for number, parts in groupby(work, key=lambda part: part.batch.segment):
+                counts = FrameCounts()
+                layer_file = layer_segment(self.folder, number, self.source.size, self.open_layer)
+                with self.folder.write(segment_name(number)) as path, layer_file as layer:
+                    writer = self.open_writer(path)
+                    try:
+                        for part in parts:
+                            written = self._write(writer, part.batch, _enhance(self.jobs, part), layer)
+                            for position, results in enumerate(written, part.batch.first):
+                                counts.add(position, results)
+                            done += part.batch.count
+                            advanced(done)
+                    except BaseException:
+                        writer.abort()
+                        raise
+                    writer.close()
+                with self.folder.write(counts_name(number)) as path:
+                    path.write_text(json.dumps(counts.as_dict()), encoding="utf-8")
+        finally:
+            work.close()
+        return done
+
+    def _positions(self, numbers: Iterable[int]) -> Iterator[_Position]:
+        """Yield the output positions of the segments ``numbers``."""
+        segments = self.segments
+        for number in numbers:
+            start, stop = segments[number]
+            for position, index in enumerate(self.window.timeline.sources(start, stop), start=start):
+                yield _Position(number, position, int(index))
+
+    def _write(
+        self, writer: SegmentWriter, batch: _Batch, results: Sequence[list[FrameResult]], layer: LayerSegment | None
+    ) -> list[list[FrameResult]]:
+        """Composite the edits into every frame, encode the frames, and return the results for the frame counts.
+
+        An edit outside the frame is returned as ``PassedThrough``.
+        """
+        counted: list[list[FrameResult]] = []
+        window, stop = self.window, batch.first + batch.count
+        times, durations = window.times(batch.first, stop), window.timeline.durations(batch.first, stop)
+        for row, (frame, frame_results) in enumerate(zip(batch.frames.decoded, results, strict=True)):
+            image = to_rgb(frame) if self.animators else None
+            final: list[FrameResult] = []
+            for result in frame_results:
+                if not isinstance(result, PassedThrough):
+                    edited = edit_frame(frame, result)
+                    if edited is not None:
+                        frame = edited
+                    elif (result.mask > 0).any():
+                        result = PassedThrough(_OUTSIDE)
+                    if image is not None and not isinstance(result, PassedThrough):
+                        composite(image, result)
+                final.append(result)
+            if image is not None:
+                frame = animated_frame(frame, image, self.animators, batch.first + row)
+            writer.write_frame(window.scaled(frame), float(times[row]), float(durations[row]))
+            if layer is not None:
+                layer.write(final, self.animators, image, float(times[row]), float(durations[row]))
+            counted.append(final)
+        return counted
+
+
+def render(renderer: SegmentRenderer, observer: Observer, helpers: RenderHelpers | None = None) -> Rendering:
+    """Render all segments that are missing.
+
+    ``helpers``: other processes that render segments of the same run at the same time, or None.
+
+    Raises RunCancelledError between batches if the run is cancelled. Completed segments are kept.
     """
-    window = window if window is not None else whole_output(timeline, source.size)
-    segments = segment_ranges(window.start, window.stop)
-    stored: dict[int, dict[str, Any]] = {}
-    missing: list[int] = []
-    done = 0
-    for number, (start, stop) in enumerate(segments):
-        record = folder.path(counts_name(number))
-        data = {} if record is None else json.loads(record.read_text(encoding="utf-8"))
-        # Earlier versions stored no runs.
-        layered = open_layer is None or folder.path(layer_name(number)) is not None
-        if "runs" in data and layered and folder.path(segment_name(number)) is not None:
-            stored[number] = data
-            done += stop - start
-        else:
-            missing.append(number)
-    rendered = window.count - done
+    lengths = [stop - start for start, stop in renderer.segments]
+    numbers = range(len(lengths))
+    stored = renderer.stored()
+    complete = sum(lengths[number] for number in stored)
+    rendered = sum(lengths) - complete
+    missing = [number for number in numbers if number not in stored]
+    if helpers is not None and missing:
 
-    ranges = [(number, *segments[number]) for number in missing]
+        def advanced(done: int) -> None:
+            observer.advanced("render", complete + done + helpers.rendered())
 
-    def synced_batches() -> Iterator[_SyncedBatch]:
-        for number, batch in _batches(source, jobs, timeline, ranges, pixel_format):
-            check_cancelled(cancelled)
-            yield _SyncedBatch(number, batch, _sync(jobs, batch))
-
-    # Three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each session is
-    # used by only one of these threads.
-    work = read_ahead(synced_batches(), depth=2)
-    try:
-        for number, parts in groupby(work, key=lambda part: part.segment):
-            segment = FrameCounts()
-            layer_file = layer_segment(folder, number, source.size, open_layer)
-            with folder.write(segment_name(number)) as path, layer_file as layer:
-                writer = open_writer(path)
-                try:
-                    for part in parts:
-                        written = _write(writer, window, part.batch, _enhance(jobs, part), animators, layer)
-                        for position, results in enumerate(written, part.batch.first):
-                            segment.add(position, results)
-                        done += part.batch.count
-                        observer.advanced("render", done)
-                except BaseException:
-                    writer.abort()
-                    raise
-                writer.close()
-            with folder.write(counts_name(number)) as path:
-                path.write_text(json.dumps(segment.as_dict()), encoding="utf-8")
-            stored[number] = segment.as_dict()
-    finally:
-        work.close()
+        renderer.render(helpers.share(missing), advanced)
+        helpers.wait()
+        # If a helper has failed, this process renders the segments that are still missing.
+        stored = renderer.stored()
+        complete = sum(lengths[number] for number in stored)
+        missing = [number for number in numbers if number not in stored]
+    renderer.render(missing, lambda done: observer.advanced("render", complete + done))
+    stored = renderer.stored()
     counts = FrameCounts()
-    for number in range(len(segments)):
+    for number in numbers:
         counts.merge(stored[number])
-    paths = [[folder.folder / name(number) for number in range(len(segments))] for name in (segment_name, layer_name)]
+    folder = renderer.folder.folder
+    paths = [[folder / name(number) for number in numbers] for name in (segment_name, layer_name)]
     return Rendering(paths[0], counts, paths[1], rendered)
 
 
-def edited_times(counts: FrameCounts, window: OutputWindow, persons: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the edited time ranges of each person in seconds, as plain data for the run record.
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Output frame to render."""
 
-    ``persons``: name of each face job's person.
-    """
-    return [
-        {"person": person, "ranges": [_times(run, window) for run in runs if not run.reason]}
-        for person, runs in zip(persons, counts.runs, strict=True)
-    ]
-
-
-def unedited_times(counts: FrameCounts, window: OutputWindow, persons: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the time ranges inside the cues in which a person was not edited, grouped by person and reason."""
-    found: dict[tuple[str, str], list[list[float]]] = {}
-    for person, runs in zip(persons, counts.runs, strict=True):
-        for run in runs:
-            if run.reason not in ("", OUTSIDE_CUES):
-                found.setdefault((person, run.reason), []).append(_times(run, window))
-    return [{"person": person, "reason": reason, "ranges": ranges} for (person, reason), ranges in found.items()]
-
-
-def _times(run: FrameRun, window: OutputWindow) -> list[float]:
-    """Return the start and end of a run in seconds."""
-    last = run.stop - 1
-    end = window.times(last, run.stop)[0] + window.timeline.durations(last, run.stop)[0]
-    return [round(float(window.times(run.start, run.start + 1)[0]), 6), round(float(end), 6)]
+    segment: int
+    position: int
+    index: int
+    """Source frame index."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Consecutive output frames in which the same set of faces is edited."""
+    """Consecutive output frames of one segment in which the same set of faces is edited."""
 
+    segment: int
     first: int
     """Output position of the batch's first frame."""
     frames: DecodedFrames
@@ -265,7 +257,6 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _SyncedBatch:
-    segment: int
     batch: _Batch
     synced: list[SyncedFrames | None]
     """Batch with each job's lip-synced frames, or None for a job whose face is not edited in the batch."""
@@ -287,129 +278,53 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
     return [list(results) for results in zip(*by_job, strict=True)]
 
 
-def _write(
-    writer: SegmentWriter,
-    window: OutputWindow,
-    batch: _Batch,
-    results: Sequence[list[FrameResult]],
-    animators: Sequence[PhotoAnimator],
-    layer: LayerSegment | None,
-) -> list[list[FrameResult]]:
-    """Composite the edits into every frame, encode the frames, and return the results for the frame counts.
-
-    An edit outside the frame is returned as ``PassedThrough``.
-    """
-    counted: list[list[FrameResult]] = []
-    stop = batch.first + batch.count
-    times, durations = window.times(batch.first, stop), window.timeline.durations(batch.first, stop)
-    for row, (frame, frame_results) in enumerate(zip(batch.frames.decoded, results, strict=True)):
-        image = to_rgb(frame) if animators else None
-        final: list[FrameResult] = []
-        for result in frame_results:
-            if not isinstance(result, PassedThrough):
-                edited = edit_frame(frame, result)
-                if edited is not None:
-                    frame = edited
-                elif (result.mask > 0).any():
-                    result = PassedThrough(_OUTSIDE)
-                if image is not None and not isinstance(result, PassedThrough):
-                    composite(image, result)
-            final.append(result)
-        if image is not None:
-            frame = animated_frame(frame, image, animators, batch.first + row)
-        writer.write_frame(window.scaled(frame), float(times[row]), float(durations[row]))
-        if layer is not None:
-            layer.write(final, animators, image, float(times[row]), float(durations[row]))
-        counted.append(final)
-    return counted
-
-
-def animated_frame(
-    frame: av.VideoFrame, image: NDArray[np.uint8], animators: Sequence[PhotoAnimator], position: int
-) -> av.VideoFrame:
-    """Return the frame of a photo with moved heads. ``image``: RGB image of the frame with all edits."""
-    deep = frame.format.name != YUV420P.name
-    for animator in animators:
-        animator.animate(image, position)
-        left, top, width, height = animator.rectangle
-        if width and height and not deep:
-            patch = image[top : top + height, left : left + width]
-            frame = apply_edits(frame, patch, left, top, animator.changed)
-    if deep:
-        frame = frame_from_rgb16(image.astype(np.uint16) * np.uint16(257), FORMATS[frame.format.name])
-    return frame
-
-
-def edit_frame(frame: av.VideoFrame, edit: FaceEdit) -> av.VideoFrame | None:
-    """Return the edited frame, or None if the edit changes no pixel."""
-    placed = placed_edit(frame.width, frame.height, edit)
-    if placed is None:
-        return None
-    if frame.format.name != YUV420P.name:
-        return blend_edit(frame, *placed)
-    image, mask, left, top = placed
-    return edit_region(frame, (left, top, mask.shape[1], mask.shape[0]), lambda under: blend(under, image, mask))
-
-
 def _batches(
-    source: MediaSource,
-    jobs: Sequence[FaceJob],
-    timeline: OutputTimeline,
-    segments: Sequence[tuple[int, int, int]],
-    pixel_format: PixelFormat,
-) -> Iterator[tuple[int, _Batch]]:
-    """Divide segments (number, start, stop) into batches of limited byte size.
+    source: MediaSource, jobs: Sequence[FaceJob], positions: Iterator[_Position], pixel_format: PixelFormat
+) -> Iterator[_Batch]:
+    """Divide output positions into batches of limited byte size.
 
-    The same set of faces is edited in all frames of a batch. One reader decodes all segments in sequence so that no
+    The same set of faces is edited in all frames of a batch. One reader decodes all positions in sequence so that no
     seek is required at segment boundaries.
     """
-    shown = (
-        (position, int(index))
-        for _, start, stop in segments
-        for position, index in enumerate(timeline.sources(start, stop), start=start)
-    )
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
-    frames = read_ahead(_decoded(source, jobs, shown, pixel_format), depth=size)
+    run: list[_Decoded] = []
+    frames = read_ahead(_decoded(source, jobs, positions, pixel_format), depth=size)
     try:
-        for number, start, stop in segments:
-            position = start
-            pending: _Decoded | None = None
-            while position < stop:
-                run = [pending if pending is not None else next(frames)]
-                pending = None
-                while len(run) < size and position + len(run) < stop:
-                    following = next(frames)
-                    if following.reasons != run[0].reasons:
-                        pending = following
-                        break
-                    run.append(following)
-                yield number, _joined(run, position, source)
-                position += len(run)
+        for decoded in frames:
+            if run and (len(run) == size or not decoded.belongs_to(run[0])):
+                yield _joined(run, source)
+                run = []
+            run.append(decoded)
+        if run:
+            yield _joined(run, source)
     finally:
         frames.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    index: int
+    at: _Position
     frame: av.VideoFrame
     reasons: tuple[str, ...]
 
+    def belongs_to(self, first: _Decoded) -> bool:
+        """Return whether the frame may be in the same batch as ``first``."""
+        return self.at.segment == first.at.segment and self.reasons == first.reasons
+
 
 def _decoded(
-    source: MediaSource, jobs: Sequence[FaceJob], shown: Iterator[tuple[int, int]], pixel_format: PixelFormat
+    source: MediaSource, jobs: Sequence[FaceJob], positions: Iterator[_Position], pixel_format: PixelFormat
 ) -> Iterator[_Decoded]:
-    """Decode output frames, which are given as output positions and source frame indexes."""
-    positions, indexes = tee(shown)
-    frames = source.read_video_frames((index for _, index in indexes), pixel_format)
-    for (position, _), (index, frame) in zip(positions, frames, strict=True):
-        reasons = tuple(job.skip_reason(position, index) for job in jobs)
-        yield _Decoded(index, frame, reasons)
+    """Decode the source frames of output positions."""
+    shown, requested = tee(positions)
+    frames = source.read_video_frames((each.index for each in requested), pixel_format)
+    for at, (_, frame) in zip(shown, frames, strict=True):
+        yield _Decoded(at, frame, tuple(job.skip_reason(at.position, at.index) for job in jobs))
 
 
-def _joined(run: Sequence[_Decoded], position: int, source: MediaSource) -> _Batch:
-    indexes = np.array([decoded.index for decoded in run], np.int64)
+def _joined(run: Sequence[_Decoded], source: MediaSource) -> _Batch:
+    indexes = np.array([decoded.at.index for decoded in run], np.int64)
     first, last = int(indexes.min()), int(indexes.max()) + 1
     times = source.times(first, last)[indexes - first]
     frames = DecodedFrames([decoded.frame for decoded in run], times, indexes)
-    return _Batch(first=position, frames=frames, reasons=run[0].reasons)
+    return _Batch(segment=run[0].at.segment, first=run[0].at.position, frames=frames, reasons=run[0].reasons)

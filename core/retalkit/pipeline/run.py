@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -15,26 +14,22 @@ from retalkit.cues.model import CueSheet
 from retalkit.cues.sheet_file import read_sheet
 from retalkit.cues.validation import check_cues
 from retalkit.errors import CueError, OutputError
-from retalkit.media.colour import Colour
 from retalkit.media.containers import check_file
-from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.layer import LAYER_ENCODING, write_layer
+from retalkit.media.encoding import output_time_base
+from retalkit.media.layer import write_layer
 from retalkit.media.muxing import check_output
 from retalkit.media.sound import SoundSource, open_sound
 from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import OutputTimeline, build_timeline
 from retalkit.observer import Observer, SilentObserver, report_detail
 from retalkit.paths import check_encoding, reserved
-from retalkit.photo_motion.animator import PhotoAnimator
 from retalkit.pipeline.analysis_store import LimitedSource, analysed_part
-from retalkit.pipeline.cue_run import JobInput, PreparedRun, check_options, prepare_cues
+from retalkit.pipeline.cue_run import check_options, prepare_cues
 from retalkit.pipeline.cue_sound import cue_entries
-from retalkit.pipeline.face_job import FaceJob, open_face_job
 from retalkit.pipeline.finish import ReadyFinisher, finish, make_finishers, sign_layer
-from retalkit.pipeline.keys import RunKeys, run_keys
+from retalkit.pipeline.frame_counts import edited_times, unedited_times
+from retalkit.pipeline.keys import RunKeys
 from retalkit.pipeline.output_plan import OutputPlan, plan_output
-from retalkit.pipeline.output_sound import PlacedSpeech
-from retalkit.pipeline.photo import photo_animators
 from retalkit.pipeline.plan import Plan, device_note, plan
 from retalkit.pipeline.preview import OutputWindow, Preview, preview_window, whole_output
 from retalkit.pipeline.record import (
@@ -45,7 +40,10 @@ from retalkit.pipeline.record import (
     record_cost,
     record_path,
 )
-from retalkit.pipeline.render import Rendering, edited_times, render, unedited_times
+from retalkit.pipeline.render import Rendering, SegmentRenderer, render
+from retalkit.pipeline.render_helpers import RenderHelpers, RenderRequest
+from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
+from retalkit.pipeline.single_run import prepare_run
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.pipeline.time_left import HISTORY, StepHistory, TimeLeftObserver, expected_steps
@@ -74,6 +72,7 @@ def dub(
     preview: Preview | None = None,
     prune_cache: bool = True,
     other_inputs: Iterable[Path] = (),
+    helpers: RenderHelpers | None = None,
 ) -> RunRecord:
     """Lip-sync a video or still image to ``speech`` and write the result to ``output`` with the speech as the audio
     track.
@@ -93,8 +92,9 @@ def dub(
     ``pool`` keeps stages and networks loaded between runs in one process. Setting ``cancellation`` stops the run
     between batches. ``prune_cache``: remove the least recently used results if the cache exceeds its size limit.
     Concurrent runs that share a small cache should prune it when all of them have ended. ``other_inputs``: further
-    files that the run must not replace, such as the run file. The function changes no state of the process, so several
-    threads may call it at the same time with different outputs.
+    files that the run must not replace, such as the run file. ``helpers``: processes that render parts of a long
+    output. The output does not depend on them. The function changes no state of the process, so several threads may
+    call it at the same time with different outputs.
 
     Raises ConfigError, CueError, PluginError, PlanError, InputError or OutputError with a one-line message that
     explains how to fix the error. Raises StageError if a stage has a bug, and RunCancelledError if the run is
@@ -112,7 +112,7 @@ def dub(
     edit = None if layer is None else Path(layer)
     others = tuple(other_inputs) + ((Path(cues),) if isinstance(cues, str | Path) else ())
     run = _Run(Path(video), given, sheet, Path(output), config, registry, shown, cache, force, edit, preview, others)
-    return run.execute(pool, cancellation, prune_cache)
+    return run.execute(pool, cancellation, prune_cache, helpers)
 
 
 class _Run:
@@ -165,7 +165,13 @@ class _Run:
         files = (path for stage in chosen.stages for path in stage.files().values())
         return (self.video, *self.speeches, *images, *files, *self.others)
 
-    def execute(self, pool: ObjectPool | None, cancellation: threading.Event | None, prune_cache: bool) -> RunRecord:
+    def execute(
+        self,
+        pool: ObjectPool | None,
+        cancellation: threading.Event | None,
+        prune_cache: bool,
+        helpers: RenderHelpers | None,
+    ) -> RunRecord:
         """Run all steps and return the record."""
         chosen = plan(self.config, self.registry)
         inputs = self.inputs(chosen)
@@ -174,7 +180,7 @@ class _Run:
         check_encoding(self.cache_folder.absolute(), OutputError)
         check_output(self.output, force=self.force, inputs=inputs)
         with reserved(self.output):
-            return self._execute(chosen, inputs, pool, cancellation, prune_cache)
+            return self._execute(chosen, inputs, pool, cancellation, prune_cache, helpers)
 
     def _execute(
         self,
@@ -183,6 +189,7 @@ class _Run:
         pool: ObjectPool | None,
         cancellation: threading.Event | None,
         prune_cache: bool,
+        helpers: RenderHelpers | None,
     ) -> RunRecord:
         source = open_source(self.video)
         photo, cued = source.info.is_photo, self.cues is not None
@@ -206,12 +213,15 @@ class _Run:
             steps.make(stage)
         warnings = (warning for sound in sounds for warning in sound.warnings)
         self.note((*source.warnings, *warnings, *output.notes))
+        if cued or self.preview is not None or not all(stage.found.spec.parallel for stage in chosen.pixel_stages):
+            helpers = None
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)
             self.note([timeline.note] if timeline.note else [])
+            helpers = helpers if helpers is not None and helpers.prepare(timeline.count) else None
             limited = analysed_part(source, timeline, self.config.analysis_seconds)
             self.expect(chosen, output, source, timeline, limited, sounds)
-            prepared = self.prepare(steps, limited, sounds[0], timeline)
+            prepared = prepare_run(steps, limited, sounds[0], timeline, self.video)
         else:
             self.note(checked.notes)
             timeline = build_timeline(source, checked.last, "speech" if photo else "video")
@@ -223,26 +233,12 @@ class _Run:
         self.note(prepared.notes)
         self.record.persons = prepared.persons
         with ExitStack() as stack:
-            jobs = [
-                stack.enter_context(
-                    open_face_job(
-                        chosen,
-                        steps,
-                        each.keys,
-                        each.analysis,
-                        timeline,
-                        each.speech,
-                        name=each.name,
-                        strength=each.strength,
-                        unknown=each.unknown,
-                    )
-                )
-                for each in prepared.jobs
-            ]
-            faces = [(each.analysis, each.speech) for each in prepared.jobs]
-            animators = photo_animators(source, faces, timeline, steps)
+            jobs, animators = open_jobs(stack, steps, prepared, timeline, source)
             window = self.window(timeline, source)
-            rendering = self.render(steps, source, jobs, animators, window, prepared.keys, output)
+            renderer = segment_renderer(
+                steps, source, jobs, animators, window, self.pixels_key(prepared.keys, window), output
+            )
+            rendering = self.render(steps, renderer, helpers)
             watches = [job.watch for job in jobs]
             record_cost(self.record, chosen, prepared.keys, steps, watches, rendering.rendered, window.count)
         self.note(source.warnings)
@@ -277,86 +273,39 @@ class _Run:
             steps.cache.prune(self.config.cache_limit_bytes, keep=prepared.keys.all())
         return self.record
 
-    def prepare(
-        self, steps: ClipSteps, limited: LimitedSource, sound: SoundSource, timeline: OutputTimeline
-    ) -> PreparedRun:
-        """Detect, track and fit the face of a run with one speech. The speech is processed concurrently in a thread,
-        because neither task requires the other's result."""
-        frames = limited.info.frame_count
-        video, audio = content_hash(self.video), content_hash(sound.path)
-        keys = run_keys(
-            steps.plan, video=video, audio=audio, frames=frames, timeline=timeline, is_photo=limited.info.is_photo
-        )
-        (job,) = keys.jobs
-        stopped = threading.Event()
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech") as executor:
-            prepared = executor.submit(
-                steps.speech, sound, job.speech[0], lambda: stopped.is_set() or steps.cancellation.is_set()
-            )
-            try:
-                analysis = steps.track(limited, job.analysis, self.video)
-                analysis = steps.fit(analysis, job.analysis)
-                face = JobInput(name=str(self.config.face), keys=job, analysis=analysis, speech=prepared.result())
-                placed = PlacedSpeech(source=sound, speech=face.speech)
-                return PreparedRun(jobs=(face,), keys=keys, speeches=(placed,))
-            finally:
-                stopped.set()
-
     def window(self, timeline: OutputTimeline, source: MediaSource) -> OutputWindow:
         """Return the frames to render."""
         if self.preview is None:
             return whole_output(timeline, source.size)
         return preview_window(self.preview, timeline, source.size)
 
-    def render(
-        self,
-        steps: ClipSteps,
-        source: MediaSource,
-        jobs: list[FaceJob],
-        animators: list[PhotoAnimator],
-        window: OutputWindow,
-        keys: RunKeys,
-        output: OutputPlan,
-    ) -> Rendering:
+    def pixels_key(self, keys: RunKeys, window: OutputWindow) -> str:
+        """Return the cache key of the encoded segments."""
+        if self.preview is None:
+            return keys.pixels
+        return make_key("preview", keys.pixels, window.start, window.stop, window.size)
+
+    def render(self, steps: ClipSteps, renderer: SegmentRenderer, helpers: RenderHelpers | None) -> Rendering:
         """Edit and encode the frames of the window."""
-        timeline = window.timeline
-        time_base = output_time_base(timeline.time_base)
-
-        def open_writer(path: Path) -> SegmentWriter:
-            return SegmentWriter(
-                path,
-                window.size,
-                source.colour,
-                source.rate,
-                time_base,
-                output.encoding,
-                sample_aspect=source.sample_aspect,
-            )
-
-        def open_layer(path: Path) -> SegmentWriter:
-            return SegmentWriter(path, source.size, Colour(), source.rate, time_base, LAYER_ENCODING)
-
-        key = keys.pixels
-        if self.preview is not None:
-            key = make_key("preview", key, window.start, window.stop, window.size)
-        folder = steps.cache.entry(key)
-        with steps.timer.step("render", window.count, folder, store_cost=False) as step:
-            rendering = render(
-                source,
-                jobs,
-                timeline,
-                open_writer,
-                folder,
-                self.observer,
-                steps.cancellation.is_set,
-                output.encoding.pixel_format,
-                animators,
-                None if output.layer is None else open_layer,
-                window,
-            )
+        with steps.timer.step("render", renderer.window.count, renderer.folder, store_cost=False) as step:
+            if helpers is not None:
+                helpers.start(self.request())
+            rendering = render(renderer, self.observer, helpers)
             if not rendering.rendered:
                 step.cached()
         return rendering
+
+    def request(self) -> RenderRequest:
+        """Return the description of this run for other processes."""
+        assert self.audio is not None
+        return RenderRequest(
+            configuration=self.config.model_dump(mode="json"),
+            video=str(self.video.absolute()),
+            speech=str(self.audio.absolute()),
+            output=str(self.output.absolute()),
+            cache=str(self.cache_folder.absolute()),
+            layer=None if self.layer is None else str(self.layer.absolute()),
+        )
 
     def expect(
         self,

@@ -116,6 +116,9 @@ class StageSpec:
     checkpoints: tuple[str, ...] = ()
     """Names of the checkpoints that the stage loads for all options. ``StageConfig.checkpoints`` returns additional
     names."""
+    parallel: bool = False
+    """Whether several processes may render parts of one run with this stage. This is useful for stages that mainly
+    execute Python code on the CPU. Every process opens a session, which reads the cached results of the first."""
     eases: bool = False
     """Whether a lip syncer follows ``LipSyncClip.strength``. The edits of other lip syncers fade in and out."""
     optional_checkpoints: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=DetailConfig,
             needs=FACE_EDIT,
             gives=FACE_EDIT,
+            parallel=True,
         ),
         StageSpec(
             api=2,
@@ -53,6 +54,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             config=NoneConfig,
             needs=FACE_EDIT,
             gives=FACE_EDIT,
+            parallel=True,
         ),
         *enet.STAGES,
         *gpen.STAGES,

@@ -34,6 +34,7 @@ def retalkit_stages() -> list[StageSpec]:
             config=FirstFrameConfig,
             needs=_MESH,
             gives=_REFERENCES,
+            parallel=True,
         ),
         StageSpec(
             api=2,
@@ -46,6 +47,7 @@ def retalkit_stages() -> list[StageSpec]:
             config=NeutralWarpConfig,
             needs=_MESH,
             gives=_REFERENCES,
+            parallel=True,
         ),
         StageSpec(
             api=2,
@@ -60,6 +62,7 @@ def retalkit_stages() -> list[StageSpec]:
             gives=frozenset({"face:edit"}),
             digital_source_type=DigitalSourceType.ALGORITHMICALLY_ENHANCED,
             eases=True,
+            parallel=True,
         ),
         *dnet.STAGES,
         *lnet.STAGES,
@@ -74,6 +77,7 @@ def retalkit_stages() -> list[StageSpec]:
             config=NoneConfig,
             needs=frozenset({"frames"}),
             gives=_REFERENCES,
+            parallel=True,
         ),
     ]
 

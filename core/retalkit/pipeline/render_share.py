@@ -1,0 +1,55 @@
+"""Rendering of some segments of a run that another process has started."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from retalkit.config.model import RunConfig
+from retalkit.media.sound import open_sound
+from retalkit.media.sources import open_source
+from retalkit.media.timeline import build_timeline
+from retalkit.observer import SilentObserver
+from retalkit.pipeline.analysis_store import analysed_part
+from retalkit.pipeline.output_plan import plan_output
+from retalkit.pipeline.plan import plan
+from retalkit.pipeline.preview import whole_output
+from retalkit.pipeline.render_helpers import RenderRequest, SegmentClaims
+from retalkit.pipeline.run_rendering import open_jobs, segment_renderer
+from retalkit.pipeline.single_run import prepare_run
+from retalkit.pipeline.steps import ClipSteps
+from retalkit.plugins.registry import Registry
+from retalkit.stages import ObjectPool
+from retalkit.storage.cache import Cache
+
+
+def render_share(
+    request: RenderRequest,
+    registry: Registry,
+    rendered: Callable[[int], None],
+    *,
+    pool: ObjectPool | None = None,
+    cancellation: threading.Event | None = None,
+) -> None:
+    """Render segments, starting with the last segment, until all segments are claimed.
+
+    The analysis and the speech are read from the cache. ``rendered`` receives the number of rendered frames.
+
+    Raises RunCancelledError if the run is cancelled, and the errors of ``retalkit.pipeline.run.dub``.
+    """
+    config = RunConfig.model_validate(request.configuration)
+    video, layer = Path(request.video), None if request.layer is None else Path(request.layer)
+    steps = ClipSteps(plan(config, registry), Cache(Path(request.cache)), SilentObserver(), pool, cancellation)
+    source, sound = open_source(video), open_sound(Path(request.speech), config.speech_track)
+    timeline = build_timeline(source, sound.duration, config.length, config.extend)
+    prepared = prepare_run(steps, analysed_part(source, timeline, config.analysis_seconds), sound, timeline, video)
+    with ExitStack() as stack:
+        jobs, animators = open_jobs(stack, steps, prepared, timeline, source)
+        output = plan_output(config, source, Path(request.output), (), force=True, layer=layer)
+        window = whole_output(timeline, source.size)
+        renderer = segment_renderer(steps, source, jobs, animators, window, prepared.keys.pixels, output)
+        stored = renderer.stored()
+        missing = [number for number in range(len(renderer.segments)) if number not in stored]
+        renderer.render(SegmentClaims(Path(request.claims)).claimed(reversed(missing)), rendered)
