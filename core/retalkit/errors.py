@@ -11,6 +11,8 @@ class RetalkitError(Exception):
     """
 
     code: str = "error"
+    others: tuple[str, ...] = ()
+    """Messages of other errors that the same validation found, such as those in other rows of a job list."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

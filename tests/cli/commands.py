@@ -19,7 +19,8 @@ class Done:
         """The single error line of a failed command."""
         lines = [line for line in self.err.splitlines() if line.startswith("retalkit: ")]
         assert len(lines) == 1, self.err
-        assert self.err.splitlines()[-1] == lines[0]
+        # The other faults of a list are indented below the error line.
+        assert [line for line in self.err.splitlines() if not line.startswith("  ")][-1] == lines[0]
         return lines[0]
 
 

@@ -44,7 +44,13 @@ def read_jobs(path: Path, faults: Faults) -> JobList:
 
 
 def _read_yaml(path: Path, faults: Faults) -> JobList:
-    data, lines = yaml_io.read_file(path)
+    try:
+        data, lines = yaml_io.read_file(path)
+    except ConfigError as error:
+        if error.code != "not-a-mapping":
+            raise
+        text = f"{path}: expected the key `jobs` with a list of jobs; write `jobs:` above the list"
+        raise BatchError(text, code="not-a-mapping") from error
 
     def origin(*key_path: str | int) -> str:
         known = (lines[key_path[:length]] for length in range(len(key_path), -1, -1) if key_path[:length] in lines)

@@ -48,6 +48,8 @@ from retalkit.plugins.loading import capture_output
 USAGE_ERROR = 2
 INTERRUPTED = 130
 _HELP_COLUMNS = 52
+_SHOWN_FAULTS = 20
+"""Maximum number of further faults of a job list or a cue sheet that are listed below the first one."""
 _MACHINE_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
 )
@@ -110,7 +112,7 @@ def _run(args: list[str]) -> NoReturn:
         command = check_paths_of(typer.main.get_command(application()))
         code = command(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
     except RetalkitError as error:
-        _fail(str(error), USAGE_ERROR, with_traceback)
+        _fail(str(error), USAGE_ERROR, with_traceback, others=error.others)
     except StageError as error:
         _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
@@ -182,10 +184,16 @@ def _limit_blas_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _fail(text: str, code: int, with_traceback: bool, begin: str = "retalkit: error: ") -> NoReturn:
+def _fail(
+    text: str, code: int, with_traceback: bool, begin: str = "retalkit: error: ", others: Sequence[str] = ()
+) -> NoReturn:
     if with_traceback:
         traceback.print_exc()
     typer.echo(begin + " ".join(text.split()), err=True)
+    for message in others[:_SHOWN_FAULTS]:
+        typer.echo("  " + " ".join(message.split()), err=True)
+    if len(others) > _SHOWN_FAULTS:
+        typer.echo(f"  {len(others) - _SHOWN_FAULTS} further faults are not listed", err=True)
     sys.exit(code)
 
 

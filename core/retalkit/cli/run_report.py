@@ -81,7 +81,13 @@ def report_run(*, quiet: bool, verbose: bool, as_json: bool, command: str) -> Ge
             raise StoppedError(stop.exit_code) from error
         except (RetalkitError, StageError) as error:
             if json_events is not None:
-                json_events.write("error", code=error.code, message=" ".join(str(error).split()))
+                others = list(error.others) if isinstance(error, RetalkitError) else []
+                json_events.write(
+                    "error",
+                    code=error.code,
+                    message=" ".join(str(error).split()),
+                    **({"others": others} if others else {}),
+                )
             raise
     if report.summary:
         typer.echo(report.summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,7 @@ FAULTY = {
     "jobs: [" + JOB + ", cues: notes.txt}]": ("wrong-suffix", "notes.txt"),
     "jobs: [" + JOB + ", reference: gone.mp4}]": ("file-not-found", "reference"),
     "gates: {slience: 0.1}\njobs: [" + JOB + "}]": ("unknown-option", "silence"),
+    "- {" + JOB[1:] + "}": ("not-a-mapping", "jobs:"),
     "gates: {silence: much}\njobs: [" + JOB + "}]": ("invalid-option", "'much'"),
     "jobs: [" + JOB + "}\n": ("invalid-yaml", "jobs.yaml"),
 }
@@ -141,9 +143,23 @@ def test_faulty_files(name: str, text: str, code: str, tmp_path: Path, registry:
     assert error.value.code == code
 
 
-def test_all_faults_are_counted(media: Path, registry: Registry) -> None:
-    with pytest.raises(RetalkitError, match=r"jobs.yaml:2: .*and 1 more fault\)"):
-        jobs_of("jobs:\n  - {video: a.mp4}\n  - {output: a.mp4}\n", media, registry)
+def test_all_faults_are_reported_once(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        'video: broken.mp4, speech: {de: anna_de.wav, fr: anna_fr.wav}, output: "{language}.mp4"',
+        "video: gone.mp4, speech: anna_de.wav, output: a.mp4",
+        *["video: a.mp4"] * 25,
+    ]
+    (media / "jobs.yaml").write_text("jobs:\n" + "".join(f"  - {{{row}}}\n" for row in rows), encoding="utf-8")
+    done = call(capsys, "batch", media / "jobs.yaml", "--cache", tmp_path / "cache")
+    lines = done.err.splitlines()
+    assert done.code == 2 and len(lines) == 22 and "jobs.yaml:4: " in done.error
+    assert "jobs.yaml:24: " in lines[20] and lines[21].split()[0] == "6", lines
+    (media / "jobs.yaml").write_text("jobs:\n" + "".join(f"  - {{{row}}}\n" for row in rows[:2]), encoding="utf-8")
+    done = call(capsys, "batch", media / "jobs.yaml", "--cache", tmp_path / "cache", "--json")
+    first, second = done.err.splitlines()
+    assert "broken.mp4" in first and "gone.mp4" in second
+    (other,) = json.loads(done.out.splitlines()[-1])["others"]
+    assert "gone.mp4" in other
 
 
 def test_gates_of_the_command_line_override_the_list() -> None:
