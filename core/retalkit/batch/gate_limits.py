@@ -24,6 +24,8 @@ class GateLimits:
     """Maximum share of frames in which the person's face was not found or not recognised, in [0, 1]."""
     silence: float | None = None
     """Maximum share of the frames without speech in which the mouth moves, in [0, 1]."""
+    damaged: float | None = 0.0
+    """Maximum share of the video's frames that cannot be decoded, in [0, 1]."""
     lips: float | None = 0.3
     """Minimum correlation of the mouth opening with the reference video or the transcript, in [-1, 1]. The gate is
     evaluated only if the job has a reference or a transcript."""
@@ -34,11 +36,14 @@ class GateLimits:
 
 
 GATES: Final = tuple(each.name for each in fields(GateLimits))
+MINIMUMS: Final = ("edited", "lips")
+"""Gates whose limit is a minimum. The limits of the other gates are maximums."""
 _RANGES: Final = {
     "drift": (0.0, 1000.0),
     "edited": (0.0, 1.0),
     "face_lost": (0.0, 1.0),
     "silence": (0.0, 1.0),
+    "damaged": (0.0, 1.0),
     "lips": (-1.0, 1.0),
 }
 

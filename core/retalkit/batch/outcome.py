@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from retalkit.batch.gates import needs_review
+from retalkit.batch.gate_results import needs_review
 from retalkit.batch.jobs import Job
 
 State = Literal["done", "needs review", "failed", "not run"]
@@ -34,7 +34,7 @@ class JobOutcome:
 
     @property
     def gates(self) -> Sequence[Mapping[str, Any]]:
-        """Results of the quality gates, see ``retalkit.batch.gates.GateResult``."""
+        """Results of the quality gates, see ``retalkit.batch.gate_results.GateResult``."""
         return self.values.get("gates", ())
 
     def plain(self) -> dict[str, Any]:

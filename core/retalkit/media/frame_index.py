@@ -54,6 +54,8 @@ class FrameIndex:
     sample_aspect: Fraction
     """Sample aspect ratio: width of a stored pixel divided by its height. Square pixels have the ratio 1."""
     warnings: tuple[str, ...]
+    missing: int = 0
+    """Number of frames that the container declares, and that the index omits because they cannot be decoded."""
     pixel_format: PixelFormat = YUV420P
     """Smallest supported format that represents all stored samples."""
     hdr: HdrMetadata = HdrMetadata()
@@ -183,6 +185,7 @@ def scan_video(path: Path) -> FrameIndex:
         rate=rate.limit_denominator(100000),
         sample_aspect=sample_aspect if sample_aspect > 0 else Fraction(1),
         warnings=tuple(warnings),
+        missing=max(expected - len(timestamps), 0),
         pixel_format=format_like(first.format.name),
         hdr=hdr_metadata_of(first),
     )

@@ -46,6 +46,11 @@ class VideoSource:
         self._idle: FrameDecoder | AnimationDecoder | None = None
         self._lock = threading.Lock()
 
+    @property
+    def undecodable(self) -> list[int]:
+        """Frames read so far that cannot be decoded, in ascending order. The preceding frame is read instead."""
+        return sorted(self._gaps)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "index": self.index, "warnings": self.warnings}
 
