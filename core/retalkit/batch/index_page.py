@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from retalkit._version import __version__
+from retalkit.batch.gate_limits import MINIMUMS
+from retalkit.batch.gate_results import frames_text
 from retalkit.batch.outcome import STATES, BatchOutcome, JobOutcome, State
 from retalkit.pipeline.record import record_path
 from retalkit.storage.cache import Folder
@@ -35,6 +38,7 @@ def write_index(outcome: BatchOutcome) -> Path:
     template = (files("retalkit.batch") / "templates" / "index.html.j2").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         version=__version__,
+        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         counts=[(state, outcome.counts[state]) for state in STATES],
         total=len(outcome.jobs),
         hidden=len(ordered) - len(shown),
@@ -60,7 +64,6 @@ _PLAYABLE: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 def _card(each: JobOutcome, folder: Path) -> dict[str, Any]:
     job, values = each.job, each.values
     frames = int(values.get("frames_edited", 0)) + sum(values.get("frames_passed", {}).values())
-    seconds = float(values.get("output_seconds", 0.0))
     speech = job.cues or job.speech
     return {
         "name": job.output.name,
@@ -72,25 +75,35 @@ def _card(each: JobOutcome, folder: Path) -> dict[str, Any]:
         "log": str(values.get("log", "")),
         "record": _link(record_path(job.output), folder),
         "edited": f"{values.get('frames_edited', 0)} of {frames} frames edited" if frames else "",
-        "gates": [_gate(gate, frames, seconds) for gate in each.gates],
+        "settings": job.settings,
+        "notes": list(each.notes),
+        "gates": [_gate(gate) for gate in each.gates],
     }
 
 
-def _gate(gate: Mapping[str, Any], frames: int, seconds: float) -> dict[str, Any]:
-    step = seconds / frames if frames else 0.0
-    value, limit = gate.get("value"), gate.get("limit")
-    ranges: Sequence[Sequence[int]] = gate.get("frames", ())
+_NAMES: Final = {"face_lost": "face lost", "drift": "drift (frames)"}
+
+
+def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
+    name, value, limit = str(gate["gate"]), gate.get("value"), gate.get("limit")
+    sign = "≥" if name in MINIMUMS else "≤"
+    times: Sequence[float] = gate.get("seconds", ())
     return {
-        "name": str(gate["gate"]).replace("_", " "),
+        "name": _NAMES.get(name, name),
         "verdict": gate["verdict"],
-        "value": "" if value is None else f"{value:g}",
-        "limit": "" if limit is None else f"{limit:g}",
+        "value": "" if value is None else _amount(name, value),
+        "limit": "" if limit is None else f"{sign} {_amount(name, limit)}",
         "text": gate.get("text", ""),
         "ranges": [
-            {"text": str(first) if first == last else f"{first}-{last}", "time": f"{first * step:.3f}"}
-            for first, last in ranges
+            {"text": frames_text([frames]), "time": f"{time:.3f}"}
+            for frames, time in zip(gate.get("frames", ()), times, strict=False)
         ],
     }
+
+
+def _amount(gate: str, value: float) -> str:
+    """Format a value or limit of a gate. Shares are shown as percentages."""
+    return f"{value:.2g}" if gate in ("lips", "drift") else f"{100 * value:.3g} %"
 
 
 def _link(path: Path, folder: Path) -> str:

@@ -67,6 +67,8 @@ class Job:
     reference: Path | None = None
     """Video of a person who speaks the speech, for the gate ``lips``."""
     transcript: Path | None = None
+    settings: str = ""
+    """Preset, run file and overrides of the row in one line, for tables."""
     origin: str = ""
 
     @property
@@ -126,6 +128,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
                     config=configs.load(row, files.get("config"), preset, transcript, language),
                     reference=files.get("reference"),
                     transcript=transcript,
+                    settings=_settings(row),
                     origin=origin,
                 )
 
@@ -154,6 +157,13 @@ def _languages(row: Row) -> Iterator[tuple[str, str | None, str | None]]:
                 raise BatchError(f"{row.origin}: {key}: no file for the language '{language}'", code="missing-value")
             texts[key] = _checked_text(row, key, value)
         yield language, texts["speech"], texts["cues"]
+
+
+def _settings(row: Row) -> str:
+    changes: Any = row.values.get("set")
+    given = {key: row.values.get(key) for key in ("preset", "config") if row.values.get(key)}
+    given |= cast("dict[str, Any]", changes) if isinstance(changes, dict) else {}
+    return ", ".join(f"{key}={value}" for key, value in given.items())
 
 
 def _text(row: Row, key: str) -> str | None:

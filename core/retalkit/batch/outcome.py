@@ -33,6 +33,11 @@ class JobOutcome:
         return str(self.values.get("reason", ""))
 
     @property
+    def notes(self) -> Sequence[str]:
+        """Notes of the run, such as a transcript that does not match the speech."""
+        return self.values.get("notes", ())
+
+    @property
     def gates(self) -> Sequence[Mapping[str, Any]]:
         """Results of the quality gates, see ``retalkit.batch.gate_results.GateResult``."""
         return self.values.get("gates", ())
@@ -45,6 +50,7 @@ class JobOutcome:
         return {
             **{name: None if path is None else str(path) for name, path in files.items()},
             "language": job.language,
+            "settings": job.settings,
             "state": self.state,
             "computed": self.computed,
             **{name: value for name, value in self.values.items() if name not in _INTERNAL},
@@ -75,6 +81,8 @@ class BatchOutcome:
     """Sum of the wall-clock times of all tasks in this call."""
     cpu_seconds: float = 0.0
     """Sum of the CPU times of all tasks in this call."""
+    evaluated: int = 0
+    """Number of jobs of which only the gates were evaluated in this call. They are included in ``computed``."""
     analyses: int = 0
     """Number of clips that were analysed once for several jobs in this call."""
 

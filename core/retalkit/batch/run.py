@@ -19,6 +19,7 @@ from retalkit.batch.dubbing import ANALYSE, JOB, SPEECH
 from retalkit.batch.engine import run_nodes
 from retalkit.batch.executor import Executor, Task, TaskResult
 from retalkit.batch.gate_limits import GateLimits
+from retalkit.batch.gate_results import review_text
 from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
@@ -90,9 +91,18 @@ def run_batch(
     return _Batch(jobs, options, registry, observer, faults or Faults()).execute(open_executor, cancellation)
 
 
-def check_batch(jobs: Sequence[Job], options: BatchOptions, registry: Registry, faults: Faults) -> None:
-    """Validate all jobs without running them. Raises RetalkitError with the first fault."""
-    _Batch(jobs, options, registry, SilentObserver(), faults)
+def check_batch(jobs: Sequence[Job], options: BatchOptions, registry: Registry, faults: Faults) -> Mapping[Path, str]:
+    """Validate all jobs without running them.
+
+    Return a mapping from output to the state in which an earlier call left the job. Jobs that will be computed have the
+    state ``not run``, and finished jobs whose gates will be evaluated have the state ``evaluate gates``. Raises
+    RetalkitError with the first fault.
+    """
+    batch = _Batch(jobs, options, registry, SilentObserver(), faults)
+    states: dict[Path, str] = {job.output: "not run" for job in jobs}
+    states.update((output, each.state) for output, each in batch.results.items())
+    states.update((output, "evaluate gates") for output in batch.only_gates)
+    return states
 
 
 class _Batch:
@@ -313,7 +323,8 @@ class _Batch:
         each = self.jobs.get(node.key)
         if each is not None:
             self.inputs[node.key] = {str(path.absolute()): fingerprint(path) for path in each.inputs}
-            self._end_job(node, each, result, 0)
+            log = failed.task().log
+            self._end_job(node, each, result, 0, "" if log is None else f"{LOGS}/{log.name}")
 
     def tick(self, running: Iterable[tuple[Node, float]]) -> None:
         self.progress.tick(running)
@@ -321,7 +332,8 @@ class _Batch:
             oldest = min(self.task_starts.values(), default=time.monotonic())
             self._prune(time.monotonic() - oldest + 60.0)
 
-    def _end_job(self, node: Node, each: CheckedJob, result: TaskResult, attempts: int) -> None:
+    def _end_job(self, node: Node, each: CheckedJob, result: TaskResult, attempts: int, log: str = "") -> None:
+        """Record the end of a job. ``log``: log of the shared step whose failure ended the job."""
         job = each.job
         earlier = self.journal.entry(job.output) or {}
         hashes: Mapping[str, str] = result.value.get("hashes", {})
@@ -331,7 +343,7 @@ class _Batch:
             "cpu_seconds": round(result.cpu_seconds, 3),
             "attempts": attempts,
             "worker": result.worker,
-            "log": f"{LOGS}/{file_name(job)}.txt",
+            "log": log or f"{LOGS}/{file_name(job)}.txt",
         }
         if result.failed:
             reason = result.message if result.is_user_error else f"{result.message}; see {values['log']}"
@@ -339,6 +351,7 @@ class _Batch:
         elif "hashes" not in result.value:
             # Only the gates were evaluated. The facts about the run are those of the earlier call.
             values = {**earlier, **values}
+            self.outcome.evaluated += 1
             hashes = {path: known.get("sha256", "") for path, known in earlier.get("inputs", {}).items()}
         known_inputs = {
             path: {"stat": found, "sha256": hashes.get(path, "")} for path, found in self.inputs[node.key].items()
@@ -360,8 +373,7 @@ class _Batch:
         if outcome.state == "failed":
             self.observer.note(f"{job.name}: failed: {outcome.reason}")
         elif outcome.state == "needs review":
-            texts = [str(gate["text"]) for gate in outcome.gates if gate["verdict"] == "review"]
-            self.observer.note(f"{job.name}: needs review: {'; '.join(texts)}")
+            self.observer.note(f"{job.name}: needs review: {review_text(outcome.gates)}")
         if isinstance(self.observer, JobReceiver):
             self.observer.job(outcome)
         self.observer.advanced(_STEP, len(self.results))

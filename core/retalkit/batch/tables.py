@@ -10,13 +10,15 @@ from typing import Any, Final
 
 from retalkit._version import __version__
 from retalkit.batch.gate_limits import GATES, GateLimits
+from retalkit.batch.gate_results import frames_text, review_text
 from retalkit.batch.outcome import BatchOutcome, JobOutcome
 from retalkit.storage.cache import Folder
 
 CSV_FILE: Final = "summary.csv"
 JSON_FILE: Final = "results.json"
-_COLUMNS: Final = ("output", "state", "language", "video", "speech", "cues", "code", "reason")
+_COLUMNS: Final = ("output", "state", "language", "video", "speech", "cues", "settings", "code", "reason")
 _NUMBERS: Final = ("output_seconds", "frames_edited", "seconds", "cpu_seconds", "attempts")
+_PARTS: Final = ("verdict", "value", "frames")
 
 
 def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
@@ -24,7 +26,9 @@ def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
     folder = Folder(outcome.folder)
     with folder.write(CSV_FILE) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*_COLUMNS, *_NUMBERS, *(f"{gate}_{part}" for gate in GATES for part in ("verdict", "value"))])
+        writer.writerow(
+            [*_COLUMNS, "review", "notes", *_NUMBERS, *(f"{gate}_{part}" for gate in GATES for part in _PARTS)]
+        )
         writer.writerows(_row(each) for each in outcome.jobs)
     data = {
         "version": 1,
@@ -41,16 +45,12 @@ def write_tables(outcome: BatchOutcome, gates: GateLimits) -> None:
         path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def frames_text(ranges: list[list[int]]) -> str:
-    """Format ranges of frames, such as ``12-40, 77``."""
-    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
-
-
 def _row(each: JobOutcome) -> list[Any]:
     plain = each.plain()
     gates: dict[str, Mapping[str, Any]] = {str(gate["gate"]): gate for gate in each.gates}
-    values = [plain.get(name) for name in (*_COLUMNS, *_NUMBERS)]
+    values = [plain.get(name) for name in _COLUMNS]
+    values += [review_text(each.gates), "; ".join(each.notes), *(plain.get(name) for name in _NUMBERS)]
     for gate in GATES:
         found = gates.get(gate, {})
-        values += [found.get("verdict"), found.get("value")]
+        values += [found.get("verdict"), found.get("value"), frames_text(found.get("frames", ()))]
     return ["" if value is None else value for value in values]

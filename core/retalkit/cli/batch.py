@@ -34,7 +34,8 @@ def batch(
 ) -> None:
     """Dub many videos. Run the command again to compute only what is missing.
 
-    Exit code: 0 if all jobs are done, 3 if a job failed, and 4 if no job failed but at least one needs review.
+    Exit code: 0 if all jobs are done, 2 if the jobs or options are invalid and nothing was computed, 3 if a job failed,
+    and 4 if no job failed but at least one needs review.
     """
     shared.execute(
         str(context.obj),

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from retalkit.batch.jobs import Row
-    from retalkit.batch.outcome import BatchOutcome
+    from retalkit.batch.jobs import Job, Row
+    from retalkit.batch.outcome import BatchOutcome, JobOutcome
 
 FAILED_JOBS = 3
 """Exit code if at least one job failed."""
 REVIEW_JOBS = 4
 """Exit code if no job failed, but at least one needs review."""
 _SHOWN = 5
+_TABLE = 24
+"""Maximum number of jobs of which the summary lists all."""
+_EARLIER = {
+    "done": "done",
+    "needs review": "needs review",
+    "failed": "failed earlier, see --retry-failed",
+    "evaluate gates": "only gates",
+}
+"""Mapping from the state of a job that an earlier call ended to its description in a dry run."""
 
 Jobs = Annotated[
     int | None,
@@ -35,14 +45,19 @@ Address = Annotated[
 ]
 Results = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Directory for the index page, tables, job records and logs."),
+    typer.Option(
+        metavar="FOLDER",
+        help="Directory for the index page, tables, job records and logs. Default: NAME-results, where NAME is that of "
+        "the job list or of the video.",
+    ),
 ]
 GateOptions = Annotated[
     list[str] | None,
     typer.Option(
         "--gate",
         metavar="NAME=LIMIT",
-        help="Limit of a quality gate, such as silence=0.1 or drift=off; may be repeated.",
+        help="Limit of a quality gate (drift, edited, face_lost, silence, damaged or lips), such as silence=0.1 or "
+        "drift=off; may be repeated.",
     ),
 ]
 CacheFolder = Annotated[
@@ -50,11 +65,13 @@ CacheFolder = Annotated[
     typer.Option("--cache", metavar="FOLDER", help="Cache directory (default: RETALKIT_CACHE or ~/.cache/retalkit)."),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run jobs again that failed in an earlier call.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Overwrite existing outputs, except those that are up to date.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print details, such as the number of tasks.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write progress as JSON lines to stdout.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate and list all jobs without running them.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate and list all jobs, and which of them would run.")]
 
 
 def execute(
@@ -112,9 +129,8 @@ def execute(
         if registry.problems:
             report.observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         if dry_run:
-            check_batch(built, options, registry, faults)
-            lines = [f"{job.video}  {job.cues or job.speech}  ->  {job.output}" for job in built]
-            report.summary = "" if quiet else "\n".join([*lines, f"{len(built)} valid jobs"])
+            states = check_batch(built, options, registry, faults)
+            report.summary = "" if quiet else _plan_lines(built, states)
             return
         device = built[0].config.device if built else "cpu"
         # Ray prints messages about lost workers to stdout, where they would be mixed with JSON lines. The observer has
@@ -139,16 +155,30 @@ def execute(
 
 
 def summary(outcome: BatchOutcome) -> str:
-    """Return the number of jobs in each state, the problems and the written files as several lines of text."""
+    """Return a table of the jobs, the number of jobs in each state, the problems and the written files as lines of
+    text. The table of a long list contains only jobs that failed or need review."""
+    from retalkit.batch.gate_results import review_text
+
+    problems = [each for each in outcome.jobs if each.state in ("failed", "needs review")]
+    lines = _table(outcome.jobs if len(outcome.jobs) <= _TABLE else problems)
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items() if count)
-    lines = [f"jobs     {counts}; {outcome.computed or 'none'} computed in this call"]
+    computed = outcome.computed - outcome.evaluated
+    work = [f"{computed or 'none'} computed"] if computed or not outcome.evaluated else []
+    work += [f"gates of {outcome.evaluated} evaluated again"] if outcome.evaluated else []
+    lines.append(f"jobs     {counts}; {', '.join(work)} in this call")
     for state in ("failed", "needs review"):
-        found = [each for each in outcome.jobs if each.state == state]
+        found = [each for each in problems if each.state == state]
         for each in found[:_SHOWN]:
-            texts = [str(gate["text"]) for gate in each.gates if gate["verdict"] == "review"]
-            lines.append(f"{state.split()[-1]:<8} {each.job.name}: {each.reason or '; '.join(texts)}")
+            lines.append(f"{state.split()[-1]:<8} {each.job.name}: {each.reason or review_text(each.gates)}")
         if len(found) > _SHOWN:
-            lines.append(f"{state.split()[-1]:<8} and {len(found) - _SHOWN} more, listed in the tables")
+            lines.append(f"{state.split()[-1]:<8} and {len(found) - _SHOWN} more, listed in summary.csv")
+    notes = Counter(note for each in outcome.jobs for note in dict.fromkeys(each.notes))
+    # Notes that concern few jobs are more likely to need attention.
+    rarest = sorted(notes.items(), key=lambda item: item[1])
+    for note, count in rarest[:_SHOWN]:
+        lines.append(f"note     {count} job{'s' if count > 1 else ''}: {note}")
+    if len(rarest) > _SHOWN:
+        lines.append(f"note     and {len(rarest) - _SHOWN} more, listed in summary.csv")
     if outcome.computed:
         lines.append(
             f"seconds  {outcome.wall_seconds:.1f} for {outcome.work_seconds:.1f} s of work on {outcome.workers} "
@@ -158,6 +188,43 @@ def summary(outcome: BatchOutcome) -> str:
     if outcome.counts["failed"]:
         lines.append("retry    run the command again with --retry-failed")
     return "\n".join(lines)
+
+
+def _table(jobs: Sequence[JobOutcome]) -> list[str]:
+    """Return one line per job with its state, output, edited frames and time, and an empty line."""
+    rows: list[tuple[str, str, str, str]] = []
+    for each in jobs[:_TABLE]:
+        edited, passed = each.values.get("frames_edited"), each.values.get("frames_passed", {})
+        frames = "" if edited is None else f"{edited}/{edited + sum(passed.values())}"
+        rows.append((each.state, each.job.name, frames, f"{each.values['seconds']:.1f}" if each.values else ""))
+    if not rows:
+        return []
+    rows.insert(0, ("state", "output", "edited", "seconds"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        f"{state:<{widths[0]}}  {name:<{widths[1]}}  {frames:>{widths[2]}}  {seconds:>{widths[3]}}".rstrip()
+        for state, name, frames, seconds in rows
+    ]
+    if len(jobs) > _TABLE:
+        lines.append(f"{len(jobs) - _TABLE} more jobs that failed or need review are listed in summary.csv")
+    return [*lines, ""]
+
+
+def _plan_lines(jobs: Sequence[Job], states: Mapping[Path, str]) -> str:
+    """Return one line per job for ``--dry-run``, and the number of jobs that a call would compute."""
+    lines: list[str] = []
+    for job in jobs:
+        speech = " with ".join(str(path) for path in (job.cues, job.speech) if path is not None)
+        details = [text for text in (job.settings, _EARLIER.get(states[job.output], "")) if text]
+        lines.append(f"{job.video}  {speech}  ->  {job.output}" + (f"  ({', '.join(details)})" if details else ""))
+    to_compute = [job for job in jobs if states[job.output] == "not run"]
+    evaluated = sum(states[job.output] == "evaluate gates" for job in jobs)
+    earlier = Counter(states[job.output] for job in jobs if states[job.output] not in ("not run", "evaluate gates"))
+    counts = [f"{count} {state}" for state, count in earlier.items()]
+    counts += [f"gates of {evaluated} to evaluate"] if evaluated else []
+    videos = len({job.video for job in to_compute})
+    counts += [f"{len(to_compute)} to compute from {videos} video{'s' if videos != 1 else ''}"] if to_compute else []
+    return "\n".join([*lines, f"{len(jobs)} valid job{'s' if len(jobs) != 1 else ''}: {', '.join(counts)}"])
 
 
 def _result(outcome: BatchOutcome) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def localize(
     context: typer.Context,
-    video: Annotated[Path, typer.Argument(help="Video or still image of a face.", show_default=False)],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video or still image of a face.", show_default=False)],
     *,
     speech: Annotated[
         list[str] | None,
@@ -60,7 +60,8 @@ def localize(
 ) -> None:
     """Dub one video into several languages. The video is analysed once.
 
-    Exit code: 0 if all jobs are done, 3 if a job failed, and 4 if no job failed but at least one needs review.
+    Exit code: 0 if all jobs are done, 2 if the jobs or options are invalid and nothing was computed, 3 if a job failed,
+    and 4 if no job failed but at least one needs review.
     """
     from retalkit.batch.placeholders import fixed_folder
 

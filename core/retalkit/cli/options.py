@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Run file (YAML); see `retalkit config show`.")
 ]
-Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="embedded (the default), paper or fast.")]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="embedded (the default), paper, fast or wav2lip.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

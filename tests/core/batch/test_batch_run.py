@@ -10,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import retalkit
 from retalkit.batch.executor import Executor
 from retalkit.batch.gate_limits import GateLimits
+from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Common, Job, build_jobs
 from retalkit.batch.jobs_file import read_jobs
 from retalkit.batch.local import LocalExecutor
-from retalkit.batch.outcome import BatchOutcome
-from retalkit.batch.run import BatchOptions, run_batch
+from retalkit.batch.outcome import BatchOutcome, JobOutcome
+from retalkit.batch.run import BatchOptions, check_batch, run_batch
+from retalkit.batch.tables import write_tables
+from retalkit.cli.batch_options import summary
 from retalkit.config import load
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError, RunCancelledError
@@ -132,6 +136,49 @@ def test_results_are_written_as_page_and_tables(finished: BatchOutcome, folder: 
     page = (results / "index.html").read_text(encoding="utf-8")
     assert 'src="../out/one_de.mp4"' in page and "faceless" in page
     assert len(list((results / "jobs").glob("*.json"))) == 5
+    # A job that failed in the analysis of its clip refers to the log of the analysis.
+    assert all((results / job["log"]).is_file() for job in data["jobs"])
+
+
+def test_summary_and_dry_run_show_the_state_of_every_job(
+    finished: BatchOutcome, folder: Path, registry: Registry
+) -> None:
+    lines = summary(finished).splitlines()
+    assert lines[0].split() == ["state", "output", "edited", "seconds"]
+    table = [line.split() for line in lines[1:6]]
+    assert [(row[0], Path(row[1]).stem) for row in table] == [(state, stem) for stem, state in states(finished).items()]
+    assert table[0][2] == "12/12"
+    options = BatchOptions(results=folder / "results", cache=folder / "cache")
+    checked = check_batch(jobs_of(folder, registry), options, registry, Faults())
+    assert {path.stem: state for path, state in checked.items()} == states(finished)
+    strict = replace(options, gates=GateLimits(drift=0.5), retry_failed=True)
+    checked = check_batch(jobs_of(folder, registry), strict, registry, Faults())
+    assert {path.stem: state for path, state in checked.items()} == {
+        stem: "evaluate gates" if state == "done" else "not run" for stem, state in states(finished).items()
+    }
+
+
+def test_frames_notes_and_settings_are_shown(tmp_path: Path, registry: Registry) -> None:
+    config = load(registry)
+    gate = {"gate": "edited", "verdict": "review", "value": 0.25, "limit": 0.5, "text": "5 of 20 frames are edited"}
+    gate |= {"frames": [[3, 9], [12, 12]], "seconds": [0.11, 0.9]}
+    notes = ["The end of the speech is cut."]
+    outcome = BatchOutcome(tmp_path)
+    for state, language in (("needs review", "de"), ("not run", "fr")):
+        output = tmp_path / f"{language}.mp4"
+        job = Job(video=tmp_path / "a.mp4", output=output, language=language, config=config, settings="output.crf=20")
+        values = {"gates": [gate], "notes": notes, "frames_edited": 5, "frames_passed": {"no face": 15}, "seconds": 2.0}
+        outcome.jobs.append(JobOutcome(job=job, state=state, values=values if language == "de" else {}))
+    write_index(outcome)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "≥ 50 %" in page and "25 %" in page and notes[0] in page and "output.crf=20" in page
+    assert 'data-time="0.110">3-9</button>, ' in page and 'data-time="0.900">12</button>' in page
+    write_tables(outcome, GateLimits())
+    with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as file:
+        row, other = csv.DictReader(file)
+    assert (row["edited_frames"], row["notes"], row["settings"]) == ("3-9, 12", notes[0], "output.crf=20")
+    assert "frames 3-9, 12" in row["review"] and row["review"] in summary(outcome) and other["review"] == ""
+    assert "1 job: The end of the speech is cut." in summary(outcome)
 
 
 def test_second_call_computes_nothing(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
