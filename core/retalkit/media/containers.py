@@ -20,6 +20,8 @@ from retalkit.paths import check_encoding, missing
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 """Rejected demuxers, which render arbitrary text or binary files as images."""
 _IMAGE_FORMATS = {"image2", "gif", "apng", "webp"}
+_PLAYLIST_FORMATS = {"hls", "dash", "concat", "imf", "sdp", "rtsp", "rtp", "sap", "vobsub", "webm_dash_manifest"}
+"""Rejected demuxers, which read files or addresses that the file names."""
 
 
 def check_file(path: Path) -> None:
@@ -45,17 +47,20 @@ def open_media(path: Path) -> InputContainer:
     """Open a local file for reading. The caller must close the returned container.
 
     Raises:
-        InputError: the path is missing, a directory, empty or not readable, the file is not a media file, or the file
-            is an mp4 file without an index.
+        InputError: the path is missing, a directory, empty or not readable, the file is not a media file, the file is
+            a playlist, or the file is an mp4 file without an index.
     """
     check_file(path)
     try:
-        # The protocol whitelist prevents playlists from opening network addresses.
+        # The protocol whitelist prevents playlists from opening network addresses, and the empty list of extensions
+        # prevents HLS and DASH playlists from opening other files before the format is known.
         # FFmpeg selects a demuxer for one image if the name of a JPEG stream ends in .jpg.
         demuxer = "mjpeg" if is_jpeg_stream(path) else None
-        options = {"protocol_whitelist": "file"}
+        options = {"protocol_whitelist": "file", "allowed_extensions": "none"}
         container = av.open(file_url(path), "r", format=demuxer, options=options, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
+        if _looks_like_playlist(path):
+            raise _playlist(path) from error
         if _looks_like_mp4(path):
             raise InputError(
                 f"{path}: the mp4 or mov file is truncated or incomplete (it has no moov index); "
@@ -66,6 +71,9 @@ def open_media(path: Path) -> InputContainer:
             f"{path}: FFmpeg cannot read the file ({reason(error)}); convert the file to mp4 or wav",
             code="unreadable-media",
         ) from error
+    if container.format.name in _PLAYLIST_FORMATS:
+        container.close()
+        raise _playlist(path)
     if container.format.name in _TEXT_ART_FORMATS:
         container.close()
         raise InputError(
@@ -129,6 +137,18 @@ def is_image_container(container: InputContainer) -> bool:
     """Return whether FFmpeg opened the file with an image demuxer instead of a video demuxer."""
     name = container.format.name
     return name.endswith("_pipe") or name in _IMAGE_FORMATS
+
+
+def _playlist(path: Path) -> InputError:
+    return InputError(
+        f"{path}: the file is a playlist that refers to other files; join the media into one mp4 or wav file",
+        code="playlist-file",
+    )
+
+
+def _looks_like_playlist(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(10).startswith((b"#EXTM3U", b"ffconcat", b"v=0"))
 
 
 def _looks_like_mp4(path: Path) -> bool:

@@ -95,5 +95,24 @@ def test_video_without_a_frame_that_decodes(tmp_path: Path) -> None:
     check_message(error, path, "undecodable-video", "no frame")
 
 
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4"])
+def test_playlist_that_names_other_files(tmp_path: Path, name: str) -> None:
+    secret = tmp_path / "other" / "secret.ts"
+    secret.parent.mkdir()
+    with av.open(steady_clip(tmp_path / "clip.mp4", 5)) as clip, av.open(secret, "w") as segment:
+        stream = segment.add_stream_from_template(clip.streams.video[0])
+        for packet in clip.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                segment.mux(packet)
+    playlist = tmp_path / name
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret.as_uri()}\n#EXT-X-ENDLIST\n")
+    assert open_source(secret).info.frame_count == 5
+    for read in (open_source, open_sound):
+        with pytest.raises(InputError) as error:
+            read(playlist)
+        check_message(error, playlist, "playlist-file")
+
+
 def test_file_name_with_a_colon(tmp_path: Path) -> None:
     assert open_source(steady_clip(tmp_path / "name:with colon.mp4", 50)).info.frame_count == 50
