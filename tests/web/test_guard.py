@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_requests_of_other_sites_are_rejected() -> None:
     assert status("POST", "/gradio_api/call/start", sec_fetch_site="same-site") == 403
     assert status("POST", "/api/files", origin="http://evil.example") == 403
     assert status("POST", "/api/files", origin="http://localhost:7860") == 200
+    assert status("POST", "/api/files", origin="http://[x") == 403
     assert status("GET", "/api/state", sec_fetch_site="cross-site") == 403
     assert status("GET", "/", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 200
     # A name that resolves to this machine (DNS rebinding).
@@ -89,6 +91,63 @@ def test_a_login_protects_every_route() -> None:
     for header in ("Basic !!!", "Basic", "Bearer x"):
         assert status("GET", "/api/state", account=ACCOUNT, authorization=header) == 401
     assert status("GET", "/api/state", account=ACCOUNT, cookie="retalkit_login=guess") == 401
+
+
+def test_names_of_uploaded_files_are_accepted() -> None:
+    for name in ("My video (1).mp4", "Größe ä.mp4", "a..b.mp4"):
+        assert status("GET", f"/media/files/f1/{name}") == 200
+    for path in ("/media/files/f1/a/b", "/media/files/../x", "/media/files/f1/..", "/media/jobs/j1/a b"):
+        assert status("GET", path) == 404
+
+
+def test_the_bound_address_is_a_name_of_the_server() -> None:
+    assert status("GET", "/", host="127.0.0.2", **{"Host": "127.0.0.2:7860"}) == 200
+    assert status("GET", "/", host="127.0.0.1", **{"Host": "127.0.0.2:7860"}) == 403
+
+
+def test_bodies_are_limited_except_for_uploads() -> None:
+    received: list[str] = []
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive()).get("more_body"):
+            pass
+        received.append(message["type"])
+        await application(scope, receive, send)
+
+    async def post(path: str, size: int, announced: bool) -> int:
+        async def body() -> AsyncIterator[bytes]:
+            for _ in range(size // 1000):
+                yield b"x" * 1000
+
+        guard = Guard(reading, ServerSettings(folder=Path()), Logins(None))
+        headers = {"content-length": str(size)} if announced else {}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=guard), base_url="http://localhost") as client:
+            return (await client.post(path, content=body(), headers=headers)).status_code
+
+    assert asyncio.run(post("/login", 20_000, announced=True)) == 413
+    assert asyncio.run(post("/gradio_api/call/start", 40_000_000, announced=True)) == 413
+    assert received == []
+    asyncio.run(post("/login", 20_000, announced=False))
+    asyncio.run(post("/login", 5_000, announced=False))
+    asyncio.run(post("/api/files", 20_000, announced=False))
+    assert received == ["http.disconnect", "http.request", "http.request"]
+
+
+def test_guessing_a_login_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 600.0
+    monkeypatch.setattr("retalkit_web.guard.time.monotonic", lambda: now)
+    logins = Logins(ACCOUNT)
+    token = logins.open("anna", "correct-horse", "10.0.0.1")
+    assert token is not None
+    for number in range(10):
+        assert not logins.blocked("10.0.0.1")
+        assert not logins.check("anna", f"guess{number}", "10.0.0.1")
+    assert not logins.check("anna", "correct-horse", "10.0.0.1")
+    assert logins.blocked("10.0.0.1")
+    assert logins.known(token)
+    assert logins.check("anna", "correct-horse", "10.0.0.2")
+    now += 60
+    assert logins.check("anna", "correct-horse", "10.0.0.1")
 
 
 def test_a_login_is_a_random_token() -> None:
