@@ -90,6 +90,15 @@ class ApiClient:
                 raise RuntimeError(value["error"] if isinstance(value, dict) else value)
         raise RuntimeError(text)
 
+    def follow(self, job: str) -> list[dict[str, Any]]:
+        """Return the states of a job until it ends."""
+        import json
+
+        event = self.http.post("/gradio_api/call/follow", json={"data": [job, self.session]}).json()
+        text = self.http.get(f"/gradio_api/call/follow/{event['event_id']}").text
+        blocks = [block.splitlines() for block in text.strip().split("\n\n")]
+        return [json.loads(data.removeprefix("data: "))[0] for name, data in blocks if name == "event: generating"]
+
     def upload(self, kind: str, path: Path, name: str | None = None) -> str:
         parameters = {"kind": kind, "name": name or path.name}
         response = self.http.post("/api/files", params=parameters, content=path.read_bytes())

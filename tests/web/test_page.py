@@ -3,14 +3,17 @@ rendered; ``test_browser_tour.py`` renders."""
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from retalkit_web.settings import ServerSettings
+from retalkit_web.service import Service
+from retalkit_web.settings import ServerSettings, WebError
 from retalkit_web.worker_process import WorkerProcess
 
 from tests.core.comparison.report_samples import open_browser
@@ -112,13 +115,57 @@ def test_api_without_a_browser(url: str, moving_head: Path, short_speech: Path) 
             call()
     checked = api.call("run_file", {**run, "config": {"lip_syncer": {"use": "exmplar"}}}, api.session)
     assert "did you mean 'exemplar'" in checked["error"]
+    with pytest.raises(RuntimeError, match=r"run.yaml:1: unknown preset 'nope'.*\[unknown-preset\]"):
+        api.call("load_run_file", "preset: nope")
+    for call in (
+        lambda: api.call("start", None, run, api.session),
+        lambda: api.call("cancel", 5, api.session),
+        lambda: api.call("state", {}),
+        lambda: api.call("follow", [], api.session),
+    ):
+        with pytest.raises(RuntimeError, match=r": expected a string \[invalid-request\]"):
+            call()
+    assert [each["status"] for each in api.follow(job["id"])] == ["done"]
+    state = api.http.get("/api/state", params={"known": job["id"]}).json()
+    assert {each["id"]: "result" in each for each in state["jobs"]}[job["id"]] is False
     huge = api.http.post("/api/files?kind=video&name=x.mp4", content=b"x" * 5_000_001)
     assert (huge.status_code, huge.json()["code"]) == (413, "file-too-large")
+    missing = api.http.post("/api/files", content=b"x")
+    assert (missing.status_code, missing.json()["code"]) == (400, "invalid-request")
     api.call("clear", api.session)
     assert api.http.get(result).status_code == 401
 
 
-def test_page_in_a_browser(url: str, moving_head: Path, short_speech: Path) -> None:
+def test_unexpected_errors_show_nothing_of_the_server(
+    url: str, moving_head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = ApiClient(url)
+    for error, code in (
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/secret"), "disk-full"),
+        (ValueError("/srv/secret"), "internal-error"),
+    ):
+        monkeypatch.setattr(Service, "state", Mock(side_effect=error))
+        with pytest.raises(RuntimeError, match=rf"^[a-z ;]+ \[{code}\]$"):
+            api.call("state", api.session)
+        response = api.http.get("/api/state")
+        assert (response.status_code >= 500, response.json()["code"]) == (True, code)
+        assert "secret" not in response.text
+
+
+def test_one_server_per_directory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retalkit_web.server import Server
+
+    monkeypatch.setattr(WorkerProcess, "start", lambda worker: None)
+    settings = ServerSettings(folder=tmp_path, port=0)
+    first = Server(settings)
+    first._lock.acquire(timeout=0)
+    with pytest.raises(WebError) as error:
+        Server(settings).start()
+    assert error.value.code == "folder-in-use"
+    first._lock.release()
+
+
+def test_page_in_a_browser(url: str, moving_head: Path, short_speech: Path, tmp_path: Path) -> None:
     with open_browser() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         context.set_default_timeout(20000)
@@ -131,7 +178,9 @@ def test_page_in_a_browser(url: str, moving_head: Path, short_speech: Path) -> N
         )
         page.goto(url)
         page.wait_for_selector("body[data-ready]")
-        page.set_input_files("#file-video", moving_head)
+        video = tmp_path / "My video (1).mp4"
+        shutil.copy(moving_head, video)
+        page.set_input_files("#file-video", video)
         page.set_input_files("#file-speech", short_speech)
         page.wait_for_selector("#speeches .quiet")
         page.wait_for_selector("#timeline .track.speech")
@@ -143,8 +192,15 @@ def test_page_in_a_browser(url: str, moving_head: Path, short_speech: Path) -> N
         assert page.locator(".person.on").count() == 2
         page.click("#preview-button")
         page.locator("#right .caption", has_text="Preview").wait_for()
-        page.click("#render-button")
+        page.dblclick("#render-button")
         page.locator(".variant.current").wait_for()
+        assert page.locator(".variant").count() == 1
+        run_file = tmp_path / "run.yaml"
+        run_file.write_text("preset: nope", encoding="utf-8")
+        page.set_input_files("#file-run", run_file)
+        page.locator("#toast", has_text="unknown preset").wait_for()
+        # The cookie is sent with links from other sites, so that the session is not replaced.
+        assert {each["sameSite"] for each in context.cookies()} == {"Lax"}
         page.reload()
         page.wait_for_selector("body[data-ready]")
         assert page.locator(".person.on").count() == 2

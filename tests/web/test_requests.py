@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 from retalkit.errors import RetalkitError
 from retalkit.plugins.discovery import discover
-from retalkit_web.run_request import check_config, command_text, parse_request, parse_run_file, prepare_run
-from retalkit_web.scrub import scrub
+from retalkit_web.run_request import check_config, check_files, command_text, parse_request, parse_run_file, prepare_run
+from retalkit_web.scrub import scrub, valid_json
 from retalkit_web.sessions import Session, SessionStore, StoredFile, safe_name
 from retalkit_web.settings import Account, ServerSettings, WebError, check_access, parse_account
 
@@ -36,6 +38,7 @@ def session(tmp_path: Path) -> Session:
         ({"provenance": {"time_stamp_authority": "http://10.0.0.1"}}, "server-option"),
         ({"provenance": {"key": "key.pem"}}, "server-option"),
         ({"cache_limit_gb": 0}, "server-option"),
+        ({"sound": json.loads("[" * 50 + "]" * 50)}, "invalid-request"),
     ],
 )
 def test_paths_and_server_options_are_rejected(config: dict[str, object], code: str) -> None:
@@ -83,12 +86,16 @@ def test_one_person_makes_a_plain_run_and_a_range_makes_cues(session: Session) -
         ("preset: [", "invalid-yaml"),
         ("sound: /etc/shadow", "path-not-allowed"),
         ("- 1\n", "not-a-mapping"),
+        ("lip_syncer: null", "invalid-option"),
+        ("preset: nope", "unknown-preset"),
+        ("seed: !!timestamp 2024-01-01", "invalid-option"),
+        ("label: \ud800", "invalid-yaml"),
         ("x: " + "y" * 200_000, "file-too-large"),
     ],
 )
 def test_unusable_run_files_are_rejected(text: str, code: str) -> None:
     with pytest.raises(RetalkitError) as error:
-        parse_run_file(text)
+        parse_run_file(text, discover())
     assert error.value.code == code
 
 
@@ -102,10 +109,41 @@ def test_unusable_run_files_are_rejected(text: str, code: str) -> None:
         ("Größe 1.wav", "Größe 1.wav"),
         ("...", "video"),
         ("x" * 300 + ".mp4", "x" * 80 + ".mp4"),
+        ("\U00020000" * 80 + ".mp4", "\U00020000" * 40 + ".mp4"),
     ],
 )
 def test_file_names_are_safe(given: str, stored: str) -> None:
     assert safe_name(given, "video") == stored
+
+
+@pytest.mark.parametrize(
+    "request_", [{"video": "f2"}, {"video": "f1", "motion": "f1"}, {"video": "f1", "people": [{"speech": "f3"}]}]
+)
+def test_files_of_a_different_kind_are_rejected(session: Session, request_: dict[str, object]) -> None:
+    with pytest.raises(WebError) as error:
+        check_files(parse_request(request_), session)
+    assert error.value.code == "invalid-request"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("file:/srv/web/sessions/ab12/files/f1/x.mp4", "x.mp4"),
+        ("file:///etc/ssl/key.pem: no", "key.pem: no"),
+        ("x.yaml:/etc/ssl/key.pem", "x.yaml:key.pem"),
+        ("in /srv/web/sessions/ab12", "in session"),
+        ("30 frames/s </td>", "30 frames/s </td>"),
+    ],
+)
+def test_paths_in_other_forms_are_removed(message: str, shown: str) -> None:
+    assert scrub(message, Path("/srv/web/sessions/ab12")) == shown
+
+
+def test_results_are_valid_json() -> None:
+    given = {"a": [float("nan"), float("-inf"), 1.5], "b": "\ud800", "c": {Path("x")}, 1: (True, None)}
+    made = valid_json(given)
+    assert made == {"a": [None, None, 1.5], "b": "?", "c": ["x"], "1": [True, None]}
+    json.dumps(made, allow_nan=False).encode()
 
 
 def test_messages_contain_no_paths_of_the_server() -> None:
@@ -123,10 +161,16 @@ def test_sessions_are_known_only_by_their_token_and_expire(tmp_path: Path) -> No
     assert store.find("../" + token[3:]) is None
     assert store.expired() == []
     assert store.expired(session.used() + 3601) == [session]
-    store.create()
+    _, unused = store.create()
     with pytest.raises(WebError) as error:
         store.create()
     assert error.value.code == "too-many-sessions"
+    # Sessions without files make room, for example those of a program that checks the availability.
+    (session.folder / "files" / "f1").mkdir(parents=True)
+    for each in (session, unused):
+        os.utime(each.folder / "used", (0, 0))
+    store.create()
+    assert (session.folder.exists(), unused.folder.exists()) == (True, False)
     store.delete(session)
     assert store.find(token) is None
     assert re.fullmatch(r"[0-9a-f]{32}", session.key)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import struct
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from retalkit_web.probe import examine
@@ -77,3 +79,32 @@ def test_uploads_within_the_limits_only(tmp_path: Path) -> None:
     assert list((session.folder / "files").iterdir()) == []
     assert send("transcript", "../words.txt", 500, 500) == "words.txt"
     assert [file.bytes for file in session.files()] == [500]
+
+
+def test_concurrent_uploads_share_the_room_of_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, session = SessionStore(ServerSettings(folder=tmp_path)).create()
+    with session.reserve(600, 1000):
+        with pytest.raises(WebError) as error, session.reserve(600, 1000):
+            pass
+        assert error.value.code == "session-full"
+    monkeypatch.setattr("retalkit_web.sessions.shutil.disk_usage", lambda folder: Mock(free=1_000_000_500))
+    with session.reserve(400, 1000):
+        pass
+    with pytest.raises(WebError) as error, session.reserve(600, 1000):
+        pass
+    assert error.value.code == "disk-full"
+
+
+def test_a_full_disk_leaves_no_partial_file_and_shows_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServerSettings(folder=tmp_path)
+    _, session = SessionStore(settings).create()
+
+    async def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    monkeypatch.setattr("retalkit_web.uploads._store", full)
+    with pytest.raises(WebError) as error:
+        asyncio.run(Uploads(settings).receive(session, "transcript", "a.txt", 5, AsyncMock()))
+    assert error.value.code == "disk-full"
+    assert str(tmp_path) not in str(error.value)
+    assert list((session.folder / "files").iterdir()) == []

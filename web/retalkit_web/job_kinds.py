@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from retalkit_web.mouth_track import mouth_tracks
-from retalkit_web.run_request import PreparedRun, RunRequest, prepare_run
-from retalkit_web.scrub import scrub_all
+from retalkit_web.run_request import PreparedRun, RunRequest, driver_overrides, parse_request, prepare_run
+from retalkit_web.scrub import scrub_all, scrub_session
 from retalkit_web.sessions import Session
 from retalkit_web.settings import WebError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from retalkit_web.worker import JobEvents
 
 _PREVIEW_PIXELS: Final = 640
+PLAYABLE: Final = ".playable"
+"""Directory of a converted copy. Names of uploaded files do not begin with a dot."""
 _MOTION_RATE: Final = 100.0
 
 
@@ -92,7 +94,7 @@ def _playable_copy(video: Path, job: RunningJob) -> bool:
 
     if job.session.file(job.request.video).playable:
         return False
-    copy = video.parent / "playable"
+    copy = video.parent / PLAYABLE
     target = copy / ("photo.jpg" if job.session.file(job.request.video).kind == "photo" else "video.mp4")
     if not target.exists():
         copy.mkdir(exist_ok=True)
@@ -216,18 +218,19 @@ def compare(job: RunningJob) -> dict[str, Any]:
     """Compare finished variants with ``retalkit compare``, which writes the blind voting page."""
     from retalkit.comparison.publish import publish
     from retalkit.comparison.run import compare as run
-    from retalkit.config.yaml_io import read_file, write
+    from retalkit.config.yaml_io import write
     from retalkit.errors import RunCancelledError
 
     variants: dict[str, dict[str, Any]] = {}
     for number, other in enumerate(job.request.others):
-        data, _ = read_file(job.session.jobs / other / "run.yaml")
-        data.pop("cache_limit_gb", None)
-        description = json.loads((job.session.jobs / other / "job.json").read_text(encoding="utf-8"))
-        data |= _driver_of(description["request"], job.session, data)
-        variants[description["request"].get("name") or f"variant {number + 1}"] = data
+        folder = job.session.jobs / other
+        stored = json.loads((folder / "job.json").read_text(encoding="utf-8"))["request"]
+        variants[stored.get("name") or f"variant {number + 1}"] = _configuration_of(parse_request(stored), folder, job)
     if len(variants) < 2:
         raise WebError("select at least two variants with different names", code="invalid-request")
+    seeds = {data.pop("seed", 0) for data in variants.values()}
+    if len(seeds) > 1:
+        raise WebError("the variants have different seeds; select variants with the same seed", code="invalid-request")
     (base_name, base), *others = variants.items()
     spec = {
         "title": "Blind comparison",
@@ -236,6 +239,7 @@ def compare(job: RunningJob) -> dict[str, Any]:
         "arms": ["speech"],
         "base": base,
         "base_name": base_name,
+        "seeds": [*seeds],
         "variants": {name: _differences(base, data) for name, data in others},
         # The votes are what counts here. A comparison requires at least one metric.
         "metrics": ["face"],
@@ -248,17 +252,24 @@ def compare(job: RunningJob) -> dict[str, Any]:
     output = job.folder / "comparison"
     outcome = run(file, output, job.registry, job.events, plugins=[], cache=job.session.cache, force=True)
     publish(outcome.results, output, outcome.faces, job.events)
+    for page in output.glob("*.html"):
+        page.write_text(scrub_session(page.read_text(encoding="utf-8"), job.session.folder), encoding="utf-8")
     return {"page": "comparison/blind.html", "failed": outcome.failed}
 
 
-def _driver_of(request: dict[str, Any], session: Session, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the lip syncer with the motion file of a variant, if it has one."""
-    if not request.get("motion"):
-        return {}
-    syncer = data.get("lip_syncer", {"use": "exemplar"})
-    syncer = {"use": syncer} if isinstance(syncer, str) else dict(syncer)
-    path = session.path(session.file(request["motion"]))
-    return {"lip_syncer": {**syncer, "driver": {"use": "file", "path": str(path)}}}
+def _configuration_of(request: RunRequest, folder: Path, job: RunningJob) -> dict[str, Any]:
+    """Return the run file of a finished variant with its motion file or transcript. ``folder``: the variant's job."""
+    from retalkit.config.model import load
+    from retalkit.config.yaml_io import read_file
+
+    data, _ = read_file(folder / "run.yaml")
+    data.pop("cache_limit_gb", None)
+    for override in driver_overrides(request, job.session, folder, job.registry):
+        place, value = override[0], override[1]
+        syncer = data.get("lip_syncer", load(job.registry, file=folder / "run.yaml").lip_syncer.use)
+        syncer = {"use": syncer} if isinstance(syncer, str) else syncer
+        data["lip_syncer"] = {**syncer, place.removeprefix("lip_syncer."): value}
+    return data
 
 
 def _differences(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

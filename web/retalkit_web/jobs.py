@@ -7,17 +7,19 @@ start, and resume from the session's cache.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
-from retalkit_web.run_request import Kind, RunRequest
-from retalkit_web.scrub import scrub, scrub_all
+from retalkit_web.run_request import Kind, RunRequest, files_in
+from retalkit_web.scrub import scrub, scrub_all, valid_json
 from retalkit_web.sessions import Session, SessionStore, is_id, new_id, write_json
 from retalkit_web.settings import ServerSettings, WebError
+from retalkit_web.uploads import storage_error
 from retalkit_web.worker_process import WorkerProcess
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -25,6 +27,11 @@ _UNFINISHED: Final = ("queued", "running")
 _INTERACTIVE: Final = ("inspect", "preview", "motion")
 """Kinds of jobs that answer within seconds. They have a worker of their own, so that they never wait for a
 rendering."""
+_MOST_JOBS: Final = 500
+"""Maximum number of jobs of a session, including finished ones."""
+_CANCEL_SECONDS: Final = 15.0
+"""Time after which the worker process of a cancelled job is ended, if the job does not stop itself."""
+_LOG: Final = logging.getLogger(__name__)
 _KEPT_HELPERS: Final = 3
 """Number of finished inspections, previews and curves that are kept per session and kind."""
 
@@ -51,6 +58,17 @@ class Job:
     result: dict[str, Any] = field(default_factory=dict[str, Any])
     finished: float = 0.0
     """Time at which the job ended, in seconds since the epoch."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the job as plain data. Its result may be large, so that it is not copied."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"notes": [*self.notes]}
+
+
+def files_of(request: dict[str, Any]) -> set[str]:
+    """Return the ids of the uploaded files that a request names."""
+    people = {each["speech"] for each in request.get("people", ())}
+    options = {id for _, id in files_in(request.get("config"))}
+    return {request.get("video", ""), request.get("motion", "")} | people | options
 
 
 class JobQueue:
@@ -98,36 +116,52 @@ class JobQueue:
     def add(self, session: Session, kind: Kind, request: RunRequest) -> Job:
         """Queue a job. An unfinished inspection, preview or curve of the session is replaced by a new one.
 
-        Raises WebError if the queue is full.
+        If an unfinished rendering or comparison has the same request, that job is returned. Raises WebError if the
+        queue or the disk is full.
         """
-        if kind in _INTERACTIVE:
-            for job in self.of(session):
-                if job.kind == kind and job.status in _UNFINISHED:
-                    self.cancel(session, job.id)
-        with self._lock:
-            waiting = [self._jobs[id][0] for id in self._order]
-            if len(waiting) >= self._settings.waiting:
-                raise WebError("the server is busy; try again when other jobs have finished", code="queue-full")
-            if sum(each is session for each in waiting) >= self._settings.waiting_per_session:
-                raise WebError("too many of your jobs are waiting; cancel one or wait", code="queue-full")
         if session.size() > self._settings.session_bytes:
             raise WebError("the session uses too much storage; delete results or files", code="session-full")
-        job = Job(id=new_id("j"), kind=kind, request=request.model_dump(mode="json"), created=time.time())
-        (session.jobs / job.id).mkdir(parents=True)
+        data = request.model_dump(mode="json")
+        with self._lock:
+            for job in self.of(session):
+                if job.kind != kind or job.status not in _UNFINISHED:
+                    continue
+                if kind in _INTERACTIVE:
+                    self.cancel(session, job.id)
+                elif {**job.request, "name": ""} == {**data, "name": ""}:
+                    # The button was clicked twice, or in two tabs.
+                    return job
+            self._check_limits(session)
+            job = Job(id=new_id("j"), kind=kind, request=data, created=time.time())
+            try:
+                (session.jobs / job.id).mkdir(parents=True)
+            except OSError as error:
+                raise storage_error(error) from error
+            self._enqueue(session, job)
         self._store_job(session, job)
-        self._enqueue(session, job)
         if kind in _INTERACTIVE:
             self._forget_helpers(session, kind)
         return job
 
+    def _check_limits(self, session: Session) -> None:
+        waiting = [self._jobs[id][0] for id in self._order]
+        if len(waiting) >= self._settings.waiting:
+            raise WebError("the server is busy; try again when other jobs have finished", code="queue-full")
+        if sum(each.key == session.key for each in waiting) >= self._settings.waiting_per_session:
+            raise WebError("too many of your jobs are waiting; cancel one or wait", code="queue-full")
+        if sum(owner.key == session.key for owner, _ in self._jobs.values()) >= _MOST_JOBS:
+            raise WebError("the session has too many jobs; delete results", code="session-full")
+
     def resume(self, session: Session, id: str) -> Job:
         """Queue a cancelled or failed job again. Raises WebError."""
-        job = self.get(session, id)
-        if job.status not in ("cancelled", "failed"):
-            raise WebError("only a cancelled or failed job can be resumed", code="invalid-request")
-        job.status, job.error, job.notes = "queued", {}, []
+        with self._lock:
+            job = self.get(session, id)
+            if job.status not in ("cancelled", "failed"):
+                raise WebError("only a cancelled or failed job can be resumed", code="invalid-request")
+            self._check_limits(session)
+            job.status, job.error, job.notes = "queued", {}, []
+            self._enqueue(session, job)
         self._store_job(session, job)
-        self._enqueue(session, job)
         return job
 
     def cancel(self, session: Session, id: str) -> Job:
@@ -138,12 +172,29 @@ class JobQueue:
                 self._order.remove(id)
                 job.status = "cancelled"
             elif job.status == "running":
-                self._cancelled.add(id)
                 worker = self._running.get(id)
+                if worker is not None and id not in self._cancelled:
+                    timer = threading.Timer(_CANCEL_SECONDS, worker.kill, (id,))
+                    timer.daemon = True
+                    timer.start()
+                self._cancelled.add(id)
                 if worker is not None:
                     worker.cancel(id)
         self._store_job(session, job)
         return job
+
+    def release(self, session: Session, file: str) -> None:
+        """Cancel the inspections and previews that read an uploaded file.
+
+        Raises WebError if a rendering or comparison reads the file.
+        """
+        with self._lock:
+            for job in self.of(session):
+                if job.status not in _UNFINISHED or file not in files_of(job.request):
+                    continue
+                if job.kind not in _INTERACTIVE:
+                    raise WebError("a rendering uses this file; cancel the rendering first", code="file-in-use")
+                self.cancel(session, job.id)
 
     def delete(self, session: Session, id: str) -> None:
         """Delete a finished job and its files. Raises WebError if the job is running."""
@@ -215,14 +266,27 @@ class JobQueue:
                 "folder": str(session.jobs / job.id),
                 "request": job.request,
             }
-            for event in worker.run(request):
-                if self._stopped:
-                    return
-                self._apply(session, job, event)
+            try:
+                for event in worker.run(request):
+                    if self._stopped:
+                        return
+                    self._apply(session, job, event)
+            except Exception:
+                # The thread must outlive a full disk or a deleted session, because it serves all sessions.
+                _LOG.exception("job %s failed in the server", job.id)
+                message = "the server could not store the result; try again later"
+                job.finished, job.left, job.error = time.time(), None, {"code": "storage-failed", "message": message}
+                job.status = "failed"
             with self._lock:
-                self._running.pop(job.id, None)
+                # Another worker may have taken the job again if it was resumed at once.
+                if self._running.get(job.id) is worker:
+                    del self._running[job.id]
                 self._cancelled.discard(job.id)
+                if not session.folder.is_dir():
+                    self._jobs.pop(job.id, None)
             self._store_job(session, job)
+            # The time until the session is deleted begins when the result is ready.
+            session.touch()
 
     def _apply(self, session: Session, job: Job, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -233,10 +297,12 @@ class JobQueue:
         elif kind == "note":
             job.notes.append(scrub(event["text"], session.folder))
         elif kind in ("done", "failed", "cancelled"):
+            if kind == "failed" and event["code"] == "worker-ended" and job.id in self._cancelled:
+                kind = "cancelled"
             job.finished = time.time()
             job.left = None
             if kind == "done":
-                job.result, job.fraction = scrub_all(event["result"], session.folder), 1.0
+                job.result, job.fraction = valid_json(scrub_all(event["result"], session.folder)), 1.0
                 write_json(session.jobs / job.id / "result.json", job.result)
             elif kind == "failed":
                 job.error = {"code": event["code"], "message": scrub(event["message"], session.folder)}
@@ -256,12 +322,14 @@ class JobQueue:
 
     def _store_job(self, session: Session, job: Job) -> None:
         with suppress(OSError):
-            write_json(session.jobs / job.id / "job.json", {**asdict(job), "result": {}})
+            write_json(session.jobs / job.id / "job.json", {**job.as_dict(), "result": {}})
 
     def _load(self) -> None:
         known = {each.name for each in fields(Job)}
         unfinished: list[tuple[Session, Job]] = []
         for session in self._store.all():
+            with suppress(OSError, ValueError, TypeError):
+                session.discard_partial()
             for path in session.jobs.glob("*/job.json"):
                 with suppress(OSError, ValueError, TypeError):
                     data = json.loads(path.read_text(encoding="utf-8"))
@@ -278,7 +346,10 @@ class JobQueue:
 
     def _sweep(self) -> None:
         while not self._stopped:
-            self.delete_expired()
+            try:
+                self.delete_expired()
+            except Exception:
+                _LOG.exception("expired sessions could not be deleted")
             time.sleep(min(60.0, self._settings.keep_hours * 900))
 
     def delete_expired(self) -> int:

@@ -47,7 +47,7 @@ def convert(source: Path, target: Path, cancellation: threading.Event) -> None:
 def _convert_video(source: Path, target: Path, cancellation: threading.Event) -> None:
     import av
     from retalkit.errors import RunCancelledError
-    from retalkit.media.containers import file_url
+    from retalkit.media.containers import file_url, open_media
     from retalkit.media.sound import has_sound
     from retalkit.media.sources import VideoSource, open_source
 
@@ -74,7 +74,7 @@ def _convert_video(source: Path, target: Path, cancellation: threading.Event) ->
                 container.mux(stream.encode(small))
             container.mux(stream.encode())
             if sound is not None:
-                with av.open(file_url(source)) as given:
+                with open_media(source) as given:
                     for heard in given.decode(audio=0):
                         if cancellation.is_set():
                             raise RunCancelledError("the conversion was cancelled")

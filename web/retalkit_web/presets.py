@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from retalkit.plugins.registry import Registry
 
 from retalkit_web.run_request import FORBIDDEN
+from retalkit_web.scrub import scrub
 
 _COMMAND: Final = re.compile(r"retalkit weights pull [a-z0-9_ -]+|pip install '[^']+'")
 
@@ -22,7 +23,19 @@ def page_options(registry: Registry) -> dict[str, Any]:
         _remove(schema, key)
     for key in ("preset", "face", "device", "precision", "inference"):
         schema["properties"].pop(key, None)
-    return {"presets": [_preset(name, registry) for name in _names()], "schema": schema}
+    return {"presets": [_preset(name, registry) for name in _names()], "schema": _without_paths(schema)}
+
+
+def _without_paths(schema: Any) -> Any:
+    """Return the schema without the qualified names of stages from plugin files, which contain paths."""
+    if isinstance(schema, dict):
+        found = {key: _without_paths(value) for key, value in cast("dict[str, Any]", schema).items()}
+        if "use" in found and isinstance(found["use"], dict) and "enum" in found["use"]:
+            found["use"]["enum"] = [each for each in found["use"]["enum"] if "/" not in each and "\\" not in each]
+        return found
+    if isinstance(schema, list):
+        return [_without_paths(each) for each in cast("list[Any]", schema)]
+    return schema
 
 
 def _names() -> list[str]:
@@ -43,7 +56,7 @@ def _preset(name: str, registry: Registry) -> dict[str, Any]:
         values = effective(config, registry)
         plan(config, registry)
     except RetalkitError as error:
-        missing = " ".join(str(error).split())
+        missing = scrub(" ".join(str(error).split()))
     for key in FORBIDDEN:
         group, _, option = key.partition(".")
         if not option:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
@@ -35,6 +36,7 @@ FILE_PREFIX: Final = "file:"
 _PATH: Final = re.compile(r"[/\\~]|\.\.")
 _FREE_TEXT: Final = ("label.text",)
 """Options that contain text for people, in which every character is allowed."""
+_DEEPEST: Final = 20
 _CACHE_GB: Final = 5
 
 
@@ -83,6 +85,21 @@ def parse_request(data: Any) -> RunRequest:
         raise WebError(f"{place}: {first['msg']}", code="invalid-request") from error
 
 
+def check_files(request: RunRequest, session: Session) -> None:
+    """Raise WebError if the session lacks a file of the request, or if a file has a different kind."""
+    expected: list[tuple[str, tuple[str, ...], str]] = [(request.video, ("video", "photo"), "a video or photo")]
+    expected += [(each.speech, ("sound", "video"), "a sound") for each in request.people]
+    if request.motion:
+        # Other kinds may have any suffix, and some readers of motion files select the format by the suffix.
+        expected.append((request.motion, ("motion",), "a motion file"))
+    for id, kinds, text in expected:
+        file = session.file(id)
+        if file.kind not in kinds:
+            raise WebError(f"{file.name} is not {text}", code="invalid-request")
+    for _, id in files_in(request.config):
+        session.file(id)
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
     """Arguments of ``retalkit.dub``."""
@@ -104,9 +121,8 @@ def prepare_run(request: RunRequest, session: Session, folder: Path, registry: R
     from retalkit.errors import ConfigError
     from retalkit.persons.selectors import parse_selector
 
+    check_files(request, session)
     video = session.file(request.video)
-    if video.kind not in ("video", "photo"):
-        raise WebError(f"{video.name} is not a video or photo", code="invalid-request")
     config = load_config(request, session, folder, registry)
     people = [(each.person, session.path(session.file(each.speech))) for each in request.people]
     if len({person for person, _ in people}) < len(people):
@@ -132,7 +148,6 @@ def prepare_run(request: RunRequest, session: Session, folder: Path, registry: R
 def load_config(request: RunRequest, session: Session, folder: Path, registry: Registry) -> RunConfig:
     """Return the validated configuration. Raises WebError, ConfigError or PluginError."""
     from retalkit.config.model import load
-    from retalkit.config.transcripts import transcript_overrides
     from retalkit.config.yaml_io import write
 
     check_config(request.config)
@@ -141,18 +156,27 @@ def load_config(request: RunRequest, session: Session, folder: Path, registry: R
     data = _with_paths(request.config, session)
     data["cache_limit_gb"] = _CACHE_GB
     run_file.write_text(write(data), encoding="utf-8")
-    overrides: list[str | tuple[str, Any, str]] = []
-    if request.motion:
-        path = session.path(session.file(request.motion))
-        overrides.append(("lip_syncer.driver", {"use": "file", "path": str(path)}, "motion"))
-    elif request.transcript.strip():
-        transcript = folder / ("transcript.srt" if "-->" in request.transcript else "transcript.txt")
-        transcript.write_text(request.transcript, encoding="utf-8")
-        read = load(registry, file=run_file)
-        overrides += transcript_overrides(read, registry, {"transcript": str(transcript), "language": request.language})
-    config = load(registry, file=run_file, overrides=overrides)
+    config = load(registry, file=run_file, overrides=driver_overrides(request, session, folder, registry))
     _check_paths(config, registry, session)
     return config
+
+
+def driver_overrides(
+    request: RunRequest, session: Session, folder: Path, registry: Registry
+) -> list[str | tuple[str, Any, str]]:
+    """Return the overrides of the run file ``run.yaml`` in ``folder`` for the motion file or the transcript."""
+    from retalkit.config.model import load
+    from retalkit.config.transcripts import transcript_overrides
+
+    if request.motion:
+        path = session.path(session.file(request.motion))
+        return [("lip_syncer.driver", {"use": "file", "path": str(path)}, "motion")]
+    if not request.transcript.strip():
+        return []
+    transcript = folder / ("transcript.srt" if "-->" in request.transcript else "transcript.txt")
+    transcript.write_text(request.transcript, encoding="utf-8")
+    read = load(registry, file=folder / "run.yaml")
+    return [*transcript_overrides(read, registry, {"transcript": str(transcript), "language": request.language})]
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -171,7 +195,9 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def _values(value: Any, place: str) -> Iterable[tuple[str, Any]]:
-    """Yield the place and the value of every key and leaf."""
+    """Yield the place and the value of every key and leaf. Raises WebError if the values are nested too deeply."""
+    if place.count(".") > _DEEPEST:
+        raise WebError("the options are nested too deeply", code="invalid-request")
     if isinstance(value, Mapping):
         if place:
             yield place, "" if value else None
@@ -182,6 +208,13 @@ def _values(value: Any, place: str) -> Iterable[tuple[str, Any]]:
             yield from _values(item, f"{place}.{number}")
     else:
         yield place, value
+
+
+def files_in(config: Any) -> Iterable[tuple[str, str]]:
+    """Yield the place and the id of every file of the session that a run file names."""
+    for place, value in _values(config, ""):
+        if isinstance(value, str) and value.startswith(FILE_PREFIX):
+            yield place, value.removeprefix(FILE_PREFIX)
 
 
 def _with_paths(value: Any, session: Session) -> Any:
@@ -273,26 +306,31 @@ def command_text(request: RunRequest, session: Session) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
 
-def parse_run_file(text: str) -> dict[str, Any]:
-    """Return the content of an uploaded run file. Raises WebError or ConfigError.
+def parse_run_file(text: str, registry: Registry) -> dict[str, Any]:
+    """Return the content of an uploaded run file. Raises WebError, ConfigError or PluginError if it is invalid.
 
     Aliases are rejected, because a few nested aliases expand to gigabytes.
     """
     import tempfile
 
     import yaml
+    from retalkit.config.model import load
     from retalkit.config.yaml_io import read_file
 
     if len(text) > 100_000:
         raise WebError("the run file is larger than 100 kB", code="file-too-large")
     try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise WebError("the run file contains characters that UTF-8 cannot encode", code="invalid-yaml") from error
+    # Syntax errors are reported by read_file with their line.
+    with suppress(yaml.YAMLError, RecursionError, ValueError):
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise WebError("the run file contains YAML aliases, which are not accepted here", code="invalid-yaml")
-    except (yaml.YAMLError, RecursionError, ValueError):
-        pass  # read_file reports the error with its line.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.yaml"
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
         data, _ = read_file(path)
-    check_config(data)
+        check_config(data)
+        load(registry, file=path)
     return data

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
 from retalkit_web.jobs import Job, JobQueue
 from retalkit_web.presets import page_options
-from retalkit_web.run_request import Kind, parse_request, parse_run_file, run_file_text
+from retalkit_web.run_request import Kind, RunRequest, check_files, parse_request, parse_run_file, run_file_text
 from retalkit_web.scrub import scrub
 from retalkit_web.sessions import Session, SessionStore, StoredFile, new_id
 from retalkit_web.settings import ServerSettings, WebError
@@ -42,31 +43,41 @@ class Service:
             self._page = {"texts": TEXTS, "limits": limits, **page_options(self.registry)}
         return self._page
 
-    def state(self, session: Session) -> dict[str, Any]:
-        """Return the files and jobs of a session."""
-        return {
-            "files": [asdict(each) for each in session.files()],
-            "jobs": [self.job(job) for job in self.queue.of(session)],
-        }
+    def state(self, session: Session, known: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Return the files and jobs of a session. ``known``: finished jobs of which the results are omitted."""
+        jobs = [self.job(job) for job in self.queue.of(session)]
+        for job in jobs:
+            if job["id"] in known and job["status"] == "done":
+                del job["result"]
+        return {"files": [asdict(each) for each in session.files()], "jobs": jobs}
 
     def job(self, job: Job) -> dict[str, Any]:
         """Return a job as plain data."""
-        data = asdict(job)
-        data["position"] = self.queue.position(job.id)
-        return data
+        return {**job.as_dict(), "position": self.queue.position(job.id)}
 
     def start(self, session: Session, kind: str, request: Any) -> dict[str, Any]:
         """Queue a job. Raises WebError."""
         if kind not in get_args(Kind):
             raise WebError(f"unknown kind of job; use {', '.join(get_args(Kind))}", code="invalid-request")
         parsed = parse_request(request)
-        session.file(parsed.video)
-        for each in parsed.people:
-            session.file(each.speech)
-        for other in parsed.others:
-            if self.queue.get(session, other).status != "done":
-                raise WebError("only finished variants can be compared", code="invalid-request")
+        if kind == "compare":
+            parsed = self._comparison(session, parsed)
+        check_files(parsed, session)
+        if kind != "inspect" and not parsed.people:
+            raise WebError("no person has a speech; add a speech first", code="missing-speech")
         return self.job(self.queue.add(session, kind, parsed))  # pyright: ignore[reportArgumentType]
+
+    def _comparison(self, session: Session, request: RunRequest) -> RunRequest:
+        """Return the request with the inputs of the compared variants, which the screen may no longer show."""
+        jobs = [self.queue.get(session, other) for other in dict.fromkeys(request.others)]
+        if len(jobs) < 2:
+            raise WebError("select at least two variants", code="invalid-request")
+        if any((job.kind, job.status) != ("render", "done") for job in jobs):
+            raise WebError("only finished variants can be compared", code="invalid-request")
+        first, *others = (parse_request(job.request) for job in jobs)
+        if any((each.video, each.people) != (first.video, first.people) for each in others):
+            raise WebError("only variants of the same video and speech can be compared", code="invalid-request")
+        return request.model_copy(update={"video": first.video, "people": first.people})
 
     def cancel(self, session: Session, id: str) -> dict[str, Any]:
         return self.job(self.queue.cancel(session, id))
@@ -94,8 +105,13 @@ class Service:
         return {"text": text, "error": ""}
 
     def load_run_file(self, text: str) -> dict[str, Any]:
-        """Return the content of a run file. Raises WebError or ConfigError."""
-        return parse_run_file(text)
+        """Return the content of a run file. Raises WebError, ConfigError or PluginError if the run file is invalid."""
+        return parse_run_file(text, self.registry)
+
+    def delete_file(self, session: Session, id: str) -> None:
+        """Delete an uploaded file. Raises WebError if a rendering uses the file."""
+        self.queue.release(session, id)
+        session.remove(id)
 
     def save_motion(self, session: Session, job: str, curves: Any) -> dict[str, Any]:
         """Store the motion of a finished job with changed curves as a motion file. Raises WebError.
@@ -120,9 +136,14 @@ class Service:
                 row[column] = f"{value:.4f}"
         text = "\n".join(",".join(row) for row in rows) + "\n"
         id = new_id("f")
-        folder = session.folder / "files" / id
-        folder.mkdir(parents=True)
-        (folder / "motion.csv").write_text(text, encoding="utf-8")
         file = StoredFile(id=id, name="motion.csv", kind="motion", bytes=len(text), seconds=float(rows[-1][0]))
-        session.add(file)
+        path = session.path(file)
+        with session.reserve(file.bytes, self.settings.session_bytes):
+            try:
+                path.parent.mkdir(parents=True)
+                path.write_text(text, encoding="utf-8")
+                session.add(file)
+            except (OSError, WebError):
+                shutil.rmtree(path.parent, ignore_errors=True)
+                raise
         return asdict(file)

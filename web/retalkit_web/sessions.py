@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 import unicodedata
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,14 @@ _ID: Final = re.compile(r"[a-z][0-9a-f]{12}")
 _USED: Final = "used"
 _FILES: Final = "files.json"
 _LONGEST_NAME: Final = 80
+_LONGEST_NAME_BYTES: Final = 160
+"""File systems limit names to 255 bytes. Some bytes are left for the suffix and for temporary files."""
+_MOST_FILES: Final = 500
+"""Maximum number of uploaded files of a session."""
+_KEPT_FREE: Final = 1_000_000_000
+"""Space in bytes that uploads leave on the disk."""
+_UNUSED_SECONDS: Final = 180.0
+"""Time after which a session without files and jobs may be replaced by a new session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,13 @@ def safe_name(name: str, default: str) -> str:
     stem, dot, suffix = name.strip(" .").rpartition(".")
     if not dot:
         stem, suffix = suffix, ""
-    stem = stem.strip(" .")[:_LONGEST_NAME] or default
-    return f"{stem}.{suffix[:12]}" if suffix else stem
+    stem = _shorten(stem.strip(" ."), _LONGEST_NAME, _LONGEST_NAME_BYTES) or default
+    return f"{stem}.{_shorten(suffix, 12, 48)}" if suffix else stem
+
+
+def _shorten(text: str, characters: int, size: int) -> str:
+    """Return the start of the text with at most ``characters`` characters and ``size`` bytes."""
+    return text[:characters].encode("utf-8", "ignore")[:size].decode("utf-8", "ignore").rstrip(" .")
 
 
 class Session:
@@ -74,6 +88,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._reserved = 0
 
     @property
     def key(self) -> str:
@@ -90,7 +105,8 @@ class Session:
 
     def files(self) -> list[StoredFile]:
         """Return the uploaded files, oldest first."""
-        with suppress(OSError, ValueError, TypeError):
+        # Other errors are raised, because the list would be overwritten by a shorter one otherwise.
+        with suppress(FileNotFoundError):
             return [StoredFile(**each) for each in json.loads((self.folder / _FILES).read_text(encoding="utf-8"))]
         return []
 
@@ -106,9 +122,38 @@ class Session:
         return self.folder / "files" / file.id / file.name
 
     def add(self, file: StoredFile) -> None:
-        """Add a file whose content has been stored."""
+        """Add a file whose content has been stored. Raises WebError if the session has too many files."""
         with self._lock:
-            self._write([*self.files(), file])
+            files = self.files()
+            if len(files) >= _MOST_FILES:
+                raise WebError("the session has too many files; delete some", code="session-full")
+            self._write([*files, file])
+
+    @contextmanager
+    def reserve(self, size: int, limit: int) -> Generator[None]:
+        """Reserve ``size`` bytes of the session's storage during the block, so that concurrent uploads share the limit.
+
+        ``limit``: maximum size of all files of the session in bytes. Raises WebError if there is not enough room, or
+        if less than 1 GB of the disk would remain.
+        """
+        with self._lock:
+            if self.size() + self._reserved + size > limit:
+                raise WebError("the session uses too much storage; delete results or files", code="session-full")
+            if size > shutil.disk_usage(self.folder).free - _KEPT_FREE:
+                raise WebError("the disk of the server is full; try again later", code="disk-full")
+            self._reserved += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved -= size
+
+    def discard_partial(self) -> None:
+        """Delete the files of uploads that were interrupted by the end of the server."""
+        known = {each.id for each in self.files()}
+        for folder in (self.folder / "files").glob("*"):
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self, id: str) -> None:
         """Delete an uploaded file. Raises WebError if the session has no such file."""
@@ -144,8 +189,11 @@ class Session:
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file atomically."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class SessionStore:
@@ -161,7 +209,7 @@ class SessionStore:
     def create(self) -> tuple[str, Session]:
         """Return a new session and its token. Raises WebError if there are too many sessions."""
         with self._lock:
-            if sum(1 for _ in self.folder.iterdir()) >= self._settings.sessions:
+            if sum(1 for _ in self.folder.iterdir()) >= self._settings.sessions and not self._replace_unused():
                 raise WebError("the server has no room for another session; try again later", code="too-many-sessions")
             token = secrets.token_urlsafe(24)
             folder = self.folder / _key(token)
@@ -170,14 +218,33 @@ class SessionStore:
             session.touch()
             return token, session
 
+    def _replace_unused(self) -> bool:
+        """Delete the oldest session without files and jobs. Return False if there is none.
+
+        Programs that check the availability of a server open a session at each visit.
+        """
+        limit = time.time() - min(_UNUSED_SECONDS, self._settings.keep_hours * 3600)
+        unused = [
+            session
+            for folder in self.folder.iterdir()
+            if (session := Session(folder)).used() < limit
+            and not any((folder / name).exists() and any((folder / name).iterdir()) for name in ("files", "jobs"))
+        ]
+        if not unused:
+            return False
+        oldest = min(unused, key=Session.used)
+        self._open.pop(oldest.key, None)
+        shutil.rmtree(oldest.folder, ignore_errors=True)
+        return True
+
     def find(self, token: str) -> Session | None:
         """Return the session of a token, or None."""
         if not _TOKEN.fullmatch(token):
             return None
         folder = self.folder / _key(token)
-        if not folder.is_dir():
-            return None
         with self._lock:
+            if not folder.is_dir():
+                return None
             session = self._open.setdefault(folder.name, Session(folder))
         session.touch()
         return session

@@ -99,6 +99,7 @@ TEXTS: Final[dict[str, str]] = {
     "preset_paper": "VideoReTalking as published",
     "preset_fast": "The networks of the paper with two shortcuts",
     "preset_wav2lip": "Wav2Lip as published",
+    "unknown_preset": "There is no preset '{name}'.",
     "preset_missing": "Cannot run on this server yet",
     "more_presets": "{count} presets need a download",
     "copy": "Copy",
@@ -193,5 +194,6 @@ TEXTS: Final[dict[str, str]] = {
     "login": "Log in",
     "user": "User",
     "password": "Password",
+    "too_many_logins": "Too many failed logins. Try again in a minute.",
     "wrong_login": "The user name or the password is wrong.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 import sys
@@ -41,23 +42,34 @@ class Uploads:
         name = safe_name(name, kind)
         if length is not None and length > limit:
             raise _too_large(name, limit)
-        room = self._settings.session_bytes - await asyncio.to_thread(session.size)
-        if (length or 0) > room:
-            raise WebError("the session uses too much storage; delete results or files", code="session-full")
+        # A body of unknown size may reach the limit.
+        reserved = limit if length is None else length
+        with session.reserve(reserved, self._settings.session_bytes):
+            return await self._keep(session, kind, name, body, reserved, limit)
+
+    async def _keep(
+        self, session: Session, kind: str, name: str, body: AsyncIterator[bytes], reserved: int, limit: int
+    ) -> StoredFile:
         id = new_id("f")
         folder = session.folder / "files" / id
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             path = folder / name
-            size = await _store(path, body, min(limit, room), name)
+            try:
+                size = await _store(path, body, reserved)
+            except _TooLargeError as error:
+                raise _too_large(name, limit) from error
             if not size:
                 raise WebError(f"{name}: the file is empty", code="empty-file")
             found = await self._examine(path, kind, session)
-        except BaseException:
+            file = StoredFile(id=id, name=name, bytes=size, **found)
+            session.add(file)
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise storage_error(error) from error
             raise
-        file = StoredFile(id=id, name=name, bytes=size, **found)
-        session.add(file)
+        session.touch()
         return file
 
     async def _examine(self, path: Path, kind: str, session: Session) -> dict[str, Any]:
@@ -75,8 +87,11 @@ class Uploads:
             try:
                 output, _ = await asyncio.wait_for(process.communicate(), 2 * CPU_SECONDS)
             except TimeoutError as error:
-                process.kill()
                 raise WebError(f"{path.name}: the file takes too long to read", code="file-too-complex") from error
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
         try:
             found: dict[str, Any] = json.loads(output)
         except ValueError as error:
@@ -86,13 +101,17 @@ class Uploads:
         return found
 
 
-async def _store(path: Path, body: AsyncIterator[bytes], limit: int, name: str) -> int:
+class _TooLargeError(Exception):
+    """Error raised if a body is larger than announced."""
+
+
+async def _store(path: Path, body: AsyncIterator[bytes], limit: int) -> int:
     size = 0
     with path.open("wb") as file:
         async for block in body:
             size += len(block)
             if size > limit:
-                raise _too_large(name, limit)
+                raise _TooLargeError
             # Writing a block takes less time than switching to another thread.
             file.write(block)
     return size
@@ -100,3 +119,10 @@ async def _store(path: Path, body: AsyncIterator[bytes], limit: int, name: str) 
 
 def _too_large(name: str, limit: int) -> WebError:
     return WebError(f"{name}: the file is larger than {limit / 1e6:g} MB", code="file-too-large")
+
+
+def storage_error(error: OSError) -> WebError:
+    """Return the error that users see if the server cannot store a file. It contains no path."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WebError("the disk of the server is full; try again later", code="disk-full")
+    return WebError("the server could not store the file; try again later", code="storage-failed")

@@ -23,6 +23,7 @@ class WorkerProcess:
         self._plugins = plugins
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._job = ""
 
     def start(self) -> None:
         """Start the process if it is not running. Returns before the process is ready."""
@@ -45,17 +46,22 @@ class WorkerProcess:
         self.start()
         process = self._process
         assert process is not None and process.stdout is not None
+        self._job = str(request["job"])
         if not self._send({"run": request}):
+            self._job = ""
             yield _crash(process)
             return
         for line in process.stdout:
             event = json.loads(line)
             if event.get("job") != request["job"]:
                 continue
-            yield event
             if event["event"] in ("done", "failed", "cancelled"):
+                self._job = ""
+                yield event
                 self._recycle()
                 return
+            yield event
+        self._job = ""
         yield _crash(process)
 
     def cancel(self, job: str) -> None:
@@ -75,6 +81,12 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def kill(self, job: str) -> None:
+        """End the process if it still runs the job. The process is started again for the next job."""
+        with self._lock:
+            if self._process is not None and self._job == job:
+                self._process.kill()
 
     @property
     def memory(self) -> int:

@@ -15,9 +15,12 @@ setTexts(page.texts);
 const saved = (() => { try { return JSON.parse(localStorage.getItem(STORE)) ?? {}; } catch { return {}; } })();
 const screen = { video: "", people: {}, start: 0, stop: null, transcript: "", language: "en-us", motion: "", name: "", shown: "", ...saved };
 let state = { files: [], jobs: [] };
+/** Number of changes of the state by answers to requests. An older answer with the whole state is ignored. */
+let revision = 0;
 let inspection = null;
 let known = {};
 let recorder = null;
+const starting = new Set();
 
 const options = new Options(page, () => optionsChanged());
 const players = new Players((time) => { timeline.cursor(time); motion.cursor(time); });
@@ -62,12 +65,20 @@ function request(extra = {}) {
 
 async function start(kind, extra = {}) {
   const made = await call("start", kind, request(extra), "");
-  state.jobs.push(made);
-  // A quick job may end before the next request for the state.
-  known[made.id] = made.status;
+  revision += 1;
+  state.jobs = [...state.jobs.filter((each) => each.id !== made.id), made];
+  // A quick job may end before the next request for the state, or before this answer.
+  known[made.id] = "queued";
   draw();
-  poll();
+  poll(true);
   return made;
+}
+
+/** Start a job unless the same kind is being started, for example by a double click. */
+async function startOnce(kind, extra) {
+  if (starting.has(kind)) return;
+  starting.add(kind);
+  try { await start(kind, extra); } finally { starting.delete(kind); }
 }
 
 let inspecting = 0;
@@ -111,6 +122,7 @@ async function send(kind, given, name = given.name) {
       text.textContent = share < 1 ? t("uploading", { name, percent: Math.round(100 * share) }) : t("checking", { name });
       bar.classList.toggle("unknown", share >= 1);
     });
+    revision += 1;
     state.files.push(stored);
     if (kind === "video") useVideo(stored);
     else useSpeech(stored);
@@ -178,15 +190,21 @@ async function record(button) {
 // ------------------------------------------------------------------ jobs
 
 let polling = 0;
-function poll() {
+function poll(soon = false) {
   clearTimeout(polling);
-  const busy = state.jobs.some((each) => UNFINISHED.includes(each.status));
+  const busy = soon || state.jobs.some((each) => UNFINISHED.includes(each.status));
   polling = setTimeout(refresh, busy ? 300 : 20000);
 }
 
 async function refresh() {
   try {
-    state = await getJson("/api/state");
+    const results = new Map(state.jobs.filter((each) => each.status === "done" && each.result).map((each) => [each.id, each.result]));
+    // Results can be large, so that each one is sent once.
+    const before = revision;
+    const found = await getJson(`/api/state?known=${[...results.keys()].join()}`);
+    if (before !== revision) { poll(true); return; }
+    state = found;
+    for (const each of state.jobs) each.result ??= results.get(each.id) ?? {};
     if (!$("#banner").classList.contains("bad") || $("#banner").textContent === t("connection_lost")) banner("");
   } catch (error) {
     if (error.code === "no-session" || error.code === "401") banner(t("session_expired"), true);
@@ -295,6 +313,7 @@ async function applyMotion(id, curves) {
   try {
     const round = (values) => values.map((each) => Math.round(each * 1e4) / 1e4);
     const stored = await call("save_motion", id, { opening: round(curves.opening), closure: round(curves.closure) }, "");
+    revision += 1;
     state.files.push(stored);
     useMotion(stored.id);
     await start("preview", { at: players.time });
@@ -373,6 +392,7 @@ function drawSpeeches() {
 async function removeFile(id) {
   try {
     await call("delete", id, "");
+    revision += 1;
     state.files = state.files.filter((each) => each.id !== id);
     draw();
     inspectSoon();
@@ -430,6 +450,7 @@ function drawProgress() {
 async function act(name, id) {
   try {
     const found = await call(name, id, "");
+    revision += 1;
     if (name === "delete") state.jobs = state.jobs.filter((each) => each.id !== id);
     else Object.assign(job(id), found);
     draw();
@@ -482,7 +503,7 @@ function connect() {
   $("#more-speech").onclick = () => $("#file-speech").click();
   $("#replace-video").onclick = () => $("#file-video").click();
   $("#preview-button").onclick = () => start("preview", { at: players.time }).catch(failed);
-  $("#render-button").onclick = () => start("render", { name: t("variant", { number: state.jobs.filter((each) => each.kind === "render").length + 1 }) }).catch(failed);
+  $("#render-button").onclick = () => startOnce("render", { name: t("variant", { number: state.jobs.filter((each) => each.kind === "render").length + 1 }) }).catch(failed);
   $("#motion-show").onclick = () => {
     const done = newest("motion");
     if (done?.status === "done" && done.request.people[0]?.speech === request().people[0]?.speech) showMotion(done);
@@ -506,8 +527,7 @@ function connect() {
     $("#file-run").value = "";
     if (!given) return;
     try {
-      options.load(await call("load_run_file", await given.text()));
-      options.render();
+      showOptions(await call("load_run_file", await given.text()));
       toast(t("run_file_loaded"));
       optionsChanged();
     } catch (error) { failed(error); }
@@ -536,6 +556,20 @@ function connect() {
   addEventListener("resize", () => { timeline.cursor(players.time); if (!$("#motion").hidden) motion.draw(); });
 }
 
+/** Show the values of a run file. If they cannot be shown, the options stay as they were. */
+function showOptions(config) {
+  const before = [options.preset, options.values];
+  try {
+    options.load(config);
+    options.config();
+    options.render();
+  } catch (error) {
+    [options.preset, options.values] = before;
+    options.render();
+    throw error;
+  }
+}
+
 function theme(name, store = false) {
   document.documentElement.dataset.theme = name;
   if (store) localStorage.setItem("retalkit-theme", name);
@@ -545,8 +579,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 theme(localStorage.getItem("retalkit-theme") ?? (dark.matches ? "dark" : "light"));
 dark.addEventListener("change", () => { if (!localStorage.getItem("retalkit-theme")) theme(dark.matches ? "dark" : "light"); });
 $("#privacy").textContent = t("privacy", { hours: number(page.limits.keep_hours) });
-if (saved.config) { try { options.load(saved.config); } catch { /* another version of the options */ } }
-options.render();
+try { showOptions(saved.config ?? {}); } catch { /* another version of the options */ }
 connect();
 await refresh();
 if (!file(screen.video)) Object.assign(screen, { video: state.files.find((each) => ["video", "photo"].includes(each.kind))?.id ?? "", people: {}, motion: "" });

@@ -18,8 +18,10 @@ export class Options {
   }
 
   usePreset(name) {
-    this.preset = this.page.presets.find((each) => each.name === name);
-    this.values = clone(this.preset.values);
+    const preset = this.page.presets.find((each) => each.name === name);
+    if (!preset) throw new Error(t("unknown_preset", { name }));
+    this.preset = preset;
+    this.values = clone(preset.values);
   }
 
   /** Return the run file: the preset and every value that differs from it. */
