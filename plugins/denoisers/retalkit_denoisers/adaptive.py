@@ -3,7 +3,8 @@
 Original and denoised speech are mixed in proportions that depend on the signal-to-noise ratio. The ratio is estimated
 for each block of 4 s from the surrounding 12 s. The estimate compares the power of the loudest and the quietest
 segments of 0.05 s and ignores digital silence. Clean speech is bit-identical in the output, because denoisers remove
-quiet consonants and word endings, which reduces the lip correlation more than faint noise does.
+quiet consonants and word endings, which reduces the lip correlation more than faint noise does. RNNoise processes only
+the parts that are mixed, and 4 s before each part.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from retalkit.stages import SPEECH_RATE, DenoiseClip, Runtime, StageContext
 
 from retalkit_denoisers.block_stream import BlockStream, concatenate
 from retalkit_denoisers.plugin import AdaptiveConfig
-from retalkit_denoisers.rnnoise import RnnoiseSession
+from retalkit_denoisers.rnnoise_parts import RnnoiseParts
 
 _BLOCK = 4 * SPEECH_RATE
+_HALF = _BLOCK // 2
 _CONTEXT = 4 * SPEECH_RATE
 _SEGMENT = SPEECH_RATE // 20
 _QUIET_SHARE = 0.1
@@ -35,15 +37,14 @@ class Adaptive:
 
 
 class AdaptiveSession:
-    """Denoising session for one audio stream. The session buffers up to 12 s of audio."""
+    """Denoising session for one audio stream. The session buffers up to 20 s of audio."""
 
     def __init__(self, config: AdaptiveConfig) -> None:
         self._config = config
-        self._denoiser = RnnoiseSession()
+        self._denoiser = RnnoiseParts()
         self._blocks = BlockStream(_BLOCK, _CONTEXT)
         self._shares: list[float] = []
         self._original = np.zeros(0, np.float32)
-        self._cleaned = np.zeros(0, np.float32)
         self._mixed_blocks = 0
         self._received = 0
         self._returned = 0
@@ -51,14 +52,14 @@ class AdaptiveSession:
     def denoise(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Add mono audio, float32 [N] at 16 kHz. Return the completed samples, which lag by up to 12 s."""
         self._received += len(waveform)
-        self._original = np.concatenate([self._original, waveform.astype(np.float32, copy=False)])
-        self._cleaned = np.concatenate([self._cleaned, self._denoiser.denoise(waveform)])
+        samples = waveform.astype(np.float32, copy=False)
+        self._original = np.concatenate([self._original, samples])
+        self._denoiser.push(samples)
         self._shares += [self._share(block) for block in self._blocks.push(waveform)]
         return self._emit(last=False)
 
     def finish(self) -> NDArray[np.float32]:
         """Return the remaining samples. The total output length equals the total input length."""
-        self._cleaned = np.concatenate([self._cleaned, self._denoiser.finish()])
         self._shares += [self._share(block) for block in self._blocks.finish()]
         return self._emit(last=True)
 
@@ -80,8 +81,6 @@ class AdaptiveSession:
         while self._mixed_blocks < len(self._shares) - (0 if last else 1):
             index = self._mixed_blocks
             length = min(_BLOCK, self._received - self._returned)
-            if not last and len(self._cleaned) < length:
-                break
             middles = np.clip([index - 1, index, index + 1], 0, len(self._shares) - 1)
             positions = (np.arange(length) + 0.5) / _BLOCK
             shares = np.interp(positions, [-0.5, 0.5, 1.5], [self._shares[middle] for middle in middles])
@@ -90,12 +89,18 @@ class AdaptiveSession:
         return concatenate(pieces)
 
     def _mix(self, length: int, shares: NDArray[np.float32]) -> NDArray[np.float32]:
-        original, cleaned = self._original[:length], self._cleaned[:length]
-        self._original, self._cleaned = self._original[length:], self._cleaned[length:]
+        mixed = self._original[:length].copy()
+        self._original = self._original[length:]
+        # The share changes its slope in the middle of a block and is often 0 in one of the halves.
+        for half in (slice(0, _HALF), slice(_HALF, _BLOCK)):
+            original, share = mixed[half], shares[half]
+            if share.any():
+                start = self._returned + half.start
+                cleaned = self._denoiser.denoise(start, start + len(original))
+                mixed[half] = np.where(share > 0, original + share * (cleaned - original), original)
         self._returned += length
-        if not shares.any():
-            return original
-        return np.where(shares > 0, original + shares * (cleaned - original), original).astype(np.float32)
+        self._denoiser.forget(self._returned)
+        return mixed
 
 
 def estimate_snr(samples: NDArray[np.float32]) -> float | None:

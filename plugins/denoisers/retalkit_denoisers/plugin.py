@@ -82,6 +82,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             summary="RNNoise for noisy speech. Clean speech passes unchanged.",
             build="retalkit_denoisers.adaptive:Adaptive",
             licence="Apache-2.0 AND BSD-3-Clause",
+            version="2",
             config=AdaptiveConfig,
             needs=_WAVEFORM,
             gives=_WAVEFORM,

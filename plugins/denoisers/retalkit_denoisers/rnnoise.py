@@ -7,22 +7,19 @@ filters. The session compensates for the network delay.
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pyrnnoise import rnnoise as library
 from retalkit.plugins import StageConfig
 from retalkit.stages import DenoiseClip, Runtime, StageContext
 
 from retalkit_denoisers.block_stream import BlockStream, concatenate
+from retalkit_denoisers.rnnoise_library import FRAME, RnnoiseState
 
 _RATIO = 3
 _BLOCK = 8000
 _CONTEXT = 160
-_FRAME = 480
-_DELAY = 2 * _FRAME
+_DELAY = 2 * FRAME
 # The library expects samples in the 16-bit integer range.
 _SCALE = np.float32(32768.0)
 
@@ -41,7 +38,7 @@ class RnnoiseSession:
     """Denoising session for one speech stream."""
 
     def __init__(self) -> None:
-        self._state = library.create()
+        self._state = RnnoiseState()
         self._input_blocks = BlockStream(_BLOCK, _CONTEXT)
         self._output_blocks = BlockStream(_BLOCK * _RATIO, _CONTEXT * _RATIO)
         self._samples_to_drop = _DELAY
@@ -66,9 +63,7 @@ class RnnoiseSession:
         return self._emit([self._downsample(block) for wide in [*cleaned, delayed, last] for block in wide])
 
     def close(self) -> None:
-        if self._state is not None:
-            library.destroy(self._state)
-            self._state = None
+        self._state.close()
 
     def _clean(self, blocks: list[NDArray[np.float32]]) -> list[list[NDArray[np.float32]]]:
         cleaned: list[list[NDArray[np.float32]]] = []
@@ -80,9 +75,7 @@ class RnnoiseSession:
     def _run(self, wide: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the denoised 48 kHz frames after compensating for the network delay."""
         samples = np.ascontiguousarray(wide * _SCALE, dtype=np.float32)
-        for start in range(0, len(samples), _FRAME):
-            frame = samples[start : start + _FRAME].ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-            library.lib.rnnoise_process_frame(self._state, frame, frame)
+        self._state.process(samples)
         dropped = min(self._samples_to_drop, len(samples))
         self._samples_to_drop -= dropped
         return samples[dropped:] / _SCALE

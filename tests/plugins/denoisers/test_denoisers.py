@@ -11,8 +11,10 @@ import pytest
 from retalkit.observer import SilentObserver
 from retalkit.plugins import StageSpec
 from retalkit.stages import DenoiseClip, Runtime, StageContext, StageKind
+from retalkit_denoisers import rnnoise_parts
 from retalkit_denoisers.adaptive import estimate_snr
 from retalkit_denoisers.plugin import AdaptiveConfig, retalkit_stages
+from retalkit_denoisers.rnnoise_parts import RnnoiseParts
 from scipy.signal import correlate
 
 from tests.core.speech.sounds import at_level, level, load, pink, white
@@ -100,7 +102,8 @@ def test_noise_without_speech_is_attenuated(name, highest):
     assert level(denoised(name, noise)) < highest
 
 
-def test_adaptive_passes_clean_speech_unchanged(voice):
+def test_adaptive_passes_clean_speech_unchanged_without_rnnoise(voice, monkeypatch):
+    monkeypatch.delattr(rnnoise_parts, "RnnoiseSession")
     assert np.array_equal(denoised("adaptive", voice), voice)
 
 
@@ -111,6 +114,33 @@ def test_adaptive_denoises_the_noisy_part_only(voice):
     clean, noisy = slice(0, 2 * len(voice)), slice(5 * len(voice), 6 * len(voice))
     assert np.array_equal(result[clean], sound[clean])
     assert signal_to_noise(voice, result[noisy]) > signal_to_noise(voice, sound[noisy]) + 3.0
+
+
+def test_adaptive_result_does_not_depend_on_chunking_in_noise(voice):
+    sound = np.resize(voice, 30 * 16000)
+    sound[20 * 16000 :] += at_level(white(10.0), level(voice) - 5.0)
+    expected = denoised("adaptive", sound, len(sound))
+    assert not np.array_equal(expected, sound)
+    assert np.array_equal(denoised("adaptive", sound, 7777), expected)
+
+
+def test_parts_equal_the_continuous_stream_from_its_start(voice):
+    parts = RnnoiseParts()
+    parts.push(voice)
+    count = len(voice) // 8000 * 8000
+    result = np.concatenate([parts.denoise(0, 32000), parts.denoise(32000, count), parts.denoise(count, len(voice))])
+    assert np.array_equal(result, denoised("rnnoise", voice))
+
+
+@pytest.mark.parametrize("gap", [2, 10])
+def test_parts_after_a_gap_resemble_the_continuous_stream(gap, voice):
+    sound = np.resize(voice, 18 * 16000) + at_level(white(18.0), level(voice) - 10.0)
+    parts, start = RnnoiseParts(), (2 + gap) * 16000
+    parts.push(sound)
+    parts.denoise(0, 2 * 16000)
+    parts.forget(start)
+    difference = parts.denoise(start, start + 32000) - denoised("rnnoise", sound)[start : start + 32000]
+    assert not difference.any() if gap == 2 else level(difference) < level(sound) - 25
 
 
 @pytest.mark.parametrize(("decibels", "lowest", "highest"), [(None, 25, 120), (20, 12, 26), (0, -8, 6)])
