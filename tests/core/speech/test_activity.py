@@ -9,6 +9,7 @@ import pytest
 from retalkit.speech.activity import AgreedActivity, VoiceActivity, activity_count
 from retalkit.speech.activity_options import VoiceActivityOptions
 from retalkit.speech.loudness import integrated_loudness, reference_gain
+from retalkit.speech.voice_probability import VoiceProbability
 
 from tests.core.speech.sounds import at_level, level, load, music, pink, white, without_speech
 
@@ -166,3 +167,18 @@ def test_agreed_activity_is_the_minimum_of_both(voices):
     agreed = np.concatenate(pieces)
     assert np.array_equal(agreed, np.minimum(detect(spoken), detect(other)))
     assert agreed[:270].max() == 0.0 and (agreed[330:] > 0.5).mean() > 0.8
+
+
+def test_agreed_activity_of_unchanged_audio_needs_one_network(voices, monkeypatch):
+    loaded: list[VoiceProbability] = []
+    create = VoiceProbability.__init__
+    monkeypatch.setattr(VoiceProbability, "__init__", lambda self: loaded.append(self) or create(self))
+    spoken = normalised(voices[0][:96000])
+    changed = spoken.copy()
+    changed[64000:65000] *= 0.5
+    for cleaned, count in ((spoken, 1), (changed, 2)):
+        loaded.clear()
+        both = AgreedActivity()
+        agreed = np.concatenate([both.push(spoken, cleaned), both.finish()])
+        assert len(loaded) == count
+        assert np.array_equal(agreed, np.minimum(detect(spoken), detect(cleaned)))
