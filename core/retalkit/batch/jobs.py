@@ -160,10 +160,18 @@ def _languages(row: Row) -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def _settings(row: Row) -> str:
-    changes: Any = row.values.get("set")
-    given = {key: row.values.get(key) for key in ("preset", "config") if row.values.get(key)}
-    given |= cast("dict[str, Any]", changes) if isinstance(changes, dict) else {}
-    return ", ".join(f"{key}={value}" for key, value in given.items())
+    given = {key: value for key in ("preset", "config") if (value := row.values.get(key))}
+    changes = row.values.get("set")
+    return ", ".join(f"{key}={value}" for key, value in [*given.items(), *_flat(changes if changes else {})])
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of nested mappings, such as ``lip_syncer.driver.use``, and their values."""
+    if not isinstance(values, dict):
+        yield prefix, values
+        return
+    for key, value in cast("dict[Any, Any]", values).items():
+        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _text(row: Row, key: str) -> str | None:

@@ -55,7 +55,7 @@ jobs:
   - video: clips/anna.mp4
     cues: {de: cues.yaml}
     output: "{video.folder}-{cues.stem}{{1}}.mp4"
-    set: {output.crf: 30}
+    set: {output.crf: 30, lip_syncer: {use: exemplar}}
 """
     jobs = jobs_of(text, media, registry)
     outputs = [job.output.relative_to(media).as_posix() for job in jobs]
@@ -67,6 +67,7 @@ jobs:
         "clips-cues{1}.mp4",
     ]
     assert [job.config.output.crf for job in jobs] == [20, 20, 20, 20, 30]
+    assert jobs[4].settings == "preset=embedded, output.crf=30, lip_syncer.use=exemplar"
     assert jobs[0].config is jobs[1].config, "equal settings are loaded once"
     assert (jobs[4].cues, jobs[4].speech, jobs[4].language) == (media / "cues.yaml", None, "de")
     assert fixed_folder("out/{language}/a.mp4") == Path("out")
