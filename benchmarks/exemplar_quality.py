@@ -3,10 +3,10 @@
     python benchmarks/exemplar_quality.py --media DIR --out DIR [--pairs SOURCE:DRIVER ...]
 
 ``--media`` is the directory with the clips. SOURCE and DRIVER are prefixes of clip names. The DRIVER ``silence``
-requests a closed mouth. Each pair is rendered with the default preset's stages, encoded (x264 veryfast, crf 18) and
-tracked again. Mouth scores are computed from the encoded file. Image scores are computed from the frames before
-encoding, so that they measure the edit without the effect of the codec. The script writes a video, a contact sheet
-(PNG) and ``scores.json`` for each pair.
+requests a closed mouth. Each pair is rendered with the default preset's stages, encoded with the
+default settings and tracked again. Mouth scores are computed from the encoded file. Image scores are computed from the
+frames before encoding, so that they measure the edit without the effect of the codec. The script writes a video, a
+contact sheet (PNG) and ``scores.json`` for each pair.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
 from retalkit.geometry.pose import person_template
 from retalkit.media.sources import open_source
+from retalkit.media.video_codec import DEFAULT_ENCODING
 from retalkit.motion_eval.correlation import pearson
 from retalkit.stages import PassedThrough
 from retalkit_metrics.meters.image_quality import ImageQuality, ImageQualityMeter
@@ -61,11 +62,11 @@ class Scores:
 
 
 class Encoder:
-    """Video encoder with the settings of a run: x264 veryfast, crf 18, source timestamps."""
+    """Video encoder with the settings of a run: the default settings, source timestamps."""
 
     def __init__(self, path: Path, width: int, height: int, rate: Fraction) -> None:
         self._file = av.open(str(path), "w")
-        self._stream = self._file.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "18"})
+        self._stream = self._file.add_stream("libx264", rate=rate, options=DEFAULT_ENCODING.options())
         self._stream.width, self._stream.height = width - width % 2, height - height % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, 90000)

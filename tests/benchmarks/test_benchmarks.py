@@ -24,6 +24,7 @@ TESTED = {
     "benchmark_clips",
     "dub_floor",
     "dub_speed",
+    "encoder_presets",
     "exemplar_quality",
     "lip_agreement",
     "memory",
@@ -68,6 +69,16 @@ def media(
 def test_every_benchmark_is_tested() -> None:
     programs = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
     assert TESTED <= programs <= TESTED | SLOW
+
+
+def test_encoder_presets(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(media / "head.mp4"), "--presets", "ultrafast", "superfast", "--crf", "10", "30"]
+    benchmark("encoder_presets").main(arguments)
+    rows = tables(capsys.readouterr().out)["preset"]
+    assert [(row["preset"], row["crf"]) for row in rows] == [
+        ("ultrafast", "10"), ("ultrafast", "30"), ("superfast", "10"), ("superfast", "30")
+    ]  # fmt: skip
+    assert float(rows[0]["SSIM"]) > float(rows[1]["SSIM"]) and float(rows[0]["KB"]) > float(rows[1]["KB"])
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the benchmark reads /proc of Linux")

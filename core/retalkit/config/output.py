@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from retalkit.media.codec_names import AudioCodec, Codec, Preset, ProresProfile
+from retalkit.media.codec_names import Accelerator, AudioCodec, Codec, Preset, ProresProfile
 from retalkit.media.pixel_format import FORMATS
 
 if TYPE_CHECKING:
@@ -33,10 +33,21 @@ class OutputConfig(BaseModel):
             le=51,
             description="Constant rate factor of h264 and hevc; lower values increase quality and file size.",
         ),
-    ] = 18
-    preset: Annotated[Preset, Field(description="Preset of h264 and hevc; slower presets produce smaller files.")] = (
-        "veryfast"
-    )
+    ] = 17
+    preset: Annotated[
+        Literal["auto"] | Preset,
+        Field(
+            description="Preset of h264 and hevc; slower presets produce smaller files. 'auto' selects superfast for "
+            "h264 and veryfast for hevc."
+        ),
+    ] = "auto"
+    encoder: Annotated[
+        Literal["auto"] | Accelerator,
+        Field(
+            description="Hardware that encodes h264 and hevc: nvenc (NVIDIA), qsv (Intel) or videotoolbox (Apple). "
+            "'auto' selects the CPU, because its output is reproducible."
+        ),
+    ] = "auto"
     profile: Annotated[
         ProresProfile, Field(description="ProRes profile; 'auto' selects hq, or 4444 for 4:4:4 video.")
     ] = "auto"
@@ -73,8 +84,9 @@ class OutputConfig(BaseModel):
             pixel_format=None if self.pixel_format == "auto" else self.pixel_format,
             bit_depth=None if self.bit_depth == "auto" else self.bit_depth,
             crf=self.crf,
-            preset=self.preset,
+            preset=None if self.preset == "auto" else self.preset,
             profile=self.profile,
+            accelerator=None if self.encoder == "auto" else self.encoder,
         )
 
     def encoding_key(self) -> dict[str, Any]:
@@ -82,7 +94,7 @@ class OutputConfig(BaseModel):
 
         Options that version 0.1 did not have are omitted if they have their default values.
         """
-        names = ("codec", "profile", "pixel_format", "bit_depth")
+        names = ("codec", "encoder", "profile", "pixel_format", "bit_depth")
         changed = {name: getattr(self, name) for name in names if getattr(self, name) != "auto"}
         return {"crf": self.crf, "preset": self.preset, **changed}
 

@@ -11,6 +11,7 @@ from typing import Self
 
 import av
 from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from retalkit.errors import OutputError
@@ -99,7 +100,7 @@ class SegmentWriter:
         assert isinstance(stream, VideoStream)
         self._stream = stream
         context = stream.codec_context
-        context.pix_fmt = encoding.pixel_format.name
+        context.pix_fmt = encoding.encoder_format
         context.thread_count = threads
         context.colorspace, context.color_range = colour.matrix, colour.range
         context.color_primaries, context.color_trc = colour.primaries, colour.transfer
@@ -218,6 +219,29 @@ class SegmentWriter:
         frame.pts = ticks + round(SEGMENT_LEAD / self._time_base)
         frame.duration = duration
         self._container.mux(self._stream.encode(frame))
+
+
+def check_encoder(encoding: Encoding) -> None:
+    """Check that the hardware encoder can be opened on this machine. Encoders that run on the CPU always can.
+
+    Raises:
+        OutputError: the encoder is not part of FFmpeg, or the hardware or its driver is missing.
+    """
+    if encoding.accelerator is None:
+        return
+    try:
+        context = av.CodecContext.create(encoding.encoder, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt = 640, 480, encoding.encoder_format
+        context.time_base = Fraction(1, 25)
+        context.options = encoding.options()
+        context.open()
+    except (FFmpegError, OSError, ValueError) as error:
+        raise OutputError(
+            f"output.encoder: {encoding.accelerator} cannot be used on this machine ({reason(error)}); remove "
+            "output.encoder, which encodes the video on the CPU",
+            code="encoder-not-available",
+        ) from error
 
 
 def write_error(path: Path, error: BaseException) -> OutputError:

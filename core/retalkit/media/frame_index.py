@@ -24,6 +24,9 @@ from retalkit.media.hdr import HdrMetadata, hdr_metadata_of
 from retalkit.media.pixel_format import YUV420P, PixelFormat, format_like
 from retalkit.media.yuv_frames import Orientation, orientation_of
 
+_LONGEST_LAST_FRAME = 10
+"""Maximum duration of the last frame, in mean frame intervals, if only the end of the stream is known."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameIndex:
@@ -161,7 +164,8 @@ def scan_video(path: Path) -> FrameIndex:
     last = int(timestamps[-1])
     step = max(round(1 / rate / time_base), 1)
     end = last + (last_duration or step)
-    if stream_end is not None and last < stream_end < end:
+    longest = end if last_duration else last + _LONGEST_LAST_FRAME * step
+    if stream_end is not None and last < stream_end < longest:
         end = stream_end
     if len(timestamps) > 1:
         rate = Fraction(len(timestamps)) / (time_base * (end - int(timestamps[0])))
@@ -223,6 +227,7 @@ class _Packets:
     timestamps: NDArray[np.int64]
     is_key: NDArray[np.bool_]
     durations: NDArray[np.int64]
+    """Durations in ticks. The duration of the last packet is 0 if the packets do not tell when its frame ends."""
     expected: int
     """Expected frame count."""
     complete: bool
@@ -251,12 +256,16 @@ def _packet_index(container: InputContainer, stream: VideoStream) -> _Packets | 
     times = np.frombuffer(timestamps, dtype=np.int64)
     order = np.argsort(times, kind="stable")
     times = times[order]
+    shown = np.frombuffer(durations, dtype=np.int64)[order]
+    if order[-1] != len(order) - 1:
+        # The duration of a packet in mp4 is the distance to the next packet in decoding order.
+        shown[-1] = 0
     if np.any(np.diff(times) <= 0):
         return None
     return _Packets(
         timestamps=times,
         is_key=np.frombuffer(is_key, dtype=np.int8)[order] != 0,
-        durations=np.frombuffer(durations, dtype=np.int64)[order],
+        durations=shown,
         expected=max(len(times), stream.frames - hidden),
         complete=not damaged and stream.frames == len(times) + hidden,
     )

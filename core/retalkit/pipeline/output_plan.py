@@ -10,6 +10,7 @@ from retalkit.config import RunConfig
 from retalkit.config.output import OriginalSound
 from retalkit.errors import OutputError
 from retalkit.media.codec_names import AudioCodec
+from retalkit.media.encoding import check_encoder
 from retalkit.media.image_files import file_kind
 from retalkit.media.kept_streams import KeptStreams, other_content, plan_kept_streams
 from retalkit.media.layer import check_layer
@@ -53,6 +54,7 @@ def plan_output(
         InputError: a file of the sound cannot be used.
     """
     encoding = config.output.encoding(source)
+    check_encoder(encoding)
     audio = choose_audio_codec(encoding.codec, None if config.output.audio == "auto" else config.output.audio)
     check_container(output, encoding.codec, audio)
     sound = OutputSound(config.sound, source.path, source.start_time, cued=cued)

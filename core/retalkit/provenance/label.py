@@ -82,6 +82,6 @@ def _encoding(path: Path, video: MediaSource, record: Mapping[str, Any]) -> Enco
         codec=codec,
         pixel_format=video.pixel_format.name,
         crf=output["crf"],
-        preset=output["preset"],
+        preset=None if output["preset"] == "auto" else output["preset"],
         profile=output.get("profile", "auto"),
     )

@@ -43,7 +43,7 @@ def test_default_is_the_embedded_preset() -> None:
         "exemplar",
         "detail",
     ]
-    assert (config.face, config.length, config.extend, config.output.crf) == ("largest", "speech", "pingpong", 18)
+    assert (config.face, config.length, config.extend, config.output.crf) == ("largest", "speech", "pingpong", 17)
 
 
 def test_run_file_overrides_preset_and_overrides_take_precedence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from media_clips import HEIGHT, WIDTH, make_wave, steady_clip
 from retalkit.errors import OutputError
-from retalkit.media.encoding import SegmentWriter, output_time_base
+from retalkit.media.encoding import SegmentWriter, check_encoder, output_time_base
 from retalkit.media.frame_editing import blend_edit, to_rgb
 from retalkit.media.muxing import SoundTrack, assemble
 from retalkit.media.pixel_format import FORMATS
@@ -176,3 +177,19 @@ def test_impossible_combinations_are_rejected(tmp_path: Path) -> None:
             check_container(Path(name), video, audio)
         assert error.value.code == "codec-not-in-container"
     check_container(Path("a.MKV"), "ffv1", "flac")
+
+
+def test_hardware_encoders_are_checked_before_work(tmp_path: Path) -> None:
+    source = open_source(deep_clip(tmp_path / "plain.mkv", "yuv420p"))
+    for accelerator, format_name in (("nvenc", "yuv420p"), ("qsv", "nv12")):
+        encoding = choose_encoding(source, accelerator=accelerator, crf=23)
+        assert encoding.encoder == f"h264_{accelerator}" and encoding.encoder_format == format_name
+        assert "23" in encoding.options().values() and "crf" not in encoding.options()
+    with pytest.raises(OutputError) as error:
+        choose_encoding(source, accelerator="qsv", codec="ffv1")
+    assert error.value.code == "unsupported-pixel-format"
+    check_encoder(choose_encoding(source))
+    missing = "videotoolbox" if sys.platform != "darwin" else "qsv"
+    with pytest.raises(OutputError) as error:
+        check_encoder(choose_encoding(source, accelerator=missing))
+    assert error.value.code == "encoder-not-available"
