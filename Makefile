@@ -3,12 +3,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 PACKAGES := .venv-packages
 BIN := $(VENV)/bin
+# Two stamps: the packages of the default stages, and all packages that development requires.
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(STAMP)-dev
 OPENCV := 4.11.0.86
 
 VIDEO ?=
 SPEECH ?=
 OUT ?= out/demo.mp4
+EXTRAS ?=
 
 # Packages are installed without bytecode. The tests start many processes, which would compile all imports each time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make setup          create the virtual environment .venv; activate it with: . $(BIN)/activate"
+	@echo "                    EXTRAS=paper,web adds the packages of extras, which pyproject.toml lists"
 	@echo "make demo           dub an example into $(OUT); VIDEO=... SPEECH=... OUT=... select your own files"
 	@echo "make docs           build the documentation into site/"
 	@echo "make test           run the linter, the type checker and the tests"
@@ -27,58 +31,70 @@ help:
 	@echo "make test-packages  test the stages gfpgan_package and spandrel in .venv-packages (6 GB)"
 	@echo "make fuzz           read damaged files for FUZZ_SECONDS (default 600); faults are kept in out/fuzz"
 	@echo "make clean          remove the environments, out/, site/ and the caches of tools"
-	@echo "All targets except clean and test-packages create .venv first if it is missing."
+	@echo "setup and demo install the packages of the default stages into .venv (1.3 GB). The other targets except clean"
+	@echo "and test-packages add the packages for development (3.6 GB in total)."
 
-setup: $(STAMP)
+setup: $(STAMP)$(if $(EXTRAS),-$(EXTRAS))
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
 
 # MediaPipe requires the OpenCV build that needs libGL. The headless build of the same version installs into the same
 # directory; installed last, it lets cv2 be imported on machines without a display. Modules are compiled at their first
 # import, because compiling all installed packages takes almost as long as installing them.
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-compile -e ".[dev]" -c constraints.txt
-	$(BIN)/python -m pip install --no-compile --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
+define install
+$(BIN)/python -m pip install --no-compile -e "$(1)" -c constraints.txt
+$(BIN)/python -m pip install --no-compile --force-reinstall --no-deps opencv-contrib-python-headless==$(OPENCV)
+endef
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,.)
 	touch $@
+
+# Every extra includes the packages of the default stages, so a new environment is installed in one step.
+$(STAMP)-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(call install,.[$*])
+	touch $(STAMP) $@
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --output "$(OUT)" $(if $(VIDEO),--video "$(VIDEO)") $(if $(SPEECH),--speech "$(SPEECH)")
 
 # NO_MKDOCS_2_WARNING hides the theme's notice about MkDocs 2.
-docs: $(STAMP)
+docs: $(DEV_STAMP)
 	$(BIN)/python docs/generate/commands.py
 	$(BIN)/python docs/generate/errors.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The type checker uses one core. On another, the collection of the tests writes the bytecode of most imports.
-test: $(STAMP)
+test: $(DEV_STAMP)
 	$(MAKE) -j3 lint types bytecode chromium
 	$(MAKE) unit
 
-lint: $(STAMP)
+lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(DEV_STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # `make unit` reports errors of the collection.
-bytecode: $(STAMP)
+bytecode: $(DEV_STAMP)
 	-$(BIN)/python -m pytest --collect-only -q -p no:cacheprovider > /dev/null
 
-unit: $(STAMP) chromium
+unit: $(DEV_STAMP) chromium
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # Full-size networks and repeated cases, listed in CONTRIBUTING.md. About 15 minutes on two cores.
-test-slow: $(STAMP)
+test-slow: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # The web page in Chromium with real clips and a real server. About 10 minutes on two cores.
-test-web: $(STAMP) chromium
+test-web: $(DEV_STAMP) chromium
 	$(BIN)/python -m pytest -m "slow or not slow" --log-cli-level=INFO tests/web
 
 # Altered videos, images, audio files, cue sheets, run files, job lists and motion files.
 FUZZ_SECONDS ?= 600
-fuzz: $(STAMP)
+fuzz: $(DEV_STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 # One environment for each supported Python.

@@ -79,7 +79,7 @@ def _check_requirements(command: Command, patch: pytest.MonkeyPatch, capsys: pyt
     for word in command.words[2:]:
         if word.startswith((".[", "retalkit[")):
             assert set(word.partition("[")[2][:-1].split(",")) <= set(extras)
-        elif not word.startswith("-"):
+        elif word != "." and not word.startswith("-"):
             requirement = Requirement(word)
             for version in [one.version for one in requirement.specifier if one.operator == "=="]:
                 assert all(known.specifier.contains(version) for known in ranges if known.name == requirement.name)
@@ -280,6 +280,11 @@ UNRUNNABLE: dict[str, Alternative] = {
         "the weights of the face model are not available", _check_error("coefficients")
     ),
     "make setup": _MAKE,
+    "make setup EXTRAS=openvino": _MAKE,
+    "make setup EXTRAS=paper": _MAKE,
+    "make setup EXTRAS=paper,web": _MAKE,
+    "make setup EXTRAS=train": _MAKE,
+    "make setup EXTRAS=web": _MAKE,
     "make demo": _DEMO,
     "make demo VIDEO=me.mp4 SPEECH=words.wav OUT=out/me.mp4": _DEMO,
     "make test": _MAKE,
@@ -290,6 +295,7 @@ UNRUNNABLE: dict[str, Alternative] = {
     "make test-pythons": _MAKE,
     "make docs": _MAKE,
     ". .venv/bin/activate": Alternative("changes only the shell", _check_environment),
+    "pip install .": _INSTALLS,
     'pip install -e ".[train]"': _INSTALLS,
     "pip install 'retalkit[identity]'": _INSTALLS,
     "pip install 'retalkit[ray]'": _INSTALLS,
