@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,24 +20,6 @@ from tests.conftest import REPOSITORY
 from tests.docs.sample_files import side_by_side
 
 BENCHMARKS = REPOSITORY / "benchmarks"
-TESTED = {
-    "batch_scaling",
-    "benchmark_clips",
-    "dub_floor",
-    "dub_speed",
-    "encoder_presets",
-    "exemplar_quality",
-    "lip_agreement",
-    "memory",
-    "paper_networks",
-    "persons",
-    "profiled_command",
-    "restoration_flicker",
-    "signing_cost",
-    "transcript_sync",
-}
-SLOW = {"network_backends"}
-"""Benchmarks that compile networks for minutes."""
 SECONDS = 0.4
 
 
@@ -68,7 +51,11 @@ def media(
 
 def test_every_benchmark_is_tested() -> None:
     programs = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
-    assert TESTED <= programs <= TESTED | SLOW
+    started_by_dub_speed = {"dub_floor", "profiled_command"}
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert programs - tested == started_by_dub_speed
+    listed = set(re.findall(r"^\| `(\w+)\.py", (BENCHMARKS / "README.md").read_text(encoding="utf-8"), re.M))
+    assert listed == programs - {"profiled_command"}
 
 
 def test_encoder_presets(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,6 +202,30 @@ def test_paper_networks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     benchmark("paper_networks").main(["--only", "face3d", "--rounds", "1", "--inference", "torch"])
     assert "face3d" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backends", [["--no-compile"], pytest.param([], marks=pytest.mark.slow, id="compile")])
+def test_network_backends(
+    backends: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch", reason="this benchmark needs the extra: pip install 'retalkit[paper]'")
+    pytest.importorskip("openvino", reason="this benchmark needs the extra: pip install 'retalkit[openvino]'")
+    if not backends and shutil.which("c++") is None:
+        pytest.skip("torch.compile needs a C++ compiler: apt-get install g++")
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    benchmark("network_backends").main(["--only", "wav2lip", "--rounds", "1", *backends])
+    differences = capsys.readouterr().out.splitlines()[-2].split()[3::3]
+    assert len(differences) == (2 if backends else 3)
+    assert max(map(float, differences)) < 1e-3
+
+
+def test_first_video(capfd: pytest.CaptureFixture[str]) -> None:
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("the benchmark clones the checkout, which is not a git repository")
+    benchmark("first_video").main(["--target", "help"])
+    row = capfd.readouterr().out.splitlines()[-1].split("|")
+    assert float(row[2]) >= float(row[3]) > 0
+    assert row[5].strip() == "0", "make help creates no environment"
 
 
 def test_persons(media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
