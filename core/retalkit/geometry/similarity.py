@@ -19,7 +19,7 @@ def fit_similarity(points: Points, target: Points) -> NDArray[np.float64] | None
     """Estimate the similarity transform, float64 [D, D + 1], that maps ``points`` [N, D] to ``target`` [N, D].
 
     The function minimises the squared error over rotation, uniform scale and translation, without reflections. The
-    function returns None if a coordinate is not finite, the points coincide, or D = 3 and there are fewer than 3 points.
+    function returns None if a coordinate is not finite, if the points coincide, or if D = 3 and N < 3.
     The estimator is that of Umeyama, "Least-squares estimation of transformation parameters between two point
     patterns", PAMI 1991, implemented by OpenCV for D = 3 and by scikit-image for D = 2.
     """

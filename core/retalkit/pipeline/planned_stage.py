@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from retalkit.config import RunConfig
-from retalkit.plugins.fingerprint import editable_sources
+from retalkit.plugins.fingerprint import editable_sources, library_version
 from retalkit.plugins.registry import FoundDriver, FoundFinisher, FoundRecogniser, FoundStage
 from retalkit.plugins.specs import Finisher, StageConfig
 from retalkit.stages import FaceRecogniser, ObjectPool, Runtime, SpeechToMouth, StageKind
@@ -230,11 +228,8 @@ def _runtime(run: RunConfig) -> Runtime:
 
 def _library_versions(requires: Iterable[str]) -> dict[str, str]:
     """Return the version of each package in ``requires``, because results may differ between package versions."""
-    versions: dict[str, str] = {}
-    for name in requires:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name.partition(".")[0])
-    return versions
+    versions = {name: library_version(name.partition(".")[0]) for name in requires}
+    return {name: version for name, version in versions.items() if version is not None}
 
 
 def _file_hashes(config: StageConfig) -> dict[str, str]:

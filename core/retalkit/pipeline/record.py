@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +17,7 @@ from retalkit.pipeline.keys import RunKeys
 from retalkit.pipeline.plan import Plan
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.pipeline.timing import StepTimer, Stopwatch, peak_memory_bytes, stored_cost
+from retalkit.plugins.fingerprint import library_version
 
 _RECORDED_LIBRARIES: Final = ("av", "mediapipe", "numpy", "opencv-contrib-python", "openvino", "scipy", "torch")
 _OPENED: Final = {"expression_editor": "references", "lip_syncer": "lips"}
@@ -234,6 +233,5 @@ def complete_record(
         for name, path in stage.files().items()
     }
     record.versions = {"retalkit": __version__, "python": sys.version.split()[0], **plan.package_versions()}
-    for library in _RECORDED_LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            record.versions[library] = metadata.version(library)
+    installed = {library: library_version(library) for library in _RECORDED_LIBRARIES}
+    record.versions |= {library: version for library, version in installed.items() if version is not None}

@@ -51,8 +51,8 @@ def discover(extra_files: Sequence[Path] = ()) -> Registry:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
     registry = Registry()
-    for entry_point in sorted(metadata.entry_points(group=GROUP), key=lambda point: (_package(point), point.name)):
-        owner = _Owner(_package(entry_point), _version(entry_point), entry_point.name)
+    owners = [(_owner(entry_point), entry_point) for entry_point in metadata.entry_points(group=GROUP)]
+    for owner, entry_point in sorted(owners, key=lambda each: (each[0].package, each[0].entry_point)):
         loaded = attempt(entry_point.load)
         if loaded.failure is None:
             _register(manager, loaded, owner, registry)
@@ -171,9 +171,9 @@ def _digest(path: Path) -> str:
     return f"sha256:{content_hash(path)[:12]}"
 
 
-def _package(entry_point: metadata.EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist is not None else entry_point.module
-
-
-def _version(entry_point: metadata.EntryPoint) -> str:
-    return entry_point.dist.version if entry_point.dist is not None else "?"
+def _owner(entry_point: metadata.EntryPoint) -> _Owner:
+    distribution = entry_point.dist
+    if distribution is None:
+        return _Owner(entry_point.module, "?", entry_point.name)
+    fields = distribution.metadata
+    return _Owner(fields["Name"], fields["Version"], entry_point.name)

@@ -24,6 +24,18 @@ def editable_sources(found: FoundStage | FoundDriver | FoundMetric | FoundRecogn
 
 
 @cache
+def library_version(package: str) -> str | None:
+    """Return the version of an installed package, or None if the package is not installed.
+
+    The result is stored, because ``importlib.metadata`` parses the package's description for every call.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
 def sources_hash(package: str, module: str) -> str:
     """Return a hash of the module's Python files, or an empty string if the package is not an editable install."""
     try:
