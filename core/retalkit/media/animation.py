@@ -32,14 +32,14 @@ def scan_animation(path: Path) -> FrameIndex:
     warnings: list[str] = []
     width = height = 0
     with open_image(path) as image:
-        for number in range(int(getattr(image, "n_frames", 1))):
+        for number in range(_hidden(image), int(getattr(image, "n_frames", 1))):
             frame, notes = _decode(path, image, number)
             warnings += [note for note in notes if note not in warnings]
             height, width = frame.shape[:2]
             shown = float(image.info.get("duration", 0) or 0)
             durations.append(_REPLACED if shown < _SHORTEST else round(shown))
     rate = Fraction(len(durations)) / (sum(durations) * _TIME_BASE)
-    warnings += rate_warnings(path, rate, len(durations))
+    warnings += rate_warnings(path, np.array(durations[:-1]) * float(_TIME_BASE))
     ends = np.cumsum(np.array(durations, dtype=np.int64))
     return FrameIndex(
         timestamps=ends - durations,
@@ -65,6 +65,7 @@ class AnimationDecoder:
     def __init__(self, path: Path, index: FrameIndex) -> None:
         self._path, self._count = path, len(index.timestamps)
         self._image = open_image(path)
+        self._hidden = _hidden(self._image)
         self._held: tuple[int, PixelFormat, av.VideoFrame] | None = None
 
     def close(self) -> None:
@@ -81,17 +82,23 @@ class AnimationDecoder:
         if not 0 <= position < self._count:
             raise IndexError(f"frame {position} is out of range for an animation with {self._count} frames")
         if self._held is None or self._held[:2] != (position, pixel_format):
-            if position < self._image.tell():
+            if position + self._hidden < self._image.tell():
                 # Pillow cannot rewind every format.
                 self._image.close()
                 self._image = open_image(self._path)
-            image, _ = _decode(self._path, self._image, position)
+            image, _ = _decode(self._path, self._image, position + self._hidden)
             if pixel_format == YUV420P:
                 frame = frame_from_rgb(image)
             else:
                 frame = frame_from_rgb16(image.astype(np.uint16) * np.uint16(257), pixel_format)
             self._held = (position, pixel_format, frame)
         return self._held[2]
+
+
+def _hidden(image: Image.Image) -> int:
+    """Return the number of images before the animation. An animated PNG file can start with an image for programs that
+    do not support animations."""
+    return int(bool(getattr(image, "default_image", False)))
 
 
 def _decode(path: Path, image: Image.Image, position: int) -> tuple[NDArray[np.uint8], list[str]]:

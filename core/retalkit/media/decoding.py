@@ -11,6 +11,7 @@ from av.error import FFmpegError
 
 from retalkit.errors import InputError
 from retalkit.media.containers import open_media, video_stream
+from retalkit.media.deinterlacing import deinterlaced
 from retalkit.media.frame_index import FrameIndex, decode_frames
 from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.yuv_frames import cropped_frame, fitted_frame, upright_frame
@@ -102,7 +103,9 @@ class FrameDecoder:
 
     def _seek(self, position: int) -> None:
         current = self._held[0] if self._held is not None else -1
-        before = int(np.searchsorted(self._index.keyframes, position, side="right")) - 1
+        # A deinterlaced frame depends on the frame before it.
+        side = "left" if self._index.interlaced else "right"
+        before = max(int(np.searchsorted(self._index.keyframes, position, side=side)) - 1, 0)
         keyframe = int(self._index.keyframes[before])
         if current <= position and keyframe <= current + _SEEK_DISTANCE:
             return
@@ -128,7 +131,8 @@ class FrameDecoder:
     def _positioned(self, count: int | None) -> Generator[tuple[int, av.VideoFrame]]:
         """Yield decoded frames with their positions. Frames that are missing from the index are skipped."""
         timestamps = self._index.timestamps
-        for frame in decode_frames(self._container, self._stream):
+        frames = decode_frames(self._container, self._stream)
+        for frame in deinterlaced(frames) if self._index.interlaced else frames:
             if count is not None:
                 if count < len(timestamps):
                     yield count, frame

@@ -21,6 +21,7 @@ from retalkit.media.clip_clock import ClipClock, read_clock
 from retalkit.media.colour import Colour, colour_of
 from retalkit.media.containers import open_media, reason, video_stream
 from retalkit.media.hdr import HdrMetadata, hdr_metadata_of
+from retalkit.media.matroska_crop import matroska_crop
 from retalkit.media.pixel_format import YUV420P, PixelFormat, format_like
 from retalkit.media.yuv_frames import Orientation, orientation_of
 
@@ -44,8 +45,7 @@ class FrameIndex:
     origin: Fraction
     """Time in seconds of the clip's time 0 on the container's clock."""
     counted: bool
-    """Whether frames are identified by counting from the start because the file has no usable timestamps or because its
-    timestamps jump."""
+    """Whether frames are identified by counting from the start because timestamps are missing or not ascending."""
     width: int
     """Width of the stored frames in pixels, before rotation."""
     height: int
@@ -64,6 +64,8 @@ class FrameIndex:
     hdr: HdrMetadata = HdrMetadata()
     stored_size: tuple[int, int] | None = None
     """Size of the frames before cropping, or None if the frames are not cropped."""
+    interlaced: bool = False
+    """Whether the frames are deinterlaced."""
     crop: tuple[int, int, int, int] | None = None
     """Left, top, width and height of the shown part of the stored frames, or None for the whole frames."""
 
@@ -139,18 +141,21 @@ def scan_video(path: Path) -> FrameIndex:
         if stream.duration and stream.start_time is not None:
             stream_end = stream.start_time + stream.duration
         sample_aspect = Fraction(stream.sample_aspect_ratio or 1)
+        alpha = _has_alpha(container, stream, first)
+        tracks = [each.index for each in container.streams.video]
         crop = clean_aperture(path, stream.id, first.width, first.height)
+        crop = crop or matroska_crop(path, tracks.index(stream.index), first.width, first.height)
 
     clock = read_clock(path)
     warnings: list[str] = list(clock.warnings)
+    located = True
     verified = _verify(path, packets, first) if packets is not None and not clock.jumps else None
-    counted, usable = False, True
+    usable = True
     if verified is None:
-        timestamps, keyframes, last_duration, usable = _decode_all(path, clock)
-        counted = clock.jumps or not usable
+        timestamps, keyframes, last_duration, usable, located = _decode_all(path, clock)
         if not usable:
             time_base = 1 / rate
-        if counted:
+        if not located:
             stream_end = None
     else:
         timestamps, keyframes, last_duration = verified
@@ -169,17 +174,18 @@ def scan_video(path: Path) -> FrameIndex:
         end = stream_end
     if len(timestamps) > 1:
         rate = Fraction(len(timestamps)) / (time_base * (end - int(timestamps[0])))
-    warnings += _picture_warnings(path, first, rate, len(timestamps))
+    warnings += _picture_warnings(path, first, alpha)
+    warnings += rate_warnings(path, np.diff(timestamps) * float(time_base))
     # Files without usable timestamps start at time 0.
     start = round(clock.origin / time_base) if usable else 0
     return FrameIndex(
-        timestamps=np.arange(len(timestamps), dtype=np.int64) if counted else timestamps,
+        timestamps=timestamps if located else np.arange(len(timestamps), dtype=np.int64),
         ticks=timestamps - start,
         keyframes=keyframes,
         time_base=time_base,
         end=end - start,
         origin=start * time_base,
-        counted=counted,
+        counted=not located,
         width=crop[2] if crop else first.width,
         height=crop[3] if crop else first.height,
         stored_size=(first.width, first.height) if crop else None,
@@ -190,6 +196,7 @@ def scan_video(path: Path) -> FrameIndex:
         sample_aspect=sample_aspect if sample_aspect > 0 else Fraction(1),
         warnings=tuple(warnings),
         missing=max(expected - len(timestamps), 0),
+        interlaced=first.interlaced_frame,
         pixel_format=format_like(first.format.name),
         hdr=hdr_metadata_of(first),
     )
@@ -199,27 +206,38 @@ LOWEST_RATE = 15
 """Frame rate in frames per second below which lip motion is not recognisable."""
 
 
-def rate_warnings(path: Path, rate: Fraction, count: int) -> list[str]:
-    """Return a warning if the frame rate of a video with ``count`` frames is too low for lip motion."""
-    if count < 2 or rate >= LOWEST_RATE:
+def rate_warnings(path: Path, steps: NDArray[np.float64]) -> list[str]:
+    """Return a warning if the frame rate is too low for lip motion. ``steps``: intervals between frames in seconds,
+    float64 [frames - 1]. Pauses have no effect on the median."""
+    rate = 1 / float(np.median(steps)) if len(steps) else LOWEST_RATE
+    # Rounded timestamps must not lower the rate.
+    if rate >= LOWEST_RATE * 0.995:
         return []
     return [
-        f"{path.name}: the video has only {float(rate):.3g} frames per second, which is too few for lip motion; "
+        f"{path.name}: the video has only {rate:.3g} frames per second, which is too few for lip motion; "
         "convert it to 25 frames per second"
     ]
 
 
-def _picture_warnings(path: Path, first: av.VideoFrame, rate: Fraction, count: int) -> list[str]:
+def _picture_warnings(path: Path, first: av.VideoFrame, alpha: bool) -> list[str]:
     """Return warnings about properties of the picture that the output does not have."""
-    warnings = rate_warnings(path, rate, count)
+    warnings: list[str] = []
     if first.interlaced_frame:
-        warnings.append(
-            f"{path.name}: the video is interlaced, but its frames are edited as progressive frames, so moving edges "
-            "stay combed; deinterlace the video first"
-        )
-    if any(component.is_alpha for component in first.format.components):
+        warnings.append(f"{path.name}: the video is interlaced; it is deinterlaced, and the frame rate is kept")
+    if alpha:
         warnings.append(f"{path.name}: the transparency of the video is not kept")
     return warnings
+
+
+def _has_alpha(container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> bool:
+    """Return whether the video has transparent pixels."""
+    if stream.metadata.get("alpha_mode") == "1":
+        # FFmpeg's decoders of VP8 and VP9 ignore the alpha channel.
+        return True
+    if not any(component.is_alpha for component in first.format.components):
+        return False
+    # All GIF files are decoded with an alpha channel.
+    return container.format.name != "gif" or int(first.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,32 +322,54 @@ def _verify(
     return packets.timestamps[:count], keyframes, int(packets.durations[count - 1])
 
 
-def _decode_all(path: Path, clock: ClipClock) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """Decode the complete file and return continuous timestamps, keyframes, last duration and whether the timestamps
-    are usable. Unusable timestamps are replaced by the positions of the frames."""
-    timestamps, keys = array("q"), array("q")
-    usable, last_duration, count = True, 0, 0
+def _decode_all(path: Path, clock: ClipClock) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool, bool]:
+    """Decode the complete file and return continuous timestamps, keyframes, last duration, whether the timestamps are
+    usable, and whether they locate the frames in the file. Unusable timestamps are replaced by the positions of the
+    frames."""
+    timestamps, keys, missing = array("q"), array("q"), array("q")
+    last_duration, count = 0, 0
     with open_media(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         for frame in decode_frames(container, stream, clock):
             shown = frame.pts
-            if shown is not None and clock.jumps and timestamps and shown <= timestamps[-1]:
+            if shown is None:
+                missing.append(count)
+                shown = 0
+            elif clock.jumps and timestamps and shown <= timestamps[-1]:
                 # The parts before and after a jump can overlap by one frame.
                 shown = timestamps[-1] + 1
-            if shown is None or (timestamps and shown <= timestamps[-1]):
-                usable = False
-            timestamps.append(shown or 0)
+            timestamps.append(shown)
             if frame.key_frame:
                 keys.append(count)
             last_duration = frame.duration
             count += 1
     if not count:
         raise _no_frames_error(path)
-    if not usable:
-        return np.arange(count, dtype=np.int64), np.zeros(1, dtype=np.int64), 1, False
-    keyframes = np.frombuffer(keys, dtype=np.int64) if keys and not clock.jumps else np.zeros(1, dtype=np.int64)
-    return np.frombuffer(timestamps, dtype=np.int64), keyframes, last_duration, True
+    times = np.frombuffer(timestamps, dtype=np.int64)
+    if missing and 2 * len(missing) <= count:
+        times = _fill(times, np.array(missing))
+    elif missing:
+        times = np.zeros(count, np.int64)
+    located = not clock.jumps and not missing
+    if np.any(np.diff(times) <= 0) or (missing and count == 1):
+        return np.arange(count, dtype=np.int64), np.zeros(1, dtype=np.int64), 1, False, False
+    keyframes = np.frombuffer(keys, dtype=np.int64) if keys and located else np.zeros(1, dtype=np.int64)
+    return times, keyframes, last_duration, True, located
+
+
+def _fill(times: NDArray[np.int64], missing: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the timestamps with the ``missing`` ones interpolated, or extrapolated at the start and the end.
+
+    mkv files can store packets before time 0, for which FFmpeg returns no timestamps.
+    """
+    known = np.setdiff1d(np.arange(len(times)), missing)
+    step = float(np.median(np.diff(times[known]) / np.diff(known))) if len(known) > 1 else 1.0
+    filled = np.interp(np.arange(len(times)), known, times[known])
+    before, after = np.arange(known[0]), np.arange(known[-1] + 1, len(times))
+    filled[before] = times[known[0]] - (known[0] - before) * step
+    filled[after] = times[known[-1]] + (after - known[-1]) * step
+    return np.rint(filled).astype(np.int64)
 
 
 def _no_frames_error(path: Path) -> InputError:

@@ -21,8 +21,9 @@ from retalkit.stages import DetectorSession, Face, FrameBatch, Source
 from retalkit.storage.cache import CacheEntry, Folder
 from retalkit.storage.row_file import RowReader, RowWriter
 
-VERSION: Final = 2
-"""Version number in the cache key. The number must be increased when cut detection or the storage format changes."""
+VERSION: Final = 3
+"""Version number in the cache key. The number must be increased when the decoded frames, cut detection or the storage
+format change."""
 
 DESCRIPTION: Final = "detections.json"
 _LANDMARKS = "face_landmarks.f32"
