@@ -33,6 +33,8 @@ _BACKWARD = 1.0
 _BACKWARD_STREAMED = 0.1
 """Backward step of decoding times in seconds that is attributed to the clock. Only the decoding times of transport
 streams are reliable. FFmpeg estimates those of mkv files."""
+_REORDERED = 16
+"""Maximum number of frames by which the order of the file differs from the presentation order (H.264, annex A.3.1)."""
 _DENSITY = 0.1
 """Fraction of the usual number of packets above which a stream continues within the gap of a different stream."""
 _DISCONTINUITIES = 0x0200
@@ -84,6 +86,11 @@ class _Limits:
     backward: float
     reordered: bool
     """Whether the times are presentation times, which are not ascending in the order of the file."""
+
+    def at(self, step: float) -> tuple[float, float]:
+        """Return the forward and backward limits of a stream with the usual ``step`` in seconds between packets."""
+        widest = _REORDERED * step if self.reordered else 0.0
+        return max(self.forward, widest), max(self.backward, widest)
 
 
 def read_clock(path: Path, track: int | None = None) -> ClipClock:
@@ -180,8 +187,9 @@ def _packets(container: InputContainer, streams: list[Any], streamed: bool) -> N
 def _may_jump(packets: NDArray[np.float64], limits: _Limits) -> bool:
     for index in np.unique(packets[:, 0]):
         times = packets[packets[:, 0] == index, 1]
+        forward, backward = limits.at(_usual_step(np.sort(times)))
         steps = np.diff(times[np.isfinite(times)])
-        if len(steps) and (steps.min() < -limits.backward or steps.max() > limits.forward):
+        if len(steps) and (steps.min() < -backward or steps.max() > forward):
             return True
     return False
 
@@ -215,6 +223,7 @@ def _continuous_parts(packets: NDArray[np.float64], limits: _Limits) -> tuple[ND
     indexes = [int(index) for index in np.unique(packets[:, 0])]
     times = {index: np.sort(packets[packets[:, 0] == index, 1]) for index in indexes}
     usual = {index: _usual_step(values) for index, values in times.items()}
+    bounds = {index: limits.at(step) for index, step in usual.items()}
     parts, lengths = np.zeros(len(packets), np.int64), np.zeros(len(packets))
     part_of, expected = dict.fromkeys(indexes, 0), dict.fromkeys(indexes, np.nan)
     ends = [-np.inf]
@@ -226,9 +235,8 @@ def _continuous_parts(packets: NDArray[np.float64], limits: _Limits) -> tuple[ND
         lengths[row] = length
         if np.isfinite(time):
             step = time - expected[index]
-            if step < -limits.backward or (
-                step > limits.forward and not _others_continue(times, usual, index, time, step)
-            ):
+            forward, backward = bounds[index]
+            if step < -backward or (step > forward and not _others_continue(times, usual, index, time, step)):
                 part_of[index] = _part_at(ends, part_of[index], time, limits)
                 expected[index] = -np.inf
             expected[index] = np.fmax(expected[index], time + length) if limits.reordered else time + length

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from media_clips import make_clip, number_of
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.muxing import SoundTrack, assemble
 from retalkit.media.sound import open_sound
@@ -142,3 +143,28 @@ def test_jump_of_the_clock_is_closed(tmp_path: Path, suffix: str, streams: tuple
     if "video" in streams:
         assert open_source(path).info.duration == pytest.approx(1.1, abs=0.2)
         assert distances(path) == pytest.approx([0], abs=0.002)
+
+
+@pytest.mark.parametrize("rate", ["1", "0.4"])
+def test_reordered_frames_of_slow_videos_are_not_a_jump(tmp_path: Path, rate: str) -> None:
+    step = round(1000 / float(rate))
+    path = make_clip(tmp_path / "a.mkv", [step * number for number in range(8)], Fraction(1, 1000), options={"bf": "3"})
+    source = open_source(path)
+    assert not any("jump" in warning for warning in source.warnings)
+    assert source.times(0, 8) == pytest.approx(np.arange(8) / float(rate), abs=0.01)
+    assert [number_of(image) for _, image in source.read([7, 2, 5])] == [7, 2, 5]
+
+
+def test_frames_without_timestamps_are_placed_before_the_others(tmp_path: Path) -> None:
+    plain, path = make_flash(tmp_path / "plain.mp4"), tmp_path / "negative.mkv"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(plain)) as given, av.open(str(path), "w", options=options) as written:
+        added = {each.index: written.add_stream_from_template(each) for each in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None:
+                packet.pts, packet.dts = (time - round(0.2 / packet.time_base) for time in (packet.pts, packet.dts))
+                packet.stream = added[packet.stream.index]
+                written.mux(packet)
+    source = open_source(path)
+    assert np.diff(source.times(0, FRAMES)) == pytest.approx(np.full(FRAMES - 1, 0.04), abs=0.002)
+    assert distances(path) == pytest.approx(distances(plain), abs=0.003)
