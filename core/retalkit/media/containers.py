@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from retalkit.errors import InputError
 from retalkit.media.jpeg_stream import is_jpeg_stream
+from retalkit.media.png_stream import is_png_stream
 from retalkit.paths import check_encoding, missing
 
 _TEXT_ART_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
@@ -55,7 +56,7 @@ def open_media(path: Path) -> InputContainer:
         # The protocol whitelist prevents playlists from opening network addresses, and the empty list of extensions
         # prevents HLS and DASH playlists from opening other files before the format is known.
         # FFmpeg selects a demuxer for one image if the name of a JPEG stream ends in .jpg.
-        demuxer = "mjpeg" if is_jpeg_stream(path) else None
+        demuxer = "mjpeg" if is_jpeg_stream(path) else "png_pipe" if is_png_stream(path) else None
         options = {"protocol_whitelist": "file", "allowed_extensions": "none"}
         container = av.open(file_url(path), "r", format=demuxer, options=options, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
@@ -118,8 +119,11 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     streams = _pictures(container)
     if not streams:
         if any(not has_decoder(stream) for stream in container.streams.video):
+            kind = (
+                "image; save it as a PNG or JPEG file" if is_image_container(container) else "video; convert it to mp4"
+            )
             raise InputError(
-                f"{path}: FFmpeg cannot decode the format of the video; convert the file to mp4",
+                f"{path}: FFmpeg cannot decode the format of the {kind}",
                 code="unsupported-codec",
             )
         if container.streams.audio:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from retalkit.errors import InputError
 from retalkit.media.containers import check_file
 from retalkit.media.jpeg_stream import is_jpeg_stream
+from retalkit.media.png_stream import is_png_stream
 
 FileKind = Literal["photo", "animation", "video"]
 
@@ -39,8 +40,8 @@ def file_kind(path: Path) -> FileKind:
     """Return whether a file is a photo, an animation that only Pillow decodes, or a video for FFmpeg.
 
     Animated PNG, WebP, AVIF and HEIF files with several frames are animations. GIF files, and streams of several JPEG
-    images without a container, are videos. A JPEG file with appended images or videos, such as a panorama, a gain map
-    or a motion photo, is a photo.
+    or PNG images without a container, are videos. A JPEG file with appended images or videos, such as a panorama, a
+    gain map or a motion photo, is a photo.
 
     Raises InputError if the file cannot be opened.
     """
@@ -52,6 +53,8 @@ def file_kind(path: Path) -> FileKind:
     if start[:3] == b"\xff\xd8\xff":
         return "video" if is_jpeg_stream(path) else "photo"
     if start[:8] == b"\x89PNG\r\n\x1a\n" or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        if start[:1] == b"\x89" and is_png_stream(path):
+            return "video"
         return "animation" if _frame_count(path) > 1 else "photo"
     brands = _brands(start)
     if brands and brands[0] in _STILLS | _SEQUENCES:
@@ -119,9 +122,11 @@ def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
         image = open_image(path)
         with image:
             return upright_rgb(path, image)
+    notes: list[str] = []
     try:
-        with Image.open(path):
-            pass
+        with Image.open(path) as image:
+            pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+            notes += [f"{path.name}: only the first of {pages} images is used"] if pages > 1 else []
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
     except _ERRORS:
@@ -135,9 +140,9 @@ def _decoded(path: Path) -> tuple[NDArray[np.uint8], list[str]]:
         raise unreadable_image(path) from error
     if decoded is None:
         raise unreadable_image(path)
-    notes: list[str] = []
     if flags == cv2.IMREAD_UNCHANGED:
-        decoded, notes = _without_alpha(path, decoded)
+        decoded, more = _without_alpha(path, decoded)
+        notes += more
     return np.ascontiguousarray(_rotated(decoded, _orientation(path)), dtype=np.uint8), notes
 
 

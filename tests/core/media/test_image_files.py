@@ -72,6 +72,32 @@ def test_stream_of_jpeg_images_is_a_video(tmp_path: Path, name: str) -> None:
         assert np.abs(image.astype(int) - frame_image(index)).mean() < 8
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.bin"])
+def test_stream_of_png_images_is_a_video(tmp_path: Path, name: str) -> None:
+    stored = io.BytesIO()
+    for number in range(5):
+        Image.fromarray(frame_image(number)).save(stored, "PNG")
+    (tmp_path / name).write_bytes(stored.getvalue())
+    source = open_source(tmp_path / name)
+    assert isinstance(source, VideoSource) and source.info.frame_count == 5
+    assert all(np.abs(image.astype(int) - frame_image(index)).mean() < 8 for index, image in source.read([4, 0, 2]))
+
+
+def test_image_for_other_programs_is_not_part_of_the_animation(tmp_path: Path) -> None:
+    images = [Image.fromarray(frame_image(number)) for number in (0, 7, 14, 21)]
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:], duration=40, default_image=True)
+    source = open_source(tmp_path / "a.png")
+    assert source.info.frame_count == 3 and source.info.duration == pytest.approx(0.12)
+    for index, image in source.read([2, 0, 1]):
+        assert np.abs(image.astype(int) - frame_image(7 * (index + 1))).mean() < 8
+
+
+def test_further_pages_of_a_tiff_file_are_reported(tmp_path: Path) -> None:
+    images = [Image.fromarray(frame_image(number)) for number in range(3)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    assert "first of 3 images" in open_source(tmp_path / "a.tif").warnings[0]
+
+
 def test_jpeg_with_appended_data_is_a_photo(tmp_path: Path) -> None:
     small = io.BytesIO()
     Image.fromarray(frame_image(1)).resize((32, 24)).save(small, "JPEG")
