@@ -74,7 +74,9 @@ class SoundSource:
         labelled: bool = True,
         clock: ClipClock | None = None,
         mono: tuple[float, float] = CHANNEL_MEAN,
+        channel: int | None = None,
         invalid: int = 0,
+        other_tracks: int = 0,
     ) -> None:
         self.path = path
         self.track = track
@@ -94,14 +96,22 @@ class SoundSource:
         self.mono = mono
         """Gains of the two channels in the mono downmix. The channel mean would cancel channels of opposite phase, and
         would halve the level if one channel is silent."""
+        self.channel = channel
+        """Index of the stored channel that replaces the mono downmix because the downmix cancels the channels, or
+        None."""
         if invalid:
             self.warnings.append(f"{path.name}: {invalid} samples are not valid numbers and are replaced by silence")
         if mono[1] < 0:
             self.warnings.append(
                 f"{path.name}: the channels have opposite phases, so the mouth follows the difference between them"
             )
+        if channel is not None:
+            self.warnings.append(
+                f"{path.name}: the channels cancel each other in a mono downmix, so the mouth follows "
+                f"channel {channel + 1} ({channel_names(self.layout)[channel]})"
+            )
         if silent:
-            self.warnings.append(f"{path.name} {SILENT}, so the mouth stays at rest")
+            self.warnings.append(f"{path.name} {SILENT}, so the mouth stays at rest{_track_hint(other_tracks)}")
 
     @property
     def origin(self) -> float:
@@ -127,9 +137,16 @@ class SoundSource:
             InputError: the file can no longer be decoded.
         """
         names = channel_names(self.layout) if self._labelled else []
-        blocks = (_downmix(block, names) for block in _native_blocks(self.path, self.track, self._clock))
+        blocks = _native_blocks(self.path, self.track, self._clock)
+        channel = self.channel
+        if mono and channel is not None:
+            blocks = (block[:, channel : channel + 1] for block in blocks)
+        else:
+            blocks = (_downmix(block, names) for block in blocks)
         layout = "mono" if self.channels == 1 else "stereo"
-        if mono and self.channels > 1:
+        if mono and channel is not None:
+            layout = "mono"
+        elif mono and self.channels > 1:
             blocks = (_to_mono(block, self.mono) for block in blocks)
             layout = "mono"
         for block in self._exact(blocks, rate, layout):
@@ -172,6 +189,7 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
     path = Path(path)
     with open_media(path) as container:
         stream = audio_stream(container, path, track)
+        others = len(container.streams.audio) - 1
         rate = stream.codec_context.sample_rate
         layout, labelled = _layout_name(stream.codec_context.layout)
     if rate <= 0:
@@ -185,7 +203,7 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         channels = channels or block.shape[1]
         silent = silent and not block.any()
         if channels > 1:
-            phases.add(_downmix(block, names if len(names) == block.shape[1] else []))
+            phases.add(block, names if len(names) == block.shape[1] else [])
     if not samples:
         raise InputError(f"{path}: the audio is empty or cannot be decoded; record the audio again", code="empty-audio")
     if channels != len(channel_names(layout)):
@@ -201,7 +219,9 @@ def open_sound(path: Path, track: int | None = None) -> SoundSource:
         labelled=labelled,
         clock=clock,
         mono=phases.gains(),
+        channel=phases.channel(),
         invalid=invalid[0],
+        other_tracks=others,
     )
 
 
@@ -319,17 +339,34 @@ def _native_blocks(
 
 
 class _ChannelStatistics:
-    """Energies of two channels and of their sum, which determine the gains of the mono downmix."""
+    """Energies of the stored channels, of the stereo downmix and of its sum, which determine the mono downmix."""
 
     def __init__(self) -> None:
         self._left = self._right = self._product = 0.0
+        self._stored: NDArray[np.float64] = np.zeros(1)
+        self._downmix: NDArray[np.float64] = np.zeros((0, 2))
 
-    def add(self, block: NDArray[np.float32]) -> None:
-        """Add a block of two channels, float32 [N, 2]."""
-        left, right = block[:, 0].astype(np.float64), block[:, 1].astype(np.float64)
+    def add(self, block: NDArray[np.float32], names: list[str]) -> None:
+        """Add a block, float32 [N, stored channels]. ``names``: see ``_downmix``."""
+        stereo = _downmix(block, names).astype(np.float64)
+        left, right = stereo[:, 0], stereo[:, 1]
         self._left += float(left @ left)
         self._right += float(right @ right)
         self._product += float(left @ right)
+        if block.shape[1] > 2:
+            self._stored = self._stored + np.square(block, dtype=np.float64).sum(axis=0)
+            self._downmix = _downmix(np.eye(block.shape[1], dtype=np.float32), names).astype(np.float64)
+
+    def channel(self) -> int | None:
+        """Return the loudest of more than two channels if the mono downmix cancels or omits it, otherwise None."""
+        if not self._stored.any():
+            return None
+        left, right = self.gains()
+        mixed = left**2 * self._left + right**2 * self._right + 2 * left * right * self._product
+        uncorrelated = float(np.square(self._downmix @ (left, right)) @ self._stored)
+        loudest = int(self._stored.argmax())
+        lost = mixed < _CANCELLED * uncorrelated or mixed < _SILENT_CHANNEL * self._stored[loudest]
+        return loudest if lost else None
 
     def gains(self) -> tuple[float, float]:
         """Return the gains of the channels."""
@@ -341,6 +378,12 @@ class _ChannelStatistics:
         if total + 2 * self._product < _CANCELLED * total:
             return 0.5, -0.5
         return CHANNEL_MEAN
+
+
+def _track_hint(others: int) -> str:
+    if not others:
+        return ""
+    return f"; the file has {others} other audio track{'s' if others > 1 else ''}, which --track selects"
 
 
 def _to_mono(block: NDArray[np.float32], gains: tuple[float, float]) -> NDArray[np.float32]:

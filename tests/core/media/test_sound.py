@@ -18,6 +18,19 @@ def read_all(path: Path, rate: int, mono: bool = True) -> np.ndarray:
     return np.concatenate(list(open_sound(path).chunks(rate, mono)))
 
 
+def make_surround(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
+    """Write samples, float [N, 6], with the layout 5.1 (FL, FR, FC, LFE, BL, BR)."""
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("flac", rate=rate)
+        stream.codec_context.layout, stream.codec_context.format = "5.1", "s16"
+        stored = np.round(samples * 32767).astype(np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(stored, format="s16", layout="5.1")
+        frame.sample_rate, frame.pts = rate, 0
+        target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    return path
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
 def test_length_is_exact_and_resampling_has_no_delay(tmp_path: Path, rate: int) -> None:
     times = [0.5, 1.234, 2.9]
@@ -63,18 +76,25 @@ def test_samples_that_are_not_numbers_are_silent(tmp_path: Path) -> None:
 
 
 def test_surround_is_mixed_down_without_clipping(tmp_path: Path) -> None:
-    path = tmp_path / "surround.mka"
     tone = np.sin(np.arange(48000) / 20).astype(np.float32)
-    with av.open(str(path), "w") as target:
-        stream = target.add_stream("flac", rate=48000)
-        stream.codec_context.layout, stream.codec_context.format = "5.1", "s16"
-        samples = np.round(np.tile(tone[:, None], (1, 6)) * 32767).astype(np.int16).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="5.1")
-        frame.sample_rate, frame.pts = 48000, 0
-        target.mux(stream.encode(frame))
-        target.mux(stream.encode(None))
+    path = make_surround(tmp_path / "surround.mka", np.tile(tone[:, None], (1, 6)), 48000)
     assert open_sound(path).channels == 2
     assert np.abs(read_all(path, 48000, mono=False) - tone[:, None]).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("gains", "channel"),
+    [((0.7, 0.7, -1, 0, 0, 0), 2), ((0, 0, 0, 1, 0, 0), 3), ((0, 0, 1, 0, 0, 0), None), ((1, 1, 1, 1, 1, 1), None)],
+)
+def test_voice_in_surround_channels_that_cancel_is_not_lost(tmp_path: Path, gains, channel: int | None) -> None:
+    tone = 0.5 * np.sin(np.arange(16000) / 20)
+    path = make_surround(tmp_path / "surround.mka", tone[:, None] * np.array(gains))
+    sound = open_sound(path)
+    samples = read_all(path, 16000)
+    assert sound.channel == channel and bool(sound.warnings) == (channel is not None)
+    assert np.abs(samples).max() > 0.1 and abs(np.corrcoef(samples, tone)[0, 1]) > 0.99
+    # The stereo downmix is not changed.
+    assert read_all(path, 16000, mono=False).shape == (16000, 2)
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mp3", "ogg", "flac"])
