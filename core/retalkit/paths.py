@@ -61,7 +61,7 @@ def not_a_path(text: str) -> str:
     url = _URL.match(text)
     if url is not None:
         # pathlib joins consecutive slashes.
-        address = f"{url.group(1)}://{text[url.end() :]}"
+        address = f"{url.group(1)}:{'///' if url.group(1) == 'file' else '//'}{text[url.end() :]}"
         return f"{address}: URLs are not supported; download the file and pass its path"
     if text == "-":
         return "-: standard input and output are not supported; pass the path of a file"
@@ -79,6 +79,19 @@ def is_any_of(path: Path, others: Iterable[Path]) -> bool:
         except (OSError, ValueError):
             continue
     return False
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file exists. The result is False for names that are too long for the file system."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def shortened(name: str, limit: int) -> str:
+    """Return the start of a name with at most ``limit`` bytes."""
+    return os.fsencode(name)[:limit].decode(errors="ignore")
 
 
 def home_folder(setting: str) -> Path:
@@ -150,8 +163,7 @@ def partial_files(path: Path) -> list[Path]:
 
 def _partial_prefix(target: Path) -> str:
     """Return a short prefix that identifies the file name."""
-    stem = os.fsencode(target.stem)[:_SHOWN_STEM].decode(errors="ignore")
-    return f".{stem}-{_digest(target)[:8]}."
+    return f".{shortened(target.stem, _SHOWN_STEM)}-{_digest(target)[:8]}."
 
 
 def _digest(target: Path) -> str:
@@ -160,7 +172,7 @@ def _digest(target: Path) -> str:
 
 @contextmanager
 def reserved(path: Path) -> Generator[None]:
-    """Reserve an output during the block, so that no other run of any process or thread writes the same file.
+    """Reserve an output file or directory during the block, so that no other run of any process or thread writes it.
 
     Raises OutputError if the output is reserved. Has no effect on file systems without locks.
     """
@@ -173,7 +185,7 @@ def reserved(path: Path) -> Generator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise OutputError(
-            f"{path}: another run is writing this file; wait until that run has ended, or choose another output path",
+            f"{path}: another run is writing this output; wait until that run has ended, or choose another output path",
             code="output-in-use",
         ) from error
     except (OSError, NotImplementedError):

@@ -22,8 +22,8 @@ from retalkit.media.sources import MediaSource, open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.pipeline.analysis_store import analysed_part
 from retalkit.pipeline.keys import analysis_keys, descriptors_key, speech_key, tracklets_key
-from retalkit.pipeline.output_plan import plan_output
-from retalkit.pipeline.plan import Plan, plan
+from retalkit.pipeline.output_plan import OutputPlan, plan_output
+from retalkit.pipeline.plan import Plan, device_note, plan
 from retalkit.pipeline.time_left import StepHistory, expected_steps
 from retalkit.plugins.registry import Registry
 from retalkit.storage.cache import content_hash, make_key
@@ -44,6 +44,8 @@ class IdentifiedJob:
     """Key that changes whenever the output may change, except for the content of the input files."""
     inputs: tuple[Path, ...]
     """Files on whose content the output depends."""
+    note: str
+    """Note about the configuration, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> li
     found: list[IdentifiedJob] = []
     for job in jobs:
         try:
-            _, identities = plans.get(job)
+            chosen, identities = plans.get(job)
             inputs = _inputs(job)
         except RetalkitError as error:
             faults.add(error)
@@ -86,7 +88,7 @@ def identify_jobs(jobs: Sequence[Job], registry: Registry, faults: Faults) -> li
         fixed = {name: value for name, value in configuration.items() if name not in ("cache_limit_gb", "threads")}
         files = [str(path.absolute()) for path in (job.output, *inputs)]
         key = make_key("job", VERSION, __version__, files, fixed, identities)
-        found.append(IdentifiedJob(job=job, key=key, inputs=inputs))
+        found.append(IdentifiedJob(job=job, key=key, inputs=inputs, note=device_note(chosen)))
     _check_outputs(found, faults)
     return found
 
@@ -217,9 +219,7 @@ def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Soun
     with TemporaryDirectory(prefix="retalkit-check-") as folder:
         # The directory of the output may be missing, because it is created later.
         path = Path(folder) / job.output.name
-        planned_output = _named(
-            job, "output", lambda: plan_output(config, source, path, each.inputs, force=True, cued=job.cues is not None)
-        )
+        planned_output = _named(job, "output", lambda: _plan_output(each, source, path))
     frames = limited.info.frame_count
     steps = expected_steps(
         chosen,
@@ -240,6 +240,7 @@ def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Soun
     return CheckedJob(
         job=job,
         key=each.key,
+        note=each.note,
         configuration=config.model_dump(mode="json"),
         inputs=each.inputs,
         frames=frames,
@@ -250,6 +251,15 @@ def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Soun
         speech_cost=costs["speech"],
         cost=sum(seconds * counts[name] for name, seconds in costs.items() if name not in (*_ANALYSIS, "speech")),
     )
+
+
+def _plan_output(each: IdentifiedJob, source: MediaSource, path: Path) -> OutputPlan:
+    job = each.job
+    try:
+        return plan_output(job.config, source, path, each.inputs, force=True, cued=job.cues is not None)
+    except OutputError as error:
+        # The user knows the output, but not the temporary path.
+        raise OutputError(str(error).replace(str(path), str(job.output)), code=error.code) from error
 
 
 def _named(job: Job, key: str, call: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from retalkit.config.model import RunConfig, load
 from retalkit.config.transcripts import transcript_overrides
 from retalkit.cues.faults import Faults
 from retalkit.errors import BatchError, RetalkitError
-from retalkit.paths import check_encoding, expand_home
+from retalkit.paths import check_encoding, expand_home, not_a_path
 from retalkit.plugins.registry import Registry
 
 ROW_KEYS: Final = (
@@ -103,7 +103,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
             about = {**about_video, "language": language}
             cues = None
             if cues_text is not None:
-                cues = common.folder / expand_home(fill(cues_text, about, origin, "cues"))
+                cues = _located(fill(cues_text, about, origin, "cues"), common.folder, origin, "cues")
                 about |= path_values("cues", cues)
             speeches: list[Path | None] = [None]
             if speech_text is not None:
@@ -111,7 +111,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
             for speech in speeches:
                 named = about | ({} if speech is None else path_values("speech", speech))
                 files = {
-                    key: common.folder / expand_home(fill(text, named, origin, key))
+                    key: _located(fill(text, named, origin, key), common.folder, origin, key)
                     for key in ("output", "config", "reference", "transcript")
                     if (text := _text(row, key)) is not None
                 }
@@ -184,9 +184,19 @@ def _checked_text(row: Row, key: str, value: Any) -> Any:
     raise BatchError(f"{row.origin}: {key}: expected a string, got {value!r}", code="invalid-option")
 
 
+def _located(text: str, folder: Path, origin: str, key: str) -> Path:
+    """Return the path of a text in a row, relative to ``folder``. Raises BatchError if the text is not a path."""
+    path = folder / expand_home(text)
+    problem = "" if text.startswith("~") else not_a_path(text)
+    # A directory of an output may have the name of a URL scheme.
+    if problem and not (path.exists() or (key == "output" and text != "-" and path.parent.is_dir())):
+        raise BatchError(f"{origin}: {key}: {problem}", code="unsupported-path")
+    return path
+
+
 def _files(text: str, folder: Path, origin: str, key: str) -> Iterator[Path]:
     """Yield the files that match a glob in order of name, or the path itself if it contains no glob."""
-    path = folder / expand_home(text)
+    path = _located(text, folder, origin, key)
     if not _GLOB.search(text) or path.exists():
         yield path
         return

@@ -29,7 +29,7 @@ from retalkit.batch.tables import write_tables
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError
 from retalkit.observer import Observer, SilentObserver, report_detail, report_time_left
-from retalkit.paths import partial_files
+from retalkit.paths import partial_files, shortened
 from retalkit.pipeline.record import check_record, record_path
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
@@ -37,6 +37,8 @@ from retalkit.provenance.sidecars import check_sidecar
 from retalkit.storage.cache import Cache, Folder, default_folder, make_key
 
 LOGS: Final = "logs"
+_LONGEST_STEM: Final = 150
+"""Maximum length in bytes of the part of an output's name that is part of the names of its record and log."""
 JOB_RECORDS: Final = "jobs"
 _STEP: Final = "jobs"
 _PRUNE_SECONDS: Final = 600.0
@@ -127,6 +129,8 @@ class _Batch:
         history = StepHistory(self.cache_folder / HISTORY)
         self.pending = check_jobs(missing, registry, history, faults)
         faults.check()
+        for note in dict.fromkeys(each.note for each in missing if each.note):
+            observer.note(note)
         self.jobs = {self._node_key(each): each for each in self.pending}
         self.inputs: dict[str, dict[str, list[int]]] = {}
         self.progress = _Progress(observer)
@@ -425,7 +429,8 @@ class _Progress:
 
 def file_name(job: Job) -> str:
     """Return the stem of the names of a job's record and log."""
-    return make_key(job.output.stem, str(job.output.absolute()))
+    # The names of temporary files and suffixes are added.
+    return make_key(shortened(job.output.stem, _LONGEST_STEM), str(job.output.absolute()))
 
 
 def _text(path: Path | None) -> str | None:

@@ -64,12 +64,13 @@ def localize(
     and 4 if no job failed but at least one needs review.
     """
     from retalkit.batch.placeholders import fixed_folder
+    from retalkit.paths import expand_home
 
     given = {"speech": speech, "cues": cues, "transcript": transcript, "reference": reference}
     shared.execute(
         str(context.obj),
         rows=language_rows(video, output, {key: values or [] for key, values in given.items()}),
-        results=results if results is not None else fixed_folder(output) / f"{video.stem}-results",
+        results=results if results is not None else expand_home(fixed_folder(output)) / f"{video.stem}-results",
         jobs=jobs,
         executor=executor,
         address=address,

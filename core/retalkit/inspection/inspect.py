@@ -53,7 +53,7 @@ from retalkit.pipeline.detect import StoredDetections
 from retalkit.pipeline.face_job import open_face_job
 from retalkit.pipeline.keys import run_keys, speech_key
 from retalkit.pipeline.photo import photo_animators
-from retalkit.pipeline.plan import plan
+from retalkit.pipeline.plan import device_note, plan
 from retalkit.pipeline.speech import open_stored
 from retalkit.pipeline.steps import ClipSteps
 from retalkit.plugins.discovery import discover
@@ -99,8 +99,9 @@ def inspect(
     chosen = plan(config, registry)
     source = open_source(video)
     steps = ClipSteps(chosen, Cache(cache if cache is not None else default_folder()), notes, pool, cancellation)
-    for warning in source.warnings:
-        notes.note(warning)
+    for warning in (device_note(chosen), *source.warnings):
+        if warning:
+            notes.note(warning)
     content = content_hash(video)
     run = _prepare_speech(steps, source, video, given) if sheet is None else _prepare_cues(steps, source, video, sheet)
     for text in run.notes:

@@ -18,6 +18,7 @@ from retalkit.metrics.scene import Scene, nearest_times
 from retalkit.motion_eval.agreement import GRID_RATE, Lips
 from retalkit.motion_eval.clips import measure_lips, track
 from retalkit.observer import Observer
+from retalkit.paths import is_file
 from retalkit.pipeline.analysis_store import StoredAnalysis
 from retalkit.pipeline.plan import Plan, plan
 from retalkit.pipeline.steps import ClipSteps
@@ -97,7 +98,7 @@ class SceneOpener:
         seconds = None if sound is None else len(sound) / SPEECH_RATE
         lips = None if reference is None or LIPS not in ports else self.lips(reference, seconds)
         record_data: Mapping[str, Any] | None = None
-        if record is not None and record.is_file():
+        if record is not None and is_file(record):
             record_data = json.loads(record.read_text(encoding="utf-8"))
         available = {
             FRAMES: True,

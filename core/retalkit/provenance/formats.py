@@ -6,6 +6,8 @@ import mimetypes
 from pathlib import Path
 from typing import Final
 
+from retalkit.paths import is_file
+
 EMBEDDED: Final = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 """Media types of the output formats whose files contain the manifest."""
 SIDECAR_SUFFIX: Final = ".c2pa"
@@ -28,4 +30,4 @@ def sidecar_path(output: Path) -> Path | None:
 def find_sidecar(path: Path) -> Path | None:
     """Return the existing sidecar file of a media file, or None if there is no sidecar file."""
     candidates = (path.with_suffix(SIDECAR_SUFFIX), path.with_name(path.name + SIDECAR_SUFFIX))
-    return next((file for file in candidates if file != path and file.is_file()), None)
+    return next((file for file in candidates if file != path and is_file(file)), None)

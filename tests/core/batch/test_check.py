@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from retalkit.batch.check import check_jobs, identify_jobs
 from retalkit.batch.jobs import Common, Job, Row, build_jobs
-from retalkit.batch.run import BatchOptions, _Batch
+from retalkit.batch.run import BatchOptions, _Batch, file_name
 from retalkit.config import RunConfig
 from retalkit.cues.faults import Faults
 from retalkit.media.sources import open_source
@@ -32,6 +32,14 @@ def jobs_of(rows: list[dict[str, object]], registry: Registry) -> list[Job]:
     jobs = build_jobs(given, Common(folder=Path("/")), registry, faults)
     faults.check()
     return jobs
+
+
+def test_names_of_records_are_short_and_devices_are_checked(registry: Registry) -> None:
+    row: dict[str, object] = {"video": "/a.mp4", "speech": "/a.wav", "output": f"/{'é' * 120}.mp4"}
+    (job,), (other,) = (jobs_of([{**row, "set": {"device": name}}], registry) for name in ("cuda", "cpu"))
+    assert len(file_name(job).encode()) < 200
+    notes = [each.note for each in identify_jobs([job, other], registry, Faults())]
+    assert "cuda" in notes[0] and notes[1] == ""
 
 
 def test_jobs_of_a_long_video_analyse_the_longest_part(

@@ -101,6 +101,16 @@ FAULTY = {
     "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: clips/anna.mp4}]": ("output-is-input", "anna.mp4"),
     "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: notes.txt/a.mp4}]": ("unwritable-output", "notes.txt"),
     "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: a.gif}]": ("", ".gif"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: 'https://a.org/{language}.mp4', language: de}]": (
+        "unsupported-path",
+        "https://a.org/de.mp4: URLs",
+    ),
+    "jobs: [{video: 'https://a.org/a.mp4', speech: anna_de.wav, output: a.mp4}]": (
+        "unsupported-path",
+        "video: https://",
+    ),
+    "jobs: [{video: clips/anna.mp4, speech: '-', output: a.mp4}]": ("unsupported-path", "speech: -"),
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: '-'}]": ("unsupported-path", "output: -"),
     "jobs: [" + JOB + ", preset: embeded}]": ("unknown-preset", "embedded"),
     "jobs: [" + JOB + ", set: {output.crf: 99}}]": ("invalid-option", "output.crf"),
     "jobs: [" + JOB + ", set: {lip_syncer.use: exmplar}}]": ("", "exemplar"),
