@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from commands import call
 from retalkit import __version__
 from retalkit.cli.main import application
 from retalkit.config import yaml_io
+from retalkit.paths import reserved
 from retalkit.stages import StageKind
 from typer.main import get_command
 
@@ -95,6 +97,32 @@ def test_ctrl_c_exits_with_130_and_a_hint_to_resume(
     done = call(capsys, "dub", "a", "b", "-o", "c")
     assert done.code == 130
     assert done.error == "retalkit: stopped; resume with: retalkit dub a b -o c"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_during_an_import_is_not_an_internal_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def load(*_arguments: object) -> None:
+        # The initialisation of an extension module replaces every exception by ImportError.
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            raise ImportError("numpy._core.multiarray failed to import") from None
+
+    monkeypatch.setattr("retalkit.plugins.discovery.discover", load)
+    done = call(capsys, "inspect", "a.mp4")
+    assert (done.code, done.error) == (128 + number, "retalkit: stopped")
+
+
+@pytest.mark.parametrize("command", [("inspect", "a.mp4"), ("compare", "a.yaml"), ("motion", "a.wav")])
+def test_output_of_another_run_is_rejected(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, str]
+) -> None:
+    output = tmp_path / "out.csv"
+    with reserved(output):
+        done = call(capsys, *command, "-o", output)
+    assert done.code == 2 and "another run is writing" in done.error and list(tmp_path.iterdir()) == []
 
 
 def test_plugins_lists_every_stage(capsys: pytest.CaptureFixture[str]) -> None:

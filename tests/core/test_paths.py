@@ -32,6 +32,10 @@ def test_names_of_outputs(tmp_path: Path) -> None:
     assert code_of(tmp_path / f"{'x' * 247}.mp4") == "name-too-long"
     assert code_of(tmp_path / f"{'é' * 125}.mp4") == "name-too-long"
     assert code_of(tmp_path / "a: b.mp4") == ""
+    assert code_of(Path()) == "path-is-directory"
+    (tmp_path / "file").touch()
+    assert code_of(tmp_path / "file" / "a.mp4") == "directory-not-found"
+    assert code_of(Path("https://example.com/a.mp4")) == "directory-not-found"
     os.mkfifo(tmp_path / "pipe.mp4")
     assert code_of(tmp_path / "pipe.mp4", force=True) == "not-a-regular-file"
 
@@ -92,5 +96,6 @@ def test_arguments_that_are_not_paths() -> None:
     assert missing(Path("https://example.com/a.mp4")).startswith("https://example.com/a.mp4: URLs")
     assert "standard input" in missing("-")
     assert "quotes" in missing("~/a.mp4")
+    assert missing(Path("file:///a.mp4")).startswith("file:///a.mp4: URLs")
     assert missing("C:/a.mp4") == "C:/a.mp4: file not found; check the path"
     assert printable(UNDECODABLE) == "caf\\xe9.mp4"

@@ -47,8 +47,9 @@ def compare(
     registry = discover(plugin or [])
     from retalkit.comparison.publish import publish
     from retalkit.comparison.run import compare as run
+    from retalkit.paths import reserved
 
-    with progress(quiet=quiet) as observer:
+    with reserved(output), progress(quiet=quiet) as observer:
         if registry.problems:
             observer.note("some plugins cannot be used; run `retalkit plugins` for the reasons")
         outcome = run(

@@ -77,12 +77,13 @@ def inspect(
 
     from retalkit.inspection.inspect import inspect as run_inspect
     from retalkit.inspection.page import check_folder, summary, write_inspection
+    from retalkit.paths import reserved
 
     check_folder(folder, force)
-    with progress(quiet=quiet) as observer:
+    with reserved(folder), progress(quiet=quiet) as observer:
         found = run_inspect(
             video, speech, cues=sheet, config=read, registry=registry, observer=observer, cache=cache, stages=stages
         )
-    page = write_inspection(found, folder)
+        page = write_inspection(found, folder)
     if not quiet:
         typer.echo("\n".join([f"page       {page}", *summary(found)]))

@@ -43,19 +43,25 @@ def command_text(arguments: Sequence[str]) -> str:
     return shlex.join(["retalkit", *arguments])
 
 
-def raise_on_termination() -> None:
+def raise_on_termination() -> list[int]:
     """Make SIGTERM and SIGHUP raise ``Terminated``, so that temporary files are removed.
+
+    Returns a list to which the numbers of these signals and of SIGINT are appended. An extension module that is being
+    imported replaces the exception of a signal by ImportError.
 
     Signals that are ignored, such as SIGHUP under ``nohup``, remain ignored. Has no effect outside the main thread, in
     which alone Python allows signal handlers.
     """
+    received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated(number)
+        received.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
     if threading.current_thread() is threading.main_thread():
-        for number in _handled(_TERMINATING):
+        for number in _handled([signal.SIGINT, *_TERMINATING]):
             signal.signal(number, terminate)
+    return received
 
 
 def _handled(numbers: Iterable[int]) -> list[int]:

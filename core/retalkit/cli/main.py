@@ -106,38 +106,21 @@ def _run(args: list[str]) -> NoReturn:
     options_end = args.index("--") if "--" in args else len(args)
     with_traceback = _TRACEBACK in args[:options_end]
     args = [arg for i, arg in enumerate(args) if not (arg == _TRACEBACK and i < options_end)]
-    raise_on_termination()
+    received = raise_on_termination()
     _check_encoding(args, with_traceback)
     try:
         command = check_paths_of(typer.main.get_command(application()))
         code = command(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
-    except RetalkitError as error:
-        _fail(str(error), USAGE_ERROR, with_traceback, others=error.others)
-    except StageError as error:
-        _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Terminated as signalled:
         code = 128 + signalled.number
     except StoppedError as stopped:
         code = stopped.exit_code
-    except UnicodeEncodeError as error:
-        if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
-            _fail(f"{type(error).__name__}: {error}", 1, with_traceback)
-        shown = printable(error.object[max(error.start - 40, 0) : error.end + 10])
-        _fail(f"'{shown}': {undecodable()}", USAGE_ERROR, with_traceback)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
-            name = f"{error.filename}: " if error.filename else ""
-            _fail(f"{name}{error.strerror or error}", USAGE_ERROR, with_traceback)
-        # Typer's usage errors have no public base class, so usage errors are identified by this method.
-        format_message = getattr(error, "format_message", None)
-        if format_message is not None:
-            context = getattr(error, "ctx", None)
-            command = " ".join(context.command_path.split()[:2]) if context is not None else "retalkit"
-            _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
-        hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
-        _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
+        if not received:
+            _report(error, with_traceback)
+        code = 128 + received[-1]
     # Typer returns an exit code if Ctrl-C is pressed inside a command.
     if isinstance(code, int) and code >= 128:
         resumable = args[:1] in [[name] for name in _RESUMABLE] or args[:2] == ["weights", "pull"]
@@ -146,6 +129,30 @@ def _run(args: list[str]) -> NoReturn:
         with suppress(OSError):
             typer.echo(f"retalkit: stopped{f'; resume with: {command_text(args)}' if resumable else ''}", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception, with_traceback: bool) -> NoReturn:
+    """Print an error in one line and exit."""
+    if isinstance(error, RetalkitError):
+        _fail(str(error), USAGE_ERROR, with_traceback, others=error.others)
+    if isinstance(error, StageError):
+        _fail(f"{error}" + ("" if with_traceback else f" (use {_TRACEBACK} for details)"), 1, with_traceback)
+    if isinstance(error, UnicodeEncodeError):
+        if not any("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end]):
+            _fail(f"{type(error).__name__}: {error}", 1, with_traceback)
+        shown = printable(error.object[max(error.start - 40, 0) : error.end + 10])
+        _fail(f"'{shown}': {undecodable()}", USAGE_ERROR, with_traceback)
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
+        name = f"{error.filename}: " if error.filename else ""
+        _fail(f"{name}{error.strerror or error}", USAGE_ERROR, with_traceback)
+    # Typer's usage errors have no public base class, so usage errors are identified by this method.
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:
+        context = getattr(error, "ctx", None)
+        command = " ".join(context.command_path.split()[:2]) if context is not None else "retalkit"
+        _fail(f"{format_message()} (see `{command} --help`)", USAGE_ERROR, with_traceback)
+    hint = "" if with_traceback else f" (internal error: use {_TRACEBACK} for details)"
+    _fail(f"{type(error).__name__}: {error}{hint}", 1, with_traceback)
 
 
 def _narrow_terminal() -> dict[str, int]:

@@ -45,6 +45,7 @@ def motion(
     configuration = load(registry, file=config, preset=preset, overrides=overrides or [])
 
     from retalkit.media.motion_files import check_motion_output, write_motion
+    from retalkit.paths import reserved
     from retalkit.pipeline.motion import motion as predict
     from retalkit.pipeline.motion import plan_motion
 
@@ -53,7 +54,7 @@ def motion(
     _, planned = plan_motion(configuration, driver, options, registry)
     check_language(language, planned.config)
     check_motion_output(output, force=force, inputs=planned.config.files().values())
-    with progress(quiet=quiet) as observer:
+    with reserved(output), progress(quiet=quiet) as observer:
         table = predict(
             speech,
             config=configuration,
@@ -64,6 +65,6 @@ def motion(
             observer=observer,
             cache=cache,
         )
-    write_motion(output, table)
+        write_motion(output, table)
     if not quiet:
         typer.echo(f"{output}: {len(table.times)} rows, {table.times[-1]:.2f} s")

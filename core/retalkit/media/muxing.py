@@ -56,7 +56,8 @@ def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -
         OutputError: the suffix is unknown, the directory is missing or not writable, the file exists and ``force`` is
             False, or the output file is also an input file (regardless of ``force``).
     """
-    container_format(path)
+    if path.name:
+        container_format(path)
     check_output_path(path, force, inputs)
 
 
@@ -70,6 +71,9 @@ def check_output_path(path: Path, force: bool = False, inputs: Iterable[Path] = 
     (regardless of ``force``).
     """
     check_encoding(path, OutputError)
+    # The path "." has an empty name.
+    if not path.name:
+        raise OutputError(f"{path}: expected a file path, got a directory", code="path-is-directory")
     try:
         target = link_target(path)
         if target.is_symlink():
@@ -79,6 +83,8 @@ def check_output_path(path: Path, force: bool = False, inputs: Iterable[Path] = 
         folder = target.parent
         if not folder.is_dir():
             problem = f"directory {folder} does not exist; create the directory or choose another output path"
+            if folder.exists():
+                problem = f"{folder} is not a directory; choose another output path"
             raise OutputError(missing(path, problem), code="directory-not-found")
         check_name_length(target)
         exists = target.exists()

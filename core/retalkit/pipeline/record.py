@@ -102,7 +102,8 @@ class RunRecord:
 
 def record_path(output: Path) -> Path:
     """Return the path of the run record of an output."""
-    return output.with_name(output.name + ".json")
+    # The path "." has an empty name.
+    return output.parent / f"{output.name}.json"
 
 
 def check_record(output: Path, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:

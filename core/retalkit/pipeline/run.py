@@ -179,7 +179,10 @@ class _Run:
             check_file(path)
         check_encoding(self.cache_folder.absolute(), OutputError)
         check_output(self.output, force=self.force, inputs=inputs)
-        with reserved(self.output):
+        with ExitStack() as stack:
+            for path in (self.output, self.layer):
+                if path is not None:
+                    stack.enter_context(reserved(path))
             return self._execute(chosen, inputs, pool, cancellation, prune_cache, helpers)
 
     def _execute(
