@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from retalkit.batch.gate_results import needs_review
+from retalkit.batch.gate_results import needs_review, review_text
 from retalkit.batch.jobs import Job
 
 State = Literal["done", "needs review", "failed", "not run"]
@@ -31,6 +31,11 @@ class JobOutcome:
     def reason(self) -> str:
         """Error message of a failed job in one line, otherwise an empty string."""
         return str(self.values.get("reason", ""))
+
+    @property
+    def problem(self) -> str:
+        """Reason of a failure or of a review in one line, otherwise an empty string."""
+        return self.reason or review_text(self.gates)
 
     @property
     def notes(self) -> Sequence[str]:

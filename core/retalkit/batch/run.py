@@ -19,7 +19,6 @@ from retalkit.batch.dubbing import ANALYSE, JOB, SPEECH
 from retalkit.batch.engine import run_nodes
 from retalkit.batch.executor import Executor, Task, TaskResult
 from retalkit.batch.gate_limits import GateLimits
-from retalkit.batch.gate_results import review_text
 from retalkit.batch.index_page import write_index
 from retalkit.batch.jobs import Job
 from retalkit.batch.journal import Journal
@@ -377,7 +376,7 @@ class _Batch:
         if outcome.state == "failed":
             self.observer.note(f"{job.name}: failed: {outcome.reason}")
         elif outcome.state == "needs review":
-            self.observer.note(f"{job.name}: needs review: {review_text(outcome.gates)}")
+            self.observer.note(f"{job.name}: needs review: {outcome.problem}")
         if isinstance(self.observer, JobReceiver):
             self.observer.job(outcome)
         self.observer.advanced(_STEP, len(self.results))

@@ -157,8 +157,6 @@ def execute(
 def summary(outcome: BatchOutcome) -> str:
     """Return a table of the jobs, the number of jobs in each state, the problems and the written files as lines of
     text. The table of a long list contains only jobs that failed or need review."""
-    from retalkit.batch.gate_results import review_text
-
     problems = [each for each in outcome.jobs if each.state in ("failed", "needs review")]
     lines = _table(outcome.jobs if len(outcome.jobs) <= _TABLE else problems)
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items() if count)
@@ -169,7 +167,7 @@ def summary(outcome: BatchOutcome) -> str:
     for state in ("failed", "needs review"):
         found = [each for each in problems if each.state == state]
         for each in found[:_SHOWN]:
-            lines.append(f"{state.split()[-1]:<8} {each.job.name}: {each.reason or review_text(each.gates)}")
+            lines.append(f"{state.split()[-1]:<8} {each.job.name}: {each.problem}")
         if len(found) > _SHOWN:
             lines.append(f"{state.split()[-1]:<8} and {len(found) - _SHOWN} more, listed in summary.csv")
     notes = Counter(note for each in outcome.jobs for note in dict.fromkeys(each.notes))

@@ -59,7 +59,7 @@ class JsonProgress:
 
     def job(self, outcome: JobOutcome) -> None:
         """Write the result of one job of a batch."""
-        values = {"reason": outcome.reason} if outcome.reason else {}
+        values = {"reason": outcome.problem} if outcome.problem else {}
         self.write("job", output=str(outcome.job.output), state=outcome.state, **values)
 
     def time_left(self, seconds: float, fraction: float) -> None:

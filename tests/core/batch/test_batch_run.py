@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from retalkit.batch.outcome import BatchOutcome, JobOutcome
 from retalkit.batch.run import BatchOptions, check_batch, run_batch
 from retalkit.batch.tables import write_tables
 from retalkit.cli.batch_options import summary
+from retalkit.cli.json_progress import JsonProgress
 from retalkit.config import load
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError, RunCancelledError
@@ -179,6 +181,9 @@ def test_frames_notes_and_settings_are_shown(tmp_path: Path, registry: Registry)
     assert (row["edited_frames"], row["notes"], row["settings"]) == ("3-9, 12", notes[0], "output.crf=20")
     assert "frames 3-9, 12" in row["review"] and row["review"] in summary(outcome) and other["review"] == ""
     assert "1 job: The end of the speech is cut." in summary(outcome)
+    lines = StringIO()
+    JsonProgress(lines, "retalkit batch").job(outcome.jobs[0])
+    assert json.loads(lines.getvalue().splitlines()[-1])["reason"] == row["review"]
 
 
 def test_second_call_computes_nothing(finished: BatchOutcome, folder: Path, registry: Registry) -> None:
