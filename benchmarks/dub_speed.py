@@ -9,6 +9,9 @@ With VIDEO and SPEECH, the benchmark also prints a profile of one run: wall-cloc
 seconds of each thread and function. With ``--media``, it measures the clips in the directory, their loops of 60 s and
 scaled versions with speech of 5, 9.6 and 57 s, and prints one table row for each.
 
+A profile lists child processes with their CPU time only, so use ``--dub-options="--processes 1"`` to profile the
+functions of a long output.
+
 ``--against`` also measures another checkout in the same environment. The runs of both checkouts alternate, and each
 round reverses their order. The floor of this checkout is used for both. Each run is a new process with an empty cache.
 An uncounted run of each checkout writes the bytecode of the imported modules. The benchmark requires Linux.
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -61,6 +65,8 @@ class Case:
     speech: Path
     seconds: float = 0.0
     """Duration of the output."""
+    options: Sequence[str] = ()
+    """Further options of ``retalkit dub``."""
     runs: dict[Path, list[Run]] = field(default_factory=dict[Path, list[Run]])
     """Mapping from checkout to runs."""
     floors: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
@@ -118,7 +124,7 @@ def resident_bytes(process: int) -> int:
 def dub(case: Case, checkout: Path, folder: Path, program: Sequence[object] = ("-m", "retalkit")) -> Run:
     """Dub the clip with an empty cache and return the measurements."""
     output, cache = folder / "out.mp4", folder / "cache"
-    words = ["dub", case.video, case.speech, "-o", output, "--cache", cache, "--quiet", "--force"]
+    words = ["dub", case.video, case.speech, "-o", output, "--cache", cache, "--quiet", "--force", *case.options]
     run = run_process([sys.executable, *program, *words], checkout)
     case.seconds = json.loads(output.with_name(output.name + ".json").read_text())["output_seconds"]
     shutil.rmtree(cache)
@@ -255,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="other checkout, measured as *before*")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=1, help="uncounted runs of each checkout (default: %(default)s)")
+    parser.add_argument("--dub-options", default="", metavar="OPTIONS", help="such as --dub-options='--processes 1'")
     parser.add_argument("--profile", action="store_true", help="print a profile of each row of the table")
     options = parser.parse_args(arguments)
     if (options.media is None) == (options.speech is None):
@@ -273,6 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             script = [sys.executable, HERE / "benchmark_clips.py", options.media, clips]
             subprocess.run([str(word) for word in script], env=environment(own), check=True)
             cases = table_cases(clips, options.seconds, options.only)
+        for case in cases:
+            case.options = shlex.split(options.dub_options)
         for checkout in checkouts * options.warm_up if cases else ():
             dub(cases[0], checkout, folder)
         print(

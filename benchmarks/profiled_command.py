@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-INTERVAL = 0.01
+INTERVAL = 0.02
 """Seconds between two readings."""
 START, BETWEEN, END = "start-up", "between", "end"
 """Phases in which no step is executed: before the first step, between two steps, and after the last step."""

@@ -90,7 +90,7 @@ def test_dub_speed_compares_two_checkouts() -> None:
     before, own = Path("before"), Path("own")
     runs = {before: [speed.Run(4.0, 6.0, 2**29)] * 3, own: [speed.Run(wall, 5.0, 2**28) for wall in (1.0, 2.0, 9.0)]}
     floors = [{"decode": 0.2, "track": 0.5, "encode": 0.3}]
-    case = speed.Case("clip : 5 s", Path(), Path(), 5.0, runs, floors)
+    case = speed.Case("clip : 5 s", Path(), Path(), 5.0, runs=runs, floors=floors)
     (titled,) = tables(f"{speed.head(True)}\n{speed.row(case, own, before)}").values()
     assert titled == [
         {
