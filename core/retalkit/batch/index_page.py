@@ -24,6 +24,8 @@ _SHOWN: Final = 300
 """Maximum number of jobs on the page. Failed jobs and jobs that need review are shown first."""
 _PRELOADED: Final = 48
 """Maximum number of jobs with which the browser loads the first frame of every video."""
+_SHOWN_RANGES: Final = 30
+"""Maximum number of frame ranges that the page lists for one gate."""
 _ORDER: Final[tuple[State, ...]] = ("failed", "needs review", "done", "not run")
 
 
@@ -88,6 +90,7 @@ def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
     name, value, limit = str(gate["gate"]), gate.get("value"), gate.get("limit")
     sign = "≥" if name in MINIMUMS else "≤"
     times: Sequence[float] = gate.get("seconds", ())
+    ranges: Sequence[Sequence[int]] = gate.get("frames", ())
     return {
         "name": _NAMES.get(name, name),
         "verdict": gate["verdict"],
@@ -96,8 +99,9 @@ def _gate(gate: Mapping[str, Any]) -> dict[str, Any]:
         "text": gate.get("text", ""),
         "ranges": [
             {"text": frames_text([frames]), "time": f"{time:.3f}"}
-            for frames, time in zip(gate.get("frames", ()), times, strict=False)
+            for frames, time in zip(ranges[:_SHOWN_RANGES], times, strict=False)
         ],
+        "more": max(len(ranges) - _SHOWN_RANGES, 0),
     }
 
 

@@ -175,12 +175,18 @@ def test_frames_notes_and_settings_are_shown(tmp_path: Path, registry: Registry)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "≥ 50 %" in page and "25 %" in page and notes[0] in page and "output.crf=20" in page
     assert 'data-time="0.110">3-9</button>, ' in page and 'data-time="0.900">12</button>' in page
+    assert "more ranges" not in page
     write_tables(outcome, GateLimits())
     with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as file:
         row, other = csv.DictReader(file)
     assert (row["edited_frames"], row["notes"], row["settings"]) == ("3-9, 12", notes[0], "output.crf=20")
     assert "frames 3-9, 12" in row["review"] and row["review"] in summary(outcome) and other["review"] == ""
     assert "1 job: The end of the speech is cut." in summary(outcome)
+    gate |= {"frames": [[2 * n, 2 * n] for n in range(40)], "seconds": [n / 10 for n in range(40)]}
+    write_index(outcome)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.count('class="jump"') == 30 and "and 10 more ranges" in page
+    gate |= {"frames": [[3, 9], [12, 12]]}
     lines = StringIO()
     JsonProgress(lines, "retalkit batch").job(outcome.jobs[0])
     assert json.loads(lines.getvalue().splitlines()[-1])["reason"] == row["review"]
