@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from scipy.spatial import Delaunay
+from retalkit.geometry.triangulation import delaunay
 
 Float = NDArray[np.float32]
 Complex = NDArray[np.complex64]
@@ -103,7 +103,7 @@ def make_topology(rest: Float) -> MeshTopology:
     lower[list(mesh478.LOWER_LIP)] = True
     flat[lower, 1] += _OPENED * np.clip(1 - (across[lower] / 0.27) ** 2, 0, 1)
     points = np.vstack([flat, _ring(flat)])
-    triangles = Delaunay(points).simplices
+    triangles = delaunay(points)
     centre = points[triangles].mean(1)
     border = points[list(mesh478.INNER_LIPS)].astype(np.float32)
     hole = np.isin(triangles, mesh478.INNER_LIPS).all(1)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
-from scipy.spatial import Delaunay
+from retalkit.geometry.triangulation import delaunay, locate_cells
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -54,9 +54,10 @@ class FaceGrid:
         x = centre[0] + np.linspace(-HALF_WIDTH, HALF_WIDTH, COLUMNS, dtype=np.float32)
         y = centre[1] + np.linspace(-ABOVE, BELOW, ROWS, dtype=np.float32)
         points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-        mesh = Delaunay(shape[: mesh478.MESH_COUNT, :2].astype(np.float64))
-        number = mesh.find_simplex(points)
-        corners = mesh.simplices[np.maximum(number, 0)].astype(np.int64)
+        flat = shape[: mesh478.MESH_COUNT, :2].astype(np.float64)
+        triangles = delaunay(flat)
+        number = locate_cells(flat, triangles, x.astype(np.float64), y.astype(np.float64)).reshape(-1)
+        corners = triangles[np.maximum(number, 0)]
         shares = _barycentric(points, shape[corners, :2].astype(np.float64))
         oval = shape[list(mesh478.FACE_OVAL), :2]
         oval = oval.mean(0) + INSET * (oval - oval.mean(0))
