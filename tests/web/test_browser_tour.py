@@ -408,27 +408,24 @@ def test_two_persons_a_range_and_a_photo(server: RunningServer, shared_media: Pa
     assert shown["result"]["seconds"] == pytest.approx(1.0, abs=0.05)
 
 
-def test_record_a_speech(server: RunningServer) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_record_a_speech(browser: Any, server: RunningServer) -> None:
     from tests.core.comparison.report_samples import BROWSERS, FLAGS
 
     executable = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if executable is None:
         pytest.skip("no browser; install chromium")
     microphone = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *microphone])
-        page = browser.new_page()
-        page.goto(server.url)
-        page.wait_for_selector("body[data-ready]")
-        button = page.locator("#drop-speech .record")
-        button.click()
-        page.wait_for_timeout(2500)
-        assert "Stop recording" in button.text_content()
-        button.click()
-        wait_until(lambda: page.locator("#drop-speech").is_hidden(), 60)
-        state = page.evaluate("fetch('/api/state').then((response) => response.json())")
-        assert [each["kind"] for each in state["files"]] == ["sound"]
-        assert 1.5 < state["files"][0]["seconds"] < 5
-        browser.close()
+    recording = browser.browser_type.launch(executable_path=executable, args=[*FLAGS, *microphone])
+    page = recording.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("body[data-ready]")
+    button = page.locator("#drop-speech .record")
+    button.click()
+    page.wait_for_timeout(2500)
+    assert "Stop recording" in button.text_content()
+    button.click()
+    wait_until(lambda: page.locator("#drop-speech").is_hidden(), 60)
+    state = page.evaluate("fetch('/api/state').then((response) => response.json())")
+    assert [each["kind"] for each in state["files"]] == ["sound"]
+    assert 1.5 < state["files"][0]["seconds"] < 5
+    recording.close()
