@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from retalkit_web.jobs import JobQueue
 from retalkit_web.service import Service
 from retalkit_web.settings import ServerSettings, WebError
 from retalkit_web.worker_process import WorkerProcess
@@ -163,6 +164,39 @@ def test_one_server_per_directory(url: str, tmp_path: Path, monkeypatch: pytest.
         Server(settings).start()
     assert error.value.code == "folder-in-use"
     first._lock.release()
+
+
+def test_unusable_addresses_and_directories_are_explained(url: str, tmp_path: Path) -> None:
+    from retalkit_web.server import Server
+
+    file = tmp_path / "file"
+    file.touch()
+    used = int(url.rpartition(":")[2])
+    for settings, code, option in (
+        (ServerSettings(folder=tmp_path / "a", port=used), "port-in-use", f"--port {used}"),
+        (ServerSettings(folder=tmp_path / "a", host="203.0.113.5", port=0), "invalid-host", "--host 203.0.113.5"),
+        (ServerSettings(folder=file), "folder-not-writable", "--folder"),
+    ):
+        with pytest.raises(WebError) as error:
+            Server(settings).start()
+        assert error.value.code == code
+        assert str(error.value).startswith(option)
+
+
+def test_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+    from retalkit_web.server import Server
+
+    monkeypatch.setattr(WorkerProcess, "start", lambda worker: None)
+    monkeypatch.setattr(JobQueue, "start", lambda queue: None)
+    try:
+        server = Server(ServerSettings(folder=tmp_path, host="::1", port=0))
+        url = server.start()
+    except WebError as error:
+        pytest.skip(f"no IPv6: {error}")
+    assert url.startswith("http://[::1]:")
+    assert httpx.get(url).status_code == 200
+    server.stop()
 
 
 def test_page_in_a_browser(url: str, moving_head: Path, short_speech: Path, tmp_path: Path) -> None:

@@ -82,8 +82,11 @@ def test_uploads_within_the_limits_only(tmp_path: Path) -> None:
 
 
 def test_concurrent_uploads_share_the_room_of_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, session = SessionStore(ServerSettings(folder=tmp_path)).create()
+    store = SessionStore(ServerSettings(folder=tmp_path, keep_hours=-1.0))
+    _, session = store.create()
+    assert store.expired() == [session]
     with session.reserve(600, 1000):
+        assert store.expired() == []
         with pytest.raises(WebError) as error, session.reserve(600, 1000):
             pass
         assert error.value.code == "session-full"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import logging
 import mimetypes
 import os
 import signal
+import socket
 import threading
 import webbrowser
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
@@ -93,7 +95,13 @@ class Server:
     """Running web server."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise WebError(
+                f"--folder {settings.folder}: {error.strerror or error}; choose another directory",
+                code="folder-not-writable",
+            ) from error
         # Two servers would run each other's jobs and delete each other's sessions.
         self._lock = FileLock(settings.folder / "server.lock")
         os.environ["GRADIO_TEMP_DIR"] = str(settings.folder / "gradio")
@@ -110,8 +118,10 @@ class Server:
     def start(self) -> str:
         """Start the server and its worker processes. Return the URL of the page.
 
-        Raises WebError if the port or the directory is in use.
+        Raises WebError if the address, the port or the directory cannot be used.
         """
+        host = self.settings.host
+        port = _check_address(host, self.settings.port)
         self.service.page()
         try:
             self._lock.acquire(timeout=0)
@@ -123,8 +133,8 @@ class Server:
         self.service.queue.start()
         try:
             _, self.url, _ = self.app.launch(
-                server_name=self.settings.host,
-                server_port=self.settings.port or _free_port(self.settings.host),
+                server_name=f"[{host}]" if ":" in host else host,
+                server_port=port,
                 prevent_thread_lock=True,
                 quiet=True,
                 share=False,
@@ -145,9 +155,7 @@ class Server:
         except OSError as error:
             self.service.queue.stop()
             self._lock.release()
-            raise WebError(
-                f"--port {self.settings.port}: {error.strerror or error}; choose another port", code="port-in-use"
-            ) from error
+            raise _address_error(host, port, error) from error
         return self.url
 
     def stop(self) -> None:
@@ -469,9 +477,23 @@ def _disposition(name: str, *, inline: bool) -> dict[str, str]:
     return {"content-disposition": f"{how}; filename*=UTF-8''{quote(safe_name(name, 'download'))}"}
 
 
-def _free_port(host: str) -> int:
-    import socket
+def _check_address(host: str, port: int) -> int:
+    """Return the port, or a free port for 0. Raises WebError if the server cannot bind to the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # The server does the same, so that it can start again at once.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except (OSError, UnicodeError) as error:
+        raise _address_error(host, port, error) from error
 
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+
+def _address_error(host: str, port: int, error: Exception) -> WebError:
+    reason = getattr(error, "strerror", None) or str(error)
+    if not isinstance(error, OSError) or isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return WebError(
+            f"--host {host}: {reason}; use an address of this machine, such as 127.0.0.1", code="invalid-host"
+        )
+    return WebError(f"--port {port}: {reason}; choose another port", code="port-in-use")

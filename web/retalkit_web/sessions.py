@@ -148,6 +148,11 @@ class Session:
             with self._lock:
                 self._reserved -= size
 
+    @property
+    def receiving(self) -> bool:
+        """Whether a file is being received. A large upload may take longer than the session is kept."""
+        return self._reserved > 0
+
     def discard_partial(self) -> None:
         """Delete the files of uploads that were interrupted by the end of the server."""
         known = {each.id for each in self.files()}
@@ -258,7 +263,7 @@ class SessionStore:
     def expired(self, now: float | None = None) -> list[Session]:
         """Return the sessions that have not been used for the set time."""
         limit = (time.time() if now is None else now) - self._settings.keep_hours * 3600
-        return [each for each in self.all() if each.used() < limit]
+        return [each for each in self.all() if each.used() < limit and not each.receiving]
 
     def delete(self, session: Session) -> None:
         """Delete everything that belongs to a session."""

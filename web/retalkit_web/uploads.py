@@ -19,6 +19,7 @@ from retalkit_web.settings import ServerSettings, WebError
 KINDS: Final = ("video", "sound", "transcript", "motion")
 _CONCURRENT: Final = 3
 """Number of files that are examined at the same time."""
+DISK_FULL: Final = "the disk of the server is full; try again later"
 _TEXT_BYTES: Final = {"transcript": MAX_TEXT, "motion": 20_000_000}
 
 
@@ -121,8 +122,13 @@ def _too_large(name: str, limit: int) -> WebError:
     return WebError(f"{name}: the file is larger than {limit / 1e6:g} MB", code="file-too-large")
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Return whether an error was raised because the disk or the quota is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def storage_error(error: OSError) -> WebError:
     """Return the error that users see if the server cannot store a file. It contains no path."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WebError("the disk of the server is full; try again later", code="disk-full")
+    if is_disk_full(error):
+        return WebError(DISK_FULL, code="disk-full")
     return WebError("the server could not store the file; try again later", code="storage-failed")

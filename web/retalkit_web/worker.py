@@ -146,6 +146,7 @@ class _Runner:
         from retalkit_web.job_kinds import KINDS, RunningJob
         from retalkit_web.run_request import parse_request
         from retalkit_web.sessions import Session
+        from retalkit_web.uploads import DISK_FULL, is_disk_full
 
         folder = Path(request["folder"])
         session = Session(folder.parent.parent)
@@ -169,7 +170,10 @@ class _Runner:
             import traceback
 
             traceback.print_exc()
-            send("failed", code="internal-error", message=f"{type(error).__name__}: {error}")
+            if is_disk_full(error):
+                send("failed", code="disk-full", message=DISK_FULL)
+            else:
+                send("failed", code="internal-error", message=f"{type(error).__name__}: {error}")
         else:
             send("done", result=result)
         finally:
