@@ -33,6 +33,8 @@ _MP4_METADATA = frozenset(
     + ("season_number", "episode_sort", "media_type", "hd_video", "compilation", "gapless_playback", "make", "model")
 )
 """Metadata keys that FFmpeg writes to mp4 and mov files."""
+_COVERS = {"png": ("png", "image/png"), "mjpeg": ("jpg", "image/jpeg"), "bmp": ("bmp", "image/bmp")}
+"""Mapping from the codec of a cover image to the suffix and the media type of the attachment in an mkv file."""
 _EMPTY_SUBTITLE = b"\0\0"
 """Packet that mp4 and mov files contain between subtitles. The muxer inserts these packets."""
 _STREAM_METADATA = ("language", "title", "handler_name")
@@ -51,6 +53,8 @@ class KeptStreams:
     converted: tuple[int, ...] = ()
     """Indexes of the text subtitles that are converted to the container's format."""
     attachments: tuple[int, ...] = ()
+    covers: tuple[int, ...] = ()
+    """Indexes of the cover images that become attachments."""
     chapters: tuple[dict[str, Any], ...] = ()
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     timecode: str = ""
@@ -80,6 +84,12 @@ class KeptStreams:
                 stream: Any = source.streams[index]
                 name = stream.metadata.get("filename", f"attachment-{index}")
                 target.add_attachment(name, stream.metadata.get("mimetype", "application/octet-stream"), stream.data)
+            for number, index in enumerate(self.covers):
+                stream = source.streams[index]
+                suffix, kind = _COVERS[stream.codec_context.name]
+                image = next((bytes(packet) for packet in _readable(source, [stream]) if packet.size), b"")
+                # Players search for the name cover (https://www.matroska.org/technical/attachments.html).
+                target.add_attachment(f"cover{number or ''}.{suffix}", kind, image)
         target.metadata.update(self.metadata)
         if self.timecode:
             video.metadata["timecode"] = self.timecode
@@ -112,6 +122,12 @@ class KeptStreams:
             chosen = [source.streams[index] for index in added]
             for packet in _readable(source, chosen):
                 base = packet.time_base
+                if packet.size and packet.stream.disposition & Disposition.attached_pic:
+                    # A cover image has no time.
+                    packet.pts = packet.dts = 0
+                    packet.stream = added[packet.stream.index][0]
+                    yield packet
+                    continue
                 if packet.pts is None or not packet.size:
                     continue
                 shift = round(Fraction(self.start) / base)
@@ -150,6 +166,7 @@ def plan_kept_streams(path: Path, output: Path, start: float, replaced_track: in
     copied: list[int] = []
     converted: list[int] = []
     attachments: list[int] = []
+    covers: list[int] = []
     kept: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     with open_media(path) as source:
@@ -159,6 +176,9 @@ def plan_kept_streams(path: Path, output: Path, start: float, replaced_track: in
             if stream.type == "attachment":
                 fits = name == "matroska"
                 attachments += [index] if fits else []
+            elif name == "matroska" and stream.disposition & Disposition.attached_pic:
+                fits = has_decoder(stream) and stream.codec_context.name in _COVERS
+                covers += [index] if fits else []
             elif _can_copy(stream, name):
                 fits = True
                 copied.append(index)
@@ -183,6 +203,7 @@ def plan_kept_streams(path: Path, output: Path, start: float, replaced_track: in
         copied=tuple(copied),
         converted=tuple(converted),
         attachments=tuple(attachments),
+        covers=tuple(covers),
         chapters=tuple(chapters),
         metadata=carried,
         timecode=timecode,

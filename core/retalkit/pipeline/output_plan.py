@@ -83,4 +83,4 @@ def _kept_streams(config: RunConfig, source: MediaSource, output: Path) -> tuple
     kept = plan_kept_streams(source.path, output, source.start_time, track)
     if not kept.dropped:
         return kept, ""
-    return kept, f"A {output.suffix.lower()} file cannot contain the video's {kept.dropped}, which are not copied."
+    return kept, f"A {output.suffix.lower()} file cannot contain {kept.dropped} of the video; not copied."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
+from retalkit.media.colour import BT709
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.kept_streams import other_content, plan_kept_streams
 from retalkit.media.muxing import SoundTrack, assemble
@@ -146,3 +150,30 @@ def test_replaced_video_keeps_the_other_content(tmp_path: Path) -> None:
         colour=source.colour,
     )
     assert other_content(out) == other_content(film)
+
+
+@pytest.mark.parametrize("source_suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_cover_image_is_kept(tmp_path: Path, source_suffix: str, suffix: str) -> None:
+    stored = io.BytesIO()
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save(stored, "PNG")
+    source, out = tmp_path / "film.mkv", tmp_path / f"out{suffix}"
+    with SegmentWriter(tmp_path / "s", (64, 64), BT709, Fraction(25), CLOCK, Encoding(preset="ultrafast")) as writer:
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 99, np.uint8), format="rgb24")
+            writer.write_frame(frame.reformat(format="yuv420p"), number / 25, 0.04)
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        container.add_attachment("cover.png", "image/png", stored.getvalue())
+        container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(video.encode(None))
+    for path in [tmp_path / "film.mp4"] * (source_suffix == ".mp4") + [out]:
+        kept = plan_kept_streams(source, path, 0.0)
+        assert (kept.kept, kept.dropped) == ("1 cover image", "")
+        assemble([tmp_path / "s"], None, path, duration=0.12, time_base=CLOCK, kept=kept)
+        source = path
+    with av.open(str(out)) as container:
+        cover = container.streams.video[1]
+        assert cover.disposition & Disposition.attached_pic
+        assert bytes(next(container.demux(cover))) == stored.getvalue()
