@@ -77,6 +77,11 @@ class Plan:
         return (self.expression_editor, *self.reference_enhancers, self.lip_syncer, *self.enhancers)
 
     @property
+    def is_parallel(self) -> bool:
+        """Whether several processes may render parts of the run."""
+        return all(stage.found.spec.parallel for stage in self.pixel_stages)
+
+    @property
     def digital_source_type(self) -> DigitalSourceType:
         """Return the digital source type of the output, which is the last type among the types of all stages."""
         types = {stage.found.spec.output_source_type for stage in self.pixel_stages}

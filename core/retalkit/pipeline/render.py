@@ -8,7 +8,7 @@ resumed run is therefore identical to the output of an uninterrupted run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, tee
 from pathlib import Path
@@ -95,6 +95,9 @@ class SegmentRenderer:
     """Animators that move the heads in a still image."""
     open_layer: OpenWriter | None = None
     """Opens the writer of a segment that contains only the edits, or None if no layer is requested."""
+    overlaps: bool = True
+    """Whether lip sync runs in its own thread. Stages that mainly execute Python code are faster in a single thread,
+    because Python executes one thread at a time and the threads would wait for each other."""
 
     @property
     def segments(self) -> list[tuple[int, int]]:
@@ -122,15 +125,15 @@ class SegmentRenderer:
         Raises RunCancelledError between batches if the run is cancelled. Completed segments are kept.
         """
 
-        def synced_batches() -> Iterator[_SyncedBatch]:
+        def synced_batches() -> Generator[_SyncedBatch]:
             for batch in _batches(self.source, self.jobs, self._positions(numbers), self.pixel_format):
                 check_cancelled(self.cancelled)
                 yield _SyncedBatch(batch, _sync(self.jobs, batch))
 
         done = 0
-        # Three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each session
-        # is used by only one of these threads.
-        work = read_ahead(synced_batches(), depth=2)
+        # Two or three threads run in addition to the encoder threads: decoding, lip sync, and the remaining work. Each
+        # session is used by only one of these threads.
+        work = read_ahead(synced_batches(), depth=2) if self.overlaps else synced_batches()
         try:
             for number, parts in groupby(work, key=lambda part: part.batch.segment):
                 counts = FrameCounts()

@@ -216,7 +216,7 @@ class _Run:
             steps.make(stage)
         warnings = (warning for sound in sounds for warning in sound.warnings)
         self.note((*source.warnings, *warnings, *output.notes))
-        if cued or self.preview is not None or not all(stage.found.spec.parallel for stage in chosen.pixel_stages):
+        if cued or self.preview is not None or not chosen.is_parallel:
             helpers = None
         if checked is None:
             timeline = build_timeline(source, sounds[0].duration, self.config.length, self.config.extend)

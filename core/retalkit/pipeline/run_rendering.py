@@ -81,4 +81,5 @@ def segment_renderer(
         pixel_format=output.encoding.pixel_format,
         animators=animators,
         open_layer=None if output.layer is None else open_layer,
+        overlaps=not steps.plan.is_parallel,
     )
