@@ -47,22 +47,18 @@ compensates for the whole difference."""
 _GAIN_LIMITS = (1 / 32, 6.0)
 
 
-def light_gain(target: Float, moved: Float, weight: Float) -> Float:
+def light_gain(target: Float, moved: Float, skin: NDArray[np.uint8]) -> Float:
     """Return the gain of each channel that adapts ``moved`` to the light on ``target``, float32 [3].
 
     An additive offset is sufficient for small differences, for which the gain is exactly 1. In a fade or at another
     exposure, however, it would keep the contrast and the saturation of ``moved``.
 
-    ``target`` and ``moved``: images, float32 [H, W, 3] in [0, 255]. ``weight``: non-negative pixel weights, float32
-    [H, W], which select the skin.
+    ``target`` and ``moved``: images, float32 [H, W, 3] in [0, 255]. ``skin``: mask that is non-zero on skin, uint8
+    [H, W].
     """
-    total = float(weight.sum())
-    if total < 1:
+    if not cv2.countNonZero(skin):
         return np.ones(3, np.float32)
-    wanted, found = (
-        np.array([cv2.multiply(channel, weight).sum() / total for channel in cv2.split(image)]) + 1.0
-        for image in (target, moved)
-    )
+    wanted, found = (np.array(cv2.mean(image, skin)[:3]) + 1.0 for image in (target, moved))
     difference = np.log(wanted / found)
     low, high = _LIGHT_RAMP
     share = float(np.clip((np.abs(difference).max() - low) / (high - low), 0, 1))

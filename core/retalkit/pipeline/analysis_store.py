@@ -64,6 +64,7 @@ class StoredAnalysis:
         self._scheme = str(meta["scheme"])
         self._landmarks = RowReader(track / LANDMARKS, np.float32, tuple(meta["landmarks_shape"]))
         self._tracks = RowReader(track / TRACKS, np.int32, ())
+        self._known_tracks: NDArray[np.int32] | None = None
         self._boxes = RowReader(track / BOXES, np.float32, (4,))
         self._space = space
         self._coefficients: RowReader | None = None
@@ -96,7 +97,12 @@ class StoredAnalysis:
         return self._boxes.read(start, stop)
 
     def tracks(self, start: int, stop: int) -> NDArray[np.int32]:
-        return self._tracks.read(start, stop)
+        # A run reads the numbers frame by frame, and even those of a long video are small.
+        if self._known_tracks is None:
+            self._known_tracks = self._tracks.read(0, self._tracks.count)
+        if not 0 <= start <= stop <= len(self._known_tracks):
+            raise IndexError(f"frames {start} to {stop} requested, but {len(self._known_tracks)} frames are analysed")
+        return self._known_tracks[start:stop].copy()
 
     def faces(self, frames: FrameBatch) -> FaceBatch:
         """Return decoded frames together with their stored analysis. Their indexes may be in any order."""

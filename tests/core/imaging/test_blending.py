@@ -106,17 +106,17 @@ def test_colour_offset_follows_lighting_and_ignores_zero_weight() -> None:
 @pytest.mark.parametrize("light", [(0.03, 0.03, 0.03), (0.3, 0.3, 0.3), (1.6, 1.6, 1.6), (0.9, 0.7, 0.5)])
 def test_light_gain_reproduces_the_light_of_the_target(light: tuple[float, float, float]) -> None:
     moved = np.random.default_rng(2).uniform(60, 120, (20, 30, 3)).astype(np.float32)
-    weight = np.ones((20, 30), np.float32)
-    weight[:, :10] = 0
+    skin = np.ones((20, 30), np.uint8)
+    skin[:, :10] = 0
     target = moved * np.array(light, np.float32)
-    # Pixels without weight, such as lips, are ignored.
+    # Pixels outside the mask, such as lips, are ignored.
     moved[:, :10] = 255
-    gain = light_gain(target, moved, weight)
+    gain = light_gain(target, moved, skin)
     assert np.allclose(moved[:, 10:] * gain, target[:, 10:], atol=1.5)
 
 
 def test_light_gain_of_similar_images_is_exactly_one() -> None:
     moved = np.random.default_rng(2).uniform(60, 120, (20, 30, 3)).astype(np.float32)
     for factor in (0.95, 1.0, 1.05):
-        assert (light_gain(moved * np.float32(factor), moved, np.ones((20, 30), np.float32)) == 1).all()
-    assert (light_gain(moved, moved * 2, np.zeros((20, 30), np.float32)) == 1).all()
+        assert (light_gain(moved * np.float32(factor), moved, np.ones((20, 30), np.uint8)) == 1).all()
+    assert (light_gain(moved, moved * 2, np.zeros((20, 30), np.uint8)) == 1).all()

@@ -278,7 +278,7 @@ class FrameRenderer:
 
         def matched(source: MouthSource, part: Rectangle | None = None) -> Float:
             over = self._warp(raster, mouth, shape, plane, source, part).astype(np.float32)
-            gain = light_gain(under, over, weight)
+            gain = light_gain(under, over, skin)
             if (gain != 1).any():
                 over = np.minimum(over * gain, np.float32(255))
             over = match_blur(over, sharpness, skin)

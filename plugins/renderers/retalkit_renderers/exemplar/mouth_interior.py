@@ -84,7 +84,7 @@ class MouthColours:
     def in_light_of(self, shown: MouthColours) -> MouthColours:
         """Return the colours in the light of a frame with the colours ``shown``."""
         found, wanted = (np.stack([each.skin_left, each.skin_right]).mean(0)[None, None] for each in (self, shown))
-        gain = light_gain(wanted, found, np.ones((1, 1), np.float32))
+        gain = light_gain(wanted, found, np.ones((1, 1), np.uint8))
         return MouthColours(self.lips * gain, self.skin_left * gain, self.skin_right * gain)
 
 
