@@ -32,6 +32,7 @@ from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow
 from retalkit.pipeline.render_helpers import RenderHelpers
+from retalkit.pipeline.repeated_frames import decode_once
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -126,7 +127,7 @@ class SegmentRenderer:
         """
 
         def synced_batches() -> Generator[_SyncedBatch]:
-            for batch in _batches(self.source, self.jobs, self._positions(numbers), self.pixel_format):
+            for batch in _batches(self, self._positions(numbers)):
                 check_cancelled(self.cancelled)
                 yield _SyncedBatch(batch, _sync(self.jobs, batch))
 
@@ -281,17 +282,16 @@ def _enhance(jobs: Sequence[FaceJob], part: _SyncedBatch) -> list[list[FrameResu
     return [list(results) for results in zip(*by_job, strict=True)]
 
 
-def _batches(
-    source: MediaSource, jobs: Sequence[FaceJob], positions: Iterator[_Position], pixel_format: PixelFormat
-) -> Iterator[_Batch]:
+def _batches(renderer: SegmentRenderer, positions: Iterator[_Position]) -> Iterator[_Batch]:
     """Divide output positions into batches of limited byte size.
 
     The same set of faces is edited in all frames of a batch. One reader decodes all positions in sequence so that no
     seek is required at segment boundaries.
     """
+    source = renderer.source
     size = max(1, min(16, _BATCH_BYTES // max(1, source.info.width * source.info.height * 3)))
     run: list[_Decoded] = []
-    frames = read_ahead(_decoded(source, jobs, positions, pixel_format), depth=size)
+    frames = read_ahead(_decoded(renderer, positions), depth=size)
     try:
         for decoded in frames:
             if run and (len(run) == size or not decoded.belongs_to(run[0])):
@@ -315,14 +315,14 @@ class _Decoded:
         return self.at.segment == first.at.segment and self.reasons == first.reasons
 
 
-def _decoded(
-    source: MediaSource, jobs: Sequence[FaceJob], positions: Iterator[_Position], pixel_format: PixelFormat
-) -> Iterator[_Decoded]:
+def _decoded(renderer: SegmentRenderer, positions: Iterator[_Position]) -> Iterator[_Decoded]:
     """Decode the source frames of output positions."""
+    source, window = renderer.source, renderer.window
+    distinct = min(window.count, source.info.frame_count)
     shown, requested = tee(positions)
-    frames = source.read_video_frames((each.index for each in requested), pixel_format)
-    for at, (_, frame) in zip(shown, frames, strict=True):
-        yield _Decoded(at, frame, tuple(job.skip_reason(at.position, at.index) for job in jobs))
+    frames = decode_once(source, (each.index for each in requested), distinct, renderer.pixel_format)
+    for at, frame in zip(shown, frames, strict=True):
+        yield _Decoded(at, frame, tuple(job.skip_reason(at.position, at.index) for job in renderer.jobs))
 
 
 def _joined(run: Sequence[_Decoded], source: MediaSource) -> _Batch:

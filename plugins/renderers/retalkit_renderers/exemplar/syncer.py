@@ -33,6 +33,7 @@ from retalkit_renderers.exemplar.crossfade import exemplar_mix
 from retalkit_renderers.exemplar.frame_renderer import FrameGeometry, FramePart, FrameRenderer, frame_geometry
 from retalkit_renderers.exemplar.motion_source import requested_motion
 from retalkit_renderers.exemplar.mouth_plan import PLAN, MouthPlan, load_plan, make_plan, save_plan
+from retalkit_renderers.exemplar.occlusion import OcclusionDetector
 
 Float = NDArray[np.float32]
 
@@ -174,6 +175,7 @@ class ExemplarSession:
         self._plan = plan
         self._renderers = [FrameRenderer(identity, model.bank, config) for identity in model.identities]
         self._sources = model.bank.exemplars.indexes
+        self._small_occlusions: dict[tuple[int, int], float] = {}
 
     def sync(self, batch: SyncBatch) -> list[FrameResult]:
         """Return one result per position.
@@ -219,7 +221,9 @@ class ExemplarSession:
         part = FramePart(batch.faces.frames.crop(row, *rectangle), rectangle[:2], (width, height))
         detector, cells, share = identity.occlusion_detector, None, 0.0
         if detector is not None and detector.grid is not None:
-            cells, share = detector.detect(part.image, landmarks, pose, part.corner)
+            cells, share = self._occlusion(
+                detector, number, int(batch.faces.frames.indexes[row]), part, landmarks, pose
+            )
             if share > _OCCLUSION_TRUST[0]:
                 low, high = _OCCLUSION_FADE
                 visible = 1 - float(np.clip((share - low) / (high - low), 0, 1))
@@ -228,6 +232,21 @@ class ExemplarSession:
                 reason = OCCLUDED if visible < _FULL_CONFIDENCE else reason
                 confidence *= visible
         return _Assessment(number, part, shape, confidence, reason, cells, share)
+
+    def _occlusion(
+        self, detector: OcclusionDetector, identity: int, index: int, part: FramePart, landmarks: Float, pose: HeadPose
+    ) -> tuple[Float | None, float]:
+        """Return the occluded cells and the occluded fraction of a source frame, see ``OcclusionDetector.detect``.
+
+        The output may show a source frame several times. The small fractions of most frames are kept, without their
+        cells, which have no effect.
+        """
+        if (known := self._small_occlusions.get((identity, index))) is not None:
+            return None, known
+        cells, share = detector.detect(part.image, landmarks, pose, part.corner)
+        if share <= _OCCLUSION_TRUST[0]:
+            self._small_occlusions[identity, index] = share
+        return cells, share
 
     def _sync_frame(self, batch: SyncBatch, row: int, pose: HeadPose) -> FrameResult:
         found = self._assess(batch, row, pose)
