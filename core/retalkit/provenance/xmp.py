@@ -5,9 +5,9 @@ The fields are those of the IPTC Photo Metadata Standard 2025.1 and of the IPTC 
 
 from __future__ import annotations
 
+import html
 import struct
 from typing import Final
-from xml.sax.saxutils import quoteattr
 
 from retalkit.stages import DigitalSourceType
 
@@ -31,9 +31,14 @@ _TEMPLATE: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 def xmp_box(source_type: DigitalSourceType, system: str, version: str) -> bytes:
     """Return the ``uuid`` box with the XMP packet, which can be appended to an mp4 or mov file."""
     packet = _TEMPLATE.format(
-        tool=quoteattr(f"{system} {version}"),
-        source_type=quoteattr(source_type.uri),
-        system=quoteattr(system),
-        version=quoteattr(version),
+        tool=_attribute(f"{system} {version}"),
+        source_type=_attribute(source_type.uri),
+        system=_attribute(system),
+        version=_attribute(version),
     ).encode()
     return struct.pack(">I4s", 8 + len(_UUID) + len(packet), b"uuid") + _UUID + packet
+
+
+def _attribute(value: str) -> str:
+    # The escaped characters are those of XML. `xml.sax.saxutils` would also import an HTTP client.
+    return f'"{html.escape(value)}"'
