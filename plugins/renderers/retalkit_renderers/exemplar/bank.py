@@ -29,6 +29,7 @@ from retalkit_renderers.exemplar.mouth_appearance import (
     mouth_patch,
     pixel_gap,
     skin_appearance,
+    strip_labs,
     to_lab,
 )
 
@@ -207,8 +208,9 @@ class BankBuilder:
 
             for _, rows in groupby(range(len(self.indexes)), key=lambda row: int(self.tracks[row])):
                 visit(frames_of_track(list(rows)))
-        classifier = fit_lip_classifier(strips, self._heads)
-        gaps = [pixel_gap(strip, head, classifier) for strip, head in zip(strips, self._heads, strict=True)]
+        labs = strip_labs(strips)
+        classifier = fit_lip_classifier(labs, self._heads)
+        gaps = [pixel_gap(lab, head, classifier) for lab, head in zip(labs, self._heads, strict=True)]
         exemplars = Exemplars(
             indexes=self.indexes,
             tracks=self.tracks,
