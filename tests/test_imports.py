@@ -67,6 +67,24 @@ def test_fast_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
+def test_stages_of_a_run_import_no_unused_library() -> None:
+    modules = [
+        "retalkit.pipeline.run",
+        "retalkit_detectors.mediapipe_mesh",
+        "retalkit_reconstructors.shallow",
+        "retalkit_denoisers.adaptive",
+        "retalkit_renderers.editors.neutral_warp",
+        "retalkit_renderers.exemplar.syncer",
+        "retalkit_renderers.speech_to_mouth.model",
+        "retalkit_enhancers.detail",
+    ]
+    unused = {"scipy", "skimage", "matplotlib", "sounddevice", "pyrnnoise", "jinja2", "httpx", "torch"}
+    script = f"import sys, {', '.join(modules)}\nprint({unused} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["train", "--help"], ["train", "syncnet", "--help"]])
 def test_listing_of_training_commands_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     info = tmp_path / "training_entry-1.dist-info"

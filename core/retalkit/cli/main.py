@@ -13,7 +13,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -60,8 +60,30 @@ _RESUMABLE = ("dub", "localize", "batch", "compare", "train")
 _NOT_RESUMABLE = [["train", name] for name in ("export", "compare-sources", "config", "schema")]
 
 
-def application() -> typer.Typer:
-    """Return the command tree. Each command imports its dependencies when the command runs."""
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "dub": dub.dub,
+    "localize": localize.localize,
+    "batch": batch.batch,
+    "inspect": inspect.inspect,
+    "motion": motion.motion,
+    "compare": compare.compare,
+    "plugins": plugins.plugins,
+    "new-plugin": new_plugin.new_plugin,
+}
+_GROUPS: dict[str, Callable[[], typer.Typer]] = {
+    "config": config.application,
+    "credentials": credentials.application,
+    "evaluate": evaluate.application,
+    "weights": weights.application,
+}
+
+
+def application(only: str = "") -> typer.Typer:
+    """Return the command tree. Each command imports its dependencies when the command runs.
+
+    ``only``: name of the only command to include. Typer builds the parameters of all included commands, which delays
+    the start of a command by 20 ms.
+    """
     app = typer.Typer(
         cls=CommandGroup,
         help="Visual dubbing: make the lips of a talking-head video follow new speech.",
@@ -72,18 +94,12 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], **_narrow_terminal()},
     )
     app.callback(invoke_without_command=True)(_root)
-    app.command("dub")(dub.dub)
-    app.command("localize")(localize.localize)
-    app.command("batch")(batch.batch)
-    app.command("inspect")(inspect.inspect)
-    app.command("motion")(motion.motion)
-    app.command("compare")(compare.compare)
-    app.command("plugins")(plugins.plugins)
-    app.command("new-plugin")(new_plugin.new_plugin)
-    app.add_typer(config.application(), name="config")
-    app.add_typer(credentials.application(), name="credentials")
-    app.add_typer(evaluate.application(), name="evaluate")
-    app.add_typer(weights.application(), name="weights")
+    for name, function in _COMMANDS.items():
+        if only in ("", name):
+            app.command(name)(function)
+    for name, group in _GROUPS.items():
+        if only in ("", name):
+            app.add_typer(group(), name=name)
     return app
 
 
@@ -109,7 +125,8 @@ def _run(args: list[str]) -> NoReturn:
     received = raise_on_termination()
     _check_encoding(args, with_traceback)
     try:
-        command = check_paths_of(typer.main.get_command(application()))
+        only = args[0] if args and args[0] in {*_COMMANDS, *_GROUPS} else ""
+        command = check_paths_of(typer.main.get_command(application(only)))
         code = command(args=args, prog_name="retalkit", standalone_mode=False, obj=command_text(args))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
