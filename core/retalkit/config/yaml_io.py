@@ -31,6 +31,8 @@ _SCALARS = (
 )
 
 
+_MAX_VALUES = 5_000_000
+"""Maximum number of values in a file. Nested aliases can describe billions of values in a few lines."""
 _CONTAINERS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -130,6 +132,11 @@ def _build(
         )
     if not isinstance(node, yaml.ScalarNode) and node.tag not in _CONTAINERS:
         raise ConfigError(f"{location}: the tag {node.tag} is not supported; remove the tag", code="invalid-yaml")
+    if len(lines) >= _MAX_VALUES:
+        raise ConfigError(
+            f"{location}: the aliases describe more than {_MAX_VALUES:,} values; remove nested aliases",
+            code="invalid-yaml",
+        )
     parents = (*parents, node)
     lines[key_path] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
