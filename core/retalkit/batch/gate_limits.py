@@ -66,7 +66,7 @@ def read_limits(given: Mapping[str, Any], origin: Mapping[str, str] | None = Non
         low, high = _RANGES[name]
         try:
             number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not low <= number <= high:
             text = f"{where}gates.{name}: expected a number from {low:g} to {high:g} or off, got {value!r}"

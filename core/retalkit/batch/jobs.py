@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,7 +15,7 @@ from retalkit.config.model import RunConfig, load
 from retalkit.config.transcripts import transcript_overrides
 from retalkit.cues.faults import Faults
 from retalkit.errors import BatchError, RetalkitError
-from retalkit.paths import check_encoding, expand_home, not_a_path
+from retalkit.paths import check_encoding, expand_home, not_a_path, printable
 from retalkit.plugins.registry import Registry
 
 ROW_KEYS: Final = (
@@ -107,7 +109,7 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
                 about |= path_values("cues", cues)
             speeches: list[Path | None] = [None]
             if speech_text is not None:
-                speeches = [*_files(fill(speech_text, about, origin, "speech"), common.folder, origin, "speech")]
+                speeches = [*_files(speech_text, common.folder, origin, "speech", about)]
             for speech in speeches:
                 named = about | ({} if speech is None else path_values("speech", speech))
                 files = {
@@ -136,27 +138,41 @@ def _jobs(row: Row, common: Common, configs: _Configs) -> Iterator[Job]:
 def _languages(row: Row) -> Iterator[tuple[str, str | None, str | None]]:
     """Yield the language, the speech template and the cue template of each job of a row."""
     given = {key: row.values.get(key) for key in ("speech", "cues", "language")}
-    mappings = {key: cast("dict[str, Any]", value) for key, value in given.items() if isinstance(value, dict)}
+    mappings = {
+        key: cast("dict[str, Any]", value)
+        for key, value in given.items()
+        if isinstance(value, dict) and key != "language"
+    }
     if given["language"] is not None and mappings:
         text = f"{row.origin}: 'language' and a mapping of {' and '.join(mappings)} exclude each other"
         raise BatchError(text, code="conflicting-keys")
     if not mappings:
         languages = given["language"]
+        if languages == []:
+            raise BatchError(f"{row.origin}: language: the list is empty; remove the key", code="empty-list")
         for language in cast("list[Any]", languages) if isinstance(languages, list) else [languages]:
-            name = "" if language is None else _checked_text(row, "language", language)
+            name = "" if language is None else _language(row, language)
             speeches = given["speech"]
             for speech in cast("list[Any]", speeches) if isinstance(speeches, list) else [speeches]:
                 yield name, _checked_text(row, "speech", speech), _text(row, "cues")
         return
-    first = next(iter(mappings))
-    for language in mappings[first]:
+    for language in dict.fromkeys(name for mapping in mappings.values() for name in mapping):
         texts: dict[str, str | None] = {}
         for key in ("speech", "cues"):
             value = mappings[key].get(language) if key in mappings else given[key]
             if key in mappings and language not in mappings[key]:
                 raise BatchError(f"{row.origin}: {key}: no file for the language '{language}'", code="missing-value")
             texts[key] = _checked_text(row, key, value)
-        yield language, texts["speech"], texts["cues"]
+        yield _language(row, language), texts["speech"], texts["cues"]
+
+
+def _language(row: Row, value: Any) -> str:
+    """Return the name of a language, which is part of file names."""
+    name = str(_checked_text(row, "language", value))
+    if "/" in name or "\\" in name or name in (".", ".."):
+        text = f"{row.origin}: language: '{name}' contains a path separator; write a name such as de or pt-BR"
+        raise BatchError(text, code="invalid-name")
+    return name
 
 
 def _settings(row: Row) -> str:
@@ -179,7 +195,13 @@ def _text(row: Row, key: str) -> str | None:
 
 
 def _checked_text(row: Row, key: str, value: Any) -> Any:
-    if value is None or (isinstance(value, str) and value.strip()):
+    if value is None:
+        return value
+    if isinstance(value, str) and value.strip():
+        if any(unicodedata.category(each) == "Cc" for each in value):
+            text = f"{row.origin}: {key}: {printable(value)!r} contains a control character; remove the character"
+            raise BatchError(text, code="invalid-name")
+        check_encoding(value, BatchError)
         return value
     raise BatchError(f"{row.origin}: {key}: expected a string, got {value!r}", code="invalid-option")
 
@@ -194,16 +216,36 @@ def _located(text: str, folder: Path, origin: str, key: str) -> Path:
     return path
 
 
-def _files(text: str, folder: Path, origin: str, key: str) -> Iterator[Path]:
-    """Yield the files that match a glob in order of name, or the path itself if it contains no glob."""
-    path = _located(text, folder, origin, key)
-    if not _GLOB.search(text) or path.exists():
-        yield path
-        return
-    root = Path(path.anchor)
-    files = sorted(each for each in root.glob(str(path.relative_to(root))) if each.is_file())
+def _files(
+    template: str, folder: Path, origin: str, key: str, values: Mapping[str, str] | None = None
+) -> Iterator[Path]:
+    """Yield the files that match a glob in order of name, or the path itself if it contains no glob.
+
+    ``values``: placeholders of the template, or None if the text contains none. Only the template can contain globs,
+    not the values and not the name of ``folder``. As in a shell, ``*`` matches no hidden files.
+    """
+
+    def filled(change: Callable[[str], str]) -> Path:
+        if values is None:
+            return Path(expand_home(template))
+        changed = {name: change(value) for name, value in values.items()}
+        return Path(fill(str(expand_home(template)), changed, origin, key))
+
+    text = str(filled(str))
+    path = _located(text if values is not None else template, folder, origin, key)
+    try:
+        is_path = not _GLOB.search(template) or path.exists()
+        if is_path:
+            yield path
+            return
+        pattern = Path(glob.escape(str(folder))) / filled(glob.escape)
+        root = Path(pattern.anchor)
+        found = sorted(each for each in root.glob(str(pattern.relative_to(root))) if each.is_file())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BatchError(f"{origin}: {key}: invalid path '{template}': {error}", code="invalid-name") from error
+    files = [each for each in found if not each.name.startswith(".") or path.name.startswith(".")]
     if not files:
-        raise BatchError(f"{origin}: {key}: no file matches '{text}'", code="no-match")
+        raise BatchError(f"{origin}: {key}: no file matches '{path}'", code="no-match")
     yield from files
 
 

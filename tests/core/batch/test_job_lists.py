@@ -179,3 +179,41 @@ def test_gates_of_the_command_line_override_the_list() -> None:
     with pytest.raises(RetalkitError, match="--gate") as error:
         merge_gates(GateLimits(), ["edited=2"])
     assert error.value.code == "invalid-option"
+
+
+HOSTILE = {
+    'jobs: [{video: "a\\0.mp4", speech: anna_de.wav, output: a.mp4}]': "invalid-name",
+    'jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: "a\\e[2J.mp4"}]': "invalid-name",
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: '{language}.mp4', language: ../de}]": "invalid-name",
+    "jobs: [{video: clips/anna.mp4, speech: {a/b: anna_de.wav}, output: a.mp4}]": "invalid-name",
+    "jobs: [{video: clips/anna.mp4, speech: anna_de.wav, output: a.mp4, language: []}]": "empty-list",
+    "jobs: [{video: clips/anna.mp4, speech: {de: anna_de.wav}, cues: {de: cues.yaml, fr: cues.yaml}, output: a.mp4}]": (
+        "missing-value"
+    ),
+    "gates: {drift: 1" + "0" * 400 + "}\njobs: [" + JOB + "}]": "invalid-option",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_list_is_rejected(text: str, media: Path, registry: Registry) -> None:
+    with pytest.raises(RetalkitError) as error:
+        jobs_of(text, media, registry)
+    assert error.value.code == HOSTILE[text]
+
+
+def test_nested_aliases_are_limited(media: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retalkit.config.yaml_io._MAX_VALUES", 1000)
+    levels = [f"k{n}: &k{n} [{', '.join([f'*k{n - 1}' if n else 'x'] * 9)}]" for n in range(9)]
+    with pytest.raises(RetalkitError, match="nested aliases") as error:
+        jobs_of("\n".join(levels), media, registry)
+    assert error.value.code == "invalid-yaml"
+
+
+def test_only_the_template_contains_globs(media: Path, registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "[2026]"
+    folder.mkdir()
+    for name in ("x[1].mp4", ".x.mp4", "x[1]_de.wav"):
+        (folder / name).touch()
+    text = "jobs: [{video: '*.mp4', speech: '{video.stem}_*.wav', output: '{speech.stem}.mp4'}]"
+    (job,) = jobs_of(text, folder, registry)
+    assert (job.video.name, job.output.name) == ("x[1].mp4", "x[1]_de.mp4")
