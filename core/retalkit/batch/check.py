@@ -233,7 +233,7 @@ def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Soun
     costs = {step.name: history.seconds_per_unit(step) * step.units for step in steps}
     counts = {step.name: step.count for step in steps}
     # Paths stand for contents here, because hashing all files would take too long.
-    keys = analysis_keys(chosen, str(job.video.resolve()), frames=0)
+    keys = analysis_keys(chosen, str(_resolve(job.video)), frames=0)
     analysis = keys.coefficients
     if job.cues is not None:
         analysis = descriptors_key(chosen, tracklets_key(keys.detections))
@@ -246,7 +246,7 @@ def _check(each: IdentifiedJob, source: MediaSource, chosen: Plan, sounds: _Soun
         frames=frames,
         detections=keys.detections,
         analysis=analysis,
-        speeches={speech_key(chosen, str(path.resolve())): path for path in speeches},
+        speeches={speech_key(chosen, str(_resolve(path))): path for path in speeches},
         analysis_cost=sum(costs[name] * counts[name] for name in _ANALYSIS),
         speech_cost=costs["speech"],
         cost=sum(seconds * counts[name] for name, seconds in costs.items() if name not in (*_ANALYSIS, "speech")),
@@ -273,10 +273,14 @@ def _named(job: Job, key: str, call: Callable[[], Any]) -> Any:
 def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
     """Check that outputs differ from each other and from all inputs, and that their directories can be written."""
     first: dict[Path, Job] = {}
-    inputs = {path.resolve(): each.job for each in checked for path in (*each.inputs, each.job.reference) if path}
+    inputs = {_resolve(path): each.job for each in checked for path in (*each.inputs, each.job.reference) if path}
     folders: dict[Path, str] = {}
     for each in checked:
-        job, resolved = each.job, each.job.output.resolve()
+        job, resolved = each.job, _resolve(each.job.output)
+        if resolved.is_symlink():
+            text = f"{job.origin}: output: {job.output}: the symbolic link refers to itself; remove the link"
+            faults.add(OutputError(text, code="unwritable-output"))
+            continue
         if resolved in first:
             other = first[resolved]
             where = f"{other.origin} ({other.video.name}{f', {other.language}' if other.language else ''})"
@@ -293,6 +297,26 @@ def _check_outputs(checked: Sequence[IdentifiedJob], faults: Faults) -> None:
         if folders[folder]:
             text = f"{job.origin}: output: {job.output}: {folders[folder]}; choose a different directory"
             faults.add(OutputError(text, code="unwritable-output"))
+
+
+def _resolve(path: Path) -> Path:
+    """Return a path without symbolic links, or the absolute path if the links form a loop."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
+def check_folders(jobs: Sequence[IdentifiedJob], results: Path, cache: Path, faults: Faults) -> None:
+    """Check that no output and not the results directory is in the cache, from which old entries are removed."""
+    folder = _resolve(cache)
+    if folder == (place := _resolve(results)) or folder in place.parents:
+        text = f"{results}: the directory is in the cache, whose content may be removed; choose a different directory"
+        faults.add(OutputError(f"{text} with --results", code="unwritable-output"))
+    for each in jobs:
+        if folder in _resolve(each.job.output).parents:
+            text = f"{each.job.origin}: output: {each.job.output} is in the cache, whose content may be removed"
+            faults.add(OutputError(f"{text}; choose a different path", code="unwritable-output"))
 
 
 def _folder_fault(folder: Path) -> str:

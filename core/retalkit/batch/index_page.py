@@ -74,7 +74,7 @@ def _card(each: JobOutcome, folder: Path) -> dict[str, Any]:
         "state": each.state,
         "reason": each.reason,
         "source": _link(job.output, folder) if each.state in ("done", "needs review") else "",
-        "log": str(values.get("log", "")),
+        "log": quote(str(values.get("log", ""))),
         "record": _link(record_path(job.output), folder),
         "edited": f"{values.get('frames_edited', 0)} of {frames} frames edited" if frames else "",
         "settings": job.settings,

@@ -7,14 +7,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from retalkit.batch.check import CheckedJob, IdentifiedJob, check_jobs, fingerprint, identify_jobs, is_unchanged
+from retalkit.batch.check import (
+    CheckedJob,
+    IdentifiedJob,
+    check_folders,
+    check_jobs,
+    fingerprint,
+    identify_jobs,
+    is_unchanged,
+)
 from retalkit.batch.dubbing import ANALYSE, JOB, SPEECH
 from retalkit.batch.engine import run_nodes
 from retalkit.batch.executor import Executor, Task, TaskResult
@@ -28,7 +36,7 @@ from retalkit.batch.tables import write_tables
 from retalkit.cues.faults import Faults
 from retalkit.errors import OutputError
 from retalkit.observer import Observer, SilentObserver, report_detail, report_time_left
-from retalkit.paths import partial_files, shortened
+from retalkit.paths import partial_files, reserved, shortened
 from retalkit.pipeline.record import check_record, record_path
 from retalkit.pipeline.time_left import HISTORY, StepHistory
 from retalkit.plugins.registry import Registry
@@ -117,10 +125,13 @@ class _Batch:
         self.observer = observer
         self.cache_folder = options.cache if options.cache is not None else default_folder()
         self.known = identify_jobs(jobs, registry, faults)
-        self.journal = Journal(options.results)
+        check_folders(self.known, options.results, self.cache_folder, faults)
+        self.journal = Journal(options.results, force=options.force)
         self.outcome = BatchOutcome(options.results)
         self.results: dict[Path, JobOutcome] = {}
         self.replaceable: set[Path] = set()
+        self.own: set[Path] = set()
+        """Outputs that are missing or were written by an interrupted or failed job."""
         self.only_gates: set[Path] = set()
         """Outputs that are done, and whose gates are missing."""
         # Only files of jobs that will run are opened.
@@ -132,6 +143,9 @@ class _Batch:
             observer.note(note)
         self.jobs = {self._node_key(each): each for each in self.pending}
         self.inputs: dict[str, dict[str, list[int]]] = {}
+        self.before: dict[str, list[int]] = {}
+        """Fingerprint of each output before the first attempt, which is empty if the file is the batch's own or did not
+        exist."""
         self.progress = _Progress(observer)
         self.pruned = time.monotonic()
         self.task_starts: dict[str, float] = {}
@@ -186,12 +200,14 @@ class _Batch:
             if all(fingerprint(path) == known.get(str(path.absolute()), {}).get("stat") for path in each.inputs):
                 self.results[job.output] = self._earlier(job, entry)
                 return True
-        # An earlier call recorded the start of the job, so an output without an end is its own. A job can also fail
-        # after its output was written.
-        own = entry is not None and (
-            entry["state"] == "started"
-            or (entry["state"] == "failed" and fingerprint(job.output) == entry.get("output_stat"))
-        )
+        # An earlier call recorded the start of the job, so an output that appeared without an end is its own. A job can
+        # also fail after its output was written.
+        own = False
+        if entry is not None and entry["state"] in ("started", "failed"):
+            found, recorded = fingerprint(job.output), list[int](entry.get("output_stat", []))
+            own = not found or (found == recorded) == (entry["state"] == "failed")
+        if own:
+            self.own.add(job.output)
         if self.options.force or own:
             self.replaceable.add(job.output)
         elif job.output.exists():
@@ -289,9 +305,9 @@ class _Batch:
                 "transcript": _text(job.transcript),
             }
         elif function == ANALYSE:
-            slug = make_key(job.video.stem, each.analysis)
+            slug = make_key(shortened(job.video.stem, _LONGEST_STEM), each.analysis)
         else:
-            slug = make_key(Path(str(shown)).stem, str(shown))
+            slug = make_key(shortened(Path(str(shown)).stem, _LONGEST_STEM), str(shown))
         log = (options.results / LOGS / f"{slug}.txt").absolute()
         return Task(function=function, payload=payload, log=log, label=job.name)
 
@@ -304,8 +320,11 @@ class _Batch:
             return
         self.inputs[node.key] = {str(path.absolute()): fingerprint(path) for path in each.inputs}
         if each.job.output not in self.only_gates:
-            self.journal.start(each.job.output, each.key)
-            if attempt > 1:
+            found = fingerprint(each.job.output)
+            before = self.before.setdefault(node.key, [] if each.job.output in self.own else found)
+            self.journal.start(each.job.output, each.key, before)
+            # The worker that died may have written the output. Another file was not there before.
+            if attempt > 1 and (not found or found != before):
                 self.replaceable.add(each.job.output)
 
     def lost_worker(self, node: Node, attempt: int, reason: str) -> None:
@@ -350,7 +369,7 @@ class _Batch:
         }
         if result.failed:
             reason = result.message if result.is_user_error else f"{result.message}; see {values['log']}"
-            values |= {"code": result.code, "reason": reason, "output_stat": fingerprint(job.output)}
+            values |= {"code": result.code, "reason": reason, "output_stat": self._own_stat(node, each, result)}
         elif "hashes" not in result.value:
             # Only the gates were evaluated. The facts about the run are those of the earlier call.
             values = {**earlier, **values}
@@ -363,8 +382,10 @@ class _Batch:
         values |= {**facts, "inputs": known_inputs, "gates_key": self._gates_key(each)}
         state = "failed" if result.failed else "done"
         if attempts > 1 or job.output in self.replaceable:
-            for path in partial_files(job.output):
-                path.unlink(missing_ok=True)
+            # A different run that writes the same output holds the reservation, and its temporary files are kept.
+            with suppress(OutputError), reserved(job.output):
+                for path in partial_files(job.output):
+                    path.unlink(missing_ok=True)
         for name in ("output", "state", "key"):
             values.pop(name, None)
         outcome = JobOutcome(job=job, state=job_state(state, values.get("gates", ())), computed=True, values=values)
@@ -381,6 +402,15 @@ class _Batch:
             self.observer.job(outcome)
         self.observer.advanced(_STEP, len(self.results))
 
+    def _own_stat(self, node: Node, each: CheckedJob, result: TaskResult) -> list[int]:
+        """Return the fingerprint of an output that a failed job wrote, or an empty list if it wrote none.
+
+        Only an output with a fingerprint may be replaced by a later call without ``force``.
+        """
+        found = fingerprint(each.job.output)
+        own = result.code not in ("output-exists", "output-in-use") and found != self.before.get(node.key, found)
+        return found if own else []
+
     # ------------------------------------------------------------------ results
 
     def _publish(self) -> None:
@@ -394,7 +424,7 @@ class _Batch:
         """Remove the oldest results if the cache exceeds the limit in the configurations, but none that is in use."""
         self.pruned = time.monotonic()
         limit = max(float(each.configuration["cache_limit_gb"]) for each in self.pending)
-        Cache(self.cache_folder).prune(int(limit * 1e9), keep=set(), used_within=used_within)
+        Cache(self.cache_folder).prune(int(min(limit, 1e9) * 1e9), keep=set(), used_within=used_within)
 
 
 class _Progress:

@@ -17,6 +17,8 @@ from retalkit.storage.cache import Folder
 CSV_FILE: Final = "summary.csv"
 JSON_FILE: Final = "results.json"
 _COLUMNS: Final = ("output", "state", "language", "video", "speech", "cues", "settings", "code", "reason")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of text that spreadsheets evaluate as a formula."""
 _NUMBERS: Final = ("output_seconds", "frames_edited", "seconds", "cpu_seconds", "attempts")
 _PARTS: Final = ("verdict", "value", "frames")
 
@@ -53,4 +55,11 @@ def _row(each: JobOutcome) -> list[Any]:
     for gate in GATES:
         found = gates.get(gate, {})
         values += [found.get("verdict"), found.get("value"), frames_text(found.get("frames", ()))]
-    return ["" if value is None else value for value in values]
+    return [_cell(value) for value in values]
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that spreadsheets do not evaluate. A quote precedes text that starts like a formula."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return "" if value is None else value

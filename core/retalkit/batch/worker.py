@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,7 @@ def perform(task: Task, state: WorkerState, report: Report) -> TaskResult:
 @contextmanager
 def redirect_output(log: Path | None) -> Generator[None]:
     """Redirect the process's stdout and stderr, including the output of native libraries, to a file."""
-    if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(os.devnull if log is None else log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    target = _open_log(log)
     streams = (sys.stdout, sys.stderr)
     kept = [os.dup(1), os.dup(2)]
     try:
@@ -122,11 +120,22 @@ def redirect_output(log: Path | None) -> Generator[None]:
         yield
     finally:
         for stream in streams:
-            stream.flush()
+            with suppress(OSError):
+                stream.flush()
         for number, saved in zip((1, 2), kept, strict=True):
             os.dup2(saved, number)
             os.close(saved)
         os.close(target)
+
+
+def _open_log(log: Path | None) -> int:
+    """Return the descriptor of a new log file, or of the null device if the file cannot be created."""
+    if log is not None:
+        # A full disk must not end the worker. The error of the task is also part of its result.
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    return os.open(os.devnull, os.O_WRONLY)
 
 
 def _one_line(error: BaseException) -> str:

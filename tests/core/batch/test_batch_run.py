@@ -232,6 +232,13 @@ def test_failed_jobs_run_again_on_request(
     shutil.copy2(folder / "faceless.mp4", kept)
     again = run(folder, registry, retry_failed=True)
     assert again.computed == 2 and states(again) == states(finished)
+    # A file in place of an output that the failed job never wrote belongs to the user.
+    own = folder / "out" / "faceless_de.mp4"
+    own.write_bytes(b"my own file")
+    with pytest.raises(OutputError) as error:
+        run(folder, registry, retry_failed=True)
+    assert error.value.code == "output-exists" and own.read_bytes() == b"my own file"
+    own.unlink()
     shutil.copy(folder / "two.mp4", folder / "faceless.mp4")
     repaired = run(folder, registry)
     assert repaired.computed == 2 and set(states(repaired).values()) == {"done"}
