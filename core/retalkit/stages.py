@@ -129,6 +129,8 @@ class FrameBatch:
     """Presentation times in seconds, float64 [T]. The frame rate may vary."""
     indexes: NDArray[np.int64]
     """Frame indexes in the source video, int64 [T]."""
+    shot_starts: NDArray[np.bool_] | None = None
+    """Whether a new shot starts at each frame, bool [T], or None if the caller has not detected the scene cuts."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -142,6 +144,29 @@ class FrameBatch:
         face. The rectangle must be inside the frame.
         """
         return self.images[row, top : top + height, left : left + width]
+
+    def reduced(self, row: int, factor: int) -> NDArray[np.uint8]:
+        """Return the image in ``row`` reduced by area averaging, RGB uint8 [H // factor, W // factor, 3].
+
+        Up to ``factor`` - 1 pixels at the right and bottom borders are discarded. Callers must not modify the result. A
+        run reduces the decoded frames before it converts them to RGB, so that ``reduced`` is faster than ``images``.
+        Its values then differ slightly from those of the reduced RGB image. ``factor`` must be positive and at most the
+        smaller side of the frame.
+        """
+        import cv2
+        import numpy as np
+
+        image = self.images[row]
+        rows, columns = image.shape[0] // factor, image.shape[1] // factor
+        part = image[: rows * factor, : columns * factor]
+        return np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+    def sampled(self, row: int, step: int) -> NDArray[np.uint8]:
+        """Return every ``step``-th pixel of the image in ``row``, RGB uint8 [h, w, 3], starting at ``step // 2``.
+
+        Callers must not modify the result.
+        """
+        return self.images[row, step // 2 :: step, step // 2 :: step]
 
 
 @dataclass(frozen=True, slots=True)

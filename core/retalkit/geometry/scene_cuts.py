@@ -42,9 +42,19 @@ def thumbnail(image: NDArray[np.uint8]) -> Float:
 
     Values are area means over a regular pixel subset.
     """
-    height, width = image.shape[:2]
-    step = max(1, min(height, width) // 108)
-    small = image[step // 2 :: step, step // 2 :: step].astype(np.float32)
+    step = sampling_step(image.shape[1], image.shape[0])
+    return thumbnail_of_samples(image[step // 2 :: step, step // 2 :: step])
+
+
+def sampling_step(width: int, height: int) -> int:
+    """Return the distance in pixels between the samples that ``thumbnail`` reads from an image."""
+    return max(1, min(height, width) // 108)
+
+
+def thumbnail_of_samples(samples: NDArray[np.uint8]) -> Float:
+    """Return the thumbnail, float32 [27, 48, 3], of an image of which every ``sampling_step``-th pixel is given, RGB
+    uint8 [h, w, 3]."""
+    small = samples.astype(np.float32)
     for axis, count in ((0, HEIGHT), (1, WIDTH)):
         length = small.shape[axis]
         starts = np.arange(count) * length // count
@@ -84,7 +94,10 @@ class CutDetector:
 
         The first frame is not a cut.
         """
-        colours = thumbnail(image)
+        return self.starts_shot(thumbnail(image))
+
+    def starts_shot(self, colours: NDArray[np.float32]) -> bool:
+        """Process the thumbnail of the next frame, float32 [27, 48, 3]. See ``is_cut``."""
         luma = colours @ np.array([0.299, 0.587, 0.114], np.float32)
         if luma.std() < MIN_CONTRAST and self._luma is not None:
             # The reference frame is not replaced, so a flash does not cause two cuts.

@@ -7,6 +7,7 @@ high-dynamic-range video keeps its primaries and transfer characteristics. Colou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -134,6 +135,11 @@ def yuv_to_rgb(
             planes.append(np.asarray(large, dtype=np.uint8)[: bottom - top, :width])
         cv2.transform(cv2.merge(planes), weights, dst=image[top:bottom])
     return image
+
+
+def planes_444_to_rgb(planes: Sequence[NDArray[np.uint8]], matrix: int, full: bool) -> NDArray[np.uint8]:
+    """Convert the planes Y, Cb and Cr of equal size, uint8 [h, w], to RGB uint8 [h, w, 3]."""
+    return np.asarray(cv2.transform(cv2.merge(list(planes)), yuv_to_rgb_matrix(matrix, full)), dtype=np.uint8)
 
 
 def rgb_to_yuv(

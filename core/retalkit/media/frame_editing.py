@@ -14,6 +14,7 @@ from retalkit.media.colour import (
     UNSPECIFIED,
     chroma_mean,
     guess_matrix,
+    planes_444_to_rgb,
     planes_to_rgb,
     rgb_to_yuv,
     rgb_to_yuv_matrix,
@@ -66,6 +67,40 @@ def rgb_region(frame: av.VideoFrame, left: int, top: int, width: int, height: in
         *_matrix_and_range(frame),
     )
     return block[top - first_row :, left - first_column :]
+
+
+def reduced_rgb(frame: av.VideoFrame, factor: int) -> NDArray[np.uint8]:
+    """Convert a frame to RGB uint8 [H // factor, W // factor, 3], reduced by area averaging.
+
+    The planes are reduced before the conversion if ``factor`` is at least 3. For smaller factors, the rounding of the
+    reduced planes would cause errors of several grey levels, so the image is reduced after the conversion. Up to
+    ``factor`` - 1 pixels at the right and bottom borders are discarded. ``factor`` must be positive and at most the
+    smaller side of the frame.
+    """
+    height, width = frame.height // factor, frame.width // factor
+    if factor < 3:
+        image = to_rgb(frame)[: height * factor, : width * factor]
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    frame = _as_planar(frame)
+    luma, *chroma = planes_of(frame)
+    parts = [luma[: height * factor, : width * factor]]
+    # If the reduced image covers half of a chroma sample at its border, the complete sample is used.
+    parts += [plane[: (height * factor + 1) // 2, : (width * factor + 1) // 2] for plane in chroma]
+    planes = [np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8) for part in parts]
+    return planes_444_to_rgb(planes, *_matrix_and_range(frame))
+
+
+def sampled_rgb(frame: av.VideoFrame, step: int) -> NDArray[np.uint8]:
+    """Convert every ``step``-th pixel of a frame, starting at ``step // 2``, to RGB uint8 [h, w, 3].
+
+    The result is bit-identical to the corresponding pixels of ``to_rgb(frame)``.
+    """
+    frame = _as_planar(frame)
+    luma, *chroma = planes_of(frame)
+    rows, columns = (np.arange(step // 2, size, step) for size in luma.shape)
+    planes = [luma[step // 2 :: step, step // 2 :: step]]
+    planes += [plane[rows[:, None] // 2, columns // 2] for plane in chroma]
+    return planes_444_to_rgb(planes, *_matrix_and_range(frame))
 
 
 def apply_edits(

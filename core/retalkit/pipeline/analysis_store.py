@@ -34,6 +34,11 @@ class LimitedSource:
         self._info = replace(source.info, frame_count=count, duration=end)
 
     @property
+    def complete(self) -> Source:
+        """Source without the limit."""
+        return self._source
+
+    @property
     def info(self) -> SourceInfo:
         return self._info
 

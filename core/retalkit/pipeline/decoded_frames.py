@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.media.frame_editing import rgb_region, to_rgb
+from retalkit.media.frame_editing import reduced_rgb, rgb_region, sampled_rgb, to_rgb
 from retalkit.media.pixel_format import YUV420P
 from retalkit.stages import FrameBatch
 
@@ -28,10 +28,15 @@ class DecodedFrames(FrameBatch):
     _converted: list[Image]
 
     def __init__(
-        self, decoded: Sequence[av.VideoFrame], times: NDArray[np.float64], indexes: NDArray[np.int64]
+        self,
+        decoded: Sequence[av.VideoFrame],
+        times: NDArray[np.float64],
+        indexes: NDArray[np.int64],
+        shot_starts: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Initialise the batch. ``times`` and ``indexes``: see ``FrameBatch``."""
-        for name, value in (("decoded", decoded), ("times", times), ("indexes", indexes), ("_converted", [])):
+        """Initialise the batch. ``times``, ``indexes`` and ``shot_starts``: see ``FrameBatch``."""
+        values = {"decoded": decoded, "times": times, "indexes": indexes, "shot_starts": shot_starts, "_converted": []}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -50,3 +55,9 @@ class DecodedFrames(FrameBatch):
         if self._converted or self.decoded[row].format.name != YUV420P.name:
             return self.images[row, top : top + height, left : left + width]
         return rgb_region(self.decoded[row], left, top, width, height)
+
+    def reduced(self, row: int, factor: int) -> Image:
+        return reduced_rgb(self.decoded[row], factor)
+
+    def sampled(self, row: int, step: int) -> Image:
+        return sampled_rgb(self.decoded[row], step)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from retalkit.geometry.face_tracker import area
-from retalkit.geometry.scene_cuts import CutDetector
+from retalkit.geometry.scene_cuts import CutDetector, sampling_step, thumbnail_of_samples
 from retalkit.media.prefetch import read_ahead
+from retalkit.media.sources import VideoSource
 from retalkit.observer import Observer
+from retalkit.pipeline.analysis_store import LimitedSource
+from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_checks import FaceChecker
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import DetectorSession, Face, FrameBatch, Source
@@ -48,22 +52,35 @@ class FrameDetections:
     faces: list[Face]
 
 
-def frame_batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
-    """Yield frames [start, stop) in batches of limited size. A background thread decodes the frames in advance."""
-    info = source.info
-    size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
-    images: list[NDArray[np.uint8]] = []
-    frames = read_ahead(source.read(range(start, stop)), depth=4)
+def frame_batches(source: Source, start: int, stop: int) -> Generator[FrameBatch, None, None]:
+    """Yield frames [start, stop) in batches of limited size, with the starts of shots after ``start``.
+
+    A background thread decodes the frames in advance and detects the scene cuts. The frames of a video are converted to
+    RGB only where they are read.
+    """
+    batches = read_ahead(_batches(source, start, stop), depth=1)
     try:
-        for index, image in frames:
-            images.append(image)
-            if len(images) == size or index == stop - 1:
-                first = index + 1 - len(images)
-                indexes = np.arange(first, index + 1, dtype=np.int64)
-                yield FrameBatch(np.stack(images), source.times(first, index + 1), indexes)
-                images = []
+        yield from batches
     finally:
-        frames.close()
+        batches.close()
+
+
+def _batches(source: Source, start: int, stop: int) -> Iterator[FrameBatch]:
+    info, cuts = source.info, CutDetector()
+    size = max(1, min(16, _BATCH_BYTES // max(1, info.width * info.height * 3)))
+    step = sampling_step(info.width, info.height)
+    video = source.complete if isinstance(source, LimitedSource) else source
+    decodes = isinstance(video, VideoSource)
+    frames = video.read_video_frames(range(start, stop)) if decodes else source.read(range(start, stop))
+    for first in range(start, stop, size):
+        last = min(first + size, stop)
+        read: list[Any] = [frame for _, frame in islice(frames, last - first)]
+        make = partial(DecodedFrames, read) if decodes else partial(FrameBatch, np.stack(read))
+        times, indexes = source.times(first, last), np.arange(first, last, dtype=np.int64)
+        batch = make(times, indexes)
+        samples = (batch.sampled(row, step) for row in range(last - first))
+        starts = [cuts.starts_shot(thumbnail_of_samples(each)) for each in samples]
+        yield make(times, indexes, np.array(starts, np.bool_))
 
 
 def is_complete(folder: CacheEntry) -> bool:
@@ -84,7 +101,7 @@ def detect_faces(
 
     Raises RunCancelledError between batches if ``cancelled()`` returns True.
     """
-    cuts, checker = CutDetector(), FaceChecker(scheme)
+    checker = FaceChecker(scheme)
     reasons = [""]
     landmarks_shape: tuple[int, ...] = (0, 3)
     found = 0
@@ -104,10 +121,10 @@ def detect_faces(
     ):
         for batch in frame_batches(source, 0, source.info.frame_count):
             check_cancelled(cancelled)
-            for faces, image in zip(session.detect(batch), batch.images, strict=True):
+            cuts_file.append(np.asarray(batch.shot_starts, np.int32))
+            for row, faces in enumerate(session.detect(batch)):
                 counts_file.append(np.array([len(faces)], np.int32))
-                cuts_file.append(np.array([cuts.is_cut(image)], np.int32))
-                for face in checker.check(image, faces):
+                for face in checker.check(batch, row, faces):
                     landmarks_shape = face.landmarks.shape
                     landmarks_file.append(np.asarray(face.landmarks, np.float32)[None])
                     boxes_file.append(np.asarray(face.box, np.float32)[None])

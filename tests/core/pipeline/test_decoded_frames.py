@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.media.frame_editing import edit_region, to_rgb
 from retalkit.media.pixel_format import FORMATS, YUV420P
 from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import planes_of
 from retalkit.pipeline import decoded_frames
 from retalkit.pipeline.decoded_frames import DecodedFrames
+from retalkit.pipeline.detect import frame_batches
+from retalkit.stages import FrameBatch
 
 
 def _frames(clip: Path, name: str = YUV420P.name) -> DecodedFrames:
@@ -34,6 +37,31 @@ def test_a_crop_does_not_convert_the_frame(moving_head: Path, monkeypatch: pytes
     whole = to_rgb(frames.decoded[1])
     monkeypatch.setattr(decoded_frames, "to_rgb", None)
     assert np.array_equal(frames.crop(1, 10, 20, 30, 40), whole[20:60, 10:40])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+def test_samples_are_pixels_of_the_images(moving_head: Path, step: int) -> None:
+    frames, whole = _frames(moving_head), _frames(moving_head).images
+    assert np.array_equal(frames.sampled(2, step), whole[2, step // 2 :: step, step // 2 :: step])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7])
+def test_reduced_frames_show_the_image(moving_head: Path, factor: int) -> None:
+    frames = _frames(moving_head)
+    whole = FrameBatch(_frames(moving_head).images, frames.times, frames.indexes)
+    reduced, expected = (each.reduced(1, factor).astype(int) for each in (frames, whole))
+    assert reduced.shape == expected.shape == (frames.size[1] // factor, frames.size[0] // factor, 3)
+    # Rounding and clipping differ. Isolated pixels at saturated edges differ by up to 20 grey levels.
+    assert np.abs(reduced - expected).mean() <= (0 if factor < 3 else 0.6)
+    assert np.abs(reduced.mean((0, 1)) - expected.mean((0, 1))).max() < 0.3
+
+
+def test_batches_contain_the_starts_of_shots(shared_media: Path) -> None:
+    source, cuts = open_source(shared_media / "cuts_and_faceless_640x360p2997.mp4"), CutDetector()
+    found = [batch.shot_starts for batch in frame_batches(source, 0, 140)]
+    expected = [cuts.is_cut(image) for _, image in source.read(range(140))]
+    assert sum(expected) >= 2
+    assert np.concatenate([each for each in found if each is not None]).tolist() == expected
 
 
 @pytest.mark.parametrize("rectangle", [(20, 30, 41, 25), (21, 31, 40, 24), (0, 0, 5, 3)])

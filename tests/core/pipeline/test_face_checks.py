@@ -32,6 +32,10 @@ class _Silent:
     def advanced(self, step: str, done: int) -> None: ...
 
 
+def one_frame(image: np.ndarray) -> FrameBatch:
+    return FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64))
+
+
 @pytest.fixture(scope="module")
 def images(shared_media: Path) -> list[np.ndarray]:
     source = open_source(shared_media / "talk_woman_590p25.mp4")
@@ -41,7 +45,7 @@ def images(shared_media: Path) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def faces(images):
     session = MediaPipeSession(MediaPipeConfig())
-    found = [session.detect(FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64)))[0] for image in images]
+    found = [session.detect(one_frame(image))[0] for image in images]
     session.close()
     return found
 
@@ -62,7 +66,7 @@ def covered(image: np.ndarray, landmarks: np.ndarray, colour, pleats: float) -> 
 def test_covered_mouth_is_not_visible(images, faces, name: str, gain: float) -> None:
     face = faces[0][0]
     cover = (covered(images[0], face.landmarks, *COVERS[name]) * gain).astype(np.uint8)
-    (checked,) = FaceChecker(MESH478).check(cover, [face])
+    (checked,) = FaceChecker(MESH478).check(one_frame(cover), 0, [face])
     assert checked.reason == MOUTH_NOT_VISIBLE
 
 
@@ -80,7 +84,7 @@ def test_cover_that_appears_is_noticed_in_its_first_frame(images, faces) -> None
     for number, (image, found) in enumerate(zip(images, faces, strict=True)):
         hidden = 4 <= number < 8
         shown = covered(image, found[0].landmarks, *COVERS["plain"]) if hidden else image
-        reasons.append(checker.check(shown, found)[0].reason)
+        reasons.append(checker.check(one_frame(shown), 0, found)[0].reason)
     assert reasons == [MOUTH_NOT_VISIBLE if 4 <= number < 8 else "" for number in range(12)]
 
 
