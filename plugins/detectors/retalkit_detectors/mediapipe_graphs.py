@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from retalkit.stages import FrameBatch
 
 from retalkit_detectors.lazy_packages import defer_initialisation
 
@@ -90,6 +90,16 @@ def region_around(points: NDArray[np.float32], left_eye: NDArray[np.float32], ri
     return Region(float(x), float(y), float((high - low).max() * MARGIN), float(np.arctan2(across[1], across[0])))
 
 
+@dataclass(frozen=True, slots=True)
+class ReducedImage:
+    """Image for a box network."""
+
+    pixels: NDArray[np.uint8]
+    """Contiguous RGB image, uint8 [h, w, 3]."""
+    factor: int
+    """Integer factor by which the image has been reduced."""
+
+
 class BoxGraph:
     """BlazeFace graph (Bazarevsky et al., 2019), which detects face boxes.
 
@@ -102,9 +112,9 @@ class BoxGraph:
         self._solution = FaceDetection(min_detection_confidence=min_confidence, model_selection=int(full_range))
         self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
-    def detect(self, image: NDArray[np.uint8]) -> list[DetectedBox]:
-        """Return the faces in an RGB image, uint8 [H, W, 3], in descending score order."""
-        factor, small = reduce_image(image, DETECTION_SIZE)
+    def detect(self, reduced: ReducedImage) -> list[DetectedBox]:
+        """Return the faces in an image in descending score order, in pixels of the image before its reduction."""
+        small, factor = reduced.pixels, reduced.factor
         output: Any = self._solution.process(small)
         detections: list[Any] = sorted(output.detections or [], key=_score, reverse=True)
         scale = np.array([small.shape[1], small.shape[0]], np.float32) * factor
@@ -133,7 +143,7 @@ class MeshGraph:
         for stream in (LANDMARKS, PRESENCE):
             self._graph.observe_output_stream(stream, self._results.__setitem__)
         self._graph.start_run({"with_attention": packet_creator.create_bool(True)})
-        self.fit(np.zeros((64, 64, 3), np.uint8), Region(32, 32, 48, 0))
+        self.fit(single_frame(np.zeros((64, 64, 3), np.uint8)), 0, Region(32, 32, 48, 0))
 
     @staticmethod
     def _config() -> Any:
@@ -155,12 +165,13 @@ class MeshGraph:
         mesh_only.input_side_packet.append("with_attention")
         return mesh_only
 
-    def fit(self, image: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
-        """Return the fitted points in pixels, float32 [478, 3], and the presence score in [0, 1].
+    def fit(self, frames: FrameBatch, row: int, region: Region) -> tuple[NDArray[np.float32], float]:
+        """Return the points fitted to the frame in ``row`` in pixels, float32 [478, 3], and the presence score in
+        [0, 1].
 
         The z coordinates have the scale of the x coordinates.
         """
-        left, top, crop = crop_region(image, region)
+        left, top, crop = crop_region(frames, row, region)
         height, width = crop.shape[:2]
         rectangle = rect_pb2.NormalizedRect(
             x_center=(region.x - left) / width,
@@ -188,39 +199,39 @@ def _score(detection: Any) -> float:
     return detection.score[0]
 
 
-def reduce_image(image: NDArray[np.uint8], longest: int) -> tuple[int, NDArray[np.uint8]]:
-    """Return the integer reduction factor and the reduced image, whose longest side is at most about ``longest``.
-
-    The function discards up to factor - 1 pixels at the right and bottom borders.
-    """
-    height, width = image.shape[:2]
-    factor = max(1, min(round(max(height, width) / longest), height, width))
-    rows, columns = height // factor, width // factor
-    if factor == 1:
-        return 1, np.ascontiguousarray(image)
-    # OpenCV's area averaging is about eight times faster for integer factors.
-    part = image[: rows * factor, : columns * factor]
-    return factor, cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+def single_frame(image: NDArray[np.uint8]) -> FrameBatch:
+    """Return an RGB image, uint8 [H, W, 3], as a batch of one frame."""
+    return FrameBatch(image[None], np.zeros(1), np.zeros(1, np.int64))
 
 
-def crop_region(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return the left and top coordinates and a contiguous copy of the rotated region's bounding box.
+def reduced_frame(frames: FrameBatch, row: int) -> ReducedImage:
+    """Return the frame in ``row`` reduced to about the size of the box networks' inputs."""
+    width, height = frames.size
+    factor = max(1, min(round(max(height, width) / DETECTION_SIZE), height, width))
+    return ReducedImage(np.ascontiguousarray(frames.reduced(row, factor)), factor)
+
+
+def crop_region(frames: FrameBatch, row: int, region: Region) -> tuple[int, int, NDArray[np.uint8]]:
+    """Return the left and top coordinates and the contiguous image of the rotated region's bounding box.
 
     Passing the complete image to the graph would take longer than the network inference.
     """
     radius = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) / 2 + 2
-    return _square(image, region.x, region.y, radius)
+    return crop_square(frames, row, region, radius)
 
 
-def close_up(image: NDArray[np.uint8], region: Region) -> tuple[int, int, NDArray[np.uint8]]:
-    """Return the left and top coordinates and a contiguous copy of the image around a face, for the box network."""
-    return _square(image, region.x, region.y, region.side * CLOSE_UP)
+def close_up(frames: FrameBatch, row: int, region: Region) -> tuple[int, int, NDArray[np.uint8]]:
+    """Return the left and top coordinates and the contiguous image around a face, for the box network."""
+    return crop_square(frames, row, region, region.side * CLOSE_UP)
 
 
-def _square(image: NDArray[np.uint8], x: float, y: float, radius: float) -> tuple[int, int, NDArray[np.uint8]]:
-    height, width = image.shape[:2]
-    left = int(np.clip(np.floor(x - radius), 0, width - 1))
-    top = int(np.clip(np.floor(y - radius), 0, height - 1))
-    right = int(np.clip(np.ceil(x + radius), left + 1, width))
-    bottom = int(np.clip(np.ceil(y + radius), top + 1, height))
-    return left, top, np.ascontiguousarray(image[top:bottom, left:right])
+def crop_square(frames: FrameBatch, row: int, region: Region, radius: float) -> tuple[int, int, NDArray[np.uint8]]:
+    """Return the left and top coordinates and the contiguous image of the square with half the side ``radius`` around
+    the centre of a region. Parts outside the frame are omitted.
+    """
+    width, height = frames.size
+    left = int(np.clip(np.floor(region.x - radius), 0, width - 1))
+    top = int(np.clip(np.floor(region.y - radius), 0, height - 1))
+    right = int(np.clip(np.ceil(region.x + radius), left + 1, width))
+    bottom = int(np.clip(np.ceil(region.y + radius), top + 1, height))
+    return left, top, np.ascontiguousarray(frames.crop(row, left, top, right - left, bottom - top))

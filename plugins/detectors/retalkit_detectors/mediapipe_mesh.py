@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import cv2
@@ -11,10 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh478
 from retalkit.geometry.face_tracker import intersection_over_union
-from retalkit.geometry.scene_cuts import CutDetector
+from retalkit.geometry.scene_cuts import CutDetector, sampling_step, thumbnail_of_samples
 from retalkit.stages import DetectionClip, Face, FrameBatch, Runtime, StageContext
 
-from retalkit_detectors.mediapipe_graphs import BoxGraph, DetectedBox, MeshGraph, Region, close_up, region_around
+from retalkit_detectors.mediapipe_graphs import (
+    BoxGraph,
+    DetectedBox,
+    MeshGraph,
+    ReducedImage,
+    Region,
+    close_up,
+    crop_square,
+    reduced_frame,
+    region_around,
+    single_frame,
+)
 from retalkit_detectors.mediapipe_options import MediaPipeConfig
 from retalkit_detectors.plausibility import implausible_reason, plausibility, ramp
 
@@ -69,6 +81,18 @@ class Track:
         return region_around(self.landmarks, left_eye, right_eye)
 
 
+@dataclass(frozen=True)
+class _View:
+    """One frame of a batch."""
+
+    frames: FrameBatch
+    row: int
+
+    @cached_property
+    def reduced(self) -> ReducedImage:
+        return reduced_frame(self.frames, self.row)
+
+
 class MediaPipeDetector:
     """Detector that localises faces with BlazeFace and fits MediaPipe's attention mesh to each face."""
 
@@ -115,7 +139,7 @@ class MediaPipeSession:
 
         The score is the product of the presence score, the confidence and the plausibility.
         """
-        return [self._detect(image) for image in frames.images]
+        return [self._detect(_View(frames, row)) for row in range(len(frames.indexes))]
 
     def close(self) -> None:
         """Release the networks once. MediaPipe raises an exception if a graph is closed twice."""
@@ -125,45 +149,52 @@ class MediaPipeSession:
         for graph in (self._near, self._far, self._mesh):
             graph.close()
 
-    def _detect(self, image: Image) -> list[Face]:
-        if self._cuts.is_cut(image):
+    def _detect(self, view: _View) -> list[Face]:
+        if self._starts_shot(view):
             self._tracks, self._age, self._frames_without_face = [], 0, 0
         search = self._age % self._config.detect_every == 0
         self._age += 1
-        tracks = self._track(image)
+        tracks = self._track(view)
         if search or not tracks:
-            boxes = self._near.detect(image)
+            boxes = self._near.detect(view.reduced)
             if search:
-                tracks = self._confirm(image, tracks, boxes)
-            tracks = self._start(image, tracks, boxes)
+                tracks = self._confirm(view, tracks, boxes)
+            tracks = self._start(view, tracks, boxes)
         if not tracks and (search or self._frames_without_face < self._config.detect_every):
-            tracks = self._start(image, tracks, self._far.detect(image))
+            tracks = self._start(view, tracks, self._far.detect(view.reduced))
         self._tracks = tracks
         self._frames_without_face = 0 if tracks else self._frames_without_face + 1
-        return [as_face(track, image.shape[1], image.shape[0]) for track in tracks]
+        return [as_face(track, *view.frames.size) for track in tracks]
 
-    def _track(self, image: Image) -> list[Track]:
+    def _starts_shot(self, view: _View) -> bool:
+        """Return whether a shot starts at the frame."""
+        if view.frames.shot_starts is not None:
+            return bool(view.frames.shot_starts[view.row])
+        step = sampling_step(*view.frames.size)
+        return self._cuts.starts_shot(thumbnail_of_samples(view.frames.sampled(view.row, step)))
+
+    def _track(self, view: _View) -> list[Track]:
         """Track all faces into the new frame, and return the tracks without lost faces and newer duplicates."""
         tracks: list[Track] = []
         for track in self._tracks:
-            moved = self._fit(image, track.region, track.confidence)
+            moved = self._fit(view, track.region, track.confidence)
             if moved is not None and not is_tracked(moved.region, tracks):
                 tracks.append(replace(moved, upside_down=track.upside_down, unchecked=track.unchecked))
         return tracks
 
-    def _confirm(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
+    def _confirm(self, view: _View, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
         """Update the confidence of the tracks, and return the tracks with sufficient confidence."""
         kept: list[Track] = []
         for track in tracks:
-            confidence = SMOOTHING * self._confidence(image, track, boxes) + (1 - SMOOTHING) * track.confidence
+            confidence = SMOOTHING * self._confidence(view, track, boxes) + (1 - SMOOTHING) * track.confidence
             if confidence >= MIN_CONFIDENCE:
                 doubtful = confidence < 1 or track.presence < CERTAIN_PRESENCE
                 known = replace(track, confidence=confidence, unchecked=track.unchecked + 1)
                 due = known.unchecked >= (CHECK_DOUBTFUL if doubtful else CHECK_EVERY)
-                kept.append(self._oriented(image, known) if due else known)
+                kept.append(self._oriented(view, known) if due else known)
         return kept
 
-    def _start(self, image: Image, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
+    def _start(self, view: _View, tracks: Sequence[Track], boxes: Sequence[DetectedBox]) -> list[Track]:
         """Return the existing tracks, and new tracks for boxes that do not belong to a tracked face."""
         all_tracks = list(tracks)
         for box in boxes:
@@ -171,52 +202,54 @@ class MediaPipeSession:
                 break
             if is_tracked(box.region, all_tracks):
                 continue
-            rough = self._fit(image, box.region, 1.0)
+            rough = self._fit(view, box.region, 1.0)
             # Box networks and meshes define different regions. The second fit uses the region that the first mesh
             # defines for the next frame.
-            refined = None if rough is None else self._fit(image, rough.region, 1.0)
+            refined = None if rough is None else self._fit(view, rough.region, 1.0)
             if refined is None or is_tracked(refined.region, all_tracks):
                 continue
-            confidence = self._confidence(image, refined, boxes)
+            confidence = self._confidence(view, refined, boxes)
             if confidence >= MIN_CONFIDENCE:
-                all_tracks.append(self._oriented(image, replace(refined, confidence=confidence)))
+                all_tracks.append(self._oriented(view, replace(refined, confidence=confidence)))
         return all_tracks
 
-    def _oriented(self, image: Image, track: Track) -> Track:
+    def _oriented(self, view: _View, track: Track) -> Track:
         """Return the track with the result of the orientation check.
 
         If the mesh is fitted upright to a face that is upside down, its mouth lies on the forehead. The box network
         then recognises the face more clearly after a rotation by 180 degrees.
         """
         least, excess = FLIPPED_SCORES
-        flipped = self._upright_score(image, track.region, np.pi)
-        upside_down = flipped > least and flipped > self._upright_score(image, track.region, 0.0) + excess
+        flipped = self._upright_score(view, track.region, np.pi)
+        upside_down = flipped > least and flipped > self._upright_score(view, track.region, 0.0) + excess
         return replace(track, upside_down=upside_down, unchecked=0)
 
-    def _upright_score(self, image: Image, region: Region, turn: float) -> float:
+    def _upright_score(self, view: _View, region: Region, turn: float) -> float:
         """Return the box score of a face that is rotated upright and then by ``turn`` radians."""
         size, angle = 128, region.angle + turn
         scale = size / (region.side * VIEW)
         cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
         linear = np.array([[cosine, sine], [-sine, cosine]])
-        offset = size / 2 - linear @ (region.x, region.y)
+        # The radius includes the corners of the view and a border for the interpolation.
+        left, top, crop = crop_square(view.frames, view.row, region, region.side * VIEW * np.sqrt(0.5) + 2)
+        offset = size / 2 - linear @ (region.x - left, region.y - top)
         sampling = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         matrix = np.hstack([linear, offset[:, None]])
-        view = cv2.warpAffine(image, matrix, (size, size), flags=sampling, borderMode=cv2.BORDER_REPLICATE)
-        boxes = self._near.detect(np.asarray(view, np.uint8))
+        turned = cv2.warpAffine(crop, matrix, (size, size), flags=sampling, borderMode=cv2.BORDER_REPLICATE)
+        boxes = self._near.detect(ReducedImage(np.asarray(turned, np.uint8), 1))
         return max((box.score for box in boxes if _is_upright(box, size)), default=0.0)
 
-    def _confidence(self, image: Image, track: Track, boxes: Sequence[DetectedBox]) -> float:
+    def _confidence(self, view: _View, track: Track, boxes: Sequence[DetectedBox]) -> float:
         """Return the short-range network's confidence for a face, evaluated in the complete image or in a close-up."""
         best = best_score(track.region, boxes) if boxes and not boxes[0].full_range else 0.0
         if best < SUFFICIENT_SCORE:
-            left, top, view = close_up(image, track.region)
+            left, top, crop = close_up(view.frames, view.row, track.region)
             region = replace(track.region, x=track.region.x - left, y=track.region.y - top)
-            best = max(best, best_score(region, self._near.detect(view)))
+            best = max(best, best_score(region, self._near.detect(reduced_frame(single_frame(crop), 0))))
         return ramp(best, *CONFIDENT_SCORES)
 
-    def _fit(self, image: Image, region: Region, confidence: float) -> Track | None:
-        landmarks, presence = self._mesh.fit(image, region)
+    def _fit(self, view: _View, region: Region, confidence: float) -> Track | None:
+        landmarks, presence = self._mesh.fit(view.frames, view.row, region)
         if presence < self._config.min_presence or not np.isfinite(landmarks).all():
             return None
         return Track(landmarks, presence, confidence)

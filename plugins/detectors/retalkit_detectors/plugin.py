@@ -22,6 +22,7 @@ def retalkit_stages() -> Iterable[StageSpec]:
             summary="MediaPipe face mesh with 478 3D landmarks, including the irises; the package contains the models",
             build="retalkit_detectors.mediapipe_mesh:MediaPipeDetector",
             licence="Apache-2.0",
+            version="2",
             config=MediaPipeConfig,
             gives=frozenset({"landmarks:mesh478"}),
             requires=("mediapipe", "cv2"),

@@ -19,6 +19,8 @@ from retalkit.geometry.pose import person_template, rigid_fit, to_pixels, yaw_pi
 from retalkit.geometry.scene_cuts import CutDetector
 from retalkit.geometry.schemes import IBUG68, MESH478, POINTS5, convert
 from retalkit.media.sources import open_source
+from retalkit.pipeline.analysis_store import LimitedSource
+from retalkit.pipeline.detect import frame_batches
 from retalkit.stages import DetectorWithReasons, Face, FrameBatch, Runtime
 from retalkit_detectors.mediapipe_mesh import MediaPipeDetector, MediaPipeSession
 from retalkit_detectors.mediapipe_options import MediaPipeConfig
@@ -97,6 +99,24 @@ def test_result_does_not_depend_on_the_batch(woman: list[Image], woman_faces: li
     for one, other in zip(single, woman_faces[:14], strict=True):
         assert np.array_equal(one[0].landmarks, other[0].landmarks)
         assert one[0].score == other[0].score
+
+
+def test_decoded_frames_give_the_landmarks_of_the_images(shared_media: Path) -> None:
+    count, source = 7, open_source(shared_media / SILENT)
+    with open_session() as session:
+        expected = detect(session, frames_of(shared_media / SILENT, 0, count))
+    found: list[list[list[Face]]] = []
+    threads = cv2.getNumThreads()
+    for number in (1, 4):
+        cv2.setNumThreads(number)
+        with open_session() as session:
+            batches = frame_batches(LimitedSource(source, count), 0, count)
+            found.append([faces for batch in batches for faces in session.detect(batch)])
+    cv2.setNumThreads(threads)
+    for (face,), (one,), (other,) in zip(expected, *found, strict=True):
+        assert np.abs(one.landmarks[:, :2] - face.landmarks[:, :2]).mean() < 0.2
+        assert abs(one.score - face.score) < 0.01
+        assert np.array_equal(one.landmarks, other.landmarks), "the landmarks depend on the number of threads"
 
 
 def test_cut_resets_the_tracks(shared_media: Path, woman: list[Image]) -> None:
