@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -75,7 +75,7 @@ def prepare_speech(
     Raises RunCancelledError between chunks if ``cancelled()`` returns True. In that case, no files are stored.
     """
     meter = LoudnessMeter()
-    for chunk in sound.chunks(SPEECH_RATE):
+    for chunk in _joined(sound.chunks(SPEECH_RATE)):
         check_cancelled(cancelled)
         meter.push(chunk)
     loudness = meter.loudness()
@@ -99,7 +99,7 @@ def prepare_speech(
             loudest = max(loudest, float(values.max(initial=0.0)))
             activity_file.append(values)
 
-        for chunk in sound.chunks(SPEECH_RATE):
+        for chunk in _joined(sound.chunks(SPEECH_RATE)):
             check_cancelled(cancelled)
             normalised = chunk * gain
             store(normalised, denoiser.denoise(normalised))
@@ -135,3 +135,15 @@ def open_stored(folder: Folder) -> tuple[SpeechTrack, str]:
     elif summary["highest_activity"] <= _NO_SPEECH:
         note = "no speech detected in the audio; the mouth stays at rest"
     return SpeechTrack(waveform, activity, float(summary["loudness"])), note
+
+
+def _joined(chunks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Join short chunks to chunks of at least one second, because each chunk is processed by several stages."""
+    pieces: list[NDArray[np.float32]] = []
+    for chunk in chunks:
+        pieces.append(chunk)
+        if sum(map(len, pieces)) >= SPEECH_RATE:
+            yield np.concatenate(pieces)
+            pieces = []
+    if pieces:
+        yield np.concatenate(pieces)
