@@ -35,6 +35,8 @@ _DEPTH = 0.5
 _NOD_DROP = 0.3
 """Downward motion of the whole head per radian of pitch, relative to the face size."""
 _ROW: Final = 1024
+_WIDEST_FILTER: Final = 8.0
+"""Standard deviation in pixels above which a filter is applied to a reduced image."""
 _REACH = 0.045
 """Upper limit of the displacement, relative to the face size."""
 
@@ -89,9 +91,7 @@ class HeadWarp:
         height, width = photo.shape[:2]
         weight = _weight(geometry, width, height)
         reach = int(np.ceil(_REACH * geometry.size)) + 2
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        near = cv2.dilate((opacity > 0).astype(np.uint8), kernel) > 0
-        changed = near & (weight > 0)
+        changed = dilated(opacity > 0, reach) & (weight > 0)
         left, top, columns, rows = (int(value) for value in cv2.boundingRect(changed.astype(np.uint8)))
         self.rectangle = (left, top, columns, rows)
         """Rectangle (left, top, width, height) that contains all changed pixels."""
@@ -109,7 +109,7 @@ class HeadWarp:
         self._opacity = opacity
         self._background = background_plate(photo, opacity, 2 * reach)
         # Inside the person, the background term is 0.
-        outline = cv2.dilate((opacity < 1).astype(np.uint8), kernel)[inside] > 0
+        outline = dilated(opacity < 1, reach)[inside]
         self._outline = np.flatnonzero(self.changed & outline)
         self._behind = self._background[inside].reshape(-1, 3)[self._outline].astype(np.float32)
 
@@ -148,13 +148,32 @@ def background_plate(photo: Image, opacity: Float, margin: int) -> Image:
     missing = known == 0
     sigma = 1.0
     while missing.any() and sigma <= max(margin, 2):
-        weight: Any = cv2.GaussianBlur(known, (0, 0), sigma)
+        weight = _blurred(known, sigma)
         filled = missing & (weight > 0.02)
-        blurred: Any = cv2.GaussianBlur(colours, (0, 0), sigma)
+        blurred = _blurred(colours, sigma)
         plate[filled] = blurred[filled] / weight[filled, None]
         missing &= ~filled
         sigma *= 2
     return np.clip(np.rint(plate), 0, 255).astype(np.uint8)
+
+
+def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Return the pixels within ``radius`` pixels of a mask, bool [H, W].
+
+    The time does not depend on the radius. A dilation with a round kernel would take minutes for a large photo.
+    """
+    distance: Any = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance <= radius) if mask.any() else mask
+
+
+def _blurred(image: Any, sigma: float) -> Any:
+    """Return an image after a Gaussian filter. Wide filters are applied to a reduced image, which takes less time."""
+    if sigma <= _WIDEST_FILTER:
+        return cv2.GaussianBlur(image, (0, 0), sigma)
+    size = (image.shape[1], image.shape[0])
+    factor = sigma / _WIDEST_FILTER
+    reduced = cv2.resize(image, [max(round(side / factor), 1) for side in size], interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(reduced, (0, 0), _WIDEST_FILTER), size, interpolation=cv2.INTER_LINEAR)
 
 
 def _weight(geometry: HeadGeometry, width: int, height: int) -> Float:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from retalkit.photo_motion.head_warp import HeadGeometry
+from retalkit.photo_motion.head_warp import HeadGeometry, dilated
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -48,7 +48,5 @@ def _connected(opacity: Float, seed: NDArray[np.float64], radius: int) -> Float:
     x, y = np.clip(np.rint(seed).astype(int), 0, [opacity.shape[1] - 1, opacity.shape[0] - 1])
     if labels[y, x] == 0:
         return opacity
-    size = 2 * radius + 1
-    body = (labels == labels[y, x]).astype(np.uint8)
-    near = cv2.dilate(body, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    near = dilated(labels == labels[y, x], radius)
     return opacity * near.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,7 @@ from retalkit.geometry import mesh478
 from retalkit.observer import SilentObserver
 from retalkit.photo_motion.animator import PhotoAnimator, head_geometry
 from retalkit.photo_motion.curves import MotionCurves, motion_curves
+from retalkit.photo_motion.head_warp import dilated
 from retalkit.photo_motion.matte import person_opacity
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FrameBatch, PersonSegmenter, SourceInfo, StageContext, StageKind
@@ -152,3 +154,18 @@ def test_blink_closes_the_eyes_only(scene: Scene) -> None:
     upper, lower = scene.landmarks[list(LIDS), :2]
     x, y = ((upper + lower) / 2).astype(int)
     assert blink[y - 1, x].mean() > scene.photo[y - 1 : y + 2, x - 1 : x + 2].mean() + 20
+
+
+def test_distances_of_large_photos_take_little_time() -> None:
+    mask = np.zeros((40, 50), bool)
+    mask[10, 12] = mask[30, 45] = True
+    rows, columns = np.mgrid[:40, :50]
+    near = np.hypot(rows - 10, columns - 12) <= 7
+    assert np.array_equal(dilated(mask, 7), near | (np.hypot(rows - 30, columns - 45) <= 7))
+    assert not dilated(np.zeros((9, 9), bool), 3).any()
+    # A dilation with a round kernel of this size takes more than 10 s.
+    large = np.zeros((1500, 1500), bool)
+    large[750, 750] = True
+    began = time.process_time()
+    assert abs(dilated(large, 300).sum() - np.pi * 300**2) < 2000
+    assert time.process_time() - began < 2
