@@ -35,6 +35,8 @@ _DEPTH = 0.5
 _NOD_DROP = 0.3
 """Downward motion of the whole head per radian of pitch, relative to the face size."""
 _ROW: Final = 1024
+_ROUNDING: Final = 0.01
+"""Tolerance in pixels of distances, which OpenCV rounds."""
 _WIDEST_FILTER: Final = 8.0
 """Standard deviation in pixels above which a filter is applied to a reduced image."""
 _REACH = 0.045
@@ -163,7 +165,7 @@ def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     The time does not depend on the radius. A dilation with a round kernel would take minutes for a large photo.
     """
     distance: Any = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance <= radius) if mask.any() else mask
+    return np.asarray(distance <= radius + _ROUNDING) if mask.any() else mask
 
 
 def _blurred(image: Any, sigma: float) -> Any:
