@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -61,7 +62,7 @@ SMOOTHING: Final = 0.5
 """Weight of the newest value in the exponential smoothing of a face's confidence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Track:
     """State of a tracked face."""
 
@@ -74,19 +75,20 @@ class Track:
     unchecked: int = 0
     """Number of searches since the orientation was checked."""
 
-    @property
+    @cached_property
     def region(self) -> Region:
         """Return the mesh network's input region for the next frame."""
         left_eye, right_eye = self.landmarks[mesh478.LEFT_EYE_OUTER], self.landmarks[mesh478.RIGHT_EYE_OUTER]
         return region_around(self.landmarks, left_eye, right_eye)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _View:
     """One frame of a batch."""
 
     frames: FrameBatch
     row: int
+    starts_shot: bool = False
 
     @cached_property
     def reduced(self) -> ReducedImage:
@@ -127,6 +129,7 @@ class MediaPipeSession:
         self._near = BoxGraph(full_range=False, min_confidence=config.min_confidence)
         self._far = BoxGraph(full_range=True, min_confidence=config.min_confidence)
         self._mesh = MeshGraph()
+        self._searcher = ThreadPoolExecutor(1, thread_name_prefix="face search")
         self._cuts = CutDetector()
         self._tracks: list[Track] = []
         self._age = 0
@@ -139,28 +142,48 @@ class MediaPipeSession:
 
         The score is the product of the presence score, the confidence and the plausibility.
         """
-        return [self._detect(_View(frames, row)) for row in range(len(frames.indexes))]
+        views = [_View(frames, row) for row in range(len(frames.indexes))]
+        searches = self._plan_searches(views)
+        # The searches do not depend on the tracks, so they run at the same time as the mesh network.
+        boxes = [
+            self._searcher.submit(self._search, view) if due else None
+            for view, due in zip(views, searches, strict=True)
+        ]
+        return [self._detect(view, found) for view, found in zip(views, boxes, strict=True)]
 
     def close(self) -> None:
         """Release the networks once. MediaPipe raises an exception if a graph is closed twice."""
         if self._closed:
             return
         self._closed = True
+        self._searcher.shutdown(cancel_futures=True)
         for graph in (self._near, self._far, self._mesh):
             graph.close()
 
-    def _detect(self, view: _View) -> list[Face]:
-        if self._starts_shot(view):
-            self._tracks, self._age, self._frames_without_face = [], 0, 0
-        search = self._age % self._config.detect_every == 0
-        self._age += 1
+    def _plan_searches(self, views: Sequence[_View]) -> list[bool]:
+        """Return for each of the next frames whether the complete image is searched even if faces are tracked."""
+        searches: list[bool] = []
+        for view in views:
+            view.starts_shot = self._starts_shot(view)
+            self._age = 0 if view.starts_shot else self._age
+            searches.append(self._age % self._config.detect_every == 0)
+            self._age += 1
+        return searches
+
+    def _search(self, view: _View) -> list[DetectedBox]:
+        return self._near.detect(view.reduced)
+
+    def _detect(self, view: _View, found: Future[list[DetectedBox]] | None) -> list[Face]:
+        """Return the faces of the next frame. ``found``: boxes of the search, or None if no search is due."""
+        if view.starts_shot:
+            self._tracks, self._frames_without_face = [], 0
         tracks = self._track(view)
-        if search or not tracks:
-            boxes = self._near.detect(view.reduced)
-            if search:
-                tracks = self._confirm(view, tracks, boxes)
-            tracks = self._start(view, tracks, boxes)
-        if not tracks and (search or self._frames_without_face < self._config.detect_every):
+        if found is not None:
+            boxes = found.result()
+            tracks = self._start(view, self._confirm(view, tracks, boxes), boxes)
+        elif not tracks:
+            tracks = self._start(view, tracks, self._search(view))
+        if not tracks and (found is not None or self._frames_without_face < self._config.detect_every):
             tracks = self._start(view, tracks, self._far.detect(view.reduced))
         self._tracks = tracks
         self._frames_without_face = 0 if tracks else self._frames_without_face + 1
@@ -273,7 +296,7 @@ def best_score(region: Region, boxes: Sequence[DetectedBox]) -> float:
 
 def as_face(track: Track, width: int, height: int) -> Face:
     """Return the track's face for a ``width`` x ``height`` frame."""
-    points = track.landmarks[: mesh478.MESH_COUNT, :2]
-    box = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
+    x, y = np.ascontiguousarray(track.landmarks[: mesh478.MESH_COUNT, :2].T)
+    box = np.array([x.min(), y.min(), x.max(), y.max()], np.float32)
     score = min(track.presence, 1.0) * track.confidence * plausibility(track.landmarks, width, height)
     return Face(box, track.landmarks, score, UPSIDE_DOWN if track.upside_down else "")
