@@ -1,7 +1,7 @@
 """Lower bound of the duration of ``retalkit dub``: decoding, face tracking and encoding, one after the other.
 
 The parts use the code of the pipeline, but they do not overlap. Decoding counts every output frame and every analysed
-frame once. Tracking includes the conversion of the analysed frames to RGB. The edits, the speech, the start of the
+frame once. Tracking includes the required conversions to RGB. The edits, the speech, the start of the
 process and the loading of the detector are not counted.
 
 Run: python benchmarks/dub_floor.py VIDEO SPEECH
@@ -19,13 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 from retalkit.config.model import DEFAULT_PRESET, load
 from retalkit.media.encoding import SegmentWriter, output_time_base
-from retalkit.media.frame_editing import to_rgb
+from retalkit.media.pixel_format import YUV420P, PixelFormat
 from retalkit.media.sound import open_sound
-from retalkit.media.sources import open_source
+from retalkit.media.sources import VideoSource, open_source
 from retalkit.media.timeline import build_timeline
 from retalkit.observer import SilentObserver
 from retalkit.pipeline.analysis_store import analysed_part
@@ -33,7 +31,7 @@ from retalkit.pipeline.detect import frame_batches
 from retalkit.pipeline.plan import plan
 from retalkit.pipeline.render import segment_ranges
 from retalkit.plugins.discovery import discover
-from retalkit.stages import DetectionClip, ObjectPool, Source, SourceInfo, StageContext
+from retalkit.stages import DetectionClip, ObjectPool, StageContext
 from retalkit.storage.cache import Folder
 
 CHUNK_BYTES = 1 << 30
@@ -49,24 +47,19 @@ class Floor:
     encode: float = 0.0
 
 
-class DecodedSource:
-    """``Source`` that provides frames which have already been decoded."""
+class DecodedSource(VideoSource):
+    """Video source that provides frames which have already been decoded."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: VideoSource) -> None:
+        super().__init__(source.path, source.index)
         self.frames: dict[int, av.VideoFrame] = {}
         """Mapping from frame index to decoded frame."""
 
-    @property
-    def info(self) -> SourceInfo:
-        return self._source.info
-
-    def times(self, start: int, stop: int) -> NDArray[np.float64]:
-        return self._source.times(start, stop)
-
-    def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def read_video_frames(
+        self, indexes: Iterable[int], pixel_format: PixelFormat = YUV420P
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         for index in indexes:
-            yield index, to_rgb(self.frames[index])
+            yield index, self.frames[index]
 
 
 def measure_floor(video: Path, speech: Path, folder: Path) -> Floor:
@@ -77,7 +70,8 @@ def measure_floor(video: Path, speech: Path, folder: Path) -> Floor:
     limited = analysed_part(source, timeline, config.analysis_seconds)
     detector = plan(config, registry).detector.make(config, ObjectPool())
     context = StageContext(cache=Folder(folder / "detector"), observer=SilentObserver())
-    floor, clip = Floor(), DecodedSource(limited)
+    assert isinstance(source, VideoSource)
+    floor, clip = Floor(), DecodedSource(source)
     size = max(1, CHUNK_BYTES // (source.info.width * source.info.height * 3 // 2))
     chunks = [
         (start, min(start + size, last))
