@@ -14,13 +14,13 @@ import numpy as np
 from retalkit.imaging.compositing import composite
 from retalkit.inspection.model import TimeEstimate
 from retalkit.inspection.outcomes import Moment
+from retalkit.media.decoded_frames import DecodedFrames
 from retalkit.media.encoding import SegmentWriter, output_time_base
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.pixel_format import PixelFormat
 from retalkit.media.sources import MediaSource
 from retalkit.media.video_codec import Encoding
 from retalkit.photo_motion.animator import PhotoAnimator
-from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_job import FaceJob
 from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.timing import StepTimer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,8 @@ from retalkit.stages import SourceInfo
 
 _CHUNK_BYTES = 64 * 2**20
 """Memory limit in bytes for decoded frames while a descending run is reversed."""
+KEPT_BYTES = 128 * 2**20
+"""Maximum size of a video whose decoded frames are kept, so that all passes over a short video decode it once."""
 _MAX_BACKWARD_STEP = 8
 """Maximum backward step in frames within a descending run. A larger backward step is treated as a jump."""
 
@@ -45,6 +48,7 @@ class VideoSource:
         self._resized = False
         self._idle: FrameDecoder | AnimationDecoder | None = None
         self._lock = threading.Lock()
+        self._kept: dict[str, dict[int, av.VideoFrame]] = {}
 
     @property
     def undecodable(self) -> list[int]:
@@ -135,6 +139,8 @@ class VideoSource:
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (index, upright frame) in the requested order. Callers must not modify the shared frames.
 
+        Every frame of a video that fits into ``KEPT_BYTES`` is decoded only once and kept until ``close`` is called.
+
         A frame that is stored upright in ``pixel_format`` keeps its samples. Other frames are converted.
 
         Ascending runs are decoded sequentially. Descending runs are reversed in chunks of at most 64 MiB of decoded
@@ -145,6 +151,31 @@ class VideoSource:
             IndexError: an index is outside the video.
             InputError: the file can no longer be decoded.
         """
+        width, height = self.size
+        samples = width * height + 2 * (width // pixel_format.chroma_x) * (height // pixel_format.chroma_y)
+        if len(self.index.timestamps) * samples * np.dtype(pixel_format.dtype).itemsize > KEPT_BYTES:
+            yield from self._decode(indexes, pixel_format)
+            return
+        kept = self._kept.setdefault(pixel_format.name, {})
+        requested = set(kept)
+        waiting: deque[int] = deque()
+
+        def missing() -> Iterator[int]:
+            for index in indexes:
+                waiting.append(index)
+                if index not in requested:
+                    requested.add(index)
+                    yield index
+
+        # The decoder requests descending frames in advance, so that a frame may be repeated before it has been decoded.
+        for index, frame in self._decode(missing(), pixel_format):
+            kept[index] = frame
+            while waiting and waiting[0] in kept:
+                yield waiting[0], kept[waiting.popleft()]
+        while waiting:
+            yield waiting[0], kept[waiting.popleft()]
+
+    def _decode(self, indexes: Iterable[int], pixel_format: PixelFormat) -> Iterator[tuple[int, av.VideoFrame]]:
         decoder = self._acquire()
         try:
             yield from _read_in_order(decoder, indexes, self._chunk, pixel_format)
@@ -159,6 +190,7 @@ class VideoSource:
         """Close the file. The next read reopens the file."""
         with self._lock:
             decoder, self._idle = self._idle, None
+            self._kept = {}
         if decoder is not None:
             decoder.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retalkit.media.decoded_frames import read_frames
 from retalkit.stages import FaceBatch, FrameBatch, Source, SourceInfo, Timeline
 from retalkit.storage.row_file import RowReader
 
@@ -47,6 +48,10 @@ class LimitedSource:
 
     def read(self, indexes: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         return self._source.read(indexes)
+
+    def read_frames(self, indexes: Iterable[int]) -> Iterator[FrameBatch]:
+        """Yield a batch of one frame for each index, see ``retalkit.media.decoded_frames.read_frames``."""
+        return read_frames(self._source, indexes)
 
 
 def analysed_part(source: Source, timeline: Timeline, seconds: float) -> LimitedSource:

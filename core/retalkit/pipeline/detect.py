@@ -14,11 +14,11 @@ import numpy as np
 
 from retalkit.geometry.face_tracker import area
 from retalkit.geometry.scene_cuts import CutDetector, sampling_step, thumbnail_of_samples
+from retalkit.media.decoded_frames import DecodedFrames
 from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import VideoSource
 from retalkit.observer import Observer
 from retalkit.pipeline.analysis_store import LimitedSource
-from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_checks import FaceChecker
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import DetectorSession, Face, FrameBatch, Source

@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from retalkit.imaging.compositing import composite
+from retalkit.media.decoded_frames import DecodedFrames
 from retalkit.media.encoding import SegmentWriter
 from retalkit.media.frame_editing import to_rgb
 from retalkit.media.pixel_format import YUV420P, PixelFormat
@@ -25,14 +26,12 @@ from retalkit.media.prefetch import read_ahead
 from retalkit.media.sources import MediaSource
 from retalkit.observer import Observer
 from retalkit.photo_motion.animator import PhotoAnimator
-from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.face_job import FaceJob, SyncedFrames
 from retalkit.pipeline.frame_counts import FrameCounts
 from retalkit.pipeline.frame_edits import animated_frame, edit_frame
 from retalkit.pipeline.layer import LayerSegment, layer_name, layer_segment
 from retalkit.pipeline.preview import OutputWindow
 from retalkit.pipeline.render_helpers import RenderHelpers
-from retalkit.pipeline.repeated_frames import decode_once
 from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
@@ -317,11 +316,9 @@ class _Decoded:
 
 def _decoded(renderer: SegmentRenderer, positions: Iterator[_Position]) -> Iterator[_Decoded]:
     """Decode the source frames of output positions."""
-    source, window = renderer.source, renderer.window
-    distinct = min(window.count, source.info.frame_count)
     shown, requested = tee(positions)
-    frames = decode_once(source, (each.index for each in requested), distinct, renderer.pixel_format)
-    for at, frame in zip(shown, frames, strict=True):
+    frames = renderer.source.read_video_frames((each.index for each in requested), renderer.pixel_format)
+    for at, (_, frame) in zip(shown, frames, strict=True):
         yield _Decoded(at, frame, tuple(job.skip_reason(at.position, at.index) for job in renderer.jobs))
 
 

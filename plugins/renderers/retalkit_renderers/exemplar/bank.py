@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from retalkit.errors import RunCancelledError
 from retalkit.geometry import mesh478, mesh_space
 from retalkit.geometry.pose import HeadPose, to_head_frame
+from retalkit.media.decoded_frames import read_frames
 from retalkit.media.prefetch import read_ahead
-from retalkit.stages import Analysis, StageContext
+from retalkit.stages import Analysis, FrameBatch, StageContext
 
 from retalkit_renderers.exemplar.mouth_appearance import (
     fit_lip_classifier,
@@ -149,8 +150,8 @@ class BankFrame:
     """Row index in the bank."""
     index: int
     """Source frame index."""
-    image: Image
-    """Complete source frame, RGB uint8 [H, W, 3]."""
+    frame: FrameBatch
+    """Complete source frame (T = 1)."""
     landmarks: Float
     """Mesh landmarks in pixels, float32 [478, 3]."""
     pose: HeadPose
@@ -185,7 +186,7 @@ class BankBuilder:
         step, began = "exemplars", monotonic()
         self._context.observer.started(step, len(self.indexes))
         # A separate thread decodes frames while earlier frames are measured.
-        source_frames = read_ahead(self._analysis.source.read([int(index) for index in self.indexes]), depth=4)
+        source_frames = read_ahead(read_frames(self._analysis.source, [int(index) for index in self.indexes]), depth=4)
         with closing(source_frames) as decoded, self._context.cache.write(PIXELS) as path, path.open("wb") as file:
 
             def frames_of_track(rows: list[int]) -> Iterator[BankFrame]:
@@ -193,9 +194,9 @@ class BankBuilder:
                 for row in rows:
                     if self._context.cancelled:
                         raise RunCancelledError("the run was cancelled; repeat the call to resume the run")
-                    index, image = next(decoded)
+                    frame = next(decoded)
                     left, top, width, height = (int(value) for value in rectangles[row])
-                    crop = np.ascontiguousarray(image[top : top + height, left : left + width])
+                    crop = np.ascontiguousarray(frame.crop(0, left, top, width, height))
                     file.write(crop.tobytes())
                     pose = self._pose[row : row + 1]
                     patches.append(mouth_patch(crop, (left, top), pose, centre))
@@ -203,7 +204,7 @@ class BankBuilder:
                     sharpness.append(detail)
                     skin.append(colour)
                     strips.append(lip_strip(crop, (left, top), pose, self._heads[row]))
-                    yield BankFrame(row, index, image, self._landmarks[row], pose)
+                    yield BankFrame(row, int(frame.indexes[0]), frame, self._landmarks[row], pose)
                     self._context.observer.advanced(step, row + 1)
 
             for _, rows in groupby(range(len(self.indexes)), key=lambda row: int(self.tracks[row])):

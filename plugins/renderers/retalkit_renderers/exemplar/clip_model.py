@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from retalkit.geometry import mesh_space
-from retalkit.geometry.pose import HeadPose, to_head_frame
-from retalkit.stages import Analysis, ExpressionEditorSession, FaceBatch, FrameBatch, StageContext
+from retalkit.geometry.pose import to_head_frame
+from retalkit.stages import Analysis, ExpressionEditorSession, FaceBatch, StageContext
 
 from retalkit_renderers.exemplar.bank import Bank, BankBuilder, BankFrame, Exemplars, load_bank
 from retalkit_renderers.exemplar.bank_frames import select_bank_frames
 from retalkit_renderers.exemplar.identities import Identity, group_tracks
 from retalkit_renderers.exemplar.identity_store import load_identities, save_identities
-from retalkit_renderers.exemplar.occlusion import MIN_SAMPLES, OcclusionDetector
+from retalkit_renderers.exemplar.occlusion import MIN_SAMPLES, FaceSample, OcclusionDetector
 from retalkit_renderers.exemplar.person import measure_person, sample_shapes
+from retalkit_renderers.mesh_warp import even_rectangle
 
 Float = NDArray[np.float32]
 
@@ -87,14 +88,14 @@ class _TrackSampler:
         count = int((self._tracks == track).sum())
         with_reference, sampled = _spread(count, _REFERENCE_FRAMES), _spread(count, _OCCLUSION_FRAMES)
 
-        def samples() -> Iterator[tuple[NDArray[np.uint8], Float, HeadPose]]:
+        def samples() -> Iterator[FaceSample]:
             frame: BankFrame | None = first
             number = 0
             while frame is not None:
                 if number in with_reference:
                     self._add_reference(track, frame)
                 if number in sampled:
-                    yield frame.image, frame.landmarks, frame.pose
+                    yield _face_sample(frame)
                 number += 1
                 frame = next(frames, None)
 
@@ -108,10 +109,9 @@ class _TrackSampler:
 
     def _add_reference(self, track: int, frame: BankFrame) -> None:
         start, stop = frame.index, frame.index + 1
-        frames = FrameBatch(frame.image[None], self._analysis.source.times(start, stop), np.array([start], np.int64))
         coefficients = self._analysis.coefficients(start, stop)
         landmarks, boxes = self._analysis.landmarks(start, stop), self._analysis.boxes(start, stop)
-        reference = self._editor.edit(FaceBatch(frames, landmarks, coefficients, boxes))
+        reference = self._editor.edit(FaceBatch(frame.frame, landmarks, coefficients, boxes))
         head = to_head_frame(reference.landmarks, mesh_space.unpack_pose(coefficients))
         if np.isfinite(head).all():
             self._shapes.setdefault(track, []).append(head[0])
@@ -125,6 +125,17 @@ class _TrackSampler:
         """Return the occlusion detector for the longest of ``tracks``."""
         fitted = [self._detectors[int(track)] for track in tracks if int(track) in self._detectors]
         return max(fitted, key=lambda one: one[0])[1] if fitted else None
+
+
+def _face_sample(frame: BankFrame) -> FaceSample:
+    """Return the part of a frame around the face, with a margin of a tenth of its size."""
+    points = frame.landmarks[:, :2]
+    margin = 0.1 * float(np.ptp(points, axis=0).max())
+    left, top, width, height = even_rectangle(points, margin, *frame.frame.size)
+    if not width or not height:
+        left, top, (width, height) = 0, 0, frame.frame.size
+    image = frame.frame.crop(0, left, top, width, height)
+    return FaceSample(image, frame.landmarks, frame.pose, (left, top))
 
 
 def _spread(count: int, most: int) -> set[int]:

@@ -63,10 +63,24 @@ def _features(colours: Float, cells: NDArray[np.bool_]) -> Float:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceSample:
+    """Face in one frame."""
+
+    image: Image
+    """Part of the frame that contains the face, RGB uint8 [h, w, 3]."""
+    landmarks: Float
+    """Mesh landmarks in pixels of the frame, float32 [478, 3]."""
+    pose: HeadPose
+    """Head pose in the frame (T = 1)."""
+    corner: tuple[int, int] = (0, 0)
+    """Left and top coordinates of ``image`` in the frame."""
+
+
+@dataclass(frozen=True, slots=True)
 class OcclusionDetector:
     """Model of the expected appearance of the skin around one person's mouth in one track.
 
-    >>> detector = OcclusionDetector.fit((image, landmarks, pose[i : i + 1]) for i, image, landmarks in samples)
+    >>> detector = OcclusionDetector.fit(FaceSample(image, landmarks, pose[i : i + 1]) for i, image, landmarks in faces)
     >>> mask, share = detector.mask(image, landmarks, pose[i : i + 1], (left, top, width, height))
     >>> edit_mask = edit_mask * (1 - mask)
     """
@@ -84,36 +98,36 @@ class OcclusionDetector:
     """
 
     @classmethod
-    def fit(cls, samples: Iterable[tuple[Image, Float, HeadPose]]) -> OcclusionDetector:
+    def fit(cls, samples: Iterable[FaceSample]) -> OcclusionDetector:
         """Fit the detector to samples from one track.
 
-        Each sample contains a frame (RGB uint8 [H, W, 3]), landmarks (float32 [478, 3] in pixels) and a head pose
-        (T = 1). The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and the
-        detector does not retain the frames. Some samples may be occluded. A moving occluder may even occlude most
+        The samples should be distributed over the track. At most ``MAX_SAMPLES`` samples are used, and the detector
+        does not retain the images. Some samples may be occluded. A moving occluder may even occlude most
         samples, because a varying cell's expected appearance is the observation closest to the skin of the cheeks.
         """
-        kept: list[tuple[Image, Float, HeadPose]] = []
+        kept: list[FaceSample] = []
         shapes: list[Float] = []
         colours: list[Float] = []
         views: list[NDArray[np.bool_]] = []
         grid: FaceGrid | None = None
-        for image, landmarks, pose in samples:
+        for sample in samples:
+            landmarks, pose = sample.landmarks, sample.pose
             if not np.isfinite(landmarks).all() or len(shapes) + len(colours) >= MAX_SAMPLES:
                 continue
             if grid is None:
                 # The grid is built from the median of several shapes, so that it does not depend on a single
                 # expression.
                 shapes.append(to_head_frame(landmarks[None], pose)[0])
-                kept.append((image, landmarks, pose))
+                kept.append(sample)
                 if len(shapes) < MIN_SAMPLES:
                     continue
                 grid = FaceGrid.from_shape(np.median(shapes, axis=0).astype(np.float32))
                 for one in kept:
-                    colours.append(grid.sample(one[0], one[1]))
-                    views.append(grid.visible(one[2].rotation[0]))
+                    colours.append(grid.sample(one.image, one.landmarks, one.corner))
+                    views.append(grid.visible(one.pose.rotation[0]))
                 kept, shapes = [], []
             else:
-                colours.append(grid.sample(image, landmarks))
+                colours.append(grid.sample(sample.image, landmarks, sample.corner))
                 views.append(grid.visible(pose.rotation[0]))
         if grid is None:
             nothing = np.zeros((ROWS, COLUMNS, 4), np.float32)

@@ -15,7 +15,7 @@ from retalkit.observer import SilentObserver
 from retalkit.plugins.discovery import discover
 from retalkit.stages import DetectionClip, FrameBatch, StageContext, StageKind
 from retalkit.storage.cache import Folder
-from retalkit_renderers.exemplar.occlusion import OcclusionDetector
+from retalkit_renderers.exemplar.occlusion import FaceSample, OcclusionDetector
 
 STABLE = list(mesh478.STABLE)
 Frame = tuple[np.ndarray, np.ndarray, HeadPose]
@@ -58,7 +58,7 @@ def around_mouth(points: np.ndarray) -> tuple[int, int, int, int]:
 
 @pytest.fixture(scope="module")
 def detector(portrait: Any) -> OcclusionDetector:
-    return OcclusionDetector.fit(still_frames(portrait))
+    return OcclusionDetector.fit(FaceSample(*each) for each in still_frames(portrait))
 
 
 def test_mask_is_empty_without_an_occluder(portrait: Any, detector: OcclusionDetector) -> None:
@@ -89,7 +89,7 @@ def test_disc_is_detected(portrait: Any, detector: OcclusionDetector, colour: tu
 def test_fit_tolerates_partly_occluded_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 20)
     partly_occluded = [occluded(frame)[0] if index % 3 == 0 else frame for index, frame in enumerate(frames)]
-    detector = OcclusionDetector.fit(partly_occluded)
+    detector = OcclusionDetector.fit(FaceSample(*each) for each in partly_occluded)
     (image, points, pose), _ = occluded(frames[4])
     assert detector.mask(image, points, pose, around_mouth(points))[1] > 0.03
     image, points, pose = frames[5]
@@ -112,7 +112,7 @@ def test_lips_and_teeth_are_not_occluders(portrait: Any, detector: OcclusionDete
 
 def test_mask_is_empty_with_too_few_samples(portrait: Any) -> None:
     frames = still_frames(portrait, 3)
-    detector = OcclusionDetector.fit(frames)
+    detector = OcclusionDetector.fit(FaceSample(*each) for each in frames)
     (image, points, pose), _ = occluded(frames[0])
     mask, share = detector.mask(image, points, pose, around_mouth(points))
     assert share == 0
@@ -145,7 +145,7 @@ def track(path: Path, wanted: range, folder: Path) -> list[Frame]:
 
 def test_talking_face_is_not_occluded(shared_media: Path, tmp_path: Path) -> None:
     frames = track(shared_media / "talk_man_700p22.mp4", range(0, 60), tmp_path)
-    detector = OcclusionDetector.fit(frames[::3])
+    detector = OcclusionDetector.fit(FaceSample(*each) for each in frames[::3])
     shares = [detector.mask(*frame, around_mouth(frame[1]))[1] for frame in frames[1::3]]
     assert max(shares) < 0.02
 
@@ -153,7 +153,7 @@ def test_talking_face_is_not_occluded(shared_media: Path, tmp_path: Path) -> Non
 def test_microphone_is_detected(shared_media: Path, tmp_path: Path) -> None:
     frames = track(shared_media / "cuts_and_faceless_640x360p2997.mp4", range(84, 206), tmp_path)
     assert len(frames) > 80
-    detector = OcclusionDetector.fit(frames[::2])
+    detector = OcclusionDetector.fit(FaceSample(*each) for each in frames[::2])
     shares = [detector.mask(*frame, around_mouth(frame[1]))[1] for frame in frames]
     # The microphone or a hand covers the chin or the lips in most of this track.
     assert np.mean(np.array(shares) > 0.02) > 0.4

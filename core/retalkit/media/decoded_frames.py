@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from retalkit.media.frame_editing import reduced_rgb, rgb_region, sampled_rgb, to_rgb
 from retalkit.media.pixel_format import YUV420P
-from retalkit.stages import FrameBatch
+from retalkit.media.sources import VideoSource
+from retalkit.stages import FrameBatch, Source
 
 Image = NDArray[np.uint8]
 
@@ -61,3 +63,25 @@ class DecodedFrames(FrameBatch):
 
     def sampled(self, row: int, step: int) -> Image:
         return sampled_rgb(self.decoded[row], step)
+
+
+@runtime_checkable
+class FrameReader(Protocol):
+    """Source that wraps another source."""
+
+    def read_frames(self, indexes: Iterable[int]) -> Iterator[FrameBatch]: ...
+
+
+def read_frames(source: Source, indexes: Iterable[int]) -> Iterator[FrameBatch]:
+    """Yield a batch of one frame for each index, like ``Source.read``.
+
+    The frames of a video are converted to RGB only where they are read.
+    """
+    if isinstance(source, FrameReader):
+        yield from source.read_frames(indexes)
+    elif isinstance(source, VideoSource):
+        for index, frame in source.read_video_frames(indexes):
+            yield DecodedFrames([frame], source.times(index, index + 1), np.array([index], np.int64))
+    else:
+        for index, image in source.read(indexes):
+            yield FrameBatch(image[None], source.times(index, index + 1), np.array([index], np.int64))

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retalkit.geometry.scene_cuts import CutDetector
+from retalkit.media import decoded_frames
+from retalkit.media.decoded_frames import DecodedFrames
 from retalkit.media.frame_editing import edit_region, to_rgb
 from retalkit.media.pixel_format import FORMATS, YUV420P
 from retalkit.media.sources import open_source
 from retalkit.media.yuv_frames import planes_of
-from retalkit.pipeline import decoded_frames
-from retalkit.pipeline.decoded_frames import DecodedFrames
 from retalkit.pipeline.detect import frame_batches
 from retalkit.stages import FrameBatch
 
