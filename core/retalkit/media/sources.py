@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -157,23 +156,25 @@ class VideoSource:
             yield from self._decode(indexes, pixel_format)
             return
         kept = self._kept.setdefault(pixel_format.name, {})
-        requested = set(kept)
-        waiting: deque[int] = deque()
+        upcoming = iter(indexes)
+        pending = next(upcoming, None)
 
-        def missing() -> Iterator[int]:
-            for index in indexes:
-                waiting.append(index)
-                if index not in requested:
-                    requested.add(index)
-                    yield index
+        def missing_run() -> Iterator[int]:
+            nonlocal pending
+            requested: set[int] = set()
+            while pending is not None and pending not in kept and pending not in requested:
+                requested.add(pending)
+                yield pending
+                pending = next(upcoming, None)
 
-        # The decoder requests descending frames in advance, so that a frame may be repeated before it has been decoded.
-        for index, frame in self._decode(missing(), pixel_format):
-            kept[index] = frame
-            while waiting and waiting[0] in kept:
-                yield waiting[0], kept[waiting.popleft()]
-        while waiting:
-            yield waiting[0], kept[waiting.popleft()]
+        while pending is not None:
+            if pending in kept:
+                yield pending, kept[pending]
+                pending = next(upcoming, None)
+                continue
+            for index, frame in self._decode(missing_run(), pixel_format):
+                kept[index] = frame
+                yield index, frame
 
     def _decode(self, indexes: Iterable[int], pixel_format: PixelFormat) -> Iterator[tuple[int, av.VideoFrame]]:
         decoder = self._acquire()

@@ -62,3 +62,19 @@ def test_formats_are_kept_separately_until_the_source_is_closed(moving_head: Pat
     source.close()
     list(source.read_video_frames([3, 4]))
     assert len(decoded) == 6
+
+
+def test_indexes_are_consumed_on_demand(moving_head: Path) -> None:
+    source = open_source(moving_head)
+    list(source.read_video_frames(range(25)))
+    asked: list[int] = []
+
+    def indexes():
+        for index in [*range(25), *range(25)]:
+            asked.append(index)
+            yield index
+
+    frames = source.read_video_frames(indexes())
+    for count in range(1, 40):
+        next(frames)
+        assert len(asked) <= count + 1
