@@ -23,11 +23,13 @@ class DecodedFrames(FrameBatch):
     """
 
     # The base class stores images, so that this class replaces the attribute.
-    __slots__ = ("_converted", "decoded")
+    __slots__ = ("_converted", "_crops", "decoded")
 
     decoded: Sequence[av.VideoFrame]
     """Decoded frames. They must not be modified."""
     _converted: list[Image]
+    _crops: dict[int, tuple[int, int, Image]]
+    """Left, top and image of the largest crop of each row. Several stages read parts of the same face."""
 
     def __init__(
         self,
@@ -37,7 +39,8 @@ class DecodedFrames(FrameBatch):
         shot_starts: NDArray[np.bool_] | None = None,
     ) -> None:
         """Initialise the batch. ``times``, ``indexes`` and ``shot_starts``: see ``FrameBatch``."""
-        values = {"decoded": decoded, "times": times, "indexes": indexes, "shot_starts": shot_starts, "_converted": []}
+        values: dict[str, object] = {"decoded": decoded, "times": times, "indexes": indexes, "shot_starts": shot_starts}
+        values |= {"_converted": [], "_crops": {}}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -56,7 +59,14 @@ class DecodedFrames(FrameBatch):
         # Frames in other formats must be reformatted as a whole.
         if self._converted or self.decoded[row].format.name != YUV420P.name:
             return self.images[row, top : top + height, left : left + width]
-        return rgb_region(self.decoded[row], left, top, width, height)
+        if (known := self._crops.get(row)) is not None:
+            x, y, image = left - known[0], top - known[1], known[2]
+            if x >= 0 and y >= 0 and x + width <= image.shape[1] and y + height <= image.shape[0]:
+                return image[y : y + height, x : x + width]
+        image = rgb_region(self.decoded[row], left, top, width, height)
+        if known is None or image.size > known[2].size:
+            self._crops[row] = (left, top, image)
+        return image
 
     def reduced(self, row: int, factor: int) -> Image:
         return reduced_rgb(self.decoded[row], factor)

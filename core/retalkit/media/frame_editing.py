@@ -122,12 +122,16 @@ def apply_edits(
 
 
 def edit_region(
-    frame: av.VideoFrame, rectangle: tuple[int, int, int, int], edit: Callable[[NDArray[np.uint8]], None]
+    frame: av.VideoFrame,
+    rectangle: tuple[int, int, int, int],
+    edit: Callable[[NDArray[np.uint8]], None],
+    crop: Callable[[int, int, int, int], NDArray[np.uint8]] | None = None,
 ) -> av.VideoFrame:
     """Return a ``yuv420p`` copy of ``frame`` in which ``edit`` has changed a rectangle (left, top, width, height).
 
     ``edit`` receives the RGB image of the rectangle, uint8 [height, width, 3], and changes it in place. Luma samples
-    outside the rectangle, and chroma samples that cover only pixels outside it, stay bit-identical.
+    outside the rectangle, and chroma samples that cover only pixels outside it, stay bit-identical. ``crop`` returns
+    the RGB image of a rectangle of the frame, for callers that have already converted it.
 
     Raises:
         ValueError: the rectangle is empty or extends outside the frame.
@@ -135,7 +139,7 @@ def edit_region(
     copy = _editable(frame)
     left, top, width, height = rectangle
     cells = _chroma_cells(copy, left, top, left + width, top + height)
-    block = rgb_region(copy, *cells)
+    block = rgb_region(copy, *cells) if crop is None else crop(*cells).copy()
     edit(block[top - cells[1] :, left - cells[0] :][:height, :width])
     _store(copy, block, cells[0], cells[1], (left, top, left + width, top + height), None)
     return copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import av
 import numpy as np
@@ -32,12 +32,17 @@ def animated_frame(
     return frame
 
 
-def edit_frame(frame: av.VideoFrame, edit: FaceEdit) -> av.VideoFrame | None:
-    """Return the edited frame, or None if the edit changes no pixel."""
+def edit_frame(
+    frame: av.VideoFrame, edit: FaceEdit, crop: Callable[[int, int, int, int], NDArray[np.uint8]] | None = None
+) -> av.VideoFrame | None:
+    """Return the edited frame, or None if the edit changes no pixel.
+
+    ``crop``: returns the RGB image of a rectangle (left, top, width, height) of the frame, or None to convert it.
+    """
     placed = placed_edit(frame.width, frame.height, edit)
     if placed is None:
         return None
     if frame.format.name != YUV420P.name:
         return blend_edit(frame, *placed)
     image, mask, left, top = placed
-    return edit_region(frame, (left, top, mask.shape[1], mask.shape[0]), lambda under: blend(under, image, mask))
+    return edit_region(frame, (left, top, mask.shape[1], mask.shape[0]), lambda under: blend(under, image, mask), crop)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, tee
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,7 +37,10 @@ from retalkit.pipeline.stage_errors import check_cancelled
 from retalkit.stages import FrameResult, PassedThrough
 from retalkit.storage.cache import Folder
 
-SEGMENT_FRAMES = 240
+SEGMENT_FRAMES = 120
+"""Number of frames in a segment, which determines how evenly processes share the work of an output of one minute."""
+_LONG_OUTPUT = 20
+"""Number of segments from which segments are twice as long, so that a long video has fewer keyframes."""
 _BATCH_BYTES = 16 << 20
 _OUTSIDE = "edit outside the frame"
 
@@ -63,7 +67,8 @@ class Rendering:
 
 def segment_ranges(start: int, stop: int) -> list[tuple[int, int]]:
     """Return the range of each segment that contains the output frames [start, stop)."""
-    return [(first, min(first + SEGMENT_FRAMES, stop)) for first in range(start, stop, SEGMENT_FRAMES)]
+    length = SEGMENT_FRAMES if stop - start < _LONG_OUTPUT * SEGMENT_FRAMES else 2 * SEGMENT_FRAMES
+    return [(first, min(first + length, stop)) for first in range(start, stop, length)]
 
 
 def segment_name(number: int) -> str:
@@ -178,9 +183,11 @@ class SegmentRenderer:
         for row, (frame, frame_results) in enumerate(zip(batch.frames.decoded, results, strict=True)):
             image = to_rgb(frame) if self.animators else None
             final: list[FrameResult] = []
+            # The stages have already converted the face of an unedited frame.
+            crop = partial(batch.frames.crop, row)
             for result in frame_results:
                 if not isinstance(result, PassedThrough):
-                    edited = edit_frame(frame, result)
+                    edited = edit_frame(frame, result, crop if frame is batch.frames.decoded[row] else None)
                     if edited is not None:
                         frame = edited
                     elif (result.mask > 0).any():

@@ -32,6 +32,16 @@ def test_crops_are_parts_of_the_images(moving_head: Path, name: str) -> None:
         assert np.array_equal(frames.crop(2, left, top, width, height), part)
 
 
+def test_parts_of_a_crop_are_converted_once(moving_head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = _frames(moving_head)
+    whole = to_rgb(frames.decoded[1])
+    frames.crop(1, 20, 10, 60, 50)
+    monkeypatch.setattr(decoded_frames, "rgb_region", None)
+    assert np.array_equal(frames.crop(1, 25, 12, 55, 48), whole[12:60, 25:80])
+    with pytest.raises(TypeError):
+        frames.crop(1, 19, 10, 60, 50)
+
+
 def test_a_crop_does_not_convert_the_frame(moving_head: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = _frames(moving_head)
     whole = to_rgb(frames.decoded[1])
