@@ -532,11 +532,11 @@ class Runtime:
     def backend(self) -> str:
         """Inference library for ``retalkit.inference.compile_network``: ``openvino`` or ``torch``.
 
-        ``auto`` selects OpenVINO for float32 on the CPU if OpenVINO is installed, and PyTorch otherwise.
+        ``auto`` selects OpenVINO for float32 and bfloat16 on the CPU if OpenVINO is installed, and PyTorch otherwise.
         """
         if self.inference != "auto":
             return self.inference
-        suitable = self.device == "cpu" and self.precision == "float32"
+        suitable = self.device == "cpu" and self.precision in ("float32", "bfloat16")
         return "openvino" if suitable and find_spec("openvino") is not None else "torch"
 
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:

@@ -120,8 +120,8 @@ class RunConfig(BaseModel):
     inference: Annotated[
         Literal["auto", "torch", "openvino"],
         Field(
-            description="Inference library; 'auto' selects OpenVINO for float32 on the CPU if OpenVINO is installed, "
-            "and PyTorch otherwise."
+            description="Inference library; 'auto' selects OpenVINO for float32 and bfloat16 on the CPU if OpenVINO is "
+            "installed, and PyTorch otherwise."
         ),
     ] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63, description="Seed for all random number generators.")] = 0

@@ -25,7 +25,12 @@ class CompiledNetwork(Protocol):
 
 
 def compile_network(
-    network: nn.Module, example_inputs: Sequence[Tensor], runtime: Runtime, *, variable_size: bool = False
+    network: nn.Module,
+    example_inputs: Sequence[Tensor],
+    runtime: Runtime,
+    *,
+    variable_size: bool = False,
+    full_precision: bool = False,
 ) -> CompiledNetwork:
     """Return a callable that runs ``network`` with the device, inference library and precision specified by
     ``runtime``.
@@ -36,12 +41,19 @@ def compile_network(
 
     ``example_inputs``: tensors with the input shapes of every later call. With PyTorch, the batch size may vary. With
     ``variable_size``, the height and width of the first input may also vary.
+
+    ``full_precision``: whether OpenVINO computes the network in float32 at any precision of the run. At a reduced
+    precision, OpenVINO reduces every operation, whereas PyTorch keeps sensitive operations in float32. Networks that
+    compute positions or spectra therefore require full precision.
     """
     if runtime.backend == "openvino":
         # The import is local because openvino is an optional dependency.
         from retalkit.inference.openvino_backend import OpenVinoNetwork
 
-        return OpenVinoNetwork(network, example_inputs, threads=runtime.threads, variable_size=variable_size)
+        precision = "float32" if full_precision else runtime.precision
+        return OpenVinoNetwork(
+            network, example_inputs, threads=runtime.threads, precision=precision, variable_size=variable_size
+        )
     return TorchNetwork(network, runtime.device, runtime.precision)
 
 

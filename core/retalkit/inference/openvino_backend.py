@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -26,29 +26,47 @@ from retalkit.inference.execution import flatten
 from retalkit.inference.openvino_import import FrontEndManager, TorchScriptPythonDecoder, openvino
 from retalkit.weights.store import readable_home
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 """Format version, which is part of the hash. Increase the version when the conversion changes."""
 _KEPT_SECONDS: Final = 30 * 24 * 3600.0
 """Retention time in seconds. When a model is stored, converted models of this network that have not been read within
 the retention time are deleted.
 """
+_CHECKSUM: Final = "model.sha256"
+"""Name of the file in a model's directory that contains the checksum of the model."""
+_PARTIAL: Final = ".partial-"
+"""Name prefix of the directories of models that are being written. A killed process may leave such a directory."""
+_LONGEST_CONVERSION: Final = 600.0
+"""Maximum waiting time in seconds for a conversion of the same model by another process."""
 _KEPT_SIZES: Final = 4
 """Maximum number of compiled models in memory for different input sizes."""
 
 
+_PRECISIONS: Final = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16")}
+"""OpenVINO's names of each precision and of the required CPU capability."""
+
+
 class OpenVinoNetwork:
-    """Network that OpenVINO executes in float32."""
+    """Network that OpenVINO executes in the requested precision, or in float32 if the CPU has no instructions for the
+    requested precision.
+    """
 
     backend = "openvino"
 
     def __init__(
-        self, network: nn.Module, example_inputs: Sequence[Tensor], *, threads: int = 0, variable_size: bool = False
+        self,
+        network: nn.Module,
+        example_inputs: Sequence[Tensor],
+        *,
+        threads: int = 0,
+        precision: str = "float32",
+        variable_size: bool = False,
     ) -> None:
         self._core = openvino.Core()
         self._lock = threading.Lock()
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": supported_precision(self._core, precision),
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             # Concurrent runs on one machine must not be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
@@ -80,6 +98,12 @@ class OpenVinoNetwork:
         return compiled
 
 
+def supported_precision(core: openvino.Core, precision: str) -> str:
+    """Return OpenVINO's name of ``precision``, or ``f32`` if the CPU has no instructions for the precision."""
+    name, capability = _PRECISIONS[precision]
+    return name if capability in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
 def converted(
     core: openvino.Core, network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False
 ) -> openvino.Model:
@@ -87,15 +111,60 @@ def converted(
     name = type(network).__name__
     folder = readable_home() / "openvino"
     entry = folder / f"{name}-{network_hash(network, example_inputs, variable_size=variable_size)[:24]}"
-    with suppress(RuntimeError, OSError):  # a missing or damaged model is converted again
-        model = core.read_model(entry / "model.xml")
-        os.utime(entry)
+    if (model := _stored(core, entry)) is not None:
         return model
-    model = _convert(network, example_inputs, variable_size=variable_size)
-    with suppress(OSError):  # a full disk does not prevent inference
-        _store(model, entry)
-        _remove_old(folder, name)
+    with _conversion_lock(entry):
+        # Another process may have stored the model while this process waited for the lock.
+        if (model := _stored(core, entry)) is not None:
+            return model
+        model = _convert(network, example_inputs, variable_size=variable_size)
+        with suppress(OSError):  # a full disk does not prevent inference
+            _store(model, entry)
+            _remove_old(folder, name)
     return model
+
+
+def _stored(core: openvino.Core, entry: Path) -> openvino.Model | None:
+    """Return the stored model, or None if the model is missing or damaged."""
+    with suppress(RuntimeError, OSError):
+        if (entry / _CHECKSUM).read_text(encoding="ascii") == _checksum(entry):
+            model = core.read_model(entry / "model.xml")
+            os.utime(entry)
+            return model
+    return None
+
+
+def _checksum(entry: Path) -> str:
+    """Return a hash of the model's files. OpenVINO does not detect changed weights."""
+    digest = hashlib.sha256()
+    for name in ("model.xml", "model.bin"):
+        with (entry / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _conversion_lock(entry: Path) -> Generator[None]:
+    """Wait while another process converts the same model, so that the model is converted only once.
+
+    Has no effect if the directory does not support locks, or if the wait exceeds ``_LONGEST_CONVERSION``.
+    """
+    from filelock import FileLock, Timeout
+
+    file = entry.with_name(f".{entry.name}.lock")
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=_LONGEST_CONVERSION)
+    except (Timeout, OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        lock.release()
 
 
 def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_size: bool = False) -> str:
@@ -110,9 +179,23 @@ def network_hash(network: nn.Module, example_inputs: Sequence[Tensor], *, variab
     for name, value in network.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    # The layers' string representation contains options that are neither parameters nor buffers, such as strides.
+    # The string representation and the plain attributes contain options that are neither parameters nor buffers, such
+    # as strides.
     digest.update(repr(network).encode())
+    for name, module in network.named_modules():
+        digest.update(repr((name, _options(module))).encode())
     return digest.hexdigest()
+
+
+def _options(module: nn.Module) -> dict[str, Any]:
+    """Return the module's attributes that are numbers, strings, or tuples or lists of them."""
+
+    def plain(value: Any) -> bool:
+        if isinstance(value, tuple | list):
+            return all(plain(each) for each in cast("Sequence[Any]", value))
+        return value is None or isinstance(value, bool | int | float | str)
+
+    return {name: value for name, value in sorted(vars(module).items()) if plain(value)}
 
 
 def _source(kind: type) -> str:
@@ -150,10 +233,11 @@ def _convert(network: nn.Module, example_inputs: Sequence[Tensor], *, variable_s
 
 def _store(model: openvino.Model, entry: Path) -> None:
     """Write the model atomically."""
-    temporary = entry.with_name(f".partial-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary = entry.with_name(f"{_PARTIAL}{os.getpid()}-{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
     try:
         openvino.save_model(model, temporary / "model.xml", compress_to_fp16=False)
+        (temporary / _CHECKSUM).write_text(_checksum(temporary), encoding="ascii")
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
     finally:
@@ -162,7 +246,7 @@ def _store(model: openvino.Model, entry: Path) -> None:
 
 def _remove_old(folder: Path, name: str) -> None:
     oldest = time.time() - _KEPT_SECONDS
-    for entry in folder.glob(f"{name}-*"):
+    for entry in (*folder.glob(f"{name}-*"), *folder.glob(f"{_PARTIAL}*")):
         with suppress(OSError):
             if entry.stat().st_mtime < oldest:
                 shutil.rmtree(entry, ignore_errors=True)

@@ -349,10 +349,10 @@ def _check_inference(config: RunConfig) -> None:
             "inference: openvino is not installed; run pip install 'retalkit[openvino]' or set inference=torch",
             code="missing-package",
         )
-    if config.device != "cpu" or config.precision != "float32":
+    if config.device != "cpu" or config.precision == "float16":
         raise PlanError(
-            f"inference: openvino supports only device=cpu and precision=float32, got device={config.device} and "
-            f"precision={config.precision}; set inference=auto",
+            f"inference: openvino supports only device=cpu and precision=float32 or bfloat16, got "
+            f"device={config.device} and precision={config.precision}; set inference=auto",
             code="unsupported-inference",
         )
 

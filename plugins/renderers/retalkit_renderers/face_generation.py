@@ -73,7 +73,8 @@ class BatchedFaceGenerator:
 
         def load() -> CompiledNetwork:
             network = load_weights(empty_network(make), weights)
-            return compile_network(network, [torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, side, side)], runtime)
+            inputs = [torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, side, side)]
+            return compile_network(network, inputs, runtime, full_precision=True)
 
         self._network = runtime.shared((name, weights), load)
 

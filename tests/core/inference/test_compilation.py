@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +68,8 @@ def test_torch_returns_all_outputs_flat() -> None:
 def test_auto_is_torch_without_openvino_or_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retalkit.stages.find_spec", lambda name: object())
     assert Runtime().backend == "openvino"
-    assert Runtime(precision="bfloat16").backend == "torch"
+    assert Runtime(precision="bfloat16").backend == "openvino"
+    assert Runtime(precision="float16").backend == "torch"
     assert Runtime(device="cuda").backend == "torch"
     assert Runtime(inference="torch").backend == "torch"
     monkeypatch.setattr("retalkit.stages.find_spec", lambda name: None)
@@ -105,10 +108,74 @@ def test_damaged_stored_model_is_converted_again(home: Path) -> None:
     runtime = Runtime(inference="openvino", threads=1)
     compile_network(network(), [IMAGE, VECTOR], runtime)
     (entry,) = home.iterdir()
-    (entry / "model.xml").write_text("<net>", encoding="utf-8")
-    results = compile_network(network(), [IMAGE, VECTOR], runtime)(IMAGE, VECTOR)
-    torch.testing.assert_close(results[0], expected()[0], rtol=0, atol=1e-5)
-    assert len(list(home.iterdir())) == 1
+    weights = (entry / "model.bin").read_bytes()
+    values = network().convolution.weight.detach().numpy()
+    wrong = weights.replace(values.tobytes(), (-values).tobytes())
+    assert wrong != weights
+    for name, content in (("model.xml", b"<net>"), ("model.bin", weights[:-8]), ("model.bin", wrong)):
+        (entry / name).write_bytes(content)
+        results = compile_network(network(), [IMAGE, VECTOR], runtime)(IMAGE, VECTOR)
+        torch.testing.assert_close(results[0], expected()[0], rtol=0, atol=1e-5)
+        assert (entry / "model.bin").read_bytes() == weights
+    assert list(home.iterdir()) == [entry]
+
+
+@needs_openvino
+def test_processes_that_start_together_convert_a_network_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retalkit.inference import openvino_backend
+
+    convert, conversions = openvino_backend._convert, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        conversions.append(arguments)
+        time.sleep(0.2)
+        return convert(*arguments, **options)
+
+    monkeypatch.setattr(openvino_backend, "_convert", counted)
+    runtime = Runtime(inference="openvino", threads=1)
+    networks = [network() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:  # Each thread opens the lock file, as a process would.
+        compiled = list(pool.map(lambda each: compile_network(each, [IMAGE, VECTOR], runtime), networks))
+    assert len(conversions) == 1
+    for each in compiled:
+        torch.testing.assert_close(each(IMAGE, VECTOR)[0], expected()[0], rtol=0, atol=1e-5)
+    assert [entry.name[:6] for entry in home.iterdir()] == ["Twice-"]
+
+
+class Repeated(nn.Module):
+    """Network with an option that is neither a parameter nor part of the string representation."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.repeat_interleave(self.count, 3) * 1.0
+
+
+@needs_openvino
+def test_options_of_a_network_are_part_of_the_key(home: Path) -> None:
+    for count in (2, 3):
+        compiled = compile_network(Repeated(count).eval(), [IMAGE], Runtime(inference="openvino", threads=1))
+        assert compiled(IMAGE)[0].shape[3] == count * IMAGE.shape[3]
+
+
+@needs_openvino
+def test_reduced_precision_applies_unless_the_network_needs_float32(home: Path) -> None:
+    from retalkit.inference.openvino_import import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("the CPU has no bfloat16 instructions")
+    torch.manual_seed(4)
+    layer, image = nn.Conv2d(16, 16, 3, padding=1).eval(), torch.rand(1, 16, 32, 32)
+    with torch.inference_mode():
+        wanted = layer(image)
+    runtime = Runtime(precision="bfloat16", threads=1)
+    assert runtime.backend == "openvino"
+    reduced = compile_network(layer, [image], runtime)(image)[0]
+    full = compile_network(layer, [image], runtime, full_precision=True)(image)[0]
+    torch.testing.assert_close(full, wanted, rtol=0, atol=1e-5)
+    assert 1e-4 < float((reduced - wanted).abs().max()) < 3e-2
 
 
 @needs_openvino

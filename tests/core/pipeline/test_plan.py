@@ -268,9 +268,9 @@ def test_missing_device_is_rejected() -> None:
 
 def test_openvino_is_rejected_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = discover()
-    config = load(registry, overrides=["inference=openvino", "precision=bfloat16"])
+    config = load(registry, overrides=["inference=openvino", "precision=float16"])
     monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: object())
-    with pytest.raises(PlanError, match="bfloat16") as error:
+    with pytest.raises(PlanError, match="float16") as error:
         plan(config, registry)
     assert error.value.code == "unsupported-inference"
     monkeypatch.setattr("retalkit.pipeline.plan.find_spec", lambda name: None)

@@ -67,6 +67,6 @@ def _load(
 
     def load() -> CompiledNetwork:
         network = load_weights(empty_network(make), weights)
-        return compile_network(network, [example], runtime, variable_size=variable_size)
+        return compile_network(network, [example], runtime, variable_size=variable_size, full_precision=True)
 
     return runtime.shared((name, weights), load)

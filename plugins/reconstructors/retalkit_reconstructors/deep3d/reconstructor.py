@@ -55,7 +55,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
 
     def load() -> CompiledNetwork:
         network = load_weights(empty_network(CoefficientNetwork), weights)
-        return compile_network(network, [torch.zeros(1, 3, SIDE, SIDE)], runtime)
+        return compile_network(network, [torch.zeros(1, 3, SIDE, SIDE)], runtime, full_precision=True)
 
     return runtime.shared((NETWORK, weights), load)
 

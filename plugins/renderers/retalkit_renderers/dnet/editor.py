@@ -74,7 +74,7 @@ def load_network(runtime: Runtime) -> CompiledNetwork:
     def load() -> CompiledNetwork:
         network = load_weights(empty_network(DNet), weights)
         inputs = [torch.zeros(1, 3, CROP_SIZE, CROP_SIZE), torch.zeros(1, COEFFICIENTS, WINDOW)]
-        return compile_network(network, inputs, runtime)
+        return compile_network(network, inputs, runtime, full_precision=True)
 
     return runtime.shared((NETWORK, weights), load)
 
